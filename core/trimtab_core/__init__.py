@@ -1,0 +1,1 @@
+"""What middleware, agent and collector share: the words and bytes they exchange."""

@@ -1,0 +1,422 @@
+"""Batches, agent to collector: zstd of a msgpack header and little-endian columns.
+
+Unpacked layout: u32 little-endian length of the header, the header, then the columns back to back
+in the order the header lists them. A batch is self-contained: the series it speaks of travel in
+it, as one packed binary that a collector may recognise by its digest.
+
+Every column is as wide as its largest value needs (B, H, I or Q of the struct module) and is left
+out when all its values are zero. The sketch of a point is `buckets` entries of `slots` (the first
+absolute, the others the distance to the one before) and `counts`; the count of a point is their
+sum.
+
+Decoding is bounded: compressed and unpacked size, window of the compressor, one zstd frame only,
+number of points, length of every column. Size claims in the zstd frame are not trusted.
+"""
+
+import struct
+import sys
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+import msgpack
+import zstandard
+
+from trimtab_core.errors import BatchError, TooLargeError
+
+__all__ = [
+    "BUCKET_COLUMNS",
+    "MAX_BATCH",
+    "MAX_POINTS",
+    "POINT_COLUMNS",
+    "VERSION",
+    "Batch",
+    "Column",
+    "Gauge",
+    "Point",
+    "ProcessAccount",
+    "SeriesKey",
+    "columns_of",
+    "decode",
+    "decode_series",
+    "encode",
+    "pack_series",
+    "values_of",
+]
+
+VERSION: Final = 1
+#: Largest batch, in bytes, unpacked; the packed one may be as large.
+MAX_BATCH: Final = 4 * 1024 * 1024
+#: Most points in a batch; a window of more series travels as several batches.
+MAX_POINTS: Final = 4096
+_MAX_HEADER: Final = 2 * 1024 * 1024
+_MAX_WINDOW: Final = 8 * 1024 * 1024
+_MAX_CONTAINERS: Final = 50_000
+_MAX_ITEMS: Final = 20_000
+_ITEM_SIZES: Final = {"B": 1, "H": 2, "I": 4, "Q": 8}
+_LENGTH: Final = struct.Struct("<I")
+
+#: Columns with one value a point: integers in the unit of the name, counts without one.
+POINT_COLUMNS: Final = (
+    "series",
+    "errors",
+    "sum_us",
+    "max_us",
+    "bytes",
+    "ttfb_us",
+    "queue_us",
+    "queued",
+    "db_us",
+    "db_calls",
+    "external_us",
+    "external_calls",
+    "cache_us",
+    "cache_hits",
+    "cache_misses",
+    "background_us",
+    "backgrounds",
+    "buckets",
+)
+#: Columns with one value a bucket, all points' buckets one after the other.
+BUCKET_COLUMNS: Final = ("slots", "counts")
+
+
+class SeriesKey(NamedTuple):
+    """What distinguishes a series; status_class is `2xx` and so on."""
+
+    environment: str
+    service: str
+    version: str
+    instance: str
+    route: str
+    method: str
+    status_class: str
+
+
+@dataclass(slots=True)
+class Point:
+    """One series in one window; sums in us or bytes, `slots` the sketch as slot -> count."""
+
+    errors: int = 0
+    sum_us: int = 0
+    max_us: int = 0
+    bytes: int = 0
+    ttfb_us: int = 0
+    queue_us: int = 0
+    queued: int = 0
+    db_us: int = 0
+    db_calls: int = 0
+    external_us: int = 0
+    external_calls: int = 0
+    cache_us: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    background_us: int = 0
+    backgrounds: int = 0
+    slots: dict[int, int] = field(default_factory=dict)
+
+
+class ProcessAccount(NamedTuple):
+    """Which numbered records of an app process a batch covers, and what the process dropped."""
+
+    process: bytes
+    environment: str
+    service: str
+    instance: str
+    #: (first, count) of records counted in this batch
+    ranges: Sequence[tuple[int, int]]
+    #: records the process had sent, as far as this batch and those before it may know
+    sent: int
+    dropped: Mapping[str, int]
+
+
+class Gauge(NamedTuple):
+    """A reading at the end of the window; service and instance are empty for the host's own."""
+
+    environment: str
+    service: str
+    instance: str
+    name: str
+    value: float
+
+
+class Column(NamedTuple):
+    """A column as it travels: item type (B, H, I, Q, little-endian) and bytes."""
+
+    kind: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One window of one agent. (agent, boot, seq) names it for ever; a repeat is harmless."""
+
+    agent: str
+    boot: bytes
+    seq: int
+    #: start of the window, epoch seconds, a multiple of step_s
+    window_s: int
+    step_s: int
+    #: wall clock of the agent when the window was closed
+    closed_us: int
+    #: msgpack list of SeriesKey rows, decoded by `decode_series`
+    series: bytes = b"\x90"
+    points: int = 0
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    processes: Sequence[ProcessAccount] = ()
+    gauges: Sequence[Gauge] = ()
+    #: a live summary is shown and not stored
+    live: bool = False
+
+
+def columns_of(points: Sequence[tuple[int, Point]]) -> dict[str, Column]:
+    """Return the columns of (series index, point) rows."""
+    columns: dict[str, Column] = {}
+    _put(columns, "series", [index for index, _ in points])
+    for name in POINT_COLUMNS[1:-1]:
+        _put(columns, name, [getattr(point, name) for _, point in points])
+    _put(columns, "buckets", [len(point.slots) for _, point in points])
+    slots: list[int] = []
+    counts: list[int] = []
+    for _, point in points:
+        before = 0
+        for slot in sorted(point.slots):
+            slots.append(slot - before)
+            counts.append(point.slots[slot])
+            before = slot
+    _put(columns, "slots", slots)
+    _put(columns, "counts", counts)
+    return columns
+
+
+def pack_series(keys: Iterable[SeriesKey]) -> bytes:
+    """Return the series binary of a batch."""
+    packed: bytes = msgpack.packb([list(key) for key in keys])
+    return packed
+
+
+def encode(batch: Batch, level: int = 3) -> bytes:
+    """Return the bytes of a batch; raises TooLargeError over MAX_BATCH unpacked."""
+    listed = [[name, column.kind, len(column.data)] for name, column in batch.columns.items()]
+    header = msgpack.packb(
+        {
+            "v": VERSION,
+            "agent": batch.agent,
+            "boot": batch.boot,
+            "seq": batch.seq,
+            "window_s": batch.window_s,
+            "step_s": batch.step_s,
+            "closed_us": batch.closed_us,
+            "series": batch.series,
+            "points": batch.points,
+            "columns": listed,
+            "processes": [
+                [*account[:4], list(map(list, account.ranges)), account.sent, dict(account.dropped)]
+                for account in batch.processes
+            ],
+            "gauges": [list(gauge) for gauge in batch.gauges],
+            "live": batch.live,
+        }
+    )
+    body = b"".join(
+        chain((_LENGTH.pack(len(header)), header), (c.data for c in batch.columns.values()))
+    )
+    if len(body) > MAX_BATCH or len(header) > _MAX_HEADER:
+        raise TooLargeError(f"a batch holds at most {MAX_BATCH} bytes, this one has {len(body)}")
+    return zstandard.ZstdCompressor(level=level).compress(body)
+
+
+def decode(data: bytes) -> Batch:
+    """Return the batch in data; raises TooLargeError over a limit, BatchError for any other fault.
+
+    Columns are checked to have the length that points and buckets ask for; their values are not.
+    """
+    body = _decompress(data)
+    if len(body) < 4:
+        raise BatchError(f"expected a header length of 4 bytes, got {len(body)} bytes in all")
+    (length,) = _LENGTH.unpack_from(body)
+    if length > _MAX_HEADER:
+        raise TooLargeError(f"a header holds at most {_MAX_HEADER} bytes, this one claims {length}")
+    header = _unpack(body[4 : 4 + length])
+    try:
+        return _batch(header, body, 4 + length)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        raise BatchError(f"expected a well-formed batch header, got {error!r:.200}") from error
+
+
+def decode_series(data: bytes) -> list[SeriesKey]:
+    """Return the series of a batch; raises BatchError when the binary is not well formed."""
+    rows = _unpack(data)
+    if not isinstance(rows, list) or len(rows) > MAX_POINTS:
+        raise BatchError(f"expected a list of at most {MAX_POINTS} series")
+    keys = []
+    for row in rows:
+        if (
+            not isinstance(row, list)
+            or len(row) != len(SeriesKey._fields)
+            or any(not isinstance(part, str) or len(part) > 256 for part in row)
+        ):
+            raise BatchError(f"expected a series of 7 texts, got {row!r:.120}")
+        keys.append(SeriesKey(*row))
+    return keys
+
+
+def _put(columns: dict[str, Column], name: str, values: list[int]) -> None:
+    most = max(values, default=0)
+    if not most:
+        return
+    kind = "B" if most < 1 << 8 else "H" if most < 1 << 16 else "I" if most < 1 << 32 else "Q"
+    packed = array(kind, values)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    columns[name] = Column(kind, packed.tobytes())
+
+
+def _decompress(data: bytes) -> bytes:
+    if len(data) > MAX_BATCH:
+        raise TooLargeError(f"a packed batch holds at most {MAX_BATCH} bytes, got {len(data)}")
+    source = BytesIO(data)
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+    try:
+        # Reading in pieces: the one-shot call believes the size that the frame itself states.
+        with decompressor.stream_reader(source, read_across_frames=False) as reader:
+            body = reader.read(MAX_BATCH + 1)
+    except (zstandard.ZstdError, MemoryError) as error:
+        raise BatchError(f"expected one zstd frame, got {error}") from error
+    if len(body) > MAX_BATCH:
+        raise TooLargeError(f"a batch holds at most {MAX_BATCH} bytes unpacked")
+    return body
+
+
+def _unpack(data: bytes) -> Any:
+    budget = _MAX_CONTAINERS
+
+    def counted(container: Any) -> Any:
+        nonlocal budget
+        budget -= 1
+        if budget < 0:
+            raise ValueError(f"more than {_MAX_CONTAINERS} lists and maps")
+        return container
+
+    try:
+        return msgpack.unpackb(
+            data,
+            raw=False,
+            strict_map_key=False,
+            list_hook=counted,
+            object_hook=counted,
+            max_array_len=_MAX_ITEMS,
+            max_map_len=_MAX_ITEMS,
+            max_str_len=4096,
+            max_bin_len=_MAX_HEADER,
+            max_ext_len=0,
+        )
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise BatchError(f"expected msgpack, got {type(error).__name__}: {error!s:.100}") from error
+
+
+def _batch(header: Any, body: bytes, offset: int) -> Batch:
+    if header["v"] != VERSION:
+        raise BatchError(f"expected a batch of version {VERSION}, got {header['v']!r:.20}")
+    points = _natural(header["points"], MAX_POINTS)
+    columns: dict[str, Column] = {}
+    for name, kind, length in header["columns"]:
+        if name in columns:
+            raise ValueError(f"column {name!r:.40} stands twice")
+        if kind not in _ITEM_SIZES or _natural(length) > len(body) - offset:
+            raise ValueError(f"column {name!r:.40} has no valid type or length")
+        columns[name] = Column(kind, body[offset : offset + length])
+        offset += length
+    if offset != len(body):
+        raise ValueError(f"{len(body) - offset} bytes behind the last column")
+    _check_lengths(columns, points)
+    boot = header["boot"]
+    if not isinstance(boot, bytes) or len(boot) != 8:
+        raise ValueError("boot is 8 bytes")
+    step_s = _natural(header["step_s"], 3600)
+    window_s = _natural(header["window_s"], 1 << 40)
+    if not step_s or window_s % step_s:
+        raise ValueError(f"window_s {window_s} is no multiple of step_s {step_s}")
+    if not isinstance(header["series"], bytes):
+        raise TypeError("series is one binary")
+    return Batch(
+        agent=_text(header["agent"]),
+        boot=boot,
+        seq=_natural(header["seq"]),
+        window_s=window_s,
+        step_s=step_s,
+        closed_us=_natural(header["closed_us"]),
+        series=header["series"],
+        points=points,
+        columns=columns,
+        processes=[_account(row) for row in header["processes"]],
+        gauges=[_gauge(row) for row in header["gauges"]],
+        live=bool(header["live"]),
+    )
+
+
+def _check_lengths(columns: Mapping[str, Column], points: int) -> None:
+    for name in POINT_COLUMNS:
+        column = columns.get(name)
+        if column is not None and len(column.data) != points * _ITEM_SIZES[column.kind]:
+            raise ValueError(f"column {name} has {len(column.data)} bytes for {points} points")
+    lengths = {
+        len(column.data) // _ITEM_SIZES[column.kind] if column else 0
+        for column in map(columns.get, BUCKET_COLUMNS)
+    }
+    buckets = columns.get("buckets")
+    total = sum(values_of(buckets)) if buckets else 0
+    if lengths != {total}:
+        raise ValueError(f"columns slots and counts have {sorted(lengths)} entries for {total}")
+
+
+def values_of(column: Column) -> "array[int]":
+    """Return the values of a column."""
+    values: array[int] = array(column.kind)
+    values.frombytes(column.data)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
+
+
+def _account(row: Any) -> ProcessAccount:
+    process, environment, service, instance, ranges, sent, dropped = row
+    if not isinstance(process, bytes) or len(process) != 8:
+        raise ValueError("process is 8 bytes")
+    return ProcessAccount(
+        process,
+        _text(environment),
+        _text(service),
+        _text(instance),
+        [(_natural(first), _natural(count)) for first, count in ranges],
+        _natural(sent),
+        {_text(reason): _natural(count) for reason, count in dropped.items()},
+    )
+
+
+def _gauge(row: Any) -> Gauge:
+    environment, service, instance, name, value = row
+    if type(value) not in (int, float):
+        raise ValueError(f"a gauge is a number, got {value!r:.40}")
+    return Gauge(
+        _text(environment, empty=True),
+        _text(service, empty=True),
+        _text(instance, empty=True),
+        _text(name),
+        float(value),
+    )
+
+
+def _natural(value: Any, most: int = 2**63 - 1) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"expected a whole number from 0 to {most}, got {value!r:.40}")
+    return value
+
+
+def _text(value: Any, *, empty: bool = False) -> str:
+    if not isinstance(value, str) or len(value) > 256 or not (value or empty):
+        raise ValueError(f"expected a text of 1 to 256 characters, got {value!r:.40}")
+    return value

@@ -1,0 +1,90 @@
+"""Frames on the socket between app and agent: u32 big-endian length, then msgpack `[type, ...]`.
+
+A frame is at most 256 KiB (5,400 records), which also bounds what one connection can make its
+reader keep, and what a hostile frame can unpack to (about 16 MB of empty lists).
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgpack
+
+from trimtab_core.errors import FrameError
+
+__all__ = ["MAX_FRAME", "FrameReader", "encode"]
+
+#: Largest payload of a frame, in bytes, without its length prefix.
+MAX_FRAME: Final = 256 * 1024
+_LENGTH: Final = struct.Struct(">I")
+_MAX_ITEMS: Final = 70_000
+
+
+def encode(message: list[Any]) -> bytes:
+    """Return the frame of a message; raises FrameError when it would be over MAX_FRAME."""
+    payload: bytes = msgpack.packb(message, use_bin_type=True)
+    if len(payload) > MAX_FRAME:
+        raise FrameError(
+            f"a frame holds at most {MAX_FRAME} bytes, {message[0]!r} has {len(payload)}"
+        )
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def decode(payload: bytes | bytearray | memoryview) -> list[Any]:
+    """Return the message in a frame's payload; raises FrameError when it is none."""
+    try:
+        message = msgpack.unpackb(
+            payload,
+            raw=False,
+            strict_map_key=False,
+            max_array_len=_MAX_ITEMS,
+            max_map_len=_MAX_ITEMS,
+            max_str_len=MAX_FRAME,
+            max_bin_len=MAX_FRAME,
+            max_ext_len=0,
+        )
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        # UnicodeDecodeError, ExtraData, FormatError and StackError (depth) are ValueErrors.
+        raise FrameError(f"expected msgpack in a frame, got {type(error).__name__}") from error
+    if not isinstance(message, list) or not message or not isinstance(message[0], str):
+        raise FrameError("expected a frame of the form [type, ...]")
+    return message
+
+
+class FrameReader:
+    """Cuts a byte stream into messages; keeps at most one unfinished frame.
+
+    Not thread-safe. After a FrameError the stream is out of step: close the connection.
+    """
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    @property
+    def held(self) -> int:
+        """Bytes of an unfinished frame."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> Iterator[list[Any]]:
+        """Yield the messages that data completes; raises FrameError where the stream breaks."""
+        if self._buffer:
+            self._buffer += data
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        start, end = 0, len(data)
+        view = memoryview(data)
+        while end - start >= 4:
+            (length,) = _LENGTH.unpack_from(data, start)
+            if length > MAX_FRAME:
+                raise FrameError(f"a frame holds at most {MAX_FRAME} bytes, one claims {length}")
+            if not length:
+                raise FrameError("expected a frame of the form [type, ...], got an empty one")
+            stop = start + 4 + length
+            if stop > end:
+                break
+            message = decode(view[start + 4 : stop])
+            start = stop
+            yield message
+        self._buffer += view[start:]

@@ -1,0 +1,44 @@
+"""Logging of the agent and collector processes, and a limit of one line a cause a minute."""
+
+import logging
+import time
+from collections.abc import Callable
+
+__all__ = ["RateLimited", "configure"]
+
+_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+def configure(level: str = "info") -> None:
+    """Send log lines of this process to standard error; for processes of our own only."""
+    logging.basicConfig(level=level.upper(), format=_FORMAT, force=True)
+    for chatty in ("httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class RateLimited:
+    """Logs a cause at most once a minute and says how often it came up meanwhile.
+
+    For few causes: they are kept for the life of the object. Not thread-safe.
+    """
+
+    def __init__(
+        self, logger: logging.Logger, period_s: float = 60, clock: Callable[[], float] | None = None
+    ) -> None:
+        self._logger = logger
+        self._period_s = period_s
+        self._clock = clock or time.monotonic
+        self._next: dict[str, float] = {}
+        self._held: dict[str, int] = {}
+
+    def warning(self, cause: str, message: str, *args: object) -> None:
+        """Log a message for a cause, or count it when the cause was logged within the period."""
+        now = self._clock()
+        if now < self._next.get(cause, 0):
+            self._held[cause] = self._held.get(cause, 0) + 1
+            return
+        self._next[cause] = now + self._period_s
+        held = self._held.pop(cause, 0)
+        if held:
+            message += f" (and {held} times before)"
+        self._logger.warning(message, *args)

@@ -1,0 +1,296 @@
+"""What app and agent say to each other, one class a frame.
+
+App to agent: hello, routes, samples, readings, bye. Agent to app: welcome. A frame of a type that
+is not known here is skipped by the reader and counted, so that either side may be newer.
+
+`parse` checks types and bounds, and raises FrameError that names the field.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from trimtab_core.errors import FrameError
+from trimtab_core.records import MAX_U16, RECORD_SIZE
+
+__all__ = [
+    "MAX_NAME",
+    "MAX_TEMPLATE",
+    "PROTOCOL",
+    "Bye",
+    "Dropped",
+    "Hello",
+    "Message",
+    "Readings",
+    "Routes",
+    "Samples",
+    "Welcome",
+    "parse",
+]
+
+PROTOCOL: Final = 1
+#: Longest name of an environment, service, version or instance; longer ones are refused.
+MAX_NAME: Final = 128
+#: Longest route template kept, in characters; the app cuts longer ones.
+MAX_TEMPLATE: Final = 200
+_MAX_RECORD: Final = 256
+_MAX_REASONS: Final = 16
+_MAX_READINGS: Final = 256
+
+#: Records dropped so far by this process, by reason; only ever grows.
+Dropped = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First frame of a connection: who this process is and where its numbering stands."""
+
+    environment: str
+    service: str
+    version: str
+    host: str
+    pid: int
+    #: 8 random bytes made once per process (again after a fork); records are numbered within it
+    process: bytes
+    #: number of records sent so far: the number of the next record
+    sent: int = 0
+    #: the worker slot the app had before, -1 when the agent may choose
+    slot: int = -1
+    record_size: int = RECORD_SIZE
+    protocol: int = PROTOCOL
+    #: free facts about the process (python, framework, server), shown and never parsed
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def frame(self) -> list[Any]:
+        """Return the message list."""
+        return [
+            "hello",
+            {
+                "protocol": self.protocol,
+                "environment": self.environment,
+                "service": self.service,
+                "version": self.version,
+                "host": self.host,
+                "pid": self.pid,
+                "process": self.process,
+                "sent": self.sent,
+                "slot": self.slot,
+                "record_size": self.record_size,
+                "facts": dict(self.facts),
+            },
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Route ids announced by a process; they hold for its connection."""
+
+    routes: Mapping[int, str]
+
+    def frame(self) -> list[Any]:
+        """Return the message list."""
+        return ["routes", [[route, template] for route, template in self.routes.items()]]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Records in the order they were appended, numbered from `first`."""
+
+    #: wall and monotonic clock of the app, in us, when the records were taken from its buffer
+    wall_us: int
+    mono_us: int
+    first: int
+    dropped: Dropped
+    record_size: int
+    data: bytes
+
+    @property
+    def count(self) -> int:
+        """Number of records."""
+        return len(self.data) // self.record_size
+
+    def frame(self) -> list[Any]:
+        """Return the message list."""
+        return [
+            "samples",
+            self.wall_us,
+            self.mono_us,
+            self.first,
+            dict(self.dropped),
+            self.record_size,
+            self.data,
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Gauges of the process by catalogue name, and where its accounts stand."""
+
+    wall_us: int
+    #: records sent so far, in numbered order before this frame
+    sent: int
+    dropped: Dropped
+    values: Mapping[str, float]
+
+    def frame(self) -> list[Any]:
+        """Return the message list."""
+        return ["readings", self.wall_us, self.sent, dict(self.dropped), dict(self.values)]
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The process is about to end; nothing follows."""
+
+    sent: int
+    dropped: Dropped
+
+    def frame(self) -> list[Any]:
+        """Return the message list."""
+        return ["bye", self.sent, dict(self.dropped)]
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The agent's answer to hello: the worker slot it gave this process."""
+
+    agent: str
+    slot: int
+    protocol: int = PROTOCOL
+
+    def frame(self) -> list[Any]:
+        """Return the message list."""
+        return ["welcome", {"protocol": self.protocol, "agent": self.agent, "slot": self.slot}]
+
+
+Message = Hello | Routes | Samples | Readings | Bye | Welcome
+
+
+def parse(message: list[Any]) -> Message | None:
+    """Return the message of a decoded frame, None for a type unknown here.
+
+    Raises FrameError when a known type does not keep its form.
+    """
+    parser = _PARSERS.get(message[0])
+    if parser is None:
+        return None
+    try:
+        return parser(message)
+    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+        raise FrameError(f"expected a well-formed {message[0]!r} frame, got {error!r}") from error
+
+
+def _hello(message: list[Any]) -> Hello:
+    body = _map(message[1])
+    process = body["process"]
+    if not isinstance(process, bytes) or len(process) != 8:
+        raise ValueError("process is 8 bytes")
+    return Hello(
+        environment=_name(body["environment"]),
+        service=_name(body["service"]),
+        version=_name(body["version"], empty=True),
+        host=_name(body["host"]),
+        pid=_count(body["pid"]),
+        process=process,
+        sent=_count(body["sent"]),
+        slot=_int(body["slot"], -1, MAX_U16),
+        record_size=_record_size(body["record_size"]),
+        protocol=_count(body["protocol"]),
+        facts={
+            _name(key): _name(value, empty=True)
+            for key, value in list(_map(body["facts"]).items())[:32]
+        },
+    )
+
+
+def _routes(message: list[Any]) -> Routes:
+    return Routes({_int(route, 1, MAX_U16): _text(text) for route, text in message[1]})
+
+
+def _samples(message: list[Any]) -> Samples:
+    _, wall_us, mono_us, first, dropped, record_size, data = message[:7]
+    if not isinstance(data, bytes):
+        raise TypeError("records are one binary")
+    if len(data) % _record_size(record_size):
+        raise ValueError(f"{len(data)} bytes are not whole records of {record_size}")
+    return Samples(
+        _count(wall_us), _count(mono_us), _count(first), _dropped(dropped), record_size, data
+    )
+
+
+def _readings(message: list[Any]) -> Readings:
+    _, wall_us, sent, dropped, values = message[:5]
+    if len(_map(values)) > _MAX_READINGS:
+        raise ValueError(f"at most {_MAX_READINGS} readings")
+    return Readings(
+        _count(wall_us),
+        _count(sent),
+        _dropped(dropped),
+        {_name(name): _number(value) for name, value in values.items()},
+    )
+
+
+def _bye(message: list[Any]) -> Bye:
+    return Bye(_count(message[1]), _dropped(message[2]))
+
+
+def _welcome(message: list[Any]) -> Welcome:
+    body = _map(message[1])
+    return Welcome(_name(body["agent"]), _int(body["slot"], 0, MAX_U16), _count(body["protocol"]))
+
+
+_PARSERS: Final[dict[str, Callable[[list[Any]], Message]]] = {
+    "hello": _hello,
+    "routes": _routes,
+    "samples": _samples,
+    "readings": _readings,
+    "bye": _bye,
+    "welcome": _welcome,
+}
+
+
+def _map(value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected a map, got {type(value).__name__}")
+    return value
+
+
+def _int(value: Any, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"expected a whole number from {least} to {most}, got {value!r:.40}")
+    return value
+
+
+def _count(value: Any) -> int:
+    return _int(value, 0, 2**63 - 1)
+
+
+def _record_size(value: Any) -> int:
+    # A longer record is a newer app's: its first 48 bytes are ours.
+    size = _int(value, RECORD_SIZE, _MAX_RECORD)
+    if size % 8:
+        raise ValueError(f"a record is a multiple of 8 bytes, got {size}")
+    return size
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise ValueError(f"expected a number, got {value!r:.40}")
+    return float(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected a text, got {value!r:.40}")
+    return value[:MAX_TEMPLATE]
+
+
+def _name(value: Any, *, empty: bool = False) -> str:
+    if not isinstance(value, str) or len(value) > MAX_NAME or not (value or empty):
+        raise ValueError(f"expected a name of 1 to {MAX_NAME} characters, got {value!r:.40}")
+    return value
+
+
+def _dropped(value: Any) -> dict[str, int]:
+    if len(_map(value)) > _MAX_REASONS:
+        raise ValueError(f"at most {_MAX_REASONS} reasons of drops")
+    return {_name(reason): _count(count) for reason, count in value.items()}

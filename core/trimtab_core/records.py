@@ -1,0 +1,150 @@
+"""The sample record: one finished request in 48 bytes.
+
+An app packs records back to back; nothing is encoded later. The layout is little-endian, every
+field is aligned to its size, so that a reader can take whole columns out of a buffer of records
+by striding over it (the agent does), and the first eight bytes identify a series.
+
+    offset  field         type  meaning
+     0      route         u16   route id, announced by a `routes` frame; 0 is `unmatched`
+     2      method        u8    index into METHODS; 0 is any other method
+     3      flags         u8    the FLAG_ bits below
+     4      status        u16   status code that was sent; 500 for an exception before the start
+     6      reserved      u16   zero
+     8      start_us      u32   monotonic clock of the app at entry, in us, modulo 2**32
+    12      duration_us   u32   entry to last body byte
+    16      ttfb_us       u32   entry to the start of the response
+    20      queue_us      u32   wait before the app, from X-Request-Start
+    24      bytes         u32   body bytes sent (in KiB when FLAG_KIB is set)
+    28      db_us         u32   time in database calls
+    32      external_us   u32   time in calls to other services
+    36      cache_us      u32   time in cache calls
+    40      db_calls      u16
+    42      external_calls u16
+    44      cache_hits    u16
+    46      cache_misses  u16
+
+A record with FLAG_BACKGROUND is no request: its duration is the time an app went on working after
+the last body byte of the request before it, booked apart so that percentiles stay true.
+"""
+
+import struct
+from typing import Final, NamedTuple
+
+__all__ = [
+    "FLAG_BACKGROUND",
+    "FLAG_CLAMPED",
+    "FLAG_FAILED",
+    "FLAG_KIB",
+    "FLAG_QUEUED",
+    "FLAG_UNKNOWN_BYTES",
+    "MAX_U16",
+    "MAX_U32",
+    "METHODS",
+    "METHOD_IDS",
+    "OTHER_METHOD",
+    "OTHER_ROUTE",
+    "RECORD",
+    "RECORD_SIZE",
+    "UNMATCHED",
+    "Record",
+    "pack",
+    "unpack",
+]
+
+RECORD: Final = struct.Struct("<HBBHHIIIIIIIIHHHH")
+RECORD_SIZE: Final = RECORD.size
+
+MAX_U16: Final = 0xFFFF
+MAX_U32: Final = 0xFFFFFFFF
+
+#: The request failed by an exception after its response had started.
+FLAG_FAILED: Final = 0x01
+#: The size of the body is not known (a file handed to the server).
+FLAG_UNKNOWN_BYTES: Final = 0x02
+#: A queue time was measured; without it queue_us says nothing.
+FLAG_QUEUED: Final = 0x04
+#: A quantity did not fit its field and stands at the field's maximum.
+FLAG_CLAMPED: Final = 0x08
+#: The bytes field counts KiB, rounded up.
+FLAG_KIB: Final = 0x10
+#: Not a request: work after the last body byte.
+FLAG_BACKGROUND: Final = 0x20
+
+#: The methods that keep their name; anything else is one bucket (OpenTelemetry's `_OTHER`).
+OTHER_METHOD: Final = "_OTHER"
+METHODS: Final = (
+    OTHER_METHOD,
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "CONNECT",
+    "OPTIONS",
+    "TRACE",
+    "PATCH",
+    "QUERY",
+)
+METHOD_IDS: Final = {name: index for index, name in enumerate(METHODS) if index}
+
+#: The template of requests that no route took; route id 0 in every app.
+UNMATCHED: Final = "unmatched"
+#: The template of routes over the cap of an app or agent.
+OTHER_ROUTE: Final = "other"
+
+
+class Record(NamedTuple):
+    """The fields of one record, as integers in the units of the module's table."""
+
+    route: int
+    method: int
+    flags: int
+    status: int
+    start_us: int
+    duration_us: int
+    ttfb_us: int = 0
+    queue_us: int = 0
+    bytes: int = 0
+    db_us: int = 0
+    external_us: int = 0
+    cache_us: int = 0
+    db_calls: int = 0
+    external_calls: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+
+
+def pack(record: Record) -> bytes:
+    """Return the 48 bytes of a record; what does not fit is clamped and flagged, never refused.
+
+    The request path packs with RECORD directly and comes here only when that fails.
+    """
+    (route, method, flags, status, start, duration, ttfb, queue, size, *rest) = record
+    if size > MAX_U32:
+        size = -(-size // 1024)
+        flags |= FLAG_KIB
+    times = [_clamp(value, MAX_U32) for value in (duration, ttfb, queue, size, *rest[:3])]
+    counts = [_clamp(value, MAX_U16) for value in rest[3:]]
+    wanted = (duration, ttfb, queue, size, *rest)
+    if any(got != value for got, value in zip((*times, *counts), wanted, strict=True)):
+        flags |= FLAG_CLAMPED
+    return RECORD.pack(
+        _clamp(route, MAX_U16),
+        method & 0xFF,
+        flags & 0xFF,
+        _clamp(status, MAX_U16),
+        0,
+        start & MAX_U32,
+        *times,
+        *counts,
+    )
+
+
+def unpack(data: bytes | memoryview, offset: int = 0) -> Record:
+    """Return the record at offset; raises struct.error when fewer than 48 bytes are there."""
+    fields = RECORD.unpack_from(data, offset)
+    return Record(*fields[:4], *fields[5:])
+
+
+def _clamp(value: int, most: int) -> int:
+    return 0 if value < 0 else min(value, most)
