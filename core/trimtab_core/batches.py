@@ -14,8 +14,6 @@ number of points, length of every column. Size claims in the zstd frame are not 
 """
 
 import struct
-import sys
-from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -25,6 +23,7 @@ from typing import Any, Final, NamedTuple
 import msgpack
 import zstandard
 
+from trimtab_core.columns import ITEM_SIZES, Column, pack_column, values_of
 from trimtab_core.errors import BatchError, TooLargeError
 
 __all__ = [
@@ -56,7 +55,6 @@ _MAX_HEADER: Final = 2 * 1024 * 1024
 _MAX_WINDOW: Final = 8 * 1024 * 1024
 _MAX_CONTAINERS: Final = 50_000
 _MAX_ITEMS: Final = 20_000
-_ITEM_SIZES: Final = {"B": 1, "H": 2, "I": 4, "Q": 8}
 _LENGTH: Final = struct.Struct("<I")
 
 #: Columns with one value a point: integers in the unit of the name, counts without one.
@@ -141,13 +139,6 @@ class Gauge(NamedTuple):
     instance: str
     name: str
     value: float
-
-
-class Column(NamedTuple):
-    """A column as it travels: item type (B, H, I, Q, little-endian) and bytes."""
-
-    kind: str
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,14 +256,8 @@ def decode_series(data: bytes) -> list[SeriesKey]:
 
 
 def _put(columns: dict[str, Column], name: str, values: list[int]) -> None:
-    most = max(values, default=0)
-    if not most:
-        return
-    kind = "B" if most < 1 << 8 else "H" if most < 1 << 16 else "I" if most < 1 << 32 else "Q"
-    packed = array(kind, values)
-    if sys.byteorder == "big":
-        packed.byteswap()
-    columns[name] = Column(kind, packed.tobytes())
+    if any(values):
+        columns[name] = pack_column(values)
 
 
 def _decompress(data: bytes) -> bytes:
@@ -326,7 +311,7 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
     for name, kind, length in header["columns"]:
         if name in columns:
             raise ValueError(f"column {name!r:.40} stands twice")
-        if kind not in _ITEM_SIZES or _natural(length) > len(body) - offset:
+        if kind not in ITEM_SIZES or _natural(length) > len(body) - offset:
             raise ValueError(f"column {name!r:.40} has no valid type or length")
         columns[name] = Column(kind, body[offset : offset + length])
         offset += length
@@ -361,25 +346,16 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
 def _check_lengths(columns: Mapping[str, Column], points: int) -> None:
     for name in POINT_COLUMNS:
         column = columns.get(name)
-        if column is not None and len(column.data) != points * _ITEM_SIZES[column.kind]:
+        if column is not None and len(column.data) != points * ITEM_SIZES[column.kind]:
             raise ValueError(f"column {name} has {len(column.data)} bytes for {points} points")
     lengths = {
-        len(column.data) // _ITEM_SIZES[column.kind] if column else 0
+        len(column.data) // ITEM_SIZES[column.kind] if column else 0
         for column in map(columns.get, BUCKET_COLUMNS)
     }
     buckets = columns.get("buckets")
     total = sum(values_of(buckets)) if buckets else 0
     if lengths != {total}:
         raise ValueError(f"columns slots and counts have {sorted(lengths)} entries for {total}")
-
-
-def values_of(column: Column) -> "array[int]":
-    """Return the values of a column."""
-    values: array[int] = array(column.kind)
-    values.frombytes(column.data)
-    if sys.byteorder == "big":
-        values.byteswap()
-    return values
 
 
 def _account(row: Any) -> ProcessAccount:
