@@ -76,3 +76,7 @@ def _usage(commands: dict[str, EntryPoint]) -> str:
         for name in sorted(commands, key=lambda name: (order.get(name, len(order)), name))
     ]
     return "\n".join([*lines, "", "trimtab COMMAND --help says more about each."])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
