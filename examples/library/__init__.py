@@ -1,0 +1,1 @@
+"""A small lending library: Flask under gunicorn, kept in memory."""

@@ -1,0 +1,151 @@
+"""The shop's pages: `uvicorn examples.shop.app:app`.
+
+    GET  /                          the window, cached for two seconds
+    GET  /products/{id:int}         one product, cached
+    GET  /search?q=                 a search without an index
+    POST /cart/{user}/items         {"product": 7, "quantity": 1}
+    POST /checkout                  {"user": "ann"}; the confirmation is written in the background
+    GET  /orders/{id:int}           an order, by one query too many for each line
+    GET  /reports/daily             a slow query
+    GET  /stream                    all products as lines of JSON, as they are read
+    GET  /broken                    raises
+
+SHOP_DATA names the directory of the database (default `.cache/shop`). SHOP_LEAK_KIB, off by
+default, makes each product page lose that much memory for ever.
+"""
+
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from examples.shop.cache import Cache
+from examples.shop.database import Database, OutOfStockError, Product
+
+__all__ = ["app"]
+
+PAGE = 100
+TODAY = "2026-03-01"
+
+database = Database(Path(os.environ.get("SHOP_DATA", ".cache/shop")))
+leak_kib = int(os.environ.get("SHOP_LEAK_KIB", "0"))
+leaked: list[bytes] = []
+windows: Cache[str] = Cache(1, ttl_s=2.0)
+products: Cache[Product] = Cache(500, ttl_s=10.0)
+
+
+async def window(request: Request) -> Response:
+    page = windows.get("window")
+    if page is None:
+        rows = await run_in_threadpool(database.window)
+        items = "".join(f"<li>{row['name']}: {row['price_cents'] / 100:.2f}</li>" for row in rows)
+        page = f"<!doctype html><title>Chandlery</title><h1>Chandlery</h1><ul>{items}</ul>"
+        windows.put("window", page)
+    return HTMLResponse(page)
+
+
+async def product(request: Request) -> Response:
+    number = request.path_params["id"]
+    if leak_kib:
+        leaked.append(bytes(leak_kib * 1024))
+    found = products.get(number)
+    if found is None:
+        found = await run_in_threadpool(database.product, number)
+        if found is None:
+            raise HTTPException(404, "no such product")
+        products.put(number, found)
+    return JSONResponse(found._asdict())
+
+
+async def search(request: Request) -> Response:
+    words = request.query_params.get("q", "")
+    if len(words) < 2:
+        raise HTTPException(400, "expected at least two letters in q")
+    return JSONResponse({"found": await run_in_threadpool(database.search, words)})
+
+
+async def put_into_cart(request: Request) -> Response:
+    body = await _body(request)
+    number, quantity = body.get("product"), body.get("quantity", 1)
+    if not isinstance(number, int) or not isinstance(quantity, int) or not 1 <= quantity <= 99:
+        raise HTTPException(422, "expected product and a quantity from 1 to 99")
+    user = request.path_params["user"]
+    try:
+        items = await run_in_threadpool(database.put_into_cart, user, number, quantity)
+    except KeyError:
+        raise HTTPException(404, "no such product") from None
+    return JSONResponse({"items": items}, status_code=201)
+
+
+async def check_out(request: Request) -> Response:
+    user = (await _body(request)).get("user")
+    if not isinstance(user, str):
+        raise HTTPException(422, "expected user")
+    try:
+        order = await run_in_threadpool(database.check_out, user, TODAY)
+    except OutOfStockError:
+        raise HTTPException(409, "out of stock") from None
+    if order is None:
+        raise HTTPException(409, "the cart is empty")
+    later = BackgroundTask(database.confirm, order)
+    return JSONResponse({"order": order}, status_code=201, background=later)
+
+
+async def order(request: Request) -> Response:
+    found = await run_in_threadpool(database.order, request.path_params["id"])
+    if found is None:
+        raise HTTPException(404, "no such order")
+    return JSONResponse(found)
+
+
+async def daily_report(request: Request) -> Response:
+    return JSONResponse({"days": await run_in_threadpool(database.daily_report)})
+
+
+async def stream(request: Request) -> Response:
+    return StreamingResponse(_lines(), media_type="application/x-ndjson")
+
+
+async def _lines() -> AsyncIterator[bytes]:
+    after = 0
+    while rows := await run_in_threadpool(database.page, after, PAGE):
+        after = rows[-1]["id"]
+        yield b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+async def broken(request: Request) -> Response:
+    raise RuntimeError("the mast is gone")
+
+
+async def _body(request: Request) -> Mapping[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError:
+        raise HTTPException(400, "expected JSON") from None
+    if not isinstance(body, dict):
+        raise HTTPException(422, "expected an object")
+    return body
+
+
+app = Starlette(
+    routes=[
+        Route("/", window),
+        Route("/products/{id:int}", product),
+        Route("/search", search),
+        Route("/cart/{user}/items", put_into_cart, methods=["POST"]),
+        Route("/checkout", check_out, methods=["POST"]),
+        Route("/orders/{id:int}", order),
+        Route("/reports/daily", daily_report),
+        Route("/stream", stream),
+        Route("/broken", broken),
+    ]
+)
