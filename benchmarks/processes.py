@@ -21,6 +21,7 @@ from harness import progress
 
 __all__ = [
     "CACHE",
+    "CHILDREN",
     "ROOT",
     "busy_s",
     "core_pair",
@@ -42,6 +43,8 @@ __all__ = [
 ROOT: Final = Path(__file__).resolve().parent.parent
 #: where benchmarks keep environments and compiled clients; safe to delete
 CACHE: Final = ROOT / ".cache" / "bench"
+#: scripts that run as processes of their own
+CHILDREN: Final = ROOT / "benchmarks" / "children"
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGESIZE")
 
@@ -164,8 +167,8 @@ def node_modules(name: str, package: str) -> Path | None:
 
 
 def own_path(*parts: str) -> str:
-    """Return a PYTHONPATH of this repository's folders (core, middleware) and this directory."""
-    return os.pathsep.join([*(str(ROOT / part) for part in parts), str(ROOT / "benchmarks")])
+    """Return a PYTHONPATH of folders of this repository, for environments that lack trimtab."""
+    return os.pathsep.join(str(ROOT / part) for part in parts)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import zstandard
 from ddsketch import DDSketch
+
 from harness import Row, Spread, arguments, interleave, packages, progress, report, spread
 from trimtab_core import batches
 from trimtab_core.records import MAX_U32
