@@ -111,6 +111,9 @@ class Load:
             with self._guard:
                 self.failures.append(f"{method} {path}: {error!r}")
         else:
+            if answer.status >= 500:
+                # A server whose app raised hangs up after its 500, without saying so.
+                connection.close()
             with self._guard:
                 self.statuses[answer.status] += 1
 

@@ -1,0 +1,1 @@
+"""The whole chain on one machine: collector, agent, three services, traffic, a live table."""

@@ -1,0 +1,208 @@
+"""Starts it all, shows it live, and can prove that every request was counted: ./dev demo."""
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from examples.demo.client import Client
+from examples.demo.parts import PartError, Stack
+from examples.demo.table import Screen, table
+from examples.demo.traffic import Traffic
+from examples.demo.verdict import Account, accounts, sentence, settled
+
+FLUSH_S = 45.0
+#: seconds between two blocks of the table where it cannot be redrawn in place
+BLOCK_S = 5
+
+
+class ApiError(Exception):
+    """The collector's API did not answer as expected."""
+
+
+class Demo:
+    """One run: the parts, the traffic and what is shown of them."""
+
+    def __init__(self, options: argparse.Namespace, directory: Path, screen: Screen) -> None:
+        self._options = options
+        self._screen = screen
+        self.stack = Stack(directory, screen.say)
+        self.traffic: Traffic | None = None
+        self._api = Client(self.stack.ports["collector"])
+        self._begun = time.monotonic()
+
+    async def run(self) -> int:
+        """Start, show and, where asked to, check; returns the exit code. Raises PartError."""
+        say = self._screen.say
+        say("starting collector, agent and three services under trimtab run")
+        await self.stack.start()
+        traffic = self.traffic = Traffic(self.stack.ports, self._options.rate)
+        say(f"all ready after {time.monotonic() - self._begun:.1f} s, sending {self._load()}")
+        say(f"the API: curl -H 'Authorization: Bearer {self.stack.token}' "
+            f"{self.stack.url}/api/performance/services")  # fmt: skip
+        self._begun = time.monotonic()
+        traffic.start()
+        await self._show(traffic)
+        if not self._options.check:
+            traffic.abandon()
+            return 0
+        say("no more requests; reading the last answers")
+        await traffic.stop()
+        found = await self._flushed(traffic)
+        self._write(found)
+        for account in found:
+            if account.unanswered:
+                say(f"{account.service}: {traffic.failures[account.service][0]}")
+        print(f"demo: {sentence(found)}", flush=True)
+        return 1 if any(account.fault for account in found) else 0
+
+    def _load(self) -> str:
+        until = f"for {self._options.seconds:g} s" if self._options.seconds else "until Ctrl-C"
+        return f"about {self._options.rate:g} requests/s {until}"
+
+    async def _show(self, traffic: Traffic) -> None:
+        """Show the table until the time is over; for ever without one."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._options.seconds if self._options.seconds else None
+        tick = loop.time()
+        while end is None or loop.time() < end:
+            tick = max(tick + (1 if self._screen.live else BLOCK_S), loop.time())
+            await asyncio.sleep(min(tick, end or tick) - loop.time())
+            self.stack.check()
+            try:
+                services = (await self.read("/services", **{"from": "-5s"}))["services"]
+                routes = (await self.read("/routes", by="rps", limit=50, **{"from": "-5s"}))[
+                    "routes"
+                ]
+            except ApiError as error:
+                lines = [f"  {error}"]
+            else:
+                lines = table(services, routes, self._screen.height - 1)
+            passed = time.monotonic() - self._begun
+            unanswered = sum(map(len, traffic.failures.values()))
+            broken = f", {unanswered:,} unanswered" if unanswered else ""
+            self._screen.draw(
+                [
+                    f"{passed:.0f} s, {traffic.total:,} requests sent{broken}; the last 5 seconds:",
+                    *lines,
+                ]
+            )
+
+    async def _flushed(self, traffic: Traffic) -> list[Account]:
+        """Return the accounts once everything sent is booked, or as they stand at the deadline."""
+        say = self._screen.say
+        say(f"waiting until the {traffic.total:,} requests are counted (up to {FLUSH_S:.0f} s)")
+        begun = time.monotonic()
+        found = await self._accounts(traffic)
+        while not settled(found) and time.monotonic() - begun < FLUSH_S:
+            self.stack.check()
+            await asyncio.sleep(0.5)
+            found = await self._accounts(traffic)
+        # With the services ended nothing can be on its way: what is counted twice shows now.
+        await self.stack.stop_services()
+        found = await self._accounts(traffic)
+        say(f"flushed after {time.monotonic() - begun:.1f} s")
+        return found
+
+    async def _accounts(self, traffic: Traffic) -> list[Account]:
+        sent = {name: traffic.sent(name) for name in traffic.statuses}
+        unanswered = {name: len(failures) for name, failures in traffic.failures.items()}
+        try:
+            services = (await self.read("/services", from_="-2h"))["services"]
+        except ApiError as error:
+            self._screen.say(str(error))
+            services = []
+        return accounts(sent, unanswered, services)
+
+    async def read(self, path: str, **params: object) -> Any:
+        """Return `data` of an answer of the API, `from_` standing for `from`; raises ApiError."""
+        query = urllib.parse.urlencode({name.rstrip("_"): value for name, value in params.items()})
+        bearer = {"Authorization": f"Bearer {self.stack.token}"}
+        where = f"/api/performance{path}?{query}"
+        try:
+            answer = await self._api.request("GET", where, headers=bearer)
+            body = json.loads(answer.body)
+        except (OSError, EOFError, ValueError) as error:
+            raise ApiError(f"expected JSON from {path}, got {error!r}") from error
+        if answer.status != 200 or not isinstance(body, Mapping) or "data" not in body:
+            raise ApiError(f"expected 200 from {path}, got {answer.status}: {body!r:.200}")
+        return body["data"]
+
+    def _write(self, found: list[Account]) -> None:
+        if self._options.json:
+            rows = [{**asdict(account), "fault": account.fault} for account in found]
+            document = {"passed": not any(row["fault"] for row in rows), "services": rows}
+            Path(self._options.json).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Run the demo in a directory of its own; whatever happens, nothing of it stays."""
+    screen = Screen()
+    loop = asyncio.get_running_loop()
+    # A short path, since Unix sockets take at most 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="trimtab-", ignore_cleanup_errors=True) as directory:
+        demo = Demo(options, Path(directory), screen)
+        work = asyncio.create_task(demo.run())
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, work.cancel)
+        last, code = "", 0
+        try:
+            code = await work
+        except asyncio.CancelledError:
+            last, code = "interrupted", 130 if options.check else 0
+        except PartError as error:
+            for line in error.tail:
+                print(f"  | {line}")
+            last, code = f"{error} (the end of its log is above)", 1
+        finally:
+            if demo.traffic:
+                demo.traffic.abandon()
+            begun = time.monotonic()
+            await demo.stack.stop()
+        if not options.check or last:
+            total = demo.traffic.total if demo.traffic else 0
+            ended = f"everything is stopped ({time.monotonic() - begun:.1f} s)"
+            screen.say(". ".join(filter(None, (last, f"{total:,} requests sent; {ended}"))))
+        return code
+
+
+def main() -> int:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(
+        prog="./dev demo",
+        description="Start a collector, an agent and three services under trimtab run, drive "
+        "traffic at them and show the live table. Ctrl-C stops all.",
+    )
+    parser.add_argument("--seconds", type=float, metavar="N", help="stop after N seconds")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="then wait until all is flushed and compare requests sent with requests counted, "
+        "service by service: exit 1 when they differ (20 seconds unless --seconds is given)",
+    )
+    parser.add_argument(
+        "--rate", type=float, default=150, metavar="R", help="requests a second, at most (150)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write the result of --check to FILE")
+    options = parser.parse_args()
+    if options.check and options.seconds is None:
+        options.seconds = 20.0
+    if options.seconds is not None and not options.seconds > 0:
+        parser.error(f"expected --seconds over 0, got {options.seconds:g}")
+    if not 0 < options.rate <= 5_000:
+        parser.error(f"expected a --rate over 0, up to 5000, got {options.rate:g}")
+    if options.json and not options.check:
+        parser.error("--json writes the result of --check: give both")
+    return asyncio.run(run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

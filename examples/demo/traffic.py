@@ -1,0 +1,187 @@
+"""Mixed traffic at a bounded rate, and an exact count of what was sent to each service."""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from examples.demo.client import Client
+
+__all__ = ["Traffic"]
+
+CONNECTIONS = 6
+SEED = 8620
+
+
+class Request(NamedTuple):
+    """What is sent: method, path and a JSON body or none."""
+
+    method: str
+    path: str
+    body: object = None
+
+
+Maker = Callable[[random.Random], Request]
+
+
+def _get(path: str, most: int = 1) -> Maker:
+    return lambda chance: Request("GET", path.replace("#", str(chance.randint(1, most))))
+
+
+def _word(chance: random.Random) -> str:
+    return chance.choice(("bolt", "cover", "hook", "pin", "ring", "strap"))
+
+
+#: service -> (share of all requests, what is asked of it with its weight)
+MIX: Mapping[str, tuple[float, list[tuple[int, Maker]]]] = {
+    "shop": (
+        0.50,
+        [
+            (20, _get("/")),
+            (40, _get("/products/#", 2_000)),
+            (6, lambda chance: Request("GET", f"/search?q={_word(chance)}")),
+            (1, _get("/search?q=")),
+            (
+                10,
+                lambda chance: Request(
+                    "POST",
+                    f"/cart/reader-{chance.randint(1, 40)}/items",
+                    {"product": chance.randint(1, 2_000), "quantity": chance.randint(1, 3)},
+                ),
+            ),
+            (
+                4,
+                lambda chance: Request(
+                    "POST", "/checkout", {"user": f"reader-{chance.randint(1, 40)}"}
+                ),
+            ),
+            (10, _get("/orders/#", 4_000)),
+            (2, _get("/reports/daily")),
+            (2, _get("/stream")),
+            (2, _get("/products/9999#", 9)),
+            (2, _get("/wp-login-#.php", 900)),
+            (1, _get("/broken")),
+        ],
+    ),
+    "library": (
+        0.40,
+        [
+            (15, _get("/")),
+            (50, _get("/books/#", 3_000)),
+            (10, _get("/books/by/author-#", 119)),
+            (8, _get("/shelves/hall-3/row-#", 39)),
+            (3, _get("/catalogue.csv")),
+            (
+                8,
+                lambda chance: Request(
+                    "POST", "/loans/", {"book": chance.randint(1, 3_000), "reader": "ann"}
+                ),
+            ),
+            (2, lambda chance: Request("POST", "/loans/", {"book": "none"})),
+            (2, lambda chance: Request("DELETE", f"/loans/{_uuid(chance)}")),
+            (1, _get("/books/777#", 999)),
+            (1, _get("/loans/overdue")),
+        ],
+    ),
+    "records": (
+        0.10,
+        [
+            (10, _get("/shop")),
+            (30, _get("/shop/products/#", 2_000)),
+            (20, _get("/shop/products.json?_size=20&_next=#", 1_900)),
+            (20, _get("/shop/orders.json?_size=20&customer_id=#", 500)),
+            (10, _get("/shop.json?sql=select+count(*)+from+order_lines+where+product_id=#", 2_000)),
+            (4, _get("/shop/order_lines.csv?_size=max")),
+            (3, _get("/shop/no_such_table")),
+            (3, _get("/shop/products?_size=10")),
+        ],
+    ),
+}
+
+
+def _uuid(chance: random.Random) -> str:
+    digits = f"{chance.getrandbits(128):032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+class Traffic:
+    """Connections to each service that ask at random moments, `rate` requests a second in all.
+
+    `statuses[service]` counts the answers read to the end, `failures[service]` the requests that
+    got none; together they are what was sent. For one event loop.
+    """
+
+    def __init__(self, ports: Mapping[str, int], rate: float) -> None:
+        self.statuses: dict[str, Counter[int]] = {name: Counter() for name in MIX}
+        self.failures: dict[str, list[str]] = {name: [] for name in MIX}
+        self._ports = ports
+        self._rate = rate
+        self._ending = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin sending."""
+        for name, (share, choices) in MIX.items():
+            for number in range(CONNECTIONS):
+                pause_s = CONNECTIONS / (self._rate * share)
+                chance = random.Random(f"{SEED} {name} {number}")
+                self._tasks.append(
+                    asyncio.create_task(self._connection(name, choices, pause_s, chance))
+                )
+
+    async def stop(self) -> None:
+        """Send nothing new and read the answers that are still to come."""
+        self._ending.set()
+        await asyncio.gather(*self._tasks)
+
+    def abandon(self) -> None:
+        """Drop everything at once; the counts are no longer exact."""
+        for task in self._tasks:
+            task.cancel()
+
+    def sent(self, service: str) -> int:
+        """Return the number of requests sent to a service and finished, one way or the other."""
+        return self.statuses[service].total() + len(self.failures[service])
+
+    @property
+    def total(self) -> int:
+        """All requests sent."""
+        return sum(map(self.sent, MIX))
+
+    async def _connection(
+        self,
+        service: str,
+        choices: list[tuple[int, Maker]],
+        pause_s: float,
+        chance: random.Random,
+    ) -> None:
+        weights = [weight for weight, _ in choices]
+        client = Client(self._ports[service])
+        loop = asyncio.get_running_loop()
+        due = loop.time() + chance.uniform(0, pause_s)
+        try:
+            while not await self._pause(due - loop.time()):
+                # Late requests are not made up for: the rate is a bound.
+                due = max(due + chance.expovariate(1 / pause_s), loop.time())
+                ((_, make),) = chance.choices(choices, weights)
+                request = make(chance)
+                body = b"" if request.body is None else json.dumps(request.body).encode()
+                try:
+                    answer = await client.request(request.method, request.path, body)
+                except (OSError, EOFError, ValueError) as error:
+                    self.failures[service].append(f"{request.method} {request.path}: {error!r}")
+                else:
+                    self.statuses[service][answer.status] += 1
+        finally:
+            client.close()
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait for the next moment; True when no more is to be sent."""
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                await self._ending.wait()
+        except TimeoutError:
+            pass
+        return self._ending.is_set()

@@ -1,0 +1,94 @@
+"""The dev script: what it answers to a wrong call, and when it installs again."""
+
+import importlib.util
+import subprocess
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "dev"
+
+
+@pytest.fixture
+def dev(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script as a module."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    loader = SourceFileLoader("dev_script", str(SCRIPT))
+    spec = importlib.util.spec_from_loader("dev_script", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def called(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False
+    )
+
+
+def test_without_a_command_it_lists_them_and_exits_2() -> None:
+    done = called()
+    assert done.returncode == 2
+    assert all(f"\n  {name}" in done.stdout for name in ("demo", "test", "check", "bench"))
+    assert called("--help").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("sail",), ("check", "all"), ("bench", "nothing"), ("lock", "x")]
+)
+def test_a_wrong_call_is_one_sentence_and_exit_2(words: tuple[str, ...]) -> None:
+    done = called(*words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("dev: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_bench_without_a_name_lists_what_can_be_run() -> None:
+    done = called("bench")
+    assert done.returncode == 0
+    names = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")}
+    assert "sketch" in names
+    assert "harness" not in names
+
+
+def test_an_older_python_is_told_what_is_expected(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "version_info", (3, 9, 2))
+    with pytest.raises(SystemExit, match=r"expected Python 3.11 or newer, got 3.9: install one"):
+        dev.use_newer_python()
+
+
+def test_the_stamp_holds_until_the_dependencies_change(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in {
+        "ROOT": tmp_path,
+        "CONSTRAINTS": tmp_path / "constraints.txt",
+        "STAMP": tmp_path / "stamp",
+        "PYTHON": Path(sys.executable),
+    }.items():
+        monkeypatch.setattr(dev, name, value)
+    (tmp_path / "pyproject.toml").write_text("a")
+    assert not dev.stamped()
+    dev.STAMP.write_text(dev.fingerprint())
+    assert dev.stamped()
+    dev.CONSTRAINTS.write_text("msgpack==1.1.0\n")
+    assert not dev.stamped()
+
+
+def test_a_step_that_fails_shows_the_end_of_its_output(
+    dev: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(dev, "CACHE", tmp_path)
+    with pytest.raises(dev.SetupError, match="taking on water failed"):
+        dev.run("taking on water", [sys.executable, "-c", "print('a leak'); raise SystemExit(3)"])
+    assert "a leak" in capsys.readouterr().err
