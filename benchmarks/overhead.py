@@ -233,7 +233,8 @@ def measured(
                 "x",
                 "1",
                 arrived == 1,
-                note=f"{bench.requests} requests, {counts['records']} came, {counts['dropped']} dropped",
+                note=f"{bench.requests} requests, {counts['records']} records, "
+                f"{counts['dropped']} dropped",
             )
         )
     if "http" in options.parts:
