@@ -1,0 +1,260 @@
+"""The ASGI middleware: one closure around the app, one packed record a request.
+
+The path of a request reads the clock three times, takes the route that the framework has matched,
+and appends 48 bytes; nothing is encoded, locked, logged or sent there (`./dev bench overhead`).
+Whatever is not the plain case leaves by an exception into `Recorder.append`, so that the plain
+case pays for no question it need not ask.
+
+What counts as what:
+- duration: entry to the last body byte handed to the server; work after it is its own record;
+- 500: an exception before the response started, or no response at all;
+- 499: the client left: cancelled, ClientDisconnect, an OSError once the response had started, or
+  a return without the last body;
+- any other exception after the start keeps the status that was sent and is flagged as failed.
+"""
+
+# Inner functions are made for each request: their annotations must not be evaluated there.
+from __future__ import annotations
+
+import struct
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import monotonic_ns
+from typing import Any
+
+from trimtab.headers import with_request_id, with_server_timing
+from trimtab.queueing import FOREVER, LOOKS, look_for_queue
+from trimtab.recorder import BACKGROUND_NS, UNKNOWN_SIZE, Gate
+from trimtab.runtime import Runtime, runtime_for
+from trimtab.settings import read_settings
+from trimtab.slot import Slot, slot_variable
+from trimtab.templates import Templates, hook_django
+from trimtab_core.records import FLAG_FAILED, METHOD_IDS
+
+__all__ = ["ASGIApp", "Middleware", "Receive", "Scope", "Send"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+#: Set in the scope by the outermost wrapper, so that an inner one lets the request pass.
+_SEEN = "trimtab"
+
+
+class Middleware:
+    """Wrap an ASGI application: `app = Middleware(app)`, or `add_middleware(Middleware)`.
+
+    Keyword arguments are the fields of `trimtab.Settings` and go before the environment. Nothing
+    is started before the first request or the server's lifespan. Safe in any number of worker
+    processes, forked or spawned; wrapping twice measures once.
+    """
+
+    def __init__(self, app: ASGIApp, **settings: Any) -> None:
+        self.app = app
+        resolved = read_settings(**settings)
+        self._call = wrap(app, runtime_for(resolved)) if resolved.enabled else app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._call(scope, receive, send)
+
+    def __getattr__(self, name: str) -> Any:
+        # Users go on reaching the routes and the state of what they wrapped.
+        if name == "app":
+            raise AttributeError(name)
+        return getattr(self.app, name)
+
+
+def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
+    """Return the measuring closure around app; only the features that are on cost anything."""
+    hook_django()
+    settings = runtime.settings
+    recorder = runtime.recorder
+    other = _other_scopes(app, runtime)
+    server_timing, request_id, with_slot = (
+        settings.server_timing,
+        settings.request_id,
+        settings.context,
+    )
+    set_slot, reset_slot = slot_variable.set, slot_variable.reset
+    # Names in the closure are the cheapest to reach; recorder.buffer is one object for ever.
+    clock, pack, append = monotonic_ns, _PLAIN.pack, recorder.buffer.extend
+    method_ids = METHOD_IDS
+    resolve = Templates(recorder.routes.id_of).asgi
+    # State of the closure, shared with the recorder through the functions of `Gate`.
+    active = room = looks = 0
+
+    async def trimtab_asgi(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal active, room, looks
+        if scope["type"] != "http" or _SEEN in scope:
+            await other(scope, receive, send)
+            return
+        scope[_SEEN] = True
+        status = first = last = size = flags = queue_us = 0
+        slot: Slot | None = None
+
+        def send_measured(message: Message) -> Awaitable[None]:
+            nonlocal status, first, last, size
+            kind = message["type"]
+            if kind == "http.response.body":
+                if "body" in message:
+                    size += len(message["body"])
+                if "more_body" not in message or not message["more_body"]:
+                    last = clock()
+                elif not first:
+                    first = clock()
+            elif kind == "http.response.start":
+                status = message["status"]
+                if server_timing:
+                    message = with_server_timing(message, clock() - start, queue_us)
+            elif kind in _ENDS:
+                last, size = _unusual_end(message, last, size)
+            return send(message)
+
+        active += 1
+        start = clock()
+        if looks:
+            queue_us = look_for_queue(scope["headers"])
+            looks = FOREVER if queue_us >= 0 else looks - 1
+        if request_id:
+            send = with_request_id(send, scope["headers"])
+        if with_slot:
+            slot = Slot()
+            token = set_slot(slot)
+        try:
+            await app(scope, receive, send_measured)
+        except BaseException as error:
+            if not last:
+                status, flags = _outcome(error, status)
+            elif clock() - last >= BACKGROUND_NS:
+                flags = _BACKGROUND_FAILED
+            raise
+        finally:
+            end = clock()
+            active -= 1
+            if with_slot:
+                reset_slot(token)
+            if not last:
+                last = end
+                status = status if flags or status >= 499 else 499 if status else 500
+            try:
+                if room <= 0 or queue_us > 0 or flags or (slot is not None and slot.touched):
+                    raise OverflowError
+                known = scope["route"].trimtab_route
+                if known[0] != scope["root_path"]:
+                    raise LookupError
+                duration_us = (last - start) // 1000
+                append(
+                    pack(
+                        known[1],
+                        method_ids[scope["method"]],
+                        status,
+                        duration_us,
+                        (first - start) // 1000 if first else duration_us,
+                        size,
+                    )
+                )
+                room -= 1
+            except Exception:  # noqa: BLE001 - whatever is not the plain case; it never raises
+                recorder.append(
+                    resolve(scope),
+                    method_ids.get(scope["method"], 0),
+                    flags & 0xFF,
+                    status,
+                    last - start,
+                    (first or last) - start,
+                    queue_us,
+                    size,
+                    slot,
+                )
+                if recorder.asleep:
+                    runtime.wake()
+            if end - last >= BACKGROUND_NS:
+                failed = FLAG_FAILED if flags & _BACKGROUND_FAILED else 0
+                recorder.append_background(
+                    resolve(scope), method_ids.get(scope["method"], 0), failed, status, end - last
+                )
+
+    def grant(records: int) -> None:
+        nonlocal room, looks
+        room = records
+        if settings.queue_time and not looks:
+            looks = 1
+
+    def in_flight() -> int:
+        return active
+
+    def forget() -> None:
+        nonlocal active, room, looks
+        active = room = 0
+        looks = LOOKS if settings.queue_time else 0
+
+    forget()
+    recorder.attach(Gate(grant, in_flight, forget))
+    return trimtab_asgi
+
+
+#: The record of a plain request: RECORD with zeros for flags, queue and whatever a slot holds.
+_PLAIN = struct.Struct("<HBxHxxxxxxIIxxxxI20x")
+_ENDS = {"http.response.trailers", "http.response.pathsend", "http.response.zerocopysend"}
+
+
+def _unusual_end(message: Message, last: int, size: int) -> tuple[int, int]:
+    """Time of the last byte and size after a message of the ASGI extensions."""
+    more = message.get("more_trailers", False) or message.get("more_body", False)
+    if message["type"] != "http.response.trailers":
+        size = UNKNOWN_SIZE
+    return last if more else monotonic_ns(), size
+
+
+#: Above the eight bits that travel: the work after the last byte ended in an exception.
+_BACKGROUND_FAILED = 0x100
+
+
+def _outcome(error: BaseException, status: int) -> tuple[int, int]:
+    """Status and flags of a request that an exception ended before its last byte."""
+    if isinstance(error, CancelledError) or type(error).__name__ == "ClientDisconnect":
+        return 499, 0
+    if not status:
+        return 500, 0
+    if isinstance(error, OSError):
+        return 499, 0
+    return status, FLAG_FAILED
+
+
+def _other_scopes(app: ASGIApp, runtime: Runtime) -> ASGIApp:
+    """Return the closure for WebSockets and lifespan, which are not in the latency figures."""
+    recorder = runtime.recorder
+
+    async def other(scope: Scope, receive: Receive, send: Send) -> None:
+        if _SEEN in scope:
+            await app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            scope[_SEEN] = True
+            if recorder.asleep:
+                runtime.wake()
+            recorder.sessions += 1
+            try:
+                await app(scope, receive, send)
+            finally:
+                recorder.sessions -= 1
+        elif scope["type"] == "lifespan":
+            scope[_SEEN] = True
+            await app(scope, receive, _lifespan_send(send, runtime))
+        else:
+            await app(scope, receive, send)
+
+    return other
+
+
+def _lifespan_send(send: Send, runtime: Runtime) -> Send:
+    async def send_lifespan(message: Message) -> None:
+        if message["type"] == "lifespan.startup.complete":
+            runtime.wake()
+        elif message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            # The server may be killed by its own signal right after this: no atexit runs then.
+            runtime.flush()
+        await send(message)
+
+    return send_lifespan

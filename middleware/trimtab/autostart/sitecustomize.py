@@ -1,0 +1,69 @@
+"""Found by every Python that `trimtab run` starts, since its folder stands first on PYTHONPATH.
+
+It hands on to the sitecustomize that it shadows, then waits for a web server to be imported and
+lets trimtab.servers wrap the app there. A program without a web server pays one finder on
+sys.meta_path and nothing else. Nothing here may fail a program.
+"""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_TARGETS = {"uvicorn.config", "uvicorn.server", "gunicorn.workers.base"}
+
+
+def _chain() -> None:
+    """Run the sitecustomize that would have been found without this one."""
+    path = [entry for entry in sys.path if os.path.abspath(entry or os.curdir) != _HERE]
+    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", path)
+    if spec is None or spec.loader is None:
+        return
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["sitecustomize"] = module
+    spec.loader.exec_module(module)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Lets the others find a server's module, and has it wrapped once it was executed."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name not in _TARGETS:
+            return None
+        for finder in sys.meta_path:
+            if finder is self:
+                continue
+            spec = finder.find_spec(name, path, target)
+            if spec is not None and spec.loader is not None:
+                _wrap_loader(spec.loader)
+                return spec
+        return None
+
+
+def _wrap_loader(loader: importlib.abc.Loader) -> None:
+    execute = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        execute(module)
+        try:
+            from trimtab.servers import patch
+
+            patch(module)
+        except Exception as error:  # noqa: BLE001 - a server runs without measuring, too
+            print(f"trimtab run: {module.__name__} is not measured: {error!r}", file=sys.stderr)
+
+    loader.exec_module = exec_module  # type: ignore[method-assign]
+
+
+if os.environ.get("TRIMTAB_RUN"):
+    sys.meta_path.insert(0, _Finder())
+try:
+    _chain()
+except Exception as error:  # noqa: BLE001 - what the shadowed one does is not ours to fail by
+    print(f"sitecustomize failed: {error!r}", file=sys.stderr)

@@ -1,0 +1,344 @@
+"""The thread that carries records to the agent: little, often, and never waited for.
+
+Each interval it takes what is in the recorder as a chunk with its clock pair, and sends chunks as
+frames of at most FRAME_RECORDS over a non-blocking socket. A record gets its number when the frame
+that holds it is begun. A frame that was not sent to its end when the connection broke cannot have
+been read, and is sent again whole, with the same numbers, on the next one; so nothing is counted
+twice, and what an agent took with it when it died is a gap in the numbers.
+
+While the agent is away chunks wait in a bounded backlog; the oldest go first, counted as
+`agent_away`. Once a second it adds readings of the process. It installs no signal handler.
+"""
+
+import logging
+import os
+import random
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from trimtab.recorder import Recorder
+from trimtab_core.config import Address
+from trimtab_core.errors import FrameError
+from trimtab_core.frames import FrameReader, encode
+from trimtab_core.messages import Bye, Hello, Readings, Routes, Samples, Welcome, parse
+from trimtab_core.records import RECORD_SIZE
+
+__all__ = ["Emitter"]
+
+log = logging.getLogger("trimtab.emitter")
+
+#: 48 kB: taking, packing and sending a frame holds the GIL for about 0.03 ms.
+FRAME_RECORDS: Final = 1024
+_FRAME_BYTES: Final = FRAME_RECORDS * RECORD_SIZE
+#: Chunks this close in time are joined while they wait.
+_JOIN_US: Final = 1_000_000
+_BACKOFF_S: Final = (0.1, 5.0)
+_READINGS_S: Final = 1.0
+_ROUTES_A_FRAME: Final = 500
+
+
+class Emitter:
+    """Owns the connection to the agent and the thread behind it.
+
+    `start`, `flush` and `stop` may be called from any thread of the process that made it;
+    everything else runs in the emitter's own thread.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        address: Address,
+        hello: Callable[[int, int], Hello],
+        readings: Callable[[], Mapping[str, float]] | None,
+        *,
+        interval_s: float,
+        backlog_bytes: int,
+        peer_uids: frozenset[int],
+    ) -> None:
+        self._recorder = recorder
+        self._address = address
+        self._hello = hello
+        self._readings = readings
+        self._interval_s = interval_s
+        self._backlog_bytes = backlog_bytes
+        self._peer_uids = peer_uids
+        self._socket: socket.socket | None = None
+        self._reader = FrameReader()
+        self._chunks: deque[_Chunk] = deque()
+        self._held_bytes = 0
+        self._unsent = memoryview(b"")
+        self._in_flight: _Chunk | None = None
+        self._sent = 0
+        self._slot = -1
+        self._announced = 0
+        self._dropped: dict[str, int] = {}
+        self._next_try = 0.0
+        self._backoff_s = _BACKOFF_S[0]
+        self._next_readings = 0.0
+        self._next_warning = 0.0
+        self._stopping = False
+        self._flushes: deque[threading.Event] = deque()
+        self._wake_read, self._wake_write = socket.socketpair()
+        for end in (self._wake_read, self._wake_write):
+            end.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="trimtab-emitter", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def flush(self, timeout_s: float = 0.25) -> bool:
+        """Ask for everything recorded so far to be sent; tell whether it was within the time."""
+        done = threading.Event()
+        self._flushes.append(done)
+        self._wake()
+        return done.wait(timeout_s)
+
+    def stop(self, timeout_s: float = 0.25) -> None:
+        """Send what is there, say bye and end the thread, within the time."""
+        self._stopping = True
+        self._wake()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(timeout_s)
+
+    @property
+    def accounts(self) -> dict[str, int]:
+        """Records sent, held here, and dropped in all; for tests and doctor."""
+        held = self._held_bytes // RECORD_SIZE + len(self._recorder.buffer) // RECORD_SIZE
+        return {"sent": self._sent, "held": held, "dropped": sum(self._drops().values())}
+
+    def abandon(self) -> None:
+        """Close what a fork has copied; the thread is the parent's and does not run here."""
+        for opened in (self._socket, self._wake_read, self._wake_write):
+            if opened is not None:
+                opened.close()
+
+    def _wake(self) -> None:
+        try:
+            self._wake_write.send(b"x")
+        except OSError:  # full: it is awake already; closed: it has ended
+            pass
+
+    def _run(self) -> None:
+        while True:
+            stopping = self._stopping
+            flushes = len(self._flushes)
+            try:
+                self._turn(time.monotonic())
+            except Exception:
+                log.debug("emitter turn failed", exc_info=True)
+                self._disconnect()
+            clean = not self._chunks and not self._unsent
+            for _ in range(flushes if clean or self._socket is None else 0):
+                self._flushes.popleft().set()
+            if stopping and (clean or self._socket is None):
+                self._end()
+                return
+            self._wait(bool(self._unsent))
+
+    def _wait(self, blocked: bool) -> None:
+        opened = self._socket
+        if hasattr(select, "poll"):
+            poll = select.poll()  # not select(): apps have descriptors above 1023
+            poll.register(self._wake_read, select.POLLIN)
+            if opened is not None:
+                poll.register(opened, select.POLLIN | select.POLLOUT if blocked else select.POLLIN)
+            poll.poll(self._interval_s * 1000)
+        else:
+            readable = [self._wake_read, *([opened] if opened else [])]
+            select.select(readable, [opened] if opened and blocked else [], [], self._interval_s)
+        try:
+            self._wake_read.recv(4096)
+        except OSError:
+            pass
+
+    def _turn(self, now: float) -> None:
+        self._collect()
+        if self._socket is None and (now >= self._next_try or self._stopping):
+            self._connect(now)
+        if self._socket is None:
+            return
+        self._receive()
+        if self._readings is not None and now >= self._next_readings:
+            self._next_readings = now + _READINGS_S
+            self._write_readings()
+        self._send_all()
+
+    def _collect(self) -> None:
+        data = self._recorder.take()
+        if not data:
+            return
+        wall_us, mono_us = time.time_ns() // 1000, time.monotonic_ns() // 1000
+        last = self._chunks[-1] if self._chunks else None
+        joins = (
+            last is not None
+            and last is not self._in_flight
+            and 0 <= mono_us - last.mono_us < _JOIN_US
+            and len(last.data) + len(data) <= _FRAME_BYTES
+        )
+        if joins and last is not None:
+            last.data += data
+        else:
+            for start in range(0, len(data), _FRAME_BYTES):
+                part = bytearray(data[start : start + _FRAME_BYTES])
+                self._chunks.append(_Chunk(wall_us, mono_us, part))
+        self._held_bytes += len(data)
+        while self._held_bytes > self._backlog_bytes and len(self._chunks) > 1:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        # A frame that has begun is finished: its chunk stays.
+        index = 1 if self._chunks[0] is self._in_flight else 0
+        chunk = self._chunks[index]
+        del self._chunks[index]
+        self._held_bytes -= len(chunk.data)
+        self._dropped["agent_away"] = (
+            self._dropped.get("agent_away", 0) + len(chunk.data) // RECORD_SIZE
+        )
+
+    def _drops(self) -> dict[str, int]:
+        full = self._recorder.dropped_full
+        return {**self._dropped, **({"buffer_full": full} if full else {})}
+
+    def _connect(self, now: float) -> None:
+        self._backoff_s = min(self._backoff_s * 2, _BACKOFF_S[1])
+        self._next_try = now + random.uniform(_BACKOFF_S[0], self._backoff_s)  # noqa: S311
+        try:
+            opened = _open(self._address, self._peer_uids)
+        except (OSError, PermissionError) as error:
+            if now >= self._next_warning:
+                self._next_warning = now + 60
+                log.warning(
+                    "no agent at %s (%s): requests go on unmeasured until there is one; "
+                    "start it with `trimtab agent`, or set TRIMTAB_ENABLED=0",
+                    self._address, error,
+                )  # fmt: skip
+            return
+        self._socket = opened
+        self._reader = FrameReader()
+        self._announced = 0
+        self._next_readings = 0.0
+        if self._in_flight is not None:
+            # Not sent to its end: the agent cannot have read it. Its numbers are still free.
+            self._in_flight = None
+        self._unsent = memoryview(encode(self._hello(self._sent, self._slot).frame()))
+
+    def _disconnect(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+        self._unsent = memoryview(b"")
+        self._in_flight = None
+
+    def _receive(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            data = self._socket.recv(65536)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._disconnect()
+            return
+        try:
+            for frame in self._reader.feed(data):
+                message = parse(frame)
+                if isinstance(message, Welcome):
+                    self._slot = message.slot
+                    self._backoff_s = _BACKOFF_S[0]
+        except FrameError as error:
+            log.debug("agent sent what is no frame: %s", error)
+            self._disconnect()
+
+    def _write_readings(self) -> None:
+        if self._readings is None or self._unsent:
+            return
+        readings = Readings(time.time_ns() // 1000, self._sent, self._drops(), self._readings())
+        self._unsent = memoryview(encode(readings.frame()))
+
+    def _send_all(self) -> None:
+        while self._socket is not None:
+            if not self._unsent and not self._next_frame():
+                return
+            try:
+                count = self._socket.send(self._unsent)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self._disconnect()
+                return
+            self._unsent = self._unsent[count:]
+            if not self._unsent and self._in_flight is not None:
+                chunk = self._chunks.popleft()
+                self._held_bytes -= len(chunk.data)
+                self._sent += len(chunk.data) // RECORD_SIZE
+                self._in_flight = None
+
+    def _next_frame(self) -> bool:
+        """Begin the next frame; False when there is nothing to send."""
+        if len(self._recorder.routes) > self._announced:
+            # Before the chunks that may speak of them.
+            part = self._recorder.routes.after(self._announced, _ROUTES_A_FRAME)
+            self._announced += len(part)
+            self._unsent = memoryview(encode(Routes(part).frame()))
+            return True
+        if not self._chunks:
+            return False
+        chunk = self._chunks[0]
+        self._in_flight = chunk
+        samples = Samples(
+            chunk.wall_us, chunk.mono_us, self._sent, self._drops(), RECORD_SIZE, bytes(chunk.data)
+        )
+        self._unsent = memoryview(encode(samples.frame()))
+        return True
+
+    def _end(self) -> None:
+        opened = self._socket
+        if opened is not None:
+            try:
+                opened.send(encode(Bye(self._sent, self._drops()).frame()))
+            except OSError:
+                pass
+        self._disconnect()
+
+
+class _Chunk:
+    __slots__ = ("data", "mono_us", "wall_us")
+
+    def __init__(self, wall_us: int, mono_us: int, data: bytearray) -> None:
+        self.wall_us = wall_us
+        self.mono_us = mono_us
+        self.data = data
+
+
+def _open(address: Address, peer_uids: frozenset[int]) -> socket.socket:
+    """Return a connected non-blocking socket; raises OSError, or PermissionError for the peer."""
+    if address.kind != "unix":
+        raise OSError("samples travel over a Unix socket: set TRIMTAB_AGENT=unix:///path")
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        opened.settimeout(0.2)
+        opened.connect(address.path)
+        opened.setblocking(False)
+        _check_peer(opened, peer_uids)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _check_peer(opened: socket.socket, peer_uids: frozenset[int]) -> None:
+    option: Any = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return
+    credentials = opened.getsockopt(socket.SOL_SOCKET, option, 12)
+    uid = int.from_bytes(credentials[4:8], "little" if os.name == "posix" else "big")
+    if uid not in peer_uids:
+        raise PermissionError(f"the agent runs as uid {uid}, expected one of {sorted(peer_uids)}")

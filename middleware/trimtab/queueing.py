@@ -1,0 +1,47 @@
+"""Time in a proxy's queue, from X-Request-Start or X-Queue-Start.
+
+A proxy sets the header on each request or on none. Looking through the headers costs 0.3 us, so a
+process looks at its first LOOKS requests and then at one in each send interval; as soon as one
+carries the header, it looks at every request from then on.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Final
+
+__all__ = ["FOREVER", "LOOKS", "look_for_queue", "queue_time_us"]
+
+#: Requests of a process that are looked at in any case.
+LOOKS: Final = 1000
+#: More requests than a process will see.
+FOREVER: Final = 1 << 60
+#: Older values are a clock that is wrong, not a queue.
+_STALE_S: Final = 3600
+_NAMES: Final = {b"x-request-start", b"x-queue-start"}
+
+
+def look_for_queue(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """Return us in a queue, 0 when the header is there but of no use, -1 when it is not there."""
+    for name, value in headers:
+        if name in _NAMES:
+            return max(0, queue_time_us(value))
+    return -1
+
+
+def queue_time_us(value: bytes | str) -> int:
+    """Return us since the time in the header, -1 when the value is of no use.
+
+    Accepts `t=` before it, and seconds, ms, us or ns since the epoch, told apart by their size.
+    A time in the future counts as no wait up to a second (two clocks), and as useless beyond.
+    """
+    text = value.decode("latin-1") if isinstance(value, bytes) else value
+    try:
+        stamp = float(text.strip().removeprefix("t="))
+    except ValueError:
+        return -1
+    for scale in (1.0, 1e3, 1e6, 1e9):
+        seconds = stamp / scale
+        if 1e9 <= seconds < 1e10:
+            waited = time.time() - seconds
+            return max(0, int(waited * 1e6)) if -1 <= waited <= _STALE_S else -1
+    return -1

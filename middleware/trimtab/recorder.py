@@ -1,0 +1,183 @@
+"""Finished requests of this process, packed back to back until the emitter takes them.
+
+The request path appends 48 bytes to one bytearray; under the GIL the append and the emitter's
+slice and delete are atomic, so there is no lock. The ASGI closure appends plain requests itself,
+as many as the emitter has granted it since its last visit; all others come through `append`.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from trimtab.slot import Slot
+from trimtab_core.messages import MAX_TEMPLATE
+from trimtab_core.records import (
+    FLAG_BACKGROUND,
+    FLAG_QUEUED,
+    FLAG_UNKNOWN_BYTES,
+    OTHER_ROUTE,
+    RECORD,
+    RECORD_SIZE,
+    Record,
+    pack,
+)
+
+__all__ = ["BACKGROUND_NS", "UNKNOWN_SIZE", "Gate", "Recorder", "RouteTable"]
+
+#: Work after the last byte is booked apart from here on; less is the server's own.
+BACKGROUND_NS: Final = 1_000_000
+#: A size below zero is one that nobody knows, whatever was added to it.
+UNKNOWN_SIZE: Final = -(1 << 62)
+
+
+class Gate(NamedTuple):
+    """What a closure lets the recorder do to its state."""
+
+    #: allow that many records until the next call
+    grant: Callable[[int], None]
+    #: requests in flight in the closure
+    in_flight: Callable[[], int]
+    #: start again from nothing, in the child of a fork
+    forget: Callable[[], None]
+
+
+class RouteTable:
+    """Route templates of the process and their ids, from 1; thread-safe."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self.most = 1000
+
+    def id_of(self, template: str) -> int:
+        """Return the id of a template; over the cap that of `other`."""
+        found = self._ids.get(template)
+        if found is not None:
+            return found
+        template = template[:MAX_TEMPLATE]
+        with self._lock:
+            if len(self._ids) >= self.most:
+                template = OTHER_ROUTE
+            return self._ids.setdefault(template, len(self._ids) + 1)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def after(self, route: int, most: int) -> dict[int, str]:
+        """Return at most that many ids above a route id, with their templates."""
+        with self._lock:
+            rows = list(self._ids.items())[route : route + most]
+        return {found: template for template, found in rows}
+
+    def after_fork(self) -> None:
+        """Replace a lock that another thread of the parent may have held."""
+        self._lock = threading.Lock()
+
+
+#: One table a process: a route object carries its id (`trimtab_route`), whoever measures it.
+_ROUTES: Final = RouteTable()
+
+
+class Recorder:
+    """The buffer of records and the gauges of requests in flight.
+
+    `append` may be called from any thread and never blocks or raises; `take` belongs to the
+    emitter's thread alone.
+    """
+
+    __slots__ = ("_gates", "_limit", "active", "asleep", "buffer", "dropped_full", "routes",
+                 "sessions")  # fmt: skip
+
+    def __init__(self, limit_bytes: int, max_routes: int) -> None:
+        #: one object for the life of the process
+        self.buffer = bytearray()
+        #: no emitter runs in this process yet
+        self.asleep = True
+        #: records not kept because the buffer was full
+        self.dropped_full = 0
+        #: requests in flight, besides those of the gates
+        self.active = 0
+        #: WebSocket connections that are open
+        self.sessions = 0
+        self.routes = _ROUTES
+        self.routes.most = max_routes
+        self._limit = limit_bytes // RECORD_SIZE
+        self._gates: list[Gate] = []
+
+    def attach(self, gate: Gate) -> None:
+        """Take a closure's gate; it gets its grants from the next `take` on."""
+        self._gates.append(gate)
+
+    def append(
+        self,
+        route: int,
+        method: int,
+        flags: int,
+        status: int,
+        duration_ns: int,
+        ttfb_ns: int,
+        queue_us: int,
+        size: int,
+        slot: Slot | None,
+    ) -> None:
+        """Append the record of a finished request; over the limit it is dropped and counted.
+
+        queue_us below zero means that no queue time is known.
+        """
+        if len(self.buffer) >= self._limit * RECORD_SIZE:
+            self.dropped_full += 1
+            return
+        if queue_us > 0:
+            flags |= FLAG_QUEUED
+        else:
+            queue_us = 0
+        if size < 0:
+            flags |= FLAG_UNKNOWN_BYTES
+            size = 0
+        at = slot or _NO_SLOT
+        times = (
+            duration_ns // 1000, ttfb_ns // 1000, queue_us, size,
+            at.db_ns // 1000, at.external_ns // 1000, at.cache_ns // 1000,
+            at.db_calls, at.external_calls, at.cache_hits, at.cache_misses,
+        )  # fmt: skip
+        try:
+            self.buffer += RECORD.pack(route, method, flags, status, 0, 0, *times)
+        except Exception:  # noqa: BLE001 - a field out of range; never raise into a request
+            self._append_clamped(Record(route, method, flags, status, *times))
+
+    def append_background(
+        self, route: int, method: int, flags: int, status: int, duration_ns: int
+    ) -> None:
+        """Append the record of work after the last byte of a request."""
+        self.append(route, method, flags | FLAG_BACKGROUND, status, duration_ns, 0, 0, 0, None)
+
+    def take(self) -> bytes:
+        """Return all records so far, forget them, and grant room for more."""
+        whole = len(self.buffer)
+        taken = bytes(self.buffer[:whole])
+        del self.buffer[:whole]
+        for gate in self._gates:
+            gate.grant(self._limit // len(self._gates))
+        return taken
+
+    def in_flight(self) -> int:
+        """Return the number of requests in flight."""
+        return max(0, self.active + sum(gate.in_flight() for gate in self._gates))
+
+    def after_fork(self) -> None:
+        """Forget what belongs to the parent; called in the child of a fork."""
+        self.buffer.clear()
+        self.asleep = True
+        self.dropped_full = self.active = self.sessions = 0
+        self.routes.after_fork()
+        for gate in self._gates:
+            gate.forget()
+
+    def _append_clamped(self, record: Record) -> None:
+        try:
+            self.buffer += pack(record)
+        except Exception:  # noqa: BLE001 - an app put no number where one belongs
+            self.dropped_full += 1
+
+
+_NO_SLOT: Final = Slot()

@@ -1,0 +1,92 @@
+"""`trimtab run -- COMMAND`: the command as it is, with every request of its web server measured.
+
+It puts the folder `autostart` first on PYTHONPATH, which worker processes and reloaders inherit,
+and becomes the command: signals, exit code and process id are the command's own.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from trimtab.settings import Settings
+from trimtab_core.config import add_flags, variable
+from trimtab_core.console import EXIT_USAGE
+
+__all__ = ["command", "environment_for", "guess_service"]
+
+_AUTOSTART = Path(__file__).parent / "autostart"
+_GENERIC = {"app", "main", "wsgi", "asgi", "server", "api", "application"}
+
+
+def command(arguments: list[str]) -> int:
+    """Run the subcommand; returns only when the command could not be started."""
+    parser = argparse.ArgumentParser(
+        prog="trimtab run",
+        usage="trimtab run [OPTIONS] -- COMMAND [ARGUMENTS]",
+        description="Run a Python web server with every request measured, without touching its "
+        "code. Known servers: uvicorn, gunicorn. Example: trimtab run -- uvicorn shop.app:app",
+    )
+    add_flags(parser, Settings)
+    own, given = _split(arguments)
+    options = parser.parse_args(own)
+    if not given:
+        parser.print_usage(sys.stderr)
+        print("trimtab run: expected a command after --, got none", file=sys.stderr)
+        return EXIT_USAGE
+    program = shutil.which(given[0])
+    if program is None:
+        print(
+            f"trimtab run: expected a program on PATH, got {given[0]!r}: is its venv active?",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
+    environment = environment_for(given, dict(os.environ))
+    for name, value in vars(options).items():
+        if value is not None:
+            environment[variable("app", name)] = str(value)
+    if os.name == "posix":
+        os.execve(program, given, environment)
+    return subprocess.run([program, *given[1:]], env=environment, check=False).returncode
+
+
+def environment_for(given: Sequence[str], environment: dict[str, str]) -> dict[str, str]:
+    """Return the environment under which a command is measured."""
+    path = [str(_AUTOSTART)]
+    path += [
+        entry
+        for entry in environment.get("PYTHONPATH", "").split(os.pathsep)
+        if entry and entry != str(_AUTOSTART)
+    ]
+    environment["PYTHONPATH"] = os.pathsep.join(path)
+    environment["TRIMTAB_RUN"] = "1"
+    named = environment.get("TRIMTAB_SERVICE") or environment.get("OTEL_SERVICE_NAME")
+    if not named and "service.name=" not in environment.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        environment["TRIMTAB_SERVICE"] = guess_service(given)
+    return environment
+
+
+def guess_service(given: Sequence[str]) -> str:
+    """Return a name for the service a command runs: `shop` for `uvicorn shop.app:app`."""
+    for argument in given[1:]:
+        match = re.fullmatch(r"([A-Za-z_][\w.]*)(:[\w.()]+)?", argument)
+        if match is None or not (match[2] or "." in match[1]):
+            continue
+        parts = match[1].split(".")
+        while len(parts) > 1 and parts[-1] in _GENERIC:
+            parts.pop()
+        return parts[-1]
+    return os.path.basename(given[0])
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    if "--" in arguments:
+        at = arguments.index("--")
+        return arguments[:at], arguments[at + 1 :]
+    if arguments and not arguments[0].startswith("-"):
+        return [], arguments
+    return arguments, []

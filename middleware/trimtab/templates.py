@@ -1,0 +1,194 @@
+"""The route template of a finished request: what a person wrote, never the raw path.
+
+Frameworks say after the call which route took the request; reading that costs a few dictionary
+look-ups. `Templates.asgi` and `.wsgi` never raise; what no route took is `unmatched` (id 0).
+
+- Starlette and FastAPI: `scope["route"]`, below mounts with the mounts' own templates before it
+  (a mount with a parameter puts the *value* into root_path). FastAPI >= 0.137 keeps included
+  routers as a tree: the full template is on the effective route context.
+- Flask: the rule of the request, readable only while the response starts.
+- Django: the resolver match, handed over by a hook on the handler (`hook_django`).
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+__all__ = ["ROUTE_KEY", "Templates", "flask_rule", "hook_django"]
+
+#: Key in scope or environ under which a hook leaves the template of the request.
+ROUTE_KEY: Final = "trimtab.route"
+_UNMATCHED: Final = 0
+_MAX_RULES: Final = 10_000
+
+
+class Templates:
+    """Route ids of requests; safe from any thread.
+
+    A route object that always means the same template carries its id as `trimtab_route`, a pair
+    of root_path and id, which the closure reads; the other cases are worked out each time.
+    """
+
+    def __init__(self, route_id: Callable[[str], int]) -> None:
+        self._route_id = route_id
+        self._rules: dict[str, int] = {}
+
+    def asgi(self, scope: MutableMapping[str, Any]) -> int:
+        """Return the route id of a finished ASGI request."""
+        try:
+            return self._resolve(scope, scope.get("route"))
+        except Exception:  # noqa: BLE001 - a template is never worth a failed request
+            return _UNMATCHED
+
+    def wsgi(self, environ: Mapping[str, Any], rule: str | None) -> int:
+        """Return the route id of a finished WSGI request; rule is what `flask_rule` gave."""
+        template = rule if rule is not None else environ.get(ROUTE_KEY)
+        if template is None:
+            return _UNMATCHED
+        known = self._rules.get(template)
+        if known is None:
+            known = self._route_id(template)
+            if len(self._rules) < _MAX_RULES:
+                self._rules[template] = known
+        return known
+
+    def _resolve(self, scope: MutableMapping[str, Any], route: Any) -> int:
+        template = scope.get(ROUTE_KEY)
+        if template is None and route is None:
+            template = scope.get("path_template")  # Litestar
+        if template is not None:
+            return self._route_id(template)
+        if route is None:
+            route = _route_of_endpoint(scope)
+            if route is None:
+                return _UNMATCHED
+        path = _path_of(route)
+        if path is None:
+            return _UNMATCHED
+        context = _fastapi_context(scope)
+        if context is not None and getattr(context, "path_format", None) is not None:
+            # The same route may be included in several places: not remembered by route.
+            return self._route_id(_mounts(scope, route) + context.path_format)
+        prefix = _mounts(scope, route)
+        if _is_mount(route):
+            found = self._route_id((prefix or path) + "/{path}")
+        else:
+            found = self._route_id(prefix + path)
+        if "{" not in prefix:
+            try:
+                route.trimtab_route = (scope.get("root_path"), found)
+            except AttributeError:  # a route with __slots__ is worked out each time
+                pass
+        return found
+
+
+def flask_rule(environ: Mapping[str, Any], script_name: str) -> str | None:
+    """Return the rule of the Flask request in environ, while its response starts.
+
+    script_name is SCRIPT_NAME at entry; what a dispatcher added to it since stands before.
+    """
+    request = environ.get("werkzeug.request")
+    rule = getattr(request, "url_rule", None)
+    if rule is None:
+        return None
+    mounted = str(environ.get("SCRIPT_NAME", ""))
+    return mounted.removeprefix(script_name) + str(rule.rule)
+
+
+def _path_of(route: Any) -> str | None:
+    path = getattr(route, "path_format", None) or getattr(route, "path", None)
+    if _is_mount(route):
+        path = route.path
+    return path if isinstance(path, str) else None
+
+
+def _is_mount(route: Any) -> bool:
+    return hasattr(route, "routes") and hasattr(route, "path_regex")
+
+
+def _fastapi_context(scope: Mapping[str, Any]) -> Any:
+    own = scope.get("fastapi")
+    return own.get("effective_route_context") if isinstance(own, dict) else None
+
+
+def _route_of_endpoint(scope: Mapping[str, Any]) -> Any:
+    # Starlette before 1.0 leaves the endpoint alone.
+    endpoint, router = scope.get("endpoint"), scope.get("router")
+    if endpoint is None or router is None:
+        return None
+    for route in getattr(router, "routes", ()):
+        if getattr(route, "endpoint", None) is endpoint:
+            return route
+    return None
+
+
+def _mounts(scope: Mapping[str, Any], leaf: Any) -> str:
+    """Return the templates of the mounts above a route, empty when there are none."""
+    base = scope.get("app_root_path")
+    if base is None:
+        return ""
+    mounted = scope.get("root_path", "")[len(base) :]
+    router = scope.get("router")
+    return _walk(getattr(router, "routes", ()), mounted, leaf) if mounted else ""
+
+
+def _walk(routes: Any, mounted: str, leaf: Any) -> str:
+    for mount in routes:
+        if not _is_mount(mount):
+            continue
+        match = mount.path_regex.match(mounted + "/")
+        if match is None:
+            continue
+        tail = match.groupdict().get("path")
+        if tail is None:
+            continue
+        # What the mount itself took; the rest was taken by mounts inside it.
+        rest = _rest(mount.path, mounted)
+        if not rest:
+            if mount is leaf or not mount.routes or _holds(mount.routes, leaf):
+                return str(mount.path)
+            continue
+        inner = _walk(mount.routes, rest, leaf)
+        return str(mount.path) + (inner or "/{mount}")
+    return ""
+
+
+def _rest(path: str, mounted: str) -> str:
+    """Return what of a mounted path lies below a mount's own template."""
+    pattern = re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(path))
+    match = re.match(pattern + r"(?=/|\Z)", mounted)
+    return mounted[match.end() :] if match else ""
+
+
+def _holds(routes: Any, leaf: Any) -> bool:
+    return any(
+        route is leaf or getattr(route, "original_route", None) is leaf for route in routes
+    ) or not any(hasattr(route, "path_regex") for route in routes)
+
+
+def hook_django() -> None:
+    """Make Django's handlers leave the template in scope or environ; harmless to repeat."""
+    base = sys.modules.get("django.core.handlers.base")
+    handler = getattr(base, "BaseHandler", None)
+    if handler is None or hasattr(handler.resolve_request, "trimtab"):
+        return
+    original = handler.resolve_request
+
+    def resolve_request(self: Any, request: Any) -> Any:
+        match = original(self, request)
+        try:
+            place = getattr(request, "environ", None)
+            if place is None:
+                place = request.scope
+            place[ROUTE_KEY] = _django_template(match.route)
+        except Exception:  # noqa: BLE001, S110 - a template is never worth a failed request
+            pass
+        return match
+
+    resolve_request.trimtab = True  # type: ignore[attr-defined]
+    handler.resolve_request = resolve_request
+
+
+def _django_template(route: str) -> str:
+    return "/" + route.removeprefix("^").removesuffix("$").lstrip("/")
