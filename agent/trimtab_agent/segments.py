@@ -96,6 +96,9 @@ class Segment:
         self.lengths = array("I")
         self.samples = array("Q")
         self.states = bytearray()
+        #: largest id that the file or its companion speaks of, 0 when they speak of none
+        self.highest = 0
+        self._acks_bytes = 0
 
     @property
     def number(self) -> int:
@@ -105,7 +108,7 @@ class Segment:
     @property
     def disk_bytes(self) -> int:
         """Bytes on disk, with room for an acknowledgement of every record."""
-        return self.size + ACK_SIZE * len(self.ids)
+        return self.size + self._acks_bytes + ACK_SIZE * len(self.ids)
 
     @property
     def finished(self) -> bool:
@@ -192,6 +195,7 @@ class Segment:
         return self.path.with_suffix(".acks")
 
     def _index(self, number: int, offset: int, length: int, samples: int) -> None:
+        self.highest = max(self.highest, number)
         self.ids.append(number)
         self.offsets.append(offset)
         self.lengths.append(length)
@@ -232,7 +236,10 @@ class Segment:
                 os.truncate(self._acks, whole)
         except OSError:
             return
+        self._acks_bytes = whole
         done = {number for number, crc in _ACK.iter_unpack(data[:whole]) if crc == _crc_of(number)}
+        # An id must not be given twice: the new record would pass for acknowledged.
+        self.highest = max(self.highest, max(done, default=0))
         for position, number in enumerate(self.ids):
             if number in done:
                 self.states[position] = DONE

@@ -110,8 +110,9 @@ class Spool:
         self._scan()
 
     def append(self, payload: bytes, *, samples: int, window_s: int) -> int:
-        """Keep a batch and return its id, larger than all before, also across restarts.
+        """Keep a batch and return its id, larger than that of every batch in the spool.
 
+        Ids grow across restarts, as long as the newest segment is not damaged.
         When it returns the batch is on disk, or, while the disk takes nothing, in memory. Never
         raises for a fault of the disk.
         """
@@ -181,7 +182,7 @@ class Spool:
                 self._quietly(path.unlink)
         for segment in self._segments:
             self.stats.damaged.update(segment.damaged)
-            self._next_id = max(self._next_id, max(segment.ids, default=0) + 1)
+            self._next_id = max(self._next_id, segment.highest + 1)
             held = [at for at, state in enumerate(segment.states) if state == HELD]
             self._hold(len(held), sum(segment.lengths[at] for at in held))
         if self.stats.damaged:
