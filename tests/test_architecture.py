@@ -205,6 +205,21 @@ def test_no_module_imports_itself_on_a_detour() -> None:
     assert circles(sources()) == []
 
 
+def test_the_services_of_the_demo_know_nothing_of_trimtab() -> None:
+    services = [
+        *(ROOT / "examples" / "shop").glob("*.py"),
+        *(ROOT / "examples" / "library").glob("*.py"),
+        ROOT / "examples" / "records.py",
+    ]
+    roots = {
+        name.partition(".")[0]
+        for path in services
+        for _, name, _ in imports(path.read_text(encoding="utf-8"))
+    }
+    assert {"starlette", "flask", "datasette"} <= roots
+    assert not roots & set(PACKAGES)
+
+
 def test_no_python_file_is_longer_than_a_reader_keeps_in_mind() -> None:
     lengths = {
         path: len(path.read_text(encoding="utf-8").splitlines())
