@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any, Final
 
 from harness import Row, Spread, arguments, interleave, packages, report, spread
-from overhead_http import http_rows
+from overhead_http import Load, http_rows
 from processes import CHILDREN, core_pair, environment, own_path, pin, running, wait_for
 
 PACKAGES: Final = (
@@ -210,6 +210,25 @@ class Peer:
         return counts
 
 
+def account_row(what: str, counts: Mapping[str, int], requests: int, cut_off: int) -> Row:
+    """Return the row that says whether every request was recorded and arrived.
+
+    Requests that a load client cut off at the end of a window may have been recorded or not.
+    """
+    arrived = counts["records"] + counts["dropped"]
+    note = f"{requests} requests, {counts['records']} records, {counts['dropped']} dropped"
+    if cut_off:
+        note += f", at most {cut_off} requests cut off at the end of a window"
+    return Row(
+        f"{what}: records that came or were counted as dropped, of requests",
+        arrived / requests,
+        "x",
+        "1",
+        requests <= arrived <= requests + cut_off,
+        note=note,
+    )
+
+
 def measured(
     options: argparse.Namespace, python: Path, peer: Peer, environ: Mapping[str, str]
 ) -> list[Row]:
@@ -224,22 +243,12 @@ def measured(
             if part in options.parts:
                 rows += make(bench, rounds)
     if bench.requests:
-        counts = peer.counts()
-        arrived = (counts["records"] + counts["dropped"]) / bench.requests
-        rows.append(
-            Row(
-                "records that came or were counted as dropped, of requests",
-                arrived,
-                "x",
-                "1",
-                arrived == 1,
-                note=f"{bench.requests} requests, {counts['records']} records, "
-                f"{counts['dropped']} dropped",
-            )
-        )
+        rows.append(account_row("in process", peer.counts(), bench.requests, 0))
     if "http" in options.parts:
+        load = Load(python, environ, quick=quick)
         with peer.listening():
-            rows += http_rows(python, environ, rounds, quick=quick)
+            rows += http_rows(load, rounds)
+        rows.append(account_row("http", peer.counts(), load.responses, load.cut_off))
     return rows
 
 

@@ -1,7 +1,8 @@
 """The `http` rows of `overhead`: uvicorn on one core, a load client that polls on the other.
 
-Every round starts fresh servers of all variants in a new random order, and loads each at every
-number of connections. A window in which somebody else used a core is thrown away and repeated.
+Every round starts fresh servers of all variants; then, for each number of connections, they are
+loaded in turns, short windows in random order, while the others idle. Windows of one turn are
+paired. A window in which somebody else used a core is thrown away and repeated.
 The polling client is `children/polling_client.c`, which says why it polls; wrk, which sleeps, is
 run beside it where it is installed.
 """
@@ -15,7 +16,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -32,7 +34,7 @@ from processes import (
     wait_for,
 )
 
-__all__ = ["http_rows"]
+__all__ = ["Load", "http_rows"]
 
 VARIANTS: Final = (
     "bare",
@@ -55,6 +57,14 @@ _FOREIGN_S: Final = 0.02
 _CLIENT_SHARE: Final = 0.94
 
 
+class Server(NamedTuple):
+    """A server under load."""
+
+    variant: str
+    pid: int
+    port: int
+
+
 class Window(NamedTuple):
     """One measurement of one server."""
 
@@ -63,63 +73,76 @@ class Window(NamedTuple):
     p99_us: float
 
 
-#: by connections, or wrk
-Windows = dict[str, Window | None]
+#: by connections or wrk, then by variant: windows in the order of turns, None when disturbed
+Results = dict[str, dict[str, list[Window | None]]]
 
 
 class Load:
-    """The load client and the sizes of a run."""
+    """The load client, the sizes of a run, and what was asked in it."""
 
     def __init__(self, python: Path, environ: Mapping[str, str], *, quick: bool) -> None:
         self.python = python
         self.environ = environ
         self.quick = quick
-        self.seconds = 0.3 if quick else 2.0
+        self.seconds = 0.3 if quick else 1.0
+        self.turns = 1 if quick else 3
         self.cores = core_pair()
         self.client = _polling_client()
         self.wrk = shutil.which("wrk")
         self.thrown_away = 0
+        #: responses that trimtab should have recorded, and requests cut off at a window's end
+        self.responses = 0
+        self.cut_off = 0
 
-    def serve(self, variant: str) -> Windows:
-        """Start a server of the variant and return its windows."""
+    def round(self, results: Results) -> None:
+        """Start a server of each variant and add their windows to the results."""
+        with ExitStack() as stack:
+            servers = {name: stack.enter_context(self._server(name)) for name in VARIANTS}
+            for server in servers.values():
+                self._poll(server, 16, self.seconds)
+            for key in (*map(str, GOALS), *([_WRK] if self.wrk else [])):
+                variants = {name: self._turn(servers[name], key) for name in VARIANTS}
+                for name, windows in interleave(variants, self.turns).items():
+                    results.setdefault(key, {}).setdefault(name, []).extend(windows)
+
+    @contextmanager
+    def _server(self, variant: str) -> Iterator[Server]:
         port = free_port()
         command = [
-            *(self.python, "-m", "uvicorn", "apps:served", "--factory", "--app-dir", CHILDREN),
-            *("--http", "httptools", "--loop", "uvloop", "--port", port),
+            *(str(self.python), "-m", "uvicorn", "apps:served", "--factory"),
+            *("--app-dir", str(CHILDREN), "--port", str(port)),
+            *("--http", "httptools", "--loop", "uvloop"),
             *("--no-access-log", "--log-level", "warning"),
         ]
         environ = {**self.environ, "BENCH_VARIANT": variant}
         core = self.cores[0] if self.cores else None
-        with running(list(map(str, command)), core=core, environ=environ) as server:
-            wait_for(("127.0.0.1", port), server)
-            self._poll(port, 16, self.seconds / 2)
-            windows: Windows = {
-                str(connections): self._clean(server.pid, port, connections)
-                for connections in GOALS
-            }
-            if self.wrk:
-                windows[_WRK] = self._clean(server.pid, port, 0)
-            return windows
+        with running(command, core=core, environ=environ) as child:
+            wait_for(("127.0.0.1", port), child)
+            yield Server(variant, child.pid, port)
 
-    def _clean(self, server: int, port: int, connections: int) -> Window | None:
+    def _turn(self, server: Server, key: str) -> Callable[[], Window | None]:
+        connections = 0 if key == _WRK else int(key)
+        return lambda: self._clean(server, connections)
+
+    def _clean(self, server: Server, connections: int) -> Window | None:
         """Return a window that nobody disturbed; None when there was none in some tries."""
         for _ in range(_TRIES):
-            window, disturbed = self._window(server, port, connections)
+            window, disturbed = self._window(server, connections)
             if not disturbed or self.quick:
                 return window
             self.thrown_away += 1
         return None
 
-    def _window(self, server: int, port: int, connections: int) -> tuple[Window, bool]:
+    def _window(self, server: Server, connections: int) -> tuple[Window, bool]:
         core = self.cores[0] if self.cores else None
         busy = busy_s(core) if core is not None else 0.0
-        used, client, begin = cpu_s(server), _children_s(), time.monotonic()
+        used, client, begin = cpu_s(server.pid), _children_s(), time.monotonic()
         if connections:
-            responses, per_second, p99_us = self._poll(port, connections, self.seconds)
+            responses, per_second, p99_us = self._poll(server, connections, self.seconds)
         else:
-            responses, per_second, p99_us = self._sleep(port)
+            responses, per_second, p99_us = self._sleep(server)
         took = time.monotonic() - begin
-        used, client = cpu_s(server) - used, _children_s() - client
+        used, client = cpu_s(server.pid) - used, _children_s() - client
         disturbed = False
         if core is not None:
             foreign = busy_s(core) - busy - used
@@ -128,17 +151,18 @@ class Load:
                 disturbed |= client < _CLIENT_SHARE * took
         return Window(per_second, used / responses * 1e6, p99_us), disturbed
 
-    def _poll(self, port: int, connections: int, seconds: float) -> tuple[int, float, float]:
-        command = [*self.client, str(port), str(connections), str(seconds), *PATHS]
+    def _poll(self, server: Server, connections: int, seconds: float) -> tuple[int, float, float]:
+        command = [*self.client, str(server.port), str(connections), str(seconds), *PATHS]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         result = json.loads(done.stdout)
         if result["bad"] or not result["responses"]:
             raise RuntimeError(f"expected responses of status 200, got {result}")
+        self._count(server, result["responses"], connections)
         return result["responses"], result["responses"] / result["seconds"], result["p99_us"]
 
-    def _sleep(self, port: int) -> tuple[int, float, float]:
+    def _sleep(self, server: Server) -> tuple[int, float, float]:
         # wrk asks for one path; half of the polling client's requests are this one or alike.
-        url = f"http://127.0.0.1:{port}{PATHS[0]}"
+        url = f"http://127.0.0.1:{server.port}{PATHS[0]}"
         seconds = max(1, round(self.seconds))
         command = [str(self.wrk), "-t1", "-c16", f"-d{seconds}s", "--latency", url]
         text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -148,20 +172,33 @@ class Load:
         if total is None or rate is None or tail is None or "Non-2xx" in text:
             raise RuntimeError(f"expected the report of wrk with responses of 2xx, got {text!r}")
         p99_us = float(tail[1]) * {"us": 1.0, "ms": 1e3, "s": 1e6}[tail[2]]
+        self._count(server, int(total[1]), 16)
         return int(total[1]), float(rate[1]), p99_us
 
+    def _count(self, server: Server, responses: int, connections: int) -> None:
+        if server.variant.startswith("trimtab"):
+            self.responses += responses
+            self.cut_off += connections
 
-def http_rows(python: Path, environ: Mapping[str, str], rounds: int, *, quick: bool) -> list[Row]:
-    """Return the rows; python is the rivals' environment, environ what its processes need."""
-    load = Load(python, environ, quick=quick)
+
+def measure(load: Load, rounds: int) -> Results:
+    """Return the windows of all rounds."""
+    results: Results = {}
     allowed = os.sched_getaffinity(0)
     try:
         # The clients inherit this process's core; it does nothing itself while they run.
         pin(load.cores[1] if load.cores else None)
-        variants = {name: (lambda name=name: load.serve(name)) for name in VARIANTS}
-        results = interleave(variants, rounds, said="http")
+        for index in range(rounds):
+            progress(f"http: round {index + 1} of {rounds}")
+            load.round(results)
     finally:
         os.sched_setaffinity(0, allowed)
+    return results
+
+
+def http_rows(load: Load, rounds: int) -> list[Row]:
+    """Return the rows."""
+    results = measure(load, rounds)
     progress(f"http: {load.thrown_away} disturbed windows thrown away")
     rows: list[Row] = []
     for connections, goal in GOALS.items():
@@ -174,7 +211,7 @@ def http_rows(python: Path, environ: Mapping[str, str], rounds: int, *, quick: b
     return rows
 
 
-def _rows(results: Mapping[str, Sequence[Windows]], connections: int, goal: float) -> list[Row]:
+def _rows(results: Results, connections: int, goal: float) -> list[Row]:
     key = str(connections)
     ends = f"{connections} connection" + ("s" if connections > 1 else "")
     rate = {name: _paired(results, name, key, "per_second") for name in VARIANTS[1:]}
@@ -196,7 +233,7 @@ def _rows(results: Mapping[str, Sequence[Windows]], connections: int, goal: floa
             kept.median >= goal,
             rivals_rate,
             kept,
-            f"bare {bare} requests/s, {len(own_rate[0])} clean rounds",
+            f"bare {bare} requests/s, {len(own_rate[0])} clean turns",
         ),
         Row(
             f"http, {ends}: server CPU added",
@@ -211,7 +248,7 @@ def _rows(results: Mapping[str, Sequence[Windows]], connections: int, goal: floa
     ]
 
 
-def _extra_rows(results: Mapping[str, Sequence[Windows]], *, with_wrk: bool) -> list[Row]:
+def _extra_rows(results: Results, *, with_wrk: bool) -> list[Row]:
     rows = []
     every = _paired(results, "trimtab-all", "16", "per_second")
     if every[0]:
@@ -222,7 +259,7 @@ def _extra_rows(results: Mapping[str, Sequence[Windows]], *, with_wrk: bool) -> 
                 ratios(*every).median,
                 "x",
                 spread=ratios(*every),
-                note=f"server CPU +{cpu} us a request; uvicorn checks and writes one header more",
+                note=f"server CPU {cpu} us a request more; one header more for uvicorn to check",
             )
         )
     tail = _paired(results, "trimtab", "16", "p99_us")
@@ -249,7 +286,7 @@ def _extra_rows(results: Mapping[str, Sequence[Windows]], *, with_wrk: bool) -> 
                 "x",
                 rivals={name: ratios(*pair).median for name, pair in rivals.items() if pair[0]},
                 spread=ratios(*sleeping),
-                note=f"server CPU +{cpu} us a request, most of it waking the client: no goal",
+                note=f"server CPU {cpu} us a request more, most of it waking the client: no goal",
             )
         )
     else:
@@ -257,17 +294,12 @@ def _extra_rows(results: Mapping[str, Sequence[Windows]], *, with_wrk: bool) -> 
     return rows
 
 
-def _paired(
-    results: Mapping[str, Sequence[Windows]], name: str, key: str, figure: str
-) -> tuple[list[float], list[float]]:
-    """Return a figure of a variant and of bare, for the rounds in which both were clean."""
+def _paired(results: Results, name: str, key: str, figure: str) -> tuple[list[float], list[float]]:
+    """Return a figure of a variant and of bare, for the turns in which both were clean."""
+    windows = results.get(key, {})
     pairs = [
         (getattr(window, figure), getattr(bare, figure))
-        for window, bare in zip(
-            (windows.get(key) for windows in results[name]),
-            (windows.get(key) for windows in results["bare"]),
-            strict=True,
-        )
+        for window, bare in zip(windows.get(name, ()), windows.get("bare", ()), strict=True)
         if window is not None and bare is not None
     ]
     return [own for own, _ in pairs], [bare for _, bare in pairs]
