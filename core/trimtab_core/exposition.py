@@ -1,9 +1,9 @@
 """Prometheus text format, version 0.0.4 (prometheus.io, "Exposition formats")."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-__all__ = ["CONTENT_TYPE", "Family", "render"]
+__all__ = ["CONTENT_TYPE", "Family", "lines", "render"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -22,15 +22,18 @@ class Family(NamedTuple):
 
 def render(families: Iterable[Family]) -> str:
     """Return the text of the families, each under its HELP and TYPE lines."""
-    lines: list[str] = []
+    return "\n".join(lines(families)) + "\n"
+
+
+def lines(families: Iterable[Family]) -> Iterator[str]:
+    """Yield the lines of the text one by one, for who must not be kept busy by all of them."""
     for family in families:
-        lines.append(f"# HELP {family.name} {_escape_help(family.help)}")
-        lines.append(f"# TYPE {family.name} {family.kind}")
+        yield f"# HELP {family.name} {_escape_help(family.help)}"
+        yield f"# TYPE {family.name} {family.kind}"
         for suffix, labels, value in family.samples:
             shown = ",".join(f'{name}="{_escape(text)}"' for name, text in labels.items())
             braces = f"{{{shown}}}" if shown else ""
-            lines.append(f"{family.name}{suffix}{braces} {_number(value)}")
-    return "\n".join(lines) + "\n"
+            yield f"{family.name}{suffix}{braces} {_number(value)}"
 
 
 def _number(value: float) -> str:

@@ -1,0 +1,216 @@
+"""The agent's own HTTP endpoint: /healthz, /readyz and /metrics.
+
+A small HTTP/1.1 server (RFC 9112) that knows GET and HEAD, reads no bodies and closes every
+connection after one answer. Bounded: 8 KiB of header, 64 connections, 5 seconds a request.
+"""
+
+import asyncio
+import errno
+import hmac
+import ipaddress
+import logging
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Final, NamedTuple
+
+from trimtab_core.errors import SettingsError, StartupError
+from trimtab_core.exposition import CONTENT_TYPE, Family, lines
+from trimtab_core.logs import RateLimited
+
+__all__ = ["MAX_CONNECTIONS", "MAX_HEADER", "Endpoint"]
+
+MAX_HEADER: Final = 8192
+MAX_CONNECTIONS: Final = 64
+TIMEOUT_S: Final = 5.0
+# Lines of /metrics between two turns of the loop: about a millisecond.
+_SLICE: Final = 500
+_TEXT: Final = "text/plain; charset=utf-8"
+
+
+class _Answer(NamedTuple):
+    status: HTTPStatus
+    text: str
+    content_type: str = _TEXT
+    headers: tuple[str, ...] = ()
+
+
+class Endpoint:
+    """Serves `host:port`; all of it runs in the loop that called `start`.
+
+    `/healthz` answers 200 while the loop turns. `/readyz` answers 200 when `ready()` returns None,
+    else 503 with the sentence it returns. `/metrics` shows `families()` and asks for the bearer
+    token when there is one; off loopback it is closed without one.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        ready: Callable[[], str | None],
+        families: Callable[[], Iterable[Family]],
+        token: str = "",
+    ) -> None:
+        self._host, self._port = _parse(address)
+        self._ready = ready
+        self._families = families
+        self._token = token
+        self._open = _is_loopback(self._host) and not token
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._log = RateLimited(logging.getLogger("trimtab.endpoint"))
+        #: connections closed at once because there were 64 already
+        self.refused = 0
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; known after `start` when the address says 0."""
+        if self._server is None:
+            return self._port
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Listen; raises StartupError when the address cannot be had."""
+        try:
+            self._server = await asyncio.start_server(
+                self._connected, self._host, self._port, limit=MAX_HEADER
+            )
+        except OSError as error:
+            busy = error.errno == errno.EADDRINUSE
+            cause = "another process listens there" if busy else error.strerror or str(error)
+            raise StartupError(
+                f"expected to serve HTTP on {self._host}:{self._port}, but {cause}; stop that "
+                f"process or set another address (http, TRIMTAB_AGENT_HTTP)"
+            ) from error
+
+    async def stop(self) -> None:
+        """Stop listening and close every connection. May be called twice."""
+        if self._server is None:
+            return
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._server = None
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._tasks) >= MAX_CONNECTIONS:
+            self.refused += 1
+            writer.transport.abort()
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a callback of the server runs as a task
+        self._tasks.add(task)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                await self._serve(reader, writer)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            # The client left, was too slow, or the agent stops: all of them end the task.
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        method = ""
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            answer = _Answer(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"expected at most {MAX_HEADER} bytes of request header\n",
+            )
+        else:
+            method, target, headers = _parse_head(head)
+            answer = await self._answer(method, target, headers)
+        body = answer.text.encode()
+        head_lines = (
+            f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",
+            f"Content-Type: {answer.content_type}",
+            f"Content-Length: {len(body)}",
+            "Cache-Control: no-store",
+            "X-Content-Type-Options: nosniff",
+            "Connection: close",
+            *answer.headers,
+        )
+        writer.write("\r\n".join(head_lines).encode() + b"\r\n\r\n")
+        if method != "HEAD":
+            writer.write(body)
+        await writer.drain()
+        writer.write_eof()
+        # Closing with bytes unread resets the connection, and the answer with it.
+        while await reader.read(MAX_HEADER):
+            pass
+
+    async def _answer(self, method: str, target: str, headers: dict[str, str]) -> _Answer:
+        if not method:
+            return _Answer(HTTPStatus.BAD_REQUEST, "expected an HTTP/1.1 request\n")
+        if method not in ("GET", "HEAD"):
+            return _Answer(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                "expected GET or HEAD\n",
+                headers=("Allow: GET, HEAD",),
+            )
+        path = target.partition("?")[0]
+        if path == "/healthz":
+            return _Answer(HTTPStatus.OK, "ok\n")
+        try:
+            if path == "/readyz":
+                why = self._ready()
+                if why is None:
+                    return _Answer(HTTPStatus.OK, "ready\n")
+                return _Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{why}\n")
+            if path == "/metrics":
+                return await self._metrics(headers.get("authorization", ""))
+        except Exception as error:  # noqa: BLE001 - one bad answer must not end the endpoint
+            self._log.warning(path, "%s failed: %r", path, error)
+            return _Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "failed, see the agent's log\n")
+        return _Answer(HTTPStatus.NOT_FOUND, "expected /healthz, /readyz or /metrics\n")
+
+    async def _metrics(self, authorization: str) -> _Answer:
+        if not self._open:
+            scheme, _, given = authorization.partition(" ")
+            right = hmac.compare_digest(given.strip().encode(), self._token.encode())
+            if not self._token or scheme.lower() != "bearer" or not right:
+                return _Answer(
+                    HTTPStatus.UNAUTHORIZED,
+                    "expected the agent's HTTP token as a bearer token; off loopback one must be "
+                    "set\n",
+                    headers=("WWW-Authenticate: Bearer",),
+                )
+        shown = []
+        for number, line in enumerate(lines(self._families()), 1):
+            shown.append(line)
+            if not number % _SLICE:
+                await asyncio.sleep(0)
+        shown.append("")
+        return _Answer(HTTPStatus.OK, "\n".join(shown), CONTENT_TYPE)
+
+
+def _parse(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        raise SettingsError(f"expected an HTTP address as host:port, got {address!r}")
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:
+    """Return method, target and headers by lower-case name; an empty method when malformed."""
+    request, *fields = head.decode("latin-1").split("\r\n")
+    parts = request.split(" ")
+    if len(parts) != 3 or not parts[0].isalpha() or not parts[2].startswith("HTTP/1."):
+        return "", "", {}
+    headers = {}
+    for line in fields:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    return parts[0], parts[1], headers

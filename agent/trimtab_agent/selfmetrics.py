@@ -1,0 +1,112 @@
+"""What the agent shows on /metrics: its own counters, and request durations since it started.
+
+Durations are a Prometheus histogram whose bounds are powers of two seconds. These are bounds of
+the sketch too (scale 0), so the counts are exact; any other bound would be a guess.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+from trimtab_core.batches import Point, SeriesKey
+from trimtab_core.catalog import CATALOG, prometheus_name
+from trimtab_core.exposition import Family
+from trimtab_core.sketch import SCALE, SLOT_OFFSET, SLOTS
+
+__all__ = ["BOUNDS_S", "MAX_SERIES", "Totals", "families_of"]
+
+#: Series of request durations shown; all further ones are one series `other`.
+MAX_SERIES: Final = 2000
+_LOWEST: Final = -10
+_HIGHEST: Final = 6
+#: Upper bounds of the histogram in seconds, about 1 ms to 64 s; +Inf comes behind them.
+BOUNDS_S: Final = tuple(2.0**exponent for exponent in range(_LOWEST, _HIGHEST + 1))
+_LE: Final = (*map(repr, BOUNDS_S), "+Inf")
+# Sketch index i holds up to 2**((i + 1) / 32) s, so its power of two is (i >> 5) + 1.
+_PLACE: Final = tuple(
+    min(max(((slot - SLOT_OFFSET) >> SCALE) + 1 - _LOWEST, 0), len(BOUNDS_S))
+    for slot in range(SLOTS)
+)
+
+
+class _Key(NamedTuple):
+    environment: str
+    service: str
+    route: str
+    method: str
+    status_class: str
+
+
+_OTHER: Final = _Key("other", "other", "other", "other", "other")
+
+
+class _Row:
+    __slots__ = ("counts", "sum_us")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS_S) + 1)
+        self.sum_us = 0
+
+
+class Totals:
+    """Request durations since the agent started, without version and instance.
+
+    About 400 bytes a series and at most 2,001 series. For one loop; `families` may be read in
+    slices with `add` in between: the samples of one series always belong together.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[_Key, _Row] = {}
+        #: points that went into the series `other`
+        self.over_limit = 0
+
+    def add(self, key: SeriesKey, point: Point) -> None:
+        """Add a point of a closed window."""
+        short = _Key(key.environment, key.service, key.route, key.method, key.status_class)
+        row = self._rows.get(short)
+        if row is None:
+            if len(self._rows) >= MAX_SERIES:
+                self.over_limit += 1
+                short = _OTHER
+            row = self._rows.setdefault(short, _Row())
+        for slot, count in point.slots.items():
+            row.counts[_PLACE[slot]] += count
+        row.sum_us += point.sum_us
+
+    def families(self) -> list[Family]:
+        """Return the histogram; empty until there is a request."""
+        metric = CATALOG["http.server.request.duration"]
+        if not self._rows:
+            return []
+        name = prometheus_name(metric)
+        return [Family(name, metric.kind, metric.help, self._samples())]
+
+    def _samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
+        for key, row in list(self._rows.items()):
+            yield from list(_histogram(key._asdict(), row))
+
+
+def families_of(values: Mapping[str, float | Mapping[str, float]]) -> list[Family]:
+    """Return counters and gauges, by catalogue name, as families.
+
+    A value is a number, or numbers by reason, which becomes the label `reason`. Raises KeyError for
+    a name that is not in the catalogue.
+    """
+    families = []
+    for name, value in values.items():
+        metric = CATALOG[name]
+        samples: Iterable[tuple[str, Mapping[str, str], float]]
+        if isinstance(value, Mapping):
+            samples = [("", {"reason": reason}, number) for reason, number in value.items()]
+        else:
+            samples = [("", {}, value)]
+        families.append(Family(prometheus_name(metric), metric.kind, metric.help, samples))
+    return families
+
+
+def _histogram(labels: dict[str, str], row: _Row) -> Iterator[tuple[str, Mapping[str, str], float]]:
+    total = 0
+    for le, count in zip(_LE, row.counts, strict=True):
+        total += count
+        yield "_bucket", {**labels, "le": le}, total
+    yield "_sum", labels, row.sum_us / 1e6
+    yield "_count", labels, total
