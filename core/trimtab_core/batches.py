@@ -352,9 +352,12 @@ def _check_lengths(columns: Mapping[str, Column], points: int) -> None:
     total = sum(values_of(buckets)) if buckets else 0
     for name in BUCKET_COLUMNS:
         column = columns.get(name)
-        # A column of zeros is left out: slots are, when nothing took a whole microsecond.
-        if column is not None and len(column.data) != total * ITEM_SIZES[column.kind]:
-            raise ValueError(f"column {name} has {len(column.data)} bytes for {total} buckets")
+        # Slots are left out when nothing took a whole microsecond; counts, never zero, are not.
+        if column is None and (name == "slots" or not total):
+            continue
+        length = len(column.data) // ITEM_SIZES[column.kind] if column else 0
+        if length != total or (column and len(column.data) % ITEM_SIZES[column.kind]):
+            raise ValueError(f"column {name} has {length} entries for {total} buckets")
 
 
 def _account(row: Any) -> ProcessAccount:

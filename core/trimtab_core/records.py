@@ -37,6 +37,7 @@ from typing import Final, NamedTuple
 __all__ = [
     "FLAG_BACKGROUND",
     "FLAG_CLAMPED",
+    "FLAG_CONTEXT",
     "FLAG_FAILED",
     "FLAG_KIB",
     "FLAG_QUEUED",
@@ -73,6 +74,8 @@ FLAG_CLAMPED: Final = 0x08
 FLAG_KIB: Final = 0x10
 #: Not a request: work after the last body byte.
 FLAG_BACKGROUND: Final = 0x20
+#: The fields from db_us on are not all zero.
+FLAG_CONTEXT: Final = 0x40
 
 #: The methods that keep their name; anything else is one bucket (OpenTelemetry's `_OTHER`).
 OTHER_METHOD: Final = "_OTHER"

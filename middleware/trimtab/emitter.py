@@ -207,7 +207,7 @@ class Emitter:
 
     def _connect(self, now: float) -> None:
         self._backoff_s = min(self._backoff_s * 2, _BACKOFF_S[1])
-        self._next_try = now + random.uniform(_BACKOFF_S[0], self._backoff_s)  # noqa: S311
+        self._next_try = now + random.uniform(_BACKOFF_S[0], self._backoff_s)
         try:
             opened = _open(self._address, self._peer_uids)
         except (OSError, PermissionError) as error:

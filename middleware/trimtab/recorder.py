@@ -13,6 +13,7 @@ from trimtab.slot import Slot
 from trimtab_core.messages import MAX_TEMPLATE
 from trimtab_core.records import (
     FLAG_BACKGROUND,
+    FLAG_CONTEXT,
     FLAG_QUEUED,
     FLAG_UNKNOWN_BYTES,
     OTHER_ROUTE,
@@ -134,7 +135,10 @@ class Recorder:
         if size < 0:
             flags |= FLAG_UNKNOWN_BYTES
             size = 0
-        at = slot or _NO_SLOT
+        at = _NO_SLOT
+        if slot is not None and slot.touched:
+            flags |= FLAG_CONTEXT
+            at = slot
         times = (
             duration_ns // 1000, ttfb_ns // 1000, queue_us, size,
             at.db_ns // 1000, at.external_ns // 1000, at.cache_ns // 1000,

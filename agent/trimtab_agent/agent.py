@@ -1,0 +1,245 @@
+"""The agent: builds the parts, runs them, stops in order. The only place that knows all of them.
+
+Stopping: no new connections, what lies in the sockets is read, all windows are closed into the
+spool, and the collector gets what it takes within three seconds; the rest stays on disk.
+"""
+
+import asyncio
+import logging
+import os
+import resource
+import secrets
+import signal
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from trimtab_agent.aggregator import Aggregator, Window
+from trimtab_agent.endpoint import Endpoint
+from trimtab_agent.forwarder import Forwarder, make_client
+from trimtab_agent.host import HostReader
+from trimtab_agent.listener import Listener
+from trimtab_agent.relay import Relay
+from trimtab_agent.selfmetrics import Totals, families_of
+from trimtab_agent.settings import Settings
+from trimtab_agent.spool import Spool
+from trimtab_agent.window import accounts_of, batches_of, gauges_of
+from trimtab_core.batches import encode
+from trimtab_core.errors import StartupError
+from trimtab_core.exposition import Family
+
+__all__ = ["Agent"]
+
+log = logging.getLogger("trimtab.agent")
+
+#: A window is closed this long after its end: frames are up to a send interval behind.
+_GRACE_S: Final = 1.0
+_FLUSH_S: Final = 3.0
+
+
+class Agent:
+    """One agent process; `run` returns when it was told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        data_dir = Path(settings.data_dir)
+        self.id = _identity(data_dir)
+        self.boot = secrets.token_bytes(8)
+        self._seq = 0
+        self.spool = Spool(data_dir / "spool", settings.spool_mib * 2**20)
+        self.aggregator = Aggregator(settings.window_s, settings.max_series)
+        self.listener = Listener(
+            settings.socket,
+            self.aggregator,
+            self.id,
+            max_apps=settings.max_apps,
+            allow_uids=_uids(settings.allow_uids),
+        )
+        self._client = make_client(settings.collector_url, settings.key, settings.ca_file)
+        self.forwarder = Forwarder(self.spool, self._client, settings.window_s, self.watch)
+        self.relay = Relay(self._client, self.id, self.watch)
+        self.host = HostReader()
+        self._readings: dict[str, float] = {}
+        self.totals = Totals()
+        self.endpoint = Endpoint(
+            settings.http, ready=self.ready, families=self.families, token=settings.http_token
+        )
+        self._watched_until = 0.0
+        self._host_name = os.uname().nodename
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT; raises StartupError when it cannot start."""
+        loop = asyncio.get_running_loop()
+        await self.listener.start()
+        await self.endpoint.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        log.info(
+            "agent listening on %s, HTTP on port %s, collector %s",
+            self.listener.address, self.endpoint.port, self.settings.collector_url,
+        )  # fmt: skip
+        tasks = [asyncio.create_task(self.forwarder.run()), asyncio.create_task(self.relay.run())]
+        try:
+            await self._tick()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._end()
+
+    def watch(self, seconds: float) -> None:
+        """Send one-second summaries for that long from now."""
+        self._watched_until = time.monotonic() + seconds
+        if self.aggregator.live is None:
+            self.aggregator.take_live(int(time.time()))
+
+    def ready(self) -> str | None:
+        """Return None when ready, else a sentence that says what is missing."""
+        if self._stop.is_set():
+            return "the agent is stopping"
+        return None
+
+    async def _tick(self) -> None:
+        next_host = 0.0
+        while not self._stop.is_set():
+            now_s = time.time()
+            if now_s >= next_host or self._watched:
+                next_host = now_s + self.settings.window_s / 2
+                self._readings = self.host.read(time.monotonic())
+            await self._close_windows(now_s - _GRACE_S)
+            await self._send_live(int(now_s))
+            # On the second, so that live summaries of all agents speak of the same ones.
+            pause_s = 1.0 - time.time() % 1.0
+            try:
+                await asyncio.wait_for(self._stop.wait(), pause_s)
+            except TimeoutError:
+                pass
+
+    @property
+    def _watched(self) -> bool:
+        return time.monotonic() < self._watched_until
+
+    async def _close_windows(self, before_s: float) -> None:
+        step_s = self.settings.window_s
+        current = int(before_s) // step_s * step_s - step_s
+        # A window without records still carries readings and accounts.
+        if current not in self.aggregator.windows and current > self._last_closed_s:
+            self.aggregator.windows[current] = Window(current)
+        for window in self.aggregator.close(before_s):
+            self._last_closed_s = max(self._last_closed_s, window.start_s)
+            await self._spool_window(window)
+
+    _last_closed_s = 0
+
+    async def _spool_window(self, window: Window) -> None:
+        apps = self.listener.apps
+        accounts = accounts_of(window, apps, self.aggregator.open_ranges())
+        gauges = gauges_of(apps, self._host_name, self._readings)
+        for process in self.listener.departed():
+            if process not in self.aggregator.open_ranges():
+                del apps[process]
+        for app in apps.values():
+            app.forget_window(window)
+        for batch, requests in batches_of(
+            window,
+            agent=self.id,
+            boot=self.boot,
+            first_seq=self._seq,
+            step_s=self.settings.window_s,
+            closed_us=time.time_ns() // 1000,
+            accounts=accounts,
+            gauges=gauges,
+        ):
+            self._seq = batch.seq + 1
+            self.spool.append(encode(batch), samples=requests, window_s=window.start_s)
+            self.forwarder.wake()
+            await asyncio.sleep(0)
+        for key, point in window.points.items():
+            self.totals.add(key, point)
+
+    async def _send_live(self, second: int) -> None:
+        window = self.aggregator.live
+        if window is None:
+            return
+        self.aggregator.take_live(second if self._watched else None)
+        for app in self.listener.apps.values():
+            app.forget_window(window)
+        for batch, _ in batches_of(
+            window,
+            agent=self.id,
+            boot=self.boot,
+            first_seq=0,
+            step_s=1,
+            closed_us=time.time_ns() // 1000,
+            accounts=(),
+            gauges=gauges_of(self.listener.apps, self._host_name, self._readings),
+            live=True,
+        ):
+            await self.forwarder.send_live(encode(batch, level=1))
+
+    async def _end(self) -> None:
+        await self.listener.drain()
+        await self._close_windows(float("inf"))
+        self.listener.close()
+        await self.forwarder.flush(_FLUSH_S)
+        await self._client.aclose()
+        await self.endpoint.stop()
+        self.spool.close()
+        left = self.spool.stats.held_batches
+        log.info("agent stopped batches_kept=%s", left)
+
+    def families(self) -> Iterable[Family]:
+        """Return what /metrics shows."""
+        stats, listener = self.spool.stats, self.listener
+        dropped = dict(stats.dropped_samples)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return families_of(
+            {
+                "trimtab.agent.samples": self.aggregator.records,
+                "trimtab.agent.dropped": {"reason": dropped},
+                "trimtab.agent.frames_refused": {"reason": dict(listener.refused)},
+                "trimtab.agent.frames_skipped": listener.skipped,
+                "trimtab.agent.apps": len(listener.connections),
+                "trimtab.agent.series": sum(
+                    len(window.points) for window in self.aggregator.windows.values()
+                ),
+                "trimtab.agent.series_over_limit": self.aggregator.over_limit,
+                "trimtab.agent.batches_sent": self.forwarder.sent,
+                "trimtab.agent.batches_failed": {"cause": dict(self.forwarder.failed)},
+                "trimtab.agent.batches_quarantined": stats.quarantined,
+                "trimtab.agent.spool.size": stats.held_bytes,
+                "trimtab.agent.spool.batches": stats.held_batches,
+                "trimtab.agent.spool.dropped": {"reason": dict(stats.dropped_batches)},
+                "trimtab.agent.cpu.time": usage.ru_utime + usage.ru_stime,
+                **self._readings,
+            },
+            self.totals,
+        )
+
+
+def _identity(data_dir: Path) -> str:
+    """Return the name of this agent, made once and kept beside the spool."""
+    path = data_dir / "agent-id"
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path.exists():
+            found = path.read_text(encoding="utf-8").strip()
+            if found:
+                return found[:128]
+        made = f"{os.uname().nodename[:64]}-{secrets.token_hex(4)}"
+        path.write_text(made + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StartupError(
+            f"cannot write to the data directory {data_dir}: {error.strerror}; "
+            "set TRIMTAB_AGENT_DATA_DIR to one that this user can write to"
+        ) from error
+    return made
+
+
+def _uids(texts: Iterable[str]) -> frozenset[int]:
+    try:
+        return frozenset(map(int, texts))
+    except ValueError:
+        raise StartupError(f"allow_uids: expected user ids, got {tuple(texts)!r}") from None

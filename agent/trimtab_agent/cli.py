@@ -1,0 +1,43 @@
+"""`trimtab agent`."""
+
+import argparse
+import asyncio
+import sys
+
+from trimtab_core.config import add_flags, load
+from trimtab_core.console import EXIT_OK
+from trimtab_core.logs import configure
+
+__all__ = ["agent"]
+
+
+def agent(arguments: list[str]) -> int:
+    """Run the agent until it is told to stop; returns the exit code."""
+    from trimtab_agent.agent import Agent
+    from trimtab_agent.settings import Settings, resolve
+
+    parser = argparse.ArgumentParser(
+        prog="trimtab agent",
+        description="Run the local agent: takes samples from apps over a Unix socket, adds them "
+        "up, keeps them on disk until the collector has them. SIGTERM stops it in order.",
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings file (default: ./trimtab.toml)")
+    add_flags(parser, Settings)
+    options = vars(parser.parse_args(arguments))
+    settings, warnings = load(Settings, "agent", file=options.pop("config"), flags=options)
+    settings = resolve(settings)
+    configure(settings.log_level)
+    for warning in warnings:
+        print(f"trimtab agent: warning: {warning}", file=sys.stderr)
+    if not settings.key:
+        print(
+            "trimtab agent: warning: no key: batches stay on disk until TRIMTAB_AGENT_KEY has one "
+            "from `trimtab key new`",
+            file=sys.stderr,
+        )
+
+    async def main() -> None:
+        await Agent(settings).run()
+
+    asyncio.run(main())
+    return EXIT_OK

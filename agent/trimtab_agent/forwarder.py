@@ -1,0 +1,209 @@
+"""Batches to the collector: fresh windows first, then the backlog, oldest first.
+
+A batch is freed only after a 2xx. 400 and 413 are final: the batch is put aside, counted, and the
+next one follows. 401 and 403 keep the data and ask again once a minute. Everything else backs off
+with full jitter (AWS, "Exponential backoff and jitter"), and Retry-After is honoured.
+"""
+
+import asyncio
+import email.utils
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import httpx
+
+from trimtab_agent.spool import Entry, Spool
+from trimtab_core.logs import RateLimited
+
+__all__ = ["Forwarder", "make_client"]
+
+log = logging.getLogger("trimtab.forwarder")
+
+_BACKOFF_S: Final = (0.25, 30.0)
+_REFUSED_S: Final = 60.0
+#: A window that ended this many steps ago is backlog.
+_FRESH_STEPS: Final = 3
+_SKEW_S: Final = 30.0
+_CONTENT_TYPE: Final = "application/x-trimtab-batch"
+
+
+def make_client(collector_url: str, key: str, ca_file: str) -> httpx.AsyncClient:
+    """Return the client for a collector; redirects are not followed, a key goes nowhere else."""
+    return httpx.AsyncClient(
+        base_url=collector_url,
+        headers={"authorization": f"Bearer {key}", "user-agent": "trimtab-agent"},
+        timeout=httpx.Timeout(10.0, connect=5.0),
+        verify=ca_file or True,
+        follow_redirects=False,
+    )
+
+
+class Forwarder:
+    """Empties the spool into the collector; one task on the agent's loop."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        client: httpx.AsyncClient,
+        window_s: int,
+        on_watch: Callable[[float], None],
+    ) -> None:
+        self._spool = spool
+        self._client = client
+        self._window_s = window_s
+        self._on_watch = on_watch
+        self._wake = asyncio.Event()
+        self._failures = 0
+        self._warn = RateLimited(log)
+        self.sent = 0
+        #: failed attempts by cause
+        self.failed: Counter[str] = Counter()
+        #: seconds the collector's clock is ahead of ours, by its last answer
+        self.skew_s = 0.0
+        #: why the last attempt failed, empty after a success
+        self.trouble = ""
+
+    def wake(self) -> None:
+        """Say that there is something new in the spool."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send for ever; ends only by cancellation."""
+        while True:
+            entry = self._choose()
+            if entry is None:
+                self._wake.clear()
+                if self._spool.stats.held_batches == 0:
+                    await self._wake.wait()
+                else:  # all that is left is leased or waits for the disk
+                    await _wait(self._wake, 1.0)
+                continue
+            pause_s = await self.send(entry)
+            if pause_s:
+                await asyncio.sleep(pause_s)
+
+    async def flush(self, most_s: float) -> None:
+        """Send what is there, once each, within a time; for the end of the agent."""
+        deadline = time.monotonic() + most_s
+        while time.monotonic() < deadline:
+            entry = self._choose()
+            if entry is None or await self.send(entry):
+                return
+
+    async def send(self, entry: Entry) -> float:
+        """Send one batch; return how long to pause before the next, 0 after a success."""
+        try:
+            response = await self._client.post(
+                "/agent/v1/batches",
+                content=entry.payload,
+                headers={"content-type": _CONTENT_TYPE},
+            )
+        except asyncio.CancelledError:
+            self._spool.release(entry)
+            raise
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            self._spool.release(entry)
+            return self._failed("unreachable", f"{type(error).__name__}: {error}", None)
+        return self._answered(entry, response)
+
+    async def send_live(self, payload: bytes) -> None:
+        """Send a live summary, once; it is shown or lost."""
+        try:
+            response = await self._client.post(
+                "/agent/v1/batches", content=payload, headers={"content-type": _CONTENT_TYPE}
+            )
+        except (httpx.HTTPError, OSError) as error:
+            log.debug("live summary not sent: %r", error)
+            return
+        self._watch(response)
+
+    def _choose(self) -> Entry | None:
+        newest = self._spool.next(newest=True)
+        if newest is None:
+            return None
+        if newest.window_s >= time.time() - (_FRESH_STEPS + 1) * self._window_s:
+            return newest
+        self._spool.release(newest)
+        return self._spool.next(newest=False)
+
+    def _answered(self, entry: Entry, response: httpx.Response) -> float:
+        status = response.status_code
+        self._note_clock(response)
+        if 200 <= status < 300:
+            self._spool.acknowledge(entry)
+            self._failures = 0
+            self.sent += 1
+            if self.trouble:
+                log.info("collector accepts batches again url=%s", self._client.base_url)
+            self.trouble = ""
+            self._watch(response)
+            return 0.0
+        sentence = _sentence(response)
+        if status in (400, 413):
+            self._spool.quarantine(entry, f"{status} {sentence}")
+            self.failed[str(status)] += 1
+            self._warn.warning(str(status), "batch put aside status=%s: %s", status, sentence)
+            return 0.0
+        self._spool.release(entry)
+        if status in (401, 403):
+            self._failed(str(status), sentence, None)
+            return _REFUSED_S
+        return self._failed(str(status), sentence, _retry_after(response))
+
+    def _failed(self, cause: str, sentence: str, retry_after_s: float | None) -> float:
+        self.failed[cause] += 1
+        self._failures += 1
+        self.trouble = f"{cause}: {sentence}"
+        self._warn.warning(
+            cause,
+            "collector did not take a batch url=%s cause=%s: %s; %s batches are kept on disk",
+            self._client.base_url, cause, sentence, self._spool.stats.held_batches,
+        )  # fmt: skip
+        if retry_after_s is not None:
+            return retry_after_s * random.uniform(1.0, 1.2)
+        most_s = min(_BACKOFF_S[0] * 2 ** min(self._failures, 10), _BACKOFF_S[1])
+        return random.uniform(_BACKOFF_S[0], most_s)
+
+    def _watch(self, response: httpx.Response) -> None:
+        try:
+            seconds = float(response.json().get("watchSeconds", 0))
+        except (ValueError, TypeError, AttributeError):
+            return
+        if seconds > 0:
+            self._on_watch(min(seconds, 60.0))
+
+    def _note_clock(self, response: httpx.Response) -> None:
+        stamp = email.utils.parsedate_tz(response.headers.get("date", ""))
+        if stamp is None:
+            return
+        self.skew_s = email.utils.mktime_tz(stamp) - time.time()
+        if abs(self.skew_s) > _SKEW_S:
+            self._warn.warning(
+                "clock",
+                "expected the collector's clock within %.0f s of ours, it differs by %.0f s: "
+                "windows carry our time; synchronise both machines",
+                _SKEW_S, self.skew_s,
+            )  # fmt: skip
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    text = response.headers.get("retry-after", "")
+    return min(float(text), 300.0) if text.isdecimal() else None
+
+
+def _sentence(response: httpx.Response) -> str:
+    try:
+        return str(response.json()["error"]["message"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {response.status_code}"
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), timeout_s)
+    except TimeoutError:
+        pass

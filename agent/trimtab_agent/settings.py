@@ -1,0 +1,40 @@
+"""Settings of the agent process."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trimtab_core.config import default_socket, setting
+
+__all__ = ["Settings", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of the agent; variables are `TRIMTAB_AGENT_` and the name in capitals."""
+
+    socket: str = setting("", "address that apps connect to: unix:///path; empty for the default")
+    collector_url: str = setting("http://127.0.0.1:8620", "address of the collector")
+    key: str = setting("", "agent key, from `trimtab key new` on the collector", secret=True)
+    data_dir: str = setting("", "directory of spool and identity; empty for the user's state")
+    http: str = setting("127.0.0.1:8621", "address of /healthz, /readyz and /metrics")
+    http_token: str = setting("", "token that /metrics asks for off loopback", secret=True)
+    spool_mib: int = setting(256, "disk space of the spool", unit="MiB", least=1, most=1 << 20)
+    window_s: int = setting(10, "length of a window", unit="s", least=1, most=300)
+    max_series: int = setting(10_000, "series in a window; further ones are `other`", least=10)
+    max_apps: int = setting(512, "app processes connected at once", least=1, most=65_000)
+    allow_uids: tuple[str, ...] = setting(
+        (), "user ids, besides root and our own, that may connect"
+    )
+    ca_file: str = setting("", "file of certificates to trust instead of the system's")
+    log_level: str = setting("info", "log level", choices=("debug", "info", "warning", "error"))
+
+
+def resolve(settings: Settings) -> Settings:
+    """Return settings with the defaults that depend on this machine filled in."""
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+    return replace(
+        settings,
+        socket=settings.socket or os.environ.get("TRIMTAB_AGENT") or default_socket(),
+        data_dir=settings.data_dir or os.path.join(state, "trimtab", "agent"),
+    )
