@@ -4,7 +4,7 @@ Durations are a Prometheus histogram whose bounds are powers of two seconds. The
 the sketch too (scale 0), so the counts are exact; any other bound would be a guess.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from trimtab_core.batches import Point, SeriesKey
@@ -85,22 +85,25 @@ class Totals:
             yield from list(_histogram(key._asdict(), row))
 
 
-def families_of(values: Mapping[str, float | Mapping[str, float]]) -> list[Family]:
-    """Return counters and gauges, by catalogue name, as families.
+def families_of(
+    values: Mapping[str, float | Mapping[str, Mapping[str, float]]], totals: Totals | None = None
+) -> list[Family]:
+    """Return counters and gauges, by catalogue name, and the totals as families.
 
-    A value is a number, or numbers by reason, which becomes the label `reason`. Raises KeyError for
-    a name that is not in the catalogue.
+    A value is a number, or `{label: {text: number}}`: one number for each text of the label. Raises
+    KeyError for a name that is not in the catalogue.
     """
     families = []
     for name, value in values.items():
         metric = CATALOG[name]
-        samples: Iterable[tuple[str, Mapping[str, str], float]]
+        samples: list[tuple[str, Mapping[str, str], float]] = []
         if isinstance(value, Mapping):
-            samples = [("", {"reason": reason}, number) for reason, number in value.items()]
+            for label, numbers in value.items():
+                samples += [("", {label: text}, number) for text, number in numbers.items()]
         else:
             samples = [("", {}, value)]
         families.append(Family(prometheus_name(metric), metric.kind, metric.help, samples))
-    return families
+    return families + (totals.families() if totals else [])
 
 
 def _histogram(labels: dict[str, str], row: _Row) -> Iterator[tuple[str, Mapping[str, str], float]]:

@@ -157,7 +157,6 @@ class Spool:
         self.stats.quarantined_samples += entry.samples
         aside = self._directory / "quarantine"
         self._quietly(lambda: put_aside(aside, entry.id, entry.payload, reason))
-        self._log.warning("quarantine", "a batch was refused for good: %s id=%d", reason, entry.id)
 
     def close(self) -> None:
         """Let go of the directory; the spool is not used after that. May be called twice."""

@@ -128,16 +128,24 @@ def test_a_series_read_in_slices_stays_consistent() -> None:
     assert all(len(set(values)) == 1 for values in counts.values())
 
 
+def test_the_totals_stand_behind_the_counters() -> None:
+    totals = Totals()
+    totals.add(key(), point_of([1]))
+    kinds, _ = parse(render(families_of({"trimtab.agent.apps": 1}, totals)))
+    assert list(kinds.items()) == [("trimtab_agent_apps", "gauge"), (_NAME, "histogram")]
+
+
 def test_counters_and_gauges_have_their_names_kinds_and_reasons() -> None:
     kinds, samples = parse(
         render(
             families_of(
                 {
                     "trimtab.agent.samples": 12,
-                    "trimtab.agent.dropped": {"buffer_full": 3, "agent_lost": 4},
+                    "trimtab.agent.dropped": {"reason": {"buffer_full": 3, "agent_lost": 4}},
                     "trimtab.agent.spool.size": 2.5,
-                    "trimtab.agent.batches_failed": {},
-                }
+                    "trimtab.agent.batches_failed": {"cause": {}},
+                },
+                Totals(),
             )
         )
     )
