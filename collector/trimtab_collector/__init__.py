@@ -1,1 +1,1 @@
-"""trimtab."""
+"""The collector: takes batches from agents, keeps them, answers questions about them."""

@@ -1,0 +1,105 @@
+"""The collector put together: store, keys, ingest, API and the thread that compacts.
+
+The only place that knows all parts.
+"""
+
+import contextlib
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from starlette.applications import Starlette
+
+from trimtab_collector.api.routes import Api
+from trimtab_collector.auth.keys import KeyRing
+from trimtab_collector.auth.token import ReadToken, read_token
+from trimtab_collector.ingest import Ingest, Receive, Scope, Send
+from trimtab_collector.query import Queries
+from trimtab_collector.settings import Settings
+from trimtab_collector.storage.sqlite import SQLiteStore
+from trimtab_collector.storage.store import UnavailableError
+from trimtab_collector.watch import Watch
+from trimtab_core.logs import RateLimited
+
+__all__ = ["CollectorApp"]
+
+logger = logging.getLogger("trimtab.collector")
+
+_COMPACT_S: Final = 30.0
+
+
+class CollectorApp:
+    """ASGI application of a collector; holds its data directory from construction to the end.
+
+    Raises StartupError when the directory cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        directory = settings.directory
+        self.store = SQLiteStore(
+            directory,
+            queue_bytes=settings.queue_bytes,
+            journal_bytes=settings.journal_bytes,
+            recent_bytes=settings.recent_bytes,
+            retention_s=settings.retention_hours * 3600,
+            max_series=settings.max_series,
+        )
+        self.token: ReadToken = read_token(directory, settings.token)
+        self.keys = KeyRing(directory)
+        self.watch = Watch()
+        self.ingest = Ingest(
+            self.store, self.keys, self.watch, settings.max_body_bytes, settings.queue_bytes
+        )
+        self._queries = Queries(self.store, self.watch)
+        self._api = Api(self._queries, self.store, self.ingest, self.token.text)
+        self._web = Starlette(
+            routes=self._api.routes(),
+            exception_handlers=self._api.exception_handlers(),
+            lifespan=self._lifespan,
+        )
+        # A path of the API with a slash too many is an error of its caller, not a redirect.
+        self._web.router.redirect_slashes = False
+        self._stop = threading.Event()
+        self._compactor = threading.Thread(target=self._compact, name="trimtab-compact")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or the server's lifespan."""
+        if scope["type"] == "http" and scope["path"].startswith("/agent/"):
+            # Past the framework: this is where the load is.
+            await self.ingest(scope, receive, send)
+        else:
+            await self._web(scope, receive, send)
+
+    def release(self) -> None:
+        """Let long polls go, so that the server can stop; loop only."""
+        self.watch.stop()
+
+    def close(self) -> None:
+        """Stop what runs and let go of the directory; the loop must have ended or never begun."""
+        self._stop.set()
+        if self._compactor.ident is not None:
+            self._compactor.join()
+        self._queries.close()
+        self.keys.close()
+        self.store.close()
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
+        self._compactor.start()
+        yield
+        self._stop.set()
+
+    def _compact(self) -> None:
+        log = RateLimited(logger)
+        while not self._stop.wait(_COMPACT_S):
+            try:
+                merged = self.store.compact(time.time())
+                if merged:
+                    logger.debug("compacted batches=%d", merged)
+            except (sqlite3.Error, UnavailableError) as error:
+                log.warning("compact", "compaction waits for the disk: %s", error)
+            except Exception:
+                logger.exception("compaction failed and is tried again")

@@ -1,0 +1,1 @@
+"""Who may write to and read from the collector."""

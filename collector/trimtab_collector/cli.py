@@ -1,0 +1,261 @@
+"""The subcommands `trimtab collector`, `trimtab key` and `trimtab up`."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trimtab_collector import settings as collector_settings
+from trimtab_collector.settings import Settings
+from trimtab_core import config, logs
+from trimtab_core.errors import StartupError
+
+__all__ = ["collector", "key", "up"]
+
+logger = logging.getLogger("trimtab.cli")
+
+
+def collector(arguments: list[str]) -> int:
+    """Run `trimtab collector` until a signal; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="trimtab collector", description="Take batches from agents and answer questions."
+    )
+    settings, options = _settings(parser, arguments)
+    return _collector(settings, as_json=options.json)
+
+
+def up(arguments: list[str]) -> int:
+    """Run `trimtab up`: the collector here, the agent as a child; returns the code that failed."""
+    parser = argparse.ArgumentParser(
+        prog="trimtab up",
+        description="Run collector and agent together, for one machine. The agent takes its "
+        "settings from TRIMTAB_AGENT_* and the settings file; it is given a key by itself.",
+    )
+    settings, options = _settings(parser, arguments)
+    agent = _Agent(settings, options.config)
+    code = _collector(settings, as_json=options.json, on_ready=agent.start, on_signal=agent.stop)
+    return code or agent.code
+
+
+def key(arguments: list[str]) -> int:
+    """Run `trimtab key new|list|revoke`; returns the exit code."""
+    from trimtab_collector.auth.keys import KeyFile
+
+    parser = argparse.ArgumentParser(
+        prog="trimtab key", description="Make, list and revoke the keys that agents write with."
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--config", metavar="FILE", help="settings file (default: trimtab.toml)")
+    shared.add_argument("--data-dir", metavar="VALUE", help="directory of the collector's data")
+    shared.add_argument("--json", action="store_true", help="answer in JSON")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    new = commands.add_parser("new", parents=[shared], help="make a key and show it once")
+    new.add_argument("--name", default="", help="what it is for")
+    new.add_argument(
+        "--environment", action="append", default=[], help="allow this one only; may be repeated"
+    )
+    new.add_argument(
+        "--service", action="append", default=[], help="allow this one only; may be repeated"
+    )
+    commands.add_parser("list", parents=[shared], help="list keys, without their secrets")
+    revoke = commands.add_parser("revoke", parents=[shared], help="refuse a key from now on")
+    revoke.add_argument("id", metavar="ID", help="the id that trimtab key list shows")
+    options = parser.parse_args(arguments)
+    settings, _ = collector_settings.load(options.config, {"data_dir": options.data_dir})
+    keys = KeyFile(settings.directory)
+    if options.command == "new":
+        text, made = keys.new(options.name, options.environment, options.service)
+        if options.json:
+            print(json.dumps({"key": text, **_shown(made)}))
+        else:
+            print(text)
+            print(
+                f"trimtab key: kept as {made.id}; it is not shown again: "
+                "give it to the agent as TRIMTAB_AGENT_KEY",
+                file=sys.stderr,
+            )
+    elif options.command == "list":
+        rows = [_shown(row) for row in keys.list()]
+        if options.json:
+            print(json.dumps({"keys": rows}))
+        else:
+            _table(rows)
+    else:
+        keys.revoke(options.id)
+        print(json.dumps({"revoked": options.id}) if options.json else f"revoked {options.id}")
+    return 0
+
+
+def _settings(
+    parser: argparse.ArgumentParser, arguments: list[str]
+) -> tuple[Settings, argparse.Namespace]:
+    config.add_flags(parser, Settings)
+    parser.add_argument("--config", metavar="FILE", help="settings file (default: trimtab.toml)")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON line (url, tokenFile) when ready"
+    )
+    options = parser.parse_args(arguments)
+    flags: dict[str, Any] = vars(options)
+    settings, warnings = collector_settings.load(options.config, flags)
+    logs.configure(settings.log_level)
+    for warning in warnings:
+        logger.warning("%s", warning)
+    return settings, options
+
+
+def _collector(
+    settings: Settings,
+    *,
+    as_json: bool = False,
+    on_ready: Callable[[str], None] = lambda url: None,
+    on_signal: Callable[[], None] = lambda: None,
+) -> int:
+    from trimtab_collector.app import CollectorApp
+    from trimtab_collector.serve import bind, serve, url_of
+
+    collector_settings.check_host(settings)
+    # Long numpy work in a thread must not keep the loop from the interpreter for 5 ms.
+    sys.setswitchinterval(0.001)
+    listener = bind(settings.host, settings.port)
+    try:
+        app = CollectorApp(settings)
+    except BaseException:
+        listener.close()
+        raise
+    url = url_of(listener)
+
+    def ready() -> None:
+        if app.token.new:
+            print(
+                f"trimtab collector: read token {app.token.text} (kept in {app.token.path}, "
+                "not shown again)",
+                file=sys.stderr,
+            )
+        if as_json:
+            path = app.token.path
+            line = {"url": url, "tokenFile": str(path) if path else None}
+            print(json.dumps(line), flush=True)
+        print(f"trimtab collector listening on {url}", file=sys.stderr, flush=True)
+        on_ready(url)
+
+    try:
+        return serve(app, listener, settings.log_level, ready, on_signal, app.release)
+    finally:
+        on_signal()
+        app.close()
+        listener.close()
+
+
+class _Agent:
+    """The agent of `trimtab up`: a child process that is given the collector's address and a key.
+
+    When it ends by itself, the collector is told to stop as by Ctrl-C.
+    """
+
+    def __init__(self, settings: Settings, file: str | None) -> None:
+        self._directory = settings.directory
+        self._file = file
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+        self._waiter: threading.Thread | None = None
+        #: exit code of an agent that ended by itself or in error
+        self.code = 0
+
+    def start(self, url: str) -> None:
+        """Start the agent."""
+        environ = {
+            **os.environ,
+            "TRIMTAB_AGENT_COLLECTOR_URL": url,
+            # By environment: arguments can be read by everybody on the machine.
+            "TRIMTAB_AGENT_KEY": _own_key(self._directory),
+        }
+        command = [sys.executable, "-m", "trimtab_core.console", "agent"]
+        if self._file:
+            command += ["--config", self._file]
+        self._child = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL)
+        self._waiter = threading.Thread(
+            target=self._wait, args=(self._child,), name="trimtab-agent-wait", daemon=True
+        )
+        self._waiter.start()
+
+    def stop(self) -> None:
+        """End the agent while the collector still takes its last batches."""
+        self._stopping = True
+        if self._child is None:
+            return
+        if self._child.poll() is None:
+            self._child.send_signal(signal.SIGTERM)
+            try:
+                self._child.wait(5)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+        if self._waiter is not None:
+            self._waiter.join()
+
+    def _wait(self, child: "subprocess.Popen[bytes]") -> None:
+        code = child.wait()
+        if not self._stopping:
+            # Ctrl-C reaches both of a terminal's processes: then the end is in order.
+            self.code = max(code, 0) or (0 if code in (0, -signal.SIGINT) else 1)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _own_key(directory: Path) -> str:
+    """Return the key of the agent of `trimtab up`, made at the first call and kept 0600."""
+    from trimtab_collector.auth.keys import KeyFile
+
+    path = directory / "agent-key"
+    try:
+        if path.exists():
+            return path.read_text(encoding="utf-8").strip()
+        text, _ = KeyFile(directory).new("trimtab up")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text + "\n")
+    except OSError as error:
+        raise StartupError(
+            f"expected a file for the agent's key at {path}, got: {error.strerror}"
+        ) from error
+    return text
+
+
+def _shown(row: Any) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "environments": list(row.environments),
+        "services": list(row.services),
+        "created": _instant(row.created_s),
+        "revoked": None if row.revoked_s is None else _instant(row.revoked_s),
+    }
+
+
+def _instant(epoch_s: float) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="seconds")
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    lines = [("ID", "CREATED", "STATE", "ENVIRONMENTS", "SERVICES", "NAME")]
+    lines += [
+        (
+            row["id"],
+            row["created"],
+            "revoked" if row["revoked"] else "active",
+            ",".join(row["environments"]) or "all",
+            ",".join(row["services"]) or "all",
+            row["name"],
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[place]) for line in lines) for place in range(6)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(cells).rstrip())

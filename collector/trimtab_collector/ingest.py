@@ -1,0 +1,330 @@
+"""What agents speak to: batches in, commands out. A bare ASGI application, no framework around it.
+
+A batch is checked completely before anything of it is kept: key, size, form, values, scope. It is
+acknowledged with 202 when it is durable; anything else leaves it with the agent.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import msgspec
+import numpy as np
+
+from trimtab_collector.api.errors import JSON_HEADERS, ApiError, failure
+from trimtab_collector.auth.keys import AgentKey, KeyRing
+from trimtab_collector.storage.columns import (
+    WINDOW_S,
+    Columns,
+    columns_of_batch,
+    series_index,
+)
+from trimtab_collector.storage.series import Known
+from trimtab_collector.storage.sqlite import SQLiteStore
+from trimtab_collector.storage.store import Received, UnavailableError
+from trimtab_collector.watch import Watch
+from trimtab_core.batches import Batch, decode, decode_series
+from trimtab_core.errors import BatchError, TooLargeError
+from trimtab_core.logs import RateLimited
+
+__all__ = ["Ingest"]
+
+logger = logging.getLogger("trimtab.ingest")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+#: windows outside these are a wrong clock: refused, so that the agent keeps them aside
+_FUTURE_S: Final = 600
+_PAST_S: Final = 7 * 24 * 3600
+#: a batch this large is decoded in a thread
+_LARGE: Final = 128 * 1024
+_BODY_S: Final = 30
+_MAX_WAIT_S: Final = 60.0
+_SKEW_S: Final = 60.0
+_MAX_AGENTS: Final = 10_000
+_ACCEPTED: Final = b'{"duplicate":false,"watchSeconds":0.0}'
+
+
+class Skews:
+    """How far each agent's clock is from ours: by the freshest batch of a minute.
+
+    A spooled batch is late, not skewed; among a minute's batches the freshest tells.
+    """
+
+    def __init__(self) -> None:
+        self._agents: OrderedDict[str, tuple[float, float, float]] = OrderedDict()
+
+    def note(self, agent: str, closed_us: int, now_s: float) -> float:
+        """Take the clock of a batch; returns the skew in seconds, 0 while there is none."""
+        offset_s = closed_us / 1e6 - now_s
+        since_s, best_s, skew_s = self._agents.get(agent, (now_s, offset_s, 0.0))
+        best_s = max(best_s, offset_s)
+        if best_s > _SKEW_S:
+            skew_s = best_s
+        if now_s - since_s >= 60 or now_s < since_s:
+            skew_s = best_s if abs(best_s) > _SKEW_S else 0.0
+            since_s, best_s = now_s, offset_s
+        self._agents[agent] = (since_s, best_s, skew_s)
+        self._agents.move_to_end(agent)
+        while len(self._agents) > _MAX_AGENTS:
+            self._agents.popitem(last=False)
+        return skew_s
+
+    def skewed(self) -> dict[str, float]:
+        """Return the seconds by which agents are off, at most 20 of them."""
+        off = [(agent, round(row[2], 1)) for agent, row in self._agents.items() if row[2]]
+        return dict(off[:20])
+
+
+class Ingest:
+    """ASGI application of /agent/v1/batches and /agent/v1/commands."""
+
+    def __init__(
+        self,
+        store: SQLiteStore,
+        keys: KeyRing,
+        watch: Watch,
+        max_body_bytes: int,
+        max_reading_bytes: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._watch = watch
+        self._max_body_bytes = max_body_bytes
+        self._max_reading_bytes = max_reading_bytes
+        self._reading_bytes = 0
+        self._clock = clock
+        self._log = RateLimited(logger)
+        self._large = asyncio.Semaphore(1)
+        self.skews = Skews()
+        self.refused: dict[str, int] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; every refusal has the API's envelope."""
+        extra: Iterable[tuple[bytes, bytes]] = ()
+        try:
+            status, body = await self._answer(scope, receive)
+        except ApiError as error:
+            status, body = error.status, failure(error)
+            extra = [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
+            self._note(error)
+        headers = [*JSON_HEADERS, (b"content-length", str(len(body)).encode()), *extra]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
+        path, method = scope["path"], scope["method"]
+        wanted = {"/agent/v1/batches": "POST", "/agent/v1/commands": "GET"}.get(path)
+        if wanted is None:
+            raise ApiError(404, "not_found", f"expected a path of the API, got {path!r:.120}")
+        if method != wanted:
+            message = f"expected {wanted} on {path}, got {method!r:.20}"
+            raise ApiError(405, "method_not_allowed", message, headers={"Allow": wanted})
+        headers = dict(scope["headers"])
+        key = self._key(headers.get(b"authorization", b""))
+        if wanted == "GET":
+            return await self._commands(scope, receive)
+        raw = await self._body(headers, receive)
+        received = await self._receive(raw, key)
+        if received.batch.live:
+            self._store.show(received)
+            duplicate = False
+        else:
+            try:
+                duplicate = await self._store.append(received)
+            except UnavailableError as error:
+                seconds = error.retry_after_s
+                raise ApiError(
+                    503,
+                    "unavailable",
+                    str(error),
+                    {"retryAfterSeconds": seconds},
+                    {"Retry-After": str(seconds)},
+                ) from error
+        watch_s = self._watch.seconds
+        if not duplicate and not watch_s:
+            return 202, _ACCEPTED
+        return 202, msgspec.json.encode({"duplicate": duplicate, "watchSeconds": watch_s})
+
+    def _key(self, header: bytes) -> AgentKey:
+        kind, _, text = header.decode("latin-1").partition(" ")
+        key = self._keys.find(text.strip()) if kind.lower() == "bearer" else None
+        if key is None:
+            got = "none" if not header else "one that is unknown or revoked"
+            raise ApiError(
+                401,
+                "unauthorized",
+                f"expected an agent key of this collector, got {got}: "
+                "make one with trimtab key new and give it to the agent",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        return key
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """Return the request's body; never holds more than the limits allow."""
+        stated = headers.get(b"content-length", b"0")
+        if stated.isdigit() and int(stated) > self._max_body_bytes:
+            raise self._too_large(int(stated))
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ApiError(400, "bad_request", "expected a body, the connection was closed")
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            if len(body) > self._max_body_bytes:
+                raise self._too_large(len(body))
+            return body
+        held = 0
+        pieces = bytearray()
+        try:
+            async with asyncio.timeout(_BODY_S):
+                while True:
+                    pieces += body
+                    if len(pieces) > self._max_body_bytes:
+                        raise self._too_large(len(pieces))
+                    self._reading_bytes += len(body)
+                    held += len(body)
+                    if self._reading_bytes > self._max_reading_bytes:
+                        message_ = "too many batches arrive at once: send the batch again"
+                        raise ApiError(503, "unavailable", message_, headers={"Retry-After": "2"})
+                    if not message.get("more_body"):
+                        return bytes(pieces)
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ApiError(400, "bad_request", "expected the rest of a body, got none")
+                    body = message.get("body", b"")
+        except TimeoutError:
+            raise ApiError(
+                408, "timeout", f"expected the whole body within {_BODY_S} s", {"got": len(pieces)}
+            ) from None
+        finally:
+            self._reading_bytes -= held
+
+    def _too_large(self, size: int) -> ApiError:
+        return ApiError(
+            413,
+            "too_large",
+            f"expected a batch of at most {self._max_body_bytes} bytes, got {size}: "
+            "split it or drop it",
+            headers={"Connection": "close"},
+        )
+
+    async def _receive(self, raw: bytes, key: AgentKey) -> Received:
+        """Return the checked batch of a body; raises ApiError 400, 403 or 413."""
+        try:
+            if len(raw) <= _LARGE:
+                return self._check(raw, key)
+            async with self._large:
+                return await asyncio.to_thread(self._check, raw, key)
+        except TooLargeError as error:
+            raise ApiError(413, "too_large", str(error)) from error
+        except BatchError as error:
+            raise ApiError(400, "bad_batch", str(error)) from error
+
+    def _check(self, raw: bytes, key: AgentKey) -> Received:
+        batch = decode(raw)
+        now_s = self._clock()
+        ahead_s = batch.window_s - now_s
+        if ahead_s > _FUTURE_S or ahead_s < -_PAST_S:
+            raise BatchError(
+                f"expected a window from 7 days ago to 10 min ahead of {int(now_s)}, got "
+                f"{batch.window_s} of agent {batch.agent!r:.40}: set the clock of its machine"
+            )
+        window_s = batch.window_s if batch.live else batch.window_s - batch.window_s % WINDOW_S
+        known, columns = self._columns(batch, key, window_s)
+        skew_s = self.skews.note(batch.agent, batch.closed_us, now_s)
+        if skew_s:
+            self._log.warning(
+                "skew",
+                "clock of an agent is %.0f s off: set the clock of its machine agent=%s",
+                skew_s,
+                batch.agent,
+            )
+        totals = _totals(batch, known, columns)
+        return Received(batch, raw, columns, window_s, int(now_s * 1e6), totals)
+
+    def _columns(self, batch: Batch, key: AgentKey, window_s: int) -> tuple[Known, Columns]:
+        series = self._store.series
+        known = series.find(batch.series)
+        scoped = bool(key.environments or key.services)
+        if known is None:
+            keys = decode_series(batch.series)
+            if scoped:
+                _check_scope(key, (row[:2] for row in keys))
+            # Names enter the dictionary only with a batch that is whole.
+            columns_of_batch(batch, np.arange(len(keys)), window_s)
+            known = series.know(batch.series, keys)
+        if scoped:
+            _check_scope(key, known.services)
+            _check_scope(key, (account[1:3] for account in batch.processes))
+            _check_scope(key, (gauge[:2] for gauge in batch.gauges))
+        return known, columns_of_batch(batch, known.ids, window_s)
+
+    async def _commands(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        agent = query.get("agent", [""])[0]
+        text = query.get("wait", ["25"])[0]
+        if not 0 < len(agent) <= 256:
+            raise ApiError(422, "bad_parameter", "expected agent=ID, 1 to 256 characters, got none")
+        try:
+            wait_s = min(_MAX_WAIT_S, float(text))
+            if not wait_s >= 0:
+                raise ValueError
+        except ValueError:
+            raise ApiError(
+                422, "bad_parameter", f"expected wait in seconds, 0 to 60, got {text!r:.40}"
+            ) from None
+        waiting = asyncio.ensure_future(self._watch.wait(agent, wait_s))
+        leaving = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            watch_s = waiting.result() if waiting.done() else 0.0
+        finally:
+            waiting.cancel()
+            leaving.cancel()
+        return 200, msgspec.json.encode({"watchSeconds": watch_s, "commands": []})
+
+    def _note(self, error: ApiError) -> None:
+        self.refused[error.code] = self.refused.get(error.code, 0) + 1
+        self._log.warning(error.code, "request refused: %s status=%d", error.message, error.status)
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _check_scope(key: AgentKey, places: Iterable[tuple[str, ...]]) -> None:
+    for environment, service in places:
+        if not key.may_write(environment, service):
+            raise ApiError(
+                403,
+                "forbidden",
+                f"expected an environment and service of key {key.id}, got {environment!r} and "
+                f"{service!r}: make a key for them with trimtab key new",
+            )
+
+
+def _totals(batch: Batch, known: Known, columns: Columns) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return requests and background records of a batch by service."""
+    if not len(columns.key):
+        return {}
+    requests, backgrounds = columns.values["requests"], columns.values.get("backgrounds")
+    if len(known.services) == 1:
+        work = int(backgrounds.sum()) if backgrounds is not None else 0
+        return {known.services[0]: (int(requests.sum()), work)}
+    place = known.service[series_index(batch)]
+    size = len(known.services)
+    sums = np.bincount(place, weights=requests, minlength=size)
+    works = np.bincount(place, weights=columns.value("backgrounds"), minlength=size)
+    return {
+        service: (int(sums[index]), int(works[index]))
+        for index, service in enumerate(known.services)
+        if sums[index] or works[index]
+    }

@@ -1,0 +1,89 @@
+"""Settings of the collector: section `collector`, variables TRIMTAB_COLLECTOR_*."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from trimtab_core import config
+from trimtab_core.batches import MAX_BATCH
+from trimtab_core.config import setting
+from trimtab_core.errors import StartupError
+
+__all__ = ["SECTION", "Settings", "check_host", "load"]
+
+SECTION: Final = "collector"
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of the collector."""
+
+    host: str = setting("127.0.0.1", "Address to listen on.")
+    port: int = setting(8620, "Port to listen on; 0 takes a free one.", least=0, most=65535)
+    data_dir: str = setting(
+        "", "Directory of the store; without one, trimtab/collector in the user's state directory."
+    )
+    token: str = setting(
+        "", "Bearer token of the read API; without one, made at the first start.", secret=True
+    )
+    insecure: bool = setting(False, "Listen off loopback without TLS: keys and data in the clear.")
+    max_body_bytes: int = setting(
+        MAX_BATCH, "Largest batch as sent.", unit="bytes", least=1024, most=MAX_BATCH
+    )
+    queue_bytes: int = setting(
+        32 * 1024 * 1024,
+        "Batches that may wait for the disk; over it, agents are told to come again.",
+        unit="bytes",
+        least=1024 * 1024,
+    )
+    journal_bytes: int = setting(
+        4 * 1024**3,
+        "Batches that may wait to be merged into blocks; over it, agents are told to come again.",
+        unit="bytes",
+        least=1024 * 1024,
+    )
+    recent_bytes: int = setting(
+        64 * 1024 * 1024,
+        "Memory for the latest 15 minutes; what does not fit is read from disk.",
+        unit="bytes",
+        least=1024 * 1024,
+    )
+    retention_hours: int = setting(
+        48, "How long 10-second windows are kept.", unit="hours", least=1, most=24 * 400
+    )
+    max_series: int = setting(
+        200_000, "Series to tell apart; new ones over it are counted as `other`.", least=1
+    )
+    log_level: str = setting("info", "What to log.", choices=("debug", "info", "warning", "error"))
+
+    @property
+    def directory(self) -> Path:
+        """The data directory."""
+        return Path(self.data_dir)
+
+
+def load(
+    file: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[Settings, list[str]]:
+    """Return the settings, their data directory resolved, and warnings; raises SettingsError."""
+    environ = os.environ if environ is None else environ
+    settings, warnings = config.load(Settings, SECTION, file=file, environ=environ, flags=flags)
+    data_dir = settings.data_dir
+    if not data_dir:
+        state = environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
+        data_dir = str(Path(state) / "trimtab" / "collector")
+    return replace(settings, data_dir=str(Path(data_dir).expanduser().absolute())), warnings
+
+
+def check_host(settings: Settings) -> None:
+    """Raise StartupError for an address that others can reach, unless insecure says so."""
+    if settings.host not in _LOOPBACK and not settings.insecure:
+        raise StartupError(
+            f"expected a loopback address, got host {settings.host!r}: keys and data would travel "
+            "in the clear; put TLS in front of 127.0.0.1, or set insecure = true and mean it"
+        )

@@ -1,0 +1,245 @@
+"""Points as numpy columns: taken out of batches, merged, and read as quantiles.
+
+One type serves batches, blocks, the ring in memory and answers. A stored point's key is
+`series id << 32 | start of its window in epoch seconds`; an answer's key is group and step. Merging
+adds whatever has the same key, so it is exact in any order and for any grouping.
+
+Sums are added as float64: exact up to 2**53 (285 years of microseconds, 9 PB), and never wrapped
+around beyond. Every value of a batch is checked against that before it is kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from trimtab_core.batches import POINT_COLUMNS, Batch
+from trimtab_core.columns import Column
+from trimtab_core.errors import BatchError
+from trimtab_core.sketch import SLOTS, middle_us
+
+__all__ = [
+    "SUMS",
+    "WINDOW_S",
+    "Array",
+    "Columns",
+    "columns_of_batch",
+    "merge",
+    "quantiles_us",
+    "rekey",
+    "series_index",
+    "series_of",
+    "times_of",
+]
+
+Array = npt.NDArray[Any]
+
+#: width of a stored window; finer batches are added to the window they lie in
+WINDOW_S: Final = 10
+#: columns that add up; `requests` is derived from the sketch
+SUMS: Final = ("requests", *(n for n in POINT_COLUMNS[1:-1] if n != "max_us"))
+_VALUES: Final = POINT_COLUMNS[1:-1]
+_DTYPES: Final[Mapping[str, npt.DTypeLike]] = {"B": "u1", "H": "<u2", "I": "<u4", "Q": "<u8"}
+_MAX_SUM: Final = 2**53
+_MAX_COUNT: Final = 2**32 - 1
+_NOTHING: Final[Array] = np.zeros(0, np.int64)
+_MIDDLES: Final[Array] = np.array([middle_us(slot) for slot in range(SLOTS)])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """n points and their m buckets, the buckets of a point in ascending order of slot."""
+
+    #: int64 (n,)
+    key: Array
+    #: column name -> integers (n,); a column of zeros may be left out, `requests` never is
+    values: Mapping[str, Array]
+    #: number of buckets of each point (n,)
+    buckets: Array
+    #: slot and count of each bucket (m,)
+    slots: Array
+    counts: Array
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of memory, near enough for a bound."""
+        arrays = (self.key, self.buckets, self.slots, self.counts, *self.values.values())
+        return sum(array.nbytes for array in arrays) + 200 * len(arrays)
+
+    def value(self, name: str) -> Array:
+        """Return a column, zeros when it was left out."""
+        found = self.values.get(name)
+        return np.zeros(len(self.key), np.int64) if found is None else found
+
+
+def series_of(key: Array) -> Array:
+    """Return the series ids of stored points."""
+    return key >> 32
+
+
+def times_of(key: Array) -> Array:
+    """Return the starts of the windows of stored points, epoch seconds."""
+    return key & 0xFFFFFFFF
+
+
+def columns_of_batch(batch: Batch, ids: Array, window_s: int) -> Columns:
+    """Return the checked points of a batch; ids are the store's ids of its series, in order.
+
+    window_s is the start of the window they are kept under. Raises BatchError for values that no
+    agent sends: an index that names no series, a slot or count out of range, sums over 2**53.
+    """
+    columns = batch.columns
+    count = batch.points
+    index = _array(columns.get("series"), count)
+    if count and index.max() >= len(ids):
+        raise BatchError(f"expected series below {len(ids)}, got {int(index.max())}")
+    buckets = _array(columns.get("buckets"), count).astype(np.int64)
+    ends = np.cumsum(buckets, dtype=np.int64)
+    total = int(ends[-1]) if count else 0
+    counts = _array(columns.get("counts"), total)
+    if total and counts.min() == 0:
+        raise BatchError("expected counts of at least 1, got a bucket with 0")
+    if counts.dtype.itemsize == 8 and total and counts.max() > _MAX_COUNT:
+        raise BatchError(f"expected counts up to {_MAX_COUNT}, got {int(counts.max())}")
+    slots = _slots(_array(columns.get("slots"), total), buckets, ends)
+    running = np.zeros(total + 1, np.int64)
+    np.cumsum(counts, dtype=np.int64, out=running[1:])
+    requests = running[ends] - running[ends - buckets]
+    values: dict[str, Array] = {"requests": requests}
+    for name in _VALUES:
+        column = columns.get(name)
+        if column is not None:
+            values[name] = _value(name, column)
+    if "errors" in values and (values["errors"] > requests).any():
+        raise BatchError("expected at most as many errors as requests, got more")
+    key = (ids[index] << 32) | window_s
+    return Columns(key, values, buckets, slots, counts)
+
+
+def _array(column: Column | None, count: int) -> Array:
+    """Return a column as it lies in the batch; one that was left out is zeros."""
+    if column is None:
+        return np.zeros(count, np.uint8)
+    return np.frombuffer(column.data, _DTYPES[column.kind])
+
+
+def series_index(batch: Batch) -> Array:
+    """Return for each point of a batch the place of its series in the batch."""
+    return _array(batch.columns.get("series"), batch.points)
+
+
+def _value(name: str, column: Column) -> Array:
+    array: Array = np.frombuffer(column.data, _DTYPES[column.kind])
+    # Narrower columns cannot be over a limit.
+    if column.kind == "Q":
+        most = _MAX_COUNT if name == "max_us" else _MAX_SUM
+        if len(array) and array.max() > most:
+            raise BatchError(f"expected {name} up to {most}, got {int(array.max())}")
+    return array
+
+
+def _slots(steps: Array, buckets: Array, ends: Array) -> Array:
+    """Return absolute slots of steps: the first of a point absolute, others distances."""
+    if not len(steps):
+        return np.zeros(0, np.uint16)
+    if steps.max() >= SLOTS:
+        raise BatchError(f"expected slots below {SLOTS}, got a step of {int(steps.max())}")
+    steps = steps.astype(np.int64)
+    starts = (ends - buckets)[buckets > 0]
+    if not steps.all() and not np.isin(np.flatnonzero(steps == 0), starts).all():
+        raise BatchError("expected slots in ascending order, got one twice")
+    running = np.cumsum(steps, dtype=np.int64)
+    before = running[starts] - steps[starts]
+    slots: Array = running - np.repeat(before, buckets[buckets > 0])
+    if slots.max() >= SLOTS:
+        raise BatchError(f"expected slots below {SLOTS}, got {int(slots.max())}")
+    return slots.astype(np.uint16)
+
+
+def rekey(columns: Columns, key: Array, keep: Array) -> Columns:
+    """Return the points where keep is true, under new keys; key has one entry a point kept."""
+    if keep.all():
+        return Columns(key, columns.values, columns.buckets, columns.slots, columns.counts)
+    inside = np.repeat(keep, columns.buckets)
+    return Columns(
+        key,
+        {name: array[keep] for name, array in columns.values.items()},
+        columns.buckets[keep],
+        columns.slots[inside],
+        columns.counts[inside],
+    )
+
+
+def merge(parts: Sequence[Columns]) -> Columns:
+    """Return the sum of parts: one point a key, keys in ascending order."""
+    parts = [part for part in parts if len(part.key)]
+    if not parts:
+        empty = _NOTHING
+        return Columns(empty, {"requests": empty}, empty, empty, empty)
+    keys, row = np.unique(np.concatenate([part.key for part in parts]), return_inverse=True)
+    row = row.reshape(-1)
+    size = len(keys)
+    values: dict[str, Array] = {}
+    for name in ("requests", *_VALUES):
+        if any(name in part.values for part in parts):
+            column = np.concatenate([part.value(name) for part in parts])
+            if name == "max_us":
+                most = np.zeros(size, np.int64)
+                np.maximum.at(most, row, column.astype(np.int64))
+                values[name] = most
+            else:
+                values[name] = _sums(row, column, size)
+    # The widest type of all: numpy makes float64 of a mix of int64 and uint64.
+    buckets = np.concatenate([part.buckets.astype(np.int64, copy=False) for part in parts])
+    place = np.repeat(row, buckets) * SLOTS
+    place += np.concatenate([part.slots for part in parts])
+    counts = np.concatenate([part.counts.astype(np.int64, copy=False) for part in parts])
+    if size * SLOTS <= 4 * len(place) + 65536:
+        dense = _sums(place, counts, size * SLOTS)
+        place = np.flatnonzero(dense)
+        counts = dense[place]
+    else:
+        place, inverse = np.unique(place, return_inverse=True)
+        counts = _sums(inverse.reshape(-1), counts, len(place))
+    owner = place // SLOTS
+    return Columns(
+        keys,
+        values,
+        np.bincount(owner, minlength=size),
+        (place - owner * SLOTS).astype(np.uint16),
+        counts,
+    )
+
+
+def _sums(row: Array, column: Array, size: int) -> Array:
+    sums = np.bincount(row, weights=column.astype(np.float64), minlength=size)
+    return np.minimum(sums, 2.0**62).astype(np.int64)
+
+
+def quantiles_us(columns: Columns, quantiles: Sequence[float]) -> Array:
+    """Return quantiles in microseconds, float64 (n, len(quantiles)); 0 where nothing was counted.
+
+    Nearest rank, the middle of its bucket, at most the largest value: the same bits as
+    `Sketch.quantile_us`, to 1.1 % of the value. Any quantile shown anywhere comes from here.
+    """
+    ends = np.cumsum(columns.buckets, dtype=np.int64)
+    running = np.zeros(len(columns.counts) + 1, np.int64)
+    np.cumsum(columns.counts, out=running[1:])
+    before = running[ends - columns.buckets]
+    total = running[ends] - before
+    most = columns.value("max_us").astype(np.float64)
+    answer = np.zeros((len(columns.key), len(quantiles)))
+    filled = np.flatnonzero(total)
+    if not len(filled):
+        return answer
+    before, total, most = before[filled], total[filled], most[filled]
+    known = most > 0
+    for place, quantile in enumerate(quantiles):
+        rank = np.maximum(1, np.ceil(quantile * total)).astype(np.int64)
+        found = np.searchsorted(running[1:], before + rank)
+        value = _MIDDLES[columns.slots[found]]
+        value = np.where(known, np.minimum(value, most), value)
+        answer[filled, place] = np.where(known & (rank == total), most, value)
+    return answer

@@ -1,0 +1,306 @@
+"""Group commit: one thread, one transaction for all that waits, one fsync, then the answers.
+
+Batches that arrive while a transaction is being made durable share the next one. The thread owns
+the connection that writes; other writers (compaction) hand their work to it. A transaction that
+fails (a full disk) fails all its batches as retryable, and the next one starts afresh.
+"""
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from trimtab_collector.storage.accounts import Ledger, Staged
+from trimtab_collector.storage.series import SeriesTable
+from trimtab_collector.storage.store import Received, UnavailableError
+from trimtab_core.logs import RateLimited
+
+__all__ = ["Committer", "Waiting"]
+
+logger = logging.getLogger("trimtab.committer")
+
+#: a batch that would wait longer than this is refused instead
+_MAX_AGE_S: Final = 1.0
+#: most batches and bytes of one transaction
+_GROUP: Final = 256
+_GROUP_BYTES: Final = 16 * 1024 * 1024
+_RETRY_S: Final = 5
+_Insert = tuple[int, int, int, int, bytes]
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A batch whose sender waits for the commit; the future gets True for a duplicate."""
+
+    received: Received
+    future: "asyncio.Future[bool]"
+    since_s: float
+    duplicate: bool = False
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[sqlite3.Connection], Any]
+    future: "Future[Any]"
+
+
+@dataclass(slots=True)
+class _Origin:
+    """An agent since its start: its number in the store and the highest sequence it sent."""
+
+    number: int
+    highest: int = -1
+
+
+@dataclass(slots=True)
+class _Group:
+    """What one transaction is about to change."""
+
+    staged: Staged = field(default_factory=Staged)
+    origins: dict[tuple[str, bytes], _Origin] = field(default_factory=dict)
+    rows: list[_Insert] = field(default_factory=list)
+    here: set[tuple[int, int]] = field(default_factory=set)
+    series: int = 0
+
+
+class Committer:
+    """The writing thread of a store; `submit` and `refusal` belong to the loop."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        series: SeriesTable,
+        ledger: Ledger,
+        on_commit: Callable[[Sequence[Received]], None],
+        queue_bytes: int,
+    ) -> None:
+        self._connection = connection
+        self._series = series
+        self._ledger = ledger
+        self._on_commit = on_commit
+        self._queue_bytes = queue_bytes
+        self._queue: queue.SimpleQueue[Waiting | _Job | None] = queue.SimpleQueue()
+        self._held: Waiting | _Job | None = None
+        self._oldest_s = 0.0
+        self._closed = False
+        self._origins: dict[tuple[str, bytes], _Origin] = {}
+        self._log = RateLimited(logger)
+        self.waiting_bytes = 0
+        self.batches = 0
+        self.duplicates = 0
+        #: why the last transaction failed, empty when it did not
+        self.trouble = ""
+        self._load()
+        self._thread = threading.Thread(target=self._run, name="trimtab-commit", daemon=True)
+        self._thread.start()
+
+    def submit(self, received: Received) -> "asyncio.Future[bool]":
+        """Queue a batch; raises UnavailableError when too much waits or for too long."""
+        now = time.monotonic()
+        if self._closed:
+            raise UnavailableError("the collector is stopping: send the batch again", _RETRY_S)
+        if self.waiting_bytes + len(received.raw) > self._queue_bytes:
+            raise UnavailableError(
+                f"{self.waiting_bytes} bytes wait for the disk: send the batch again", 2
+            )
+        if self.waiting_bytes and now - self._oldest_s > _MAX_AGE_S:
+            raise UnavailableError("the disk is more than 1 s behind: send the batch again", 2)
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        if not self.waiting_bytes:
+            self._oldest_s = now
+        self.waiting_bytes += len(received.raw)
+        self._queue.put(Waiting(received, future, now))
+        return future
+
+    def run(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Run work inside a transaction of its own and return its result; not from the loop.
+
+        Raises what work raises, and sqlite3.Error when the transaction fails.
+        """
+        if self._closed:
+            raise UnavailableError("the collector is stopping", _RETRY_S)
+        future: Future[Any] = Future()
+        self._queue.put(_Job(work, future))
+        return future.result()
+
+    def close(self) -> None:
+        """Commit what was taken and end the thread."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _load(self) -> None:
+        rows = self._connection.execute(
+            "SELECT o.agent, o.boot, o.origin,"
+            " max(coalesce((SELECT max(seq) FROM journal j WHERE j.origin = o.origin), -1),"
+            "     coalesce((SELECT max(last) FROM seen s WHERE s.origin = o.origin), -1))"
+            " FROM origin o"
+        )
+        self._origins = {(row[0], bytes(row[1])): _Origin(row[2], row[3]) for row in rows}
+
+    def _run(self) -> None:
+        while True:
+            item = self._held or self._queue.get()
+            self._held = None
+            if isinstance(item, Waiting):
+                self._commit(self._gather(item))
+            elif item is not None:
+                self._work(item)
+            else:
+                return
+
+    def _gather(self, first: Waiting) -> list[Waiting]:
+        """Take all that waits behind the first, up to a job or the bounds of a transaction."""
+        group = [first]
+        size = len(first.received.raw)
+        while len(group) < _GROUP and size < _GROUP_BYTES:
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if not isinstance(item, Waiting):
+                if item is None:
+                    self._queue.put(None)
+                else:
+                    self._held = item
+                break
+            group.append(item)
+            size += len(item.received.raw)
+        return group
+
+    def _commit(self, group: list[Waiting]) -> None:
+        self._oldest_s = group[0].since_s
+        error = self._try(group)
+        if error is None:
+            self._settle(group)
+        elif isinstance(error, sqlite3.OperationalError):
+            self.trouble = f"the store cannot be written: {error}"
+            self._log.warning("commit", "batches=%d refused for now: %s", len(group), error)
+            refusal = UnavailableError(f"{self.trouble}; send the batch again", _RETRY_S)
+            self._answer(group, refusal)
+        elif len(group) > 1:
+            # One of them is at fault: each gets a transaction of its own.
+            for waiting in group:
+                self._commit([waiting])
+        else:
+            logger.error("batch refused: the store raised", exc_info=error)
+            self._answer(group, UnavailableError(f"the store failed: {error!r:.200}", _RETRY_S))
+
+    def _try(self, waiting: list[Waiting]) -> Exception | None:
+        """Make a group durable; on failure nothing of it is kept, in the file or in memory."""
+        group = _Group()
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for each in waiting:
+                each.duplicate = not self._stage(group, each.received)
+            unsaved = self._series.unsaved()
+            group.series = len(unsaved)
+            self._write(group, unsaved)
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - the border of the thread: told to the senders
+            self._rollback()
+            return error
+        self._series.saved(group.series)
+        self._ledger.confirm(group.staged)
+        self._origins.update(group.origins)
+        return None
+
+    def _stage(self, group: _Group, received: Received) -> bool:
+        """Add a batch to the group; False when it is here already."""
+        batch = received.batch
+        name = (batch.agent, batch.boot)
+        origin = group.origins.get(name)
+        if origin is None:
+            known = self._origins.get(name)
+            if known is None:
+                cursor = self._connection.execute(
+                    "INSERT INTO origin (agent, boot) VALUES (?, ?)", name
+                )
+                known = _Origin(cursor.lastrowid or 0)
+            # A copy: the group may fail.
+            origin = group.origins[name] = _Origin(known.number, known.highest)
+        if batch.seq <= origin.highest and self._is_here(group, origin.number, batch.seq):
+            return False
+        origin.highest = max(origin.highest, batch.seq)
+        group.here.add((origin.number, batch.seq))
+        group.rows.append(
+            (origin.number, batch.seq, received.window_s, received.received_us, received.raw)
+        )
+        self._ledger.stage(group.staged, received)
+        return True
+
+    def _is_here(self, group: _Group, origin: int, seq: int) -> bool:
+        if (origin, seq) in group.here:
+            return True
+        found = self._connection.execute(
+            "SELECT 1 FROM journal WHERE origin = ?1 AND seq = ?2 UNION ALL SELECT 1 FROM"
+            " (SELECT last FROM seen WHERE origin = ?1 AND first <= ?2"
+            "  ORDER BY first DESC LIMIT 1) WHERE last >= ?2",
+            (origin, seq),
+        )
+        return found.fetchone() is not None
+
+    def _write(self, group: _Group, unsaved: Sequence[tuple[int, Sequence[str]]]) -> None:
+        if unsaved:
+            self._connection.executemany(
+                "INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(number, *key) for number, key in unsaved],
+            )
+        self._connection.executemany(
+            "INSERT INTO journal (origin, seq, t0, received_us, payload) VALUES (?, ?, ?, ?, ?)",
+            group.rows,
+        )
+        self._ledger.write(self._connection, group.staged)
+
+    def _rollback(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            self._log.warning("rollback", "rollback failed: %s", error)
+
+    def _settle(self, group: list[Waiting]) -> None:
+        self.trouble = ""
+        new = [waiting.received for waiting in group if not waiting.duplicate]
+        self.batches += len(new)
+        self.duplicates += len(group) - len(new)
+        # Before the answers: what has been acknowledged is in the next read.
+        try:
+            self._on_commit(new)
+        except Exception:
+            logger.exception("batches are stored, but not in memory until the next start")
+        self._answer(group, None)
+
+    def _answer(self, group: list[Waiting], error: Exception | None) -> None:
+        loop = group[0].future.get_loop()
+        try:
+            loop.call_soon_threadsafe(self._resolve, group, error)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            logger.debug("batches=%d were committed after the loop had ended", len(group))
+
+    def _resolve(self, group: list[Waiting], error: Exception | None) -> None:
+        for waiting in group:
+            self.waiting_bytes -= len(waiting.received.raw)
+            if waiting.future.done():
+                continue
+            if error is None:
+                waiting.future.set_result(waiting.duplicate)
+            else:
+                waiting.future.set_exception(error)
+
+    def _work(self, job: _Job) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            result = job.work(self._connection)
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - the border of the thread: told to the caller
+            self._rollback()
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(result)

@@ -1,0 +1,65 @@
+"""The latest reading of every gauge; loop and other threads may use it."""
+
+import threading
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from trimtab_core.batches import Batch
+
+__all__ = ["STALE_S", "Gauges", "Reading"]
+
+#: a reading older than this says nothing about now
+STALE_S: Final = 30
+_MAX_GAUGES: Final = 100_000
+_FORGET_S: Final = 900
+
+
+class Reading(NamedTuple):
+    """A gauge and when it was read; service and instance are empty for a host's own."""
+
+    agent: str
+    environment: str
+    service: str
+    instance: str
+    name: str
+    value: float
+    #: end of its window, at most the time it arrived; epoch seconds
+    read_s: float
+
+
+class Gauges:
+    """Latest readings by agent and name; over 100,000 the new ones are left out and counted."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._latest: dict[tuple[str, str, str, str, str], Reading] = {}
+        self.left_out = 0
+
+    def note(self, batch: Batch, received_s: float) -> None:
+        """Take the readings of a batch, unless later ones are here."""
+        read_s = min(batch.window_s + batch.step_s, received_s)
+        with self._lock:
+            for gauge in batch.gauges:
+                key = (batch.agent, *gauge[:4])
+                before = self._latest.get(key)
+                if before is None and len(self._latest) >= _MAX_GAUGES:
+                    self.left_out += 1
+                elif before is None or before.read_s <= read_s:
+                    self._latest[key] = Reading(*key, gauge.value, read_s)
+
+    def fresh(self, now_s: float) -> list[Reading]:
+        """Return the readings that are not stale."""
+        with self._lock:
+            return [row for row in self._latest.values() if now_s - row.read_s <= STALE_S]
+
+    def forget(self, now_s: float) -> None:
+        """Let go of what has not been read for a quarter of an hour."""
+        with self._lock:
+            self._latest = {
+                key: row for key, row in self._latest.items() if now_s - row.read_s <= _FORGET_S
+            }
+
+
+def latest_of(readings: Iterable[Reading], name: str) -> list[Reading]:
+    """Return the readings of one name."""
+    return [row for row in readings if row.name == name]

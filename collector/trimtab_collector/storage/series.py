@@ -1,0 +1,179 @@
+"""The dictionary of series: the seven texts of a series to a small number, and back.
+
+Numbers are given in memory and become rows in the transaction of the batch that brought them, so a
+number in a block always has its row. Thread-safe.
+"""
+
+import hashlib
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from trimtab_collector.storage.columns import Array
+from trimtab_core.batches import SeriesKey, decode_series
+from trimtab_core.errors import BatchError
+from trimtab_core.logs import RateLimited
+from trimtab_core.records import OTHER_METHOD, OTHER_ROUTE
+
+__all__ = ["Grouping", "Known", "SeriesTable"]
+
+logger = logging.getLogger("trimtab.series")
+
+_CACHED: Final = 512
+#: how many series may be folded into `other` before a batch with new names is refused
+_FOLDED: Final = 10_000
+
+
+class Known(NamedTuple):
+    """A series binary that was seen: ids in its order, and the services it writes for."""
+
+    #: int64 (series of the batch,)
+    ids: Array
+    #: for each series the place of its service in `services`
+    service: Array
+    #: (environment, service)
+    services: tuple[tuple[str, str], ...]
+
+
+class Grouping(NamedTuple):
+    """Which group each series belongs to: -1 for none."""
+
+    group: Array
+    groups: list[tuple[str, ...]]
+
+
+class SeriesTable:
+    """All series of a store; grows to `limit`, then folds new ones into the route `other`."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._ids: dict[SeriesKey, int] = {}
+        self._keys: list[SeriesKey] = []
+        self._new: list[int] = []
+        self._codes: list[dict[str, int]] = [{} for _ in SeriesKey._fields]
+        self._columns: list[list[int]] = [[] for _ in SeriesKey._fields]
+        self._arrays: list[Array] = [np.zeros(0, np.int32) for _ in SeriesKey._fields]
+        self._cache: OrderedDict[bytes, Known] = OrderedDict()
+        self._log = RateLimited(logger)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def load(self, rows: Iterable[tuple[int, SeriesKey]]) -> None:
+        """Take the rows of the store; ids are 0, 1, 2 and so on."""
+        with self._lock:
+            for number, key in rows:
+                if number != len(self._keys):
+                    raise ValueError(f"expected series {len(self._keys)}, got {number}")
+                self._add(key)
+            self._new.clear()
+
+    def find(self, data: bytes) -> Known | None:
+        """Return the ids of a batch's series when this binary was seen before."""
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        with self._lock:
+            known = self._cache.get(digest)
+            if known is not None:
+                self._cache.move_to_end(digest)
+            return known
+
+    def know(self, data: bytes, keys: Sequence[SeriesKey] | None = None) -> Known:
+        """Return the ids of a batch's series, new ones given on the way.
+
+        keys is what data holds, when the caller has it. Raises BatchError when the binary is not
+        well formed or brings names beyond all bounds.
+        """
+        known = self.find(data)
+        if known is not None:
+            return known
+        keys = decode_series(data) if keys is None else keys
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        with self._lock:
+            ids = np.fromiter((self._id(key) for key in keys), np.int64, len(keys))
+            services: dict[tuple[str, str], int] = {}
+            places = [services.setdefault(key[:2], len(services)) for key in keys]
+            known = Known(ids, np.array(places, np.int64), tuple(services))
+            self._cache[digest] = known
+            while len(self._cache) > _CACHED:
+                self._cache.popitem(last=False)
+        return known
+
+    def unsaved(self) -> list[tuple[int, SeriesKey]]:
+        """Return the series that have no row yet, in order of id."""
+        with self._lock:
+            return [(number, self._keys[number]) for number in self._new]
+
+    def saved(self, count: int) -> None:
+        """Note that the first `count` of the unsaved have their rows."""
+        with self._lock:
+            del self._new[:count]
+
+    def key(self, number: int) -> SeriesKey:
+        """Return the texts of a series."""
+        return self._keys[number]
+
+    def group(self, by: tuple[str, ...], **equal: str | None) -> Grouping:
+        """Return the groups of series by some of their fields, of those that equal the filters.
+
+        by and equal name fields of SeriesKey; a filter of None takes everything.
+        """
+        with self._lock:
+            fields = SeriesKey._fields
+            columns = {name: self._column(fields.index(name)) for name in {*by, *equal}}
+            keep = np.ones(len(self._keys), bool)
+            for name, text in equal.items():
+                if text is not None:
+                    keep &= columns[name] == self._codes[fields.index(name)].get(text, -1)
+            names = {name: list(self._codes[fields.index(name)]) for name in by}
+        group = np.full(len(keep), -1, np.int64)
+        chosen = np.flatnonzero(keep)
+        if not by:
+            group[chosen] = 0
+            return Grouping(group, [()])
+        if not len(chosen):
+            return Grouping(group, [])
+        stacked = np.stack([columns[name][chosen] for name in by])
+        rows, inverse = np.unique(stacked, axis=1, return_inverse=True)
+        group[chosen] = inverse.reshape(-1)
+        texts = [[names[name][code] for code in row] for name, row in zip(by, rows, strict=True)]
+        return Grouping(group, list(zip(*texts, strict=True)))
+
+    def _column(self, field: int) -> Array:
+        """Return the codes of a field; call with the lock held."""
+        if len(self._arrays[field]) != len(self._keys):
+            self._arrays[field] = np.array(self._columns[field], np.int32)
+        return self._arrays[field]
+
+    def _id(self, key: SeriesKey) -> int:
+        number = self._ids.get(key)
+        if number is not None:
+            return number
+        if len(self._keys) >= self._limit:
+            key = SeriesKey(
+                key.environment, key.service, "", "", OTHER_ROUTE, OTHER_METHOD, key.status_class
+            )
+            number = self._ids.get(key)
+            if number is not None:
+                return number
+            if len(self._keys) >= self._limit + _FOLDED:
+                raise BatchError(
+                    f"expected at most {self._limit} series in the store, this batch brings more: "
+                    "raise max_series or send fewer services"
+                )
+            self._log.warning("limit", "over %s series: new ones become `other`", self._limit)
+        self._new.append(len(self._keys))
+        return self._add(key)
+
+    def _add(self, key: SeriesKey) -> int:
+        number = len(self._keys)
+        self._keys.append(key)
+        self._ids[key] = number
+        for field, text in enumerate(key):
+            codes = self._codes[field]
+            self._columns[field].append(codes.setdefault(text, len(codes)))
+        return number

@@ -1,0 +1,127 @@
+"""The seam between the collector and the engine that keeps its data.
+
+An engine merges; percentiles are computed above it, from merged sketches, so that every engine
+answers the same bits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from trimtab_collector.storage.columns import Array, Columns
+from trimtab_core.batches import Batch
+from trimtab_core.errors import TrimtabError
+
+__all__ = ["Health", "Received", "Rows", "Selection", "ServiceAccount", "Store", "UnavailableError"]
+
+
+class UnavailableError(TrimtabError):
+    """The store cannot take this now; the same thing may be tried again after retry_after_s."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A batch that was checked and is ready to be kept."""
+
+    batch: Batch
+    #: as it came
+    raw: bytes
+    columns: Columns
+    #: start of the stored window
+    window_s: int
+    received_us: int
+    #: (environment, service) -> requests and background records of this batch
+    totals: Mapping[tuple[str, str], tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a read asks for: windows that start in [start_s, end_s), by fields and steps.
+
+    A step of 0 is one for the whole range. group_by names fields of SeriesKey; filters of None
+    take everything.
+    """
+
+    start_s: int
+    end_s: int
+    step_s: int = 0
+    group_by: tuple[str, ...] = ()
+    environment: str | None = None
+    service: str | None = None
+    instance: str | None = None
+    route: str | None = None
+    #: read 1-second summaries instead of the stored windows
+    live: bool = False
+
+
+class Rows(NamedTuple):
+    """What a read found: a row for each group and step that holds something, in that order."""
+
+    groups: list[tuple[str, ...]]
+    #: place of each row's group in `groups`
+    group: Array
+    #: start of each row's step, epoch seconds
+    t: Array
+    columns: Columns
+
+
+@dataclass(slots=True)
+class ServiceAccount:
+    """What became of every record of a service, over the life of the store.
+
+    counted = requests + backgrounds; counted + agent_lost = sent; dropped came before numbering.
+    """
+
+    environment: str
+    service: str
+    counted: int = 0
+    sent: int = 0
+    agent_lost: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    requests: int = 0
+    backgrounds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the store does; a text in `trouble` says why it takes nothing."""
+
+    trouble: str
+    batches: int
+    duplicates: int
+    journal_batches: int
+    journal_bytes: int
+    waiting_bytes: int
+    blocks: int
+    block_bytes: int
+    series: int
+    recent_bytes: int
+
+
+class Store(Protocol):
+    """Keeps batches and answers reads; one engine a file."""
+
+    async def append(self, received: Received) -> bool:
+        """Keep a batch and return once it is durable; True when it was here before.
+
+        Loop only. Raises UnavailableError when it cannot be kept now: nothing of it is.
+        """
+
+    def read(self, selection: Selection) -> Rows:
+        """Return merged points; from any thread, not from the loop (it may take long)."""
+
+    def accounts(self) -> list[ServiceAccount]:
+        """Return the account of every service; from any thread."""
+
+    def health(self) -> Health:
+        """Return how the store does; from any thread, never waits for a commit."""
+
+    def compact(self, now_s: float) -> int:
+        """Merge what is due and drop what is too old; returns the batches merged. Any thread."""
+
+    def close(self) -> None:
+        """Finish what was taken, then let go of the data."""
