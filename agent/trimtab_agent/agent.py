@@ -66,6 +66,8 @@ class Agent:
             settings.http, ready=self.ready, families=self.families, token=settings.http_token
         )
         self._watched_until = 0.0
+        #: start of the latest window that was closed
+        self._closed_s = int(time.time()) // settings.window_s * settings.window_s - 1
         self._host_name = os.uname().nodename
         self._stop = asyncio.Event()
 
@@ -123,15 +125,13 @@ class Agent:
 
     async def _close_windows(self, before_s: float) -> None:
         step_s = self.settings.window_s
-        current = int(before_s) // step_s * step_s - step_s
-        # A window without records still carries readings and accounts.
-        if current not in self.aggregator.windows and current > self._last_closed_s:
-            self.aggregator.windows[current] = Window(current)
+        ended_s = int(before_s) // step_s * step_s - step_s
+        if ended_s > self._closed_s:
+            # A window without records still carries readings and accounts.
+            self.aggregator.open(ended_s)
         for window in self.aggregator.close(before_s):
-            self._last_closed_s = max(self._last_closed_s, window.start_s)
+            self._closed_s = max(self._closed_s, window.start_s)
             await self._spool_window(window)
-
-    _last_closed_s = 0
 
     async def _spool_window(self, window: Window) -> None:
         apps = self.listener.apps
@@ -181,7 +181,9 @@ class Agent:
 
     async def _end(self) -> None:
         await self.listener.drain()
-        await self._close_windows(float("inf"))
+        self.aggregator.open(int(time.time()) // self.settings.window_s * self.settings.window_s)
+        for window in self.aggregator.close(float("inf")):
+            await self._spool_window(window)
         self.listener.close()
         await self.forwarder.flush(_FLUSH_S)
         await self._client.aclose()
@@ -195,27 +197,29 @@ class Agent:
         stats, listener = self.spool.stats, self.listener
         dropped = dict(stats.dropped_samples)
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        return families_of(
-            {
-                "trimtab.agent.samples": self.aggregator.records,
-                "trimtab.agent.dropped": {"reason": dropped},
-                "trimtab.agent.frames_refused": {"reason": dict(listener.refused)},
-                "trimtab.agent.frames_skipped": listener.skipped,
-                "trimtab.agent.apps": len(listener.connections),
-                "trimtab.agent.series": sum(
-                    len(window.points) for window in self.aggregator.windows.values()
-                ),
-                "trimtab.agent.series_over_limit": self.aggregator.over_limit,
-                "trimtab.agent.batches_sent": self.forwarder.sent,
-                "trimtab.agent.batches_failed": {"cause": dict(self.forwarder.failed)},
-                "trimtab.agent.batches_quarantined": stats.quarantined,
-                "trimtab.agent.spool.size": stats.held_bytes,
-                "trimtab.agent.spool.batches": stats.held_batches,
-                "trimtab.agent.spool.dropped": {"reason": dict(stats.dropped_batches)},
-                "trimtab.agent.cpu.time": usage.ru_utime + usage.ru_stime,
-                **self._readings,
-            },
-            self.totals,
+        return (
+            families_of(
+                {
+                    "trimtab.agent.samples": self.aggregator.records,
+                    "trimtab.agent.dropped": {"reason": dropped},
+                    "trimtab.agent.frames_refused": {"reason": dict(listener.refused)},
+                    "trimtab.agent.frames_skipped": listener.skipped,
+                    "trimtab.agent.apps": len(listener.connections),
+                    "trimtab.agent.series": sum(
+                        len(window.points) for window in self.aggregator.windows.values()
+                    ),
+                    "trimtab.agent.series_over_limit": self.aggregator.over_limit,
+                    "trimtab.agent.batches_sent": self.forwarder.sent,
+                    "trimtab.agent.batches_failed": {"cause": dict(self.forwarder.failed)},
+                    "trimtab.agent.batches_quarantined": stats.quarantined,
+                    "trimtab.agent.spool.size": stats.held_bytes,
+                    "trimtab.agent.spool.batches": stats.held_batches,
+                    "trimtab.agent.spool.dropped": {"reason": dict(stats.dropped_batches)},
+                    "trimtab.agent.cpu.time": usage.ru_utime + usage.ru_stime,
+                    **self._readings,
+                }
+            )
+            + self.totals.families()
         )
 
 

@@ -80,9 +80,7 @@ class Aggregator:
         """
         wall_s = min(samples.wall_us / 1e6, now_s)
         start_s = int(wall_s) // self.window_s * self.window_s
-        window = self.windows.get(start_s)
-        if window is None:
-            window = self.windows[start_s] = Window(start_s)
+        window = self.open(start_s)
         count = samples.count
         frame = _Frame(samples)
         self._add(app, frame, window)
@@ -90,6 +88,13 @@ class Aggregator:
         self.records += count
         if self.live is not None:
             self._add(app, frame, self.live)
+
+    def open(self, start_s: int) -> Window:
+        """Return the open window that starts at a time, a new one where there is none."""
+        window = self.windows.get(start_s)
+        if window is None:
+            window = self.windows[start_s] = Window(start_s)
+        return window
 
     def close(self, before_s: float) -> list[Window]:
         """Take the windows that ended before a time, oldest first."""

@@ -25,8 +25,8 @@ from trimtab_core.records import (
 
 __all__ = ["BACKGROUND_NS", "UNKNOWN_SIZE", "Gate", "Recorder", "RouteTable"]
 
-#: Work after the last byte is booked apart from here on; less is the server's own.
-BACKGROUND_NS: Final = 1_000_000
+#: Work after the last byte is booked apart from here on; less may be the server's own writing.
+BACKGROUND_NS: Final = 10_000_000
 #: A size below zero is one that nobody knows, whatever was added to it.
 UNKNOWN_SIZE: Final = -(1 << 62)
 

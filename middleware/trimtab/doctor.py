@@ -1,0 +1,267 @@
+"""`trimtab doctor`: what is set up, what is not, and what to do about each.
+
+It looks from where the app stands: settings, the agent's socket and its rights, the agent's own
+health, then the collector, the clocks and the key. It changes nothing and sends no sample.
+"""
+
+import argparse
+import email.utils
+import json
+import os
+import platform
+import socket
+import stat
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from trimtab.settings import Settings
+from trimtab_core.config import default_socket, load, parse_address
+from trimtab_core.console import EXIT_FAILED, EXIT_OK
+from trimtab_core.errors import SettingsError
+
+__all__ = ["Finding", "command", "examine"]
+
+_FRAMEWORKS: Final = ("starlette", "fastapi", "django", "flask")
+_SERVERS: Final = ("uvicorn", "gunicorn")
+_SKEW_S: Final = 30
+_MARKS: Final = {"ok": "ok  ", "warning": "warn", "failed": "FAIL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: state ok, warning or failed, what was found, what to do."""
+
+    what: str
+    state: str
+    found: str
+    todo: str = ""
+
+
+def command(arguments: list[str]) -> int:
+    """Run the subcommand: a line a finding; exit 1 when something failed."""
+    parser = argparse.ArgumentParser(
+        prog="trimtab doctor",
+        description="Check settings, socket, rights, agent, collector, clock and key, and say "
+        "what to do. Give it the app's environment (TRIMTAB_*); with the agent's as well "
+        "(TRIMTAB_AGENT_*) it checks the collector and the key, too.",
+    )
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    options = parser.parse_args(arguments)
+    findings = list(examine(dict(os.environ)))
+    if options.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            print(f"{_MARKS[finding.state]}  {finding.what}: {finding.found}")
+            if finding.todo:
+                print(f"      -> {finding.todo}")
+    return EXIT_FAILED if any(each.state == "failed" for each in findings) else EXIT_OK
+
+
+def examine(environ: dict[str, str]) -> Iterator[Finding]:
+    """Yield the findings, from the app outwards."""
+    checks: tuple[Callable[[dict[str, str]], Iterator[Finding]], ...] = (
+        _versions,
+        _settings,
+        _socket,
+        _agent,
+        _collector,
+    )
+    for check in checks:
+        yield from check(environ)
+
+
+def _versions(_environ: dict[str, str]) -> Iterator[Finding]:
+    yield Finding(
+        "versions",
+        "ok",
+        f"trimtab {metadata.version('trimtab')}, Python {platform.python_version()}",
+    )
+    found = {name: _version(name) for name in (*_SERVERS, *_FRAMEWORKS)}
+    servers = [f"{name} {found[name]}" for name in _SERVERS if found[name]]
+    frameworks = [f"{name} {found[name]}" for name in _FRAMEWORKS if found[name]]
+    if servers:
+        yield Finding("servers that `trimtab run` measures", "ok", ", ".join(servers))
+    else:
+        yield Finding(
+            "servers that `trimtab run` measures",
+            "warning",
+            f"none of {', '.join(_SERVERS)} is installed here",
+            "run doctor with the app's own Python, or wrap the app: app = trimtab.Middleware(app)",
+        )
+    yield Finding("frameworks with route templates", "ok", ", ".join(frameworks) or "none here")
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _settings(environ: dict[str, str]) -> Iterator[Finding]:
+    try:
+        settings, warnings = load(Settings, "app", environ=environ)
+    except SettingsError as error:
+        yield Finding(
+            "settings of the app", "failed", str(error), "correct it; the app uses defaults"
+        )
+        return
+    for warning in warnings:
+        yield Finding("settings of the app", "warning", warning, "correct or remove the variable")
+    if not settings.enabled:
+        yield Finding(
+            "settings of the app", "warning", "measuring is off", "unset TRIMTAB_ENABLED=0"
+        )
+    elif not warnings:
+        yield Finding(
+            "settings of the app", "ok", f"service {settings.service or '(by the command)'}"
+        )
+
+
+def _socket(environ: dict[str, str]) -> Iterator[Finding]:
+    text = environ.get("TRIMTAB_AGENT") or default_socket(environ)
+    try:
+        address = parse_address(text)
+    except SettingsError as error:
+        yield Finding("agent socket", "failed", str(error), "set TRIMTAB_AGENT=unix:///path")
+        return
+    path = Path(address.path)
+    if not path.exists():
+        yield Finding(
+            "agent socket", "failed", f"nothing at {path}",
+            "start `trimtab agent` (or `trimtab up`), or set TRIMTAB_AGENT to where it listens",
+        )  # fmt: skip
+        return
+    mode = path.stat().st_mode
+    if not stat.S_ISSOCK(mode):
+        yield Finding(
+            "agent socket", "failed", f"{path} is no socket", "remove it; restart the agent"
+        )
+        return
+    if not os.access(path, os.W_OK):
+        yield Finding(
+            "agent socket", "failed", f"no right to write to {path} (mode {mode & 0o777:o})",
+            "run app and agent as the same user, or share a group and TRIMTAB_AGENT_ALLOW_UIDS",
+        )  # fmt: skip
+        return
+    yield _connect(path)
+
+
+def _connect(path: Path) -> Finding:
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    probe.settimeout(2)
+    try:
+        probe.connect(str(path))
+        option = getattr(socket, "SO_PEERCRED", None)
+        uid = os.getuid()
+        if option is not None:
+            credentials = probe.getsockopt(socket.SOL_SOCKET, option, 12)
+            uid = int.from_bytes(credentials[4:8], sys.byteorder)
+        if uid not in (0, os.getuid()):
+            return Finding(
+                "agent socket", "failed", f"the agent runs as uid {uid}, we as {os.getuid()}",
+                "an app obeys only root and its own user: run the agent as one of them",
+            )  # fmt: skip
+        # An agent that refuses this user closes at once.
+        probe.settimeout(0.2)
+        try:
+            if probe.recv(1) == b"":
+                return Finding(
+                    "agent socket", "failed", f"the agent at {path} closed the connection",
+                    f"add {os.getuid()} to TRIMTAB_AGENT_ALLOW_UIDS, or look at the agent's log",
+                )  # fmt: skip
+        except TimeoutError:
+            pass
+        return Finding("agent socket", "ok", f"an agent listens on {path}")
+    except OSError as error:
+        return Finding(
+            "agent socket", "failed", f"cannot connect to {path}: {error.strerror}",
+            "start `trimtab agent`: the socket file is left over from one that died",
+        )  # fmt: skip
+    finally:
+        probe.close()
+
+
+def _agent(environ: dict[str, str]) -> Iterator[Finding]:
+    place = environ.get("TRIMTAB_AGENT_HTTP", "127.0.0.1:8621")
+    status, body, _ = _get(f"http://{place}/readyz")
+    if status == 200:
+        yield Finding("agent health", "ok", f"ready at {place}")
+    elif status:
+        yield Finding("agent health", "warning", body.strip()[:200] or f"HTTP {status}")
+    else:
+        yield Finding(
+            "agent health", "warning", f"no answer at {place}: {body}",
+            "set TRIMTAB_AGENT_HTTP to the agent's address when it is another one",
+        )  # fmt: skip
+
+
+def _collector(environ: dict[str, str]) -> Iterator[Finding]:
+    url = environ.get("TRIMTAB_AGENT_COLLECTOR_URL", "http://127.0.0.1:8620").rstrip("/")
+    status, body, date = _get(f"{url}/api/performance/health")
+    if status != 200:
+        yield Finding(
+            "collector", "failed", f"expected health at {url}, got {status or body}",
+            "start `trimtab collector`, or set TRIMTAB_AGENT_COLLECTOR_URL to where it is",
+        )  # fmt: skip
+        return
+    yield Finding("collector", "ok", f"healthy at {url}")
+    stamp = email.utils.parsedate_tz(date)
+    if stamp is not None:
+        skew_s = email.utils.mktime_tz(stamp) - time.time()
+        if abs(skew_s) > _SKEW_S:
+            yield Finding(
+                "clock", "failed", f"the collector's clock differs by {skew_s:.0f} s",
+                f"expected at most {_SKEW_S} s: synchronise both machines (timedatectl, chrony)",
+            )  # fmt: skip
+        else:
+            yield Finding("clock", "ok", "within a second or two of the collector's")
+    yield _key(url, environ)
+
+
+def _key(url: str, environ: dict[str, str]) -> Finding:
+    key = environ.get("TRIMTAB_AGENT_KEY", "")
+    path = environ.get("TRIMTAB_AGENT_KEY_FILE", "")
+    if not key and path:
+        try:
+            key = Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            return Finding("agent key", "failed", f"cannot read {path}: {error.strerror}")
+    if not key:
+        return Finding(
+            "agent key", "warning", "no TRIMTAB_AGENT_KEY in this environment: not checked",
+            "run doctor with the agent's environment, or make a key with `trimtab key new`",
+        )  # fmt: skip
+    status, body, _ = _get(f"{url}/agent/v1/commands?agent=doctor&wait=0", key)
+    if status == 200:
+        return Finding("agent key", "ok", "the collector accepts it")
+    return Finding(
+        "agent key", "failed", f"the collector refuses it: {status or body}",
+        "make another with `trimtab key new` and give it to the agent as TRIMTAB_AGENT_KEY",
+    )  # fmt: skip
+
+
+def _get(url: str, key: str = "") -> tuple[int, str, str]:
+    """Return status (0 without an answer), body or cause, and the Date header."""
+    request = urllib.request.Request(url, headers={"authorization": f"Bearer {key}"} if key else {})
+    try:
+        with urllib.request.urlopen(request, timeout=3) as response:
+            return response.status, response.read(65536).decode("utf-8", "replace"), _date(response)
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(65536).decode("utf-8", "replace"), _date(error)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return 0, str(reason), ""
+
+
+def _date(response: object) -> str:
+    headers = getattr(response, "headers", {})
+    return str(headers.get("date", ""))
