@@ -277,11 +277,15 @@ class Api:
         return body["data"]
 
     def accounting(self, service: str) -> dict[str, Any]:
-        """Return the accounts of a service over its environments; zeros when it is unknown."""
-        total: dict[str, Any] = {"counted": 0, "sent": 0, "agentLost": 0, "dropped": {}}
+        """Return the accounts of a service over its environments; zeros when it is unknown.
+
+        counted (records: requests + backgrounds), sent, agentLost, dropped by reason.
+        """
+        names = ("requests", "backgrounds", "counted", "sent", "agentLost")
+        total: dict[str, Any] = dict.fromkeys(names, 0) | {"dropped": {}}
         for row in self.get("/services")["services"]:
             if row["service"] == service:
-                for name in ("counted", "sent", "agentLost"):
+                for name in names:
                     total[name] += row["accounting"][name]
                 for reason, count in row["accounting"]["dropped"].items():
                     total["dropped"][reason] = total["dropped"].get(reason, 0) + count
@@ -289,10 +293,10 @@ class Api:
 
     def counted(self, service: str) -> int:
         """Return the requests of a service that stand in the store."""
-        return int(self.accounting(service)["counted"])
+        return int(self.accounting(service)["requests"])
 
     def booked(self, service: str) -> int:
-        """Return all that a service's records came to: counted, lost or dropped."""
+        """Return all that a service's records came to: counted (backgrounds too), lost, dropped."""
         account = self.accounting(service)
         return int(account["counted"] + account["agentLost"] + sum(account["dropped"].values()))
 

@@ -15,7 +15,9 @@ class Account:
     sent: int
     #: requests that got no whole answer; nobody can say whether the service has seen them
     unanswered: int
+    #: requests in the store; records of work after a response are booked apart
     counted: int
+    #: records that an agent has lost
     lost: int
     dropped: Mapping[str, int] = field(default_factory=dict)
     p50_ms: float | None = None
@@ -59,7 +61,7 @@ def accounts(
                 name,
                 number,
                 unanswered[name],
-                counted=account.get("counted", 0),
+                counted=account.get("requests", 0),
                 lost=account.get("agentLost", 0),
                 dropped=account.get("dropped", {}),
                 p50_ms=row.get("p50"),

@@ -73,7 +73,7 @@ def test_the_client_keeps_its_connection_and_sends_a_broken_request_once() -> No
 
 
 def row(service: str, counted: int, **other: Any) -> dict[str, Any]:
-    account = {"counted": counted, "agentLost": 0, "dropped": {}, **other}
+    account = {"requests": counted, "counted": counted + 5, "agentLost": 0, "dropped": {}, **other}
     return {"service": service, "p50": 1.0, "p95": 2.0, "p99": 3.0, "accounting": account}
 
 

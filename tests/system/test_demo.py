@@ -1,0 +1,47 @@
+"""The demo as a newcomer runs it: every request counted, one sentence at the end, nothing left."""
+
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from servers import Proc, wait_for
+
+SERVICES = {"shop", "library", "records"}
+
+
+def demo(directory: Path, *words: str) -> Proc:
+    """Return the demo, with its own temporary directory inside ours."""
+    command = [sys.executable, "-m", "examples.demo", *words]
+    return Proc("demo", command, directory, {"TMPDIR": str(directory)})
+
+
+def test_every_request_that_the_demo_sent_is_counted(tmp: Path) -> None:
+    result = tmp / "result.json"
+    with demo(tmp, "--seconds", "6", "--check", "--rate", "60", "--json", str(result)) as run:
+        code = run.start().wait_exit(timeout_s=110)
+        last = run.output().splitlines()[-1]
+    assert code == 0, run.stdout.read_text() + run.stderr.read_text()
+    assert last.startswith("demo: check passed: all ")
+    rows = {row["service"]: row for row in json.loads(result.read_text())["services"]}
+    assert set(rows) == SERVICES
+    assert all(row["sent"] == row["counted"] > 0 for row in rows.values())
+    assert all(row["p99_ms"] > 0 for row in rows.values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_a_signal_stops_everything_and_says_so(tmp: Path, number: signal.Signals) -> None:
+    with demo(tmp) as run:
+        run.start().wait_line("all ready after", timeout_s=40)
+        parts = psutil.Process(run.pid).children(recursive=True)
+        assert len(parts) >= 5
+        assert run.stop(number) == 0
+        assert "everything is stopped" in run.output().splitlines()[-1]
+    gone = wait_for(lambda: not [part for part in parts if part.is_running()], "all to be gone")
+    assert gone
+    assert not list(tmp.glob(f"{tempfile.gettempprefix()}*"))
+    assert not list(tmp.glob("trimtab-*"))
