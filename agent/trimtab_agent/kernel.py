@@ -36,12 +36,12 @@ class KernelFile:
         return int(text) if text.removeprefix("-").isdecimal() else None
 
     def fields(self) -> dict[str, int]:
-        """Return the lines of the form `name number`."""
+        """Return the numbers of lines of the form `name number`, whatever follows."""
         found = {}
         for line in (self.text() or "").splitlines():
-            name, _, value = line.partition(" ")
-            if value.isdecimal():
-                found[name] = int(value)
+            words = line.split(None, 2)
+            if len(words) > 1 and words[1].isdecimal():
+                found[words[0]] = int(words[1])
         return found
 
     def pressure(self) -> float | None:
