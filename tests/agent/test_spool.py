@@ -252,6 +252,32 @@ def test_a_segment_removed_while_in_use_costs_its_own_batches(
     assert spool.stats.held_batches == 2
 
 
+def test_what_the_disk_did_not_confirm_waits_in_memory_and_is_written_anew(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(directory)
+    fill(spool, 2)
+    working = os.fdatasync
+
+    def failing(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", failing)
+    fill(spool, 3)
+    assert spool.stats.faults["EIO"] >= 3
+    assert len(files(directory)) == 1
+    assert ids(drain(spool)) == [1, 2, 3, 4, 5]
+    assert ids(drain(spool, newest=True)) == [5, 4, 3, 2, 1]
+    monkeypatch.setattr(os, "fdatasync", working)
+    fill(spool, 1)
+    assert not spool.stats.dropped_batches
+    spool.close()
+    spool = Spool(directory)
+    assert ids(drain(spool)) == [1, 2, 3, 4, 5, 6]
+    assert not spool.stats.damaged
+    spool.close()
+
+
 _LIMITED = """
 import resource, sys
 from pathlib import Path
