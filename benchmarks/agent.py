@@ -168,14 +168,7 @@ def rows_of(
         row("memory idle", "MB", lambda one: one.idle_mb, GOAL_IDLE_MB, most=True),
         row("memory after the load", "MB", lambda one: one.loaded_mb, None, most=True),
     ]
-    best = max((beside for beside in rows[0].rivals.values()), default=None)
-    mine = rows[0].value
-    if best is not None and mine is not None:
-        what = "samples per CPU-second against the best rival"
-        note = "" if with_all else "not all rivals were there: " + _absent(absent)
-        rows.append(Row(what, mine / best, "x", "> 1", mine > best, note=note))
-    else:
-        rows.append(Row("rivals", None, "", note=_absent(absent)))
+    rows += _against(rows[0], rows[1], "" if with_all else f"not all were there: {_absent(absent)}")
     rows.append(
         Row(
             "samples that reached the collector's place, of those sent",
@@ -187,6 +180,18 @@ def rows_of(
         )
     )
     return rows
+
+
+def _against(throughput: Row, paced: Row, note: str) -> list[Row]:
+    """Return the rows that compare us with the best rival, or the one that says there was none."""
+    if throughput.value is None or paced.value is None or not throughput.rivals:
+        return [Row("against the rivals", None, "x", note=note)]
+    ahead = throughput.value / max(throughput.rivals.values())
+    share = paced.value / min(paced.rivals.values())
+    return [
+        Row(f"{throughput.what}, against the best rival", ahead, "x", "> 1", ahead > 1, note=note),
+        Row(f"{paced.what}, against the best rival", share, "x", "< 1", share < 1),
+    ]
 
 
 def _absent(absent: dict[str, str]) -> str:
