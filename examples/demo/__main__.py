@@ -78,14 +78,14 @@ class Demo:
             await asyncio.sleep(min(tick, end or tick) - loop.time())
             self.stack.check()
             try:
-                services = (await self.read("/services", **{"from": "-5s"}))["services"]
-                routes = (await self.read("/routes", by="rps", limit=50, **{"from": "-5s"}))[
-                    "routes"
-                ]
+                services = await self.read("/services", from_="-5s")
+                routes = await self.read("/routes", from_="-5s", by="rps", limit=50)
+                screen = self._screen
+                lines = table(
+                    services["services"], routes["routes"], screen.height - 1, screen.columns
+                )
             except ApiError as error:
                 lines = [f"  {error}"]
-            else:
-                lines = table(services, routes, self._screen.height - 1)
             passed = time.monotonic() - self._begun
             unanswered = sum(map(len, traffic.failures.values()))
             broken = f", {unanswered:,} unanswered" if unanswered else ""
@@ -157,7 +157,7 @@ async def run(options: argparse.Namespace) -> int:
         try:
             code = await work
         except asyncio.CancelledError:
-            last, code = "interrupted", 130 if options.check else 0
+            last, code = "stopped by a signal", 130 if options.check else 0
         except PartError as error:
             for line in error.tail:
                 print(f"  | {line}")
