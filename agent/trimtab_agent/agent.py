@@ -11,7 +11,7 @@ import resource
 import secrets
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -71,17 +71,20 @@ class Agent:
         self._host_name = os.uname().nodename
         self._stop = asyncio.Event()
 
-    async def run(self) -> None:
-        """Run until SIGTERM or SIGINT; raises StartupError when it cannot start."""
+    async def run(self, announce: Callable[[str], None]) -> None:
+        """Run until SIGTERM or SIGINT; raises StartupError when it cannot start.
+
+        announce is called once with a sentence when apps can connect.
+        """
         loop = asyncio.get_running_loop()
         await self.listener.start()
         await self.endpoint.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        log.info(
-            "agent listening on %s, HTTP on port %s, collector %s",
-            self.listener.address, self.endpoint.port, self.settings.collector_url,
-        )  # fmt: skip
+        announce(
+            f"listening on {self.listener.address}, HTTP on port {self.endpoint.port}, "
+            f"collector {self.settings.collector_url}"
+        )
         tasks = [asyncio.create_task(self.forwarder.run()), asyncio.create_task(self.relay.run())]
         try:
             await self._tick()

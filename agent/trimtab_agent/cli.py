@@ -37,7 +37,9 @@ def agent(arguments: list[str]) -> int:
         )
 
     async def main() -> None:
-        await Agent(settings).run()
+        await Agent(settings).run(
+            lambda sentence: print(f"trimtab agent {sentence}", file=sys.stderr, flush=True)
+        )
 
     asyncio.run(main())
     return EXIT_OK

@@ -76,12 +76,12 @@ def _patch_uvicorn_server(module: ModuleType) -> None:
 
 
 def _patch_gunicorn(module: ModuleType) -> None:
-    def load_wsgi(original: Callable[..., Any], self: Any) -> None:
-        original(self)
-        if self.wsgi is not None:
-            self.wsgi = measured(self.wsgi)
+    def wsgi(original: Callable[..., Any], self: Any) -> Any:
+        # Kept in place of the app, which a preloading arbiter loads once for all its workers.
+        self.callable = measured(original(self))
+        return self.callable
 
-    _replace(module.Worker, "load_wsgi", load_wsgi)
+    _replace(module.BaseApplication, "wsgi", wsgi)
 
 
 def _replace(owner: Any, name: str, around: Callable[..., Any]) -> None:
@@ -100,5 +100,5 @@ def _replace(owner: Any, name: str, around: Callable[..., Any]) -> None:
 _PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "uvicorn.config": _patch_uvicorn_config,
     "uvicorn.server": _patch_uvicorn_server,
-    "gunicorn.workers.base": _patch_gunicorn,
+    "gunicorn.app.base": _patch_gunicorn,
 }

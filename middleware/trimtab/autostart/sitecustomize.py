@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_TARGETS = {"uvicorn.config", "uvicorn.server", "gunicorn.workers.base"}
+_TARGETS = {"uvicorn.config", "uvicorn.server", "gunicorn.app.base"}
 
 
 def _chain() -> None:
