@@ -278,13 +278,14 @@ class Queries:
         own = {name: [row.value for row in processes if row.name == name] for name in _CURRENT}
         delays, uptimes = own["trimtab.app.loop_delay"], own["process.uptime"]
         memory, active = own["process.memory.usage"], own[_ACTIVE]
+        cpu = own["process.cpu.utilization"]
         quantiles = {name: getattr(stats, name) for name in TIMES}
         return Current(
             timestamp=view.params.shown(view.params.now_s),
             cpu_usage={
                 "user": None,
                 "system": None,
-                "utilization": sum(own["process.cpu.utilization"], 0.0) if processes else None,
+                "utilization": sum(cpu) if cpu else None,
             },
             memory_usage={
                 "rss": sum(memory) if memory else None,

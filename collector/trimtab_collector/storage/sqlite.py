@@ -46,7 +46,7 @@ from trimtab_core.batches import SeriesKey, decode
 from trimtab_core.errors import BatchError, StartupError
 from trimtab_core.logs import RateLimited
 
-__all__ = ["SQLiteStore"]
+__all__ = ["SQLiteStore", "migrate"]
 
 logger = logging.getLogger("trimtab.sqlite")
 
@@ -110,7 +110,7 @@ class SQLiteStore:
         self._guard = threading.Lock()
         try:
             self._writer = self._open()
-            _migrate(self._writer)
+            migrate(self._writer)
             self.series = SeriesTable(max_series)
             rows = self._writer.execute("SELECT * FROM series ORDER BY id")
             self.series.load((row[0], SeriesKey(*row[1:])) for row in rows)
@@ -361,7 +361,8 @@ def _lock(directory: Path) -> int:
     return descriptor
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new file; raises sqlite3.DatabaseError for a schema not known here."""
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found == _SCHEMA_VERSION:
         return

@@ -1,0 +1,191 @@
+"""Columns: what batches say, merged in any way, read as the same quantiles to the bit."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from batchmaker import a_batch, key_of, point_of
+from trimtab_collector.storage.blocks import BlockError, decode_block, encode_block
+from trimtab_collector.storage.columns import (
+    Columns,
+    columns_of_batch,
+    merge,
+    quantiles_us,
+    series_of,
+    times_of,
+)
+from trimtab_core.batches import Batch, Column, Point, decode, encode
+from trimtab_core.columns import pack_column
+from trimtab_core.errors import BatchError
+from trimtab_core.sketch import Sketch
+
+WINDOW = 1_700_000_000
+durations = st.lists(st.integers(0, 2**32 - 1), max_size=30)
+points = st.builds(
+    point_of,
+    durations,
+    bytes=st.integers(0, 2**40),
+    ttfb_us=st.integers(0, 2**40),
+    queued=st.integers(0, 10),
+)
+
+
+def columns(points: Sequence[Point], window_s: int = WINDOW) -> Columns:
+    batch = a_batch(0, {key_of(f"/{i}"): point for i, point in enumerate(points)})
+    return columns_of_batch(decode(encode(batch)), np.arange(len(points)), window_s)
+
+
+def rows(columns: Columns) -> dict[int, tuple[int, int, int, dict[int, int]]]:
+    """Return key -> requests, sum, max and sketch, with equal keys added."""
+    answer: dict[int, tuple[int, int, int, dict[int, int]]] = {}
+    names = ("requests", "sum_us", "max_us", "bytes")
+    table = [columns.value(name).tolist() for name in names]
+    end = 0
+    for place, key in enumerate(columns.key.tolist()):
+        begin, end = end, end + int(columns.buckets[place])
+        slots = dict(answer[key][3]) if key in answer else {}
+        for slot, count in zip(
+            columns.slots[begin:end].tolist(), columns.counts[begin:end].tolist(), strict=True
+        ):
+            slots[slot] = slots.get(slot, 0) + count
+        before = answer.get(key, (0, 0, 0, {}))
+        requests, total, most, _ = (int(column[place]) for column in table)
+        answer[key] = (before[0] + requests, before[1] + total, max(before[2], most), slots)
+    return answer
+
+
+@given(st.lists(points, max_size=8), st.lists(st.sampled_from([0, 0.5, 0.9, 0.99, 0.999, 1])))
+def test_quantiles_are_those_of_the_sketch_to_the_bit(
+    given_points: list[Point], wanted: list[float]
+) -> None:
+    answer = quantiles_us(columns(given_points), wanted)
+    expected = [
+        [Sketch(point.slots, point.max_us).quantile_us(q) for q in wanted] for point in given_points
+    ]
+    assert answer.tolist() == expected
+
+
+@given(
+    st.dictionaries(st.integers(0, 1027), st.integers(1, 2**32 - 1), max_size=40),
+    st.integers(0, 2**32 - 1),
+    st.lists(st.floats(0, 1), min_size=1, max_size=9),
+)
+def test_quantiles_of_any_sketch_are_the_same_bits(
+    slots: dict[int, int], max_us: int, wanted: list[float]
+) -> None:
+    answer = quantiles_us(columns([Point(max_us=max_us, slots=slots)]), wanted)
+    sketch = Sketch(slots, max_us)
+    assert answer.tolist() == [[sketch.quantile_us(q) for q in wanted]]
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(points, max_size=5), min_size=1, max_size=6), st.randoms())
+def test_merging_is_adding_in_any_order_and_grouping(
+    batches: list[list[Point]], random: Any
+) -> None:
+    parts = [columns(batch, WINDOW + 10 * (i % 2)) for i, batch in enumerate(batches)]
+    together = merge(parts)
+    expected: dict[int, tuple[int, int, int, dict[int, int]]] = {}
+    for part in parts:
+        for key, (requests, total, most, slots) in rows(part).items():
+            before = expected.get(key, (0, 0, 0, {}))
+            joined = dict(before[3])
+            for slot, count in slots.items():
+                joined[slot] = joined.get(slot, 0) + count
+            expected[key] = (
+                before[0] + requests,
+                before[1] + total,
+                max(before[2], most),
+                joined,
+            )
+    assert rows(together) == expected
+    random.shuffle(parts)
+    middle = random.randrange(len(parts) + 1)
+    assert rows(merge([merge(parts[:middle]), merge(parts[middle:])])) == expected
+
+
+@given(st.lists(points, max_size=8))
+def test_a_block_gives_back_what_it_was_given(given_points: list[Point]) -> None:
+    before = merge([columns(given_points), columns(given_points, WINDOW + 10)])
+    after, gauges = decode_block(encode_block(before, [b"one", b"two"]))
+    assert rows(after) == rows(before)
+    assert gauges == [b"one", b"two"]
+    assert series_of(after.key).tolist() == series_of(before.key).tolist()
+    assert times_of(after.key).tolist() == times_of(before.key).tolist()
+    for name, column in before.values.items():
+        assert after.value(name).tolist() == column.tolist()
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", encode_block(merge([]))[:-3]])
+def test_a_damaged_block_is_said_to_be_damaged(damage: bytes) -> None:
+    with pytest.raises(BlockError, match="expected a block"):
+        decode_block(damage)
+
+
+def changed(batch: Batch, **columns: list[int]) -> Batch:
+    """Return a batch with other columns, as a broken agent would send it."""
+    packed = {name: pack_column(values) for name, values in columns.items()}
+    return decode(
+        encode(
+            Batch(
+                batch.agent,
+                batch.boot,
+                0,
+                WINDOW,
+                10,
+                0,
+                batch.series,
+                batch.points,
+                {**batch.columns, **packed},
+            )
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "word"),
+    [
+        ({"series": [0, 2]}, "series below 2, got 2"),
+        ({"series": [0, 2**63]}, "series below 2"),
+        ({"slots": [1028, 1]}, "slots below 1028"),
+        ({"slots": [2**63, 1]}, "slots below 1028"),
+        ({"slots": [700, 700], "buckets": [2, 0]}, "slots below 1028, got 1400"),
+        ({"slots": [700, 0], "buckets": [2, 0]}, "ascending order"),
+        ({"counts": [1, 0]}, "at least 1"),
+        ({"counts": [1, 2**40]}, "counts up to"),
+        ({"sum_us": [1, 2**60]}, "sum_us up to"),
+        ({"max_us": [1, 2**33]}, "max_us up to"),
+        ({"errors": [0, 2]}, "as many errors as requests"),
+    ],
+)
+def test_values_no_agent_sends_are_refused(columns: dict[str, list[int]], word: str) -> None:
+    batch = a_batch(0, {key_of("/a"): point_of([5]), key_of("/b"): point_of([9])})
+    with pytest.raises(BatchError, match=word):
+        columns_of_batch(changed(batch, **columns), np.arange(2), WINDOW)
+
+
+def test_durations_below_a_microsecond_survive_the_journey() -> None:
+    found = columns([point_of([0, 0, 0])])
+    assert found.value("requests").tolist() == [3]
+    assert quantiles_us(found, [0.5]).tolist() == [[0.0]]
+
+
+def test_wide_columns_are_taken_as_they_are() -> None:
+    batch = a_batch(0, {key_of("/a"): point_of([5, 900]), key_of("/b"): point_of([9])})
+    wide = {
+        name: Column("Q", np.array(_values(column), "<u8").tobytes())
+        for name, column in batch.columns.items()
+    }
+    broad = Batch("a", b"12345678", 0, WINDOW, 10, 0, batch.series, 2, wide)
+    one = columns_of_batch(broad, np.arange(2), WINDOW)
+    other = columns_of_batch(batch, np.arange(2), WINDOW)
+    assert rows(merge([one, other, one])) == rows(merge([other, other, other]))
+
+
+def _values(column: Column) -> list[int]:
+    kinds = {"B": "u1", "H": "<u2", "I": "<u4", "Q": "<u8"}
+    return [int(value) for value in np.frombuffer(column.data, kinds[column.kind])]
