@@ -45,3 +45,16 @@ def test_a_signal_stops_everything_and_says_so(tmp: Path, number: signal.Signals
     assert gone
     assert not list(tmp.glob(f"{tempfile.gettempprefix()}*"))
     assert not list(tmp.glob("trimtab-*"))
+
+
+def test_a_part_that_dies_ends_the_demo_with_its_name_and_its_log(tmp: Path) -> None:
+    with demo(tmp) as run:
+        run.start().wait_line("all ready after", timeout_s=40)
+        (agent,) = [
+            part
+            for part in psutil.Process(run.pid).children(recursive=True)
+            if part.cmdline()[-1] == "agent"
+        ]
+        agent.kill()
+        assert run.wait_exit() == 1
+        assert "demo: agent ended with -9" in run.output().splitlines()[-1]
