@@ -5,7 +5,7 @@ import json
 import random
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from trimtab_core.batches import (
     Batch,
@@ -124,6 +124,16 @@ class Sender:
         except BaseException:
             self.connection.close()
             raise
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def insist(self, batch: Batch, tries: int = 200) -> Any:
         """Send a batch until it is taken, over whatever happens to the collector."""

@@ -273,14 +273,14 @@ class Ingest:
         if not 0 < len(agent) <= 256:
             raise ApiError(422, "bad_parameter", "expected agent=ID, 1 to 256 characters, got none")
         try:
-            wait_s = min(_MAX_WAIT_S, float(text))
-            if not wait_s >= 0:
+            wait_s = float(text)
+            if not wait_s >= 0:  # nor not a number
                 raise ValueError
         except ValueError:
             raise ApiError(
                 422, "bad_parameter", f"expected wait in seconds, 0 to 60, got {text!r:.40}"
             ) from None
-        waiting = asyncio.ensure_future(self._watch.wait(agent, wait_s))
+        waiting = asyncio.ensure_future(self._watch.wait(agent, min(_MAX_WAIT_S, wait_s)))
         leaving = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)

@@ -38,7 +38,7 @@ from trimtab_collector.figures import (
 from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.gauges import Reading
 from trimtab_collector.storage.sqlite import SQLiteStore
-from trimtab_collector.storage.store import Selection, ServiceAccount
+from trimtab_collector.storage.store import Rows, Selection, ServiceAccount
 from trimtab_collector.watch import Watch
 
 __all__ = ["PERIODS", "RANKINGS", "Queries"]
@@ -174,7 +174,7 @@ class Queries:
         by = ("environment", "service")
         read = self._store.read
         rows = read(replace(view.selection, group_by=by))
-        found = dict(zip(names_of(rows), stats_of(rows, view.seconds), strict=True))
+        found = dict(_named(rows, view))
         parts = names_of(read(replace(view.selection, group_by=(*by, "version", "instance"))))
         in_flight = self._in_flight(view.params)
         services = []
@@ -246,17 +246,10 @@ class Queries:
             to=view.to_text,
             step=1 if selection.live else WINDOW_S,
             overall=self._overall(view),
-            byStatusClass={
-                name[0]: stats
-                for name, stats in zip(
-                    names_of(classes), stats_of(classes, view.seconds), strict=True
-                )
-            },
+            byStatusClass={name[0]: row for name, row in sorted(_named(classes, view))},
             byService=[
-                ServiceStats(environment=name[0], service=name[1], **fields_of(stats))
-                for name, stats in zip(
-                    names_of(services), stats_of(services, view.seconds), strict=True
-                )
+                ServiceStats(environment=name[0], service=name[1], **fields_of(row))
+                for name, row in sorted(_named(services, view))
             ],
         )
 
@@ -336,6 +329,10 @@ _CURRENT: Final = (
     "trimtab.app.loop_delay",
     _ACTIVE,
 )
+
+
+def _named(rows: Rows, view: View) -> Iterable[tuple[tuple[str, ...], Stats]]:
+    return zip(names_of(rows), stats_of(rows, view.seconds), strict=True)
 
 
 def _selection(params: Params) -> Selection:

@@ -196,7 +196,7 @@ class Committer:
         """Make a group durable; on failure nothing of it is kept, in the file or in memory."""
         group = _Group()
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             for each in waiting:
                 each.duplicate = not self._stage(group, each.received)
             unsaved = self._series.unsaved()
@@ -258,6 +258,12 @@ class Committer:
         )
         self._ledger.write(self._connection, group.staged)
 
+    def _begin(self) -> None:
+        # A rollback may have failed with the disk that it was for.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._connection.execute("BEGIN IMMEDIATE")
+
     def _rollback(self) -> None:
         try:
             if self._connection.in_transaction:
@@ -296,7 +302,7 @@ class Committer:
 
     def _work(self, job: _Job) -> None:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             result = job.work(self._connection)
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - the border of the thread: told to the caller

@@ -1,0 +1,229 @@
+"""The read API: envelope, token, parameters, and figures that agree with what was sent."""
+
+import socket
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from batchmaker import Sender, a_batch, account, key_of, point_of, window
+from servers import Api, Collector, short_dir
+from trimtab_core.batches import Gauge
+from trimtab_core.sketch import Sketch
+
+READS = ("/services", "/routes", "/response-time", "/metrics/current", "/metrics/history")
+FAST = [1_000 + 10 * n for n in range(90)]
+SLOW = [200_000 + 1_000 * n for n in range(10)]
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    """A collector with two services, two windows and some readings."""
+    with short_dir() as directory, Collector(directory) as process:
+        process.start()
+        points = {
+            key_of("/fast"): point_of(FAST, ttfb_us=90 * 500, bytes=9_000),
+            key_of("/fast", instance="host#1", version="2"): point_of(FAST, queue_us=900, queued=9),
+            key_of("/slow", status_class="5xx"): point_of(SLOW, errors=10),
+            key_of("/", service="other", method="POST"): point_of([5_000]),
+        }
+        gauges = [
+            Gauge("test", "shop", "host#0", "http.server.active_requests", 3),
+            Gauge("test", "shop", "host#1", "http.server.active_requests", 4),
+            Gauge("test", "shop", "host#0", "trimtab.app.loop_delay", 0.002),
+            Gauge("test", "shop", "host#1", "trimtab.app.loop_delay", 0.025),
+            Gauge("test", "shop", "host#0", "process.memory.usage", 5e7),
+            Gauge("", "", "", "system.cpu.utilization", 0.25),
+        ]
+        with Sender(process.port, process.new_key()) as sender:
+            sender.insist(a_batch(0, points, gauges=gauges, processes=[account([(0, 190)], 190)]))
+            sender.insist(a_batch(1, {key_of("/fast"): point_of(FAST)}, window_s=window(60)))
+        yield process
+
+
+def test_every_read_but_health_asks_for_the_token(collector: Collector) -> None:
+    for token in ("", "wrong", "tøken"):
+        for path in READS:
+            status, body = Api(collector.url, token.encode().decode("latin-1")).request(path)
+            assert (status, body["success"]) == (401, False)
+            assert body["error"]["code"] == "unauthorized"
+    assert Api(collector.url, "").get("/health")["status"] == "healthy"
+
+
+def test_answers_have_the_envelope_and_the_headers(collector: Collector) -> None:
+    for path in (*READS, "/health"):
+        status, body = collector.api.request(path)
+        assert (status, body["success"]) == (200, True)
+        assert datetime.fromisoformat(body["timestamp"]).tzinfo is not None
+        assert set(body) == {"success", "data", "timestamp"}
+    with Sender(collector.port, "x") as sender:
+        for path in ("/api/performance/health", "/api/performance/services", "/nothing"):
+            sender.request("GET", path)
+            assert sender.headers["cache-control"] == "no-store"
+            assert sender.headers["x-content-type-options"] == "nosniff"
+            assert "default-src 'none'" in sender.headers["content-security-policy"]
+            assert "server" not in sender.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "not_found"),
+        ("GET", "/api/performance", 404, "not_found"),
+        ("GET", "/api/performance/services/", 404, "not_found"),
+        ("GET", "/api/performance/../../etc/passwd", 404, "not_found"),
+        ("POST", "/api/performance/services", 405, "method_not_allowed"),
+        ("DELETE", "/api/performance/health", 405, "method_not_allowed"),
+    ],
+)
+def test_errors_have_the_envelope_too(
+    collector: Collector, method: str, path: str, status: int, code: str
+) -> None:
+    with Sender(collector.port, collector.api.token) as sender:
+        found, body = sender.request(method, path)
+    assert (found, body["success"], body["error"]["code"]) == (status, False, code)
+    assert "expected" in body["error"]["message"]
+    assert body["error"]["details"] == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "word"),
+    [
+        ("/services", {"from_": "yesterday"}, "-15m"),
+        ("/services", {"from_": "-1h", "to": "-2h"}, "before to"),
+        ("/services", {"from_": "-1y"}, "-15m"),
+        ("/services", {"from_": "99999999999999"}, "epoch"),
+        ("/services", {"from_": "-500d"}, "400 days"),
+        ("/services", {"tz": "Mars/Olympus"}, "time zone"),
+        ("/services", {"tz": "../../etc/passwd"}, "time zone"),
+        ("/services", {"form": "-1h"}, "among environment"),
+        ("/routes", {"by": "p42"}, "one of p99"),
+        ("/routes", {"limit": "0"}, "1 to 1000"),
+        ("/routes", {"limit": "9" * 400}, "1 to 1000"),
+        ("/metrics/history", {"period": "yearly"}, "hourly, daily, weekly"),
+        ("/metrics/history", {"step": "15"}, "multiple of 10"),
+        ("/metrics/history", {"step": "10", "from_": "-30d"}, "longer step"),
+    ],
+)
+def test_a_bad_parameter_is_said_in_a_sentence(
+    collector: Collector, path: str, params: dict[str, str], word: str
+) -> None:
+    status, body = collector.api.request(path, **params)
+    assert (status, body["error"]["code"]) == (422, "bad_parameter")
+    assert "expected" in body["error"]["message"]
+    assert "got" in body["error"]["message"]
+    assert word in body["error"]["message"]
+
+
+def test_services_add_up_their_instances(collector: Collector) -> None:
+    other, shop = collector.api.get("/services", from_="-5m")["services"]
+    assert (other["service"], shop["service"]) == ("other", "shop")
+    assert (shop["requests"], shop["errors"]) == (190, 10)
+    assert shop["errorRate"] == pytest.approx(10 / 190)
+    sketch = Sketch.of(FAST + FAST + SLOW)
+    for name, quantile in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)):
+        assert shop[name] == sketch.quantile_us(quantile) / 1000
+    assert shop["mean"] == pytest.approx((2 * sum(FAST) + sum(SLOW)) / 190 / 1000)
+    assert shop["max"] == 209.0
+    assert shop["bytes"] == 9_000
+    assert shop["queueMean"] == pytest.approx(0.1)
+    assert (shop["versions"], shop["instances"]) == (["1", "2"], ["host#0", "host#1"])
+    assert shop["inFlight"] == 7
+    assert shop["accounting"]["counted"] == 190
+    assert other["inFlight"] is None
+
+
+def test_a_service_without_requests_in_the_range_is_still_there(collector: Collector) -> None:
+    rows = collector.api.get("/services", from_="-3h", to="-2h", service="shop")["services"]
+    assert (rows[0]["requests"], rows[0]["p99"], rows[0]["errorRate"]) == (0, None, 0.0)
+    assert rows[0]["accounting"]["requests"] == 280
+
+
+@pytest.mark.parametrize(
+    ("by", "first"), [("p99", "/slow"), ("errorRate", "/slow"), ("rps", "/fast")]
+)
+def test_routes_are_ranked(collector: Collector, by: str, first: str) -> None:
+    rows = collector.api.get("/routes", by=by, service="shop", from_="-5m")["routes"]
+    assert rows[0]["route"] == first
+    assert len(rows) == 2
+    assert len(collector.api.get("/routes", by=by, limit=1)["routes"]) == 1
+
+
+def test_filters_take_what_they_say(collector: Collector) -> None:
+    def requests(**params: Any) -> int:
+        return sum(row["requests"] for row in collector.api.get("/routes", **params)["routes"])
+
+    assert requests(from_="-5m") == 191
+    assert requests(from_="-15m") == 281
+    assert requests(from_="-5m", service="other") == 1
+    assert requests(from_="-5m", instance="host#1") == 90
+    assert requests(from_="-5m", environment="nowhere") == 0
+    assert requests(from_="-5m", route="/slow") == 10
+
+
+def test_response_time_is_split_by_class_and_service(collector: Collector) -> None:
+    data = collector.api.get("/response-time", from_="-5m")
+    assert data["overall"]["requests"] == 191
+    assert {name: row["requests"] for name, row in data["byStatusClass"].items()} == {
+        "2xx": 181,
+        "5xx": 10,
+    }
+    assert [(row["service"], row["requests"]) for row in data["byService"]] == [
+        ("other", 1),
+        ("shop", 190),
+    ]
+    assert data["step"] == 10
+
+
+def test_history_has_rows_where_something_was_and_gaps_elsewhere(collector: Collector) -> None:
+    data = collector.api.get("/metrics/history", service="shop", step=10)
+    assert [row["requests"] for row in data["series"]] == [90, 190]
+    seoul = collector.api.get("/metrics/history", service="shop", step=10, tz="Asia/Seoul")
+    one, other = data["series"][0]["t"], seoul["series"][0]["t"]
+    assert other.endswith("+09:00")
+    assert datetime.fromisoformat(one) == datetime.fromisoformat(other)
+    assert collector.api.get("/metrics/history", period="weekly")["step"] == 3600
+    one_route = collector.api.get("/metrics/history", route="/slow", step=10)
+    assert [row["requests"] for row in one_route["series"]] == [10]
+
+
+def test_the_current_moment_says_null_where_nothing_is_measured(collector: Collector) -> None:
+    data = collector.api.get("/metrics/current", from_="-5m")
+    assert data["eventLoopDelay"] == 25.0
+    assert data["activeRequests"] == 7
+    assert data["memoryUsage"]["rss"] == 5e7
+    assert data["memoryUsage"]["heapUsed"] is None
+    assert data["activeHandles"] is None
+    assert data["uptime"] is None
+    assert data["system"] == {"system.cpu.utilization": 0.25}
+    assert [row["instance"] for row in data["instances"]] == ["host#0", "host#1"]
+    assert data["responseTime"]["p99"] > 100
+
+
+def test_times_may_be_given_in_every_form(collector: Collector) -> None:
+    now = time.time()
+    forms = (
+        str(int(now - 300)),
+        "-5m",
+        "-300s",
+        datetime.fromtimestamp(now - 300).astimezone().isoformat(),
+    )
+    for form in forms:
+        assert collector.api.get("/routes", service="shop", from_=form, to="now")["routes"]
+
+
+def test_health_tells_of_memory_and_store(collector: Collector) -> None:
+    data = collector.api.get("/health")
+    assert 0 < data["memory"]["used"] < data["memory"]["total"]
+    assert data["store"]["batches"] == 2
+    assert data["store"]["trouble"] is None
+    assert data["uptime"] > 0
+
+
+def test_a_request_that_is_no_http_is_answered_and_harms_nobody(collector: Collector) -> None:
+    with socket.create_connection(("127.0.0.1", collector.port), timeout=5) as raw:
+        raw.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        assert raw.recv(1024).startswith(b"HTTP/1.1 400")
+    assert collector.api.get("/health")["status"] == "healthy"
