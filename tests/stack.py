@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from servers import Agent, App, Collector, wait_for
@@ -38,11 +38,13 @@ class Stack:
     collector: Collector
     agent: Agent
     exits: ExitStack
+    apps: dict[str, App] = field(default_factory=dict)
 
     def app(self, service: str, command: Sequence[str], **env: str) -> App:
         """Start an app under `trimtab run`; it ends with the stack at the latest."""
         app = App(self.directory, service, self.agent.socket, command, **env)
-        return self.exits.enter_context(app.start())
+        self.apps[service] = self.exits.enter_context(app.start())
+        return app
 
     def wait_booked(self, service: str, sent: int, timeout_s: float = 20.0) -> None:
         """Wait until counted + lost + dropped of a service has reached what was sent."""

@@ -17,6 +17,7 @@ from typing import Final
 import httpx
 
 from trimtab_agent.spool import Entry, Spool
+from trimtab_core.batches import CLOCK_HEADER
 from trimtab_core.logs import RateLimited
 
 __all__ = ["Forwarder", "make_client"]
@@ -97,15 +98,11 @@ class Forwarder:
     async def send(self, entry: Entry) -> float:
         """Send one batch; return how long to pause before the next, 0 after a success."""
         try:
-            response = await self._client.post(
-                "/agent/v1/batches",
-                content=entry.payload,
-                headers={"content-type": _CONTENT_TYPE},
-            )
+            response = await self._post(entry.payload)
         except asyncio.CancelledError:
             self._spool.release(entry)
             raise
-        except (httpx.HTTPError, OSError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             self._spool.release(entry)
             return self._failed("unreachable", f"{type(error).__name__}: {error}", None)
         return self._answered(entry, response)
@@ -113,13 +110,15 @@ class Forwarder:
     async def send_live(self, payload: bytes) -> None:
         """Send a live summary, once; it is shown or lost."""
         try:
-            response = await self._client.post(
-                "/agent/v1/batches", content=payload, headers={"content-type": _CONTENT_TYPE}
-            )
+            response = await self._post(payload)
         except (httpx.HTTPError, OSError) as error:
             log.debug("live summary not sent: %r", error)
             return
         self._watch(response)
+
+    async def _post(self, payload: bytes) -> httpx.Response:
+        headers = {"content-type": _CONTENT_TYPE, CLOCK_HEADER: f"{time.time():.3f}"}
+        return await self._client.post("/agent/v1/batches", content=payload, headers=headers)
 
     def _choose(self) -> Entry | None:
         newest = self._spool.next(newest=True)
@@ -185,7 +184,7 @@ class Forwarder:
             self._warn.warning(
                 "clock",
                 "expected the collector's clock within %.0f s of ours, it differs by %.0f s: "
-                "windows carry our time; synchronise both machines",
+                "it books windows on its own; synchronise both machines",
                 _SKEW_S, self.skew_s,
             )  # fmt: skip
 

@@ -23,11 +23,20 @@ from typing import Any, Final, NamedTuple
 import msgpack
 import zstandard
 
-from trimtab_core.columns import ITEM_SIZES, Column, pack_column, values_of
+from trimtab_core.columns import (
+    BUCKET_COLUMNS,
+    ITEM_SIZES,
+    POINT_COLUMNS,
+    Column,
+    Point,
+    columns_of,
+    values_of,
+)
 from trimtab_core.errors import BatchError, TooLargeError
 
 __all__ = [
     "BUCKET_COLUMNS",
+    "CLOCK_HEADER",
     "MAX_BATCH",
     "MAX_POINTS",
     "POINT_COLUMNS",
@@ -47,6 +56,9 @@ __all__ = [
 ]
 
 VERSION: Final = 1
+#: HTTP header of a sent batch: the agent's wall clock at that moment, in epoch seconds. The
+#: collector sees by it how far the two clocks are apart and books windows on its own.
+CLOCK_HEADER: Final = "x-trimtab-clock"
 #: Largest batch, in bytes, unpacked; the packed one may be as large.
 MAX_BATCH: Final = 4 * 1024 * 1024
 #: Most points in a batch; a window of more series travels as several batches.
@@ -56,30 +68,8 @@ _MAX_WINDOW: Final = 8 * 1024 * 1024
 _MAX_CONTAINERS: Final = 50_000
 _MAX_ITEMS: Final = 20_000
 _LENGTH: Final = struct.Struct("<I")
-
-#: Columns with one value a point: integers in the unit of the name, counts without one.
-POINT_COLUMNS: Final = (
-    "series",
-    "errors",
-    "sum_us",
-    "max_us",
-    "bytes",
-    "ttfb_us",
-    "queue_us",
-    "queued",
-    "db_us",
-    "db_calls",
-    "external_us",
-    "external_calls",
-    "cache_us",
-    "cache_hits",
-    "cache_misses",
-    "background_us",
-    "backgrounds",
-    "buckets",
-)
-#: Columns with one value a bucket, all points' buckets one after the other.
-BUCKET_COLUMNS: Final = ("slots", "counts")
+#: What reading a hostile header raises; the last one by showing a value nested 1,000 deep.
+_MALFORMED: Final = (KeyError, IndexError, ValueError, TypeError, AttributeError, RecursionError)
 
 
 class SeriesKey(NamedTuple):
@@ -92,29 +82,6 @@ class SeriesKey(NamedTuple):
     route: str
     method: str
     status_class: str
-
-
-@dataclass(slots=True)
-class Point:
-    """One series in one window; sums in us or bytes, `slots` the sketch as slot -> count."""
-
-    errors: int = 0
-    sum_us: int = 0
-    max_us: int = 0
-    bytes: int = 0
-    ttfb_us: int = 0
-    queue_us: int = 0
-    queued: int = 0
-    db_us: int = 0
-    db_calls: int = 0
-    external_us: int = 0
-    external_calls: int = 0
-    cache_us: int = 0
-    cache_hits: int = 0
-    cache_misses: int = 0
-    background_us: int = 0
-    backgrounds: int = 0
-    slots: dict[int, int] = field(default_factory=dict)
 
 
 class ProcessAccount(NamedTuple):
@@ -161,26 +128,6 @@ class Batch:
     gauges: Sequence[Gauge] = ()
     #: a live summary is shown and not stored
     live: bool = False
-
-
-def columns_of(points: Sequence[tuple[int, Point]]) -> dict[str, Column]:
-    """Return the columns of (series index, point) rows."""
-    columns: dict[str, Column] = {}
-    _put(columns, "series", [index for index, _ in points])
-    for name in POINT_COLUMNS[1:-1]:
-        _put(columns, name, [getattr(point, name) for _, point in points])
-    _put(columns, "buckets", [len(point.slots) for _, point in points])
-    slots: list[int] = []
-    counts: list[int] = []
-    for _, point in points:
-        before = 0
-        for slot in sorted(point.slots):
-            slots.append(slot - before)
-            counts.append(point.slots[slot])
-            before = slot
-    _put(columns, "slots", slots)
-    _put(columns, "counts", counts)
-    return columns
 
 
 def pack_series(keys: Iterable[SeriesKey]) -> bytes:
@@ -234,7 +181,7 @@ def decode(data: bytes) -> Batch:
     header = _unpack(body[4 : 4 + length])
     try:
         return _batch(header, body, 4 + length)
-    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+    except _MALFORMED as error:
         raise BatchError(f"expected a well-formed batch header, got {error!r:.200}") from error
 
 
@@ -244,20 +191,12 @@ def decode_series(data: bytes) -> list[SeriesKey]:
     if not isinstance(rows, list) or len(rows) > MAX_POINTS:
         raise BatchError(f"expected a list of at most {MAX_POINTS} series")
     keys = []
-    for row in rows:
-        if (
-            not isinstance(row, list)
-            or len(row) != len(SeriesKey._fields)
-            or any(not isinstance(part, str) or len(part) > 256 for part in row)
-        ):
-            raise BatchError(f"expected a series of 7 texts, got {row!r:.120}")
+    for place, row in enumerate(rows):
+        texts = isinstance(row, list) and len(row) == len(SeriesKey._fields)
+        if not texts or any(not isinstance(part, str) or len(part) > 256 for part in row):
+            raise BatchError(f"expected a series of 7 texts, got something else in row {place}")
         keys.append(SeriesKey(*row))
     return keys
-
-
-def _put(columns: dict[str, Column], name: str, values: list[int]) -> None:
-    if any(values):
-        columns[name] = pack_column(values)
 
 
 def _decompress(data: bytes) -> bytes:
@@ -267,7 +206,8 @@ def _decompress(data: bytes) -> bytes:
     decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
     try:
         # Reading in pieces: the one-shot call believes the size that the frame itself states.
-        with decompressor.stream_reader(source, read_across_frames=False) as reader:
+        # Across frames: what lies behind the first one makes the body too long, and is refused.
+        with decompressor.stream_reader(source, read_across_frames=True) as reader:
             body = reader.read(MAX_BATCH + 1)
     except (zstandard.ZstdError, MemoryError) as error:
         raise BatchError(f"expected one zstd frame, got {error}") from error

@@ -1,13 +1,75 @@
-"""One column of whole numbers as it travels: as wide as its largest value needs, little-endian."""
+"""The points of a window as columns of whole numbers.
+
+A column travels as wide as its largest value needs, little-endian, and not at all when all its
+values are zero.
+"""
 
 import sys
 from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-__all__ = ["ITEM_SIZES", "Column", "pack_column", "values_of"]
+__all__ = [
+    "BUCKET_COLUMNS",
+    "ITEM_SIZES",
+    "POINT_COLUMNS",
+    "Column",
+    "Point",
+    "columns_of",
+    "pack_column",
+    "values_of",
+]
 
 #: item type -> bytes an item
 ITEM_SIZES: Final = {"B": 1, "H": 2, "I": 4, "Q": 8}
+
+#: Columns with one value a point: integers in the unit of the name, counts without one.
+POINT_COLUMNS: Final = (
+    "series",
+    "errors",
+    "sum_us",
+    "max_us",
+    "bytes",
+    "ttfb_us",
+    "queue_us",
+    "queued",
+    "db_us",
+    "db_calls",
+    "external_us",
+    "external_calls",
+    "cache_us",
+    "cache_hits",
+    "cache_misses",
+    "background_us",
+    "backgrounds",
+    "buckets",
+)
+#: Columns with one value a bucket, all points' buckets one after the other.
+BUCKET_COLUMNS: Final = ("slots", "counts")
+
+
+@dataclass(slots=True)
+class Point:
+    """One series in one window; sums in us or bytes, `slots` the sketch as slot -> count."""
+
+    errors: int = 0
+    sum_us: int = 0
+    max_us: int = 0
+    bytes: int = 0
+    ttfb_us: int = 0
+    queue_us: int = 0
+    queued: int = 0
+    db_us: int = 0
+    db_calls: int = 0
+    external_us: int = 0
+    external_calls: int = 0
+    cache_us: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    background_us: int = 0
+    backgrounds: int = 0
+    slots: dict[int, int] = field(default_factory=dict)
 
 
 class Column(NamedTuple):
@@ -34,3 +96,28 @@ def values_of(column: Column) -> "array[int]":
     if sys.byteorder == "big":
         values.byteswap()
     return values
+
+
+def columns_of(points: Sequence[tuple[int, Point]]) -> dict[str, Column]:
+    """Return the columns of (series index, point) rows."""
+    columns: dict[str, Column] = {}
+    _put(columns, "series", [index for index, _ in points])
+    for name in POINT_COLUMNS[1:-1]:
+        _put(columns, name, [getattr(point, name) for _, point in points])
+    _put(columns, "buckets", [len(point.slots) for _, point in points])
+    slots: list[int] = []
+    counts: list[int] = []
+    for _, point in points:
+        before = 0
+        for slot in sorted(point.slots):
+            slots.append(slot - before)
+            counts.append(point.slots[slot])
+            before = slot
+    _put(columns, "slots", slots)
+    _put(columns, "counts", counts)
+    return columns
+
+
+def _put(columns: dict[str, Column], name: str, values: list[int]) -> None:
+    if any(values):
+        columns[name] = pack_column(values)

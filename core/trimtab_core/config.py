@@ -23,6 +23,7 @@ from trimtab_core.errors import SettingsError
 
 __all__ = [
     "Address",
+    "Description",
     "add_flags",
     "default_socket",
     "describe",

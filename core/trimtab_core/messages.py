@@ -36,6 +36,8 @@ MAX_TEMPLATE: Final = 200
 _MAX_RECORD: Final = 256
 _MAX_REASONS: Final = 16
 _MAX_READINGS: Final = 256
+#: What reading a hostile frame raises; the last one by showing a value nested 1,000 deep.
+_MALFORMED: Final = (KeyError, IndexError, ValueError, TypeError, AttributeError, RecursionError)
 
 #: Records dropped so far by this process, by reason; only ever grows.
 Dropped = Mapping[str, int]
@@ -175,7 +177,7 @@ def parse(message: list[Any]) -> Message | None:
         return None
     try:
         return parser(message)
-    except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
+    except _MALFORMED as error:
         raise FrameError(f"expected a well-formed {message[0]!r} frame, got {error!r}") from error
 
 
