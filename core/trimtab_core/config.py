@@ -11,6 +11,7 @@ because orchestrators inject such names.
 
 import argparse
 import dataclasses
+import math
 import os
 import tomllib
 import types
@@ -200,6 +201,8 @@ def _from_file(
     for name in tables:
         if name not in known:
             raise SettingsError(f"{path}: unknown table [{name}]{_suggestion(name, known)}")
+        if not isinstance(tables[name], dict):
+            raise SettingsError(f"{path}: expected a table [{name}], got {tables[name]!r:.40}")
     values: dict[str, Any] = {}
     for name, value in tables.get(section, {}).items():
         where = f"{path}: [{section}] {name}"
@@ -269,7 +272,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
             if isinstance(value, bool):
                 raise ValueError
             number = origin(value) if not isinstance(value, str) else origin(value.strip())
-            if isinstance(value, float) and number != value:
+            if not math.isfinite(number) or (isinstance(value, float) and number != value):
                 raise ValueError
         except (ValueError, TypeError, OverflowError):
             kind = "a whole number" if origin is int else "a number"
