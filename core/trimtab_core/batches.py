@@ -14,9 +14,9 @@ number of points, length of every column. Size claims in the zstd frame are not 
 """
 
 import struct
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -67,6 +67,7 @@ _MAX_HEADER: Final = 2 * 1024 * 1024
 _MAX_WINDOW: Final = 8 * 1024 * 1024
 _MAX_CONTAINERS: Final = 50_000
 _MAX_ITEMS: Final = 20_000
+_PIECE: Final = 64 * 1024
 _LENGTH: Final = struct.Struct("<I")
 #: What reading a hostile header raises; the last one by showing a value nested 1,000 deep.
 _MALFORMED: Final = (KeyError, IndexError, ValueError, TypeError, AttributeError, RecursionError)
@@ -199,21 +200,34 @@ def decode_series(data: bytes) -> list[SeriesKey]:
     return keys
 
 
+class _Local(threading.local):
+    """One decompressor a thread: making one costs as much as the batch, sharing one is unsafe."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+
+
+_local: Final = _Local()
+
+
 def _decompress(data: bytes) -> bytes:
     if len(data) > MAX_BATCH:
         raise TooLargeError(f"a packed batch holds at most {MAX_BATCH} bytes, got {len(data)}")
-    source = BytesIO(data)
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+    pieces: list[bytes] = []
+    size = 0
     try:
-        # Reading in pieces: the one-shot call believes the size that the frame itself states.
+        # In pieces: the one-shot call believes the size that the frame itself states, and one
+        # read of the limit would make a buffer of the limit for every batch.
         # Across frames: what lies behind the first one makes the body too long, and is refused.
-        with decompressor.stream_reader(source, read_across_frames=True) as reader:
-            body = reader.read(MAX_BATCH + 1)
+        with _local.decompressor.stream_reader(data, read_across_frames=True) as reader:
+            while size <= MAX_BATCH and (piece := reader.read(_PIECE)):
+                pieces.append(piece)
+                size += len(piece)
     except (zstandard.ZstdError, MemoryError) as error:
         raise BatchError(f"expected one zstd frame, got {error}") from error
-    if len(body) > MAX_BATCH:
+    if size > MAX_BATCH:
         raise TooLargeError(f"a batch holds at most {MAX_BATCH} bytes unpacked")
-    return body
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _unpack(data: bytes) -> Any:
