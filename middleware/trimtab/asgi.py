@@ -125,7 +125,8 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         try:
             await app(scope, receive, send_measured)
         except BaseException as error:
-            if not last:
+            if not last or type(error).__name__ == "ClientDisconnect":
+                # The latter also behind the 500 that a framework answered nobody with.
                 status, flags = _outcome(error, status)
             elif clock() - last >= BACKGROUND_NS:
                 flags = _BACKGROUND_FAILED

@@ -11,10 +11,10 @@ While the agent is away chunks wait in a bounded backlog; the oldest go first, c
 """
 
 import logging
-import os
 import random
 import select
 import socket
+import sys
 import threading
 import time
 from collections import deque
@@ -39,7 +39,8 @@ _FRAME_BYTES: Final = FRAME_RECORDS * RECORD_SIZE
 _JOIN_US: Final = 1_000_000
 _BACKOFF_S: Final = (0.1, 5.0)
 _READINGS_S: Final = 1.0
-_ROUTES_A_FRAME: Final = 500
+#: So many of the longest templates, in characters of four bytes, still fit a frame.
+_ROUTES_A_FRAME: Final = 300
 
 
 class Emitter:
@@ -113,10 +114,11 @@ class Emitter:
         return {"sent": self._sent, "held": held, "dropped": sum(self._drops().values())}
 
     def abandon(self) -> None:
-        """Close what a fork has copied; the thread is the parent's and does not run here."""
+        """Close all sockets: at the end of the thread, or what a fork has copied of its parent's."""
         for opened in (self._socket, self._wake_read, self._wake_write):
             if opened is not None:
                 opened.close()
+        self._socket = None
 
     def _wake(self) -> None:
         try:
@@ -164,7 +166,7 @@ class Emitter:
         if self._socket is None:
             return
         self._receive()
-        if self._readings is not None and now >= self._next_readings:
+        if now >= self._next_readings and not self._unsent:
             self._next_readings = now + _READINGS_S
             self._write_readings()
         self._send_all()
@@ -258,7 +260,7 @@ class Emitter:
             self._disconnect()
 
     def _write_readings(self) -> None:
-        if self._readings is None or self._unsent:
+        if self._readings is None or self._socket is None:
             return
         readings = Readings(time.time_ns() // 1000, self._sent, self._drops(), self._readings())
         self._unsent = memoryview(encode(readings.frame()))
@@ -306,7 +308,9 @@ class Emitter:
                 opened.send(encode(Bye(self._sent, self._drops()).frame()))
             except OSError:
                 pass
-        self._disconnect()
+        self.abandon()
+        while self._flushes:
+            self._flushes.popleft().set()
 
 
 class _Chunk:
@@ -339,6 +343,6 @@ def _check_peer(opened: socket.socket, peer_uids: frozenset[int]) -> None:
     if option is None:
         return
     credentials = opened.getsockopt(socket.SOL_SOCKET, option, 12)
-    uid = int.from_bytes(credentials[4:8], "little" if os.name == "posix" else "big")
+    uid = int.from_bytes(credentials[4:8], sys.byteorder)
     if uid not in peer_uids:
         raise PermissionError(f"the agent runs as uid {uid}, expected one of {sorted(peer_uids)}")

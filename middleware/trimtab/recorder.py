@@ -55,9 +55,10 @@ class RouteTable:
         found = self._ids.get(template)
         if found is not None:
             return found
-        template = template[:MAX_TEMPLATE]
+        # What the agent would refuse, it would refuse with all that is sent after it.
+        template = template[:MAX_TEMPLATE].encode("utf-8", "replace").decode() or "/"
         with self._lock:
-            if len(self._ids) >= self.most:
+            if template not in self._ids and len(self._ids) >= self.most:
                 template = OTHER_ROUTE
             return self._ids.setdefault(template, len(self._ids) + 1)
 
@@ -160,9 +161,17 @@ class Recorder:
         whole = len(self.buffer)
         taken = bytes(self.buffer[:whole])
         del self.buffer[:whole]
+        # Asleep, nobody would take what the gates append: the next request has to ask, and wake.
+        share = 0 if self.asleep else self._limit // max(1, len(self._gates))
         for gate in self._gates:
-            gate.grant(self._limit // len(self._gates))
+            gate.grant(share)
         return taken
+
+    def fall_asleep(self) -> None:
+        """Have the next request wake the emitter; called when it has been told to stop."""
+        self.asleep = True
+        for gate in self._gates:
+            gate.grant(0)
 
     def in_flight(self) -> int:
         """Return the number of requests in flight."""

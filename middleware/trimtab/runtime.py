@@ -48,11 +48,11 @@ class Runtime:
                 if self._vitals is not None:
                     self._vitals.watch_loop()
                 return
+            self.recorder.asleep = False
             try:
                 self._start()
             except Exception:
                 log.warning("trimtab could not start its thread", exc_info=True)
-            self.recorder.asleep = False
 
     def flush(self, timeout_s: float = FLUSH_S) -> None:
         """Send everything recorded so far, waiting at most timeout_s."""
@@ -65,11 +65,11 @@ class Runtime:
         with self._lock:
             emitter, self._emitter = self._emitter, None
             vitals, self._vitals = self._vitals, None
-            self.recorder.asleep = True
-        if vitals is not None:
-            vitals.close()
+            self.recorder.fall_asleep()
         if emitter is not None:
             emitter.stop(FLUSH_S)
+        if vitals is not None:
+            vitals.close()
 
     @property
     def accounts(self) -> dict[str, int]:

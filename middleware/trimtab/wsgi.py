@@ -28,7 +28,8 @@ __all__ = ["WSGIApp", "WSGIMiddleware", "wrap_wsgi"]
 
 Environ = dict[str, Any]
 WSGIApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
-_SEEN = "trimtab"
+#: With a dot, as whatever is no text in environ must have (wsgiref.validate insists).
+_SEEN = "trimtab.seen"
 
 
 class WSGIMiddleware:
