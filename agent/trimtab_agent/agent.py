@@ -97,7 +97,7 @@ class Agent:
     def watch(self, seconds: float) -> None:
         """Send one-second summaries for that long from now."""
         self._watched_until = time.monotonic() + seconds
-        if self.aggregator.live is None:
+        if not self.aggregator.is_live:
             self.aggregator.take_live(int(time.time()))
 
     def ready(self) -> str | None:
@@ -143,8 +143,6 @@ class Agent:
         for process in self.listener.departed():
             if process not in self.aggregator.open_ranges():
                 del apps[process]
-        for app in apps.values():
-            app.forget_window(window)
         for batch, requests in batches_of(
             window,
             agent=self.id,
@@ -163,12 +161,11 @@ class Agent:
             self.totals.add(key, point)
 
     async def _send_live(self, second: int) -> None:
-        window = self.aggregator.live
+        if not self.aggregator.is_live:
+            return
+        window = self.aggregator.take_live(second if self._watched else None)
         if window is None:
             return
-        self.aggregator.take_live(second if self._watched else None)
-        for app in self.listener.apps.values():
-            app.forget_window(window)
         for batch, _ in batches_of(
             window,
             agent=self.id,

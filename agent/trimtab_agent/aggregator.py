@@ -1,14 +1,16 @@
 """Records to points: sketches and integer sums per series, in windows. Standard library only.
 
-A frame of records is taken apart by columns: a stride over the buffer gives all durations, all
-series keys and so on at the speed of C; Python adds each record to its point, or all at once
-where a frame has one series. About 0.35 us a record in frames of 1,000 (`./dev bench agent`).
+A frame of records is taken apart by columns: a stride over the buffer gives all series keys, all
+durations and so on at the speed of C. They wait in lists, a list a key, until there are enough
+of them to be summed and counted at the speed of C, too: about 0.3 us a record in all
+(`./dev bench agent`).
 """
 
 import struct
 import sys
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Final
 
 from trimtab_agent.app import App
@@ -21,6 +23,7 @@ from trimtab_core.records import (
     FLAG_KIB,
     FLAG_QUEUED,
     FLAG_UNKNOWN_BYTES,
+    MAX_U32,
     METHODS,
     OTHER_METHOD,
     OTHER_ROUTE,
@@ -28,14 +31,54 @@ from trimtab_core.records import (
     RECORD_SIZE,
     UNMATCHED,
 )
-from trimtab_core.sketch import UPPER_US, slot_of
+from trimtab_core.sketch import UPPER_US
 
-__all__ = ["Aggregator", "Window"]
+__all__ = ["Aggregator", "Window", "slots_below"]
 
-#: Slots of the durations below 66 ms, looked up instead of searched.
-_SLOTS: Final = [slot_of(us) for us in range(1 << 16)]
+
+def slots_below(most_us: int) -> list[int]:
+    """Return the slots of all durations below most_us, each slot one object however often."""
+    slots: list[int] = []
+    for slot, upper_us in enumerate(UPPER_US):
+        slots.extend([slot] * (min(upper_us + 1, most_us) - len(slots)))
+    return slots
+
+
+#: Slots of the durations below 131 ms, looked up instead of searched.
+_SLOTS: Final = slots_below(1 << 17)
 _HEAD: Final = METHODS.index("HEAD")
 _CLASSES: Final = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
+#: Records that wait at the most before they are booked: about 1 MB, still in the cache.
+_WAITING: Final = 8192
+#: Columns that are zero in most frames: half-words of a record, counted from its start.
+_COUNTS: Final = (
+    ("db_calls", 20),
+    ("external_calls", 21),
+    ("cache_hits", 22),
+    ("cache_misses", 23),
+)
+_TIMES: Final = (("db_us", 7), ("external_us", 8), ("cache_us", 9))
+
+_Put = Callable[[int], None]
+
+
+class _Waiting(dict[int, tuple[_Put, _Put]]):
+    """Records of one app in one window, by series key: the ways to its lists.
+
+    A list of durations, and one of words with time to first byte below and bytes above 32 bits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lists: dict[int, tuple[list[int], list[int]]] = {}
+        self.rare: dict[tuple[int, str], int] = defaultdict(int)
+
+    def __missing__(self, key: int) -> tuple[_Put, _Put]:
+        durations: list[int] = []
+        words: list[int] = []
+        self.lists[key] = durations, words
+        ways = self[key] = durations.append, words.append
+        return ways
 
 
 class Window:
@@ -46,8 +89,7 @@ class Window:
         self.points: dict[SeriesKey, Point] = {}
         #: process -> [first, count] of records, joined where they follow each other
         self.ranges: dict[bytes, list[list[int]]] = {}
-        #: records in it
-        self.records = 0
+        self.waiting: dict[App, _Waiting] = {}
 
     def cover(self, process: bytes, first: int, count: int) -> None:
         """Note that records first to first + count - 1 of a process are in this window."""
@@ -56,7 +98,6 @@ class Window:
             ranges[-1][1] += count
         else:
             ranges.append([first, count])
-        self.records += count
 
 
 class Aggregator:
@@ -66,9 +107,9 @@ class Aggregator:
         self.window_s = window_s
         self._max_series = max_series
         self.windows: dict[int, Window] = {}
-        #: one-second summary for those who watch, None while nobody does
-        self.live: Window | None = None
-        #: records folded into a series `other`
+        self._live: Window | None = None
+        self._waiting = 0
+        #: times a series was folded into `other`
         self.over_limit = 0
         #: records taken in
         self.records = 0
@@ -79,15 +120,17 @@ class Aggregator:
         A reading from the future counts as now. The frame's numbers must follow those before.
         """
         wall_s = min(samples.wall_us / 1e6, now_s)
-        start_s = int(wall_s) // self.window_s * self.window_s
-        window = self.open(start_s)
+        window = self.open(int(wall_s) // self.window_s * self.window_s)
+        waiting = window.waiting.get(app)
+        if waiting is None:
+            waiting = window.waiting[app] = _Waiting()
+        _sort(samples, waiting)
         count = samples.count
-        frame = _Frame(samples)
-        self._add(app, frame, window)
         window.cover(app.hello.process, samples.first, count)
         self.records += count
-        if self.live is not None:
-            self._add(app, frame, self.live)
+        self._waiting += count
+        if self._waiting >= _WAITING:
+            self.book()
 
     def open(self, start_s: int) -> Window:
         """Return the open window that starts at a time, a new one where there is none."""
@@ -96,15 +139,33 @@ class Aggregator:
             window = self.windows[start_s] = Window(start_s)
         return window
 
+    def book(self) -> None:
+        """Add all records that wait to the points of their windows."""
+        for window in self.windows.values():
+            for app, waiting in window.waiting.items():
+                self._book(app, waiting, window)
+                if self._live is not None:
+                    self._book(app, waiting, self._live)
+            window.waiting.clear()
+        self._waiting = 0
+
     def close(self, before_s: float) -> list[Window]:
         """Take the windows that ended before a time, oldest first."""
         ended = sorted(start for start in self.windows if start + self.window_s <= before_s)
+        if ended:
+            self.book()
         return [self.windows.pop(start) for start in ended]
 
     def take_live(self, start_s: int | None) -> Window | None:
-        """Take the live summary and begin the next one, or end it with None."""
-        taken, self.live = self.live, Window(start_s) if start_s is not None else None
+        """Take the one-second summary and begin the next one, or end it with None."""
+        self.book()
+        taken, self._live = self._live, Window(start_s) if start_s is not None else None
         return taken
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether a one-second summary is being made."""
+        return self._live is not None
 
     def open_ranges(self) -> dict[bytes, int]:
         """Return the lowest record number of each process in windows that are still open."""
@@ -115,23 +176,12 @@ class Aggregator:
                 lowest[process] = min(first, lowest.get(process, first))
         return lowest
 
-    def _add(self, app: App, frame: "_Frame", window: Window) -> None:
-        known = app.points_of(window)
-        for key in frame.distinct:
-            if key not in known:
-                known[key] = self._point(app, key, window)
-        if len(frame.distinct) == 1:
-            frame.book_all(frame.keys[0], known[frame.keys[0]])
-            return
-        special = {key for key in frame.distinct if _is_special(key)}
-        if special:
-            # Booked one key at a time; the loop over all rows adds them to a point nobody reads.
-            unread = Point(slots=Counter())
-            frame.book_plain({**known, **dict.fromkeys(special, unread)})
-            for key, rows in frame.rows_of(special).items():
-                frame.book_rows(key, known[key], rows)
-        else:
-            frame.book_plain(known)
+    def _book(self, app: App, waiting: _Waiting, window: Window) -> None:
+        for key, (durations, words) in waiting.lists.items():
+            _book(key, self._point(app, key, window), durations, words)
+        for (key, name), total in waiting.rare.items():
+            point = self._point(app, key, window)
+            setattr(point, name, getattr(point, name) + total)
 
     def _point(self, app: App, key: int, window: Window) -> Point:
         route = app.routes.get(key & 0xFFFF, UNMATCHED)
@@ -148,148 +198,84 @@ class Aggregator:
             _CLASSES[status // 100] if 100 <= status < 600 else _CLASSES[0],
         )
         point = window.points.get(series)
+        if point is None and len(window.points) >= self._max_series:
+            self.over_limit += 1
+            series = SeriesKey(
+                hello.environment, hello.service, "", app.instance,
+                OTHER_ROUTE, OTHER_METHOD, _CLASSES[0],
+            )  # fmt: skip
+            point = window.points.get(series)
         if point is None:
-            if len(window.points) >= self._max_series:
-                self.over_limit += 1
-                series = SeriesKey(
-                    hello.environment, hello.service, "", app.instance,
-                    OTHER_ROUTE, OTHER_METHOD, _CLASSES[0],
-                )  # fmt: skip
-                point = window.points.get(series)
-            if point is None:
-                point = window.points[series] = Point(slots=Counter())
+            point = window.points[series] = Point(slots=Counter())
         return point
 
 
-def _is_special(key: int) -> bool:
-    """Tell whether a key's records need more than sums: errors, HEAD, odd sizes, no requests."""
+def _sort(samples: Samples, waiting: _Waiting) -> None:
+    """Put the records of a frame into the lists of their series keys."""
+    data, size = samples.data, samples.record_size
+    if sys.byteorder == "big":
+        data = _swapped(data, size)
+    view = memoryview(data)
+    quads, words = view.cast("Q"), view.cast("I")
+    keys = quads[0 :: size // 8].tolist()
+    for (put_duration, put_word), duration, word in zip(
+        map(waiting.__getitem__, keys),
+        words[3 :: size // 4].tolist(),
+        quads[2 :: size // 8].tolist(),
+        strict=True,
+    ):
+        put_duration(duration)
+        put_word(word)
+    # The flags say whether any of the rare columns is worth reading.
+    flags = 0
+    for key in set(keys):
+        flags |= key >> 24
+    rare: list[tuple[str, list[int]]] = []
+    if flags & FLAG_QUEUED:
+        rare.append(("queue_us", words[6 :: size // 4].tolist()))
+        rare.append(("queued", [key >> 24 & FLAG_QUEUED and 1 for key in keys]))
+    if flags & FLAG_CONTEXT:
+        halves = view.cast("H")
+        rare += [(name, words[at :: size // 4].tolist()) for name, at in _TIMES]
+        rare += [(name, halves[at :: size // 2].tolist()) for name, at in _COUNTS]
+    for name, column in rare:
+        for key, value in zip(keys, column, strict=True):
+            if value:
+                waiting.rare[key, name] += value
+
+
+def _book(key: int, point: Point, durations: list[int], words: list[int]) -> None:
+    """Add records of one key to its point."""
     flags = key >> 24 & 0xFF
-    return (
-        bool(flags & ~(FLAG_QUEUED | FLAG_CONTEXT))
-        or key >> 16 & 0xFF == _HEAD
-        or key >> 32 & 0xFFFF >= 500
-    )
-
-
-class _Frame:
-    """The columns of one frame of records."""
-
-    def __init__(self, samples: Samples) -> None:
-        data = samples.data
-        if sys.byteorder == "big":
-            data = _swapped(data, samples.record_size)
-        view = memoryview(data)
-        self._words = view.cast("I")
-        self._stride = samples.record_size // 4
-        #: the first eight bytes of each record: route, method, flags, status
-        self.keys: list[int] = view.cast("Q")[0 :: samples.record_size // 8].tolist()
-        self.distinct = set(self.keys)
-        self._durations = durations = self._word(3)
-        try:
-            self._slots = [*map(_SLOTS.__getitem__, durations)]
-        except IndexError:
-            most = len(_SLOTS)
-            self._slots = [
-                _SLOTS[us] if us < most else bisect_left(UPPER_US, us) for us in durations
-            ]
-        self._ttfb = self._word(4)
-        self._bytes = self._word(6)
-        # The flags say which of the rare columns are worth reading.
-        flags = 0
-        for key in self.distinct:
-            flags |= key >> 24
-        self._rare: dict[str, list[int]] = {}
-        if flags & FLAG_QUEUED:
-            self._rare["queue_us"] = self._word(5)
-        if flags & FLAG_CONTEXT:
-            for at, name in enumerate(("db_us", "external_us", "cache_us"), 7):
-                self._rare[name] = self._word(at)
-            halves = view.cast("H")
-            for at, name in enumerate(_COUNTS, 20):
-                self._rare[name] = halves[at :: self._stride * 2].tolist()
-
-    def book_plain(self, points: dict[int, Point]) -> None:
-        """Add every record to the point of its key."""
-        for key, us, slot, ttfb, size in zip(
-            self.keys, self._durations, self._slots, self._ttfb, self._bytes, strict=True
-        ):
-            point = points[key]
-            point.sum_us += us
-            if us > point.max_us:
-                point.max_us = us
-            point.slots[slot] += 1
-            point.ttfb_us += ttfb
-            point.bytes += size
-        for name, column in self._rare.items():
-            for key, value in zip(self.keys, column, strict=True):
-                if value:
-                    _book_rare(points[key], name, value, 1)
-
-    def book_all(self, key: int, point: Point) -> None:
-        """Add all records of a frame with one key to its point."""
-        _book(key, point, self._durations, self._slots, self._ttfb, self._bytes)
-        for name, column in self._rare.items():
-            _book_rare(point, name, sum(column), len(column) - column.count(0))
-
-    def rows_of(self, keys: set[int]) -> dict[int, list[int]]:
-        """Return the places of the records of some keys."""
-        rows: dict[int, list[int]] = {key: [] for key in keys}
-        for row, key in enumerate(self.keys):
-            if key in keys:
-                rows[key].append(row)
-        return rows
-
-    def book_rows(self, key: int, point: Point, rows: list[int]) -> None:
-        """Add some records, all of one key, to its point."""
-
-        def take(column: list[int]) -> list[int]:
-            return [column[row] for row in rows]
-
-        _book(
-            key, point, take(self._durations), take(self._slots), take(self._ttfb),
-            take(self._bytes),
-        )  # fmt: skip
-        for name, column in self._rare.items():
-            values = take(column)
-            _book_rare(point, name, sum(values), len(values) - values.count(0))
-
-    def _word(self, at: int) -> list[int]:
-        return self._words[at :: self._stride].tolist()
-
-
-_COUNTS: Final = ("db_calls", "external_calls", "cache_hits", "cache_misses")
-
-
-def _book_rare(point: Point, name: str, total: int, records: int) -> None:
-    setattr(point, name, getattr(point, name) + total)
-    if name == "queue_us":
-        point.queued += records
-
-
-def _book(
-    key: int,
-    point: Point,
-    durations: list[int],
-    slots: list[int],
-    ttfb: list[int],
-    sizes: list[int],
-) -> None:
-    """Add records of one key to its point, whatever its flags say."""
-    flags = key >> 24 & 0xFF
+    count = len(durations)
     total_us = sum(durations)
     if flags & FLAG_BACKGROUND:
         point.background_us += total_us
-        point.backgrounds += len(durations)
+        point.backgrounds += count
         return
     point.sum_us += total_us
-    point.max_us = max(point.max_us, *durations)
+    most_us = max(durations)
+    if most_us > point.max_us:
+        point.max_us = most_us
+    if most_us < len(_SLOTS):
+        slots = [*map(_SLOTS.__getitem__, durations)]
+    else:
+        known = len(_SLOTS)
+        slots = [_SLOTS[us] if us < known else bisect_left(UPPER_US, us) for us in durations]
     point.slots.update(slots)  # type: ignore[arg-type]
-    point.ttfb_us += sum(ttfb)
+    both = sum(words)
+    if total_us <= MAX_U32:
+        # No time to first byte is longer than its duration, so the lower sum has not run over.
+        ttfb_us, size = both & MAX_U32, both >> 32
+    else:
+        ttfb_us = sum(word & MAX_U32 for word in words)
+        size = (both - ttfb_us) >> 32
+    point.ttfb_us += ttfb_us
     if flags & FLAG_FAILED or 500 <= key >> 32 & 0xFFFF < 600:
-        point.errors += len(durations)
+        point.errors += count
     # The body of a HEAD response is never sent, whatever the app handed over.
     if key >> 16 & 0xFF != _HEAD and not flags & FLAG_UNKNOWN_BYTES:
-        point.bytes += sum(sizes) * 1024 if flags & FLAG_KIB else sum(sizes)
+        point.bytes += size * 1024 if flags & FLAG_KIB else size
 
 
 def _swapped(data: bytes, record_size: int) -> bytes:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from trimtab_core.batches import Point, ProcessAccount
+from trimtab_core.batches import ProcessAccount
 from trimtab_core.messages import Hello
 
 __all__ = ["App", "Slots"]
@@ -28,22 +28,6 @@ class App:
         self.dropped: Mapping[str, int] = {}
         self.readings: Mapping[str, float] = {}
         self.connected = True
-        self._points: dict[int, dict[int, Point]] = {}
-
-    def points_of(self, window: object) -> dict[int, Point]:
-        """Return the points this app has in a window, by the series key of its records."""
-        # By identity: a window that is opened again is another one. Two are open at most
-        # times, and a live one.
-        found = self._points.get(id(window))
-        if found is None:
-            if len(self._points) >= 8:
-                self._points.clear()
-            found = self._points[id(window)] = {}
-        return found
-
-    def forget_window(self, window: object) -> None:
-        """Forget the points of a window that was closed, before its identity is given away."""
-        self._points.pop(id(window), None)
 
     def account(self, ranges: list[list[int]], open_from: int | None) -> ProcessAccount:
         """Return the account of a closed window; open_from is the first record still in one."""

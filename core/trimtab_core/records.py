@@ -13,8 +13,8 @@ by striding over it (the agent does), and the first eight bytes identify a serie
      8      reserved      u32   zero
     12      duration_us   u32   entry to last body byte
     16      ttfb_us       u32   entry to the start of the response
-    20      queue_us      u32   wait before the app, from X-Request-Start
-    24      bytes         u32   body bytes sent (in KiB when FLAG_KIB is set)
+    20      bytes         u32   body bytes sent (in KiB when FLAG_KIB is set)
+    24      queue_us      u32   wait before the app, from X-Request-Start
     28      db_us         u32   time in database calls
     32      external_us   u32   time in calls to other services
     36      cache_us      u32   time in cache calls
@@ -109,8 +109,8 @@ class Record(NamedTuple):
     status: int
     duration_us: int
     ttfb_us: int = 0
-    queue_us: int = 0
     bytes: int = 0
+    queue_us: int = 0
     db_us: int = 0
     external_us: int = 0
     cache_us: int = 0
@@ -125,13 +125,13 @@ def pack(record: Record) -> bytes:
 
     The request path packs with RECORD directly and comes here only when that fails.
     """
-    (route, method, flags, status, duration, ttfb, queue, size, *rest) = record
+    (route, method, flags, status, duration, ttfb, size, queue, *rest) = record
     if size > MAX_U32:
         size = -(-size // 1024)
         flags |= FLAG_KIB
-    times = [_clamp(value, MAX_U32) for value in (duration, ttfb, queue, size, *rest[:3])]
+    times = [_clamp(value, MAX_U32) for value in (duration, ttfb, size, queue, *rest[:3])]
     counts = [_clamp(value, MAX_U16) for value in rest[3:]]
-    wanted = (duration, ttfb, queue, size, *rest)
+    wanted = (duration, ttfb, size, queue, *rest)
     if any(got != value for got, value in zip((*times, *counts), wanted, strict=True)):
         flags |= FLAG_CLAMPED
     return RECORD.pack(

@@ -197,7 +197,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
 
 
 #: The record of a plain request: RECORD with zeros for flags, queue and whatever a slot holds.
-_PLAIN = struct.Struct("<HBxHxxxxxxIIxxxxI20x")
+_PLAIN = struct.Struct("<HBxHxxxxxxIII24x")
 _ENDS = {"http.response.trailers", "http.response.pathsend", "http.response.zerocopysend"}
 
 

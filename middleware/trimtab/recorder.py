@@ -141,7 +141,7 @@ class Recorder:
             flags |= FLAG_CONTEXT
             at = slot
         times = (
-            duration_ns // 1000, ttfb_ns // 1000, queue_us, size,
+            duration_ns // 1000, ttfb_ns // 1000, size, queue_us,
             at.db_ns // 1000, at.external_ns // 1000, at.cache_ns // 1000,
             at.db_calls, at.external_calls, at.cache_hits, at.cache_misses,
         )  # fmt: skip

@@ -1,0 +1,226 @@
+"""Columns at the speed of C give what adding one record after another gives."""
+
+from collections import Counter, defaultdict
+from dataclasses import asdict
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trimtab_agent.aggregator import Aggregator, Window, slots_below
+from trimtab_agent.app import App
+from trimtab_agent.window import SLICE, accounts_of, batches_of
+from trimtab_core.batches import Point, SeriesKey, decode, decode_series, encode, values_of
+from trimtab_core.messages import Hello, Samples
+from trimtab_core.records import (
+    FLAG_BACKGROUND,
+    FLAG_CONTEXT,
+    FLAG_FAILED,
+    FLAG_KIB,
+    FLAG_QUEUED,
+    FLAG_UNKNOWN_BYTES,
+    METHODS,
+    RECORD_SIZE,
+    Record,
+    pack,
+)
+from trimtab_core.sketch import slot_of
+
+NOW_S = 1_795_000_000.0
+ROUTES = {1: "/a", 2: "/b/{id}", 3: "/c"}
+U32 = st.integers(0, 2**32 - 1)
+U16 = st.integers(0, 2**16 - 1)
+FLAGS = st.sampled_from([0, 0, 0, FLAG_FAILED, FLAG_UNKNOWN_BYTES, FLAG_KIB, FLAG_BACKGROUND])
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Record:
+    flags = draw(FLAGS)
+    duration = draw(st.one_of(st.integers(0, 300_000), U32))
+    queue = draw(st.integers(0, 10_000)) if draw(st.booleans()) else 0
+    context = draw(st.tuples(U32, U32, U32, U16, U16, U16, U16)) if draw(st.booleans()) else None
+    if queue:
+        flags |= FLAG_QUEUED
+    if context:
+        flags |= FLAG_CONTEXT
+    return Record(
+        draw(st.integers(0, 4)),
+        draw(st.integers(0, len(METHODS) + 1)),
+        flags,
+        draw(st.sampled_from([0, 101, 200, 200, 204, 301, 404, 499, 500, 503, 999])),
+        duration,
+        draw(st.integers(0, duration)),
+        draw(st.one_of(st.integers(0, 5000), U32)),
+        queue,
+        *(context or ()),
+    )
+
+
+def app_of(process: bytes = b"12345678", slot: int = 0, service: str = "shop") -> App:
+    app = App(Hello("test", service, "1", "host", 1, process), slot)
+    app.routes = dict(ROUTES)
+    return app
+
+
+def samples_of(rows: list[Record], first: int, wall_s: float = NOW_S, extra: int = 0) -> Samples:
+    size = RECORD_SIZE + extra
+    data = b"".join(pack(row) + bytes(extra) for row in rows)
+    return Samples(int(wall_s * 1e6), 0, first, {}, size, data)
+
+
+def key_of(app: App, row: Record) -> SeriesKey:
+    status_class = f"{row.status // 100}xx" if 100 <= row.status < 600 else "other"
+    method = METHODS[row.method] if row.method < len(METHODS) else METHODS[0]
+    route = ROUTES.get(row.route, "unmatched")
+    return SeriesKey("test", "shop", "1", app.instance, route, method, status_class)
+
+
+def one_by_one(app: App, rows: list[Record]) -> dict[SeriesKey, Point]:
+    points: dict[SeriesKey, Point] = defaultdict(lambda: Point(slots=Counter()))
+    for row in rows:
+        point = points[key_of(app, row)]
+        if row.flags & FLAG_BACKGROUND:
+            point.background_us += row.duration_us
+            point.backgrounds += 1
+        else:
+            point.sum_us += row.duration_us
+            point.max_us = max(point.max_us, row.duration_us)
+            point.slots[slot_of(row.duration_us)] += 1
+            point.ttfb_us += row.ttfb_us
+            if row.flags & FLAG_FAILED or 500 <= row.status < 600:
+                point.errors += 1
+            method = METHODS[row.method if row.method < len(METHODS) else 0]
+            if method != "HEAD" and not row.flags & FLAG_UNKNOWN_BYTES:
+                point.bytes += row.bytes * (1024 if row.flags & FLAG_KIB else 1)
+        point.queue_us += row.queue_us
+        point.queued += 1 if row.flags & FLAG_QUEUED else 0
+        for name in ("db_us", "external_us", "cache_us", "db_calls", "external_calls"):
+            setattr(point, name, getattr(point, name) + getattr(row, name))
+        point.cache_hits += row.cache_hits
+        point.cache_misses += row.cache_misses
+    return dict(points)
+
+
+def plain(points: dict[SeriesKey, Point]) -> dict[SeriesKey, dict[str, object]]:
+    return {
+        key: {**asdict(point), "slots": {slot: n for slot, n in point.slots.items() if n}}
+        for key, point in points.items()
+    }
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(records(), min_size=1, max_size=60), max_size=4), st.sampled_from([0, 8]))
+def test_points_are_what_adding_record_after_record_gives(
+    frames: list[list[Record]], extra: int
+) -> None:
+    aggregator, app = Aggregator(10, 1000), app_of()
+    first = 0
+    for rows in frames:
+        aggregator.add(app, samples_of(rows, first, extra=extra), NOW_S)
+        first += len(rows)
+    expected = one_by_one(app, [row for rows in frames for row in rows])
+    windows = aggregator.close(float("inf"))
+    got = {key: point for window in windows for key, point in window.points.items()}
+    assert plain(got) == plain(expected)
+    if first:
+        assert windows[0].ranges == {app.hello.process: [[0, first]]}
+
+
+def row(duration_us: int = 1000, route: int = 1) -> Record:
+    return Record(route, 1, 0, 200, duration_us)
+
+
+def test_a_live_summary_holds_just_its_own_second() -> None:
+    aggregator, app = Aggregator(10, 1000), app_of()
+    aggregator.add(app, samples_of([row()] * 5, 0), NOW_S)
+    assert aggregator.take_live(1) is None
+    aggregator.add(app, samples_of([row()] * 3, 5), NOW_S)
+    live = aggregator.take_live(2)
+    assert live is not None
+    assert [sum(point.slots.values()) for point in live.points.values()] == [3]
+    ended = aggregator.take_live(None)
+    assert ended is not None
+    assert not ended.points
+    assert not aggregator.is_live
+    (window,) = aggregator.close(float("inf"))
+    assert [sum(point.slots.values()) for point in window.points.values()] == [8]
+
+
+def test_series_over_the_limit_are_one_series_other_and_counted() -> None:
+    aggregator, app = Aggregator(10, 2), app_of()
+    app.routes = {route: f"/r{route}" for route in range(1, 50)}
+    aggregator.add(app, samples_of([row(route=route) for route in range(1, 50)], 0), NOW_S)
+    (window,) = aggregator.close(float("inf"))
+    assert sorted(key.route for key in window.points) == ["/r1", "/r2", "other"]
+    assert sum(sum(point.slots.values()) for point in window.points.values()) == 49
+    assert aggregator.over_limit == 47
+
+
+def test_a_frame_from_the_future_counts_as_now() -> None:
+    aggregator, app = Aggregator(10, 100), app_of()
+    aggregator.add(app, samples_of([row()], 0, NOW_S + 86_400), NOW_S)
+    (window,) = aggregator.close(float("inf"))
+    assert window.start_s == int(NOW_S) // 10 * 10
+
+
+def test_gaps_in_the_numbers_stay_gaps_in_the_ranges() -> None:
+    window = Window(0)
+    for first, count in ((0, 5), (5, 5), (20, 1), (21, 4)):
+        window.cover(b"p", first, count)
+    assert window.ranges == {b"p": [[0, 10], [20, 5]]}
+
+
+def test_what_an_account_says_was_sent_stops_at_the_records_still_in_an_open_window() -> None:
+    aggregator, app = Aggregator(10, 100), app_of()
+    aggregator.add(app, samples_of([row()] * 4, 0, NOW_S - 10), NOW_S)
+    aggregator.add(app, samples_of([row()] * 6, 4, NOW_S), NOW_S)
+    app.end = app.sent = 10
+    (window,) = aggregator.close(NOW_S)
+    apps = {app.hello.process: app}
+    (account,) = accounts_of(window, apps, aggregator.open_ranges())
+    assert (list(account.ranges), account.sent) == ([(0, 4)], 4)
+    (window,) = aggregator.close(float("inf"))
+    (account,) = accounts_of(window, apps, aggregator.open_ranges())
+    assert (list(account.ranges), account.sent) == ([(4, 6)], 10)
+
+
+def test_a_window_is_cut_between_instances_and_each_part_carries_its_own_claims() -> None:
+    aggregator = Aggregator(10, 100_000)
+    apps = [app_of(bytes([index]) * 8, index) for index in range(5)]
+    for app in apps:
+        app.routes = {route: f"/r{route}" for route in range(1, 301)}
+        rows = [row(route=route) for route in range(1, 301)]
+        aggregator.add(app, samples_of(rows, 0), NOW_S)
+        app.end = 300
+    (window,) = aggregator.close(float("inf"))
+    accounts = accounts_of(window, {app.hello.process: app for app in apps}, {})
+    parts = list(
+        batches_of(
+            window, agent="a", boot=b"12345678", first_seq=7, step_s=10, closed_us=1,
+            accounts=accounts, gauges=(),
+        )
+    )  # fmt: skip
+    assert len(parts) == 5  # two instances of 300 series would be over the slice
+    assert [batch.seq for batch, _ in parts] == [7, 8, 9, 10, 11]
+    for batch, requests in parts:
+        batch = decode(encode(batch))
+        assert batch.points <= SLICE
+        claimed = sum(count for account in batch.processes for _, count in account.ranges)
+        counted = sum(values_of(batch.columns["counts"]))
+        assert claimed == counted == requests == 300
+        instances = {key.instance for key in decode_series(batch.series)}
+        assert instances == {account.instance for account in batch.processes}
+
+
+def test_an_empty_window_is_one_batch_with_its_accounts() -> None:
+    app = app_of()
+    accounts = accounts_of(Window(0), {app.hello.process: app}, {})
+    ((batch, requests),) = batches_of(
+        Window(0), agent="a", boot=b"12345678", first_seq=0, step_s=10, closed_us=1,
+        accounts=accounts, gauges=(),
+    )  # fmt: skip
+    assert (batch.points, requests) == (0, 0)
+    assert len(batch.processes) == 1
+
+
+def test_the_table_of_slots_agrees_with_the_search() -> None:
+    assert slots_below(1 << 17) == [slot_of(us) for us in range(1 << 17)]
