@@ -131,7 +131,8 @@ async def request(
 ) -> Answer:
     """Send one request into an ASGI app and return what came of it.
 
-    events are what the app receives, at last for ever a disconnect; on_send may raise in its send.
+    events are what the app receives, and then that the client has left; without events it is one
+    request with body, and a client that stays. on_send may raise in the app's send.
     """
     answer = Answer()
     answer.scope = {
@@ -141,10 +142,15 @@ async def request(
         "headers": list(headers), "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
         **(scope or {}),
     }  # fmt: skip
-    ahead = iter(events or [{"type": "http.request", "body": body, "more_body": False}])
+    whole = [{"type": "http.request", "body": body, "more_body": False}]
+    ahead = iter(whole if events is None else events)
 
     async def receive() -> Message:
-        return next(ahead, {"type": "http.disconnect"})
+        event = next(ahead, None)
+        if event is None and events is None:
+            # A client that waits for its answer.
+            await asyncio.Event().wait()
+        return event or {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
         if on_send is not None:

@@ -114,7 +114,7 @@ class Emitter:
         return {"sent": self._sent, "held": held, "dropped": sum(self._drops().values())}
 
     def abandon(self) -> None:
-        """Close all sockets: at the end of the thread, or what a fork has copied of its parent's."""
+        """Close all sockets: those of a thread that ends, or a fork's copies of its parent's."""
         for opened in (self._socket, self._wake_read, self._wake_write):
             if opened is not None:
                 opened.close()

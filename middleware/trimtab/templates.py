@@ -59,18 +59,19 @@ class Templates:
             template = scope.get("path_template")  # Litestar
         if template is not None:
             return self._route_id(template)
+        prefix, routes = _mounts(scope)
         if route is None:
-            route = _route_of_endpoint(scope)
+            route = _route_of_endpoint(scope.get("endpoint"), routes)
             if route is None:
-                return _UNMATCHED
+                # FastAPI names no route for what it hands to a mount, static files for one.
+                return self._route_id(prefix + "/{path}") if prefix else _UNMATCHED
         path = _path_of(route)
         if path is None:
             return _UNMATCHED
         context = _fastapi_context(scope)
         if context is not None and getattr(context, "path_format", None) is not None:
             # The same route may be included in several places: not remembered by route.
-            return self._route_id(_mounts(scope, route) + context.path_format)
-        prefix = _mounts(scope, route)
+            return self._route_id(prefix + context.path_format)
         if _is_mount(route):
             found = self._route_id((prefix or path) + "/{path}")
         else:
@@ -98,8 +99,9 @@ def flask_rule(environ: Mapping[str, Any], script_name: str) -> str | None:
 
 def _path_of(route: Any) -> str | None:
     path = getattr(route, "path_format", None) or getattr(route, "path", None)
-    if _is_mount(route):
-        path = route.path
+    if _is_mount(route) and isinstance(path, str):
+        # The format of a mount ends with what is left for the app below it.
+        path = path.removesuffix("/{path}")
     return path if isinstance(path, str) else None
 
 
@@ -112,46 +114,37 @@ def _fastapi_context(scope: Mapping[str, Any]) -> Any:
     return own.get("effective_route_context") if isinstance(own, dict) else None
 
 
-def _route_of_endpoint(scope: Mapping[str, Any]) -> Any:
-    # Starlette before 1.0 leaves the endpoint alone.
-    endpoint, router = scope.get("endpoint"), scope.get("router")
-    if endpoint is None or router is None:
+def _route_of_endpoint(endpoint: Any, routes: Any) -> Any:
+    # Starlette before 1.0 and FastAPI's own pages leave the endpoint alone.
+    if endpoint is None:
         return None
-    for route in getattr(router, "routes", ()):
+    for route in routes:
         if getattr(route, "endpoint", None) is endpoint:
             return route
     return None
 
 
-def _mounts(scope: Mapping[str, Any], leaf: Any) -> str:
-    """Return the templates of the mounts above a route, empty when there are none."""
+def _mounts(scope: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return the templates of the mounts above a route, joined, and the routes below them."""
+    routes = getattr(scope.get("router"), "routes", ())
     base = scope.get("app_root_path")
-    if base is None:
-        return ""
-    mounted = scope.get("root_path", "")[len(base) :]
-    router = scope.get("router")
-    return _walk(getattr(router, "routes", ()), mounted, leaf) if mounted else ""
+    mounted = "" if base is None else scope.get("root_path", "")[len(base) :]
+    return _walk(routes, mounted) if mounted else ("", routes)
 
 
-def _walk(routes: Any, mounted: str, leaf: Any) -> str:
+def _walk(routes: Any, mounted: str) -> tuple[str, Any]:
+    # The first mount that matches is the one that took the request: Starlette asks in order.
     for mount in routes:
-        if not _is_mount(mount):
+        if not _is_mount(mount) or mount.path_regex.match(mounted + "/") is None:
             continue
-        match = mount.path_regex.match(mounted + "/")
-        if match is None:
-            continue
-        tail = match.groupdict().get("path")
-        if tail is None:
-            continue
+        path = _path_of(mount) or ""
         # What the mount itself took; the rest was taken by mounts inside it.
         rest = _rest(mount.path, mounted)
         if not rest:
-            if mount is leaf or not mount.routes or _holds(mount.routes, leaf):
-                return str(mount.path)
-            continue
-        inner = _walk(mount.routes, rest, leaf)
-        return str(mount.path) + (inner or "/{mount}")
-    return ""
+            return path, mount.routes
+        inner, below = _walk(mount.routes, rest)
+        return path + (inner or "/{mount}"), below
+    return "", ()
 
 
 def _rest(path: str, mounted: str) -> str:
@@ -159,12 +152,6 @@ def _rest(path: str, mounted: str) -> str:
     pattern = re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(path))
     match = re.match(pattern + r"(?=/|\Z)", mounted)
     return mounted[match.end() :] if match else ""
-
-
-def _holds(routes: Any, leaf: Any) -> bool:
-    return any(
-        route is leaf or getattr(route, "original_route", None) is leaf for route in routes
-    ) or not any(hasattr(route, "path_regex") for route in routes)
 
 
 def hook_django() -> None:
