@@ -4,8 +4,9 @@ import argparse
 import asyncio
 import sys
 
-from trimtab_core.config import add_flags, load
+from trimtab_core.config import load
 from trimtab_core.console import EXIT_OK
+from trimtab_core.flags import add_flags
 from trimtab_core.logs import configure
 
 __all__ = ["agent"]

@@ -15,8 +15,9 @@ from typing import Any
 
 from trimtab_collector import settings as collector_settings
 from trimtab_collector.settings import Settings
-from trimtab_core import config, logs
+from trimtab_core import logs
 from trimtab_core.errors import StartupError
+from trimtab_core.flags import add_flags
 
 __all__ = ["collector", "key", "up"]
 
@@ -97,7 +98,7 @@ def key(arguments: list[str]) -> int:
 def _settings(
     parser: argparse.ArgumentParser, arguments: list[str]
 ) -> tuple[Settings, argparse.Namespace]:
-    config.add_flags(parser, Settings)
+    add_flags(parser, Settings)
     parser.add_argument("--config", metavar="FILE", help="settings file (default: trimtab.toml)")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON line (url, tokenFile) when ready"

@@ -9,14 +9,11 @@ An unknown key in a file is an error with a suggestion; an unknown TRIMTAB_ vari
 because orchestrators inject such names.
 """
 
-import argparse
 import dataclasses
 import math
 import os
-import tomllib
 import types
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar, get_args, get_type_hints
 
@@ -25,12 +22,12 @@ from trimtab_core.errors import SettingsError
 __all__ = [
     "Address",
     "Description",
-    "add_flags",
     "default_socket",
     "describe",
     "load",
     "parse_address",
     "setting",
+    "shown",
     "variable",
 ]
 
@@ -92,23 +89,6 @@ def load(
     return settings(**values), warnings
 
 
-def add_flags(parser: argparse.ArgumentParser, settings: type) -> None:
-    """Give a parser one flag a setting; secrets get none, since arguments are visible to all."""
-    for field in dataclasses.fields(settings):
-        meta = field.metadata
-        if not meta or meta["secret"]:
-            continue
-        unit = f" [{meta['unit']}]" if meta["unit"] else ""
-        text = f"{meta['doc']}{unit} (default: {_shown(field.default)})".replace("%", "%%")
-        flag = "--" + field.name.replace("_", "-")
-        if isinstance(field.default, bool):
-            parser.add_argument(
-                flag, action=argparse.BooleanOptionalAction, default=None, help=text
-            )
-        else:
-            parser.add_argument(flag, default=None, metavar="VALUE", help=text)
-
-
 class Description(NamedTuple):
     """One row of the settings table of the docs."""
 
@@ -125,7 +105,7 @@ def describe(settings: type, section: str) -> list[Description]:
         Description(
             field.name,
             variable(section, field.name),
-            _shown(field.default),
+            shown(field.default),
             field.metadata["unit"],
             field.metadata["doc"],
         )
@@ -190,6 +170,8 @@ def _from_file(
     path = Path(named) if named else Path("trimtab.toml")
     if not named and not path.is_file():
         return {}
+    import tomllib  # an app without a file does not pay for it at import
+
     try:
         with path.open("rb") as stream:
             tables = tomllib.load(stream)
@@ -290,11 +272,14 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
 
 
 def _suggestion(name: str, known: Mapping[str, Any] | set[str]) -> str:
+    from difflib import get_close_matches  # only who mistyped pays for it
+
     close = get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _shown(default: Any) -> str:
+def shown(default: Any) -> str:
+    """Return a default as the docs and --help show it."""
     if isinstance(default, bool):
         return "true" if default else "false"
     if isinstance(default, tuple):

@@ -17,7 +17,7 @@ What counts as what:
 from __future__ import annotations
 
 import struct
-from asyncio import CancelledError
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import monotonic_ns
 from typing import Any
@@ -215,13 +215,19 @@ _BACKGROUND_FAILED = 0x100
 
 def _outcome(error: BaseException, status: int) -> tuple[int, int]:
     """Status and flags of a request that an exception ended before its last byte."""
-    if isinstance(error, CancelledError) or type(error).__name__ == "ClientDisconnect":
+    if _is_cancelled(error) or type(error).__name__ == "ClientDisconnect":
         return 499, 0
     if not status:
         return 500, 0
     if isinstance(error, OSError):
         return 499, 0
     return status, FLAG_FAILED
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    # Who was cancelled has asyncio loaded; importing it here would double the time of our import.
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 def _other_scopes(app: ASGIApp, runtime: Runtime) -> ASGIApp:

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trimtab.settings import Settings
-from trimtab_core.config import add_flags, variable
+from trimtab_core.config import variable
 from trimtab_core.console import EXIT_USAGE
+from trimtab_core.flags import add_flags
 
 __all__ = ["command", "environment_for", "guess_service"]
 

@@ -7,7 +7,6 @@ child forgets the parent's records and connection, and starts its own thread at 
 import atexit
 import logging
 import os
-import platform
 import sys
 import threading
 
@@ -121,7 +120,7 @@ class Runtime:
             process=process,
             sent=sent,
             slot=slot,
-            facts={"python": platform.python_version(), "platform": sys.platform},
+            facts={"python": sys.version.split()[0], "platform": sys.platform},
         )
 
 

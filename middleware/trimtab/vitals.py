@@ -4,13 +4,13 @@ A reading costs about 15 us. The delay of the event loop is measured from outsid
 a callback into the loop and sees how long it takes, so a loop that is blocked shows while it is.
 """
 
-import asyncio
 import gc
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from trimtab.recorder import Recorder
 
@@ -29,7 +29,7 @@ class Vitals:
         self._own: tuple[float, float] | None = None
         self._turn = 0
         self._fds: int | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: Any = None  # the asyncio loop, whose module an app may not have loaded
         self._ping: float | None = None
         self._delay_s = 0.0
         self._gc_pause_s = 0.0
@@ -39,10 +39,12 @@ class Vitals:
 
     def watch_loop(self) -> None:
         """Measure the loop that runs here; does nothing outside one."""
-        try:
-            self._loop = asyncio.get_running_loop()
-        except RuntimeError:
-            pass
+        asyncio = sys.modules.get("asyncio")  # a loop that runs here was made by it
+        if asyncio is not None:
+            try:
+                self._loop = asyncio.get_running_loop()
+            except RuntimeError:
+                pass
 
     def close(self) -> None:
         """Take the collector's hook out again."""

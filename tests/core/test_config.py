@@ -9,7 +9,6 @@ import pytest
 
 from trimtab_core.config import (
     Address,
-    add_flags,
     default_socket,
     describe,
     load,
@@ -17,6 +16,7 @@ from trimtab_core.config import (
     setting,
 )
 from trimtab_core.errors import SettingsError
+from trimtab_core.flags import add_flags
 
 
 @dataclass(frozen=True, slots=True)
