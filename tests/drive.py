@@ -208,7 +208,7 @@ def call_wsgi(
     *,
     take: int | None = None,
     close: bool = True,
-    **environ: Any,
+    environ: Mapping[str, Any] | None = None,
 ) -> Started:
     """Call a WSGI app as a server does: take its parts (at most `take`), then close the body."""
     started = Started()
@@ -225,7 +225,7 @@ def call_wsgi(
         "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.multithread": True,
         "wsgi.multiprocess": False, "wsgi.run_once": False,
     }  # fmt: skip
-    body = started.body = app({**base, **environ}, start_response)
+    body = started.body = app({**base, **(environ or {})}, start_response)
     try:
         for number, part in enumerate(body if take != 0 else ()):
             started.parts.append(part)

@@ -2,7 +2,8 @@
 
 The server keeps what it optimises on: a list or tuple is returned as it is, a file wrapper stays
 the server's own, `len()` and `close()` of a body are there when the app's body has them. The
-duration ends with the last part handed to the server.
+duration ends with the last part handed to the server. Bytes that an app hands to the `write` of
+PEP 3333 are not counted: looking at them would cost each request 0.2 us.
 """
 
 # Inner functions are made for each request: their annotations must not be evaluated there.

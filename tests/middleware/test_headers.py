@@ -116,14 +116,16 @@ def test_wsgi_has_the_same_headers(measured: Measured, clock: Clock) -> None:
 
     wrapped = measured.wsgi(app, server_timing=True, request_id=True)
     for _ in range(2):
-        started = call_wsgi(wrapped, HTTP_X_REQUEST_ID="callers")
+        started = call_wsgi(wrapped, environ={"HTTP_X_REQUEST_ID": "callers"})
         assert started.headers == [
             ("Content-Type", "text/plain"),
             ("X-Request-ID", "callers"),
             ("Server-Timing", "total;dur=1.50"),
         ]
     assert len(headers) == 2
-    replaced = dict(call_wsgi(wrapped, HTTP_X_REQUEST_ID="a b").headers)["X-Request-ID"]
+    replaced = dict(call_wsgi(wrapped, environ={"HTTP_X_REQUEST_ID": "a b"}).headers)[
+        "X-Request-ID"
+    ]
     assert len(replaced) == 32
 
 
