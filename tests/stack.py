@@ -14,10 +14,10 @@ __all__ = ["TARGETS", "Stack", "gunicorn", "stack", "uvicorn"]
 TARGETS = Path(__file__).parent / "targets"
 
 
-def uvicorn(*options: str) -> list[str]:
-    """Return the command of uvicorn with the ASGI target."""
+def uvicorn(*options: str, target: str = "asgi_target:app") -> list[str]:
+    """Return the command of uvicorn with an ASGI target."""
     return [
-        sys.executable, "-m", "uvicorn", "asgi_target:app", "--port", "{port}",
+        sys.executable, "-m", "uvicorn", target, "--port", "{port}",
         "--app-dir", str(TARGETS), "--log-level", "warning", *options,
     ]  # fmt: skip
 

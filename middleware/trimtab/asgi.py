@@ -27,6 +27,7 @@ from trimtab.queueing import FOREVER, LOOKS, look_for_queue
 from trimtab.recorder import BACKGROUND_NS, UNKNOWN_SIZE, Gate
 from trimtab.runtime import Runtime, runtime_for
 from trimtab.settings import read_settings
+from trimtab.shutdown import hook_uvicorn
 from trimtab.slot import Slot, slot_variable
 from trimtab.templates import Templates, hook_django
 from trimtab_core.records import FLAG_FAILED, METHOD_IDS
@@ -69,6 +70,7 @@ class Middleware:
 def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
     """Return the measuring closure around app; only the features that are on cost anything."""
     hook_django()
+    hook_uvicorn()
     settings = runtime.settings
     recorder = runtime.recorder
     other = _other_scopes(app, runtime)

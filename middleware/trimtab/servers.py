@@ -12,13 +12,12 @@ from types import ModuleType
 from typing import Any
 
 from trimtab.asgi import wrap
-from trimtab.runtime import flush_all, runtime_for
+from trimtab.runtime import runtime_for
 from trimtab.settings import read_settings
+from trimtab.shutdown import MARK, flush_after_uvicorn
 from trimtab.wsgi import wrap_wsgi
 
 __all__ = ["measured", "patch"]
-
-_MARK = "__trimtab__"
 
 
 def patch(module: ModuleType) -> None:
@@ -30,14 +29,14 @@ def patch(module: ModuleType) -> None:
 
 def measured(app: Any) -> Any:
     """Return app inside the wrapper of its kind, or app itself when measuring is off."""
-    if hasattr(app, _MARK):
+    if hasattr(app, MARK):
         return app
     settings = read_settings()
     if not settings.enabled:
         return app
     runtime = runtime_for(settings)
     wrapper: Any = wrap(app, runtime) if _is_asgi(app) else wrap_wsgi(app, runtime)
-    setattr(wrapper, _MARK, True)
+    setattr(wrapper, MARK, True)
     return wrapper
 
 
@@ -58,23 +57,6 @@ def _patch_uvicorn_config(module: ModuleType) -> None:
     _replace(module.Config, "load", load)
 
 
-def _patch_uvicorn_server(module: ModuleType) -> None:
-    original = module.Server.shutdown
-    if hasattr(original, _MARK):
-        return
-
-    @functools.wraps(original)
-    async def shutdown(self: Any, *args: Any, **kwargs: Any) -> None:
-        try:
-            await original(self, *args, **kwargs)
-        finally:
-            # uvicorn raises its signal again after this, and no atexit runs then.
-            flush_all()
-
-    setattr(shutdown, _MARK, True)
-    module.Server.shutdown = shutdown
-
-
 def _patch_gunicorn(module: ModuleType) -> None:
     def wsgi(original: Callable[..., Any], self: Any) -> Any:
         # Kept in place of the app, which a preloading arbiter loads once for all its workers.
@@ -86,19 +68,19 @@ def _patch_gunicorn(module: ModuleType) -> None:
 
 def _replace(owner: Any, name: str, around: Callable[..., Any]) -> None:
     original = getattr(owner, name)
-    if hasattr(original, _MARK):
+    if hasattr(original, MARK):
         return
 
     @functools.wraps(original)
     def replacement(self: Any, *args: Any, **kwargs: Any) -> Any:
         return around(functools.partial(original), self, *args, **kwargs)
 
-    setattr(replacement, _MARK, True)
+    setattr(replacement, MARK, True)
     setattr(owner, name, replacement)
 
 
 _PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "uvicorn.config": _patch_uvicorn_config,
-    "uvicorn.server": _patch_uvicorn_server,
+    "uvicorn.server": flush_after_uvicorn,
     "gunicorn.app.base": _patch_gunicorn,
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from load import drive
+from servers import App
 from stack import Stack, gunicorn, stack, uvicorn
 
 SERVERS = {
@@ -58,6 +59,19 @@ def test_an_app_that_is_told_to_stop_loses_nothing(
         # At once: what the app has not sent yet leaves with its last words.
         app.stop(number)
         settled(system, "shop", load.answered)
+
+
+def test_a_wrapped_app_without_lifespan_loses_nothing_when_uvicorn_is_told_to_stop(
+    tmp: Path,
+) -> None:
+    with stack(tmp) as system:
+        app = App(tmp, "shop", system.agent.socket, uvicorn(target="wrapped_target:app"))
+        # Not under `trimtab run`: the app wraps itself.
+        app.command = app.command[app.command.index("--") + 1 :]
+        with app.start():
+            load = drive([f"{app.url}/items/1"], 200, connections=2)
+            app.stop()
+            settled(system, "shop", load.answered)
 
 
 def test_recycled_workers_count_on_and_make_no_new_series(tmp: Path) -> None:
