@@ -58,6 +58,8 @@ class Peer:
         self.address = f"unix://{self.path}"
         self.read_size = read_size
         self.cut_after: Iterator[int] | None = None
+        #: what a hello is answered with
+        self.answer = encode(Welcome("peer", 3).frame())
         self.heard: list[Heard] = []
         self.errors: list[FrameError] = []
         self.connections = 0
@@ -243,7 +245,7 @@ class Peer:
         if isinstance(message, Hello):
             connection.process = message.process
             try:
-                end.sendall(encode(Welcome("peer", 3).frame()))
+                end.sendall(self.answer)
             except OSError:
                 pass
         with self._changed:

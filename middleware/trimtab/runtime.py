@@ -53,11 +53,10 @@ class Runtime:
             except Exception:
                 log.warning("trimtab could not start its thread", exc_info=True)
 
-    def flush(self, timeout_s: float = FLUSH_S) -> None:
-        """Send everything recorded so far, waiting at most timeout_s."""
+    def flush(self, timeout_s: float = FLUSH_S) -> bool:
+        """Send everything recorded so far; tell whether that, or giving up, took no longer."""
         emitter = self._emitter
-        if emitter is not None:
-            emitter.flush(timeout_s)
+        return emitter is None or emitter.flush(timeout_s)
 
     def stop(self) -> None:
         """Send everything, say bye and end the thread; a later request starts it again."""

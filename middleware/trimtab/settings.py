@@ -65,15 +65,15 @@ def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
         log.warning("%s; the default is used where a value is wrong", warning)
     return replace(
         settings,
-        service=_name(settings.service or _otel(environ, "service.name") or _program()),
+        service=_name(settings.service, _otel(environ, "service.name"), _program(), "python"),
         environment=_name(
-            settings.environment
-            or _otel(environ, "deployment.environment.name")
-            or _otel(environ, "deployment.environment")
-            or "default"
+            settings.environment,
+            _otel(environ, "deployment.environment.name"),
+            _otel(environ, "deployment.environment"),
+            "default",
         ),
-        version=_name(settings.version or _otel(environ, "service.version")),
-        host=_name(settings.host or _host()),
+        version=_name(settings.version, _otel(environ, "service.version")),
+        host=_name(settings.host, _host(), "localhost"),
     )
 
 
@@ -129,5 +129,10 @@ def _host() -> str:
         return os.environ.get("COMPUTERNAME", "localhost")
 
 
-def _name(text: str) -> str:
-    return "".join(char for char in text if char.isprintable())[:MAX_NAME]
+def _name(*texts: str) -> str:
+    """Return the first text that holds a name; the agent refuses hellos with an empty one."""
+    for text in texts:
+        name = "".join(char for char in text if char.isprintable()).strip()[:MAX_NAME]
+        if name:
+            return name
+    return ""

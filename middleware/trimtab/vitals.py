@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from io import FileIO
 from typing import Any
 
 from trimtab.recorder import Recorder
@@ -17,6 +17,7 @@ from trimtab.recorder import Recorder
 __all__ = ["Vitals"]
 
 _FDS_EVERY = 10
+_PAGE = os.sysconf("SC_PAGESIZE") if hasattr(os, "sysconf") else 4096
 
 
 class Vitals:
@@ -34,7 +35,7 @@ class Vitals:
         self._delay_s = 0.0
         self._gc_pause_s = 0.0
         self._gc_started = 0.0
-        self._statm = _statm_reader()
+        self._statm = _open_statm()
         gc.callbacks.append(self._on_gc)
 
     def watch_loop(self) -> None:
@@ -47,9 +48,11 @@ class Vitals:
                 pass
 
     def close(self) -> None:
-        """Take the collector's hook out again."""
+        """Take the collector's hook out again and close the file; a fork's child does so, too."""
         if self._on_gc in gc.callbacks:
             gc.callbacks.remove(self._on_gc)
+        if self._statm is not None:
+            self._statm.close()
 
     def read(self) -> dict[str, float]:
         """Return the readings by catalogue name; what cannot be read is absent."""
@@ -64,7 +67,7 @@ class Vitals:
         }
         self._cpu = _rate(values, "process.cpu.utilization", self._cpu, now, time.process_time())
         self._own = _rate(values, "trimtab.app.overhead", self._own, now, time.thread_time())
-        memory = self._statm() if self._statm else None
+        memory = _resident_bytes(self._statm)
         if memory is not None:
             values["process.memory.usage"] = memory
         if self._turn % _FDS_EVERY == 0:
@@ -114,21 +117,19 @@ def _rate(
     return now, total
 
 
-def _statm_reader() -> Callable[[], float | None] | None:
-    """Return a reader of resident bytes, by a descriptor that stays open."""
+def _open_statm() -> FileIO | None:
+    """Return the file of this process's memory, kept open: opening it costs more than reading."""
     try:
-        descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-        page = os.sysconf("SC_PAGESIZE")
-    except (OSError, ValueError, AttributeError):
+        return FileIO("/proc/self/statm")
+    except OSError:
         return None
 
-    def read() -> float | None:
-        try:
-            return int(os.pread(descriptor, 64, 0).split()[1]) * page
-        except (OSError, IndexError, ValueError):
-            return None
 
-    return read
+def _resident_bytes(statm: FileIO | None) -> float | None:
+    try:
+        return None if statm is None else int(os.pread(statm.fileno(), 64, 0).split()[1]) * _PAGE
+    except (OSError, IndexError, ValueError):  # ValueError: closed meanwhile
+        return None
 
 
 def _count_fds() -> int | None:
