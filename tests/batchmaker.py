@@ -102,7 +102,10 @@ class Sender:
     def __init__(self, port: int, key: str, timeout_s: float = 20) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
         self.key = key
+        #: headers of the last answer
         self.headers: dict[str, str] = {}
+        #: headers to send beside the key
+        self.more: dict[str, str] = {}
 
     def post(self, body: Batch | bytes) -> tuple[int, Any]:
         """Send a batch; raises OSError or HTTPException when the collector is gone."""
@@ -115,7 +118,7 @@ class Sender:
 
     def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
         """Send one request."""
-        headers = {"Authorization": f"Bearer {self.key}"}
+        headers = {"Authorization": f"Bearer {self.key}", **self.more}
         try:
             self.connection.request(method, path, body, headers)
             with self.connection.getresponse() as answer:

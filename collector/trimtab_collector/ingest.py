@@ -27,7 +27,7 @@ from trimtab_collector.storage.series import Known
 from trimtab_collector.storage.sqlite import SQLiteStore
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_collector.watch import Watch
-from trimtab_core.batches import Batch, decode, decode_series
+from trimtab_core.batches import CLOCK_HEADER, Batch, decode, decode_series
 from trimtab_core.errors import BatchError, TooLargeError
 from trimtab_core.logs import RateLimited
 
@@ -48,37 +48,26 @@ _BODY_S: Final = 30
 _MAX_WAIT_S: Final = 60.0
 _SKEW_S: Final = 60.0
 _MAX_AGENTS: Final = 10_000
+_CLOCK: Final = CLOCK_HEADER.encode()
 _ACCEPTED: Final = b'{"duplicate":false,"watchSeconds":0.0}'
 
 
 class Skews:
-    """How far each agent's clock is from ours: by the freshest batch of a minute.
-
-    A spooled batch is late, not skewed; among a minute's batches the freshest tells.
-    """
+    """How many seconds each agent's clock is ahead of ours, by the clock it sends along."""
 
     def __init__(self) -> None:
-        self._agents: OrderedDict[str, tuple[float, float, float]] = OrderedDict()
+        self._agents: OrderedDict[str, float] = OrderedDict()
 
-    def note(self, agent: str, closed_us: int, now_s: float) -> float:
-        """Take the clock of a batch; returns the skew in seconds, 0 while there is none."""
-        offset_s = closed_us / 1e6 - now_s
-        since_s, best_s, skew_s = self._agents.get(agent, (now_s, offset_s, 0.0))
-        best_s = max(best_s, offset_s)
-        if best_s > _SKEW_S:
-            skew_s = best_s
-        if now_s - since_s >= 60 or now_s < since_s:
-            skew_s = best_s if abs(best_s) > _SKEW_S else 0.0
-            since_s, best_s = now_s, offset_s
-        self._agents[agent] = (since_s, best_s, skew_s)
+    def note(self, agent: str, ahead_s: float) -> None:
+        """Take the latest difference of an agent."""
+        self._agents[agent] = ahead_s
         self._agents.move_to_end(agent)
         while len(self._agents) > _MAX_AGENTS:
             self._agents.popitem(last=False)
-        return skew_s
 
     def skewed(self) -> dict[str, float]:
-        """Return the seconds by which agents are off, at most 20 of them."""
-        off = [(agent, round(row[2], 1)) for agent, row in self._agents.items() if row[2]]
+        """Return the seconds by which agents are off, at most 20 of those over a minute."""
+        off = [(a, round(ahead, 1)) for a, ahead in self._agents.items() if abs(ahead) > _SKEW_S]
         return dict(off[:20])
 
 
@@ -115,7 +104,9 @@ class Ingest:
             status, body = error.status, failure(error)
             extra = [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
             self._note(error)
-        headers = [*JSON_HEADERS, (b"content-length", str(len(body)).encode()), *extra]
+        # To an agent's success the headers for browsers say nothing, and each costs.
+        every = JSON_HEADERS[:1] if status == 202 else JSON_HEADERS
+        headers = [*every, (b"content-length", b"%d" % len(body)), *extra]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
@@ -132,7 +123,7 @@ class Ingest:
         if wanted == "GET":
             return await self._commands(scope, receive)
         raw = await self._body(headers, receive)
-        received = await self._receive(raw, key)
+        received = await self._receive(raw, key, _clock_of(headers))
         if received.batch.live:
             self._store.show(received)
             duplicate = False
@@ -215,39 +206,45 @@ class Ingest:
             headers={"Connection": "close"},
         )
 
-    async def _receive(self, raw: bytes, key: AgentKey) -> Received:
+    async def _receive(self, raw: bytes, key: AgentKey, clock_s: float | None = None) -> Received:
         """Return the checked batch of a body; raises ApiError 400, 403 or 413."""
         try:
             if len(raw) <= _LARGE:
-                return self._check(raw, key)
+                return self._check(raw, key, clock_s)
             async with self._large:
-                return await asyncio.to_thread(self._check, raw, key)
+                return await asyncio.to_thread(self._check, raw, key, clock_s)
         except TooLargeError as error:
             raise ApiError(413, "too_large", str(error)) from error
         except BatchError as error:
             raise ApiError(400, "bad_batch", str(error)) from error
 
-    def _check(self, raw: bytes, key: AgentKey) -> Received:
+    def _check(self, raw: bytes, key: AgentKey, clock_s: float | None) -> Received:
         batch = decode(raw)
         now_s = self._clock()
-        ahead_s = batch.window_s - now_s
-        if ahead_s > _FUTURE_S or ahead_s < -_PAST_S:
-            raise BatchError(
-                f"expected a window from 7 days ago to 10 min ahead of {int(now_s)}, got "
-                f"{batch.window_s} of agent {batch.agent!r:.40}: set the clock of its machine"
-            )
-        window_s = batch.window_s if batch.live else batch.window_s - batch.window_s % WINDOW_S
-        known, columns = self._columns(batch, key, window_s)
-        skew_s = self.skews.note(batch.agent, batch.closed_us, now_s)
-        if skew_s:
+        # Without its clock, a window that closed in our future tells; a late one is only late.
+        ahead_s = max(0.0, batch.closed_us / 1e6 - now_s) if clock_s is None else clock_s - now_s
+        self.skews.note(batch.agent, ahead_s)
+        begin_s = batch.window_s
+        if abs(ahead_s) > _SKEW_S:
             self._log.warning(
                 "skew",
-                "clock of an agent is %.0f s off: set the clock of its machine agent=%s",
-                skew_s,
+                "clock of an agent is %.0f s %s; its windows are booked by ours: "
+                "set the clock of its machine agent=%s",
+                abs(ahead_s),
+                "ahead" if ahead_s > 0 else "behind",
                 batch.agent,
             )
+            begin_s -= round(ahead_s)
+        if not -_PAST_S <= begin_s - now_s <= _FUTURE_S:
+            raise BatchError(
+                f"expected a window from 7 days ago to 10 min ahead of {int(now_s)}, got "
+                f"{begin_s} of agent {batch.agent!r:.40}: set the clock of its machine"
+            )
+        window_s = begin_s if batch.live else begin_s - begin_s % WINDOW_S
+        known, columns = self._columns(batch, key, window_s)
         totals = _totals(batch, known, columns)
-        return Received(batch, raw, columns, window_s, int(now_s * 1e6), totals)
+        read_s = min(begin_s + batch.step_s, now_s)
+        return Received(batch, raw, columns, window_s, int(now_s * 1e6), read_s, totals)
 
     def _columns(self, batch: Batch, key: AgentKey, window_s: int) -> tuple[Known, Columns]:
         series = self._store.series
@@ -293,6 +290,15 @@ class Ingest:
     def _note(self, error: ApiError) -> None:
         self.refused[error.code] = self.refused.get(error.code, 0) + 1
         self._log.warning(error.code, "request refused: %s status=%d", error.message, error.status)
+
+
+def _clock_of(headers: dict[bytes, bytes]) -> float | None:
+    """Return the clock that an agent sent along, None for none or one that is no time."""
+    try:
+        clock_s = float(headers[_CLOCK])
+    except (KeyError, ValueError):
+        return None
+    return clock_s if 0 <= clock_s < 2**32 else None
 
 
 async def _left(receive: Receive) -> None:

@@ -21,7 +21,7 @@ def staged(ledger: Ledger, *accounts: ProcessAccount) -> Staged:
     changes = Staged()
     for process in accounts:
         batch = a_batch(0, processes=[process])
-        ledger.stage(changes, Received(batch, b"", merge([]), batch.window_s, 0, {}))
+        ledger.stage(changes, Received(batch, b"", merge([]), batch.window_s, 0, 0.0, {}))
     return changes
 
 

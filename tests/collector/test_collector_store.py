@@ -52,7 +52,7 @@ def received(store: SQLiteStore, batch: Batch) -> Received:
     columns = columns_of_batch(batch, known.ids, window_s)
     requests = int(columns.value("requests").sum())
     totals = {known.services[0]: (requests, 0)} if known.services else {}
-    return Received(batch, raw, columns, window_s, batch.closed_us, totals)
+    return Received(batch, raw, columns, window_s, batch.closed_us, window_s + batch.step_s, totals)
 
 
 def append(store: SQLiteStore, *batches: Batch) -> list[bool]:

@@ -15,7 +15,7 @@ import zstandard
 
 from batchmaker import Sender, a_batch, account, key_of, point_of, window
 from servers import Collector, short_dir, trimtab, wait_for
-from trimtab_core.batches import MAX_BATCH, Gauge, encode
+from trimtab_core.batches import CLOCK_HEADER, MAX_BATCH, Gauge, encode
 
 
 @pytest.fixture(scope="module")
@@ -258,13 +258,35 @@ def test_a_scoped_key_writes_for_its_own_services_only(
     assert "other" not in names
 
 
-def test_a_wrong_clock_is_noted_and_the_data_kept(collector: Collector, sender: Sender) -> None:
-    ahead_us = int((time.time() + 300) * 1e6)
-    points = {key_of(service="ahead"): point_of([5])}
-    assert sender.post(a_batch(0, points, agent="ahead", closed_us=ahead_us))[0] == 202
-    assert collector.api.get("/health")["clockSkewSeconds"]["ahead"] == pytest.approx(300, abs=10)
-    collector.wait_line("agent=ahead")
-    assert collector.api.get("/routes", service="ahead")["routes"][0]["requests"] == 1
+@pytest.mark.parametrize("ahead_s", [3 * 3600, -3 * 3600])
+def test_windows_of_a_wrong_clock_are_booked_by_ours_and_it_is_noted(
+    collector: Collector, sender: Sender, ahead_s: int
+) -> None:
+    service = f"ahead{ahead_s}"
+    theirs = int(time.time()) + ahead_s
+    points = {key_of(service=service): point_of([5])}
+    batch = a_batch(
+        0,
+        points,
+        agent=service,
+        window_s=theirs - theirs % 10 - 10,
+        closed_us=theirs * 1_000_000,
+        gauges=[Gauge("test", service, "host#0", "http.server.active_requests", 2.0)],
+    )
+    sender.more = {CLOCK_HEADER: f"{time.time() + ahead_s:.3f}"}
+    assert sender.post(batch)[1]["duplicate"] is False
+    assert sender.post(batch)[1]["duplicate"] is True
+    skews = collector.api.get("/health")["clockSkewSeconds"]
+    assert skews[service] == pytest.approx(ahead_s, abs=10)
+    row = collector.api.get("/services", service=service, from_="-2m")["services"][0]
+    assert (row["requests"], row["inFlight"]) == (1, 2)
+    collector.wait_line("set the clock of its machine")
+
+
+def test_a_clock_that_is_no_time_is_ignored(sender: Sender) -> None:
+    for clock in ("nan", "-1", "soon", "1e30"):
+        sender.more = {CLOCK_HEADER: clock}
+        assert sender.post(a_batch(40_000))[0] == 202
 
 
 def test_a_late_batch_is_not_taken_for_a_wrong_clock(collector: Collector, sender: Sender) -> None:

@@ -10,15 +10,16 @@ over when it is durable; a transaction that fails leaves no trace.
 
 import sqlite3
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final
 
 import msgspec
 
 from trimtab_collector.storage.store import Received, ServiceAccount
 
-__all__ = ["Ledger", "Process", "Ranges", "Staged", "covered", "with_range"]
+__all__ = ["Ledger", "Process", "Ranges", "Staged", "covered", "insert_rows", "with_range"]
 
 #: sorted, disjoint, not touching: (first, end) with end not included
 Ranges = tuple[tuple[int, int], ...]
@@ -128,13 +129,14 @@ class Ledger:
                 (first, end), (later, last), *rest = ranges
                 closed += later - end
                 ranges = ((first, last), *rest)
-            staged.processes[key] = replace(
-                process,
-                ranges=ranges,
-                closed=closed,
-                sent=max(process.sent, account.sent),
-                dropped=_most(process.dropped, account.dropped),
-                updated_s=max(process.updated_s, received.window_s),
+            staged.processes[key] = Process(
+                process.environment,
+                process.service,
+                ranges,
+                max(process.sent, account.sent),
+                _most(process.dropped, account.dropped),
+                closed,
+                max(process.updated_s, received.window_s),
             )
         for service, (requests, backgrounds) in received.totals.items():
             before = staged.totals.get(service) or self._totals.get(service, (0, 0))
@@ -142,10 +144,10 @@ class Ledger:
 
     def write(self, connection: sqlite3.Connection, staged: Staged) -> None:
         """Write the changes within the open transaction."""
-        connection.executemany(
+        insert_rows(
+            connection,
             "INSERT OR REPLACE INTO process"
-            " (process, environment, service, ranges, sent, dropped, closed, updated_s)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            " (process, environment, service, ranges, sent, dropped, closed, updated_s) VALUES",
             [
                 (
                     *key,
@@ -219,6 +221,22 @@ class Ledger:
             service = (process.environment, process.service)
             _add(accounts.setdefault(service, ServiceAccount(*service)), process)
         return [accounts[service] for service in sorted(accounts)]
+
+
+def insert_rows(
+    connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object]]
+) -> None:
+    """Insert rows, many a statement; statement ends in VALUES.
+
+    Each run of a statement lets go of the interpreter, and on a busy loop waits to have it back.
+    """
+    begin = 0
+    for size in (32, 8, 1):
+        while len(rows) - begin >= size:
+            some = rows[begin : begin + size]
+            places = ", ".join([f"({', '.join('?' * len(some[0]))})"] * size)
+            connection.execute(f"{statement} {places}", [*chain.from_iterable(some)])
+            begin += size
 
 
 def _add(account: ServiceAccount, process: Process) -> None:

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from trimtab_collector.storage.accounts import Ledger, Staged
+from trimtab_collector.storage.accounts import Ledger, Staged, insert_rows
 from trimtab_collector.storage.series import SeriesTable
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_core.logs import RateLimited
@@ -42,6 +42,7 @@ class Waiting:
     future: "asyncio.Future[bool]"
     since_s: float
     duplicate: bool = False
+    error: Exception | None = None
 
 
 @dataclass(slots=True)
@@ -85,8 +86,10 @@ class Committer:
         self._ledger = ledger
         self._on_commit = on_commit
         self._queue_bytes = queue_bytes
-        self._queue: queue.SimpleQueue[Waiting | _Job | None] = queue.SimpleQueue()
-        self._held: Waiting | _Job | None = None
+        self._queue: queue.SimpleQueue[list[Waiting] | _Job | None] = queue.SimpleQueue()
+        self._waiting: list[Waiting] = []
+        #: a group is with the thread, or about to be
+        self._busy = False
         self._oldest_s = 0.0
         self._closed = False
         self._origins: dict[tuple[str, bytes], _Origin] = {}
@@ -101,7 +104,7 @@ class Committer:
         self._thread.start()
 
     def submit(self, received: Received) -> "asyncio.Future[bool]":
-        """Queue a batch; raises UnavailableError when too much waits or for too long."""
+        """Take a batch; raises UnavailableError when too much waits or for too long."""
         now = time.monotonic()
         if self._closed:
             raise UnavailableError("the collector is stopping: send the batch again", _RETRY_S)
@@ -111,12 +114,32 @@ class Committer:
             )
         if self.waiting_bytes and now - self._oldest_s > _MAX_AGE_S:
             raise UnavailableError("the disk is more than 1 s behind: send the batch again", 2)
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
         if not self.waiting_bytes:
             self._oldest_s = now
         self.waiting_bytes += len(received.raw)
-        self._queue.put(Waiting(received, future, now))
+        self._waiting.append(Waiting(received, future, now))
+        if not self._busy:
+            # At the end of this turn of the loop: batches that arrived with it go along.
+            self._busy = True
+            loop.call_soon(self._dispatch)
         return future
+
+    def _dispatch(self) -> None:
+        """Hand the thread what waits, up to the bounds of a transaction; loop only."""
+        if not self._waiting:
+            self._busy = False
+            return
+        size = count = 0
+        for waiting in self._waiting[:_GROUP]:
+            size += len(waiting.received.raw)
+            count += 1
+            if size >= _GROUP_BYTES:
+                break
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._oldest_s = group[0].since_s
+        self._queue.put(group)
 
     def run(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
         """Run work inside a transaction of its own and return its result; not from the loop.
@@ -132,6 +155,9 @@ class Committer:
     def close(self) -> None:
         """Commit what was taken and end the thread."""
         self._closed = True
+        if self._waiting:
+            self._queue.put(self._waiting)
+            self._waiting = []
         self._queue.put(None)
         self._thread.join()
 
@@ -145,37 +171,18 @@ class Committer:
         self._origins = {(row[0], bytes(row[1])): _Origin(row[2], row[3]) for row in rows}
 
     def _run(self) -> None:
-        while True:
-            item = self._held or self._queue.get()
-            self._held = None
-            if isinstance(item, Waiting):
-                self._commit(self._gather(item))
-            elif item is not None:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, _Job):
                 self._work(item)
-            else:
-                return
-
-    def _gather(self, first: Waiting) -> list[Waiting]:
-        """Take all that waits behind the first, up to a job or the bounds of a transaction."""
-        group = [first]
-        size = len(first.received.raw)
-        while len(group) < _GROUP and size < _GROUP_BYTES:
+                continue
+            self._commit(item)
             try:
-                item = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if not isinstance(item, Waiting):
-                if item is None:
-                    self._queue.put(None)
-                else:
-                    self._held = item
-                break
-            group.append(item)
-            size += len(item.received.raw)
-        return group
+                item[0].future.get_loop().call_soon_threadsafe(self._finish, item)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                logger.debug("batches=%d were committed after the loop had ended", len(item))
+                self._busy = False
 
     def _commit(self, group: list[Waiting]) -> None:
-        self._oldest_s = group[0].since_s
         error = self._try(group)
         if error is None:
             self._settle(group)
@@ -183,14 +190,15 @@ class Committer:
             self.trouble = f"the store cannot be written: {error}"
             self._log.warning("commit", "batches=%d refused for now: %s", len(group), error)
             refusal = UnavailableError(f"{self.trouble}; send the batch again", _RETRY_S)
-            self._answer(group, refusal)
+            for waiting in group:
+                waiting.error = refusal
         elif len(group) > 1:
             # One of them is at fault: each gets a transaction of its own.
             for waiting in group:
                 self._commit([waiting])
         else:
             logger.error("batch refused: the store raised", exc_info=error)
-            self._answer(group, UnavailableError(f"the store failed: {error!r:.200}", _RETRY_S))
+            group[0].error = UnavailableError(f"the store failed: {error!r:.200}", _RETRY_S)
 
     def _try(self, waiting: list[Waiting]) -> Exception | None:
         """Make a group durable; on failure nothing of it is kept, in the file or in memory."""
@@ -252,8 +260,9 @@ class Committer:
                 "INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [(number, *key) for number, key in unsaved],
             )
-        self._connection.executemany(
-            "INSERT INTO journal (origin, seq, t0, received_us, payload) VALUES (?, ?, ?, ?, ?)",
+        insert_rows(
+            self._connection,
+            "INSERT INTO journal (origin, seq, t0, received_us, payload) VALUES",
             group.rows,
         )
         self._ledger.write(self._connection, group.staged)
@@ -281,24 +290,18 @@ class Committer:
             self._on_commit(new)
         except Exception:
             logger.exception("batches are stored, but not in memory until the next start")
-        self._answer(group, None)
 
-    def _answer(self, group: list[Waiting], error: Exception | None) -> None:
-        loop = group[0].future.get_loop()
-        try:
-            loop.call_soon_threadsafe(self._resolve, group, error)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            logger.debug("batches=%d were committed after the loop had ended", len(group))
-
-    def _resolve(self, group: list[Waiting], error: Exception | None) -> None:
+    def _finish(self, group: list[Waiting]) -> None:
+        """Answer those who waited and go on with the next group, in one turn of the loop."""
         for waiting in group:
             self.waiting_bytes -= len(waiting.received.raw)
             if waiting.future.done():
                 continue
-            if error is None:
+            if waiting.error is None:
                 waiting.future.set_result(waiting.duplicate)
             else:
-                waiting.future.set_exception(error)
+                waiting.future.set_exception(waiting.error)
+        self._dispatch()
 
     def _work(self, job: _Job) -> None:
         try:

@@ -1,7 +1,6 @@
 """The latest reading of every gauge; loop and other threads may use it."""
 
 import threading
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from trimtab_core.batches import Batch
@@ -23,7 +22,7 @@ class Reading(NamedTuple):
     instance: str
     name: str
     value: float
-    #: end of its window, at most the time it arrived; epoch seconds
+    #: epoch seconds by our clock
     read_s: float
 
 
@@ -35,9 +34,8 @@ class Gauges:
         self._latest: dict[tuple[str, str, str, str, str], Reading] = {}
         self.left_out = 0
 
-    def note(self, batch: Batch, received_s: float) -> None:
-        """Take the readings of a batch, unless later ones are here."""
-        read_s = min(batch.window_s + batch.step_s, received_s)
+    def note(self, batch: Batch, read_s: float) -> None:
+        """Take the readings of a batch, made at read_s, unless later ones are here."""
         with self._lock:
             for gauge in batch.gauges:
                 key = (batch.agent, *gauge[:4])
@@ -58,8 +56,3 @@ class Gauges:
             self._latest = {
                 key: row for key, row in self._latest.items() if now_s - row.read_s <= _FORGET_S
             }
-
-
-def latest_of(readings: Iterable[Reading], name: str) -> list[Reading]:
-    """Return the readings of one name."""
-    return [row for row in readings if row.name == name]

@@ -75,7 +75,7 @@ class SeriesTable:
 
     def find(self, data: bytes) -> Known | None:
         """Return the ids of a batch's series when this binary was seen before."""
-        digest = hashlib.blake2b(data, digest_size=16).digest()
+        digest = hashlib.sha256(data).digest()
         with self._lock:
             known = self._cache.get(digest)
             if known is not None:
@@ -92,7 +92,7 @@ class SeriesTable:
         if known is not None:
             return known
         keys = decode_series(data) if keys is None else keys
-        digest = hashlib.blake2b(data, digest_size=16).digest()
+        digest = hashlib.sha256(data).digest()
         with self._lock:
             ids = np.fromiter((self._id(key) for key in keys), np.int64, len(keys))
             services: dict[tuple[str, str], int] = {}

@@ -150,7 +150,7 @@ class SQLiteStore:
         batch = received.batch
         columns = received.columns
         self.live.add(received.window_s, columns, (batch.agent, batch.boot, batch.seq))
-        self.gauges.note(batch, received.received_us / 1e6)
+        self.gauges.note(batch, received.read_s)
 
     def read(self, selection: Selection) -> Rows:
         """Return merged points; from any thread but the loop's."""
@@ -237,7 +237,7 @@ class SQLiteStore:
     def _committed(self, new: Sequence[Received]) -> None:
         for received in new:
             self.recent.add(received.window_s, received.columns)
-            self.gauges.note(received.batch, received.received_us / 1e6)
+            self.gauges.note(received.batch, received.read_s)
         with self._guard:
             self._journal[0] += len(new)
             self._journal[1] += sum(len(received.raw) for received in new)
@@ -256,7 +256,7 @@ class SQLiteStore:
                 self._log.warning("replay", "a batch of the journal cannot be read: %s", error)
                 continue
             self.recent.add(t0, columns)
-            self.gauges.note(batch, received_us / 1e6)
+            self.gauges.note(batch, min(t0 + batch.step_s, received_us / 1e6))
 
     def _live_parts(self, start_s: int, end_s: int) -> Iterator[Columns]:
         yield from self.live.snapshot(start_s, end_s)[1]

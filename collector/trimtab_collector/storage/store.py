@@ -31,9 +31,11 @@ class Received:
     #: as it came
     raw: bytes
     columns: Columns
-    #: start of the stored window
+    #: start of the stored window, by our clock
     window_s: int
     received_us: int
+    #: when its readings were taken, by our clock, epoch seconds
+    read_s: float
     #: (environment, service) -> requests and background records of this batch
     totals: Mapping[tuple[str, str], tuple[int, int]]
 

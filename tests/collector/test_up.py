@@ -1,0 +1,67 @@
+"""`trimtab up`: collector and agent as one command that starts and ends as one."""
+
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from servers import TOKEN, Api, Proc, free_port, trimtab, wait_for
+
+
+def up(tmp: Path, **more: str) -> tuple[Proc, Api]:
+    port = free_port()
+    env = {
+        "TRIMTAB_COLLECTOR_PORT": str(port),
+        "TRIMTAB_COLLECTOR_DATA_DIR": str(tmp / "c"),
+        "TRIMTAB_COLLECTOR_TOKEN": TOKEN,
+        "TRIMTAB_AGENT_SOCKET": f"unix://{tmp}/a.sock",
+        "TRIMTAB_AGENT_DATA_DIR": str(tmp / "a"),
+        "TRIMTAB_AGENT_HTTP": f"127.0.0.1:{free_port()}",
+        "TRIMTAB_AGENT_WINDOW_S": "1",
+        **more,
+    }
+    return Proc("up", trimtab("up"), tmp, env), Api(f"http://127.0.0.1:{port}")
+
+
+def started(process: Proc) -> None:
+    process.start()
+    process.wait_line("trimtab collector listening on")
+    process.wait_line("trimtab agent listening on")
+
+
+def test_both_run_with_a_key_made_once_and_end_together(tmp: Path) -> None:
+    process, api = up(tmp)
+    with process:
+        started(process)
+        (agent,) = process.children()
+        key = (tmp / "c" / "agent-key").read_text().strip()
+        assert (tmp / "c" / "agent-key").stat().st_mode & 0o777 == 0o600
+        assert not any(key in word for word in psutil.Process(agent).cmdline())
+        # Its readings arrive: the key is taken.
+        wait_for(lambda: api.get("/health")["store"]["batches"] > 0, "a batch of the agent", 20)
+        assert api.get("/health")["store"]["refused"] == {}
+        assert process.stop() == 0
+        assert not psutil.pid_exists(agent)
+        started(process)
+        assert (tmp / "c" / "agent-key").read_text().strip() == key
+        assert process.stop(signal.SIGINT) == 0
+
+
+def test_an_agent_that_dies_ends_the_collector_too_and_shows(tmp: Path) -> None:
+    process, _ = up(tmp)
+    with process:
+        started(process)
+        (agent,) = process.children()
+        psutil.Process(agent).kill()
+        assert process.wait_exit() == 1
+
+
+@pytest.mark.parametrize(
+    "env", [{"TRIMTAB_AGENT_WINDOW_S": "never"}, {"TRIMTAB_COLLECTOR_PORT": "never"}]
+)
+def test_a_setting_of_either_that_cannot_be_used_is_exit_2(tmp: Path, env: dict[str, str]) -> None:
+    process, _ = up(tmp, **env)
+    with process.start():
+        assert process.wait_exit() == 2
+        assert "Traceback" not in process.output()
