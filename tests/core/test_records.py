@@ -76,9 +76,23 @@ def test_a_size_beyond_four_tib_is_clamped_and_still_in_kib() -> None:
     assert got.flags & (FLAG_KIB | FLAG_CLAMPED) == FLAG_KIB | FLAG_CLAMPED
 
 
-def test_the_layout_is_the_one_of_the_table() -> None:
-    numbers = Record(*range(1, 16))
-    assert pack(numbers) == struct.pack("<HBBHHI7I4H", 1, 2, 3, 4, 0, 0, *range(5, 16))
+#: Offset and type of each field, as the module's table has them.
+TABLE = {
+    "route": (0, "H"), "method": (2, "B"), "flags": (3, "B"), "status": (4, "H"),
+    "duration_us": (12, "I"), "ttfb_us": (16, "I"), "bytes": (20, "I"), "queue_us": (24, "I"),
+    "db_us": (28, "I"), "external_us": (32, "I"), "cache_us": (36, "I"), "db_calls": (40, "H"),
+    "external_calls": (42, "H"), "cache_hits": (44, "H"), "cache_misses": (46, "H"),
+}  # fmt: skip
+
+
+@given(FITTING)
+def test_the_layout_is_the_one_of_the_table(record: Record) -> None:
+    packed = pack(record)
+    found = {
+        name: struct.unpack_from("<" + kind, packed, at)[0] for name, (at, kind) in TABLE.items()
+    }
+    assert found == record._asdict()
+    assert packed[6:12] == bytes(6)
 
 
 def test_half_a_record_is_refused() -> None:
