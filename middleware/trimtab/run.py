@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from trimtab.settings import Settings
@@ -22,6 +23,9 @@ __all__ = ["command", "environment_for", "guess_service"]
 
 _AUTOSTART = Path(__file__).parent / "autostart"
 _GENERIC = {"app", "main", "wsgi", "asgi", "server", "api", "application"}
+_MODULE_AND_APP = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w.]*(?:\(.*\))?")
+_MODULE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)")
+_FILES = (".py", ".toml", ".json", ".yaml", ".yml", ".ini", ".conf", ".env", ".sock", ".pem")
 
 
 def command(arguments: list[str]) -> int:
@@ -57,12 +61,10 @@ def command(arguments: list[str]) -> int:
 
 def environment_for(given: Sequence[str], environment: dict[str, str]) -> dict[str, str]:
     """Return the environment under which a command is measured."""
-    path = [str(_AUTOSTART)]
-    path += [
-        entry
-        for entry in environment.get("PYTHONPATH", "").split(os.pathsep)
-        if entry and entry != str(_AUTOSTART)
-    ]
+    before = environment.get("PYTHONPATH", "")
+    # An empty entry is the current directory: it stays, unless nothing is set at all.
+    kept = before.split(os.pathsep) if before else []
+    path = [str(_AUTOSTART), *(entry for entry in kept if entry != str(_AUTOSTART))]
     environment["PYTHONPATH"] = os.pathsep.join(path)
     environment["TRIMTAB_RUN"] = "1"
     named = environment.get("TRIMTAB_SERVICE") or environment.get("OTEL_SERVICE_NAME")
@@ -73,14 +75,20 @@ def environment_for(given: Sequence[str], environment: dict[str, str]) -> dict[s
 
 def guess_service(given: Sequence[str]) -> str:
     """Return a name for the service a command runs: `shop` for `uvicorn shop.app:app`."""
-    for argument in given[1:]:
-        match = re.fullmatch(r"([A-Za-z_][\w.]*)(:[\w.()]+)?", argument)
-        if match is None or not (match[2] or "." in match[1]):
-            continue
-        parts = match[1].split(".")
-        while len(parts) > 1 and parts[-1] in _GENERIC:
-            parts.pop()
-        return parts[-1]
+    # Only gunicorn takes a module without the app in it: `gunicorn shop.wsgi`.
+    bare = any("gunicorn" in word for word in given[:3])
+    for pattern in (_MODULE_AND_APP, _MODULE) if bare else (_MODULE_AND_APP,):
+        found = [
+            (before.startswith("-"), match[1])
+            for before, argument in pairwise(given)
+            if (match := pattern.fullmatch(argument)) and not argument.endswith(_FILES)
+        ]
+        if found:
+            # What stands behind an option may be its value: `--host a.example.org`.
+            parts = min(found, key=lambda each: each[0])[1].split(".")
+            while len(parts) > 1 and parts[-1] in _GENERIC:
+                parts.pop()
+            return parts[-1]
     return os.path.basename(given[0])
 
 
