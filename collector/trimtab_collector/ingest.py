@@ -39,7 +39,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-#: windows outside these are a wrong clock: refused, so that the agent keeps them aside
+#: a window further ahead is booked as of now, one longer past is refused: a wrong clock
 _FUTURE_S: Final = 600
 _PAST_S: Final = 7 * 24 * 3600
 #: a batch this large is decoded in a thread
@@ -235,9 +235,12 @@ class Ingest:
                 batch.agent,
             )
             begin_s -= round(ahead_s)
-        if not -_PAST_S <= begin_s - now_s <= _FUTURE_S:
+        if begin_s - now_s > _FUTURE_S:
+            # Closed under a clock that was wrong then and is right now: it is not later than now.
+            begin_s = int(now_s)
+        if begin_s - now_s < -_PAST_S:
             raise BatchError(
-                f"expected a window from 7 days ago to 10 min ahead of {int(now_s)}, got "
+                f"expected a window of the last 7 days before {int(now_s)}, got "
                 f"{begin_s} of agent {batch.agent!r:.40}: set the clock of its machine"
             )
         window_s = begin_s if batch.live else begin_s - begin_s % WINDOW_S
