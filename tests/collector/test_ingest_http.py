@@ -289,7 +289,7 @@ def test_a_window_of_a_clock_that_was_wrong_and_is_right_now_is_booked_as_of_now
     )
     sender.more = {CLOCK_HEADER: f"{time.time():.3f}"}
     assert sender.post(batch)[0] == 202
-    row = collector.api.get("/services", service="mended", from_="-1m")["services"][0]
+    row = collector.api.get("/services", service="mended", from_="-5m")["services"][0]
     assert row["requests"] == 1
 
 
