@@ -265,11 +265,11 @@ def test_a_background_task_is_booked_apart(measured: Measured, clock: Clock) -> 
         clock.advance_ms(1)
         return PlainTextResponse("ok", background=BackgroundTask(work))
 
-    call(measured.asgi(Starlette(routes=[Route("/work/{n}", view)])), "/work/1")
+    call(measured.asgi(Starlette(routes=[Route("/job/{n}", view)])), "/job/1")
     request_, background = measured.records(2)
     assert (request_.record.duration_us, request_.background) == (1000, False)
     assert (background.record.duration_us, background.background) == (200_000, True)
-    assert request_.template == background.template == "/work/{n}"
+    assert request_.template == background.template == "/job/{n}"
 
 
 def test_a_template_that_cannot_be_found_out_costs_no_request(measured: Measured) -> None:
