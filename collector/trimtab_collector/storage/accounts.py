@@ -231,7 +231,7 @@ def insert_rows(
     Each run of a statement lets go of the interpreter, and on a busy loop waits to have it back.
     """
     begin = 0
-    for size in (32, 8, 1):
+    for size in (64, 32, 16, 8, 4, 2, 1):
         while len(rows) - begin >= size:
             some = rows[begin : begin + size]
             places = ", ".join([f"({', '.join('?' * len(some[0]))})"] * size)
