@@ -7,6 +7,7 @@ import pytest
 
 from drive import Clock, Measured, measuring
 from servers import short_dir
+from trimtab.recorder import BACKGROUND_NS
 
 
 @pytest.fixture
@@ -24,9 +25,11 @@ def measured() -> Iterator[Measured]:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of every app that is wrapped from here on; only the test moves it."""
     found = Clock()
+    monkeypatch.setattr("trimtab.asgi.BACKGROUND_NS", BACKGROUND_NS)
     monkeypatch.setattr("trimtab.asgi.monotonic_ns", found)
     monkeypatch.setattr("trimtab.wsgi.monotonic_ns", found)
+    monkeypatch.setattr("trimtab.bodies.monotonic_ns", found)
     return found

@@ -16,7 +16,6 @@ What counts as what:
 # Inner functions are made for each request: their annotations must not be evaluated there.
 from __future__ import annotations
 
-import struct
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from time import monotonic_ns
@@ -24,7 +23,7 @@ from typing import Any
 
 from trimtab.headers import with_request_id, with_server_timing
 from trimtab.queueing import FOREVER, LOOKS, look_for_queue
-from trimtab.recorder import BACKGROUND_NS, UNKNOWN_SIZE, Gate
+from trimtab.recorder import BACKGROUND_NS, PLAIN, UNKNOWN_SIZE, Gate
 from trimtab.runtime import Runtime, runtime_for
 from trimtab.settings import read_settings
 from trimtab.shutdown import hook_uvicorn
@@ -81,7 +80,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
     )
     set_slot, reset_slot = slot_variable.set, slot_variable.reset
     # Names in the closure are the cheapest to reach; recorder.buffer is one object for ever.
-    clock, pack, append = monotonic_ns, _PLAIN.pack, recorder.buffer.extend
+    clock, pack, append = monotonic_ns, PLAIN.pack, recorder.buffer.extend
     method_ids = METHOD_IDS
     resolve = Templates(recorder.routes.id_of).asgi
     # State of the closure, shared with the recorder through the functions of `Gate`.
@@ -198,8 +197,6 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
     return trimtab_asgi
 
 
-#: The record of a plain request: RECORD with zeros for flags, queue and whatever a slot holds.
-_PLAIN = struct.Struct("<HBxHxxxxxxIII24x")
 _ENDS = {"http.response.trailers", "http.response.pathsend", "http.response.zerocopysend"}
 
 

@@ -5,6 +5,7 @@ slice and delete are atomic, so there is no lock. The ASGI closure appends plain
 as many as the emitter has granted it since its last visit; all others come through `append`.
 """
 
+import struct
 import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -23,12 +24,16 @@ from trimtab_core.records import (
     pack,
 )
 
-__all__ = ["BACKGROUND_NS", "UNKNOWN_SIZE", "Gate", "Recorder", "RouteTable"]
+__all__ = ["BACKGROUND_NS", "PLAIN", "UNKNOWN_SIZE", "Gate", "Recorder", "RouteTable"]
 
 #: Work after the last byte is booked apart from here on; less may be the server's own writing.
 BACKGROUND_NS: Final = 10_000_000
 #: A size below zero is one that nobody knows, whatever was added to it.
 UNKNOWN_SIZE: Final = -(1 << 62)
+
+#: The record of a plain request: RECORD with zeros for flags, queue and whatever a slot holds.
+#: It takes route, method, status, duration_us, ttfb_us and bytes.
+PLAIN: Final = struct.Struct("<HBxHxxxxxxIII24x")
 
 
 class Gate(NamedTuple):
