@@ -105,9 +105,10 @@ class Peer:
         self._poke()
 
     def cut(self) -> None:
-        """Close every connection, and go on listening."""
+        """Close every connection, and go on listening; returns when they are closed."""
         self._cutting = True
         self._poke()
+        self.wait(lambda: not self._cutting, "the connections to be closed")
 
     # ------------------------------------------------------------ looking
 
@@ -191,9 +192,11 @@ class Peer:
                 if wake in ready and not wake.recv(64):
                     return
                 if self._cutting:
-                    self._cutting = False
                     for end in list(open_ends):
                         _close(open_ends, end)
+                    with self._changed:
+                        self._cutting = False
+                        self._changed.notify_all()
                     continue
                 for end in ready:
                     if end is listener:

@@ -204,8 +204,9 @@ PRELUDE = """
 import asyncio, os, sys
 sys.path.insert(0, sys.argv[2])
 from drive import call
-from trimtab import Middleware
+from trimtab import Middleware, asgi
 
+asgi.BACKGROUND_NS = 3600 * 10**9  # as in `measuring`
 async def ok(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"ok"})
