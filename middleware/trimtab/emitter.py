@@ -35,6 +35,9 @@ log = logging.getLogger("trimtab.emitter")
 #: 48 kB: taking, packing and sending a frame holds the GIL for about 0.03 ms.
 FRAME_RECORDS: Final = 1024
 _FRAME_BYTES: Final = FRAME_RECORDS * RECORD_SIZE
+#: What a chunk takes beside its records.
+_CHUNK_BYTES: Final = 256
+_FREE_CHUNKS: Final = 100
 #: Chunks this close in time are joined while they wait.
 _JOIN_US: Final = 1_000_000
 _BACKOFF_S: Final = (0.1, 5.0)
@@ -190,8 +193,12 @@ class Emitter:
                 part = bytearray(data[start : start + _FRAME_BYTES])
                 self._chunks.append(_Chunk(wall_us, mono_us, part))
         self._held_bytes += len(data)
-        while self._held_bytes > self._backlog_bytes and len(self._chunks) > 1:
+        while self._backlog() > self._backlog_bytes and len(self._chunks) > 1:
             self._drop_oldest()
+
+    def _backlog(self) -> int:
+        # A quiet app makes many small chunks while the agent is away: their own cost counts, too.
+        return self._held_bytes + max(0, len(self._chunks) - _FREE_CHUNKS) * _CHUNK_BYTES
 
     def _drop_oldest(self) -> None:
         # A frame that has begun is finished: its chunk stays.

@@ -194,8 +194,9 @@ def test_a_connection_that_is_cut_anywhere_repeats_nothing(
     peer.cut_after = iter([rng.randrange(1, 3000) for _ in range(12)])
     load = Load(measured)
     while peer.connections < 13:
-        load.send(40)
+        # More than any cut leaves through, so that each of these ends a connection.
         before = peer.connections
+        load.send(100)
         peer.wait(lambda: peer.connections > before, "another connection", 20)  # noqa: B023
     load.send(40)
     bye = finished(peer)
