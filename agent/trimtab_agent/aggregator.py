@@ -8,9 +8,10 @@ of them to be summed and counted at the speed of C, too: about 0.3 us a record i
 
 import struct
 import sys
+from array import array
 from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
 from typing import Final
 
 from trimtab_agent.app import App
@@ -22,8 +23,8 @@ from trimtab_core.records import (
     FLAG_FAILED,
     FLAG_KIB,
     FLAG_QUEUED,
+    FLAG_STREAMED,
     FLAG_UNKNOWN_BYTES,
-    MAX_U32,
     METHODS,
     OTHER_METHOD,
     OTHER_ROUTE,
@@ -49,36 +50,39 @@ _SLOTS: Final = slots_below(1 << 17)
 _HEAD: Final = METHODS.index("HEAD")
 _CLASSES: Final = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
 #: Records that wait at the most before they are booked: about 1 MB, still in the cache.
-_WAITING: Final = 8192
-#: Columns that are zero in most frames: half-words of a record, counted from its start.
-_COUNTS: Final = (
-    ("db_calls", 20),
-    ("external_calls", 21),
-    ("cache_hits", 22),
-    ("cache_misses", 23),
+_WAITING: Final = 16_384
+#: Series remembered by app.
+_MAX_KNOWN: Final = 20_000
+#: Columns that are zero in most frames, by the flag that says otherwise, and their places in a
+#: record: in words, and in half-words.
+_RARE_WORDS: Final = (
+    (FLAG_STREAMED, "ttfb_us", 4),
+    (FLAG_QUEUED, "queue_us", 5),
+    (FLAG_CONTEXT, "db_us", 6),
+    (FLAG_CONTEXT, "external_us", 7),
+    (FLAG_CONTEXT, "cache_us", 8),
 )
-_TIMES: Final = (("db_us", 7), ("external_us", 8), ("cache_us", 9))
+_RARE_HALVES: Final = (
+    (FLAG_CONTEXT, "db_calls", 20),
+    (FLAG_CONTEXT, "external_calls", 21),
+    (FLAG_CONTEXT, "cache_hits", 22),
+    (FLAG_CONTEXT, "cache_misses", 23),
+)
 
-_Put = Callable[[int], None]
 
-
-class _Waiting(dict[int, tuple[_Put, _Put]]):
-    """Records of one app in one window, by series key: the ways to its lists.
-
-    A list of durations, and one of words with time to first byte below and bytes above 32 bits.
-    """
+class _Waiting(dict[int, list[int]]):
+    """Records of one app in one window by series key: the word of duration and bytes of each."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.lists: dict[int, tuple[list[int], list[int]]] = {}
         self.rare: dict[tuple[int, str], int] = defaultdict(int)
+        #: flags that any of the keys has
+        self.flags = 0
 
-    def __missing__(self, key: int) -> tuple[_Put, _Put]:
-        durations: list[int] = []
-        words: list[int] = []
-        self.lists[key] = durations, words
-        ways = self[key] = durations.append, words.append
-        return ways
+    def __missing__(self, key: int) -> list[int]:
+        self.flags |= key >> 24 & 0xFF
+        words = self[key] = []
+        return words
 
 
 class Window:
@@ -177,37 +181,44 @@ class Aggregator:
         return lowest
 
     def _book(self, app: App, waiting: _Waiting, window: Window) -> None:
-        for key, (durations, words) in waiting.lists.items():
-            _book(key, self._point(app, key, window), durations, words)
+        for key, words in waiting.items():
+            _book(key, self._point(app, key, window), words)
         for (key, name), total in waiting.rare.items():
             point = self._point(app, key, window)
             setattr(point, name, getattr(point, name) + total)
 
     def _point(self, app: App, key: int, window: Window) -> Point:
-        route = app.routes.get(key & 0xFFFF, UNMATCHED)
-        method = key >> 16 & 0xFF
-        status = key >> 32 & 0xFFFF
-        hello = app.hello
-        series = SeriesKey(
-            hello.environment,
-            hello.service,
-            hello.version,
-            app.instance,
-            route,
-            METHODS[method] if method < len(METHODS) else OTHER_METHOD,
-            _CLASSES[status // 100] if 100 <= status < 600 else _CLASSES[0],
-        )
+        series = app.series.get(key) or _series(app, key)
         point = window.points.get(series)
         if point is None and len(window.points) >= self._max_series:
             self.over_limit += 1
-            series = SeriesKey(
-                hello.environment, hello.service, "", app.instance,
-                OTHER_ROUTE, OTHER_METHOD, _CLASSES[0],
-            )  # fmt: skip
+            series = series._replace(
+                version="", route=OTHER_ROUTE, method=OTHER_METHOD, status_class=_CLASSES[0]
+            )
             point = window.points.get(series)
         if point is None:
             point = window.points[series] = Point(slots=Counter())
         return point
+
+
+def _series(app: App, key: int) -> SeriesKey:
+    """Return the series of a record's key, and remember it with the app."""
+    route = app.routes.get(key & 0xFFFF, UNMATCHED)
+    method = key >> 16 & 0xFF
+    status = key >> 32 & 0xFFFF
+    hello = app.hello
+    series = SeriesKey(
+        hello.environment,
+        hello.service,
+        hello.version,
+        app.instance,
+        route,
+        METHODS[method] if method < len(METHODS) else OTHER_METHOD,
+        _CLASSES[status // 100] if 100 <= status < 600 else _CLASSES[0],
+    )
+    if len(app.series) < _MAX_KNOWN:
+        app.series[key] = series
+    return series
 
 
 def _sort(samples: Samples, waiting: _Waiting) -> None:
@@ -216,39 +227,36 @@ def _sort(samples: Samples, waiting: _Waiting) -> None:
     if sys.byteorder == "big":
         data = _swapped(data, size)
     view = memoryview(data)
-    quads, words = view.cast("Q"), view.cast("I")
+    quads = view.cast("Q")
     keys = quads[0 :: size // 8].tolist()
-    for (put_duration, put_word), duration, word in zip(
-        map(waiting.__getitem__, keys),
-        words[3 :: size // 4].tolist(),
-        quads[2 :: size // 8].tolist(),
-        strict=True,
-    ):
-        put_duration(duration)
-        put_word(word)
-    # The flags say whether any of the rare columns is worth reading.
-    flags = 0
-    for key in set(keys):
-        flags |= key >> 24
+    # One C loop: for each record, the word of duration and bytes onto the list of its key.
+    deque(map(list.append, map(waiting.__getitem__, keys), quads[1 :: size // 8]), maxlen=0)
+    flags = waiting.flags
     rare: list[tuple[str, list[int]]] = []
-    if flags & FLAG_QUEUED:
-        rare.append(("queue_us", words[6 :: size // 4].tolist()))
-        rare.append(("queued", [key >> 24 & FLAG_QUEUED and 1 for key in keys]))
-    if flags & FLAG_CONTEXT:
-        halves = view.cast("H")
-        rare += [(name, words[at :: size // 4].tolist()) for name, at in _TIMES]
-        rare += [(name, halves[at :: size // 2].tolist()) for name, at in _COUNTS]
+    if flags & (FLAG_STREAMED | FLAG_QUEUED | FLAG_CONTEXT):
+        words, halves = view.cast("I"), view.cast("H")
+        for flag, name, at in _RARE_WORDS:
+            if flags & flag:
+                rare.append((name, words[at :: size // 4].tolist()))
+        for flag, name, at in _RARE_HALVES:
+            if flags & flag:
+                rare.append((name, halves[at :: size // 2].tolist()))
     for name, column in rare:
         for key, value in zip(keys, column, strict=True):
             if value:
                 waiting.rare[key, name] += value
 
 
-def _book(key: int, point: Point, durations: list[int], words: list[int]) -> None:
+def _book(key: int, point: Point, words: list[int]) -> None:
     """Add records of one key to its point."""
     flags = key >> 24 & 0xFF
-    count = len(durations)
+    count = len(words)
+    # As they lay in the records: duration, bytes, duration, bytes.
+    both = memoryview(array("Q", words)).cast("B").cast("I")
+    durations = both[0::2].tolist()
     total_us = sum(durations)
+    if flags & FLAG_QUEUED:
+        point.queued += count
     if flags & FLAG_BACKGROUND:
         point.background_us += total_us
         point.backgrounds += count
@@ -258,23 +266,18 @@ def _book(key: int, point: Point, durations: list[int], words: list[int]) -> Non
     if most_us > point.max_us:
         point.max_us = most_us
     if most_us < len(_SLOTS):
-        slots = [*map(_SLOTS.__getitem__, durations)]
+        slots: Iterable[int] = map(_SLOTS.__getitem__, durations)
     else:
         known = len(_SLOTS)
-        slots = [_SLOTS[us] if us < known else bisect_left(UPPER_US, us) for us in durations]
+        slots = (_SLOTS[us] if us < known else bisect_left(UPPER_US, us) for us in durations)
     point.slots.update(slots)  # type: ignore[arg-type]
-    both = sum(words)
-    if total_us <= MAX_U32:
-        # No time to first byte is longer than its duration, so the lower sum has not run over.
-        ttfb_us, size = both & MAX_U32, both >> 32
-    else:
-        ttfb_us = sum(word & MAX_U32 for word in words)
-        size = (both - ttfb_us) >> 32
-    point.ttfb_us += ttfb_us
+    if not flags & FLAG_STREAMED:
+        point.ttfb_us += total_us
     if flags & FLAG_FAILED or 500 <= key >> 32 & 0xFFFF < 600:
         point.errors += count
     # The body of a HEAD response is never sent, whatever the app handed over.
     if key >> 16 & 0xFF != _HEAD and not flags & FLAG_UNKNOWN_BYTES:
+        size = sum(both[1::2].tolist())
         point.bytes += size * 1024 if flags & FLAG_KIB else size
 
 

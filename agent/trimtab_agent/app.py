@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from trimtab_core.batches import ProcessAccount
+from trimtab_core.batches import ProcessAccount, SeriesKey
 from trimtab_core.messages import Hello
 
 __all__ = ["App", "Slots"]
@@ -21,6 +21,8 @@ class App:
         #: host and worker slot, never a process id: recycling makes no new series
         self.instance = f"{hello.host}#{slot}"
         self.routes: dict[int, str] = {}
+        #: series by the key in the records, remembered by the aggregator
+        self.series: dict[int, SeriesKey] = {}
         #: number after the last record received
         self.end = hello.sent
         #: records the process says it has sent

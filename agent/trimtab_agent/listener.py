@@ -169,6 +169,7 @@ class Connection(asyncio.Protocol):
             if len(app.routes) + len(message.routes) > MAX_ROUTES:
                 raise FrameError(f"more than {MAX_ROUTES} routes")
             app.routes.update(message.routes)
+            app.series.clear()
         elif isinstance(message, (Readings, Bye)):
             app.sent = max(app.sent, message.sent)
             app.dropped = message.dropped

@@ -10,14 +10,15 @@ by striding over it (the agent does), and the first eight bytes identify a serie
      3      flags         u8    the FLAG_ bits below
      4      status        u16   status code that was sent; 500 for an exception before the start
      6      reserved      u16   zero
-     8      reserved      u32   zero
-    12      duration_us   u32   entry to last body byte
-    16      ttfb_us       u32   entry to the start of the response
-    20      bytes         u32   body bytes sent (in KiB when FLAG_KIB is set)
-    24      queue_us      u32   wait before the app, from X-Request-Start
-    28      db_us         u32   time in database calls
-    32      external_us   u32   time in calls to other services
-    36      cache_us      u32   time in cache calls
+     8      duration_us   u32   entry to last body byte
+    12      bytes         u32   body bytes sent (in KiB when FLAG_KIB is set)
+    16      ttfb_us       u32   entry to the first body byte, when FLAG_STREAMED is set;
+                                without it the first byte left with the last, and this is zero
+    20      queue_us      u32   wait before the app, from X-Request-Start
+    24      db_us         u32   time in database calls
+    28      external_us   u32   time in calls to other services
+    32      cache_us      u32   time in cache calls
+    36      reserved      u32   zero
     40      db_calls      u16
     42      external_calls u16
     44      cache_hits    u16
@@ -41,6 +42,7 @@ __all__ = [
     "FLAG_FAILED",
     "FLAG_KIB",
     "FLAG_QUEUED",
+    "FLAG_STREAMED",
     "FLAG_UNKNOWN_BYTES",
     "MAX_U16",
     "MAX_U32",
@@ -56,7 +58,7 @@ __all__ = [
     "unpack",
 ]
 
-RECORD: Final = struct.Struct("<HBBHHIIIIIIIIHHHH")
+RECORD: Final = struct.Struct("<HBBHxxIIIIIII4xHHHH")
 RECORD_SIZE: Final = RECORD.size
 
 MAX_U16: Final = 0xFFFF
@@ -76,6 +78,8 @@ FLAG_KIB: Final = 0x10
 FLAG_BACKGROUND: Final = 0x20
 #: The fields from db_us on are not all zero.
 FLAG_CONTEXT: Final = 0x40
+#: The first body byte left before the last: ttfb_us says when.
+FLAG_STREAMED: Final = 0x80
 
 #: The methods that keep their name; anything else is one bucket (OpenTelemetry's `_OTHER`).
 OTHER_METHOD: Final = "_OTHER"
@@ -108,8 +112,8 @@ class Record(NamedTuple):
     flags: int
     status: int
     duration_us: int
-    ttfb_us: int = 0
     bytes: int = 0
+    ttfb_us: int = 0
     queue_us: int = 0
     db_us: int = 0
     external_us: int = 0
@@ -119,19 +123,24 @@ class Record(NamedTuple):
     cache_hits: int = 0
     cache_misses: int = 0
 
+    @property
+    def first_byte_us(self) -> int:
+        """Time to the first body byte, also where it left with the last."""
+        return self.ttfb_us if self.flags & FLAG_STREAMED else self.duration_us
+
 
 def pack(record: Record) -> bytes:
     """Return the 48 bytes of a record; what does not fit is clamped and flagged, never refused.
 
     The request path packs with RECORD directly and comes here only when that fails.
     """
-    (route, method, flags, status, duration, ttfb, size, queue, *rest) = record
+    (route, method, flags, status, duration, size, *rest) = record
     if size > MAX_U32:
         size = -(-size // 1024)
         flags |= FLAG_KIB
-    times = [_clamp(value, MAX_U32) for value in (duration, ttfb, size, queue, *rest[:3])]
-    counts = [_clamp(value, MAX_U16) for value in rest[3:]]
-    wanted = (duration, ttfb, size, queue, *rest)
+    times = [_clamp(value, MAX_U32) for value in (duration, size, *rest[:5])]
+    counts = [_clamp(value, MAX_U16) for value in rest[5:]]
+    wanted = (duration, size, *rest)
     if any(got != value for got, value in zip((*times, *counts), wanted, strict=True)):
         flags |= FLAG_CLAMPED
     return RECORD.pack(
@@ -139,8 +148,6 @@ def pack(record: Record) -> bytes:
         method & 0xFF,
         flags & 0xFF,
         _clamp(status, MAX_U16),
-        0,
-        0,
         *times,
         *counts,
     )
@@ -148,8 +155,7 @@ def pack(record: Record) -> bytes:
 
 def unpack(data: bytes | memoryview, offset: int = 0) -> Record:
     """Return the record at offset; raises struct.error when fewer than 48 bytes are there."""
-    fields = RECORD.unpack_from(data, offset)
-    return Record(*fields[:4], *fields[6:])
+    return Record(*RECORD.unpack_from(data, offset))
 
 
 def _clamp(value: int, most: int) -> int:

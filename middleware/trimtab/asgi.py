@@ -141,22 +141,13 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
                 last = end
                 status = status if flags or status >= 499 else 499 if status else 500
             try:
-                if room <= 0 or queue_us > 0 or flags or (slot is not None and slot.touched):
+                if room <= 0 or queue_us > 0 or flags or first or (slot and slot.touched):
                     raise OverflowError
                 known = scope["route"].trimtab_route
                 if known[0] != scope["root_path"]:
                     raise LookupError
-                duration_us = (last - start) // 1000
-                append(
-                    pack(
-                        known[1],
-                        method_ids[scope["method"]],
-                        status,
-                        duration_us,
-                        (first - start) // 1000 if first else duration_us,
-                        size,
-                    )
-                )
+                method = method_ids[scope["method"]]
+                append(pack(known[1], method, status, (last - start) // 1000, size))
                 room -= 1
             except Exception:  # noqa: BLE001 - whatever is not the plain case; it never raises
                 recorder.append(

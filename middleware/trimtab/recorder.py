@@ -16,6 +16,7 @@ from trimtab_core.records import (
     FLAG_BACKGROUND,
     FLAG_CONTEXT,
     FLAG_QUEUED,
+    FLAG_STREAMED,
     FLAG_UNKNOWN_BYTES,
     OTHER_ROUTE,
     RECORD,
@@ -32,8 +33,8 @@ BACKGROUND_NS: Final = 10_000_000
 UNKNOWN_SIZE: Final = -(1 << 62)
 
 #: The record of a plain request: RECORD with zeros for flags, queue and whatever a slot holds.
-#: It takes route, method, status, duration_us, ttfb_us and bytes.
-PLAIN: Final = struct.Struct("<HBxHxxxxxxIII24x")
+#: It takes route, method, status, duration_us and bytes.
+PLAIN: Final = struct.Struct("<HBxHxxII32x")
 
 
 class Gate(NamedTuple):
@@ -141,17 +142,21 @@ class Recorder:
         if size < 0:
             flags |= FLAG_UNKNOWN_BYTES
             size = 0
+        ttfb_us = 0
+        if ttfb_ns != duration_ns:
+            flags |= FLAG_STREAMED
+            ttfb_us = ttfb_ns // 1000
         at = _NO_SLOT
         if slot is not None and slot.touched:
             flags |= FLAG_CONTEXT
             at = slot
         times = (
-            duration_ns // 1000, ttfb_ns // 1000, size, queue_us,
+            duration_ns // 1000, size, ttfb_us, queue_us,
             at.db_ns // 1000, at.external_ns // 1000, at.cache_ns // 1000,
             at.db_calls, at.external_calls, at.cache_hits, at.cache_misses,
         )  # fmt: skip
         try:
-            self.buffer += RECORD.pack(route, method, flags, status, 0, 0, *times)
+            self.buffer += RECORD.pack(route, method, flags, status, *times)
         except Exception:  # noqa: BLE001 - a field out of range; never raise into a request
             self._append_clamped(Record(route, method, flags, status, *times))
 
@@ -159,7 +164,8 @@ class Recorder:
         self, route: int, method: int, flags: int, status: int, duration_ns: int
     ) -> None:
         """Append the record of work after the last byte of a request."""
-        self.append(route, method, flags | FLAG_BACKGROUND, status, duration_ns, 0, 0, 0, None)
+        flags |= FLAG_BACKGROUND
+        self.append(route, method, flags, status, duration_ns, duration_ns, 0, 0, None)
 
     def take(self) -> bytes:
         """Return all records so far, forget them, and grant room for more."""

@@ -139,16 +139,8 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             if room <= 0 or queue_us or not status or (slot is not None and slot.touched):
                 raise OverflowError
             duration_us = (clock() - start) // 1000
-            append(
-                pack(
-                    templates.wsgi(environ, rule),
-                    method_ids[environ["REQUEST_METHOD"]],
-                    status,
-                    duration_us,
-                    duration_us,
-                    size,
-                )
-            )
+            method = method_ids[environ["REQUEST_METHOD"]]
+            append(pack(templates.wsgi(environ, rule), method, status, duration_us, size))
             room -= 1
             active -= 1
             done = True

@@ -17,6 +17,7 @@ from trimtab_core.records import (
     FLAG_FAILED,
     FLAG_KIB,
     FLAG_QUEUED,
+    FLAG_STREAMED,
     FLAG_UNKNOWN_BYTES,
     METHODS,
     RECORD_SIZE,
@@ -35,6 +36,8 @@ FLAGS = st.sampled_from([0, 0, 0, FLAG_FAILED, FLAG_UNKNOWN_BYTES, FLAG_KIB, FLA
 @st.composite
 def records(draw: st.DrawFn) -> Record:
     flags = draw(FLAGS)
+    if draw(st.booleans()) and flags != FLAG_BACKGROUND:
+        flags |= FLAG_STREAMED
     duration = draw(st.one_of(st.integers(0, 300_000), U32))
     queue = draw(st.integers(0, 10_000)) if draw(st.booleans()) else 0
     context = draw(st.tuples(U32, U32, U32, U16, U16, U16, U16)) if draw(st.booleans()) else None
@@ -48,8 +51,8 @@ def records(draw: st.DrawFn) -> Record:
         flags,
         draw(st.sampled_from([0, 101, 200, 200, 204, 301, 404, 499, 500, 503, 999])),
         duration,
-        draw(st.integers(0, duration)),
         draw(st.one_of(st.integers(0, 5000), U32)),
+        draw(st.integers(0, duration)) if flags & FLAG_STREAMED else 0,
         queue,
         *(context or ()),
     )
@@ -85,7 +88,7 @@ def one_by_one(app: App, rows: list[Record]) -> dict[SeriesKey, Point]:
             point.sum_us += row.duration_us
             point.max_us = max(point.max_us, row.duration_us)
             point.slots[slot_of(row.duration_us)] += 1
-            point.ttfb_us += row.ttfb_us
+            point.ttfb_us += row.first_byte_us
             if row.flags & FLAG_FAILED or 500 <= row.status < 600:
                 point.errors += 1
             method = METHODS[row.method if row.method < len(METHODS) else 0]

@@ -13,6 +13,7 @@ from trimtab_core.messages import MAX_TEMPLATE, Routes, parse
 from trimtab_core.records import (
     FLAG_BACKGROUND,
     FLAG_CLAMPED,
+    FLAG_STREAMED,
     FLAG_UNKNOWN_BYTES,
     RECORD_SIZE,
     Record,
@@ -29,7 +30,7 @@ def table(most: int) -> RouteTable:
 def append(recorder: Recorder, **changes: object) -> None:
     plain: dict[str, object] = {
         "route": 1, "method": 1, "flags": 0, "status": 200, "duration_ns": 5_000_000,
-        "ttfb_ns": 2_000_000, "queue_us": 0, "size": 7, "slot": None,
+        "ttfb_ns": 5_000_000, "queue_us": 0, "size": 7, "slot": None,
     }  # fmt: skip
     recorder.append(*{**plain, **changes}.values())  # type: ignore[arg-type]
 
@@ -99,8 +100,10 @@ def test_threads_agree_on_the_ids() -> None:
 def test_a_record_is_taken_once() -> None:
     recorder = Recorder(1 << 16, 10)
     append(recorder)
-    assert taken(recorder) == [Record(1, 1, 0, 200, 5000, 2000, bytes=7)]
+    assert taken(recorder) == [Record(1, 1, 0, 200, 5000, bytes=7)]
     assert taken(recorder) == []
+    append(recorder, ttfb_ns=2_000_000)
+    assert taken(recorder) == [Record(1, 1, FLAG_STREAMED, 200, 5000, bytes=7, ttfb_us=2000)]
 
 
 def test_over_the_limit_records_are_dropped_and_counted() -> None:

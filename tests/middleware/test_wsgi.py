@@ -13,7 +13,7 @@ from drive import Clock, Measured, call_wsgi
 from trimtab import WSGIMiddleware
 from trimtab.runtime import runtime_for
 from trimtab.settings import read_settings
-from trimtab_core.records import FLAG_FAILED, FLAG_UNKNOWN_BYTES
+from trimtab_core.records import FLAG_FAILED, FLAG_STREAMED, FLAG_UNKNOWN_BYTES
 
 Start = Callable[..., Any]
 PLAIN = [("Content-Type", "text/plain")]
@@ -166,7 +166,7 @@ def test_an_exception_reaches_the_server_and_is_booked(
     with pytest.raises((RuntimeError, GeneratorExit)):
         call_wsgi(measured.wsgi(app))
     record = measured.one().record
-    assert (record.status, record.flags) == (status, flags)
+    assert (record.status, record.flags & ~FLAG_STREAMED) == (status, flags)
 
 
 def test_an_exception_in_the_app_is_a_500_also_after_start_response(measured: Measured) -> None:
