@@ -361,6 +361,18 @@ class Agent(Proc):
         self.wait_line("trimtab agent listening on")
         return self
 
+    def held(self) -> int:
+        """Return the batches in its spool; -1 while it does not answer, 0 when it has ended."""
+        if not self.alive:
+            return 0
+        try:
+            with urllib.request.urlopen(f"{self.http}/metrics", timeout=10) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            return -1
+        (line,) = [each for each in lines if each.startswith("trimtab_agent_spool_batches ")]
+        return int(line.split()[1])
+
 
 class App(Proc):
     """A server under `trimtab run`; `{port}` in its command line stands for the port."""
