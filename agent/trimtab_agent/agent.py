@@ -11,7 +11,7 @@ import resource
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -132,15 +132,20 @@ class Agent:
         if ended_s > self._closed_s:
             # A window without records still carries readings and accounts.
             self.aggregator.open(ended_s)
-        for window in self.aggregator.close(before_s):
-            self._closed_s = max(self._closed_s, window.start_s)
-            await self._spool_window(window)
+        await self._spool_windows(self.aggregator.close(before_s))
 
-    async def _spool_window(self, window: Window) -> None:
+    async def _spool_windows(self, windows: Sequence[Window]) -> None:
+        for left in range(len(windows), 0, -1):
+            window = windows[-left]
+            self._closed_s = max(self._closed_s, window.start_s)
+            await self._spool_window(window, is_last=left == 1)
+
+    async def _spool_window(self, window: Window, *, is_last: bool) -> None:
         apps = self.listener.apps
         accounts = accounts_of(window, apps, self.aggregator.open_ranges())
         gauges = gauges_of(apps, self._host_name, self._readings)
-        for process in self.listener.departed():
+        # Who left is forgotten with the last window that may speak of it, and not before.
+        for process in self.listener.departed() if is_last else ():
             if process not in self.aggregator.open_ranges():
                 del apps[process]
         for batch, requests in batches_of(
@@ -182,8 +187,7 @@ class Agent:
     async def _end(self) -> None:
         await self.listener.drain()
         self.aggregator.open(int(time.time()) // self.settings.window_s * self.settings.window_s)
-        for window in self.aggregator.close(float("inf")):
-            await self._spool_window(window)
+        await self._spool_windows(self.aggregator.close(float("inf")))
         self.listener.close()
         await self.forwarder.flush(_FLUSH_S)
         await self._client.aclose()

@@ -130,6 +130,21 @@ def test_an_agent_that_is_stopped_hands_on_what_it_has(tmp: Path) -> None:
         assert account["requests"] == sent
 
 
+def test_an_app_that_left_claims_its_records_in_every_window_that_holds_some(tmp: Path) -> None:
+    with stack(tmp, TRIMTAB_AGENT_WINDOW_S="5") as system:
+        with connected(system.agent) as opened:
+            hello = Hello("test", "left", "", "host", 1, b"12345678")
+            opened.sendall(encode(hello.frame()))
+            # Two windows at once, as an agent finds them that was frozen for a while.
+            now_us = time.time_ns() // 1000
+            opened.sendall(encode(["samples", now_us - 5_000_000, 1, 0, {}, 48, bytes(48 * 3)]))
+            opened.sendall(encode(["samples", now_us, 1, 3, {}, 48, bytes(48 * 4)]))
+            opened.sendall(encode(["bye", 7, {}]))
+        assert system.agent.stop() == 0
+        account = even(system, "left", 7)
+        assert (account["counted"], account["agentLost"]) == (7, 0)
+
+
 def test_what_an_agent_could_not_send_is_sent_by_the_next_one(tmp: Path) -> None:
     with stack(tmp) as system:
         system.collector.kill9()
