@@ -232,9 +232,6 @@ class Emitter:
         self._reader = FrameReader()
         self._announced = 0
         self._next_readings = 0.0
-        if self._in_flight is not None:
-            # Not sent to its end: the agent cannot have read it. Its numbers are still free.
-            self._in_flight = None
         self._unsent = memoryview(encode(self._hello(self._sent, self._slot).frame()))
 
     def _disconnect(self) -> None:
@@ -242,6 +239,7 @@ class Emitter:
             self._socket.close()
         self._socket = None
         self._unsent = memoryview(b"")
+        # Not sent to its end: the agent cannot have read it. Its numbers are still free.
         self._in_flight = None
 
     def _receive(self) -> None:
