@@ -28,7 +28,7 @@ from trimtab.runtime import Runtime, runtime_for
 from trimtab.settings import read_settings
 from trimtab.shutdown import hook_uvicorn
 from trimtab.slot import Slot, slot_variable
-from trimtab.templates import Templates, hook_django
+from trimtab.templates import CELL_KEY, Templates, hook_django
 from trimtab_core.records import FLAG_FAILED, METHOD_IDS
 
 __all__ = ["ASGIApp", "Middleware", "Receive", "Scope", "Send"]
@@ -39,8 +39,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Set in the scope by the outermost wrapper, so that an inner one lets the request pass.
-_SEEN = "trimtab"
+#: Set in the scope by the outermost wrapper, so that an inner one lets the request pass. The value
+#: is a list: who routes on a copy of the scope leaves the template in it.
+_SEEN = CELL_KEY
 
 
 class Middleware:
@@ -91,7 +92,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         if scope["type"] != "http" or _SEEN in scope:
             await other(scope, receive, send)
             return
-        scope[_SEEN] = True
+        scope[_SEEN] = []
         status = first = last = size = flags = queue_us = 0
         slot: Slot | None = None
 
@@ -228,7 +229,7 @@ def _other_scopes(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         if _SEEN in scope:
             await app(scope, receive, send)
         elif scope["type"] == "websocket":
-            scope[_SEEN] = True
+            scope[_SEEN] = []
             if recorder.asleep:
                 runtime.wake()
             recorder.sessions += 1
@@ -237,7 +238,7 @@ def _other_scopes(app: ASGIApp, runtime: Runtime) -> ASGIApp:
             finally:
                 recorder.sessions -= 1
         elif scope["type"] == "lifespan":
-            scope[_SEEN] = True
+            scope[_SEEN] = []
             await app(scope, receive, _lifespan_send(send, runtime))
         else:
             await app(scope, receive, send)

@@ -15,10 +15,12 @@ import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final
 
-__all__ = ["ROUTE_KEY", "Templates", "flask_rule", "hook_django"]
+__all__ = ["CELL_KEY", "ROUTE_KEY", "Templates", "flask_rule", "hook_django"]
 
 #: Key in scope or environ under which a hook leaves the template of the request.
 ROUTE_KEY: Final = "trimtab.route"
+#: Key in scope under which the wrapper puts a list, the same one in every copy of the scope.
+CELL_KEY: Final = "trimtab"
 _UNMATCHED: Final = 0
 _MAX_RULES: Final = 10_000
 
