@@ -25,6 +25,7 @@ from trimtab_core.records import (
     FLAG_QUEUED,
     FLAG_STREAMED,
     FLAG_UNKNOWN_BYTES,
+    KIND_EVENT_STREAM,
     METHODS,
     OTHER_METHOD,
     OTHER_ROUTE,
@@ -184,6 +185,8 @@ class Aggregator:
         for key, words in waiting.items():
             _book(key, self._point(app, key, window), words)
         for (key, name), total in waiting.rare.items():
+            if key >> 48 and name == "ttfb_us":
+                continue  # the first byte of a connection is none of a request
             point = self._point(app, key, window)
             setattr(point, name, getattr(point, name) + total)
 
@@ -261,6 +264,11 @@ def _book(key: int, point: Point, words: list[int]) -> None:
         point.background_us += total_us
         point.backgrounds += count
         return
+    kind = key >> 48
+    if kind:
+        _book_connections(kind, point, count, total_us)
+        point.bytes += sum(both[1::2].tolist()) * (1024 if flags & FLAG_KIB else 1)
+        return
     point.sum_us += total_us
     most_us = max(durations)
     if most_us > point.max_us:
@@ -279,6 +287,16 @@ def _book(key: int, point: Point, words: list[int]) -> None:
     if key >> 16 & 0xFF != _HEAD and not flags & FLAG_UNKNOWN_BYTES:
         size = sum(both[1::2].tolist())
         point.bytes += size * 1024 if flags & FLAG_KIB else size
+
+
+def _book_connections(kind: int, point: Point, count: int, total_us: int) -> None:
+    """Add connections that ended to their point; a kind of a newer app counts as a WebSocket."""
+    if kind == KIND_EVENT_STREAM:
+        point.event_streams += count
+        point.event_stream_us += total_us
+    else:
+        point.websockets += count
+        point.websocket_us += total_us
 
 
 def _swapped(data: bytes, record_size: int) -> bytes:

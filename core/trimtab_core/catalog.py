@@ -47,7 +47,12 @@ _METRICS: Final = (
     Metric(
         "trimtab.app.loop_delay", "s", "gauge", "Delay of the event loop, seen from outside it."
     ),
-    Metric("trimtab.app.sessions", "{session}", "gauge", "Open WebSocket connections."),
+    Metric("trimtab.app.websockets", "{connection}", "gauge", "Open WebSocket connections."),
+    Metric(
+        "trimtab.app.websocket.received", "{message}", "counter", "WebSocket messages received."
+    ),
+    Metric("trimtab.app.websocket.sent", "{message}", "counter", "WebSocket messages sent."),
+    Metric("trimtab.app.event_streams", "{stream}", "gauge", "Open event streams (SSE)."),
     Metric("trimtab.app.overhead", "1", "gauge", "CPU share of trimtab's own thread in the app."),
     # of the host, and of the container around it
     Metric("system.cpu.utilization", "1", "gauge", "Share of all CPU time in use."),

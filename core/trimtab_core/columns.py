@@ -43,6 +43,10 @@ POINT_COLUMNS: Final = (
     "cache_misses",
     "background_us",
     "backgrounds",
+    "websocket_us",
+    "websockets",
+    "event_stream_us",
+    "event_streams",
     "buckets",
 )
 #: Columns with one value a bucket, all points' buckets one after the other.
@@ -69,6 +73,10 @@ class Point:
     cache_misses: int = 0
     background_us: int = 0
     backgrounds: int = 0
+    websocket_us: int = 0
+    websockets: int = 0
+    event_stream_us: int = 0
+    event_streams: int = 0
     slots: dict[int, int] = field(default_factory=dict)
 
 

@@ -9,7 +9,7 @@ by striding over it (the agent does), and the first eight bytes identify a serie
      2      method        u8    index into METHODS; 0 is any other method
      3      flags         u8    the FLAG_ bits below
      4      status        u16   status code that was sent; 500 for an exception before the start
-     6      reserved      u16   zero
+     6      kind          u16   what ended: a request (0) or one of the KIND_ connections below
      8      duration_us   u32   entry to last body byte
     12      bytes         u32   body bytes sent (in KiB when FLAG_KIB is set)
     16      ttfb_us       u32   entry to the first body byte, when FLAG_STREAMED is set;
@@ -28,6 +28,10 @@ A record carries no clock reading: the frame around it has a clock pair that was
 send interval after the last byte, which decides the window (reading and packing a start time would
 cost a tenth of the whole budget of a request).
 
+A record of a KIND_ above zero is no request either: a WebSocket connection or an event stream that
+has ended. Its duration is the time it was open; its status is the one of the handshake, or 500 when
+the app failed in it, so that the status class alone tells how connections end.
+
 A record with FLAG_BACKGROUND is no request: its duration is the time an app went on working after
 the last body byte of the request before it, booked apart so that percentiles stay true.
 """
@@ -44,6 +48,9 @@ __all__ = [
     "FLAG_QUEUED",
     "FLAG_STREAMED",
     "FLAG_UNKNOWN_BYTES",
+    "KIND_EVENT_STREAM",
+    "KIND_REQUEST",
+    "KIND_WEBSOCKET",
     "MAX_U16",
     "MAX_U32",
     "METHODS",
@@ -58,7 +65,7 @@ __all__ = [
     "unpack",
 ]
 
-RECORD: Final = struct.Struct("<HBBHxxIIIIIII4xHHHH")
+RECORD: Final = struct.Struct("<HBBHHIIIIIII4xHHHH")
 RECORD_SIZE: Final = RECORD.size
 
 MAX_U16: Final = 0xFFFF
@@ -80,6 +87,11 @@ FLAG_BACKGROUND: Final = 0x20
 FLAG_CONTEXT: Final = 0x40
 #: The first body byte left before the last: ttfb_us says when.
 FLAG_STREAMED: Final = 0x80
+
+#: What a record is of: a request, an event stream (`text/event-stream`), a WebSocket connection.
+KIND_REQUEST: Final = 0
+KIND_EVENT_STREAM: Final = 1
+KIND_WEBSOCKET: Final = 2
 
 #: The methods that keep their name; anything else is one bucket (OpenTelemetry's `_OTHER`).
 OTHER_METHOD: Final = "_OTHER"
@@ -122,6 +134,7 @@ class Record(NamedTuple):
     external_calls: int = 0
     cache_hits: int = 0
     cache_misses: int = 0
+    kind: int = KIND_REQUEST
 
     @property
     def first_byte_us(self) -> int:
@@ -134,7 +147,7 @@ def pack(record: Record) -> bytes:
 
     The request path packs with RECORD directly and comes here only when that fails.
     """
-    (route, method, flags, status, duration, size, *rest) = record
+    (route, method, flags, status, duration, size, *rest, kind) = record
     if size > MAX_U32:
         size = -(-size // 1024)
         flags |= FLAG_KIB
@@ -148,6 +161,7 @@ def pack(record: Record) -> bytes:
         method & 0xFF,
         flags & 0xFF,
         _clamp(status, MAX_U16),
+        _clamp(kind, MAX_U16),
         *times,
         *counts,
     )
@@ -155,7 +169,8 @@ def pack(record: Record) -> bytes:
 
 def unpack(data: bytes | memoryview, offset: int = 0) -> Record:
     """Return the record at offset; raises struct.error when fewer than 48 bytes are there."""
-    return Record(*RECORD.unpack_from(data, offset))
+    fields = RECORD.unpack_from(data, offset)
+    return Record._make((*fields[:4], *fields[5:], fields[4]))
 
 
 def _clamp(value: int, most: int) -> int:

@@ -10,34 +10,31 @@ What counts as what:
 - 500: an exception before the response started, or no response at all;
 - 499: the client left: cancelled, ClientDisconnect, an OSError once the response had started, or
   a return without the last body;
-- any other exception after the start keeps the status that was sent and is flagged as failed.
+- any other exception after the start keeps the status that was sent and is flagged as failed;
+- an event stream (`text/event-stream`) is no request: its record says how long it was open.
 """
 
 # Inner functions are made for each request: their annotations must not be evaluated there.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable
 from time import monotonic_ns
 from typing import Any
 
+from trimtab.exclude import excluding
 from trimtab.headers import with_request_id, with_server_timing
 from trimtab.queueing import FOREVER, LOOKS, look_for_queue
 from trimtab.recorder import BACKGROUND_NS, PLAIN, UNKNOWN_SIZE, Gate
 from trimtab.runtime import Runtime, runtime_for
+from trimtab.scopes import ASGIApp, Message, Receive, Scope, Send, other_scopes
 from trimtab.settings import read_settings
 from trimtab.shutdown import hook_uvicorn
-from trimtab.slot import Slot, slot_variable
+from trimtab.slot import Slot, reset_slot, slot_variable
 from trimtab.templates import CELL_KEY, Templates, hook_django
-from trimtab_core.records import FLAG_FAILED, METHOD_IDS
+from trimtab_core.records import FLAG_FAILED, KIND_EVENT_STREAM, METHOD_IDS
 
 __all__ = ["ASGIApp", "Middleware", "Receive", "Scope", "Send"]
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Set in the scope by the outermost wrapper, so that an inner one lets the request pass. The value
 #: is a list: who routes on a copy of the scope leaves the template in it.
@@ -73,17 +70,18 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
     hook_uvicorn()
     settings = runtime.settings
     recorder = runtime.recorder
-    other = _other_scopes(app, runtime)
     server_timing, request_id, with_slot = (
         settings.server_timing,
         settings.request_id,
         settings.context,
     )
-    set_slot, reset_slot = slot_variable.set, slot_variable.reset
+    set_slot = slot_variable.set
     # Names in the closure are the cheapest to reach; recorder.buffer is one object for ever.
     clock, pack, append = monotonic_ns, PLAIN.pack, recorder.buffer.extend
     method_ids = METHOD_IDS
-    resolve = Templates(recorder.routes.id_of).asgi
+    templates = Templates(recorder.routes.id_of)
+    resolve = templates.asgi
+    other = other_scopes(app, runtime, templates)
     # State of the closure, shared with the recorder through the functions of `Gate`.
     active = room = looks = 0
 
@@ -93,34 +91,42 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
             await other(scope, receive, send)
             return
         scope[_SEEN] = []
-        status = first = last = size = flags = queue_us = 0
+        status = first = last = size = flags = queue_us = kind = 0
+        started: Message = {}
         slot: Slot | None = None
 
         def send_measured(message: Message) -> Awaitable[None]:
-            nonlocal status, first, last, size
-            kind = message["type"]
-            if kind == "http.response.body":
-                if "body" in message:
-                    size += len(message["body"])
-                if "more_body" not in message or not message["more_body"]:
-                    last = clock()
-                elif not first:
-                    first = clock()
-            elif kind == "http.response.start":
-                status = message["status"]
-                if server_timing:
-                    message = with_server_timing(message, clock() - start, queue_us)
-            elif kind in _ENDS:
-                last, size = _unusual_end(message, last, size)
+            nonlocal status, first, last, size, started, kind
+            try:
+                what = message["type"]
+                if what == "http.response.body":
+                    if "body" in message:
+                        size += len(message["body"])
+                    if "more_body" not in message or not message["more_body"]:
+                        last = clock()
+                    elif not first:
+                        first = clock()
+                        if _is_event_stream(started):
+                            kind = KIND_EVENT_STREAM
+                            recorder.event_streams += 1
+                elif what == "http.response.start":
+                    status = message["status"]
+                    started = message
+                    if server_timing:
+                        message = with_server_timing(message, clock() - start, queue_us)
+                elif what in _ENDS:
+                    last, size = _unusual_end(message, last, size)
+            except Exception:  # noqa: BLE001, S110 - what is no message is the server's to refuse
+                pass
             return send(message)
 
         active += 1
         start = clock()
         if looks:
-            queue_us = look_for_queue(scope["headers"])
+            queue_us = look_for_queue(scope.get("headers"))
             looks = FOREVER if queue_us >= 0 else looks - 1
         if request_id:
-            send = with_request_id(send, scope["headers"])
+            send = with_request_id(send, scope.get("headers"))
         if with_slot:
             slot = Slot()
             token = set_slot(slot)
@@ -138,11 +144,19 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
             active -= 1
             if with_slot:
                 reset_slot(token)
-            if not last:
+            if kind or (not last and _is_event_stream(started)):
+                if kind:
+                    recorder.event_streams -= 1
+                kind = KIND_EVENT_STREAM
+                # It ends when its client leaves, if not before: only the app's failing is a fault.
+                status = 500 if flags & FLAG_FAILED else started["status"]
+                flags &= _BACKGROUND_FAILED
+                last = last or end
+            elif not last:
                 last = end
-                status = status if flags or status >= 499 else 499 if status else 500
+                status = status if flags or not _is_unfinished(status) else 499 if status else 500
             try:
-                if room <= 0 or queue_us > 0 or flags or first or (slot and slot.touched):
+                if room <= 0 or queue_us > 0 or flags or first or kind or (slot and slot.touched):
                     raise OverflowError
                 known = scope["route"].trimtab_route
                 if known[0] != scope["root_path"]:
@@ -153,7 +167,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
             except Exception:  # noqa: BLE001 - whatever is not the plain case; it never raises
                 recorder.append(
                     resolve(scope),
-                    method_ids.get(scope["method"], 0),
+                    method_ids.get(scope.get("method", ""), 0),
                     flags & 0xFF,
                     status,
                     last - start,
@@ -161,13 +175,14 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
                     queue_us,
                     size,
                     slot,
+                    kind,
                 )
                 if recorder.asleep:
                     runtime.wake()
             if end - last >= BACKGROUND_NS:
                 failed = FLAG_FAILED if flags & _BACKGROUND_FAILED else 0
                 recorder.append_background(
-                    resolve(scope), method_ids.get(scope["method"], 0), failed, status, end - last
+                    resolve(scope), method_ids.get(scope.get("method", ""), 0), failed, status, end - last
                 )
 
     def grant(records: int) -> None:
@@ -186,7 +201,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
 
     forget()
     recorder.attach(Gate(grant, in_flight, forget))
-    return trimtab_asgi
+    return excluding(settings.exclude, app, trimtab_asgi) if settings.exclude else trimtab_asgi
 
 
 _ENDS = {"http.response.trailers", "http.response.pathsend", "http.response.zerocopysend"}
@@ -198,6 +213,26 @@ def _unusual_end(message: Message, last: int, size: int) -> tuple[int, int]:
     if message["type"] != "http.response.trailers":
         size = UNKNOWN_SIZE
     return last if more else monotonic_ns(), size
+
+
+def _is_event_stream(started: Message) -> bool:
+    """Tell by its start message whether a response is of server-sent events."""
+    headers = started.get("headers")
+    # Anything else may be an iterator that the server has yet to go through.
+    if type(headers) is not list and type(headers) is not tuple:
+        return False
+    try:
+        return any(
+            name.lower() == b"content-type" and value.lower().startswith(b"text/event-stream")
+            for name, value in headers
+        )
+    except Exception:  # noqa: BLE001 - headers that are none are the server's to refuse
+        return False
+
+
+def _is_unfinished(status: Any) -> bool:
+    """Tell whether a response with this status that has no end is a client that left."""
+    return not isinstance(status, int) or status < 499
 
 
 #: Above the eight bits that travel: the work after the last byte ended in an exception.
@@ -219,40 +254,3 @@ def _is_cancelled(error: BaseException) -> bool:
     # Who was cancelled has asyncio loaded; importing it here would double the time of our import.
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and isinstance(error, asyncio.CancelledError)
-
-
-def _other_scopes(app: ASGIApp, runtime: Runtime) -> ASGIApp:
-    """Return the closure for WebSockets and lifespan, which are not in the latency figures."""
-    recorder = runtime.recorder
-
-    async def other(scope: Scope, receive: Receive, send: Send) -> None:
-        if _SEEN in scope:
-            await app(scope, receive, send)
-        elif scope["type"] == "websocket":
-            scope[_SEEN] = []
-            if recorder.asleep:
-                runtime.wake()
-            recorder.sessions += 1
-            try:
-                await app(scope, receive, send)
-            finally:
-                recorder.sessions -= 1
-        elif scope["type"] == "lifespan":
-            scope[_SEEN] = []
-            await app(scope, receive, _lifespan_send(send, runtime))
-        else:
-            await app(scope, receive, send)
-
-    return other
-
-
-def _lifespan_send(send: Send, runtime: Runtime) -> Send:
-    async def send_lifespan(message: Message) -> None:
-        if message["type"] == "lifespan.startup.complete":
-            runtime.wake()
-        elif message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-            # The server may be killed by its own signal right after this: no atexit runs then.
-            runtime.flush()
-        await send(message)
-
-    return send_lifespan

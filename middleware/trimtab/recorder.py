@@ -18,6 +18,7 @@ from trimtab_core.records import (
     FLAG_QUEUED,
     FLAG_STREAMED,
     FLAG_UNKNOWN_BYTES,
+    KIND_REQUEST,
     OTHER_ROUTE,
     RECORD,
     RECORD_SIZE,
@@ -93,8 +94,9 @@ class Recorder:
     emitter's thread alone.
     """
 
-    __slots__ = ("_gates", "_limit", "active", "asleep", "buffer", "dropped_full", "routes",
-                 "sessions")  # fmt: skip
+    __slots__ = ("_gates", "_limit", "active", "asleep", "buffer", "dropped_full",
+                 "event_streams", "messages_received", "messages_sent", "routes",
+                 "websockets")  # fmt: skip
 
     def __init__(self, limit_bytes: int, max_routes: int) -> None:
         #: one object for the life of the process
@@ -105,8 +107,10 @@ class Recorder:
         self.dropped_full = 0
         #: requests in flight, besides those of the gates
         self.active = 0
-        #: WebSocket connections that are open
-        self.sessions = 0
+        #: WebSocket connections that are open, and the messages of all so far
+        self.websockets = self.messages_received = self.messages_sent = 0
+        #: event streams that are open; the gates count them as in flight
+        self.event_streams = 0
         self.routes = _ROUTES
         self.routes.most = max_routes
         self._limit = limit_bytes // RECORD_SIZE
@@ -127,8 +131,9 @@ class Recorder:
         queue_us: int,
         size: int,
         slot: Slot | None,
+        kind: int = KIND_REQUEST,
     ) -> None:
-        """Append the record of a finished request; over the limit it is dropped and counted.
+        """Append the record of what has ended; over the limit it is dropped and counted.
 
         queue_us below zero means that no queue time is known.
         """
@@ -143,7 +148,7 @@ class Recorder:
             flags |= FLAG_UNKNOWN_BYTES
             size = 0
         ttfb_us = 0
-        if ttfb_ns != duration_ns:
+        if ttfb_ns != duration_ns and not kind:
             flags |= FLAG_STREAMED
             ttfb_us = ttfb_ns // 1000
         at = _NO_SLOT
@@ -156,9 +161,9 @@ class Recorder:
             at.db_calls, at.external_calls, at.cache_hits, at.cache_misses,
         )  # fmt: skip
         try:
-            self.buffer += RECORD.pack(route, method, flags, status, *times)
+            self.buffer += RECORD.pack(route, method, flags, status, kind, *times)
         except Exception:  # noqa: BLE001 - a field out of range; never raise into a request
-            self._append_clamped(Record(route, method, flags, status, *times))
+            self._append_clamped(Record(route, method, flags, status, *times, kind=kind))
 
     def append_background(
         self, route: int, method: int, flags: int, status: int, duration_ns: int
@@ -186,13 +191,15 @@ class Recorder:
 
     def in_flight(self) -> int:
         """Return the number of requests in flight."""
-        return max(0, self.active + sum(gate.in_flight() for gate in self._gates))
+        active = self.active + sum(gate.in_flight() for gate in self._gates)
+        return max(0, active - self.event_streams)
 
     def after_fork(self) -> None:
         """Forget what belongs to the parent; called in the child of a fork."""
         self.buffer.clear()
         self.asleep = True
-        self.dropped_full = self.active = self.sessions = 0
+        self.dropped_full = self.active = self.websockets = self.event_streams = 0
+        self.messages_received = self.messages_sent = 0
         self.routes.after_fork()
         for gate in self._gates:
             gate.forget()

@@ -29,6 +29,9 @@ class Settings:
     server_timing: bool = setting(False, "send a Server-Timing header with each response")
     request_id: bool = setting(False, "answer with X-Request-ID, the caller's own or a new one")
     queue_time: bool = setting(True, "read X-Request-Start, set by a proxy, as time in its queue")
+    exclude: tuple[str, ...] = setting(
+        (), "paths that are not measured at all: /healthz, or /static/* for all below"
+    )
     context: bool = setting(
         False, "give each request a slot that code adds database, cache and call times to"
     )

@@ -59,7 +59,10 @@ class Vitals:
         now = time.monotonic()
         values: dict[str, float] = {
             "http.server.active_requests": self._recorder.in_flight(),
-            "trimtab.app.sessions": max(0, self._recorder.sessions),
+            "trimtab.app.websockets": max(0, self._recorder.websockets),
+            "trimtab.app.websocket.received": self._recorder.messages_received,
+            "trimtab.app.websocket.sent": self._recorder.messages_sent,
+            "trimtab.app.event_streams": max(0, self._recorder.event_streams),
             "process.uptime": now - self._started,
             "process.thread.count": threading.active_count(),
             "cpython.gc.collections": sum(each["collections"] for each in gc.get_stats()),

@@ -14,6 +14,7 @@ from time import monotonic_ns
 from typing import Any
 
 from trimtab.bodies import measured_body
+from trimtab.exclude import excluding_wsgi
 from trimtab.headers import new_request_id, server_timing, valid_request_id
 from trimtab.queueing import queue_time_us
 from trimtab.recorder import PLAIN, Gate
@@ -21,7 +22,7 @@ from trimtab.runtime import Runtime, runtime_for
 from trimtab.settings import Settings, read_settings
 from trimtab.slot import Slot, slot_variable
 from trimtab.templates import Templates, flask_rule, hook_django
-from trimtab_core.records import METHOD_IDS
+from trimtab_core.records import FLAG_FAILED, KIND_EVENT_STREAM, METHOD_IDS
 
 __all__ = ["WSGIApp", "WSGIMiddleware", "wrap_wsgi"]
 
@@ -70,12 +71,15 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             return app(environ, start_response)
         environ[_SEEN] = True
         script_name = environ.get("SCRIPT_NAME", "")
-        status = queue_us = 0
+        status = queue_us = kind = 0
+        streams = False
+        started: list[tuple[str, str]] = []
         rule: str | None = None
         slot: Slot | None = None
 
         def start_measured(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal status, rule
+            nonlocal status, rule, started
+            started = headers
             try:
                 status = codes[line]
                 if "werkzeug.request" in environ:
@@ -100,7 +104,7 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
         done = False
 
         def finish(own: int, flags: int, first: int, size: int) -> None:
-            nonlocal active, done
+            nonlocal active, done, kind
             if done:
                 return
             done = True
@@ -108,6 +112,14 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             active -= 1
             if slot is not None:
                 _reset(token)
+            if kind:
+                recorder.event_streams -= 1
+            elif streams and _is_event_stream(started):
+                kind = KIND_EVENT_STREAM
+            if kind:
+                # It ends when its client leaves, if not before: only the app's failing is a fault.
+                own = 500 if own == 500 or flags & FLAG_FAILED else status
+                flags = 0
             code = own if own != 499 or status < 499 else status
             recorder.append(
                 templates.wsgi(environ, rule),
@@ -119,6 +131,7 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
                 queue_us,
                 size,
                 slot,
+                kind,
             )
             if recorder.asleep:
                 runtime.wake()
@@ -128,8 +141,11 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
         except BaseException:
             finish(500, 0, 0, 0)
             raise
-        kind = type(body)
-        if kind is not list and kind is not tuple:
+        if type(body) is not list and type(body) is not tuple:
+            streams = True
+            if _is_event_stream(started):
+                kind = KIND_EVENT_STREAM
+                recorder.event_streams += 1
             wrapper = environ.get("wsgi.file_wrapper")
             return measured_body(body, finish, wrapper, environ.get("REQUEST_METHOD", ""))
         try:
@@ -162,7 +178,19 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
         active = room = 0
 
     recorder.attach(Gate(grant, in_flight, forget))
+    if settings.exclude:
+        return excluding_wsgi(settings.exclude, _SEEN, app, trimtab_wsgi)
     return trimtab_wsgi
+
+
+def _is_event_stream(headers: list[tuple[str, str]]) -> bool:
+    try:
+        return any(
+            name.lower() == "content-type" and value.lower().startswith("text/event-stream")
+            for name, value in headers
+        )
+    except Exception:  # noqa: BLE001 - headers that are none are the server's to refuse
+        return False
 
 
 class _Codes(dict[str, int]):

@@ -19,6 +19,9 @@ from trimtab_core.records import (
     FLAG_QUEUED,
     FLAG_STREAMED,
     FLAG_UNKNOWN_BYTES,
+    KIND_EVENT_STREAM,
+    KIND_REQUEST,
+    KIND_WEBSOCKET,
     METHODS,
     RECORD_SIZE,
     Record,
@@ -55,7 +58,7 @@ def records(draw: st.DrawFn) -> Record:
         draw(st.integers(0, duration)) if flags & FLAG_STREAMED else 0,
         queue,
         *(context or ()),
-    )
+    )._replace(kind=draw(st.sampled_from([KIND_REQUEST, KIND_EVENT_STREAM, KIND_WEBSOCKET])))
 
 
 def app_of(process: bytes = b"12345678", slot: int = 0, service: str = "shop") -> App:
@@ -84,6 +87,11 @@ def one_by_one(app: App, rows: list[Record]) -> dict[SeriesKey, Point]:
         if row.flags & FLAG_BACKGROUND:
             point.background_us += row.duration_us
             point.backgrounds += 1
+        elif row.kind:
+            name = "event_stream" if row.kind == KIND_EVENT_STREAM else "websocket"
+            setattr(point, name + "s", getattr(point, name + "s") + 1)
+            setattr(point, name + "_us", getattr(point, name + "_us") + row.duration_us)
+            point.bytes += row.bytes * (1024 if row.flags & FLAG_KIB else 1)
         else:
             point.sum_us += row.duration_us
             point.max_us = max(point.max_us, row.duration_us)

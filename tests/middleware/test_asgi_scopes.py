@@ -16,7 +16,6 @@ from drive import Measured, Message, call, request, served
 from trimtab import Middleware
 from trimtab.runtime import runtime_for
 from trimtab.settings import read_settings
-from trimtab_core.messages import Readings
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 BODY = {"type": "http.response.body", "body": b"ok"}
@@ -77,25 +76,6 @@ async def _live(app: Any, requests: int) -> None:
     for _ in range(requests):
         await request(app)
     await request(app, scope={"type": "lifespan"}, events=[start, stop])
-
-
-def test_a_websocket_is_counted_while_it_is_open_and_is_no_request(measured: Measured) -> None:
-    settings = measured.settings(readings=True, interval_ms=20)
-    recorder = runtime_for(read_settings(**settings)).recorder
-    opened: list[int] = []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        opened.append(recorder.sessions)
-        await send({"type": "websocket.accept"})
-        raise RuntimeError("broken")
-
-    answer = call(Middleware(app, **settings), scope={"type": "websocket"})
-    assert answer.messages == [{"type": "websocket.accept"}]
-    assert isinstance(answer.error, RuntimeError)
-    assert (opened, recorder.sessions) == ([1], 0)
-    readings = measured.peer.wait_for(Readings)
-    assert "trimtab.app.sessions" in readings[0].values
-    assert measured.peer.records() == []
 
 
 def test_a_scope_of_an_unknown_type_passes(measured: Measured) -> None:

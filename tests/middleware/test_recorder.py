@@ -176,10 +176,10 @@ def test_in_the_child_of_a_fork_everything_begins_again() -> None:
     recorder.attach(Gate(lambda n: None, lambda: 0, lambda: forgotten.append(1)))
     append(recorder)
     append(recorder)
-    recorder.active, recorder.sessions, recorder.asleep = 2, 3, False
+    recorder.active, recorder.websockets, recorder.asleep = 2, 3, False
     recorder.after_fork()
     assert (taken(recorder), recorder.dropped_full) == ([], 0)
-    assert (recorder.in_flight(), recorder.sessions, recorder.asleep) == (0, 0, True)
+    assert (recorder.in_flight(), recorder.websockets, recorder.asleep) == (0, 0, True)
     assert forgotten == [1]
 
 

@@ -1,0 +1,137 @@
+"""What is no HTTP request: WebSocket connections and the lifespan.
+
+A WebSocket connection is no request of twelve hours: it has counters and a record of its own, and
+stays out of the response times. The wrapper counts its messages; it never looks into one.
+"""
+
+# Inner functions are made for each connection: their annotations must not be evaluated there.
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import monotonic_ns
+from typing import Any, Final
+
+from trimtab.queueing import look_for_queue
+from trimtab.runtime import Runtime
+from trimtab.slot import Slot, slot_variable
+from trimtab.templates import CELL_KEY, Templates
+from trimtab_core.records import KIND_WEBSOCKET, METHOD_IDS
+
+__all__ = ["ASGIApp", "Message", "Receive", "Scope", "Send", "other_scopes"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_SWITCHING: Final = 101
+_REFUSED: Final = 403
+
+
+def other_scopes(app: ASGIApp, runtime: Runtime, templates: Templates) -> ASGIApp:
+    """Return the closure around app for every scope that is no HTTP request of its own."""
+
+    async def other(scope: Scope, receive: Receive, send: Send) -> None:
+        if CELL_KEY in scope:
+            # An outer wrapper measures it.
+            await app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            scope[CELL_KEY] = []
+            await _connection(app, runtime, templates, scope, receive, send)
+        elif scope["type"] == "lifespan":
+            scope[CELL_KEY] = []
+            await app(scope, receive, _lifespan_send(send, runtime))
+        else:
+            await app(scope, receive, send)
+
+    return other
+
+
+async def _connection(
+    app: ASGIApp,
+    runtime: Runtime,
+    templates: Templates,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Run a WebSocket connection and append its record when it ends."""
+    recorder, settings = runtime.recorder, runtime.settings
+    status = sent_bytes = 0
+
+    async def receive_counted() -> Message:
+        message = await receive()
+        if message["type"] == "websocket.receive":
+            recorder.messages_received += 1
+        return message
+
+    def send_counted(message: Message) -> Awaitable[None]:
+        nonlocal status, sent_bytes
+        kind = message["type"]
+        if kind == "websocket.send":
+            recorder.messages_sent += 1
+            sent_bytes += _size(message.get("bytes") or message.get("text") or b"")
+        elif not status:
+            if kind == "websocket.accept":
+                status = _SWITCHING
+            elif kind == "websocket.close":
+                status = _REFUSED
+            elif kind == "websocket.http.response.start":
+                status = message["status"]
+        return send(message)
+
+    if recorder.asleep:
+        runtime.wake()
+    queue_us = look_for_queue(scope["headers"]) if settings.queue_time else 0
+    slot = Slot() if settings.context else None
+    token = slot_variable.set(slot) if slot is not None else None
+    recorder.websockets += 1
+    start = monotonic_ns()
+    failed = False
+    try:
+        await app(scope, receive_counted, send_counted)
+    except Exception as error:
+        # An app that raises because its client has left has not failed.
+        failed = type(error).__name__ not in _LEFT and not isinstance(error, OSError)
+        raise
+    finally:
+        open_ns = monotonic_ns() - start
+        recorder.websockets -= 1
+        if token is not None:
+            slot_variable.reset(token)
+        recorder.append(
+            templates.asgi(scope),
+            METHOD_IDS["GET"],
+            0,
+            500 if failed else status or _REFUSED,
+            open_ns,
+            open_ns,
+            queue_us,
+            sent_bytes,
+            slot,
+            KIND_WEBSOCKET,
+        )
+
+
+#: Exceptions of frameworks and servers by which a handler learns that its client has left.
+_LEFT: Final = {"ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect", "ConnectionClosed",
+                "ConnectionClosedOK", "ConnectionClosedError"}  # fmt: skip
+
+
+def _size(data: bytes | str) -> int:
+    if isinstance(data, str) and not data.isascii():
+        return len(data.encode("utf-8", "replace"))
+    return len(data)
+
+
+def _lifespan_send(send: Send, runtime: Runtime) -> Send:
+    async def send_lifespan(message: Message) -> None:
+        if message["type"] == "lifespan.startup.complete":
+            runtime.wake()
+        elif message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            # The server may be killed by its own signal right after this: no atexit runs then.
+            runtime.flush()
+        await send(message)
+
+    return send_lifespan
