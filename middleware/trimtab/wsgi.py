@@ -69,8 +69,8 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
         nonlocal active, room
         if _SEEN in environ:
             return app(environ, start_response)
-        environ[_SEEN] = True
         script_name = environ.get("SCRIPT_NAME", "")
+        environ[_SEEN] = cell = [script_name]
         status = queue_us = kind = 0
         streams = False
         started: list[tuple[str, str]] = []
@@ -82,7 +82,7 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             started = headers
             try:
                 status = codes[line]
-                if "werkzeug.request" in environ:
+                if "werkzeug.request" in environ or len(cell) > 1:
                     rule = flask_rule(environ, script_name)
             except Exception:  # noqa: BLE001 - neither is worth a failed request
                 status = status or 0

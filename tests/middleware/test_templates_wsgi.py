@@ -63,7 +63,9 @@ CASES = [
     ("HEAD", "/stream/3", 200, "/stream/<int:n>"),
     ("GET", "/not-mine/1", 404, "/not-mine/<x>"),
     ("GET", "/nothing", 404, "unmatched"),
-    ("DELETE", "/", 405, "unmatched"),
+    ("DELETE", "/", 405, "/"),
+    ("PUT", "/users/7/files/a/b", 405, "/users/<int:user_id>/files/<path:file>"),
+    ("PUT", "/nothing", 404, "unmatched"),
 ]
 
 

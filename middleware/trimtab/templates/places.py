@@ -1,0 +1,38 @@
+"""Where the template of a request lies until the wrapper asks for it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+__all__ = ["CELL_KEY", "ENVIRON_KEY", "ROUTE_KEY", "leave", "mounted"]
+
+#: Key in scope or environ under which an app says the template of the request itself.
+ROUTE_KEY: Final = "trimtab.route"
+#: Key in scope under which the wrapper puts a list, the same one in every copy of the scope.
+CELL_KEY: Final = "trimtab"
+#: The same for environ, where the list begins with SCRIPT_NAME as it was at entry.
+ENVIRON_KEY: Final = "trimtab.seen"
+#: Mount points are written by people, but SCRIPT_NAME may also carry a tenant or a language.
+_MAX_MOUNTS: Final = 64
+_mounts: set[str] = set()
+
+
+def leave(place: Mapping[str, Any], template: str) -> None:
+    """Leave the template of a framework's route for the wrapper; place is scope or environ.
+
+    Raises KeyError where no wrapper is around.
+    """
+    if "wsgi.version" in place:
+        cell = place[ENVIRON_KEY]
+        cell.append(mounted(place, cell[0]) + template)
+    else:
+        place[CELL_KEY].append(template)
+
+
+def mounted(environ: Mapping[str, Any], script_name: str) -> str:
+    """Return what was mounted since SCRIPT_NAME was script_name, `/{mount}` when it varies."""
+    added = str(environ.get("SCRIPT_NAME", "")).removeprefix(script_name)
+    if added not in _mounts:
+        if len(_mounts) >= _MAX_MOUNTS:
+            return "/{mount}"
+        _mounts.add(added)
+    return added

@@ -1,0 +1,140 @@
+"""Route ids of requests, by what frameworks and hooks have left.
+
+`Templates.asgi` and `.wsgi` never raise; what no route took is `unmatched` (id 0). In this order:
+what the app says itself, what a hook left in the list that all copies of a scope share, what
+Starlette, FastAPI and Litestar leave in the scope, or in the copy of it that reached them.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+from trimtab.templates import litestar, starlette
+from trimtab.templates.copies import prove_copies, suspect_copies
+from trimtab.templates.hooks import hook_frameworks
+from trimtab.templates.places import CELL_KEY, ENVIRON_KEY, ROUTE_KEY
+
+__all__ = ["Templates"]
+
+_UNMATCHED: Final = 0
+_MAX_RULES: Final = 10_000
+
+
+class Templates:
+    """Route ids of requests; safe from any thread.
+
+    A route object that always means the same template carries its id as `trimtab_route`, a pair
+    of root_path and id, which the closure reads; the other cases are worked out each time.
+    """
+
+    def __init__(self, route_id: Callable[[str], int]) -> None:
+        self._route_id = route_id
+        self._rules: dict[str, int] = {}
+
+    def asgi(self, scope: MutableMapping[str, Any]) -> int:
+        """Return the route id of a finished ASGI request."""
+        cell = scope.get(CELL_KEY)
+        try:
+            if not cell:
+                found = self._resolve(scope, None)
+                if found == _UNMATCHED or starlette.is_mount(scope.get("route")):
+                    _look_again(scope)
+                return found
+            if type(cell[0]) is int:
+                return cell[0]
+            found = self._opened(scope, cell)
+        except Exception:  # noqa: BLE001 - a template is never worth a failed request
+            found = _UNMATCHED
+        if cell:
+            # A scope in its own list would wait for the garbage collector.
+            cell[:] = (found,)
+        return found
+
+    def wsgi(self, environ: Mapping[str, Any], rule: str | None) -> int:
+        """Return the route id of a finished WSGI request; rule is what `flask_rule` gave."""
+        template = environ.get(ROUTE_KEY, rule)
+        if template is None:
+            template = _left_behind(environ)
+            if template is None:
+                return _UNMATCHED
+        known = self._rules.get(template)
+        if known is None:
+            known = self._route_id(template)
+            if len(self._rules) < _MAX_RULES:
+                self._rules[template] = known
+        return known
+
+    def _opened(self, outer: MutableMapping[str, Any], cell: list[Any]) -> int:
+        """Return the route id by what lies in the list: templates, and scopes on their way."""
+        scope, below = outer, None
+        for left in cell:
+            if isinstance(left, str):
+                below = left
+            elif left is not outer:
+                scope = left
+        if scope is not outer:
+            prove_copies()
+            if ROUTE_KEY in outer:
+                scope[ROUTE_KEY] = outer[ROUTE_KEY]
+        return self._resolve(scope, below)
+
+    def _resolve(self, scope: MutableMapping[str, Any], below: str | None) -> int:
+        template = scope.get(ROUTE_KEY)
+        if template is not None:
+            return self._route_id(template)
+        if "litestar_app" in scope or "path_template" in scope:
+            template = _with_litestar(scope, below)
+        elif below is not None:
+            template = starlette.mounts(scope)[0] + below
+        else:
+            found = starlette.find(scope)
+            if found is not None:
+                known = self._route_id(found.template)
+                if found.route is not None:
+                    try:
+                        found.route.trimtab_route = (scope.get("root_path"), known)
+                    except AttributeError:  # a route with __slots__ is worked out each time
+                        pass
+                return known
+        return _UNMATCHED if template is None else self._route_id(template)
+
+
+def _with_litestar(scope: Mapping[str, Any], below: str | None) -> str | None:
+    found = litestar.find(scope)
+    if found is None:
+        return None
+    if not found.is_mount:
+        return starlette.mounts(scope)[0] + found.template
+    if below is None:
+        inner = starlette.find(scope)
+        below = "/{path}" if inner is None else inner.template
+    return found.template + below
+
+
+def _look_again(scope: Mapping[str, Any]) -> None:
+    """Do what may give the next request of this kind its template."""
+    hook_frameworks()
+    route = scope.get("route")
+    if route is None:
+        # A router that finds nothing has at least left itself.
+        if "router" not in scope and "litestar_app" not in scope:
+            suspect_copies()
+    elif getattr(route, "routes", None):
+        suspect_copies()
+
+
+def _left_behind(environ: Mapping[str, Any]) -> str | None:
+    """Return what a hook left of a request whose response never started."""
+    cell = environ.get(ENVIRON_KEY)
+    if type(cell) is list:
+        for left in cell[1:]:
+            if isinstance(left, str):
+                return left
+        del cell[1:]
+    try:
+        hook_frameworks()
+        if "werkzeug.request" not in environ and "flask.app" in sys.modules:
+            suspect_copies()
+    except Exception:  # noqa: BLE001, S110 - a template is never worth a failed request
+        pass
+    return None
