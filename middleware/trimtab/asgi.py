@@ -23,6 +23,7 @@ from time import monotonic_ns
 from typing import Any
 
 from trimtab.exclude import excluding
+from trimtab.face import Face, asgi3
 from trimtab.headers import with_request_id, with_server_timing
 from trimtab.queueing import FOREVER, LOOKS, look_for_queue
 from trimtab.recorder import BACKGROUND_NS, PLAIN, UNKNOWN_SIZE, Gate
@@ -41,7 +42,7 @@ __all__ = ["ASGIApp", "Middleware", "Receive", "Scope", "Send"]
 _SEEN = CELL_KEY
 
 
-class Middleware:
+class Middleware(Face):
     """Wrap an ASGI application: `app = Middleware(app)`, or `add_middleware(Middleware)`.
 
     Keyword arguments are the fields of `trimtab.Settings` and go before the environment. Nothing
@@ -51,17 +52,13 @@ class Middleware:
 
     def __init__(self, app: ASGIApp, **settings: Any) -> None:
         self.app = app
+        self._settings = settings
+        served: ASGIApp = asgi3(app)
         resolved = read_settings(**settings)
-        self._call = wrap(app, runtime_for(resolved)) if resolved.enabled else app
+        self._call = wrap(served, runtime_for(resolved)) if resolved.enabled else served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._call(scope, receive, send)
-
-    def __getattr__(self, name: str) -> Any:
-        # Users go on reaching the routes and the state of what they wrapped.
-        if name == "app":
-            raise AttributeError(name)
-        return getattr(self.app, name)
 
 
 def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
@@ -181,9 +178,8 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
                     runtime.wake()
             if end - last >= BACKGROUND_NS:
                 failed = FLAG_FAILED if flags & _BACKGROUND_FAILED else 0
-                recorder.append_background(
-                    resolve(scope), method_ids.get(scope.get("method", ""), 0), failed, status, end - last
-                )
+                method = method_ids.get(scope.get("method", ""), 0)
+                recorder.append_background(resolve(scope), method, failed, status, end - last)
 
     def grant(records: int) -> None:
         nonlocal room, looks
@@ -200,7 +196,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         looks = LOOKS if settings.queue_time else 0
 
     forget()
-    recorder.attach(Gate(grant, in_flight, forget))
+    recorder.attach(trimtab_asgi, Gate(grant, in_flight, forget))
     return excluding(settings.exclude, app, trimtab_asgi) if settings.exclude else trimtab_asgi
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
 
 _Message = MutableMapping[str, Any]
 _Send = Callable[[_Message], Awaitable[None]]
-_Headers = Iterable[tuple[bytes, bytes]]
 
 _ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 #: `total;dur=` in steps of 10 us up to 20 ms: ready-made bytes beat formatting.
@@ -59,15 +58,32 @@ def with_server_timing(message: _Message, elapsed_ns: int, queue_us: int) -> _Me
     return {**message, "headers": [*message.get("headers", ()), timing]}
 
 
-def with_request_id(send: _Send, headers: _Headers) -> _Send:
-    """Return a send that adds X-Request-ID to the response: the caller's own, or a new one."""
-    given = next((value for name, value in headers if name == b"x-request-id"), b"")
-    own = given if valid_request_id(given) else new_request_id()
+def with_request_id(send: _Send, headers: object) -> _Send:
+    """Return a send that adds X-Request-ID to the response: the caller's own, or a new one.
+
+    headers are those of the request.
+    """
+    own = _given_id(headers) or new_request_id()
 
     def send_with_id(message: _Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            kept = [header for header in message.get("headers", ()) if header[0] != b"x-request-id"]
-            message = {**message, "headers": [*kept, (b"x-request-id", own)]}
+        try:
+            if message["type"] == "http.response.start":
+                start = message.get("headers", ())
+                kept = [header for header in start if header[0] != b"x-request-id"]
+                message = {**message, "headers": [*kept, (b"x-request-id", own)]}
+        except Exception:  # noqa: BLE001, S110 - what is no message is the server's to refuse
+            pass
         return send(message)
 
     return send_with_id
+
+
+def _given_id(headers: object) -> bytes:
+    # Anything else may be an iterator that the app has yet to go through.
+    if type(headers) is not list and type(headers) is not tuple:
+        return b""
+    try:
+        given = next((value for name, value in headers if name == b"x-request-id"), b"")
+        return given if valid_request_id(given) else b""
+    except Exception:  # noqa: BLE001 - headers that are none are the app's to refuse
+        return b""

@@ -6,7 +6,6 @@ carries the header, it looks at every request from then on.
 """
 
 import time
-from collections.abc import Iterable
 from typing import Final
 
 __all__ = ["FOREVER", "LOOKS", "look_for_queue", "queue_time_us"]
@@ -20,11 +19,17 @@ _STALE_S: Final = 3600
 _NAMES: Final = {b"x-request-start", b"x-queue-start"}
 
 
-def look_for_queue(headers: Iterable[tuple[bytes, bytes]]) -> int:
+def look_for_queue(headers: object) -> int:
     """Return us in a queue, 0 when the header is there but of no use, -1 when it is not there."""
-    for name, value in headers:
-        if name in _NAMES:
-            return max(0, queue_time_us(value))
+    # Anything else may be an iterator that the app has yet to go through.
+    if type(headers) is not list and type(headers) is not tuple:
+        return -1
+    try:
+        for name, value in headers:
+            if name in _NAMES:
+                return max(0, queue_time_us(value))
+    except Exception:  # noqa: BLE001, S110 - headers that are none are the app's to refuse
+        pass
     return -1
 
 

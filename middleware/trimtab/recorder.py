@@ -7,8 +7,9 @@ as many as the emitter has granted it since its last visit; all others come thro
 
 import struct
 import threading
+import weakref
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from trimtab.slot import Slot
 from trimtab_core.messages import MAX_TEMPLATE
@@ -114,11 +115,15 @@ class Recorder:
         self.routes = _ROUTES
         self.routes.most = max_routes
         self._limit = limit_bytes // RECORD_SIZE
-        self._gates: list[Gate] = []
+        self._gates: dict[weakref.ref[Any], Gate] = {}
 
-    def attach(self, gate: Gate) -> None:
-        """Take a closure's gate; it gets its grants from the next `take` on."""
-        self._gates.append(gate)
+    def attach(self, closure: object, gate: Gate) -> None:
+        """Take a closure's gate, for as long as the closure lives.
+
+        It gets its grants from the next `take` on. The gate must not refer to the closure: a suite
+        that makes an app per test would keep them all.
+        """
+        self._gates[weakref.ref(closure, self._gates.pop)] = gate
 
     def append(
         self,
@@ -178,20 +183,21 @@ class Recorder:
         taken = bytes(self.buffer[:whole])
         del self.buffer[:whole]
         # Asleep, nobody would take what the gates append: the next request has to ask, and wake.
-        share = 0 if self.asleep else self._limit // max(1, len(self._gates))
-        for gate in self._gates:
+        gates = list(self._gates.values())
+        share = 0 if self.asleep else self._limit // max(1, len(gates))
+        for gate in gates:
             gate.grant(share)
         return taken
 
     def fall_asleep(self) -> None:
         """Have the next request wake the emitter; called when it has been told to stop."""
         self.asleep = True
-        for gate in self._gates:
+        for gate in list(self._gates.values()):
             gate.grant(0)
 
     def in_flight(self) -> int:
         """Return the number of requests in flight."""
-        active = self.active + sum(gate.in_flight() for gate in self._gates)
+        active = self.active + sum(gate.in_flight() for gate in list(self._gates.values()))
         return max(0, active - self.event_streams)
 
     def after_fork(self) -> None:
@@ -201,7 +207,7 @@ class Recorder:
         self.dropped_full = self.active = self.websockets = self.event_streams = 0
         self.messages_received = self.messages_sent = 0
         self.routes.after_fork()
-        for gate in self._gates:
+        for gate in list(self._gates.values()):
             gate.forget()
 
     def _append_clamped(self, record: Record) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from trimtab.queueing import look_for_queue
 from trimtab.runtime import Runtime
-from trimtab.slot import Slot, slot_variable
+from trimtab.slot import Slot, reset_slot, slot_variable
 from trimtab.templates import CELL_KEY, Templates
 from trimtab_core.records import KIND_WEBSOCKET, METHOD_IDS
 
@@ -62,13 +62,13 @@ async def _connection(
 
     async def receive_counted() -> Message:
         message = await receive()
-        if message["type"] == "websocket.receive":
+        if _type_of(message) == "websocket.receive":
             recorder.messages_received += 1
         return message
 
     def send_counted(message: Message) -> Awaitable[None]:
         nonlocal status, sent_bytes
-        kind = message["type"]
+        kind = _type_of(message)
         if kind == "websocket.send":
             recorder.messages_sent += 1
             sent_bytes += _size(message.get("bytes") or message.get("text") or b"")
@@ -78,12 +78,12 @@ async def _connection(
             elif kind == "websocket.close":
                 status = _REFUSED
             elif kind == "websocket.http.response.start":
-                status = message["status"]
+                status = message.get("status", 0)
         return send(message)
 
     if recorder.asleep:
         runtime.wake()
-    queue_us = look_for_queue(scope["headers"]) if settings.queue_time else 0
+    queue_us = look_for_queue(scope.get("headers")) if settings.queue_time else 0
     slot = Slot() if settings.context else None
     token = slot_variable.set(slot) if slot is not None else None
     recorder.websockets += 1
@@ -99,7 +99,7 @@ async def _connection(
         open_ns = monotonic_ns() - start
         recorder.websockets -= 1
         if token is not None:
-            slot_variable.reset(token)
+            reset_slot(token)
         recorder.append(
             templates.asgi(scope),
             METHOD_IDS["GET"],
@@ -119,17 +119,26 @@ _LEFT: Final = {"ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect",
                 "ConnectionClosedOK", "ConnectionClosedError"}  # fmt: skip
 
 
-def _size(data: bytes | str) -> int:
-    if isinstance(data, str) and not data.isascii():
-        return len(data.encode("utf-8", "replace"))
-    return len(data)
+def _type_of(message: Message) -> object:
+    """Return the type of a message, None of what is no message: the server refuses that."""
+    try:
+        return message["type"]
+    except Exception:  # noqa: BLE001 - as above
+        return None
+
+
+def _size(data: Any) -> int:
+    if isinstance(data, str):
+        return len(data) if data.isascii() else len(data.encode("utf-8", "replace"))
+    return len(data) if isinstance(data, (bytes, bytearray, memoryview)) else 0
 
 
 def _lifespan_send(send: Send, runtime: Runtime) -> Send:
     async def send_lifespan(message: Message) -> None:
-        if message["type"] == "lifespan.startup.complete":
+        what = _type_of(message)
+        if what == "lifespan.startup.complete":
             runtime.wake()
-        elif message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+        elif what in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             # The server may be killed by its own signal right after this: no atexit runs then.
             runtime.flush()
         await send(message)

@@ -5,9 +5,9 @@ it and never sets the variable: BaseHTTPMiddleware and thread pools run the app 
 context, which shares the object and would hide a new one. `+=` under the GIL is enough.
 """
 
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
-__all__ = ["Slot", "current_slot", "slot_variable"]
+__all__ = ["Slot", "current_slot", "reset_slot", "slot_variable"]
 
 
 class Slot:
@@ -56,6 +56,14 @@ class Slot:
 
 
 slot_variable: ContextVar[Slot | None] = ContextVar("trimtab_slot", default=None)
+
+
+def reset_slot(token: Token[Slot | None]) -> None:
+    """Take the slot of a request out again; whoever ends the request may be in another context."""
+    try:
+        slot_variable.reset(token)
+    except ValueError:
+        pass
 
 
 def current_slot() -> Slot | None:

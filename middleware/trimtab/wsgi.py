@@ -15,6 +15,7 @@ from typing import Any
 
 from trimtab.bodies import measured_body
 from trimtab.exclude import excluding_wsgi
+from trimtab.face import Face
 from trimtab.headers import new_request_id, server_timing, valid_request_id
 from trimtab.queueing import queue_time_us
 from trimtab.recorder import PLAIN, Gate
@@ -32,7 +33,7 @@ WSGIApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 _SEEN = "trimtab.seen"
 
 
-class WSGIMiddleware:
+class WSGIMiddleware(Face):
     """Wrap a WSGI application: `application = WSGIMiddleware(application)`.
 
     Keyword arguments are the fields of `trimtab.Settings`. Thread-safe; wrapping twice measures
@@ -41,16 +42,12 @@ class WSGIMiddleware:
 
     def __init__(self, app: WSGIApp, **settings: Any) -> None:
         self.app = app
+        self._settings = settings
         resolved = read_settings(**settings)
         self._call = wrap_wsgi(app, runtime_for(resolved)) if resolved.enabled else app
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         return self._call(environ, start_response)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "app":
-            raise AttributeError(name)
-        return getattr(self.app, name)
 
 
 def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
@@ -177,7 +174,7 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
         nonlocal active, room
         active = room = 0
 
-    recorder.attach(Gate(grant, in_flight, forget))
+    recorder.attach(trimtab_wsgi, Gate(grant, in_flight, forget))
     if settings.exclude:
         return excluding_wsgi(settings.exclude, _SEEN, app, trimtab_wsgi)
     return trimtab_wsgi

@@ -155,10 +155,14 @@ def test_nothing_that_an_app_says_raises_or_is_lost_uncounted(changes: dict[str,
 def test_gates_share_the_room_and_get_none_from_a_recorder_that_sleeps() -> None:
     recorder = Recorder(100 * RECORD_SIZE, 10)
     grants: list[tuple[str, int]] = []
-    for name in ("a", "b"):
+    closures = {name: lambda: None for name in ("a", "b", "gone")}
+    for name, closure in closures.items():
         recorder.attach(
-            Gate(lambda n, name=name: grants.append((name, n)), lambda: 2, lambda: None)  # type: ignore[misc]
+            closure,
+            Gate(lambda n, name=name: grants.append((name, n)), lambda: 2, lambda: None),  # type: ignore[misc]
         )
+    # Whose app nobody has any more takes no share.
+    del closures["gone"], closure
     recorder.take()
     assert grants == [("a", 0), ("b", 0)]
     recorder.asleep = False
@@ -173,7 +177,8 @@ def test_gates_share_the_room_and_get_none_from_a_recorder_that_sleeps() -> None
 def test_in_the_child_of_a_fork_everything_begins_again() -> None:
     recorder = Recorder(RECORD_SIZE, 10)
     forgotten: list[int] = []
-    recorder.attach(Gate(lambda n: None, lambda: 0, lambda: forgotten.append(1)))
+    gate = Gate(lambda n: None, lambda: 0, lambda: forgotten.append(1))
+    recorder.attach(test_in_the_child_of_a_fork_everything_begins_again, gate)
     append(recorder)
     append(recorder)
     recorder.active, recorder.websockets, recorder.asleep = 2, 3, False
