@@ -20,10 +20,18 @@ def measured_body(
     body: Iterable[bytes], finish: Finish, file_wrapper: Any, method: str
 ) -> Iterable[bytes]:
     """Return what the server takes in place of body, with its `len()` and `close()`."""
+    if isinstance(body, (str, bytes)) or not _is_iterable(body):
+        # No body of WSGI: the server refuses it, or knows what to do with it.
+        finish(0, 0, 0, UNKNOWN_SIZE)
+        return body
     if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
         return _closing_file(body, finish)
     kind = _SizedBody if hasattr(body, "__len__") else _Body
     return kind(body, finish, method)
+
+
+def _is_iterable(body: object) -> bool:
+    return hasattr(body, "__iter__") or hasattr(body, "__getitem__")
 
 
 def _closing_file(body: Any, finish: Finish) -> Iterable[bytes]:
@@ -75,7 +83,10 @@ class _Body:
             raise
         if not self._first:
             self._first = monotonic_ns()
-        self._size += len(part)
+        try:
+            self._size += len(part)
+        except TypeError:  # no bytes: the server's to refuse
+            pass
         return part
 
     def close(self) -> None:

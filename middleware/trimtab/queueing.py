@@ -42,7 +42,7 @@ def queue_time_us(value: bytes | str) -> int:
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     try:
         stamp = float(text.strip().removeprefix("t="))
-    except ValueError:
+    except (ValueError, AttributeError):
         return -1
     for scale in (1.0, 1e3, 1e6, 1e9):
         seconds = stamp / scale

@@ -21,13 +21,14 @@ from trimtab.queueing import queue_time_us
 from trimtab.recorder import PLAIN, Gate
 from trimtab.runtime import Runtime, runtime_for
 from trimtab.settings import Settings, read_settings
-from trimtab.slot import Slot, slot_variable
+from trimtab.slot import Slot, reset_slot, slot_variable
 from trimtab.templates import Templates, flask_rule, hook_django
 from trimtab_core.records import FLAG_FAILED, KIND_EVENT_STREAM, METHOD_IDS
 
 __all__ = ["WSGIApp", "WSGIMiddleware", "wrap_wsgi"]
 
 Environ = dict[str, Any]
+_Headers = list[tuple[str, str]]
 WSGIApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 #: With a dot, as whatever is no text in environ must have (wsgiref.validate insists).
 _SEEN = "trimtab.seen"
@@ -68,26 +69,26 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             return app(environ, start_response)
         script_name = environ.get("SCRIPT_NAME", "")
         environ[_SEEN] = cell = [script_name]
-        status = queue_us = kind = 0
+        code = queue_us = kind = 0
         streams = False
-        started: list[tuple[str, str]] = []
+        started: _Headers = []
         rule: str | None = None
         slot: Slot | None = None
 
-        def start_measured(line: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            nonlocal status, rule, started
+        def start_measured(status: str, headers: _Headers, exc_info: Any = None) -> Any:
+            nonlocal code, rule, started
             started = headers
             try:
-                status = codes[line]
+                code = codes[status]
                 if "werkzeug.request" in environ or len(cell) > 1:
                     rule = flask_rule(environ, script_name)
             except Exception:  # noqa: BLE001 - neither is worth a failed request
-                status = status or 0
+                code = code or 0
             if decorates:
                 headers = _decorated(headers, environ, clock() - start, queue_us, settings)
             if exc_info is None:
-                return start_response(line, headers)
-            return start_response(line, headers, exc_info)
+                return start_response(status, headers)
+            return start_response(status, headers, exc_info)
 
         if queue_time:
             value = environ.get("HTTP_X_REQUEST_START") or environ.get("HTTP_X_QUEUE_START")
@@ -108,21 +109,21 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             end = clock()
             active -= 1
             if slot is not None:
-                _reset(token)
+                reset_slot(token)
             if kind:
                 recorder.event_streams -= 1
             elif streams and _is_event_stream(started):
                 kind = KIND_EVENT_STREAM
             if kind:
                 # It ends when its client leaves, if not before: only the app's failing is a fault.
-                own = 500 if own == 500 or flags & FLAG_FAILED else status
+                own = 500 if own == 500 or flags & FLAG_FAILED else code
                 flags = 0
-            code = own if own != 499 or status < 499 else status
+            booked = own if own != 499 or code < 499 else code
             recorder.append(
                 templates.wsgi(environ, rule),
                 method_ids.get(environ.get("REQUEST_METHOD", ""), 0),
                 flags,
-                code or status or 500,
+                booked or code or 500,
                 end - start,
                 (first or end) - start,
                 queue_us,
@@ -149,16 +150,16 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             size = 0
             for part in body:
                 size += len(part)
-            if room <= 0 or queue_us or not status or (slot is not None and slot.touched):
+            if room <= 0 or queue_us or not code or (slot is not None and slot.touched):
                 raise OverflowError
             duration_us = (clock() - start) // 1000
             method = method_ids[environ["REQUEST_METHOD"]]
-            append(pack(templates.wsgi(environ, rule), method, status, duration_us, size))
+            append(pack(templates.wsgi(environ, rule), method, code, duration_us, size))
             room -= 1
             active -= 1
             done = True
             if slot is not None:
-                _reset(token)
+                reset_slot(token)
         except Exception:  # noqa: BLE001 - whatever is not the plain case; it never raises
             finish(0, 0, 0, size)
         return body
@@ -180,7 +181,7 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
     return trimtab_wsgi
 
 
-def _is_event_stream(headers: list[tuple[str, str]]) -> bool:
+def _is_event_stream(headers: _Headers) -> bool:
     try:
         return any(
             name.lower() == "content-type" and value.lower().startswith("text/event-stream")
@@ -203,20 +204,15 @@ class _Codes(dict[str, int]):
         return code
 
 
-def _reset(token: Any) -> None:
-    try:
-        slot_variable.reset(token)
-    except ValueError:  # the server closes the body in another context
-        pass
-
-
 def _decorated(
-    headers: list[tuple[str, str]],
+    headers: _Headers,
     environ: Environ,
     elapsed_ns: int,
     queue_us: int,
     settings: Settings,
-) -> list[tuple[str, str]]:
+) -> _Headers:
+    if not isinstance(headers, list):
+        return headers  # the server's to refuse
     headers = list(headers)
     if settings.request_id:
         given = str(environ.get("HTTP_X_REQUEST_ID", "")).encode("latin-1", "replace")
