@@ -1,4 +1,4 @@
-"""Both corpora for real servers: `/bare/<name>` is an app as it is, `/wrapped/<name>` is wrapped."""
+"""Both corpora for real servers: `/bare/<name>` is an app as it is, `/wrapped/<name>` wrapped."""
 
 import urllib.parse
 from collections.abc import Callable, Iterable
