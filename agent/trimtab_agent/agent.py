@@ -12,6 +12,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +27,9 @@ from trimtab_agent.settings import Settings
 from trimtab_agent.spool import Spool
 from trimtab_agent.window import accounts_of, batches_of, gauges_of
 from trimtab_core.batches import encode
-from trimtab_core.errors import StartupError
+from trimtab_core.errors import StartupError, TrimtabError
 from trimtab_core.exposition import Family
+from trimtab_core.logs import configure
 
 __all__ = ["Agent"]
 
@@ -36,13 +38,19 @@ log = logging.getLogger("trimtab.agent")
 #: A window is closed this long after its end: frames are up to a send interval behind.
 _GRACE_S: Final = 1.0
 _FLUSH_S: Final = 3.0
+#: Settings that hold from start to end: what changes of them takes a restart.
+_FIXED: Final = frozenset({"socket", "tcp", "data_dir", "http", "window_s", "spool_mib"})
 
 
 class Agent:
-    """One agent process; `run` returns when it was told to stop."""
+    """One agent process; `run` returns when it was told to stop.
 
-    def __init__(self, settings: Settings) -> None:
+    load, where there is one, reads the settings anew when the process gets SIGHUP.
+    """
+
+    def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
         self.settings = settings
+        self._load = load
         data_dir = Path(settings.data_dir)
         self.id = _identity(data_dir)
         self.boot = secrets.token_bytes(8)
@@ -55,6 +63,8 @@ class Agent:
             self.id,
             max_apps=settings.max_apps,
             allow_uids=_uids(settings.allow_uids),
+            tcp=settings.tcp,
+            token=settings.token,
         )
         self._client = make_client(settings.collector_url, settings.key, settings.ca_file)
         self.forwarder = Forwarder(self.spool, self._client, settings.window_s, self.watch)
@@ -70,6 +80,8 @@ class Agent:
         self._closed_s = int(time.time()) // settings.window_s * settings.window_s - 1
         self._host_name = os.uname().nodename
         self._stop = asyncio.Event()
+        #: the end of a client that was replaced; kept, so that it is not collected half-way
+        self._old_client: asyncio.Future[None] | None = None
 
     async def run(self, announce: Callable[[str], None]) -> None:
         """Run until SIGTERM or SIGINT; raises StartupError when it cannot start.
@@ -81,6 +93,8 @@ class Agent:
         await self.endpoint.start()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        if self._load is not None:
+            loop.add_signal_handler(signal.SIGHUP, self.reload)
         announce(
             f"listening on {self.listener.address}, HTTP on port {self.endpoint.port}, "
             f"collector {self.settings.collector_url}"
@@ -99,6 +113,40 @@ class Agent:
         self._watched_until = time.monotonic() + seconds
         if not self.aggregator.is_live:
             self.aggregator.take_live(int(time.time()))
+
+    def reload(self) -> None:
+        """Read the settings anew and take over what can change while apps are connected.
+
+        Wrong settings leave everything as it is, with a warning. Loop only.
+        """
+        if self._load is None:
+            return
+        try:
+            wanted = self._load()
+            allow_uids = _uids(wanted.allow_uids)
+            client = make_client(wanted.collector_url, wanted.key, wanted.ca_file)
+        except (TrimtabError, OSError) as error:
+            log.warning("settings were not read again, the old ones hold: %s", error)
+            return
+        before = self.settings
+        kept = {name: getattr(before, name) for name in _FIXED}
+        changed = [
+            each.name
+            for each in fields(Settings)
+            if getattr(wanted, each.name) != getattr(before, each.name)
+        ]
+        self.settings = settings = replace(wanted, **kept)
+        for name in sorted(_FIXED.intersection(changed)):
+            log.warning("%s takes a restart of the agent to change", name)
+        configure(settings.log_level)
+        self.listener.reconfigure(settings.max_apps, allow_uids, settings.token)
+        self.aggregator.max_series = settings.max_series
+        self.endpoint.token = settings.http_token
+        old, self._client = self._client, client
+        self.forwarder.use(client)
+        self.relay.client = client
+        self._old_client = asyncio.ensure_future(old.aclose())
+        log.info("settings read again changed=%s", ",".join(changed) or "none")
 
     def ready(self) -> str | None:
         """Return None when ready, else a sentence that says what is missing."""
@@ -129,6 +177,10 @@ class Agent:
     async def _close_windows(self, before_s: float) -> None:
         step_s = self.settings.window_s
         ended_s = int(before_s) // step_s * step_s - step_s
+        if self._closed_s > ended_s + 2 * step_s:
+            # The clock went back: what was closed under the later one is no reason to wait for it.
+            log.warning("the clock went back by about %s s", self._closed_s - ended_s)
+            self._closed_s = ended_s - 1
         if ended_s > self._closed_s:
             # A window without records still carries readings and accounts.
             self.aggregator.open(ended_s)

@@ -54,6 +54,13 @@ _CLASSES: Final = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
 _WAITING: Final = 16_384
 #: Series remembered by app.
 _MAX_KNOWN: Final = 20_000
+#: Open windows: clocks of apps decide about them, so that it takes a bound. They are closed once a
+#: second; beyond it what is old counts as now.
+_MAX_WINDOWS: Final = 1000
+_CLOCKS_AGREE_S: Final = 2.0
+#: A monotonic clock that has hardly run is one of its own, of a time namespace, or none at all.
+_FRESH_CLOCK_US: Final = 60_000_000
+_MOST_AGE_S: Final = 86_400.0
 #: Columns that are zero in most frames, by the flag that says otherwise, and their places in a
 #: record: in words, and in half-words.
 _RARE_WORDS: Final = (
@@ -110,7 +117,8 @@ class Aggregator:
 
     def __init__(self, window_s: int, max_series: int) -> None:
         self.window_s = window_s
-        self._max_series = max_series
+        #: series in a window; may be changed at any time
+        self.max_series = max_series
         self.windows: dict[int, Window] = {}
         self._live: Window | None = None
         self._waiting = 0
@@ -119,13 +127,25 @@ class Aggregator:
         #: records taken in
         self.records = 0
 
-    def add(self, app: App, samples: Samples, now_s: float) -> None:
+    def add(self, app: App, samples: Samples, now_s: float, now_mono_us: int = 0) -> None:
         """Add a frame of records to the window of its clock reading.
 
+        now_s is the wall clock, now_mono_us the monotonic one, 0 where the app may be on another
+        machine. The monotonic clocks decide where the wall clocks differ: one of them has jumped.
         A reading from the future counts as now. The frame's numbers must follow those before.
         """
-        wall_s = min(samples.wall_us / 1e6, now_s)
-        window = self.open(int(wall_s) // self.window_s * self.window_s)
+        age_s = now_s - samples.wall_us / 1e6
+        mono_age_s = (now_mono_us - samples.mono_us) / 1e6
+        if (
+            abs(age_s - mono_age_s) > _CLOCKS_AGREE_S
+            and samples.mono_us > _FRESH_CLOCK_US
+            and 0 <= mono_age_s < _MOST_AGE_S
+        ):
+            age_s = mono_age_s
+        start_s = int(now_s - max(0.0, age_s)) // self.window_s * self.window_s
+        if start_s not in self.windows and len(self.windows) >= _MAX_WINDOWS:
+            start_s = int(now_s) // self.window_s * self.window_s
+        window = self.open(start_s)
         waiting = window.waiting.get(app)
         if waiting is None:
             waiting = window.waiting[app] = _Waiting()
@@ -193,7 +213,7 @@ class Aggregator:
     def _point(self, app: App, key: int, window: Window) -> Point:
         series = app.series.get(key) or _series(app, key)
         point = window.points.get(series)
-        if point is None and len(window.points) >= self._max_series:
+        if point is None and len(window.points) >= self.max_series:
             self.over_limit += 1
             series = series._replace(
                 version="", route=OTHER_ROUTE, method=OTHER_METHOD, status_class=_CLASSES[0]

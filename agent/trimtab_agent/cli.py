@@ -20,16 +20,22 @@ def agent(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="trimtab agent",
         description="Run the local agent: takes samples from apps over a Unix socket, adds them "
-        "up, keeps them on disk until the collector has them. SIGTERM stops it in order.",
+        "up, keeps them on disk until the collector has them. SIGTERM stops it in order, SIGHUP "
+        "makes it read its settings again.",
     )
     parser.add_argument("--config", metavar="FILE", help="settings file (default: ./trimtab.toml)")
     add_flags(parser, Settings)
     options = vars(parser.parse_args(arguments))
-    settings, warnings = load(Settings, "agent", file=options.pop("config"), flags=options)
-    settings = resolve(settings)
+    file = options.pop("config")
+
+    def read() -> Settings:
+        settings, warnings = load(Settings, "agent", file=file, flags=options)
+        for warning in warnings:
+            print(f"trimtab agent: warning: {warning}", file=sys.stderr)
+        return resolve(settings)
+
+    settings = read()
     configure(settings.log_level)
-    for warning in warnings:
-        print(f"trimtab agent: warning: {warning}", file=sys.stderr)
     if not settings.key:
         print(
             "trimtab agent: warning: no key: batches stay on disk until TRIMTAB_AGENT_KEY has one "
@@ -38,7 +44,7 @@ def agent(arguments: list[str]) -> int:
         )
 
     async def main() -> None:
-        await Agent(settings).run(
+        await Agent(settings, read).run(
             lambda sentence: print(f"trimtab agent {sentence}", file=sys.stderr, flush=True)
         )
 

@@ -53,7 +53,8 @@ class Endpoint:
         self._host, self._port = _parse(address)
         self._ready = ready
         self._families = families
-        self._token = token
+        #: asked for off loopback; may be replaced at any time
+        self.token = token
         self._open = _is_loopback(self._host) and not token
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -170,8 +171,8 @@ class Endpoint:
     async def _metrics(self, authorization: str) -> _Answer:
         if not self._open:
             scheme, _, given = authorization.partition(" ")
-            right = hmac.compare_digest(given.strip().encode(), self._token.encode())
-            if not self._token or scheme.lower() != "bearer" or not right:
+            right = hmac.compare_digest(given.strip().encode(), self.token.encode())
+            if not self.token or scheme.lower() != "bearer" or not right:
                 return _Answer(
                     HTTPStatus.UNAUTHORIZED,
                     "expected the agent's HTTP token as a bearer token; off loopback one must be "

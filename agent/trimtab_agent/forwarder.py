@@ -1,7 +1,7 @@
 """Batches to the collector: fresh windows first, then the backlog, oldest first.
 
-A batch is freed only after a 2xx. 400 and 413 are final: the batch is put aside, counted, and the
-next one follows. 401 and 403 keep the data and ask again once a minute. Everything else backs off
+A batch is freed only after a 2xx. After a 413 two halves take its place. 400 and 422 are final, and
+413 for what has no halves: the batch is put aside, counted, and the next one follows. 401 and 403 keep the data and ask again once a minute. Everything else backs off
 with full jitter (AWS, "Exponential backoff and jitter"), and Retry-After is honoured.
 """
 
@@ -58,6 +58,8 @@ class Forwarder:
         self._window_s = window_s
         self._on_watch = on_watch
         self._wake = asyncio.Event()
+        #: ends a pause
+        self._hurry = asyncio.Event()
         self._failures = 0
         self._warn = RateLimited(log)
         self.sent = 0
@@ -67,6 +69,12 @@ class Forwarder:
         self.skew_s = 0.0
         #: why the last attempt failed, empty after a success
         self.trouble = ""
+
+    def use(self, client: httpx.AsyncClient) -> None:
+        """Send through another client from now on, and do so at once."""
+        self._client = client
+        self._failures = 0
+        self._hurry.set()
 
     def wake(self) -> None:
         """Say that there is something new in the spool."""
@@ -85,7 +93,8 @@ class Forwarder:
                 continue
             pause_s = await self.send(entry)
             if pause_s:
-                await asyncio.sleep(pause_s)
+                self._hurry.clear()
+                await _wait(self._hurry, pause_s)
 
     async def flush(self, most_s: float) -> None:
         """Send what is there, once each, within a time; for the end of the agent."""
@@ -103,7 +112,9 @@ class Forwarder:
             self._spool.release(entry)
             raise
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            self._spool.release(entry)
+            # Without a connection nothing arrived: the batch may still be merged with others.
+            unsent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
+            self._spool.release(entry, tried=not unsent)
             return self._failed("unreachable", f"{type(error).__name__}: {error}", None)
         return self._answered(entry, response)
 
@@ -126,7 +137,7 @@ class Forwarder:
             return None
         if newest.window_s >= time.time() - (_FRESH_STEPS + 1) * self._window_s:
             return newest
-        self._spool.release(newest)
+        self._spool.release(newest, tried=False)
         return self._spool.next(newest=False)
 
     def _answered(self, entry: Entry, response: httpx.Response) -> float:
@@ -142,7 +153,11 @@ class Forwarder:
             self._watch(response)
             return 0.0
         sentence = _sentence(response)
-        if status in (400, 413):
+        if status == 413 and self._spool.split(entry):
+            self.failed[str(status)] += 1
+            self._warn.warning(str(status), "batch split in two status=%s: %s", status, sentence)
+            return 0.0
+        if status in (400, 413, 422):
             self._spool.quarantine(entry, f"{status} {sentence}")
             self.failed[str(status)] += 1
             self._warn.warning(str(status), "batch put aside status=%s: %s", status, sentence)

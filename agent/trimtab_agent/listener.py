@@ -1,17 +1,15 @@
-"""The Unix socket that apps connect to: one connection an app process.
+"""What apps connect to: a Unix socket, TCP where it is configured; one connection an app process.
 
 A connection begins with hello. A frame that breaks the protocol closes its connection, counted by
-reason; the others go on. Both ends check each other's user: only root, our own user and those
-configured may connect. Over the limit of connections the newest is closed and counted.
+reason; the others go on. On the Unix socket both ends check each other's user: only root, our own
+user and those configured may connect. Over TCP an app proves that it has the agent's token, if the
+agent has one (`seal.py`). Over the limit of connections the newest is closed and counted.
 """
 
 import asyncio
-import errno
 import logging
 import os
 import socket
-import stat
-import struct
 import time
 from collections import Counter
 from dataclasses import replace
@@ -20,19 +18,36 @@ from typing import Final
 
 from trimtab_agent.aggregator import Aggregator
 from trimtab_agent.app import MAX_ROUTES, App, Slots
+from trimtab_agent.sockets import bind_tcp, bind_unix, peer_uid
 from trimtab_core.config import parse_address
 from trimtab_core.errors import FrameError, StartupError
-from trimtab_core.frames import FrameReader, encode
+from trimtab_core.frames import MAX_FRAME, FrameReader, encode
 from trimtab_core.logs import RateLimited
-from trimtab_core.messages import Bye, Hello, Readings, Routes, Samples, Welcome, parse
+from trimtab_core.messages import (
+    Answer,
+    Bye,
+    Challenge,
+    Closing,
+    Hello,
+    Message,
+    Proof,
+    Readings,
+    Routes,
+    Samples,
+    Welcome,
+    parse,
+)
+from trimtab_core.seal import Seal, new_nonce, proof_of, proves, seal_of
 
 __all__ = ["Listener"]
 
 log = logging.getLogger("trimtab.listener")
 
-_CREDENTIALS: Final = struct.Struct("3i")
 #: A connection that has not said hello by then is closed.
 _HELLO_S: Final = 10.0
+_MOST_READS: Final = 256
+#: What it may send until then.
+_HELLO_BYTES: Final = 64 * 1024
 
 
 class Listener:
@@ -46,14 +61,18 @@ class Listener:
         *,
         max_apps: int,
         allow_uids: frozenset[int],
+        tcp: str = "",
+        token: str = "",
     ) -> None:
         self.address = parse_address(address)
         if self.address.kind != "unix":
             raise StartupError(f"expected a socket of the form unix:///path, got {address!r}")
+        self.tcp = parse_address(tcp) if tcp else None
+        if self.tcp is not None and self.tcp.kind != "tcp":
+            raise StartupError(f"expected an address of the form tcp://host:port, got {tcp!r}")
         self.aggregator = aggregator
         self.agent = agent
-        self.max_apps = max_apps
-        self.allow_uids = allow_uids | {0, os.getuid()}
+        self.reconfigure(max_apps, allow_uids, token)
         self.slots = Slots()
         self.apps: dict[bytes, App] = {}
         self.connections: set[Connection] = set()
@@ -64,43 +83,58 @@ class Listener:
         #: records that came again and were not taken twice
         self.repeated = 0
         self.warn = RateLimited(log)
-        self._server: asyncio.AbstractServer | None = None
+        self._servers: list[asyncio.AbstractServer] = []
+        self._all_left = asyncio.Event()
 
     async def start(self) -> None:
-        """Bind the socket; raises StartupError when another agent has it, or it cannot be made."""
-        path = Path(self.address.path)
-        _make_directory(path.parent)
-        _clear_stale(path)
-        previous = os.umask(0o117)  # 0660 from the start, not after a moment
-        try:
-            self._server = await asyncio.get_running_loop().create_unix_server(
-                lambda: Connection(self), str(path), backlog=256
-            )
-        except OSError as error:
-            raise StartupError(
-                f"cannot listen on {self.address}: {error.strerror}; set TRIMTAB_AGENT_SOCKET to a "
-                "path in a directory that this user can write to"
-            ) from error
-        finally:
-            os.umask(previous)
+        """Bind the sockets; raises StartupError when another agent has one, or none can be made."""
+        loop = asyncio.get_running_loop()
+        opened = bind_unix(self.address)
+        self._servers.append(await loop.create_unix_server(lambda: Connection(self), sock=opened))
+        if self.tcp is not None:
+            opened = bind_tcp(self.tcp, self.token)
+            self._servers.append(await loop.create_server(lambda: Connection(self), sock=opened))
 
-    async def drain(self, quiet_s: float = 0.05, most_s: float = 1.0) -> None:
-        """Take no more connections, and read on until all have been quiet for a moment."""
-        if self._server is not None:
-            self._server.close()
-        deadline = time.monotonic() + most_s
-        before = -1
-        while self.aggregator.records != before and time.monotonic() < deadline:
-            before = self.aggregator.records
-            await asyncio.sleep(quiet_s)
+    def reconfigure(self, max_apps: int, allow_uids: frozenset[int], token: str) -> None:
+        """Take other bounds, users and token for the connections to come."""
+        self.max_apps, self.token = max_apps, token
+        self.allow_uids = allow_uids | {0, os.getuid()}
+
+    async def drain(self, most_s: float = 1.0) -> None:
+        """Take no more connections, and have the apps finish their frames and hang up.
+
+        Then all that they count as sent has been read. Who does not hang up within the time, an
+        app that stands still for example, is left to `close`.
+        """
+        self._stop_listening()
+        for connection in self.connections:
+            connection.send(Closing())
+        self._all_left.clear()
+        if self.connections:
+            try:
+                await asyncio.wait_for(self._all_left.wait(), most_s)
+            except TimeoutError:
+                log.info("apps that did not hang up in time: %s", len(self.connections))
 
     def close(self) -> None:
-        """Close all connections; the socket file goes with them."""
+        """Close all connections and sockets."""
+        self._stop_listening()
         for connection in list(self.connections):
             connection.transport.abort()
-        if self._server is not None:
-            self._server.close()
-        Path(self.address.path).unlink(missing_ok=True)
+
+    def left(self, connection: "Connection") -> None:
+        """Forget a connection that has ended."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._all_left.set()
+
+    def _stop_listening(self) -> None:
+        if self._servers:
+            # The file first: once nobody listens, the next agent may put its own there.
+            Path(self.address.path).unlink(missing_ok=True)
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
 
     def departed(self) -> list[bytes]:
         """Return the processes that have left."""
@@ -114,7 +148,11 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._reader = FrameReader()
+        self._reader = FrameReader(_HELLO_BYTES)
+        self._seal: Seal | None = None
+        #: nonces of app and agent, between challenge and proof
+        self._nonces: tuple[bytes, bytes] | None = None
+        self._needs_proof = self._is_local = False
         self._app: App | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -123,7 +161,10 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream server gives
         self.transport = transport
         listener = self._listener
-        uid = _peer_uid(transport)
+        opened: socket.socket = transport.get_extra_info("socket")
+        self._is_local = opened.family == socket.AF_UNIX
+        self._needs_proof = bool(listener.token) and not self._is_local
+        uid = peer_uid(opened)
         if uid is not None and uid not in listener.allow_uids:
             self._refuse("uid", f"user {uid} may not connect: add it to TRIMTAB_AGENT_ALLOW_UIDS")
             return
@@ -148,10 +189,35 @@ class Connection(asyncio.Protocol):
         """Note that the process left; its account goes with the next window."""
         if self._deadline is not None:
             self._deadline.cancel()
-        self._listener.connections.discard(self)
-        if self._app is not None and self._app.connected:
-            self._app.connected = False
-            self._listener.slots.release(self._app)
+        self._leave()
+
+    def _leave(self) -> None:
+        self._listener.left(self)
+        app, self._app = self._app, None
+        if app is not None:
+            app.connected = False
+            self._listener.slots.release(app)
+
+    def finish(self) -> None:
+        """Read what lies in the socket, then close: the process has connected anew.
+
+        It has closed this end, or its host is gone: either way nothing comes any more, but what
+        came is older than what the new connection will bring, and must be taken before it.
+        """
+        opened = self.transport.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(opened.fileno())) as again:
+            again.setblocking(False)
+            try:
+                # As often as a socket's buffer may hold, and not for ever.
+                for _ in range(_MOST_READS):
+                    data = again.recv(65536)
+                    if not data or self.transport.is_closing():
+                        break
+                    self.data_received(data)
+            except OSError:  # nothing there, and no end either
+                pass
+        self.transport.abort()
+        self._leave()
 
     def _take(self, frame: list[object]) -> None:
         message = parse(frame)
@@ -160,9 +226,7 @@ class Connection(asyncio.Protocol):
             return
         app = self._app
         if app is None:
-            if not isinstance(message, Hello):
-                raise FrameError(f"expected hello first, got {frame[0]!r:.40}")
-            self._hello(message)
+            self._before_hello(message, frame)
         elif isinstance(message, Samples):
             self._samples(app, message)
         elif isinstance(message, Routes):
@@ -178,19 +242,45 @@ class Connection(asyncio.Protocol):
         else:
             raise FrameError(f"a second {frame[0]!r:.40} on one connection")
 
+    def send(self, message: Welcome | Closing | Answer) -> None:
+        """Write a message; what does not fit the socket waits in memory."""
+        self.transport.write(encode(message.frame(), self._seal))
+
+    def _before_hello(self, message: Message, frame: list[object]) -> None:
+        token = self._listener.token
+        if isinstance(message, Challenge) and self._nonces is None:
+            if not token:
+                raise FrameError("expected hello, got a challenge: no TRIMTAB_AGENT_TOKEN is set")
+            self._nonces = (message.nonce, new_nonce())
+            proof = proof_of(token, "agent", *self._nonces)
+            self.send(Answer(self._nonces[1], proof))
+        elif isinstance(message, Proof) and self._nonces is not None and self._seal is None:
+            if not proves(message.proof, token, "app", *self._nonces):
+                raise FrameError("expected an app with this agent's token, got one without it")
+            self._seal = seal_of(token, "agent", *self._nonces)
+            self._reader.seal = seal_of(token, "app", *self._nonces)
+        elif not isinstance(message, Hello):
+            raise FrameError(f"expected hello first, got {frame[0]!r:.40}")
+        elif self._needs_proof and self._seal is None:
+            raise FrameError("expected an app with this agent's token, got one that has none")
+        else:
+            self._hello(message)
+
     def _hello(self, hello: Hello) -> None:
         listener = self._listener
+        self._reader.limit = MAX_FRAME
         if self._deadline is not None:
             self._deadline.cancel()
         before = listener.apps.get(hello.process)
         if before is not None and before.connected:
-            raise FrameError("this process is connected already")
+            for connection in [each for each in listener.connections if each._app is before]:
+                connection.finish()
         self._app = App(hello, listener.slots.take(hello))
         if before is not None:
             self._app.end = before.end
             self._app.dropped = before.dropped
         listener.apps[hello.process] = self._app
-        self.transport.write(encode(Welcome(listener.agent, self._app.slot).frame()))
+        self.send(Welcome(listener.agent, self._app.slot))
         log.info(
             "app connected service=%s environment=%s instance=%s pid=%s",
             hello.service, hello.environment, self._app.instance, hello.pid,
@@ -208,7 +298,9 @@ class Connection(asyncio.Protocol):
                 data=samples.data[known * samples.record_size :],
             )
         if samples.count:
-            self._listener.aggregator.add(app, samples, time.time())
+            # Over TCP the app may be on another machine, whose monotonic clock is another one.
+            now_mono_us = time.monotonic_ns() // 1000 if self._is_local else 0
+            self._listener.aggregator.add(app, samples, time.time(), now_mono_us)
             app.end = samples.first + samples.count
             app.sent = max(app.sent, app.end)
 
@@ -216,50 +308,3 @@ class Connection(asyncio.Protocol):
         self._listener.refused[reason] += 1
         self._listener.warn.warning(reason, "connection closed reason=%s: %s", reason, sentence)
         self.transport.abort()
-
-
-def _peer_uid(transport: asyncio.Transport) -> int | None:
-    opened = transport.get_extra_info("socket")
-    option = getattr(socket, "SO_PEERCRED", None)
-    if opened is None or option is None:
-        return None
-    _, uid, _ = _CREDENTIALS.unpack(opened.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size))
-    return int(uid)
-
-
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mode = directory.stat().st_mode
-    except OSError as error:
-        raise StartupError(
-            f"cannot make the socket's directory {directory}: {error.strerror}; "
-            "set TRIMTAB_AGENT_SOCKET to another path"
-        ) from error
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise StartupError(
-            f"expected a directory that others cannot write to, {directory} is writable by all: "
-            f"chmod o-w {directory}"
-        )
-
-
-def _clear_stale(path: Path) -> None:
-    """Remove a socket file that nobody listens on; raises StartupError when somebody does."""
-    if not path.exists():
-        return
-    if not stat.S_ISSOCK(path.lstat().st_mode):
-        raise StartupError(f"expected a socket or nothing at {path}, there is another file")
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    probe.settimeout(1)
-    try:
-        probe.connect(str(path))
-    except OSError as error:
-        if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
-            path.unlink(missing_ok=True)
-            return
-        raise StartupError(f"cannot reach the socket {path}: {error.strerror}") from error
-    finally:
-        probe.close()
-    raise StartupError(
-        f"another agent listens on {path}: stop it, or set TRIMTAB_AGENT_SOCKET to another path"
-    )

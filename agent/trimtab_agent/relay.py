@@ -25,7 +25,8 @@ class Relay:
     def __init__(
         self, client: httpx.AsyncClient, agent: str, on_watch: Callable[[float], None]
     ) -> None:
-        self._client = client
+        #: may be replaced at any time
+        self.client = client
         self._agent = agent
         self._on_watch = on_watch
 
@@ -34,7 +35,7 @@ class Relay:
         backoff_s = _BACKOFF_S[0]
         while True:
             try:
-                response = await self._client.get(
+                response = await self.client.get(
                     "/agent/v1/commands",
                     params={"agent": self._agent, "wait": _WAIT_S},
                     timeout=httpx.Timeout(_WAIT_S + 10, connect=5.0),

@@ -14,6 +14,10 @@ class Settings:
     """Settings of the agent; variables are `TRIMTAB_AGENT_` and the name in capitals."""
 
     socket: str = setting("", "address that apps connect to: unix:///path; empty for the default")
+    tcp: str = setting(
+        "", "second address, for apps without Unix sockets: tcp://host:port; empty for none"
+    )
+    token: str = setting("", "secret shared with apps that connect over TCP", secret=True)
     collector_url: str = setting("http://127.0.0.1:8620", "address of the collector")
     key: str = setting("", "agent key, from `trimtab key new` on the collector", secret=True)
     data_dir: str = setting("", "directory of spool and identity; empty for the user's state")

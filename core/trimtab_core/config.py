@@ -147,8 +147,11 @@ def parse_address(text: str) -> Address:
 def default_socket(environ: Mapping[str, str] | None = None) -> str:
     """Return the address used when none is set.
 
-    /run/trimtab/agent.sock where that directory can be entered, else the user's state directory.
+    /run/trimtab/agent.sock where that directory can be entered, else the user's state directory;
+    TCP on loopback where there are no Unix sockets.
     """
+    if os.name == "nt":
+        return "tcp://127.0.0.1:8622"
     environ = os.environ if environ is None else environ
     if os.access("/run/trimtab", os.X_OK | os.W_OK):
         return "unix:///run/trimtab/agent.sock"

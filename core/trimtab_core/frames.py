@@ -6,27 +6,44 @@ reader keep, and what a hostile frame can unpack to (about 16 MB of empty lists)
 
 import struct
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgpack
 
 from trimtab_core.errors import FrameError
 
-__all__ = ["MAX_FRAME", "FrameReader", "encode"]
+__all__ = ["MAC_BYTES", "MAX_FRAME", "FrameReader", "Sealing", "encode"]
 
 #: Largest payload of a frame, in bytes, without its length prefix.
 MAX_FRAME: Final = 256 * 1024
+#: Bytes that a seal adds to a payload.
+MAC_BYTES: Final = 16
 _LENGTH: Final = struct.Struct(">I")
 _MAX_ITEMS: Final = 70_000
 
 
-def encode(message: list[Any]) -> bytes:
-    """Return the frame of a message; raises FrameError when it would be over MAX_FRAME."""
+class Sealing(Protocol):
+    """What makes and checks the MACs of frames (`trimtab_core.seal`)."""
+
+    def mac(self, payload: bytes, /) -> bytes:
+        """Return the MAC of the next frame."""
+
+    def check(self, payload: memoryview, /) -> memoryview:
+        """Return the next payload without its MAC; raises FrameError for a wrong one."""
+
+
+def encode(message: list[Any], seal: Sealing | None = None) -> bytes:
+    """Return the frame of a message; raises FrameError when it would be over MAX_FRAME.
+
+    With a seal it ends in its MAC: the frames of a seal must be sent in the order they were made.
+    """
     payload: bytes = msgpack.packb(message, use_bin_type=True)
-    if len(payload) > MAX_FRAME:
+    if len(payload) + (0 if seal is None else MAC_BYTES) > MAX_FRAME:
         raise FrameError(
             f"a frame holds at most {MAX_FRAME} bytes, {message[0]!r} has {len(payload)}"
         )
+    if seal is not None:
+        payload += seal.mac(payload)
     return _LENGTH.pack(len(payload)) + payload
 
 
@@ -57,10 +74,14 @@ class FrameReader:
     Not thread-safe. After a FrameError the stream is out of step: close the connection.
     """
 
-    __slots__ = ("_buffer",)
+    __slots__ = ("_buffer", "limit", "seal")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_FRAME) -> None:
         self._buffer = bytearray()
+        #: largest payload taken; may be raised between two frames
+        self.limit = limit
+        #: checks the MACs of all further frames; may be set between two frames
+        self.seal: Sealing | None = None
 
     @property
     def held(self) -> int:
@@ -77,14 +98,15 @@ class FrameReader:
         view = memoryview(data)
         while end - start >= 4:
             (length,) = _LENGTH.unpack_from(data, start)
-            if length > MAX_FRAME:
-                raise FrameError(f"a frame holds at most {MAX_FRAME} bytes, one claims {length}")
+            if length > self.limit:
+                raise FrameError(f"a frame holds at most {self.limit} bytes, one claims {length}")
             if not length:
                 raise FrameError("expected a frame of the form [type, ...], got an empty one")
             stop = start + 4 + length
             if stop > end:
                 break
-            message = decode(view[start + 4 : stop])
+            payload = view[start + 4 : stop]
+            message = decode(payload if self.seal is None else self.seal.check(payload))
             start = stop
             yield message
         self._buffer += view[start:]

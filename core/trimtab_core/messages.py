@@ -1,7 +1,8 @@
 """What app and agent say to each other, one class a frame.
 
-App to agent: hello, routes, samples, readings, bye. Agent to app: welcome. A frame of a type that
-is not known here is skipped by the reader and counted, so that either side may be newer.
+App to agent: hello, routes, samples, readings, bye. Agent to app: welcome, closing. Before them,
+over TCP with a token: challenge, answer, proof (`seal.py`). A frame of a type that is not known
+here is skipped by the reader and counted, so that either side may be newer.
 
 `parse` checks types and bounds, and raises FrameError that names the field.
 """
@@ -17,10 +18,14 @@ __all__ = [
     "MAX_NAME",
     "MAX_TEMPLATE",
     "PROTOCOL",
+    "Answer",
     "Bye",
+    "Challenge",
+    "Closing",
     "Dropped",
     "Hello",
     "Message",
+    "Proof",
     "Readings",
     "Routes",
     "Samples",
@@ -164,7 +169,53 @@ class Welcome:
         return ["welcome", {"protocol": self.protocol, "agent": self.agent, "slot": self.slot}]
 
 
-Message = Hello | Routes | Samples | Readings | Bye | Welcome
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The agent is about to end: the app finishes the frame it has begun, and hangs up.
+
+    So both know what has arrived; the app tries to connect again, to the next agent.
+    """
+
+    def frame(self) -> list[Any]:
+        """Return the message list."""
+        return ["closing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """First frame over TCP of an app that has a token."""
+
+    nonce: bytes
+
+    def frame(self) -> list[Any]:
+        """Return the message list."""
+        return ["challenge", self.nonce]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The agent's nonce, and its proof that it has the token."""
+
+    nonce: bytes
+    proof: bytes
+
+    def frame(self) -> list[Any]:
+        """Return the message list."""
+        return ["answer", self.nonce, self.proof]
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The app's proof that it has the token."""
+
+    proof: bytes
+
+    def frame(self) -> list[Any]:
+        """Return the message list."""
+        return ["proof", self.proof]
+
+
+Message = Hello | Routes | Samples | Readings | Bye | Welcome | Closing | Challenge | Answer | Proof
 
 
 def parse(message: list[Any]) -> Message | None:
@@ -240,6 +291,22 @@ def _welcome(message: list[Any]) -> Welcome:
     return Welcome(_name(body["agent"]), _int(body["slot"], 0, MAX_U16), _count(body["protocol"]))
 
 
+def _closing(message: list[Any]) -> Closing:
+    return Closing()
+
+
+def _challenge(message: list[Any]) -> Challenge:
+    return Challenge(_bytes(message[1]))
+
+
+def _answer(message: list[Any]) -> Answer:
+    return Answer(_bytes(message[1]), _bytes(message[2]))
+
+
+def _proof(message: list[Any]) -> Proof:
+    return Proof(_bytes(message[1]))
+
+
 _PARSERS: Final[dict[str, Callable[[list[Any]], Message]]] = {
     "hello": _hello,
     "routes": _routes,
@@ -247,6 +314,10 @@ _PARSERS: Final[dict[str, Callable[[list[Any]], Message]]] = {
     "readings": _readings,
     "bye": _bye,
     "welcome": _welcome,
+    "closing": _closing,
+    "challenge": _challenge,
+    "answer": _answer,
+    "proof": _proof,
 }
 
 
@@ -272,6 +343,13 @@ def _record_size(value: Any) -> int:
     if size % 8:
         raise ValueError(f"a record is a multiple of 8 bytes, got {size}")
     return size
+
+
+def _bytes(value: Any) -> bytes:
+    # Nonces and proofs alike.
+    if not isinstance(value, bytes) or len(value) != 32:
+        raise ValueError("expected 32 bytes")
+    return value
 
 
 def _number(value: Any) -> float:

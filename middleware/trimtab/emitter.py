@@ -14,18 +14,18 @@ import logging
 import random
 import select
 import socket
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from trimtab.connection import Link, connect
 from trimtab.recorder import Recorder
 from trimtab_core.config import Address
 from trimtab_core.errors import FrameError
-from trimtab_core.frames import FrameReader, encode
-from trimtab_core.messages import Bye, Hello, Readings, Routes, Samples, Welcome, parse
+from trimtab_core.frames import encode
+from trimtab_core.messages import Bye, Closing, Hello, Readings, Routes, Samples, Welcome, parse
 from trimtab_core.records import RECORD_SIZE
 
 __all__ = ["Emitter"]
@@ -40,7 +40,7 @@ _CHUNK_BYTES: Final = 256
 _FREE_CHUNKS: Final = 100
 #: Chunks this close in time are joined while they wait.
 _JOIN_US: Final = 1_000_000
-_BACKOFF_S: Final = (0.1, 5.0)
+_BACKOFF_S: Final = (0.1, 2.0)
 _READINGS_S: Final = 1.0
 #: So many of the longest templates, in characters of four bytes, still fit a frame.
 _ROUTES_A_FRAME: Final = 300
@@ -63,6 +63,7 @@ class Emitter:
         interval_s: float,
         backlog_bytes: int,
         peer_uids: frozenset[int],
+        token: str = "",
     ) -> None:
         self._recorder = recorder
         self._address = address
@@ -71,12 +72,13 @@ class Emitter:
         self._interval_s = interval_s
         self._backlog_bytes = backlog_bytes
         self._peer_uids = peer_uids
-        self._socket: socket.socket | None = None
-        self._reader = FrameReader()
+        self._token = token
+        self._link: Link | None = None
         self._chunks: deque[_Chunk] = deque()
         self._held_bytes = 0
         self._unsent = memoryview(b"")
         self._in_flight: _Chunk | None = None
+        self._closing = False
         self._sent = 0
         self._slot = -1
         self._announced = 0
@@ -118,10 +120,10 @@ class Emitter:
 
     def abandon(self) -> None:
         """Close all sockets: those of a thread that ends, or a fork's copies of its parent's."""
-        for opened in (self._socket, self._wake_read, self._wake_write):
+        for opened in (self._link and self._link.socket, self._wake_read, self._wake_write):
             if opened is not None:
                 opened.close()
-        self._socket = None
+        self._link = None
 
     def _wake(self) -> None:
         try:
@@ -139,15 +141,15 @@ class Emitter:
                 log.debug("emitter turn failed", exc_info=True)
                 self._disconnect()
             clean = not self._chunks and not self._unsent
-            for _ in range(flushes if clean or self._socket is None else 0):
+            for _ in range(flushes if clean or self._link is None else 0):
                 self._flushes.popleft().set()
-            if stopping and (clean or self._socket is None):
+            if stopping and (clean or self._link is None):
                 self._end()
                 return
             self._wait(bool(self._unsent))
 
     def _wait(self, blocked: bool) -> None:
-        opened = self._socket
+        opened = self._link.socket if self._link else None
         if hasattr(select, "poll"):
             poll = select.poll()  # not select(): apps have descriptors above 1023
             poll.register(self._wake_read, select.POLLIN)
@@ -164,9 +166,9 @@ class Emitter:
 
     def _turn(self, now: float) -> None:
         self._collect()
-        if self._socket is None and (now >= self._next_try or self._stopping):
+        if self._link is None and (now >= self._next_try or self._stopping):
             self._connect(now)
-        if self._socket is None:
+        if self._link is None:
             return
         self._receive()
         if now >= self._next_readings and not self._unsent:
@@ -218,8 +220,8 @@ class Emitter:
         self._backoff_s = min(self._backoff_s * 2, _BACKOFF_S[1])
         self._next_try = now + random.uniform(_BACKOFF_S[0], self._backoff_s)
         try:
-            opened = _open(self._address, self._peer_uids)
-        except (OSError, PermissionError) as error:
+            self._link = connect(self._address, self._peer_uids, self._token)
+        except OSError as error:
             if now >= self._next_warning:
                 self._next_warning = now + 60
                 log.warning(
@@ -228,25 +230,24 @@ class Emitter:
                     self._address, error,
                 )  # fmt: skip
             return
-        self._socket = opened
-        self._reader = FrameReader()
+        self._closing = False
         self._announced = 0
         self._next_readings = 0.0
-        self._unsent = memoryview(encode(self._hello(self._sent, self._slot).frame()))
+        self._begin(self._hello(self._sent, self._slot).frame())
 
     def _disconnect(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-        self._socket = None
+        if self._link is not None:
+            self._link.socket.close()
+        self._link = None
         self._unsent = memoryview(b"")
         # Not sent to its end: the agent cannot have read it. Its numbers are still free.
         self._in_flight = None
 
     def _receive(self) -> None:
-        if self._socket is None:
+        if self._link is None:
             return
         try:
-            data = self._socket.recv(65536)
+            data = self._link.socket.recv(65536)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -255,27 +256,33 @@ class Emitter:
             self._disconnect()
             return
         try:
-            for frame in self._reader.feed(data):
+            for frame in self._link.reader.feed(data):
                 message = parse(frame)
                 if isinstance(message, Welcome):
                     self._slot = message.slot
                     self._backoff_s = _BACKOFF_S[0]
+                elif isinstance(message, Closing):
+                    self._closing = True
         except FrameError as error:
             log.debug("agent sent what is no frame: %s", error)
             self._disconnect()
 
     def _write_readings(self) -> None:
-        if self._readings is None or self._socket is None:
+        if self._readings is None or self._closing:
             return
         readings = Readings(time.time_ns() // 1000, self._sent, self._drops(), self._readings())
-        self._unsent = memoryview(encode(readings.frame()))
+        self._begin(readings.frame())
 
     def _send_all(self) -> None:
-        while self._socket is not None:
+        while self._link is not None:
+            if not self._unsent and self._closing:
+                # The agent has all that was sent; the next frame is for the one after it.
+                self._disconnect()
+                return
             if not self._unsent and not self._next_frame():
                 return
             try:
-                count = self._socket.send(self._unsent)
+                count = self._link.socket.send(self._unsent)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
@@ -294,7 +301,7 @@ class Emitter:
             # Before the chunks that may speak of them.
             part = self._recorder.routes.after(self._announced, _ROUTES_A_FRAME)
             self._announced += len(part)
-            self._unsent = memoryview(encode(Routes(part).frame()))
+            self._begin(Routes(part).frame())
             return True
         if not self._chunks:
             return False
@@ -303,14 +310,19 @@ class Emitter:
         samples = Samples(
             chunk.wall_us, chunk.mono_us, self._sent, self._drops(), RECORD_SIZE, bytes(chunk.data)
         )
-        self._unsent = memoryview(encode(samples.frame()))
+        self._begin(samples.frame())
         return True
 
+    def _begin(self, message: list[Any]) -> None:
+        """Make a message the frame that is being sent; sealed frames go in the order of this."""
+        assert self._link is not None  # noqa: S101 - callers have one
+        self._unsent = memoryview(encode(message, self._link.seal))
+
     def _end(self) -> None:
-        opened = self._socket
-        if opened is not None:
+        if self._link is not None:
             try:
-                opened.send(encode(Bye(self._sent, self._drops()).frame()))
+                bye = encode(Bye(self._sent, self._drops()).frame(), self._link.seal)
+                self._link.socket.send(bye)
             except OSError:
                 pass
         self.abandon()
@@ -325,29 +337,3 @@ class _Chunk:
         self.wall_us = wall_us
         self.mono_us = mono_us
         self.data = data
-
-
-def _open(address: Address, peer_uids: frozenset[int]) -> socket.socket:
-    """Return a connected non-blocking socket; raises OSError, or PermissionError for the peer."""
-    if address.kind != "unix":
-        raise OSError("samples travel over a Unix socket: set TRIMTAB_AGENT=unix:///path")
-    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        opened.settimeout(0.2)
-        opened.connect(address.path)
-        opened.setblocking(False)
-        _check_peer(opened, peer_uids)
-    except BaseException:
-        opened.close()
-        raise
-    return opened
-
-
-def _check_peer(opened: socket.socket, peer_uids: frozenset[int]) -> None:
-    option: Any = getattr(socket, "SO_PEERCRED", None)
-    if option is None:
-        return
-    credentials = opened.getsockopt(socket.SOL_SOCKET, option, 12)
-    uid = int.from_bytes(credentials[4:8], sys.byteorder)
-    if uid not in peer_uids:
-        raise PermissionError(f"the agent runs as uid {uid}, expected one of {sorted(peer_uids)}")

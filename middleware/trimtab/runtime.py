@@ -102,6 +102,7 @@ class Runtime:
             interval_s=settings.interval_ms / 1000,
             backlog_bytes=settings.backlog_kib * 1024,
             peer_uids=_peer_uids(),
+            token=settings.agent_token,
         )
         if self._vitals is not None:
             self._vitals.watch_loop()

@@ -21,7 +21,10 @@ class Settings:
     """Settings of one app process; variables are `TRIMTAB_` and the name in capitals."""
 
     enabled: bool = setting(True, "measure at all; off makes every part a no-op")
-    agent: str = setting("", "address of the agent: unix:///path; empty for the default socket")
+    agent: str = setting(
+        "", "address of the agent: unix:///path or tcp://host:port; empty for the default"
+    )
+    agent_token: str = setting("", "secret shared with the agent, for TCP alone", secret=True)
     service: str = setting("", "name of the service; empty for OTEL_SERVICE_NAME or the program")
     environment: str = setting("", "environment, such as production; empty for OTel's or `default`")
     version: str = setting("", "version of the service; empty for OTel's service.version")

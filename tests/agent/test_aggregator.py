@@ -1,8 +1,9 @@
 """Columns at the speed of C give what adding one record after another gives."""
 
 from collections import Counter, defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -164,6 +165,35 @@ def test_series_over_the_limit_are_one_series_other_and_counted() -> None:
     assert sorted(key.route for key in window.points) == ["/r1", "/r2", "other"]
     assert sum(sum(point.slots.values()) for point in window.points.values()) == 49
     assert aggregator.over_limit == 47
+
+
+@pytest.mark.parametrize("jump_s", [-7200, -30, 30, 10_800])
+def test_a_wall_clock_that_has_jumped_is_overruled_by_the_monotonic_one(jump_s: int) -> None:
+    aggregator, app = Aggregator(10, 100), app_of()
+    up_us = 10**12
+    taken = samples_of([row()], 0, NOW_S + jump_s)
+    taken = replace(taken, mono_us=up_us - 25_000_000)
+    aggregator.add(app, taken, NOW_S, up_us)
+    (window,) = aggregator.close(float("inf"))
+    assert window.start_s == (NOW_S - 25) // 10 * 10
+
+
+@pytest.mark.parametrize("mono_us", [0, 10**12 + 5_000_000, 10**6], ids=["no", "ahead", "fresh"])
+def test_a_monotonic_clock_that_is_another_machines_says_nothing(mono_us: int) -> None:
+    aggregator, app = Aggregator(10, 100), app_of()
+    taken = replace(samples_of([row()], 0, NOW_S - 3600), mono_us=mono_us)
+    aggregator.add(app, taken, NOW_S, 10**12)
+    (window,) = aggregator.close(float("inf"))
+    assert window.start_s == (NOW_S - 3600) // 10 * 10
+
+
+def test_clocks_of_apps_open_a_bounded_number_of_windows() -> None:
+    aggregator, app = Aggregator(1, 100), app_of()
+    for second in range(3000):
+        aggregator.add(app, samples_of([row()], second, NOW_S - 2 * second), NOW_S)
+    windows = aggregator.close(float("inf"))
+    assert len(windows) <= 1001
+    assert sum(sum(point.slots.values()) for each in windows for point in each.points.values()) == 3000
 
 
 def test_a_frame_from_the_future_counts_as_now() -> None:

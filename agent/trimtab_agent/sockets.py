@@ -1,0 +1,127 @@
+"""The sockets that apps connect to: made, checked, and cleared away.
+
+A Unix socket lies in a directory that others cannot write to, and is 0660 from its first moment.
+TCP is for where there are no Unix sockets: on loopback without a token, elsewhere with one.
+"""
+
+import errno
+import ipaddress
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+from typing import Final
+
+from trimtab_core.config import Address
+from trimtab_core.errors import StartupError
+from trimtab_core.seal import MIN_TOKEN
+
+__all__ = ["bind_tcp", "bind_unix", "peer_uid"]
+
+_CREDENTIALS: Final = struct.Struct("3i")
+_BACKLOG: Final = 512
+
+
+def bind_unix(address: Address) -> socket.socket:
+    """Return a listening socket at a path; raises StartupError when another agent has it."""
+    path = Path(address.path)
+    _make_directory(path.parent)
+    _clear_stale(path)
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    previous = os.umask(0o117)  # 0660 from the start, not after a moment
+    try:
+        opened.bind(str(path))
+        opened.listen(_BACKLOG)
+    except OSError as error:
+        opened.close()
+        raise StartupError(
+            f"cannot listen on {address}: {error.strerror}; set TRIMTAB_AGENT_SOCKET to a "
+            "path in a directory that this user can write to"
+        ) from error
+    finally:
+        os.umask(previous)
+    opened.setblocking(False)
+    return opened
+
+
+def bind_tcp(address: Address, token: str) -> socket.socket:
+    """Return a listening socket on a port; raises StartupError off loopback without a token."""
+    if token and len(token) < MIN_TOKEN:
+        raise StartupError(
+            f"expected a token of at least {MIN_TOKEN} characters, got {len(token)}: "
+            "set TRIMTAB_AGENT_TOKEN to a longer one, for apps and agent"
+        )
+    if not token and not _is_loopback(address.host):
+        raise StartupError(
+            f"expected a token for {address}, which is not on loopback: set TRIMTAB_AGENT_TOKEN to "
+            f"the same secret of at least {MIN_TOKEN} characters for apps and agent"
+        )
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((address.host, address.port))
+        opened.listen(_BACKLOG)
+    except OSError as error:
+        opened.close()
+        raise StartupError(
+            f"cannot listen on {address}: {error.strerror}; set TRIMTAB_AGENT_TCP to another "
+            "address, or to nothing"
+        ) from error
+    opened.setblocking(False)
+    return opened
+
+
+def peer_uid(opened: socket.socket) -> int | None:
+    """Return the user at the other end of a Unix socket, None where the system does not tell."""
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None or opened.family != socket.AF_UNIX:
+        return None
+    _, uid, _ = _CREDENTIALS.unpack(opened.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size))
+    return int(uid)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mode = directory.stat().st_mode
+    except OSError as error:
+        raise StartupError(
+            f"cannot make the socket's directory {directory}: {error.strerror}; "
+            "set TRIMTAB_AGENT_SOCKET to another path"
+        ) from error
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise StartupError(
+            f"expected a directory that others cannot write to, {directory} is writable by all: "
+            f"chmod o-w {directory}"
+        )
+
+
+def _clear_stale(path: Path) -> None:
+    """Remove a socket file that nobody listens on; raises StartupError when somebody does."""
+    if not path.exists():
+        return
+    if not stat.S_ISSOCK(path.lstat().st_mode):
+        raise StartupError(f"expected a socket or nothing at {path}, there is another file")
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    probe.settimeout(1)
+    try:
+        probe.connect(str(path))
+    except OSError as error:
+        if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
+            path.unlink(missing_ok=True)
+            return
+        raise StartupError(f"cannot reach the socket {path}: {error.strerror}") from error
+    finally:
+        probe.close()
+    raise StartupError(
+        f"another agent listens on {path}: stop it, or set TRIMTAB_AGENT_SOCKET to another path"
+    )

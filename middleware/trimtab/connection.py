@@ -1,0 +1,118 @@
+"""The app's way to its agent: a Unix socket with a check of who listens, or TCP with a challenge.
+
+Called by the emitter's thread alone; it may wait here, for at most a second.
+"""
+
+import socket
+import sys
+import time
+from typing import Any, Final, NamedTuple
+
+from trimtab_core.config import Address
+from trimtab_core.errors import FrameError
+from trimtab_core.frames import FrameReader, Sealing, encode
+from trimtab_core.messages import Answer, Challenge, Proof, parse
+
+__all__ = ["Link", "connect"]
+
+_UNIX_S: Final = 0.2
+_TCP_S: Final = 1.0
+#: What was sent and never acknowledged breaks the connection after that long, in ms.
+_TCP_USER_TIMEOUT_MS: Final = 10_000
+
+
+class Link(NamedTuple):
+    """A connection that is ready for hello; the socket does not block."""
+
+    socket: socket.socket
+    reader: FrameReader
+    #: seals the frames that go out, None where they go as they are
+    seal: Sealing | None
+
+
+def connect(address: Address, peer_uids: frozenset[int], token: str) -> Link:
+    """Return a link to the agent; raises OSError with a sentence for whatever stands against it.
+
+    peer_uids are the users whose agent the app obeys, on a Unix socket; token is the secret that
+    it shares with the agent, over TCP, empty for none.
+    """
+    if address.kind == "unix":
+        if not hasattr(socket, "AF_UNIX"):
+            raise OSError("there are no Unix sockets here: set TRIMTAB_AGENT=tcp://127.0.0.1:8622")
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    else:
+        opened = socket.socket(
+            socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM
+        )
+    try:
+        if address.kind == "unix":
+            opened.settimeout(_UNIX_S)
+            opened.connect(address.path)
+            _check_peer(opened, peer_uids)
+            link = Link(opened, FrameReader(), None)
+        else:
+            opened.settimeout(_TCP_S)
+            opened.connect((address.host, address.port))
+            _tune(opened)
+            link = _challenged(opened, token) if token else Link(opened, FrameReader(), None)
+        opened.setblocking(False)
+    except BaseException:
+        opened.close()
+        raise
+    return link
+
+
+def _check_peer(opened: socket.socket, peer_uids: frozenset[int]) -> None:
+    option: Any = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return
+    credentials = opened.getsockopt(socket.SOL_SOCKET, option, 12)
+    uid = int.from_bytes(credentials[4:8], sys.byteorder)
+    if uid not in peer_uids:
+        raise PermissionError(f"the agent runs as uid {uid}, expected one of {sorted(peer_uids)}")
+
+
+def _tune(opened: socket.socket) -> None:
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    option: Any = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is not None:
+        # A machine that is gone sends no end: without this, a quiet link would look well.
+        opened.setsockopt(socket.IPPROTO_TCP, option, _TCP_USER_TIMEOUT_MS)
+
+
+def _challenged(opened: socket.socket, token: str) -> Link:
+    """Have the agent prove that it has the token, then prove it in turn."""
+    # Late: an app on a Unix socket does not pay for it.
+    from trimtab_core.seal import new_nonce, proof_of, proves, seal_of
+
+    nonce = new_nonce()
+    reader = FrameReader()
+    opened.sendall(encode(Challenge(nonce).frame()))
+    answer = _next_message(opened, reader)
+    if not isinstance(answer, Answer) or not proves(
+        answer.proof, token, "agent", nonce, answer.nonce
+    ):
+        raise PermissionError(
+            "the agent does not have the token of this app: set TRIMTAB_AGENT_TOKEN to the same "
+            "secret for both"
+        )
+    opened.sendall(encode(Proof(proof_of(token, "app", nonce, answer.nonce)).frame()))
+    reader.seal = seal_of(token, "agent", nonce, answer.nonce)
+    return Link(opened, reader, seal_of(token, "app", nonce, answer.nonce))
+
+
+def _next_message(opened: socket.socket, reader: FrameReader) -> object:
+    deadline = time.monotonic() + _TCP_S
+    while time.monotonic() < deadline:
+        data = opened.recv(4096)
+        if not data:
+            raise PermissionError(
+                "the agent closed the connection at this app's challenge: is TRIMTAB_AGENT_TOKEN "
+                "set to the same secret for both?"
+            )
+        try:
+            for frame in reader.feed(data):
+                return parse(frame)
+        except FrameError as error:
+            raise OSError(f"what listens there is no agent: {error}") from error
+    raise TimeoutError("the agent did not answer the challenge")

@@ -1,0 +1,205 @@
+"""TCP between app and agent: with and without a token, and what each side refuses."""
+
+import socket
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from load import drive
+from servers import Agent, Collector, Proc, free_port, wait_for
+from stack import Stack, gunicorn, stack, uvicorn
+from trimtab.connection import connect
+from trimtab_core.config import parse_address
+from trimtab_core.errors import FrameError
+from trimtab_core.frames import FrameReader, encode
+from trimtab_core.messages import Hello, Samples, Welcome, parse
+from trimtab_core.records import Record, pack
+from trimtab_core.seal import Seal, new_nonce, proof_of, proves, seal_of
+
+SECRET = "a-token-of-the-tests"
+HELLO = Hello("test", "raw", "", "host", 1, b"12345678")
+
+
+def samples(first: int, count: int = 1) -> list[object]:
+    data = pack(Record(0, 1, 0, 200, 1000)) * count
+    return Samples(time.time_ns() // 1000, 0, first, {}, 48, data).frame()
+
+
+def reached(system: Stack, service: str, sent: int) -> None:
+    system.wait_booked(service, sent)
+    account = system.collector.api.accounting(service)
+    assert (account["requests"], account["agentLost"]) == (sent, 0)
+
+
+@pytest.mark.parametrize("token", ["", SECRET], ids=["open", "sealed"])
+@pytest.mark.parametrize("command", [uvicorn(), gunicorn("-w", "2")], ids=["asgi", "wsgi"])
+def test_an_app_is_counted_over_tcp(tmp: Path, token: str, command: list[str]) -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    secret = {"TRIMTAB_AGENT_TOKEN": token} if token else {}
+    with stack(tmp, TRIMTAB_AGENT_TCP=address, **secret) as system:
+        app = system.app("shop", command, TRIMTAB_AGENT=address, **secret)
+        load = drive([f"{app.url}/items/1"], 500, connections=4)
+        assert load.failed == 0
+        reached(system, "shop", 500)
+        # Both ways at once, and none of it twice.
+        other = system.app("unix", command)
+        assert drive([f"{other.url}/items/1"], 100).failed == 0
+        reached(system, "unix", 100)
+
+
+@pytest.mark.parametrize(
+    ("apps", "agents", "sentence"),
+    [
+        ("", SECRET, "got one that has none"),
+        (SECRET, "", "no TRIMTAB_AGENT_TOKEN is set"),
+        ("another-token-than-the-agents", SECRET, "the agent does not have the token"),
+    ],
+    ids=["agent alone", "app alone", "different"],
+)
+def test_a_token_on_one_side_alone_keeps_them_apart_and_says_so(
+    tmp: Path, apps: str, agents: str, sentence: str
+) -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    env = {"TRIMTAB_AGENT_TOKEN": agents} if agents else {}
+    with stack(tmp, TRIMTAB_AGENT_TCP=address, **env) as system:
+        own = {"TRIMTAB_AGENT_TOKEN": apps} if apps else {}
+        app = system.app("shop", uvicorn(), TRIMTAB_AGENT=address, **own)
+        assert drive([f"{app.url}/items/1"], 50).failed == 0
+        said = lambda: sentence in system.agent.output() + app.output()  # noqa: E731
+        wait_for(said, f"a log line with {sentence!r}", 10)
+        assert system.collector.api.booked("shop") == 0
+
+
+def test_an_agent_off_loopback_wants_a_token(tmp: Path) -> None:
+    with Collector(tmp).start() as collector:
+        for env, words in (
+            ({}, "expected a token for tcp://0.0.0.0"),
+            ({"TRIMTAB_AGENT_TOKEN": "short"}, "expected a token of at least 16 characters"),
+        ):
+            agent = Agent(tmp, collector.url, "x", TRIMTAB_AGENT_TCP="tcp://0.0.0.0:8622", **env)
+            with Proc.start(agent):
+                assert agent.wait_exit() == 2
+                assert words in agent.output()
+
+
+class Raw:
+    """An app's end of a sealed connection, made by hand."""
+
+    def __init__(self, address: str) -> None:
+        link = connect(parse_address(address), frozenset(), SECRET)
+        self.socket, self.reader, self.seal = link
+        self.socket.settimeout(10)
+
+    def send(self, message: list[object]) -> bytes:
+        data = encode(message, self.seal)
+        self.socket.sendall(data)
+        return data
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def closed(self) -> bool:
+        try:
+            while self.socket.recv(4096):
+                pass
+        except ConnectionResetError:
+            pass
+        return True
+
+
+@pytest.mark.parametrize("attack", ["flipped", "repeated", "skipped", "unsealed"])
+def test_a_frame_that_is_not_the_next_of_its_connection_ends_it(tmp: Path, attack: str) -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    sealed = {"TRIMTAB_AGENT_TCP": address, "TRIMTAB_AGENT_TOKEN": SECRET}
+    with stack(tmp, **sealed) as system, closing(Raw(address)) as raw:
+        raw.send(HELLO.frame())
+        frame = raw.send(samples(0, 3))
+        if attack == "flipped":
+            changed = bytearray(encode(samples(3), raw.seal))
+            changed[-20] ^= 1
+            raw.socket.sendall(changed)
+        elif attack == "repeated":
+            raw.socket.sendall(frame)
+        elif attack == "skipped":
+            encode(samples(3), raw.seal)
+            raw.socket.sendall(encode(samples(4), raw.seal))
+        else:
+            raw.socket.sendall(encode(samples(3)))
+        assert raw.closed()
+        wait_for(lambda: system.collector.api.booked("raw") >= 3, "the whole frame", 10)
+        assert system.collector.api.accounting("raw")["counted"] == 3
+        assert "bad_frame" in system.agent.output()
+
+
+def test_a_process_that_connects_anew_takes_over_from_a_connection_that_hangs(tmp: Path) -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    sealed = {"TRIMTAB_AGENT_TCP": address, "TRIMTAB_AGENT_TOKEN": SECRET}
+    # The first one's host is gone: it sends no end.
+    with (
+        stack(tmp, **sealed) as system,
+        closing(Raw(address)) as hanging,
+        closing(Raw(address)) as anew,
+    ):
+        hanging.send(HELLO.frame())
+        hanging.send(samples(0, 5))
+        anew.send(Hello("test", "raw", "", "host", 1, b"12345678", sent=5, slot=0).frame())
+        anew.send(samples(5, 5))
+        reached(system, "raw", 10)
+        assert hanging.closed()
+        assert system.collector.api.get("/services")["services"][0]["instances"] == ["host#0"]
+
+
+def test_a_proof_is_good_for_its_own_role_nonces_and_token_alone() -> None:
+    one, other = new_nonce(), new_nonce()
+    proof = proof_of(SECRET, "app", one, other)
+    assert proves(proof, SECRET, "app", one, other)
+    for changed in (
+        ("x" * 16, "app", one, other),
+        (SECRET, "agent", one, other),
+        (SECRET, "app", other, one),
+        (SECRET, "app", one, one),
+    ):
+        assert not proves(proof, *changed)
+
+
+def test_both_ends_of_a_seal_agree_until_a_byte_differs() -> None:
+    ours, theirs = (seal_of(SECRET, "app", b"1" * 32, b"2" * 32) for _ in range(2))
+    reader = FrameReader()
+    reader.seal = theirs
+    frames = b"".join(encode(["readings", number], ours) for number in range(3))
+    got = [frame for byte in frames for frame in reader.feed(bytes([byte]))]
+    assert got == [["readings", 0], ["readings", 1], ["readings", 2]]
+    with pytest.raises(FrameError, match="expected a frame with the MAC"):
+        list(reader.feed(encode(["readings", 3], Seal(b"other"))))
+
+
+def test_a_server_that_is_no_agent_is_named(tmp: Path) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as server:
+        address = parse_address(f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        server.listen()
+
+        def answer() -> None:
+            opened, _ = server.accept()
+            with opened:
+                opened.recv(4096)
+                opened.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(OSError, match="what listens there is no agent"):
+            connect(address, frozenset(), SECRET)
+        thread.join()
+
+
+def test_without_a_token_the_agent_is_welcome_as_it_is(tmp: Path) -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with stack(tmp, TRIMTAB_AGENT_TCP=address):
+        link = connect(parse_address(address), frozenset(), "")
+        with link.socket as opened:
+            opened.settimeout(10)
+            opened.sendall(encode(HELLO.frame()))
+            (frame,) = link.reader.feed(opened.recv(4096))
+            assert isinstance(parse(frame), Welcome)
