@@ -1,8 +1,9 @@
 """Batches to the collector: fresh windows first, then the backlog, oldest first.
 
 A batch is freed only after a 2xx. After a 413 two halves take its place. 400 and 422 are final, and
-413 for what has no halves: the batch is put aside, counted, and the next one follows. 401 and 403 keep the data and ask again once a minute. Everything else backs off
-with full jitter (AWS, "Exponential backoff and jitter"), and Retry-After is honoured.
+413 for what has no halves: the batch is put aside, counted, and the next one follows. 401 and 403
+keep the data and ask again once a minute. Everything else backs off with full jitter (AWS,
+"Exponential backoff and jitter"), and Retry-After is honoured.
 """
 
 import asyncio

@@ -1,90 +1,76 @@
-"""Segment files of the spool: records one after the other, each with its length and checksum.
+"""Segment files of the spool: records one after the other, and beside them which are done.
 
-A record is a header of 36 bytes, little-endian, and its payload:
+A file is only ever appended to, and synchronised after each append; which of its records are done
+is written to a companion `.acks` of 12 bytes an entry (id u64, CRC-32 of it). So the file needs no
+repair: whatever is damaged is skipped, up to the next place where a whole record stands.
 
-    magic 4 | payload length u32 | CRC-32 u32 | id u64 | window_s i64 | samples u64
-
-The checksum (zlib.crc32) covers everything but the magic and itself. A file is only ever appended
-to; which of its records are done is written beside it, in a companion `.acks` of 12 bytes an entry
-(id u64, CRC-32 of it). So the file needs no repair: whatever is damaged is skipped, up to the next
-place where a whole record stands.
+The name tells the lane: `<number>.seg` holds batches as they were appended, `<number>-<step>.seg`
+those that were merged to windows of that many seconds, or went along with such.
 """
 
 import os
-import struct
+import re
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from struct import Struct
+from typing import Final
 
-from trimtab_core.batches import MAX_BATCH
+from trimtab_agent.files import Files, opened, read_all, write_all
+from trimtab_agent.layout import Record, crc_of, parse, scan
 
 __all__ = [
     "ACK_SIZE",
     "DONE",
-    "HEADER_SIZE",
     "HELD",
     "LEASED",
-    "MAX_PAYLOAD",
+    "TRIED",
     "DamagedError",
-    "Record",
+    "Place",
     "Segment",
 ]
 
-#: Largest payload of a record: a packed batch.
-MAX_PAYLOAD: Final = MAX_BATCH
-_HEADER: Final = struct.Struct("<4sIIQqQ")
-_COVERED: Final = struct.Struct("<IQqQ")
-HEADER_SIZE: Final = _HEADER.size
-_MAGIC: Final = b"\xf5TB\x01"
-_ACK: Final = struct.Struct("<QI")
+_ACK: Final = Struct("<QI")
 ACK_SIZE: Final = _ACK.size
+_NAME: Final = re.compile(r"(\d{8,18})(?:-(\d{1,4}))?\.seg")
 # Ours are at most a segment and a record long; whatever is behind that was not written by us.
 _MAX_SEGMENT: Final = 16 * 2**20
 
-#: States of a record: to be sent, handed out, acknowledged or given up.
+#: States of a record: to be sent, handed out, acknowledged or given up, and to be sent although the
+#: collector may have it already, because it was sent and no answer came.
 HELD: Final = 0
 LEASED: Final = 1
 DONE: Final = 2
+TRIED: Final = 3
 
 
 class DamagedError(Exception):
     """A record is not what was written; the argument is the reason."""
 
 
-class Record(NamedTuple):
-    """One batch: its id in the spool, the window and the number of samples it speaks of."""
-
-    id: int
-    window_s: int
-    samples: int
-    payload: bytes
-
-    def pack(self) -> bytes:
-        """Return the bytes of the record in a segment."""
-        length = len(self.payload)
-        crc = _checksum(length, self.id, self.window_s, self.samples, self.payload)
-        return (
-            _HEADER.pack(_MAGIC, length, crc, self.id, self.window_s, self.samples) + self.payload
-        )
-
-
 class Segment:
     """One segment file and the state of its records; not thread-safe.
 
-    In memory a record costs 25 bytes; payloads stay on disk. Positions count the good records of
+    In memory a record costs 39 bytes; payloads stay on disk. Positions count the good records of
     the file from 0. Files are opened for each call, so that a segment somebody removed is noticed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, files: Files, path: Path) -> None:
+        self._files = files
         self.path = path
+        matched = _NAME.fullmatch(path.name)
+        #: number in the file name, larger than that of every older segment of its lane
+        self.number = int(matched[1]) if matched else 0
+        #: step of the windows that its batches were merged to, 0 for batches as they came
+        self.lane = int(matched[2] or 0) if matched else 0
         #: end of the last good record, where the next one goes
         self.size = 0
         #: no record is added any more: full, or a write to it failed
         self.sealed = False
+        #: a write failed and could not be taken back: what is behind `size` may be a record
+        self.unsure = False
         #: the file could not be read when the spool was opened
         self.unreadable = False
         #: why the whole segment was dropped; empty while it is in use
@@ -92,23 +78,35 @@ class Segment:
         #: records that could not be read, by reason
         self.damaged: Counter[str] = Counter()
         self.ids = array("Q")
+        self.crcs = array("I")
+        self.windows = array("q")
         self.offsets = array("I")
+        #: bytes in front of each payload, and of the payload
+        self.heads = array("H")
         self.lengths = array("I")
         self.samples = array("Q")
         self.states = bytearray()
+        #: position -> what that record stands in for, as found when the file was opened
+        self.replaces: dict[int, tuple[tuple[int, int], ...]] = {}
         #: largest id that the file or its companion speaks of, 0 when they speak of none
         self.highest = 0
-        self._acks_bytes = 0
+        self._acks_found = 0
+        self._acks_end = 0
+
+    @staticmethod
+    def is_name(name: str) -> bool:
+        """Whether a file of that name is a segment."""
+        return _NAME.fullmatch(name) is not None
 
     @property
-    def number(self) -> int:
-        """Number in the file name, larger than that of every older segment."""
-        return int(self.path.stem)
+    def order(self) -> tuple[int, int]:
+        """Sorts segments by the age of their batches: coarser lanes are older."""
+        return -self.lane, self.number
 
     @property
     def disk_bytes(self) -> int:
         """Bytes on disk, with room for an acknowledgement of every record."""
-        return self.size + self._acks_bytes + ACK_SIZE * len(self.ids)
+        return self.size + self._acks_found + ACK_SIZE * len(self.ids)
 
     @property
     def finished(self) -> bool:
@@ -116,26 +114,34 @@ class Segment:
         return not self.unreadable and self.states.count(DONE) == len(self.states)
 
     @classmethod
-    def create(cls, path: Path) -> "Segment":
-        """Return a new empty segment; raises OSError."""
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        _sync_directory(path.parent)
-        return cls(path)
+    def create(cls, files: Files, directory: Path, number: int, lane: int) -> "Segment":
+        """Return a new empty segment whose name is on disk; raises OSError."""
+        segment = cls(files, directory / (f"{number:08d}" + (f"-{lane}" if lane else "") + ".seg"))
+        _unlink(files, segment._acks)  # one left over would speak of other records
+        files.close(files.open(segment.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        try:
+            files.sync_directory(directory)
+        except OSError:
+            _unlink(files, segment.path)
+            raise
+        return segment
 
     @classmethod
-    def open(cls, path: Path) -> "Segment":
+    def open(cls, files: Files, path: Path) -> "Segment":
         """Return the segment of a file, whatever state it is in; raises nothing."""
-        segment = cls(path)
+        segment = cls(files, path)
+        file_size = 0
         try:
-            segment.size = file_size = path.stat().st_size
-            with _opened(path, os.O_RDONLY) as fd:
-                segment._scan(_read(fd, min(file_size, _MAX_SEGMENT)))
-            if file_size > _MAX_SEGMENT:
-                segment.damaged["too_long"] += 1
+            segment.size = file_size = files.size(path) or 0
+            with opened(files, path, os.O_RDONLY) as fd:
+                data = read_all(files, fd, min(file_size, _MAX_SEGMENT))
         except OSError:
             segment.damaged["unreadable"] += 1
             segment.unreadable = segment.sealed = True
             return segment
+        segment._index(data)
+        if file_size > _MAX_SEGMENT:
+            segment.damaged["too_long"] += 1
         if segment.size < file_size:
             # Records are never written behind damage: the bytes there count as they lie.
             segment.size = file_size
@@ -143,50 +149,89 @@ class Segment:
         segment._load_acks()
         return segment
 
-    def append(self, record: Record) -> None:
-        """Write a record and wait until it is on disk.
+    def first(self, *, newest: bool) -> int:
+        """Return the position of the newest or oldest record to be sent, -1 when there is none."""
+        if newest:
+            return max(self.states.rfind(HELD), self.states.rfind(TRIED))
+        held, tried = self.states.find(HELD), self.states.find(TRIED)
+        return min(held, tried) if held >= 0 and tried >= 0 else max(held, tried)
 
-        Raises OSError; the file then ends where it ended before, or with a tail that is skipped.
+    def append(self, records: Sequence[Record], state: int = HELD) -> int:
+        """Write records, wait until they are on disk, and return the position of the first.
+
+        Raises OSError; the file then ends where it ended before, or with a tail that `unsure`
+        tells of.
         """
-        packed = record.pack()
-        with _opened(self.path, os.O_WRONLY) as fd:
+        packed = [record.pack() for record in records]
+        with opened(self._files, self.path, os.O_WRONLY) as fd:
             try:
-                written = 0
-                while written < len(packed):
-                    written += os.pwrite(fd, packed[written:], self.size + written)
-                os.fdatasync(fd)
+                write_all(self._files, fd, b"".join(packed), self.size)
+                self._files.fdatasync(fd)
             except OSError:
-                os.ftruncate(fd, self.size)
+                self._cut(fd)
                 raise
-        self._index(record.id, self.size, len(record.payload), record.samples)
-        self.size += len(packed)
+        first = len(self.ids)
+        for record, data in zip(records, packed, strict=True):
+            self._add(record, self.size, len(data), crc_of(data), state)
+            self.size += len(data)
+        return first
+
+    def sync(self) -> None:
+        """Return when all that was found in the file is on disk; raises OSError."""
+        with opened(self._files, self.path, os.O_WRONLY) as fd:
+            self._files.fdatasync(fd)
+
+    def trim(self) -> None:
+        """Make sure that there is nothing behind the last record; raises OSError."""
+        with opened(self._files, self.path, os.O_WRONLY) as fd:
+            self._files.ftruncate(fd, self.size)
+            self._files.fdatasync(fd)
+        self.unsure = False
 
     def read(self, position: int) -> Record:
         """Return a record as it is on disk; raises DamagedError or OSError."""
-        offset, length = self.offsets[position], self.lengths[position]
-        with _opened(self.path, os.O_RDONLY) as fd:
-            data = os.pread(fd, HEADER_SIZE + length, offset)
-        record = _parse(data, 0)
-        if record is None or record.id != self.ids[position]:
+        with opened(self._files, self.path, os.O_RDONLY) as fd:
+            size = self.heads[position] + self.lengths[position]
+            data = self._files.pread(fd, size, self.offsets[position])
+        found = parse(data, 0)
+        if found is None or (found.record.id, found.crc) != self.name(position):
             raise DamagedError("checksum")
-        return record
+        return found.record
 
-    def acknowledge(self, position: int) -> None:
-        """Mark a record as done and remember it beside the file.
+    def name(self, position: int) -> tuple[int, int]:
+        """Return id and checksum of a record: no other record has both."""
+        return self.ids[position], self.crcs[position]
 
-        Not synchronised: after a power cut it is sent again, which is harmless. Raises OSError
-        when it could not be written; the record is done all the same.
+    def acknowledge(self, positions: Iterable[int], *, durable: bool = False) -> None:
+        """Mark records as done and remember it beside the file.
+
+        Unless durable it is not synchronised: after a power cut they are sent again, which is
+        harmless. Raises OSError when it could not be written; they are done all the same.
         """
-        self.states[position] = DONE
-        number = self.ids[position]
-        with _opened(self._acks, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as fd:
-            os.write(fd, _ACK.pack(number, _crc_of(number)))
+        numbers = []
+        for position in positions:
+            self.states[position] = DONE
+            numbers.append(self.ids[position])
+        data = b"".join(_ACK.pack(number, _check(number)) for number in numbers)
+        with opened(self._files, self._acks, os.O_WRONLY | os.O_CREAT) as fd:
+            # At the end of the last whole entry: one that a full disk cut short is written over.
+            write_all(self._files, fd, data, self._acks_end)
+            if durable:
+                self._files.fdatasync(fd)
+        if durable:
+            self._files.sync_directory(self.path.parent)
+        self._acks_end += len(data)
 
     def unlink(self) -> None:
-        """Remove the file and its companion; raises OSError when the file stays."""
-        self.path.unlink(missing_ok=True)
+        """Remove the file and its companion; raises OSError when the file stays.
+
+        The companion goes when the file is gone for good: without it a file that comes back after
+        a power cut would hold batches that others stand in for.
+        """
+        _unlink(self._files, self.path)
         try:
-            self._acks.unlink(missing_ok=True)
+            self._files.sync_directory(self.path.parent)
+            _unlink(self._files, self._acks)
         except OSError:
             pass  # a companion without its segment is removed when the spool is opened
 
@@ -194,50 +239,48 @@ class Segment:
     def _acks(self) -> Path:
         return self.path.with_suffix(".acks")
 
-    def _index(self, number: int, offset: int, length: int, samples: int) -> None:
-        self.highest = max(self.highest, number)
-        self.ids.append(number)
-        self.offsets.append(offset)
-        self.lengths.append(length)
-        self.samples.append(samples)
-        self.states.append(HELD)
+    def _cut(self, fd: int) -> None:
+        self.unsure = True
+        try:
+            self._files.ftruncate(fd, self.size)
+            self._files.fdatasync(fd)
+        except OSError:
+            return
+        self.unsure = False
 
-    def _scan(self, data: bytes) -> None:
-        position = self.size = 0
-        searching = False
-        # Every place that looks like a header costs a checksum: a file of nothing else must not
-        # cost more than reading it a few times.
-        budget = 4 * len(data) + MAX_PAYLOAD
-        while 0 <= position < len(data):
-            record = _parse(data, position)
-            if record is not None:
-                self._index(record.id, position, len(record.payload), record.samples)
-                position += HEADER_SIZE + len(record.payload)
-                self.size = position
-                searching = False
-                continue
-            reason, end = _damage(data, position)
-            if not searching:
-                self.damaged[reason] += 1
-            budget -= max(end - position, HEADER_SIZE)
-            if not searching and reason == "checksum" and data[end : end + 4] in (_MAGIC, b""):
-                position = end
-            elif budget < 0:
-                return
-            else:
-                searching = True
-                position = data.find(_MAGIC, position + 1)
+    def _add(self, record: Record, offset: int, length: int, crc: int, state: int) -> None:
+        self.highest = max(self.highest, record.id)
+        self.ids.append(record.id)
+        self.crcs.append(crc)
+        self.windows.append(record.window_s)
+        self.offsets.append(offset)
+        self.heads.append(length - len(record.payload))
+        self.lengths.append(len(record.payload))
+        self.samples.append(record.samples)
+        self.states.append(state)
+
+    def _index(self, data: bytes) -> None:
+        self.size = 0
+        for found in scan(data, self.damaged):
+            # Nothing here tells whether it was sent before.
+            self._add(found.record, found.offset, found.length, found.crc, TRIED)
+            if found.record.replaces:
+                self.replaces[len(self.ids) - 1] = found.record.replaces
+            self.size = found.offset + found.length
 
     def _load_acks(self) -> None:
         try:
-            data = self._acks.read_bytes()
-            whole = len(data) // ACK_SIZE * ACK_SIZE
-            if whole < len(data):
-                os.truncate(self._acks, whole)
+            self._acks_found = self._files.size(self._acks) or 0
+            self._acks_end = self._acks_found // ACK_SIZE * ACK_SIZE
+            with opened(self._files, self._acks, os.O_RDONLY) as fd:
+                data = read_all(self._files, fd, min(self._acks_end, _MAX_SEGMENT))
         except OSError:
             return
-        self._acks_bytes = whole
-        done = {number for number, crc in _ACK.iter_unpack(data[:whole]) if crc == _crc_of(number)}
+        done = {
+            number
+            for number, crc in _ACK.iter_unpack(data[: len(data) // ACK_SIZE * ACK_SIZE])
+            if crc == _check(number)
+        }
         # An id must not be given twice: the new record would pass for acknowledged.
         self.highest = max(self.highest, max(done, default=0))
         for position, number in enumerate(self.ids):
@@ -245,59 +288,16 @@ class Segment:
                 self.states[position] = DONE
 
 
-def _crc_of(number: int) -> int:
+#: A record in the spool: its segment and its position there.
+Place = tuple[Segment, int]
+
+
+def _check(number: int) -> int:
     return zlib.crc32(number.to_bytes(8, "little"))
 
 
-def _checksum(length: int, number: int, window_s: int, samples: int, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(_COVERED.pack(length, number, window_s, samples)))
-
-
-def _parse(data: bytes, position: int) -> Record | None:
-    """Return the record at a position, None when no whole and unharmed one stands there."""
-    if len(data) - position < HEADER_SIZE:
-        return None
-    magic, length, crc, number, window_s, samples = _HEADER.unpack_from(data, position)
-    start = position + HEADER_SIZE
-    if magic != _MAGIC or length > MAX_PAYLOAD or start + length > len(data):
-        return None
-    payload = data[start : start + length]
-    if _checksum(length, number, window_s, samples, payload) != crc:
-        return None
-    return Record(number, window_s, samples, payload)
-
-
-def _damage(data: bytes, position: int) -> tuple[str, int]:
-    """Return why no record stands at a position, and where it would have ended."""
-    if len(data) - position < HEADER_SIZE:
-        return "torn", len(data)
-    magic, length = _HEADER.unpack_from(data, position)[:2]
-    if magic != _MAGIC or length > MAX_PAYLOAD:
-        return "header", position
-    end = position + HEADER_SIZE + length
-    return ("torn", position) if end > len(data) else ("checksum", end)
-
-
-def _read(fd: int, size: int) -> bytes:
-    parts = []
-    while size > 0:
-        part = os.read(fd, size)
-        if not part:
-            break
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
-
-
-@contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+def _unlink(files: Files, path: Path) -> None:
     try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _sync_directory(directory: Path) -> None:
-    with _opened(directory, os.O_RDONLY) as fd:
-        os.fsync(fd)
+        files.unlink(path)
+    except FileNotFoundError:
+        pass

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from trimtab_agent import segments
+from trimtab_agent import layout
 from trimtab_agent.spool import MEMORY_BATCHES, Entry, Spool
 from trimtab_core.errors import StartupError
 
@@ -372,5 +372,5 @@ def test_a_spool_opens_on_a_full_disk(small_disk: Path) -> None:
 
 
 def test_sizes_of_a_record_are_as_documented() -> None:
-    record = segments.Record(1, 0, 0, b"payload")
-    assert len(record.pack()) == segments.HEADER_SIZE + 7 == 43
+    record = layout.Record(1, 0, 0, b"payload")
+    assert len(record.pack()) == layout.HEADER_SIZE + 7 == 43

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trimtab_agent.segments import HEADER_SIZE, Record
+from trimtab_agent.layout import HEADER_SIZE, Record
 from trimtab_agent.spool import Entry, Spool
 
 SIZE = 200
@@ -327,7 +327,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.spool.close()
         # What was on its way is sent again: nobody said that it arrived.
         for number, entry in self.leased.items():
-            if entry.segment is None or not entry.segment.dropped:
+            if entry.place is None or not entry.place[0].dropped:
                 self.held[number] = 0
         self.leased.clear()
 

@@ -1,0 +1,146 @@
+"""What the spool asks of a file system, and the real one.
+
+The seam is as thin as the calls of `os` behind it, so that a test can stand in for the disk: lose
+what was not synchronised, tear a write, run full, or fail at any call.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from trimtab_agent.claim import claim
+
+__all__ = ["Disk", "Files", "opened", "read_all", "write_all"]
+
+
+class Files(Protocol):
+    """Calls to a file system; each raises OSError as the function of `os` of that name does."""
+
+    def claim(self, directory: Path) -> int:
+        """Make and lock a directory; raises StartupError; `close` lets go of it."""
+
+    def open(self, path: Path, flags: int) -> int:
+        """Open a file, mode 0600 when it is made."""
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor."""
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        """Read up to size bytes."""
+
+    def pwrite(self, fd: int, data: bytes, offset: int) -> int:
+        """Write some of data and return how much."""
+
+    def fdatasync(self, fd: int) -> None:
+        """Return when the content and size of a file are on disk."""
+
+    def ftruncate(self, fd: int, size: int) -> None:
+        """Cut a file."""
+
+    def unlink(self, path: Path) -> None:
+        """Remove a name."""
+
+    def mkdir(self, path: Path) -> None:
+        """Make a directory, mode 0700, unless it is there."""
+
+    def names(self, directory: Path) -> list[str]:
+        """Return all names in a directory, in any order."""
+
+    def size(self, path: Path) -> int | None:
+        """Return the size of a regular file, None for anything else that is there."""
+
+    def sync_directory(self, directory: Path) -> None:
+        """Return when the names in a directory are on disk."""
+
+
+class Disk:
+    """The file system of this machine."""
+
+    def claim(self, directory: Path) -> int:
+        """See Files. The names of the new directory and of the one above it are synchronised."""
+        descriptor = claim(directory, "spool")
+        for above in directory.absolute().parents[:2]:
+            try:
+                self.sync_directory(above)
+            except OSError:
+                pass  # of another owner, or of a kind that cannot: then its owner keeps it
+        return descriptor
+
+    def open(self, path: Path, flags: int) -> int:
+        """See Files."""
+        return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+    def close(self, fd: int) -> None:
+        """See Files."""
+        os.close(fd)
+
+    def pread(self, fd: int, size: int, offset: int) -> bytes:
+        """See Files."""
+        return os.pread(fd, size, offset)
+
+    def pwrite(self, fd: int, data: bytes, offset: int) -> int:
+        """See Files."""
+        return os.pwrite(fd, data, offset)
+
+    def fdatasync(self, fd: int) -> None:
+        """See Files."""
+        os.fdatasync(fd)
+
+    def ftruncate(self, fd: int, size: int) -> None:
+        """See Files."""
+        os.ftruncate(fd, size)
+
+    def unlink(self, path: Path) -> None:
+        """See Files."""
+        os.unlink(path)
+
+    def mkdir(self, path: Path) -> None:
+        """See Files."""
+        path.mkdir(mode=0o700, exist_ok=True)
+
+    def names(self, directory: Path) -> list[str]:
+        """See Files."""
+        return os.listdir(directory)
+
+    def size(self, path: Path) -> int | None:
+        """See Files."""
+        found = os.stat(path)
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+    def sync_directory(self, directory: Path) -> None:
+        """See Files."""
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+@contextmanager
+def opened(files: Files, path: Path, flags: int) -> Iterator[int]:
+    """Open a file for a block; raises OSError."""
+    fd = files.open(path, flags)
+    try:
+        yield fd
+    finally:
+        files.close(fd)
+
+
+def write_all(files: Files, fd: int, data: bytes, offset: int) -> None:
+    """Write all of data; raises OSError, with some of it written."""
+    written = 0
+    while written < len(data):
+        written += files.pwrite(fd, data[written:], offset + written)
+
+
+def read_all(files: Files, fd: int, size: int) -> bytes:
+    """Return the first size bytes of a file, fewer when it ends before; raises OSError."""
+    parts: list[bytes] = []
+    at = 0
+    while at < size and (part := files.pread(fd, size - at, at)):
+        parts.append(part)
+        at += len(part)
+    return b"".join(parts)

@@ -1,0 +1,246 @@
+"""Batches made of batches: several merged to a coarser window, or one cut into halves.
+
+Sums, counts and sketches add; the accounts of app processes are united: all ranges, the highest
+`sent`, the most dropped by reason; of gauges the latest counts. Nothing is rounded.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from trimtab_core.batches import (
+    MAX_POINTS,
+    Batch,
+    Gauge,
+    Point,
+    ProcessAccount,
+    SeriesKey,
+    columns_of,
+    decode,
+    decode_series,
+    encode,
+    pack_series,
+    values_of,
+)
+from trimtab_core.columns import BUCKET_COLUMNS, POINT_COLUMNS
+from trimtab_core.errors import BatchError, TooLargeError
+
+__all__ = ["halved", "merged", "points_of"]
+
+#: The collector reads headers of at most 50,000 lists and maps, and lists of 20,000.
+_MOST_ROWS: Final = 15_000
+#: Sequence numbers of an agent stay below this; above it the place of a part in the whole.
+_PART: Final = 1 << 40
+_SUMS: Final = frozenset(POINT_COLUMNS[1:-1]) - {"max_us"}
+_OTHERS: Final = frozenset(("series", "max_us", "buckets", *BUCKET_COLUMNS))
+
+_Rows = list[tuple[SeriesKey, Point]]
+_Where = tuple[str, str, str]
+
+
+def points_of(batch: Batch) -> _Rows:
+    """Return the points of a batch; raises BatchError when they do not fit together."""
+    keys = decode_series(batch.series)
+    columns = {name: values_of(column) for name, column in batch.columns.items()}
+    none = [0] * batch.points
+    points = [Point() for _ in none]
+    if unknown := set(columns) - _SUMS - _OTHERS:
+        raise BatchError(f"expected known columns, got {sorted(unknown)}")
+    for name in columns.keys() & (_SUMS | {"max_us"}):
+        for point, value in zip(points, columns[name], strict=True):
+            setattr(point, name, value)
+    counts = columns.get("counts", ())
+    steps = columns.get("slots", [0] * len(counts))
+    at = 0
+    for point, buckets in zip(points, columns.get("buckets", none), strict=True):
+        slot = 0
+        for place in range(at, at + buckets):
+            slot += steps[place]
+            point.slots[slot] = point.slots.get(slot, 0) + counts[place]
+        at += buckets
+    try:
+        return [
+            (keys[index], point)
+            for index, point in zip(columns.get("series", none), points, strict=True)
+        ]
+    except IndexError:
+        raise BatchError(f"expected series below {len(keys)}, got more") from None
+
+
+def merged(batches: Sequence[Batch], step_s: int) -> Batch:
+    """Return the sum of batches of one agent and boot whose windows lie in one of step_s.
+
+    It has the lowest sequence number of them. Raises BatchError when a batch is not well formed,
+    TooLargeError when the sum is over the bounds of a batch.
+    """
+    batches = sorted(batches, key=lambda batch: (batch.window_s, batch.seq))
+    points: dict[SeriesKey, Point] = {}
+    for batch in batches:
+        for key, point in points_of(batch):
+            if key in points:
+                _add(points[key], point)
+            else:
+                points[key] = point
+    gauges = {gauge[:4]: gauge for batch in batches for gauge in batch.gauges}
+    whole = replace(
+        batches[0],
+        seq=min(batch.seq for batch in batches),
+        window_s=batches[0].window_s // step_s * step_s,
+        step_s=step_s,
+        closed_us=max(batch.closed_us for batch in batches),
+        processes=_united(account for batch in batches for account in batch.processes),
+        gauges=list(gauges.values()),
+    )
+    return _bounded(_with(whole, sorted(points.items(), key=lambda row: (_where(row[0]), row[0]))))
+
+
+def halved(payload: bytes, samples: int) -> list[tuple[bytes, int]] | None:
+    """Return two packed batches that are a packed one together, each with its requests.
+
+    None for a batch of fewer than two points. Cut between instances where there are several: a
+    half that is lost takes the accounts of its processes along, and what is missing shows as a
+    gap. Within one instance each half claims as many records as it holds: which ones is unknown
+    and means nothing, how many is what the accounts are for. The numbers of the halves follow from
+    that of the whole and the place of the cut, so that cutting again makes the same batches.
+    """
+    try:
+        batch = decode(payload)
+        rows = sorted(points_of(batch), key=lambda row: _where(row[0]))
+        if len(rows) < 2:
+            return None
+        cut = _cut(rows)
+        first, second = rows[:cut], rows[cut:]
+        here = {_where(key) for key, _ in first}
+        if here.isdisjoint(_where(key) for key, _ in second):
+            ours, theirs = _by_place(batch.processes, here)
+        else:
+            ours, theirs = _by_count(batch.processes, _records(first), _records(rows))
+        near: list[Gauge] = [gauge for gauge in batch.gauges if gauge[:3] in here]
+        far = [gauge for gauge in batch.gauges if gauge[:3] not in here]
+        parts = (
+            _with(replace(batch, processes=ours, gauges=near), first),
+            _with(
+                replace(batch, seq=batch.seq + cut * _PART, processes=theirs, gauges=far), second
+            ),
+        )
+        count = sum(sum(point.slots.values()) for _, point in first)
+        return [
+            (encode(parts[0]), min(count, samples)),
+            (encode(parts[1]), max(samples - count, 0)),
+        ]
+    except (BatchError, TooLargeError, ValueError, OverflowError):
+        return None
+
+
+def _add(into: Point, point: Point) -> None:
+    for name in _SUMS:
+        if value := getattr(point, name):
+            setattr(into, name, getattr(into, name) + value)
+    into.max_us = max(into.max_us, point.max_us)
+    for slot, count in point.slots.items():
+        into.slots[slot] = into.slots.get(slot, 0) + count
+
+
+def _with(batch: Batch, rows: _Rows) -> Batch:
+    try:
+        columns = columns_of([(index, point) for index, (_, point) in enumerate(rows)])
+    except OverflowError as error:
+        raise TooLargeError("a sum of points is over 64 bits") from error
+    series = pack_series(key for key, _ in rows)
+    return replace(batch, series=series, points=len(rows), columns=columns)
+
+
+def _bounded(batch: Batch) -> Batch:
+    rows = batch.points + len(batch.gauges)
+    rows += sum(3 + len(account.ranges) for account in batch.processes)
+    if batch.points > MAX_POINTS or rows > _MOST_ROWS:
+        raise TooLargeError(f"a batch holds at most {MAX_POINTS} points, {_MOST_ROWS} rows in all")
+    return batch
+
+
+def _where(row: SeriesKey | ProcessAccount | Gauge) -> _Where:
+    return row.environment, row.service, row.instance
+
+
+def _united(accounts: Iterable[ProcessAccount]) -> list[ProcessAccount]:
+    united: dict[tuple[bytes, _Where], ProcessAccount] = {}
+    for account in accounts:
+        name = (account.process, _where(account))
+        before = united.get(name)
+        if before is None:
+            united[name] = account
+            continue
+        dropped = dict(before.dropped)
+        for reason, count in account.dropped.items():
+            dropped[reason] = max(dropped.get(reason, 0), count)
+        united[name] = account._replace(
+            ranges=_joined([*before.ranges, *account.ranges]),
+            sent=max(before.sent, account.sent),
+            dropped=dropped,
+        )
+    return list(united.values())
+
+
+def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for first, count in sorted(ranges):
+        if joined and first <= sum(joined[-1]):
+            begin, length = joined[-1]
+            joined[-1] = (begin, max(length, first + count - begin))
+        else:
+            joined.append((first, count))
+    return joined
+
+
+def _cut(rows: _Rows) -> int:
+    """Return where to cut: the place nearest to the middle between instances, if there is any."""
+    middle = len(rows) // 2
+    between = [
+        index
+        for index in range(1, len(rows))
+        if _where(rows[index - 1][0]) != _where(rows[index][0])
+    ]
+    return min(between, key=lambda index: abs(index - middle), default=middle)
+
+
+def _records(rows: _Rows) -> int:
+    return sum(
+        sum(point.slots.values()) + point.backgrounds + point.websockets + point.event_streams
+        for _, point in rows
+    )
+
+
+def _by_place(
+    accounts: Iterable[ProcessAccount], here: set[_Where]
+) -> tuple[list[ProcessAccount], list[ProcessAccount]]:
+    accounts = list(accounts)
+    return (
+        [account for account in accounts if _where(account) in here],
+        [account for account in accounts if _where(account) not in here],
+    )
+
+
+def _by_count(
+    accounts: Iterable[ProcessAccount], part: int, whole: int
+) -> tuple[list[ProcessAccount], list[ProcessAccount]]:
+    """Give the first half its share of the claims, the second the rest and what is known."""
+    accounts = list(accounts)
+    claimed = sum(count for account in accounts for _, count in account.ranges)
+    share = claimed * part // max(whole, 1)
+    ours: list[ProcessAccount] = []
+    theirs: list[ProcessAccount] = []
+    for account in accounts:
+        taken: list[tuple[int, int]] = []
+        left: list[tuple[int, int]] = []
+        for first, count in account.ranges:
+            some = min(count, share)
+            share -= some
+            if some:
+                taken.append((first, some))
+            if count > some:
+                left.append((first + some, count - some))
+        if taken:
+            end = max(first + count for first, count in taken)
+            ours.append(account._replace(ranges=taken, sent=min(end, account.sent)))
+        theirs.append(account._replace(ranges=left))
+    return ours, theirs

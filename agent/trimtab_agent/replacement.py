@@ -1,0 +1,151 @@
+"""Records that take the place of others: merged batches, and the parts of one that was too large.
+
+Whatever crashes when, a batch is there once:
+
+1. The new records are written in one piece and synchronised. The last one names, by id and
+   checksum, all that they stand in for.
+2. That the old records are done is written beside them and synchronised.
+3. Only then may a new record be sent.
+
+Before 1 is on disk the old records count. Between 1 and 2 the names tell, when the spool is opened,
+that the old ones are done. After 2 nobody needs the names: the new record may be sent, acknowledged
+and removed, and the old ones do not come back. A step that a bad disk refuses leaves old and new
+records where nothing hands them out, until it succeeds: for a moment they wait, they are never
+counted twice.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from trimtab_agent.files import Files
+from trimtab_agent.layout import Record
+from trimtab_agent.segments import DONE, HELD, LEASED, TRIED, Place, Segment
+from trimtab_agent.shelf import OVERHEAD, Shelf
+from trimtab_agent.tally import Tally
+
+__all__ = ["Replacement"]
+
+_NAME_BYTES: Final = 12
+
+
+class Replacement:
+    """Puts records in the place of others on a shelf; for the spool's loop."""
+
+    def __init__(self, shelf: Shelf, files: Files, tally: Tally) -> None:
+        self._shelf = shelf
+        self._files = files
+        self._tally = tally
+        #: steps that the disk refused, each raises OSError until it succeeds
+        self._unfinished: list[Callable[[], None]] = []
+
+    def open(self) -> None:
+        """Finish what a crash left between two steps."""
+        places: dict[tuple[int, int], Place] = {}
+        for segment, position in self._shelf.places():
+            places[segment.name(position)] = (segment, position)
+        for segment in list(self._shelf.segments):
+            for position, names in segment.replaces.items():
+                old = [places[name] for name in names if name in places]
+                if old:
+                    self._adopt((segment, position), old)
+            segment.replaces.clear()
+        self.settle()
+
+    def settle(self) -> bool:
+        """Try again what the disk refused; False while it still does."""
+        while self._unfinished:
+            if not self._tally.quietly(self._unfinished[0]):
+                return False
+            self._unfinished.pop(0)
+        return True
+
+    def put(
+        self, old: Sequence[Place], new: Sequence[Record], states: Sequence[int], lane: int
+    ) -> bool:
+        """Put new records, to be in these states, into a lane in the place of old ones.
+
+        False when the disk does not take them: the old ones are then as they were, or wait until
+        it is certain that the new ones are not there.
+        """
+        size = sum(len(record.payload) + OVERHEAD for record in new)
+        size += (len(old) + 1) * _NAME_BYTES
+        if not self.settle() or not self._shelf.fits(size):
+            return False
+        before = [segment.states[position] for segment, position in old]
+        names = tuple(segment.name(position) for segment, position in old)
+        new = [*new[:-1], new[-1]._replace(replaces=names)]
+        segment = None
+        try:
+            segment = self._shelf.writable(size, lane)
+            first = segment.append(new, LEASED)
+        except OSError as error:
+            self._tally.fault(error)
+            if segment is not None and segment.unsure:
+                self._wait_for_trim(segment, old, before)
+            elif segment is not None and not segment.size:
+                self._shelf.discard(segment)
+            return False
+        for record in new:
+            self._tally.hold(1, len(record.payload))
+        self._end(old)
+        self._retire([((segment, first + index), state) for index, state in enumerate(states)], old)
+        return True
+
+    def _adopt(self, new: Place, old: Sequence[Place]) -> None:
+        """Take a new record found on opening for what it stands in for."""
+        segment, position = new
+        self._end(old)
+        state = segment.states[position]
+        if state != DONE:
+            segment.states[position] = LEASED
+
+        def finish() -> None:
+            # It was found, which does not mean that it is on disk.
+            segment.sync()
+            self._forget(old)
+            self._shelf.release(new, state)
+
+        self._unfinished.append(finish)
+
+    def _end(self, old: Sequence[Place]) -> None:
+        for segment, position in old:
+            if segment.states[position] != DONE:
+                segment.states[position] = DONE
+                self._tally.hold(-1, -segment.lengths[position])
+
+    def _retire(self, new: Sequence[tuple[Place, int]], old: Sequence[Place]) -> None:
+        def finish() -> None:
+            self._forget(old)
+            for place, state in new:
+                self._shelf.release(place, state)
+            self._shelf.free()
+
+        self._unfinished.append(finish)
+        self.settle()
+
+    def _forget(self, old: Sequence[Place]) -> None:
+        by_segment: dict[Segment, list[int]] = {}
+        for segment, position in old:
+            by_segment.setdefault(segment, []).append(position)
+        for segment, positions in by_segment.items():
+            if segment.dropped or segment not in self._shelf.segments:
+                self._files.sync_directory(segment.path.parent)
+            else:
+                segment.acknowledge(positions, durable=True)
+
+    def _wait_for_trim(self, segment: Segment, old: Sequence[Place], before: Sequence[int]) -> None:
+        """Hold the old records back until the new ones are certainly not on disk."""
+        segment.sealed = True
+        for (owner, position), state in zip(old, before, strict=True):
+            if state in (HELD, TRIED):
+                owner.states[position] = LEASED
+
+        def finish() -> None:
+            if segment in self._shelf.segments:
+                segment.trim()
+            else:
+                self._files.sync_directory(segment.path.parent)
+            for place, state in zip(old, before, strict=True):
+                self._shelf.release(place, TRIED if state == LEASED else state)
+
+        self._unfinished.append(finish)

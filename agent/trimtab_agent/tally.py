@@ -1,0 +1,76 @@
+"""What the spool counts, and the line a minute it logs about each cause."""
+
+import errno
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from trimtab_core.logs import RateLimited
+
+__all__ = ["SpoolStats", "Tally"]
+
+
+@dataclass(slots=True)
+class SpoolStats:
+    """Where batches are and where they went, since the spool was opened."""
+
+    #: batches not yet acknowledged, on disk and in memory, and the bytes of their payloads
+    held_batches: int = 0
+    held_bytes: int = 0
+    #: bytes of all segment files, done batches included: what `max_bytes` bounds
+    disk_bytes: int = 0
+    #: by reason: `spool_full` (over `max_bytes`), `disk_full` (no room on disk), `disk_fault`
+    #: (the disk refuses for another reason), `too_large` (one batch over every bound)
+    dropped_batches: Counter[str] = field(default_factory=Counter)
+    dropped_samples: Counter[str] = field(default_factory=Counter)
+    #: stretches of the files that could not be read, by reason
+    damaged: Counter[str] = field(default_factory=Counter)
+    #: failed calls to the disk, by errno name
+    faults: Counter[str] = field(default_factory=Counter)
+    quarantined: int = 0
+    quarantined_samples: int = 0
+    #: batches that went into merged ones, less the merged ones
+    coarsened: int = 0
+    #: batches that were split because the collector found them too large
+    split: int = 0
+
+
+class Tally:
+    """Books what happens to batches and to calls to the disk; never raises."""
+
+    def __init__(self) -> None:
+        self.stats = SpoolStats()
+        self._log = RateLimited(logging.getLogger("trimtab.spool"))
+
+    def hold(self, batches: int, size: int) -> None:
+        """Change what is held by so many batches and bytes."""
+        self.stats.held_batches += batches
+        self.stats.held_bytes += size
+
+    def book(self, reason: str, samples: int) -> None:
+        """Count a batch that was dropped."""
+        self.stats.dropped_batches[reason] += 1
+        self.stats.dropped_samples[reason] += samples
+        self._log.warning(reason, "the spool dropped batches: %s", reason)
+
+    def damage(self, found: Counter[str]) -> None:
+        """Count what could not be read."""
+        if found:
+            self.stats.damaged.update(found)
+            self._log.warning("damage", "some of the spool could not be read: %s", dict(found))
+
+    def fault(self, error: OSError) -> None:
+        """Count a failed call to the disk."""
+        name = errno.errorcode.get(error.errno or 0, "unknown")
+        self.stats.faults[name] += 1
+        self._log.warning(name, "the spool's disk failed: %s", error)
+
+    def quietly(self, call: Callable[[], None]) -> bool:
+        """Call what may fail on a bad disk and is tried again later; False when it failed."""
+        try:
+            call()
+        except OSError as error:
+            self.fault(error)
+            return False
+        return True
