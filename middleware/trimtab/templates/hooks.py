@@ -82,7 +82,7 @@ def _falcon(app: Any, result: Any, request: Any) -> None:
         template = _falcon_prefix(app, request.path)
     if template is not None:
         scope = getattr(request, "scope", None)
-        leave(request.env if scope is None else scope, template)
+        leave(request.env if scope is None else scope, template, whole=True)
 
 
 def _falcon_prefix(app: Any, path: str) -> str | None:

@@ -16,16 +16,17 @@ _MAX_MOUNTS: Final = 64
 _mounts: set[str] = set()
 
 
-def leave(place: Mapping[str, Any], template: str) -> None:
+def leave(place: Mapping[str, Any], template: str, *, whole: bool = False) -> None:
     """Leave the template of a framework's route for the wrapper; place is scope or environ.
 
-    Raises KeyError where no wrapper is around.
+    whole says that the framework routes by the path with what is mounted above it in scope. Raises
+    KeyError where no wrapper is around.
     """
     if "wsgi.version" in place:
         cell = place[ENVIRON_KEY]
         cell.append(mounted(place, cell[0]) + template)
     else:
-        place[CELL_KEY].append(template)
+        place[CELL_KEY].append((template,) if whole else template)
 
 
 def mounted(environ: Mapping[str, Any], script_name: str) -> str:

@@ -70,6 +70,8 @@ class Templates:
         for left in cell:
             if isinstance(left, str):
                 below = left
+            elif isinstance(left, tuple):
+                return self._route_id(left[0])
             elif left is not outer:
                 scope = left
         if scope is not outer:
