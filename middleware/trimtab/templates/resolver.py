@@ -104,11 +104,15 @@ class Templates:
 def _with_litestar(scope: Mapping[str, Any], below: str | None) -> str | None:
     found = litestar.find(scope)
     if found is None:
-        return None
+        mounts = starlette.mounts(scope)[0]
+        return mounts + "/{path}" if mounts else None
     if not found.is_mount:
         return starlette.mounts(scope)[0] + found.template
     if below is None:
         inner = starlette.find(scope)
+        if inner is None:
+            # Litestar 3 hands a copy to what it mounts.
+            suspect_copies()
         below = "/{path}" if inner is None else inner.template
     return found.template + below
 
