@@ -139,6 +139,7 @@ def _count_fds() -> int | None:
     if sys.platform != "linux":
         return None
     try:
-        return len(os.listdir("/proc/self/fd"))
+        # Since Linux 6.2, and without a descriptor that the child of a fork would keep.
+        return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd")) - 1
     except OSError:
         return None
