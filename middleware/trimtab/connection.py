@@ -6,6 +6,7 @@ Called by the emitter's thread alone; it may wait here, for at most a second.
 import socket
 import sys
 import time
+import weakref
 from typing import Any, Final, NamedTuple
 
 from trimtab_core.config import Address
@@ -13,12 +14,14 @@ from trimtab_core.errors import FrameError
 from trimtab_core.frames import FrameReader, Sealing, encode
 from trimtab_core.messages import Answer, Challenge, Proof, parse
 
-__all__ = ["Link", "connect"]
+__all__ = ["Link", "close_all", "connect"]
 
 _UNIX_S: Final = 0.2
 _TCP_S: Final = 1.0
 #: What was sent and never acknowledged breaks the connection after that long, in ms.
 _TCP_USER_TIMEOUT_MS: Final = 10_000
+#: What `connect` has opened, from the first moment on.
+_opened: Final[weakref.WeakSet[socket.socket]] = weakref.WeakSet()
 
 
 class Link(NamedTuple):
@@ -44,6 +47,7 @@ def connect(address: Address, peer_uids: frozenset[int], token: str) -> Link:
         opened = socket.socket(
             socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM
         )
+    _opened.add(opened)
     try:
         if address.kind == "unix":
             opened.settimeout(_UNIX_S)
@@ -60,6 +64,16 @@ def connect(address: Address, peer_uids: frozenset[int], token: str) -> Link:
         opened.close()
         raise
     return link
+
+
+def close_all() -> None:
+    """Close every connection, those too that another thread is just making.
+
+    For the child of a fork: that thread is not there, its copy of the parent's connection is, and
+    would keep it open after the parent has gone.
+    """
+    for opened in list(_opened):
+        opened.close()
 
 
 def _check_peer(opened: socket.socket, peer_uids: frozenset[int]) -> None:

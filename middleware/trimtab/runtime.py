@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 
+from trimtab.connection import close_all
 from trimtab.emitter import Emitter
 from trimtab.recorder import Recorder
 from trimtab.settings import Settings
@@ -42,16 +43,20 @@ class Runtime:
 
         Never raises: a process that cannot start a thread goes on unmeasured, its buffer bounded.
         """
-        with self._lock:
-            if not self.recorder.asleep:
-                if self._vitals is not None:
-                    self._vitals.watch_loop()
-                return
-            self.recorder.asleep = False
-            try:
-                self._start()
-            except Exception:
-                log.warning("trimtab could not start its thread", exc_info=True)
+        try:
+            with self._lock:
+                if not self.recorder.asleep:
+                    if self._vitals is not None:
+                        self._vitals.watch_loop()
+                    return
+                self.recorder.asleep = False
+                if self._address is None:
+                    return
+                emitter = self._emitter = self._new_emitter(self._address)
+            # Without the lock: where threads are greenlets, others run while this one starts.
+            emitter.start()
+        except Exception:
+            log.warning("trimtab could not start its thread", exc_info=True)
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
         """Send everything recorded so far; tell whether that, or giving up, took no longer."""
@@ -88,15 +93,13 @@ class Runtime:
             vitals.close()
         self.recorder.after_fork()
 
-    def _start(self) -> None:
-        if self._address is None:
-            return
+    def _new_emitter(self, address: Address) -> Emitter:
         settings = self.settings
         self._vitals = Vitals(self.recorder) if settings.readings else None
         process = os.urandom(8)
         emitter = Emitter(
             self.recorder,
-            self._address,
+            address,
             lambda sent, slot: self._hello(process, sent, slot),
             self._vitals.read if self._vitals else None,
             interval_s=settings.interval_ms / 1000,
@@ -106,8 +109,8 @@ class Runtime:
         )
         if self._vitals is not None:
             self._vitals.watch_loop()
-        emitter.start()
-        self._emitter = emitter
+        _flush_before_multiprocessing_ends()
+        return emitter
 
     def _hello(self, process: bytes, sent: int, slot: int) -> Hello:
         settings = self.settings
@@ -151,9 +154,17 @@ def _install_hooks() -> None:
         os.register_at_fork(after_in_child=_after_fork)
 
 
+def _flush_before_multiprocessing_ends() -> None:
+    # Its children leave by os._exit: of what is registered, they run its own finalizers alone.
+    module = sys.modules.get("multiprocessing.util")
+    if module is not None:
+        module.Finalize(None, flush_all, exitpriority=0)
+
+
 def _after_fork() -> None:
     global _runtimes_lock
     _runtimes_lock = threading.Lock()
+    close_all()
     for runtime in _runtimes.values():
         runtime.after_fork()
 
