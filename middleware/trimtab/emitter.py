@@ -88,6 +88,7 @@ class Emitter:
         self._next_readings = 0.0
         self._next_warning = 0.0
         self._stopping = False
+        self._abandoned = False
         self._flushes: deque[threading.Event] = deque()
         self._wake_read, self._wake_write = socket.socketpair()
         for end in (self._wake_read, self._wake_write):
@@ -120,6 +121,7 @@ class Emitter:
 
     def abandon(self) -> None:
         """Close all sockets: those of a thread that ends, or a fork's copies of its parent's."""
+        self._abandoned = True
         for opened in (self._link and self._link.socket, self._wake_read, self._wake_write):
             if opened is not None:
                 opened.close()
@@ -132,7 +134,7 @@ class Emitter:
             pass
 
     def _run(self) -> None:
-        while True:
+        while not self._abandoned:
             stopping = self._stopping
             flushes = len(self._flushes)
             try:
@@ -147,8 +149,13 @@ class Emitter:
                 self._end()
                 return
             self._wait(bool(self._unsent))
+        # A thread that is a greenlet (gevent) outlives a fork. The child has an emitter of its own,
+        # and threading has forgotten this one there: its end would be a traceback.
+        threading.Event().wait()
 
     def _wait(self, blocked: bool) -> None:
+        if self._abandoned:
+            return
         opened = self._link.socket if self._link else None
         if hasattr(select, "poll"):
             poll = select.poll()  # not select(): apps have descriptors above 1023
