@@ -5,9 +5,28 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Host, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
 from drive import Measured, call
+
+
+async def ok(request: Request) -> PlainTextResponse:
+    return PlainTextResponse("ok")
+
+
+def mixed() -> APIRouter:
+    """A router with all that is no path operation."""
+    leaves = Router([Route("/leaf/{y}", ok), Mount("/deeper", routes=[Route("/{z}", ok)])])
+    router = APIRouter()
+    router.add_route("/plain/{x}", ok)
+    router.mount("/under/{k}", leaves)
+    router.routes.append(Host("leaf.example.org", leaves))
+    nested = APIRouter()
+    nested.include_router(router, prefix="/in")
+    return nested
 
 
 def application() -> FastAPI:
@@ -40,6 +59,8 @@ def application() -> FastAPI:
     sub.include_router(users, prefix="/in")
     app.mount("/sub", sub)
     app.mount("/direct", users)
+    app.include_router(mixed(), prefix="/mixed/{area}")
+    app.add_route("/plain/{x}", ok)
     app.mount("/files/{kind}", StaticFiles(directory=Path(__file__).parent))
     return app
 
@@ -62,6 +83,11 @@ CASES = [
     ("/sub/openapi.json", 200, "/sub/openapi.json"),
     ("/files/tests/no/such", 404, "/files/{kind}/{path}"),
     (f"/files/tests/{Path(__file__).name}", 200, "/files/{kind}/{path}"),
+    ("/plain/1", 200, "/plain/{x}"),
+    ("/mixed/north/in/plain/1", 200, "/mixed/{area}/in/plain/{x}"),
+    ("/mixed/north/in/under/7/leaf/1", 200, "/mixed/{area}/in/under/{k}/leaf/{y}"),
+    ("/mixed/north/in/under/7/deeper/1", 200, "/mixed/{area}/in/under/{k}/deeper/{z}"),
+    ("/mixed/north/in/under/7/nothing", 404, "/mixed/{area}/in/under/{k}/{path}"),
     ("/nothing", 404, "unmatched"),
 ]
 
@@ -95,3 +121,24 @@ def test_a_method_that_is_not_allowed_keeps_the_template(measured: Measured) -> 
     call(measured.asgi(application()), "/top/a", "DELETE")
     seen = measured.one()
     assert (seen.record.status, seen.template, seen.method) == (405, "/top/{name}", "DELETE")
+
+
+def test_a_host_in_an_included_router_keeps_the_whole_template(measured: Measured) -> None:
+    app = measured.asgi(application())
+    for path in ("/mixed/north/in/leaf/1", "/mixed/north/in/deeper/2"):
+        assert call(app, path, headers=[(b"host", b"leaf.example.org:80")]).status == 200
+    assert [seen.template for seen in measured.records(2)] == [
+        "/mixed/{area}/in/leaf/{y}", "/mixed/{area}/in/deeper/{z}",
+    ]  # fmt: skip
+
+
+def test_a_frontend_is_one_route(measured: Measured, tmp: Path) -> None:
+    app = FastAPI()
+    if not hasattr(app, "frontend"):
+        return  # older FastAPI has no frontends
+    (tmp / "index.html").write_text("index")
+    app.frontend("/shop", directory=tmp)
+    wrapped = measured.asgi(app)
+    for path in ("/shop", "/shop/index.html", "/shop/any/thing"):
+        call(wrapped, path, headers=[(b"accept", b"text/html")])
+    assert {seen.template for seen in measured.records(3)} == {"/shop/{path}"}

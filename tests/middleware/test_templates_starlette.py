@@ -50,7 +50,8 @@ def application(folder: Path) -> Starlette:
             Mount("/static", StaticFiles(directory=folder)),
             Mount("/app", Starlette(routes=[Route("/home", ok)])),
             Mount("/raw", _raw),
-            Host("api.example.org", Router([Route("/hosted", ok)])),
+            Host("other.example.org", Router([Mount("/in/{x}", routes=ITEMS)])),
+            Host("api.example.org", Router([Route("/hosted", ok), Mount("/in/{y}", SHARED)])),
             Mount("/", Router([Route("/last/{x}", ok)])),
         ]
     )
@@ -128,8 +129,10 @@ def test_a_root_path_of_the_server_is_no_part_of_the_template(
 
 
 def test_a_host_route_keeps_its_template(measured: Measured, tmp: Path) -> None:
-    call(measured.asgi(application(tmp)), "/hosted", headers=[(b"host", b"api.example.org")])
-    assert measured.one().template == "/hosted"
+    app = measured.asgi(application(tmp))
+    for path in ("/hosted", "/in/3/of/me"):
+        assert call(app, path, headers=[(b"host", b"api.example.org:80")]).status == 200
+    assert [seen.template for seen in measured.records(2)] == ["/hosted", "/in/{y}/of/{name}"]
 
 
 def test_ten_thousand_random_paths_and_methods_are_one_route(measured: Measured) -> None:

@@ -36,7 +36,7 @@ def find(scope: Mapping[str, Any]) -> Found | None:
             path = path.removesuffix(own["frontend_path"]).rstrip("/")
             return Found(f"{prefix}{path}/{{path}}")
     if route is None:
-        route = _route_of(endpoint, routes)
+        route = _route_of(endpoint, routes, scope)
         if route is None:
             # FastAPI names no route for what it hands to a mount.
             return Found(prefix + "/{path}") if prefix else None
@@ -80,13 +80,15 @@ def _path_of(route: Any) -> str | None:
     return path if isinstance(path, str) else None
 
 
-def _route_of(endpoint: Any, routes: Any) -> Any:
-    # Starlette before 1.0 and FastAPI's own pages leave the endpoint alone.
-    if endpoint is not None:
-        for route in _each(routes):
-            if getattr(route, "endpoint", None) is endpoint:
-                return route
-    return None
+def _route_of(endpoint: Any, routes: Any, scope: Mapping[str, Any]) -> Any:
+    # Starlette before 1.0 and what is no path operation of FastAPI leave the endpoint alone.
+    if endpoint is None:
+        return None
+    found = [route for route in _each(routes) if getattr(route, "endpoint", None) is endpoint]
+    if len(found) > 1:
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        found = [route for route in found if route.path_regex.match(path)] or found
+    return found[0] if found else None
 
 
 def _each(routes: Any) -> Iterator[Any]:
