@@ -4,7 +4,7 @@ import http.client
 import json
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from trimtab_core.batches import (
@@ -19,7 +19,7 @@ from trimtab_core.batches import (
 )
 from trimtab_core.sketch import slot_of
 
-__all__ = ["BOOT", "Sender", "a_batch", "account", "key_of", "point_of", "window"]
+__all__ = ["BOOT", "Connect", "Sender", "a_batch", "account", "key_of", "point_of", "window"]
 
 BOOT = b"boot-one"
 
@@ -151,3 +151,7 @@ class Sender:
                 return body
             assert status == 503, f"batch {batch.seq} was answered {status}: {body}"
         raise AssertionError(f"batch {batch.seq} was not taken in {tries} tries")
+
+
+#: Opens a connection with a key; it is closed at the end of the test.
+Connect = Callable[[str], Sender]

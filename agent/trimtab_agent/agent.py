@@ -67,7 +67,9 @@ class Agent:
             token=settings.token,
         )
         self._client = make_client(settings.collector_url, settings.key, settings.ca_file)
-        self.forwarder = Forwarder(self.spool, self._client, settings.window_s, self.watch)
+        self.forwarder = Forwarder(
+            self.spool, self._client, settings.window_s, self.watch, self.boot
+        )
         self.relay = Relay(self._client, self.id, self.watch)
         self.host = HostReader()
         self._readings: dict[str, float] = {}
@@ -207,6 +209,7 @@ class Agent:
             first_seq=self._seq,
             step_s=self.settings.window_s,
             closed_us=time.time_ns() // 1000,
+            closed_mono_us=time.monotonic_ns() // 1000,
             accounts=accounts,
             gauges=gauges,
         ):
@@ -230,6 +233,7 @@ class Agent:
             first_seq=0,
             step_s=1,
             closed_us=time.time_ns() // 1000,
+            closed_mono_us=time.monotonic_ns() // 1000,
             accounts=(),
             gauges=gauges_of(self.listener.apps, self._host_name, self._readings),
             live=True,

@@ -18,7 +18,7 @@ from typing import Final
 import httpx
 
 from trimtab_agent.spool import Entry, Spool
-from trimtab_core.batches import CLOCK_HEADER
+from trimtab_core.batches import CLOCK_HEADER, SentAt
 from trimtab_core.logs import RateLimited
 
 __all__ = ["Forwarder", "make_client"]
@@ -53,9 +53,11 @@ class Forwarder:
         client: httpx.AsyncClient,
         window_s: int,
         on_watch: Callable[[float], None],
+        boot: bytes = b"",
     ) -> None:
         self._spool = spool
         self._client = client
+        self._boot = boot
         self._window_s = window_s
         self._on_watch = on_watch
         self._wake = asyncio.Event()
@@ -129,7 +131,8 @@ class Forwarder:
         self._watch(response)
 
     async def _post(self, payload: bytes) -> httpx.Response:
-        headers = {"content-type": _CONTENT_TYPE, CLOCK_HEADER: f"{time.time():.3f}"}
+        sent_at = SentAt(time.time(), time.monotonic(), self._boot)
+        headers = {"content-type": _CONTENT_TYPE, CLOCK_HEADER: sent_at.header()}
         return await self._client.post("/agent/v1/batches", content=payload, headers=headers)
 
     def _choose(self) -> Entry | None:

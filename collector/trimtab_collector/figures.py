@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
+from trimtab_collector.apdex import without_class
 from trimtab_collector.api.bodies import Accounting, Stats
 from trimtab_collector.storage.columns import quantiles_us
 from trimtab_collector.storage.gauges import Reading
@@ -19,6 +20,10 @@ __all__ = [
 ]
 
 _QUANTILES: Final = (0.5, 0.9, 0.95, 0.99, 0.999)
+_SHOWN: Final = (
+    "requests", "errors", "sum_us", "max_us", "ttfb_us", "queue_us", "queued", "bytes",
+    "websockets", "websocket_us", "event_streams", "event_stream_us",
+)  # fmt: skip
 #: fields of Stats that are response times
 TIMES: Final = ("mean", "p50", "p90", "p95", "p99", "p999", "max")
 
@@ -28,27 +33,21 @@ def names_of(rows: Rows) -> list[tuple[str, ...]]:
     return [rows.groups[place] for place in rows.group]
 
 
-def stats_of(rows: Rows, seconds: float) -> list[Stats]:
-    """Return the figures of each row, over so many seconds."""
+def stats_of(rows: Rows, seconds: float, threshold_us: float) -> tuple[Rows, list[Stats]]:
+    """Return rows without their last field, the status class, and the figures of each.
+
+    seconds is what rates are over, threshold_us the one of Apdex.
+    """
+    rows, apdex = without_class(rows, threshold_us)
     columns = rows.columns
     quantiles = quantiles_us(columns, _QUANTILES) / 1000
-    columns_of = (
-        "requests",
-        "errors",
-        "sum_us",
-        "max_us",
-        "ttfb_us",
-        "queue_us",
-        "queued",
-        "bytes",
-    )
-    table = zip(*(columns.value(name).tolist() for name in columns_of), strict=True)
+    table = zip(*(columns.value(name).tolist() for name in _SHOWN), strict=True)
     answer = []
-    for times, (requests, errors, total, most, ttfb, queue, queued, size) in zip(
-        quantiles.tolist(), table, strict=True
-    ):
+    for times, index, row in zip(quantiles.tolist(), apdex.tolist(), table, strict=True):
+        requests, errors, total, most, ttfb, queue, queued, size, *connections = row
+        kept = {"bytes": size, **_connections(*connections)}
         if not requests:
-            answer.append(Stats(**{**no_requests(), "bytes": size}))
+            answer.append(Stats(**{**no_requests(), **kept}))
             continue
         p50, p90, p95, p99, p999 = times
         answer.append(
@@ -66,16 +65,27 @@ def stats_of(rows: Rows, seconds: float) -> list[Stats]:
                 max=most / 1000,
                 ttfb_mean=ttfb / requests / 1000,
                 queue_mean=queue / queued / 1000 if queued else None,
-                bytes=size,
+                apdex=index,
+                **kept,
             )
         )
-    return answer
+    return rows, answer
+
+
+def _connections(sockets: int, sockets_us: int, streams: int, streams_us: int) -> dict[str, Any]:
+    return {
+        "web_sockets": sockets,
+        "web_socket_mean": sockets_us / sockets / 1000 if sockets else None,
+        "event_streams": streams,
+        "event_stream_mean": streams_us / streams / 1000 if streams else None,
+    }
 
 
 def no_requests() -> dict[str, Any]:
     """Return the fields of Stats when nothing was counted."""
-    none = dict.fromkeys((*TIMES, "ttfb_mean", "queue_mean"))
+    none = dict.fromkeys((*TIMES, "ttfb_mean", "queue_mean", "apdex"))
     return {
+        **_connections(0, 0, 0, 0),
         "requests": 0,
         "errors": 0,
         "error_rate": 0.0,
@@ -95,10 +105,12 @@ def accounting_of(account: ServiceAccount) -> Accounting:
     return Accounting(
         counted=account.counted,
         sent=account.sent,
+        held=account.held,
         agent_lost=account.agent_lost,
         dropped=account.dropped,
         requests=account.requests,
         backgrounds=account.backgrounds,
+        connections=account.connections,
     )
 
 

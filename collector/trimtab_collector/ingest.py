@@ -27,7 +27,14 @@ from trimtab_collector.storage.series import Known
 from trimtab_collector.storage.sqlite import SQLiteStore
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_collector.watch import Watch
-from trimtab_core.batches import CLOCK_HEADER, Batch, decode, decode_series
+from trimtab_core.batches import (
+    CLOCK_HEADER,
+    HELD_HEADER,
+    Batch,
+    SentAt,
+    decode,
+    decode_series,
+)
 from trimtab_core.errors import BatchError, TooLargeError
 from trimtab_core.logs import RateLimited
 
@@ -49,6 +56,7 @@ _MAX_WAIT_S: Final = 60.0
 _SKEW_S: Final = 60.0
 _MAX_AGENTS: Final = 10_000
 _CLOCK: Final = CLOCK_HEADER.encode()
+_HELD: Final = HELD_HEADER.encode()
 _ACCEPTED: Final = b'{"duplicate":false,"watchSeconds":0.0}'
 
 
@@ -123,7 +131,8 @@ class Ingest:
         if wanted == "GET":
             return await self._commands(scope, receive)
         raw = await self._body(headers, receive)
-        received = await self._receive(raw, key, _clock_of(headers))
+        sent_at = SentAt.of_header(headers.get(_CLOCK, b"").decode("latin-1"))
+        received = await self._receive(raw, key, sent_at)
         if received.batch.live:
             self._store.show(received)
             duplicate = False
@@ -139,6 +148,7 @@ class Ingest:
                     {"retryAfterSeconds": seconds},
                     {"Retry-After": str(seconds)},
                 ) from error
+            self._store.note_held(received.batch, _whole(headers.get(_HELD, b"")))
         watch_s = self._watch.seconds
         if not duplicate and not watch_s:
             return 202, _ACCEPTED
@@ -206,24 +216,23 @@ class Ingest:
             headers={"Connection": "close"},
         )
 
-    async def _receive(self, raw: bytes, key: AgentKey, clock_s: float | None = None) -> Received:
+    async def _receive(self, raw: bytes, key: AgentKey, sent_at: SentAt | None = None) -> Received:
         """Return the checked batch of a body; raises ApiError 400, 403 or 413."""
         try:
             if len(raw) <= _LARGE:
-                return self._check(raw, key, clock_s)
+                return self._check(raw, key, sent_at)
             async with self._large:
-                return await asyncio.to_thread(self._check, raw, key, clock_s)
+                return await asyncio.to_thread(self._check, raw, key, sent_at)
         except TooLargeError as error:
             raise ApiError(413, "too_large", str(error)) from error
         except BatchError as error:
             raise ApiError(400, "bad_batch", str(error)) from error
 
-    def _check(self, raw: bytes, key: AgentKey, clock_s: float | None) -> Received:
+    def _check(self, raw: bytes, key: AgentKey, sent_at: SentAt | None) -> Received:
         batch = decode(raw)
         now_s = self._clock()
-        # Without its clock, a window that closed in our future tells; a late one is only late.
-        ahead_s = max(0.0, batch.closed_us / 1e6 - now_s) if clock_s is None else clock_s - now_s
-        self.skews.note(batch.agent, ahead_s)
+        ahead_s = _ahead_s(batch, sent_at, now_s)
+        self.skews.note(batch.agent, sent_at.wall_s - now_s if sent_at else ahead_s)
         begin_s = batch.window_s
         if abs(ahead_s) > _SKEW_S:
             self._log.warning(
@@ -295,13 +304,20 @@ class Ingest:
         self._log.warning(error.code, "request refused: %s status=%d", error.message, error.status)
 
 
-def _clock_of(headers: dict[bytes, bytes]) -> float | None:
-    """Return the clock that an agent sent along, None for none or one that is no time."""
-    try:
-        clock_s = float(headers[_CLOCK])
-    except (KeyError, ValueError):
-        return None
-    return clock_s if 0 <= clock_s < 2**32 else None
+def _ahead_s(batch: Batch, sent_at: SentAt | None, now_s: float) -> float:
+    """Return by how much the agent's clock was ahead of ours when it closed the batch."""
+    if sent_at is None:
+        # Without its clock, a window that closed in our future tells; a late one is only late.
+        return max(0.0, batch.closed_us / 1e6 - now_s)
+    if batch.closed_mono_us and sent_at.boot == batch.boot:
+        age_s = sent_at.mono_s - batch.closed_mono_us / 1e6
+        return batch.closed_us / 1e6 - (now_s - max(0.0, age_s))
+    # From an earlier life of the agent: its clock was then what it is now, as far as we know.
+    return sent_at.wall_s - now_s
+
+
+def _whole(text: bytes) -> int:
+    return int(text) if text.isdigit() and len(text) < 19 else 0
 
 
 async def _left(receive: Receive) -> None:

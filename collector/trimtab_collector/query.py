@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
+from trimtab_collector.apdex import THRESHOLD_MS
 from trimtab_collector.api.bodies import (
     Current,
     History,
@@ -25,7 +26,7 @@ from trimtab_collector.api.bodies import (
     Stats,
 )
 from trimtab_collector.api.errors import ApiError
-from trimtab_collector.api.params import Params
+from trimtab_collector.api.params import Params, whole
 from trimtab_collector.figures import (
     TIMES,
     accounting_of,
@@ -62,6 +63,10 @@ class View:
     selection: Selection
     seconds: float
     params: Params
+
+    @property
+    def threshold_us(self) -> float:
+        return 1000 * whole(self.params, "apdex", 1, 3_600_000, THRESHOLD_MS)
 
     @property
     def from_text(self) -> str:
@@ -172,11 +177,13 @@ class Queries:
 
     def _services(self, view: View) -> Services:
         by = ("environment", "service")
-        read = self._store.read
-        rows = read(replace(view.selection, group_by=by))
-        found = dict(_named(rows, view))
-        parts = names_of(read(replace(view.selection, group_by=(*by, "version", "instance"))))
-        in_flight = self._in_flight(view.params)
+        found = dict(self._named(view, by))
+        parts = names_of(
+            self._store.read(replace(view.selection, group_by=(*by, "version", "instance")))
+        )
+        in_flight = self._sums(view.params, _ACTIVE)
+        sockets = self._sums(view.params, "trimtab.app.websockets")
+        streams = self._sums(view.params, "trimtab.app.event_streams")
         services = []
         for account in self._accounts(view.params, found):
             name = (account.environment, account.service)
@@ -189,6 +196,8 @@ class Queries:
                     versions=sorted({part[2] for part in mine if part[2]}),
                     instances=sorted({part[3] for part in mine if part[3]}),
                     in_flight=in_flight.get(name),
+                    open_web_sockets=sockets.get(name),
+                    open_event_streams=streams.get(name),
                     accounting=accounting_of(account),
                     **fields_of(stats),
                 )
@@ -211,7 +220,7 @@ class Queries:
 
     def _routes(self, view: View, by: str, limit: int) -> Routes:
         by_route = ("environment", "service", "route", "method")
-        rows = self._store.read(replace(view.selection, group_by=by_route))
+        rows, stats_of_rows = self._stats(view, by_route)
         times = rows.columns.value("sum_us") / 1000
         routes = [
             RouteRow(
@@ -222,10 +231,8 @@ class Queries:
                 total_time=float(ms),
                 **fields_of(stats),
             )
-            for name, ms, stats in zip(
-                names_of(rows), times, stats_of(rows, view.seconds), strict=True
-            )
-            if stats.requests
+            for name, ms, stats in zip(names_of(rows), times, stats_of_rows, strict=True)
+            if stats.requests or stats.web_sockets or stats.event_streams
         ]
         order: dict[str, Callable[[RouteRow], float]] = {
             "p99": lambda row: row.p99 or 0.0,
@@ -237,28 +244,24 @@ class Queries:
         return Routes(from_=view.from_text, to=view.to_text, routes=routes[:limit])
 
     def _response_time(self, view: View) -> ResponseTime:
-        read = self._store.read
-        selection = view.selection
-        classes = read(replace(selection, group_by=("status_class",)))
-        services = read(replace(selection, group_by=("environment", "service")))
         return ResponseTime(
             from_=view.from_text,
             to=view.to_text,
-            step=1 if selection.live else WINDOW_S,
+            step=1 if view.selection.live else WINDOW_S,
             overall=self._overall(view),
-            byStatusClass={name[0]: row for name, row in sorted(_named(classes, view))},
+            byStatusClass={name[0]: row for name, row in self._named(view, ("status_class",))},
             byService=[
                 ServiceStats(environment=name[0], service=name[1], **fields_of(row))
-                for name, row in sorted(_named(services, view))
+                for name, row in self._named(view, ("environment", "service"))
             ],
         )
 
     def _history(self, view: View, period: str) -> History:
-        rows = self._store.read(view.selection)
         step_s = view.selection.step_s
+        rows, found = self._stats(replace(view, seconds=step_s))
         series = [
             HistoryRow(t=view.params.shown(float(t)), **fields_of(stats))
-            for t, stats in zip(rows.t, stats_of(rows, step_s), strict=True)
+            for t, stats in zip(rows.t, found, strict=True)
         ]
         return History(
             from_=view.from_text, to=view.to_text, period=period, step=step_s, series=series
@@ -299,8 +302,18 @@ class Queries:
         )
 
     def _overall(self, view: View) -> Stats:
-        found = stats_of(self._store.read(view.selection), view.seconds)
+        _, found = self._stats(view)
         return found[0] if found else Stats(**no_requests())
+
+    def _stats(self, view: View, by: tuple[str, ...] = ()) -> tuple[Rows, list[Stats]]:
+        """Return a row for each group and step that holds something, and its figures."""
+        rows = self._store.read(replace(view.selection, group_by=(*by, "status_class")))
+        return stats_of(rows, view.seconds, view.threshold_us)
+
+    def _named(self, view: View, by: tuple[str, ...]) -> list[tuple[tuple[str, ...], Stats]]:
+        """Return the figures of each group, by name."""
+        rows, found = self._stats(view, by)
+        return sorted(zip(names_of(rows), found, strict=True), key=lambda row: row[0])
 
     def _readings(self, params: Params) -> list[Reading]:
         """Return fresh readings of what was chosen; a host's own are in every choice."""
@@ -313,10 +326,11 @@ class Queries:
             if params.instance in (None, row.instance) or not row.instance
         ]
 
-    def _in_flight(self, params: Params) -> dict[tuple[str, str], int]:
+    def _sums(self, params: Params, reading: str) -> dict[tuple[str, str], int]:
+        """Return the sum of a reading over the processes of each service."""
         sums: dict[tuple[str, str], int] = {}
         for row in self._readings(params):
-            if row.name == _ACTIVE and row.service:
+            if row.name == reading and row.service:
                 name = (row.environment, row.service)
                 sums[name] = sums.get(name, 0) + int(row.value)
         return sums
@@ -329,10 +343,6 @@ _CURRENT: Final = (
     "trimtab.app.loop_delay",
     _ACTIVE,
 )
-
-
-def _named(rows: Rows, view: View) -> Iterable[tuple[tuple[str, ...], Stats]]:
-    return zip(names_of(rows), stats_of(rows, view.seconds), strict=True)
 
 
 def _selection(params: Params) -> Selection:

@@ -37,6 +37,7 @@ from trimtab_core.errors import BatchError, TooLargeError
 __all__ = [
     "BUCKET_COLUMNS",
     "CLOCK_HEADER",
+    "HELD_HEADER",
     "MAX_BATCH",
     "MAX_POINTS",
     "POINT_COLUMNS",
@@ -46,6 +47,7 @@ __all__ = [
     "Gauge",
     "Point",
     "ProcessAccount",
+    "SentAt",
     "SeriesKey",
     "columns_of",
     "decode",
@@ -56,9 +58,11 @@ __all__ = [
 ]
 
 VERSION: Final = 1
-#: HTTP header of a sent batch: the agent's wall clock at that moment, in epoch seconds. The
-#: collector sees by it how far the two clocks are apart and books windows on its own.
+#: HTTP header of a sent batch: the agent's clocks at that moment (`SentAt`). The collector sees by
+#: them how far its clock and the agent's are apart, and books windows on its own.
 CLOCK_HEADER: Final = "x-trimtab-clock"
+#: HTTP header of a sent batch: records in the batches that the agent holds besides it.
+HELD_HEADER: Final = "x-trimtab-held"
 #: Largest batch, in bytes, unpacked; the packed one may be as large.
 MAX_BATCH: Final = 4 * 1024 * 1024
 #: Most points in a batch; a window of more series travels as several batches.
@@ -109,6 +113,33 @@ class Gauge(NamedTuple):
     value: float
 
 
+class SentAt(NamedTuple):
+    """The clocks of an agent when it sends: seconds since 1970 and monotonic seconds of a boot.
+
+    `boot` says whose monotonic clock it is: a batch closed by the same process is as old as the
+    difference of the two readings, whatever became of the wall clock in between.
+    """
+
+    wall_s: float
+    mono_s: float = 0.0
+    boot: bytes = b""
+
+    def header(self) -> str:
+        """Return the value of CLOCK_HEADER."""
+        return f"{self.wall_s:.3f} {self.mono_s:.3f} {self.boot.hex()}"
+
+    @classmethod
+    def of_header(cls, text: str) -> "SentAt | None":
+        """Return the clocks in a header, None for what is none; an older agent sends one number."""
+        try:
+            wall, *rest = text.split()
+            mono, boot = rest if len(rest) == 2 else ("0", "")
+            found = cls(float(wall), float(mono), bytes.fromhex(boot))
+        except ValueError:
+            return None
+        return found if 0 <= found.wall_s < 2**32 and 0 <= found.mono_s < 2**40 else None
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One window of one agent. (agent, boot, seq) names it for ever; a repeat is harmless."""
@@ -129,6 +160,8 @@ class Batch:
     gauges: Sequence[Gauge] = ()
     #: a live summary is shown and not stored
     live: bool = False
+    #: monotonic clock of the agent process when the window was closed, 0 when it is not known
+    closed_mono_us: int = 0
 
 
 def pack_series(keys: Iterable[SeriesKey]) -> bytes:
@@ -149,6 +182,7 @@ def encode(batch: Batch, level: int = 3) -> bytes:
             "window_s": batch.window_s,
             "step_s": batch.step_s,
             "closed_us": batch.closed_us,
+            "closed_mono_us": batch.closed_mono_us,
             "series": batch.series,
             "points": batch.points,
             "columns": listed,
@@ -288,6 +322,7 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
         window_s=window_s,
         step_s=step_s,
         closed_us=_natural(header["closed_us"]),
+        closed_mono_us=_natural(header.get("closed_mono_us", 0)),
         series=header["series"],
         points=points,
         columns=columns,

@@ -193,7 +193,9 @@ def test_clocks_of_apps_open_a_bounded_number_of_windows() -> None:
         aggregator.add(app, samples_of([row()], second, NOW_S - 2 * second), NOW_S)
     windows = aggregator.close(float("inf"))
     assert len(windows) <= 1001
-    assert sum(sum(point.slots.values()) for each in windows for point in each.points.values()) == 3000
+    assert (
+        sum(sum(point.slots.values()) for each in windows for point in each.points.values()) == 3000
+    )
 
 
 def test_a_frame_from_the_future_counts_as_now() -> None:
@@ -237,6 +239,7 @@ def test_a_window_is_cut_between_instances_and_each_part_carries_its_own_claims(
     parts = list(
         batches_of(
             window, agent="a", boot=b"12345678", first_seq=7, step_s=10, closed_us=1,
+            closed_mono_us=1,
             accounts=accounts, gauges=(),
         )
     )  # fmt: skip
@@ -257,6 +260,7 @@ def test_an_empty_window_is_one_batch_with_its_accounts() -> None:
     accounts = accounts_of(Window(0), {app.hello.process: app}, {})
     ((batch, requests),) = batches_of(
         Window(0), agent="a", boot=b"12345678", first_seq=0, step_s=10, closed_us=1,
+            closed_mono_us=1,
         accounts=accounts, gauges=(),
     )  # fmt: skip
     assert (batch.points, requests) == (0, 0)

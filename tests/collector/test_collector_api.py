@@ -98,7 +98,7 @@ def test_errors_have_the_envelope_too(
         ("/services", {"from_": "-500d"}, "400 days"),
         ("/services", {"tz": "Mars/Olympus"}, "time zone"),
         ("/services", {"tz": "../../etc/passwd"}, "time zone"),
-        ("/services", {"form": "-1h"}, "among environment"),
+        ("/services", {"form": "-1h"}, "among apdex, environment"),
         ("/routes", {"by": "p42"}, "one of p99"),
         ("/routes", {"limit": "0"}, "1 to 1000"),
         ("/routes", {"limit": "9" * 400}, "1 to 1000"),

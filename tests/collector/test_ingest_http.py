@@ -5,7 +5,6 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,36 +12,9 @@ import psutil
 import pytest
 import zstandard
 
-from batchmaker import Sender, a_batch, account, key_of, point_of, window
-from servers import Collector, short_dir, trimtab, wait_for
-from trimtab_core.batches import CLOCK_HEADER, MAX_BATCH, Gauge, encode
-
-
-@pytest.fixture(scope="module")
-def collector() -> Iterator[Collector]:
-    """A collector that the tests of this file share; each uses a service of its own."""
-    with short_dir() as directory, Collector(directory) as process:
-        yield process.start()
-
-
-@pytest.fixture(scope="module")
-def key(collector: Collector) -> str:
-    return collector.new_key()
-
-
-Connect = Callable[[str], Sender]
-
-
-@pytest.fixture
-def connect(collector: Collector) -> Iterator[Connect]:
-    """Opens connections with a key; they are closed at the end of the test."""
-    with ExitStack() as stack:
-        yield lambda key: stack.enter_context(Sender(collector.port, key))
-
-
-@pytest.fixture
-def sender(connect: Connect, key: str) -> Sender:
-    return connect(key)
+from batchmaker import Connect, Sender, a_batch, account, key_of, point_of, window
+from servers import Collector, trimtab, wait_for
+from trimtab_core.batches import MAX_BATCH, Gauge, encode
 
 
 def test_a_batch_is_taken_once_and_its_repeat_is_called_a_duplicate(
@@ -60,10 +32,12 @@ def test_a_batch_is_taken_once_and_its_repeat_is_called_a_duplicate(
     assert service["accounting"] == {
         "counted": 3,
         "sent": 3,
+        "held": 0,
         "agentLost": 0,
         "dropped": {"ring": 2},
         "requests": 3,
         "backgrounds": 0,
+        "connections": 0,
     }
 
 
@@ -181,16 +155,18 @@ def test_a_body_that_never_ends_is_cut_at_the_limit(collector: Collector, key: s
         raw.setblocking(False)
         deadline = time.monotonic() + 10
         while not answer and time.monotonic() < deadline:
-            try:
-                sent += raw.send(piece[sent % len(piece) :])
-            except BlockingIOError:
-                pass
-            except (BrokenPipeError, ConnectionResetError):
-                break
+            # The answer may be there before the next piece fails: it is read first.
             try:
                 answer = raw.recv(65536)
             except BlockingIOError:
-                continue
+                pass
+            if not answer:
+                try:
+                    sent += raw.send(piece[sent % len(piece) :])
+                except BlockingIOError:
+                    pass
+                except (BrokenPipeError, ConnectionResetError):
+                    answer = raw.recv(65536)
         assert answer.startswith(b"HTTP/1.1 413")
         assert sent < 64 * 1024 * 1024
 
@@ -254,56 +230,6 @@ def test_a_scoped_key_writes_for_its_own_services_only(
     names = [row["service"] for row in collector.api.get("/services")["services"]]
     assert "mine" in names
     assert "other" not in names
-
-
-@pytest.mark.parametrize("ahead_s", [3 * 3600, -3 * 3600])
-def test_windows_of_a_wrong_clock_are_booked_by_ours_and_it_is_noted(
-    collector: Collector, sender: Sender, ahead_s: int
-) -> None:
-    service = f"ahead{ahead_s}"
-    theirs = int(time.time()) + ahead_s
-    points = {key_of(service=service): point_of([5])}
-    batch = a_batch(
-        0,
-        points,
-        agent=service,
-        window_s=theirs - theirs % 10 - 10,
-        closed_us=theirs * 1_000_000,
-        gauges=[Gauge("test", service, "host#0", "http.server.active_requests", 2.0)],
-    )
-    sender.more = {CLOCK_HEADER: f"{time.time() + ahead_s:.3f}"}
-    assert sender.post(batch)[1]["duplicate"] is False
-    assert sender.post(batch)[1]["duplicate"] is True
-    skews = collector.api.get("/health")["clockSkewSeconds"]
-    assert skews[service] == pytest.approx(ahead_s, abs=10)
-    row = collector.api.get("/services", service=service, from_="-2m")["services"][0]
-    assert (row["requests"], row["inFlight"]) == (1, 2)
-    collector.wait_line("set the clock of its machine")
-
-
-def test_a_window_of_a_clock_that_was_wrong_and_is_right_now_is_booked_as_of_now(
-    collector: Collector, sender: Sender
-) -> None:
-    batch = a_batch(
-        0, {key_of(service="mended"): point_of([5])}, agent="mended", window_s=window(-1000)
-    )
-    sender.more = {CLOCK_HEADER: f"{time.time():.3f}"}
-    assert sender.post(batch)[0] == 202
-    row = collector.api.get("/services", service="mended", from_="-5m")["services"][0]
-    assert row["requests"] == 1
-
-
-def test_a_clock_that_is_no_time_is_ignored(sender: Sender) -> None:
-    for clock in ("nan", "-1", "soon", "1e30"):
-        sender.more = {CLOCK_HEADER: clock}
-        assert sender.post(a_batch(40_000))[0] == 202
-
-
-def test_a_late_batch_is_not_taken_for_a_wrong_clock(collector: Collector, sender: Sender) -> None:
-    hour_ago = window(360)
-    batch = a_batch(0, agent="late", window_s=hour_ago, closed_us=(hour_ago + 10) * 1_000_000)
-    assert sender.post(batch)[0] == 202
-    assert "late" not in collector.api.get("/health")["clockSkewSeconds"]
 
 
 def test_other_paths_and_methods_have_the_envelope_too(sender: Sender) -> None:

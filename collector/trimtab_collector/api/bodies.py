@@ -37,21 +37,30 @@ class Stats(msgspec.Struct, rename="camel", kw_only=True):
     max: float | None
     ttfb_mean: float | None
     queue_mean: float | None
+    apdex: float | None
     bytes: int
+    #: connections that ended, and how long they were open on average
+    web_sockets: int
+    web_socket_mean: float | None
+    event_streams: int
+    event_stream_mean: float | None
 
 
 class Accounting(msgspec.Struct, rename="camel", kw_only=True):
     """What became of a service's records over the life of the store.
 
-    counted + agentLost = sent; counted = requests + backgrounds; dropped never got a number.
+    counted + held + agentLost = sent; counted = requests + backgrounds + connections; held lies
+    with agents that say so; dropped never got a number.
     """
 
     counted: int
     sent: int
+    held: int
     agent_lost: int
     dropped: dict[str, int]
     requests: int
     backgrounds: int
+    connections: int
 
 
 class ServiceRow(Stats, kw_only=True):
@@ -62,6 +71,8 @@ class ServiceRow(Stats, kw_only=True):
     versions: list[str]
     instances: list[str]
     in_flight: int | None
+    open_web_sockets: int | None
+    open_event_streams: int | None
     accounting: Accounting
 
 

@@ -91,15 +91,15 @@ class Api:
             )
 
     async def _services(self, request: Request) -> Any:
-        return await self._queries.services(parse(request.query_params, time.time()))
+        return await self._queries.services(parse(request.query_params, time.time(), ("apdex",)))
 
     async def _routes(self, request: Request) -> Any:
-        params = parse(request.query_params, time.time(), ("by", "limit", "route"))
+        params = parse(request.query_params, time.time(), ("by", "limit", "route", "apdex"))
         by = choice(params, "by", RANKINGS, "totalTime")
         return await self._queries.routes(params, by, whole(params, "limit", 1, 1000, 50))
 
     async def _response_time(self, request: Request) -> Any:
-        params = parse(request.query_params, time.time(), ("route",))
+        params = parse(request.query_params, time.time(), ("route", "apdex"))
         return await self._queries.response_time(params)
 
     async def _current(self, request: Request) -> Any:
@@ -108,7 +108,7 @@ class Api:
 
     async def _history(self, request: Request) -> Any:
         query, now_s = request.query_params, time.time()
-        own = ("period", "route", "step")
+        own = ("period", "route", "step", "apdex")
         period = choice(parse(query, now_s, own), "period", PERIODS, "hourly")
         back_s, step_s = PERIODS[period]
         params = parse(query, now_s, own, back_s)

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from trimtab_collector.storage.store import Received, ServiceAccount
+from trimtab_core.batches import Batch
 
 __all__ = ["Ledger", "Process", "Ranges", "Staged", "covered", "insert_rows", "with_range"]
 
@@ -29,6 +30,8 @@ _MAX_RANGES: Final = 2_000
 #: processes kept apart; those silent the longest are added up into their service
 _MAX_PROCESSES: Final = 50_000
 _MAX_REASONS: Final = 64
+#: agents remembered a service
+_MAX_AGENTS: Final = 10_000
 
 
 def with_range(ranges: Ranges, first: int, count: int) -> Ranges:
@@ -94,6 +97,8 @@ class Ledger:
         self._processes: dict[Key, Process] = {}
         self._totals: dict[tuple[str, str], tuple[int, int]] = {}
         self._retired: dict[tuple[str, str], ServiceAccount] = {}
+        self._held: dict[str, int] = {}
+        self._agents: dict[tuple[str, str], set[str]] = {}
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Read the accounts of a store."""
@@ -112,7 +117,7 @@ class Ledger:
             self._totals[row[0], row[1]] = (row[2], row[3])
             dropped = msgspec.msgpack.decode(row[7], type=dict[str, int])
             self._retired[row[0], row[1]] = ServiceAccount(
-                row[0], row[1], row[4], row[5], row[6], dropped
+                row[0], row[1], counted=row[4], sent=row[5], agent_lost=row[6], dropped=dropped
             )
 
     def stage(self, staged: Staged, received: Received) -> None:
@@ -167,6 +172,17 @@ class Ledger:
             [(*service, *sums) for service, sums in staged.totals.items()],
         )
 
+    def note_held(self, batch: Batch, held: int) -> None:
+        """Take what an agent says it holds besides a batch; kept in memory, renewed by each one."""
+        if held:
+            self._held[batch.agent] = held
+        else:
+            self._held.pop(batch.agent, None)
+        for account in batch.processes:
+            agents = self._agents.setdefault((account.environment, account.service), set())
+            if len(agents) < _MAX_AGENTS:
+                agents.add(batch.agent)
+
     def confirm(self, staged: Staged) -> None:
         """Take over the changes of a transaction that is durable."""
         self._processes.update(staged.processes)
@@ -220,6 +236,12 @@ class Ledger:
         for process in list(self._processes.values()):
             service = (process.environment, process.service)
             _add(accounts.setdefault(service, ServiceAccount(*service)), process)
+        for service, account in accounts.items():
+            # What agents have on disk is late, not lost; how much of it is of this service is open.
+            agents = list(self._agents.get(service, ()))
+            held = sum(self._held.get(agent, 0) for agent in agents)
+            account.held = min(held, account.agent_lost)
+            account.agent_lost -= account.held
         return [accounts[service] for service in sorted(accounts)]
 
 

@@ -21,6 +21,7 @@ from trimtab_core.errors import BatchError
 from trimtab_core.sketch import SLOTS, middle_us
 
 __all__ = [
+    "MIDDLES_US",
     "SUMS",
     "WINDOW_S",
     "Array",
@@ -45,7 +46,8 @@ _DTYPES: Final[Mapping[str, npt.DTypeLike]] = {"B": "u1", "H": "<u2", "I": "<u4"
 _MAX_SUM: Final = 2**53
 _MAX_COUNT: Final = 2**32 - 1
 _NOTHING: Final[Array] = np.zeros(0, np.int64)
-_MIDDLES: Final[Array] = np.array([middle_us(slot) for slot in range(SLOTS)])
+#: the value that stands for a slot, microseconds
+MIDDLES_US: Final[Array] = np.array([middle_us(slot) for slot in range(SLOTS)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -251,7 +253,7 @@ def quantiles_us(columns: Columns, quantiles: Sequence[float]) -> Array:
     for place, quantile in enumerate(quantiles):
         rank = np.maximum(1, np.ceil(quantile * total)).astype(np.int64)
         found = np.searchsorted(running[1:], before + rank)
-        value = _MIDDLES[columns.slots[found]]
+        value = MIDDLES_US[columns.slots[found]]
         value = np.where(known, np.minimum(value, most), value)
         answer[filled, place] = np.where(known & (rank == total), most, value)
     return answer

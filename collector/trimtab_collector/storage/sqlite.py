@@ -42,7 +42,7 @@ from trimtab_collector.storage.store import (
     ServiceAccount,
     UnavailableError,
 )
-from trimtab_core.batches import SeriesKey, decode
+from trimtab_core.batches import Batch, SeriesKey, decode
 from trimtab_core.errors import BatchError, StartupError
 from trimtab_core.logs import RateLimited
 
@@ -179,6 +179,10 @@ class SQLiteStore:
         group = columns.key // steps
         t = selection.start_s + (columns.key - group * steps) * step_s
         return Rows(grouping.groups, group, t, columns)
+
+    def note_held(self, batch: Batch, held: int) -> None:
+        """Take how many records an agent holds besides a batch; loop only."""
+        self._ledger.note_held(batch, held)
 
     def accounts(self) -> list[ServiceAccount]:
         """Return the account of every service; from any thread."""

@@ -75,17 +75,24 @@ class Rows(NamedTuple):
 class ServiceAccount:
     """What became of every record of a service, over the life of the store.
 
-    counted = requests + backgrounds; counted + agent_lost = sent; dropped came before numbering.
+    counted + held + agent_lost = sent; dropped came before numbering.
     """
 
     environment: str
     service: str
     counted: int = 0
     sent: int = 0
+    #: of what has not arrived, so many lie with agents that say so, at the most
+    held: int = 0
     agent_lost: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     requests: int = 0
     backgrounds: int = 0
+
+    @property
+    def connections(self) -> int:
+        """WebSocket connections and event streams that have ended."""
+        return max(0, self.counted - self.requests - self.backgrounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,9 @@ class Store(Protocol):
 
         Loop only. Raises UnavailableError when it cannot be kept now: nothing of it is.
         """
+
+    def note_held(self, batch: Batch, held: int) -> None:
+        """Take how many records an agent holds besides a batch; loop only."""
 
     def read(self, selection: Selection) -> Rows:
         """Return merged points; from any thread, not from the loop (it may take long)."""
