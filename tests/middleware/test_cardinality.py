@@ -14,6 +14,7 @@ from stack import stack
 from trimtab_core.messages import Readings
 
 N = 100_000
+#: Records that wait take half of it when there is no agent, or no time for it.
 MOST_BYTES = 10 * 1024 * 1024
 
 #: Sends N requests that differ in path, method and host into an app, and says what that took.
@@ -23,6 +24,9 @@ kind, n, settings = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 from trimtab import Middleware, WSGIMiddleware
 from trimtab.runtime import flush_all, runtime_for
 from trimtab.settings import read_settings
+
+# Whoever keeps one of them for each request keeps 15 MB.
+LONG = "x" * 100
 
 async def bare(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -55,10 +59,11 @@ async def send(message):
 def asgi(app, start, count):
     async def go():
         for i in range(start, start + count):
-            path = f"/known/{i}" if i % 4 == 0 else f"/path/{i}/x"
-            scope = {"type": "http", "method": f"M{i}", "path": path, "raw_path": path.encode(),
-                     "query_string": b"q=%d" % i, "root_path": "", "http_version": "1.1",
-                     "scheme": "http", "headers": [(b"host", b"h%d.example.org" % i)],
+            path = f"/known/{i}{LONG}" if i % 4 == 0 else f"/path/{i}/{LONG}"
+            host = b"h%d.example.org" % i + LONG.encode()
+            scope = {"type": "http", "method": f"M{i}{LONG}", "path": path,
+                     "raw_path": path.encode(), "query_string": b"q=%d" % i, "root_path": "", "http_version": "1.1",
+                     "scheme": "http", "headers": [(b"host", host)],
                      "server": ("localhost", 80), "client": ("127.0.0.1", 1)}
             await app(scope, receive, send)
             if i % 1000 == 0:
@@ -69,9 +74,10 @@ def wsgi(app, start, count):
     import io
     taken = io.BytesIO()
     for i in range(start, start + count):
-        environ = {"REQUEST_METHOD": f"M{i}", "SCRIPT_NAME": "", "PATH_INFO": f"/path/{i}/x",
+        environ = {"REQUEST_METHOD": f"M{i}{LONG}", "SCRIPT_NAME": "",
+                   "PATH_INFO": f"/path/{i}/{LONG}",
                    "QUERY_STRING": f"q={i}", "SERVER_NAME": "x", "SERVER_PORT": "80",
-                   "SERVER_PROTOCOL": "HTTP/1.1", "HTTP_HOST": f"h{i}.example.org",
+                   "SERVER_PROTOCOL": "HTTP/1.1", "HTTP_HOST": f"h{i}.{LONG}.example.org",
                    "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.input": taken,
                    "wsgi.errors": sys.stderr, "wsgi.multithread": True,
                    "wsgi.multiprocess": False, "wsgi.run_once": False}
