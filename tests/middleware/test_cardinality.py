@@ -62,8 +62,8 @@ def asgi(app, start, count):
             path = f"/known/{i}{LONG}" if i % 4 == 0 else f"/path/{i}/{LONG}"
             host = b"h%d.example.org" % i + LONG.encode()
             scope = {"type": "http", "method": f"M{i}{LONG}", "path": path,
-                     "raw_path": path.encode(), "query_string": b"q=%d" % i, "root_path": "", "http_version": "1.1",
-                     "scheme": "http", "headers": [(b"host", host)],
+                     "raw_path": path.encode(), "query_string": b"q=%d" % i, "root_path": "",
+                     "http_version": "1.1", "scheme": "http", "headers": [(b"host", host)],
                      "server": ("localhost", 80), "client": ("127.0.0.1", 1)}
             await app(scope, receive, send)
             if i % 1000 == 0:
