@@ -37,8 +37,13 @@ class Templates:
         try:
             if not cell:
                 found = self._resolve(scope, None)
-                if found == _UNMATCHED or starlette.is_mount(scope.get("route")):
-                    _look_again(scope)
+                if found == _UNMATCHED:
+                    hook_frameworks()
+                    if "router" not in scope and "litestar_app" not in scope:
+                        # A router that finds nothing has at least left itself.
+                        suspect_copies()
+                elif "app_root_path" in scope and _ends_at_mount(scope):
+                    suspect_copies()
                 return found
             if type(cell[0]) is int:
                 return cell[0]
@@ -117,16 +122,13 @@ def _with_litestar(scope: Mapping[str, Any], below: str | None) -> str | None:
     return found.template + below
 
 
-def _look_again(scope: Mapping[str, Any]) -> None:
-    """Do what may give the next request of this kind its template."""
-    hook_frameworks()
+def _ends_at_mount(scope: Mapping[str, Any]) -> bool:
+    """Tell whether a mount is all that is known, and what it mounts has not shown itself."""
     route = scope.get("route")
-    if route is None:
-        # A router that finds nothing has at least left itself.
-        if "router" not in scope and "litestar_app" not in scope:
-            suspect_copies()
-    elif getattr(route, "routes", None):
-        suspect_copies()
+    if route is not None and not starlette.is_mount(route):
+        return False
+    below = scope.get("endpoint")
+    return scope.get("app") is not below and type(below).__name__ != "StaticFiles"
 
 
 def _left_behind(environ: Mapping[str, Any]) -> str | None:
