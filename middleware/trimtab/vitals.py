@@ -25,6 +25,7 @@ class Vitals:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self._app_thread = threading.get_native_id()
         self._started = time.monotonic()
         self._cpu: tuple[float, float] | None = None
         self._own: tuple[float, float] | None = None
@@ -69,7 +70,8 @@ class Vitals:
             "cpython.gc.pause.time": self._gc_pause_s,
         }
         self._cpu = _rate(values, "process.cpu.utilization", self._cpu, now, time.process_time())
-        self._own = _rate(values, "trimtab.app.overhead", self._own, now, time.thread_time())
+        if threading.get_native_id() != self._app_thread:  # a greenlet has no CPU time of its own
+            self._own = _rate(values, "trimtab.app.overhead", self._own, now, time.thread_time())
         memory = _resident_bytes(self._statm)
         if memory is not None:
             values["process.memory.usage"] = memory
