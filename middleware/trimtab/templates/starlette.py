@@ -21,6 +21,8 @@ class Found(NamedTuple):
 
 def find(scope: Mapping[str, Any]) -> Found | None:
     """Return what Starlette says of a finished request; None when no route took it."""
+    if "router" not in scope and "route" not in scope:
+        return None
     prefix, routes = mounts(scope)
     endpoint = scope.get("endpoint")
     route = scope.get("route")
