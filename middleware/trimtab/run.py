@@ -34,7 +34,8 @@ def command(arguments: list[str]) -> int:
         prog="trimtab run",
         usage="trimtab run [OPTIONS] -- COMMAND [ARGUMENTS]",
         description="Run a Python web server with every request measured, without touching its "
-        "code. Known servers: uvicorn, gunicorn. Example: trimtab run -- uvicorn shop.app:app",
+        "code. Known servers: uvicorn, gunicorn, hypercorn, granian (ASGI, WSGI), waitress, "
+        "daphne, uWSGI. Example: trimtab run -- uvicorn shop.app:app",
     )
     add_flags(parser, Settings)
     own, given = _split(arguments)

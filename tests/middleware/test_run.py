@@ -1,9 +1,12 @@
 """`trimtab run`: the command as it is, its environment, its exit code, its own sitecustomize."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 from drive import Measured
 from trimtab.run import environment_for, guess_service
+from trimtab.servers import TARGETS
 from trimtab.servers import measured as wrapped_at_the_server
 from trimtab.settings import Settings
 
@@ -143,6 +147,14 @@ def test_a_sitecustomize_that_fails_fails_nothing_else(tmp: Path) -> None:
         ("uvicorn.config", "Config.load"),
         ("uvicorn.server", "Server.shutdown"),
         ("gunicorn.app.base", "BaseApplication.wsgi"),
+        ("hypercorn.utils", "wrap_app"),
+        ("hypercorn.run", "_populate"),
+        ("granian.asgi", "_callback_wrapper"),
+        ("granian.asgi", "LifespanProtocol.__init__"),
+        ("granian.wsgi", "_callback_wrapper"),
+        ("granian.rsgi", "_callback_wrapper"),
+        ("waitress.server", "create_server"),
+        ("daphne.server", "Server.__init__"),
     ],
 )
 def test_servers_are_prepared_when_they_are_imported_also_in_children(
@@ -156,6 +168,16 @@ def test_servers_are_prepared_when_they_are_imported_also_in_children(
         [sys.executable, "-c", inner], capture_output=True, text=True, check=True, timeout=30
     )
     assert plain.stdout == "False\n"
+
+
+def test_the_finder_looks_for_the_modules_that_are_patched() -> None:
+    tree = ast.parse((Path(FOLDER) / "sitecustomize.py").read_text(encoding="utf-8"))
+    (found,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_TARGETS"
+    ]
+    assert found == TARGETS
 
 
 def test_a_server_runs_unmeasured_when_measuring_it_fails(tmp: Path) -> None:
@@ -214,5 +236,6 @@ def test_an_app_is_left_alone_when_measuring_is_off(monkeypatch: pytest.MonkeyPa
 
 def test_every_setting_but_the_secrets_has_an_option() -> None:
     shown = trimtab_run("--help").stdout
-    for name in Settings.__dataclass_fields__:
-        assert f"--{name.replace('_', '-')}" in shown
+    for field in fields(Settings):
+        option = rf"--{field.name.replace('_', '-')}\b(?!-)"
+        assert bool(re.search(option, shown)) is not field.metadata["secret"]

@@ -14,7 +14,11 @@ from collections.abc import Sequence
 from types import ModuleType
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-_TARGETS = {"uvicorn.config", "uvicorn.server", "gunicorn.app.base"}
+#: trimtab.servers.TARGETS: importing that here would cost programs without a server 30 ms
+_TARGETS = {
+    "daphne.server", "granian.asgi", "granian.rsgi", "granian.wsgi", "gunicorn.app.base",
+    "hypercorn.run", "hypercorn.utils", "uvicorn.config", "uvicorn.server", "waitress.server",
+}  # fmt: skip
 
 
 def _chain() -> None:
@@ -34,7 +38,7 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name not in _TARGETS:
+        if name not in _TARGETS and not _is_app_of_uwsgi(name):
             return None
         for finder in sys.meta_path:
             if finder is self:
@@ -44,6 +48,14 @@ class _Finder(importlib.abc.MetaPathFinder):
                 _wrap_loader(spec.loader)
                 return spec
         return None
+
+
+def _is_app_of_uwsgi(name: str) -> bool:
+    """Whether uWSGI, which is no module that is imported by its name, may serve a module."""
+    options = getattr(sys.modules.get("uwsgi"), "opt", None)
+    return isinstance(options, dict) and any(
+        name in str(options.get(option)) for option in ("module", "wsgi", "mount")
+    )
 
 
 def _wrap_loader(loader: importlib.abc.Loader) -> None:
