@@ -130,9 +130,12 @@ class Coarsener:
 
 
 def _worth(segment: Segment, near: Sequence[Segment], lane: int) -> bool:
-    """Whether at least half of the batches may be merged, two to one or better."""
+    """Whether moving what is left empties a file, or enough of it adds two to one or better."""
     untried = segment.states.count(HELD)
-    if 2 * untried < untried + segment.states.count(TRIED) or not untried:
+    left = untried + segment.states.count(TRIED)
+    if 4 * left <= len(segment.states):
+        return True
+    if 4 * untried < left:
         return False
     windows = {
         window

@@ -43,11 +43,13 @@ class Replacement:
         places: dict[tuple[int, int], Place] = {}
         for segment, position in self._shelf.places():
             places[segment.name(position)] = (segment, position)
+        hidden = [segment for segment in self._shelf.segments if segment.unreadable]
         for segment in list(self._shelf.segments):
             for position, names in segment.replaces.items():
                 old = [places[name] for name in names if name in places]
-                if old:
-                    self._adopt((segment, position), old)
+                if old or hidden:
+                    unseen = [name[0] for name in names if name not in places]
+                    self._adopt((segment, position), old, hidden, unseen)
             segment.replaces.clear()
         self.settle()
 
@@ -91,8 +93,13 @@ class Replacement:
         self._retire([((segment, first + index), state) for index, state in enumerate(states)], old)
         return True
 
-    def _adopt(self, new: Place, old: Sequence[Place]) -> None:
-        """Take a new record found on opening for what it stands in for."""
+    def _adopt(
+        self, new: Place, old: Sequence[Place], hidden: Sequence[Segment], unseen: Sequence[int]
+    ) -> None:
+        """Take a new record found on opening for what it stands in for.
+
+        Old ones that are not seen may lie in a segment that cannot be read today.
+        """
         segment, position = new
         self._end(old)
         state = segment.states[position]
@@ -103,6 +110,8 @@ class Replacement:
             # It was found, which does not mean that it is on disk.
             segment.sync()
             self._forget(old)
+            for each in hidden:
+                each.note_done(unseen, durable=True)
             self._shelf.release(new, state)
 
         self._unfinished.append(finish)

@@ -138,6 +138,7 @@ class Segment:
         except OSError:
             segment.damaged["unreadable"] += 1
             segment.unreadable = segment.sealed = True
+            segment._load_acks()
             return segment
         segment._index(data)
         if file_size > _MAX_SEGMENT:
@@ -212,6 +213,10 @@ class Segment:
         for position in positions:
             self.states[position] = DONE
             numbers.append(self.ids[position])
+        self.note_done(numbers, durable=durable)
+
+    def note_done(self, numbers: Iterable[int], *, durable: bool) -> None:
+        """Remember ids as done, whether or not records of that name can be read; raises OSError."""
         data = b"".join(_ACK.pack(number, _check(number)) for number in numbers)
         with opened(self._files, self._acks, os.O_WRONLY | os.O_CREAT) as fd:
             # At the end of the last whole entry: one that a full disk cut short is written over.

@@ -275,14 +275,18 @@ class Shelf:
             return True  # opening it will count the fault
 
     def _forget_copies(self) -> None:
-        """Keep one of records that are there twice: a write failed and could not be taken back."""
+        """Keep the last of records that are there twice: only that write is sure to have worked.
+
+        A write that failed and could not be taken back leaves the others.
+        """
         seen: dict[tuple[int, int], Place] = {}
         for segment, position in self.places():
-            first, at = seen.setdefault(segment.name(position), (segment, position))
-            if (first, at) != (segment, position):
-                if segment.states[position] == DONE:
-                    first.states[at] = DONE
-                segment.states[position] = DONE
+            before, at = seen.get(segment.name(position), (segment, position))
+            if before is not segment:
+                if before.states[at] == DONE:
+                    segment.states[position] = DONE
+                before.states[at] = DONE
+            seen[segment.name(position)] = segment, position
 
     def _give_up(self, segment: Segment, position: int, reason: str) -> None:
         segment.states[position] = DONE
