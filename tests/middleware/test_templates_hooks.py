@@ -188,6 +188,26 @@ def test_the_second_request_on_a_copied_scope_has_its_template(measured: Measure
     ]  # fmt: skip
 
 
+def test_once_proven_the_routers_are_watched_for_good(measured: Measured) -> None:
+    count = 2 * copies._LOOKS
+    app = measured.asgi(copying(Starlette(routes=[Route("/x/{y}", ok)])))
+    for n in range(count):
+        call(app, f"/x/{n}")
+    templates = [seen.template for seen in measured.records(count)]
+    assert templates == ["unmatched"] + ["/x/{y}"] * (count - 1)
+
+
+def test_once_proven_flask_is_watched_for_good(measured: Measured) -> None:
+    count = 2 * copies._LOOKS
+    flask = Flask("tested")
+    flask.add_url_rule("/x/<y>", view_func=lambda y: y)
+    app = measured.wsgi(lambda environ, start: flask({**environ}, start))
+    for n in range(count):
+        call_wsgi(app, f"/x/{n}")
+    templates = [seen.template for seen in measured.records(count)]
+    assert templates == ["unmatched"] + ["/x/<y>"] * (count - 1)
+
+
 @pytest.mark.parametrize("kind", [Starlette, FastAPI])
 def test_a_copy_between_a_mount_and_its_app_hides_nothing_either(
     measured: Measured, kind: Any

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from trimtab.templates.copies import prove_copies
 from trimtab.templates.places import ENVIRON_KEY, mounted
 
 __all__ = ["flask_rule", "rule_of"]
@@ -20,9 +21,11 @@ def flask_rule(environ: Mapping[str, Any], script_name: str) -> str | None:
         found = cell[-1]
         if isinstance(found, str):
             return found
-        # A copy of environ, seen in Flask; kept in the list it would be a cycle.
+        # The environ that Flask got; kept in the list it would be a cycle.
         del cell[1:]
-        environ = found
+        if found is not environ:
+            prove_copies()
+            environ = found
     request = environ.get("werkzeug.request")
     if request is None:
         return None
