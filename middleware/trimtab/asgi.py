@@ -50,7 +50,10 @@ class Middleware(Face):
     processes, forked or spawned; wrapping twice measures once.
     """
 
-    def __init__(self, app: ASGIApp, **settings: Any) -> None:
+    def __init__(self, app: ASGIApp, *more: Any, **settings: Any) -> None:
+        # `more` is there for the type of Starlette's add_middleware, which asks for both.
+        if more:
+            raise TypeError(f"settings of Middleware are given by name, got {more!r:.80}")
         self.app = app
         self._settings = settings
         served: ASGIApp = asgi3(app)

@@ -9,9 +9,7 @@ import email.utils
 import json
 import os
 import platform
-import socket
 import stat
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,15 +19,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from trimtab.connection import connect
 from trimtab.settings import Settings
-from trimtab_core.config import default_socket, load, parse_address
+from trimtab_core.config import Address, default_socket, load, parse_address
 from trimtab_core.console import EXIT_FAILED, EXIT_OK
 from trimtab_core.errors import SettingsError
 
 __all__ = ["Finding", "command", "examine"]
 
 _FRAMEWORKS: Final = ("starlette", "fastapi", "django", "flask")
-_SERVERS: Final = ("uvicorn", "gunicorn")
+_SERVERS: Final = (
+    "uvicorn", "gunicorn", "hypercorn", "granian", "waitress", "daphne", "uwsgi", "pyuwsgi"
+)  # fmt: skip
 _SKEW_S: Final = 30
 _MARKS: Final = {"ok": "ok  ", "warning": "warn", "failed": "FAIL"}
 
@@ -133,61 +134,56 @@ def _socket(environ: dict[str, str]) -> Iterator[Finding]:
     except SettingsError as error:
         yield Finding("agent socket", "failed", str(error), "set TRIMTAB_AGENT=unix:///path")
         return
-    path = Path(address.path)
-    if not path.exists():
-        yield Finding(
-            "agent socket", "failed", f"nothing at {path}",
-            "start `trimtab agent` (or `trimtab up`), or set TRIMTAB_AGENT to where it listens",
-        )  # fmt: skip
-        return
-    mode = path.stat().st_mode
-    if not stat.S_ISSOCK(mode):
-        yield Finding(
-            "agent socket", "failed", f"{path} is no socket", "remove it; restart the agent"
-        )
-        return
-    if not os.access(path, os.W_OK):
-        yield Finding(
-            "agent socket", "failed", f"no right to write to {path} (mode {mode & 0o777:o})",
-            "run app and agent as the same user, or share a group and TRIMTAB_AGENT_ALLOW_UIDS",
-        )  # fmt: skip
-        return
-    yield _connect(path)
-
-
-def _connect(path: Path) -> Finding:
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    probe.settimeout(2)
-    try:
-        probe.connect(str(path))
-        option = getattr(socket, "SO_PEERCRED", None)
-        uid = os.getuid()
-        if option is not None:
-            credentials = probe.getsockopt(socket.SOL_SOCKET, option, 12)
-            uid = int.from_bytes(credentials[4:8], sys.byteorder)
-        if uid not in (0, os.getuid()):
-            return Finding(
-                "agent socket", "failed", f"the agent runs as uid {uid}, we as {os.getuid()}",
-                "an app obeys only root and its own user: run the agent as one of them",
+    if address.kind == "unix":
+        path = Path(address.path)
+        if not path.exists():
+            yield Finding(
+                "agent socket", "failed", f"nothing at {path}",
+                "start `trimtab agent` (or `trimtab up`), or set TRIMTAB_AGENT to where it listens",
             )  # fmt: skip
-        # An agent that refuses this user closes at once.
-        probe.settimeout(0.2)
-        try:
-            if probe.recv(1) == b"":
-                return Finding(
-                    "agent socket", "failed", f"the agent at {path} closed the connection",
-                    f"add {os.getuid()} to TRIMTAB_AGENT_ALLOW_UIDS, or look at the agent's log",
-                )  # fmt: skip
-        except TimeoutError:
-            pass
-        return Finding("agent socket", "ok", f"an agent listens on {path}")
+            return
+        mode = path.stat().st_mode
+        if not stat.S_ISSOCK(mode):
+            yield Finding(
+                "agent socket", "failed", f"{path} is no socket", "remove it; restart the agent"
+            )
+            return
+        if not os.access(path, os.W_OK):
+            yield Finding(
+                "agent socket", "failed", f"no right to write to {path} (mode {mode & 0o777:o})",
+                "run app and agent as the same user, or share a group and TRIMTAB_AGENT_ALLOW_UIDS",
+            )  # fmt: skip
+            return
+    yield _connect(address, environ.get("TRIMTAB_AGENT_TOKEN", ""))
+
+
+def _connect(address: Address, token: str) -> Finding:
+    """Connect as an app does, with the same checks of who listens."""
+    try:
+        link = connect(address, frozenset({0, os.getuid()}), token)
+    except PermissionError as error:
+        return Finding(
+            "agent socket", "failed", f"{address}: {error}",
+            "run app and agent as the same user; over TCP give both the same token",
+        )  # fmt: skip
     except OSError as error:
         return Finding(
-            "agent socket", "failed", f"cannot connect to {path}: {error.strerror}",
-            "start `trimtab agent`: the socket file is left over from one that died",
+            "agent socket", "failed", f"cannot connect to {address}: {error.strerror or error}",
+            "start `trimtab agent`: a socket file without one is left over from one that died",
         )  # fmt: skip
-    finally:
-        probe.close()
+    with link.socket as opened:
+        # An agent that refuses this user closes at once.
+        opened.settimeout(0.2)
+        try:
+            refused = opened.recv(1) == b""
+        except TimeoutError:
+            refused = False
+    if refused:
+        return Finding(
+            "agent socket", "failed", f"the agent at {address} closed the connection",
+            f"add {os.getuid()} to TRIMTAB_AGENT_ALLOW_UIDS, or look at the agent's log",
+        )  # fmt: skip
+    return Finding("agent socket", "ok", f"an agent listens on {address}")
 
 
 def _agent(environ: dict[str, str]) -> Iterator[Finding]:

@@ -105,6 +105,11 @@ def test_requests_in_flight_are_known_and_end_with_their_exception(measured: Mea
     assert (seen, recorder.in_flight()) == ([1], 0)
 
 
+def test_settings_by_position_are_refused() -> None:
+    with pytest.raises(TypeError, match="given by name, got \\('shop',\\)"):
+        Middleware(ok, "shop")
+
+
 def test_off_means_the_app_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIMTAB_ENABLED", "0")
     before = threading.active_count()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from load import drive
-from servers import Agent, Collector, Proc, free_port, wait_for
+from servers import Agent, Collector, Proc, free_port, trimtab, wait_for
 from stack import Stack, gunicorn, stack, uvicorn
 from trimtab.connection import connect
 from trimtab_core.config import parse_address
@@ -203,3 +203,20 @@ def test_without_a_token_the_agent_is_welcome_as_it_is(tmp: Path) -> None:
             opened.sendall(encode(HELLO.frame()))
             (frame,) = link.reader.feed(opened.recv(4096))
             assert isinstance(parse(frame), Welcome)
+
+
+@pytest.mark.parametrize("token", [SECRET, "another-secret-than-theirs"])
+def test_doctor_knows_whether_the_tokens_are_the_same(tmp: Path, token: str) -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    env = {"TRIMTAB_AGENT": address, "TRIMTAB_AGENT_TOKEN": token}
+    with (
+        stack(tmp, TRIMTAB_AGENT_TCP=address, TRIMTAB_AGENT_TOKEN=SECRET),
+        Proc("doctor", trimtab("doctor"), tmp, env).start() as doctor,
+    ):
+        doctor.wait_exit()
+        line = next(each for each in doctor.output().splitlines() if "agent socket" in each)
+    if token == SECRET:
+        assert line.startswith("ok")
+    else:
+        assert line.startswith("FAIL")
+        assert "does not have the token" in line
