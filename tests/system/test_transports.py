@@ -98,6 +98,14 @@ class Raw:
         self.socket.sendall(data)
         return data
 
+    def welcome(self) -> Welcome:
+        """Wait for the answer to hello."""
+        while True:
+            for frame in self.reader.feed(self.socket.recv(4096)):
+                message = parse(frame)
+                assert isinstance(message, Welcome)
+                return message
+
     def close(self) -> None:
         self.socket.close()
 
@@ -144,6 +152,7 @@ def test_a_process_that_connects_anew_takes_over_from_a_connection_that_hangs(tm
         closing(Raw(address)) as anew,
     ):
         hanging.send(HELLO.frame())
+        assert hanging.welcome().slot == 0
         hanging.send(samples(0, 5))
         anew.send(Hello("test", "raw", "", "host", 1, b"12345678", sent=5, slot=0).frame())
         anew.send(samples(5, 5))
