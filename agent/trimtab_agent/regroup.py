@@ -81,13 +81,16 @@ def merged(batches: Sequence[Batch], step_s: int) -> Batch:
                 _add(points[key], point)
             else:
                 points[key] = point
+    # Both clocks of one moment: the collector compares them.
+    last = max(batches, key=lambda batch: (batch.closed_mono_us, batch.closed_us))
     gauges = {gauge[:4]: gauge for batch in batches for gauge in batch.gauges}
     whole = replace(
         batches[0],
         seq=min(batch.seq for batch in batches),
         window_s=batches[0].window_s // step_s * step_s,
         step_s=step_s,
-        closed_us=max(batch.closed_us for batch in batches),
+        closed_us=last.closed_us,
+        closed_mono_us=last.closed_mono_us,
         processes=_united(account for batch in batches for account in batch.processes),
         gauges=list(gauges.values()),
     )

@@ -95,9 +95,7 @@ class Spool:
     def next(self, *, newest: bool) -> Entry | None:
         """Lease the newest or the oldest batch that is not leased; None when there is none."""
         if self._clock() >= self._retry_at:
-            if self._memory:
-                self._settle()
-            self._replacement.settle()
+            self._settle()
         if newest:
             return self._from_memory(newest=True) or self._shelf.take(newest=True)
         return self._shelf.take(newest=False) or self._from_memory(newest=False)
@@ -190,6 +188,7 @@ class Spool:
     def _settle(self) -> None:
         """Take batches from memory to disk, oldest first, and keep memory within its bounds."""
         self._retry_at = self._clock() + _RETRY_S
+        self._replacement.settle()
         self._flush()
         while self._over_memory():
             # On a full disk the oldest batches are those on it, so they go first.

@@ -278,6 +278,11 @@ class PowerCutMachine(RuleBasedStateMachine):
 
     def _crash(self, *, power: bool, crash: int | None) -> None:
         waiting = self._in_memory()
+        if self.spool._replacement._unfinished or any(
+            entry.place is not None and entry.place[0].dropped for entry in self.leased
+        ):
+            # Dropped while nobody could tell yet whether it arrives: who would book it is gone.
+            waiting |= self.appended - self.over - set().union(*self._by_segment().values())
         if power:
             self.disk.cut_power()
             self.power_was_cut = True
