@@ -32,7 +32,7 @@ from trimtab.scopes import ASGIApp, Message, Receive, Scope, Send, other_scopes
 from trimtab.settings import read_settings
 from trimtab.shutdown import hook_uvicorn
 from trimtab.slot import Slot, reset_slot, slot_variable
-from trimtab.templates import CELL_KEY, Templates, hook_django
+from trimtab.templates import CELL_KEY, Templates, hook_frameworks
 from trimtab_core.records import FLAG_FAILED, KIND_EVENT_STREAM, METHOD_IDS
 
 __all__ = ["ASGIApp", "Middleware", "Receive", "Scope", "Send"]
@@ -40,6 +40,7 @@ __all__ = ["ASGIApp", "Middleware", "Receive", "Scope", "Send"]
 #: Set in the scope by the outermost wrapper, so that an inner one lets the request pass. The value
 #: is a list: who routes on a copy of the scope leaves the template in it.
 _SEEN = CELL_KEY
+_NOTHING: Message = {}
 
 
 class Middleware(Face):
@@ -66,7 +67,7 @@ class Middleware(Face):
 
 def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
     """Return the measuring closure around app; only the features that are on cost anything."""
-    hook_django()
+    hook_frameworks()
     hook_uvicorn()
     settings = runtime.settings
     recorder = runtime.recorder
@@ -92,7 +93,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
             return
         scope[_SEEN] = []
         status = first = last = size = flags = queue_us = kind = 0
-        started: Message = {}
+        started: Message = _NOTHING
         slot: Slot | None = None
 
         def send_measured(message: Message) -> Awaitable[None]:

@@ -22,7 +22,7 @@ from trimtab.recorder import PLAIN, Gate
 from trimtab.runtime import Runtime, runtime_for
 from trimtab.settings import Settings, read_settings
 from trimtab.slot import Slot, reset_slot, slot_variable
-from trimtab.templates import Templates, flask_rule, hook_django
+from trimtab.templates import Templates, flask_rule, hook_frameworks
 from trimtab_core.records import FLAG_FAILED, KIND_EVENT_STREAM, METHOD_IDS
 
 __all__ = ["WSGIApp", "WSGIMiddleware", "wrap_wsgi"]
@@ -53,7 +53,7 @@ class WSGIMiddleware(Face):
 
 def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
     """Return the measuring closure around app; the plain case is a list body without extras."""
-    hook_django()
+    hook_frameworks()
     settings = runtime.settings
     recorder = runtime.recorder
     templates = Templates(recorder.routes.id_of)

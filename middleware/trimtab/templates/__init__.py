@@ -15,9 +15,5 @@ __all__ = [
     "ROUTE_KEY",
     "Templates",
     "flask_rule",
-    "hook_django",
     "hook_frameworks",
 ]
-
-#: The name of `hook_frameworks` in the wrappers.
-hook_django = hook_frameworks
