@@ -78,7 +78,7 @@ class Emitter:
         self._held_bytes = 0
         self._unsent = memoryview(b"")
         self._in_flight: _Chunk | None = None
-        self._closing = False
+        self._welcomed = self._closing = False
         self._sent = 0
         self._slot = -1
         self._announced = 0
@@ -178,7 +178,7 @@ class Emitter:
         if self._link is None:
             return
         self._receive()
-        if now >= self._next_readings and not self._unsent:
+        if self._welcomed and now >= self._next_readings and not self._unsent:
             self._next_readings = now + _READINGS_S
             self._write_readings()
         self._send_all()
@@ -237,7 +237,7 @@ class Emitter:
                     self._address, error,
                 )  # fmt: skip
             return
-        self._closing = False
+        self._welcomed = self._closing = False
         self._announced = 0
         self._next_readings = 0.0
         self._begin(self._hello(self._sent, self._slot).frame())
@@ -266,6 +266,7 @@ class Emitter:
             for frame in self._link.reader.feed(data):
                 message = parse(frame)
                 if isinstance(message, Welcome):
+                    self._welcomed = True
                     self._slot = message.slot
                     self._backoff_s = _BACKOFF_S[0]
                 elif isinstance(message, Closing):
@@ -303,7 +304,10 @@ class Emitter:
                 self._in_flight = None
 
     def _next_frame(self) -> bool:
-        """Begin the next frame; False when there is nothing to send."""
+        """Begin the next frame; False when there is nothing to send, or nobody to take it."""
+        if not self._welcomed and not self._stopping:
+            # An agent that refuses us hangs up: what it was sent by then would be lost.
+            return False
         if len(self._recorder.routes) > self._announced:
             # Before the chunks that may speak of them.
             part = self._recorder.routes.after(self._announced, _ROUTES_A_FRAME)
