@@ -9,6 +9,7 @@ agent has one (`seal.py`). Over the limit of connections the newest is closed an
 import asyncio
 import logging
 import os
+import resource
 import socket
 import time
 from collections import Counter
@@ -18,7 +19,14 @@ from typing import Final
 
 from trimtab_agent.aggregator import Aggregator
 from trimtab_agent.app import MAX_ROUTES, App, Slots
-from trimtab_agent.sockets import bind_tcp, bind_unix, peer_uid
+from trimtab_agent.sockets import (
+    ACCEPT,
+    BACKLOG,
+    bind_tcp,
+    bind_unix,
+    most_connections,
+    peer_uid,
+)
 from trimtab_core.config import parse_address
 from trimtab_core.errors import FrameError, StartupError
 from trimtab_core.frames import MAX_FRAME, FrameReader, encode
@@ -90,14 +98,26 @@ class Listener:
         """Bind the sockets; raises StartupError when another agent has one, or none can be made."""
         loop = asyncio.get_running_loop()
         opened = bind_unix(self.address)
-        self._servers.append(await loop.create_unix_server(lambda: Connection(self), sock=opened))
+        self._servers.append(
+            await loop.create_unix_server(lambda: Connection(self), sock=opened, backlog=ACCEPT)
+        )
+        opened.listen(BACKLOG)  # asyncio has only one number for both
         if self.tcp is not None:
             opened = bind_tcp(self.tcp, self.token)
-            self._servers.append(await loop.create_server(lambda: Connection(self), sock=opened))
+            self._servers.append(
+                await loop.create_server(lambda: Connection(self), sock=opened, backlog=ACCEPT)
+            )
+            opened.listen(BACKLOG)
 
     def reconfigure(self, max_apps: int, allow_uids: frozenset[int], token: str) -> None:
         """Take other bounds, users and token for the connections to come."""
-        self.max_apps, self.token = max_apps, token
+        self.max_apps, self.token = most_connections(max_apps), token
+        if self.max_apps < max_apps:
+            log.warning(
+                "only %s of max_apps=%s apps can connect: this process may open %s files; raise "
+                "that limit (ulimit -n, LimitNOFILE=)",
+                self.max_apps, max_apps, resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            )  # fmt: skip
         self.allow_uids = allow_uids | {0, os.getuid()}
 
     async def drain(self, most_s: float = 1.0) -> None:

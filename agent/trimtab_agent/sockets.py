@@ -7,6 +7,7 @@ TCP is for where there are no Unix sockets: on loopback without a token, elsewhe
 import errno
 import ipaddress
 import os
+import resource
 import socket
 import stat
 import struct
@@ -17,10 +18,15 @@ from trimtab_core.config import Address
 from trimtab_core.errors import StartupError
 from trimtab_core.seal import MIN_TOKEN
 
-__all__ = ["bind_tcp", "bind_unix", "peer_uid"]
+__all__ = ["ACCEPT", "BACKLOG", "bind_tcp", "bind_unix", "most_connections", "peer_uid"]
 
 _CREDENTIALS: Final = struct.Struct("3i")
-_BACKLOG: Final = 512
+#: Connections that may wait to be accepted.
+BACKLOG: Final = 512
+#: Connections accepted between two turns of the loop: each has a descriptor before it is refused.
+ACCEPT: Final = 4
+#: Descriptors for everything besides apps: the spool, HTTP, the collector.
+_RESERVE: Final = 160
 
 
 def bind_unix(address: Address) -> socket.socket:
@@ -32,7 +38,7 @@ def bind_unix(address: Address) -> socket.socket:
     previous = os.umask(0o117)  # 0660 from the start, not after a moment
     try:
         opened.bind(str(path))
-        opened.listen(_BACKLOG)
+        opened.listen(BACKLOG)
     except OSError as error:
         opened.close()
         raise StartupError(
@@ -62,7 +68,7 @@ def bind_tcp(address: Address, token: str) -> socket.socket:
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((address.host, address.port))
-        opened.listen(_BACKLOG)
+        opened.listen(BACKLOG)
     except OSError as error:
         opened.close()
         raise StartupError(
@@ -80,6 +86,21 @@ def peer_uid(opened: socket.socket) -> int | None:
         return None
     _, uid, _ = _CREDENTIALS.unpack(opened.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size))
     return int(uid)
+
+
+def most_connections(wanted: int) -> int:
+    """Return how many connections the limit of descriptors leaves room for, wanted at most.
+
+    The soft limit of this process is raised for them as far as the hard one allows.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = wanted + _RESERVE
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    if soft < enough:
+        soft = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(wanted, soft - min(_RESERVE, soft * 3 // 4)))
 
 
 def _is_loopback(host: str) -> bool:
