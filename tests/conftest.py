@@ -1,12 +1,14 @@
 """Fixtures that every test may use."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from batchmaker import Connect, Sender
 from drive import Clock, Measured, measuring
-from servers import short_dir
+from servers import Collector, short_dir
 from trimtab.recorder import BACKGROUND_NS
 
 
@@ -33,3 +35,30 @@ def clock(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr("trimtab.wsgi.monotonic_ns", found)
     monkeypatch.setattr("trimtab.bodies.monotonic_ns", found)
     return found
+
+
+# ---------------------------------------------------------------- a collector and its agents
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    """A collector that the tests of this file share; each uses a service of its own."""
+    with short_dir() as directory, Collector(directory) as process:
+        yield process.start()
+
+
+@pytest.fixture(scope="module")
+def key(collector: Collector) -> str:
+    return collector.new_key()
+
+
+@pytest.fixture
+def connect(collector: Collector) -> Iterator[Connect]:
+    """Opens connections with a key; they are closed at the end of the test."""
+    with ExitStack() as stack:
+        yield lambda key: stack.enter_context(Sender(collector.port, key))
+
+
+@pytest.fixture
+def sender(connect: Connect, key: str) -> Sender:
+    return connect(key)

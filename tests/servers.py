@@ -279,9 +279,9 @@ class Api:
     def accounting(self, service: str) -> dict[str, Any]:
         """Return the accounts of a service over its environments; zeros when it is unknown.
 
-        counted (records: requests + backgrounds), sent, agentLost, dropped by reason.
+        counted (records of all kinds), sent, held, agentLost, dropped by reason.
         """
-        names = ("requests", "backgrounds", "counted", "sent", "agentLost")
+        names = ("requests", "backgrounds", "connections", "counted", "sent", "held", "agentLost")
         total: dict[str, Any] = dict.fromkeys(names, 0) | {"dropped": {}}
         for row in self.get("/services")["services"]:
             if row["service"] == service:

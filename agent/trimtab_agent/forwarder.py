@@ -12,13 +12,13 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import httpx
 
 from trimtab_agent.spool import Entry, Spool
-from trimtab_core.batches import CLOCK_HEADER, SentAt
+from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, SentAt
 from trimtab_core.logs import RateLimited
 
 __all__ = ["Forwarder", "make_client"]
@@ -110,7 +110,8 @@ class Forwarder:
     async def send(self, entry: Entry) -> float:
         """Send one batch; return how long to pause before the next, 0 after a success."""
         try:
-            response = await self._post(entry.payload)
+            held = self._spool.stats.held_samples - entry.samples
+            response = await self._post(entry.payload, {HELD_HEADER: str(max(0, held))})
         except asyncio.CancelledError:
             self._spool.release(entry)
             raise
@@ -124,15 +125,15 @@ class Forwarder:
     async def send_live(self, payload: bytes) -> None:
         """Send a live summary, once; it is shown or lost."""
         try:
-            response = await self._post(payload)
+            response = await self._post(payload, {})
         except (httpx.HTTPError, OSError) as error:
             log.debug("live summary not sent: %r", error)
             return
         self._watch(response)
 
-    async def _post(self, payload: bytes) -> httpx.Response:
+    async def _post(self, payload: bytes, more: Mapping[str, str]) -> httpx.Response:
         sent_at = SentAt(time.time(), time.monotonic(), self._boot)
-        headers = {"content-type": _CONTENT_TYPE, CLOCK_HEADER: sent_at.header()}
+        headers = {"content-type": _CONTENT_TYPE, CLOCK_HEADER: sent_at.header(), **more}
         return await self._client.post("/agent/v1/batches", content=payload, headers=headers)
 
     def _choose(self) -> Entry | None:

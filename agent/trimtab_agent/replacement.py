@@ -88,7 +88,7 @@ class Replacement:
                 self._shelf.discard(segment)
             return False
         for record in new:
-            self._tally.hold(1, len(record.payload))
+            self._tally.hold(1, len(record.payload), record.samples)
         self._end(old)
         self._retire([((segment, first + index), state) for index, state in enumerate(states)], old)
         return True
@@ -120,7 +120,7 @@ class Replacement:
         for segment, position in old:
             if segment.states[position] != DONE:
                 segment.states[position] = DONE
-                self._tally.hold(-1, -segment.lengths[position])
+                self._tally.hold(-1, -segment.lengths[position], -segment.samples[position])
 
     def _retire(self, new: Sequence[tuple[Place, int]], old: Sequence[Place]) -> None:
         def finish() -> None:

@@ -99,7 +99,7 @@ class Shelf:
         for segment in self.segments:
             for position in range(len(segment.states)):
                 if segment.states[position] != DONE:
-                    self._tally.hold(1, segment.lengths[position])
+                    self._tally.hold(1, segment.lengths[position], segment.samples[position])
 
     def growing(self) -> dict[int, Segment]:
         """Return the segment of each lane that is written to."""
@@ -208,7 +208,7 @@ class Shelf:
             segment.states[position] = DONE
         else:
             self._tally.quietly(lambda: segment.acknowledge([position]))
-        self._tally.hold(-1, -segment.lengths[position])
+        self._tally.hold(-1, -segment.lengths[position], -segment.samples[position])
         self.free()
         return True
 
@@ -290,12 +290,12 @@ class Shelf:
 
     def _give_up(self, segment: Segment, position: int, reason: str) -> None:
         segment.states[position] = DONE
-        self._tally.hold(-1, -segment.lengths[position])
+        self._tally.hold(-1, -segment.lengths[position], -segment.samples[position])
         self._tally.book(reason, segment.samples[position])
 
     def _lose(self, segment: Segment, position: int, reason: str) -> None:
         segment.states[position] = DONE
-        self._tally.hold(-1, -segment.lengths[position])
+        self._tally.hold(-1, -segment.lengths[position], -segment.samples[position])
         self._tally.damage(Counter({reason: 1}))
         self.free()
 

@@ -181,7 +181,7 @@ class Spool:
             self._tally.book("too_large", samples)
             return record.id
         self._memory[record.id] = record
-        self._tally.hold(1, len(payload))
+        self._tally.hold(1, len(payload), samples)
         self._settle()
         return record.id
 
@@ -197,7 +197,7 @@ class Spool:
             elif waiting := self._waiting():
                 record = self._memory.pop(waiting[0])
                 self._tried.discard(record.id)
-                self._tally.hold(-1, -len(record.payload))
+                self._tally.hold(-1, -len(record.payload), -record.samples)
                 self._tally.book("disk_full" if self._shelf.full else "disk_fault", record.samples)
             else:
                 return
@@ -234,5 +234,5 @@ class Spool:
         self._tried.discard(entry.id)
         if self._memory.pop(entry.id, None) is None:
             return False
-        self._tally.hold(-1, -len(entry.payload))
+        self._tally.hold(-1, -len(entry.payload), -entry.samples)
         return True

@@ -15,9 +15,11 @@ __all__ = ["SpoolStats", "Tally"]
 class SpoolStats:
     """Where batches are and where they went, since the spool was opened."""
 
-    #: batches not yet acknowledged, on disk and in memory, and the bytes of their payloads
+    #: batches not yet acknowledged, on disk and in memory, the bytes of their payloads and the
+    #: requests in them
     held_batches: int = 0
     held_bytes: int = 0
+    held_samples: int = 0
     #: bytes of all segment files, done batches included: what `max_bytes` bounds
     disk_bytes: int = 0
     #: by reason: `spool_full` (over `max_bytes`), `disk_full` (no room on disk), `disk_fault`
@@ -43,10 +45,11 @@ class Tally:
         self.stats = SpoolStats()
         self._log = RateLimited(logging.getLogger("trimtab.spool"))
 
-    def hold(self, batches: int, size: int) -> None:
-        """Change what is held by so many batches and bytes."""
+    def hold(self, batches: int, size: int, samples: int) -> None:
+        """Change what is held by so many batches, bytes and requests."""
         self.stats.held_batches += batches
         self.stats.held_bytes += size
+        self.stats.held_samples += samples
 
     def book(self, reason: str, samples: int) -> None:
         """Count a batch that was dropped."""

@@ -166,7 +166,7 @@ def test_fastapis_overrides_and_state_are_the_apps(measured: Measured) -> None:
 
 def test_add_middleware_takes_the_wrapper_for_one_of_its_own(measured: Measured) -> None:
     app = starlette_app()
-    app.add_middleware(Middleware, **measured.settings())  # type: ignore[arg-type]
+    app.add_middleware(Middleware, **measured.settings())
     assert TestClient(app).get("/hello").status_code == 200
     app.mount("/below", Middleware(starlette_app(), **measured.settings()))
     assert TestClient(app).get("/below/hello").status_code == 200

@@ -200,7 +200,7 @@ def test_the_slot_is_shared_with_an_endpoint_in_another_task_or_thread(
 
 def test_as_a_middleware_of_the_app_it_measures_too(measured: Measured, tmp: Path) -> None:
     app = application(tmp)
-    app.add_middleware(Middleware, **measured.settings())  # type: ignore[arg-type]
+    app.add_middleware(Middleware, **measured.settings())
     call(app, "/users/ann/posts/7")
     call(app, "/nothing")
     assert [seen.template for seen in measured.records(2)] == [
@@ -210,7 +210,7 @@ def test_as_a_middleware_of_the_app_it_measures_too(measured: Measured, tmp: Pat
 
 def test_as_a_middleware_and_around_the_app_it_measures_once(measured: Measured, tmp: Path) -> None:
     app = application(tmp)
-    app.add_middleware(Middleware, **measured.settings())  # type: ignore[arg-type]
+    app.add_middleware(Middleware, **measured.settings())
     call(measured.asgi(app), "/class")
     assert measured.one().template == "/class"
 

@@ -157,6 +157,32 @@ def test_what_an_agent_could_not_send_is_sent_by_the_next_one(tmp: Path) -> None
         assert account["requests"] == sent
 
 
+def test_a_backlog_that_waits_its_turn_is_held_and_never_called_lost(tmp: Path) -> None:
+    with stack(tmp) as system:
+        api = system.collector.api
+        system.collector.kill9()
+        with connected(system.agent) as opened:
+            opened.sendall(encode(Hello("test", "late", "", "host", 1, b"12345678").frame()))
+            # Forty windows at once, as an app sends them that was cut off for a while.
+            now_us = time.time_ns() // 1000
+            for back in range(40, 0, -1):
+                taken_us = now_us - back * 1_000_000
+                first = (40 - back) * 100
+                opened.sendall(encode(["samples", taken_us, 0, first, {}, 48, bytes(4800)]))
+            wait_for(lambda: system.agent.held() >= 40, "the backlog on disk", 20)
+            system.collector.start()
+            seen = []
+
+            def drained() -> bool:
+                account = api.accounting("late")
+                seen.append(account)
+                return bool(account["counted"] == 4000)
+
+            wait_for(drained, "the backlog at the collector", 30)
+        assert [account for account in seen if account["agentLost"]] == []
+        assert any(account["held"] for account in seen)
+
+
 def connected(agent: Agent) -> socket.socket:
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     opened.settimeout(10)
