@@ -64,11 +64,14 @@ class Emitter:
         backlog_bytes: int,
         peer_uids: frozenset[int],
         token: str = "",
+        probe: Callable[[], None] | None = None,
     ) -> None:
         self._recorder = recorder
         self._address = address
         self._hello = hello
         self._readings = readings
+        #: called at each turn, so that readings can tell what happens between them
+        self._probe = probe
         self._interval_s = interval_s
         self._backlog_bytes = backlog_bytes
         self._peer_uids = peer_uids
@@ -178,6 +181,8 @@ class Emitter:
         if self._link is None:
             return
         self._receive()
+        if self._probe is not None:
+            self._probe()
         if self._welcomed and now >= self._next_readings and not self._unsent:
             self._next_readings = now + _READINGS_S
             self._write_readings()

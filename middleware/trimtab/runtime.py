@@ -106,6 +106,7 @@ class Runtime:
             backlog_bytes=settings.backlog_kib * 1024,
             peer_uids=_peer_uids(),
             token=settings.agent_token,
+            probe=self._vitals.probe if self._vitals else None,
         )
         if self._vitals is not None:
             self._vitals.watch_loop()

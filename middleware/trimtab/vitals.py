@@ -1,7 +1,8 @@
 """Readings of this process, taken once a second by the emitter's thread.
 
-A reading costs about 15 us. The delay of the event loop is measured from outside: the thread posts
-a callback into the loop and sees how long it takes, so a loop that is blocked shows while it is.
+A reading costs about 15 us. The delay of the event loop is measured from outside: at each of its
+turns the thread posts a callback into the loop and sees how long that takes, so a loop that is
+blocked shows while it is. A reading has the longest delay since the one before.
 """
 
 import gc
@@ -21,7 +22,7 @@ _PAGE = os.sysconf("SC_PAGESIZE") if hasattr(os, "sysconf") else 4096
 
 
 class Vitals:
-    """Reads the process; `read` belongs to one thread, `watch_loop` to the loop's own."""
+    """Reads the process; `read`, `probe` belong to one thread, `watch_loop` to the loop's own."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -44,9 +45,12 @@ class Vitals:
         asyncio = sys.modules.get("asyncio")  # a loop that runs here was made by it
         if asyncio is not None:
             try:
-                self._loop = asyncio.get_running_loop()
+                loop = asyncio.get_running_loop()
             except RuntimeError:
-                pass
+                return
+            if loop is not self._loop:
+                # What an older loop still has of us, it may never run.
+                self._loop, self._ping = loop, None
 
     def close(self) -> None:
         """Take the collector's hook out again and close the file; a fork's child does so, too."""
@@ -54,6 +58,17 @@ class Vitals:
             gc.callbacks.remove(self._on_gc)
         if self._statm is not None:
             self._statm.close()
+
+    def probe(self) -> None:
+        """Post a callback into the loop, if the last one is back; called a few times a second."""
+        loop = self._loop
+        if loop is None or self._ping is not None:
+            return
+        self._ping = time.monotonic()
+        try:
+            loop.call_soon_threadsafe(self._pong, self._ping)
+        except RuntimeError:  # closed meanwhile
+            self._loop = self._ping = None
 
     def read(self) -> dict[str, float]:
         """Return the readings by catalogue name; what cannot be read is absent."""
@@ -89,18 +104,12 @@ class Vitals:
         loop = self._loop
         if loop is None or loop.is_closed():
             return None
-        if self._ping is not None:
-            return now - self._ping  # still out: the loop is blocked
-        delay = self._delay_s
-        self._ping = now
-        try:
-            loop.call_soon_threadsafe(self._pong, now)
-        except RuntimeError:  # closed meanwhile
-            self._loop = self._ping = None
-        return delay
+        delay, self._delay_s = self._delay_s, 0.0
+        ping = self._ping  # still out: the loop is blocked
+        return delay if ping is None else max(delay, now - ping)
 
     def _pong(self, sent: float) -> None:
-        self._delay_s = time.monotonic() - sent
+        self._delay_s = max(self._delay_s, time.monotonic() - sent)
         self._ping = None
 
     def _on_gc(self, phase: str, _info: dict[str, int]) -> None:
