@@ -75,7 +75,9 @@ def _uwsgi(
 ) -> list[str]:
     return [
         "uwsgi", "--http-socket", "127.0.0.1:{port}", "--chdir", str(folder), "--module", target,
-        "--enable-threads", "--die-on-term", "--disable-logging", *options,
+        "--enable-threads", "--die-on-term", "--disable-logging",
+        # It closes every connection, and says so to nobody.
+        "--add-header", "Connection: close", *options,
     ]  # fmt: skip
 
 
