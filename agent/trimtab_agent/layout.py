@@ -5,8 +5,9 @@ A record is a header of 36 bytes, little-endian, and its body:
     magic 4 | body length u32 | CRC-32 u32 | id u64 | window_s i64 | samples u64
 
 The checksum (zlib.crc32) covers everything but the magic and itself. The body is the payload; a
-record that stands in for others has another magic and names them in front of its payload: their
-number u32, then id u64 and checksum u32 of each.
+record that stands in for others, alone or with more records, has another magic and names them in
+front of its payload: how many they are u16, how many stand in for them u16, then id u64 and
+checksum u32 of each.
 """
 
 import struct
@@ -39,7 +40,7 @@ HEADER_SIZE: Final = _HEADER.size
 _PREFIX: Final = b"\xf5TB"
 _PLAIN: Final = _PREFIX + b"\x01"
 _NAMING: Final = _PREFIX + b"\x02"
-_COUNT: Final = struct.Struct("<I")
+_COUNTS: Final = struct.Struct("<HH")
 _NAME: Final = struct.Struct("<QI")
 #: Most records that one stands in for.
 MAX_NAMES: Final = 1000
@@ -52,15 +53,16 @@ class Record(NamedTuple):
     window_s: int
     samples: int
     payload: bytes
-    #: id and checksum of each record that this one stands in for
+    #: id and checksum of each record that this one stands in for, and how many do so together
     replaces: tuple[tuple[int, int], ...] = ()
+    together: int = 1
 
     def pack(self) -> bytes:
         """Return the bytes of the record in a segment."""
         body = self.payload
         if self.replaces:
             names = b"".join(_NAME.pack(*name) for name in self.replaces)
-            body = _COUNT.pack(len(self.replaces)) + names + body
+            body = _COUNTS.pack(len(self.replaces), self.together) + names + body
         crc = _checksum(len(body), self.id, self.window_s, self.samples, body)
         magic = _NAMING if self.replaces else _PLAIN
         return _HEADER.pack(magic, len(body), crc, self.id, self.window_s, self.samples) + body
@@ -93,17 +95,21 @@ def parse(data: bytes, offset: int) -> Found | None:
     if _checksum(length, number, window_s, samples, body) != crc:
         return None
     replaces: tuple[tuple[int, int], ...] = ()
+    together = 1
     if magic == _NAMING:
-        if length < _COUNT.size:
+        if length < _COUNTS.size:
             return None
-        (count,) = _COUNT.unpack_from(body)
-        end = _COUNT.size + count * _NAME.size
+        count, together = _COUNTS.unpack_from(body)
+        end = _COUNTS.size + count * _NAME.size
         if count > MAX_NAMES or end > length:
             return None
-        replaces = tuple(_NAME.iter_unpack(body[_COUNT.size : end]))
+        replaces = tuple(_NAME.iter_unpack(body[_COUNTS.size : end]))
         body = body[end:]
     return Found(
-        offset, HEADER_SIZE + length, crc, Record(number, window_s, samples, body, replaces)
+        offset,
+        HEADER_SIZE + length,
+        crc,
+        Record(number, window_s, samples, body, replaces, together),
     )
 
 

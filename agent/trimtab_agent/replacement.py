@@ -2,16 +2,18 @@
 
 Whatever crashes when, a batch is there once:
 
-1. The new records are written in one piece and synchronised. The last one names, by id and
-   checksum, all that they stand in for.
+1. The new records are written and synchronised. Each names, by id and checksum, all old records
+   that they stand in for, and how many new ones there are.
 2. That the old records are done is written beside them and synchronised.
 3. Only then may a new record be sent.
 
-Before 1 is on disk the old records count. Between 1 and 2 the names tell, when the spool is opened,
-that the old ones are done. After 2 nobody needs the names: the new record may be sent, acknowledged
-and removed, and the old ones do not come back. A step that a bad disk refuses leaves old and new
-records where nothing hands them out, until it succeeds: for a moment they wait, they are never
-counted twice.
+Found on opening, all new records together are as good as after step 1, and the old ones are done.
+Some of them, while an old one is not done, are from a write that was cut off: then they are done,
+durably, before an old one may be sent. After step 2 nobody needs the names: a new record may be
+sent, acknowledged, removed or harmed, and the old ones do not come back.
+
+A step that a bad disk refuses leaves old and new records where nothing hands them out, until it
+succeeds: for a moment they wait, they are never counted twice.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,17 +42,26 @@ class Replacement:
 
     def open(self) -> None:
         """Finish what a crash left between two steps."""
-        places: dict[tuple[int, int], Place] = {}
-        for segment, position in self._shelf.places():
-            places[segment.name(position)] = (segment, position)
+        places = {
+            segment.name(position): (segment, position)
+            for segment, position in self._shelf.places()
+        }
         hidden = [segment for segment in self._shelf.segments if segment.unreadable]
-        for segment in list(self._shelf.segments):
-            for position, names in segment.replaces.items():
-                old = [places[name] for name in names if name in places]
-                if old or hidden:
-                    unseen = [name[0] for name in names if name not in places]
-                    self._adopt((segment, position), old, hidden, unseen)
-            segment.replaces.clear()
+        groups: dict[tuple[tuple[int, int], ...], list[Place]] = {}
+        sizes: dict[tuple[tuple[int, int], ...], int] = {}
+        for segment in self._shelf.segments:
+            for position, record in segment.standing_in.items():
+                groups.setdefault(record.replaces, []).append((segment, position))
+                sizes[record.replaces] = record.together
+            segment.standing_in.clear()
+        for names, new in groups.items():
+            old = [places[name] for name in names if name in places]
+            waiting = [(segment, at) for segment, at in old if segment.states[at] != DONE]
+            if waiting and len(new) < sizes[names]:
+                self._void(new, waiting)
+            elif old or hidden:
+                unseen = [name[0] for name in names if name not in places]
+                self._adopt(new, old, hidden, unseen)
         self.settle()
 
     def settle(self) -> bool:
@@ -70,12 +81,12 @@ class Replacement:
         it is certain that the new ones are not there.
         """
         size = sum(len(record.payload) + OVERHEAD for record in new)
-        size += (len(old) + 1) * _NAME_BYTES
+        size += len(new) * (len(old) + 1) * _NAME_BYTES
         if not self.settle() or not self._shelf.fits(size):
             return False
         before = [segment.states[position] for segment, position in old]
         names = tuple(segment.name(position) for segment, position in old)
-        new = [*new[:-1], new[-1]._replace(replaces=names)]
+        new = [record._replace(replaces=names, together=len(new)) for record in new]
         segment = None
         try:
             segment = self._shelf.writable(size, lane)
@@ -94,25 +105,41 @@ class Replacement:
         return True
 
     def _adopt(
-        self, new: Place, old: Sequence[Place], hidden: Sequence[Segment], unseen: Sequence[int]
+        self,
+        new: Sequence[Place],
+        old: Sequence[Place],
+        hidden: Sequence[Segment],
+        unseen: Sequence[int],
     ) -> None:
-        """Take a new record found on opening for what it stands in for.
+        """Take new records found on opening for what they stand in for.
 
         Old ones that are not seen may lie in a segment that cannot be read today.
         """
-        segment, position = new
         self._end(old)
-        state = segment.states[position]
-        if state != DONE:
-            segment.states[position] = LEASED
+        held = _lease(new)
 
         def finish() -> None:
-            # It was found, which does not mean that it is on disk.
-            segment.sync()
+            # They were found, which does not mean that they are on disk.
+            for segment in {segment for segment, _ in new}:
+                if segment in self._shelf.segments:
+                    segment.sync()
             self._forget(old)
             for each in hidden:
                 each.note_done(unseen, durable=True)
-            self._shelf.release(new, state)
+            for place, state in held:
+                self._shelf.release(place, state)
+
+        self._unfinished.append(finish)
+
+    def _void(self, new: Sequence[Place], old: Sequence[Place]) -> None:
+        """Forget new records found on opening that are not all there; the old ones stand."""
+        self._end(new)
+        held = _lease(old)
+
+        def finish() -> None:
+            self._forget(new)
+            for place, state in held:
+                self._shelf.release(place, state)
 
         self._unfinished.append(finish)
 
@@ -158,3 +185,14 @@ class Replacement:
                 self._shelf.release(place, TRIED if state == LEASED else state)
 
         self._unfinished.append(finish)
+
+
+def _lease(places: Sequence[Place]) -> list[tuple[Place, int]]:
+    """Keep records from being handed out; return them with the states they go back to."""
+    held = []
+    for segment, position in places:
+        state = segment.states[position]
+        if state != DONE:
+            segment.states[position] = LEASED
+            held.append(((segment, position), state))
+    return held

@@ -86,8 +86,8 @@ class Segment:
         self.lengths = array("I")
         self.samples = array("Q")
         self.states = bytearray()
-        #: position -> what that record stands in for, as found when the file was opened
-        self.replaces: dict[int, tuple[tuple[int, int], ...]] = {}
+        #: position -> a record found there that stands in for others, without its payload
+        self.standing_in: dict[int, Record] = {}
         #: largest id that the file or its companion speaks of, 0 when they speak of none
         self.highest = 0
         self._acks_found = 0
@@ -270,7 +270,7 @@ class Segment:
             # Nothing here tells whether it was sent before.
             self._add(found.record, found.offset, found.length, found.crc, TRIED)
             if found.record.replaces:
-                self.replaces[len(self.ids) - 1] = found.record.replaces
+                self.standing_in[len(self.ids) - 1] = found.record._replace(payload=b"")
             self.size = found.offset + found.length
 
     def _load_acks(self) -> None:

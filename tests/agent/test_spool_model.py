@@ -268,6 +268,8 @@ class PowerCutMachine(RuleBasedStateMachine):
             call()
         except Killed:
             self.unsure |= doubtful or set()
+            if entry is not None:
+                self.delivered -= numbers_in(entry.payload)
             # A segment that was just dropped: who would have booked it is gone.
             for path in before.keys() - self.disk.files.keys():
                 self.unsure |= before[path]
