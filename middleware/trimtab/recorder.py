@@ -91,11 +91,11 @@ _ROUTES: Final = RouteTable()
 class Recorder:
     """The buffer of records and the gauges of requests in flight.
 
-    `append` may be called from any thread and never blocks or raises; `take` belongs to the
-    emitter's thread alone.
+    `append` may be called from any thread and never blocks or raises; `take` is for the threads of
+    emitters: one that cannot end, as its agent stands still, and the one after it.
     """
 
-    __slots__ = ("_gates", "_limit", "active", "asleep", "buffer", "dropped_full",
+    __slots__ = ("_gates", "_limit", "_taking", "active", "asleep", "buffer", "dropped_full",
                  "event_streams", "messages_received", "messages_sent", "routes",
                  "websockets")  # fmt: skip
 
@@ -115,6 +115,7 @@ class Recorder:
         self.routes = _ROUTES
         self.routes.most = max_routes
         self._limit = limit_bytes // RECORD_SIZE
+        self._taking = threading.Lock()
         self._gates: dict[weakref.ref[Any], Gate] = {}
 
     def attach(self, closure: object, gate: Gate) -> None:
@@ -179,9 +180,10 @@ class Recorder:
 
     def take(self) -> bytes:
         """Return all records so far, forget them, and grant room for more."""
-        whole = len(self.buffer)
-        taken = bytes(self.buffer[:whole])
-        del self.buffer[:whole]
+        with self._taking:
+            whole = len(self.buffer)
+            taken = bytes(self.buffer[:whole])
+            del self.buffer[:whole]
         # Asleep, nobody would take what the gates append: the next request has to ask, and wake.
         gates = list(self._gates.values())
         share = 0 if self.asleep else self._limit // max(1, len(gates))
@@ -202,6 +204,7 @@ class Recorder:
 
     def after_fork(self) -> None:
         """Forget what belongs to the parent; called in the child of a fork."""
+        self._taking = threading.Lock()
         self.buffer.clear()
         self.asleep = True
         self.dropped_full = self.active = self.websockets = self.event_streams = 0

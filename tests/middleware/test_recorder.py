@@ -1,5 +1,6 @@
 """The recorder and its table of routes: bounded, exact, and never in the way of a request."""
 
+import sys
 import threading
 
 import pytest
@@ -206,6 +207,32 @@ def test_what_is_appended_while_it_is_taken_is_there_the_next_time() -> None:
     taker.join(10)
     assert [record.bytes for record in found] == list(range(20_000))
     assert recorder.dropped_full == 0
+
+
+def test_two_emitters_take_each_record_once() -> None:
+    # One was told to stop, but its agent stands still; the next request has started another.
+    recorder = Recorder(1 << 23, 10)
+    done = threading.Event()
+    counts = [0, 0]
+
+    def take(emitter: int) -> None:
+        while not done.is_set() or recorder.buffer:
+            counts[emitter] += len(recorder.take()) // RECORD_SIZE
+
+    takers = [threading.Thread(target=take, args=(emitter,)) for emitter in (0, 1)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for taker in takers:
+            taker.start()
+        for n in range(50_000):
+            append(recorder, size=n)
+    finally:
+        done.set()
+        sys.setswitchinterval(interval)
+        for taker in takers:
+            taker.join(10)
+    assert sum(counts) == 50_000
 
 
 @pytest.mark.parametrize("queue_us", [-1, 0])
