@@ -211,7 +211,7 @@ KINDS: dict[str, Callable[[], None]] = {
 
 
 def main(kind: str) -> None:
-    """Serve in two threads until the children have come and gone.
+    """Serve in threads until the children have come and gone.
 
     Not where descriptors are counted: a fork has copies of those of the event loops in there.
     """
@@ -224,7 +224,7 @@ def main(kind: str) -> None:
             serve(5)
             over.wait(0.01)
 
-    count = 0 if kind == "generations" else 2
+    count = {"generations": 0, "many forks": 8}.get(kind, 2)
     threads = [threading.Thread(target=keep_serving) for _ in range(count)]
     for thread in threads:
         thread.start()
