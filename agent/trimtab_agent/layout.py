@@ -42,6 +42,8 @@ _PLAIN: Final = _PREFIX + b"\x01"
 _NAMING: Final = _PREFIX + b"\x02"
 _COUNTS: Final = struct.Struct("<HH")
 _NAME: Final = struct.Struct("<QI")
+#: What a look at a place that is no record costs, told in bytes of checksum.
+_LOOK: Final = 4096
 #: Most records that one stands in for.
 MAX_NAMES: Final = 1000
 
@@ -130,7 +132,7 @@ def scan(data: bytes, damaged: Counter[str]) -> Iterator[Found]:
         reason, end = _damage(data, position)
         if not searching:
             damaged[reason] += 1
-        budget -= max(end - position, HEADER_SIZE)
+        budget -= max(end - position, _LOOK)
         if not searching and reason == "checksum" and data[end : end + 3] in (_PREFIX, b""):
             position = end
         elif budget < 0:

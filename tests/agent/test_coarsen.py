@@ -186,7 +186,7 @@ def test_what_is_over_the_bounds_of_a_batch_or_malformed_is_not_merged() -> None
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Iterator[Spool]:
-    opened = Spool(tmp_path / "spool", 400_000)
+    opened = Spool(tmp_path / "spool", 200_000)
     yield opened
     opened.close()
 
@@ -215,12 +215,12 @@ def drain(spool: Spool, *, newest: bool = False) -> list[Batch]:
 
 
 def test_near_its_bound_a_spool_gives_up_resolution_and_no_data(spool: Spool) -> None:
-    count = 4000
+    count = 1400
     for number in range(count):
         put(spool, number)
     batches = drain(spool)
     assert not spool.stats.dropped_batches
-    assert spool.stats.disk_bytes <= 400_000
+    assert spool.stats.disk_bytes <= 200_000
     assert (
         sum(sum(point.slots.values()) for b in batches for _, point in points_of(b)) == 80 * count
     )
@@ -233,13 +233,13 @@ def test_near_its_bound_a_spool_gives_up_resolution_and_no_data(spool: Spool) ->
 
 
 def test_the_newest_batch_is_still_the_first_of_the_fresh_lane(spool: Spool) -> None:
-    for number in range(1000):
+    for number in range(500):
         put(spool, number)
     assert spool.stats.coarsened
     newest, oldest = spool.next(newest=True), spool.next(newest=False)
     assert newest is not None
     assert oldest is not None
-    assert newest.window_s == START_S + 9990
+    assert newest.window_s == START_S + 4990
     assert oldest.window_s // 600 == START_S // 600
 
 
@@ -255,9 +255,9 @@ def test_parts_of_a_window_are_merged_with_their_like(spool: Spool) -> None:
 def test_a_batch_that_may_have_arrived_is_never_merged(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", 400_000)
     sent = set()
-    for number in range(1500):
+    for number in range(800):
         put(spool, number)
-        if number % 5 == 0:
+        if number % 20 == 0:
             entry = spool.next(newest=True)
             assert entry is not None
             sent.add(decode(entry.payload).seq)
@@ -270,9 +270,9 @@ def test_a_batch_that_may_have_arrived_is_never_merged(tmp_path: Path) -> None:
     spool.close()
     spool = Spool(tmp_path / "spool", 400_000)
     before = spool.stats.held_batches
-    for number in range(1500, 2000):
+    for number in range(800, 1100):
         put(spool, number)
-    assert before + 500 == spool.stats.held_batches + spool.stats.coarsened
+    assert before + 300 == spool.stats.held_batches + spool.stats.coarsened
     fine = {batch.seq for batch in drain(spool) if batch.step_s == 10}
     assert sent <= fine
     spool.close()
