@@ -29,6 +29,7 @@ class Run:
     most: int
     #: what the app wrote
     output: str = ""
+    templates: frozenset[str] = frozenset()
 
 
 Case = Callable[[Stack, str], Run]
@@ -97,7 +98,7 @@ def _one(system: Stack, name: str, case: Case) -> Run:
 
 def _outcome(system: Stack, name: str, future: Future[Run]) -> Outcome:
     run = future.result()
-    system.wait_booked(name, run.least)
+    system.wait_booked(name, run.least, timeout_s=5)
     api = system.collector.api
     routes = api.get("/routes", from_="-5m", service=name)["routes"]
     return Outcome(run, api.accounting(name), frozenset(row["route"] for row in routes))

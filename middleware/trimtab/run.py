@@ -23,7 +23,8 @@ __all__ = ["command", "environment_for", "guess_service"]
 
 _AUTOSTART = Path(__file__).parent / "autostart"
 _GENERIC = {"app", "main", "wsgi", "asgi", "server", "api", "application"}
-_MODULE_AND_APP = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w.]*(?:\(.*\))?")
+#: hypercorn takes the interface before the module
+_MODULE_AND_APP = re.compile(r"(?:[aw]sgi:)?([A-Za-z_][\w.]*):[A-Za-z_][\w.]*(?:\(.*\))?")
 _MODULE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)")
 _FILES = (".py", ".toml", ".json", ".yaml", ".yml", ".ini", ".conf", ".env", ".sock", ".pem")
 
@@ -76,8 +77,11 @@ def environment_for(given: Sequence[str], environment: dict[str, str]) -> dict[s
 
 def guess_service(given: Sequence[str]) -> str:
     """Return a name for the service a command runs: `shop` for `uvicorn shop.app:app`."""
-    # Only gunicorn takes a module without the app in it: `gunicorn shop.wsgi`.
+    # Only gunicorn and uWSGI take a module without the app in it: `gunicorn shop.wsgi`.
     bare = any("gunicorn" in word for word in given[:3])
+    if any("uwsgi" in word for word in given[:3]):
+        given = [given[0], *(b for a, b in pairwise(given) if a in ("-w", "--module", "--wsgi"))]
+        bare = True
     for pattern in (_MODULE_AND_APP, _MODULE) if bare else (_MODULE_AND_APP,):
         found = [
             (before.startswith("-"), match[1])

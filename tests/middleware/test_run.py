@@ -8,13 +8,15 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from drive import Measured
+from trimtab import WSGIMiddleware
 from trimtab.run import environment_for, guess_service
-from trimtab.servers import TARGETS
+from trimtab.servers import TARGETS, patch
 from trimtab.servers import measured as wrapped_at_the_server
 from trimtab.settings import Settings
 
@@ -40,6 +42,14 @@ FOLDER = str(Path(sys.modules["trimtab.run"].__file__ or "").parent / "autostart
         ("gunicorn shop:create_app()", "shop"),
         ("gunicorn shop:create_app('prod')", "shop"),
         ("gunicorn", "gunicorn"),
+        ("hypercorn --bind 127.0.0.1:80 wsgi:shop.app:app", "shop"),
+        ("hypercorn wsgi:app", "wsgi"),
+        ("granian --interface asgi shop.app:app", "shop"),
+        ("waitress-serve --listen 127.0.0.1:80 shop.wsgi:application", "shop"),
+        ("daphne -p 80 shop.asgi:application", "shop"),
+        ("uwsgi --http-socket web.example.org:80 --module shop.wsgi", "shop"),
+        ("uwsgi --master -w shop.wsgi:app", "shop"),
+        ("uwsgi shop.ini", "uwsgi"),
         ("/usr/bin/python manage.py runserver", "python"),
         ("datasette serve books.db", "datasette"),
     ],
@@ -132,6 +142,44 @@ def test_a_sitecustomize_that_is_shadowed_still_runs(tmp: Path) -> None:
     done = python(script, PYTHONPATH=str(tmp))
     own = str(tmp / "sitecustomize.py")
     assert done.stdout == f"{own} {own}\n"
+
+
+def test_a_usercustomize_still_runs(tmp: Path) -> None:
+    for name in ("sitecustomize", "usercustomize"):
+        (tmp / f"{name}.py").write_text(f"import builtins\nbuiltins.by_{name} = True\n")
+    # Not that of a venv, which has none of the user's.
+    base = getattr(sys, "_base_executable", sys.executable)
+    script = "print(by_sitecustomize, by_usercustomize)"
+    assert trimtab_run("--", base, "-c", script, PYTHONPATH=str(tmp)).stdout == "True True\n"
+
+
+def test_the_path_of_modules_is_kept_for_scripts_and_modules(tmp: Path) -> None:
+    (tmp / "own.py").write_text("import sys\nprint(__name__, sys.argv[1:])\n")
+    (tmp / "script.py").write_text("import own\n")
+    module = trimtab_run("--", sys.executable, "-m", "own", "a", PYTHONPATH=str(tmp))
+    assert module.stdout == "__main__ ['a']\n"
+    script = trimtab_run("--", sys.executable, str(tmp / "script.py"), "b")
+    assert script.stdout == "own ['b']\n"
+
+
+def test_spawned_children_of_multiprocessing_are_prepared_too(tmp: Path) -> None:
+    (tmp / "script.py").write_text(
+        "import multiprocessing\n"
+        "def child():\n"
+        "    import uvicorn.config\n"
+        "    print(hasattr(uvicorn.config.Config.load, '__trimtab__'))\n"
+        "if __name__ == '__main__':\n"
+        "    process = multiprocessing.get_context('spawn').Process(target=child)\n"
+        "    process.start()\n"
+        "    process.join()\n"
+    )
+    assert trimtab_run("--", sys.executable, str(tmp / "script.py")).stdout == "True\n"
+
+
+def test_the_help_names_the_servers() -> None:
+    shown = " ".join(trimtab_run("--help").stdout.split())
+    for server in ("uvicorn", "gunicorn", "hypercorn", "granian", "waitress", "daphne", "uWSGI"):
+        assert server in shown
 
 
 def test_a_sitecustomize_that_fails_fails_nothing_else(tmp: Path) -> None:
@@ -232,6 +280,27 @@ def test_an_app_gets_the_wrapper_of_its_kind_once(
 def test_an_app_is_left_alone_when_measuring_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIMTAB_ENABLED", "0")
     assert wrapped_at_the_server(_asgi) is _asgi
+
+
+@pytest.mark.parametrize(
+    ("options", "warned"),
+    [({}, True), ({"enable-threads": True}, False), ({"threads": b"2"}, False)],
+)
+def test_a_uwsgi_without_threads_is_warned_of(
+    measured: Measured,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    options: dict[str, object],
+    warned: bool,
+) -> None:
+    monkeypatch.setenv("TRIMTAB_AGENT", measured.peer.address)
+    uwsgi = SimpleNamespace(opt={"module": b"shop.wsgi:app", **options})
+    monkeypatch.setitem(sys.modules, "uwsgi", uwsgi)
+    module: Any = ModuleType("shop.wsgi")
+    module.app = _wsgi
+    patch(module)
+    assert isinstance(module.app, WSGIMiddleware)
+    assert ("uWSGI runs no threads" in caplog.text) is warned
 
 
 def test_every_setting_but_the_secrets_has_an_option() -> None:

@@ -38,6 +38,8 @@ class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
+        if "uwsgi" in sys.modules:
+            _watch_file_of_uwsgi()
         if name not in _TARGETS and not _is_app_of_uwsgi(name):
             return None
         for finder in sys.meta_path:
@@ -56,6 +58,30 @@ def _is_app_of_uwsgi(name: str) -> bool:
     return isinstance(options, dict) and any(
         name in str(options.get(option)) for option in ("module", "wsgi", "mount")
     )
+
+
+_watched: list[str] = []
+
+
+def _watch_file_of_uwsgi() -> None:
+    """Have the app wrapped in a file that uWSGI is executing, which is not imported by a finder.
+
+    It is noticed by what it imports itself.
+    """
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        name = frame.f_globals.get("__name__", "")
+        if frame.f_code.co_name == "<module>" and name.startswith("uwsgi_file_"):
+            if name not in _watched:
+                _watched.append(name)
+                try:
+                    from trimtab.servers import watch_file
+
+                    watch_file(frame)
+                except Exception as error:  # noqa: BLE001 - a server runs without measuring, too
+                    print(f"trimtab run: {name} is not measured: {error!r}", file=sys.stderr)
+            return
 
 
 def _wrap_loader(loader: importlib.abc.Loader) -> None:

@@ -6,6 +6,7 @@ wrapped already is left alone.
 """
 
 from trimtab.servers.patches import TARGETS, patch
+from trimtab.servers.uwsgi import watch_file
 from trimtab.servers.wrapping import measured
 
-__all__ = ["TARGETS", "measured", "patch"]
+__all__ = ["TARGETS", "measured", "patch", "watch_file"]
