@@ -16,8 +16,8 @@ from stack import Stack, stack
 
 __all__ = ["Case", "Outcome", "Outcomes", "Run"]
 
-#: Cases at a time: the machine may have two cores.
-_AT_ONCE = 3
+#: Cases at a time: two cores, and half of the time they wait.
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,13 @@ class Outcome:
 
     run: Run
     account: dict[str, Any]
-    templates: frozenset[str]
+    #: rows of GET /routes
+    routes: list[dict[str, Any]]
+
+    @property
+    def templates(self) -> frozenset[str]:
+        """The route templates that were recorded."""
+        return frozenset(row["route"] for row in self.routes)
 
 
 class Outcomes:
@@ -101,4 +107,4 @@ def _outcome(system: Stack, name: str, future: Future[Run]) -> Outcome:
     system.wait_booked(name, run.least, timeout_s=5)
     api = system.collector.api
     routes = api.get("/routes", from_="-5m", service=name)["routes"]
-    return Outcome(run, api.accounting(name), frozenset(row["route"] for row in routes))
+    return Outcome(run, api.accounting(name), routes)

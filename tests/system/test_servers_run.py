@@ -1,4 +1,7 @@
-"""`trimtab run` in front of every server, in every way it is started: each request counted once."""
+"""`trimtab run` in front of servers, in every way they are started: each request counted once.
+
+Each server as it is started most plainly stands in test_matrix.py.
+"""
 
 import signal
 import sys
@@ -7,7 +10,6 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 
 import pytest
-from websockets.sync.client import connect
 
 from commands import SERVERS, TARGETS
 from frameworks import FOLDER
@@ -98,19 +100,6 @@ def reloaded(server: str, *options: str) -> Case:
     return case
 
 
-def websocket(server: str) -> Case:
-    """A server that has a WebSocket connection beside its requests."""
-
-    def case(system: Stack, service: str) -> Run:
-        app = system.app(service, SERVERS[server](ASGI, folder=FOLDER))
-        with connect(app.url.replace("http", "ws") + "/ws") as opened:
-            opened.send("hello")
-            assert opened.recv() == "hello"
-        return forty(system, app, TEMPLATES | {"/ws"})
-
-    return case
-
-
 def run(server: str, target: str, *options: str, interface: str = "asgi") -> Case:
     return answers(SERVERS[server](target, *options, interface=interface, folder=FOLDER))
 
@@ -152,7 +141,6 @@ def uwsgi(*options: str, templates: frozenset[str] = TEMPLATES) -> Case:
 
 
 CASES: dict[str, Case] = {
-    "uvicorn": run("uvicorn", ASGI),
     "uvicorn, its own program": answers(
         ["uvicorn", ASGI, "--app-dir", str(FOLDER), "--port", "{port}"]
     ),
@@ -162,7 +150,6 @@ CASES: dict[str, Case] = {
     ),
     "uvicorn, asyncio and h11": run("uvicorn", ASGI, "--loop", "asyncio", "--http", "h11"),
     "uvicorn, reload": reloaded("uvicorn", "--reload", "--reload-dir", "{folder}"),
-    "uvicorn, WebSocket": websocket("uvicorn"),
     "uvicorn, an object": script(
         "import uvicorn\nfrom bare_asgi_target import app\nuvicorn.run(app, port=PORT)\n"
     ),
@@ -174,40 +161,24 @@ CASES: dict[str, Case] = {
     ),
     "uvicorn, wrapped in code": wrapped_in_code,
     "gunicorn, preload": run("gunicorn", WSGI, "--preload", interface="wsgi"),
-    "gunicorn gthread": run("gunicorn gthread", WSGI, "--threads", "2", interface="wsgi"),
-    "gunicorn gevent": run("gunicorn gevent", WSGI, interface="wsgi"),
     "gunicorn gevent, preload": run("gunicorn gevent", WSGI, "--preload", interface="wsgi"),
-    "gunicorn asgi": run("gunicorn asgi", ASGI),
-    "gunicorn uvicorn": answers(
-        SERVERS["gunicorn uvicorn"](ASGI, "--graceful-timeout", "1", folder=FOLDER)
-    ),
-    "hypercorn": run("hypercorn", ASGI),
     "hypercorn, 2 workers": run("hypercorn", ASGI, "--workers", "2"),
     "hypercorn, uvloop": run("hypercorn", ASGI, "--worker-class", "uvloop"),
-    "hypercorn, WSGI": run("hypercorn", WSGI, interface="wsgi"),
     "hypercorn, reload": reloaded("hypercorn", "--reload"),
-    "hypercorn, WebSocket": websocket("hypercorn"),
     "hypercorn, an object": script(
         "import asyncio\nfrom bare_asgi_target import app\n"
         "from hypercorn.asyncio import serve\nfrom hypercorn.config import Config\n"
         "config = Config()\nconfig.bind = [f'127.0.0.1:{PORT}']\nasyncio.run(serve(app, config))\n"
     ),
-    "granian": run("granian", ASGI),
     "granian, without lifespan": run("granian", ASGI, interface="asginl"),
     "granian, 2 workers": run("granian", ASGI, "--workers", "2"),
-    "granian, WSGI": run("granian", WSGI, interface="wsgi"),
     "granian, RSGI": rsgi,
     "granian, reload": reloaded("granian", "--reload", "--reload-paths", "{folder}"),
-    "granian, WebSocket": websocket("granian"),
-    "waitress": run("waitress", WSGI, interface="wsgi"),
     "waitress, two sockets": run("waitress", WSGI, "--listen", "127.0.0.1:0", interface="wsgi"),
     "waitress, an object": script(
         "import waitress\nfrom bare_wsgi_target import app\n"
         "waitress.serve(app, listen=f'127.0.0.1:{PORT}')\n"
     ),
-    "daphne": run("daphne", ASGI),
-    "daphne, WebSocket": websocket("daphne"),
-    "uwsgi": run("uwsgi", WSGI, interface="wsgi"),
     "uwsgi, threads": run("uwsgi", WSGI, "--threads", "4", interface="wsgi"),
     "uwsgi, lazy": run("uwsgi", WSGI, "--master", "--lazy-apps", interface="wsgi"),
     "uwsgi, mounted": uwsgi("--mount", f"/={WSGI}", "--manage-script-name"),
