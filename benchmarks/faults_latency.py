@@ -48,6 +48,8 @@ class Faults:
     def __init__(self, one: Stack, app: App, sizes: Sizes) -> None:
         self.one = one
         self.app = app
+        # Before its first request, so that all its threads are the same.
+        self.hurried = hurry(app.pid)
         self.window_s = sizes.s(_WINDOW_S)
         self.frozen_s = max(1.0, _FROZEN_S / sizes.rounds) if not sizes.quick else 1.0
         self.sent = 0
@@ -110,7 +112,7 @@ class Faults:
                 over.set()
 
     def _load(self, seconds: float) -> Loaded:
-        loaded = load(self.app.port, seconds)
+        loaded = load(self.app.port, seconds, hurried=self.hurried)
         self.sent += loaded.sent
         return loaded
 
@@ -123,8 +125,6 @@ def latency(sizes: Sizes) -> list[Row]:
     """Return the rows of latency, of failed requests, of memory and of the accounts."""
     with stack() as one, asgi_app(one.directory, "shop", one.agent.socket) as app:
         app.start()
-        # Before its first request, so that all its threads are the same.
-        hurried = hurry(app.pid)
         faults = Faults(one, app, sizes)
         faults.calm()
         variants: dict[str, Callable[[], Loaded]] = {
@@ -140,7 +140,7 @@ def latency(sizes: Sizes) -> list[Row]:
             "ledger after all of that: sent - counted - dropped - lost", one, "shop", faults.sent
         )
     calm = results[CALM]
-    rows = [_noise(calm, results[AGAIN], hurried=hurried)]
+    rows = [_noise(calm, results[AGAIN], hurried=faults.hurried)]
     rows += [
         _tail(name, loaded, calm) for name, loaded in results.items() if name not in (CALM, AGAIN)
     ]

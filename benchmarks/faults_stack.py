@@ -118,11 +118,15 @@ class Loaded(NamedTuple):
     p99_ms: float
 
 
-def load(port: int, seconds: float, rate: int = RATE) -> Loaded:
-    """Load an app at a fixed rate of requests a second; rate 0 floods it."""
+def load(port: int, seconds: float, rate: int = RATE, *, hurried: bool = False) -> Loaded:
+    """Load an app at a fixed rate of requests a second; rate 0 floods it.
+
+    hurried is for an app that `hurry` worked for: the client then has the same priority.
+    """
     command = [PYTHON, str(CHILDREN / "open_loop.py"), str(port), str(rate), str(seconds)]
+    words = ["/items/42", *(["hurry"] if hurried else [])]
     done = subprocess.run(
-        [*command, "/items/42"], check=True, capture_output=True, text=True, timeout=seconds + 60
+        [*command, *words], check=True, capture_output=True, text=True, timeout=seconds + 60
     )
     return Loaded(**json.loads(done.stdout))
 

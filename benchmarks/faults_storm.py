@@ -35,7 +35,7 @@ _NOFILE: Final = 64
 
 def storm(sizes: Sizes) -> list[Row]:
     """Return the rows of a connection storm, and of the same apps after the agent was killed."""
-    count = sizes.n(APPS)
+    count = sizes.n(APPS) // _PROCESSES * _PROCESSES
     progress(f"{count} apps connect at once")
     with ExitStack() as exits:
         one = exits.enter_context(stack())
@@ -64,7 +64,7 @@ def storm(sizes: Sizes) -> list[Row]:
 
 def descriptors(sizes: Sizes) -> list[Row]:
     """Return the rows of an agent that may open 64 files and is asked by 300 apps."""
-    count = sizes.n(APPS)
+    count = sizes.n(APPS) // _PROCESSES * _PROCESSES
     progress(f"{count} apps ask an agent that may open {_NOFILE} files")
     with ExitStack() as exits:
         one = exits.enter_context(stack())

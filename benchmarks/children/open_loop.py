@@ -1,12 +1,13 @@
 """Load at a fixed rate: each request is sent when it is due, whatever became of those before.
 
-    python open_loop.py PORT RATE SECONDS PATH
+    python open_loop.py PORT RATE SECONDS PATH [hurry]
 
 A latency counts from the moment the request was due, so that a stall is seen by all requests that
-fall into it. It polls from shortly before a request is due until it is answered and sleeps in
-between, so that it takes little of a core that the server's neighbours need, and no wake-up of its
-own is in the figure. A RATE of 0 floods: 32 requests at a time, sent in one piece, on each of two
-connections. Prints {"sent", "failed", "p50_ms", "p99_ms"}; the first half second is only counted.
+fall into it. With `hurry` it asks for real-time priority and polls from shortly before a request is
+due until it is answered, so that no wake-up of its own is in the figure; it sleeps in between, and
+takes little of a core that others need. (The server must have that priority too, or would starve.)
+A RATE of 0 floods: 32 requests at a time, sent in one piece, on each of two connections. Prints
+{"sent", "failed", "p50_ms", "p99_ms"}; the first half second is only counted.
 """
 
 import json
@@ -62,7 +63,8 @@ class Connection:
 def main() -> None:
     """Load and print."""
     port, rate, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    if rate:
+    hurry = sys.argv[5:] == ["hurry"]
+    if hurry:
         try:
             # What else the machine does should delay no request before it is sent.
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
@@ -98,7 +100,9 @@ def main() -> None:
             sent += 1
             open_now += 1
         due = begin + sent * step - now if rate and more else _SILENT_S
-        pause_s = 0.0 if rate and open_now else min(max(0.0, due - _AWAKE_S), 1.0)
+        pause_s = min(max(0.0, due - _AWAKE_S if hurry else due), 1.0)
+        if hurry and open_now:
+            pause_s = 0.0
         for descriptor, _ in poll.poll(pause_s):
             one = by_descriptor[descriptor]
             whole, fine = one.answers()
