@@ -8,6 +8,7 @@ of them to be summed and counted at the speed of C, too: about 0.3 us a record i
 
 import struct
 import sys
+import time
 from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict, deque
@@ -98,6 +99,8 @@ class Window:
 
     def __init__(self, start_s: int) -> None:
         self.start_s = start_s
+        #: by how much the wall clock that start_s is of was ahead of the monotonic one
+        self.offset_us = time.time_ns() // 1000 - time.monotonic_ns() // 1000
         self.points: dict[SeriesKey, Point] = {}
         #: process -> [first, count] of records, joined where they follow each other
         self.ranges: dict[bytes, list[list[int]]] = {}
@@ -175,8 +178,15 @@ class Aggregator:
         self._waiting = 0
 
     def close(self, before_s: float) -> list[Window]:
-        """Take the windows that ended before a time, oldest first."""
-        ended = sorted(start for start in self.windows if start + self.window_s <= before_s)
+        """Take the windows that ended before a time, oldest first.
+
+        A window far ahead of that time is one of a clock that has been put back: it ends, too.
+        """
+        ended = sorted(
+            start
+            for start in self.windows
+            if start + self.window_s <= before_s or start > before_s + self.window_s
+        )
         if ended:
             self.book()
         return [self.windows.pop(start) for start in ended]

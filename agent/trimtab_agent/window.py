@@ -37,13 +37,17 @@ def batches_of(
     boot: bytes,
     first_seq: int,
     step_s: int,
-    closed_us: int,
     closed_mono_us: int,
     accounts: Sequence[ProcessAccount],
     gauges: Sequence[Gauge],
     live: bool = False,
 ) -> Iterator[tuple[Batch, int]]:
-    """Yield the batches of a window, at least one, with the number of requests in each."""
+    """Yield the batches of a window, at least one, with the number of requests in each.
+
+    They state the time of their end by the clock that their window began under, also when the wall
+    clock has jumped since: the monotonic one tells how long ago that was.
+    """
+    closed_us = closed_mono_us + window.offset_us
     for index, (rows, covered) in enumerate(_parts(window, accounts)):
         points = [(at, point) for at, (_, point) in enumerate(rows)]
         yield (

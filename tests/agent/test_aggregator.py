@@ -187,6 +187,14 @@ def test_a_monotonic_clock_that_is_another_machines_says_nothing(mono_us: int) -
     assert window.start_s == (NOW_S - 3600) // 10 * 10
 
 
+def test_a_window_of_a_clock_that_was_put_back_does_not_stay_open() -> None:
+    aggregator, app = Aggregator(10, 100), app_of()
+    aggregator.add(app, samples_of([row()], 0), NOW_S)
+    assert aggregator.close(NOW_S - 1) == []
+    assert len(aggregator.close(NOW_S - 7200)) == 1
+    assert aggregator.windows == {}
+
+
 def test_clocks_of_apps_open_a_bounded_number_of_windows() -> None:
     aggregator, app = Aggregator(1, 100), app_of()
     for second in range(3000):
@@ -238,7 +246,7 @@ def test_a_window_is_cut_between_instances_and_each_part_carries_its_own_claims(
     accounts = accounts_of(window, {app.hello.process: app for app in apps}, {})
     parts = list(
         batches_of(
-            window, agent="a", boot=b"12345678", first_seq=7, step_s=10, closed_us=1,
+            window, agent="a", boot=b"12345678", first_seq=7, step_s=10,
             closed_mono_us=1,
             accounts=accounts, gauges=(),
         )
@@ -259,7 +267,7 @@ def test_an_empty_window_is_one_batch_with_its_accounts() -> None:
     app = app_of()
     accounts = accounts_of(Window(0), {app.hello.process: app}, {})
     ((batch, requests),) = batches_of(
-        Window(0), agent="a", boot=b"12345678", first_seq=0, step_s=10, closed_us=1,
+        Window(0), agent="a", boot=b"12345678", first_seq=0, step_s=10,
             closed_mono_us=1,
         accounts=accounts, gauges=(),
     )  # fmt: skip
