@@ -1,5 +1,6 @@
 """Collector, agent and app together, and what must hold of their accounts."""
 
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from servers import Agent, App, Collector, wait_for
 
-__all__ = ["TARGETS", "Stack", "gunicorn", "stack", "uvicorn"]
+__all__ = ["TARGETS", "Stack", "connected", "gunicorn", "stack", "uvicorn"]
 
 #: Folder of the apps that the servers load.
 TARGETS = Path(__file__).parent / "targets"
@@ -66,3 +67,11 @@ def stack(directory: Path, **agent_env: str) -> Iterator[Stack]:
         agent = Agent(directory, collector.url, collector.new_key(), **agent_env)
         exits.enter_context(agent.start())
         yield Stack(directory, collector, agent, exits)
+
+
+def connected(agent: Agent) -> socket.socket:
+    """Return a connection to an agent's socket, on which the test is the app."""
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    opened.settimeout(10)
+    opened.connect(str(agent.socket_path))
+    return opened

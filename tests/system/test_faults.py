@@ -11,7 +11,7 @@ import pytest
 
 from load import Load, drive
 from servers import Agent, Collector, Proc, wait_for
-from stack import Stack, gunicorn, stack, uvicorn
+from stack import Stack, connected, gunicorn, stack, uvicorn
 from trimtab_core.frames import MAX_FRAME, FrameReader, encode
 from trimtab_core.messages import Hello, Welcome, parse
 
@@ -181,13 +181,6 @@ def test_a_backlog_that_waits_its_turn_is_held_and_never_called_lost(tmp: Path) 
             wait_for(drained, "the backlog at the collector", 30)
         assert [account for account in seen if account["agentLost"]] == []
         assert any(account["held"] for account in seen)
-
-
-def connected(agent: Agent) -> socket.socket:
-    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    opened.settimeout(10)
-    opened.connect(str(agent.socket_path))
-    return opened
 
 
 def closed_by(opened: socket.socket) -> bool:
