@@ -11,12 +11,14 @@ import email.utils
 import logging
 import random
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
 import httpx
 
+from trimtab_agent.answers import Answer, ask
 from trimtab_agent.spool import Entry, Spool
 from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, SentAt
 from trimtab_core.logs import RateLimited
@@ -25,6 +27,8 @@ __all__ = ["Forwarder", "make_client"]
 
 log = logging.getLogger("trimtab.forwarder")
 
+#: A request and its whole answer; the client's timeouts are for single reads and writes.
+ANSWER_S: float = 30.0
 _BACKOFF_S: Final = (0.25, 30.0)
 _REFUSED_S: Final = 60.0
 #: A window that ended this many steps ago is backlog.
@@ -37,7 +41,11 @@ def make_client(collector_url: str, key: str, ca_file: str) -> httpx.AsyncClient
     """Return the client for a collector; redirects are not followed, a key goes nowhere else."""
     return httpx.AsyncClient(
         base_url=collector_url,
-        headers={"authorization": f"Bearer {key}", "user-agent": "trimtab-agent"},
+        headers={
+            "authorization": f"Bearer {key}",
+            "user-agent": "trimtab-agent",
+            "accept-encoding": "identity",
+        },
         timeout=httpx.Timeout(10.0, connect=5.0),
         verify=ca_file or True,
         follow_redirects=False,
@@ -94,9 +102,10 @@ class Forwarder:
                 else:  # all that is left is leased or waits for the disk
                     await _wait(self._wake, 1.0)
                 continue
+            # Before, not after: another client may come while the old one is being refused.
+            self._hurry.clear()
             pause_s = await self.send(entry)
             if pause_s:
-                self._hurry.clear()
                 await _wait(self._hurry, pause_s)
 
     async def flush(self, most_s: float) -> None:
@@ -108,10 +117,14 @@ class Forwarder:
                 return
 
     async def send(self, entry: Entry) -> float:
-        """Send one batch; return how long to pause before the next, 0 after a success."""
+        """Send one batch; return how long to pause before the next, 0 after a success.
+
+        Whatever happens, the batch is not leased any more when it returns.
+        """
         try:
             held = self._spool.stats.held_samples - entry.samples
-            response = await self._post(entry.payload, {HELD_HEADER: str(max(0, held))})
+            answer = await self._post(entry.payload, {HELD_HEADER: str(max(0, held))})
+            return self._answered(entry, answer)
         except asyncio.CancelledError:
             self._spool.release(entry)
             raise
@@ -120,21 +133,27 @@ class Forwarder:
             unsent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
             self._spool.release(entry, tried=not unsent)
             return self._failed("unreachable", f"{type(error).__name__}: {error}", None)
-        return self._answered(entry, response)
+        except Exception as error:  # noqa: BLE001 - the sender must go on, whatever a library does
+            self._spool.release(entry)
+            self._warn.warning("traceback", "sending raised:\n%s", traceback.format_exc())
+            return self._failed("internal", repr(error), None)
 
     async def send_live(self, payload: bytes) -> None:
         """Send a live summary, once; it is shown or lost."""
         try:
-            response = await self._post(payload, {})
-        except (httpx.HTTPError, OSError) as error:
+            answer = await self._post(payload, {})
+            self._watch(answer)
+        except Exception as error:  # noqa: BLE001 - the caller closes windows, and must go on
             log.debug("live summary not sent: %r", error)
-            return
-        self._watch(response)
 
-    async def _post(self, payload: bytes, more: Mapping[str, str]) -> httpx.Response:
+    async def _post(self, payload: bytes, more: Mapping[str, str]) -> Answer:
         sent_at = SentAt(time.time(), time.monotonic(), self._boot)
         headers = {"content-type": _CONTENT_TYPE, CLOCK_HEADER: sent_at.header(), **more}
-        return await self._client.post("/agent/v1/batches", content=payload, headers=headers)
+        client = self._client
+        request = client.build_request(
+            "POST", "/agent/v1/batches", content=payload, headers=headers
+        )
+        return await ask(client, request, ANSWER_S)
 
     def _choose(self) -> Entry | None:
         newest = self._spool.next(newest=True)
@@ -145,9 +164,9 @@ class Forwarder:
         self._spool.release(newest, tried=False)
         return self._spool.next(newest=False)
 
-    def _answered(self, entry: Entry, response: httpx.Response) -> float:
-        status = response.status_code
-        self._note_clock(response)
+    def _answered(self, entry: Entry, answer: Answer) -> float:
+        status = answer.status
+        self._note_clock(answer)
         if 200 <= status < 300:
             self._spool.acknowledge(entry)
             self._failures = 0
@@ -155,9 +174,9 @@ class Forwarder:
             if self.trouble:
                 log.info("collector accepts batches again url=%s", self._client.base_url)
             self.trouble = ""
-            self._watch(response)
+            self._watch(answer)
             return 0.0
-        sentence = _sentence(response)
+        sentence = answer.sentence
         if status == 413 and self._spool.split(entry):
             self.failed[str(status)] += 1
             self._warn.warning(str(status), "batch split in two status=%s: %s", status, sentence)
@@ -171,7 +190,7 @@ class Forwarder:
         if status in (401, 403):
             self._failed(str(status), sentence, None)
             return _REFUSED_S
-        return self._failed(str(status), sentence, _retry_after(response))
+        return self._failed(str(status), sentence, _retry_after(answer))
 
     def _failed(self, cause: str, sentence: str, retry_after_s: float | None) -> float:
         self.failed[cause] += 1
@@ -183,20 +202,16 @@ class Forwarder:
             self._client.base_url, cause, sentence, self._spool.stats.held_batches,
         )  # fmt: skip
         if retry_after_s is not None:
-            return retry_after_s * random.uniform(1.0, 1.2)
+            return max(_BACKOFF_S[0], retry_after_s * random.uniform(1.0, 1.2))
         most_s = min(_BACKOFF_S[0] * 2 ** min(self._failures, 10), _BACKOFF_S[1])
         return random.uniform(_BACKOFF_S[0], most_s)
 
-    def _watch(self, response: httpx.Response) -> None:
-        try:
-            seconds = float(response.json().get("watchSeconds", 0))
-        except (ValueError, TypeError, AttributeError):
-            return
-        if seconds > 0:
-            self._on_watch(min(seconds, 60.0))
+    def _watch(self, answer: Answer) -> None:
+        if answer.watch_s:
+            self._on_watch(answer.watch_s)
 
-    def _note_clock(self, response: httpx.Response) -> None:
-        stamp = email.utils.parsedate_tz(response.headers.get("date", ""))
+    def _note_clock(self, answer: Answer) -> None:
+        stamp = email.utils.parsedate_tz(answer.headers.get("date", ""))
         if stamp is None:
             return
         self.skew_s = email.utils.mktime_tz(stamp) - time.time()
@@ -209,16 +224,9 @@ class Forwarder:
             )  # fmt: skip
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    text = response.headers.get("retry-after", "")
+def _retry_after(answer: Answer) -> float | None:
+    text = answer.headers.get("retry-after", "")
     return min(float(text), 300.0) if text.isdecimal() else None
-
-
-def _sentence(response: httpx.Response) -> str:
-    try:
-        return str(response.json()["error"]["message"])[:300]
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {response.status_code}"
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

@@ -6,10 +6,13 @@ What it carries today is that somebody watches, which turns on the one-second su
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from typing import Final
 
 import httpx
+
+from trimtab_agent.answers import ask
 
 __all__ = ["Relay"]
 
@@ -34,15 +37,20 @@ class Relay:
         """Poll for ever; ends only by cancellation."""
         backoff_s = _BACKOFF_S[0]
         while True:
+            begun_s = time.monotonic()
             try:
-                response = await self.client.get(
+                client = self.client
+                request = client.build_request(
+                    "GET",
                     "/agent/v1/commands",
                     params={"agent": self._agent, "wait": _WAIT_S},
                     timeout=httpx.Timeout(_WAIT_S + 10, connect=5.0),
                 )
-                response.raise_for_status()
-                seconds = float(response.json().get("watchSeconds", 0))
-            except (httpx.HTTPError, OSError, ValueError, TypeError, AttributeError) as error:
+                answer = await ask(client, request, _WAIT_S + 20)
+                seconds = answer.watch_s
+                if answer.status != 200 or seconds is None:
+                    raise ValueError(f"expected watchSeconds, got {answer.sentence}")
+            except Exception as error:  # noqa: BLE001 - it polls for ever, whatever a library does
                 # The forwarder tells the operator: it meets the same collector.
                 log.debug("poll failed: %r", error)
                 await asyncio.sleep(random.uniform(_BACKOFF_S[0], backoff_s))
@@ -50,5 +58,7 @@ class Relay:
                 continue
             backoff_s = _BACKOFF_S[0]
             if seconds > 0:
-                self._on_watch(min(seconds, 60.0))
+                self._on_watch(seconds)
+            # The collector waits when it has nothing to say; who answers in its place may not.
+            if seconds > 0 or time.monotonic() - begun_s < 1.0:
                 await asyncio.sleep(1.0)

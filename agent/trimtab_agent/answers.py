@@ -1,0 +1,69 @@
+"""A request to the collector and its answer, bounded in time and size whoever answers.
+
+A proxy in between may pour megabytes or dribble for ever, and a client's timeouts are for single
+reads. What counts is in the status and the headers; a body that is cut is still an answer.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx
+
+__all__ = ["Answer", "ask"]
+
+_MAX_BODY: Final = 64 * 1024
+_MOST_WATCH_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; of a body beyond 64 KiB only the beginning."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def watch_s(self) -> float | None:
+        """For how long one-second summaries are wanted, None when the body does not say."""
+        try:
+            seconds = float(self._decoded()["watchSeconds"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return min(seconds, _MOST_WATCH_S) if seconds > 0 else 0.0
+
+    @property
+    def sentence(self) -> str:
+        """Why it was refused, in the collector's words where there are some."""
+        try:
+            return str(self._decoded()["error"]["message"])[:300]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return f"HTTP {self.status}"
+
+    def _decoded(self) -> Any:
+        return json.loads(self.body)
+
+
+async def ask(client: httpx.AsyncClient, request: httpx.Request, within_s: float) -> Answer:
+    """Send a request and return its answer.
+
+    Raises httpx.HTTPError, or OSError (TimeoutError among them) when no headers came in time.
+    """
+    until = asyncio.get_running_loop().time() + within_s
+    async with asyncio.timeout_at(until):
+        response = await client.send(request, stream=True)
+    body = bytearray()
+    try:
+        async with asyncio.timeout_at(until):
+            # Raw: what is compressed against our wish is not worth a bomb.
+            async for piece in response.aiter_raw():
+                body += piece
+                if len(body) >= _MAX_BODY:
+                    break
+    except (httpx.HTTPError, OSError):
+        pass
+    finally:
+        await response.aclose()
+    return Answer(response.status_code, response.headers, bytes(body[:_MAX_BODY]))
