@@ -34,6 +34,8 @@ _REFUSED_S: Final = 60.0
 #: A window that ended this many steps ago is backlog.
 _FRESH_STEPS: Final = 3
 _SKEW_S: Final = 30.0
+#: A connection outlives the pause between two windows, and is given up before the collector does.
+_KEPT_S: Final = 60.0
 _CONTENT_TYPE: Final = "application/x-trimtab-batch"
 
 
@@ -49,6 +51,7 @@ def make_client(collector_url: str, key: str, ca_file: str) -> httpx.AsyncClient
         timeout=httpx.Timeout(10.0, connect=5.0),
         verify=ca_file or True,
         follow_redirects=False,
+        limits=httpx.Limits(keepalive_expiry=_KEPT_S),
     )
 
 
