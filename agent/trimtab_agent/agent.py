@@ -16,6 +16,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from trimtab_agent.aggregator import Aggregator, Window
 from trimtab_agent.endpoint import Endpoint
 from trimtab_agent.forwarder import Forwarder, make_client
@@ -72,6 +74,7 @@ class Agent:
         )
         self.relay = Relay(self._client, self.id, self.watch)
         self.host = HostReader()
+        self._process = psutil.Process()
         self._readings: dict[str, float] = {}
         self.totals = Totals()
         self.endpoint = Endpoint(
@@ -273,6 +276,12 @@ class Agent:
                     "trimtab.agent.spool.size": stats.held_bytes,
                     "trimtab.agent.spool.batches": stats.held_batches,
                     "trimtab.agent.spool.dropped": {"reason": dict(stats.dropped_batches)},
+                    "trimtab.agent.spool.coarsened": stats.coarsened,
+                    "trimtab.agent.spool.split": stats.split,
+                    "trimtab.agent.spool.damaged": {"reason": dict(stats.damaged)},
+                    "trimtab.agent.spool.faults": {"cause": dict(stats.faults)},
+                    "trimtab.agent.samples_repeated": listener.repeated,
+                    "trimtab.agent.memory.usage": self._process.memory_info().rss,
                     "trimtab.agent.cpu.time": usage.ru_utime + usage.ru_stime,
                     **self._readings,
                 }

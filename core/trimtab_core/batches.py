@@ -126,7 +126,7 @@ class SentAt(NamedTuple):
 
     def header(self) -> str:
         """Return the value of CLOCK_HEADER."""
-        return f"{self.wall_s:.3f} {self.mono_s:.3f} {self.boot.hex()}"
+        return f"{self.wall_s:.3f} {self.mono_s:.3f} {self.boot.hex()}".rstrip()
 
     @classmethod
     def of_header(cls, text: str) -> "SentAt | None":

@@ -158,6 +158,33 @@ _METRICS: Final = (
         "counter",
         "Batches dropped from the spool, by reason.",
     ),
+    Metric(
+        "trimtab.agent.spool.coarsened",
+        "{batch}",
+        "counter",
+        "Batches merged into longer windows, to drop none.",
+    ),
+    Metric(
+        "trimtab.agent.spool.split",
+        "{batch}",
+        "counter",
+        "Batches cut in two, too large for the collector.",
+    ),
+    Metric(
+        "trimtab.agent.spool.damaged",
+        "{place}",
+        "counter",
+        "Places in spool files that could not be read, by reason.",
+    ),
+    Metric(
+        "trimtab.agent.spool.faults", "{call}", "counter", "Failed calls to the disk, by cause."
+    ),
+    Metric(
+        "trimtab.agent.samples_repeated",
+        "{sample}",
+        "counter",
+        "Records that came twice and were taken once.",
+    ),
     Metric("trimtab.agent.cpu.time", "s", "counter", "CPU time of the agent."),
     Metric("trimtab.agent.memory.usage", "By", "gauge", "Resident memory of the agent."),
 )
