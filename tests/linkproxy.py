@@ -58,6 +58,8 @@ class LinkProxy:
         self.up, self.down = _Lane(), _Lane()
         #: batches that are passed on whole while their answer meets a reset connection
         self.cut_answers = 0
+        #: batches that are answered between two cuts
+        self.spared = 0
         #: batches of which only a part is passed on before the connection is reset
         self.cut_requests = 0
         #: hold every byte, also of new connections, and tell nobody
@@ -65,6 +67,7 @@ class LinkProxy:
         #: pass on each batch twice, on connections of their own; the second answer goes back
         self.replay = False
         self.answers_cut = self.requests_cut = self.replayed = self.connections = 0
+        self._since_cut = 0
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -78,7 +81,7 @@ class LinkProxy:
         self._run(self._accept, listener)
 
     def refuse(self) -> None:
-        """Refuse new connections from now on; those that stand go on."""
+        """Refuse new connections from now on, and reset those that stand."""
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
@@ -130,6 +133,9 @@ class LinkProxy:
         """Pass on in both directions until one side ends."""
         request = b""
         while not self._stopped.is_set():
+            if self._listener is None:
+                _reset(client)
+                return
             if self.blackhole:
                 self._stopped.wait(_TURN_S)
                 continue
@@ -140,9 +146,12 @@ class LinkProxy:
                 data = server.recv(65536)
                 if not data:
                     return
-                if request.startswith(b"POST ") and self._take("cut_answers", "answers_cut"):
-                    _reset(client)
-                    return
+                if request.startswith(b"POST "):
+                    self._since_cut += 1
+                    if self._since_cut > self.spared and self._take("cut_answers", "answers_cut"):
+                        self._since_cut = 0
+                        _reset(client)
+                        return
                 request = b""
                 self.down.pass_on(data, client, self._stopped)
             if client in readable:

@@ -137,7 +137,7 @@ def test_a_refused_key_is_tried_once_a_minute_and_another_one_at_once(
         async with sending(tmp_path, stub.url, 3) as opened, opened.running():
             await until(lambda: opened.forwarder.failed, "the refusal")
             opened.forwarder.wake()
-            await pass_by(2.0)
+            await pass_by(1.5)
             assert len(stub.asked) == 1
             assert (opened.held, opened.spool.stats.quarantined) == (3, 0)
             assert opened.forwarder.trouble.startswith(str(status))
