@@ -8,40 +8,21 @@ off between which two calls to the disk.
 import errno
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from batchmaker import a_batch, account, key_of, point_of
+from numbered import WINDOW_S, numbers_in, numbers_of, packed
 from simdisk import Killed, SimDisk
 from trimtab_agent.layout import scan
 from trimtab_agent.spool import Entry, Spool
-from trimtab_core.batches import Batch, decode, encode
+from trimtab_core.batches import Batch, decode
 
 DIRECTORY = Path("/spool")
-WINDOW_S = 1_800_000_000
 CRASH = st.none() | st.none() | st.integers(0, 40)
-
-
-def packed(index: int) -> bytes:
-    """Return a batch that claims the records 2 * index and 2 * index + 1."""
-    points = {key_of("/a"): point_of([1000 + index]), key_of("/b"): point_of([20])}
-    claim = account([(2 * index, 2)], sent=2 * index + 2)
-    window_s = WINDOW_S + index // 2 * 10
-    return encode(a_batch(index, points, window_s=window_s, closed_us=1, processes=[claim]))
-
-
-def numbers_of(batch: Batch) -> Iterator[int]:
-    for process in batch.processes:
-        for first, count in process.ranges:
-            yield from range(first, first + count)
-
-
-def numbers_in(payload: bytes) -> set[int]:
-    return set(numbers_of(decode(payload)))
 
 
 class PowerCutMachine(RuleBasedStateMachine):
