@@ -189,7 +189,8 @@ class Forwarder:
             self.failed[str(status)] += 1
             self._warn.warning(str(status), "batch put aside status=%s: %s", status, sentence)
             return 0.0
-        self._spool.release(entry)
+        # A key that is refused is refused before anything is kept.
+        self._spool.release(entry, tried=status not in (401, 403))
         if status in (401, 403):
             self._failed(str(status), sentence, None)
             return _REFUSED_S
