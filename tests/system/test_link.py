@@ -111,10 +111,9 @@ def test_batches_that_all_arrive_twice_count_once(tmp: Path) -> None:
         source.past(30)
         source.window()
         system.exact("twice", source.sent)
-        store = system.store()
+        assert system.agent.stop() == 0
         assert system.link.replayed > 30
-        wait_for(lambda: system.store()["duplicates"] >= store["duplicates"], "the store")
-        assert store["duplicates"] >= 31
+        wait_for(lambda: system.store()["duplicates"] == system.link.replayed, "all second ones")
 
 
 def test_a_minute_without_a_collector_costs_little_memory_and_no_record(tmp: Path) -> None:
@@ -162,7 +161,7 @@ def test_the_newest_window_overtakes_the_backlog_on_a_slow_link(tmp: Path) -> No
             link.listen()
             ages = []
             wait_for(lambda: api.counted("backlog") > 0, "the backlog to move", 60)
-            for _ in range(4):
+            for _ in range(3):
                 live.window()
                 sent, closed_at = live.sent, time.monotonic() + 2
                 wait_for(lambda: api.counted("live") >= sent, "the newest window", 30)  # noqa: B023
