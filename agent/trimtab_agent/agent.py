@@ -72,7 +72,7 @@ class Agent:
         self.forwarder = Forwarder(
             self.spool, self._client, settings.window_s, self.watch, self.boot
         )
-        self.relay = Relay(self._client, self.id, self.watch)
+        self.relay = Relay(self._client, self.id, self.watch, self.forwarder.reached)
         self.host = HostReader()
         self._process = psutil.Process()
         self._readings: dict[str, float] = {}

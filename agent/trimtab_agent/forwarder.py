@@ -30,6 +30,8 @@ log = logging.getLogger("trimtab.forwarder")
 #: A request and its whole answer; the client's timeouts are for single reads and writes.
 ANSWER_S: float = 30.0
 _BACKOFF_S: Final = (0.25, 30.0)
+#: Fast, so that agents that lost their collector at the same moment are soon spread out in time.
+_BACKOFF_GROWTH: Final = 4
 _REFUSED_S: Final = 60.0
 #: A window that ended this many steps ago is backlog.
 _FRESH_STEPS: Final = 3
@@ -72,6 +74,8 @@ class Forwarder:
         self._window_s = window_s
         self._on_watch = on_watch
         self._wake = asyncio.Event()
+        #: set while the collector answers
+        self.reached = asyncio.Event()
         #: ends a pause
         self._hurry = asyncio.Event()
         self._failures = 0
@@ -135,6 +139,7 @@ class Forwarder:
             # Without a connection nothing arrived: the batch may still be merged with others.
             unsent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
             self._spool.release(entry, tried=not unsent)
+            self.reached.clear()
             return self._failed("unreachable", f"{type(error).__name__}: {error}", None)
         except Exception as error:  # noqa: BLE001 - the sender must go on, whatever a library does
             self._spool.release(entry)
@@ -170,6 +175,7 @@ class Forwarder:
     def _answered(self, entry: Entry, answer: Answer) -> float:
         status = answer.status
         self._note_clock(answer)
+        self.reached.set()
         if 200 <= status < 300:
             self._spool.acknowledge(entry)
             self._failures = 0
@@ -207,7 +213,7 @@ class Forwarder:
         )  # fmt: skip
         if retry_after_s is not None:
             return max(_BACKOFF_S[0], retry_after_s * random.uniform(1.0, 1.2))
-        most_s = min(_BACKOFF_S[0] * 2 ** min(self._failures, 10), _BACKOFF_S[1])
+        most_s = min(_BACKOFF_S[0] * _BACKOFF_GROWTH ** min(self._failures, 10), _BACKOFF_S[1])
         return random.uniform(_BACKOFF_S[0], most_s)
 
     def _watch(self, answer: Answer) -> None:

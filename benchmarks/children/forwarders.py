@@ -35,7 +35,7 @@ class One:
         self.spool = Spool(directory / self.name, 2**20)
         client = make_client(url, key, "")
         self.forwarder = Forwarder(self.spool, client, STEP_S, lambda seconds: None, self.boot)
-        self.relay = Relay(client, self.name, lambda seconds: None)
+        self.relay = Relay(client, self.name, lambda seconds: None, self.forwarder.reached)
 
     async def run(self) -> None:
         tasks = asyncio.gather(self.forwarder.run(), self.relay.run())

@@ -74,10 +74,12 @@ class FrameReader:
     Not thread-safe. After a FrameError the stream is out of step: close the connection.
     """
 
-    __slots__ = ("_buffer", "limit", "seal")
+    __slots__ = ("_buffer", "_needed", "limit", "seal")
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self._buffer = bytearray()
+        #: bytes of the unfinished frame as soon as its length is known
+        self._needed = 0
         #: largest payload taken; may be raised between two frames
         self.limit = limit
         #: checks the MACs of all further frames; may be set between two frames
@@ -92,8 +94,12 @@ class FrameReader:
         """Yield the messages that data completes; raises FrameError where the stream breaks."""
         if self._buffer:
             self._buffer += data
+            # A frame that comes in many pieces is looked at once: when it is whole.
+            if len(self._buffer) < self._needed:
+                return
             data = bytes(self._buffer)
             self._buffer.clear()
+        self._needed = 0
         start, end = 0, len(data)
         view = memoryview(data)
         while end - start >= 4:
@@ -104,6 +110,7 @@ class FrameReader:
                 raise FrameError("expected a frame of the form [type, ...], got an empty one")
             stop = start + 4 + length
             if stop > end:
+                self._needed = stop - start
                 break
             payload = view[start + 4 : stop]
             message = decode(payload if self.seal is None else self.seal.check(payload))

@@ -40,7 +40,7 @@ _CHUNK_BYTES: Final = 256
 _FREE_CHUNKS: Final = 100
 #: Chunks this close in time are joined while they wait.
 _JOIN_US: Final = 1_000_000
-_BACKOFF_S: Final = (0.1, 2.0)
+_BACKOFF_S: Final = (0.1, 1.5)
 _READINGS_S: Final = 1.0
 #: So many of the longest templates, in characters of four bytes, still fit a frame.
 _ROUTES_A_FRAME: Final = 300

@@ -125,7 +125,7 @@ def test_a_pause_is_bounded_whatever_the_collector_asks_for(tmp_path: Path, text
 
     with StubCollector(lambda *_: Answer(503, {"Retry-After": text})) as stub:
         pauses = asyncio.run(run())
-    low, high = (40.0, 48.0) if text == "40" else (0.25, 8.0)
+    low, high = (40.0, 48.0) if text == "40" else (0.25, 30.0)
     assert low <= min(pauses) <= max(pauses) <= high
 
 
@@ -274,7 +274,9 @@ def test_an_error_that_nobody_expected_costs_a_pause_and_no_batch(
 def test_polls_that_are_answered_at_once_with_nothing_stay_rare_and_go_on(body: bytes) -> None:
     async def run() -> None:
         async with make_client(stub.url, "key", "") as client:
-            task = asyncio.create_task(Relay(client, "agent-1", lambda _: None).run())
+            reached = asyncio.Event()
+            reached.set()
+            task = asyncio.create_task(Relay(client, "agent-1", lambda _: None, reached).run())
             await until(lambda: len(stub.asked) == 2, "the second poll")
             assert not task.done()
             task.cancel()
@@ -296,11 +298,11 @@ def test_pauses_grow_to_a_cap_differ_from_each_other_and_start_anew_after_a_succ
     with StubCollector(lambda _, before: OK if before == tries else Answer(500)) as stub:
         pauses = asyncio.run(run())
     for failures, pause in enumerate(pauses[:tries], 1):
-        assert 0.25 <= pause <= min(0.25 * 2**failures, 30.0)
+        assert 0.25 <= pause <= min(0.25 * 4**failures, 30.0)
     capped = pauses[10:tries]
     # Uniform over the whole range also at the cap; each bound is missed once in more than 10^9.
     assert min(capped) < 5 < 25 < max(capped)
     assert 11 < sum(capped) / len(capped) < 19
     assert len(set(capped)) > len(capped) / 2
     assert pauses[tries] == 0
-    assert pauses[tries + 1] <= 0.5
+    assert pauses[tries + 1] <= 1.0
