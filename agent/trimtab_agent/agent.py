@@ -16,6 +16,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
 
+import httpx
 import psutil
 
 from trimtab_agent.aggregator import Aggregator, Window
@@ -68,11 +69,12 @@ class Agent:
             tcp=settings.tcp,
             token=settings.token,
         )
-        self._client = make_client(settings.collector_url, settings.key, settings.ca_file)
-        self.forwarder = Forwarder(
-            self.spool, self._client, settings.window_s, self.watch, self.boot
-        )
-        self.relay = Relay(self._client, self.id, self.watch, self.forwarder.reached)
+        # A connection for each: a poll that borrowed the sender's would have it connect anew at the
+        # end of a window, as all other agents do at that moment.
+        self._clients = _clients(settings)
+        sending, polling = self._clients
+        self.forwarder = Forwarder(self.spool, sending, settings.window_s, self.watch, self.boot)
+        self.relay = Relay(polling, self.id, self.watch, self.forwarder.reached)
         self.host = HostReader()
         self._process = psutil.Process()
         self._readings: dict[str, float] = {}
@@ -85,8 +87,8 @@ class Agent:
         self._closed_s = int(time.time()) // settings.window_s * settings.window_s - 1
         self._host_name = os.uname().nodename
         self._stop = asyncio.Event()
-        #: the end of a client that was replaced; kept, so that it is not collected half-way
-        self._old_client: asyncio.Future[None] | None = None
+        #: the end of clients that were replaced; kept, so that it is not collected half-way
+        self._old_clients: asyncio.Future[list[None]] | None = None
 
     async def run(self, announce: Callable[[str], None]) -> None:
         """Run until SIGTERM or SIGINT; raises StartupError when it cannot start.
@@ -129,7 +131,7 @@ class Agent:
         try:
             wanted = self._load()
             allow_uids = _uids(wanted.allow_uids)
-            client = make_client(wanted.collector_url, wanted.key, wanted.ca_file)
+            clients = _clients(wanted)
         except (TrimtabError, OSError) as error:
             log.warning("settings were not read again, the old ones hold: %s", error)
             return
@@ -147,10 +149,10 @@ class Agent:
         self.listener.reconfigure(settings.max_apps, allow_uids, settings.token)
         self.aggregator.max_series = settings.max_series
         self.endpoint.token = settings.http_token
-        old, self._client = self._client, client
-        self.forwarder.use(client)
-        self.relay.client = client
-        self._old_client = asyncio.ensure_future(old.aclose())
+        old, self._clients = self._clients, clients
+        self.forwarder.use(clients[0])
+        self.relay.client = clients[1]
+        self._old_clients = asyncio.gather(*(client.aclose() for client in old))
         log.info("settings read again changed=%s", ",".join(changed) or "none")
 
     def ready(self) -> str | None:
@@ -247,7 +249,7 @@ class Agent:
         await self._spool_windows(self.aggregator.close(float("inf")))
         self.listener.close()
         await self.forwarder.flush(_FLUSH_S)
-        await self._client.aclose()
+        await asyncio.gather(*(client.aclose() for client in self._clients))
         await self.endpoint.stop()
         self.spool.close()
         left = self.spool.stats.held_batches
@@ -288,6 +290,12 @@ class Agent:
             )
             + self.totals.families()
         )
+
+
+def _clients(settings: Settings) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
+    """Return the clients of forwarder and relay."""
+    arguments = (settings.collector_url, settings.key, settings.ca_file)
+    return make_client(*arguments), make_client(*arguments)
 
 
 def _identity(data_dir: Path) -> str:

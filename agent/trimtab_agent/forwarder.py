@@ -31,7 +31,7 @@ log = logging.getLogger("trimtab.forwarder")
 ANSWER_S: float = 30.0
 _BACKOFF_S: Final = (0.25, 30.0)
 #: Fast, so that agents that lost their collector at the same moment are soon spread out in time.
-_BACKOFF_GROWTH: Final = 4
+_BACKOFF_GROWTH: Final = 6
 _REFUSED_S: Final = 60.0
 #: A window that ended this many steps ago is backlog.
 _FRESH_STEPS: Final = 3

@@ -3,7 +3,7 @@
 What it carries today is that somebody watches, which turns on the one-second summaries.
 
 While the collector is away the relay waits for the forwarder to reach it, and then for as long
-again at random as it was away, half a minute at most: of many agents that come back together,
+again at random as it was away, 15 s at most: of many agents that come back together,
 each takes one connection at first and the other somewhat later.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["Relay"]
 log = logging.getLogger("trimtab.relay")
 
 _WAIT_S: Final = 25
-_RETRY_S: Final = (1.0, 30.0)
+_RETRY_S: Final = (1.0, 15.0)
 
 
 class Relay:

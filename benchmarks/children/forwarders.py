@@ -33,9 +33,9 @@ class One:
         self.boot = secrets.token_bytes(8)
         self.seq = 0
         self.spool = Spool(directory / self.name, 2**20)
-        client = make_client(url, key, "")
-        self.forwarder = Forwarder(self.spool, client, STEP_S, lambda seconds: None, self.boot)
-        self.relay = Relay(client, self.name, lambda seconds: None, self.forwarder.reached)
+        sending, polling = make_client(url, key, ""), make_client(url, key, "")
+        self.forwarder = Forwarder(self.spool, sending, STEP_S, lambda seconds: None, self.boot)
+        self.relay = Relay(polling, self.name, lambda seconds: None, self.forwarder.reached)
 
     async def run(self) -> None:
         tasks = asyncio.gather(self.forwarder.run(), self.relay.run())
