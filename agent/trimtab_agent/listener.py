@@ -54,6 +54,7 @@ log = logging.getLogger("trimtab.listener")
 #: A connection that has not said hello by then is closed.
 _HELLO_S: Final = 10.0
 _MOST_READS: Final = 256
+_SCRATCH_BYTES: Final = 256 * 1024
 #: What it may send until then.
 _HELLO_BYTES: Final = 64 * 1024
 
@@ -91,6 +92,8 @@ class Listener:
         #: records that came again and were not taken twice
         self.repeated = 0
         self.warn = RateLimited(log)
+        #: where every connection reads into, one after the other
+        self.scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._servers: list[asyncio.AbstractServer] = []
         self._all_left = asyncio.Event()
 
@@ -161,8 +164,12 @@ class Listener:
         return [process for process, app in self.apps.items() if not app.connected]
 
 
-class Connection(asyncio.Protocol):
-    """One app process on the socket."""
+class Connection(asyncio.BufferedProtocol):
+    """One app process on the socket.
+
+    All connections of a loop read into one buffer: a buffer for each read would cost as much as the
+    records in it, one for each connection 256 KiB.
+    """
 
     transport: asyncio.Transport
 
@@ -195,8 +202,15 @@ class Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_later(_HELLO_S, self._refuse, "no_hello", "said no hello")
 
-    def data_received(self, data: bytes) -> None:
-        """Take the frames in data."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the next bytes go."""
+        return self._listener.scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take the frames in what has come."""
+        self._feed(self._listener.scratch[:nbytes])
+
+    def _feed(self, data: bytes | memoryview) -> None:
         if self.transport.is_closing():
             return
         try:
@@ -233,7 +247,7 @@ class Connection(asyncio.Protocol):
                     data = again.recv(65536)
                     if not data or self.transport.is_closing():
                         break
-                    self.data_received(data)
+                    self._feed(data)
             except OSError:  # nothing there, and no end either
                 pass
         self.transport.abort()

@@ -90,20 +90,23 @@ class FrameReader:
         """Bytes of an unfinished frame."""
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> Iterator[list[Any]]:
-        """Yield the messages that data completes; raises FrameError where the stream breaks."""
+    def feed(self, data: bytes | memoryview) -> Iterator[list[Any]]:
+        """Yield the messages that data completes; raises FrameError where the stream breaks.
+
+        data may be used for something else as soon as the iterator has ended.
+        """
+        held: bytes | bytearray | memoryview = data
         if self._buffer:
             self._buffer += data
-            # A frame that comes in many pieces is looked at once: when it is whole.
+            # A frame that comes in many pieces is looked at once, when it is whole, where it lies.
             if len(self._buffer) < self._needed:
                 return
-            data = bytes(self._buffer)
-            self._buffer.clear()
+            held, self._buffer = self._buffer, bytearray()
         self._needed = 0
-        start, end = 0, len(data)
-        view = memoryview(data)
+        start, end = 0, len(held)
+        view = memoryview(held)
         while end - start >= 4:
-            (length,) = _LENGTH.unpack_from(data, start)
+            (length,) = _LENGTH.unpack_from(view, start)
             if length > self.limit:
                 raise FrameError(f"a frame holds at most {self.limit} bytes, one claims {length}")
             if not length:
