@@ -96,10 +96,13 @@ def _run(system: Stack, cases: Mapping[str, Case]) -> dict[str, Outcome | BaseEx
 def _one(system: Stack, name: str, case: Case) -> Run:
     try:
         return case(system, name)
+    except AssertionError as error:
+        if name in system.apps:
+            error.add_note(f"the app said:\n{system.apps[name].output()}")
+        raise
     finally:
-        app = system.apps.get(name)
-        if app is not None:
-            app.reap()
+        if name in system.apps:
+            system.apps[name].reap()
 
 
 def _outcome(system: Stack, name: str, future: Future[Run]) -> Outcome:
