@@ -101,10 +101,12 @@ def main() -> None:
             quiet.set()
             recording.join()
         if word == "stop":
+            # One deadline for all: those that have no connection would each wait their own.
+            deadline = time.monotonic() + 5.0
             for one in ones:
-                one.emitter.flush(5.0)
+                one.emitter.flush(max(0.0, deadline - time.monotonic()))
             for one in ones:
-                one.emitter.stop(1.0)
+                one.emitter.stop(max(0.0, deadline + 1.0 - time.monotonic()))
         print(json.dumps(accounts(ones)), flush=True)
         if word == "stop":
             return

@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from trimtab_collector.storage.columns import MIDDLES_US, Array, Columns, merge
+from trimtab_collector.storage.columns import MIDDLES_US, Array, Columns
+from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.store import Rows
 
 __all__ = ["THRESHOLD_MS", "without_class"]

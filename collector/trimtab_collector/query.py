@@ -120,7 +120,7 @@ class Queries:
                 f"parameter 'step': expected at most {_MAX_STEPS} steps in the range, got "
                 f"{(end_s - start_s) // step_s}: choose a longer step",
             )
-        selection = replace(_selection(params), start_s=start_s, end_s=end_s, step_s=step_s)
+        selection = replace(_selection(params), edges_s=(*range(start_s, end_s, step_s), end_s))
         view = View(selection, end_s - start_s, params)
         return await self._run(self._history, view, period)
 
@@ -151,7 +151,7 @@ class Queries:
             live = self._live(params, int(now_s))
             if live is not None:
                 start_s, end_s = live
-                selection = replace(selection, start_s=start_s, end_s=end_s, live=True)
+                selection = replace(selection, edges_s=(start_s, end_s), live=True)
                 return View(selection, end_s - start_s, params)
         start_s = int(params.from_s) - int(params.from_s) % WINDOW_S
         end_s = -(-int(params.to_s + 0.999) // WINDOW_S) * WINDOW_S
@@ -163,7 +163,7 @@ class Queries:
             if arrived_s < now_s - 3 * WINDOW_S:
                 arrived_s = int(min(end_s, now_s))
             seconds = max(1, min(arrived_s, now_s) - start_s)
-        return View(replace(selection, start_s=start_s, end_s=end_s), seconds, params)
+        return View(replace(selection, edges_s=(start_s, end_s)), seconds, params)
 
     def _live(self, params: Params, now_s: int) -> tuple[int, int] | None:
         """Return the seconds that live summaries cover, None when they do not answer the range."""
@@ -257,7 +257,7 @@ class Queries:
         )
 
     def _history(self, view: View, period: str) -> History:
-        step_s = view.selection.step_s
+        step_s = view.selection.edges_s[1] - view.selection.start_s
         rows, found = self._stats(replace(view, seconds=step_s))
         series = [
             HistoryRow(t=view.params.shown(float(t)), **fields_of(stats))
@@ -346,11 +346,10 @@ _CURRENT: Final = (
 
 
 def _selection(params: Params) -> Selection:
-    return Selection(
-        0,
-        0,
-        environment=params.environment,
-        service=params.service,
-        instance=params.instance,
-        route=params.own.get("route"),
-    )
+    chosen = {
+        "environment": params.environment,
+        "service": params.service,
+        "instance": params.instance,
+        "route": params.own.get("route"),
+    }
+    return Selection((0, 1), where={k: text for k, text in chosen.items() if text is not None})

@@ -13,11 +13,11 @@ from trimtab_collector.storage.blocks import BlockError, decode_block, encode_bl
 from trimtab_collector.storage.columns import (
     Columns,
     columns_of_batch,
-    merge,
     quantiles_us,
     series_of,
     times_of,
 )
+from trimtab_collector.storage.merging import merge
 from trimtab_core.batches import Batch, Column, Point, decode, encode
 from trimtab_core.columns import pack_column
 from trimtab_core.errors import BatchError

@@ -66,7 +66,11 @@ def append(store: SQLiteStore, *batches: Batch) -> list[bool]:
 
 
 def read(store: SQLiteStore, start_s: int, end_s: int, **more: Any) -> Rows:
-    return store.read(Selection(start_s, end_s, **more))
+    step_s = more.pop("step_s", 0) or end_s - start_s
+    fields = {name: more.pop(name) for name in [*more] if name in SeriesKey._fields}
+    where = {name: text for name, text in fields.items() if text is not None}
+    edges = (*range(start_s, end_s, step_s), end_s)
+    return store.read(Selection(edges, where=where, **more))
 
 
 def requests(store: SQLiteStore, start_s: int = NOON - 50_000, end_s: int = NOON + 600) -> int:

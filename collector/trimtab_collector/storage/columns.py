@@ -4,8 +4,8 @@ One type serves batches, blocks, the ring in memory and answers. A stored point'
 `series id << 32 | start of its window in epoch seconds`; an answer's key is group and step. Merging
 adds whatever has the same key, so it is exact in any order and for any grouping.
 
-Sums are added as float64: exact up to 2**53 (285 years of microseconds, 9 PB), and never wrapped
-around beyond. Every value of a batch is checked against that before it is kept.
+Every value of a batch is checked to be at most 2**53 (285 years of microseconds, 9 PB) before it is
+kept, so that sums are exact; a sum that could pass 2**63 is capped instead of wrapped around.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ from trimtab_core.sketch import SLOTS, middle_us
 
 __all__ = [
     "MIDDLES_US",
-    "SUMS",
+    "VALUES",
     "WINDOW_S",
     "Array",
     "Columns",
     "columns_of_batch",
-    "merge",
+    "nothing",
     "quantiles_us",
     "rekey",
     "series_index",
@@ -39,9 +39,7 @@ Array = npt.NDArray[Any]
 
 #: width of a stored window; finer batches are added to the window they lie in
 WINDOW_S: Final = 10
-#: columns that add up; `requests` is derived from the sketch
-SUMS: Final = ("requests", *(n for n in POINT_COLUMNS[1:-1] if n != "max_us"))
-_VALUES: Final = POINT_COLUMNS[1:-1]
+VALUES: Final = POINT_COLUMNS[1:-1]
 _DTYPES: Final[Mapping[str, npt.DTypeLike]] = {"B": "u1", "H": "<u2", "I": "<u4", "Q": "<u8"}
 _MAX_SUM: Final = 2**53
 _MAX_COUNT: Final = 2**32 - 1
@@ -95,7 +93,7 @@ def columns_of_batch(batch: Batch, ids: Array, window_s: int) -> Columns:
     columns = batch.columns
     count = batch.points
     if not count:
-        return merge([])
+        return nothing()
     index = _array(columns.get("series"), count)
     if np.maximum.reduce(index) >= len(ids):
         raise BatchError(f"expected series below {len(ids)}, got {int(index.max())}")
@@ -116,7 +114,7 @@ def columns_of_batch(batch: Batch, ids: Array, window_s: int) -> Columns:
         counts.cumsum(dtype=np.int64, out=running[1:])
         requests = running[ends] - running[begins]
     values: dict[str, Array] = {"requests": requests}
-    for name in _VALUES:
+    for name in VALUES:
         column = columns.get(name)
         if column is not None:
             values[name] = _value(name, column)
@@ -172,6 +170,11 @@ def _slots(steps: Array, buckets: Array, begins: Array) -> Array:
     return slots.astype(np.uint16)
 
 
+def nothing() -> Columns:
+    """Return columns without a point."""
+    return Columns(_NOTHING, {"requests": _NOTHING}, _NOTHING, _NOTHING, _NOTHING)
+
+
 def rekey(columns: Columns, key: Array, keep: Array) -> Columns:
     """Return the points where keep is true, under new keys; key has one entry a point kept."""
     if keep.all():
@@ -184,52 +187,6 @@ def rekey(columns: Columns, key: Array, keep: Array) -> Columns:
         columns.slots[inside],
         columns.counts[inside],
     )
-
-
-def merge(parts: Sequence[Columns]) -> Columns:
-    """Return the sum of parts: one point a key, keys in ascending order."""
-    parts = [part for part in parts if len(part.key)]
-    if not parts:
-        empty = _NOTHING
-        return Columns(empty, {"requests": empty}, empty, empty, empty)
-    keys, row = np.unique(np.concatenate([part.key for part in parts]), return_inverse=True)
-    row = row.reshape(-1)
-    size = len(keys)
-    values: dict[str, Array] = {}
-    for name in ("requests", *_VALUES):
-        if any(name in part.values for part in parts):
-            column = np.concatenate([part.value(name) for part in parts])
-            if name == "max_us":
-                most = np.zeros(size, np.int64)
-                np.maximum.at(most, row, column.astype(np.int64))
-                values[name] = most
-            else:
-                values[name] = _sums(row, column, size)
-    # The widest type of all: numpy makes float64 of a mix of int64 and uint64.
-    buckets = np.concatenate([part.buckets.astype(np.int64, copy=False) for part in parts])
-    place = np.repeat(row, buckets) * SLOTS
-    place += np.concatenate([part.slots for part in parts])
-    counts = np.concatenate([part.counts.astype(np.int64, copy=False) for part in parts])
-    if size * SLOTS <= 4 * len(place) + 65536:
-        dense = _sums(place, counts, size * SLOTS)
-        place = np.flatnonzero(dense)
-        counts = dense[place]
-    else:
-        place, inverse = np.unique(place, return_inverse=True)
-        counts = _sums(inverse.reshape(-1), counts, len(place))
-    owner = place // SLOTS
-    return Columns(
-        keys,
-        values,
-        np.bincount(owner, minlength=size),
-        (place - owner * SLOTS).astype(np.uint16),
-        counts,
-    )
-
-
-def _sums(row: Array, column: Array, size: int) -> Array:
-    sums = np.bincount(row, weights=column.astype(np.float64), minlength=size)
-    return np.minimum(sums, 2.0**62).astype(np.int64)
 
 
 def quantiles_us(columns: Columns, quantiles: Sequence[float]) -> Array:

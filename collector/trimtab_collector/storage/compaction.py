@@ -17,8 +17,9 @@ import msgspec
 
 from trimtab_collector.storage.accounts import Ledger
 from trimtab_collector.storage.blocks import BlockError, decode_block, encode_block
-from trimtab_collector.storage.columns import Columns, columns_of_batch, merge
+from trimtab_collector.storage.columns import Columns, columns_of_batch
 from trimtab_collector.storage.committer import Committer
+from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.series import SeriesTable
 from trimtab_core.batches import decode
 from trimtab_core.errors import BatchError

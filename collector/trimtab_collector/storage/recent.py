@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Final
 
-from trimtab_collector.storage.columns import Columns, merge
+from trimtab_collector.storage.columns import Columns
+from trimtab_collector.storage.merging import merge
 
 __all__ = ["LIVE_S", "RECENT_S", "Ring"]
 

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -117,18 +117,17 @@ class SeriesTable:
         """Return the texts of a series."""
         return self._keys[number]
 
-    def group(self, by: tuple[str, ...], **equal: str | None) -> Grouping:
-        """Return the groups of series by some of their fields, of those that equal the filters.
+    def group(self, by: tuple[str, ...], where: Mapping[str, str]) -> Grouping:
+        """Return the groups of series by some of their fields, of those with certain texts.
 
-        by and equal name fields of SeriesKey; a filter of None takes everything.
+        by and where name fields of SeriesKey.
         """
         with self._lock:
             fields = SeriesKey._fields
-            columns = {name: self._column(fields.index(name)) for name in {*by, *equal}}
+            columns = {name: self._column(fields.index(name)) for name in {*by, *where}}
             keep = np.ones(len(self._keys), bool)
-            for name, text in equal.items():
-                if text is not None:
-                    keep &= columns[name] == self._codes[fields.index(name)].get(text, -1)
+            for name, text in where.items():
+                keep &= columns[name] == self._codes[fields.index(name)].get(text, -1)
             names = {name: list(self._codes[fields.index(name)]) for name in by}
         group = np.full(len(keep), -1, np.int64)
         chosen = np.flatnonzero(keep)

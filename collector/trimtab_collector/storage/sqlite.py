@@ -22,9 +22,9 @@ from trimtab_collector.storage.accounts import Ledger
 from trimtab_collector.storage.blocks import BlockError, decode_block
 from trimtab_collector.storage.columns import (
     WINDOW_S,
+    Array,
     Columns,
     columns_of_batch,
-    merge,
     rekey,
     series_of,
     times_of,
@@ -32,6 +32,7 @@ from trimtab_collector.storage.columns import (
 from trimtab_collector.storage.committer import Committer
 from trimtab_collector.storage.compaction import compact
 from trimtab_collector.storage.gauges import Gauges
+from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.recent import LIVE_S, RECENT_S, Ring
 from trimtab_collector.storage.series import Grouping, SeriesTable
 from trimtab_collector.storage.store import (
@@ -154,20 +155,13 @@ class SQLiteStore:
 
     def read(self, selection: Selection) -> Rows:
         """Return merged points; from any thread but the loop's."""
-        grouping = self.series.group(
-            selection.group_by,
-            environment=selection.environment,
-            service=selection.service,
-            instance=selection.instance,
-            route=selection.route,
-        )
+        grouping = self.series.group(selection.group_by, selection.where)
         parts = self._live_parts if selection.live else self._stored_parts
-        step_s = selection.step_s or max(1, selection.end_s - selection.start_s)
-        steps = max(1, -(-(selection.end_s - selection.start_s) // step_s))
+        edges = np.array(selection.edges_s)
         gathered: list[Columns] = []
         size = 0
         for part in parts(selection.start_s, selection.end_s):
-            chosen = _choose(part, grouping, selection, step_s, steps)
+            chosen = _choose(part, grouping, edges)
             if chosen is None:
                 continue
             gathered.append(chosen)
@@ -176,9 +170,10 @@ class SQLiteStore:
                 gathered = [merge(gathered)]
                 size = len(gathered[0].slots)
         columns = merge(gathered)
+        steps = len(edges) - 1
         group = columns.key // steps
-        t = selection.start_s + (columns.key - group * steps) * step_s
-        return Rows(grouping.groups, group, t, columns)
+        t = edges[columns.key - group * steps]
+        return Rows(grouping.groups, group, t, columns, 1 if selection.live else WINDOW_S)
 
     def note_held(self, batch: Batch, held: int) -> None:
         """Take how many records an agent holds besides a batch; loop only."""
@@ -318,9 +313,7 @@ class SQLiteStore:
         return connection
 
 
-def _choose(
-    part: Columns, grouping: Grouping, selection: Selection, step_s: int, steps: int
-) -> Columns | None:
+def _choose(part: Columns, grouping: Grouping, edges: Array) -> Columns | None:
     """Return the points a selection wants, by group and step; None when there are none."""
     # A series that came after the grouping was made is in no group.
     series = series_of(part.key)
@@ -331,11 +324,11 @@ def _choose(
         else np.full(len(series), -1)
     )
     t = times_of(part.key)
-    keep = (group >= 0) & (t >= selection.start_s) & (t < selection.end_s)
+    keep = (group >= 0) & (t >= edges[0]) & (t < edges[-1])
     if not keep.any():
         return None
-    key = group[keep] * steps + (t[keep] - selection.start_s) // step_s
-    return rekey(part, key, keep)
+    step = np.searchsorted(edges, t[keep], "right") - 1
+    return rekey(part, group[keep] * (len(edges) - 1) + step, keep)
 
 
 def _within(columns: Columns, start_s: int, end_s: int) -> Columns:

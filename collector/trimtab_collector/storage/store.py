@@ -12,7 +12,16 @@ from trimtab_collector.storage.columns import Array, Columns
 from trimtab_core.batches import Batch
 from trimtab_core.errors import TrimtabError
 
-__all__ = ["Health", "Received", "Rows", "Selection", "ServiceAccount", "Store", "UnavailableError"]
+__all__ = [
+    "Health",
+    "Received",
+    "Rows",
+    "Selection",
+    "ServiceAccount",
+    "Store",
+    "TooMuchError",
+    "UnavailableError",
+]
 
 
 class UnavailableError(TrimtabError):
@@ -21,6 +30,10 @@ class UnavailableError(TrimtabError):
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class TooMuchError(TrimtabError):
+    """A read would take more memory or time than is allowed; the text says how to ask for less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +55,28 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What a read asks for: windows that start in [start_s, end_s), by fields and steps.
+    """What a read asks for: points by step and by fields of their series.
 
-    A step of 0 is one for the whole range. group_by names fields of SeriesKey; filters of None
-    take everything.
+    Step i is [edges_s[i], edges_s[i + 1]), epoch seconds, ascending; two edges are one step. A
+    point belongs to the step that its window starts in. group_by names fields of SeriesKey, and so
+    does `where`, with the text that each must have.
     """
 
-    start_s: int
-    end_s: int
-    step_s: int = 0
+    edges_s: tuple[int, ...]
     group_by: tuple[str, ...] = ()
-    environment: str | None = None
-    service: str | None = None
-    instance: str | None = None
-    route: str | None = None
+    where: Mapping[str, str] = field(default_factory=dict)
     #: read 1-second summaries instead of the stored windows
     live: bool = False
+
+    @property
+    def start_s(self) -> int:
+        """Start of the range."""
+        return self.edges_s[0]
+
+    @property
+    def end_s(self) -> int:
+        """End of the range, not in it."""
+        return self.edges_s[-1]
 
 
 class Rows(NamedTuple):
@@ -69,6 +88,8 @@ class Rows(NamedTuple):
     #: start of each row's step, epoch seconds
     t: Array
     columns: Columns
+    #: the widest windows that were read, seconds: steps are as exact as that
+    resolution_s: int = 10
 
 
 @dataclass(slots=True)
@@ -124,7 +145,10 @@ class Store(Protocol):
         """Take how many records an agent holds besides a batch; loop only."""
 
     def read(self, selection: Selection) -> Rows:
-        """Return merged points; from any thread, not from the loop (it may take long)."""
+        """Return merged points; from any thread, not from the loop (it may take long).
+
+        Raises TooMuchError before it reads when the selection is too large.
+        """
 
     def accounts(self) -> list[ServiceAccount]:
         """Return the account of every service; from any thread."""

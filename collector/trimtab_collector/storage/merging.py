@@ -1,0 +1,117 @@
+"""Points of many parts added up: one point a key.
+
+Everything that is read, rolled up or compacted passes through `merge`. It sorts points, never
+buckets: the buckets of a key are added in a stretch of cells as wide as from its lowest slot to its
+highest, all stretches in one array, so that adding is one pass over the buckets (`bincount`) and
+reading back is one pass over the cells. A hundred slots a key is usual, `SLOTS` the most.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from trimtab_collector.storage.columns import VALUES, Array, Columns, nothing
+from trimtab_core.sketch import SLOTS
+
+__all__ = ["merge"]
+
+_NAMES: Final = ("requests", *VALUES)
+_MOST: Final = 2**63 - 1
+
+
+def merge(parts: Sequence[Columns]) -> Columns:
+    """Return the sum of parts: one point a key, keys in ascending order.
+
+    Exact in any order: counts and sums are added as integers (a sum beyond 2**63 is capped), of
+    max_us the largest is taken.
+    """
+    parts = [part for part in parts if len(part.key)]
+    if not parts:
+        return nothing()
+    key = _joined([part.key for part in parts])
+    steps = np.diff(key)
+    if len(parts) == 1 and (steps > 0).all():
+        return parts[0]
+    # Parts are sorted within themselves: a stable sort only merges them.
+    order = None if (steps >= 0).all() else np.argsort(key, kind="stable")
+    key = key if order is None else key[order]
+    new = np.empty(len(key), bool)
+    new[0] = True
+    np.not_equal(key[1:], key[:-1], out=new[1:])
+    first = np.flatnonzero(new)
+    values = {
+        name: _added(name, parts, order, first)
+        for name in _NAMES
+        if any(name in part.values for part in parts)
+    }
+    buckets = _joined([part.buckets for part in parts]).astype(np.int64)
+    slots = _joined([part.slots for part in parts])
+    counts = _joined([part.counts for part in parts])
+    if len(first) == len(key):
+        if order is not None:
+            buckets, slots, counts = _reordered(order, buckets, slots, counts)
+        return Columns(key, values, buckets, slots, counts)
+    row = np.cumsum(new) - 1
+    if order is not None:
+        place = np.empty(len(key), np.int64)
+        place[order] = row
+        row = place
+    return Columns(key[first], values, *_sketches(row, len(first), buckets, slots, counts))
+
+
+def _joined(arrays: Sequence[Array]) -> Array:
+    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+
+
+def _added(name: str, parts: Sequence[Columns], order: Array | None, first: Array) -> Array:
+    """Return a column with the values of equal keys added; first is where each key begins."""
+    column = _joined([part.value(name) for part in parts])
+    if column.dtype == np.uint64:
+        column = column.astype(np.int64)  # at most 2**53
+    if order is not None:
+        column = column[order]
+    if len(first) == len(column):
+        return column
+    if name == "max_us":
+        return np.maximum.reduceat(column, first)
+    if column.dtype == np.int64 and int(column.max()) > _MOST // len(column):
+        sums = np.add.reduceat(column.astype(np.float64), first)
+        return np.minimum(sums, 2.0**62).astype(np.int64)
+    return np.add.reduceat(column, first, dtype=np.int64)
+
+
+def _reordered(
+    order: Array, buckets: Array, slots: Array, counts: Array
+) -> tuple[Array, Array, Array]:
+    """Return the buckets of points in another order of points."""
+    begins = np.cumsum(buckets) - buckets
+    buckets, begins = buckets[order], begins[order]
+    place = np.repeat(begins - (np.cumsum(buckets) - buckets), buckets)
+    place += np.arange(len(slots))
+    return buckets, slots[place], counts[place]
+
+
+def _sketches(
+    row: Array, rows: int, buckets: Array, slots: Array, counts: Array
+) -> tuple[Array, Array, Array]:
+    """Return the buckets of rows; row is the row of each point."""
+    ends = np.cumsum(buckets)
+    filled = np.flatnonzero(buckets)
+    low = np.full(rows, SLOTS, np.int64)
+    high = np.full(rows, -1, np.int64)
+    np.minimum.at(low, row[filled], slots[ends[filled] - buckets[filled]])
+    np.maximum.at(high, row[filled], slots[ends[filled] - 1])
+    span = np.maximum(high - low + 1, 0)
+    base = np.cumsum(span) - span - low
+    cell = np.repeat(base[row], buckets)
+    cell += slots
+    # float64 within, exact to 2**53
+    dense = np.bincount(cell, counts, minlength=int(span.sum()))
+    cell = np.flatnonzero(dense)
+    owner = np.repeat(np.arange(rows), span)[cell]
+    return (
+        np.bincount(owner, minlength=rows),
+        (cell - base[owner]).astype(np.uint16),
+        dense[cell].astype(np.int64),
+    )
