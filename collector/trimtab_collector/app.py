@@ -21,6 +21,7 @@ from trimtab_collector.query import Queries
 from trimtab_collector.settings import Settings
 from trimtab_collector.storage.sqlite import SQLiteStore
 from trimtab_collector.storage.store import UnavailableError
+from trimtab_collector.storage.tiers import Retention
 from trimtab_collector.watch import Watch
 from trimtab_core.logs import RateLimited
 
@@ -44,7 +45,12 @@ class CollectorApp:
             queue_bytes=settings.queue_bytes,
             journal_bytes=settings.journal_bytes,
             recent_bytes=settings.recent_bytes,
-            retention_s=settings.retention_hours * 3600,
+            retention=Retention(
+                settings.keep_10s_hours * 3600,
+                settings.keep_1m_days * 86_400,
+                settings.keep_1h_days * 86_400,
+            ),
+            max_bytes=settings.storage_max_bytes,
             max_series=settings.max_series,
         )
         self.token: ReadToken = read_token(directory, settings.token)

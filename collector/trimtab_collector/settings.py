@@ -41,7 +41,7 @@ class Settings:
     )
     journal_bytes: int = setting(
         4 * 1024**3,
-        "Batches that may wait to be merged into blocks; over it, agents are told to come again.",
+        "Batches that may wait to be merged into tiers; over it, agents are told to come again.",
         unit="bytes",
         least=1024 * 1024,
     )
@@ -51,8 +51,17 @@ class Settings:
         unit="bytes",
         least=1024 * 1024,
     )
-    retention_hours: int = setting(
-        48, "How long 10-second windows are kept.", unit="hours", least=1, most=24 * 400
+    keep_10s_hours: int = setting(
+        48, "How long 10-second windows are kept, in whole days of UTC.", unit="hours", least=1
+    )
+    keep_1m_days: int = setting(15, "How long 1-minute windows are kept.", unit="days", least=1)
+    keep_1h_days: int = setting(
+        400, "How long 1-hour windows are kept, in whole months.", unit="days", least=1
+    )
+    storage_max_bytes: int = setting(
+        0,
+        "Disk for the store; over it, the oldest of the finest windows go first. 0 is no limit.",
+        unit="bytes",
     )
     max_series: int = setting(
         200_000, "Series to tell apart; new ones over it are counted as `other`.", least=1

@@ -9,13 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchmaker import a_batch, key_of, point_of
-from trimtab_collector.storage.blocks import BlockError, decode_block, encode_block
 from trimtab_collector.storage.columns import (
     Columns,
     columns_of_batch,
     quantiles_us,
-    series_of,
-    times_of,
 )
 from trimtab_collector.storage.merging import merge
 from trimtab_core.batches import Batch, Column, Point, decode, encode
@@ -106,24 +103,6 @@ def test_merging_is_adding_in_any_order_and_grouping(
     random.shuffle(parts)
     middle = random.randrange(len(parts) + 1)
     assert rows(merge([merge(parts[:middle]), merge(parts[middle:])])) == expected
-
-
-@given(st.lists(points, max_size=8))
-def test_a_block_gives_back_what_it_was_given(given_points: list[Point]) -> None:
-    before = merge([columns(given_points), columns(given_points, WINDOW + 10)])
-    after, gauges = decode_block(encode_block(before, [b"one", b"two"]))
-    assert rows(after) == rows(before)
-    assert gauges == [b"one", b"two"]
-    assert series_of(after.key).tolist() == series_of(before.key).tolist()
-    assert times_of(after.key).tolist() == times_of(before.key).tolist()
-    for name, column in before.values.items():
-        assert after.value(name).tolist() == column.tolist()
-
-
-@pytest.mark.parametrize("damage", [b"", b"garbage", encode_block(merge([]))[:-3]])
-def test_a_damaged_block_is_said_to_be_damaged(damage: bytes) -> None:
-    with pytest.raises(BlockError, match="expected a block"):
-        decode_block(damage)
 
 
 def changed(batch: Batch, **columns: list[int]) -> Batch:

@@ -17,6 +17,7 @@ from trimtab_collector.storage.columns import columns_of_batch, quantiles_us
 from trimtab_collector.storage.committer import Committer
 from trimtab_collector.storage.sqlite import SQLiteStore
 from trimtab_collector.storage.store import Received, Rows, Selection, UnavailableError
+from trimtab_collector.storage.tiers import Retention
 from trimtab_core.batches import Batch, Gauge, Point, SeriesKey, decode, encode
 from trimtab_core.errors import StartupError
 from trimtab_core.sketch import Sketch
@@ -36,7 +37,7 @@ class Clock:
 
 
 @contextmanager
-def store_in(directory: Path, clock: Clock | None = None, **limits: int) -> Iterator[SQLiteStore]:
+def store_in(directory: Path, clock: Clock | None = None, **limits: Any) -> Iterator[SQLiteStore]:
     store = SQLiteStore(directory, clock=clock or Clock(), **limits)
     try:
         yield store
@@ -115,37 +116,44 @@ def test_a_repeat_is_known_after_compaction_and_gaps_are_not(tmp: Path) -> None:
         clock.now_s += 7200
         assert store.compact(clock.now_s) == 4
         assert store.health().journal_batches == 0
-        assert store.health().blocks == 1
+        assert store.health().tiers["10s"][0] == 1
     with store_in(tmp, clock) as store:
         late = [a_batch(seq, window_s=NOON - 10) for seq in (0, 1, 2, 3, 4, 5, 6, 7, 8)]
         assert append(store, *late) == [False, True, True, True, False, False, False, True, False]
         assert requests(store) == 9
 
 
-def test_late_data_opens_the_block_of_its_hour_again(tmp: Path) -> None:
+def test_late_data_is_added_to_its_hour(tmp: Path) -> None:
     clock = Clock()
     with store_in(tmp, clock) as store:
         for seq in range(3):
             append(store, a_batch(seq, {key_of(): point_of([100 * seq])}, window_s=NOON - 20))
             clock.now_s += 7200
             assert store.compact(clock.now_s) == 1
-        assert store.health().blocks == 1
+        assert store.health().tiers["10s"][0] == 1
         found = read(store, NOON - 3600, NOON).columns
         assert found.value("requests").tolist() == [3]
         assert found.value("max_us").tolist() == [200]
 
 
-def test_what_is_too_old_is_dropped_and_what_is_not_stays(tmp: Path) -> None:
+def test_each_tier_is_kept_for_its_own_time(tmp: Path) -> None:
     clock = Clock()
-    with store_in(tmp, clock, retention_s=48 * 3600) as store:
+    hour = 3600
+    retention = Retention(fine_s=48 * hour, medium_s=15 * 24 * hour, coarse_s=60 * 24 * hour)
+    with store_in(tmp, clock, retention=retention) as store:
         append(store, a_batch(0, window_s=NOON - 10))
-        clock.now_s += 24 * 3600
-        append(store, a_batch(1, window_s=int(clock.now_s) - 10))
-        clock.now_s += 24 * 3600 + 7200
-        store.compact(clock.now_s)
-        assert requests(store, NOON - 3600, NOON) == 0
-        assert requests(store, NOON, int(clock.now_s)) == 1
-        assert store.accounts()[0].requests == 2
+        widths = []
+        for days in (1, 2, 20, 70):
+            clock.now_s += days * 24 * hour
+            store.compact(clock.now_s)
+            found = read(store, NOON - 15, NOON + hour - 5)
+            widths.append((int(found.columns.value("requests").sum()), found.resolution_s))
+            append(store, a_batch(days, window_s=int(clock.now_s) - 10))
+            assert requests(store, int(clock.now_s) - 60, int(clock.now_s)) == 1
+        # The window begins before the edge of its minute, and of its hour: it is no part of those.
+        assert widths == [(1, 10), (0, 60), (0, 3600), (0, 3600)]
+        assert requests(store, NOON - 60, NOON) == 0
+        assert store.accounts()[0].requests == 5
 
 
 ROUTES = ("/a", "/b")

@@ -1,6 +1,6 @@
 """Points as numpy columns: taken out of batches, merged, and read as quantiles.
 
-One type serves batches, blocks, the ring in memory and answers. A stored point's key is
+One type serves batches, chunks, the ring in memory and answers. A stored point's key is
 `series id << 32 | start of its window in epoch seconds`; an answer's key is group and step. Merging
 adds whatever has the same key, so it is exact in any order and for any grouping.
 

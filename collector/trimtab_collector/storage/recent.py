@@ -2,14 +2,17 @@
 
 A ring holds every point whose window starts at or after its `floor`; what is older is read from
 the store. Memory is bounded in bytes: over the bound the floor rises, and answers stay the same.
+The sums of a window at a level are kept and grow with what arrives later.
 """
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
-from trimtab_collector.storage.columns import Columns
+from trimtab_collector.storage.columns import Array, Columns
+from trimtab_collector.storage.levels import rolled_up
 from trimtab_collector.storage.merging import merge
 
 __all__ = ["LIVE_S", "RECENT_S", "Ring"]
@@ -20,8 +23,30 @@ RECENT_S: Final = 900
 LIVE_S: Final = 120
 
 
+@dataclass(slots=True, eq=False)
+class _Window:
+    """Points of one window; the first part stands for as many additions as `joined`."""
+
+    parts: list[Columns] = field(default_factory=list)
+    joined: int = 1
+    #: level -> how many additions are in, and their sum
+    sums: dict[int, tuple[int, Columns]] = field(default_factory=dict)
+    names: set[Hashable] = field(default_factory=set)
+    #: the ring has let go of it; a reader may still hold it
+    gone: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its points and sums."""
+        sums = sum(columns.size_bytes for _, columns in self.sums.values())
+        return sums + sum(part.size_bytes for part in self.parts)
+
+
 class Ring:
-    """Points by the start of their window, the latest span_s of them; thread-safe."""
+    """Points by the start of their window, the latest span_s of them; thread-safe.
+
+    parents gives for each level the series that each series is part of.
+    """
 
     def __init__(
         self,
@@ -30,14 +55,15 @@ class Ring:
         max_bytes: int,
         clock: Callable[[], float] = time.time,
         floor_s: int = 0,
+        parents: Callable[[], Sequence[Array]] = tuple,
     ) -> None:
         self._span_s = span_s
         self._step_s = step_s
         self._max_bytes = max_bytes
         self._clock = clock
+        self._parents = parents
         self._lock = threading.Lock()
-        self._slots: dict[int, list[Columns]] = {}
-        self._names: dict[int, set[Hashable]] = {}
+        self._windows: dict[int, _Window] = {}
         self._floor_s = floor_s
         self._size_bytes = 0
         self._advance()
@@ -63,29 +89,37 @@ class Ring:
             self._advance()
             if window_s < self._floor_s:
                 return
+            window = self._windows.setdefault(window_s, _Window())
             if name is not None:
-                names = self._names.setdefault(window_s, set())
-                if name in names:
+                if name in window.names:
                     return
-                names.add(name)
-            self._slots.setdefault(window_s, []).append(columns)
+                window.names.add(name)
+            window.parts.append(columns)
             self._size_bytes += columns.size_bytes
-            while self._size_bytes > self._max_bytes and self._slots:
-                self._raise(min(self._slots) + self._step_s)
+            while self._size_bytes > self._max_bytes and self._windows:
+                self._raise(min(self._windows) + self._step_s)
 
-    def snapshot(self, start_s: int, end_s: int) -> tuple[int, list[Columns]]:
-        """Return the floor, and the points of windows in [start_s, end_s) that are here."""
+    def snapshot(self, start_s: int, end_s: int, level: int = 0) -> tuple[int, list[Columns]]:
+        """Return the floor, and the points of windows in [start_s, end_s) that are here.
+
+        At a level above 0 they are summed up to it.
+        """
         with self._lock:
             self._advance()
             floor = self._floor_s
-            found = {t: list(p) for t, p in self._slots.items() if start_s <= t < end_s}
-        answer = []
-        for window_s, parts in found.items():
-            if len(parts) > 1:
-                # Merged once and kept: the next reader finds one part instead of many.
-                parts = [self._joined(window_s, parts)]
-            answer += parts
-        return floor, answer
+            found = [w for t, w in self._windows.items() if start_s <= t < end_s and w.parts]
+        if level:
+            return floor, [self._summed(window, level) for window in found]
+        return floor, [self._joined(window) for window in found]
+
+    def settle(self, before_s: int) -> None:
+        """Join and sum up what is here of windows before before_s, for readers to find it done."""
+        with self._lock:
+            found = [w for t, w in self._windows.items() if t < before_s and w.parts]
+        for window in found:
+            for level in range(1, len(self._parents())):
+                self._summed(window, level)
+            self._joined(window)
 
     def span(self, start_s: int, end_s: int, gap_s: int) -> tuple[int, int] | None:
         """Return first and last window of the latest run in [start_s, end_s).
@@ -94,7 +128,7 @@ class Ring:
         """
         with self._lock:
             self._advance()
-            held = sorted((t for t in self._slots if start_s <= t < end_s), reverse=True)
+            held = sorted((t for t in self._windows if start_s <= t < end_s), reverse=True)
         if not held:
             return None
         first = held[0]
@@ -104,14 +138,45 @@ class Ring:
             first = window_s
         return first, held[0]
 
-    def _joined(self, window_s: int, parts: list[Columns]) -> Columns:
+    def _joined(self, window: _Window) -> Columns:
+        """Return all points of a window as one part, kept for the next reader."""
+        with self._lock:
+            parts = list(window.parts)
+        if len(parts) == 1:
+            return parts[0]
         merged = merge(parts)
         with self._lock:
-            present = self._slots.get(window_s)
-            if present is not None and present[: len(parts)] == parts:
-                self._slots[window_s] = [merged, *present[len(parts) :]]
-                self._size_bytes += merged.size_bytes - sum(part.size_bytes for part in parts)
+            if window.parts[: len(parts)] == parts:
+                self._change(window, merged, parts)
         return merged
+
+    def _change(self, window: _Window, merged: Columns, parts: Sequence[Columns]) -> None:
+        """Put one part in the place of others; call with the lock held."""
+        before = window.size_bytes
+        window.parts = [merged, *window.parts[len(parts) :]]
+        window.joined += len(parts) - 1
+        if not window.gone:
+            self._size_bytes += window.size_bytes - before
+
+    def _summed(self, window: _Window, level: int) -> Columns:
+        """Return the sum of a window at a level: what is known and what has come since."""
+        parents = self._parents()[level]
+        with self._lock:
+            parts, joined = list(window.parts), window.joined
+            included, known = window.sums.get(level, (0, None))
+        if known is None or included < joined:
+            summed = rolled_up(merge(parts), parents)
+        elif included == joined + len(parts) - 1:
+            return known
+        else:
+            later = merge(parts[included - joined + 1 :])
+            summed = merge([known, rolled_up(later, parents)])
+        with self._lock:
+            before = window.size_bytes
+            window.sums[level] = (joined + len(parts) - 1, summed)
+            if not window.gone:
+                self._size_bytes += window.size_bytes - before
+        return summed
 
     def _advance(self) -> None:
         floor = int(self._clock()) - self._span_s
@@ -121,7 +186,7 @@ class Ring:
 
     def _raise(self, floor_s: int) -> None:
         self._floor_s = floor_s
-        for window_s in [t for t in self._slots if t < floor_s]:
-            self._size_bytes -= sum(part.size_bytes for part in self._slots.pop(window_s))
-        for window_s in [t for t in self._names if t < floor_s]:
-            del self._names[window_s]
+        for window_s in [t for t in self._windows if t < floor_s]:
+            window = self._windows.pop(window_s)
+            window.gone = True
+            self._size_bytes -= window.size_bytes

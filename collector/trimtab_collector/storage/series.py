@@ -1,7 +1,7 @@
 """The dictionary of series: the seven texts of a series to a small number, and back.
 
 Numbers are given in memory and become rows in the transaction of the batch that brought them, so a
-number in a block always has its row. Thread-safe.
+number in a file always has its row. Thread-safe.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from trimtab_collector.storage.columns import Array
+from trimtab_collector.storage.levels import LEVELS, parent_of
 from trimtab_core.batches import SeriesKey, decode_series
 from trimtab_core.errors import BatchError
 from trimtab_core.logs import RateLimited
@@ -55,6 +56,14 @@ class SeriesTable:
         self._ids: dict[SeriesKey, int] = {}
         self._keys: list[SeriesKey] = []
         self._new: list[int] = []
+        #: series that agents have named, not counting those that only sum others up
+        self._own = 0
+        #: the sum that each series is part of, a list a level; and the number of its route
+        self._parents: list[list[int]] = [[] for _ in range(LEVELS)]
+        self._sums: tuple[Array, ...] = (np.zeros(0, np.int64),) * LEVELS
+        self._routes: list[int] = []
+        self._route_of: Array = np.zeros(0, np.int64)
+        self._route_numbers: dict[tuple[str, str, str], int] = {}
         self._codes: list[dict[str, int]] = [{} for _ in SeriesKey._fields]
         self._columns: list[list[int]] = [[] for _ in SeriesKey._fields]
         self._arrays: list[Array] = [np.zeros(0, np.int32) for _ in SeriesKey._fields]
@@ -62,16 +71,36 @@ class SeriesTable:
         self._log = RateLimited(logger)
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return self._own
 
     def load(self, rows: Iterable[tuple[int, SeriesKey]]) -> None:
-        """Take the rows of the store; ids are 0, 1, 2 and so on."""
+        """Take rows of the store that follow those that are here; ids are 0, 1, 2 and so on."""
         with self._lock:
+            begin = len(self._keys)
             for number, key in rows:
                 if number != len(self._keys):
                     raise ValueError(f"expected series {len(self._keys)}, got {number}")
-                self._add(key)
-            self._new.clear()
+                self._append(key)
+            for number in range(begin, len(self._keys)):
+                self._link(number)
+
+    def rows(self) -> int:
+        """Return how many rows there are, roll-ups among them."""
+        return len(self._keys)
+
+    def parents(self) -> tuple[Array, ...]:
+        """Return for each level the series that every series is part of."""
+        with self._lock:
+            if len(self._sums[0]) != len(self._keys):
+                self._sums = tuple(np.array(level, np.int64) for level in self._parents)
+            return self._sums
+
+    def routes(self) -> Array:
+        """Return the number of the route of every series; a service's roll-up is one as well."""
+        with self._lock:
+            if len(self._route_of) != len(self._keys):
+                self._route_of = np.array(self._routes, np.int64)
+            return self._route_of
 
     def find(self, data: bytes) -> Known | None:
         """Return the ids of a batch's series when this binary was seen before."""
@@ -152,27 +181,44 @@ class SeriesTable:
         number = self._ids.get(key)
         if number is not None:
             return number
-        if len(self._keys) >= self._limit:
+        if self._own >= self._limit:
             key = SeriesKey(
                 key.environment, key.service, "", "", OTHER_ROUTE, OTHER_METHOD, key.status_class
             )
             number = self._ids.get(key)
             if number is not None:
                 return number
-            if len(self._keys) >= self._limit + _FOLDED:
+            if len(self._keys) >= 3 * (self._limit + _FOLDED):
                 raise BatchError(
                     f"expected at most {self._limit} series in the store, this batch brings more: "
                     "raise max_series or send fewer services"
                 )
             self._log.warning("limit", "over %s series: new ones become `other`", self._limit)
-        self._new.append(len(self._keys))
         return self._add(key)
 
     def _add(self, key: SeriesKey) -> int:
+        """Give a series its number, and those that it is part of theirs."""
+        number = self._ids.get(key)
+        if number is None:
+            number = self._append(key)
+            self._new.append(number)
+            self._link(number)
+        return number
+
+    def _append(self, key: SeriesKey) -> int:
         number = len(self._keys)
         self._keys.append(key)
         self._ids[key] = number
+        self._own += bool(key.instance)
+        route = (key.environment, key.service, key.route)
+        self._routes.append(self._route_numbers.setdefault(route, len(self._route_numbers)))
+        for parents in self._parents:
+            parents.append(number)
         for field, text in enumerate(key):
             codes = self._codes[field]
             self._columns[field].append(codes.setdefault(text, len(codes)))
         return number
+
+    def _link(self, number: int) -> None:
+        for level in range(1, LEVELS):
+            self._parents[level][number] = self._add(parent_of(self._keys[number], level))

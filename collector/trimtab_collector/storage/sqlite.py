@@ -1,9 +1,9 @@
-"""The engine for one machine: a locked directory with one SQLite file.
+"""The engine for one machine: a locked directory with SQLite files.
 
-`journal` holds batches as they came, `block` merged hours, and `seen` the numbers of batches that
-were merged, so that a repeat is known for as long as its window would be taken. Everything a batch
-changes is in one transaction with it. WAL with synchronous=FULL: a commit is on the disk when it
-returns.
+`metrics.db` holds batches as they came (`journal`), the numbers of those that were merged (`seen`),
+the names of series, and the accounts; everything a batch changes is in one transaction with it,
+and with synchronous=FULL a commit is on the disk when it returns. Merged batches lie in tier files
+beside it (`tiers`), which a compactor writes and which are never attached to one another.
 """
 
 import fcntl
@@ -12,29 +12,21 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-import numpy as np
-
-from trimtab_collector.storage.accounts import Ledger
-from trimtab_collector.storage.blocks import BlockError, decode_block
-from trimtab_collector.storage.columns import (
-    WINDOW_S,
-    Array,
-    Columns,
-    columns_of_batch,
-    rekey,
-    series_of,
-    times_of,
-)
+from trimtab_collector.storage.accounts import Ledger, insert_rows
+from trimtab_collector.storage.columns import WINDOW_S, columns_of_batch
 from trimtab_collector.storage.committer import Committer
-from trimtab_collector.storage.compaction import compact
+from trimtab_collector.storage.compaction import Step
+from trimtab_collector.storage.compactor import METRICS, Compactor, locked
 from trimtab_collector.storage.gauges import Gauges
-from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.publication import Publication
+from trimtab_collector.storage.reading import Reader
 from trimtab_collector.storage.recent import LIVE_S, RECENT_S, Ring
-from trimtab_collector.storage.series import Grouping, SeriesTable
+from trimtab_collector.storage.schema import migrate, open_metrics, refuse
+from trimtab_collector.storage.series import SeriesTable
 from trimtab_collector.storage.store import (
     Health,
     Received,
@@ -43,43 +35,21 @@ from trimtab_collector.storage.store import (
     ServiceAccount,
     UnavailableError,
 )
+from trimtab_collector.storage.tierfile import DAMAGED
+from trimtab_collector.storage.tiers import TIERS, Retention, files_of
 from trimtab_core.batches import Batch, SeriesKey, decode
 from trimtab_core.errors import BatchError, StartupError
 from trimtab_core.logs import RateLimited
 
-__all__ = ["SQLiteStore", "migrate"]
+__all__ = ["SQLiteStore"]
 
 logger = logging.getLogger("trimtab.sqlite")
 
-_SCHEMA_VERSION: Final = 1
-_SCHEMA: Final = """
-CREATE TABLE origin (origin INTEGER PRIMARY KEY, agent TEXT NOT NULL, boot BLOB NOT NULL,
-    UNIQUE (agent, boot));
-CREATE TABLE journal (id INTEGER PRIMARY KEY, origin INTEGER NOT NULL, seq INTEGER NOT NULL,
-    t0 INTEGER NOT NULL, received_us INTEGER NOT NULL, payload BLOB NOT NULL,
-    UNIQUE (origin, seq));
-CREATE INDEX journal_t0 ON journal (t0);
-CREATE TABLE seen (origin INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
-    t INTEGER NOT NULL, PRIMARY KEY (origin, first)) WITHOUT ROWID;
-CREATE TABLE block (id INTEGER PRIMARY KEY, t0 INTEGER NOT NULL, points INTEGER NOT NULL,
-    payload BLOB NOT NULL);
-CREATE INDEX block_t0 ON block (t0);
-CREATE TABLE series (id INTEGER PRIMARY KEY, environment TEXT NOT NULL, service TEXT NOT NULL,
-    version TEXT NOT NULL, instance TEXT NOT NULL, route TEXT NOT NULL, method TEXT NOT NULL,
-    status_class TEXT NOT NULL);
-CREATE TABLE process (process BLOB NOT NULL, environment TEXT NOT NULL, service TEXT NOT NULL,
-    ranges BLOB NOT NULL, sent INTEGER NOT NULL, dropped BLOB NOT NULL, closed INTEGER NOT NULL,
-    updated_s INTEGER NOT NULL, PRIMARY KEY (process, environment, service)) WITHOUT ROWID;
-CREATE TABLE total (environment TEXT NOT NULL, service TEXT NOT NULL,
-    requests INTEGER NOT NULL DEFAULT 0, backgrounds INTEGER NOT NULL DEFAULT 0,
-    counted INTEGER NOT NULL DEFAULT 0, sent INTEGER NOT NULL DEFAULT 0,
-    lost INTEGER NOT NULL DEFAULT 0, dropped BLOB NOT NULL DEFAULT x'80',
-    PRIMARY KEY (environment, service)) WITHOUT ROWID;
-CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-"""
-#: while a read gathers, parts are merged when they hold this many buckets
-_GATHER: Final = 2_000_000
-_HOUR_S: Final = 3600
+#: numbers of merged batches are kept longer than any window is taken (7 days)
+_SEEN_S: Final = 8 * 24 * 3600
+#: a window is summed up for readers when it began so long ago
+_SETTLE_S: Final = 20
+_FLOOR: Final = "floor_"
 
 
 class SQLiteStore:
@@ -95,46 +65,70 @@ class SQLiteStore:
         queue_bytes: int = 32 * 1024 * 1024,
         journal_bytes: int = 4 * 1024**3,
         recent_bytes: int = 64 * 1024 * 1024,
-        retention_s: int = 48 * 3600,
+        retention: Retention | None = None,
+        max_bytes: int = 0,
         max_series: int = 200_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.directory = directory
         self._clock = clock
-        self._retention_s = retention_s
+        self._retention = retention or Retention()
+        self._max_bytes = max_bytes
         self._most_journal_bytes = journal_bytes
         self._log = RateLimited(logger)
         self._lock = _lock(directory)
-        self._path = directory / "metrics.db"
+        self._path = directory / METRICS
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
+        self.series = SeriesTable(max_series)
+        self._ledger = Ledger()
         try:
-            self._writer = self._open()
+            self._writer = open_metrics(self._path)
             migrate(self._writer)
-            self.series = SeriesTable(max_series)
-            rows = self._writer.execute("SELECT * FROM series ORDER BY id")
-            self.series.load((row[0], SeriesKey(*row[1:])) for row in rows)
-            self._ledger = Ledger()
-            self._ledger.load(self._writer)
-            count, size = self._writer.execute(
-                "SELECT count(*), coalesce(sum(length(payload)), 0) FROM journal"
-            ).fetchone()
-            self._journal = [int(count), int(size)]
-            merged = self._writer.execute("SELECT value FROM fact WHERE name = 'merged_before_s'")
-            self._merged_before_s = int((merged.fetchone() or (0,))[0])
+            self._load()
         except sqlite3.Error as error:
             os.close(self._lock)
-            _refuse(self._path, error)
+            refuse(self._path, error)
         self.gauges = Gauges()
         self.recent = Ring(
-            RECENT_S, WINDOW_S, recent_bytes, clock=clock, floor_s=self._merged_before_s
+            RECENT_S,
+            WINDOW_S,
+            recent_bytes,
+            clock=clock,
+            floor_s=self._facts.get("merged_before_s", 0),
+            parents=self.series.parents,
         )
         self.live = Ring(LIVE_S, 1, recent_bytes // 4, clock=clock)
+        self._reads = Reader(
+            directory, self.series, self.recent, self.live, self._reader, self.floors
+        )
         self._replay()
         self._committer = Committer(
             self._writer, self.series, self._ledger, self._committed, queue_bytes
         )
+
+    @property
+    def publication(self) -> Publication:
+        """What keeps readers and moving batches apart."""
+        return self._reads.publication
+
+    def _load(self) -> None:
+        """Read what is kept in memory, and give roll-ups that an earlier version lacked a row."""
+        rows = self._writer.execute("SELECT * FROM series ORDER BY id")
+        self.series.load((row[0], SeriesKey(*row[1:])) for row in rows)
+        unsaved = [(number, *key) for number, key in self.series.unsaved()]
+        if unsaved:
+            self._writer.execute("BEGIN IMMEDIATE")
+            insert_rows(self._writer, "INSERT INTO series VALUES", unsaved)
+            self._writer.execute("COMMIT")
+            self.series.saved(len(unsaved))
+        self._ledger.load(self._writer)
+        count, size = self._writer.execute(
+            "SELECT count(*), coalesce(sum(length(payload)), 0) FROM journal"
+        ).fetchone()
+        self._journal = [int(count), int(size)]
+        self._facts = dict(self._writer.execute("SELECT name, value FROM fact"))
 
     async def append(self, received: Received) -> bool:
         """Keep a batch and return once it is durable; True when it was here before."""
@@ -155,25 +149,7 @@ class SQLiteStore:
 
     def read(self, selection: Selection) -> Rows:
         """Return merged points; from any thread but the loop's."""
-        grouping = self.series.group(selection.group_by, selection.where)
-        parts = self._live_parts if selection.live else self._stored_parts
-        edges = np.array(selection.edges_s)
-        gathered: list[Columns] = []
-        size = 0
-        for part in parts(selection.start_s, selection.end_s):
-            chosen = _choose(part, grouping, edges)
-            if chosen is None:
-                continue
-            gathered.append(chosen)
-            size += len(chosen.slots)
-            if size > _GATHER:
-                gathered = [merge(gathered)]
-                size = len(gathered[0].slots)
-        columns = merge(gathered)
-        steps = len(edges) - 1
-        group = columns.key // steps
-        t = edges[columns.key - group * steps]
-        return Rows(grouping.groups, group, t, columns, 1 if selection.live else WINDOW_S)
+        return self._reads.read(selection)
 
     def note_held(self, batch: Batch, held: int) -> None:
         """Take how many records an agent holds besides a batch; loop only."""
@@ -189,11 +165,7 @@ class SQLiteStore:
         trouble = committer.trouble
         if not trouble and self._journal[1] > self._most_journal_bytes:
             trouble = "the journal is over its limit"
-        blocks, size = (
-            self._reader()
-            .execute("SELECT count(*), coalesce(sum(length(payload)), 0) FROM block")
-            .fetchone()
-        )
+        files = [(tier, path) for tier, _, path in files_of(self.directory)]
         return Health(
             trouble=trouble,
             batches=committer.batches,
@@ -201,29 +173,92 @@ class SQLiteStore:
             journal_batches=self._journal[0],
             journal_bytes=self._journal[1],
             waiting_bytes=committer.waiting_bytes,
-            blocks=blocks,
-            block_bytes=size,
+            tiers={
+                tier.name: _sizes([path for other, path in files if other is tier])
+                for tier in TIERS
+            },
+            damage={**self._reads.damage, **self._put_aside()},
             series=len(self.series),
             recent_bytes=self.recent.size_bytes + self.live.size_bytes,
         )
 
-    def compact(self, now_s: float) -> int:
-        """Merge what is due and drop what is too old; returns the batches merged. Any thread."""
+    def _put_aside(self) -> dict[str, str]:
+        """Return the files that were put aside because they were broken."""
+        found = sorted(self.directory.glob(f"*{DAMAGED}*"))
+        return {path.name: "put aside: it could not be written any more" for path in found}
+
+    def floors(self) -> Mapping[str, int]:
+        """Return from when on each tier is whole, epoch seconds; from any thread."""
+        dropped = {
+            name.removeprefix(_FLOOR): value
+            for name, value in list(self._facts.items())
+            if name.startswith(_FLOOR)
+        }
+        return self._retention.floors(self._clock(), dropped)
+
+    def cutoff_s(self, now_s: float) -> int:
+        """Return the start of what is left in the journal: memory answers for it."""
+        return min(int(now_s) - RECENT_S - WINDOW_S, self.recent.floor_s)
+
+    def tidy(self, now_s: float) -> None:
+        """Prepare the latest windows for readers and forget stale readings; any thread."""
         self.gauges.forget(now_s)
-        cutoff_s = min(int(now_s) - RECENT_S - WINDOW_S, self.recent.floor_s)
+        self.recent.settle(int(now_s) - _SETTLE_S)
+
+    def apply(self, step: Step) -> None:
+        """Change the small file after a step was committed; not from the loop.
+
+        Raises sqlite3.Error when the disk does not take it: the step is then repeated.
+        """
+        facts = {_FLOOR + tier: floor_s for tier, floor_s in step.floors.items()}
+        if step.merged_before_s:
+            facts["merged_before_s"] = step.merged_before_s
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.executemany(
+                "DELETE FROM journal WHERE id = ?", [(row,) for row in step.journal]
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO seen (origin, first, last, t) VALUES (?, ?, ?, ?)",
+                step.seen,
+            )
+            connection.executemany(
+                "INSERT INTO fact VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = max(value, ?2)",
+                facts.items(),
+            )
+
+        if step.journal or facts:
+            self._committer.run(write)
+        with self._guard:
+            for name, value in facts.items():
+                self._facts[name] = max(value, self._facts.get(name, 0))
+            self._journal[0] -= len(step.journal)
+            self._journal[1] -= step.size_bytes
+
+    def retire(self, now_s: float) -> None:
+        """Let go of what is kept to know repeats and silent processes; not from the loop."""
+
+        def drop(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM seen WHERE t < ?", (int(now_s) - _SEEN_S,))
+            self._ledger.retire(connection)
+
+        self._committer.run(drop)
+
+    def compact(self, now_s: float) -> int:
+        """Merge what is due and drop what is too old; returns the batches merged. Any thread.
+
+        The collector has a process for it (`supervisor`); this does the same in the caller's.
+        """
+        self.tidy(now_s)
         total = 0
-        for done in compact(
-            self._reader(),
-            self._committer,
-            self.series,
-            self._ledger,
-            cutoff_s,
-            int(now_s) - self._retention_s,
-        ):
-            total += done.batches
-            with self._guard:
-                self._journal[0] -= done.batches
-                self._journal[1] -= done.size_bytes
+        compactor = Compactor(self.directory, self.series, self._max_bytes)
+        with locked(self.directory, 10):
+            for step, commit in compactor.steps(now_s, self.cutoff_s(now_s), self.floors()):
+                with self.publication.moving():
+                    commit()
+                    self.apply(step)
+                total += len(step.journal)
+        self.retire(now_s)
         return total
 
     def close(self) -> None:
@@ -257,84 +292,26 @@ class SQLiteStore:
             self.recent.add(t0, columns)
             self.gauges.note(batch, min(t0 + batch.step_s, received_us / 1e6))
 
-    def _live_parts(self, start_s: int, end_s: int) -> Iterator[Columns]:
-        yield from self.live.snapshot(start_s, end_s)[1]
-
-    def _stored_parts(self, start_s: int, end_s: int) -> Iterator[Columns]:
-        """Yield points whose windows lie in the range, and possibly others around it."""
-        # The ring first: what rises out of it afterwards is in the journal long since.
-        floor_s, parts = self.recent.snapshot(start_s, end_s)
-        yield from parts
-        parts.clear()
-        if start_s < floor_s:
-            yield from self._older(start_s, min(end_s, floor_s))
-
-    def _older(self, start_s: int, end_s: int) -> Iterator[Columns]:
-        connection = self._reader()
-        connection.execute("BEGIN")  # blocks and journal of one moment
-        try:
-            hour_s = start_s - start_s % _HOUR_S
-            for (payload,) in connection.execute(
-                "SELECT payload FROM block WHERE t0 >= ? AND t0 < ?", (hour_s, end_s)
-            ):
-                try:
-                    yield _within(decode_block(payload)[0], start_s, end_s)
-                except BlockError as error:
-                    self._log.warning("block", "a block cannot be read: %s", error)
-            for t0, payload in connection.execute(
-                "SELECT t0, payload FROM journal WHERE t0 >= ? AND t0 < ?", (start_s, end_s)
-            ):
-                try:
-                    batch = decode(payload)
-                    yield columns_of_batch(batch, self.series.know(batch.series).ids, t0)
-                except BatchError as error:
-                    self._log.warning("journal", "a batch cannot be read: %s", error)
-        finally:
-            connection.execute("ROLLBACK")
-
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path, isolation_level=None, check_same_thread=False, timeout=5
-        )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -8192")
-        os.chmod(self._path, 0o600)
-        return connection
-
     def _reader(self) -> sqlite3.Connection:
         """Return this thread's connection for reading."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = self._open()
+            connection = self._local.connection = open_metrics(self._path)
             connection.execute("PRAGMA query_only = ON")
             with self._guard:
                 self._readers.append(connection)
         return connection
 
 
-def _choose(part: Columns, grouping: Grouping, edges: Array) -> Columns | None:
-    """Return the points a selection wants, by group and step; None when there are none."""
-    # A series that came after the grouping was made is in no group.
-    series = series_of(part.key)
-    inside = series < len(grouping.group)
-    group = (
-        np.where(inside, grouping.group[np.where(inside, series, 0)], -1)
-        if len(grouping.group)
-        else np.full(len(series), -1)
-    )
-    t = times_of(part.key)
-    keep = (group >= 0) & (t >= edges[0]) & (t < edges[-1])
-    if not keep.any():
-        return None
-    step = np.searchsorted(edges, t[keep], "right") - 1
-    return rekey(part, group[keep] * (len(edges) - 1) + step, keep)
-
-
-def _within(columns: Columns, start_s: int, end_s: int) -> Columns:
-    t = times_of(columns.key)
-    keep = (t >= start_s) & (t < end_s)
-    return rekey(columns, columns.key[keep], keep)
+def _sizes(paths: Sequence[Path]) -> tuple[int, int]:
+    """Return the number and the bytes of files; one that has just gone counts as empty."""
+    size = 0
+    for path in paths:
+        try:
+            size += path.stat().st_size
+        except OSError:
+            continue
+    return len(paths), size
 
 
 def _lock(directory: Path) -> int:
@@ -356,20 +333,3 @@ def _lock(directory: Path) -> int:
             "choose another directory with --data-dir"
         ) from error
     return descriptor
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new file; raises sqlite3.DatabaseError for a schema not known here."""
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found == _SCHEMA_VERSION:
-        return
-    if found:
-        raise sqlite3.DatabaseError(f"its schema is version {found}, known is {_SCHEMA_VERSION}")
-    connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {_SCHEMA_VERSION};COMMIT;")
-
-
-def _refuse(path: Path, error: Exception) -> NoReturn:
-    raise StartupError(
-        f"expected a store of this version at {path}, got: {error}; move it away or choose another "
-        "directory with --data-dir"
-    ) from error

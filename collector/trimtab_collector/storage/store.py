@@ -126,8 +126,10 @@ class Health:
     journal_batches: int
     journal_bytes: int
     waiting_bytes: int
-    blocks: int
-    block_bytes: int
+    #: tier -> files and their bytes
+    tiers: Mapping[str, tuple[int, int]]
+    #: file -> what is wrong with it
+    damage: Mapping[str, str]
     series: int
     recent_bytes: int
 

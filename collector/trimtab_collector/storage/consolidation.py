@@ -1,0 +1,171 @@
+"""Many sets of chunks of a period made one, and files that are too old taken away.
+
+A slice adds a set of chunks to its period. Reading one route goes through the chunks of every set,
+so sets are merged when their period is over or when there are many. Chunks lie in order of route:
+the sets are walked side by side and what is complete is written, so that memory holds a few chunks
+a set and never a period.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from trimtab_collector.storage.chunks import ChunkError, decode_chunk
+from trimtab_collector.storage.columns import Columns, rekey, series_of
+from trimtab_collector.storage.compaction import Prepared, Step
+from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.series import SeriesTable
+from trimtab_collector.storage.tierfile import Entry, add_chunks, entries, pieces
+from trimtab_collector.storage.tiers import FINE, Tier, files_of
+from trimtab_collector.storage.writers import Writers
+from trimtab_core.logs import RateLimited
+
+__all__ = ["consolidations", "drops"]
+
+#: sets of an open period, and points a set of fine windows below which merging is worth it
+_MANY: Final = 16
+_SMALL: Final = 20_000
+#: a period is over when this much later nothing of it is due
+_GRACE_S: Final = 600
+#: merge what is complete when so many points or buckets wait
+_HELD: Final = (20_000, 300_000)
+
+
+def consolidations(
+    writers: Writers,
+    series: SeriesTable,
+    path: Path,
+    tier: Tier,
+    cutoff_s: int,
+    log: RateLimited,
+) -> Iterator[Prepared]:
+    """Yield a prepared step for every period of a file that has too many sets of chunks."""
+    due: list[tuple[int, int]] = []
+
+    def look(connection: sqlite3.Connection) -> None:
+        due.clear()
+        for level, period, parts, points in connection.execute(
+            "SELECT level, period, count(DISTINCT part), sum(points) FROM chunk"
+            " GROUP BY level, period"
+        ):
+            over = period + tier.period_s + _GRACE_S <= cutoff_s
+            worth = tier is not FINE or (level == 0 and points < parts * _SMALL) or level > 0
+            if parts > 1 and worth and (over or parts >= _MANY):
+                due.append((level, period))
+
+    writers.fill(path, look)
+    for level, period in due:
+
+        def work(connection: sqlite3.Connection, level: int = level, period: int = period) -> None:
+            _rewrite(connection, series, tier, level, period, log)
+
+        connection = writers.fill(path, work)
+        yield Step(what="consolidate"), partial(_commit, connection)
+
+
+def _rewrite(
+    connection: sqlite3.Connection,
+    series: SeriesTable,
+    tier: Tier,
+    level: int,
+    period: int,
+    log: RateLimited,
+) -> None:
+    """Replace the chunks of a level and period by one set, in the open transaction."""
+    routes = series.routes()
+    found = sorted(entries(connection, level, period, period + 1), key=lambda entry: entry.first)
+    part = max(entry.part for entry in found) + 1
+    waiting: list[Columns] = []
+    for place, entry in enumerate(found):
+        columns = _columns_of(connection, entry, log)
+        if columns is None:
+            continue
+        waiting.append(columns)
+        points = sum(len(columns.key) for columns in waiting)
+        buckets = sum(len(columns.slots) for columns in waiting)
+        if place + 1 < len(found) and points < _HELD[0] and buckets < _HELD[1]:
+            continue
+        # Of routes before the next chunk's first, nothing more comes.
+        border = found[place + 1].first if place + 1 < len(found) else np.iinfo(np.int64).max
+        ready: list[Columns] = []
+        rest: list[Columns] = []
+        for columns in waiting:
+            complete = routes[series_of(columns.key)] < border
+            if complete.any():
+                ready.append(rekey(columns, columns.key[complete], complete))
+            if not complete.all():
+                rest.append(rekey(columns, columns.key[~complete], ~complete))
+        waiting = rest
+        merged = merge(ready)
+        if len(merged.key):
+            chunks = pieces(merged, routes, level)
+            add_chunks(connection, level, period, part, tier.width_s, chunks)
+    connection.executemany(
+        "DELETE FROM chunk WHERE id = ?",
+        [(entry.id,) for entry in found],
+    )
+
+
+def _columns_of(connection: sqlite3.Connection, entry: Entry, log: RateLimited) -> Columns | None:
+    (payload,) = connection.execute(
+        "SELECT payload FROM chunk WHERE id = ?", (entry.id,)
+    ).fetchone()
+    try:
+        return decode_chunk(payload)
+    except ChunkError as error:
+        log.warning("chunk", "chunk %d is left out: %s", entry.id, error)
+        return None
+
+
+def drops(
+    directory: Path,
+    writers: Writers,
+    floors: Mapping[str, int],
+    now_s: float,
+    max_bytes: int,
+    log: RateLimited,
+) -> Iterator[Prepared]:
+    """Yield a prepared step for every file that is too old, or over max_bytes (0: no limit).
+
+    Over the limit the oldest file of the finest tier goes first; a file that is being written
+    stays. Files put aside as broken are not touched: they are evidence.
+    """
+    here = list(files_of(directory))
+    for tier, start_s, path in here:
+        if tier.span(start_s)[1] <= floors[tier.name]:
+            yield Step(what="drop"), partial(_unlink, writers, path)
+    if not max_bytes:
+        return
+    kept = [row for row in here if row[2].exists()]
+    total = sum(entry.stat().st_size for entry in directory.glob("*.db*"))
+    for tier, start_s, path in kept:
+        if total <= max_bytes:
+            return
+        end_s = tier.span(start_s)[1]
+        if end_s > now_s - 2 * tier.period_s:
+            continue
+        total -= path.stat().st_size
+        log.warning("max-bytes", "over storage.max_bytes=%d: %s is dropped", max_bytes, path.name)
+        step = Step(what="drop", floors={tier.name: end_s})
+        yield step, partial(_unlink, writers, path)
+    if total > max_bytes:
+        log.warning(
+            "max-bytes",
+            "%d bytes, over storage.max_bytes=%d: nothing is left to drop",
+            total,
+            max_bytes,
+        )
+
+
+def _commit(connection: sqlite3.Connection) -> None:
+    connection.execute("COMMIT")
+
+
+def _unlink(writers: Writers, path: Path) -> None:
+    writers.forget(path)
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -1,0 +1,44 @@
+"""The levels of roll-up: each series, routes over all instances, services over all routes.
+
+Every tier holds all three, so that a question is answered from the coarsest one that knows the
+fields it names. Version, environment and status class are kept at every level.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from trimtab_collector.storage.columns import Array, Columns, series_of, times_of
+from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.store import Selection
+from trimtab_core.batches import SeriesKey
+
+__all__ = ["LEVELS", "above", "level_of", "parent_of", "rolled_up"]
+
+LEVELS: Final = 3
+#: fields that are dropped at a level and above it
+_DROPPED: Final = ((), ("instance",), ("instance", "route", "method"))
+
+
+def level_of(selection: Selection) -> int:
+    """Return the highest level that can answer."""
+    named = {*selection.group_by, *selection.where}
+    return max(level for level in range(LEVELS) if not named & {*_DROPPED[level]})
+
+
+def parent_of(key: SeriesKey, level: int) -> SeriesKey:
+    """Return the series that a series is part of at a level."""
+    return key._replace(**dict.fromkeys(_DROPPED[level], ""))
+
+
+def rolled_up(columns: Columns, parents: Array, width_s: int = 1) -> Columns:
+    """Return points under other series (parents[series]) and in windows of width_s, merged."""
+    t = times_of(columns.key)
+    key = (parents[series_of(columns.key)] << 32) | (t - t % width_s)
+    return merge([Columns(key, columns.values, columns.buckets, columns.slots, columns.counts)])
+
+
+def above(columns: Columns, parents: tuple[Array, ...]) -> Iterator[Columns]:
+    """Yield merged points at each level; parents are those of SeriesTable."""
+    for level in range(LEVELS):
+        columns = rolled_up(columns, parents[level]) if level else columns
+        yield columns

@@ -1,0 +1,307 @@
+"""Reads of a directory: the latest windows from memory, older ones from tiers and the journal.
+
+A read begins its transactions on the journal and on every file it needs while nothing can change
+place (`Publication`), then takes its time. A journal row that is marked in a tier's file is in that
+file already and is left out: a compaction was cut short there.
+"""
+
+import logging
+import sqlite3
+import threading
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from trimtab_collector.storage.chunks import ChunkError, decode_chunk
+from trimtab_collector.storage.columns import (
+    WINDOW_S,
+    Array,
+    Columns,
+    columns_of_batch,
+    rekey,
+    series_of,
+    times_of,
+)
+from trimtab_collector.storage.levels import level_of
+from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.plan import Run, plan
+from trimtab_collector.storage.publication import Publication
+from trimtab_collector.storage.recent import Ring
+from trimtab_collector.storage.series import Grouping, SeriesTable
+from trimtab_collector.storage.store import Rows, Selection, TooMuchError
+from trimtab_collector.storage.tierfile import (
+    Entry,
+    VersionError,
+    entries,
+    is_damage,
+    marked,
+    open_reader,
+)
+from trimtab_collector.storage.tiers import file_of
+from trimtab_core.batches import decode
+from trimtab_core.errors import BatchError
+from trimtab_core.logs import RateLimited
+
+__all__ = ["Reader"]
+
+logger = logging.getLogger("trimtab.reading")
+
+#: while a read gathers, parts are merged when they hold this many buckets
+_GATHER: Final = 2_000_000
+#: a read may go through so much, and come to so much
+_MOST_POINTS: Final = 10_000_000
+_MOST_BUCKETS: Final = 200_000_000
+_MOST_BATCHES: Final = 50_000
+_MOST_FOUND: Final = 20_000_000
+#: connections a thread keeps open
+_OPEN: Final = 32
+
+
+class Reader:
+    """Answers selections; from any thread but the loop's."""
+
+    def __init__(
+        self,
+        directory: Path,
+        series: SeriesTable,
+        recent: Ring,
+        live: Ring,
+        journal: Callable[[], sqlite3.Connection],
+        floors: Callable[[], Mapping[str, int]],
+    ) -> None:
+        self._directory = directory
+        self._series = series
+        self._recent = recent
+        self._live = live
+        self._journal = journal
+        self._floors = floors
+        self._local = threading.local()
+        self._log = RateLimited(logger)
+        self.publication = Publication()
+        #: file -> what is wrong with it, as far as reads have met it
+        self.damage: dict[str, str] = {}
+
+    def read(self, selection: Selection) -> Rows:
+        """Return merged points; raises TooMuchError before it takes much memory."""
+        grouping = self._series.group(selection.group_by, selection.where)
+        edges = np.array(selection.edges_s)
+        gathered = _Gathered(grouping, edges)
+        resolution_s = 1
+        if selection.live:
+            _, parts = self._live.snapshot(selection.start_s, selection.end_s)
+            for part in parts:
+                gathered.add(part)
+        else:
+            level = level_of(selection)
+            floor_s, parts = self._recent.snapshot(selection.start_s, selection.end_s, level)
+            for part in parts:
+                gathered.add(part)
+            resolution_s = self._older(gathered, selection, level, min(selection.end_s, floor_s))
+        columns = gathered.merged()
+        steps = len(edges) - 1
+        group = columns.key // steps
+        t = edges[columns.key - group * steps]
+        return Rows(grouping.groups, group, t, columns, resolution_s)
+
+    def _older(self, gathered: "_Gathered", selection: Selection, level: int, end_s: int) -> int:
+        """Add what tiers and journal hold before end_s; returns the width that edges cut."""
+        if end_s <= selection.start_s:
+            return WINDOW_S
+        wanted = self._wanted(gathered.grouping, level)
+        with ExitStack() as transactions:
+            with self.publication.beginning():
+                runs, resolution_s = plan(selection.edges_s, end_s, self._floors())
+                journal = self._journal()
+                journal.execute("BEGIN")
+                transactions.callback(journal.execute, "ROLLBACK")
+                rows = journal.execute(
+                    "SELECT id, t0 FROM journal WHERE t0 >= ? AND t0 < ?",
+                    (selection.start_s, end_s),
+                ).fetchall()
+                views = [view for run in runs for view in self._views(run, transactions)]
+            chosen = [view.choose(level, wanted) for view in views]
+            _check(chosen, len(rows))
+            for view, found in zip(views, chosen, strict=True):
+                for part in self._chunks(view, found):
+                    gathered.add(part)
+            for row_id, t0 in rows:
+                if any(view.has(row_id, t0) for view in views):
+                    continue
+                batch = self._batch(journal, row_id, t0)
+                if batch is not None:
+                    gathered.add(batch)
+        return resolution_s
+
+    def _wanted(self, grouping: Grouping, level: int) -> list[int] | None:
+        """Return the numbers of routes that a selection is about, None for all."""
+        parents, routes = self._series.parents()[level], self._series.routes()
+        count = min(len(grouping.group), len(parents))
+        inside = grouping.group[:count] >= 0
+        if inside.all():
+            return None
+        own = parents[:count] == np.arange(count)
+        return [int(route) for route in np.unique(routes[:count][inside & own])]
+
+    def _views(self, run: Run, transactions: ExitStack) -> Iterator["_View"]:
+        """Begin a transaction on each file of a run and yield what it holds."""
+        start_s = run.start_s
+        while start_s < run.end_s:
+            end_s = min(run.end_s, run.tier.span(start_s)[1])
+            path = file_of(self._directory, run.tier, start_s)
+            try:
+                connection = self._connection(path)
+                if connection is not None:
+                    if not connection.in_transaction:
+                        connection.execute("BEGIN")
+                        transactions.callback(connection.execute, "ROLLBACK")
+                    yield _View(Run(run.tier, start_s, end_s), path, connection)
+            except (sqlite3.Error, VersionError) as error:
+                self._damaged(path, error)
+            start_s = end_s
+
+    def _connection(self, path: Path) -> sqlite3.Connection | None:
+        """Return this thread's connection to a file, None when there is no such file."""
+        held: OrderedDict[Path, tuple[int, sqlite3.Connection]] | None
+        held = getattr(self._local, "held", None)
+        if held is None:
+            held = self._local.held = OrderedDict()
+        try:
+            inode = path.stat().st_ino
+        except OSError:
+            inode = 0
+        found = held.pop(path, None)
+        if found is not None and found[0] != inode:
+            found[1].close()
+            found = None
+        if not inode:
+            return None
+        if found is None:
+            found = (inode, open_reader(path))
+        held[path] = found
+        for old in list(held)[: max(0, len(held) - _OPEN)]:
+            # Those of a read over more files than that stay until a later one.
+            if not held[old][1].in_transaction:
+                held.pop(old)[1].close()
+        return found[1]
+
+    def _chunks(self, view: "_View", found: list[Entry]) -> Iterator[Columns]:
+        for entry in found:
+            try:
+                (payload,) = view.connection.execute(
+                    "SELECT payload FROM chunk WHERE id = ?", (entry.id,)
+                ).fetchone()
+                columns = decode_chunk(payload)
+            except (ChunkError, sqlite3.Error) as error:
+                self._damaged(view.path, error)
+                continue
+            t = times_of(columns.key)
+            keep = (t >= view.run.start_s) & (t < view.run.end_s)
+            yield rekey(columns, columns.key[keep], keep)
+
+    def _batch(self, journal: sqlite3.Connection, row_id: int, t0: int) -> Columns | None:
+        try:
+            (payload,) = journal.execute(
+                "SELECT payload FROM journal WHERE id = ?", (row_id,)
+            ).fetchone()
+            batch = decode(payload)
+            return columns_of_batch(batch, self._series.know(batch.series).ids, t0)
+        except BatchError as error:
+            self._log.warning("journal", "a batch of the journal cannot be read: %s", error)
+            return None
+
+    def _damaged(self, path: Path, error: Exception) -> None:
+        if isinstance(error, sqlite3.Error) and not is_damage(error):
+            self._log.warning(path.name, "%s could not be read now: %s", path, error)
+            return
+        self.damage[path.name] = str(error)[:200]
+        self._log.warning(path.name, "%s is damaged, the rest answers: %s", path, error)
+
+
+class _View:
+    """A file within an open transaction, for the windows of one run."""
+
+    def __init__(self, run: Run, path: Path, connection: sqlite3.Connection) -> None:
+        self.run = run
+        self.path = path
+        self.connection = connection
+        self._marked = marked(connection)
+
+    def has(self, row_id: int, t0: int) -> bool:
+        """Return whether a journal row is in this file and its window in this run."""
+        return row_id in self._marked and self.run.start_s <= t0 < self.run.end_s
+
+    def choose(self, level: int, wanted: list[int] | None) -> list[Entry]:
+        """Return the chunks that may hold points of the run, of wanted routes."""
+        period_s = self.run.tier.period_s
+        start_s = self.run.start_s - self.run.start_s % period_s
+        found = list(entries(self.connection, level, start_s, self.run.end_s))
+        if wanted is None:
+            return found
+        return [entry for entry in found if _meets(wanted, entry.first, entry.last)]
+
+
+class _Gathered:
+    """Points that a selection wants, merged as they come."""
+
+    def __init__(self, grouping: Grouping, edges: Array) -> None:
+        self.grouping = grouping
+        self._edges = edges
+        self._parts: list[Columns] = []
+        self._size = 0
+
+    def add(self, part: Columns) -> None:
+        """Take the points of a part that are wanted, under their group and step."""
+        group = self.grouping.group
+        # A series that came after the grouping was made is in no group.
+        series = np.minimum(series_of(part.key), len(group) - 1) if len(group) else None
+        if series is None:
+            return
+        places = np.where(series_of(part.key) < len(group), group[series], -1)
+        t = times_of(part.key)
+        keep = (places >= 0) & (t >= self._edges[0]) & (t < self._edges[-1])
+        if not keep.any():
+            return
+        step = np.searchsorted(self._edges, t[keep], "right") - 1
+        chosen = rekey(part, places[keep] * (len(self._edges) - 1) + step, keep)
+        self._parts.append(chosen)
+        self._size += len(chosen.slots)
+        if self._size > _GATHER:
+            self._parts = [self.merged()]
+            self._size = 0
+            if len(self._parts[0].slots) > _MOST_FOUND:
+                raise TooMuchError(
+                    f"the answer has over {_MOST_FOUND // 1_000_000} M buckets: ask for a shorter "
+                    "range, longer steps, fewer groups or one service"
+                )
+
+    def merged(self) -> Columns:
+        """Return the sum of what was added."""
+        return merge(self._parts)
+
+
+def _check(chosen: list[list[Entry]], batches: int) -> None:
+    """Raise TooMuchError for a read over more than the limits."""
+    points = sum(entry.points for found in chosen for entry in found)
+    buckets = sum(entry.buckets for found in chosen for entry in found)
+    if points > _MOST_POINTS or buckets > _MOST_BUCKETS:
+        raise TooMuchError(
+            f"the read would go through {points / 1e6:.1f} M points and {buckets / 1e6:.0f} M "
+            f"buckets, over the limits of {_MOST_POINTS / 1e6:.0f} M and "
+            f"{_MOST_BUCKETS / 1e6:.0f} M: ask for a shorter range, whole hours, or one service; "
+            "questions that do not name an instance go through far less"
+        )
+    if batches > _MOST_BATCHES:
+        raise TooMuchError(
+            f"the read would go through {batches} batches that are not merged yet, over the limit "
+            f"of {_MOST_BATCHES}: ask for a shorter range, or again when compaction has caught up"
+        )
+
+
+def _meets(wanted: list[int], first: int, last: int) -> bool:
+    place = bisect_left(wanted, first)
+    return place < len(wanted) and wanted[place] <= last

@@ -1,0 +1,223 @@
+"""One file of a tier: chunks by level and period, and which journal rows are in them.
+
+A slice of the journal goes in with one transaction, its chunks and the numbers of its rows in
+`merged`: whoever repeats an interrupted compaction finds there what is in already. A period may
+have several sets of chunks (`part`), which add up; consolidation makes them one.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from trimtab_collector.storage.chunks import encode_chunk
+from trimtab_collector.storage.columns import Array, Columns, series_of
+from trimtab_core.errors import TrimtabError
+
+__all__ = [
+    "DAMAGED",
+    "Entry",
+    "VersionError",
+    "add_chunks",
+    "entries",
+    "forget",
+    "is_damage",
+    "mark",
+    "marked",
+    "open_reader",
+    "open_writer",
+    "part_of",
+    "pieces",
+    "taken",
+]
+
+_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE chunk (id INTEGER PRIMARY KEY, level INTEGER NOT NULL, period INTEGER NOT NULL,
+    part INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, points INTEGER NOT NULL,
+    buckets INTEGER NOT NULL, payload BLOB NOT NULL);
+CREATE INDEX chunk_place ON chunk (level, period, first, last, part, points, buckets);
+CREATE TABLE merged (journal INTEGER PRIMARY KEY);
+"""
+#: most points and buckets of a chunk of single series, and of roll-ups, which are read by route
+_MOST: Final = ((2_000, 40_000), (500, 16_000), (500, 16_000))
+#: put behind the name of a file that cannot be written any more
+DAMAGED: Final = ".damaged"
+_BUSY_S: Final = 5.0
+
+
+class VersionError(TrimtabError):
+    """A file of the store was written by a version that is not known here."""
+
+
+class Entry(NamedTuple):
+    """A chunk without its payload; first and last are numbers of routes."""
+
+    id: int
+    period: int
+    part: int
+    first: int
+    last: int
+    points: int
+    buckets: int
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """Open a file to write, made when it is not there; a commit is on the disk when it returns.
+
+    Raises sqlite3.Error, and VersionError for a file of another version.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S)
+    try:
+        os.chmod(path, 0o600)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -2048")
+        if not _version(connection, path):
+            connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {_VERSION};COMMIT;")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open a file to read; raises like open_writer, and OperationalError when it is not there."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=_BUSY_S,
+    )
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA cache_size = -1024")
+        if not _version(connection, path):
+            raise VersionError(f"expected a file of the store at {path}, got an empty one")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether an error of SQLite says that the file itself is broken."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def entries(
+    connection: sqlite3.Connection, level: int, start_s: int, end_s: int
+) -> Iterator[Entry]:
+    """Yield the chunks of periods that start in [start_s, end_s), in order of route."""
+    for row in connection.execute(
+        "SELECT id, period, part, first, last, points, buckets FROM chunk"
+        " WHERE level = ? AND period >= ? AND period < ? ORDER BY period, first, last, id",
+        (level, start_s, end_s),
+    ):
+        yield Entry(*row)
+
+
+def marked(connection: sqlite3.Connection) -> frozenset[int]:
+    """Return the numbers of journal rows that are in this file and may be in the journal still."""
+    return frozenset(row[0] for row in connection.execute("SELECT journal FROM merged"))
+
+
+def add_chunks(
+    connection: sqlite3.Connection,
+    level: int,
+    period: int,
+    part: int,
+    width_s: int,
+    chunks: Iterable[tuple[int, int, Columns]],
+) -> None:
+    """Insert chunks (first and last route, points) within the open transaction."""
+    connection.executemany(
+        "INSERT INTO chunk (level, period, part, first, last, points, buckets, payload)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                level,
+                period,
+                part,
+                first,
+                last,
+                len(columns.key),
+                len(columns.slots),
+                encode_chunk(columns, width_s),
+            )
+            for first, last, columns in chunks
+        ),
+    )
+
+
+def pieces(columns: Columns, routes: Array, level: int) -> Iterator[tuple[int, int, Columns]]:
+    """Yield the points of merged columns in chunks, ordered by route and then key.
+
+    routes has the number of the route of every series.
+    """
+    route = routes[series_of(columns.key)]
+    order = np.lexsort((columns.key, route))
+    columns, route = taken(columns, order), route[order]
+    most_points, most_buckets = _MOST[level]
+    ends = np.cumsum(columns.buckets, dtype=np.int64)
+    begin = 0
+    while begin < len(order):
+        before = int(ends[begin - 1]) if begin else 0
+        end = int(np.searchsorted(ends, before + most_buckets, "right"))
+        end = min(len(order), begin + most_points, max(end, begin + 1))
+        yield int(route[begin]), int(route[end - 1]), part_of(columns, ends, begin, end)
+        begin = end
+
+
+def taken(columns: Columns, order: Array) -> Columns:
+    """Return points by their places."""
+    buckets = columns.buckets.astype(np.int64)
+    begins = (np.cumsum(buckets) - buckets)[order]
+    buckets = buckets[order]
+    place = np.repeat(begins - (np.cumsum(buckets) - buckets), buckets)
+    place += np.arange(len(place))
+    return Columns(
+        columns.key[order],
+        {name: column[order] for name, column in columns.values.items()},
+        buckets,
+        columns.slots[place],
+        columns.counts[place],
+    )
+
+
+def part_of(columns: Columns, ends: Array, begin: int, end: int) -> Columns:
+    """Return points begin to end - 1; ends are the running sums of buckets."""
+    low = int(ends[begin - 1]) if begin else 0
+    high = int(ends[end - 1])
+    return Columns(
+        columns.key[begin:end],
+        {name: column[begin:end] for name, column in columns.values.items()},
+        columns.buckets[begin:end],
+        columns.slots[low:high],
+        columns.counts[low:high],
+    )
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found not in (0, _VERSION):
+        raise VersionError(
+            f"expected a file of version {_VERSION} at {path}, got {found}: it was written by a "
+            "later collector"
+        )
+    return int(found)
+
+
+def forget(connection: sqlite3.Connection, journal: Sequence[int]) -> None:
+    """Take marks of rows out that are in the journal no more, within the open transaction."""
+    connection.executemany("DELETE FROM merged WHERE journal = ?", [(row,) for row in journal])
+
+
+def mark(connection: sqlite3.Connection, journal: Sequence[int]) -> None:
+    """Note rows of the journal as merged, within the open transaction."""
+    connection.executemany("INSERT INTO merged VALUES (?)", [(row,) for row in journal])
