@@ -1,0 +1,1 @@
+"""What each read of the API computes, above the engine: one question a module."""
