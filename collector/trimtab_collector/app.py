@@ -1,15 +1,11 @@
-"""The collector put together: store, keys, ingest, API and the thread that compacts.
+"""The collector put together: store, keys, ingest, API and the process that compacts.
 
 The only place that knows all parts.
 """
 
 import contextlib
-import logging
-import sqlite3
-import threading
-import time
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any
 
 from starlette.applications import Starlette
 
@@ -20,16 +16,12 @@ from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.query import Queries
 from trimtab_collector.settings import Settings
 from trimtab_collector.storage.sqlite import SQLiteStore
-from trimtab_collector.storage.store import UnavailableError
 from trimtab_collector.storage.tiers import Retention
+from trimtab_collector.storage.worker import Setup
+from trimtab_collector.supervisor import Supervisor
 from trimtab_collector.watch import Watch
-from trimtab_core.logs import RateLimited
 
 __all__ = ["CollectorApp"]
-
-logger = logging.getLogger("trimtab.collector")
-
-_COMPACT_S: Final = 30.0
 
 
 class CollectorApp:
@@ -68,8 +60,12 @@ class CollectorApp:
         )
         # A path of the API with a slash too many is an error of its caller, not a redirect.
         self._web.router.redirect_slashes = False
-        self._stop = threading.Event()
-        self._compactor = threading.Thread(target=self._compact, name="trimtab-compact")
+        self.supervisor = Supervisor(
+            self.store,
+            Setup(
+                str(directory), settings.max_series, settings.storage_max_bytes, settings.log_level
+            ),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or the server's lifespan."""
@@ -85,27 +81,12 @@ class CollectorApp:
 
     def close(self) -> None:
         """Stop what runs and let go of the directory; the loop must have ended or never begun."""
-        self._stop.set()
-        if self._compactor.ident is not None:
-            self._compactor.join()
+        self.supervisor.stop()
         self._queries.close()
         self.keys.close()
         self.store.close()
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
-        self._compactor.start()
+        self.supervisor.start()
         yield
-        self._stop.set()
-
-    def _compact(self) -> None:
-        log = RateLimited(logger)
-        while not self._stop.wait(_COMPACT_S):
-            try:
-                merged = self.store.compact(time.time())
-                if merged:
-                    logger.debug("compacted batches=%d", merged)
-            except (sqlite3.Error, UnavailableError) as error:
-                log.warning("compact", "compaction waits for the disk: %s", error)
-            except Exception:
-                logger.exception("compaction failed and is tried again")

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from batchmaker import a_batch, account, key_of, point_of
 from servers import short_dir
-from trimtab_collector.storage.columns import columns_of_batch, quantiles_us
+from stored import append, received
+from trimtab_collector.storage.columns import quantiles_us
 from trimtab_collector.storage.committer import Committer
 from trimtab_collector.storage.sqlite import SQLiteStore
 from trimtab_collector.storage.store import Received, Rows, Selection, UnavailableError
 from trimtab_collector.storage.tiers import Retention
-from trimtab_core.batches import Batch, Gauge, Point, SeriesKey, decode, encode
+from trimtab_core.batches import Batch, Gauge, Point, SeriesKey
 from trimtab_core.errors import StartupError
 from trimtab_core.sketch import Sketch
 
@@ -43,27 +44,6 @@ def store_in(directory: Path, clock: Clock | None = None, **limits: Any) -> Iter
         yield store
     finally:
         store.close()
-
-
-def received(store: SQLiteStore, batch: Batch) -> Received:
-    raw = encode(batch)
-    batch = decode(raw)
-    known = store.series.know(batch.series)
-    window_s = batch.window_s - batch.window_s % 10
-    columns = columns_of_batch(batch, known.ids, window_s)
-    requests = int(columns.value("requests").sum())
-    totals = {known.services[0]: (requests, 0)} if known.services else {}
-    return Received(batch, raw, columns, window_s, batch.closed_us, window_s + batch.step_s, totals)
-
-
-def append(store: SQLiteStore, *batches: Batch) -> list[bool]:
-    """Append batches at once and return which of them were duplicates."""
-
-    async def work() -> list[bool]:
-        waiting = [store.append(received(store, batch)) for batch in batches]
-        return list(await asyncio.gather(*waiting))
-
-    return asyncio.run(work())
 
 
 def read(store: SQLiteStore, start_s: int, end_s: int, **more: Any) -> Rows:

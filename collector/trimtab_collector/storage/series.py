@@ -48,10 +48,14 @@ class Grouping(NamedTuple):
 
 
 class SeriesTable:
-    """All series of a store; grows to `limit`, then folds new ones into the route `other`."""
+    """All series of a store; grows to `limit`, then folds new ones into the route `other`.
 
-    def __init__(self, limit: int) -> None:
+    A frozen one only knows what was loaded: it reads what another has written.
+    """
+
+    def __init__(self, limit: int, *, frozen: bool = False) -> None:
         self._limit = limit
+        self._frozen = frozen
         self._lock = threading.Lock()
         self._ids: dict[SeriesKey, int] = {}
         self._keys: list[SeriesKey] = []
@@ -181,13 +185,15 @@ class SeriesTable:
         number = self._ids.get(key)
         if number is not None:
             return number
-        if self._own >= self._limit:
+        if self._own >= self._limit or self._frozen:
             key = SeriesKey(
                 key.environment, key.service, "", "", OTHER_ROUTE, OTHER_METHOD, key.status_class
             )
             number = self._ids.get(key)
             if number is not None:
                 return number
+            if self._frozen:
+                raise BatchError("expected series that are in the store, got one that is not")
             if len(self._keys) >= 3 * (self._limit + _FOLDED):
                 raise BatchError(
                     f"expected at most {self._limit} series in the store, this batch brings more: "

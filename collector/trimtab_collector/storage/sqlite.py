@@ -90,6 +90,9 @@ class SQLiteStore:
         except sqlite3.Error as error:
             os.close(self._lock)
             refuse(self._path, error)
+        #: why compaction does not work, and its process: for whoever drives it to set
+        self.compaction = ""
+        self.worker: int | None = None
         self.gauges = Gauges()
         self.recent = Ring(
             RECENT_S,
@@ -177,6 +180,8 @@ class SQLiteStore:
                 tier.name: _sizes([path for other, path in files if other is tier])
                 for tier in TIERS
             },
+            compaction=self.compaction,
+            worker=self.worker,
             damage={**self._reads.damage, **self._put_aside()},
             series=len(self.series),
             recent_bytes=self.recent.size_bytes + self.live.size_bytes,

@@ -128,6 +128,9 @@ class Health:
     waiting_bytes: int
     #: tier -> files and their bytes
     tiers: Mapping[str, tuple[int, int]]
+    #: why batches are not merged into tiers, empty when they are; and who merges them
+    compaction: str
+    worker: int | None
     #: file -> what is wrong with it
     damage: Mapping[str, str]
     series: int

@@ -1,0 +1,122 @@
+"""The compaction worker: a process that may end at any moment, and a collector that goes on."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from batchmaker import a_batch, key_of, point_of
+from servers import wait_for
+from stored import append
+from trimtab_collector.storage.sqlite import SQLiteStore
+from trimtab_collector.storage.store import Selection
+from trimtab_collector.storage.worker import Setup
+from trimtab_collector.supervisor import Supervisor
+
+HOUR_S = 3600
+#: a full hour long ago, so that all of it is due
+START_S = 1_700_006_400
+
+
+class Clock:
+    now_s = START_S + 10 * HOUR_S
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@contextmanager
+def supervised(directory: Path, store: SQLiteStore) -> Iterator[Supervisor]:
+    # The clock is the store's: batches of these tests lie in the past for good.
+    supervisor = Supervisor(store, Setup(str(directory), 200_000, 0, "info"), clock=Clock())
+    supervisor.start()
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop()
+
+
+def fill(store: SQLiteStore, first: int, count: int) -> None:
+    """Append batches of three requests each, twelve windows of an hour after another."""
+
+    batches = [
+        a_batch(
+            seq,
+            {key_of(f"/{seq % 7}"): point_of([seq, 2 * seq, 50_000])},
+            window_s=START_S + seq % 24 * 300,
+        )
+        for seq in range(first, first + count)
+    ]
+    assert not any(append(store, *batches))
+
+
+def counted(store: SQLiteStore) -> int:
+    rows = store.read(Selection((START_S, START_S + 2 * HOUR_S)))
+    return int(rows.columns.value("requests").sum())
+
+
+def fewer(store: SQLiteStore, batches: int) -> bool:
+    return store.health().journal_batches < batches
+
+
+def worker(store: SQLiteStore) -> int:
+    """Return the worker's process id, waiting for it to be there."""
+    pid = wait_for(lambda: store.health().worker, "a worker", 20)
+    assert pid is not None
+    return pid
+
+
+def merged(store: SQLiteStore) -> bool:
+    return store.health().journal_batches == 0
+
+
+def test_what_is_due_is_merged_by_a_process_of_its_own(tmp: Path) -> None:
+    store = SQLiteStore(tmp, clock=Clock())
+    try:
+        fill(store, 0, 600)
+        before = counted(store)
+        with supervised(tmp, store):
+            wait_for(lambda: merged(store), "an empty journal", 30)
+            assert store.health().worker not in (None, os.getpid())
+            assert counted(store) == before == 1800
+            assert not store.health().compaction
+    finally:
+        store.close()
+
+
+def test_a_worker_that_is_killed_over_and_over_loses_and_doubles_nothing(tmp: Path) -> None:
+    store = SQLiteStore(tmp, clock=Clock())
+    try:
+        with supervised(tmp, store) as supervisor:
+            for turn in range(8):
+                fill(store, turn * 400, 400)
+                supervisor.wake()
+                # Somewhere between its first slice and its last.
+                wait_for(partial(fewer, store, store.health().journal_batches), "a slice", 20)
+                os.kill(worker(store), signal.SIGKILL)
+                assert counted(store) == (turn + 1) * 1200
+            wait_for(lambda: merged(store), "an empty journal", 60)
+            assert counted(store) == 8 * 1200
+    finally:
+        store.close()
+
+
+def test_a_worker_that_stands_still_does_not_hold_up_readers(tmp: Path) -> None:
+    store = SQLiteStore(tmp, clock=Clock())
+    try:
+        with supervised(tmp, store) as supervisor:
+            fill(store, 0, 300)
+            supervisor.wake()
+            wait_for(lambda: merged(store), "an empty journal", 30)
+            pid = worker(store)
+            os.kill(pid, signal.SIGSTOP)
+            fill(store, 300, 300)
+            supervisor.wake()
+            assert counted(store) == 1800
+            os.kill(pid, signal.SIGCONT)
+            wait_for(lambda: merged(store), "an empty journal", 30)
+            assert counted(store) == 1800
+    finally:
+        store.close()
