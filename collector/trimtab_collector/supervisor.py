@@ -144,8 +144,8 @@ class Supervisor:
             except (_EndedError, OSError, msgspec.MsgspecError) as error:
                 if self._stop.is_set():
                     break
-                self._store.compaction = f"compaction does not work: {error}"
-                self._log.warning("worker", "%s; tried again in %.0f s", self._store.compaction, pause_s)
+                why = self._store.compaction = f"compaction does not work: {error}"
+                self._log.warning("worker", "%s; tried again in %.0f s", why, pause_s)
                 self._let_go()
                 self._pause(pause_s)
                 pause_s = min(_MOST_S, 2 * pause_s)

@@ -116,7 +116,7 @@ def _batches(columns: Columns, keys: Mapping[int, SeriesKey]) -> Iterator[tuple[
                 t,
                 Batch(
                     agent="version 1",
-                    boot=b"",
+                    boot=bytes(8),
                     seq=0,
                     window_s=t,
                     step_s=10,
