@@ -1,8 +1,9 @@
-"""Durable ingest of the collector: series-points a CPU-second, and how long an ack takes.
+"""Durable ingest of the collector: series-points a CPU-second, time to the ack, memory.
 
 32 keep-alive connections send batches of 200 points (about nine buckets each, scale 5); each is
-answered after an fsync. CPU is that of the whole collector process: HTTP, decoding, checks,
-accounts, commit. The rival keeps the same data with the same durability as one row a point.
+answered after an fsync. CPU of the plain ack is that of the serving process: HTTP, decoding,
+checks, accounts, commit. The rival keeps the same data with the same durability as one row a point.
+With compaction, it is that of all processes until the journal is empty and all points are merged.
 """
 
 import json
@@ -10,17 +11,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import harness
 import processes
+import storage_load
+from storage_collector import collector
 
 GOAL = 600_000
+MERGED_GOAL = 300_000
+ACK_MS = 25
+MEMORY_MB = 150
 ROUNDS = 5
 BATCHES = 3_200
+HALF_LOAD_S = 30
 VERSIONS = ("numpy", "uvicorn", "uvloop", "httptools", "zstandard", "msgpack")
 
 
@@ -46,34 +53,81 @@ def main() -> None:
     options = harness.arguments(__doc__)
     rounds = options.rounds or (1 if options.quick else ROUNDS)
     batches = 320 if options.quick else BATCHES
-    pair = processes.core_pair()
-    server_core, client_core = pair or (None, None)
     processes.CACHE.mkdir(parents=True, exist_ok=True)
     # On the disk of the repository: a directory in memory would make fsync free.
     directory = Path(tempfile.mkdtemp(prefix="ingest-", dir=processes.CACHE))
     try:
-        with ExitStack() as stack:
-            ours = stack.enter_context(collector(directory, server_core))
-            rival = stack.enter_context(row_per_point(directory, server_core))
-            for server in (ours, rival):
-                measure(server, 320, 0, client_core)
-            seeds = iter(range(1, 1_000))
-            results = harness.interleave(
-                {
-                    "trimtab": lambda: measure(ours, batches, next(seeds), client_core),
-                    "row per point": lambda: measure(rival, batches, next(seeds), client_core),
-                },
-                rounds,
-                said="ingest",
-            )
-            rss = processes.rss_mb(ours.pid)
+        rows = acknowledged(directory, rounds, batches)
+        rows += merged(directory, min(3, rounds), batches, options.quick)
+        rows += memory(directory, options.quick)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    report(results, rss, options.json)
+    harness.report("ingest", rows, options.json, harness.packages(*VERSIONS))
 
 
-def report(results: dict[str, list[Round]], rss: float, json_path: str | None) -> None:
-    """Print the table."""
+def acknowledged(directory: Path, rounds: int, batches: int) -> list[harness.Row]:
+    """Return the rows of the plain ack, beside the rival; windows are too young to be merged."""
+    server_core, client_core = processes.core_pair() or (None, None)
+    with ExitStack() as stack:
+        running = stack.enter_context(collector(directory, directory / "ack", server_core))
+        ours = Server(running.pid, running.port, running.key)
+        rival = stack.enter_context(row_per_point(directory, server_core))
+        for server in (ours, rival):
+            measure(server, 320, 0, client_core)
+        seeds = iter(range(1, 1_000))
+        results = harness.interleave(
+            {
+                "trimtab": lambda: measure(ours, batches, next(seeds), client_core),
+                "row per point": lambda: measure(rival, batches, next(seeds), client_core),
+            },
+            rounds,
+            said="ingest, ack",
+        )
+    return ack_rows(results)
+
+
+def merged(directory: Path, rounds: int, batches: int, quick: bool) -> list[harness.Row]:
+    """Return the rows with compaction: what a point costs in all, and the ack at half load."""
+    _, client_core = processes.core_pair() or (None, None)
+    with collector(directory, directory / "merged") as server:
+        storage_load.compacted(server, 320, storage_load.hours_back(0), 0, client_core)
+        found = []
+        for turn in range(rounds):
+            harness.progress(f"ingest, with compaction: round {turn + 1} of {rounds}")
+            end_s = storage_load.hours_back(turn + 1)
+            found.append(storage_load.compacted(server, batches, end_s, turn + 1, client_core))
+        rate = harness.spread([each.batches_per_s for each in found]).median / 2
+        seconds = 1 if quick else HALF_LOAD_S
+        harness.progress(f"ingest, {rate:.0f} batches a second for {seconds} s")
+        end_s = storage_load.hours_back(rounds + 2)
+        held = storage_load.half_load(server, rate, seconds, end_s, 99)
+    return merged_rows(found, held)
+
+
+def memory(directory: Path, quick: bool) -> list[harness.Row]:
+    """Return the rows of memory: 70 minutes of 10,000 series in about a minute and a half."""
+    routes, instances, windows = (20, 4, 12) if quick else (200, 50, 420)
+    with collector(directory, directory / "memory") as server:
+        idle = sum(server.memory_mb())
+        harness.progress("ingest, memory")
+        rate = 240.0
+        found = storage_load.weighed(server, routes, instances, windows, rate, 1 if quick else 45)
+    note = (
+        f"PSS, worst of {found.samples} looks in {found.seconds:.0f} s: {found.sent} batches at "
+        f"{rate:.0f} a second, {routes} routes on {instances} instances, windows of the last "
+        f"{windows / 6:.0f} minutes, {found.reads} reads; {idle:.0f} MB before"
+    )
+    goal = f"<= {MEMORY_MB}"
+    met = found.total <= MEMORY_MB
+    return [
+        harness.Row("memory, all processes", found.total, "MB", goal, met, note=note),
+        harness.Row("memory, server", found.server, "MB"),
+        harness.Row("memory, worker", found.worker, "MB"),
+    ]
+
+
+def ack_rows(results: dict[str, list[Round]]) -> list[harness.Row]:
+    """Return the rows of the plain ack."""
 
     def spread(name: str, field: str) -> harness.Spread:
         return harness.spread([getattr(result, field) for result in results[name]])
@@ -108,8 +162,48 @@ def report(results: dict[str, list[Round]], rss: float, json_path: str | None) -
                 note="32 connections that never pause" if name == "p99_ms" else "",
             )
         )
-    rows.append(harness.Row("memory of the collector afterwards", rss, "MB"))
-    harness.report("ingest", rows, json_path, harness.packages(*VERSIONS))
+    return rows
+
+
+def merged_rows(found: Sequence[storage_load.Merged], held: storage_load.Held) -> list[harness.Row]:
+    """Return the rows with compaction."""
+    rate = harness.spread([each.per_cpu_s for each in found])
+    settled = harness.spread([each.settled_per_cpu_s for each in found])
+    wall = harness.spread([each.per_s for each in found])
+    p99 = harness.spread([each.p99_ms for each in found])
+    facts = found[0].facts
+    return [
+        harness.Row(
+            "with compaction",
+            rate.median,
+            "points/CPU-s",
+            f">= {MERGED_GOAL}",
+            rate.median >= MERGED_GOAL,
+            spread=rate,
+            note=f"{facts['points']:.0f} points a round, {facts['buckets']:.1f} buckets a point; "
+            "all processes, from the first byte until the journal is empty",
+        ),
+        harness.Row(
+            "with compaction, and settled",
+            settled.median,
+            "points/CPU-s",
+            spread=settled,
+            note="the same until no process has been busy for three seconds",
+        ),
+        harness.Row("with compaction, until merged", wall.median, "points/s", spread=wall),
+        harness.Row("with compaction, ack p99", p99.median, "ms", spread=p99),
+        harness.Row(
+            "ack p99 at half load, compaction running",
+            held.p99_ms,
+            "ms",
+            f"<= {ACK_MS}",
+            held.p99_ms <= ACK_MS,
+            note=f"{held.rate:.0f} batches a second, half of what connections that never pause "
+            f"got beside compaction, each due at its time; p50 {held.p50_ms:.1f}, longest "
+            f"{held.max_ms:.0f} ms; {held.merged} of {held.sent} batches were merged meanwhile; "
+            f"server {held.server:.0%}, worker {held.worker:.0%} of a core",
+        ),
+    ]
 
 
 def measure(server: Server, batches: int, seed: int, core: int | None) -> Round:
@@ -135,22 +229,6 @@ def measure(server: Server, batches: int, seed: int, core: int | None) -> Round:
     return Round(
         points / cpu_s, points / result["seconds"], result["p50_ms"], result["p99_ms"], facts
     )
-
-
-@contextmanager
-def collector(directory: Path, core: int | None) -> Iterator[Server]:
-    """Run the collector as it is shipped."""
-    port = processes.free_port()
-    console = [sys.executable, "-m", "trimtab_core.console"]
-    data = ["--data-dir", str(directory / "collector")]
-    made = subprocess.run(
-        [*console, "key", "new", *data], capture_output=True, text=True, check=True
-    )
-    log = directory / "collector.log"
-    command = [*console, "collector", "--port", str(port), "--log-level", "warning", *data]
-    with processes.running(command, core=core, log=log) as child:
-        processes.wait_for(("127.0.0.1", port), child)
-        yield Server(child.pid, port, made.stdout.strip())
 
 
 @contextmanager

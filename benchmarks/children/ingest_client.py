@@ -53,13 +53,14 @@ def main() -> None:
 class Maker:
     """Makes the requests of an agent: random contents, a number of its own for every batch."""
 
-    def __init__(self, random_: random.Random) -> None:
+    def __init__(self, random_: random.Random, series: int = SERIES) -> None:
         self.random = random_
+        self.series = series
         self.points = self.buckets = self.counted = 0
         self.columns = [columns_of(self.window()) for _ in range(VARIANTS)]
 
     def window(self) -> list[tuple[int, Point]]:
-        return [(index, self.point()) for index in range(SERIES)]
+        return [(index, self.point()) for index in range(self.series)]
 
     def point(self) -> Point:
         """Return a point of some ten requests: nine buckets, as a route at one request a second."""
@@ -113,13 +114,18 @@ class Maker:
                     processes=[account],
                 )
             )
-            head = (
-                "POST /agent/v1/batches HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-                f"Authorization: Bearer {key}\r\nContent-Type: application/x-trimtab-batch\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n"
-            )
-            made.append(head.encode() + body)
+            made.append(request_of(body, key))
         return made
+
+
+def request_of(body: bytes, key: str) -> bytes:
+    """Return the HTTP request of a batch."""
+    head = (
+        "POST /agent/v1/batches HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Authorization: Bearer {key}\r\nContent-Type: application/x-trimtab-batch\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 async def drive(port: int, requests: list[list[bytes]]) -> dict[str, float]:
