@@ -96,7 +96,8 @@ def tier_row(said: str, name: str, size: Size | None, requests: float, sent: str
         f"{requests / own_points:.1f} requests and {own_buckets / own_points:.2f} buckets a point "
         f"of a series; {own_bytes / own_points:.2f} bytes of chunks and, roll-ups and files "
         f"included, {size.file_bytes / own_points:.2f} bytes for each; "
-        f"{size.free_bytes / 1e3:.0f} of {size.file_bytes / 1e3:.0f} kB are free pages; by level {levels}"
+        f"{size.free_bytes / 1e3:.0f} of {size.file_bytes / 1e3:.0f} kB are free pages; "
+        f"by level {levels}"
     )
     if name != "1m":
         return harness.Row(what, each, "bytes/point", note=note)

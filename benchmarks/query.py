@@ -61,6 +61,7 @@ def main() -> None:
     openings = 1 if options.quick else OPENINGS
     clock = storage_stores.Clock(made.now_s)
     with closing(storage_stores.open_store(made.directory, clock)) as store:
+        store.tidy(made.now_s)  # as a collector does every 10 seconds
         questions = asked_of(store, shape, made.now_s)
         first = {what: timed(ask, random.Random(0)) for what, ask in questions.items()}
         rows = answered(questions, rounds, first)
@@ -133,7 +134,7 @@ def _floor(t: int, step_s: int) -> int:
 
 def asked_of(store: SQLiteStore, shape: Shape, now_s: int) -> dict[str, Question]:
     """Return the questions; each answers how many rows it got."""
-    keys = [store.series.key(number) for number in range(len(store.series))]
+    keys = [store.series.key(number) for number in range(store.series.rows())]
     paths = sorted({key.route for key in keys if key.service == BIG and key.route})
     big = {"environment": "bench", "service": BIG}
     by_route = ("environment", "service", "route", "method")

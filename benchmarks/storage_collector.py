@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import subprocess
 import sys
 import time
@@ -80,7 +81,8 @@ def collector(
         shift = directory / "shift"
         shift.mkdir(exist_ok=True)
         (shift / "sitecustomize.py").write_text(_SHIFT)
-        environ = {"PYTHONPATH": str(shift), "BENCH_CLOCK_AHEAD_S": str(ahead_s)}
+        path = os.pathsep.join(filter(None, (str(shift), os.environ.get("PYTHONPATH"))))
+        environ = {"PYTHONPATH": path, "BENCH_CLOCK_AHEAD_S": str(ahead_s)}
     command = [*_CONSOLE, "collector", "--port", str(port), "--log-level", "warning", *place]
     begun_s = time.perf_counter()
     log = directory / "collector.log"

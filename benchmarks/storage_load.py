@@ -28,24 +28,29 @@ _IDLE: Final = 0.05
 
 
 class Merged(NamedTuple):
-    """A round until everything was merged."""
+    """A round until everything was merged; None for what was not waited for."""
 
-    per_cpu_s: float
+    per_cpu_s: float | None
     #: until no process had anything more to do, as far as one sees that from outside
-    settled_per_cpu_s: float
+    settled_per_cpu_s: float | None
     batches_per_s: float
-    per_s: float
+    per_s: float | None
     p99_ms: float
     facts: dict[str, float]
 
 
 class Held(NamedTuple):
-    """A load at a fixed rate."""
+    """A load at a fixed rate; answers in ms while another process than the server was busy."""
 
     rate: float
-    p50_ms: float
-    p99_ms: float
-    max_ms: float
+    p50_ms: float | None
+    p99_ms: float | None
+    max_ms: float | None
+    #: of these times, in seconds, and the answers in them
+    busy_s: float
+    answers: int
+    #: over all of it
+    all_p99_ms: float
     #: batches merged while it went on, and sent
     merged: int
     sent: int
@@ -72,24 +77,24 @@ def hours_back(hours: int) -> int:
     return now_s - now_s % _HOUR_S - hours * _HOUR_S
 
 
-def compacted(server: Collector, batches: int, end_s: int, seed: int, core: int | None) -> Merged:
+def compacted(
+    server: Collector, batches: int, end_s: int, seed: int, core: int | None, wait: bool
+) -> Merged:
     """Send so many batches as fast as they are answered and wait until they are merged."""
     windows = max(1, batches // AGENTS)
     with _agents(server, AGENTS, windows, end_s, 0, seed, core) as (client, facts):
         before_s, begun = server.cpu_s(), time.perf_counter()
         result = _go(client)
-        _drained(server)
-        cpu_s, seconds = server.cpu_s() - before_s, time.perf_counter() - begun
-        settled_s = _settled(server) - before_s
-    points = facts["points"]
-    return Merged(
-        points / cpu_s,
-        points / settled_s,
-        facts["batches"] / result["seconds"],
-        points / seconds,
-        result["p99_ms"],
-        facts,
-    )
+        rates: list[float | None] = [None] * 3
+        points = facts["points"]
+        if wait:
+            _drained(server)
+            cpu_s, seconds = server.cpu_s() - before_s, time.perf_counter() - begun
+            rates = [points / cpu_s, points / (_settled(server) - before_s), points / seconds]
+    p99_ms = _quantile([ms for _, ms in result["answers"]], 0.99)
+    assert p99_ms is not None
+    per_s = facts["batches"] / result["seconds"]
+    return Merged(rates[0], rates[1], per_s, rates[2], p99_ms, facts)
 
 
 def half_load(server: Collector, rate: float, seconds: float, end_s: int, seed: int) -> Held:
@@ -98,22 +103,53 @@ def half_load(server: Collector, rate: float, seconds: float, end_s: int, seed: 
     with _agents(server, AGENTS, windows, end_s, rate, seed, None) as (client, facts):
         waiting, own_s, all_s = server.journal(), processes.cpu_s(server.pid), server.cpu_s()
         begun = time.perf_counter()
-        result = _go(client)
+        with _watched(server) as busy:
+            result = _go(client)
         took_s = time.perf_counter() - begun
         own_s, all_s = processes.cpu_s(server.pid) - own_s, server.cpu_s() - all_s
         sent = int(facts["batches"])
         merged = sent + waiting - server.journal()
-    _drained(server)
+    beside = [
+        ms for due_s, ms in result["answers"] if any(low <= due_s < high for low, high in busy)
+    ]
+    all_p99_ms = _quantile([ms for _, ms in result["answers"]], 0.99)
+    assert all_p99_ms is not None
     return Held(
         rate,
-        result["p50_ms"],
-        result["p99_ms"],
-        result["max_ms"],
+        _quantile(beside, 0.5),
+        _quantile(beside, 0.99),
+        max(beside, default=None),
+        sum(high - low for low, high in busy),
+        len(beside),
+        all_p99_ms,
         merged,
         sent,
         own_s / took_s,
         (all_s - own_s) / took_s,
     )
+
+
+@contextmanager
+def _watched(server: Collector) -> Iterator[list[tuple[float, float]]]:
+    """Collect the times, to a fifth of a second, in which others than the server were busy."""
+    busy: list[tuple[float, float]] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        at, before_s = time.perf_counter(), server.cpu_s() - processes.cpu_s(server.pid)
+        while not done.wait(0.2):
+            now, cpu_s = time.perf_counter(), server.cpu_s() - processes.cpu_s(server.pid)
+            if cpu_s - before_s > 0.2 * (now - at):
+                busy.append((at, now))
+            at, before_s = now, cpu_s
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield busy
+    finally:
+        done.set()
+        thread.join()
 
 
 def weighed(
@@ -209,7 +245,11 @@ def _agents(
                 client.terminate()
 
 
-def _go(client: "subprocess.Popen[str]") -> dict[str, float]:
+def _quantile(values: list[float], quantile: float) -> float | None:
+    return sorted(values)[int(len(values) * quantile)] if values else None
+
+
+def _go(client: "subprocess.Popen[str]") -> dict[str, Any]:
     assert client.stdin is not None
     assert client.stdout is not None
     client.stdin.write("go\n")
@@ -217,7 +257,7 @@ def _go(client: "subprocess.Popen[str]") -> dict[str, float]:
     line = client.stdout.readline()
     if not line:
         raise SystemExit("ingest: the client ended without a result; its error is above")
-    result: dict[str, float] = json.loads(line)
+    result: dict[str, Any] = json.loads(line)
     return result
 
 
