@@ -170,7 +170,7 @@ class Supervisor:
         batches = 0
         while not isinstance(said := child.hear(), Idle):
             if isinstance(said, Failed):
-                self._store.compaction = f"compaction waits for the disk: {said.why}"
+                self._store.compaction = f"compaction waits: {said.why}"
                 self._log.warning("failed", "%s", self._store.compaction)
                 self._pause(_EVERY_S)
                 return

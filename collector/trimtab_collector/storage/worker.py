@@ -32,7 +32,7 @@ logger = logging.getLogger("trimtab.compaction")
 
 GO: Final = b"go"
 NEXT: Final = b"next"
-#: how long to wait for the worker of a collector that has just ended
+#: how long to wait for a backup, or for the worker of a collector that has just ended
 _LOCK_S: Final = 30.0
 _NICE: Final = 5
 
@@ -111,16 +111,18 @@ def main() -> int:
         os.nice(_NICE)
     directory = Path(setup.directory)
     series = SeriesTable(setup.max_series, frozen=True)
+    compactor = Compactor(directory, series, setup.max_bytes)
     try:
-        with locked(directory, _LOCK_S):
-            compactor = Compactor(directory, series, setup.max_bytes)
-            while ask := line.source.readline():
-                _run(compactor, msgspec.json.decode(ask, type=Run), line)
+        while ask := line.source.readline():
+            run = msgspec.json.decode(ask, type=Run)
+            try:
+                # Only while it works: in between, a backup may have its turn.
+                with locked(directory, _LOCK_S):
+                    _run(compactor, run, line)
+            except StartupError as error:
+                line.say(Failed(str(error)))
     except (_GoneError, BrokenPipeError):
         logger.debug("the collector has gone")
-    except StartupError as error:
-        logger.error("compaction cannot begin: %s", error)
-        return 1
     return 0
 
 
