@@ -90,20 +90,25 @@ def merged(directory: Path, rounds: int, batches: int, quick: bool) -> list[harn
     """Return the rows with compaction: what a point costs in all, and the ack at half load."""
     _, client_core = processes.core_pair() or (None, None)
     with collector(directory, directory / "merged") as server:
+        hours = iter(range(100))
 
-        def one(turn: int) -> storage_load.Merged:
-            harness.progress(f"ingest, with compaction: round {turn} of {rounds}")
-            end_s = storage_load.hours_back(turn)
-            return storage_load.compacted(server, batches, end_s, turn, client_core, not quick)
+        def one(varied: bool) -> storage_load.Merged:
+            hour = next(hours)
+            end_s = storage_load.hours_back(hour)
+            return storage_load.compacted(
+                server, batches, end_s, hour, client_core, wait=not quick, varied=varied
+            )
 
-        # Round 0 is not counted: it is the first that this process sees.
-        found = [one(turn) for turn in range(rounds + 1)][1:]
+        one(False)  # the first that this process sees
+        both = {"alike": lambda: one(False), "varied": lambda: one(True)}
+        results = harness.interleave(both, rounds, said="ingest, with compaction")
+        found = results["alike"]
         rate = harness.spread([each.batches_per_s for each in found]).median / 2
         seconds = 1 if quick else HALF_LOAD_S
         harness.progress(f"ingest, {rate:.0f} batches a second for {seconds} s")
-        end_s = storage_load.hours_back(rounds + 2)
+        end_s = storage_load.hours_back(next(hours) + 2)
         held = storage_load.half_load(server, rate, seconds, end_s, 99)
-    return merged_rows(found, held)
+    return merged_rows(found, results["varied"], held)
 
 
 def memory(directory: Path, quick: bool) -> list[harness.Row]:
@@ -167,7 +172,11 @@ def ack_rows(results: dict[str, list[Round]]) -> list[harness.Row]:
     return rows
 
 
-def merged_rows(found: Sequence[storage_load.Merged], held: storage_load.Held) -> list[harness.Row]:
+def merged_rows(
+    found: Sequence[storage_load.Merged],
+    varied: Sequence[storage_load.Merged],
+    held: storage_load.Held,
+) -> list[harness.Row]:
     """Return the rows with compaction."""
     facts = found[0].facts
     rows = [
@@ -187,6 +196,19 @@ def merged_rows(found: Sequence[storage_load.Merged], held: storage_load.Held) -
         ),
         _merged_row(
             "with compaction, until merged", [each.per_s for each in found], "points/s", ""
+        ),
+        _merged_row(
+            "with compaction, series that vary",
+            [each.per_cpu_s for each in varied],
+            "points/CPU-s",
+            "no two batches list their series alike, as when a route has no request in a window",
+        ),
+        _merged_row(
+            "durable ack, series that vary",
+            [each.ack_per_cpu_s for each in varied],
+            "points/CPU-s",
+            f"the server alone; {harness.spread([e.ack_per_cpu_s for e in found])} when they do "
+            "not",
         ),
     ]
     note = (

@@ -33,6 +33,8 @@ class Merged(NamedTuple):
     per_cpu_s: float | None
     #: until no process had anything more to do, as far as one sees that from outside
     settled_per_cpu_s: float | None
+    #: until the last answer, of the server alone
+    ack_per_cpu_s: float
     batches_per_s: float
     per_s: float | None
     p99_ms: float
@@ -78,13 +80,23 @@ def hours_back(hours: int) -> int:
 
 
 def compacted(
-    server: Collector, batches: int, end_s: int, seed: int, core: int | None, wait: bool
+    server: Collector,
+    batches: int,
+    end_s: int,
+    seed: int,
+    core: int | None,
+    *,
+    wait: bool,
+    varied: bool = False,
 ) -> Merged:
     """Send so many batches as fast as they are answered and wait until they are merged."""
     windows = max(1, batches // AGENTS)
-    with _agents(server, AGENTS, windows, end_s, 0, seed, core) as (client, facts):
+    asked = {"agents": AGENTS, "windows": windows, "end_s": end_s, "seed": seed, "varied": varied}
+    with _agents(server, core, **asked) as (client, facts):
         before_s, begun = server.cpu_s(), time.perf_counter()
+        own_s = processes.cpu_s(server.pid)
         result = _go(client)
+        own_s = processes.cpu_s(server.pid) - own_s
         rates: list[float | None] = [None] * 3
         points = facts["points"]
         if wait:
@@ -94,13 +106,14 @@ def compacted(
     p99_ms = _quantile([ms for _, ms in result["answers"]], 0.99)
     assert p99_ms is not None
     per_s = facts["batches"] / result["seconds"]
-    return Merged(rates[0], rates[1], per_s, rates[2], p99_ms, facts)
+    return Merged(rates[0], rates[1], points / own_s, per_s, rates[2], p99_ms, facts)
 
 
 def half_load(server: Collector, rate: float, seconds: float, end_s: int, seed: int) -> Held:
     """Send batches at a rate and return how they were answered."""
     windows = max(1, round(rate * seconds / AGENTS))
-    with _agents(server, AGENTS, windows, end_s, rate, seed, None) as (client, facts):
+    asked = {"agents": AGENTS, "windows": windows, "end_s": end_s, "seed": seed, "rate": rate}
+    with _agents(server, None, **asked) as (client, facts):
         waiting, own_s, all_s = server.journal(), processes.cpu_s(server.pid), server.cpu_s()
         begun = time.perf_counter()
         with _watched(server) as busy:
@@ -181,7 +194,8 @@ def weighed(
     reader = threading.Thread(target=read, daemon=True)
     samples: list[tuple[float, float]] = []
     begun = time.perf_counter()
-    with _agents(server, instances, windows, end_s, rate, 7, None, routes) as (client, facts):
+    asked = {"agents": instances, "routes": routes, "windows": windows, "end_s": end_s}
+    with _agents(server, None, rate=rate, seed=7, **asked) as (client, facts):
         assert client.stdin is not None
         assert client.stdout is not None
         client.stdin.write("go\n")
@@ -212,26 +226,11 @@ def weighed(
 
 @contextmanager
 def _agents(
-    server: Collector,
-    agents: int,
-    windows: int,
-    end_s: int,
-    rate: float,
-    seed: int,
-    core: int | None,
-    routes: int = 200,
+    server: Collector, core: int | None, **more: Any
 ) -> Iterator[tuple["subprocess.Popen[str]", dict[str, float]]]:
-    """Start the client and let it make its batches."""
-    asked: dict[str, Any] = {
-        "port": server.port,
-        "key": server.key,
-        "agents": agents,
-        "routes": routes,
-        "windows": windows,
-        "end_s": end_s,
-        "rate": rate,
-        "seed": seed,
-    }
+    """Start the client and let it make its batches; see there for what may be asked."""
+    asked = {"port": server.port, "key": server.key, "routes": 200, "rate": 0, "varied": False}
+    asked |= more
     command = [sys.executable, str(processes.CHILDREN / "ingest_agents.py"), json.dumps(asked)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -28,13 +28,14 @@ from storage_traffic import Host
 from trimtab_collector.storage import chunks, tierfile
 from trimtab_collector.storage.columns import columns_of_batch, series_index
 from trimtab_collector.storage.sqlite import SQLiteStore
-from trimtab_collector.storage.store import Received
+from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_core.batches import decode
 
 __all__ = ["Clock", "Job", "Made", "Size", "append", "build", "kept", "open_store", "sizes"]
 
 _GROUP: Final = 256
 _AHEAD: Final = 3
+_TRIES: Final = 300
 _TIER: Final = re.compile(r"(10s|1m|1h)-\d+\.db")
 
 
@@ -101,7 +102,15 @@ def append(store: SQLiteStore, bodies: Iterable[bytes], facts: dict[str, float])
         sums = np.bincount(place, weights=requests, minlength=len(known.services))
         totals = {name: (int(sums[at]), 0) for at, name in enumerate(known.services) if sums[at]}
         read_s = window_s + batch.step_s
-        await store.append(Received(batch, raw, columns, window_s, batch.closed_us, read_s, totals))
+        received = Received(batch, raw, columns, window_s, batch.closed_us, read_s, totals)
+        for left in range(_TRIES, -1, -1):
+            try:
+                await store.append(received)
+                break
+            except UnavailableError:
+                if not left:
+                    raise
+                await asyncio.sleep(0.2)  # as an agent comes again, sooner
         for name, value in (
             ("batches", 1),
             ("points", batch.points),
@@ -172,7 +181,7 @@ def kept(
     about = place / "facts.json"
     if not about.is_file():
         processes.CACHE.mkdir(parents=True, exist_ok=True)
-        for old in processes.CACHE.glob(f"store-{name}-*"):
+        for old in processes.CACHE.glob(f"store-{name}-[0-9]*"):
             shutil.rmtree(old)
         now_s = int(time.time()) // 10 * 10
         progress(f"filling the store {name!r}, once for this version; it is kept")

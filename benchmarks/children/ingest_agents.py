@@ -1,10 +1,11 @@
 """Sends the windows of many agents, one window of all after the other, and times the answers.
 
-Argument: JSON of {"port", "key", "agents", "routes", "windows", "end_s", "rate", "seed"}. Each
-agent has one instance and sends a point for each of its routes and for every 10 seconds before
+Argument: JSON of {"port", "key", "agents", "routes", "windows", "end_s", "rate", "varied", "seed"}.
+Each agent has one instance and sends a point for each of its routes and for every 10 seconds before
 end_s. A rate of 0 never pauses: a connection sends its next batch when the one before was answered.
 At any other rate, batches a second, each is due at its time whatever became of those before, and a
-latency counts from then.
+latency counts from then. With varied, no two batches list their series alike, as when some routes
+have no request in a window.
 
 Prints what it made as a line of JSON and waits for a line; sends, and prints the result.
 """
@@ -31,7 +32,7 @@ def main() -> None:
     """Make, wait, send, print."""
     asked = json.loads(sys.argv[1])
     maker = Maker(random.Random(asked["seed"]), asked["routes"])
-    requests = list(made(maker, asked["key"], asked["agents"], asked["windows"], asked["end_s"]))
+    requests = list(made(maker, asked))
     facts = {
         "batches": len(requests),
         "points": len(requests) * asked["routes"],
@@ -43,22 +44,26 @@ def main() -> None:
     print(json.dumps(uvloop.run(drive(asked["port"], requests, asked["rate"]))), flush=True)
 
 
-def made(maker: Maker, key: str, agents: int, windows: int, end_s: int) -> Iterator[bytes]:
+def made(maker: Maker, asked: dict[str, Any]) -> Iterator[bytes]:
     """Yield requests, those of a window together."""
     boot = maker.random.randbytes(8)
-    count = maker.series
-    series = []
-    for agent in range(agents):
-        names = [
-            SeriesKey(
-                "bench", "shop", "1.4.2", f"host-{agent}#0", f"/v1/things/{n}/{{id}}", "GET", "2xx"
-            )
-            for n in range(count)
+    agents, windows, count = asked["agents"], asked["windows"], asked["routes"]
+    names = [
+        [
+            SeriesKey("bench", "shop", "1.4.2", f"host-{n}#0", f"/v1/things/{route}/{{id}}", *kind)
+            for route in range(count)
         ]
-        series.append(pack_series(names))
+        for n in range(agents)
+        for kind in [("GET", "2xx")]
+    ]
+    packed = list(map(pack_series, names))
     for seq in range(windows):
-        window_s = end_s - 10 * (windows - seq)
+        window_s = asked["end_s"] - 10 * (windows - seq)
         for agent in range(agents):
+            series = packed[agent]
+            if asked["varied"]:
+                cut = (7 * seq + agent) % count
+                series = pack_series(names[agent][cut:] + names[agent][:cut])
             account = ProcessAccount(
                 boot[:4] + agent.to_bytes(4, "big"),
                 "bench",
@@ -76,13 +81,13 @@ def made(maker: Maker, key: str, agents: int, windows: int, end_s: int) -> Itera
                     window_s,
                     10,
                     (window_s + 10) * 1_000_000,
-                    series[agent],
+                    series,
                     count,
                     maker.columns[(seq + agent) % len(maker.columns)],
                     [account],
                 )
             )
-            yield request_of(body, key)
+            yield request_of(body, asked["key"])
 
 
 async def drive(port: int, requests: list[bytes], rate: float) -> dict[str, Any]:
