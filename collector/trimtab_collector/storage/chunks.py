@@ -246,8 +246,14 @@ class _Reader:
     def take(self, column: int, count: int) -> Array:
         """Return the next column as int64; columns are taken in the order they were put."""
         planes = self._planes[column]
+        if planes < 2:
+            if not planes:
+                return np.zeros(count, np.int64)
+            self._offset += count
+            plane = np.frombuffer(self._body, np.uint8, count, self._offset - count)
+            return plane.astype(np.int64)
         whole = np.zeros((count, 8), np.uint8)
-        for plane in range(planes):
-            whole[:, plane] = np.frombuffer(self._body, np.uint8, count, self._offset)
+        for place in range(planes):
+            whole[:, place] = np.frombuffer(self._body, np.uint8, count, self._offset)
             self._offset += count
         return whole.view(np.int64).reshape(-1)

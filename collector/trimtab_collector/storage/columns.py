@@ -27,6 +27,8 @@ __all__ = [
     "Array",
     "Columns",
     "columns_of_batch",
+    "columns_of_batches",
+    "narrowed",
     "nothing",
     "quantiles_us",
     "rekey",
@@ -90,23 +92,36 @@ def columns_of_batch(batch: Batch, ids: Array, window_s: int) -> Columns:
     window_s is the start of the window they are kept under. Raises BatchError for values that no
     agent sends: an index that names no series, a slot or count out of range, sums over 2**53.
     """
-    columns = batch.columns
-    count = batch.points
-    if not count:
+    return columns_of_batches([(batch, ids, window_s)])
+
+
+def columns_of_batches(batches: Sequence[tuple[Batch, Array, int]]) -> Columns:
+    """Return the checked points of many batches, one after the other, as `columns_of_batch` does.
+
+    What each takes by itself is little next to doing it at once: half of the time for 300 batches
+    of 200 points.
+    """
+    batches = [row for row in batches if row[0].points]
+    if not batches:
         return nothing()
-    index = _array(columns.get("series"), count)
-    if np.maximum.reduce(index) >= len(ids):
-        raise BatchError(f"expected series below {len(ids)}, got {int(index.max())}")
-    buckets = _array(columns.get("buckets"), count).astype(np.int64)
+    key = _joined([_keys(*row) for row in batches])
+    count = len(key)
+    sizes = [batch.points for batch, _, _ in batches]
+    buckets = _column("buckets", batches, sizes).astype(np.int64)
     ends = buckets.cumsum()
     total = int(ends[-1])
-    counts = _array(columns.get("counts"), total)
+    if len(batches) == 1:
+        totals = [total]
+    else:
+        last = np.cumsum(sizes) - 1
+        totals = np.diff(ends[last], prepend=0).tolist()
+    counts = _column("counts", batches, totals)
     if np.count_nonzero(counts) != total:
         raise BatchError("expected counts of at least 1, got a bucket with 0")
     if counts.dtype.itemsize == 8 and total and counts.max() > _MAX_COUNT:
         raise BatchError(f"expected counts up to {_MAX_COUNT}, got {int(counts.max())}")
     begins = ends - buckets
-    slots = _slots(_array(columns.get("slots"), total), buckets, begins)
+    slots = _slots(_column("slots", batches, totals), buckets, begins)
     if np.count_nonzero(buckets) == count:
         requests: Array = np.add.reduceat(counts, begins, dtype=np.int64)
     else:
@@ -115,13 +130,34 @@ def columns_of_batch(batch: Batch, ids: Array, window_s: int) -> Columns:
         requests = running[ends] - running[begins]
     values: dict[str, Array] = {"requests": requests}
     for name in VALUES:
-        column = columns.get(name)
-        if column is not None:
-            values[name] = _value(name, column)
+        if any(name in batch.columns for batch, _, _ in batches):
+            values[name] = _value(name, _column(name, batches, sizes))
     if "errors" in values and np.count_nonzero(values["errors"] > requests):
         raise BatchError("expected at most as many errors as requests, got more")
-    key = (ids[index] << 32) | window_s
     return Columns(key, values, buckets, slots, counts)
+
+
+def _keys(batch: Batch, ids: Array, window_s: int) -> Array:
+    index = _array(batch.columns.get("series"), batch.points)
+    if np.maximum.reduce(index) >= len(ids):
+        raise BatchError(f"expected series below {len(ids)}, got {int(index.max())}")
+    return (ids[index] << 32) | window_s
+
+
+def _column(name: str, batches: Sequence[tuple[Batch, Array, int]], sizes: Sequence[int]) -> Array:
+    """Return a column of all batches; sizes are their lengths, for those that left it out."""
+    arrays = [
+        _array(batch.columns.get(name), size)
+        for (batch, _, _), size in zip(batches, sizes, strict=True)
+    ]
+    if any(array.dtype.itemsize == 8 for array in arrays):
+        # Signed beside unsigned would become floats; what is beyond 2**63 is refused below.
+        arrays = [np.minimum(array, _MAX_SUM + 1).astype(np.int64) for array in arrays]
+    return _joined(arrays)
+
+
+def _joined(arrays: Sequence[Array]) -> Array:
+    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
 
 
 def _array(column: Column | None, count: int) -> Array:
@@ -136,12 +172,11 @@ def series_index(batch: Batch) -> Array:
     return _array(batch.columns.get("series"), batch.points)
 
 
-def _value(name: str, column: Column) -> Array:
-    array: Array = np.frombuffer(column.data, _DTYPES[column.kind])
+def _value(name: str, array: Array) -> Array:
     # Narrower columns cannot be over a limit.
-    if column.kind == "Q":
+    if array.dtype.itemsize == 8:
         most = _MAX_COUNT if name == "max_us" else _MAX_SUM
-        if len(array) and array.max() > most:
+        if array.max() > most:
             raise BatchError(f"expected {name} up to {most}, got {int(array.max())}")
     return array
 
@@ -173,6 +208,25 @@ def _slots(steps: Array, buckets: Array, begins: Array) -> Array:
 def nothing() -> Columns:
     """Return columns without a point."""
     return Columns(_NOTHING, {"requests": _NOTHING}, _NOTHING, _NOTHING, _NOTHING)
+
+
+def narrowed(columns: Columns) -> Columns:
+    """Return the same points in as little memory as their values need."""
+    return Columns(
+        columns.key,
+        {name: _narrow(column) for name, column in columns.values.items()},
+        _narrow(columns.buckets),
+        columns.slots,
+        _narrow(columns.counts),
+    )
+
+
+def _narrow(array: Array) -> Array:
+    most = int(array.max()) if len(array) else 0
+    for dtype in (np.uint8, np.uint16, np.uint32):
+        if most <= np.iinfo(dtype).max:
+            return array.astype(dtype, copy=False)
+    return array
 
 
 def rekey(columns: Columns, key: Array, keep: Array) -> Columns:

@@ -1,43 +1,52 @@
 """Journal to tiers: the batches of past hours merged into columns, at every level.
 
-Works in slices of bounded size. A slice prepares a transaction in each tier's file, with the chunks
-and the numbers of the journal rows that are in them, and is published as a whole: those
-transactions are committed, then the rows leave the journal. Cut short anywhere, the next run finds
-which file has which rows, adds what is missing and lets the rows go. Late batches are a slice of
-their hour like any other: points add up.
+Works in slices of bounded size, a few of which make a unit. A unit prepares a transaction in each
+tier's file, with the chunks and the numbers of the journal rows that are in them, and is published
+as a whole: those transactions are committed, then the rows leave the journal. Cut short anywhere,
+the next run finds which file has which rows, adds what is missing and lets the rows go. Late
+batches are a slice of their hour like any other: points add up.
 """
 
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from trimtab_collector.storage.columns import Columns, columns_of_batch
-from trimtab_collector.storage.levels import above, rolled_up
+from trimtab_collector.storage.columns import (
+    Columns,
+    columns_of_batch,
+    columns_of_batches,
+    narrowed,
+)
+from trimtab_collector.storage.levels import LEVELS, above, rolled_up
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.series import SeriesTable
 from trimtab_collector.storage.tierfile import add_chunks, forget, mark, marked, pieces
-from trimtab_collector.storage.tiers import FINE, TIERS, Tier, file_of
+from trimtab_collector.storage.tiers import COARSE, MEDIUM, TIERS, Tier, file_of
 from trimtab_collector.storage.writers import Writers
-from trimtab_core.batches import SeriesKey, decode
+from trimtab_core.batches import Batch, SeriesKey, decode
 from trimtab_core.errors import BatchError
 
-__all__ = ["Step", "slices"]
+__all__ = ["Prepared", "Step", "units"]
 
 logger = logging.getLogger("trimtab.compaction")
 
 _HOUR_S: Final = 3600
-#: an open hour is merged only when this many batches are due
-_DUE: Final = 256
-#: most batches, payload bytes and points of one slice
+#: an open hour is merged when so much of it is due: seconds of windows, or batches
+_DUE_S: Final = 300
+_DUE: Final = 2_000
+#: most batches, payload bytes and points of a slice
 _SLICE: Final = 1024
 _SLICE_BYTES: Final = 4 * 1024 * 1024
 _SLICE_POINTS: Final = 60_000
+#: slices that are committed together
+_UNIT: Final = 6
 
 
 class Step(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -66,10 +75,10 @@ class _Row:
     seq: int
     t0: int
     payload: bytes
-    columns: Columns | None = None
+    batch: Batch | None = None
 
 
-def slices(
+def units(
     journal: sqlite3.Connection,
     writers: Writers,
     series: SeriesTable,
@@ -77,51 +86,52 @@ def slices(
     cutoff_s: int,
     floors: Mapping[str, int],
 ) -> Iterator[Prepared]:
-    """Yield a prepared step for each slice of what started before cutoff_s.
+    """Yield a prepared step for every few slices of what started before cutoff_s.
 
     journal is the caller's own connection for reading; floors says from when on each tier is kept.
     Each step must be committed and its rows deleted before the next is asked for. Raises
     sqlite3.Error when a disk does not take it.
     """
     while due := _due(journal, cutoff_s):
-        rows = _rows(journal, series, due, min(due + _HOUR_S, cutoff_s))
-        if not rows:
-            break
-        commit = _prepare(journal, writers, series, directory, due, rows, floors)
-        yield (
-            Step(
-                what="merge",
-                journal=[row.id for row in rows],
-                size_bytes=sum(len(row.payload) for row in rows),
-                seen=_seen(rows),
-                merged_before_s=cutoff_s,
-            ),
-            commit,
-        )
+        unit = _Unit(journal, writers, series, directory, due, floors)
+        after = (0, 0)
+        for _ in range(_UNIT):
+            rows = _rows(journal, series, due, min(due + _HOUR_S, cutoff_s), after)
+            if not rows:
+                break
+            unit.add(rows)
+            after = (rows[-1].t0, rows[-1].id)
+        yield unit.finish(cutoff_s)
 
 
 def _due(journal: sqlite3.Connection, cutoff_s: int) -> int:
     """Return the hour to merge next, 0 for none."""
-    for hour_s, batches in journal.execute(
-        f"SELECT t0 - t0 % {_HOUR_S} AS hour, count(*) FROM journal WHERE t0 < ?"  # noqa: S608
+    for hour_s, batches, first_s in journal.execute(
+        f"SELECT t0 - t0 % {_HOUR_S} AS hour, count(*), min(t0) FROM journal WHERE t0 < ?"  # noqa: S608
         " GROUP BY hour ORDER BY hour",
         (cutoff_s,),
     ):
-        if hour_s + _HOUR_S <= cutoff_s or batches >= _DUE:
+        if hour_s + _HOUR_S <= cutoff_s or batches >= _DUE or cutoff_s - first_s >= _DUE_S:
             return int(hour_s)
     return 0
 
 
-def _rows(journal: sqlite3.Connection, series: SeriesTable, start_s: int, end_s: int) -> list[_Row]:
-    """Return the next rows of an hour, decoded; those that cannot be read have no columns."""
+def _rows(
+    journal: sqlite3.Connection,
+    series: SeriesTable,
+    start_s: int,
+    end_s: int,
+    after: tuple[int, int],
+) -> list[_Row]:
+    """Return the next rows of an hour, decoded; those that cannot be read have no batch."""
     known = journal.execute("SELECT * FROM series WHERE id >= ? ORDER BY id", (series.rows(),))
     series.load((row[0], SeriesKey(*row[1:])) for row in known)
     rows: list[_Row] = []
     size = points = 0
     cursor = journal.execute(
         "SELECT id, origin, seq, t0, payload FROM journal WHERE t0 >= ? AND t0 < ?"
-        " ORDER BY t0, id LIMIT ?",
-        (start_s, end_s, _SLICE),
+        " AND (t0, id) > (?, ?) ORDER BY t0, id LIMIT ?",
+        (start_s, end_s, *after, _SLICE),
     )
     for found in cursor:
         row = _Row(*found)
@@ -130,69 +140,141 @@ def _rows(journal: sqlite3.Connection, series: SeriesTable, start_s: int, end_s:
         if rows and full and (row.t0 // 60 != rows[-1].t0 // 60 or points >= 2 * _SLICE_POINTS):
             break
         try:
-            batch = decode(row.payload)
-            row.columns = columns_of_batch(batch, series.know(batch.series).ids, row.t0)
-            points += len(row.columns.key)
+            row.batch = decode(row.payload)
+            points += row.batch.points
         except BatchError as error:
-            # It was readable when it was taken; the disk has changed it since.
-            logger.warning("journal row %d cannot be read and is left out: %s", row.id, error)
+            _left_out(row, error)
         size += len(row.payload)
         rows.append(row)
     cursor.close()
     return rows
 
 
-def _prepare(
-    journal: sqlite3.Connection,
-    writers: Writers,
-    series: SeriesTable,
-    directory: Path,
-    hour_s: int,
-    rows: Sequence[_Row],
-    floors: Mapping[str, int],
-) -> Callable[[], None]:
-    """Prepare the transactions of a slice and return what commits them, finest tier first."""
-    merged: dict[tuple[int, ...], Columns] = {}
-    prepared: list[sqlite3.Connection] = []
-    for tier in TIERS:
-        if hour_s < floors[tier.name]:
-            continue
+class _Unit:
+    """Slices of one hour on their way into the tiers, in one open transaction a file."""
 
-        def work(connection: sqlite3.Connection, tier: Tier = tier) -> None:
-            here = marked(connection)
-            new = [row for row in rows if row.id not in here]
+    def __init__(
+        self,
+        journal: sqlite3.Connection,
+        writers: Writers,
+        series: SeriesTable,
+        directory: Path,
+        hour_s: int,
+        floors: Mapping[str, int],
+    ) -> None:
+        self._writers = writers
+        self._series = series
+        self._hour_s = hour_s
+        self._step = Step(what="merge")
+        self._files: dict[Tier, _File] = {}
+        #: points of the window of an hour, by level: written once, when all slices are in
+        self._coarse: list[list[Columns]] = [[] for _ in range(LEVELS)]
+        for tier in TIERS:
+            if hour_s >= floors[tier.name]:
+                path = file_of(directory, tier, hour_s)
+                self._files[tier] = writers.fill(path, partial(_begun, path, tier, hour_s, journal))
+
+    def add(self, rows: Sequence[_Row]) -> None:
+        """Put a slice in, wherever its rows are not yet."""
+        known: dict[tuple[int, ...], list[Columns]] = {}
+        for tier, file in self._files.items():
+            new = [row for row in rows if row.id not in file.marked]
             numbers = tuple(row.id for row in new)
-            if numbers not in merged:
-                merged[numbers] = merge([row.columns for row in new if row.columns is not None])
-            _put(connection, tier, hour_s, merged[numbers], series)
-            forget(connection, _gone(journal, here))
-            mark(connection, numbers)
+            if numbers not in known:
+                points = merge([_points(new, self._series)])
+                known[numbers] = list(above(points, self._series.parents()))
+            levels = known[numbers]
+            if tier is MEDIUM:
+                same = self._series.parents()[0]
+                levels = [rolled_up(points, same, tier.width_s) for points in levels]
+                # The hour's own windows are then summed from a sixth of the points.
+                known[numbers] = levels
+            with self._writers.guarded(file.path):
+                mark(file.connection, numbers)
+                if tier is COARSE:
+                    self._collect(levels)
+                else:
+                    self._put(file, tier, levels)
+        self._step.journal += [row.id for row in rows]
+        self._step.size_bytes += sum(len(row.payload) for row in rows)
+        self._step.seen += _seen(rows)
 
-        prepared.append(writers.fill(file_of(directory, tier, hour_s), work))
+    def finish(self, cutoff_s: int) -> Prepared:
+        """Return the step and what commits it, finest tier first."""
+        if COARSE in self._files:
+            file = self._files[COARSE]
+            with self._writers.guarded(file.path):
+                self._put(file, COARSE, [merge(parts) for parts in self._coarse])
+        self._step.merged_before_s = cutoff_s
+        return self._step, self._commit
 
-    def commit() -> None:
-        for connection in prepared:
-            connection.execute("COMMIT")
+    def _commit(self) -> None:
+        for file in self._files.values():
+            file.connection.execute("COMMIT")
 
-    return commit
+    def _collect(self, levels: Sequence[Columns]) -> None:
+        same = self._series.parents()[0]
+        for parts, points in zip(self._coarse, levels, strict=True):
+            parts.append(narrowed(rolled_up(points, same, COARSE.width_s)))
+
+    def _put(self, file: "_File", tier: Tier, levels: Sequence[Columns]) -> None:
+        routes = self._series.routes()
+        for level, points in enumerate(levels):
+            if len(points.key):
+                chunks = pieces(points, routes, level)
+                period = tier.period(self._hour_s)
+                add_chunks(file.connection, level, period, file.part, tier.width_s, chunks)
 
 
-def _put(
-    connection: sqlite3.Connection, tier: Tier, hour_s: int, columns: Columns, series: SeriesTable
-) -> None:
-    """Insert merged points of an hour at every level, as a part of their own."""
-    if not len(columns.key):
-        return
-    parents, routes = series.parents(), series.routes()
-    period = tier.period(hour_s)
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file within a transaction: the rows that were in it before, and the part to write."""
+
+    path: Path
+    connection: sqlite3.Connection
+    marked: frozenset[int]
+    part: int
+
+
+def _begun(
+    path: Path, tier: Tier, hour_s: int, journal: sqlite3.Connection, connection: sqlite3.Connection
+) -> _File:
+    here = marked(connection)
+    gone = _gone(journal, here)
+    forget(connection, gone)
     (part,) = connection.execute(
-        "SELECT coalesce(max(part), 0) + 1 FROM chunk WHERE level = 0 AND period = ?", (period,)
+        "SELECT coalesce(max(part), 0) + 1 FROM chunk WHERE level = 0 AND period = ?",
+        (tier.period(hour_s),),
     ).fetchone()
-    if tier is not FINE:
-        columns = rolled_up(columns, parents[0], tier.width_s)
-    for level, points in enumerate(above(columns, parents)):
-        chunks = pieces(points, routes, level)
-        add_chunks(connection, level, period, part, tier.width_s, chunks)
+    return _File(path, connection, here - {*gone}, part)
+
+
+def _points(rows: Sequence[_Row], series: SeriesTable) -> Columns:
+    """Return the points of rows; those that say what no agent says are left out."""
+    batches = []
+    for row in rows:
+        if row.batch is not None:
+            try:
+                batches.append((row.batch, series.know(row.batch.series).ids, row.t0))
+            except BatchError as error:
+                _left_out(row, error)
+    try:
+        return columns_of_batches(batches)
+    except BatchError:
+        found = []
+        for row in rows:
+            try:
+                if row.batch is not None:
+                    ids = series.know(row.batch.series).ids
+                    found.append(columns_of_batch(row.batch, ids, row.t0))
+            except BatchError as error:
+                _left_out(row, error)
+        return merge(found)
+
+
+def _left_out(row: _Row, error: BatchError) -> None:
+    # It was readable when it was taken; the disk has changed it since.
+    logger.warning("journal row %d cannot be read and is left out: %s", row.id, error)
 
 
 def _gone(journal: sqlite3.Connection, numbers: frozenset[int]) -> list[int]:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from trimtab_collector.storage.compaction import Prepared, slices
+from trimtab_collector.storage.compaction import Prepared, units
 from trimtab_collector.storage.consolidation import consolidations, drops
 from trimtab_collector.storage.series import SeriesTable
 from trimtab_collector.storage.tiers import Tier, files_of
@@ -76,7 +76,7 @@ class Compactor:
         journal = sqlite3.connect(path, isolation_level=None, timeout=5)
         try:
             journal.execute("PRAGMA query_only = ON")
-            yield from slices(
+            yield from units(
                 journal, self._writers, self._series, self._directory, cutoff_s, floors
             )
             for tier, start_s, file in list(files_of(self._directory)):

@@ -60,8 +60,11 @@ def consolidations(
     writers.fill(path, look)
     for level, period in due:
 
-        def work(connection: sqlite3.Connection, level: int = level, period: int = period) -> None:
+        def work(
+            connection: sqlite3.Connection, level: int = level, period: int = period
+        ) -> sqlite3.Connection:
             _rewrite(connection, series, tier, level, period, log)
+            return connection
 
         connection = writers.fill(path, work)
         yield Step(what="consolidate"), partial(_commit, connection)

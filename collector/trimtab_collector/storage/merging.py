@@ -57,7 +57,7 @@ def merge(parts: Sequence[Columns]) -> Columns:
         place = np.empty(len(key), np.int64)
         place[order] = row
         row = place
-    return Columns(key[first], values, *_sketches(row, len(first), buckets, slots, counts))
+    return Columns(key[first], values, *_sketches(row, order, first, buckets, slots, counts))
 
 
 def _joined(arrays: Sequence[Array]) -> Array:
@@ -93,22 +93,26 @@ def _reordered(
 
 
 def _sketches(
-    row: Array, rows: int, buckets: Array, slots: Array, counts: Array
+    row: Array, order: Array | None, first: Array, buckets: Array, slots: Array, counts: Array
 ) -> tuple[Array, Array, Array]:
-    """Return the buckets of rows; row is the row of each point."""
+    """Return the buckets of rows; row is the row of each point, first its place in order."""
+    rows = len(first)
     ends = np.cumsum(buckets)
     filled = np.flatnonzero(buckets)
-    low = np.full(rows, SLOTS, np.int64)
-    high = np.full(rows, -1, np.int64)
-    np.minimum.at(low, row[filled], slots[ends[filled] - buckets[filled]])
-    np.maximum.at(high, row[filled], slots[ends[filled] - 1])
+    low = np.full(len(buckets), SLOTS, np.int64)
+    high = np.full(len(buckets), -1, np.int64)
+    low[filled] = slots[ends[filled] - buckets[filled]]
+    high[filled] = slots[ends[filled] - 1]
+    if order is not None:
+        low, high = low[order], high[order]
+    low, high = np.minimum.reduceat(low, first), np.maximum.reduceat(high, first)
     span = np.maximum(high - low + 1, 0)
     base = np.cumsum(span) - span - low
     cell = np.repeat(base[row], buckets)
     cell += slots
     # float64 within, exact to 2**53
     dense = np.bincount(cell, counts, minlength=int(span.sum()))
-    cell = np.flatnonzero(dense)
+    cell = np.flatnonzero(dense != 0)
     owner = np.repeat(np.arange(rows), span)[cell]
     return (
         np.bincount(owner, minlength=rows),

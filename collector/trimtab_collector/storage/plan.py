@@ -57,7 +57,7 @@ def _fill(
 ) -> None:
     """Add the runs of [start_s, end_s), with tiers from the widest at `depth` on."""
     if depth == len(_WIDE):
-        runs.append(Run(FINE, start_s, end_s))
+        _add(runs, FINE, start_s, end_s)
         return
     tier = _WIDE[depth]
     width_s = tier.width_s

@@ -10,10 +10,10 @@ import sqlite3
 import threading
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -43,11 +43,11 @@ from trimtab_collector.storage.tierfile import (
     open_reader,
 )
 from trimtab_collector.storage.tiers import file_of
-from trimtab_core.batches import decode
+from trimtab_core.batches import Batch, decode
 from trimtab_core.errors import BatchError
 from trimtab_core.logs import RateLimited
 
-__all__ = ["Reader"]
+__all__ = ["Begun", "Reader", "View"]
 
 logger = logging.getLogger("trimtab.reading")
 
@@ -114,28 +114,44 @@ class Reader:
             return WINDOW_S
         wanted = self._wanted(gathered.grouping, level)
         with ExitStack() as transactions:
-            with self.publication.beginning():
-                runs, resolution_s = plan(selection.edges_s, end_s, self._floors())
-                journal = self._journal()
-                journal.execute("BEGIN")
-                transactions.callback(journal.execute, "ROLLBACK")
-                rows = journal.execute(
-                    "SELECT id, t0 FROM journal WHERE t0 >= ? AND t0 < ?",
-                    (selection.start_s, end_s),
-                ).fetchall()
-                views = [view for run in runs for view in self._views(run, transactions)]
-            chosen = [view.choose(level, wanted) for view in views]
-            _check(chosen, len(rows))
-            for view, found in zip(views, chosen, strict=True):
+            begun = self.begin(selection.edges_s, end_s, transactions)
+            chosen = [view.choose(level, wanted) for view in begun.views]
+            _check(chosen, len(begun.rows))
+            for view, found in zip(begun.views, chosen, strict=True):
                 for part in self._chunks(view, found):
                     gathered.add(part)
-            for row_id, t0 in rows:
-                if any(view.has(row_id, t0) for view in views):
-                    continue
-                batch = self._batch(journal, row_id, t0)
-                if batch is not None:
-                    gathered.add(batch)
-        return resolution_s
+            for t0, batch in self.batches(begun):
+                try:
+                    ids = self._series.know(batch.series).ids
+                    gathered.add(columns_of_batch(batch, ids, t0))
+                except BatchError as error:
+                    self._log.warning("journal", "a batch has no such points: %s", error)
+        return begun.resolution_s
+
+    def begin(self, edges_s: Sequence[int], end_s: int, transactions: ExitStack) -> "Begun":
+        """Begin transactions on all that holds windows from the first edge on to end_s."""
+        with self.publication.beginning():
+            runs, resolution_s = plan(edges_s, end_s, self._floors())
+            journal = self._journal()
+            journal.execute("BEGIN")
+            transactions.callback(journal.execute, "ROLLBACK")
+            rows = journal.execute(
+                "SELECT id, t0 FROM journal WHERE t0 >= ? AND t0 < ?", (edges_s[0], end_s)
+            ).fetchall()
+            views = [view for run in runs for view in self._views(run, transactions)]
+        rows = [row for row in rows if not any(view.has(*row) for view in views)]
+        return Begun(views, journal, rows, resolution_s)
+
+    def batches(self, begun: "Begun") -> Iterator[tuple[int, Batch]]:
+        """Yield window and batch of the rows of the journal that no file has."""
+        for row_id, t0 in begun.rows:
+            (payload,) = begun.journal.execute(
+                "SELECT payload FROM journal WHERE id = ?", (row_id,)
+            ).fetchone()
+            try:
+                yield t0, decode(payload)
+            except BatchError as error:
+                self._log.warning("journal", "a batch of the journal cannot be read: %s", error)
 
     def _wanted(self, grouping: Grouping, level: int) -> list[int] | None:
         """Return the numbers of routes that a selection is about, None for all."""
@@ -147,7 +163,7 @@ class Reader:
         own = parents[:count] == np.arange(count)
         return [int(route) for route in np.unique(routes[:count][inside & own])]
 
-    def _views(self, run: Run, transactions: ExitStack) -> Iterator["_View"]:
+    def _views(self, run: Run, transactions: ExitStack) -> Iterator["View"]:
         """Begin a transaction on each file of a run and yield what it holds."""
         start_s = run.start_s
         while start_s < run.end_s:
@@ -159,9 +175,9 @@ class Reader:
                     if not connection.in_transaction:
                         connection.execute("BEGIN")
                         transactions.callback(connection.execute, "ROLLBACK")
-                    yield _View(Run(run.tier, start_s, end_s), path, connection)
+                    yield View(Run(run.tier, start_s, end_s), path, connection)
             except (sqlite3.Error, VersionError) as error:
-                self._damaged(path, error)
+                self.damaged(path, error)
             start_s = end_s
 
     def _connection(self, path: Path) -> sqlite3.Connection | None:
@@ -189,7 +205,7 @@ class Reader:
                 held.pop(old)[1].close()
         return found[1]
 
-    def _chunks(self, view: "_View", found: list[Entry]) -> Iterator[Columns]:
+    def _chunks(self, view: "View", found: list[Entry]) -> Iterator[Columns]:
         for entry in found:
             try:
                 (payload,) = view.connection.execute(
@@ -197,24 +213,14 @@ class Reader:
                 ).fetchone()
                 columns = decode_chunk(payload)
             except (ChunkError, sqlite3.Error) as error:
-                self._damaged(view.path, error)
+                self.damaged(view.path, error)
                 continue
             t = times_of(columns.key)
             keep = (t >= view.run.start_s) & (t < view.run.end_s)
             yield rekey(columns, columns.key[keep], keep)
 
-    def _batch(self, journal: sqlite3.Connection, row_id: int, t0: int) -> Columns | None:
-        try:
-            (payload,) = journal.execute(
-                "SELECT payload FROM journal WHERE id = ?", (row_id,)
-            ).fetchone()
-            batch = decode(payload)
-            return columns_of_batch(batch, self._series.know(batch.series).ids, t0)
-        except BatchError as error:
-            self._log.warning("journal", "a batch of the journal cannot be read: %s", error)
-            return None
-
-    def _damaged(self, path: Path, error: Exception) -> None:
+    def damaged(self, path: Path, error: Exception) -> None:
+        """Note that a file could not be read, and whether it is the file's fault."""
         if isinstance(error, sqlite3.Error) and not is_damage(error):
             self._log.warning(path.name, "%s could not be read now: %s", path, error)
             return
@@ -222,7 +228,17 @@ class Reader:
         self._log.warning(path.name, "%s is damaged, the rest answers: %s", path, error)
 
 
-class _View:
+class Begun(NamedTuple):
+    """What a read reads from, within transactions: files, and rows of the journal beside them."""
+
+    views: "list[View]"
+    journal: sqlite3.Connection
+    #: (number, window) of rows that are in none of the files
+    rows: list[tuple[int, int]]
+    resolution_s: int
+
+
+class View:
     """A file within an open transaction, for the windows of one run."""
 
     def __init__(self, run: Run, path: Path, connection: sqlite3.Connection) -> None:

@@ -156,12 +156,14 @@ def add_chunks(
 
 
 def pieces(columns: Columns, routes: Array, level: int) -> Iterator[tuple[int, int, Columns]]:
-    """Yield the points of merged columns in chunks, ordered by route and then key.
+    """Yield the points of merged columns (keys ascending) in chunks, by route and then key.
 
     routes has the number of the route of every series.
     """
     route = routes[series_of(columns.key)]
-    order = np.lexsort((columns.key, route))
+    # Keys are in order: a stable sort by route keeps them so; of 16 bits it is a radix sort.
+    narrow = route.astype(np.uint16) if len(route) and route.max() < 1 << 16 else route
+    order = np.argsort(narrow, kind="stable")
     columns, route = taken(columns, order), route[order]
     most_points, most_buckets = _MOST[level]
     ends = np.cumsum(columns.buckets, dtype=np.int64)

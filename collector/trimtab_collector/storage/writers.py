@@ -3,14 +3,16 @@
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from trimtab_collector.storage.tierfile import DAMAGED, is_damage, open_writer
 
 __all__ = ["Writers"]
 
+_T = TypeVar("_T")
 logger = logging.getLogger("trimtab.compaction")
 
 #: files held open at a time
@@ -25,21 +27,28 @@ class Writers:
         #: files that were written since the last `close`
         self.touched: set[Path] = set()
 
-    def fill(self, path: Path, work: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+    def fill(self, path: Path, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do work in a new transaction of a file and leave it open; raises sqlite3.Error.
 
         When the file turns out to be broken, the work is done in a new one in its place.
         """
         try:
-            connection = self._begin(path)
-            work(connection)
+            with self.guarded(path):
+                return work(self._begin(path))
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            self._put_aside(path, error)
-            connection = self._begin(path)
-            work(connection)
-        return connection
+            return work(self._begin(path))
+
+    @contextmanager
+    def guarded(self, path: Path) -> Iterator[None]:
+        """Put the file aside when what is done in here finds it broken; the error goes on."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                self._put_aside(path, error)
+            raise
 
     def close(self) -> None:
         """Let go of all files; transactions that were not committed are undone."""

@@ -1,0 +1,148 @@
+"""Columns of whole numbers as byte planes: how chunks of every kind lie in a file.
+
+First the low bytes of all, then the next, as many as the largest needs, so that one large value
+costs its own bytes and not everybody's. A block of zstd ends with each plane and so has statistics
+of its own. Arithmetic is that of 64 bits and wraps around on both sides: what comes out is what
+went in, for any values.
+
+Layout: `_HEAD`, then a byte pair (column, planes) for each column, then the zstd frame.
+"""
+
+import struct
+import zlib
+from typing import Final
+
+import numpy as np
+import zstandard
+
+from trimtab_collector.storage.columns import Array
+from trimtab_core.errors import TrimtabError
+
+__all__ = [
+    "MALFORMED",
+    "ChunkError",
+    "PlaneReader",
+    "PlaneWriter",
+    "begins_of",
+    "steps_of",
+    "unsteps",
+    "unzigzag",
+    "zigzag",
+]
+
+_VERSION: Final = 1
+#: CRC-32 of what follows, version, columns, width and number of the first window, points, buckets
+_HEAD: Final = struct.Struct("<IBBHqII")
+_LEVEL: Final = 3
+_MOST_POINTS: Final = 1 << 24
+#: what reading a damaged chunk raises
+MALFORMED: Final = (zstandard.ZstdError, struct.error, ValueError, IndexError, KeyError)
+
+
+class ChunkError(TrimtabError):
+    """A chunk of the store cannot be read."""
+
+
+def begins_of(series: Array) -> Array:
+    """Return where another series begins than the one before; there is at least one point."""
+    new = np.empty(len(series), bool)
+    new[0] = True
+    np.not_equal(series[1:], series[:-1], out=new[1:])
+    return new
+
+
+def steps_of(t: Array, new: Array) -> Array:
+    """Return times as steps from the one before less one; a series begins with its own time."""
+    steps = np.diff(t, prepend=0) - 1
+    steps[new] = t[new]
+    return steps
+
+
+def unsteps(steps: Array, new: Array) -> Array:
+    """Return the times of `steps_of`."""
+    begins = np.flatnonzero(new)
+    running = np.cumsum(steps + 1)
+    run = np.cumsum(new) - 1
+    t: Array = running - (running[begins] - steps[begins])[run]
+    return t
+
+
+def zigzag(values: Array) -> Array:
+    """Return signed integers as unsigned ones: 0, -1, 1, -2 become 0, 1, 2, 3."""
+    unsigned: Array = (values << 1) ^ (values >> 63)
+    return unsigned
+
+
+def unzigzag(values: Array) -> Array:
+    """Return the signed integers of `zigzag`."""
+    unsigned = values.view(np.uint64)
+    half: Array = (unsigned >> np.uint64(1)).view(np.int64)
+    signed: Array = half ^ -(values & 1)
+    return signed
+
+
+class PlaneWriter:
+    """Columns of a chunk, one after the other."""
+
+    def __init__(self) -> None:
+        self._table = bytearray()
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
+        self._parts: list[bytes] = []
+
+    def put(self, column: int, values: Array) -> None:
+        """Add a column of int64, taken as unsigned; nothing to add is a column of no planes."""
+        whole = np.ascontiguousarray(values, np.int64)
+        planes = whole.view(np.uint8).reshape(-1, 8)
+        most = int(whole.view(np.uint64).max()) if len(whole) else 0
+        needed = (most.bit_length() + 7) // 8
+        self._table += bytes((column, needed))
+        for plane in range(needed):
+            self._parts.append(self._compressor.compress(planes[:, plane].tobytes()))
+            self._parts.append(self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
+
+    def finish(self, width_s: int, points: int, buckets: int, start: int) -> bytes:
+        """Return the chunk; buckets is a second count that the reader needs."""
+        self._parts.append(self._compressor.flush())
+        rest = bytes(self._table) + b"".join(self._parts)
+        columns = len(self._table) // 2
+        head = _HEAD.pack(0, _VERSION, columns, width_s, start, points, buckets)[4:]
+        return zlib.crc32(rest, zlib.crc32(head)).to_bytes(4, "little") + head + rest
+
+
+class PlaneReader:
+    """Columns of a chunk; raises ChunkError or one of MALFORMED when it is damaged."""
+
+    def __init__(self, data: bytes) -> None:
+        crc, version, columns, self.width_s, self.start, self.points, self.buckets = (
+            _HEAD.unpack_from(data)
+        )
+        if zlib.crc32(memoryview(data)[4:]) != crc:
+            raise ChunkError("expected a chunk as it was written, its checksum differs")
+        if version != _VERSION:
+            raise ChunkError(f"expected a chunk of version {_VERSION}, got {version}")
+        if not 0 < self.points <= _MOST_POINTS:
+            raise ChunkError(f"expected 1 to {_MOST_POINTS} points, got {self.points}")
+        begin = _HEAD.size + 2 * columns
+        pairs = data[_HEAD.size : begin]
+        self._planes = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        self._body = zstandard.ZstdDecompressor().decompressobj().decompress(data[begin:])
+        self._offset = 0
+
+    def has(self, column: int) -> bool:
+        """Return whether a column was put."""
+        return column in self._planes
+
+    def take(self, column: int, count: int) -> Array:
+        """Return the next column as int64; columns are taken in the order they were put."""
+        planes = self._planes[column]
+        if planes < 2:
+            if not planes:
+                return np.zeros(count, np.int64)
+            self._offset += count
+            plane = np.frombuffer(self._body, np.uint8, count, self._offset - count)
+            return plane.astype(np.int64)
+        whole = np.zeros((count, 8), np.uint8)
+        for place in range(planes):
+            whole[:, place] = np.frombuffer(self._body, np.uint8, count, self._offset)
+            self._offset += count
+        return whole.view(np.int64).reshape(-1)
