@@ -1,7 +1,7 @@
 """Reads over a store of 30 days and 50 services: how long an answer takes, and an opening.
 
 The store is filled once and kept. One service has 200 routes on 50 instances, 10,000 series that
-speak each minute of the last day and each 10 seconds of the last hour or two; 49 have 4 routes on 2
+speak each minute of the last day and each 10 seconds of the last hour or two; 49 have 3 routes on 2
 instances and go back 30 days. Questions take turns in random order, each time about another route
 and another moment; times are those of `Store.read` and of the quantiles above it.
 """
@@ -87,7 +87,7 @@ class Shape:
         self.days, self.hours, self.fine_hours = days, hours, fine_hours
         big = Service(BIG, routes, 0.2, uneven=0.5)
         self.big = [Host(f"shop-{place:02}", (big,)) for place in range(instances)]
-        small = tuple(Service(f"service-{n:02}", 4, 0.2, deploys=True) for n in range(others))
+        small = tuple(Service(f"service-{n:02}", 3, 0.2, deploys=True) for n in range(others))
         self.small = [Host(name, small) for name in ("rack-a", "rack-b")]
 
     @classmethod
