@@ -46,8 +46,8 @@ class Settings:
         least=1024 * 1024,
     )
     recent_bytes: int = setting(
-        64 * 1024 * 1024,
-        "Memory for the latest 15 minutes; what does not fit is read from disk.",
+        32 * 1024 * 1024,
+        "Memory for the latest minutes; what does not fit is read from disk.",
         unit="bytes",
         least=1024 * 1024,
     )

@@ -182,6 +182,7 @@ class Supervisor:
         if batches:
             logger.debug("compacted batches=%d seconds=%.2f", batches, time.monotonic() - begun_s)
         try:
+            self._store.release(run.cutoff_s)
             self._store.retire(now_s)
         except (sqlite3.Error, UnavailableError) as error:
             self._log.warning("retire", "what is too old stays for now: %s", error)

@@ -35,6 +35,7 @@ __all__ = [
     "series_index",
     "series_of",
     "times_of",
+    "widened",
 ]
 
 Array = npt.NDArray[Any]
@@ -66,9 +67,9 @@ class Columns:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of memory, near enough for a bound and quick to tell."""
-        width = 8 * (2 + len(self.values))
-        return 2_000 + len(self.key) * width + self.slots.nbytes + self.counts.nbytes
+        """Bytes of memory, near enough for a bound."""
+        arrays = (self.key, self.buckets, self.slots, self.counts, *self.values.values())
+        return 1_000 + sum(array.nbytes for array in arrays)
 
     def value(self, name: str) -> Array:
         """Return a column, zeros when it was left out."""
@@ -218,6 +219,17 @@ def narrowed(columns: Columns) -> Columns:
         _narrow(columns.buckets),
         columns.slots,
         _narrow(columns.counts),
+    )
+
+
+def widened(columns: Columns) -> Columns:
+    """Return the same points as int64, for whoever calculates with them."""
+    return Columns(
+        columns.key,
+        {name: column.astype(np.int64) for name, column in columns.values.items()},
+        columns.buckets.astype(np.int64),
+        columns.slots,
+        columns.counts.astype(np.int64),
     )
 
 

@@ -20,13 +20,13 @@ from trimtab_collector.storage.compaction import Prepared, Step
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.series import SeriesTable
 from trimtab_collector.storage.tierfile import Entry, add_chunks, entries, pieces
-from trimtab_collector.storage.tiers import FINE, Tier, files_of
+from trimtab_collector.storage.tiers import COARSE, Tier, files_of
 from trimtab_collector.storage.writers import Writers
 from trimtab_core.logs import RateLimited
 
 __all__ = ["consolidations", "drops"]
 
-#: sets of an open period, and points a set of fine windows below which merging is worth it
+#: sets of an open period, and points a set of single series below which merging is worth it
 _MANY: Final = 16
 _SMALL: Final = 20_000
 #: a period is over when this much later nothing of it is due
@@ -53,7 +53,8 @@ def consolidations(
             " GROUP BY level, period"
         ):
             over = period + tier.period_s + _GRACE_S <= cutoff_s
-            worth = tier is not FINE or (level == 0 and points < parts * _SMALL) or level > 0
+            # Large sets of single series are read seldom, and cost as much as to write them.
+            worth = tier is COARSE or level > 0 or points < parts * _SMALL
             if parts > 1 and worth and (over or parts >= _MANY):
                 due.append((level, period))
 

@@ -26,6 +26,7 @@ from trimtab_collector.storage.columns import (
     rekey,
     series_of,
     times_of,
+    widened,
 )
 from trimtab_collector.storage.levels import level_of
 from trimtab_collector.storage.merging import merge
@@ -102,7 +103,7 @@ class Reader:
             for part in parts:
                 gathered.add(part)
             resolution_s = self._older(gathered, selection, level, min(selection.end_s, floor_s))
-        columns = gathered.merged()
+        columns = widened(gathered.merged())
         steps = len(edges) - 1
         group = columns.key // steps
         t = edges[columns.key - group * steps]

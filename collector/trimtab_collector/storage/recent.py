@@ -1,4 +1,4 @@
-"""The latest points in memory: stored windows of 15 minutes, and 1-second live summaries.
+"""The latest points in memory: windows that no tier holds yet, and 1-second live summaries.
 
 A ring holds every point whose window starts at or after its `floor`; what is older is read from
 the store. Memory is bounded in bytes: over the bound the floor rises, and answers stay the same.
@@ -11,14 +11,14 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from trimtab_collector.storage.columns import Array, Columns
+from trimtab_collector.storage.columns import Array, Columns, narrowed
 from trimtab_collector.storage.levels import rolled_up
 from trimtab_collector.storage.merging import merge
 
 __all__ = ["LIVE_S", "RECENT_S", "Ring"]
 
-#: span of stored windows kept in memory
-RECENT_S: Final = 900
+#: stored windows stay in memory so long at least; batches come this late without further ado
+RECENT_S: Final = 300
 #: span of live summaries kept
 LIVE_S: Final = 120
 
@@ -43,14 +43,15 @@ class _Window:
 
 
 class Ring:
-    """Points by the start of their window, the latest span_s of them; thread-safe.
+    """Points by the start of their window; thread-safe.
 
-    parents gives for each level the series that each series is part of.
+    With a span_s the latest seconds are held, without one all that was not released. parents gives
+    for each level the series that each series is part of.
     """
 
     def __init__(
         self,
-        span_s: int,
+        span_s: int | None,
         step_s: int,
         max_bytes: int,
         clock: Callable[[], float] = time.time,
@@ -79,6 +80,12 @@ class Ring:
     def size_bytes(self) -> int:
         """Bytes held."""
         return self._size_bytes
+
+    def release(self, before_s: int) -> None:
+        """Let go of the windows before a second: the store answers for them from now on."""
+        with self._lock:
+            if before_s > self._floor_s:
+                self._raise(before_s)
 
     def add(self, window_s: int, columns: Columns, name: Hashable = None) -> None:
         """Put in points of one window; those before the floor are left to the store.
@@ -144,7 +151,7 @@ class Ring:
             parts = list(window.parts)
         if len(parts) == 1:
             return parts[0]
-        merged = merge(parts)
+        merged = narrowed(merge(parts))
         with self._lock:
             if window.parts[: len(parts)] == parts:
                 self._change(window, merged, parts)
@@ -165,12 +172,12 @@ class Ring:
             parts, joined = list(window.parts), window.joined
             included, known = window.sums.get(level, (0, None))
         if known is None or included < joined:
-            summed = rolled_up(merge(parts), parents)
+            summed = narrowed(rolled_up(merge(parts), parents))
         elif included == joined + len(parts) - 1:
             return known
         else:
             later = merge(parts[included - joined + 1 :])
-            summed = merge([known, rolled_up(later, parents)])
+            summed = narrowed(merge([known, rolled_up(later, parents)]))
         with self._lock:
             before = window.size_bytes
             window.sums[level] = (joined + len(parts) - 1, summed)
@@ -179,6 +186,8 @@ class Ring:
         return summed
 
     def _advance(self) -> None:
+        if self._span_s is None:
+            return
         floor = int(self._clock()) - self._span_s
         floor -= floor % self._step_s
         if floor > self._floor_s:

@@ -64,7 +64,7 @@ class SQLiteStore:
         *,
         queue_bytes: int = 32 * 1024 * 1024,
         journal_bytes: int = 4 * 1024**3,
-        recent_bytes: int = 64 * 1024 * 1024,
+        recent_bytes: int = 32 * 1024 * 1024,
         retention: Retention | None = None,
         max_bytes: int = 0,
         max_series: int = 200_000,
@@ -95,7 +95,7 @@ class SQLiteStore:
         self.worker: int | None = None
         self.gauges = Gauges()
         self.recent = Ring(
-            RECENT_S,
+            None,
             WINDOW_S,
             recent_bytes,
             clock=clock,
@@ -202,8 +202,17 @@ class SQLiteStore:
         return self._retention.floors(self._clock(), dropped)
 
     def cutoff_s(self, now_s: float) -> int:
-        """Return the start of what is left in the journal: memory answers for it."""
-        return min(int(now_s) - RECENT_S - WINDOW_S, self.recent.floor_s)
+        """Return what to merge into tiers: windows that are over, and those memory has no room for.
+
+        It is a full minute, so that no minute is merged in two.
+        """
+        cutoff_s = max(int(now_s) - RECENT_S - WINDOW_S, self.recent.floor_s)
+        return cutoff_s - cutoff_s % 60
+
+    def release(self, cutoff_s: int) -> None:
+        """Let memory go of windows that tiers hold, after a run to cutoff_s; not from the loop."""
+        (left_s,) = self._reader().execute("SELECT min(t0) FROM journal").fetchone()
+        self.recent.release(cutoff_s if left_s is None else min(cutoff_s, left_s))
 
     def tidy(self, now_s: float) -> None:
         """Prepare the latest windows for readers and forget stale readings; any thread."""
@@ -258,11 +267,13 @@ class SQLiteStore:
         total = 0
         compactor = Compactor(self.directory, self.series, self._max_bytes)
         with locked(self.directory, 10):
-            for step, commit in compactor.steps(now_s, self.cutoff_s(now_s), self.floors()):
+            cutoff_s = self.cutoff_s(now_s)
+            for step, commit in compactor.steps(now_s, cutoff_s, self.floors()):
                 with self.publication.moving():
                     commit()
                     self.apply(step)
                 total += len(step.journal)
+        self.release(cutoff_s)
         self.retire(now_s)
         return total
 
