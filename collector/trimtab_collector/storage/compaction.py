@@ -10,7 +10,7 @@ batches are a slice of their hour like any other: points add up.
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,8 @@ from trimtab_collector.storage.columns import (
 )
 from trimtab_collector.storage.levels import LEVELS, above, rolled_up
 from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.readings import Taken
+from trimtab_collector.storage.readingunit import ReadingUnit
 from trimtab_collector.storage.series import SeriesTable
 from trimtab_collector.storage.tierfile import add_chunks, forget, mark, marked, pieces
 from trimtab_collector.storage.tiers import COARSE, MEDIUM, TIERS, Tier, file_of
@@ -45,6 +47,8 @@ _DUE: Final = 2_000
 _SLICE: Final = 1024
 _SLICE_BYTES: Final = 4 * 1024 * 1024
 _SLICE_POINTS: Final = 60_000
+#: a point of a slice takes as much memory as so many readings
+_READINGS: Final = 4
 #: slices that are committed together
 _UNIT: Final = 6
 
@@ -76,6 +80,7 @@ class _Row:
     t0: int
     payload: bytes
     batch: Batch | None = None
+    taken: Taken | None = None
 
 
 def units(
@@ -96,7 +101,7 @@ def units(
         unit = _Unit(journal, writers, series, directory, due, floors)
         after = (0, 0)
         for _ in range(_UNIT):
-            rows = _rows(journal, series, due, min(due + _HOUR_S, cutoff_s), after)
+            rows = _rows(journal, series, unit, due, min(due + _HOUR_S, cutoff_s), after)
             if not rows:
                 break
             unit.add(rows)
@@ -119,6 +124,7 @@ def _due(journal: sqlite3.Connection, cutoff_s: int) -> int:
 def _rows(
     journal: sqlite3.Connection,
     series: SeriesTable,
+    unit: "_Unit",
     start_s: int,
     end_s: int,
     after: tuple[int, int],
@@ -140,8 +146,11 @@ def _rows(
         if rows and full and (row.t0 // 60 != rows[-1].t0 // 60 or points >= 2 * _SLICE_POINTS):
             break
         try:
-            row.batch = decode(row.payload)
-            points += row.batch.points
+            batch = decode(row.payload)
+            row.taken = unit.readings.take(batch, row.t0)
+            # Readings were taken out: as objects they are the most of some batches.
+            row.batch = replace(batch, gauges=()) if batch.gauges else batch
+            points += batch.points + len(batch.gauges) // _READINGS
         except BatchError as error:
             _left_out(row, error)
         size += len(row.payload)
@@ -166,6 +175,7 @@ class _Unit:
         self._series = series
         self._hour_s = hour_s
         self._step = Step(what="merge")
+        self.readings = ReadingUnit(hour_s)
         self._files: dict[Tier, _File] = {}
         #: points of the window of an hour, by level: written once, when all slices are in
         self._coarse: list[list[Columns]] = [[] for _ in range(LEVELS)]
@@ -191,6 +201,7 @@ class _Unit:
                 known[numbers] = levels
             with self._writers.guarded(file.path):
                 mark(file.connection, numbers)
+                self.readings.put(file.connection, tier, numbers, [row.taken for row in new])
                 if tier is COARSE:
                     self._collect(levels)
                 else:
@@ -205,6 +216,7 @@ class _Unit:
             file = self._files[COARSE]
             with self._writers.guarded(file.path):
                 self._put(file, COARSE, [merge(parts) for parts in self._coarse])
+                self.readings.finish(file.connection)
         self._step.merged_before_s = cutoff_s
         return self._step, self._commit
 

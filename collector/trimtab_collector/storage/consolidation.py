@@ -18,6 +18,7 @@ from trimtab_collector.storage.chunks import ChunkError, decode_chunk
 from trimtab_collector.storage.columns import Columns, rekey, series_of
 from trimtab_collector.storage.compaction import Prepared, Step
 from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.readingfile import merge_sets, sets_due
 from trimtab_collector.storage.series import SeriesTable
 from trimtab_collector.storage.tierfile import Entry, add_chunks, entries, pieces
 from trimtab_collector.storage.tiers import COARSE, Tier, files_of
@@ -45,9 +46,13 @@ def consolidations(
 ) -> Iterator[Prepared]:
     """Yield a prepared step for every period of a file that has too many sets of chunks."""
     due: list[tuple[int, int]] = []
+    readings: list[int] = []
 
     def look(connection: sqlite3.Connection) -> None:
         due.clear()
+        readings[:] = sets_due(
+            connection, tier, lambda period: period + tier.period_s + _GRACE_S <= cutoff_s
+        )
         for level, period, parts, points in connection.execute(
             "SELECT level, period, count(DISTINCT part), sum(points) FROM chunk"
             " GROUP BY level, period"
@@ -68,6 +73,14 @@ def consolidations(
             return connection
 
         connection = writers.fill(path, work)
+        yield Step(what="consolidate"), partial(_commit, connection)
+    for period in readings:
+
+        def merged(connection: sqlite3.Connection, period: int = period) -> sqlite3.Connection:
+            merge_sets(connection, tier, period)
+            return connection
+
+        connection = writers.fill(path, merged)
         yield Step(what="consolidate"), partial(_commit, connection)
 
 

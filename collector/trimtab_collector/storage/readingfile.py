@@ -5,9 +5,9 @@ without another. Chunks lie in order of name: a name's place is the smallest num
 which never changes. Sets of chunks (`part`) add up, like those of requests.
 """
 
+import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -19,7 +19,18 @@ from trimtab_collector.storage.readings import GaugeKey, Readings, merge, rolled
 from trimtab_collector.storage.tiers import FINE, Tier
 from trimtab_core.logs import RateLimited
 
-__all__ = ["READING_SCHEMA", "ReadingEntry", "gauges_of", "merge_sets", "put_readings", "sets_due"]
+__all__ = [
+    "READING_SCHEMA",
+    "ReadingEntry",
+    "entries_of",
+    "gauges_of",
+    "merge_sets",
+    "payload_of",
+    "put_readings",
+    "sets_due",
+]
+
+_log: Final = RateLimited(logging.getLogger("trimtab.compaction"))
 
 READING_SCHEMA: Final = """
 CREATE TABLE gauge (id INTEGER PRIMARY KEY, agent TEXT NOT NULL, environment TEXT NOT NULL,
@@ -55,7 +66,6 @@ def put_readings(
     t: int,
     points: Readings,
     keys: Sequence[GaugeKey],
-    log: RateLimited,
 ) -> None:
     """Insert merged points of the period of t as a set of their own, in the open transaction.
 
@@ -67,7 +77,7 @@ def put_readings(
     ids = _ids(connection, [keys[number] for number in used.tolist()])
     gauge = ids[place.reshape(-1)]
     if (ids < 0).any():
-        log.warning(
+        _log.warning(
             "gauges", "over %d gauges in one file: readings of new ones are left out", _MOST_GAUGES
         )
     points = points.under((gauge << 32) | (points.key & 0xFFFFFFFF), gauge >= 0)
@@ -80,7 +90,7 @@ def put_readings(
 
 
 def gauges_of(
-    connection: sqlite3.Connection, names: Sequence[str] | None, where: dict[str, str]
+    connection: sqlite3.Connection, names: Sequence[str] | None, where: Mapping[str, str]
 ) -> Iterator[tuple[int, int, GaugeKey]]:
     """Yield number, place of the name, and key of gauges; where has fields of GaugeKey."""
     conditions = [f"{field} = ?" for field in where]
@@ -120,19 +130,20 @@ def payload_of(connection: sqlite3.Connection, entry: ReadingEntry) -> Readings:
 
 def sets_due(
     connection: sqlite3.Connection, tier: Tier, is_over: Callable[[int], bool]
-) -> Iterator[Callable[[sqlite3.Connection, RateLimited], None]]:
-    """Yield for every period with too many sets what makes them one; is_over says of which."""
-    for period, parts, points in connection.execute(
-        "SELECT period, count(DISTINCT part), sum(points) FROM reading GROUP BY period"
-    ):
-        worth = tier is not FINE or points < parts * _SMALL
-        if parts > 1 and worth and (is_over(period) or parts >= _MANY):
-            yield partial(merge_sets, tier=tier, period=period)
+) -> list[int]:
+    """Return the periods that have too many sets; is_over says whether one is over."""
+    return [
+        period
+        for period, parts, points in connection.execute(
+            "SELECT period, count(DISTINCT part), sum(points) FROM reading GROUP BY period"
+        )
+        if parts > 1
+        and (tier is not FINE or points < parts * _SMALL)
+        and (is_over(period) or parts >= _MANY)
+    ]
 
 
-def merge_sets(
-    connection: sqlite3.Connection, log: RateLimited, *, tier: Tier, period: int
-) -> None:
+def merge_sets(connection: sqlite3.Connection, tier: Tier, period: int) -> None:
     """Replace the chunks of a period by one set, in the open transaction."""
     places = _places(connection)
     found = sorted(entries_of(connection, period, period + 1), key=lambda entry: entry.first)
@@ -142,8 +153,7 @@ def merge_sets(
         try:
             waiting.append(payload_of(connection, entry))
         except ChunkError as error:
-            log.warning("chunk", "chunk %d of readings is left out: %s", entry.id, error)
-            continue
+            _log.warning("chunk", "chunk %d of readings is left out: %s", entry.id, error)
         last = number + 1 == len(found)
         if not last and sum(len(points.key) for points in waiting) < _HELD:
             continue

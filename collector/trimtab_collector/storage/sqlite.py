@@ -21,13 +21,17 @@ from trimtab_collector.storage.columns import WINDOW_S, columns_of_batch
 from trimtab_collector.storage.committer import Committer
 from trimtab_collector.storage.compaction import Step
 from trimtab_collector.storage.compactor import METRICS, Compactor, locked
+from trimtab_collector.storage.gaugehistory import GaugeHistory
 from trimtab_collector.storage.gauges import Gauges
 from trimtab_collector.storage.publication import Publication
 from trimtab_collector.storage.reading import Reader
+from trimtab_collector.storage.readingring import ReadingRing
 from trimtab_collector.storage.recent import LIVE_S, RECENT_S, Ring
 from trimtab_collector.storage.schema import migrate, open_metrics, refuse
 from trimtab_collector.storage.series import SeriesTable
 from trimtab_collector.storage.store import (
+    GaugeRows,
+    GaugeSelection,
     Health,
     Received,
     Rows,
@@ -106,6 +110,10 @@ class SQLiteStore:
         self._reads = Reader(
             directory, self.series, self.recent, self.live, self._reader, self.floors
         )
+        self.readings = ReadingRing(
+            RECENT_S, recent_bytes // 4, clock, self._facts.get("merged_before_s", 0)
+        )
+        self._gauge_history = GaugeHistory(self._reads, self.readings)
         self._replay()
         self._committer = Committer(
             self._writer, self.series, self._ledger, self._committed, queue_bytes
@@ -154,6 +162,10 @@ class SQLiteStore:
         """Return merged points; from any thread but the loop's."""
         return self._reads.read(selection)
 
+    def read_gauges(self, selection: GaugeSelection) -> GaugeRows:
+        """Return what gauges came to over time; from any thread but the loop's."""
+        return self._gauge_history.read(selection)
+
     def note_held(self, batch: Batch, held: int) -> None:
         """Take how many records an agent holds besides a batch; loop only."""
         self._ledger.note_held(batch, held)
@@ -184,7 +196,7 @@ class SQLiteStore:
             worker=self.worker,
             damage={**self._reads.damage, **self._put_aside()},
             series=len(self.series),
-            recent_bytes=self.recent.size_bytes + self.live.size_bytes,
+            recent_bytes=sum(ring.size_bytes for ring in (self.recent, self.live, self.readings)),
         )
 
     def _put_aside(self) -> dict[str, str]:
@@ -288,6 +300,7 @@ class SQLiteStore:
         for received in new:
             self.recent.add(received.window_s, received.columns)
             self.gauges.note(received.batch, received.read_s)
+            self.readings.add(received.batch, received.window_s)
         with self._guard:
             self._journal[0] += len(new)
             self._journal[1] += sum(len(received.raw) for received in new)
@@ -307,6 +320,7 @@ class SQLiteStore:
                 continue
             self.recent.add(t0, columns)
             self.gauges.note(batch, min(t0 + batch.step_s, received_us / 1e6))
+            self.readings.add(batch, t0)
 
     def _reader(self) -> sqlite3.Connection:
         """Return this thread's connection for reading."""

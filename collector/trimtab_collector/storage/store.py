@@ -13,6 +13,8 @@ from trimtab_core.batches import Batch
 from trimtab_core.errors import TrimtabError
 
 __all__ = [
+    "GaugeRows",
+    "GaugeSelection",
     "Health",
     "Received",
     "Rows",
@@ -92,6 +94,48 @@ class Rows(NamedTuple):
     resolution_s: int = 10
 
 
+@dataclass(frozen=True, slots=True)
+class GaugeSelection:
+    """What a read of the history of gauges asks for.
+
+    Steps are those of `Selection`. A reading belongs to the window that it ends. group_by names
+    fields of GaugeKey, the name always among them; `where` has any of the others.
+    """
+
+    edges_s: tuple[int, ...]
+    #: exact names of gauges, None for all
+    names: tuple[str, ...] | None = None
+    where: Mapping[str, str] = field(default_factory=dict)
+    group_by: tuple[str, ...] = ("agent", "environment", "service", "instance", "name")
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for groups that would add up gauges of different names."""
+        if "name" not in self.group_by or "name" in self.where:
+            raise ValueError("expected name in group_by and in no filter: it goes into names")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GaugeRows:
+    """What a read of gauges found: a row for each group and step with readings, in that order."""
+
+    groups: list[tuple[str, ...]]
+    #: place of each row's group in `groups`
+    group: Array
+    #: start of each row's step, epoch seconds
+    t: Array
+    #: readings, and float64: their mean, the smallest, the largest
+    count: Array
+    mean: Array
+    min: Array
+    max: Array
+    #: the last reading; NaN where a row has several gauges
+    last: Array
+    #: the sum over the row's gauges of the mean of each
+    total: Array
+    #: as in Rows
+    resolution_s: int = 10
+
+
 @dataclass(slots=True)
 class ServiceAccount:
     """What became of every record of a service, over the life of the store.
@@ -154,6 +198,9 @@ class Store(Protocol):
 
         Raises TooMuchError before it reads when the selection is too large.
         """
+
+    def read_gauges(self, selection: GaugeSelection) -> GaugeRows:
+        """Return what gauges came to over time; where and how as `read`."""
 
     def accounts(self) -> list[ServiceAccount]:
         """Return the account of every service; from any thread."""

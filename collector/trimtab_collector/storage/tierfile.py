@@ -15,6 +15,7 @@ import numpy as np
 
 from trimtab_collector.storage.chunks import encode_chunk
 from trimtab_collector.storage.columns import Array, Columns, series_of
+from trimtab_collector.storage.readingfile import READING_SCHEMA
 from trimtab_core.errors import TrimtabError
 
 __all__ = [
@@ -35,12 +36,13 @@ __all__ = [
 ]
 
 _VERSION: Final = 1
-_SCHEMA: Final = """
+_SCHEMA: Final = f"""
 CREATE TABLE chunk (id INTEGER PRIMARY KEY, level INTEGER NOT NULL, period INTEGER NOT NULL,
     part INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, points INTEGER NOT NULL,
     buckets INTEGER NOT NULL, payload BLOB NOT NULL);
 CREATE INDEX chunk_place ON chunk (level, period, first, last, part, points, buckets);
 CREATE TABLE merged (journal INTEGER PRIMARY KEY);
+{READING_SCHEMA}
 """
 #: most points and buckets of a chunk of single series, and of roll-ups, which are read by route
 _MOST: Final = ((2_000, 40_000), (500, 16_000), (500, 16_000))
