@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trimtab_collector import settings as collector_settings
+from trimtab_collector.maintenance import cli as maintenance
 from trimtab_collector.settings import Settings
 from trimtab_core import logs
 from trimtab_core.errors import StartupError
@@ -25,11 +26,16 @@ logger = logging.getLogger("trimtab.cli")
 
 
 def collector(arguments: list[str]) -> int:
-    """Run `trimtab collector` until a signal; returns the exit code."""
+    """Run `trimtab collector` until a signal, or a subcommand of it; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="trimtab collector", description="Take batches from agents and answer questions."
+        prog="trimtab collector",
+        description="Take batches from agents and answer questions; or, with a subcommand, see to "
+        "the data of a collector.",
     )
+    maintenance.add_commands(parser)
     settings, options = _settings(parser, arguments)
+    if options.command:
+        return maintenance.run(settings, options)
     return _collector(settings, as_json=options.json)
 
 
@@ -120,9 +126,11 @@ def _collector(
     on_signal: Callable[[], None] = lambda: None,
 ) -> int:
     from trimtab_collector.app import CollectorApp
+    from trimtab_collector.maintenance.files import refuse_unfinished
     from trimtab_collector.serve import bind, serve, url_of
 
     collector_settings.check_host(settings)
+    refuse_unfinished(settings.directory)
     # Long numpy work in a thread must not keep the loop from the interpreter for 5 ms.
     sys.setswitchinterval(0.001)
     listener = bind(settings.host, settings.port)
