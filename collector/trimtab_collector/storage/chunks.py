@@ -10,31 +10,29 @@ What can be told from the rest is left out or stored as the difference from it, 
 - the first slot of a point as the step from the first slot of the point before, the others as the
   distance from the slot to their left; counts less one.
 
-Integers travel as byte planes: first the low bytes of all, then the next, as many as the largest
-needs, so that one large value costs its own bytes and not everybody's. A block of zstd ends with
-each plane and so has statistics of its own. Arithmetic is that of 64 bits and wraps around on both
-sides: what comes out is what went in, for any values.
-
-Layout: `_HEAD`, then a byte pair (column, planes) for each column, then the zstd frame.
+Integers travel as byte planes (`planes`).
 """
 
-import struct
-import zlib
 from typing import Final
 
 import numpy as np
-import zstandard
 
 from trimtab_collector.storage.columns import MIDDLES_US, VALUES, Array, Columns
-from trimtab_core.errors import TrimtabError
+from trimtab_collector.storage.planes import (
+    MALFORMED,
+    ChunkError,
+    PlaneReader,
+    PlaneWriter,
+    begins_of,
+    steps_of,
+    unsteps,
+    unzigzag,
+    zigzag,
+)
 from trimtab_core.sketch import UPPER_US
 
 __all__ = ["ChunkError", "decode_chunk", "encode_chunk"]
 
-_VERSION: Final = 1
-#: CRC-32 of what follows, version, columns, width and number of the first window, points, buckets
-_HEAD: Final = struct.Struct("<IBBHqII")
-_LEVEL: Final = 3
 _MIDDLES: Final[Array] = np.rint(MIDDLES_US).astype(np.int64)
 _UPPERS: Final[Array] = np.array(UPPER_US, np.int64)
 #: sums that are told from requests; a new one is put at the end, places are numbers on disk
@@ -42,11 +40,6 @@ _SUMS: Final = tuple(name for name in VALUES if name not in ("errors", "sum_us",
 #: columns of a chunk by their number; `+ 2 * place` and the next are rate and distance of a sum
 _SERIES, _T, _BUCKETS, _FIRST, _SLOTS, _COUNTS, _SUM, _MAX, _ERRORS, _SOME = range(10)
 _RATES: Final = 32
-_MOST_POINTS: Final = 1 << 24
-
-
-class ChunkError(TrimtabError):
-    """A chunk of the store cannot be read."""
 
 
 def encode_chunk(columns: Columns, width_s: int) -> bytes:
@@ -57,12 +50,12 @@ def encode_chunk(columns: Columns, width_s: int) -> bytes:
     points = len(columns.key)
     if not points:
         raise ValueError("a chunk has at least one point")
-    writer = _Writer()
+    writer = PlaneWriter()
     series, t = columns.key >> 32, (columns.key & 0xFFFFFFFF) // width_s
-    new = _begins(series)
+    new = begins_of(series)
     start = int(t.min())
-    writer.put(_SERIES, _zigzag(np.diff(series, prepend=0)))
-    writer.put(_T, _steps(t - start, new))
+    writer.put(_SERIES, zigzag(np.diff(series, prepend=0)))
+    writer.put(_T, steps_of(t - start, new))
     buckets = columns.buckets.astype(np.int64)
     slots = columns.slots.astype(np.int64)
     counts = columns.counts.astype(np.int64)
@@ -71,16 +64,16 @@ def encode_chunk(columns: Columns, width_s: int) -> bytes:
     begins = (ends - buckets)[filled]
     writer.put(_BUCKETS, buckets)
     first = slots[begins]
-    writer.put(_FIRST, _zigzag(np.diff(first, prepend=0)))
+    writer.put(_FIRST, zigzag(np.diff(first, prepend=0)))
     inner = np.ones(len(slots), bool)
     inner[begins] = False
     writer.put(_SLOTS, (np.diff(slots, prepend=0) - 1)[inner])
     writer.put(_COUNTS, counts - 1)
     requests, middle, upper = _told(buckets, filled, ends, slots, counts)
     sums = columns.value("sum_us").astype(np.int64)
-    writer.put(_SUM, _zigzag(sums - middle))
+    writer.put(_SUM, zigzag(sums - middle))
     upper = np.where(requests == 1, sums, upper)
-    writer.put(_MAX, _zigzag(upper - columns.value("max_us").astype(np.int64)))
+    writer.put(_MAX, zigzag(upper - columns.value("max_us").astype(np.int64)))
     errors = columns.value("errors").astype(np.int64)
     if errors.any():
         kind = np.where(errors == 0, 0, np.where(errors == requests, 1, 2))
@@ -95,7 +88,7 @@ def encode_chunk(columns: Columns, width_s: int) -> bytes:
         column = column.astype(np.int64)
         rate = np.add.reduceat(column, np.flatnonzero(new)) // per_run
         writer.put(_RATES + 2 * place, rate)
-        writer.put(_RATES + 2 * place + 1, _zigzag(column - rate[run] * requests))
+        writer.put(_RATES + 2 * place + 1, zigzag(column - rate[run] * requests))
     return writer.finish(width_s, points, len(slots), start)
 
 
@@ -103,24 +96,24 @@ def decode_chunk(data: bytes) -> Columns:
     """Return the points of a chunk; raises ChunkError when it is damaged."""
     try:
         return _decode(data)
-    except (zstandard.ZstdError, struct.error, ValueError, IndexError, KeyError) as error:
+    except MALFORMED as error:
         raise ChunkError(f"expected a chunk, got {type(error).__name__}: {error!s:.100}") from error
 
 
 def _decode(data: bytes) -> Columns:
-    reader = _Reader(data)
+    reader = PlaneReader(data)
     points, width_s = reader.points, reader.width_s
-    series = np.cumsum(_unzigzag(reader.take(_SERIES, points)))
-    new = _begins(series)
+    series = np.cumsum(unzigzag(reader.take(_SERIES, points)))
+    new = begins_of(series)
     steps = reader.take(_T, points)
-    t = (_unsteps(steps, new) + reader.start) * width_s
+    t = (unsteps(steps, new) + reader.start) * width_s
     buckets = reader.take(_BUCKETS, points)
     ends = np.cumsum(buckets)
     if int(ends[-1]) != reader.buckets:
         raise ChunkError(f"expected {reader.buckets} buckets, got {int(ends[-1])}")
     filled = np.flatnonzero(buckets)
     begins = (ends - buckets)[filled]
-    first = np.cumsum(_unzigzag(reader.take(_FIRST, len(filled))))
+    first = np.cumsum(unzigzag(reader.take(_FIRST, len(filled))))
     slots = np.ones(reader.buckets, np.int64)
     inner = np.ones(reader.buckets, bool)
     inner[begins] = False
@@ -131,9 +124,9 @@ def _decode(data: bytes) -> Columns:
     slots = running + np.repeat(first - running[begins], buckets[filled])
     counts = reader.take(_COUNTS, reader.buckets) + 1
     requests, middle, upper = _told(buckets, filled, ends, slots, counts)
-    sums = _unzigzag(reader.take(_SUM, points)) + middle
+    sums = unzigzag(reader.take(_SUM, points)) + middle
     upper = np.where(requests == 1, sums, upper)
-    most = upper - _unzigzag(reader.take(_MAX, points))
+    most = upper - unzigzag(reader.take(_MAX, points))
     values: dict[str, Array] = {"requests": requests, "sum_us": sums, "max_us": most}
     if reader.has(_ERRORS):
         kind = reader.take(_ERRORS, points)
@@ -145,7 +138,7 @@ def _decode(data: bytes) -> Columns:
     for place, name in enumerate(_SUMS):
         if reader.has(_RATES + 2 * place):
             rate = reader.take(_RATES + 2 * place, int(run[-1]) + 1)
-            distance = _unzigzag(reader.take(_RATES + 2 * place + 1, points))
+            distance = unzigzag(reader.take(_RATES + 2 * place + 1, points))
             values[name] = distance + rate[run] * requests
     return Columns((series << 32) | t, values, buckets, slots.astype(np.uint16), counts)
 
@@ -161,99 +154,3 @@ def _told(
         middle[filled] = np.add.reduceat(counts * _MIDDLES[slots], begins)
         upper[filled] = _UPPERS[slots[ends[filled] - 1]]
     return requests, middle, upper
-
-
-def _begins(series: Array) -> Array:
-    new = np.empty(len(series), bool)
-    new[0] = True
-    np.not_equal(series[1:], series[:-1], out=new[1:])
-    return new
-
-
-def _steps(t: Array, new: Array) -> Array:
-    """Return times as steps from the one before less one; a series begins with its own time."""
-    steps = np.diff(t, prepend=0) - 1
-    steps[new] = t[new]
-    return steps
-
-
-def _unsteps(steps: Array, new: Array) -> Array:
-    begins = np.flatnonzero(new)
-    running = np.cumsum(steps + 1)
-    run = np.cumsum(new) - 1
-    t: Array = running - (running[begins] - steps[begins])[run]
-    return t
-
-
-def _zigzag(values: Array) -> Array:
-    """Return signed integers as unsigned ones: 0, -1, 1, -2 become 0, 1, 2, 3."""
-    unsigned: Array = (values << 1) ^ (values >> 63)
-    return unsigned
-
-
-def _unzigzag(values: Array) -> Array:
-    unsigned = values.view(np.uint64)
-    half: Array = (unsigned >> np.uint64(1)).view(np.int64)
-    signed: Array = half ^ -(values & 1)
-    return signed
-
-
-class _Writer:
-    def __init__(self) -> None:
-        self._table = bytearray()
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
-        self._parts: list[bytes] = []
-
-    def put(self, column: int, values: Array) -> None:
-        """Add a column of int64, taken as unsigned; nothing to add is a column of no planes."""
-        whole = np.ascontiguousarray(values, np.int64)
-        planes = whole.view(np.uint8).reshape(-1, 8)
-        most = int(whole.view(np.uint64).max()) if len(whole) else 0
-        needed = (most.bit_length() + 7) // 8
-        self._table += bytes((column, needed))
-        for plane in range(needed):
-            self._parts.append(self._compressor.compress(planes[:, plane].tobytes()))
-            self._parts.append(self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
-
-    def finish(self, width_s: int, points: int, buckets: int, start: int) -> bytes:
-        self._parts.append(self._compressor.flush())
-        rest = bytes(self._table) + b"".join(self._parts)
-        columns = len(self._table) // 2
-        head = _HEAD.pack(0, _VERSION, columns, width_s, start, points, buckets)[4:]
-        return zlib.crc32(rest, zlib.crc32(head)).to_bytes(4, "little") + head + rest
-
-
-class _Reader:
-    def __init__(self, data: bytes) -> None:
-        crc, version, columns, self.width_s, self.start, self.points, self.buckets = (
-            _HEAD.unpack_from(data)
-        )
-        if zlib.crc32(memoryview(data)[4:]) != crc:
-            raise ChunkError("expected a chunk as it was written, its checksum differs")
-        if version != _VERSION:
-            raise ChunkError(f"expected a chunk of version {_VERSION}, got {version}")
-        if not 0 < self.points <= _MOST_POINTS:
-            raise ChunkError(f"expected 1 to {_MOST_POINTS} points, got {self.points}")
-        begin = _HEAD.size + 2 * columns
-        pairs = data[_HEAD.size : begin]
-        self._planes = dict(zip(pairs[::2], pairs[1::2], strict=True))
-        self._body = zstandard.ZstdDecompressor().decompressobj().decompress(data[begin:])
-        self._offset = 0
-
-    def has(self, column: int) -> bool:
-        return column in self._planes
-
-    def take(self, column: int, count: int) -> Array:
-        """Return the next column as int64; columns are taken in the order they were put."""
-        planes = self._planes[column]
-        if planes < 2:
-            if not planes:
-                return np.zeros(count, np.int64)
-            self._offset += count
-            plane = np.frombuffer(self._body, np.uint8, count, self._offset - count)
-            return plane.astype(np.int64)
-        whole = np.zeros((count, 8), np.uint8)
-        for place in range(planes):
-            whole[:, place] = np.frombuffer(self._body, np.uint8, count, self._offset)
-            self._offset += count
-        return whole.view(np.int64).reshape(-1)
