@@ -152,9 +152,15 @@ def _column(name: str, batches: Sequence[tuple[Batch, Array, int]], sizes: Seque
         for (batch, _, _), size in zip(batches, sizes, strict=True)
     ]
     if any(array.dtype.itemsize == 8 for array in arrays):
-        # Signed beside unsigned would become floats; what is beyond 2**63 is refused below.
-        arrays = [np.minimum(array, _MAX_SUM + 1).astype(np.int64) for array in arrays]
+        # Wide beside narrow would become floats; what is beyond 2**63 is refused below.
+        arrays = [_signed(array) for array in arrays]
     return _joined(arrays)
+
+
+def _signed(array: Array) -> Array:
+    if array.dtype.itemsize == 8:
+        array = np.minimum(array, np.uint64(_MAX_SUM + 1))
+    return array.astype(np.int64)
 
 
 def _joined(arrays: Sequence[Array]) -> Array:

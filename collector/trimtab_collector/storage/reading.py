@@ -36,6 +36,7 @@ from trimtab_collector.storage.recent import Ring
 from trimtab_collector.storage.series import Grouping, SeriesTable
 from trimtab_collector.storage.store import Rows, Selection, TooMuchError
 from trimtab_collector.storage.tierfile import (
+    EmptyFileError,
     Entry,
     VersionError,
     entries,
@@ -198,7 +199,10 @@ class Reader:
         if not inode:
             return None
         if found is None:
-            found = (inode, open_reader(path))
+            try:
+                found = (inode, open_reader(path))
+            except EmptyFileError:
+                return None
         held[path] = found
         for old in list(held)[: max(0, len(held) - _OPEN)]:
             # Those of a read over more files than that stay until a later one.

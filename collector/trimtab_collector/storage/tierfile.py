@@ -20,6 +20,7 @@ from trimtab_core.errors import TrimtabError
 
 __all__ = [
     "DAMAGED",
+    "EmptyFileError",
     "Entry",
     "VersionError",
     "add_chunks",
@@ -55,6 +56,10 @@ class VersionError(TrimtabError):
     """A file of the store was written by a version that is not known here."""
 
 
+class EmptyFileError(VersionError):
+    """Nothing was committed to a file of the store yet."""
+
+
 class Entry(NamedTuple):
     """A chunk without its payload; first and last are numbers of routes."""
 
@@ -87,7 +92,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """Open a file to read; raises like open_writer, and OperationalError when it is not there."""
+    """Open a file to read; raises like open_writer, and EmptyFileError before its first commit."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
@@ -99,7 +104,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA query_only = ON")
         connection.execute("PRAGMA cache_size = -1024")
         if not _version(connection, path):
-            raise VersionError(f"expected a file of the store at {path}, got an empty one")
+            raise EmptyFileError(f"expected a file of the store at {path}, got an empty one")
     except BaseException:
         connection.close()
         raise
