@@ -16,7 +16,7 @@ from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.planes import ChunkError
 from trimtab_collector.storage.readingchunks import decode_readings, encode_readings
 from trimtab_collector.storage.readings import GaugeKey, Readings, merge, rolled_up
-from trimtab_collector.storage.tiers import FINE, Tier
+from trimtab_collector.storage.tiers import COARSE, FINE, Tier
 from trimtab_core.logs import RateLimited
 
 __all__ = [
@@ -138,7 +138,7 @@ def sets_due(
             "SELECT period, count(DISTINCT part), sum(points) FROM reading GROUP BY period"
         )
         if parts > 1
-        and (tier is not FINE or points < parts * _SMALL)
+        and (tier is COARSE or points < parts * _SMALL)
         and (is_over(period) or parts >= _MANY)
     ]
 
