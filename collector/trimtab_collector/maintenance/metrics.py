@@ -121,10 +121,15 @@ def rows(metrics: Metrics, report: Report) -> Iterator[Row]:
     """Yield the batches of the journal, one at a time, those that came since left out."""
     number = 0
     while True:
-        found = metrics.connection.execute(
-            "SELECT id, t0, payload FROM journal WHERE id > ? AND id <= ? ORDER BY id LIMIT 1",
-            (number, metrics.last),
-        ).fetchone()
+        try:
+            found = metrics.connection.execute(
+                "SELECT id, t0, payload FROM journal WHERE id > ? AND id <= ? ORDER BY id LIMIT 1",
+                (number, metrics.last),
+            ).fetchone()
+        except sqlite3.Error as error:
+            what = f"the journal cannot be read after row {number}: {error}"
+            report.add(Finding(METRICS, what))
+            return
         if found is None:
             return
         number, t0, payload = found

@@ -1,0 +1,421 @@
+"""The check of a store: sound ones pass, whatever was done to them; each damage is named."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from batchmaker import a_batch, account, key_of, point_of
+from servers import short_dir
+from stored import append
+from trimtab_collector.maintenance.check import check
+from trimtab_collector.maintenance.findings import Report
+from trimtab_collector.storage.chunks import decode_chunk, encode_chunk
+from trimtab_collector.storage.columns import Columns
+from trimtab_collector.storage.sqlite import SQLiteStore
+from trimtab_collector.storage.tiers import Retention
+from trimtab_core.batches import Batch
+
+HOUR_S = 3600
+DAY_S = 86_400
+#: some minutes past noon of 2023-11-15
+NOW = 1_700_050_000
+TODAY, YESTERDAY = "20231115", "20231114"
+
+
+class Clock:
+    """A clock that stands until it is set."""
+
+    def __init__(self, now_s: float = NOW) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def batch(seq: int, t: int, service: str = "shop") -> Batch:
+    """Return a batch of one service: several routes, instances, classes and values."""
+    chance = Random(seq)
+    points = {}
+    for route in range(6):
+        durations = [chance.randrange(100, 3_000_000) for _ in range(chance.randrange(1, 5))]
+        key = key_of(
+            f"/{route}", service, "5xx" if route == 3 else "2xx", instance=f"host#{seq % 3}"
+        )
+        points[key] = point_of(durations, errors=len(durations) * (route == 3), db_us=seq % 900)
+    process = account([(seq, 1)], seq + 1, process=b"%8d" % seq, service=service)
+    return a_batch(seq, points, agent=f"agent-{service}", window_s=t - t % 10, processes=[process])
+
+
+@contextmanager
+def opened(directory: Path, clock: Clock, **limits: object) -> Iterator[SQLiteStore]:
+    store = SQLiteStore(directory, clock=clock, **limits)  # type: ignore[arg-type]
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def fill(store: SQLiteStore, first: int, now_s: int, batches: int = 240, step_s: int = 600) -> int:
+    """Append batches of two services, one every step_s up to now_s; returns the next number."""
+    numbers = range(first, first + batches)
+    found = [batch(n, now_s - (numbers[-1] - n) * step_s, ("shop", "café")[n % 2]) for n in numbers]
+    for begin in range(0, batches, 100):
+        assert not any(append(store, *found[begin : begin + 100]))
+    return first + batches
+
+
+def checked(directory: Path, now_s: float = NOW) -> Report:
+    return check(directory, Retention(), lambda line: None, now_s)
+
+
+@pytest.fixture(scope="module")
+def made() -> Iterator[Path]:
+    """A store of two days, merged but for the latest; every test has a copy of its own."""
+    with short_dir() as directory:
+        with opened(directory / "c", Clock()) as store:
+            fill(store, 0, NOW)
+            assert store.compact(NOW) > 200
+        yield directory / "c"
+
+
+@pytest.fixture
+def copy(made: Path, tmp: Path) -> Path:
+    return Path(shutil.copytree(made, tmp / "c"))
+
+
+# ---------------------------------------------------------------- what is sound
+
+
+def test_a_store_is_sound_and_the_check_says_what_it_went_through(copy: Path) -> None:
+    before = {path.name: path.read_bytes() for path in copy.glob("*.db")}
+    report = checked(copy)
+    assert report.findings == []
+    assert report.notes == []
+    assert report.sound
+    assert report.chunks > 100
+    assert report.journal_batches > 0
+    assert report.counted_requests == report.kept_requests > 1000
+    assert {path.name: path.read_bytes() for path in copy.glob("*.db")} == before
+
+
+def test_an_empty_store_is_sound(tmp: Path) -> None:
+    with opened(tmp, Clock()):
+        pass
+    report = checked(tmp)
+    assert report.sound
+    assert report.kept_requests == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_comes_late_and_is_merged_and_dropped_the_store_is_sound(
+    tmp: Path, seed: int
+) -> None:
+    chance = Random(seed)
+    clock = Clock()
+    limits = {"retention": Retention(2 * HOUR_S, 2 * DAY_S, 40 * DAY_S)}
+    number = 0
+    for _ in range(4):
+        with opened(tmp, clock, **limits, max_series=chance.choice((5, 200_000))) as store:
+            for _ in range(chance.randrange(1, 3)):
+                found = []
+                for _ in range(chance.randrange(60)):
+                    back = chance.choice((60, HOUR_S, 6 * HOUR_S, 7 * DAY_S))
+                    t = int(clock.now_s) - chance.randrange(back)
+                    found.append(batch(number, t, chance.choice(("shop", "café"))))
+                    number += 1
+                append(store, *found)
+                store.compact(clock.now_s)
+                report = check(tmp, limits["retention"], lambda line: None, clock.now_s)
+                assert report.findings == []
+                clock.now_s += chance.choice((700, HOUR_S, 10 * HOUR_S, 3 * DAY_S))
+
+
+def test_a_tier_file_that_retention_took_is_no_damage(copy: Path) -> None:
+    (copy / f"10s-{YESTERDAY}.db").unlink()
+    assert checked(copy).findings == []
+    (copy / "1h-202311.db").unlink()
+    assert checked(copy).findings == []
+
+
+def test_a_file_that_was_about_to_be_begun_is_no_damage(copy: Path) -> None:
+    (copy / "1h-202309.db").touch()
+    report = checked(copy)
+    assert report.findings == []
+    assert report.notes == ["1h-202309.db is empty: it was about to be begun"]
+
+
+@pytest.mark.parametrize("tiers", [("10s",), ("10s", "1m"), ("1h",)])
+def test_a_compaction_that_was_cut_short_is_sound_and_noted(
+    copy: Path, tmp: Path, tiers: tuple[str, ...]
+) -> None:
+    # Half of the transactions of a compaction: some tiers of a copy in which it went through.
+    later = NOW + 2 * HOUR_S
+    whole = Path(shutil.copytree(copy, tmp / "whole"))
+    with opened(whole, Clock(later)) as store:
+        assert store.compact(later) > 0
+    for path in whole.glob("*.db"):
+        if path.name.startswith(tiers):
+            shutil.copy(path, copy / path.name)
+    report = checked(copy, later)
+    assert report.findings == []
+    assert "a compaction was cut short" in report.notes[0]
+    # Without its marks the batches would count twice, and they are seen.
+    for path in copy.glob("*.db"):
+        if path.name.startswith(tiers):
+            change(path, "DELETE FROM merged")
+    wrong = texts(checked(copy, later))
+    assert "than was counted" in wrong
+    assert "hours do not come to the same sums" in wrong
+
+
+# ---------------------------------------------------------------- what is not
+
+
+def texts(report: Report) -> str:
+    assert not report.sound
+    return report.text()
+
+
+def change(path: Path, statement: str, *values: object) -> None:
+    """Run one statement in a file and bring it into the main file."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        assert connection.execute(statement, values).rowcount != 0
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+class Chunk(NamedTuple):
+    id: int
+    payload: bytes
+
+
+def a_chunk(path: Path, level: int = 0) -> Chunk:
+    with closing(sqlite3.connect(path)) as connection:
+        return Chunk(
+            *connection.execute(
+                "SELECT id, payload FROM chunk WHERE level = ? ORDER BY id DESC", (level,)
+            ).fetchone()
+        )
+
+
+def rewrite(path: Path, level: int, work: Callable[[Columns], Columns], width_s: int = 10) -> int:
+    """Put other points into a chunk, with a checksum that is right; returns its number."""
+    chunk = a_chunk(path, level)
+    payload = encode_chunk(work(decode_chunk(chunk.payload)), width_s)
+    change(path, "UPDATE chunk SET payload = ? WHERE id = ?", payload, chunk.id)
+    return chunk.id
+
+
+def with_value(columns: Columns, name: str, more: int) -> Columns:
+    column = columns.value(name).astype(np.int64)
+    column[0] += more
+    values = {**columns.values, name: column}
+    return Columns(columns.key, values, columns.buckets, columns.slots, columns.counts)
+
+
+def test_a_flipped_byte_in_a_chunk_is_named_with_file_and_chunk(copy: Path) -> None:
+    path = copy / f"10s-{TODAY}.db"
+    chunk = a_chunk(path)
+    body = bytearray(path.read_bytes())
+    # As it lies in the file: the payload is found by its end.
+    place = body.find(chunk.payload[-40:]) + 20
+    assert place > 20
+    body[place] ^= 1
+    path.write_bytes(body)
+    report = checked(copy)
+    assert next((f.file, f.chunk) for f in report.findings) == (path.name, chunk.id)
+    assert "its checksum differs" in texts(report)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_a_chunk_that_is_gone_is_missed(copy: Path, level: int) -> None:
+    path = copy / f"1m-{TODAY}.db"
+    change(path, "DELETE FROM chunk WHERE id = ?", a_chunk(path, level).id)
+    assert f"{path.name}: level" in texts(checked(copy))
+
+
+@pytest.mark.parametrize("name", ["errors", "sum_us", "max_us", "db_us"])
+@pytest.mark.parametrize("level", [1, 2])
+def test_a_roll_up_that_is_another_sum_is_named_with_both(
+    copy: Path, level: int, name: str
+) -> None:
+    path = copy / f"10s-{YESTERDAY}.db"
+    # The largest of all comes to the next level, whatever was the largest before.
+    more = 2**31 if name == "max_us" else 1
+    rewrite(path, level, lambda columns: with_value(columns, name, more))
+    (finding, *_) = checked(copy).findings
+    assert finding.file == path.name
+    assert finding.what.startswith(f"level {level} is not the sum of level 0")
+    assert name in finding.expected
+    assert name in finding.got
+
+
+def test_a_roll_up_with_another_sketch_is_named(copy: Path) -> None:
+    path = copy / f"10s-{YESTERDAY}.db"
+
+    def moved(columns: Columns) -> Columns:
+        slots = columns.slots.copy()
+        slots[columns.buckets[0] - 1] += 1
+        return Columns(columns.key, columns.values, columns.buckets, slots, columns.counts)
+
+    rewrite(path, 1, moved)
+    assert "with sketch" in texts(checked(copy))
+
+
+def test_an_hour_that_is_gone_from_one_tier_is_missed(copy: Path) -> None:
+    path = copy / f"10s-{TODAY}.db"
+    change(path, "DELETE FROM chunk WHERE period = (SELECT max(period) FROM chunk)")
+    assert "10s and 1m: 1 hours do not come to the same sums" in texts(checked(copy))
+
+
+def test_sums_that_are_wrong_at_all_levels_of_a_tier_are_seen_in_the_next(copy: Path) -> None:
+    path = copy / "1h-202311.db"
+    for level in (0, 1, 2):
+        with closing(sqlite3.connect(path)) as connection:
+            chunks = connection.execute(
+                "SELECT id, payload FROM chunk WHERE level = ?", (level,)
+            ).fetchall()
+        for number, payload in chunks:
+            columns = decode_chunk(payload)
+            doubled = Columns(
+                columns.key, columns.values, columns.buckets, columns.slots, columns.counts * 2
+            )
+            change(
+                path,
+                "UPDATE chunk SET payload = ? WHERE id = ?",
+                encode_chunk(doubled, HOUR_S),
+                number,
+            )
+    found = texts(checked(copy))
+    assert "1m and 1h:" in found
+    assert "1h and the journal hold more of test/shop than was counted" in found
+
+
+def test_a_row_that_tells_another_size_or_place_is_named(copy: Path) -> None:
+    path = copy / f"10s-{TODAY}.db"
+    chunk = a_chunk(path)
+    change(path, "UPDATE chunk SET points = points + 1, last = last + 1 WHERE id = ?", chunk.id)
+    found = checked(copy).findings
+    assert {(finding.file, finding.chunk) for finding in found} == {(path.name, chunk.id)}
+    assert "another size" in found[0].what
+    assert "other routes" in found[1].what
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("level = 1", "not of its level"),
+        ("period = period - 3600", "not of its period"),
+        ("level = 7", "level or period that is not of this file"),
+        ("period = period + 86400", "level or period that is not of this file"),
+    ],
+)
+def test_a_chunk_in_another_place_is_named(copy: Path, name: str, word: str) -> None:
+    path = copy / f"10s-{TODAY}.db"
+    change(path, f"UPDATE chunk SET {name} WHERE id = ?", a_chunk(path).id)
+    assert word in texts(checked(copy))
+
+
+def test_points_out_of_order_are_named(copy: Path) -> None:
+    path = copy / f"10s-{TODAY}.db"
+
+    def turned(columns: Columns) -> Columns:
+        key = columns.key.copy()
+        key[[0, -1]] = key[[-1, 0]]
+        return Columns(key, columns.values, columns.buckets, columns.slots, columns.counts)
+
+    number = rewrite(path, 0, turned)
+    assert f"{path.name}, chunk {number}: points are not in order" in texts(checked(copy))
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.9, 0.0])
+def test_a_file_that_was_cut_off_is_named(copy: Path, keep: float) -> None:
+    path = copy / f"1m-{TODAY}.db"
+    with path.open("r+b") as stream:
+        stream.truncate(int(path.stat().st_size * keep))
+    found = texts(checked(copy))
+    assert path.name in found or "1m and 1h" in found
+
+
+def test_noise_in_any_file_is_named_and_the_rest_is_checked(copy: Path) -> None:
+    for name in ("metrics.db", f"10s-{TODAY}.db", "1h-202311.db"):
+        shutil.copy(copy / name, copy / "kept")
+        with (copy / name).open("r+b") as stream:
+            stream.write(Random(name).randbytes(4096))
+        found = texts(checked(copy))
+        assert name in found
+        if name != "metrics.db":
+            assert checked(copy).chunks > 50
+        shutil.move(copy / "kept", copy / name)
+    assert checked(copy).sound
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (f"10s-{TODAY}.db", f"10s-{YESTERDAY}.db"),
+        (f"10s-{TODAY}.db", f"1m-{TODAY}.db"),
+        (f"1m-{TODAY}.db", "1h-202311.db"),
+    ],
+)
+def test_files_in_each_others_place_are_named(copy: Path, one: str, other: str) -> None:
+    (copy / one).rename(copy / "x")
+    (copy / other).rename(copy / one)
+    (copy / "x").rename(copy / other)
+    found = texts(checked(copy))
+    assert one in found or other in found
+
+
+def test_files_that_were_put_aside_are_listed(copy: Path) -> None:
+    shutil.copy(copy / f"10s-{TODAY}.db", copy / f"10s-{TODAY}.db.damaged-2")
+    assert f"10s-{TODAY}.db.damaged-2: it was put aside" in texts(checked(copy))
+
+
+@pytest.mark.parametrize(
+    ("statement", "word"),
+    [
+        ("DELETE FROM series WHERE id = 3", "series has a hole"),
+        ("DELETE FROM series WHERE id = (SELECT max(id) FROM series)", "not in the store"),
+        ("UPDATE journal SET payload = CAST(x'00' || payload AS BLOB)", "cannot be read"),
+        ("INSERT INTO seen SELECT origin, seq, seq, t0 FROM journal LIMIT 1", "noted as merged"),
+        (
+            "UPDATE seen SET last = last + 2 WHERE first = (SELECT min(first) FROM seen)",
+            "merged twice",
+        ),
+        ("UPDATE journal SET payload = x'ff' || payload", "cannot be read"),
+        ("DELETE FROM origin", "agent that is not known"),
+        ("UPDATE total SET requests = requests - 1", "than was counted"),
+        ("UPDATE sqlite_sequence SET seq = 100", "numbers of journal rows are above"),
+        ("PRAGMA user_version = 3", "expected version 2, got version 3"),
+    ],
+)
+def test_a_small_file_that_contradicts_itself_is_named(
+    copy: Path, statement: str, word: str
+) -> None:
+    change(copy / "metrics.db", statement)
+    found = texts(checked(copy))
+    assert word in found
+
+
+def test_marks_of_rows_that_never_were_or_are_of_another_day_are_named(copy: Path) -> None:
+    change(copy / f"10s-{TODAY}.db", "INSERT INTO merged VALUES (1000000)")
+    with closing(sqlite3.connect(copy / "metrics.db")) as connection:
+        (row,) = connection.execute("SELECT max(id) FROM journal").fetchone()
+    change(copy / f"1m-{YESTERDAY}.db", "INSERT INTO merged VALUES (?)", row)
+    found = texts(checked(copy))
+    assert "marked journal rows that never were" in found
+    assert f"marked journal row {row}, which is not of its time" in found
+
+
+def test_so_many_findings_of_a_file_are_listed_and_the_rest_counted(copy: Path) -> None:
+    change(copy / f"10s-{TODAY}.db", "UPDATE chunk SET points = points + 1, last = -1")
+    report = checked(copy)
+    assert len(report.findings) == 50
+    assert report.unlisted[f"10s-{TODAY}.db"] > 0
+    assert "more findings" in texts(report)
