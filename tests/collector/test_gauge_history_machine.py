@@ -10,6 +10,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -24,7 +25,7 @@ from batchmaker import a_batch
 from engines import Clock
 from gaugeoracle import GaugeOracle, ask, check
 from stored import append
-from trimtab_collector.storage.compactor import Compactor, locked
+from trimtab_collector.storage import compactor, gaugehistory, readingfile
 from trimtab_collector.storage.readings import GaugeKey
 from trimtab_collector.storage.sqlite import SQLiteStore
 from trimtab_collector.storage.store import GaugeSelection
@@ -76,11 +77,13 @@ class GaugeMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), count=st.integers(1, 5))
     def send(self, data: st.DataObject, count: int) -> None:
+        self._send(data, count, -60)
+
+    def _send(self, data: st.DataObject, count: int, least_s: int) -> None:
+        late = st.integers(least_s, least_s + 1000), st.integers(least_s, LATE_S - 70)
         for _ in range(count):
             step_s = data.draw(st.sampled_from((10, 10, 10, 1, 60)))
-            back_s = data.draw(
-                st.one_of(st.integers(-60, 1000), st.integers(0, LATE_S - 70), st.just(HOUR))
-            )
+            back_s = data.draw(st.one_of(*late, st.just(2 * HOUR)))
             window_s = (self.now_s - back_s) // step_s * step_s
             found = data.draw(st.lists(gauges, max_size=6, unique_by=lambda gauge: gauge[:4]))
             batch = a_batch(
@@ -113,16 +116,19 @@ class GaugeMachine(RuleBasedStateMachine):
         self.store.compact(self.clock.now_s)
         self._compare_all()
 
-    @rule(steps=st.integers(0, 4), how=st.sampled_from(("prepared", "half", "committed")))
-    def compact_and_be_killed(self, steps: int, how: str) -> None:
+    @rule(
+        data=st.data(),
+        steps=st.integers(0, 3),
+        how=st.sampled_from(("prepared", "half", "committed")),
+    )
+    def compact_and_be_killed(self, data: st.DataObject, steps: int, how: str) -> None:
         """Go as far as a process may that is killed: prepared, committed, not yet applied."""
+        self._send(data, 3, HOUR)
         store = self.store
         store.tidy(self.clock.now_s)
-        compactor = Compactor(store.directory, store.series)
-        with locked(store.directory, 10):
-            todo = compactor.steps(
-                self.clock.now_s, store.cutoff_s(self.clock.now_s), store.floors()
-            )
+        worker = compactor.Compactor(store.directory, store.series)
+        with compactor.locked(store.directory, 10):
+            todo = worker.steps(self.clock.now_s, store.cutoff_s(self.clock.now_s), store.floors())
             for number, (step, commit) in enumerate(todo):
                 if number < steps:
                     with store.publication.moving():
@@ -224,5 +230,14 @@ _settings = settings(
 )
 
 
-def test_whatever_happens_gauges_are_what_was_read() -> None:
+def test_whatever_happens_gauges_are_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So small that a few readings are many sets of several chunks, merged piece by piece.
+    for module, name, value in (
+        (readingfile, "_MANY", 3),
+        (readingfile, "_MOST_POINTS", 3),
+        (readingfile, "_HELD", 5),
+        (gaugehistory, "_GATHER", 10),
+        (compactor, "_AGAIN_S", 0.0),
+    ):
+        monkeypatch.setattr(module, name, value)
     run_state_machine_as_test(GaugeMachine, settings=_settings)
