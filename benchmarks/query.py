@@ -93,7 +93,7 @@ class Shape:
     @classmethod
     def quick(cls) -> "Shape":
         """Return one that is filled in seconds."""
-        return cls(routes=20, instances=3, others=5, days=3, hours=3, fine_hours=2)
+        return cls(routes=20, instances=3, others=3, days=2, hours=3, fine_hours=1)
 
     def slices(self, now_s: int) -> list[list[Job]]:
         """Return what to fill the store with, by time.

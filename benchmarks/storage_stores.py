@@ -5,11 +5,12 @@ clock that is set to the time they speak of. The only place here that constructs
 """
 
 import asyncio
+import importlib
 import json
+import pkgutil
 import re
 import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -25,7 +26,7 @@ import processes
 import storage_traffic
 from harness import progress
 from storage_traffic import Host
-from trimtab_collector.storage import chunks, tierfile
+from trimtab_collector import storage
 from trimtab_collector.storage.columns import columns_of_batch, series_index
 from trimtab_collector.storage.sqlite import SQLiteStore
 from trimtab_collector.storage.store import Received, UnavailableError
@@ -216,13 +217,12 @@ def sizes(directory: Path) -> dict[str, Size]:
 
 
 def _versions() -> str:
-    """Return a text that changes with the traffic and with the store's own formats."""
-    with tempfile.TemporaryDirectory() as directory:
-        open_store(Path(directory), time.time).close()
-        with closing(sqlite3.connect(Path(directory) / "metrics.db")) as connection:
-            (schema,) = connection.execute("PRAGMA user_version").fetchone()
-    formats = [getattr(module, "_VERSION", 0) for module in (tierfile, chunks)]
-    return "-".join(map(str, (storage_traffic.VERSION, schema, *formats)))
+    """Return a text that changes with the traffic and with the formats that the store writes."""
+    found = [storage_traffic.VERSION]
+    for module in sorted(each.name for each in pkgutil.iter_modules(storage.__path__)):
+        names = vars(importlib.import_module(f"{storage.__name__}.{module}"))
+        found += [names[name] for name in ("VERSION", "_VERSION") if name in names]
+    return "-".join(map(str, found))
 
 
 def _made(slices: Sequence[Sequence[Job]]) -> Iterator[list[bytes]]:
