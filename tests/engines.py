@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from oracle import QUANTILES, SUMS, Account, Answer, Row, Tier
+from oracle import QUANTILES, SUMS, Account, Answer, Oracle, Row, Tier, check
 from trimtab_collector.storage.columns import columns_of_batch, quantiles_us
 from trimtab_collector.storage.sqlite import SQLiteStore
 from trimtab_collector.storage.store import (
@@ -23,7 +23,7 @@ from trimtab_collector.storage.tiers import Retention
 from trimtab_core.batches import Batch, Point, SeriesKey, decode, encode
 from trimtab_core.sketch import Sketch
 
-__all__ = ["ENGINES", "Clock", "Engine", "Sent", "accounts", "append", "ask", "read"]
+__all__ = ["ENGINES", "Clock", "Engine", "Pair", "Sent", "accounts", "append", "ask"]
 
 DAY_S: Final = 86_400
 _DEADLINE_S: Final = 30
@@ -152,13 +152,55 @@ def _totals(points: Mapping[SeriesKey, Point]) -> Totals:
     return totals
 
 
+class Pair:
+    """An engine and the oracle beside it: both are told the same, and must answer the same."""
+
+    def __init__(
+        self, make: Callable[[], Engine], directory: Path, now_s: float, *, roomy: bool = True
+    ) -> None:
+        self.clock = Clock(now_s)
+        self.oracle = Oracle()
+        self.engine = make()
+        self.engine.open(directory, self.clock, roomy=roomy)
+
+    @property
+    def now_s(self) -> int:
+        return int(self.clock.now_s)
+
+    def send(self, sent: Sequence[Sent]) -> None:
+        """Send batches at once; each is a repeat to both or to neither."""
+        expected = [self.oracle.add(each.batch, each.points) for each in sent]
+        for each in sent:
+            self.oracle.note_held(each.batch, each.held)
+        assert append(self.engine, *sent) == expected
+
+    def reopen(self) -> None:
+        """Close the engine and open it again."""
+        self.engine.reopen()
+        self.oracle.reopened()
+
+    def compare(self, selection: Selection | None = None) -> Answer:
+        """Read and compare; without a selection all there is, one row a series."""
+        if selection is None:
+            edges_s = (self.now_s - 100 * DAY_S, self.now_s + DAY_S)
+            selection = Selection(edges_s, SeriesKey._fields)
+        answer = ask(self.engine, selection)
+        check(self.oracle, selection, answer, self.engine.tiers, self.clock.now_s)
+        return answer
+
+    def compare_accounts(self) -> None:
+        """Compare the account of every service, and see that the engine is well."""
+        assert accounts(self.engine) == self.oracle.accounts()
+        health = self.engine.store.health()
+        assert (health.trouble, dict(health.damage)) == ("", {})
+
+
 def ask(engine: Engine, selection: Selection) -> Answer:
     """Return what an engine answers, and fail if it is not of the form that was promised."""
-    return read(engine.store.read(selection))
+    return _answer(engine.store.read(selection))
 
 
-def read(rows: Rows) -> Answer:
-    """Return rows in plain Python."""
+def _answer(rows: Rows) -> Answer:
     columns = rows.columns
     group, t, buckets = rows.group.tolist(), rows.t.tolist(), columns.buckets.tolist()
     assert len(set(rows.groups)) == len(rows.groups)

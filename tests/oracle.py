@@ -238,8 +238,10 @@ def _check_group(
     spans = set(zip([0, *sharp], [*sharp, steps], strict=True))
     spans |= {(step, step + 1) for step in range(steps)}
     for begin, end in sorted(spans):
-        found = _sum(row for step, row in rows.items() if begin <= step < end)
         here = [w for w in windows if w.last >= begin and w.first < end]
+        if not here and not any(begin <= step < end for step in rows):
+            continue
+        found = _sum(row for step, row in rows.items() if begin <= step < end)
         sure = [w for w in here if w.first >= begin and w.last < end and not w.may_be_gone]
         where = f"{group} in [{edges[begin]}, {edges[end]})"
         if len(sure) == len(here):

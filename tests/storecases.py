@@ -1,33 +1,34 @@
-"""Random series, points, batches and selections for tests of stores.
+"""Random batches and selections for tests of stores, each made from one number.
 
-Times are drawn around what cuts them: hours, days, months, the days on which clocks change, the
-oldest window that is still taken. What is drawn depends on the time it is at.
+A number costs Hypothesis one draw, so that a history may hold hundreds of batches. Times are taken
+around what cuts them: minutes, hours, days and months, the days on which clocks change, the oldest
+window that is still taken, and whatever was sent before.
 """
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from random import Random
 from typing import Final
 from zoneinfo import ZoneInfo
-
-from hypothesis import strategies as st
 
 from batchmaker import a_batch, account, point_of
 from engines import Sent
 from trimtab_collector.storage.store import Selection
 from trimtab_core.batches import POINT_COLUMNS, Point, ProcessAccount, SeriesKey
 
-__all__ = ["STARTS", "batches", "selections", "series"]
+__all__ = ["DAY_S", "LATE_S", "STARTS", "TEXTS", "a_selection", "a_sent"]
 
 BERLIN: Final = ZoneInfo("Europe/Berlin")
 DAY_S: Final = 86_400
-#: windows are taken when they are at most this old
+#: windows are taken when they are at most this old, and so far ahead
 LATE_S: Final = 7 * DAY_S
+AHEAD_S: Final = 600
 TEXTS: Final = (
     ("prod", "test"),
     ("shop", "café ☕"),
     ("1", ""),
-    ("host#0", "host#1"),
-    ("/", "/orders/{id}" + "x" * 200),
+    ("host#0", "host#1", ""),
+    ("/", "/orders/{id}" + "x" * 200, "other"),
     ("GET", "POST"),
     ("2xx", "5xx"),
 )
@@ -43,52 +44,79 @@ STARTS: Final = tuple(
     )
 )
 _SUMS: Final = tuple(name for name in POINT_COLUMNS[1:-1] if name not in ("errors", "max_us"))
+#: the largest value there is, 2**53, is the matter of a law of its own
+_HUGE: Final = (1, 255, 65_536, 2**32, 2**44 - 1, 2**44)
 
 
-def _series(number: int) -> SeriesKey:
-    return SeriesKey(*[texts[number >> bit & 1] for bit, texts in enumerate(TEXTS)])
+def a_sent(seed: int, now_s: int, near: Sequence[int], seqs: int) -> Sent:
+    """Return a batch whose window is taken at now_s; two agents and two starts share all numbers.
+
+    near are windows that were sent before; the number of the batch is below seqs.
+    """
+    random = Random(seed)
+    step_s = random.choice((10, 10, 10, 10, 1, 60, 600, 3600))
+    window_s = min(max(_time(random, now_s, near), now_s - LATE_S), now_s + AHEAD_S)
+    window_s -= window_s % step_s
+    if window_s < now_s - LATE_S:
+        window_s += step_s
+    points = {_series(random): _point(random) for _ in range(random.choice((0, 1, 1, 2, 5)))}
+    batch = a_batch(
+        random.randrange(seqs),
+        points,
+        agent=random.choice(("agent-1", "agent-2")),
+        boot=random.choice((b"boot-one", b"boot-two")),
+        window_s=window_s,
+        step_s=step_s,
+        closed_us=(window_s + step_s) * 1_000_000,
+        processes=[_account(random) for _ in range(random.randrange(3))],
+    )
+    return Sent(batch, points, random.choice((0, 0, 7, 1000)))
 
 
-series: Final = st.integers(0, 127).map(_series)
-_small: Final = st.integers(0, 5_000_000)
-_value: Final = st.one_of(
-    _small, st.sampled_from((1, 255, 65_536, 2**32, 2**53 - 1, 2**53)), st.integers(0, 2**53)
-)
-_count: Final = st.one_of(st.integers(1, 5), st.sampled_from((256, 65_536, 2**32 - 1)))
-_slot: Final = st.one_of(st.integers(300, 330), st.integers(0, 1027))
+def _series(random: Random) -> SeriesKey:
+    return SeriesKey(*map(random.choice, TEXTS))
 
 
-@st.composite
-def _any_point(draw: st.DrawFn) -> Point:
-    """A point that an agent may never send and a store must still add up."""
-    point = Point(slots=draw(st.dictionaries(_slot, _count, max_size=4)))
-    point.errors = min(draw(_small), sum(point.slots.values()))
-    point.max_us = draw(st.sampled_from((0, 1, 2_000, 2**32 - 1)))
-    for name, value in draw(st.dictionaries(st.sampled_from(_SUMS), _value, max_size=4)).items():
-        setattr(point, name, value)
+def _point(random: Random) -> Point:
+    """Return what agents send, or what none may ever send and a store must still add up."""
+    if random.random() < 0.6:
+        return point_of([random.randrange(5_000_000) for _ in range(random.randrange(4))])
+    point = Point(max_us=random.choice((0, 1, 2_000, 2**32 - 1)))
+    for _ in range(random.randrange(4)):
+        point.slots[random.choice((random.randrange(1028), 0, 400, 401, 1027))] = random.choice(
+            (1, 2, 256, 65_536, 2**32 - 1)
+        )
+    point.errors = min(random.choice((0, 1, 2**40)), sum(point.slots.values()))
+    for name in random.sample(_SUMS, random.randrange(4)):
+        setattr(point, name, random.choice((*_HUGE, random.randrange(5_000_000))))
     return point
 
 
-points: Final = st.one_of(st.lists(_small, max_size=4).map(point_of), _any_point())
+def _account(random: Random) -> ProcessAccount:
+    return account(
+        [(random.randrange(300), random.randrange(40)) for _ in range(random.randrange(4))],
+        random.randrange(400),
+        {reason: random.randrange(9) for reason in random.choice(((), ("full",), ("full", "old")))},
+        random.choice((b"process1", b"process2")),
+        random.choice(TEXTS[1]),
+    )
 
 
-@st.composite
-def times(draw: st.DrawFn, now_s: int) -> int:
-    """A time, up to some ten minutes ahead and often near a border, mostly taken when late."""
-    kind = draw(st.sampled_from(("now", "hour", "day", "month", "local", "week", "late")))
-    if kind == "now":
-        return now_s - draw(st.integers(-60, 1000))
+def _time(random: Random, now_s: int, near: Sequence[int]) -> int:
+    """Return a time of the last days, often one at which something changes."""
+    kind = random.choice(("near", "near", "now", "hour", "day", "month", "local", "week", "late"))
+    if kind == "near" and near:
+        return random.choice(near) + random.choice((-3600, -60, -10, -7, 0, 0, 0, 10, 13, 60, 3600))
     if kind == "late":
-        return now_s - draw(st.integers(0, LATE_S))
-    back = draw(st.integers(0, 2))
-    border = {
-        "hour": now_s - now_s % 3600 - back * 3600,
-        "day": now_s - now_s % DAY_S - back * DAY_S,
+        return now_s - random.randrange(LATE_S)
+    border_s = {
+        "hour": now_s - now_s % 3600 - random.randrange(6) * 3600,
+        "day": now_s - now_s % DAY_S - random.randrange(6) * DAY_S,
         "month": _month(now_s),
-        "local": _midnight(now_s, -back),
+        "local": _midnight(now_s, -random.randrange(6)),
         "week": now_s - LATE_S,
-    }[kind]
-    return border + draw(st.integers(-25, 25))
+    }.get(kind, now_s - random.randrange(1000))
+    return border_s + random.choice((-60, -11, -10, -1, 0, 0, 1, 10, 60))
 
 
 def _month(now_s: int) -> int:
@@ -101,70 +129,38 @@ def _midnight(now_s: int, days: int) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=BERLIN).timestamp())
 
 
-@st.composite
-def _accounts(draw: st.DrawFn) -> ProcessAccount:
-    ranges = st.tuples(st.integers(0, 300), st.integers(0, 40))
-    return account(
-        draw(st.lists(ranges, max_size=3)),
-        draw(st.integers(0, 400)),
-        draw(st.dictionaries(st.sampled_from(("full", "old")), st.integers(1, 9), max_size=2)),
-        draw(st.sampled_from((b"process1", b"process2"))),
-        draw(st.sampled_from(TEXTS[1])),
-    )
-
-
-@st.composite
-def batches(draw: st.DrawFn, now_s: int, seqs: st.SearchStrategy[int]) -> Sent:
-    """A batch whose window is taken at now_s; two agents and two starts share all numbers."""
-    step_s = draw(st.sampled_from((10, 10, 10, 1, 60, 600, 3600)))
-    window_s = min(max(draw(times(now_s)), now_s - LATE_S), now_s + 600)
-    window_s -= window_s % step_s
-    if window_s < now_s - LATE_S:
-        window_s += step_s
-    found = draw(st.dictionaries(series, points, max_size=4))
-    batch = a_batch(
-        draw(seqs),
-        found,
-        agent=draw(st.sampled_from(("agent-1", "agent-2"))),
-        boot=draw(st.sampled_from((b"boot-one", b"boot-two"))),
-        window_s=window_s,
-        step_s=step_s,
-        closed_us=(window_s + step_s) * 1_000_000,
-        processes=draw(st.lists(_accounts(), max_size=2)),
-    )
-    return Sent(batch, found, draw(st.sampled_from((0, 0, 7, 1000))))
-
-
-@st.composite
-def selections(draw: st.DrawFn, now_s: int, *, back_s: int = 30 * DAY_S) -> Selection:
-    """Anything that may be asked of the time from back_s ago up to now_s and a little later."""
-    fields = st.sampled_from(SeriesKey._fields)
-    group_by = draw(st.lists(fields, unique=True, max_size=7))
+def a_selection(seed: int, now_s: int, near: Sequence[int]) -> Selection:
+    """Return anything that may be asked of a month up to now_s, and of what was sent before."""
+    random = Random(seed)
+    fields = SeriesKey._fields
+    group_by = random.sample(fields, random.choice((0, 0, 1, 2, 7)))
     where = {
-        name: draw(st.sampled_from((*TEXTS[SeriesKey._fields.index(name)], "nowhere")))
-        for name in draw(st.lists(fields, unique=True, max_size=2))
+        name: random.choice((*TEXTS[fields.index(name)], "nowhere"))
+        for name in random.sample(fields, random.choice((0, 0, 0, 1, 1, 2)))
     }
-    return Selection(tuple(draw(edges(now_s, back_s))), tuple(group_by), where)
+    return Selection(tuple(_edges(random, now_s, near)), tuple(group_by), where)
 
 
-@st.composite
-def edges(draw: st.DrawFn, now_s: int, back_s: int) -> Sequence[int]:
-    """Ascending times: even steps, days and months, any, or one step."""
-    any_time = st.one_of(times(now_s), st.integers(now_s - back_s, now_s + 60))
-    kind = draw(st.sampled_from(("even", "even", "days", "months", "any", "one", "all")))
-    if kind == "all":
+def _edges(random: Random, now_s: int, near: Sequence[int]) -> Sequence[int]:
+    """Return ascending times: even steps, days, months, any, or one step."""
+
+    def any_time() -> int:
+        if random.random() < 0.2:
+            return now_s - random.randrange(30 * DAY_S)
+        return _time(random, now_s, near)
+
+    kind = random.choice(("even", "even", "even", "days", "months", "any", "any", "one", "one"))
+    if random.random() < 0.02:
         return (0, 2**32)
     if kind == "days":
-        days = draw(st.integers(1, 30))
-        return [_midnight(now_s, day) for day in range(-days, 2)]
+        return [_midnight(now_s, day) for day in range(-random.randrange(1, 30), 2)]
     if kind == "months":
-        months = [_month(now_s + DAY_S * days) for days in (-90, -60, -31, 0, 31)]
-        return sorted({*months, now_s - back_s})
+        return sorted({_month(now_s + DAY_S * days) for days in (-90, -60, -31, 0, 31)})
     if kind == "even":
-        step_s = draw(st.sampled_from((1, 7, 10, 30, 60, 90, 600, 3600, 7200, DAY_S)))
-        start_s = draw(any_time)
-        if draw(st.booleans()):
+        step_s = random.choice((1, 7, 10, 30, 60, 90, 600, 3600, 7200, DAY_S))
+        start_s = any_time() - step_s * random.randrange(40)
+        if random.random() < 0.7:
             start_s -= start_s % step_s
-        return range(start_s, start_s + step_s * draw(st.integers(2, 60)), step_s)
-    least = most = 2 if kind == "one" else 8
-    return sorted(draw(st.sets(any_time, min_size=2 if kind == "any" else least, max_size=most)))
+        return range(start_s, start_s + step_s * random.randrange(2, 60), step_s)
+    edges = {any_time() for _ in range(2 if kind == "one" else 9)}
+    return sorted(edges | {max(edges) + 1} if len(edges) < 2 else edges)
