@@ -5,7 +5,7 @@ One type serves batches, chunks, the ring in memory and answers. A stored point'
 adds whatever has the same key, so it is exact in any order and for any grouping.
 
 Every value of a batch is checked to be at most 2**53 (285 years of microseconds, 9 PB) before it is
-kept, so that sums are exact; a sum that could pass 2**63 is capped instead of wrapped around.
+kept, so that sums are exact; a sum beyond 2**62 is capped instead of wrapped around.
 """
 
 from collections.abc import Mapping, Sequence

@@ -18,12 +18,14 @@ __all__ = ["merge"]
 
 _NAMES: Final = ("requests", *VALUES)
 _MOST: Final = 2**63 - 1
+#: a sum beyond it is capped, far enough below 2**63 that none wraps around
+_CAP: Final = 2.0**62
 
 
 def merge(parts: Sequence[Columns]) -> Columns:
     """Return the sum of parts: one point a key, keys in ascending order.
 
-    Exact in any order: counts and sums are added as integers (a sum beyond 2**63 is capped), of
+    Exact in any order: counts and sums are added as integers (a sum beyond 2**62 is capped), of
     max_us the largest is taken.
     """
     parts = [part for part in parts if len(part.key)]
@@ -76,8 +78,9 @@ def _added(name: str, parts: Sequence[Columns], order: Array | None, first: Arra
     if name == "max_us":
         return np.maximum.reduceat(column, first)
     if column.dtype == np.int64 and int(column.max()) > _MOST // len(column):
-        sums = np.add.reduceat(column.astype(np.float64), first)
-        return np.minimum(sums, 2.0**62).astype(np.int64)
+        about = np.add.reduceat(column.astype(np.float64), first)
+        if about.max() >= _CAP:
+            return np.minimum(about, _CAP).astype(np.int64)
     return np.add.reduceat(column, first, dtype=np.int64)
 
 
