@@ -18,6 +18,7 @@ from engines import Clock
 from gaugeoracle import GaugeOracle, ask
 from stored import append, received
 from trimtab_collector.storage import gaugehistory
+from trimtab_collector.storage.compactor import Compactor, locked
 from trimtab_collector.storage.planes import ChunkError
 from trimtab_collector.storage.readingchunks import decode_readings, encode_readings
 from trimtab_collector.storage.readingring import ReadingRing
@@ -164,6 +165,41 @@ def test_each_tier_keeps_gauges_for_its_own_time_and_then_forgets_their_names(tm
             ([], [], 3600),
         ]
         assert list(tmp.glob("1*-*.db")) == []
+
+
+@pytest.mark.parametrize("commits", [0, 1, 2, 3])
+def test_a_compaction_cut_short_between_files_counts_nothing_twice(tmp: Path, commits: int) -> None:
+    clock, oracle = Clock(NOON), GaugeOracle()
+    selections = [over(NOON - HOUR, NOON), over(NOON - HOUR, NOON, 60), over(NOON - 600, NOON, 10)]
+    with store_in(tmp, clock) as store:
+        for number in range(2):
+            batches = [
+                readings(10 * number + n, NOON - 400 + 60 * n, float(n + number)) for n in range(4)
+            ]
+            oracle.add(*batches)
+            append(store, *batches)
+            clock.now_s += 2 * HOUR
+            if number:
+                break
+            with locked(tmp, 10):
+                steps = Compactor(tmp, store.series).steps(
+                    clock.now_s, store.cutoff_s(clock.now_s), store.floors()
+                )
+                _, commit = next(steps)
+                # What commits the step is a method of the unit, which knows its files.
+                files = list(commit.__self__._files.values())  # type: ignore[attr-defined]
+                assert len(files) == 3
+                for file in files[:commits]:
+                    file.connection.execute("COMMIT")
+                steps.close()  # type: ignore[attr-defined]
+            for selection in selections:
+                assert ask(store, selection) == oracle.answer(selection)
+    with store_in(tmp, clock) as store:
+        for _ in range(2):
+            for selection in selections:
+                assert ask(store, selection) == oracle.answer(selection)
+            store.compact(clock.now_s)
+        assert store.health().journal_batches == 0
 
 
 def test_sets_of_a_period_become_one_and_answers_stay(tmp: Path) -> None:
