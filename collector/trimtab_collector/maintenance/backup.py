@@ -28,7 +28,7 @@ from trimtab_collector.maintenance.files import (
     entered,
     megabytes,
     own_files,
-    refuse_unfinished,
+    refuse_other,
     synchronise,
 )
 from trimtab_collector.storage.compactor import METRICS, locked
@@ -69,12 +69,7 @@ def backup(directory: Path, target: Path, say: Say) -> Manifest:
 
 
 def _check(directory: Path, target: Path) -> None:
-    refuse_unfinished(directory)
-    if not (directory / METRICS).is_file():
-        raise StartupError(
-            f"expected a collector's data in {directory}, got no {METRICS}: name its directory "
-            "with --data-dir"
-        )
+    refuse_other(directory)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise StartupError(f"expected {target} to be new or empty, it is not: choose another name")
 

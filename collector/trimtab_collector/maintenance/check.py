@@ -20,7 +20,7 @@ from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
 
-from trimtab_collector.maintenance.files import KEYS, WAIT_S, Say, own_files, refuse_unfinished
+from trimtab_collector.maintenance.files import KEYS, WAIT_S, Say, own_files, refuse_other
 from trimtab_collector.maintenance.findings import Finding, Report
 from trimtab_collector.maintenance.metrics import Metrics, Row, integrity, look, open_file, rows
 from trimtab_collector.maintenance.sums import HOUR_S, instant
@@ -37,9 +37,9 @@ _EVERY = 1000
 def check(directory: Path, retention: Retention, say: Say, now_s: float | None = None) -> Report:
     """Go through a data directory and return what was found.
 
-    Raises StartupError when a compaction or backup works in it for too long.
+    Raises StartupError when there is no store, or a compaction or backup takes too long in it.
     """
-    refuse_unfinished(directory)
+    refuse_other(directory)
     report = Report()
     with locked(directory, WAIT_S), ExitStack() as stack:
         for path in own_files(directory):

@@ -14,7 +14,6 @@ from typing import Any, Final
 import msgspec
 
 from trimtab_collector.settings import Settings
-from trimtab_core.errors import StartupError
 
 __all__ = ["add_commands", "run"]
 
@@ -107,21 +106,14 @@ def _restore(source: Path, directory: Path, as_json: bool, *, force: bool) -> in
 
 def _check(settings: Settings, as_json: bool) -> int:
     from trimtab_collector.maintenance.check import check
-    from trimtab_collector.storage.compactor import METRICS
     from trimtab_collector.storage.tiers import Retention
 
-    directory = settings.directory
-    if not (directory / METRICS).is_file():
-        raise StartupError(
-            f"expected a collector's data in {directory}, got no {METRICS}: name its directory "
-            "with --data-dir"
-        )
     retention = Retention(
         settings.keep_10s_hours * 3600,
         settings.keep_1m_days * 86_400,
         settings.keep_1h_days * 86_400,
     )
-    report = check(directory, retention, _say)
+    report = check(settings.directory, retention, _say)
     if as_json:
         print(msgspec.json.encode(report).decode())
     else:

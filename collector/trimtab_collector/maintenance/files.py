@@ -23,6 +23,7 @@ __all__ = [
     "KEYS",
     "MANIFEST",
     "RESTORING",
+    "WAIT_S",
     "Copied",
     "MaintenanceError",
     "Manifest",
@@ -33,6 +34,7 @@ __all__ = [
     "entered",
     "megabytes",
     "own_files",
+    "refuse_other",
     "refuse_unfinished",
     "stopped",
     "synchronise",
@@ -95,6 +97,16 @@ def refuse_unfinished(directory: Path) -> None:
         raise StartupError(
             f"expected a whole store in {directory}, a restore into it was cut short: run "
             "trimtab collector restore again, it goes on from there"
+        )
+
+
+def refuse_other(directory: Path) -> None:
+    """Raise StartupError for a directory that holds no whole store."""
+    refuse_unfinished(directory)
+    if not (directory / METRICS).is_file():
+        raise StartupError(
+            f"expected a collector's data in {directory}, got no {METRICS}: name its directory "
+            "with --data-dir"
         )
 
 
