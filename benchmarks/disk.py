@@ -42,7 +42,7 @@ def main() -> None:
             rows += traffic(place, service, instances, hours, f"{level} requests a minute")
         service = Service("shop", 40, 10 / 60, dependencies=True)
         rows += traffic(place, service, instances, hours, "10, with database and cache")
-        rows += month(place, 3 if options.quick else 30, 5 if options.quick else 50)
+        rows += month(place, 1 if options.quick else 30, 5 if options.quick else 50)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     harness.report("disk", rows, options.json, harness.packages(*VERSIONS))
