@@ -3,10 +3,11 @@
 What can be told from the rest is left out or stored as the difference from it, which is small:
 
 - a series as the step from the one before, a window as the step from that series' window before;
-- `sum_us` as its distance from the sum that the sketch alone would give;
-- `max_us` as its distance from the end of its bucket, or from `sum_us` of a single request;
+- `max_us` as its distance from the end of the highest bucket;
+- `sum_us` as its distance from the sum that sketch and `max_us` give, which is 0 of one request;
 - `errors` as none, all, or a number;
-- every other sum as its distance from requests times the series' own rate in this chunk;
+- `ttfb_us` as its distance from the series' own share of `sum_us` in this chunk, every other sum as
+  that from requests times the series' own rate;
 - the first slot of a point as the step from the first slot of the point before, the others as the
   distance from the slot to their left; counts less one.
 
@@ -37,6 +38,9 @@ _MIDDLES: Final[Array] = np.rint(MIDDLES_US).astype(np.int64)
 _UPPERS: Final[Array] = np.array(UPPER_US, np.int64)
 #: sums that are told from requests; a new one is put at the end, places are numbers on disk
 _SUMS: Final = tuple(name for name in VALUES if name not in ("errors", "sum_us", "max_us"))
+#: sums that are told from sum_us, by a share in units of 2**-16
+_SHARED: Final = frozenset({"ttfb_us"})
+_SHARE: Final = 16
 #: columns of a chunk by their number; `+ 2 * place` and the next are rate and distance of a sum
 _SERIES, _T, _BUCKETS, _FIRST, _SLOTS, _COUNTS, _SUM, _MAX, _ERRORS, _SOME = range(10)
 _RATES: Final = 32
@@ -69,26 +73,27 @@ def encode_chunk(columns: Columns, width_s: int) -> bytes:
     inner[begins] = False
     writer.put(_SLOTS, (np.diff(slots, prepend=0) - 1)[inner])
     writer.put(_COUNTS, counts - 1)
-    requests, middle, upper = _told(buckets, filled, ends, slots, counts)
-    sums = columns.value("sum_us").astype(np.int64)
-    writer.put(_SUM, zigzag(sums - middle))
-    upper = np.where(requests == 1, sums, upper)
-    writer.put(_MAX, zigzag(upper - columns.value("max_us").astype(np.int64)))
+    requests, others, upper = _told(buckets, filled, ends, slots, counts)
+    most, sums = (columns.value(name).astype(np.int64) for name in ("max_us", "sum_us"))
+    writer.put(_MAX, zigzag(upper - most))
+    writer.put(_SUM, zigzag(sums - others - most))
     errors = columns.value("errors").astype(np.int64)
     if errors.any():
         kind = np.where(errors == 0, 0, np.where(errors == requests, 1, 2))
         writer.put(_ERRORS, kind)
         writer.put(_SOME, errors[kind == 2])
-    run = np.cumsum(new) - 1
-    per_run = np.maximum(1, np.add.reduceat(requests, np.flatnonzero(new)))
+    run, begin = np.cumsum(new) - 1, np.flatnonzero(new)
     for place, name in enumerate(_SUMS):
         column = columns.values.get(name)
         if column is None or not column.any():
             continue
         column = column.astype(np.int64)
-        rate = np.add.reduceat(column, np.flatnonzero(new)) // per_run
+        base, scale = (sums, _SHARE) if name in _SHARED else (requests, 0)
+        total = np.maximum(1.0, np.add.reduceat(base.astype(np.float64), begin))
+        parts = np.add.reduceat(column.astype(np.float64), begin) * (1 << scale) // total
+        rate = np.minimum(parts, 2.0**40).astype(np.int64)
         writer.put(_RATES + 2 * place, rate)
-        writer.put(_RATES + 2 * place + 1, zigzag(column - rate[run] * requests))
+        writer.put(_RATES + 2 * place + 1, zigzag(column - (rate[run] * base >> scale)))
     return writer.finish(width_s, points, len(slots), start)
 
 
@@ -123,10 +128,9 @@ def _decode(data: bytes) -> Columns:
     running = np.cumsum(slots)
     slots = running + np.repeat(first - running[begins], buckets[filled])
     counts = reader.take(_COUNTS, reader.buckets) + 1
-    requests, middle, upper = _told(buckets, filled, ends, slots, counts)
-    sums = unzigzag(reader.take(_SUM, points)) + middle
-    upper = np.where(requests == 1, sums, upper)
+    requests, others, upper = _told(buckets, filled, ends, slots, counts)
     most = upper - unzigzag(reader.take(_MAX, points))
+    sums = unzigzag(reader.take(_SUM, points)) + others + most
     values: dict[str, Array] = {"requests": requests, "sum_us": sums, "max_us": most}
     if reader.has(_ERRORS):
         kind = reader.take(_ERRORS, points)
@@ -139,18 +143,22 @@ def _decode(data: bytes) -> Columns:
         if reader.has(_RATES + 2 * place):
             rate = reader.take(_RATES + 2 * place, int(run[-1]) + 1)
             distance = unzigzag(reader.take(_RATES + 2 * place + 1, points))
-            values[name] = distance + rate[run] * requests
+            base, scale = (sums, _SHARE) if name in _SHARED else (requests, 0)
+            values[name] = distance + (rate[run] * base >> scale)
     return Columns((series << 32) | t, values, buckets, slots.astype(np.uint16), counts)
 
 
 def _told(
     buckets: Array, filled: Array, ends: Array, slots: Array, counts: Array
 ) -> tuple[Array, Array, Array]:
-    """Return what sketches tell of each point: requests, their sum, the end of the top bucket."""
-    requests, middle, upper = (np.zeros(len(buckets), np.int64) for _ in range(3))
+    """Return what sketches tell of each point.
+
+    Its requests, the sum of all but the longest of them, the end of the bucket of that one.
+    """
+    requests, others, upper = (np.zeros(len(buckets), np.int64) for _ in range(3))
     if len(filled):
-        begins = (ends - buckets)[filled]
+        begins, top = (ends - buckets)[filled], slots[ends[filled] - 1]
         requests[filled] = np.add.reduceat(counts, begins)
-        middle[filled] = np.add.reduceat(counts * _MIDDLES[slots], begins)
-        upper[filled] = _UPPERS[slots[ends[filled] - 1]]
-    return requests, middle, upper
+        others[filled] = np.add.reduceat(counts * _MIDDLES[slots], begins) - _MIDDLES[top]
+        upper[filled] = _UPPERS[top]
+    return requests, others, upper
