@@ -46,11 +46,6 @@ class Taken(NamedTuple):
     t: int
     at: int
 
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of memory, near enough."""
-        return 400 + self.gauge.nbytes + self.value.nbytes
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Readings:
@@ -109,11 +104,16 @@ def chosen(batches: Sequence[Taken], numbers: Array | None = None) -> Readings:
     gauge = np.concatenate([batch.gauge for batch in batches] or [np.zeros(0, np.int32)])
     value = np.concatenate([batch.value for batch in batches] or [np.zeros(0)])
     sizes = [len(batch.gauge) for batch in batches]
-    t = np.repeat(np.array([batch.t for batch in batches], np.int64), sizes)
-    at = np.repeat(np.array([batch.at for batch in batches], np.int64), sizes)
-    gauge = gauge.astype(np.int64) if numbers is None else numbers[gauge]
-    points = Readings((gauge << 32) | t, np.ones_like(t), value, value, value, value, at)
-    return points if numbers is None else points.taken(gauge >= 0)
+    place = np.repeat(np.arange(len(batches)), sizes)
+    if numbers is None:
+        gauge = gauge.astype(np.int64)
+    else:
+        gauge = numbers[gauge]
+        keep = np.flatnonzero(gauge >= 0)
+        gauge, value, place = gauge[keep], value[keep], place[keep]
+    t = np.array([batch.t for batch in batches], np.int64)[place]
+    at = np.array([batch.at for batch in batches], np.int64)[place]
+    return Readings((gauge << 32) | t, np.ones_like(t), value, value, value, value, at)
 
 
 def merge(parts: Sequence[Readings]) -> Readings:

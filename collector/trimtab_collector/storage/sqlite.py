@@ -111,7 +111,7 @@ class SQLiteStore:
             directory, self.series, self.recent, self.live, self._reader, self.floors
         )
         self.readings = ReadingRing(
-            RECENT_S, recent_bytes // 4, clock, self._facts.get("merged_before_s", 0)
+            RECENT_S, recent_bytes // 2, clock, self._facts.get("merged_before_s", 0)
         )
         self._gauge_history = GaugeHistory(self._reads, self.readings)
         self._replay()
