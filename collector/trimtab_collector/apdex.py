@@ -43,4 +43,5 @@ def without_class(rows: Rows, threshold_us: float) -> tuple[Rows, Array]:
     requests = merged.values["requests"]
     apdex = np.full(len(merged.key), np.nan)
     np.divide(sums, 2 * requests, out=apdex, where=requests > 0)
-    return Rows(list(groups), merged.key >> 32, merged.key & 0xFFFFFFFF, merged), apdex
+    t = merged.key & 0xFFFFFFFF
+    return Rows(list(groups), merged.key >> 32, t, merged, rows.resolution_s), apdex

@@ -1,126 +1,122 @@
-"""Figures of merged rows, as the API shows them."""
+"""Figures of merged rows, as the API shows them: computed by columns, made into rows at the end."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from trimtab_collector.apdex import without_class
-from trimtab_collector.api.bodies import Accounting, Stats
-from trimtab_collector.storage.columns import quantiles_us
-from trimtab_collector.storage.gauges import Reading
-from trimtab_collector.storage.store import Rows, ServiceAccount
+from trimtab_collector.api.bodies import Stats
+from trimtab_collector.storage.columns import Array, quantiles_us
+from trimtab_collector.storage.store import Rows
 
-__all__ = [
-    "TIMES",
-    "accounting_of",
-    "fields_of",
-    "instances_of",
-    "names_of",
-    "no_requests",
-    "stats_of",
-]
+__all__ = ["FIGURES", "TIMES", "Figures", "no_requests", "ranked"]
 
-_QUANTILES: Final = (0.5, 0.9, 0.95, 0.99, 0.999)
-_SHOWN: Final = (
-    "requests", "errors", "sum_us", "max_us", "ttfb_us", "queue_us", "queued", "bytes",
-    "websockets", "websocket_us", "event_streams", "event_stream_us",
-)  # fmt: skip
-#: fields of Stats that are response times
-TIMES: Final = ("mean", "p50", "p90", "p95", "p99", "p999", "max")
+_QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+#: figures that are response times, in ms
+TIMES: Final = ("mean", *_QUANTILES, "max")
+#: every figure of a group of requests
+FIGURES: Final = Stats.__struct_fields__
 
 
-def names_of(rows: Rows) -> list[tuple[str, ...]]:
-    """Return the name of each row's group."""
-    return [rows.groups[place] for place in rows.group]
+class Figures:
+    """The figures of each group and step that holds something."""
+
+    def __init__(
+        self, rows: Rows, seconds_of: Callable[[Array], Array], threshold_us: float
+    ) -> None:
+        """Compute them from rows whose last field is the status class.
+
+        seconds_of gives by the starts of steps what their rates are over, threshold_us is the one
+        of Apdex.
+        """
+        rows, apdex = without_class(rows, threshold_us)
+        columns = rows.columns
+        self.rows = rows
+        #: seconds that the rates of each row are over
+        self.seconds = seconds_of(rows.t)
+        #: float64 a row, all requests together, ms
+        self.total_time: Array = columns.value("sum_us") / 1000
+        requests = columns.value("requests")
+        some = requests > 0
+        quantiles = np.where(some[:, None], quantiles_us(columns, tuple(_QUANTILES.values())), nan)
+        self._columns: dict[str, Array] = {
+            "requests": requests,
+            "errors": columns.value("errors"),
+            "error_rate": np.where(some, _share(columns.value("errors"), requests), 0.0),
+            "requests_per_second": requests / self.seconds,
+            "mean": _share(self.total_time, requests),
+            **dict(zip(_QUANTILES, quantiles.T / 1000, strict=True)),
+            "max": np.where(some, columns.value("max_us") / 1000, nan),
+            "ttfb_mean": _share(columns.value("ttfb_us") / 1000, requests),
+            "queue_mean": _share(columns.value("queue_us") / 1000, columns.value("queued")),
+            "apdex": apdex,
+            "bytes": columns.value("bytes"),
+            "web_sockets": columns.value("websockets"),
+            "web_socket_mean": _share(
+                columns.value("websocket_us") / 1000, columns.value("websockets")
+            ),
+            "event_streams": columns.value("event_streams"),
+            "event_stream_mean": _share(
+                columns.value("event_stream_us") / 1000, columns.value("event_streams")
+            ),
+        }
+
+    def __len__(self) -> int:
+        return len(self.rows.t)
+
+    def __getitem__(self, name: str) -> Array:
+        """Return a figure of every row, numbers; nan is what there is none of."""
+        return self.total_time if name == "total_time" else self._columns[name]
+
+    @property
+    def names(self) -> list[tuple[str, ...]]:
+        """The name of each row's group."""
+        return [self.rows.groups[place] for place in self.rows.group]
+
+    def filled(self) -> Array:
+        """Return the places of rows with requests or connections."""
+        held = self["requests"] + self["web_sockets"] + self["event_streams"]
+        return np.flatnonzero(held > 0)
+
+    def dicts(
+        self, places: Array | None = None, names: Sequence[str] = FIGURES
+    ) -> list[dict[str, Any]]:
+        """Return the figures of rows, all or those at places, by name; None is what is not."""
+        columns = []
+        for name in names:
+            column = self[name] if places is None else self[name][places]
+            texts = column.tolist()
+            if column.dtype.kind == "f" and np.isnan(column).any():
+                texts = [None if value != value else value for value in texts]
+            columns.append(texts)
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def stats_of(rows: Rows, seconds: float, threshold_us: float) -> tuple[Rows, list[Stats]]:
-    """Return rows without their last field, the status class, and the figures of each.
-
-    seconds is what rates are over, threshold_us the one of Apdex.
-    """
-    rows, apdex = without_class(rows, threshold_us)
-    columns = rows.columns
-    quantiles = quantiles_us(columns, _QUANTILES) / 1000
-    table = zip(*(columns.value(name).tolist() for name in _SHOWN), strict=True)
-    answer = []
-    for times, index, row in zip(quantiles.tolist(), apdex.tolist(), table, strict=True):
-        requests, errors, total, most, ttfb, queue, queued, size, *connections = row
-        kept = {"bytes": size, **_connections(*connections)}
-        if not requests:
-            answer.append(Stats(**{**no_requests(), **kept}))
-            continue
-        p50, p90, p95, p99, p999 = times
-        answer.append(
-            Stats(
-                requests=requests,
-                errors=errors,
-                error_rate=errors / requests,
-                requests_per_second=requests / seconds,
-                mean=total / requests / 1000,
-                p50=p50,
-                p90=p90,
-                p95=p95,
-                p99=p99,
-                p999=p999,
-                max=most / 1000,
-                ttfb_mean=ttfb / requests / 1000,
-                queue_mean=queue / queued / 1000 if queued else None,
-                apdex=index,
-                **kept,
-            )
-        )
-    return rows, answer
+nan: Final = float("nan")
 
 
-def _connections(sockets: int, sockets_us: int, streams: int, streams_us: int) -> dict[str, Any]:
+def _share(part: Array, whole: Array) -> Array:
+    """Return part / whole, nan where there is no whole."""
+    answer = np.full(len(whole), nan)
+    np.divide(part, whole, out=answer, where=whole > 0)
+    return answer
+
+
+def ranked(figures: Figures, by: str, places: Array) -> Array:
+    """Return places with the largest of a figure first; equal ones by name, none last."""
+    size = np.nan_to_num(figures[by][places], nan=-1.0)
+    names = figures.names
+    order = sorted(range(len(places)), key=lambda at: (-size[at], names[places[at]][1:]))
+    return places[np.array(order, np.int64)]
+
+
+def no_requests() -> Mapping[str, Any]:
+    """Return the figures of nothing."""
+    whole = ("requests", "errors", "bytes", "web_sockets", "event_streams")
+    rates = ("error_rate", "requests_per_second")
     return {
-        "web_sockets": sockets,
-        "web_socket_mean": sockets_us / sockets / 1000 if sockets else None,
-        "event_streams": streams,
-        "event_stream_mean": streams_us / streams / 1000 if streams else None,
+        **dict.fromkeys(FIGURES),
+        **dict.fromkeys(whole, 0),
+        **dict.fromkeys(rates, 0.0),
     }
-
-
-def no_requests() -> dict[str, Any]:
-    """Return the fields of Stats when nothing was counted."""
-    none = dict.fromkeys((*TIMES, "ttfb_mean", "queue_mean", "apdex"))
-    return {
-        **_connections(0, 0, 0, 0),
-        "requests": 0,
-        "errors": 0,
-        "error_rate": 0.0,
-        "requests_per_second": 0.0,
-        "bytes": 0,
-        **none,
-    }
-
-
-def fields_of(stats: Stats) -> dict[str, Any]:
-    """Return the fields of figures, to build a row that has them too."""
-    return {name: getattr(stats, name) for name in Stats.__struct_fields__}
-
-
-def accounting_of(account: ServiceAccount) -> Accounting:
-    """Return an account as the API shows it."""
-    return Accounting(
-        counted=account.counted,
-        sent=account.sent,
-        held=account.held,
-        agent_lost=account.agent_lost,
-        dropped=account.dropped,
-        requests=account.requests,
-        backgrounds=account.backgrounds,
-        connections=account.connections,
-    )
-
-
-def instances_of(readings: Iterable[Reading]) -> list[dict[str, Any]]:
-    """Return the readings of each instance."""
-    found: dict[tuple[str, str, str], dict[str, float]] = {}
-    for row in readings:
-        name = (row.environment, row.service, row.instance)
-        found.setdefault(name, {})[row.name] = row.value
-    return [
-        {"environment": name[0], "service": name[1], "instance": name[2], "readings": values}
-        for name, values in sorted(found.items())
-    ]

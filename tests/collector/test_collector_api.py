@@ -13,7 +13,17 @@ from servers import Api, Collector, short_dir
 from trimtab_core.batches import Gauge
 from trimtab_core.sketch import Sketch
 
-READS = ("/services", "/routes", "/response-time", "/metrics/current", "/metrics/history")
+READS = (
+    "/services",
+    "/routes",
+    "/routes/latency",
+    "/response-time",
+    "/heatmap",
+    "/compare",
+    "/metrics",
+    "/metrics/current",
+    "/metrics/history",
+)
 FAST = [1_000 + 10 * n for n in range(90)]
 SLOW = [200_000 + 1_000 * n for n in range(10)]
 
@@ -35,7 +45,7 @@ def collector() -> Iterator[Collector]:
             Gauge("test", "shop", "host#0", "trimtab.app.loop_delay", 0.002),
             Gauge("test", "shop", "host#1", "trimtab.app.loop_delay", 0.025),
             Gauge("test", "shop", "host#0", "process.memory.usage", 5e7),
-            Gauge("", "", "", "system.cpu.utilization", 0.25),
+            Gauge("", "", "host", "system.cpu.utilization", 0.25),
         ]
         with Sender(process.port, process.new_key()) as sender:
             sender.insist(a_batch(0, points, gauges=gauges, processes=[account([(0, 190)], 190)]))
@@ -104,7 +114,24 @@ def test_errors_have_the_envelope_too(
         ("/routes", {"limit": "9" * 400}, "1 to 1000"),
         ("/metrics/history", {"period": "yearly"}, "hourly, daily, weekly"),
         ("/metrics/history", {"step": "15"}, "multiple of 10"),
-        ("/metrics/history", {"step": "10", "from_": "-30d"}, "longer step"),
+        ("/metrics/history", {"step": "year"}, "minute, hour, day, week, month"),
+        ("/metrics/history", {"groupBy": "service,region"}, "each once"),
+        ("/metrics/history", {"groupBy": "service,service"}, "each once"),
+        ("/routes", {"statusClass": "500"}, "5xx"),
+        ("/routes/latency", {"by": "rps"}, "one of mean, p50"),
+        ("/heatmap", {"scale": "6"}, "one of -2"),
+        ("/heatmap", {"buckets": "9"}, "10 to 200"),
+        ("/metrics", {"route": "/"}, "among apdex, environment"),
+        ("/compare", {"against": "year"}, "previous, day, week"),
+        ("/compare", {"against": "day", "againstFrom": "-2d"}, "either"),
+        ("/compare", {"againstFrom": "-2d"}, "a time for each end"),
+        ("/compare", {"againstFrom": "-1d", "againstTo": "-2d"}, "before againstTo"),
+        ("/compare", {"a": "1"}, "field=version"),
+        ("/compare", {"field": "version", "a": "1"}, "a version on each side"),
+        ("/compare", {"field": "version", "a": "1", "b": "1"}, "another version"),
+        ("/compare", {"field": "colour", "a": "1", "b": "2"}, "one of environment"),
+        ("/compare", {"field": "version", "a": "1", "b": "2", "version": "1"}, "no filter"),
+        ("/compare", {"field": "version", "a": "1", "b": "2", "against": "day"}, "either two"),
     ],
 )
 def test_a_bad_parameter_is_said_in_a_sentence(
@@ -197,7 +224,9 @@ def test_the_current_moment_says_null_where_nothing_is_measured(collector: Colle
     assert data["memoryUsage"]["heapUsed"] is None
     assert data["activeHandles"] is None
     assert data["uptime"] is None
-    assert data["system"] == {"system.cpu.utilization": 0.25}
+    assert data["system"] == [
+        {"host": "host", "agent": "agent-1", "readings": {"system.cpu.utilization": 0.25}}
+    ]
     assert [row["instance"] for row in data["instances"]] == ["host#0", "host#1"]
     assert data["responseTime"]["p99"] > 100
 

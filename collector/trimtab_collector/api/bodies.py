@@ -9,19 +9,43 @@ import msgspec
 
 __all__ = [
     "Accounting",
+    "Compared",
+    "ComparedRoute",
+    "Comparison",
     "Current",
+    "GroupHistory",
+    "GroupedHistory",
+    "Heatmap",
     "History",
     "HistoryRow",
+    "HostReadings",
+    "Latency",
+    "LatencyRow",
+    "LatencyStep",
     "ResponseTime",
     "RouteRow",
     "Routes",
     "ServiceRow",
+    "ServiceStats",
     "Services",
+    "Side",
+    "Snapshot",
     "Stats",
+    "VersionStats",
 ]
 
 
-class Stats(msgspec.Struct, rename="camel", kw_only=True):
+def _wire(name: str) -> str:
+    """Return the key of a field: camelCase, and `from` for what Python cannot name so."""
+    first, *rest = name.rstrip("_").split("_")
+    return first + "".join(map(str.capitalize, rest))
+
+
+class _Body(msgspec.Struct, rename=_wire, kw_only=True):
+    """Something with keys as the API names them."""
+
+
+class Stats(_Body, kw_only=True):
     """What a group of requests came to; times are null without requests."""
 
     requests: int
@@ -46,7 +70,7 @@ class Stats(msgspec.Struct, rename="camel", kw_only=True):
     event_stream_mean: float | None
 
 
-class Accounting(msgspec.Struct, rename="camel", kw_only=True):
+class Accounting(_Body, kw_only=True):
     """What became of a service's records over the life of the store.
 
     counted + held + agentLost = sent; counted = requests + backgrounds + connections; held lies
@@ -63,6 +87,14 @@ class Accounting(msgspec.Struct, rename="camel", kw_only=True):
     connections: int
 
 
+class _Range(_Body, kw_only=True):
+    """What an answer is about: the range as it was read, and the width of windows at its edges."""
+
+    from_: str
+    to: str
+    resolution: int
+
+
 class ServiceRow(Stats, kw_only=True):
     """A service, with requests of the range."""
 
@@ -76,11 +108,9 @@ class ServiceRow(Stats, kw_only=True):
     accounting: Accounting
 
 
-class Services(msgspec.Struct, rename={"from_": "from"}, kw_only=True):
+class Services(_Range, kw_only=True):
     """All services of the store."""
 
-    from_: str
-    to: str
     services: list[ServiceRow]
 
 
@@ -94,12 +124,49 @@ class RouteRow(Stats, kw_only=True):
     total_time: float
 
 
-class Routes(msgspec.Struct, rename={"from_": "from"}, kw_only=True):
+class Routes(_Range, kw_only=True):
     """Routes that had requests in the range, first the one that was asked for."""
 
-    from_: str
-    to: str
     routes: list[RouteRow]
+    routes_left_out: int
+
+
+class _Times(_Body, kw_only=True):
+    """Response times alone."""
+
+    requests: int
+    requests_per_second: float
+    mean: float | None
+    p50: float | None
+    p90: float | None
+    p95: float | None
+    p99: float | None
+    p999: float | None
+    max: float | None
+
+
+class LatencyStep(_Times, kw_only=True):
+    """Response times of one step of a route."""
+
+    t: str
+
+
+class LatencyRow(_Times, kw_only=True):
+    """Response times of one route and method; `series` where one route was asked for."""
+
+    environment: str
+    service: str
+    route: str
+    method: str
+    series: list[LatencyStep] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Latency(_Range, kw_only=True):
+    """Response times of routes, the slowest first; step is null without series."""
+
+    step: int | str | None
+    routes: list[LatencyRow]
+    routes_left_out: int
 
 
 class ServiceStats(Stats, kw_only=True):
@@ -109,35 +176,122 @@ class ServiceStats(Stats, kw_only=True):
     service: str
 
 
-class ResponseTime(msgspec.Struct, rename={"from_": "from"}, kw_only=True):
-    """Response times of everything chosen; the keys of `Stats` stand beside these."""
+class VersionStats(ServiceStats, kw_only=True):
+    """Figures of one version of a service."""
 
-    from_: str
-    to: str
+    version: str
+
+
+class ResponseTime(_Range, kw_only=True):
+    """Response times of everything chosen, and of its parts."""
+
     step: int
     overall: Stats
-    # camelCase by hand: `rename` of this class is taken by `from`
-    byStatusClass: dict[str, Stats]  # noqa: N815
-    byService: list[ServiceStats]  # noqa: N815
+    by_status_class: dict[str, Stats]
+    by_service: list[ServiceStats]
+    by_version: list[VersionStats]
 
 
 class HistoryRow(Stats, kw_only=True):
-    """One step of history."""
+    """One step of history; rates are over the seconds of it that have arrived."""
 
     t: str
+    seconds: float
 
 
-class History(msgspec.Struct, rename={"from_": "from"}, kw_only=True):
+class History(_Range, kw_only=True):
     """Steps that hold something; the others have no row."""
 
-    from_: str
-    to: str
     period: str
-    step: int
+    step: int | str
     series: list[HistoryRow]
 
 
-class Current(msgspec.Struct, rename="camel", kw_only=True):
+class GroupHistory(_Body, kw_only=True):
+    """The steps of one group, and its requests in the whole range."""
+
+    group: dict[str, str]
+    requests: int
+    series: list[HistoryRow]
+
+
+class GroupedHistory(_Range, kw_only=True):
+    """A series for each group, the one with the most requests first."""
+
+    period: str
+    step: int | str
+    group_by: list[str]
+    groups: list[GroupHistory]
+    groups_left_out: int
+
+
+class Heatmap(_Range, kw_only=True):
+    """Requests by time and duration: counts[i][j] of step times[i] and bucket j.
+
+    A bucket has the durations over lower[j] and up to upper[j], ms; it is 2 ** (2 ** -scale) wide.
+    """
+
+    step: int | str
+    scale: int
+    requests: int
+    lower: list[float]
+    upper: list[float]
+    times: list[str]
+    counts: list[list[int]]
+
+
+class Side(_Range, kw_only=True):
+    """One side of a comparison: what it is of, and how much there is."""
+
+    #: what its requests have beside the filters of both sides
+    where: dict[str, str]
+    seconds: float
+    requests: int
+
+
+class Compared(_Body, kw_only=True):
+    """Figures of both sides, b - a, and (b - a) / a; null is what a side has no figure for."""
+
+    a: Stats | None
+    b: Stats | None
+    difference: dict[str, float | None]
+    change: dict[str, float | None]
+    #: whether there are requests enough for the figure that routes are ordered by
+    enough: bool
+
+
+class ComparedRoute(Compared, kw_only=True):
+    """One route and method on both sides."""
+
+    environment: str
+    service: str
+    route: str
+    method: str
+
+
+class Comparison(_Body, kw_only=True):
+    """Two sides: all together, and route by route with the largest change first."""
+
+    by: str
+    min_requests: int
+    a: Side
+    b: Side
+    overall: Compared
+    routes: list[ComparedRoute]
+    routes_left_out: int
+    #: what to know before one believes it, in sentences
+    notes: list[str]
+
+
+class HostReadings(_Body, kw_only=True):
+    """The latest readings of one host, as its agent took them."""
+
+    host: str
+    agent: str
+    readings: dict[str, float]
+
+
+class Current(_Body, kw_only=True):
     """One look at now; null is what nothing measures yet."""
 
     timestamp: str
@@ -150,5 +304,16 @@ class Current(msgspec.Struct, rename="camel", kw_only=True):
     requests_per_second: float
     error_rate: float
     response_time: dict[str, float | None]
-    system: dict[str, float]
+    system: list[HostReadings]
     instances: list[dict[str, Any]]
+
+
+class Snapshot(_Body, kw_only=True):
+    """The parts of one moment together; null is what nothing measures yet."""
+
+    timestamp: str
+    system: list[HostReadings]
+    application: dict[str, Any]
+    database: None = None
+    cache: None = None
+    external_services: None = None

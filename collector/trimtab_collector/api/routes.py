@@ -17,11 +17,16 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from trimtab_collector.api.errors import JSON_HEADERS, ApiError, failure, instant, success
-from trimtab_collector.api.params import choice, parse, whole
+from trimtab_collector.api.params import OWNERS, choice, names, parse, whole
+from trimtab_collector.figures import TIMES
 from trimtab_collector.ingest import Ingest
-from trimtab_collector.query import PERIODS, RANKINGS, Queries
-from trimtab_collector.storage.columns import WINDOW_S
-from trimtab_collector.storage.store import Health, Store
+from trimtab_collector.queries.comparison import COMPARED
+from trimtab_collector.queries.heatmap import COARSEST, ROWS
+from trimtab_collector.queries.history import PERIODS
+from trimtab_collector.queries.lists import RANKINGS
+from trimtab_collector.query import Queries
+from trimtab_collector.storage.store import Health, Store, TooMuchError
+from trimtab_core.sketch import SCALE
 
 __all__ = ["BASE", "Api"]
 
@@ -46,7 +51,11 @@ class Api:
         table: dict[str, Handler] = {
             "/services": self._services,
             "/routes": self._routes,
+            "/routes/latency": self._latency,
             "/response-time": self._response_time,
+            "/heatmap": self._heatmap,
+            "/compare": self._compare,
+            "/metrics": self._snapshot,
             "/metrics/current": self._current,
             "/metrics/history": self._history,
         }
@@ -66,6 +75,8 @@ class Api:
                 return _answer(200, success(await handler(request)))
             except ApiError as error:
                 return _answer(error.status, failure(error), error.headers)
+            except TooMuchError as error:
+                return _answer(422, failure(ApiError(422, "too_much", str(error))))
 
         return endpoint
 
@@ -94,40 +105,60 @@ class Api:
         return await self._queries.services(parse(request.query_params, time.time(), ("apdex",)))
 
     async def _routes(self, request: Request) -> Any:
-        params = parse(request.query_params, time.time(), ("by", "limit", "route", "apdex"))
+        params = parse(request.query_params, time.time(), ("by", "limit", "apdex"))
         by = choice(params, "by", RANKINGS, "totalTime")
         return await self._queries.routes(params, by, whole(params, "limit", 1, 1000, 50))
 
+    async def _latency(self, request: Request) -> Any:
+        params = parse(request.query_params, time.time(), ("by", "limit", "step"))
+        by = choice(params, "by", TIMES, "p99")
+        return await self._queries.latency(params, by, whole(params, "limit", 1, 1000, 50))
+
     async def _response_time(self, request: Request) -> Any:
-        params = parse(request.query_params, time.time(), ("route", "apdex"))
+        params = parse(request.query_params, time.time(), ("apdex",))
         return await self._queries.response_time(params)
 
     async def _current(self, request: Request) -> Any:
-        params = parse(request.query_params, time.time(), back_s=10)
+        params = parse(request.query_params, time.time(), back_s=10, fields=OWNERS)
         return await self._queries.current(params)
+
+    async def _snapshot(self, request: Request) -> Any:
+        params = parse(request.query_params, time.time(), ("apdex",), back_s=10, fields=OWNERS)
+        return await self._queries.snapshot(params)
 
     async def _history(self, request: Request) -> Any:
         query, now_s = request.query_params, time.time()
-        own = ("period", "route", "step", "apdex")
+        own = ("period", "step", "apdex", "groupBy", "limit")
         period = choice(parse(query, now_s, own), "period", PERIODS, "hourly")
-        back_s, step_s = PERIODS[period]
-        params = parse(query, now_s, own, back_s)
-        step_s = whole(params, "step", WINDOW_S, 86_400, step_s)
-        if step_s % WINDOW_S:
-            raise ApiError(
-                422,
-                "bad_parameter",
-                f"parameter 'step': expected a multiple of {WINDOW_S} seconds, got {step_s}",
-                {"parameter": "step"},
-            )
-        return await self._queries.history(params, period, step_s)
+        params = parse(query, now_s, own, PERIODS[period][0])
+        by = names(params, "groupBy")
+        limit = whole(params, "limit", 1, 100, 20)
+        if not by:
+            return await self._queries.history(params, period)
+        return await self._queries.grouped(params, period, by, limit)
+
+    async def _heatmap(self, request: Request) -> Any:
+        own = ("step", "scale", "buckets")
+        params = parse(request.query_params, time.time(), own, back_s=3600)
+        scales = {str(scale): scale for scale in range(COARSEST, SCALE + 1)}
+        scale = scales[choice(params, "scale", scales, str(SCALE))]
+        return await self._queries.heatmap(params, scale, whole(params, "buckets", 10, 200, ROWS))
+
+    async def _compare(self, request: Request) -> Any:
+        own = ("by", "limit", "minRequests", "apdex", "field", "a", "b")
+        against = ("against", "againstFrom", "againstTo")
+        params = parse(request.query_params, time.time(), (*own, *against), back_s=3600)
+        by = choice(params, "by", COMPARED, "p95")
+        limit = whole(params, "limit", 1, 1000, 50)
+        least = whole(params, "minRequests", 1, 1_000_000, 100)
+        return await self._queries.comparison(params, by, limit, least)
 
     async def _health(self, _request: Request) -> Any:
         health: Health = await self._queries.health()
         skewed = self._ingest.skews.skewed()
         used, total = _memory_bytes()
         return {
-            "status": "degraded" if health.trouble else "healthy",
+            "status": "degraded" if health.trouble or health.damage else "healthy",
             "timestamp": instant(),
             "uptime": round(time.monotonic() - self._begun_s, 3),
             "memory": {
@@ -143,8 +174,11 @@ class Api:
                 "journalBatches": health.journal_batches,
                 "journalBytes": health.journal_bytes,
                 "waitingBytes": health.waiting_bytes,
-                "blocks": health.blocks,
-                "blockBytes": health.block_bytes,
+                "tiers": {
+                    name: {"files": files, "bytes": size}
+                    for name, (files, size) in health.tiers.items()
+                },
+                "damage": dict(health.damage),
                 "series": health.series,
                 "recentBytes": health.recent_bytes,
             },

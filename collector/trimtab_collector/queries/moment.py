@@ -1,0 +1,88 @@
+"""One look at now: the last seconds of requests and the latest readings of processes and hosts."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from trimtab_collector.api.bodies import Current, Snapshot
+from trimtab_collector.figures import TIMES
+from trimtab_collector.queries.lists import ACTIVE
+from trimtab_collector.queries.ranges import View
+from trimtab_collector.queries.source import Source, hosts_of, instances_of
+from trimtab_collector.storage.gauges import Reading
+
+__all__ = ["current", "snapshot"]
+
+_CONNECTIONS: Final = ("trimtab.app.websockets", "trimtab.app.event_streams")
+
+
+def current(source: Source, view: View) -> Current:
+    """Return the figures of the range and the latest readings."""
+    figures, _ = source.overall(view)
+    readings = source.readings(view.params)
+    return Current(
+        timestamp=view.params.shown(view.params.now_s),
+        cpu_usage={
+            "user": None,
+            "system": None,
+            "utilization": _sum(readings, "process.cpu.utilization"),
+        },
+        memory_usage={
+            "rss": _sum(readings, "process.memory.usage"),
+            "heapTotal": None,
+            "heapUsed": None,
+            "external": None,
+            "arrayBuffers": None,
+        },
+        event_loop_delay=_loop_delay_ms(readings),
+        active_handles=None,
+        active_requests=_count(readings, ACTIVE),
+        uptime=max(_values(readings, "process.uptime"), default=None),
+        requests_per_second=figures["requests_per_second"],
+        error_rate=figures["error_rate"],
+        response_time={name: figures[name] for name in TIMES},
+        system=hosts_of(readings),
+        instances=instances_of(readings),
+    )
+
+
+def snapshot(source: Source, view: View) -> Snapshot:
+    """Return the parts of this moment together; what nothing measures yet is null."""
+    figures, _ = source.overall(view)
+    readings = source.readings(view.params)
+    application: dict[str, Any] = {
+        "requests": figures["requests"],
+        "responseTime": {name: figures[name] for name in TIMES},
+        "errorRate": figures["error_rate"],
+        "throughput": figures["requests_per_second"],
+        "apdex": figures["apdex"],
+        "concurrentUsers": None,
+        "activeRequests": _count(readings, ACTIVE),
+        "activeConnections": _count(readings, *_CONNECTIONS),
+        "eventLoopLag": _loop_delay_ms(readings),
+        "queueSizes": None,
+        "cacheHitRates": {"redis": None, "memory": None},
+    }
+    return Snapshot(
+        timestamp=view.params.shown(view.params.now_s),
+        system=hosts_of(readings),
+        application=application,
+    )
+
+
+def _values(readings: Sequence[Reading], *names: str) -> list[float]:
+    return [row.value for row in readings if row.service and row.name in names]
+
+
+def _sum(readings: Sequence[Reading], name: str) -> float | None:
+    found = _values(readings, name)
+    return sum(found) if found else None
+
+
+def _count(readings: Sequence[Reading], *names: str) -> int | None:
+    found = _values(readings, *names)
+    return int(sum(found)) if found else None
+
+
+def _loop_delay_ms(readings: Sequence[Reading]) -> float | None:
+    found = _values(readings, "trimtab.app.loop_delay")
+    return max(found) * 1000 if found else None

@@ -1,0 +1,120 @@
+"""What queries read from: merged rows as figures, and the latest readings."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from trimtab_collector.api.bodies import HostReadings
+from trimtab_collector.api.params import Params
+from trimtab_collector.figures import Figures, no_requests
+from trimtab_collector.queries.ranges import View
+from trimtab_collector.storage.gauges import Reading
+from trimtab_collector.storage.sqlite import SQLiteStore
+from trimtab_collector.storage.store import Rows, ServiceAccount
+
+__all__ = ["Source", "frame_of", "group_of", "hosts_of", "instances_of"]
+
+
+class Source:
+    """One store, read; from reading threads."""
+
+    def __init__(self, store: SQLiteStore, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+
+    def rows(self, view: View, by: Sequence[str] = ()) -> Rows:
+        """Return merged points of each group and step; raises TooMuchError."""
+        return self._store.read(replace(view.selection, group_by=tuple(by)))
+
+    def figures(self, view: View, by: Sequence[str] = ()) -> Figures:
+        """Return the figures of each group and step that holds something."""
+        rows = self.rows(view, (*by, "status_class"))
+        return Figures(rows, view.seconds_of, view.threshold_us)
+
+    def overall(self, view: View) -> tuple[Mapping[str, Any], int]:
+        """Return the figures of everything chosen, and the resolution of the read."""
+        figures = self.figures(view)
+        found = figures.dicts()
+        return found[0] if found else no_requests(), figures.rows.resolution_s
+
+    def named(
+        self, view: View, by: Sequence[str]
+    ) -> list[tuple[tuple[str, ...], Mapping[str, Any]]]:
+        """Return the figures of each group by name, in its order."""
+        figures = self.figures(view, by)
+        return sorted(zip(figures.names, figures.dicts(), strict=True), key=lambda row: row[0])
+
+    def accounts(
+        self, params: Params, found: Iterable[tuple[str, ...]]
+    ) -> Sequence[ServiceAccount]:
+        """Return the accounts of services chosen; one that is only live yet has an empty one."""
+        accounts = {(row.environment, row.service): row for row in self._store.accounts()}
+        for name in found:
+            accounts.setdefault((name[0], name[1]), ServiceAccount(name[0], name[1]))
+        return [
+            row
+            for _, row in sorted(accounts.items())
+            if params.chooses(environment=row.environment, service=row.service)
+        ]
+
+    def readings(self, params: Params) -> list[Reading]:
+        """Return fresh readings of what was chosen; a host's own are in every choice of service.
+
+        An instance chooses the readings of its host too.
+        """
+        instance = params.where.get("instance")
+        return [
+            row
+            for row in self._store.gauges.fresh(self._clock())
+            if (
+                params.chooses(
+                    environment=row.environment, service=row.service, instance=row.instance
+                )
+                if row.service
+                else instance is None or row.instance in ("", instance, instance.rpartition("#")[0])
+            )
+        ]
+
+    def sums(self, params: Params, name: str) -> dict[tuple[str, str], int]:
+        """Return the sum of a reading over the processes of each service."""
+        sums: dict[tuple[str, str], int] = {}
+        for row in self.readings(params):
+            if row.name == name and row.service:
+                service = (row.environment, row.service)
+                sums[service] = sums.get(service, 0) + int(row.value)
+        return sums
+
+
+def frame_of(view: View, resolution_s: int) -> dict[str, Any]:
+    """Return the fields that say what an answer is about."""
+    return {"from_": view.from_text, "to": view.to_text, "resolution": resolution_s}
+
+
+def group_of(fields: Sequence[str], name: Sequence[str]) -> dict[str, Any]:
+    """Return the fields that say which group a row is of."""
+    return dict(zip(fields, name, strict=True))
+
+
+def instances_of(readings: Iterable[Reading]) -> list[dict[str, Any]]:
+    """Return the readings of each process."""
+    found: dict[tuple[str, str, str], dict[str, float]] = {}
+    for row in readings:
+        if row.service:
+            name = (row.environment, row.service, row.instance)
+            found.setdefault(name, {})[row.name] = row.value
+    return [
+        {"environment": name[0], "service": name[1], "instance": name[2], "readings": values}
+        for name, values in sorted(found.items())
+    ]
+
+
+def hosts_of(readings: Iterable[Reading]) -> list[HostReadings]:
+    """Return the readings of each host, one for each agent on it."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for row in readings:
+        if not row.service:
+            found.setdefault((row.instance, row.agent), {})[row.name] = row.value
+    return [
+        HostReadings(host=host, agent=agent, readings=values)
+        for (host, agent), values in sorted(found.items())
+    ]
