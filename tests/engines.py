@@ -167,12 +167,13 @@ class Pair:
     def now_s(self) -> int:
         return int(self.clock.now_s)
 
-    def send(self, sent: Sequence[Sent]) -> None:
-        """Send batches at once; each is a repeat to both or to neither."""
+    def send(self, sent: Sequence[Sent]) -> list[bool]:
+        """Send batches at once; returns which are repeats, to both or to neither."""
         expected = [self.oracle.add(each.batch, each.points) for each in sent]
         for each in sent:
             self.oracle.note_held(each.batch, each.held)
         assert append(self.engine, *sent) == expected
+        return expected
 
     def reopen(self) -> None:
         """Close the engine and open it again."""

@@ -44,8 +44,7 @@ STARTS: Final = tuple(
     )
 )
 _SUMS: Final = tuple(name for name in POINT_COLUMNS[1:-1] if name not in ("errors", "max_us"))
-#: the largest value there is, 2**53, is the matter of a law of its own
-_HUGE: Final = (1, 255, 65_536, 2**32, 2**44 - 1, 2**44)
+_HUGE: Final = (1, 255, 65_536, 2**32, 2**53 - 1, 2**53)
 
 
 def a_sent(seed: int, now_s: int, near: Sequence[int], seqs: int) -> Sent:

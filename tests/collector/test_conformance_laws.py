@@ -214,7 +214,7 @@ def test_accounts_hold_whatever_arrives_late_or_never(pair: Pair) -> None:
 
 @settings(
     deadline=None,
-    max_examples=int(os.environ.get("STORE_EXAMPLES", "8")),
+    max_examples=int(os.environ.get("STORE_EXAMPLES", "6")),
     derandomize="CI" in os.environ,
     database=None,
     suppress_health_check=list(HealthCheck),
