@@ -94,14 +94,17 @@ def units(
     """Yield a prepared step for every few slices of what started before cutoff_s.
 
     journal is the caller's own connection for reading; floors says from when on each tier is kept.
-    Each step must be committed and its rows deleted before the next is asked for. Raises
-    sqlite3.Error when a disk does not take it.
+    Each step must be committed and its rows deleted before the next is asked for. Rows that come
+    meanwhile are left to the next run, so that this one ends. Raises sqlite3.Error when a disk
+    does not take it.
     """
-    while due := _due(journal, cutoff_s):
+    (last,) = journal.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
+    while due := _due(journal, cutoff_s, last):
         unit = _Unit(journal, writers, series, directory, due, floors)
         after = (0, 0)
         for _ in range(_UNIT):
-            rows = _rows(journal, series, unit, due, min(due + _HOUR_S, cutoff_s), after)
+            end_s = min(due + _HOUR_S, cutoff_s)
+            rows = _rows(journal, series, unit, due, end_s, last, after)
             if not rows:
                 break
             unit.add(rows)
@@ -109,12 +112,12 @@ def units(
         yield unit.finish(cutoff_s)
 
 
-def _due(journal: sqlite3.Connection, cutoff_s: int) -> int:
-    """Return the hour to merge next, 0 for none."""
+def _due(journal: sqlite3.Connection, cutoff_s: int, last: int) -> int:
+    """Return the hour to merge next, of rows up to last, 0 for none."""
     for hour_s, batches, first_s in journal.execute(
-        f"SELECT t0 - t0 % {_HOUR_S} AS hour, count(*), min(t0) FROM journal WHERE t0 < ?"  # noqa: S608
-        " GROUP BY hour ORDER BY hour",
-        (cutoff_s,),
+        f"SELECT t0 - t0 % {_HOUR_S} AS hour, count(*), min(t0) FROM journal"  # noqa: S608
+        " WHERE t0 < ? AND id <= ? GROUP BY hour ORDER BY hour",
+        (cutoff_s, last),
     ):
         if hour_s + _HOUR_S <= cutoff_s or batches >= _DUE or cutoff_s - first_s >= _DUE_S:
             return int(hour_s)
@@ -127,6 +130,7 @@ def _rows(
     unit: "_Unit",
     start_s: int,
     end_s: int,
+    last: int,
     after: tuple[int, int],
 ) -> list[_Row]:
     """Return the next rows of an hour, decoded; those that cannot be read have no batch."""
@@ -136,8 +140,8 @@ def _rows(
     size = points = 0
     cursor = journal.execute(
         "SELECT id, origin, seq, t0, payload FROM journal WHERE t0 >= ? AND t0 < ?"
-        " AND (t0, id) > (?, ?) ORDER BY t0, id LIMIT ?",
-        (start_s, end_s, *after, _SLICE),
+        " AND id <= ? AND (t0, id) > (?, ?) ORDER BY t0, id LIMIT ?",
+        (start_s, end_s, last, *after, _SLICE),
     )
     for found in cursor:
         row = _Row(*found)
