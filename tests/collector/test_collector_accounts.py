@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from batchmaker import a_batch, account
 from trimtab_collector.storage.accounts import Ledger, Ranges, Staged, covered, with_range
 from trimtab_collector.storage.merging import merge
-from trimtab_collector.storage.sqlite import migrate
+from trimtab_collector.storage.schema import migrate
 from trimtab_collector.storage.store import Received, ServiceAccount
 from trimtab_core.batches import ProcessAccount
 
