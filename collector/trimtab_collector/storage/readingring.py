@@ -17,8 +17,10 @@ from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.readings import GaugeKey, Numbers, Taken, take
 from trimtab_core.batches import Batch
 
-__all__ = ["ReadingRing"]
+__all__ = ["READINGS_S", "ReadingRing"]
 
+#: span of windows kept in memory: by then compaction has put them into tiers
+READINGS_S: Final = 900
 #: bytes of a gauge's name, near enough: its texts are mostly those of others
 _NAME_BYTES: Final = 200
 #: bytes of a batch besides its values, near enough
@@ -59,6 +61,13 @@ class ReadingRing:
         #: agent -> the gauges of its latest batch: mostly those of the next one too
         self._latest: dict[str, Array] = {}
         self._bytes = 0
+
+    @property
+    def floor_s(self) -> int:
+        """Every reading of a window from this second on is in here; only ever rises."""
+        with self._lock:
+            self._advance()
+            return self._floor_s
 
     @property
     def size_bytes(self) -> int:

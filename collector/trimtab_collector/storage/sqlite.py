@@ -25,7 +25,7 @@ from trimtab_collector.storage.gaugehistory import GaugeHistory
 from trimtab_collector.storage.gauges import Gauges
 from trimtab_collector.storage.publication import Publication
 from trimtab_collector.storage.reading import Reader
-from trimtab_collector.storage.readingring import ReadingRing
+from trimtab_collector.storage.readingring import READINGS_S, ReadingRing
 from trimtab_collector.storage.recent import LIVE_S, RECENT_S, Ring
 from trimtab_collector.storage.schema import migrate, open_metrics, refuse
 from trimtab_collector.storage.series import SeriesTable
@@ -111,7 +111,7 @@ class SQLiteStore:
             directory, self.series, self.recent, self.live, self._reader, self.floors
         )
         self.readings = ReadingRing(
-            RECENT_S, recent_bytes // 2, clock, self._facts.get("merged_before_s", 0)
+            READINGS_S, recent_bytes // 2, clock, self._facts.get("merged_before_s", 0)
         )
         self._gauge_history = GaugeHistory(self._reads, self.readings)
         self._replay()
@@ -309,7 +309,7 @@ class SQLiteStore:
         """Fill the ring and the gauges from the journal."""
         rows = self._writer.execute(
             "SELECT t0, received_us, payload FROM journal WHERE t0 >= ? ORDER BY id",
-            (self.recent.floor_s,),
+            (min(self.recent.floor_s, self.readings.floor_s),),
         )
         for t0, received_us, payload in rows:
             try:
