@@ -99,9 +99,8 @@ def _rewrite(
     waiting: list[Columns] = []
     for place, entry in enumerate(found):
         columns = _columns_of(connection, entry, log)
-        if columns is None:
-            continue
-        waiting.append(columns)
+        if columns is not None:
+            waiting.append(columns)
         points = sum(len(columns.key) for columns in waiting)
         buckets = sum(len(columns.slots) for columns in waiting)
         if place + 1 < len(found) and points < _HELD[0] and buckets < _HELD[1]:
