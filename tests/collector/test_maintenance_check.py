@@ -20,7 +20,7 @@ from trimtab_collector.storage.chunks import decode_chunk, encode_chunk
 from trimtab_collector.storage.columns import Columns
 from trimtab_collector.storage.sqlite import SQLiteStore
 from trimtab_collector.storage.tiers import Retention
-from trimtab_core.batches import Batch
+from trimtab_core.batches import Batch, Gauge
 
 HOUR_S = 3600
 DAY_S = 86_400
@@ -50,7 +50,18 @@ def batch(seq: int, t: int, service: str = "shop") -> Batch:
         )
         points[key] = point_of(durations, errors=len(durations) * (route == 3), db_us=seq % 900)
     process = account([(seq, 1)], seq + 1, process=b"%8d" % seq, service=service)
-    return a_batch(seq, points, agent=f"agent-{service}", window_s=t - t % 10, processes=[process])
+    gauges = [
+        Gauge("test", service, f"host#{seq % 3}", name, chance.random() * 10**n)
+        for n, name in enumerate(("cpu", "rss", "threads"))
+    ]
+    return a_batch(
+        seq,
+        points,
+        agent=f"agent-{service}",
+        window_s=t - t % 10,
+        processes=[process],
+        gauges=gauges,
+    )
 
 
 @contextmanager
@@ -332,6 +343,25 @@ def test_points_out_of_order_are_named(copy: Path) -> None:
 
     number = rewrite(path, 0, turned)
     assert f"{path.name}, chunk {number}: points are not in order" in texts(checked(copy))
+
+
+@pytest.mark.parametrize(
+    ("statement", "word"),
+    [
+        ("UPDATE reading SET points = points + 1", "another number of readings"),
+        ("UPDATE reading SET first = first + 1", "other names"),
+        ("UPDATE reading SET payload = zeroblob(200)", "readings cannot be read"),
+        ("UPDATE reading SET period = period + 3600", "not of its period"),
+        ("DELETE FROM reading WHERE id = 1", "sums of readings"),
+        ("DELETE FROM gauge WHERE id = 2", "a gauge is not in the file"),
+        ("UPDATE gauge SET name = 'other' WHERE id = 1", "sums of readings"),
+    ],
+)
+def test_readings_that_are_not_what_they_were_are_named(
+    copy: Path, statement: str, word: str
+) -> None:
+    change(copy / f"10s-{TODAY}.db", statement)
+    assert word in texts(checked(copy))
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.9, 0.0])

@@ -4,8 +4,8 @@ Readers only; compaction and retention wait, so that nothing changes place meanw
 
 - SQLite finds every file whole, every chunk decodes and is what its row says;
 - at each tier, roll-ups come to the sums of the series they sum up, sketches too;
-- hours that two tiers hold come to the same sums in both, but for batches that a compaction cut
-  short has put into one of them, which are marked there and still in the journal;
+- hours that two tiers hold come to the same sums and readings in both, but for batches that a
+  compaction cut short has put into one of them, which are marked there and still in the journal;
 - no batch is in journal and tiers, or was merged twice, by its number;
 - no service has more requests in a tier and the journal than were ever counted.
 
@@ -32,6 +32,7 @@ from trimtab_collector.storage.tiers import TIERS, Retention, Tier, files_of
 __all__ = ["check"]
 
 _EVERY = 1000
+_Hours = Mapping[int, tuple[int, int]]
 
 
 def check(directory: Path, retention: Retention, say: Say, now_s: float | None = None) -> Report:
@@ -147,25 +148,33 @@ def _compare(
 ) -> None:
     """Add findings for hours that two tiers hold and do not agree about."""
     one, other = tiers[fine.name], tiers[coarse.name]
-    apart: list[tuple[int, int, int]] = []
-    for hour_s in sorted({*one.hours, *other.hours}):
-        if fine.span(hour_s)[0] not in one.files or coarse.span(hour_s)[0] not in other.files:
-            continue
-        finer, coarser = one.hours.get(hour_s, (b"", 0)), other.hours.get(hour_s, (b"", 0))
-        # Late batches of a time that is no longer kept are in the coarser tier alone.
-        late = hour_s < floors[fine.name] and finer[1] <= coarser[1]
-        if finer != coarser and not late:
-            apart.append((hour_s, finer[1], coarser[1]))
-    if apart:
-        hour_s, finest, coarsest = apart[0]
-        report.add(
-            Finding(
-                f"{fine.name} and {coarse.name}",
-                f"{len(apart)} hours do not come to the same sums, the first is {instant(hour_s)}",
-                f"{finest} requests as in {fine.name}",
-                f"{coarsest} in {coarse.name}",
+    ahead = {hour_s for held in tiers.values() for hour_s in held.ahead}
+    sums: list[tuple[str, _Hours, _Hours, set[int]]] = [
+        ("requests", one.hours, other.hours, set()),
+        # What an interrupted compaction has of readings is not told apart.
+        ("readings", one.readings, other.readings, ahead),
+    ]
+    for what, finer, coarser, open_ in sums:
+        apart = []
+        for hour_s in sorted({*finer, *coarser} - open_):
+            if fine.span(hour_s)[0] not in one.files or coarse.span(hour_s)[0] not in other.files:
+                continue
+            here, there = finer.get(hour_s, (0, 0)), coarser.get(hour_s, (0, 0))
+            # Late batches of a time that is no longer kept are in the coarser tier alone.
+            late = hour_s < floors[fine.name] and here[1] <= there[1]
+            if here != there and not late:
+                apart.append((hour_s, here[1], there[1]))
+        if apart:
+            hour_s, fewer, more = apart[0]
+            report.add(
+                Finding(
+                    f"{fine.name} and {coarse.name}",
+                    f"{len(apart)} hours do not come to the same sums of {what}, the first is "
+                    f"{instant(hour_s)}",
+                    f"{fewer} {what} as in {fine.name}",
+                    f"{more} in {coarse.name}",
+                )
             )
-        )
 
 
 def _accounts(tiers: Mapping[str, Held], metrics: Metrics, report: Report) -> None:

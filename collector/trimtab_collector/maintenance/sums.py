@@ -57,12 +57,12 @@ def by_hour(columns: Columns) -> Iterator[tuple[int, Columns]]:
         yield hour_s, rekey(columns, columns.key[inside], inside)
 
 
-def digest(columns: Columns) -> bytes:
+def digest(columns: Columns) -> int:
     """Return what is the same for equal sums alone."""
     found = hashlib.blake2b(digest_size=16)
     for array in _arrays(columns):
         found.update(np.ascontiguousarray(array, np.int64).tobytes())
-    return found.digest()
+    return int.from_bytes(found.digest(), "big")
 
 
 def difference(expected: Columns, got: Columns, series: SeriesTable) -> tuple[str, str] | None:
@@ -80,7 +80,7 @@ def difference(expected: Columns, got: Columns, series: SeriesTable) -> tuple[st
         ]
         if words[0] == words[1]:
             words = [
-                f"{word} with sketch {digest(c).hex()[:8]}"
+                f"{word} with sketch {digest(c):032x}"
                 for word, c in zip(words, (one, other), strict=True)
             ]
         texts = series.key(key >> 32)

@@ -9,6 +9,7 @@ import numpy as np
 
 from trimtab_collector.maintenance.findings import Finding, Report
 from trimtab_collector.maintenance.metrics import Metrics, integrity
+from trimtab_collector.maintenance.readingchecks import readings_of
 from trimtab_collector.maintenance.sums import Sums, by_hour, difference, digest, instant
 from trimtab_collector.storage.chunks import ChunkError, decode_chunk
 from trimtab_collector.storage.columns import VALUES, Columns, series_of, times_of
@@ -40,8 +41,10 @@ class Held:
 
     #: starts of its files that could be read
     files: set[int] = field(default_factory=set)
-    #: hour -> digest of its sums, and requests
-    hours: dict[int, tuple[bytes, int]] = field(default_factory=dict)
+    #: hour -> what equal sums have in common, and requests
+    hours: dict[int, tuple[int, int]] = field(default_factory=dict)
+    #: the same of readings
+    readings: dict[int, tuple[int, int]] = field(default_factory=dict)
     #: (environment, service) -> requests
     requests: dict[tuple[str, str], int] = field(default_factory=dict)
     #: hour -> batches that other tiers have already: a compaction was cut short
@@ -96,6 +99,7 @@ def look_through(file: TierFile, held: Held, metrics: Metrics, report: Report) -
                 report.add(Finding(name, what, *differs))
         held.count(sums[0], metrics)
         _note(held, tier, period, sums[0], metrics)
+    held.readings |= readings_of(file.connection, name, tier, report)
     held.files.add(file.start_s)
 
 
