@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from trimtab_collector.api.bodies import (
     Comparison,
     Current,
+    GaugeHistory,
     GroupedHistory,
     Heatmap,
     History,
@@ -20,7 +21,7 @@ from trimtab_collector.api.bodies import (
 )
 from trimtab_collector.api.errors import ApiError
 from trimtab_collector.api.params import Params
-from trimtab_collector.queries import heatmap, history, lists, moment
+from trimtab_collector.queries import gauges, heatmap, history, lists, moment
 from trimtab_collector.queries.comparison import comparison, sides_of
 from trimtab_collector.queries.ranges import Ranges
 from trimtab_collector.queries.source import Source
@@ -102,6 +103,13 @@ class Queries:
         """Return two sides beside each other, the routes with the largest change first."""
         sides = sides_of(self._ranges, params)
         return await self._run(comparison, self._source, sides, by, limit, least)
+
+    async def gauges(
+        self, params: Params, names: tuple[str, ...], by: tuple[str, ...], limit: int
+    ) -> GaugeHistory:
+        """Return gauges over time, at most limit series."""
+        view = self._ranges.stepped(params, 0, gauges.STEPS)
+        return await self._run(gauges.gauges, self._store, view, names, by, limit)
 
     async def health(self) -> Any:
         """Return the store's health."""

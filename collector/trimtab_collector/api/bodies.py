@@ -13,6 +13,9 @@ __all__ = [
     "ComparedRoute",
     "Comparison",
     "Current",
+    "GaugeHistory",
+    "GaugeSeries",
+    "GaugeStep",
     "GroupHistory",
     "GroupedHistory",
     "Heatmap",
@@ -281,6 +284,38 @@ class Comparison(_Body, kw_only=True):
     routes_left_out: int
     #: what to know before one believes it, in sentences
     notes: list[str]
+
+
+class GaugeStep(_Body, kw_only=True):
+    """Readings of one step; last is null where several gauges are taken together.
+
+    total is the sum over those gauges of the mean of each.
+    """
+
+    t: str
+    count: int
+    mean: float
+    min: float
+    max: float
+    last: float | None
+    total: float
+
+
+class GaugeSeries(_Body, kw_only=True):
+    """The steps of one gauge, or of those of one name and group."""
+
+    name: str
+    group: dict[str, str]
+    series: list[GaugeStep]
+
+
+class GaugeHistory(_Range, kw_only=True):
+    """Gauges over time, by name in the order asked for, of each name the largest first."""
+
+    step: int | str
+    group_by: list[str]
+    gauges: list[GaugeSeries]
+    gauges_left_out: int
 
 
 class HostReadings(_Body, kw_only=True):

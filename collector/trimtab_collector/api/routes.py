@@ -20,6 +20,7 @@ from trimtab_collector.api.errors import JSON_HEADERS, ApiError, failure, instan
 from trimtab_collector.api.params import OWNERS, choice, names, parse, whole
 from trimtab_collector.figures import TIMES
 from trimtab_collector.ingest import Ingest
+from trimtab_collector.queries import gauges
 from trimtab_collector.queries.comparison import COMPARED
 from trimtab_collector.queries.heatmap import COARSEST, ROWS
 from trimtab_collector.queries.history import PERIODS
@@ -58,6 +59,7 @@ class Api:
             "/metrics": self._snapshot,
             "/metrics/current": self._current,
             "/metrics/history": self._history,
+            "/gauges": self._gauges,
         }
         routes: list[BaseRoute] = [
             Route(BASE + path, self._guarded(handler), methods=["GET"])
@@ -152,6 +154,12 @@ class Api:
         limit = whole(params, "limit", 1, 1000, 50)
         least = whole(params, "minRequests", 1, 1_000_000, 100)
         return await self._queries.comparison(params, by, limit, least)
+
+    async def _gauges(self, request: Request) -> Any:
+        own = ("name", "step", "groupBy", "limit")
+        params = parse(request.query_params, time.time(), own, back_s=3600, fields=gauges.FIELDS)
+        asked, by = gauges.names_of(params), gauges.groups_of(params)
+        return await self._queries.gauges(params, asked, by, whole(params, "limit", 1, 200, 20))
 
     async def _health(self, _request: Request) -> Any:
         health: Health = await self._queries.health()
