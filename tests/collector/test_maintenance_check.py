@@ -1,9 +1,9 @@
-"""The check of a store: sound ones pass, whatever was done to them; each damage is named."""
+"""The check of a store names each damage: file, chunk, what was expected and what came."""
 
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -11,194 +11,23 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from batchmaker import a_batch, account, key_of, point_of
+from checkedstore import HOUR_S, TODAY, YESTERDAY, change, checked, make, texts
 from servers import short_dir
-from stored import append
-from trimtab_collector.maintenance.check import check
-from trimtab_collector.maintenance.findings import Report
 from trimtab_collector.storage.chunks import decode_chunk, encode_chunk
 from trimtab_collector.storage.columns import Columns
-from trimtab_collector.storage.sqlite import SQLiteStore
-from trimtab_collector.storage.tiers import Retention
-from trimtab_core.batches import Batch, Gauge
-
-HOUR_S = 3600
-DAY_S = 86_400
-#: some minutes past noon of 2023-11-15
-NOW = 1_700_050_000
-TODAY, YESTERDAY = "20231115", "20231114"
-
-
-class Clock:
-    """A clock that stands until it is set."""
-
-    def __init__(self, now_s: float = NOW) -> None:
-        self.now_s = now_s
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-def batch(seq: int, t: int, service: str = "shop") -> Batch:
-    """Return a batch of one service: several routes, instances, classes and values."""
-    chance = Random(seq)
-    points = {}
-    for route in range(6):
-        durations = [chance.randrange(100, 3_000_000) for _ in range(chance.randrange(1, 5))]
-        key = key_of(
-            f"/{route}", service, "5xx" if route == 3 else "2xx", instance=f"host#{seq % 3}"
-        )
-        points[key] = point_of(durations, errors=len(durations) * (route == 3), db_us=seq % 900)
-    process = account([(seq, 1)], seq + 1, process=b"%8d" % seq, service=service)
-    gauges = [
-        Gauge("test", service, f"host#{seq % 3}", name, chance.random() * 10**n)
-        for n, name in enumerate(("cpu", "rss", "threads"))
-    ]
-    return a_batch(
-        seq,
-        points,
-        agent=f"agent-{service}",
-        window_s=t - t % 10,
-        processes=[process],
-        gauges=gauges,
-    )
-
-
-@contextmanager
-def opened(directory: Path, clock: Clock, **limits: object) -> Iterator[SQLiteStore]:
-    store = SQLiteStore(directory, clock=clock, **limits)  # type: ignore[arg-type]
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def fill(store: SQLiteStore, first: int, now_s: int, batches: int = 240, step_s: int = 600) -> int:
-    """Append batches of two services, one every step_s up to now_s; returns the next number."""
-    numbers = range(first, first + batches)
-    found = [batch(n, now_s - (numbers[-1] - n) * step_s, ("shop", "café")[n % 2]) for n in numbers]
-    for begin in range(0, batches, 100):
-        assert not any(append(store, *found[begin : begin + 100]))
-    return first + batches
-
-
-def checked(directory: Path, now_s: float = NOW) -> Report:
-    return check(directory, Retention(), lambda line: None, now_s)
 
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[Path]:
     """A store of two days, merged but for the latest; every test has a copy of its own."""
     with short_dir() as directory:
-        with opened(directory / "c", Clock()) as store:
-            fill(store, 0, NOW)
-            assert store.compact(NOW) > 200
+        make(directory / "c")
         yield directory / "c"
 
 
 @pytest.fixture
 def copy(made: Path, tmp: Path) -> Path:
     return Path(shutil.copytree(made, tmp / "c"))
-
-
-# ---------------------------------------------------------------- what is sound
-
-
-def test_a_store_is_sound_and_the_check_says_what_it_went_through(copy: Path) -> None:
-    before = {path.name: path.read_bytes() for path in copy.glob("*.db")}
-    report = checked(copy)
-    assert report.findings == []
-    assert report.notes == []
-    assert report.sound
-    assert report.chunks > 100
-    assert report.journal_batches > 0
-    assert report.counted_requests == report.kept_requests > 1000
-    assert {path.name: path.read_bytes() for path in copy.glob("*.db")} == before
-
-
-def test_an_empty_store_is_sound(tmp: Path) -> None:
-    with opened(tmp, Clock()):
-        pass
-    report = checked(tmp)
-    assert report.sound
-    assert report.kept_requests == 0
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_whatever_comes_late_and_is_merged_and_dropped_the_store_is_sound(
-    tmp: Path, seed: int
-) -> None:
-    chance = Random(seed)
-    clock = Clock()
-    limits = {"retention": Retention(2 * HOUR_S, 2 * DAY_S, 40 * DAY_S)}
-    number = 0
-    for _ in range(4):
-        with opened(tmp, clock, **limits, max_series=chance.choice((5, 200_000))) as store:
-            for _ in range(chance.randrange(1, 3)):
-                found = []
-                for _ in range(chance.randrange(60)):
-                    back = chance.choice((60, HOUR_S, 6 * HOUR_S, 7 * DAY_S))
-                    t = int(clock.now_s) - chance.randrange(back)
-                    found.append(batch(number, t, chance.choice(("shop", "café"))))
-                    number += 1
-                append(store, *found)
-                store.compact(clock.now_s)
-                report = check(tmp, limits["retention"], lambda line: None, clock.now_s)
-                assert report.findings == []
-                clock.now_s += chance.choice((700, HOUR_S, 10 * HOUR_S, 3 * DAY_S))
-
-
-def test_a_tier_file_that_retention_took_is_no_damage(copy: Path) -> None:
-    (copy / f"10s-{YESTERDAY}.db").unlink()
-    assert checked(copy).findings == []
-    (copy / "1h-202311.db").unlink()
-    assert checked(copy).findings == []
-
-
-def test_a_file_that_was_about_to_be_begun_is_no_damage(copy: Path) -> None:
-    (copy / "1h-202309.db").touch()
-    report = checked(copy)
-    assert report.findings == []
-    assert report.notes == ["1h-202309.db is empty: it was about to be begun"]
-
-
-@pytest.mark.parametrize("tiers", [("10s",), ("10s", "1m"), ("1h",)])
-def test_a_compaction_that_was_cut_short_is_sound_and_noted(
-    copy: Path, tmp: Path, tiers: tuple[str, ...]
-) -> None:
-    # Half of the transactions of a compaction: some tiers of a copy in which it went through.
-    later = NOW + 2 * HOUR_S
-    whole = Path(shutil.copytree(copy, tmp / "whole"))
-    with opened(whole, Clock(later)) as store:
-        assert store.compact(later) > 0
-    for path in whole.glob("*.db"):
-        if path.name.startswith(tiers):
-            shutil.copy(path, copy / path.name)
-    report = checked(copy, later)
-    assert report.findings == []
-    assert "a compaction was cut short" in report.notes[0]
-    # Without its marks the batches would count twice, and they are seen.
-    for path in copy.glob("*.db"):
-        if path.name.startswith(tiers):
-            change(path, "DELETE FROM merged")
-    wrong = texts(checked(copy, later))
-    assert "than was counted" in wrong
-    assert "hours do not come to the same sums" in wrong
-
-
-# ---------------------------------------------------------------- what is not
-
-
-def texts(report: Report) -> str:
-    assert not report.sound
-    return report.text()
-
-
-def change(path: Path, statement: str, *values: object) -> None:
-    """Run one statement in a file and bring it into the main file."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        assert connection.execute(statement, values).rowcount != 0
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 class Chunk(NamedTuple):
