@@ -1,4 +1,4 @@
-"""Points of gauges: they add up in any order, come out of a chunk as they went in, take few bytes."""
+"""Points of gauges: they add up in any order, chunks give them back, and they take few bytes."""
 
 import math
 import random
