@@ -13,13 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apiworld import BERLIN, END_S, NOW_S, START_S, Request, World, figures, world
-from batchmaker import key_of
+from batchmaker import a_batch, key_of, point_of
+from engines import Sent, append
 from servers import short_dir
 from trimtab_collector.api.errors import ApiError
 from trimtab_collector.api.params import FIELDS
 from trimtab_collector.queries.heatmap import COARSEST, heat
 from trimtab_collector.storage.columns import Columns
 from trimtab_collector.storage.store import TooMuchError
+from trimtab_core.batches import Point
 from trimtab_core.sketch import SCALE, SLOT_OFFSET, SLOTS, Sketch
 
 ALL = {"from_": START_S, "to": END_S}
@@ -261,3 +263,17 @@ def test_a_step_that_has_not_ended_has_the_rate_of_what_has_arrived() -> None:
         assert [row["requestsPerSecond"] for row in series] == [1 / 60, 0.3]
         groups = found.ask("grouped", "hourly", ("route",), 5, step=60, from_=START_S - 60)
         assert groups["groups"][0]["series"] == series
+
+
+def test_a_route_without_requests_comes_last() -> None:
+    points = {
+        key_of("/ws"): Point(websockets=2, websocket_us=8_000_000),
+        key_of("/"): point_of([500]),
+    }
+    with short_dir() as directory, world(directory, empty=True) as found:
+        append(found.engine, Sent(a_batch(0, points, window_s=START_S), points))
+        for by in ("p99", "totalTime", "rps"):
+            rows = found.ask("routes", by, 50, **ALL)["routes"]
+            assert [row["route"] for row in rows] == ["/", "/ws"]
+        assert (rows[1]["requests"], rows[1]["webSockets"], rows[1]["p99"]) == (0, 2, None)
+        assert len(found.ask("latency", "p99", 50, **ALL)["routes"]) == 1

@@ -313,7 +313,7 @@ def test_a_snapshot_says_null_where_nothing_is_measured(collector: Collector) ->
 
 def test_the_page_of_the_api_names_every_path_parameter_and_code(collector: Collector) -> None:
     page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
-    for path in (*READS, "/health"):
+    for path in (*READS, "/gauges", "/health"):
         assert f"## GET {path}\n" in page
         _, body = collector.api.request(path, nonsense="1")
         if path != "/health":

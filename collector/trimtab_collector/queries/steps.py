@@ -5,7 +5,6 @@ midnight is left out. Steps of seconds all have that length, and lie so that one
 of the zone when they divide a day.
 """
 
-from bisect import bisect_left
 from datetime import date, datetime, timedelta, tzinfo
 from math import ceil, floor
 from typing import Final
@@ -98,9 +97,5 @@ def _next(day: date, word: str) -> date:
 
 
 def _first_second(day: date, tz: tzinfo) -> int:
-    midnight = datetime(day.year, day.month, day.day, tzinfo=tz)
-    low, high = sorted(int(midnight.replace(fold=fold).timestamp()) for fold in (0, 1))
-    # Midnight itself may be left out or come twice: the day begins between its two readings.
-    return low + bisect_left(
-        range(low, high), day, key=lambda second: datetime.fromtimestamp(second, tz).date()
-    )
+    # A midnight that is left out, read as clocks were before, is the moment of their change.
+    return int(datetime(day.year, day.month, day.day, tzinfo=tz).timestamp())
