@@ -23,7 +23,7 @@ from trimtab_collector.storage.columns import (
     columns_of_batch,
     series_index,
 )
-from trimtab_collector.storage.series import Known
+from trimtab_collector.storage.series import Known, rows_of
 from trimtab_collector.storage.sqlite import SQLiteStore
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_collector.watch import Watch
@@ -33,7 +33,6 @@ from trimtab_core.batches import (
     Batch,
     SentAt,
     decode,
-    decode_series,
 )
 from trimtab_core.errors import BatchError, TooLargeError
 from trimtab_core.logs import RateLimited
@@ -263,12 +262,14 @@ class Ingest:
         known = series.find(batch.series)
         scoped = bool(key.environments or key.services)
         if known is None:
-            keys = decode_series(batch.series)
+            rows = rows_of(batch.series)
             if scoped:
-                _check_scope(key, (row[:2] for row in keys))
+                _check_scope(key, (row[:2] for row in rows))
+            known = series.known(batch.series, rows)
+        if known is None:
             # Names enter the dictionary only with a batch that is whole.
-            columns_of_batch(batch, np.arange(len(keys)), window_s)
-            known = series.know(batch.series, keys)
+            columns_of_batch(batch, np.arange(len(rows)), window_s)
+            known = series.know(batch.series, rows)
         if scoped:
             _check_scope(key, known.services)
             _check_scope(key, (account[1:3] for account in batch.processes))

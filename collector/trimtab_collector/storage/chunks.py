@@ -14,6 +14,7 @@ What can be told from the rest is left out or stored as the difference from it, 
 Integers travel as byte planes (`planes`).
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -32,7 +33,7 @@ from trimtab_collector.storage.planes import (
 )
 from trimtab_core.sketch import UPPER_US
 
-__all__ = ["ChunkError", "decode_chunk", "encode_chunk"]
+__all__ = ["ChunkError", "decode_chunk", "decode_chunks", "encode_chunk"]
 
 _MIDDLES: Final[Array] = np.rint(MIDDLES_US).astype(np.int64)
 _UPPERS: Final[Array] = np.array(UPPER_US, np.int64)
@@ -99,53 +100,90 @@ def encode_chunk(columns: Columns, width_s: int) -> bytes:
 
 def decode_chunk(data: bytes) -> Columns:
     """Return the points of a chunk; raises ChunkError when it is damaged."""
+    return decode_chunks([data])
+
+
+def decode_chunks(chunks: Sequence[bytes]) -> Columns:
+    """Return the points of chunks, one chunk's after the other's; raises ChunkError for damage.
+
+    What a chunk takes by itself is more than what its points take: many are decoded at once.
+    """
     try:
-        return _decode(data)
+        return _decode([PlaneReader(data) for data in chunks])
     except MALFORMED as error:
         raise ChunkError(f"expected a chunk, got {type(error).__name__}: {error!s:.100}") from error
 
 
-def _decode(data: bytes) -> Columns:
-    reader = PlaneReader(data)
-    points, width_s = reader.points, reader.width_s
-    series = np.cumsum(unzigzag(reader.take(_SERIES, points)))
+def _decode(readers: Sequence[PlaneReader]) -> Columns:
+    points = np.array([reader.points for reader in readers])
+    starts = np.cumsum(points) - points
+    sizes = points.tolist()
+    series = _restarted(unzigzag(_take(readers, _SERIES, sizes)), starts, points)
     new = begins_of(series)
-    steps = reader.take(_T, points)
-    t = (unsteps(steps, new) + reader.start) * width_s
-    buckets = reader.take(_BUCKETS, points)
+    new[starts] = True
+    t = unsteps(_take(readers, _T, sizes), new)
+    t += np.repeat([reader.start for reader in readers], points)
+    t *= np.repeat([reader.width_s for reader in readers], points)
+    buckets = _take(readers, _BUCKETS, sizes)
     ends = np.cumsum(buckets)
-    if int(ends[-1]) != reader.buckets:
-        raise ChunkError(f"expected {reader.buckets} buckets, got {int(ends[-1])}")
+    totals = np.add.reduceat(buckets, starts)
+    if totals.tolist() != [reader.buckets for reader in readers]:
+        raise ChunkError("expected as many buckets as a chunk says, got others")
     filled = np.flatnonzero(buckets)
+    filled_in = np.add.reduceat(buckets > 0, starts, dtype=np.int64)
     begins = (ends - buckets)[filled]
-    first = np.cumsum(unzigzag(reader.take(_FIRST, len(filled))))
-    slots = np.ones(reader.buckets, np.int64)
-    inner = np.ones(reader.buckets, bool)
-    inner[begins] = False
-    slots[inner] += reader.take(_SLOTS, reader.buckets - len(filled))
-    # Each point's first slot as the step from the last slot before it: one running sum for all.
-    slots[begins] = 0
-    running = np.cumsum(slots)
-    slots = running + np.repeat(first - running[begins], buckets[filled])
-    counts = reader.take(_COUNTS, reader.buckets) + 1
+    first = unzigzag(_take(readers, _FIRST, filled_in.tolist()))
+    some = np.flatnonzero(filled_in)
+    first_starts = (np.cumsum(filled_in) - filled_in)[some]
+    first = _restarted(first, first_starts, filled_in[some])
+    steps = _take(readers, _SLOTS, (totals - filled_in).tolist())
+    slots = _slots(steps, first, begins, buckets[filled], int(ends[-1]))
+    counts = _take(readers, _COUNTS, totals.tolist()) + 1
     requests, others, upper = _told(buckets, filled, ends, slots, counts)
-    most = upper - unzigzag(reader.take(_MAX, points))
-    sums = unzigzag(reader.take(_SUM, points)) + others + most
+    most = upper - unzigzag(_take(readers, _MAX, sizes))
+    sums = unzigzag(_take(readers, _SUM, sizes)) + others + most
     values: dict[str, Array] = {"requests": requests, "sum_us": sums, "max_us": most}
-    if reader.has(_ERRORS):
-        kind = reader.take(_ERRORS, points)
+    if any(reader.has(_ERRORS) for reader in readers):
+        kind = _take(readers, _ERRORS, sizes)
         errors = np.where(kind == 1, requests, 0)
-        some = kind == 2
-        errors[some] = reader.take(_SOME, int(np.count_nonzero(some)))
+        explicit = np.add.reduceat(kind == 2, starts, dtype=np.int64)
+        errors[kind == 2] = _take(readers, _SOME, explicit.tolist())
         values["errors"] = errors
     run = np.cumsum(new) - 1
+    runs = np.add.reduceat(new, starts, dtype=np.int64).tolist()
     for place, name in enumerate(_SUMS):
-        if reader.has(_RATES + 2 * place):
-            rate = reader.take(_RATES + 2 * place, int(run[-1]) + 1)
-            distance = unzigzag(reader.take(_RATES + 2 * place + 1, points))
+        if any(reader.has(_RATES + 2 * place) for reader in readers):
+            rate = _take(readers, _RATES + 2 * place, runs)
+            distance = unzigzag(_take(readers, _RATES + 2 * place + 1, sizes))
             base, scale = (sums, _SHARE) if name in _SHARED else (requests, 0)
             values[name] = distance + (rate[run] * base >> scale)
     return Columns((series << 32) | t, values, buckets, slots.astype(np.uint16), counts)
+
+
+def _take(readers: Sequence[PlaneReader], column: int, sizes: Sequence[int]) -> Array:
+    """Return the next column of all chunks as int64; zeros for those that do not have it."""
+    arrays = [reader.raw(column, size) for reader, size in zip(readers, sizes, strict=True)]
+    joined = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+    return joined.astype(np.int64, copy=False)
+
+
+def _restarted(steps: Array, starts: Array, sizes: Array) -> Array:
+    """Return running sums that begin anew at each start."""
+    running = np.cumsum(steps)
+    running -= np.repeat(running[starts] - steps[starts], sizes)
+    return running
+
+
+def _slots(steps: Array, first: Array, begins: Array, buckets: Array, total: int) -> Array:
+    """Return slots from the first of each point and the steps to the others, less one."""
+    slots = np.ones(total, np.int64)
+    inner = np.ones(total, bool)
+    inner[begins] = False
+    slots[inner] += steps
+    slots[begins] = 0
+    slots = np.cumsum(slots)
+    slots += np.repeat(first - slots[begins], buckets)
+    return slots
 
 
 def _told(

@@ -134,13 +134,16 @@ class PlaneReader:
 
     def take(self, column: int, count: int) -> Array:
         """Return the next column as int64; columns are taken in the order they were put."""
-        planes = self._planes[column]
-        if planes < 2:
-            if not planes:
-                return np.zeros(count, np.int64)
+        return self.raw(column, count).astype(np.int64, copy=False)
+
+    def raw(self, column: int, count: int) -> Array:
+        """Return the next column as uint8 when it is so narrow, else as int64; zeros for none."""
+        planes = self._planes.get(column, 0)
+        if not planes:
+            return np.zeros(count, np.uint8)
+        if planes == 1:
             self._offset += count
-            plane = np.frombuffer(self._body, np.uint8, count, self._offset - count)
-            return plane.astype(np.int64)
+            return np.frombuffer(self._body, np.uint8, count, self._offset - count)
         whole = np.zeros((count, 8), np.uint8)
         for place in range(planes):
             whole[:, place] = np.frombuffer(self._body, np.uint8, count, self._offset)

@@ -5,6 +5,7 @@ place (`Publication`), then takes its time. A journal row that is marked in a ti
 file already and is left out: a compaction was cut short there.
 """
 
+import contextlib
 import logging
 import sqlite3
 import threading
@@ -17,12 +18,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from trimtab_collector.storage.chunks import ChunkError, decode_chunk
+from trimtab_collector.storage.chunks import ChunkError, decode_chunks
 from trimtab_collector.storage.columns import (
     WINDOW_S,
     Array,
     Columns,
     columns_of_batch,
+    nothing,
     rekey,
     series_of,
     times_of,
@@ -54,7 +56,9 @@ __all__ = ["Begun", "Reader", "View"]
 logger = logging.getLogger("trimtab.reading")
 
 #: while a read gathers, parts are merged when they hold this many buckets
-_GATHER: Final = 2_000_000
+_GATHER: Final = 500_000
+#: buckets of the chunks that are decoded at once
+_AT_ONCE: Final = 300_000
 #: a read may go through so much, and come to so much
 _MOST_POINTS: Final = 10_000_000
 _MOST_BUCKETS: Final = 200_000_000
@@ -211,18 +215,33 @@ class Reader:
         return found[1]
 
     def _chunks(self, view: "View", found: list[Entry]) -> Iterator[Columns]:
-        for entry in found:
-            try:
-                (payload,) = view.connection.execute(
-                    "SELECT payload FROM chunk WHERE id = ?", (entry.id,)
-                ).fetchone()
-                columns = decode_chunk(payload)
-            except (ChunkError, sqlite3.Error) as error:
-                self.damaged(view.path, error)
-                continue
+        """Yield the points of chunks within the view's run, many chunks at a time."""
+        for some in _in_batches(found):
+            columns = self._decoded(view, some)
             t = times_of(columns.key)
             keep = (t >= view.run.start_s) & (t < view.run.end_s)
             yield rekey(columns, columns.key[keep], keep)
+
+    def _decoded(self, view: "View", found: Sequence[Entry]) -> Columns:
+        payloads: list[bytes] = []
+        for entry in found:
+            try:
+                payloads += view.connection.execute(
+                    "SELECT payload FROM chunk WHERE id = ?", (entry.id,)
+                ).fetchone()
+            except sqlite3.Error as error:
+                self.damaged(view.path, error)
+        if not payloads:
+            return nothing()
+        try:
+            return decode_chunks(payloads)
+        except ChunkError as error:
+            self.damaged(view.path, error)
+        sound = []
+        for payload in payloads:
+            with contextlib.suppress(ChunkError):
+                sound.append(decode_chunks([payload]))
+        return merge(sound)
 
     def damaged(self, path: Path, error: Exception) -> None:
         """Note that a file could not be read, and whether it is the file's fault."""
@@ -321,6 +340,15 @@ def _check(chosen: list[list[Entry]], batches: int) -> None:
             f"the read would go through {batches} batches that are not merged yet, over the limit "
             f"of {_MOST_BATCHES}: ask for a shorter range, or again when compaction has caught up"
         )
+
+
+def _in_batches(found: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    begin = size = 0
+    for place, entry in enumerate(found):
+        size += entry.buckets
+        if size >= _AT_ONCE or place + 1 == len(found):
+            yield found[begin : place + 1]
+            begin, size = place + 1, 0
 
 
 def _meets(wanted: list[int], first: int, last: int) -> bool:

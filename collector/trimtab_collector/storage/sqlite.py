@@ -224,7 +224,9 @@ class SQLiteStore:
     def release(self, cutoff_s: int) -> None:
         """Let memory go of windows that tiers hold, after a run to cutoff_s; not from the loop."""
         (left_s,) = self._reader().execute("SELECT min(t0) FROM journal").fetchone()
-        self.recent.release(cutoff_s if left_s is None else min(cutoff_s, left_s))
+        floor_s = cutoff_s if left_s is None else min(cutoff_s, left_s)
+        # A full minute: below it reads then find whole minutes in the tiers.
+        self.recent.release(floor_s - floor_s % 60)
 
     def tidy(self, now_s: float) -> None:
         """Prepare the latest windows for readers and forget stale readings; any thread."""
