@@ -174,6 +174,36 @@ def test_a_restored_store_is_as_it_was_at_the_backup_and_what_was_there_is_kept(
         assert answered("check", "--data-dir", str(aside))["countedRequests"] == 25 * REQUESTS
 
 
+def test_while_files_are_copied_batches_are_taken_and_compaction_waits(tmp: Path) -> None:
+    store = SQLiteStore(tmp / "c")
+    try:
+        append(store, *[batch(seq) for seq in range(50)])
+        store.compact(window(0))
+        append(store, *[batch(seq) for seq in range(50, 60)])
+        compaction = threading.Thread(target=store.compact, args=(window(0),))
+        moments: list[bool] = []
+
+        def meanwhile(line: str) -> None:
+            if not moments:
+                assert append(store, batch(60)) == [False]
+                compaction.start()
+                # Time enough to merge, if nothing held it.
+                compaction.join(1)
+            moments.append(compaction.is_alive())
+
+        backup(tmp / "c", tmp / "b", meanwhile)
+        compaction.join(30)
+        assert len(moments) > 3
+        assert all(moments)
+        assert store.health().journal_batches == 0
+    finally:
+        store.close()
+    restore(tmp / "b", tmp / "r", lambda line: None)
+    report = answered("check", "--data-dir", str(tmp / "r"))
+    assert report["keptRequests"] == report["countedRequests"] == 61 * REQUESTS
+    assert report["journalBatches"] == 11
+
+
 # ---------------------------------------------------------------- refused
 
 
