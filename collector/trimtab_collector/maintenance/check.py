@@ -27,7 +27,7 @@ from trimtab_collector.maintenance.sums import HOUR_S, instant
 from trimtab_collector.maintenance.tierfiles import Held, TierFile, look_through
 from trimtab_collector.storage.compactor import METRICS, locked
 from trimtab_collector.storage.tierfile import DAMAGED, VersionError, marked, open_reader
-from trimtab_collector.storage.tiers import TIERS, Retention, Tier, files_of
+from trimtab_collector.storage.tiers import EVERY, MEDIUM, SUMMED, TIERS, Retention, Tier, files_of
 
 __all__ = ["check"]
 
@@ -51,7 +51,7 @@ def check(directory: Path, retention: Retention, say: Say, now_s: float | None =
         if metrics is None:
             return report
         say(f"looked at {METRICS}: {metrics.rows} series")
-        tiers = {tier.name: Held() for tier in TIERS}
+        tiers = {tier.name: Held() for tier in EVERY}
         files = _open(directory, tiers, report, stack)
         for row in rows(metrics, report):
             _place(row, files, tiers, metrics, report)
@@ -71,7 +71,7 @@ def check(directory: Path, retention: Retention, say: Say, now_s: float | None =
             say(f"read {file.path.name}: {report.chunks - before} chunks ({place} of {len(files)})")
         report.files += len(files)
         floors = retention.floors(time.time() if now_s is None else now_s, metrics.floors)
-        for fine, coarse in pairwise(TIERS):
+        for fine, coarse in (*pairwise(TIERS), (MEDIUM, SUMMED)):
             _compare(fine, coarse, tiers, floors, report)
         _accounts(tiers, metrics, report)
     return report
@@ -154,7 +154,8 @@ def _compare(
         # What an interrupted compaction has of readings is not told apart.
         ("readings", one.readings, other.readings, ahead),
     ]
-    for what, finer, coarser, open_ in sums:
+    # Readings are in tiers of single series alone.
+    for what, finer, coarser, open_ in sums[: 1 if coarse is SUMMED else 2]:
         apart = []
         for hour_s in sorted({*finer, *coarser} - open_):
             if fine.span(hour_s)[0] not in one.files or coarse.span(hour_s)[0] not in other.files:

@@ -15,7 +15,7 @@ from trimtab_collector.storage.chunks import ChunkError, decode_chunk
 from trimtab_collector.storage.columns import VALUES, Columns, series_of, times_of
 from trimtab_collector.storage.levels import LEVELS
 from trimtab_collector.storage.tierfile import Entry, entries
-from trimtab_collector.storage.tiers import Tier
+from trimtab_collector.storage.tiers import SUMMED, Tier
 
 __all__ = ["Held", "TierFile", "look_through"]
 
@@ -91,12 +91,13 @@ def look_through(file: TierFile, held: Held, metrics: Metrics, report: Report) -
         else:
             periods.add(period)
     for period in sorted(periods):
-        sums = [_level(file, level, period, metrics, report) for level in range(LEVELS)]
-        for level in range(1, LEVELS):
-            differs = difference(sums[0], sums[level], metrics.series)
+        base = 1 if tier is SUMMED else 0
+        sums = [_level(file, level, period, metrics, report) for level in range(base, LEVELS)]
+        for level, summed in enumerate(sums[1:], base + 1):
+            differs = difference(sums[0], summed, metrics.series)
             if differs is not None:
-                what = f"level {level} is not the sum of level 0 in the period {instant(period)}"
-                report.add(Finding(name, what, *differs))
+                what = f"level {level} is not the sum of level {base}"
+                report.add(Finding(name, f"{what} in the period {instant(period)}", *differs))
         held.count(sums[0], metrics)
         _note(held, tier, period, sums[0], metrics)
     held.readings |= readings_of(file.connection, name, tier, report)

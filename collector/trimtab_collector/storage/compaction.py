@@ -30,7 +30,15 @@ from trimtab_collector.storage.readings import Taken
 from trimtab_collector.storage.readingunit import ReadingUnit
 from trimtab_collector.storage.series import SeriesTable
 from trimtab_collector.storage.tierfile import add_chunks, forget, mark, marked, pieces
-from trimtab_collector.storage.tiers import COARSE, MEDIUM, TIERS, Tier, file_of
+from trimtab_collector.storage.tiers import (
+    COARSE,
+    EVERY,
+    FINE,
+    MEDIUM,
+    SUMMED,
+    Tier,
+    file_of,
+)
 from trimtab_collector.storage.writers import Writers
 from trimtab_core.batches import Batch, SeriesKey, decode
 from trimtab_core.errors import BatchError
@@ -181,12 +189,14 @@ class _Unit:
         self._step = Step(what="merge")
         self.readings = ReadingUnit(hour_s)
         self._files: dict[Tier, _File] = {}
-        #: points of the window of an hour, by level: written once, when all slices are in
-        self._coarse: list[list[Columns]] = [[] for _ in range(LEVELS)]
-        for tier in TIERS:
+        #: points of wide windows, by level: written once, when all slices are in
+        self._held: dict[Tier, list[list[Columns]]] = {}
+        for tier in EVERY:
             if hour_s >= floors[tier.name]:
                 path = file_of(directory, tier, hour_s)
                 self._files[tier] = writers.fill(path, partial(_begun, path, tier, hour_s, journal))
+                if tier.width_s > MEDIUM.width_s:
+                    self._held[tier] = [[] for _ in range(LEVELS)]
 
     def add(self, rows: Sequence[_Row]) -> None:
         """Put a slice in, wherever its rows are not yet."""
@@ -198,16 +208,18 @@ class _Unit:
                 points = merge([_points(new, self._series)])
                 known[numbers] = list(above(points, self._series.parents()))
             levels = known[numbers]
-            if tier is MEDIUM:
+            if tier is not FINE:
                 same = self._series.parents()[0]
                 levels = [rolled_up(points, same, tier.width_s) for points in levels]
-                # The hour's own windows are then summed from a sixth of the points.
+                # Wider windows are then summed from a sixth of the points.
                 known[numbers] = levels
             with self._writers.guarded(file.path):
                 mark(file.connection, numbers)
-                self.readings.put(file.connection, tier, numbers, [row.taken for row in new])
-                if tier is COARSE:
-                    self._collect(levels)
+                if tier is not SUMMED:
+                    self.readings.put(file.connection, tier, numbers, [row.taken for row in new])
+                if tier in self._held:
+                    for parts, points in zip(self._held[tier], levels, strict=True):
+                        parts.append(narrowed(points))
                 else:
                     self._put(file, tier, levels)
         self._step.journal += [row.id for row in rows]
@@ -216,11 +228,12 @@ class _Unit:
 
     def finish(self, cutoff_s: int) -> Prepared:
         """Return the step and what commits it, finest tier first."""
-        if COARSE in self._files:
-            file = self._files[COARSE]
+        for tier, held in self._held.items():
+            file = self._files[tier]
             with self._writers.guarded(file.path):
-                self._put(file, COARSE, [merge(parts) for parts in self._coarse])
-                self.readings.finish(file.connection)
+                self._put(file, tier, [merge(parts) for parts in held])
+                if tier is COARSE:
+                    self.readings.finish(file.connection)
         self._step.merged_before_s = cutoff_s
         return self._step, self._commit
 
@@ -228,15 +241,10 @@ class _Unit:
         for file in self._files.values():
             file.connection.execute("COMMIT")
 
-    def _collect(self, levels: Sequence[Columns]) -> None:
-        same = self._series.parents()[0]
-        for parts, points in zip(self._coarse, levels, strict=True):
-            parts.append(narrowed(rolled_up(points, same, COARSE.width_s)))
-
     def _put(self, file: "_File", tier: Tier, levels: Sequence[Columns]) -> None:
         routes = self._series.routes()
         for level, points in enumerate(levels):
-            if len(points.key):
+            if len(points.key) and (level or tier is not SUMMED):
                 chunks = pieces(points, routes, level)
                 period = tier.period(self._hour_s)
                 add_chunks(file.connection, level, period, file.part, tier.width_s, chunks)
@@ -259,7 +267,7 @@ def _begun(
     gone = _gone(journal, here)
     forget(connection, gone)
     (part,) = connection.execute(
-        "SELECT coalesce(max(part), 0) + 1 FROM chunk WHERE level = 0 AND period = ?",
+        "SELECT coalesce(max(part), 0) + 1 FROM chunk WHERE level IN (0, 1, 2) AND period = ?",
         (tier.period(hour_s),),
     ).fetchone()
     return _File(path, connection, here - {*gone}, part)

@@ -6,7 +6,7 @@ of one name put together.
 
 import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Final
 
@@ -22,7 +22,7 @@ from trimtab_collector.storage.readingfile import (
     payload_of,
 )
 from trimtab_collector.storage.readingring import ReadingRing
-from trimtab_collector.storage.readings import GaugeKey, Readings, chosen, merge, take
+from trimtab_collector.storage.readings import GaugeKey, Readings, Taken, chosen, merge, take
 from trimtab_collector.storage.store import GaugeRows, GaugeSelection, TooMuchError
 
 __all__ = ["GaugeHistory"]
@@ -49,13 +49,18 @@ class GaugeHistory:
         """Return what gauges came to; raises TooMuchError before it takes much memory."""
         found = _Found(selection)
         start_s, end_s = selection.edges_s[0], selection.edges_s[-1]
-        floor_s, keys, taken = self._ring.snapshot(start_s, end_s)
+
+        def snapshot(start_s: int) -> tuple[int, tuple[Sequence[GaugeKey], Sequence[Taken]]]:
+            floor_s, keys, taken = self._ring.snapshot(start_s, end_s)
+            return floor_s, (keys, taken)
+
+        border_s, (keys, taken) = self._reader.latest(snapshot, start_s)
         numbers = found.numbers(enumerate(keys), len(keys))
         for begin in range(0, len(taken), 100):
             found.add(chosen(taken[begin : begin + 100], numbers))
         resolution_s = WINDOW_S
-        if floor_s > start_s:
-            resolution_s = self._older(found, selection, min(end_s, floor_s))
+        if border_s > start_s:
+            resolution_s = self._older(found, selection, min(end_s, border_s))
         return found.rows(resolution_s)
 
     def _older(self, found: "_Found", selection: GaugeSelection, end_s: int) -> int:

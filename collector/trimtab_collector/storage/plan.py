@@ -6,16 +6,19 @@ they start. Unmerged batches are no part of this: they are read beside it at 10 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from trimtab_collector.storage.columns import Array
-from trimtab_collector.storage.tiers import COARSE, FINE, MEDIUM, TIERS, Tier
+from trimtab_collector.storage.tiers import COARSE, FINE, MEDIUM, SUMMED, Tier
 
-__all__ = ["Run", "plan"]
+__all__ = ["ROLLED", "SINGLE", "Run", "clear_of", "plan"]
 
-_WIDE: Final = (COARSE, MEDIUM)
+#: tiers to read from, widest first: of single series, and of roll-ups
+SINGLE: Final = (COARSE, MEDIUM, FINE)
+ROLLED: Final = (COARSE, SUMMED, MEDIUM, FINE)
 
 
 class Run(NamedTuple):
@@ -26,19 +29,25 @@ class Run(NamedTuple):
     end_s: int
 
 
-def plan(edges_s: Sequence[int], end_s: int, floors: Mapping[str, int]) -> tuple[list[Run], int]:
+def plan(
+    edges_s: Sequence[int],
+    end_s: int,
+    floors: Mapping[str, int],
+    tiers: Sequence[Tier] = SINGLE,
+) -> tuple[list[Run], int]:
     """Return what to read for the steps between ascending edges, cut off at end_s.
 
-    floors has for each tier the time from which on it holds everything. The runs are disjoint and
-    cover all of the range that any tier holds. The second value is the width of the widest windows
-    that an edge falls into the middle of, 10 when none does: steps are as exact as that.
+    tiers is SINGLE or ROLLED. floors has for each tier the time from which on it holds everything.
+    The runs are disjoint and cover all of the range that any tier holds. The second value is the
+    width of the widest windows that an edge falls into the middle of, 10 when none does: steps are
+    as exact as that.
     """
     # A window of 10 s belongs to the step in which it starts: an edge within it cuts at its end.
     edges = np.unique(-(-np.array([*edges_s, end_s]) // FINE.width_s) * FINE.width_s)
     edges = edges[edges <= -(-end_s // FINE.width_s) * FINE.width_s]
     runs: list[Run] = []
     if len(edges) > 1:
-        _fill(runs, edges, int(edges[0]), int(edges[-1]), floors, 0)
+        _fill(runs, edges, int(edges[0]), int(edges[-1]), floors, tiers)
     widest = FINE.width_s
     for run in runs:
         inside = edges[(edges >= run.start_s) & (edges <= run.end_s)]
@@ -47,22 +56,34 @@ def plan(edges_s: Sequence[int], end_s: int, floors: Mapping[str, int]) -> tuple
     return sorted(runs, key=lambda run: run.start_s), widest
 
 
+def clear_of(floor_s: int, floors: Mapping[str, int], tiers: Sequence[Tier] = SINGLE) -> int:
+    """Return from when on memory answers that holds all windows from floor_s on.
+
+    Where only wider windows are kept than the finest, it is the end of the one that floor_s lies
+    in: that one answers as a whole, and may hold what memory holds as well.
+    """
+    for tier, finer in pairwise(tiers):
+        if floors[finer.name] > floor_s:
+            return -(-floor_s // tier.width_s) * tier.width_s
+    return floor_s
+
+
 def _fill(
     runs: list[Run],
     edges: Array,
     start_s: int,
     end_s: int,
     floors: Mapping[str, int],
-    depth: int,
+    tiers: Sequence[Tier],
 ) -> None:
-    """Add the runs of [start_s, end_s), with tiers from the widest at `depth` on."""
-    if depth == len(_WIDE):
-        _add(runs, FINE, start_s, end_s)
-        return
-    tier = _WIDE[depth]
+    """Add the runs of [start_s, end_s), from tiers, widest first."""
+    tier, *finer = tiers
     width_s = tier.width_s
+    if not finer:
+        _add(runs, tier, start_s, end_s)
+        return
     # What the finer tier does not hold has to come from this one, cut or not.
-    forced_s = min(max(floors[TIERS[TIERS.index(tier) - 1].name], start_s), end_s)
+    forced_s = min(max(floors[finer[0].name], start_s), end_s)
     if forced_s > start_s:
         forced_s = min(end_s, -(-forced_s // width_s) * width_s)
         _add(runs, tier, start_s, forced_s)
@@ -74,7 +95,7 @@ def _fill(
         if begin > start_s:
             _add(runs, tier, start_s, begin)
         if end > begin:
-            _fill(runs, edges, begin, end, floors, depth + 1)
+            _fill(runs, edges, begin, end, floors, finer)
         start_s = max(start_s, end)
     if end_s > start_s:
         _add(runs, tier, start_s, end_s)

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -32,7 +32,7 @@ from trimtab_collector.storage.columns import (
 )
 from trimtab_collector.storage.levels import level_of
 from trimtab_collector.storage.merging import merge
-from trimtab_collector.storage.plan import Run, plan
+from trimtab_collector.storage.plan import ROLLED, SINGLE, Run, clear_of, plan
 from trimtab_collector.storage.publication import Publication
 from trimtab_collector.storage.recent import Ring
 from trimtab_collector.storage.series import Grouping, SeriesTable
@@ -46,13 +46,14 @@ from trimtab_collector.storage.tierfile import (
     marked,
     open_reader,
 )
-from trimtab_collector.storage.tiers import file_of
+from trimtab_collector.storage.tiers import Tier, file_of
 from trimtab_core.batches import Batch, decode
 from trimtab_core.errors import BatchError
 from trimtab_core.logs import RateLimited
 
 __all__ = ["Begun", "Reader", "View"]
 
+_T = TypeVar("_T")
 logger = logging.getLogger("trimtab.reading")
 
 #: while a read gathers, parts are merged when they hold this many buckets
@@ -104,15 +105,38 @@ class Reader:
                 gathered.add(part)
         else:
             level = level_of(selection)
-            floor_s, parts = self._recent.snapshot(selection.start_s, selection.end_s, level)
+            end_s = selection.end_s
+            tiers = ROLLED if level else SINGLE
+            border_s, parts = self.latest(
+                lambda start_s: self._recent.snapshot(start_s, end_s, level),
+                selection.start_s,
+                tiers,
+            )
             for part in parts:
                 gathered.add(part)
-            resolution_s = self._older(gathered, selection, level, min(selection.end_s, floor_s))
+            resolution_s = self._older(gathered, selection, level, min(end_s, border_s))
         columns = widened(gathered.merged())
         steps = len(edges) - 1
         group = columns.key // steps
         t = edges[columns.key - group * steps]
         return Rows(grouping.groups, group, t, columns, resolution_s)
+
+    def latest(
+        self,
+        snapshot: Callable[[int], tuple[int, _T]],
+        start_s: int,
+        tiers: Sequence[Tier] = SINGLE,
+    ) -> tuple[int, _T]:
+        """Return what memory answers for, and from when on it does; before that, files do.
+
+        snapshot gives for a start its floor, and what it holds from there on.
+        """
+        while True:
+            floor_s, found = snapshot(start_s)
+            border_s = clear_of(floor_s, self._floors(), tiers)
+            if border_s <= max(floor_s, start_s):
+                return border_s, found
+            start_s = border_s
 
     def _older(self, gathered: "_Gathered", selection: Selection, level: int, end_s: int) -> int:
         """Add what tiers and journal hold before end_s; returns the width that edges cut."""
@@ -120,7 +144,8 @@ class Reader:
             return WINDOW_S
         wanted = self._wanted(gathered.grouping, level)
         with ExitStack() as transactions:
-            begun = self.begin(selection.edges_s, end_s, transactions)
+            tiers = ROLLED if level else SINGLE
+            begun = self.begin(selection.edges_s, end_s, transactions, tiers)
             chosen = [view.choose(level, wanted) for view in begun.views]
             _check(chosen, len(begun.rows))
             for view, found in zip(begun.views, chosen, strict=True):
@@ -134,10 +159,16 @@ class Reader:
                     self._log.warning("journal", "a batch has no such points: %s", error)
         return begun.resolution_s
 
-    def begin(self, edges_s: Sequence[int], end_s: int, transactions: ExitStack) -> "Begun":
+    def begin(
+        self,
+        edges_s: Sequence[int],
+        end_s: int,
+        transactions: ExitStack,
+        tiers: Sequence[Tier] = SINGLE,
+    ) -> "Begun":
         """Begin transactions on all that holds windows from the first edge on to end_s."""
         with self.publication.beginning():
-            runs, resolution_s = plan(edges_s, end_s, self._floors())
+            runs, resolution_s = plan(edges_s, end_s, self._floors(), tiers)
             journal = self._journal()
             journal.execute("BEGIN")
             transactions.callback(journal.execute, "ROLLBACK")

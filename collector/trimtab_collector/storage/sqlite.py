@@ -40,7 +40,7 @@ from trimtab_collector.storage.store import (
     UnavailableError,
 )
 from trimtab_collector.storage.tierfile import DAMAGED
-from trimtab_collector.storage.tiers import TIERS, Retention, files_of
+from trimtab_collector.storage.tiers import EVERY, Retention, files_of
 from trimtab_core.batches import Batch, SeriesKey, decode
 from trimtab_core.errors import BatchError, StartupError
 from trimtab_core.logs import RateLimited
@@ -190,7 +190,7 @@ class SQLiteStore:
             waiting_bytes=committer.waiting_bytes,
             tiers={
                 tier.name: _sizes([path for other, path in files if other is tier])
-                for tier in TIERS
+                for tier in EVERY
             },
             compaction=self.compaction,
             worker=self.worker,

@@ -11,7 +11,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-__all__ = ["COARSE", "FINE", "MEDIUM", "TIERS", "Retention", "Tier", "file_of", "files_of"]
+__all__ = [
+    "COARSE",
+    "EVERY",
+    "FINE",
+    "MEDIUM",
+    "SUMMED",
+    "TIERS",
+    "Retention",
+    "Tier",
+    "file_of",
+    "files_of",
+]
 
 HOUR_S: Final = 3600
 DAY_S: Final = 86_400
@@ -46,9 +57,14 @@ class Tier:
 FINE: Final = Tier("10s", 10, HOUR_S)
 MEDIUM: Final = Tier("1m", 60, HOUR_S)
 COARSE: Final = Tier("1h", HOUR_S, DAY_S, monthly=True)
-#: finest first
+#: holds roll-ups and no single series: it is between a minute and an hour what makes a range that
+#: begins anywhere as quick to read as one of whole hours
+SUMMED: Final = Tier("10m", 600, 6 * HOUR_S)
+#: tiers that hold every series, finest first
 TIERS: Final = (FINE, MEDIUM, COARSE)
-_NAME: Final = re.compile(r"(10s|1m|1h)-(\d{4})(\d{2})(\d{2})?\.db")
+#: all tiers, finest first
+EVERY: Final = (FINE, MEDIUM, SUMMED, COARSE)
+_NAME: Final = re.compile(r"(10s|1m|10m|1h)-(\d{4})(\d{2})(\d{2})?\.db")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +77,10 @@ class Retention:
 
     def floors(self, now_s: float, dropped: Mapping[str, int]) -> dict[str, int]:
         """Return per tier from when on it is whole; dropped are floors that were raised by hand."""
-        kept = (self.fine_s, self.medium_s, self.coarse_s)
+        kept = (self.fine_s, self.medium_s, self.medium_s, self.coarse_s)
         return {
             tier.name: max(tier.span(int(now_s) - age_s)[0], dropped.get(tier.name, 0))
-            for tier, age_s in zip(TIERS, kept, strict=True)
+            for tier, age_s in zip(EVERY, kept, strict=True)
         }
 
 
@@ -79,7 +95,7 @@ def files_of(directory: Path) -> Iterable[tuple[Tier, int, Path]]:
     found = []
     for path in directory.iterdir():
         match = _NAME.fullmatch(path.name)
-        tier = next((tier for tier in TIERS if match and tier.name == match[1]), None)
+        tier = next((tier for tier in EVERY if match and tier.name == match[1]), None)
         if match is None or tier is None or tier.monthly != (match[4] is None):
             continue
         try:
@@ -87,4 +103,4 @@ def files_of(directory: Path) -> Iterable[tuple[Tier, int, Path]]:
         except ValueError:
             continue
         found.append((tier, int(start.timestamp()), path))
-    return sorted(found, key=lambda row: (TIERS.index(row[0]), row[1]))
+    return sorted(found, key=lambda row: (EVERY.index(row[0]), row[1]))
