@@ -29,7 +29,7 @@ from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.readings import Taken
 from trimtab_collector.storage.readingunit import ReadingUnit
 from trimtab_collector.storage.series import SeriesTable
-from trimtab_collector.storage.tierfile import add_chunks, forget, mark, marked, pieces
+from trimtab_collector.storage.tierfile import add_points, forget, mark, marked
 from trimtab_collector.storage.tiers import (
     COARSE,
     EVERY,
@@ -245,9 +245,7 @@ class _Unit:
         routes = self._series.routes()
         for level, points in enumerate(levels):
             if len(points.key) and (level or tier is not SUMMED):
-                chunks = pieces(points, routes, level)
-                period = tier.period(self._hour_s)
-                add_chunks(file.connection, level, period, file.part, tier.width_s, chunks)
+                add_points(file.connection, tier, level, file.part, points, routes)
 
 
 @dataclass(frozen=True, slots=True)

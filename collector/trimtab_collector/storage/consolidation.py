@@ -7,20 +7,21 @@ a set and never a period.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from trimtab_collector.storage.chunks import ChunkError, decode_chunk
-from trimtab_collector.storage.columns import Columns, rekey, series_of
+from trimtab_collector.storage.columns import Array, Columns, rekey, series_of
 from trimtab_collector.storage.compaction import Prepared, Step
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.readingfile import merge_sets, sets_due
 from trimtab_collector.storage.series import SeriesTable
-from trimtab_collector.storage.tierfile import Entry, add_chunks, entries, pieces
+from trimtab_collector.storage.tierfile import Entry, add_points, entries
 from trimtab_collector.storage.tiers import COARSE, Tier, files_of
 from trimtab_collector.storage.writers import Writers
 from trimtab_core.logs import RateLimited
@@ -94,8 +95,18 @@ def _rewrite(
 ) -> None:
     """Replace the chunks of a level and period by one set, in the open transaction."""
     routes = series.routes()
-    found = sorted(entries(connection, level, period, period + 1), key=lambda entry: entry.first)
+    found = list(entries(connection, level, period, period + 1))
     part = max(entry.part for entry in found) + 1
+    for _, chunks in groupby(found, key=lambda entry: entry.slot):
+        for merged in _merged(connection, list(chunks), routes, log):
+            add_points(connection, tier, level, part, merged, routes)
+    connection.executemany("DELETE FROM chunk WHERE id = ?", [(entry.id,) for entry in found])
+
+
+def _merged(
+    connection: sqlite3.Connection, found: Sequence[Entry], routes: Array, log: RateLimited
+) -> Iterator[Columns]:
+    """Yield the points of chunks in order of route, merged; found is in that order."""
     waiting: list[Columns] = []
     for place, entry in enumerate(found):
         columns = _columns_of(connection, entry, log)
@@ -118,12 +129,7 @@ def _rewrite(
         waiting = rest
         merged = merge(ready)
         if len(merged.key):
-            chunks = pieces(merged, routes, level)
-            add_chunks(connection, level, period, part, tier.width_s, chunks)
-    connection.executemany(
-        "DELETE FROM chunk WHERE id = ?",
-        [(entry.id,) for entry in found],
-    )
+            yield merged
 
 
 def _columns_of(connection: sqlite3.Connection, entry: Entry, log: RateLimited) -> Columns | None:

@@ -308,12 +308,14 @@ class View:
 
     def choose(self, level: int, wanted: list[int] | None) -> list[Entry]:
         """Return the chunks that may hold points of the run, of wanted routes."""
-        period_s = self.run.tier.period_s
-        start_s = self.run.start_s - self.run.start_s % period_s
-        found = list(entries(self.connection, level, start_s, self.run.end_s))
-        if wanted is None:
-            return found
-        return [entry for entry in found if _meets(wanted, entry.first, entry.last)]
+        start_s, end_s, tier = self.run.start_s, self.run.end_s, self.run.tier
+        slot_s = tier.slot_s(level)
+        return [
+            entry
+            for entry in entries(self.connection, level, tier.period(start_s), end_s)
+            if start_s - slot_s < entry.slot < end_s
+            and (wanted is None or _meets(wanted, entry.first, entry.last))
+        ]
 
 
 class _Gathered:

@@ -7,15 +7,16 @@ have several sets of chunks (`part`), which add up; consolidation makes them one
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from trimtab_collector.storage.chunks import encode_chunk
-from trimtab_collector.storage.columns import Array, Columns, series_of
+from trimtab_collector.storage.columns import Array, Columns, rekey, series_of, times_of
 from trimtab_collector.storage.readingfile import READING_SCHEMA
+from trimtab_collector.storage.tiers import Tier
 from trimtab_core.errors import TrimtabError
 
 __all__ = [
@@ -23,7 +24,7 @@ __all__ = [
     "EmptyFileError",
     "Entry",
     "VersionError",
-    "add_chunks",
+    "add_points",
     "entries",
     "forget",
     "is_damage",
@@ -36,17 +37,17 @@ __all__ = [
     "taken",
 ]
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = f"""
 CREATE TABLE chunk (id INTEGER PRIMARY KEY, level INTEGER NOT NULL, period INTEGER NOT NULL,
-    part INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, points INTEGER NOT NULL,
-    buckets INTEGER NOT NULL, payload BLOB NOT NULL);
-CREATE INDEX chunk_place ON chunk (level, period, first, last, part, points, buckets);
+    slot INTEGER NOT NULL, part INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    points INTEGER NOT NULL, buckets INTEGER NOT NULL, payload BLOB NOT NULL);
+CREATE INDEX chunk_place ON chunk (level, period, slot, first, last, part, points, buckets);
 CREATE TABLE merged (journal INTEGER PRIMARY KEY);
 {READING_SCHEMA}
 """
 #: most points and buckets of a chunk of single series, and of roll-ups, which are read by route
-_MOST: Final = ((2_000, 40_000), (500, 16_000), (500, 16_000))
+_MOST: Final = ((2_000, 40_000), (400, 8_000), (400, 8_000))
 #: put behind the name of a file that cannot be written any more
 DAMAGED: Final = ".damaged"
 _BUSY_S: Final = 5.0
@@ -65,6 +66,7 @@ class Entry(NamedTuple):
 
     id: int
     period: int
+    slot: int
     part: int
     first: int
     last: int
@@ -122,10 +124,10 @@ def is_damage(error: Exception) -> bool:
 def entries(
     connection: sqlite3.Connection, level: int, start_s: int, end_s: int
 ) -> Iterator[Entry]:
-    """Yield the chunks of periods that start in [start_s, end_s), in order of route."""
+    """Yield the chunks of periods that start in [start_s, end_s), by slot and route."""
     for row in connection.execute(
-        "SELECT id, period, part, first, last, points, buckets FROM chunk"
-        " WHERE level = ? AND period >= ? AND period < ? ORDER BY period, first, last, id",
+        "SELECT id, period, slot, part, first, last, points, buckets FROM chunk"
+        " WHERE level = ? AND period >= ? AND period < ? ORDER BY period, slot, first, last, id",
         (level, start_s, end_s),
     ):
         yield Entry(*row)
@@ -136,32 +138,43 @@ def marked(connection: sqlite3.Connection) -> frozenset[int]:
     return frozenset(row[0] for row in connection.execute("SELECT journal FROM merged"))
 
 
-def add_chunks(
+def add_points(
     connection: sqlite3.Connection,
+    tier: Tier,
     level: int,
-    period: int,
     part: int,
-    width_s: int,
-    chunks: Iterable[tuple[int, int, Columns]],
+    columns: Columns,
+    routes: Array,
 ) -> None:
-    """Insert chunks (first and last route, points) within the open transaction."""
-    connection.executemany(
-        "INSERT INTO chunk (level, period, part, first, last, points, buckets, payload)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
+    """Insert merged points of one period as chunks, within the open transaction.
+
+    routes has the number of the route of every series.
+    """
+    t = times_of(columns.key)
+    slot_s = tier.slot_s(level)
+    slots = t - t % slot_s
+    for slot in np.unique(slots).tolist():
+        inside = slots == slot
+        chunks = pieces(rekey(columns, columns.key[inside], inside), routes, level)
+        connection.executemany(
+            "INSERT INTO chunk"
+            " (level, period, slot, part, first, last, points, buckets, payload)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                level,
-                period,
-                part,
-                first,
-                last,
-                len(columns.key),
-                len(columns.slots),
-                encode_chunk(columns, width_s),
-            )
-            for first, last, columns in chunks
-        ),
-    )
+                (
+                    level,
+                    tier.period(slot),
+                    slot,
+                    part,
+                    first,
+                    last,
+                    len(points.key),
+                    len(points.slots),
+                    encode_chunk(points, tier.width_s),
+                )
+                for first, last, points in chunks
+            ),
+        )
 
 
 def pieces(columns: Columns, routes: Array, level: int) -> Iterator[tuple[int, int, Columns]]:

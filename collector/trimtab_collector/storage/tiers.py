@@ -37,6 +37,12 @@ class Tier:
     period_s: int
     #: a file holds a calendar month, else a day, in UTC
     monthly: bool = False
+    #: time that chunks of roll-ups hold: all routes are read for little more than what is asked
+    rolled_s: int = 0
+
+    def slot_s(self, level: int) -> int:
+        """Return the time that a chunk of a level is about; a period is whole slots."""
+        return self.rolled_s if level and self.rolled_s else self.period_s
 
     def period(self, t: int) -> int:
         """Return the start of the period of a time."""
@@ -54,8 +60,8 @@ class Tier:
         return int(first.timestamp()), int(after.timestamp())
 
 
-FINE: Final = Tier("10s", 10, HOUR_S)
-MEDIUM: Final = Tier("1m", 60, HOUR_S)
+FINE: Final = Tier("10s", 10, HOUR_S, rolled_s=120)
+MEDIUM: Final = Tier("1m", 60, HOUR_S, rolled_s=600)
 COARSE: Final = Tier("1h", HOUR_S, DAY_S, monthly=True)
 #: holds roll-ups and no single series: it is between a minute and an hour what makes a range that
 #: begins anywhere as quick to read as one of whole hours
