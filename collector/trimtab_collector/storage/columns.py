@@ -30,6 +30,7 @@ __all__ = [
     "columns_of_batches",
     "narrowed",
     "nothing",
+    "part_of",
     "quantiles_us",
     "rekey",
     "series_index",
@@ -215,6 +216,19 @@ def _slots(steps: Array, buckets: Array, begins: Array) -> Array:
 def nothing() -> Columns:
     """Return columns without a point."""
     return Columns(_NOTHING, {"requests": _NOTHING}, _NOTHING, _NOTHING, _NOTHING)
+
+
+def part_of(columns: Columns, ends: Array, begin: int, end: int) -> Columns:
+    """Return points begin to end - 1; ends are the running sums of buckets."""
+    low = int(ends[begin - 1]) if begin else 0
+    high = int(ends[end - 1])
+    return Columns(
+        columns.key[begin:end],
+        {name: column[begin:end] for name, column in columns.values.items()},
+        columns.buckets[begin:end],
+        columns.slots[low:high],
+        columns.counts[low:high],
+    )
 
 
 def narrowed(columns: Columns) -> Columns:

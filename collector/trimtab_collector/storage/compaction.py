@@ -25,7 +25,7 @@ from trimtab_collector.storage.columns import (
     narrowed,
 )
 from trimtab_collector.storage.levels import LEVELS, above, rolled_up
-from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.merging import merge, merged_in_parts
 from trimtab_collector.storage.readings import Taken
 from trimtab_collector.storage.readingunit import ReadingUnit
 from trimtab_collector.storage.series import SeriesTable
@@ -51,14 +51,16 @@ _HOUR_S: Final = 3600
 #: an open hour is merged when so much of it is due: seconds of windows, or batches
 _DUE_S: Final = 300
 _DUE: Final = 2_000
-#: most batches, payload bytes and points of a slice
-_SLICE: Final = 1024
-_SLICE_BYTES: Final = 4 * 1024 * 1024
-_SLICE_POINTS: Final = 60_000
-#: a point of a slice takes as much memory as so many readings
+#: payload bytes and points of a slice
+_SLICE_BYTES: Final = 2 * 1024 * 1024
+_SLICE_POINTS: Final = 20_000
+#: readings that take as much as a point
 _READINGS: Final = 4
-#: slices that are committed together
-_UNIT: Final = 6
+#: most rows that are looked at for a unit, and points after which it ends
+_ROWS: Final = 6_000
+_UNIT_POINTS: Final = 300_000
+#: buckets of wide windows that are merged at once
+_AT_ONCE: Final = 300_000
 
 
 class Step(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -86,7 +88,7 @@ class _Row:
     origin: int
     seq: int
     t0: int
-    payload: bytes
+    size_bytes: int = 0
     batch: Batch | None = None
     taken: Taken | None = None
 
@@ -109,14 +111,11 @@ def units(
     (last,) = journal.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
     while due := _due(journal, cutoff_s, last):
         unit = _Unit(journal, writers, series, directory, due, floors)
-        after = (0, 0)
-        for _ in range(_UNIT):
-            end_s = min(due + _HOUR_S, cutoff_s)
-            rows = _rows(journal, series, unit, due, end_s, last, after)
-            if not rows:
+        rows = _listed(journal, due, min(due + _HOUR_S, cutoff_s), last)
+        for some in _slices(journal, series, unit, rows):
+            unit.add(some)
+            if unit.points >= _UNIT_POINTS:
                 break
-            unit.add(rows)
-            after = (rows[-1].t0, rows[-1].id)
         yield unit.finish(cutoff_s)
 
 
@@ -132,43 +131,58 @@ def _due(journal: sqlite3.Connection, cutoff_s: int, last: int) -> int:
     return 0
 
 
-def _rows(
-    journal: sqlite3.Connection,
-    series: SeriesTable,
-    unit: "_Unit",
-    start_s: int,
-    end_s: int,
-    last: int,
-    after: tuple[int, int],
-) -> list[_Row]:
-    """Return the next rows of an hour, decoded; those that cannot be read have no batch."""
+def _listed(journal: sqlite3.Connection, start_s: int, end_s: int, last: int) -> list[_Row]:
+    """Return the next rows of an hour up to last, without payload, by minute and then agent.
+
+    A slice that ends between two agents tears no minute of a series apart: its points would be
+    stored twice.
+    """
+    rows = [
+        _Row(*found)
+        for found in journal.execute(
+            "SELECT id, origin, seq, t0 FROM journal WHERE t0 >= ? AND t0 < ? AND id <= ?"
+            " ORDER BY t0, id LIMIT ?",
+            (start_s, end_s, last, _ROWS),
+        )
+    ]
+    if len(rows) == _ROWS and rows[0].t0 // 60 != rows[-1].t0 // 60:
+        rows = [row for row in rows if row.t0 // 60 != rows[-1].t0 // 60]
+    return sorted(rows, key=lambda row: (row.t0 // 60, row.origin, row.t0, row.id))
+
+
+def _slices(
+    journal: sqlite3.Connection, series: SeriesTable, unit: "_Unit", rows: Sequence[_Row]
+) -> Iterator[list[_Row]]:
+    """Yield rows in slices, decoded; those that cannot be read have no batch."""
     known = journal.execute("SELECT * FROM series WHERE id >= ? ORDER BY id", (series.rows(),))
     series.load((row[0], SeriesKey(*row[1:])) for row in known)
-    rows: list[_Row] = []
+    slice_: list[_Row] = []
     size = points = 0
-    cursor = journal.execute(
-        "SELECT id, origin, seq, t0, payload FROM journal WHERE t0 >= ? AND t0 < ?"
-        " AND id <= ? AND (t0, id) > (?, ?) ORDER BY t0, id LIMIT ?",
-        (start_s, end_s, last, *after, _SLICE),
-    )
-    for found in cursor:
-        row = _Row(*found)
-        # A minute is not torn apart when it can be helped: its points would be stored twice.
-        full = size >= _SLICE_BYTES or points >= _SLICE_POINTS
-        if rows and full and (row.t0 // 60 != rows[-1].t0 // 60 or points >= 2 * _SLICE_POINTS):
-            break
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        (payload,) = journal.execute(
+            "SELECT payload FROM journal WHERE id = ?", (row.id,)
+        ).fetchone()
         try:
-            batch = decode(row.payload)
+            batch = decode(payload)
             row.taken = unit.readings.take(batch, row.t0)
             # Readings were taken out: as objects they are the most of some batches.
             row.batch = replace(batch, gauges=()) if batch.gauges else batch
             points += batch.points + len(batch.gauges) // _READINGS
         except BatchError as error:
             _left_out(row, error)
-        size += len(row.payload)
-        rows.append(row)
-    cursor.close()
-    return rows
+        row.size_bytes = len(payload)
+        size += row.size_bytes
+        slice_.append(row)
+        full = size >= _SLICE_BYTES or points >= _SLICE_POINTS
+        between = following is None or _agents_minute(following) != _agents_minute(row)
+        if following is None or (full and between) or points >= 2 * _SLICE_POINTS:
+            unit.points += points
+            yield slice_
+            slice_, size, points = [], 0, 0
+
+
+def _agents_minute(row: _Row) -> tuple[int, int]:
+    return row.t0 // 60, row.origin
 
 
 class _Unit:
@@ -187,6 +201,7 @@ class _Unit:
         self._series = series
         self._hour_s = hour_s
         self._step = Step(what="merge")
+        self.points = 0
         self.readings = ReadingUnit(hour_s)
         self._files: dict[Tier, _File] = {}
         #: points of wide windows, by level: written once, when all slices are in
@@ -223,7 +238,7 @@ class _Unit:
                 else:
                     self._put(file, tier, levels)
         self._step.journal += [row.id for row in rows]
-        self._step.size_bytes += sum(len(row.payload) for row in rows)
+        self._step.size_bytes += sum(row.size_bytes for row in rows)
         self._step.seen += _seen(rows)
 
     def finish(self, cutoff_s: int) -> Prepared:
@@ -231,7 +246,9 @@ class _Unit:
         for tier, held in self._held.items():
             file = self._files[tier]
             with self._writers.guarded(file.path):
-                self._put(file, tier, [merge(parts) for parts in held])
+                for level, parts in enumerate(held):
+                    for points in merged_in_parts(parts, _AT_ONCE):
+                        self._put_level(file, tier, level, points)
                 if tier is COARSE:
                     self.readings.finish(file.connection)
         self._step.merged_before_s = cutoff_s
@@ -242,10 +259,12 @@ class _Unit:
             file.connection.execute("COMMIT")
 
     def _put(self, file: "_File", tier: Tier, levels: Sequence[Columns]) -> None:
-        routes = self._series.routes()
         for level, points in enumerate(levels):
-            if len(points.key) and (level or tier is not SUMMED):
-                add_points(file.connection, tier, level, file.part, points, routes)
+            self._put_level(file, tier, level, points)
+
+    def _put_level(self, file: "_File", tier: Tier, level: int, points: Columns) -> None:
+        if len(points.key) and (level or tier is not SUMMED):
+            add_points(file.connection, tier, level, file.part, points, self._series.routes())
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,18 +76,20 @@ class Compactor:
         journal = sqlite3.connect(path, isolation_level=None, timeout=5)
         try:
             journal.execute("PRAGMA query_only = ON")
-            yield from units(
-                journal, self._writers, self._series, self._directory, cutoff_s, floors
-            )
+            # First: it gives room on a full disk, and needs none.
+            kept = dict(floors)
+            for step, commit in drops(
+                self._directory, self._writers, floors, now_s, self._max_bytes, self._log
+            ):
+                kept |= {name: max(kept[name], floor) for name, floor in step.floors.items()}
+                yield step, commit
+            yield from units(journal, self._writers, self._series, self._directory, cutoff_s, kept)
             for tier, start_s, file in list(files_of(self._directory)):
-                if self._is_due(tier, start_s, file, floors):
+                if self._is_due(tier, start_s, file, kept):
                     self._consolidated[file] = time.monotonic()
                     yield from consolidations(
                         self._writers, self._series, file, tier, cutoff_s, self._log
                     )
-            yield from drops(
-                self._directory, self._writers, floors, now_s, self._max_bytes, self._log
-            )
         finally:
             journal.close()
             self._writers.close()

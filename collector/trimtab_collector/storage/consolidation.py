@@ -159,7 +159,9 @@ def drops(
     here = list(files_of(directory))
     for tier, start_s, path in here:
         if tier.span(start_s)[1] <= floors[tier.name]:
-            yield Step(what="drop"), partial(_unlink, writers, path)
+            # Noted, so that a longer retention later does not take for kept what is gone.
+            step = Step(what="drop", floors={tier.name: tier.span(start_s)[1]})
+            yield step, partial(_unlink, writers, path)
     if not max_bytes:
         return
     kept = [row for row in here if row[2].exists()]

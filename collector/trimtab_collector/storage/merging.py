@@ -6,15 +6,15 @@ highest, all stretches in one array, so that adding is one pass over the buckets
 reading back is one pass over the cells. A hundred slots a key is usual, `SLOTS` the most.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
 
-from trimtab_collector.storage.columns import VALUES, Array, Columns, nothing
+from trimtab_collector.storage.columns import VALUES, Array, Columns, nothing, part_of
 from trimtab_core.sketch import SLOTS
 
-__all__ = ["merge"]
+__all__ = ["merge", "merged_in_parts"]
 
 _NAMES: Final = ("requests", *VALUES)
 _MOST: Final = 2**63 - 1
@@ -60,6 +60,32 @@ def merge(parts: Sequence[Columns]) -> Columns:
         place[order] = row
         row = place
     return Columns(key[first], values, *_sketches(row, order, first, buckets, slots, counts))
+
+
+def merged_in_parts(parts: Sequence[Columns], buckets: int) -> Iterator[Columns]:
+    """Yield what merge returns in stretches of keys, of about so many buckets that go in.
+
+    parts have their keys in order. Memory is that of a stretch, not of all.
+    """
+    parts = [part for part in parts if len(part.key)]
+    if not parts:
+        return
+    stretches = 1 + sum(len(part.slots) for part in parts) // buckets
+    largest = max(parts, key=lambda part: len(part.key)).key
+    borders = largest[np.arange(1, stretches) * len(largest) // stretches]
+    ends = [np.cumsum(part.buckets, dtype=np.int64) for part in parts]
+    places = [np.searchsorted(part.key, borders) for part in parts]
+    begins = [0] * len(parts)
+    for stretch in range(stretches):
+        some = []
+        for number, part in enumerate(parts):
+            last = stretch + 1 == stretches
+            end = len(part.key) if last else int(places[number][stretch])
+            if end > begins[number]:
+                some.append(part_of(part, ends[number], begins[number], end))
+                begins[number] = end
+        if some:
+            yield merge(some)
 
 
 def _joined(arrays: Sequence[Array]) -> Array:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from trimtab_collector.storage.chunks import encode_chunk
-from trimtab_collector.storage.columns import Array, Columns, rekey, series_of, times_of
+from trimtab_collector.storage.columns import Array, Columns, part_of, rekey, series_of, times_of
 from trimtab_collector.storage.readingfile import READING_SCHEMA
 from trimtab_collector.storage.tiers import Tier
 from trimtab_core.errors import TrimtabError
@@ -32,7 +32,6 @@ __all__ = [
     "marked",
     "open_reader",
     "open_writer",
-    "part_of",
     "pieces",
     "taken",
 ]
@@ -211,19 +210,6 @@ def taken(columns: Columns, order: Array) -> Columns:
         buckets,
         columns.slots[place],
         columns.counts[place],
-    )
-
-
-def part_of(columns: Columns, ends: Array, begin: int, end: int) -> Columns:
-    """Return points begin to end - 1; ends are the running sums of buckets."""
-    low = int(ends[begin - 1]) if begin else 0
-    high = int(ends[end - 1])
-    return Columns(
-        columns.key[begin:end],
-        {name: column[begin:end] for name, column in columns.values.items()},
-        columns.buckets[begin:end],
-        columns.slots[low:high],
-        columns.counts[low:high],
     )
 
 
