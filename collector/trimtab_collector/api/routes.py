@@ -165,8 +165,9 @@ class Api:
         health: Health = await self._queries.health()
         skewed = self._ingest.skews.skewed()
         used, total = _memory_bytes()
+        troubles = health.trouble or health.compaction or health.damage
         return {
-            "status": "degraded" if health.trouble or health.damage else "healthy",
+            "status": "degraded" if troubles else "healthy",
             "timestamp": instant(),
             "uptime": round(time.monotonic() - self._begun_s, 3),
             "memory": {
@@ -186,6 +187,7 @@ class Api:
                     name: {"files": files, "bytes": size}
                     for name, (files, size) in health.tiers.items()
                 },
+                "compaction": {"trouble": health.compaction or None, "worker": health.worker},
                 "damage": dict(health.damage),
                 "series": health.series,
                 "recentBytes": health.recent_bytes,
