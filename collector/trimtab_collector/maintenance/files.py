@@ -45,7 +45,7 @@ KEYS: Final = "keys.db"
 #: holds the files of a restore that is complete and has not all moved to its place
 RESTORING: Final = ".restoring"
 _OWN: Final = re.compile(
-    r"((10s|1m)-\d{8}|1h-\d{6}|metrics|keys)\.db(-wal|-shm|-journal)?|token|agent-key"
+    r"((10s|1m|10m)-\d{8}|1h-\d{6}|metrics|keys)\.db(-wal|-shm|-journal)?|token|agent-key"
 )
 #: pages copied between two looks at the time
 _PAGES: Final = 4096
