@@ -191,6 +191,7 @@ class Supervisor:
     def _take(self, child: _Worker, told: Told) -> None:
         """Let a step be committed and apply it, with readers held back."""
         with self._store.publication.moving():
+            self._store.announce(told.step)
             child.send(GO)
             said = child.hear(_COMMIT_S)
             if not isinstance(said, Done):

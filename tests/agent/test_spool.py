@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from smalldisk import SmallDisk, small_disk
 from trimtab_agent import layout
 from trimtab_agent.spool import MEMORY_BATCHES, Entry, Spool
 from trimtab_core.errors import StartupError
@@ -35,18 +36,6 @@ def fill(spool: Spool, count: int, size: int = 100) -> list[int]:
 
 def ids(entries: list[Entry]) -> list[int]:
     return [entry.id for entry in entries]
-
-
-def take_all_room(disk: Path) -> Path:
-    ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-    return ballast
 
 
 def files(directory: Path) -> list[str]:
@@ -313,21 +302,15 @@ def test_a_limit_on_the_size_of_files_loses_nothing(directory: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
-    if os.getuid() or subprocess.run(command, capture_output=True, check=False).returncode:
-        reason = "mounting a small disk needs root and the mount command"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with small_disk(tmp_path / "disk", 4) as disk:
+        yield disk
 
 
 def test_a_full_disk_drops_the_oldest_keeps_the_newest_and_heals_by_itself(
-    small_disk: Path,
+    disk: SmallDisk,
 ) -> None:
-    spool = Spool(small_disk / "spool")
+    spool = Spool(disk.path / "spool")
     fill(spool, 600, 40_000)
     kept = ids(drain(spool))
     stats = spool.stats
@@ -341,31 +324,31 @@ def test_a_full_disk_drops_the_oldest_keeps_the_newest_and_heals_by_itself(
     assert stats.held_batches == 0
     spool.append(b"after", samples=1, window_s=0)
     spool.close()
-    spool = Spool(small_disk / "spool")
+    spool = Spool(disk.path / "spool")
     assert [entry.payload for entry in drain(spool)] == [b"after"]
     spool.close()
 
 
-def test_a_disk_filled_by_others_takes_batches_again_once_there_is_room(small_disk: Path) -> None:
-    spool = Spool(small_disk / "spool")
+def test_a_disk_filled_by_others_takes_batches_again_once_there_is_room(disk: SmallDisk) -> None:
+    spool = Spool(disk.path / "spool")
     fill(spool, 3, 10_000)
-    ballast = take_all_room(small_disk)
+    disk.fill()
     fill(spool, 30, 10_000)
     assert spool.stats.held_batches == 33
     assert spool.stats.faults["ENOSPC"]
     assert not spool.stats.dropped_batches
-    ballast.unlink()
+    disk.give_back()
     spool.append(b"end", samples=1, window_s=0)
     spool.close()
-    spool = Spool(small_disk / "spool")
+    spool = Spool(disk.path / "spool")
     assert ids(drain(spool)) == list(range(1, 35))
     spool.close()
 
 
-def test_a_spool_opens_on_a_full_disk(small_disk: Path) -> None:
-    Spool(small_disk / "spool").close()
-    take_all_room(small_disk)
-    spool = Spool(small_disk / "spool")
+def test_a_spool_opens_on_a_full_disk(disk: SmallDisk) -> None:
+    Spool(disk.path / "spool").close()
+    disk.fill()
+    spool = Spool(disk.path / "spool")
     fill(spool, 2 * MEMORY_BATCHES)
     assert ids(drain(spool)) == list(range(MEMORY_BATCHES + 1, 2 * MEMORY_BATCHES + 1))
     assert spool.stats.dropped_batches == {"disk_full": MEMORY_BATCHES}

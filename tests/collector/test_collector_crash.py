@@ -1,6 +1,6 @@
 """Processes that are killed, starved and stopped: what was acknowledged stands, exactly once."""
 
-import resource
+import json
 import subprocess
 import sys
 import threading
@@ -11,6 +11,7 @@ import pytest
 
 from batchmaker import Sender, a_batch, account, key_of, point_of, window
 from servers import Collector, trimtab, wait_for
+from smalldisk import small_disk
 from trimtab_core.batches import Batch
 
 AGENTS = 4
@@ -87,38 +88,56 @@ def check(collector: Collector, taken: list[int]) -> None:
 
 
 def test_a_full_disk_is_told_to_agents_and_passes_by_itself(tmp: Path) -> None:
-    # A limit on the size of files stands for the disk; it can be lifted from outside.
-    with Collector(tmp) as collector:
+    points = {key_of(f"/{n}"): point_of([n * 37]) for n in range(2_000)}
+    with small_disk(tmp / "disk", 24) as disk, Collector(disk.path) as collector:
         collector.start()
         key = collector.new_key()
-        limit = 2 * 1024 * 1024
-        resource.prlimit(collector.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        points = {key_of(f"/{n}"): point_of([n * 37]) for n in range(2_000)}
+
+        def requests() -> int:
+            routes = collector.api.get("/routes", from_="-5m", limit=1)["routes"]
+            return int(routes[0]["requests"])
+
         with Sender(collector.port, key) as sender:
-            taken = 0
+            assert sender.insist(a_batch(0, points))["duplicate"] is False
+            disk.fill()
+            taken = 1
             status = 202
             while status == 202 and taken < 1_000:
                 status, body = sender.post(a_batch(taken, points))
                 taken += status == 202
             assert status == 503, body
             assert "cannot be written" in body["error"]["message"]
+            assert "full" in body["error"]["message"]
             assert int(sender.headers["retry-after"]) > 0
-            assert collector.api.get("/health")["status"] == "degraded"
-            routes = collector.api.get("/routes", from_="-5m", limit=1)["routes"]
-            assert routes[0]["requests"] == taken
-            resource.prlimit(
-                collector.pid,
-                resource.RLIMIT_FSIZE,
-                (resource.RLIM_INFINITY, resource.RLIM_INFINITY),
-            )
+            health = collector.api.get("/health")
+            assert health["status"] == "degraded"
+            assert "full" in json.dumps(health)
+            assert requests() == taken
+            disk.give_back()
             assert sender.insist(a_batch(taken, points))["duplicate"] is False
+            assert sender.insist(a_batch(taken, points))["duplicate"] is True
             assert collector.api.get("/health")["status"] == "healthy"
-            routes = collector.api.get("/routes", from_="-5m", limit=1)["routes"]
-            assert routes[0]["requests"] == taken + 1
+            assert requests() == taken + 1
         collector.kill9()
         collector.start()
+        assert requests() == taken + 1
+
+
+def test_it_starts_and_answers_on_a_full_disk(tmp: Path) -> None:
+    with small_disk(tmp / "disk", 24) as disk, Collector(disk.path) as collector:
+        collector.start()
+        key = collector.new_key()
+        with Sender(collector.port, key) as sender:
+            for seq in range(10):
+                sender.insist(a_batch(seq, {key_of("/a"): point_of([1_000])}))
+        collector.kill9()
+        disk.fill()
+        collector.start()
         routes = collector.api.get("/routes", from_="-5m", limit=1)["routes"]
-        assert routes[0]["requests"] == taken + 1
+        assert routes[0]["requests"] == 10
+        disk.give_back()
+        with Sender(collector.port, key) as sender:
+            assert sender.insist(a_batch(10))["duplicate"] is False
 
 
 def test_it_stops_within_five_seconds_while_agents_wait_for_commands(tmp: Path) -> None:

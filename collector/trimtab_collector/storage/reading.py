@@ -8,9 +8,7 @@ file already and is left out: a compaction was cut short there.
 import contextlib
 import logging
 import sqlite3
-import threading
 from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,19 +30,18 @@ from trimtab_collector.storage.columns import (
 )
 from trimtab_collector.storage.levels import level_of
 from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.openfiles import OpenFiles, number_of
 from trimtab_collector.storage.plan import ROLLED, SINGLE, Run, clear_of, plan
 from trimtab_collector.storage.publication import Publication
 from trimtab_collector.storage.recent import Ring
 from trimtab_collector.storage.series import Grouping, SeriesTable
 from trimtab_collector.storage.store import Rows, Selection, TooMuchError
 from trimtab_collector.storage.tierfile import (
-    EmptyFileError,
     Entry,
     VersionError,
     entries,
     is_damage,
     marked,
-    open_reader,
 )
 from trimtab_collector.storage.tiers import Tier, file_of
 from trimtab_core.batches import Batch, decode
@@ -65,8 +62,6 @@ _MOST_POINTS: Final = 10_000_000
 _MOST_BUCKETS: Final = 200_000_000
 _MOST_BATCHES: Final = 50_000
 _MOST_FOUND: Final = 20_000_000
-#: connections a thread keeps open
-_OPEN: Final = 32
 
 
 class Reader:
@@ -87,11 +82,17 @@ class Reader:
         self._live = live
         self._journal = journal
         self._floors = floors
-        self._local = threading.local()
         self._log = RateLimited(logger)
+        self.files = OpenFiles()
         self.publication = Publication()
-        #: file -> what is wrong with it, as far as reads have met it
-        self.damage: dict[str, str] = {}
+        self._damage: dict[tuple[Path, int], str] = {}
+        self._unreadable: dict[str, str] = {}
+
+    def damage(self) -> dict[str, str]:
+        """Return what is wrong with files, as far as reads have met it; of those that are there."""
+        broken = list(self._damage.items())
+        here = {path.name: why for (path, number), why in broken if number_of(path) == number}
+        return {**self._unreadable, **here}
 
     def read(self, selection: Selection) -> Rows:
         """Return merged points; raises TooMuchError before it takes much memory."""
@@ -146,7 +147,7 @@ class Reader:
         with ExitStack() as transactions:
             tiers = ROLLED if level else SINGLE
             begun = self.begin(selection.edges_s, end_s, transactions, tiers)
-            chosen = [view.choose(level, wanted) for view in begun.views]
+            chosen = [self._chosen(view, level, wanted) for view in begun.views]
             _check(chosen, len(begun.rows))
             for view, found in zip(begun.views, chosen, strict=True):
                 for part in self._chunks(view, found):
@@ -207,43 +208,23 @@ class Reader:
             end_s = min(run.end_s, run.tier.span(start_s)[1])
             path = file_of(self._directory, run.tier, start_s)
             try:
-                connection = self._connection(path)
+                connection = self.files.connection(path)
                 if connection is not None:
                     if not connection.in_transaction:
                         connection.execute("BEGIN")
                         transactions.callback(connection.execute, "ROLLBACK")
                     yield View(Run(run.tier, start_s, end_s), path, connection)
+                    self._unreadable.pop(path.name, None)
             except (sqlite3.Error, VersionError) as error:
                 self.damaged(path, error)
             start_s = end_s
 
-    def _connection(self, path: Path) -> sqlite3.Connection | None:
-        """Return this thread's connection to a file, None when there is no such file."""
-        held: OrderedDict[Path, tuple[int, sqlite3.Connection]] | None
-        held = getattr(self._local, "held", None)
-        if held is None:
-            held = self._local.held = OrderedDict()
+    def _chosen(self, view: "View", level: int, wanted: list[int] | None) -> list[Entry]:
         try:
-            inode = path.stat().st_ino
-        except OSError:
-            inode = 0
-        found = held.pop(path, None)
-        if found is not None and found[0] != inode:
-            found[1].close()
-            found = None
-        if not inode:
-            return None
-        if found is None:
-            try:
-                found = (inode, open_reader(path))
-            except EmptyFileError:
-                return None
-        held[path] = found
-        for old in list(held)[: max(0, len(held) - _OPEN)]:
-            # Those of a read over more files than that stay until a later one.
-            if not held[old][1].in_transaction:
-                held.pop(old)[1].close()
-        return found[1]
+            return view.choose(level, wanted)
+        except sqlite3.Error as error:
+            self.damaged(view.path, error)
+            return []
 
     def _chunks(self, view: "View", found: list[Entry]) -> Iterator[Columns]:
         """Yield the points of chunks within the view's run, many chunks at a time."""
@@ -277,9 +258,10 @@ class Reader:
     def damaged(self, path: Path, error: Exception) -> None:
         """Note that a file could not be read, and whether it is the file's fault."""
         if isinstance(error, sqlite3.Error) and not is_damage(error):
+            self._unreadable[path.name] = f"not readable now: {error!s:.180}"
             self._log.warning(path.name, "%s could not be read now: %s", path, error)
             return
-        self.damage[path.name] = str(error)[:200]
+        self._damage[path, number_of(path)] = str(error)[:200]
         self._log.warning(path.name, "%s is damaged, the rest answers: %s", path, error)
 
 

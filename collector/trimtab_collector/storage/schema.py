@@ -1,12 +1,13 @@
 """The small file of the store: its tables, and how those of earlier versions become them."""
 
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
 from trimtab_core.errors import StartupError
 
-__all__ = ["VERSION", "migrate", "open_metrics", "refuse"]
+__all__ = ["VERSION", "migrate", "note_facts", "open_metrics", "refuse"]
 
 #: version of the tables, in the file's user_version
 VERSION: Final = 2
@@ -90,6 +91,14 @@ def _from_1(connection: sqlite3.Connection) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def note_facts(connection: sqlite3.Connection, facts: Mapping[str, int]) -> None:
+    """Raise facts to these values, within the open transaction."""
+    connection.executemany(
+        "INSERT INTO fact VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = max(value, ?2)",
+        [*facts.items()],
+    )
 
 
 def refuse(path: Path, error: Exception) -> NoReturn:

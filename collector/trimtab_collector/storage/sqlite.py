@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ from trimtab_collector.storage.publication import Publication
 from trimtab_collector.storage.reading import Reader
 from trimtab_collector.storage.readingring import READINGS_S, ReadingRing
 from trimtab_collector.storage.recent import LIVE_S, RECENT_S, Ring
-from trimtab_collector.storage.schema import migrate, open_metrics, refuse
+from trimtab_collector.storage.schema import migrate, note_facts, open_metrics, refuse
 from trimtab_collector.storage.series import SeriesTable
 from trimtab_collector.storage.store import (
     GaugeRows,
@@ -94,6 +95,8 @@ class SQLiteStore:
         except sqlite3.Error as error:
             os.close(self._lock)
             refuse(self._path, error)
+        #: floors that the disk had no room for
+        self._unsaved: dict[str, int] = {}
         #: why compaction does not work, and its process: for whoever drives it to set
         self.compaction = ""
         self.worker: int | None = None
@@ -194,7 +197,7 @@ class SQLiteStore:
             },
             compaction=self.compaction,
             worker=self.worker,
-            damage={**self._reads.damage, **self._put_aside()},
+            damage={**self._reads.damage(), **self._put_aside()},
             series=len(self.series),
             recent_bytes=sum(ring.size_bytes for ring in (self.recent, self.live, self.readings)),
         )
@@ -233,33 +236,36 @@ class SQLiteStore:
         self.gauges.forget(now_s)
         self.recent.settle(int(now_s) - _SETTLE_S)
 
+    def announce(self, step: Step) -> None:
+        """Note from when on tiers are whole once a step is committed, before it is; any thread.
+
+        Needs no room: on a full disk it is kept in memory, and noted with a later step.
+        """
+        for tier, floor_s in step.floors.items():
+            name = _FLOOR + tier
+            self._facts[name] = self._unsaved[name] = max(floor_s, self._facts.get(name, 0))
+        try:
+            if self._unsaved:
+                self._committer.run(lambda connection: note_facts(connection, self._unsaved))
+                self._unsaved.clear()
+        except (sqlite3.Error, UnavailableError) as error:
+            self._log.warning("floors", "what is dropped cannot be noted yet: %s", error)
+
     def apply(self, step: Step) -> None:
         """Change the small file after a step was committed; not from the loop.
 
         Raises sqlite3.Error when the disk does not take it: the step is then repeated.
         """
-        facts = {_FLOOR + tier: floor_s for tier, floor_s in step.floors.items()}
-        if step.merged_before_s:
-            facts["merged_before_s"] = step.merged_before_s
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.executemany(
-                "DELETE FROM journal WHERE id = ?", [(row,) for row in step.journal]
-            )
-            connection.executemany(
-                "INSERT OR REPLACE INTO seen (origin, first, last, t) VALUES (?, ?, ?, ?)",
-                step.seen,
-            )
-            connection.executemany(
-                "INSERT INTO fact VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = max(value, ?2)",
-                facts.items(),
-            )
-
-        if step.journal or facts:
-            self._committer.run(write)
+        if step.what == "drop":
+            self._reads.files.let_go()
+            # There may be room now.
+            self.announce(step)
+        elif step.journal:
+            self._committer.run(partial(_apply, step))
         with self._guard:
-            for name, value in facts.items():
-                self._facts[name] = max(value, self._facts.get(name, 0))
+            self._facts["merged_before_s"] = max(
+                step.merged_before_s, self._facts.get("merged_before_s", 0)
+            )
             self._journal[0] -= len(step.journal)
             self._journal[1] -= step.size_bytes
 
@@ -271,6 +277,9 @@ class SQLiteStore:
             self._ledger.retire(connection)
 
         self._committer.run(drop)
+        with self.publication.moving():
+            # What a read was in when it was deleted.
+            self._reads.files.let_go()
 
     def compact(self, now_s: float) -> int:
         """Merge what is due and drop what is too old; returns the batches merged. Any thread.
@@ -284,6 +293,7 @@ class SQLiteStore:
             cutoff_s = self.cutoff_s(now_s)
             for step, commit in compactor.steps(now_s, cutoff_s, self.floors()):
                 with self.publication.moving():
+                    self.announce(step)
                     commit()
                     self.apply(step)
                 total += len(step.journal)
@@ -333,6 +343,14 @@ class SQLiteStore:
             with self._guard:
                 self._readers.append(connection)
         return connection
+
+
+def _apply(step: Step, connection: sqlite3.Connection) -> None:
+    connection.executemany("DELETE FROM journal WHERE id = ?", [(row,) for row in step.journal])
+    connection.executemany(
+        "INSERT OR REPLACE INTO seen (origin, first, last, t) VALUES (?, ?, ?, ?)", step.seen
+    )
+    note_facts(connection, {"merged_before_s": step.merged_before_s})
 
 
 def _sizes(paths: Sequence[Path]) -> tuple[int, int]:

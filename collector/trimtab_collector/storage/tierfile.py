@@ -30,6 +30,7 @@ __all__ = [
     "is_damage",
     "mark",
     "marked",
+    "open_at_rest",
     "open_reader",
     "open_writer",
     "pieces",
@@ -96,8 +97,17 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
 def open_reader(path: Path) -> sqlite3.Connection:
     """Open a file to read; raises like open_writer, and EmptyFileError before its first commit."""
+    return _opened(path, "mode=rw")
+
+
+def open_at_rest(path: Path) -> sqlite3.Connection:
+    """Open a file that has no log and that nobody writes, without a byte on the disk for it."""
+    return _opened(path, "mode=ro&immutable=1")
+
+
+def _opened(path: Path, mode: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
+        f"{path.absolute().as_uri()}?{mode}",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
