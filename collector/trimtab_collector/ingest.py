@@ -343,8 +343,9 @@ def _totals(batch: Batch, known: Known, columns: Columns) -> dict[tuple[str, str
         return {}
     requests, backgrounds = columns.values["requests"], columns.values.get("backgrounds")
     if len(known.services) == 1:
-        work = int(backgrounds.sum()) if backgrounds is not None else 0
-        return {known.services[0]: (int(requests.sum()), work)}
+        # As floats: whole up to 2**53, and no sum of what a batch may claim wraps round.
+        work = int(backgrounds.sum(dtype=np.float64)) if backgrounds is not None else 0
+        return {known.services[0]: (int(requests.sum(dtype=np.float64)), work)}
     place = known.service[series_index(batch)]
     size = len(known.services)
     sums = np.bincount(place, weights=requests, minlength=size)

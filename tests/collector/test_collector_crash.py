@@ -12,7 +12,7 @@ import pytest
 from batchmaker import Sender, a_batch, account, key_of, point_of, window
 from servers import Collector, trimtab, wait_for
 from smalldisk import small_disk
-from trimtab_core.batches import Batch
+from trimtab_core.batches import Batch, Point
 
 AGENTS = 4
 REQUESTS = 7
@@ -138,6 +138,19 @@ def test_it_starts_and_answers_on_a_full_disk(tmp: Path) -> None:
         disk.give_back()
         with Sender(collector.port, key) as sender:
             assert sender.insist(a_batch(10))["duplicate"] is False
+
+
+def test_totals_beyond_all_numbers_refuse_no_batch(tmp: Path) -> None:
+    with Collector(tmp) as collector:
+        collector.start()
+        absurd = {key_of(f"/{n}"): Point(backgrounds=2**53, background_us=1) for n in range(1_100)}
+        with Sender(collector.port, collector.new_key()) as sender:
+            for seq in range(3):
+                assert sender.insist(a_batch(seq, absurd), tries=3)["duplicate"] is False
+        collector.kill9()
+        collector.start()
+        row = collector.api.get("/services")["services"][0]
+        assert row["accounting"]["backgrounds"] == 2**63 - 1
 
 
 def test_it_stops_within_five_seconds_while_agents_wait_for_commands(tmp: Path) -> None:

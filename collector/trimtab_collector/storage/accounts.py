@@ -30,6 +30,8 @@ _MAX_RANGES: Final = 2_000
 #: processes kept apart; those silent the longest are added up into their service
 _MAX_PROCESSES: Final = 50_000
 _MAX_REASONS: Final = 64
+#: the largest whole number of the file: a total stays there, so that no batch is refused for ever
+_MOST: Final = 2**63 - 1
 #: agents remembered a service
 _MAX_AGENTS: Final = 10_000
 
@@ -145,7 +147,10 @@ class Ledger:
             )
         for service, (requests, backgrounds) in received.totals.items():
             before = staged.totals.get(service) or self._totals.get(service, (0, 0))
-            staged.totals[service] = (before[0] + requests, before[1] + backgrounds)
+            staged.totals[service] = (
+                min(before[0] + requests, _MOST),
+                min(before[1] + backgrounds, _MOST),
+            )
 
     def write(self, connection: sqlite3.Connection, staged: Staged) -> None:
         """Write the changes within the open transaction."""
