@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 
+import psutil
 import pytest
 
 from commands import SERVERS, TARGETS
@@ -39,8 +40,15 @@ def forty(system: Stack, app: App, templates: frozenset[str] = TEMPLATES) -> Run
     if "uwsgi" in app.command:
         # It would run no exit handlers if it had not yet come to the end of the last request.
         system.wait_booked(app.service, 40)
+    if "granian" in app.command:
+        # A worker that still loads its app swallows the signal, and granian waits for it for ever.
+        wait_for(lambda: all(each.num_threads() > 1 for each in workers(app)), "all workers to run")
     app.stop(signal.SIGINT)
     return Run(40, 40, app.output(), templates)
+
+
+def workers(app: App) -> list[psutil.Process]:
+    return psutil.Process(app.child.pid).children()
 
 
 def script(code: str) -> Case:
