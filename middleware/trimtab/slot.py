@@ -6,34 +6,39 @@ context, which shares the object and would hide a new one. `+=` under the GIL is
 """
 
 from contextvars import ContextVar, Token
+from typing import Any, Final
 
-__all__ = ["Slot", "current_slot", "reset_slot", "slot_variable"]
+__all__ = ["Slot", "Span", "current_slot", "reset_slot", "slot_variable"]
+
+#: spans kept of a request: its first ones, the rest is counted
+_MOST_SPANS: Final = 100
+
+#: what (`db`, `cache`, `external`), monotonic_ns at its start, ns, and a text without secrets
+Span = tuple[str, int, int, str]
 
 
 class Slot:
-    """Times in ns and counts of one request; whoever measures adds to them."""
+    """Times in ns and counts of one request; whoever measures adds to them.
 
-    __slots__ = (
-        "cache_hits",
-        "cache_misses",
-        "cache_ns",
-        "db_calls",
-        "db_ns",
-        "external_calls",
-        "external_ns",
-        "touched",
-    )
+    Made for every request, so its zeros are the class's: an untouched one costs 0.05 us.
+    """
 
-    def __init__(self) -> None:
-        #: set by whoever adds, so that the record of an untouched request stays cheap
-        self.touched = False
-        self.db_ns = 0
-        self.db_calls = 0
-        self.external_ns = 0
-        self.external_calls = 0
-        self.cache_ns = 0
-        self.cache_hits = 0
-        self.cache_misses = 0
+    #: set by whoever adds, so that the record of an untouched request stays cheap
+    touched = False
+    db_ns = 0
+    db_calls = 0
+    external_ns = 0
+    external_calls = 0
+    cache_ns = 0
+    cache_hits = 0
+    cache_misses = 0
+    #: what took time, in the order in which it ended; made with the first one
+    spans: list[Span] | None = None
+    spans_left_out = 0
+    #: events that wait for the route of the request, to be sent at its end
+    notes: list[dict[str, Any]] | None = None
+    #: for hooks of queries: what they count within the request
+    repeats: Any = None
 
     def add_db(self, duration_ns: int, calls: int = 1) -> None:
         """Book time in database calls."""
@@ -53,6 +58,23 @@ class Slot:
         self.cache_ns += duration_ns
         self.cache_hits += hits
         self.cache_misses += misses
+
+    def add_span(self, what: str, start_ns: int, duration_ns: int, text: str) -> None:
+        """Keep what took time for a timeline; text must hold no value that could be a secret."""
+        spans = self.spans
+        if spans is None:
+            self.spans = [(what, start_ns, duration_ns, text)]
+        elif len(spans) < _MOST_SPANS:
+            spans.append((what, start_ns, duration_ns, text))
+        else:
+            self.spans_left_out += 1
+
+    def note(self, event: dict[str, Any]) -> None:
+        """Keep an event until the request ends and its route is known."""
+        self.touched = True
+        if self.notes is None:
+            self.notes = []
+        self.notes.append(event)
 
 
 slot_variable: ContextVar[Slot | None] = ContextVar("trimtab_slot", default=None)

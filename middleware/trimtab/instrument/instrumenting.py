@@ -1,0 +1,139 @@
+"""Which module of which library is patched by what, as soon as it has been imported."""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import logging
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import Final
+
+from trimtab.instrument.patching import Patches
+
+__all__ = ["TARGETS", "instrument", "instrumented", "patch", "uninstrument"]
+
+log = logging.getLogger("trimtab.instrument")
+
+#: library -> module of ours with `patch(module, patches)`
+LIBRARIES: Final = {
+    "sqlalchemy": "trimtab.instrument.sqlalchemy",
+    "sqlite3": "trimtab.instrument.dbapi",
+    "psycopg": "trimtab.instrument.psycopg",
+    "asyncpg": "trimtab.instrument.asyncpg",
+    "django": "trimtab.instrument.django",
+    "redis": "trimtab.instrument.redis",
+    "httpx": "trimtab.instrument.httpx",
+    "requests": "trimtab.instrument.requests",
+    "celery": "trimtab.instrument.celery",
+    "rq": "trimtab.instrument.rq",
+}
+#: module of a library that is patched once it was executed -> library
+TARGETS: Final = {
+    "sqlalchemy.engine.default": "sqlalchemy",
+    "sqlalchemy.pool.base": "sqlalchemy",
+    "sqlite3": "sqlite3",
+    "psycopg": "psycopg",
+    "asyncpg.connection": "asyncpg",
+    "django.db.backends.utils": "django",
+    "redis.client": "redis",
+    "redis.asyncio.client": "redis",
+    "httpx": "httpx",
+    "requests.sessions": "requests",
+    "celery.app.trace": "celery",
+    "celery.app.base": "celery",
+    "rq.worker": "rq",
+    "rq.queue": "rq",
+}
+
+_patches: Final = Patches()
+_lock: Final = threading.RLock()
+_chosen: set[str] = set()
+
+
+def instrument(*libraries: str) -> None:
+    """Measure calls to these libraries, or to all that trimtab knows; harmless to repeat.
+
+    Raises ValueError for a library that it does not know.
+    """
+    unknown = sorted(set(libraries) - set(LIBRARIES))
+    if unknown:
+        raise ValueError(
+            f"expected libraries among {', '.join(sorted(LIBRARIES))}, got {', '.join(unknown)}"
+        )
+    with _lock:
+        _chosen.update(libraries or LIBRARIES)
+        if _finder not in sys.meta_path:
+            sys.meta_path.insert(0, _finder)
+        for name in TARGETS:
+            module = sys.modules.get(name)
+            # One that is being imported right now is patched at its end.
+            if module is not None and not _is_being_imported(module):
+                patch(module)
+
+
+def uninstrument() -> None:
+    """Put everything back as it was; what was measured stays."""
+    with _lock:
+        _chosen.clear()
+        if _finder in sys.meta_path:
+            sys.meta_path.remove(_finder)
+        _patches.undo()
+
+
+def instrumented() -> bool:
+    """Tell whether calls are measured in this process."""
+    return bool(_chosen)
+
+
+def patch(module: ModuleType) -> None:
+    """Patch a module of a library that was chosen; one that is unlike those we know is left alone.
+
+    It never raises: a warning says what is not measured.
+    """
+    library = TARGETS.get(module.__name__)
+    if library not in _chosen or library is None:
+        return
+    try:
+        import_module(LIBRARIES[library]).patch(module, _patches)
+    except Exception as error:  # noqa: BLE001 - an app runs without measuring, too
+        log.warning("%s is not measured: %r", module.__name__, error)
+
+
+def _is_being_imported(module: ModuleType) -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Lets the others find a library's module, and has it patched once it was executed."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name not in TARGETS:
+            return None
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            if finder is self or find is None:
+                continue
+            spec = find(name, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    _patch_after(spec.loader)
+                return spec  # type: ignore[no-any-return]
+        return None
+
+
+def _patch_after(loader: importlib.abc.Loader) -> None:
+    execute: Callable[[ModuleType], None] = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        execute(module)
+        patch(module)
+
+    loader.exec_module = exec_module  # type: ignore[method-assign]
+
+
+_finder: Final = _Finder()

@@ -1,0 +1,208 @@
+"""The measures of this process: what hooks and the app itself add to, until the emitter takes it.
+
+Adding a value is one append to a list, atomic under the GIL, so there is no lock on the way and no
+value is lost between threads. Lists are added up when somebody reads them, when the emitter comes
+(once a second), and when one grows long, by whoever made it so.
+
+A child of a fork starts from nothing: what its parent measured is the parent's to tell.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from math import isfinite
+from typing import Any, Final
+
+from trimtab_core.measures import (
+    HISTOGRAM,
+    MAX_ATTRIBUTES,
+    MAX_TEXT,
+    OTHER,
+    Attributes,
+    Change,
+    MeasureKey,
+    value_slots,
+)
+
+__all__ = ["MEASURES", "Family", "Measure", "Measures"]
+
+#: values that wait in a list; the adder of the next one adds them up
+_MOST_PENDING: Final = 4096
+#: measures of a process
+_MOST_MEASURES: Final = 10_000
+
+
+class Measure:
+    """One measure of a process; every method from any thread."""
+
+    __slots__ = ("_lock", "_pending", "change", "id", "key", "total")
+
+    def __init__(self, key: MeasureKey, number: int) -> None:
+        self.key = key
+        #: number by which it is announced, from 1
+        self.id = number
+        self._pending: list[float] = []
+        self.forget()
+
+    def add(self, value: float) -> None:
+        """Add a value; what is no finite number is left out when values are added up."""
+        self._pending.append(value)
+        if len(self._pending) >= _MOST_PENDING:
+            self.settle()
+
+    def forget(self) -> None:
+        """Start from nothing."""
+        self._lock = threading.Lock()
+        self._pending.clear()
+        #: what nobody has taken yet, and what was taken before
+        self.change = Change()
+        self.total = Change()
+
+    def settle(self) -> int:
+        """Add up what waits; returns how many values did."""
+        with self._lock:
+            count = len(self._pending)
+            if count:
+                values = [each for each in self._pending[:count] if _is_number(each)]
+                del self._pending[:count]
+                if values:
+                    change = Change(len(values), sum(values), min(values), max(values), values[-1])
+                    if self.key.kind == HISTOGRAM:
+                        change.slots = value_slots(values)
+                    self.change.merge(change)
+            return count
+
+    def take(self) -> Change | None:
+        """Return what was added since the last time, None when nothing was."""
+        self.settle()
+        with self._lock:
+            if not self.change.count:
+                return None
+            taken, self.change = self.change, Change()
+            self.total.merge(taken)
+            return taken
+
+    def read(self) -> Change:
+        """Return all that was added in this process; the caller's own copy."""
+        self.settle()
+        with self._lock:
+            found = Change()
+            found.merge(self.total)
+            found.merge(self.change)
+            return found
+
+
+class Family:
+    """Measures of one name, told apart by attributes; over the cap they are one, counted."""
+
+    __slots__ = ("_cap", "_found", "_measures", "kind", "name", "over_cap", "unit")
+
+    def __init__(self, measures: "Measures", name: str, kind: str, unit: str, cap: int) -> None:
+        self._measures = measures
+        self.name, self.kind, self.unit = name, kind, unit
+        self._cap = cap
+        self._found: dict[Attributes, Measure] = {}
+        #: times that attributes over the cap were asked for
+        self.over_cap = 0
+
+    def at(self, attributes: Attributes = ()) -> Measure:
+        """Return the measure of these attributes, sorted by name; the same one each time."""
+        found = self._found.get(attributes)
+        return self._new(attributes) if found is None else found
+
+    def _new(self, attributes: Attributes) -> Measure:
+        if len(self._found) >= self._cap or self._measures.is_full:
+            self.over_cap += 1
+            attributes = tuple((name, OTHER) for name, _ in attributes)
+            found = self._found.get(attributes)
+            if found is not None:
+                return found
+        cut = tuple((name, value[:MAX_TEXT]) for name, value in attributes[:MAX_ATTRIBUTES])
+        measure = self._measures.new(MeasureKey(self.name, self.kind, self.unit, cut))
+        # Another thread may have been first: its measure holds, ours was never added to.
+        return self._found.setdefault(attributes, measure)
+
+    def __iter__(self) -> Iterator[Measure]:
+        """Return those there are."""
+        return iter(list(self._found.values()))
+
+
+class Measures:
+    """All measures of a process; any thread."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, Family] = {}
+        self._all: list[Measure] = []
+        self._lock = threading.Lock()
+        #: who sends them: the first of the process's runtimes that asked
+        self._owner: object = None
+
+    def family(self, name: str, kind: str, unit: str = "1", cap: int = 1000) -> Family:
+        """Return the family of a name; raises ValueError when it has another kind or unit."""
+        with self._lock:
+            found = self._families.get(name)
+            if found is None:
+                found = self._families[name] = Family(self, name, kind, unit, cap)
+        if (found.kind, found.unit) != (kind, unit):
+            raise ValueError(
+                f"expected {name} to be a {found.kind} in {found.unit!r} as before, got a {kind} "
+                f"in {unit!r}: choose another name"
+            )
+        return found
+
+    def new(self, key: MeasureKey) -> Measure:
+        """Return a new measure; for families."""
+        with self._lock:
+            measure = Measure(key, len(self._all) + 1)
+            self._all.append(measure)
+            return measure
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether the process has as many measures as it may."""
+        return len(self._all) >= _MOST_MEASURES
+
+    def claim(self, owner: object) -> bool:
+        """Tell whether owner is the one that sends the measures; the first to ask is."""
+        with self._lock:
+            if self._owner is None:
+                self._owner = owner
+            return self._owner is owner
+
+    def release(self, owner: object) -> None:
+        """Let another one send them."""
+        with self._lock:
+            if self._owner is owner:
+                self._owner = None
+
+    def after(self, number: int, most: int) -> list[Measure]:
+        """Return at most that many measures above a number."""
+        return self._all[number : number + most]
+
+    def changed(self) -> Iterator[tuple[Measure, Change]]:
+        """Take what was added, measure by measure."""
+        for measure in list(self._all):
+            change = measure.take()
+            if change is not None:
+                yield measure, change
+
+    def families(self) -> Mapping[str, Family]:
+        """Return all families by name."""
+        return dict(self._families)
+
+    def after_fork(self) -> None:
+        """Start from nothing; in the child of a fork."""
+        self._lock = threading.Lock()
+        self._owner = None
+        for measure in self._all:
+            measure.forget()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and isfinite(value)
+
+
+#: The one of this process.
+MEASURES: Final = Measures()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=MEASURES.after_fork)
