@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backends import new_database, postgresql, redis_server
 from batchmaker import Connect, Sender
 from drive import Clock, Measured, measuring
 from servers import Collector, short_dir
@@ -35,6 +36,30 @@ def clock(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr("trimtab.wsgi.monotonic_ns", found)
     monkeypatch.setattr("trimtab.bodies.monotonic_ns", found)
     return found
+
+
+# ---------------------------------------------------------------- databases
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis that all tests share; each keeps to keys that begin with a word of its own."""
+    with redis_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgresql_dsn() -> Iterator[str]:
+    """The superuser's DSN of a PostgreSQL that all tests share; `database_dsn` is one's own."""
+    with postgresql() as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def database_dsn(postgresql_dsn: str) -> Iterator[str]:
+    """An empty database of this test on the shared PostgreSQL."""
+    with new_database(postgresql_dsn) as dsn:
+        yield dsn
 
 
 # ---------------------------------------------------------------- a collector and its agents
