@@ -1,4 +1,4 @@
-"""Real databases for tests: Redis and PostgreSQL, each on a free port and in a directory of its own.
+"""Real databases for tests: Redis and PostgreSQL, each on a free port in its own directory.
 
 The programs are those of Debian's packages redis-server and postgresql (`./dev test` installs them
 as root); a service that runs on this machine is never used. Where a program is missing the test is
