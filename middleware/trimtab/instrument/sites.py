@@ -1,0 +1,115 @@
+"""Where in the app's own code a call was made.
+
+Frames of libraries, of Python's own modules and of trimtab are passed over; the verdict is kept
+by file. Paths are relative to the working directory or to the innermost entry of sys.path that
+holds them, never absolute: those name users and machines.
+"""
+
+import os
+import sys
+import sysconfig
+from types import FrameType
+from typing import Any, Final
+
+import trimtab_core
+
+__all__ = ["Site", "describe", "find"]
+
+#: a frame of the app's own code: its file, line and function
+Site = tuple[str, int, str]
+
+_MOST_FILES: Final = 5000
+_MOST_FRAMES: Final = 200
+_FOREIGN: Final = tuple(
+    os.path.join(os.path.realpath(path), "")
+    for path in {
+        os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+        os.path.dirname(os.path.abspath(trimtab_core.__file__)),
+        sysconfig.get_path("stdlib"),
+        sysconfig.get_path("platstdlib"),
+        os.path.dirname(os.__file__),
+    }
+)
+#: file of a code object -> whether it is the app's own
+_own: dict[str, bool] = {}
+
+
+def find() -> Site | None:
+    """Return the innermost frame of the app's own code, None when there is none; 1 us.
+
+    Call it in the thread and context of the call in question. In a greenlet, the frames of the one
+    that waits for it follow: there SQLAlchemy leaves who awaits.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    own = _own
+    left = _MOST_FRAMES
+    while frame is not None and left:
+        code = frame.f_code
+        name = code.co_filename
+        found = own.get(name)
+        if found is None:
+            found = _judge(name)
+        if found:
+            return name, frame.f_lineno, code.co_name
+        frame = frame.f_back
+        left -= 1
+    return _find_in_parent(left)
+
+
+def _find_in_parent(left: int) -> Site | None:
+    greenlet = sys.modules.get("greenlet")
+    if greenlet is None:
+        return None
+    current: Any = greenlet.getcurrent().parent
+    while current is not None:
+        frame = current.gr_frame
+        while frame is not None and left:
+            code = frame.f_code
+            if _own.get(code.co_filename) or _judge(code.co_filename):
+                return code.co_filename, frame.f_lineno, code.co_name
+            frame = frame.f_back
+            left -= 1
+        current = current.parent
+    return None
+
+
+def describe(site: Site | None) -> str:
+    """Return `path/file.py:42 in function` for a site, the empty text for none."""
+    if site is None:
+        return ""
+    path, line, function = site
+    return f"{_relative(path)}:{line} in {function}"
+
+
+def _judge(name: str) -> bool:
+    if len(_own) >= _MOST_FILES:
+        _own.clear()
+    parts = name.replace("\\", "/")
+    own = not (
+        name.startswith("<")
+        or "/site-packages/" in parts
+        or "/dist-packages/" in parts
+        or os.path.realpath(name).startswith(_FOREIGN)
+    )
+    _own[name] = own
+    return own
+
+
+def _relative(path: str) -> str:
+    path = os.path.abspath(path)
+    home = os.path.join(os.path.expanduser("~"), "")
+    try:
+        here = os.path.join(os.getcwd(), "")
+    except OSError:
+        here = ""
+    # A path from above the homes would name the user.
+    if here and path.startswith(here) and (here == home or not home.startswith(here)):
+        return path[len(here) :]
+    above = [
+        prefix
+        for prefix in (os.path.join(os.path.abspath(each), "") for each in sys.path if each)
+        if path.startswith(prefix) and (prefix == home or not home.startswith(prefix))
+    ]
+    if above:
+        return path[len(max(above, key=len)) :]
+    return os.path.basename(path)
