@@ -1,0 +1,79 @@
+"""Calls to other services over HTTP: as measures, and in the request that waits for them.
+
+One call of the library is one call here, redirects and retries of its own included: that is what
+the app waited for. It ends when the library hands the response over, so that a streamed body does
+not count, and any other does. Method, host and status are all that is kept of it.
+"""
+
+import logging
+from time import monotonic_ns
+from typing import Final
+
+from trimtab.measures import MEASURES, Measure
+from trimtab.slot import slot_variable
+from trimtab_core.measures import HISTOGRAM, OTHER
+
+__all__ = ["book_call", "error_type"]
+
+log = logging.getLogger("trimtab.instrument")
+
+#: hosts kept apart in a process; further ones are `other`
+MAX_HOSTS: Final = 200
+#: measures at hand; beyond it they are found again by their attributes
+_MAX_KEPT: Final = 1000
+#: what HTTP calls a method; anything else could be any text
+_METHODS: Final = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
+
+_durations: Final = MEASURES.family("http.client.request.duration", HISTOGRAM, "s")
+_hosts: Final[set[str]] = set()
+#: by method, host, status and class of the exception: the measure, and the text of a span
+_kept: Final[dict[tuple[str, str, int, type | None], tuple[Measure, str]]] = {}
+
+
+def error_type(error: type[BaseException]) -> str:
+    """Return what a measure says of an exception's class."""
+    return error.__name__
+
+
+def book_call(
+    method: str, host: str, start_ns: int, status: int = 0, error: type[BaseException] | None = None
+) -> None:
+    """Book a call that began at start_ns of the monotonic clock and has just ended; about 1 us.
+
+    status is 0 when an exception of the class `error` came instead of a response. Never raises.
+    """
+    duration_ns = monotonic_ns() - start_ns
+    try:
+        kept = _kept.get((method, host, status, error))
+        measure, text = kept or _new(method, host, status, error)
+        measure.add(duration_ns / 1e9)
+        slot = slot_variable.get()
+        if slot is not None:
+            slot.add_external(duration_ns)
+            slot.add_span("external", start_ns, duration_ns, text)
+    except Exception:
+        log.debug("a call over HTTP is not measured", exc_info=True)
+
+
+def _new(
+    method: str, host: str, status: int, error: type[BaseException] | None
+) -> tuple[Measure, str]:
+    if host in _hosts or len(_hosts) < MAX_HOSTS:
+        _hosts.add(host)
+        address = host
+    else:
+        address = OTHER
+    verb = method if method in _METHODS else "_OTHER"
+    attributes = [("http.request.method", verb), ("server.address", address)]
+    if status:
+        attributes.append(("http.response.status_code", str(status)))
+    if error is not None:
+        attributes.append(("error.type", error_type(error)))
+    elif status >= 400:
+        attributes.append(("error.type", str(status)))
+    found = _durations.at(tuple(sorted(attributes))), f"{verb} {address}"
+    if len(_kept) < _MAX_KEPT:
+        _kept[method, host, status, error] = found
+    return found

@@ -1,0 +1,64 @@
+"""What the measures of this process hold, for tests: what was added since they began to look."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from trimtab.instrument import instrument, uninstrument
+from trimtab.measures import MEASURES
+from trimtab.slot import Slot, reset_slot, slot_variable
+from trimtab_core.measures import COUNTER, Attributes
+
+__all__ = ["Look", "in_request", "instrumented"]
+
+
+class Look:
+    """Measures since this was made; only those that were added to."""
+
+    def __init__(self) -> None:
+        self._before = dict(_all())
+
+    def __call__(self, name: str, *attributes: str) -> list[tuple[int, tuple[str, ...]]]:
+        """Return (count, values of these attributes) of a name's measures, sorted.
+
+        An attribute that a measure has not got is an empty text. For a counter it is its sum.
+        """
+        found = []
+        for (family, pairs), count in _all():
+            count -= self._before.get((family, pairs), 0)
+            if family == name and count:
+                given = dict(pairs)
+                found.append((count, tuple(given.get(each, "") for each in attributes)))
+        return sorted(found)
+
+    def texts(self) -> str:
+        """Return all that measures say of what they measure, as one text."""
+        return repr([key for key, _ in _all()])
+
+
+def _all() -> Iterator[tuple[tuple[str, Attributes], int]]:
+    for name, family in MEASURES.families().items():
+        for measure in family:
+            change = measure.read()
+            count = change.sum if family.kind == COUNTER else change.count
+            yield (name, measure.key.attributes), round(count)
+
+
+@contextmanager
+def instrumented(*libraries: str) -> Iterator[Look]:
+    """Instrument libraries, yield a look at what they add, and put them back."""
+    instrument(*libraries)
+    try:
+        yield Look()
+    finally:
+        uninstrument()
+
+
+@contextmanager
+def in_request() -> Iterator[Slot]:
+    """Yield the slot of a request that is under way here."""
+    slot = Slot()
+    token = slot_variable.set(slot)
+    try:
+        yield slot
+    finally:
+        reset_slot(token)
