@@ -196,10 +196,8 @@ def test_arguments_that_the_library_refuses_are_refused_as_before(
 
 
 def test_a_streamed_body_is_not_part_of_the_call(server: str, look: Look) -> None:
-    with (
-        httpx.Client(trust_env=False) as client,
-        client.stream("GET", f"{server}/slowly/1") as found,
-    ):
+    url = f"{server}/slowly/1"
+    with httpx.Client(trust_env=False) as client, client.stream("GET", url) as found:
         assert measured(look) == [(1, ("GET", "127.0.0.1", "200", ""))]
         Handler.release.set()
         assert json.loads(found.read()) == {"a": 1}

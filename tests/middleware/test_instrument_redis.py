@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from measured import Look, in_request, instrumented
 from trimtab.instrument import instrument, uninstrument
@@ -206,7 +208,7 @@ def test_a_server_that_is_not_there_is_an_error_of_the_app(look: Look) -> None:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
         with pytest.raises(redis.ConnectionError):
-            redis.Redis(port=port).get("calls:a")
+            redis.Redis(port=port, retry=Retry(NoBackoff(), 0)).get("calls:a")
     assert operations(look) == [(1, ("GET", "ConnectionError"))]
 
 
