@@ -25,7 +25,17 @@ from trimtab.slot import Slot, current_slot
 from trimtab_core.logs import RateLimited
 from trimtab_core.measures import COUNTER, HISTOGRAM, Attributes
 
-__all__ = ["Describe", "Rows", "book", "enter", "hooked", "hooked_async", "set_slow_ms", "text_of"]
+__all__ = [
+    "Describe",
+    "Rows",
+    "book",
+    "enter",
+    "hooked",
+    "hooked_async",
+    "nested",
+    "set_slow_ms",
+    "text_of",
+]
 
 #: a statement that takes as long, in ns, is slow
 SLOW_NS = 100_000_000
@@ -93,6 +103,11 @@ def set_slow_ms(milliseconds: float) -> None:
     """Call statements slow that take at least so long; any thread."""
     global SLOW_NS
     SLOW_NS = int(milliseconds * 1_000_000)
+
+
+def nested() -> bool:
+    """Tell whether another hook runs this call; any thread or context."""
+    return bool(_inside.get())
 
 
 def enter() -> list[int] | None:

@@ -61,12 +61,15 @@ _ESCAPED_QUOTE: Final = re.compile(r"""(?<!\\)(?:\\\\)*+\\['"]""")
 _WORD_IN_QUOTES: Final = re.compile(r'"\w{1,64}"')
 _NAME_IN_QUOTES: Final = re.compile(r"""["`][^"`'\\\n]{1,64}["`]""")
 
-#: after these a sign belongs to the number, and what SQLite has in double quotes may be a value
-_BEFORE_A_VALUE: Final = frozenset(
-    "AND BETWEEN BY CASE ELSE GLOB IN IS LIKE ILIKE LIMIT MATCH NOT OFFSET ON OR REGEXP RETURN "
-    "RETURNING SELECT SET THEN TOP VALUES WHEN WHERE HAVING ESCAPE".split()
+_COMPARES: Final = frozenset(
+    {"ELSE", "ESCAPE", "GLOB", "ILIKE", "IS", "LIKE", "MATCH", "NOT", "REGEXP", "THEN"}
 )
-_COMPARES: Final = frozenset("ESCAPE GLOB ILIKE IS LIKE MATCH NOT REGEXP THEN ELSE".split())
+#: after these a sign belongs to the number
+_BEFORE_A_VALUE: Final = (
+    _COMPARES
+    | {"AND", "BETWEEN", "BY", "CASE", "HAVING", "IN", "LIMIT", "OFFSET", "ON", "OR", "RETURN"}
+    | {"RETURNING", "SELECT", "SET", "TOP", "VALUES", "WHEN", "WHERE"}
+)
 
 _VALUE: Final = r"(?:\?|NULL|TRUE|FALSE|DEFAULT)(?:::[\w\" ]+(?:\(\?(?:, \?)*\))?(?:\[\])?)?"
 _ROW: Final = rf"(?:{_VALUE}|\({_VALUE}(?:, {_VALUE})*+\))"
@@ -253,10 +256,10 @@ class _Reader:
                 self._comma = False
         if not self._is_muted:
             spaced = self._spaced or self._last == ","
-            if spaced and text not in ",);]" and self._last not in ("(", "["):
-                # After a sign that went, there is a space already.
-                if self.out and self.out[-1] != " ":
-                    self.out.append(" ")
+            spaced = spaced and text not in ",);]" and self._last not in ("(", "[")
+            # After a sign that went, there is a space already.
+            if spaced and self.out and self.out[-1] != " ":
+                self.out.append(" ")
             self.out.append(text)
         self._last, self._ended, self._spaced, self._sign = last, ended, False, False
 
