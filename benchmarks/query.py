@@ -61,7 +61,9 @@ def main() -> None:
     openings = 1 if options.quick else OPENINGS
     clock = storage_stores.Clock(made.now_s)
     with closing(storage_stores.open_store(made.directory, clock)) as store:
-        store.tidy(made.now_s)  # as a collector does every 10 seconds
+        # As a collector's worker does at its start, and every 10 seconds.
+        store.compact(made.now_s)
+        store.tidy(made.now_s)
         questions = asked_of(store, shape, made.now_s)
         first = {what: timed(ask, random.Random(0)) for what, ask in questions.items()}
         rows = answered(questions, rounds, first)

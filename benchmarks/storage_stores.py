@@ -37,7 +37,7 @@ __all__ = ["Clock", "Job", "Made", "Size", "append", "build", "kept", "open_stor
 _GROUP: Final = 256
 _AHEAD: Final = 3
 _TRIES: Final = 300
-_TIER: Final = re.compile(r"(10s|1m|1h)-\d+\.db")
+_TIER: Final = re.compile(r"(10s|10m|1m|1h)-\d+\.db")
 
 
 class Clock:

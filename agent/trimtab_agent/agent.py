@@ -24,6 +24,7 @@ from trimtab_agent.endpoint import Endpoint
 from trimtab_agent.forwarder import Forwarder, make_client
 from trimtab_agent.host import HostReader
 from trimtab_agent.listener import Listener
+from trimtab_agent.probes import Probes
 from trimtab_agent.relay import Relay
 from trimtab_agent.selfmetrics import Totals, families_of
 from trimtab_agent.settings import Settings
@@ -42,7 +43,9 @@ log = logging.getLogger("trimtab.agent")
 _GRACE_S: Final = 1.0
 _FLUSH_S: Final = 3.0
 #: Settings that hold from start to end: what changes of them takes a restart.
-_FIXED: Final = frozenset({"socket", "tcp", "data_dir", "http", "window_s", "spool_mib"})
+_FIXED: Final = frozenset({"socket", "tcp", "data_dir", "http", "window_s", "spool_mib"}) | {
+    each.name for each in fields(Settings) if each.name.startswith("probe_")
+}
 
 
 class Agent:
@@ -76,6 +79,7 @@ class Agent:
         self.forwarder = Forwarder(self.spool, sending, settings.window_s, self.watch, self.boot)
         self.relay = Relay(polling, self.id, self.watch, self.forwarder.reached)
         self.host = HostReader()
+        self.probes = Probes(settings)
         self._process = psutil.Process()
         self._readings: dict[str, float] = {}
         self.totals = Totals()
@@ -106,6 +110,7 @@ class Agent:
             f"listening on {self.listener.address}, HTTP on port {self.endpoint.port}, "
             f"collector {self.settings.collector_url}"
         )
+        self.probes.start()
         tasks = [asyncio.create_task(self.forwarder.run()), asyncio.create_task(self.relay.run())]
         try:
             await self._tick()
@@ -113,6 +118,7 @@ class Agent:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.probes.stop()
             await self._end()
 
     def watch(self, seconds: float) -> None:
@@ -202,7 +208,7 @@ class Agent:
     async def _spool_window(self, window: Window, *, is_last: bool) -> None:
         apps = self.listener.apps
         accounts = accounts_of(window, apps, self.aggregator.open_ranges())
-        gauges = gauges_of(apps, self._host_name, self._readings)
+        gauges = gauges_of(apps, self._host_name, self._readings, self.probes.gauges())
         # Who left is forgotten with the last window that may speak of it, and not before.
         for process in self.listener.departed() if is_last else ():
             if process not in self.aggregator.open_ranges():
@@ -216,6 +222,7 @@ class Agent:
             closed_mono_us=time.monotonic_ns() // 1000,
             accounts=accounts,
             gauges=gauges,
+            inside=self.listener.gathered.take() if is_last else (),
         ):
             self._seq = batch.seq + 1
             self.spool.append(encode(batch), samples=requests, window_s=window.start_s)
@@ -238,7 +245,9 @@ class Agent:
             step_s=1,
             closed_mono_us=time.monotonic_ns() // 1000,
             accounts=(),
-            gauges=gauges_of(self.listener.apps, self._host_name, self._readings),
+            gauges=gauges_of(
+                self.listener.apps, self._host_name, self._readings, self.probes.gauges()
+            ),
             live=True,
         ):
             await self.forwarder.send_live(encode(batch, level=1))
@@ -283,6 +292,8 @@ class Agent:
                     "trimtab.agent.spool.damaged": {"reason": dict(stats.damaged)},
                     "trimtab.agent.spool.faults": {"cause": dict(stats.faults)},
                     "trimtab.agent.samples_repeated": listener.repeated,
+                    "trimtab.agent.measures_over_limit": listener.gathered.over_limit,
+                    "trimtab.agent.events_dropped": listener.gathered.events_dropped,
                     "trimtab.agent.memory.usage": self._process.memory_info().rss,
                     "trimtab.agent.cpu.time": usage.ru_utime + usage.ru_stime,
                     **self._readings,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from trimtab_core.batches import ProcessAccount, SeriesKey
+from trimtab_core.measures import MeasureKey
 from trimtab_core.messages import Hello
 
 __all__ = ["App", "Slots"]
@@ -21,6 +22,10 @@ class App:
         #: host and worker slot, never a process id: recycling makes no new series
         self.instance = f"{hello.host}#{slot}"
         self.routes: dict[int, str] = {}
+        #: measures by the number that the process gave them
+        self.measures: dict[int, MeasureKey] = {}
+        #: events that the process says it has left out
+        self.events_dropped = 0
         #: series by the key in the records, remembered by the aggregator
         self.series: dict[int, SeriesKey] = {}
         #: number after the last record received

@@ -19,6 +19,7 @@ from typing import Final
 
 from trimtab_agent.aggregator import Aggregator
 from trimtab_agent.app import MAX_ROUTES, App, Slots
+from trimtab_agent.inside import Gathered
 from trimtab_agent.sockets import (
     ACCEPT,
     BACKLOG,
@@ -36,7 +37,10 @@ from trimtab_core.messages import (
     Bye,
     Challenge,
     Closing,
+    Events,
     Hello,
+    Instruments,
+    Measured,
     Message,
     Proof,
     Readings,
@@ -83,6 +87,7 @@ class Listener:
         self.agent = agent
         self.reconfigure(max_apps, allow_uids, token)
         self.slots = Slots()
+        self.gathered = Gathered()
         self.apps: dict[bytes, App] = {}
         self.connections: set[Connection] = set()
         #: connections closed, by reason
@@ -273,6 +278,12 @@ class Connection(asyncio.BufferedProtocol):
             app.dropped = message.dropped
             if isinstance(message, Readings):
                 app.readings = message.values
+        elif isinstance(message, Instruments):
+            self._listener.gathered.announce(app, message)
+        elif isinstance(message, Measured):
+            self._listener.gathered.add(app, message)
+        elif isinstance(message, Events):
+            self._listener.gathered.note(app, message)
         else:
             raise FrameError(f"a second {frame[0]!r:.40} on one connection")
 

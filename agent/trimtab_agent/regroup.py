@@ -24,11 +24,14 @@ from trimtab_core.batches import (
 )
 from trimtab_core.columns import BUCKET_COLUMNS, POINT_COLUMNS
 from trimtab_core.errors import BatchError, TooLargeError
+from trimtab_core.inside import MAX_INSIDE, EventRow, MeasureRow, pack_rows, unpack_rows
+from trimtab_core.measures import Change, MeasureKey
 
 __all__ = ["halved", "merged", "points_of"]
 
 #: The collector reads headers of at most 50,000 lists and maps, and lists of 20,000.
 _MOST_ROWS: Final = 15_000
+_MOST_EVENTS: Final = 1000
 #: Sequence numbers of an agent stay below this; above it the place of a part in the whole.
 _PART: Final = 1 << 40
 _SUMS: Final = frozenset(POINT_COLUMNS[1:-1]) - {"max_us"}
@@ -93,6 +96,7 @@ def merged(batches: Sequence[Batch], step_s: int) -> Batch:
         closed_mono_us=last.closed_mono_us,
         processes=_united(account for batch in batches for account in batch.processes),
         gauges=list(gauges.values()),
+        inside=_inside_of(batches),
     )
     return _bounded(_with(whole, sorted(points.items(), key=lambda row: (_where(row[0]), row[0]))))
 
@@ -120,12 +124,10 @@ def halved(payload: bytes, samples: int) -> list[tuple[bytes, int]] | None:
             ours, theirs = _by_count(batch.processes, _records(first), _records(rows))
         near: list[Gauge] = [gauge for gauge in batch.gauges if gauge[:3] in here]
         far = [gauge for gauge in batch.gauges if gauge[:3] not in here]
-        parts = (
-            _with(replace(batch, processes=ours, gauges=near), first),
-            _with(
-                replace(batch, seq=batch.seq + cut * _PART, processes=theirs, gauges=far), second
-            ),
-        )
+        inside, rest = _inside_halved(batch.inside)
+        half = replace(batch, processes=ours, gauges=near, inside=inside)
+        other = replace(batch, seq=batch.seq + cut * _PART, processes=theirs, gauges=far)
+        parts = _with(half, first), _with(replace(other, inside=rest), second)
         count = sum(sum(point.slots.values()) for _, point in first)
         return [
             (encode(parts[0]), min(count, samples)),
@@ -133,6 +135,30 @@ def halved(payload: bytes, samples: int) -> list[tuple[bytes, int]] | None:
         ]
     except (BatchError, TooLargeError, ValueError, OverflowError):
         return None
+
+
+def _inside_of(batches: Sequence[Batch]) -> bytes:
+    """Return the measures of batches in order, added up, and their events."""
+    changes: dict[tuple[str, str, str, MeasureKey], Change] = {}
+    events: list[EventRow] = []
+    for batch in batches:
+        measures, some = unpack_rows(batch.inside)
+        events += some
+        for row in measures:
+            changes.setdefault(row[:4], Change()).merge(row.change)
+    rows = (MeasureRow(*whose, change) for whose, change in changes.items())
+    packed = pack_rows(rows, events[-_MOST_EVENTS:])
+    if len(packed) > 1:
+        raise TooLargeError(f"the rows of a batch hold at most {MAX_INSIDE} bytes")
+    return packed[0] if packed else b""
+
+
+def _inside_halved(packed: bytes) -> tuple[bytes, bytes]:
+    measures, events = unpack_rows(packed)
+    cut, at = len(measures) // 2, len(events) // 2
+    halves = (pack_rows(measures[:cut], events[:at]), pack_rows(measures[cut:], events[at:]))
+    first, second = (half[0] if half else b"" for half in halves)
+    return first, second
 
 
 def _add(into: Point, point: Point) -> None:

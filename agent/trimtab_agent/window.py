@@ -6,6 +6,7 @@ gap. Only an instance with more than MAX_POINTS series in one window is cut itse
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Final
 
 from trimtab_agent.aggregator import Window
@@ -40,6 +41,7 @@ def batches_of(
     closed_mono_us: int,
     accounts: Sequence[ProcessAccount],
     gauges: Sequence[Gauge],
+    inside: Sequence[bytes] = (),
     live: bool = False,
 ) -> Iterator[tuple[Batch, int]]:
     """Yield the batches of a window, at least one, with the number of requests in each.
@@ -48,7 +50,10 @@ def batches_of(
     clock has jumped since: the monotonic one tells how long ago that was.
     """
     closed_us = closed_mono_us + window.offset_us
-    for index, (rows, covered) in enumerate(_parts(window, accounts)):
+    # Rows of the inside go along with the points; what is left over in batches of their own.
+    parts = zip_longest(_parts(window, accounts), inside)
+    for index, (part, packed) in enumerate(parts):
+        rows, covered = part or ([], [])
         points = [(at, point) for at, (_, point) in enumerate(rows)]
         yield (
             Batch(
@@ -65,6 +70,7 @@ def batches_of(
                 processes=covered,
                 gauges=() if index else gauges,
                 live=live,
+                inside=packed or b"",
             ),
             sum(sum(point.slots.values()) for _, point in rows),
         )
@@ -104,9 +110,15 @@ def accounts_of(
     ]
 
 
-def gauges_of(apps: Mapping[bytes, App], host: str, readings: Mapping[str, float]) -> list[Gauge]:
-    """Return the latest readings of the connected apps and of the host."""
+def gauges_of(
+    apps: Mapping[bytes, App],
+    host: str,
+    readings: Mapping[str, float],
+    probed: Sequence[Gauge] = (),
+) -> list[Gauge]:
+    """Return the latest readings of the connected apps, of the host, and of what is probed."""
     gauges = [Gauge("", "", host, name, value) for name, value in readings.items()]
+    gauges += probed
     for app in apps.values():
         if app.connected:
             hello = app.hello

@@ -35,6 +35,7 @@ from trimtab_core.batches import (
     decode,
 )
 from trimtab_core.errors import BatchError, TooLargeError
+from trimtab_core.inside import unpack_rows
 from trimtab_core.logs import RateLimited
 
 __all__ = ["Ingest"]
@@ -254,8 +255,15 @@ class Ingest:
         window_s = begin_s if batch.live else begin_s - begin_s % WINDOW_S
         known, columns = self._columns(batch, key, window_s)
         totals = _totals(batch, known, columns)
+        measures, events = unpack_rows(batch.inside)
+        if key.environments or key.services:
+            _check_scope(key, ((row.environment, row.service) for row in measures))
+            _check_scope(key, ((row.environment, row.service) for row in events))
         read_s = min(begin_s + batch.step_s, now_s)
-        return Received(batch, raw, columns, window_s, int(now_s * 1e6), read_s, totals)
+        received_us = int(now_s * 1e6)
+        return Received(
+            batch, raw, columns, window_s, received_us, read_s, totals, measures, events
+        )
 
     def _columns(self, batch: Batch, key: AgentKey, window_s: int) -> tuple[Known, Columns]:
         series = self._store.series

@@ -33,6 +33,7 @@ from trimtab_core.columns import (
     values_of,
 )
 from trimtab_core.errors import BatchError, TooLargeError
+from trimtab_core.fields import MALFORMED
 
 __all__ = [
     "BUCKET_COLUMNS",
@@ -73,8 +74,6 @@ _MAX_CONTAINERS: Final = 50_000
 _MAX_ITEMS: Final = 20_000
 _PIECE: Final = 64 * 1024
 _LENGTH: Final = struct.Struct("<I")
-#: What reading a hostile header raises; the last one by showing a value nested 1,000 deep.
-_MALFORMED: Final = (KeyError, IndexError, ValueError, TypeError, AttributeError, RecursionError)
 
 
 class SeriesKey(NamedTuple):
@@ -162,6 +161,8 @@ class Batch:
     live: bool = False
     #: monotonic clock of the agent process when the window was closed, 0 when it is not known
     closed_mono_us: int = 0
+    #: measures and events of the apps (`trimtab_core.inside`)
+    inside: bytes = b""
 
 
 def pack_series(keys: Iterable[SeriesKey]) -> bytes:
@@ -192,6 +193,7 @@ def encode(batch: Batch, level: int = 3) -> bytes:
             ],
             "gauges": [list(gauge) for gauge in batch.gauges],
             "live": batch.live,
+            **({"inside": batch.inside} if batch.inside else {}),
         }
     )
     body = b"".join(
@@ -216,7 +218,7 @@ def decode(data: bytes) -> Batch:
     header = _unpack(body[4 : 4 + length])
     try:
         return _batch(header, body, 4 + length)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise BatchError(f"expected a well-formed batch header, got {error!r:.200}") from error
 
 
@@ -313,8 +315,6 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
     window_s = _natural(header["window_s"], 1 << 40)
     if not step_s or window_s % step_s:
         raise ValueError(f"window_s {window_s} is no multiple of step_s {step_s}")
-    if not isinstance(header["series"], bytes):
-        raise TypeError("series is one binary")
     return Batch(
         agent=_text(header["agent"]),
         boot=boot,
@@ -323,12 +323,13 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
         step_s=step_s,
         closed_us=_natural(header["closed_us"]),
         closed_mono_us=_natural(header.get("closed_mono_us", 0)),
-        series=header["series"],
+        series=_binary(header["series"]),
         points=points,
         columns=columns,
         processes=[_account(row) for row in header["processes"]],
         gauges=[_gauge(row) for row in header["gauges"]],
         live=bool(header["live"]),
+        inside=_binary(header.get("inside", b"")),
     )
 
 
@@ -375,6 +376,12 @@ def _gauge(row: Any) -> Gauge:
         _text(name),
         float(value),
     )
+
+
+def _binary(value: Any) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError("expected one binary")
+    return value
 
 
 def _natural(value: Any, most: int = 2**63 - 1) -> int:

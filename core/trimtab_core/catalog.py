@@ -117,6 +117,124 @@ _METRICS: Final = (
     Metric(
         "container.memory.oom_kills", "{kill}", "counter", "Processes killed for want of memory."
     ),
+    # of databases, caches, queues and services that the agent probes
+    Metric("trimtab.probe.up", "1", "gauge", "1 when the target answered and is well, else 0."),
+    Metric("trimtab.probe.duration", "s", "gauge", "Time that reading the target took."),
+    Metric(
+        "trimtab.probe.http.duration",
+        "s",
+        "gauge",
+        "Time to the head of the answer, connecting included.",
+    ),
+    Metric("trimtab.probe.http.status", "{status}", "gauge", "Status that the service answered."),
+    Metric("trimtab.queue.depth", "{message}", "gauge", "Messages that wait in the queue."),
+    Metric(
+        "trimtab.queue.started",
+        "{message}",
+        "gauge",
+        "Messages taken by a worker and not finished.",
+    ),
+    Metric(
+        "trimtab.queue.failed",
+        "{message}",
+        "gauge",
+        "Messages whose work failed, as far as they are kept.",
+    ),
+    Metric(
+        "trimtab.queue.lag",
+        "{message}",
+        "gauge",
+        "Messages that the consumer group furthest behind has not got.",
+    ),
+    Metric("redis.ping.duration", "s", "gauge", "Time that Redis took to answer a PING."),
+    Metric("redis.uptime", "s", "gauge", "Age of the Redis process."),
+    Metric("redis.clients.connected", "{client}", "gauge", "Clients connected to Redis."),
+    Metric(
+        "redis.clients.blocked", "{client}", "gauge", "Clients that wait in a blocking command."
+    ),
+    Metric("redis.slaves.connected", "{replica}", "gauge", "Replicas connected to Redis."),
+    Metric("redis.memory.used", "By", "gauge", "Memory that Redis has allocated."),
+    Metric("redis.memory.rss", "By", "gauge", "Resident memory of Redis."),
+    Metric("redis.memory.peak", "By", "gauge", "Most memory that Redis has allocated."),
+    Metric("redis.maxmemory", "By", "gauge", "Memory that Redis may use; 0 for no limit."),
+    Metric(
+        "redis.memory.fragmentation_ratio", "1", "gauge", "Resident by allocated memory of Redis."
+    ),
+    Metric("redis.commands", "{command}/s", "gauge", "Commands a second."),
+    Metric("redis.keyspace.hits", "{hit}", "counter", "Lookups that found their key."),
+    Metric("redis.keyspace.misses", "{miss}", "counter", "Lookups that found no key."),
+    Metric(
+        "redis.keyspace.hit_ratio",
+        "1",
+        "gauge",
+        "Share of lookups since the last reading that found their key.",
+    ),
+    Metric("redis.keys.evicted", "{key}", "counter", "Keys removed for want of memory."),
+    Metric("redis.keys.expired", "{key}", "counter", "Keys removed at the end of their time."),
+    Metric(
+        "redis.connections.rejected",
+        "{connection}",
+        "counter",
+        "Connections refused at the limit of clients.",
+    ),
+    Metric("redis.slowlog.length", "{entry}", "gauge", "Entries in the slow log."),
+    Metric(
+        "redis.slowlog.duration",
+        "s",
+        "histogram",
+        "Commands that entered the slow log, by command.",
+    ),
+    Metric("redis.latency.latest", "s", "gauge", "Latest spike of an event that Redis watches."),
+    Metric("postgresql.backends", "{connection}", "gauge", "Connections to the database."),
+    Metric(
+        "postgresql.backends.active", "{connection}", "gauge", "Connections that run a statement."
+    ),
+    Metric("postgresql.backends.idle", "{connection}", "gauge", "Connections with nothing to do."),
+    Metric(
+        "postgresql.backends.idle_in_transaction",
+        "{connection}",
+        "gauge",
+        "Connections that hold a transaction open.",
+    ),
+    Metric(
+        "postgresql.backends.waiting", "{connection}", "gauge", "Connections that wait for a lock."
+    ),
+    Metric(
+        "postgresql.connection.max", "{connection}", "gauge", "Connections that the server allows."
+    ),
+    Metric("postgresql.transaction.oldest", "s", "gauge", "Age of the oldest open transaction."),
+    Metric("postgresql.commits", "{transaction}", "counter", "Transactions committed."),
+    Metric("postgresql.rollbacks", "{transaction}", "counter", "Transactions rolled back."),
+    Metric("postgresql.deadlocks", "{deadlock}", "counter", "Deadlocks that the server broke."),
+    Metric("postgresql.temp.files", "{file}", "counter", "Temporary files that queries wrote."),
+    Metric("postgresql.temp.size", "By", "counter", "Bytes that queries wrote to temporary files."),
+    Metric(
+        "postgresql.cache.hit_ratio",
+        "1",
+        "gauge",
+        "Share of blocks since the last reading that were in the cache.",
+    ),
+    Metric("postgresql.replication.lag", "s", "gauge", "Time that a standby is behind."),
+    Metric(
+        "postgresql.replication.data_delay",
+        "By",
+        "gauge",
+        "Log that the standby furthest behind has not replayed.",
+    ),
+    Metric("postgresql.replication.standbys", "{standby}", "gauge", "Standbys connected."),
+    Metric("postgresql.db_size", "By", "gauge", "Size of the database."),
+    Metric(
+        "postgresql.statement.duration",
+        "s",
+        "histogram",
+        "Statements that ran since the last reading, by normalised text.",
+    ),
+    Metric(
+        "postgresql.index.unused.size",
+        "By",
+        "gauge",
+        "Size of an index that no scan used since it is watched.",
+    ),
     # of trimtab itself: in = out + held + dropped, hop by hop
     Metric("trimtab.agent.samples", "{sample}", "counter", "Records received from apps."),
     Metric("trimtab.agent.dropped", "{sample}", "counter", "Records lost, by reason."),
@@ -184,6 +302,18 @@ _METRICS: Final = (
         "{sample}",
         "counter",
         "Records that came twice and were taken once.",
+    ),
+    Metric(
+        "trimtab.agent.measures_over_limit",
+        "{change}",
+        "counter",
+        "Changes of measures folded into `other`.",
+    ),
+    Metric(
+        "trimtab.agent.events_dropped",
+        "{event}",
+        "counter",
+        "Events left out, in apps and here: too many, or too many alike.",
     ),
     Metric("trimtab.agent.cpu.time", "s", "counter", "CPU time of the agent."),
     Metric("trimtab.agent.memory.usage", "By", "gauge", "Resident memory of the agent."),

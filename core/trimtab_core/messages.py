@@ -1,8 +1,9 @@
 """What app and agent say to each other, one class a frame.
 
-App to agent: hello, routes, samples, readings, bye. Agent to app: welcome, closing. Before them,
-over TCP with a token: challenge, answer, proof (`seal.py`). A frame of a type that is not known
-here is skipped by the reader and counted, so that either side may be newer.
+App to agent: hello, routes, samples, readings, bye, and of the app's inside (`inside.py`)
+instruments, measures, events. Agent to app: welcome, closing. Before them, over TCP with a token:
+challenge, answer, proof (`seal.py`). A frame of a type that is not known here is skipped by the
+reader and counted, so that either side may be newer.
 
 `parse` checks types and bounds, and raises FrameError that names the field.
 """
@@ -12,6 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from trimtab_core.errors import FrameError
+from trimtab_core.fields import MALFORMED, MAX_NAME, count_of, mapping, name_of, number, whole
+from trimtab_core.inside import (
+    Events,
+    Instruments,
+    Measured,
+    parse_events,
+    parse_instruments,
+    parse_measured,
+)
 from trimtab_core.records import MAX_U16, RECORD_SIZE
 
 __all__ = [
@@ -23,7 +33,10 @@ __all__ = [
     "Challenge",
     "Closing",
     "Dropped",
+    "Events",
     "Hello",
+    "Instruments",
+    "Measured",
     "Message",
     "Proof",
     "Readings",
@@ -34,15 +47,11 @@ __all__ = [
 ]
 
 PROTOCOL: Final = 1
-#: Longest name of an environment, service, version or instance; longer ones are refused.
-MAX_NAME: Final = 128
 #: Longest route template kept, in characters; the app cuts longer ones.
 MAX_TEMPLATE: Final = 200
 _MAX_RECORD: Final = 256
 _MAX_REASONS: Final = 16
 _MAX_READINGS: Final = 256
-#: What reading a hostile frame raises; the last one by showing a value nested 1,000 deep.
-_MALFORMED: Final = (KeyError, IndexError, ValueError, TypeError, AttributeError, RecursionError)
 
 #: Records dropped so far by this process, by reason; only ever grows.
 Dropped = Mapping[str, int]
@@ -215,7 +224,21 @@ class Proof:
         return ["proof", self.proof]
 
 
-Message = Hello | Routes | Samples | Readings | Bye | Welcome | Closing | Challenge | Answer | Proof
+Message = (
+    Hello
+    | Routes
+    | Samples
+    | Readings
+    | Instruments
+    | Measured
+    | Events
+    | Bye
+    | Welcome
+    | Closing
+    | Challenge
+    | Answer
+    | Proof
+)
 
 
 def parse(message: list[Any]) -> Message | None:
@@ -228,35 +251,35 @@ def parse(message: list[Any]) -> Message | None:
         return None
     try:
         return parser(message)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise FrameError(f"expected a well-formed {message[0]!r} frame, got {error!r}") from error
 
 
 def _hello(message: list[Any]) -> Hello:
-    body = _map(message[1])
+    body = mapping(message[1])
     process = body["process"]
     if not isinstance(process, bytes) or len(process) != 8:
         raise ValueError("process is 8 bytes")
     return Hello(
-        environment=_name(body["environment"]),
-        service=_name(body["service"]),
-        version=_name(body["version"], empty=True),
-        host=_name(body["host"]),
-        pid=_count(body["pid"]),
+        environment=name_of(body["environment"]),
+        service=name_of(body["service"]),
+        version=name_of(body["version"], empty=True),
+        host=name_of(body["host"]),
+        pid=count_of(body["pid"]),
         process=process,
-        sent=_count(body["sent"]),
-        slot=_int(body["slot"], -1, MAX_U16),
+        sent=count_of(body["sent"]),
+        slot=whole(body["slot"], -1, MAX_U16),
         record_size=_record_size(body["record_size"]),
-        protocol=_count(body["protocol"]),
+        protocol=count_of(body["protocol"]),
         facts={
-            _name(key): _name(value, empty=True)
-            for key, value in list(_map(body["facts"]).items())[:32]
+            name_of(key): name_of(value, empty=True)
+            for key, value in list(mapping(body["facts"]).items())[:32]
         },
     )
 
 
 def _routes(message: list[Any]) -> Routes:
-    return Routes({_int(route, 1, MAX_U16): _text(text) for route, text in message[1]})
+    return Routes({whole(route, 1, MAX_U16): _text(text) for route, text in message[1]})
 
 
 def _samples(message: list[Any]) -> Samples:
@@ -266,29 +289,31 @@ def _samples(message: list[Any]) -> Samples:
     if len(data) % _record_size(record_size):
         raise ValueError(f"{len(data)} bytes are not whole records of {record_size}")
     return Samples(
-        _count(wall_us), _count(mono_us), _count(first), _dropped(dropped), record_size, data
+        count_of(wall_us), count_of(mono_us), count_of(first), _dropped(dropped), record_size, data
     )
 
 
 def _readings(message: list[Any]) -> Readings:
     _, wall_us, sent, dropped, values = message[:5]
-    if len(_map(values)) > _MAX_READINGS:
+    if len(mapping(values)) > _MAX_READINGS:
         raise ValueError(f"at most {_MAX_READINGS} readings")
     return Readings(
-        _count(wall_us),
-        _count(sent),
+        count_of(wall_us),
+        count_of(sent),
         _dropped(dropped),
-        {_name(name): _number(value) for name, value in values.items()},
+        {name_of(name): number(value) for name, value in values.items()},
     )
 
 
 def _bye(message: list[Any]) -> Bye:
-    return Bye(_count(message[1]), _dropped(message[2]))
+    return Bye(count_of(message[1]), _dropped(message[2]))
 
 
 def _welcome(message: list[Any]) -> Welcome:
-    body = _map(message[1])
-    return Welcome(_name(body["agent"]), _int(body["slot"], 0, MAX_U16), _count(body["protocol"]))
+    body = mapping(message[1])
+    return Welcome(
+        name_of(body["agent"]), whole(body["slot"], 0, MAX_U16), count_of(body["protocol"])
+    )
 
 
 def _closing(message: list[Any]) -> Closing:
@@ -312,6 +337,9 @@ _PARSERS: Final[dict[str, Callable[[list[Any]], Message]]] = {
     "routes": _routes,
     "samples": _samples,
     "readings": _readings,
+    "instruments": parse_instruments,
+    "measures": parse_measured,
+    "events": parse_events,
     "bye": _bye,
     "welcome": _welcome,
     "closing": _closing,
@@ -321,41 +349,18 @@ _PARSERS: Final[dict[str, Callable[[list[Any]], Message]]] = {
 }
 
 
-def _map(value: Any) -> Mapping[Any, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected a map, got {type(value).__name__}")
-    return value
-
-
-def _int(value: Any, least: int, most: int) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"expected a whole number from {least} to {most}, got {value!r:.40}")
-    return value
-
-
-def _count(value: Any) -> int:
-    return _int(value, 0, 2**63 - 1)
-
-
 def _record_size(value: Any) -> int:
     # A longer record is a newer app's: its first 48 bytes are ours.
-    size = _int(value, RECORD_SIZE, _MAX_RECORD)
+    size = whole(value, RECORD_SIZE, _MAX_RECORD)
     if size % 8:
         raise ValueError(f"a record is a multiple of 8 bytes, got {size}")
     return size
 
 
-def _bytes(value: Any) -> bytes:
-    # Nonces and proofs alike.
-    if not isinstance(value, bytes) or len(value) != 32:
-        raise ValueError("expected 32 bytes")
-    return value
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float):
-        raise ValueError(f"expected a number, got {value!r:.40}")
-    return float(value)
+def _dropped(value: Any) -> dict[str, int]:
+    if len(mapping(value)) > _MAX_REASONS:
+        raise ValueError(f"at most {_MAX_REASONS} reasons of drops")
+    return {name_of(reason): count_of(count) for reason, count in value.items()}
 
 
 def _text(value: Any) -> str:
@@ -364,13 +369,8 @@ def _text(value: Any) -> str:
     return value[:MAX_TEMPLATE]
 
 
-def _name(value: Any, *, empty: bool = False) -> str:
-    if not isinstance(value, str) or len(value) > MAX_NAME or not (value or empty):
-        raise ValueError(f"expected a name of 1 to {MAX_NAME} characters, got {value!r:.40}")
+def _bytes(value: Any) -> bytes:
+    # Nonces and proofs alike.
+    if not isinstance(value, bytes) or len(value) != 32:
+        raise ValueError("expected 32 bytes")
     return value
-
-
-def _dropped(value: Any) -> dict[str, int]:
-    if len(_map(value)) > _MAX_REASONS:
-        raise ValueError(f"at most {_MAX_REASONS} reasons of drops")
-    return {_name(reason): _count(count) for reason, count in value.items()}

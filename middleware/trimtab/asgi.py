@@ -22,9 +22,11 @@ from collections.abc import Awaitable
 from time import monotonic_ns
 from typing import Any
 
+from trimtab.captures import Captures, Finished
 from trimtab.exclude import excluding
 from trimtab.face import Face, asgi3
 from trimtab.headers import with_request_id, with_server_timing
+from trimtab.instrument import instrumented
 from trimtab.queueing import FOREVER, LOOKS, look_for_queue
 from trimtab.recorder import BACKGROUND_NS, PLAIN, UNKNOWN_SIZE, Gate
 from trimtab.runtime import Runtime, runtime_for
@@ -71,11 +73,9 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
     hook_uvicorn()
     settings = runtime.settings
     recorder = runtime.recorder
-    server_timing, request_id, with_slot = (
-        settings.server_timing,
-        settings.request_id,
-        settings.context,
-    )
+    server_timing, request_id = settings.server_timing, settings.request_id
+    captures = Captures(settings.slow_request_ms, settings.capture_share)
+    slow_ns = captures.slow_ns
     set_slot = slot_variable.set
     # Names in the closure are the cheapest to reach; recorder.buffer is one object for ever.
     clock, pack, append = monotonic_ns, PLAIN.pack, recorder.buffer.extend
@@ -85,9 +85,11 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
     other = other_scopes(app, runtime, templates)
     # State of the closure, shared with the recorder through the functions of `Gate`.
     active = room = looks = 0
+    with_slot = settings.context
+    sample = captures.next_sample()
 
     async def trimtab_asgi(scope: Scope, receive: Receive, send: Send) -> None:
-        nonlocal active, room, looks
+        nonlocal active, room, looks, sample
         if scope["type"] != "http" or _SEEN in scope:
             await other(scope, receive, send)
             return
@@ -95,6 +97,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         status = first = last = size = flags = queue_us = kind = 0
         started: Message = _NOTHING
         slot: Slot | None = None
+        failure = ""
 
         def send_measured(message: Message) -> Awaitable[None]:
             nonlocal status, first, last, size, started, kind
@@ -114,7 +117,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
                     status = message["status"]
                     started = message
                     if server_timing:
-                        message = with_server_timing(message, clock() - start, queue_us)
+                        message = with_server_timing(message, clock() - start, queue_us, slot)
                 elif what in _ENDS:
                     last, size = _unusual_end(message, last, size)
             except Exception:  # noqa: BLE001, S110 - what is no message is the server's to refuse
@@ -134,6 +137,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         try:
             await app(scope, receive, send_measured)
         except BaseException as error:
+            failure = type(error).__name__
             if not last or type(error).__name__ == "ClientDisconnect":
                 # The latter also behind the 500 that a framework answered nobody with.
                 status, flags = _outcome(error, status)
@@ -143,7 +147,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         finally:
             end = clock()
             active -= 1
-            if with_slot:
+            if slot is not None:
                 reset_slot(token)
             if kind or (not last and _is_event_stream(started)):
                 if kind:
@@ -180,14 +184,28 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
                 )
                 if recorder.asleep:
                     runtime.wake()
+            sample -= 1
+            try:
+                took = last - start
+                if sample <= 0 or took >= slow_ns or status >= 500 or (slot and slot.notes):
+                    template = recorder.routes.template(resolve(scope))
+                    traceparent = _header(scope.get("headers"), b"traceparent")
+                    method = scope.get("method", "")
+                    what = Finished(template, method, status, start, took, queue_us, kind, failure)
+                    captures.finish(what, slot, traceparent, sampled=sample <= 0)
+                    if sample <= 0:
+                        sample = captures.next_sample()
+            except Exception:  # noqa: BLE001, S110 - a request is worth more than its capture
+                pass
             if end - last >= BACKGROUND_NS:
                 failed = FLAG_FAILED if flags & _BACKGROUND_FAILED else 0
                 method = method_ids.get(scope.get("method", ""), 0)
                 recorder.append_background(resolve(scope), method, failed, status, end - last)
 
     def grant(records: int) -> None:
-        nonlocal room, looks
+        nonlocal room, looks, with_slot
         room = records
+        with_slot = settings.context or instrumented()
         if settings.queue_time and not looks:
             looks = 1
 
@@ -195,8 +213,9 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         return active
 
     def forget() -> None:
-        nonlocal active, room, looks
+        nonlocal active, room, looks, with_slot
         active = room = 0
+        with_slot = settings.context or instrumented()
         looks = LOOKS if settings.queue_time else 0
 
     forget()
@@ -228,6 +247,13 @@ def _is_event_stream(started: Message) -> bool:
         )
     except Exception:  # noqa: BLE001 - headers that are none are the server's to refuse
         return False
+
+
+def _header(headers: object, name: bytes) -> str:
+    # Anything else may be an iterator that the server has yet to go through.
+    if type(headers) is not list and type(headers) is not tuple:
+        return ""
+    return next((value.decode("latin-1") for key, value in headers if key == name), "")
 
 
 def _is_unfinished(status: Any) -> bool:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from trimtab.connection import Link, connect
+from trimtab.inside import Inside
 from trimtab.recorder import Recorder
 from trimtab_core.config import Address
 from trimtab_core.errors import FrameError
@@ -88,7 +89,8 @@ class Emitter:
         self._dropped: dict[str, int] = {}
         self._next_try = 0.0
         self._backoff_s = _BACKOFF_S[0]
-        self._next_readings = 0.0
+        self._next_readings = self._next_inside = 0.0
+        self._inside = Inside()
         self._next_warning = 0.0
         self._stopping = False
         self._abandoned = False
@@ -145,7 +147,7 @@ class Emitter:
             except Exception:
                 log.debug("emitter turn failed", exc_info=True)
                 self._disconnect()
-            clean = not self._chunks and not self._unsent
+            clean = not self._chunks and not self._unsent and self._inside.is_empty
             for _ in range(flushes if clean or self._link is None else 0):
                 self._flushes.popleft().set()
             if stopping and (clean or self._link is None):
@@ -186,6 +188,9 @@ class Emitter:
         if self._welcomed and now >= self._next_readings and not self._unsent:
             self._next_readings = now + _READINGS_S
             self._write_readings()
+        if now >= self._next_inside or self._stopping or self._flushes:
+            self._next_inside = now + _READINGS_S
+            self._inside.gather()
         self._send_all()
 
     def _collect(self) -> None:
@@ -245,6 +250,7 @@ class Emitter:
         self._welcomed = self._closing = False
         self._announced = 0
         self._next_readings = 0.0
+        self._inside.connected()
         self._begin(self._hello(self._sent, self._slot).frame())
 
     def _disconnect(self) -> None:
@@ -302,7 +308,10 @@ class Emitter:
                 self._disconnect()
                 return
             self._unsent = self._unsent[count:]
-            if not self._unsent and self._in_flight is not None:
+            if self._unsent:
+                continue
+            self._inside.sent()
+            if self._in_flight is not None:
                 chunk = self._chunks.popleft()
                 self._held_bytes -= len(chunk.data)
                 self._sent += len(chunk.data) // RECORD_SIZE
@@ -320,7 +329,10 @@ class Emitter:
             self._begin(Routes(part).frame())
             return True
         if not self._chunks:
-            return False
+            inside = self._inside.next_frame()
+            if inside is not None:
+                self._begin(inside)
+            return inside is not None
         chunk = self._chunks[0]
         self._in_flight = chunk
         samples = Samples(
@@ -341,6 +353,7 @@ class Emitter:
                 self._link.socket.send(bye)
             except OSError:
                 pass
+        self._inside.end()
         self.abandon()
         while self._flushes:
             self._flushes.popleft().set()

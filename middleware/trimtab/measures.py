@@ -10,7 +10,6 @@ A child of a fork starts from nothing: what its parent measured is the parent's 
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from math import isfinite
 from typing import Any, Final
 
 from trimtab_core.measures import (
@@ -28,6 +27,8 @@ __all__ = ["MEASURES", "Family", "Measure", "Measures"]
 
 #: values that wait in a list; the adder of the next one adds them up
 _MOST_PENDING: Final = 4096
+#: larger values are left out: their sum could be no number any more
+_MOST_VALUE: Final = 1e300
 #: measures of a process
 _MOST_MEASURES: Final = 10_000
 
@@ -63,7 +64,7 @@ class Measure:
         with self._lock:
             count = len(self._pending)
             if count:
-                values = [each for each in self._pending[:count] if _is_number(each)]
+                values = [float(each) for each in self._pending[:count] if _is_number(each)]
                 del self._pending[:count]
                 if values:
                     change = Change(len(values), sum(values), min(values), max(values), values[-1])
@@ -117,7 +118,7 @@ class Family:
             found = self._found.get(attributes)
             if found is not None:
                 return found
-        cut = tuple((name, value[:MAX_TEXT]) for name, value in attributes[:MAX_ATTRIBUTES])
+        cut = tuple((name, _text(value)) for name, value in attributes[:MAX_ATTRIBUTES])
         measure = self._measures.new(MeasureKey(self.name, self.kind, self.unit, cut))
         # Another thread may have been first: its measure holds, ours was never added to.
         return self._found.setdefault(attributes, measure)
@@ -138,7 +139,10 @@ class Measures:
         self._owner: object = None
 
     def family(self, name: str, kind: str, unit: str = "1", cap: int = 1000) -> Family:
-        """Return the family of a name; raises ValueError when it has another kind or unit."""
+        """Return the family of a name of at most 128 characters.
+
+        Raises ValueError when there is one of another kind or unit.
+        """
         with self._lock:
             found = self._families.get(name)
             if found is None:
@@ -199,7 +203,12 @@ class Measures:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and isfinite(value)
+    return isinstance(value, (int, float)) and abs(value) < _MOST_VALUE
+
+
+def _text(value: str) -> str:
+    # What the agent would refuse, it would refuse with all that is sent after it.
+    return value[:MAX_TEXT].encode("utf-8", "replace").decode()
 
 
 #: The one of this process.

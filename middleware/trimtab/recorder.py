@@ -23,6 +23,7 @@ from trimtab_core.records import (
     OTHER_ROUTE,
     RECORD,
     RECORD_SIZE,
+    UNMATCHED,
     Record,
     pack,
 )
@@ -72,6 +73,10 @@ class RouteTable:
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    def template(self, route: int) -> str:
+        """Return the template of an id."""
+        return next(iter(self.after(route - 1, 1).values()), UNMATCHED) if route else UNMATCHED
 
     def after(self, route: int, most: int) -> dict[int, str]:
         """Return at most that many ids above a route id, with their templates."""

@@ -13,13 +13,13 @@ import threading
 from trimtab.connection import close_all
 from trimtab.emitter import Emitter
 from trimtab.recorder import Recorder
-from trimtab.settings import Settings
+from trimtab.settings import Settings, read_settings
 from trimtab.vitals import Vitals
 from trimtab_core.config import Address, default_socket, parse_address
 from trimtab_core.errors import SettingsError
 from trimtab_core.messages import Hello
 
-__all__ = ["Runtime", "flush_all", "runtime_for"]
+__all__ = ["Runtime", "flush_all", "runtime_for", "wake_default"]
 
 log = logging.getLogger("trimtab.runtime")
 
@@ -141,6 +141,22 @@ def runtime_for(settings: Settings) -> Runtime:
                 _install_hooks()
             runtime = _runtimes[settings] = Runtime(settings)
         return runtime
+
+
+def wake_default() -> None:
+    """Have what this process measures sent, where no request does so: in workers of queues.
+
+    Never raises; nothing is sent when measuring is off.
+    """
+    try:
+        for runtime in list(_runtimes.values()):
+            runtime.wake()
+            return
+        settings = read_settings()
+        if settings.enabled:
+            runtime_for(settings).wake()
+    except Exception:
+        log.warning("trimtab could not start", exc_info=True)
 
 
 def flush_all() -> None:

@@ -36,7 +36,21 @@ class Settings:
         (), "paths that are not measured at all: /healthz, or /static/* for all below"
     )
     context: bool = setting(
-        False, "give each request a slot that code adds database, cache and call times to"
+        False,
+        "give each request a slot that code adds database, cache and call times to; instrumented "
+        "libraries do so by themselves",
+    )
+    instrument: bool = setting(
+        True, "measure queries, caches, calls and queues of the libraries under trimtab run"
+    )
+    slow_query_ms: int = setting(
+        100, "queries that take as long are kept, without values", unit="ms", least=1, most=600_000
+    )
+    slow_request_ms: int = setting(
+        1000, "requests that take as long are kept whole", unit="ms", least=1, most=600_000
+    )
+    capture_share: float = setting(
+        0.001, "share of the other requests that is kept whole, to compare", least=0, most=1
     )
     routes: int = setting(
         1000, "route templates kept; further ones are `other`", least=1, most=60000

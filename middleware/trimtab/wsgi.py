@@ -14,9 +14,11 @@ from time import monotonic_ns
 from typing import Any
 
 from trimtab.bodies import measured_body
+from trimtab.captures import Captures, Finished
 from trimtab.exclude import excluding_wsgi
 from trimtab.face import Face
 from trimtab.headers import new_request_id, server_timing, valid_request_id
+from trimtab.instrument import instrumented
 from trimtab.queueing import queue_time_us
 from trimtab.recorder import PLAIN, Gate
 from trimtab.runtime import Runtime, runtime_for
@@ -58,13 +60,16 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
     recorder = runtime.recorder
     templates = Templates(recorder.routes.id_of)
     queue_time, with_slot = settings.queue_time, settings.context
+    captures = Captures(settings.slow_request_ms, settings.capture_share)
+    slow_ns, slow_us = captures.slow_ns, captures.slow_ns // 1000
+    sample = captures.next_sample()
     decorates = settings.server_timing or settings.request_id
     clock, pack, append = monotonic_ns, PLAIN.pack, recorder.buffer.extend
     method_ids, codes = METHOD_IDS, _Codes()
     active = room = 0
 
     def trimtab_wsgi(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        nonlocal active, room
+        nonlocal active, room, sample
         if _SEEN in environ:
             return app(environ, start_response)
         script_name = environ.get("SCRIPT_NAME", "")
@@ -74,6 +79,7 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
         started: _Headers = []
         rule: str | None = None
         slot: Slot | None = None
+        failure = ""
 
         def start_measured(status: str, headers: _Headers, exc_info: Any = None) -> Any:
             nonlocal code, rule, started
@@ -85,7 +91,7 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             except Exception:  # noqa: BLE001 - neither is worth a failed request
                 code = code or 0
             if decorates:
-                headers = _decorated(headers, environ, clock() - start, queue_us, settings)
+                headers = _decorated(headers, environ, clock() - start, queue_us, settings, slot)
             if exc_info is None:
                 return start_response(status, headers)
             return start_response(status, headers, exc_info)
@@ -102,7 +108,7 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
         done = False
 
         def finish(own: int, flags: int, first: int, size: int) -> None:
-            nonlocal active, done, kind
+            nonlocal active, done, kind, sample
             if done:
                 return
             done = True
@@ -133,10 +139,23 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             )
             if recorder.asleep:
                 runtime.wake()
+            try:
+                status, took = booked or code or 500, end - start
+                if sample <= 0 or took >= slow_ns or status >= 500 or (slot and slot.notes):
+                    template = recorder.routes.template(templates.wsgi(environ, rule))
+                    method = environ.get("REQUEST_METHOD", "")
+                    what = Finished(template, method, status, start, took, queue_us, kind, failure)
+                    traceparent = environ.get("HTTP_TRACEPARENT", "")
+                    captures.finish(what, slot, traceparent, sampled=sample <= 0)
+                    if sample <= 0:
+                        sample = captures.next_sample()
+            except Exception:  # noqa: BLE001, S110 - a request is worth more than its capture
+                pass
 
         try:
             body = app(environ, start_measured)
-        except BaseException:
+        except BaseException as error:
+            failure = type(error).__name__
             finish(500, 0, 0, 0)
             raise
         if type(body) is not list and type(body) is not tuple:
@@ -150,9 +169,17 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             size = 0
             for part in body:
                 size += len(part)
-            if room <= 0 or queue_us or not code or (slot is not None and slot.touched):
-                raise OverflowError
+            sample -= 1
             duration_us = (clock() - start) // 1000
+            if (
+                room <= 0
+                or queue_us
+                or not 0 < code < 500
+                or sample <= 0
+                or duration_us >= slow_us
+                or (slot is not None and slot.touched)
+            ):
+                raise OverflowError
             method = method_ids[environ["REQUEST_METHOD"]]
             append(pack(templates.wsgi(environ, rule), method, code, duration_us, size))
             room -= 1
@@ -165,16 +192,19 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
         return body
 
     def grant(records: int) -> None:
-        nonlocal room
+        nonlocal room, with_slot
         room = records
+        with_slot = settings.context or instrumented()
 
     def in_flight() -> int:
         return active
 
     def forget() -> None:
-        nonlocal active, room
+        nonlocal active, room, with_slot
         active = room = 0
+        with_slot = settings.context or instrumented()
 
+    forget()
     recorder.attach(trimtab_wsgi, Gate(grant, in_flight, forget))
     if settings.exclude:
         return excluding_wsgi(settings.exclude, _SEEN, app, trimtab_wsgi)
@@ -210,6 +240,7 @@ def _decorated(
     elapsed_ns: int,
     queue_us: int,
     settings: Settings,
+    slot: Slot | None,
 ) -> _Headers:
     if not isinstance(headers, list):
         return headers  # the server's to refuse
@@ -220,6 +251,6 @@ def _decorated(
         headers = [header for header in headers if header[0].lower() != "x-request-id"]
         headers.append(("X-Request-ID", own.decode("ascii")))
     if settings.server_timing:
-        value = server_timing(elapsed_ns, queue_us)
+        value = server_timing(elapsed_ns, queue_us, slot)
         headers.append(("Server-Timing", value.decode("ascii")))
     return headers

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from trimtab_collector.storage.accounts import Ledger, Staged, insert_rows
+from trimtab_collector.storage.inside import InsideTable, Measures
 from trimtab_collector.storage.series import SeriesTable
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_core.logs import RateLimited
@@ -67,6 +68,9 @@ class _Group:
     origins: dict[tuple[str, bytes], _Origin] = field(default_factory=dict)
     rows: list[_Insert] = field(default_factory=list)
     here: set[tuple[int, int]] = field(default_factory=set)
+    #: batches with rows of the inside
+    insides: list[Received] = field(default_factory=list)
+    measures: Measures = field(default_factory=dict)
     series: int = 0
 
 
@@ -78,12 +82,14 @@ class Committer:
         connection: sqlite3.Connection,
         series: SeriesTable,
         ledger: Ledger,
+        inside: InsideTable,
         on_commit: Callable[[Sequence[Received]], None],
         queue_bytes: int,
     ) -> None:
         self._connection = connection
         self._series = series
         self._ledger = ledger
+        self._inside = inside
         self._on_commit = on_commit
         self._queue_bytes = queue_bytes
         self._queue: queue.SimpleQueue[list[Waiting] | _Job | None] = queue.SimpleQueue()
@@ -216,6 +222,7 @@ class Committer:
             return error
         self._series.saved(group.series)
         self._ledger.confirm(group.staged)
+        self._inside.confirm(group.measures)
         self._origins.update(group.origins)
         return None
 
@@ -241,6 +248,8 @@ class Committer:
             (origin.number, batch.seq, received.window_s, received.received_us, received.raw)
         )
         self._ledger.stage(group.staged, received)
+        if received.measures or received.events:
+            group.insides.append(received)
         return True
 
     def _is_here(self, group: _Group, origin: int, seq: int) -> bool:
@@ -266,6 +275,8 @@ class Committer:
             group.rows,
         )
         self._ledger.write(self._connection, group.staged)
+        if group.insides:
+            group.measures = self._inside.write(self._connection, group.insides)
 
     def _begin(self) -> None:
         # A rollback may have failed with the disk that it was for.

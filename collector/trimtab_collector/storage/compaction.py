@@ -100,8 +100,12 @@ def units(
     directory: Path,
     cutoff_s: int,
     floors: Mapping[str, int],
+    *,
+    all_of_it: bool = False,
 ) -> Iterator[Prepared]:
     """Yield a prepared step for every few slices of what started before cutoff_s.
+
+    What is little and recent waits for more, unless it is all_of_it.
 
     journal is the caller's own connection for reading; floors says from when on each tier is kept.
     Each step must be committed and its rows deleted before the next is asked for. Rows that come
@@ -109,7 +113,7 @@ def units(
     does not take it.
     """
     (last,) = journal.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
-    while due := _due(journal, cutoff_s, last):
+    while due := _due(journal, cutoff_s, last, 0 if all_of_it else _DUE):
         unit = _Unit(journal, writers, series, directory, due, floors)
         rows = _listed(journal, due, min(due + _HOUR_S, cutoff_s), last)
         for some in _slices(journal, series, unit, rows):
@@ -119,14 +123,14 @@ def units(
         yield unit.finish(cutoff_s)
 
 
-def _due(journal: sqlite3.Connection, cutoff_s: int, last: int) -> int:
-    """Return the hour to merge next, of rows up to last, 0 for none."""
+def _due(journal: sqlite3.Connection, cutoff_s: int, last: int, least: int) -> int:
+    """Return the hour to merge next, of rows up to last, 0 for none; least are enough of them."""
     for hour_s, batches, first_s in journal.execute(
         f"SELECT t0 - t0 % {_HOUR_S} AS hour, count(*), min(t0) FROM journal"  # noqa: S608
         " WHERE t0 < ? AND id <= ? GROUP BY hour ORDER BY hour",
         (cutoff_s, last),
     ):
-        if hour_s + _HOUR_S <= cutoff_s or batches >= _DUE or cutoff_s - first_s >= _DUE_S:
+        if hour_s + _HOUR_S <= cutoff_s or batches >= least or cutoff_s - first_s >= _DUE_S:
             return int(hour_s)
     return 0
 

@@ -65,6 +65,7 @@ class Compactor:
         self._log = RateLimited(logger)
         self._writers = Writers()
         self._consolidated: dict[Path, float] = {}
+        self._is_first = True
 
     def steps(self, now_s: float, cutoff_s: int, floors: Mapping[str, int]) -> Iterator[Prepared]:
         """Yield prepared steps until nothing is due; floors are from Retention.floors.
@@ -83,7 +84,17 @@ class Compactor:
             ):
                 kept |= {name: max(kept[name], floor) for name, floor in step.floors.items()}
                 yield step, commit
-            yield from units(journal, self._writers, self._series, self._directory, cutoff_s, kept)
+            # At first all: what an earlier process had in memory is read from the journal now.
+            yield from units(
+                journal,
+                self._writers,
+                self._series,
+                self._directory,
+                cutoff_s,
+                kept,
+                all_of_it=self._is_first,
+            )
+            self._is_first = False
             for tier, start_s, file in list(files_of(self._directory)):
                 if self._is_due(tier, start_s, file, kept):
                     self._consolidated[file] = time.monotonic()

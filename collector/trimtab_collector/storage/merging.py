@@ -35,8 +35,7 @@ def merge(parts: Sequence[Columns]) -> Columns:
     steps = np.diff(key)
     if len(parts) == 1 and (steps > 0).all():
         return parts[0]
-    # Parts are sorted within themselves: a stable sort only merges them.
-    order = None if (steps >= 0).all() else np.argsort(key, kind="stable")
+    order = None if (steps >= 0).all() else _order(key)
     key = key if order is None else key[order]
     new = np.empty(len(key), bool)
     new[0] = True
@@ -86,6 +85,15 @@ def merged_in_parts(parts: Sequence[Columns], buckets: int) -> Iterator[Columns]
                 begins[number] = end
         if some:
             yield merge(some)
+
+
+def _order(key: Array) -> Array:
+    least = int(key.min())
+    if int(key.max()) - least < 1 << 16:
+        # Of 16 bits it is a radix sort, a quarter of the time.
+        return np.argsort((key - least).astype(np.uint16), kind="stable")
+    # Parts are sorted within themselves: a stable sort only merges them.
+    return np.argsort(key, kind="stable")
 
 
 def _joined(arrays: Sequence[Array]) -> Array:

@@ -291,12 +291,13 @@ class View:
     def choose(self, level: int, wanted: list[int] | None) -> list[Entry]:
         """Return the chunks that may hold points of the run, of wanted routes."""
         start_s, end_s, tier = self.run.start_s, self.run.end_s, self.run.tier
-        slot_s = tier.slot_s(level)
+        routes = None if not wanted else (wanted[0], wanted[-1])
+        slots = (start_s - tier.slot_s(level), end_s)
+        period = tier.period(start_s)
         return [
             entry
-            for entry in entries(self.connection, level, tier.period(start_s), end_s)
-            if start_s - slot_s < entry.slot < end_s
-            and (wanted is None or _meets(wanted, entry.first, entry.last))
+            for entry in entries(self.connection, level, period, end_s, routes, slots)
+            if wanted is None or _meets(wanted, entry.first, entry.last)
         ]
 
 

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
+from trimtab_collector.storage.inside import TABLES
 from trimtab_core.errors import StartupError
 
 __all__ = ["VERSION", "migrate", "note_facts", "open_metrics", "refuse"]
 
 #: version of the tables, in the file's user_version
-VERSION: Final = 2
+VERSION: Final = 3
 _JOURNAL: Final = """
 CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, origin INTEGER NOT NULL,
     seq INTEGER NOT NULL, t0 INTEGER NOT NULL, received_us INTEGER NOT NULL, payload BLOB NOT NULL,
@@ -36,6 +37,7 @@ CREATE TABLE total (environment TEXT NOT NULL, service TEXT NOT NULL,
     lost INTEGER NOT NULL DEFAULT 0, dropped BLOB NOT NULL DEFAULT x'80',
     PRIMARY KEY (environment, service)) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+{TABLES}
 """
 
 
@@ -69,7 +71,9 @@ def migrate(connection: sqlite3.Connection) -> None:
             f"its tables are of version {found}, this collector knows {VERSION}: it was written by "
             "a later one"
         )
-    _from_1(connection)
+    if found == 1:
+        _from_1(connection)
+    connection.executescript(f"BEGIN;{TABLES}PRAGMA user_version = 3;COMMIT;")
 
 
 def _from_1(connection: sqlite3.Connection) -> None:
@@ -86,7 +90,7 @@ def _from_1(connection: sqlite3.Connection) -> None:
         connection.execute("DROP TABLE journal_1")
         blocks_to_journal(connection)
         connection.execute("DROP TABLE block")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("PRAGMA user_version = 2")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

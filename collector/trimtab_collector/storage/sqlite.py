@@ -6,7 +6,6 @@ and with synchronous=FULL a commit is on the disk when it returns. Merged batche
 beside it (`tiers`), which a compactor writes and which are never attached to one another.
 """
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -24,6 +23,13 @@ from trimtab_collector.storage.compaction import Step
 from trimtab_collector.storage.compactor import METRICS, Compactor, locked
 from trimtab_collector.storage.gaugehistory import GaugeHistory
 from trimtab_collector.storage.gauges import Gauges
+from trimtab_collector.storage.inside import (
+    EventSelection,
+    InsideTable,
+    MeasurePart,
+    MeasureSelection,
+)
+from trimtab_collector.storage.locking import lock
 from trimtab_collector.storage.publication import Publication
 from trimtab_collector.storage.reading import Reader
 from trimtab_collector.storage.readingring import READINGS_S, ReadingRing
@@ -43,7 +49,8 @@ from trimtab_collector.storage.store import (
 from trimtab_collector.storage.tierfile import DAMAGED
 from trimtab_collector.storage.tiers import EVERY, Retention, files_of
 from trimtab_core.batches import Batch, SeriesKey, decode
-from trimtab_core.errors import BatchError, StartupError
+from trimtab_core.errors import BatchError
+from trimtab_core.inside import EventRow
 from trimtab_core.logs import RateLimited
 
 __all__ = ["SQLiteStore"]
@@ -51,6 +58,8 @@ __all__ = ["SQLiteStore"]
 logger = logging.getLogger("trimtab.sqlite")
 
 #: numbers of merged batches are kept longer than any window is taken (7 days)
+#: slices of measures rolled up in one go
+_MOST_ROLLS: Final = 50
 _SEEN_S: Final = 8 * 24 * 3600
 #: a window is summed up for readers when it began so long ago
 _SETTLE_S: Final = 20
@@ -81,13 +90,14 @@ class SQLiteStore:
         self._max_bytes = max_bytes
         self._most_journal_bytes = journal_bytes
         self._log = RateLimited(logger)
-        self._lock = _lock(directory)
+        self._lock = lock(directory)
         self._path = directory / METRICS
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
         self.series = SeriesTable(max_series)
         self._ledger = Ledger()
+        self.inside = InsideTable()
         try:
             self._writer = open_metrics(self._path)
             migrate(self._writer)
@@ -119,7 +129,7 @@ class SQLiteStore:
         self._gauge_history = GaugeHistory(self._reads, self.readings)
         self._replay()
         self._committer = Committer(
-            self._writer, self.series, self._ledger, self._committed, queue_bytes
+            self._writer, self.series, self._ledger, self.inside, self._committed, queue_bytes
         )
 
     @property
@@ -138,6 +148,7 @@ class SQLiteStore:
             self._writer.execute("COMMIT")
             self.series.saved(len(unsaved))
         self._ledger.load(self._writer)
+        self.inside.load(self._writer)
         count, size = self._writer.execute(
             "SELECT count(*), coalesce(sum(length(payload)), 0) FROM journal"
         ).fetchone()
@@ -168,6 +179,14 @@ class SQLiteStore:
     def read_gauges(self, selection: GaugeSelection) -> GaugeRows:
         """Return what gauges came to over time; from any thread but the loop's."""
         return self._gauge_history.read(selection)
+
+    def read_measures(self, selection: MeasureSelection) -> list[MeasurePart]:
+        """Return what was added to measures; from any thread but the loop's."""
+        return self.inside.read(self._reader(), selection)
+
+    def read_events(self, selection: EventSelection) -> list[tuple[EventRow, int]]:
+        """Return the latest events of a kind; from any thread but the loop's."""
+        return self.inside.events(self._reader(), selection)
 
     def note_held(self, batch: Batch, held: int) -> None:
         """Take how many records an agent holds besides a batch; loop only."""
@@ -275,8 +294,12 @@ class SQLiteStore:
         def drop(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM seen WHERE t < ?", (int(now_s) - _SEEN_S,))
             self._ledger.retire(connection)
+            self.inside.drop(connection, now_s)
 
         self._committer.run(drop)
+        for _ in range(_MOST_ROLLS):
+            if not self._committer.run(lambda connection: self.inside.roll_up(connection, now_s)):
+                break
         with self.publication.moving():
             # What a read was in when it was deleted.
             self._reads.files.let_go()
@@ -362,24 +385,3 @@ def _sizes(paths: Sequence[Path]) -> tuple[int, int]:
         except OSError:
             continue
     return len(paths), size
-
-
-def _lock(directory: Path) -> int:
-    """Make and lock a directory; returns the descriptor that holds the lock."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StartupError(
-            f"expected a directory that can be written at {directory}, got: {error.strerror}; "
-            "choose another with --data-dir"
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise StartupError(
-            f"expected {directory} to be free, another collector works in it: stop that one or "
-            "choose another directory with --data-dir"
-        ) from error
-    return descriptor

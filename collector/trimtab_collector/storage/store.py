@@ -4,13 +4,14 @@ An engine merges; percentiles are computed above it, from merged sketches, so th
 answers the same bits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from trimtab_collector.storage.columns import Array, Columns
 from trimtab_core.batches import Batch
 from trimtab_core.errors import TrimtabError
+from trimtab_core.inside import EventRow, MeasureRow
 
 __all__ = [
     "GaugeRows",
@@ -53,6 +54,8 @@ class Received:
     read_s: float
     #: (environment, service) -> requests and background records of this batch
     totals: Mapping[tuple[str, str], tuple[int, int]]
+    measures: Sequence[MeasureRow] = ()
+    events: Sequence[EventRow] = ()
 
 
 @dataclass(frozen=True, slots=True)

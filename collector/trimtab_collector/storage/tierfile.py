@@ -131,13 +131,24 @@ def is_damage(error: Exception) -> bool:
 
 
 def entries(
-    connection: sqlite3.Connection, level: int, start_s: int, end_s: int
+    connection: sqlite3.Connection,
+    level: int,
+    start_s: int,
+    end_s: int,
+    routes: tuple[int, int] | None = None,
+    slots: tuple[int, int] | None = None,
 ) -> Iterator[Entry]:
-    """Yield the chunks of periods that start in [start_s, end_s), by slot and route."""
+    """Yield the chunks of periods that start in [start_s, end_s), by slot and route.
+
+    routes are the lowest and the highest of those that are wanted; slots start between the two.
+    """
+    least, most = routes or (-1, 1 << 62)
+    after_s, before_s = slots or (-1, 1 << 62)
     for row in connection.execute(
         "SELECT id, period, slot, part, first, last, points, buckets FROM chunk"
-        " WHERE level = ? AND period >= ? AND period < ? ORDER BY period, slot, first, last, id",
-        (level, start_s, end_s),
+        " WHERE level = ? AND period >= ? AND period < ? AND slot > ? AND slot < ?"
+        " AND first <= ? AND last >= ? ORDER BY period, slot, first, last, id",
+        (level, start_s, end_s, after_s, before_s, most, least),
     ):
         yield Entry(*row)
 

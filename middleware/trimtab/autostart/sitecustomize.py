@@ -16,8 +16,9 @@ from types import ModuleType
 _HERE = os.path.dirname(os.path.abspath(__file__))
 #: trimtab.servers.TARGETS: importing that here would cost programs without a server 30 ms
 _TARGETS = {
-    "daphne.server", "granian.asgi", "granian.rsgi", "granian.wsgi", "gunicorn.app.base",
-    "hypercorn.run", "hypercorn.utils", "uvicorn.config", "uvicorn.server", "waitress.server",
+    "celery.app.base", "daphne.server", "granian.asgi", "granian.rsgi", "granian.wsgi",
+    "gunicorn.app.base", "hypercorn.run", "hypercorn.utils", "rq.worker", "uvicorn.config",
+    "uvicorn.server", "waitress.server",
 }  # fmt: skip
 
 

@@ -35,6 +35,7 @@ TARGETS: Final = {
     "sqlalchemy.engine.default": "sqlalchemy",
     "sqlalchemy.pool.base": "sqlalchemy",
     "sqlite3": "sqlite3",
+    "aiosqlite.core": "sqlite3",
     "psycopg": "psycopg",
     "asyncpg.connection": "asyncpg",
     "django.db.backends.utils": "django",
@@ -42,8 +43,7 @@ TARGETS: Final = {
     "redis.asyncio.client": "redis",
     "httpx": "httpx",
     "requests.sessions": "requests",
-    "celery.app.trace": "celery",
-    "celery.app.base": "celery",
+    "celery.signals": "celery",
     "rq.worker": "rq",
     "rq.queue": "rq",
 }
@@ -106,24 +106,27 @@ def _is_being_imported(module: ModuleType) -> bool:
     return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
+#: what a thread is looking for
+_asking: Final = threading.local()
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     """Lets the others find a library's module, and has it patched once it was executed."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name not in TARGETS:
+        if name not in TARGETS or getattr(_asking, "name", "") == name:
             return None
-        for finder in sys.meta_path:
-            find = getattr(finder, "find_spec", None)
-            if finder is self or find is None:
-                continue
-            spec = find(name, path, target)
-            if spec is not None:
-                if spec.loader is not None:
-                    _patch_after(spec.loader)
-                return spec  # type: ignore[no-any-return]
-        return None
+        # Among the others may be one that asks all others, too.
+        _asking.name = name
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            _asking.name = ""
+        if spec is not None and spec.loader is not None:
+            _patch_after(spec.loader)
+        return spec
 
 
 def _patch_after(loader: importlib.abc.Loader) -> None:

@@ -1,0 +1,46 @@
+"""Checks of fields that came from elsewhere; each raises ValueError or TypeError with what came."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+__all__ = ["MALFORMED", "MAX_NAME", "count_of", "mapping", "name_of", "number", "whole"]
+
+#: Longest name of an environment, service, version or instance; longer ones are refused.
+MAX_NAME: Final = 128
+#: What reading a hostile message raises; the last one by showing a value nested 1,000 deep.
+MALFORMED: Final = (
+    KeyError, IndexError, ValueError, TypeError, AttributeError, RecursionError
+)  # fmt: skip
+
+
+def mapping(value: Any) -> Mapping[Any, Any]:
+    """Return a map."""
+    if not isinstance(value, dict):
+        raise TypeError(f"expected a map, got {type(value).__name__}")
+    return value
+
+
+def whole(value: Any, least: int, most: int) -> int:
+    """Return a whole number from least to most."""
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"expected a whole number from {least} to {most}, got {value!r:.40}")
+    return value
+
+
+def count_of(value: Any) -> int:
+    """Return a whole number from 0."""
+    return whole(value, 0, 2**63 - 1)
+
+
+def number(value: Any) -> float:
+    """Return a number as a float."""
+    if type(value) not in (int, float):
+        raise ValueError(f"expected a number, got {value!r:.40}")
+    return float(value)
+
+
+def name_of(value: Any, *, empty: bool = False, most: int = MAX_NAME) -> str:
+    """Return a text of at most so many characters."""
+    if not isinstance(value, str) or len(value) > most or not (value or empty):
+        raise ValueError(f"expected a name of 1 to {most} characters, got {value!r:.40}")
+    return value

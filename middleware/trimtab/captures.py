@@ -1,0 +1,97 @@
+"""Slow and failed requests kept whole: where their time went, what failed, whose trace they are.
+
+A capture is made after the last byte, for requests over the threshold, failed ones, and a small
+random share, so that there is something to compare them with. It has the route's template and
+never the path, types of exceptions and never their texts, and nothing of bodies and headers but
+the ids of a valid `traceparent` (W3C Trace Context).
+"""
+
+import random
+import re
+from typing import Any, Final, NamedTuple
+
+from trimtab.events import EVENTS, REQUEST
+from trimtab.slot import Slot
+from trimtab_core.records import METHOD_IDS, OTHER_METHOD
+
+__all__ = ["NEVER", "Captures", "Finished", "trace_of"]
+
+#: a countdown that does not end
+NEVER: Final = 1 << 62
+_TRACE: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-")
+
+
+class Finished(NamedTuple):
+    """A request that has ended; kind is above zero for what is no request (an event stream)."""
+
+    route: str
+    method: str
+    status: int
+    start_ns: int
+    duration_ns: int
+    queue_us: int
+    kind: int
+    #: type of the exception that it ended with, empty for none
+    error: str
+
+
+class Captures:
+    """Decides about captures of one wrapper and makes them; from the request's own thread."""
+
+    def __init__(self, slow_ms: int, share: float) -> None:
+        #: requests that took as long are captured
+        self.slow_ns = slow_ms * 1_000_000
+        self._share = share
+
+    def next_sample(self) -> int:
+        """Return how many requests from here the next one of the random share is."""
+        if self._share <= 0:
+            return NEVER
+        return 1 + int(random.expovariate(self._share))
+
+    def finish(
+        self, request: "Finished", slot: Slot | None, traceparent: str, *, sampled: bool
+    ) -> None:
+        """Send the notes of a request, and its capture if it deserves one."""
+        trace, span = trace_of(traceparent)
+        method = request.method if request.method in METHOD_IDS else OTHER_METHOD
+        whose = {"route": request.route, "method": method, "trace": trace}
+        if slot is not None and slot.notes:
+            for note in slot.notes:
+                note = {**note, **whose}
+                EVENTS.add(str(note.pop("kind", "")), str(note.pop("alike", "")), note)
+        failed, slow = request.status >= 500, request.duration_ns >= self.slow_ns
+        if request.kind or not (failed or slow or sampled):
+            return
+        reason = "failed" if failed else "slow" if slow else "sample"
+        event: dict[str, Any] = {
+            **whose,
+            "span": span,
+            "reason": reason,
+            "status": request.status,
+            "duration_us": request.duration_ns // 1000,
+            "queue_us": max(0, request.queue_us),
+            "error": request.error[:128],
+        }
+        if slot is not None and slot.touched:
+            event |= {
+                "db_us": slot.db_ns // 1000,
+                "db_calls": slot.db_calls,
+                "external_us": slot.external_ns // 1000,
+                "external_calls": slot.external_calls,
+                "cache_us": slot.cache_ns // 1000,
+                "cache_hits": slot.cache_hits,
+                "cache_misses": slot.cache_misses,
+                "spans": [
+                    [what, max(0, began - request.start_ns) // 1000, took // 1000, text[:200]]
+                    for what, began, took, text in slot.spans or ()
+                ],
+                "spans_left_out": slot.spans_left_out,
+            }
+        EVENTS.add(REQUEST, f"{reason} {method} {request.route}", event)
+
+
+def trace_of(traceparent: str) -> tuple[str, str]:
+    """Return trace id and parent's span id of a traceparent header, empty for what is none."""
+    found = _TRACE.match(traceparent[:64])
+    return (found[1], found[2]) if found else ("", "")
