@@ -18,10 +18,10 @@ from time import monotonic_ns
 from typing import Any, Final
 
 from trimtab.events import EVENTS, N_PLUS_ONE, SLOW_QUERY
-from trimtab.instrument import sites
-from trimtab.instrument.shapes import Shapes
+from trimtab.instrument.shapes import Kept, shape
+from trimtab.instrument.sites import Finder, Site, describe
 from trimtab.measures import MEASURES, Measure
-from trimtab.slot import Slot, current_slot
+from trimtab.slot import Slot, slot_variable
 from trimtab_core.logs import RateLimited
 from trimtab_core.measures import COUNTER, HISTOGRAM, Attributes
 
@@ -68,6 +68,7 @@ class _Query:
         "attributes",
         "duration",
         "failures",
+        "finder",
         "is_control",
         "rows",
         "shape",
@@ -83,6 +84,12 @@ class _Query:
         self.duration = _DURATION.at(self.attributes)
         self.rows: Measure | None = None
         self.failures: dict[str, Measure] = {}
+        self.finder = Finder()
+
+    def count_rows(self, rows: int) -> None:
+        if self.rows is None:
+            self.rows = _ROWS.at(self.attributes)
+        self.rows.add(rows)
 
     def failure(self, kind: str) -> Measure:
         found = self.failures.get(kind)
@@ -93,7 +100,8 @@ class _Query:
         return found
 
 
-_shapes: dict[str, Shapes] = {}
+#: system -> what is known by text, and all of them by shape
+_known: dict[str, Kept[_Query]] = {}
 _queries: dict[tuple[str, str], _Query] = {}
 #: not empty while an outer hook runs; emptied, not only reset, for tasks that inherited it
 _inside: Final[ContextVar[list[int] | None]] = ContextVar("trimtab_inside_query", default=None)
@@ -133,49 +141,39 @@ def book(
     1 us in a request, and 1 us more for its line there.
     """
     try:
-        _book(system, sql, start_ns, end_ns, error, rows)
+        known = _known.get(system)
+        if known is None:
+            known = _known.setdefault(system, Kept(functools.partial(_query, system)))
+        query = known.of(sql)
+        duration_ns = end_ns - start_ns
+        if error is None:
+            query.duration.add(duration_ns / 1e9)
+        else:
+            query.failure(kind_of(error)).add(duration_ns / 1e9)
+        if rows > 0:
+            query.count_rows(rows)
+        slot = slot_variable.get()
+        if slot is not None:
+            slot.add_db(duration_ns)
+            slot.add_span("db", start_ns, duration_ns, query.text)
+            if not query.is_control:
+                site = query.finder.find()
+                if site is not None:
+                    _repeat(slot, query, site, duration_ns)
+        if duration_ns >= SLOW_NS:
+            _slow(query, duration_ns, slot)
     except Exception:  # noqa: BLE001 - measuring must not fail the app
         _FAILED.at().add(1)
 
 
-def _book(
-    system: str, sql: str, start_ns: int, end_ns: int, error: BaseException | None, rows: int
-) -> None:
-    shapes = _shapes.get(system)
-    if shapes is None:
-        shapes = _shapes.setdefault(system, Shapes(system))
-    shape = shapes.of(sql)
-    query = _queries.get((shape, system))
-    if query is None:
-        query = _new(shape, system)
-    duration_ns = end_ns - start_ns
-    measure = query.duration if error is None else query.failure(kind_of(error))
-    measure.add(duration_ns / 1e9)
-    if rows > 0:
-        if query.rows is None:
-            query.rows = _ROWS.at(query.attributes)
-        query.rows.add(rows)
-    slot = current_slot()
-    if slot is None:
-        if duration_ns >= SLOW_NS:
-            _slow(query, duration_ns, sites.find(), None)
-        return
-    slot.add_db(duration_ns)
-    slot.add_span("db", start_ns, duration_ns, query.text)
-    site = sites.find()
-    if site is not None and not query.is_control:
-        _repeat(slot, query, site, duration_ns)
-    if duration_ns >= SLOW_NS:
-        _slow(query, duration_ns, site, slot)
-
-
-def _new(shape: str, system: str) -> _Query:
+def _query(system: str, sql: str) -> _Query:
+    found = shape(sql, system)
     if len(_queries) >= _MOST_QUERIES:
         _queries.clear()
-    return _queries.setdefault((shape, system), _Query(shape, system))
+    return _queries.setdefault((found, system), _Query(found, system))
 
 
-def _repeat(slot: Slot, query: _Query, site: sites.Site, duration_ns: int) -> None:
+def _repeat(slot: Slot, query: _Query, site: Site, duration_ns: int) -> None:
     repeats = slot.repeats
     if repeats is None:
         repeats = slot.repeats = {}
@@ -197,15 +195,15 @@ def _repeat(slot: Slot, query: _Query, site: sites.Site, duration_ns: int) -> No
             "alike": query.shape,
             "query": query.text,
             "system": query.system,
-            "site": sites.describe(site),
+            "site": describe(site),
             "count": seen[0],
             "duration_us": seen[1] // 1000,
         }
         slot.note(note)
 
 
-def _slow(query: _Query, duration_ns: int, site: sites.Site | None, slot: Slot | None) -> None:
-    where = sites.describe(site)
+def _slow(query: _Query, duration_ns: int, slot: Slot | None) -> None:
+    where = describe(query.finder.find())
     event: dict[str, Any] = {
         "query": query.text,
         "system": query.system,

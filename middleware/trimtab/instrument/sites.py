@@ -8,12 +8,12 @@ holds them, never absolute: those name users and machines.
 import os
 import sys
 import sysconfig
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Final
 
 import trimtab_core
 
-__all__ = ["Site", "describe", "find"]
+__all__ = ["Finder", "Site", "describe"]
 
 #: a frame of the app's own code: its file, line and function
 Site = tuple[str, int, str]
@@ -34,38 +34,54 @@ _FOREIGN: Final = tuple(
 _own: dict[str, bool] = {}
 
 
-def find() -> Site | None:
-    """Return the innermost frame of the app's own code, None when there is none; 1 us.
+class Finder:
+    """Finds sites of calls that mostly come the same way, as those of one statement do."""
 
-    Call it in the thread and context of the call in question. In a greenlet, the frames of the one
-    that waits for it follow: there SQLAlchemy leaves who awaits.
-    """
-    frame: FrameType | None = sys._getframe(1)
-    own = _own
-    left = _MOST_FRAMES
-    while frame is not None and left:
-        code = frame.f_code
-        name = code.co_filename
-        found = own.get(name)
-        if found is None:
-            found = _judge(name)
-        if found:
-            return name, frame.f_lineno, code.co_name
-        frame = frame.f_back
-        left -= 1
-    return _find_in_parent(left)
+    __slots__ = ("_way",)
 
+    def __init__(self) -> None:
+        #: how many frames above it is, the code of the frame below it, its own code
+        self._way: tuple[int, CodeType | None, CodeType | None] = (0, None, None)
 
-def _find_in_parent(left: int) -> Site | None:
-    greenlet = sys.modules.get("greenlet")
-    if greenlet is None:
+    def find(self) -> Site | None:
+        """Return the innermost frame of the app's own code, None when there is none.
+
+        Call it in the thread and context of the call in question. In a greenlet, the frames of the
+        one that waits for it follow: there SQLAlchemy leaves who awaits. 0.4 us where two frames
+        are those of the last time; otherwise 0.1 us for each frame on the way.
+        """
+        above, below, own = self._way
+        if above:
+            try:
+                frame = sys._getframe(above)
+                if frame.f_code is own and sys._getframe(above - 1).f_code is below:
+                    return own.co_filename, frame.f_lineno, own.co_name
+            except ValueError:  # not that many frames
+                pass
+        return self._search()
+
+    def _search(self) -> Site | None:
+        frame: FrameType | None = sys._getframe(1)
+        for above in range(_MOST_FRAMES):
+            if frame is None:
+                return _find_in_parent()
+            code = frame.f_code
+            if _is_own(code.co_filename):
+                self._way = (above, sys._getframe(above).f_code, code) if above else self._way
+                return code.co_filename, frame.f_lineno, code.co_name
+            frame = frame.f_back
         return None
-    current: Any = greenlet.getcurrent().parent
+
+
+def _find_in_parent() -> Site | None:
+    greenlet = sys.modules.get("greenlet")
+    current: Any = greenlet.getcurrent().parent if greenlet is not None else None
+    left = _MOST_FRAMES
     while current is not None:
         frame = current.gr_frame
         while frame is not None and left:
             code = frame.f_code
-            if _own.get(code.co_filename) or _judge(code.co_filename):
+            if _is_own(code.co_filename):
                 return code.co_filename, frame.f_lineno, code.co_name
             frame = frame.f_back
             left -= 1
@@ -79,6 +95,11 @@ def describe(site: Site | None) -> str:
         return ""
     path, line, function = site
     return f"{_relative(path)}:{line} in {function}"
+
+
+def _is_own(name: str) -> bool:
+    found = _own.get(name)
+    return _judge(name) if found is None else found
 
 
 def _judge(name: str) -> bool:

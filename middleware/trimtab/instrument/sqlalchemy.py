@@ -53,18 +53,21 @@ def _patch_dialect(dialect: type, patches: Patches) -> None:
 
 
 def _measured_statement(original: Any) -> Any:
+    # None of its callers gives arguments by name; a dialect of others may.
     @wraps(original)
     def do_execute(self: Any, cursor: Any, statement: Any, *args: Any, **kwargs: Any) -> Any:
         mark = enter()
         if mark is None:
             return original(self, cursor, statement, *args, **kwargs)
+        system = self.name
+        system = _SYSTEMS.get(system, system)
         start = monotonic_ns()
         try:
             result = original(self, cursor, statement, *args, **kwargs)
         except BaseException as error:
             end = monotonic_ns()
             mark.clear()
-            book(_system(self), statement, start, end, error)
+            book(system, statement, start, end, error)
             raise
         end = monotonic_ns()
         mark.clear()
@@ -72,15 +75,10 @@ def _measured_statement(original: Any) -> Any:
             rows = cursor.rowcount
         except Exception:  # noqa: BLE001 - not every driver has it
             rows = -1
-        book(_system(self), statement, start, end, None, rows)
+        book(system, statement, start, end, None, rows)
         return result
 
     return do_execute
-
-
-def _system(dialect: Any) -> str:
-    name: str = dialect.name
-    return _SYSTEMS.get(name, name)
 
 
 def _measured_pool(original: Any, patches: Patches) -> Any:
