@@ -209,6 +209,8 @@ class Agent:
         apps = self.listener.apps
         accounts = accounts_of(window, apps, self.aggregator.open_ranges())
         gauges = gauges_of(apps, self._host_name, self._readings, self.probes.gauges())
+        for row in self.probes.measures():
+            self.listener.gathered.add_change(*row)
         # Who left is forgotten with the last window that may speak of it, and not before.
         for process in self.listener.departed() if is_last else ():
             if process not in self.aggregator.open_ranges():

@@ -31,6 +31,25 @@ class Settings:
         (), "user ids, besides root and our own, that may connect"
     )
     ca_file: str = setting("", "file of certificates to trust instead of the system's")
+    probe_redis: tuple[str, ...] = setting(
+        (), "Redis servers to read: redis://USER:PASSWORD@HOST:PORT/DB", secret=True
+    )
+    probe_postgresql: tuple[str, ...] = setting(
+        (),
+        "PostgreSQL databases to read: postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+        secret=True,
+    )
+    probe_queues: tuple[str, ...] = setting(
+        (),
+        "queues on Redis to read: redis://HOST:PORT/DB#KIND:NAME, KIND list, stream, celery or rq",
+        secret=True,
+    )
+    probe_http: tuple[str, ...] = setting(
+        (), "URLs of services that apps depend on, asked with GET", secret=True
+    )
+    probe_s: int = setting(
+        10, "time between two readings of a target", unit="s", least=1, most=3600
+    )
     log_level: str = setting("info", "log level", choices=("debug", "info", "warning", "error"))
 
 

@@ -1,0 +1,77 @@
+"""Services behind HTTP that apps depend on: whether they answer, and how soon."""
+
+import asyncio
+import time
+from typing import Final
+
+import httpx
+
+from trimtab_agent.probes.probe import LIMIT_S, Address, Found, split_url
+
+__all__ = ["HttpProbe"]
+
+_FORM: Final = "http://HOST[:PORT]/PATH or https://"
+_PORTS: Final = {"http": 80, "https": 443}
+_MOST_REDIRECTS: Final = 3
+
+
+class HttpProbe:
+    """Asks one URL with GET, each time over a new connection, as a new client would.
+
+    Up is any status below 500. The body is not read. Redirects are followed to the same scheme,
+    host and port alone; one to elsewhere is an answer.
+    """
+
+    def __init__(self, url: str, ca_file: str = "") -> None:
+        parts = split_url(url, "probe_http", _FORM, tuple(_PORTS))
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        own_port = parts.port in (None, _PORTS[parts.scheme])
+        self.target = f"http:{host}" if own_port else f"http:{host}:{parts.port}"
+        self._address = Address.of(url, {parts.path.strip("/"), parts.query})
+        # Without TLS, and no redirect leads to it, certificates need not be loaded: 20 ms.
+        self._verify: bool | str = (ca_file or True) if parts.scheme == "https" else False
+        self._client: httpx.AsyncClient | None = None
+
+    async def read(self) -> Found:
+        """Return a reading; raises httpx.HTTPError and TimeoutError."""
+        if self._client is None:
+            self._client = self._made()
+        begun_s = time.perf_counter()
+        async with asyncio.timeout(LIMIT_S):
+            status = await self._status(self._client)
+        gauges = {
+            "trimtab.probe.http.duration": time.perf_counter() - begun_s,
+            "trimtab.probe.http.status": float(status),
+        }
+        return Found(gauges, fault=f"it answered {status}" if status >= 500 else "")
+
+    def told(self, error: BaseException) -> str:
+        return self._address.told(error)
+
+    def close(self) -> None:
+        """Nothing is kept open between readings."""
+
+    def _made(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            headers={"user-agent": "trimtab-agent", "connection": "close"},
+            timeout=LIMIT_S,
+            verify=self._verify,
+            follow_redirects=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
+
+    async def _status(self, client: httpx.AsyncClient) -> int:
+        request = client.build_request("GET", self._address.text)
+        origin = _origin(request.url)
+        for _ in range(_MOST_REDIRECTS):
+            answer = await client.send(request, stream=True)
+            await answer.aclose()
+            following = answer.next_request
+            if following is None or _origin(following.url) != origin:
+                break
+            request = following
+        return answer.status_code
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port

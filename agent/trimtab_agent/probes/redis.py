@@ -1,0 +1,179 @@
+"""Redis: what INFO, SLOWLOG and LATENCY say. One connection, five commands a reading."""
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from trimtab_agent.kernel import Rates
+from trimtab_agent.probes.probe import Address, Found, in_thread, split_url
+from trimtab_core.measures import GAUGE, HISTOGRAM, Change, MeasureKey, value_slots
+
+__all__ = ["RedisProbe", "client_of", "place_of"]
+
+FORM: Final = "redis://[USER:PASSWORD@]HOST[:PORT][/DB]"
+_SCHEMES: Final = ("redis", "rediss", "unix")
+#: seconds that connecting, and each answer, may take
+_WAIT_S: Final = 3.0
+#: entries of the slow log that are looked at in one reading: as many as it holds unless told
+_ENTRIES: Final = 128
+_COMMAND: Final = re.compile(r"[A-Z][A-Z0-9._-]{0,39}")
+
+#: field of INFO -> gauge or counter
+_FIELDS: Final[Mapping[str, str]] = {
+    "uptime_in_seconds": "redis.uptime",
+    "connected_clients": "redis.clients.connected",
+    "blocked_clients": "redis.clients.blocked",
+    "connected_slaves": "redis.slaves.connected",
+    "used_memory": "redis.memory.used",
+    "used_memory_rss": "redis.memory.rss",
+    "used_memory_peak": "redis.memory.peak",
+    "maxmemory": "redis.maxmemory",
+    "mem_fragmentation_ratio": "redis.memory.fragmentation_ratio",
+    "instantaneous_ops_per_sec": "redis.commands",
+    "keyspace_hits": "redis.keyspace.hits",
+    "keyspace_misses": "redis.keyspace.misses",
+    "evicted_keys": "redis.keys.evicted",
+    "expired_keys": "redis.keys.expired",
+    "rejected_connections": "redis.connections.rejected",
+}
+
+
+def client_of(url: str) -> Any:
+    """Return a client for an address, which connects when it is first used."""
+    import redis  # optional: installed where a probe asks for it
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    # A failed reading is a reading: trying again is the schedule's.
+    return redis.Redis.from_url(
+        url,
+        socket_timeout=_WAIT_S,
+        socket_connect_timeout=_WAIT_S,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=1,
+    )
+
+
+def place_of(url: str, setting: str, form: str = FORM) -> str:
+    """Return `HOST:PORT/DB`, or the path of a socket; raises SettingsError without the URL."""
+    parts = split_url(url, setting, form, _SCHEMES)
+    if parts.scheme == "unix":
+        return parts.path
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    database = parts.path.strip("/") or "0"
+    # What is no number is taken for 0 by the driver, and might be a secret.
+    return f"{host}:{parts.port or 6379}/{database if database.isdecimal() else 0}"
+
+
+class RedisProbe:
+    """Reads one Redis. Rights it needs: `+ping +info +slowlog|get +slowlog|len +latency|latest`.
+
+    Without those for SLOWLOG and LATENCY their readings are absent.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._address = Address.of(url)
+        self.target = f"redis:{place_of(url, 'probe_redis')}"
+        self._client = client_of(url)
+        self._rates = Rates()
+        self._run_id: object = None
+        #: id of the newest entry of the slow log that was seen; None before the first reading
+        self._last_slow: int | None = None
+
+    async def read(self) -> Found:
+        """Return a reading; raises redis.RedisError."""
+        return await in_thread(self._read)
+
+    def told(self, error: BaseException) -> str:
+        return self._address.told(error)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _read(self) -> Found:
+        begun_s = time.perf_counter()
+        self._client.ping()
+        gauges = {"redis.ping.duration": time.perf_counter() - begun_s}
+        info = self._client.info()
+        if info.get("run_id") != self._run_id:
+            # Another process: its counters began anew, whatever they show.
+            self._last_slow = None if self._run_id is None else -1
+            self._run_id, self._rates = info.get("run_id"), Rates()
+        gauges |= {name: float(info[field]) for field, name in _FIELDS.items() if field in info}
+        ratio = self._hit_ratio(info)
+        if ratio is not None:
+            gauges["redis.keyspace.hit_ratio"] = ratio
+        measures = self._slow(gauges) + self._latency()
+        return Found(gauges, measures)
+
+    def _hit_ratio(self, info: Mapping[str, Any]) -> float | None:
+        now_s = time.monotonic()
+        hits = self._rates.grown("hits", info.get("keyspace_hits", 0), now_s)
+        misses = self._rates.grown("misses", info.get("keyspace_misses", 0), now_s)
+        looked = hits[0] + misses[0] if hits and misses else 0
+        return hits[0] / looked if hits and looked else None
+
+    def _slow(self, gauges: dict[str, float]) -> list[tuple[MeasureKey, Change]]:
+        """Return the entries since the last reading by command; what comes with it is let go."""
+        entries = self._optional("SLOWLOG", "LEN")
+        if entries is None:
+            return []
+        gauges["redis.slowlog.length"] = float(entries)
+        rows = self._optional("SLOWLOG", "GET", _ENTRIES) if entries else []
+        if rows is None:
+            return []
+        before = self._last_slow
+        # The first entry of a process has number 0.
+        newest = max((row[0] for row in rows), default=-1)
+        self._last_slow = max(newest, -1 if before is None else before)
+        if before is None:
+            return []
+        found: dict[str, list[float]] = {}
+        for row in rows:
+            if row[0] > before:
+                found.setdefault(_command(row), []).append(row[2] / 1e6)
+        return [
+            (_key("redis.slowlog.duration", HISTOGRAM, "db.operation.name", name), _change(values))
+            for name, values in found.items()
+        ]
+
+    def _latency(self) -> list[tuple[MeasureKey, Change]]:
+        """Return the latest spike of each event over `latency-monitor-threshold`."""
+        found = []
+        for row in self._optional("LATENCY", "LATEST") or []:
+            event = row[0].decode("ascii", "replace") if isinstance(row[0], bytes) else str(row[0])
+            change = Change()
+            change.add([row[2] / 1e3])
+            found.append(
+                (_key("redis.latency.latest", GAUGE, "redis.latency.event", event), change)
+            )
+        return found
+
+    def _optional(self, *words: object) -> Any:
+        """Return an answer; None where this Redis, or the user's rights, have no such command."""
+        import redis
+
+        try:
+            return self._client.execute_command(*words)
+        except redis.ResponseError:
+            return None
+
+
+def _command(row: Any) -> str:
+    """Return the command of an entry: number, time, duration, words; its arguments are data."""
+    # Redis Enterprise says how complex the command was before its words.
+    words = row[3] if isinstance(row[3], list) else row[4]
+    word = words[0] if words else b""
+    name = word.decode("ascii", "replace") if isinstance(word, bytes) else str(word)
+    return name.upper() if _COMMAND.fullmatch(name.upper()) else "other"
+
+
+def _key(name: str, kind: str, attribute: str, value: str) -> MeasureKey:
+    return MeasureKey(name, kind, "s", ((attribute, value),))
+
+
+def _change(values: list[float]) -> Change:
+    change = Change(slots=dict(value_slots(values)))
+    change.add(values)
+    return change

@@ -1,0 +1,160 @@
+"""Probes on intervals: each target in a task of its own, which outlives what goes wrong in it."""
+
+import asyncio
+import importlib.util
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from trimtab_agent.probes.http import HttpProbe
+from trimtab_agent.probes.postgresql import PostgresqlProbe
+from trimtab_agent.probes.probe import LIMIT_S, Found, Probe
+from trimtab_agent.probes.queues import QueueProbe
+from trimtab_agent.probes.redis import RedisProbe
+from trimtab_agent.settings import Settings
+from trimtab_core.batches import Gauge
+from trimtab_core.errors import StartupError
+from trimtab_core.logs import RateLimited
+from trimtab_core.measures import OTHER, Change, MeasureKey
+
+__all__ = ["MAX_MEASURES", "Probes"]
+
+log = logging.getLogger("trimtab.probes")
+
+#: Longest pause between two readings of a target that fails, unless `probe_s` is longer.
+_MOST_PAUSE_S: Final = 60.0
+#: Measures of a target that wait to be fetched; what goes over is added up as `other`.
+MAX_MEASURES: Final = 1000
+_STOP_S: Final = 1.0
+
+Row = tuple[str, str, str, MeasureKey, Change]
+
+
+class Probes:
+    """All probes that the settings name; loop only.
+
+    Raises StartupError for a missing driver and SettingsError for an address that is none.
+    """
+
+    def __init__(self, settings: Settings, slow_s: float = 60.0) -> None:
+        probes = list(_probes(settings, slow_s))
+        seen: Counter[str] = Counter()
+        self._watches = []
+        for probe in probes:
+            seen[probe.target] += 1
+            count = seen[probe.target]
+            name = f"{probe.target}#{count}" if count > 1 else probe.target
+            self._watches.append(_Watch(probe, name[:256], settings.probe_s))
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to read every target, each at once."""
+        self._tasks = [asyncio.create_task(watch.run()) for watch in self._watches]
+
+    async def stop(self) -> None:
+        """End the tasks within a second; a reading that hangs is left to its thread."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_STOP_S)
+        self._tasks = []
+
+    def gauges(self) -> list[Gauge]:
+        """Return the latest readings; of a target that does not answer only that it does not."""
+        return [
+            Gauge("", "", watch.name, name, value)
+            for watch in self._watches
+            for name, value in watch.gauges.items()
+        ]
+
+    def measures(self) -> list[Row]:
+        """Return what was added to measures since the last call, and forget it."""
+        rows: list[Row] = []
+        for watch in self._watches:
+            taken, watch.measures = watch.measures, {}
+            rows += [("", "", watch.name, key, change) for key, change in taken.items()]
+        return rows
+
+
+class _Watch:
+    """One target and what is known of it."""
+
+    def __init__(self, probe: Probe, name: str, period_s: float) -> None:
+        self.name = name
+        self.gauges: dict[str, float] = {}
+        self.measures: dict[MeasureKey, Change] = {}
+        self._probe = probe
+        self._period_s = period_s
+        self._failures = 0
+        self._log = RateLimited(log)
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        reading: asyncio.Task[Found | str] | None = None
+        try:
+            while True:
+                begun_s = loop.time()
+                reading = asyncio.create_task(self._read())
+                done, _ = await asyncio.wait({reading}, timeout=LIMIT_S)
+                if not done:
+                    self._down(f"no answer within {LIMIT_S:g} s")
+                    # The next one waits for its end: never two at once.
+                    await asyncio.wait({reading})
+                is_well = self._take(reading.result(), loop.time() - begun_s) if done else False
+                self._failures = 0 if is_well else self._failures + 1
+                await asyncio.sleep(max(0.0, begun_s + self._pause_s() - loop.time()))
+        finally:
+            if reading is None or reading.done():
+                self._probe.close()
+            else:
+                reading.cancel()
+
+    async def _read(self) -> Found | str:
+        """Return a reading, or what went wrong."""
+        try:
+            return await self._probe.read()
+        except Exception as error:  # noqa: BLE001 - a target may be wrong in any way
+            return self._probe.told(error)
+
+    def _pause_s(self) -> float:
+        longer = self._period_s * 2.0 ** min(self._failures, 10)
+        return max(self._period_s, min(longer, _MOST_PAUSE_S))
+
+    def _take(self, found: Found | str, took_s: float) -> bool:
+        if isinstance(found, str):
+            self._down(found)
+            return False
+        up = {"trimtab.probe.up": 0.0 if found.fault else 1.0, "trimtab.probe.duration": took_s}
+        self.gauges = up | dict(found.gauges)
+        if found.fault:
+            self._warn(found.fault)
+        for key, change in found.measures:
+            if key not in self.measures and len(self.measures) >= MAX_MEASURES:
+                key = key._replace(attributes=tuple((name, OTHER) for name, _ in key.attributes))
+            self.measures.setdefault(key, Change()).merge(change)
+        return True
+
+    def _down(self, cause: str) -> None:
+        self.gauges = {"trimtab.probe.up": 0.0}
+        self._warn(cause)
+
+    def _warn(self, cause: str) -> None:
+        # One line a minute for a target, whatever the cause.
+        self._log.warning("", "probe failed target=%s cause=%s", self.name, cause)
+
+
+def _probes(settings: Settings, slow_s: float) -> Iterator[Probe]:
+    _need("probe_redis", settings.probe_redis, "redis", "redis")
+    _need("probe_queues", settings.probe_queues, "redis", "redis")
+    _need("probe_postgresql", settings.probe_postgresql, "psycopg", "postgresql")
+    slow_s = max(slow_s, settings.probe_s)
+    yield from map(RedisProbe, settings.probe_redis)
+    yield from map(QueueProbe, settings.probe_queues)
+    yield from (PostgresqlProbe(dsn, slow_s) for dsn in settings.probe_postgresql)
+    yield from (HttpProbe(url, settings.ca_file) for url in settings.probe_http)
+
+
+def _need(setting: str, targets: Sequence[str], module: str, extra: str) -> None:
+    if targets and importlib.util.find_spec(module) is None:
+        raise StartupError(f"{setting} needs {module}: pip install 'trimtab[{extra}]'")
