@@ -111,6 +111,11 @@ class Queries:
         view = self._ranges.stepped(params, 0, gauges.STEPS)
         return await self._run(gauges.gauges, self._store, view, names, by, limit)
 
+    async def ask(self, work: Callable[..., _T], params: Params, *arguments: Any) -> _T:
+        """Return what work makes of the source and the range as one step of stored windows."""
+        view = self._ranges.stored(params, params.from_s, params.to_s)
+        return await self._run(work, self._source, view, *arguments)
+
     async def health(self) -> Any:
         """Return the store's health."""
         return await self._run(self._store.health)

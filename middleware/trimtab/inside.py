@@ -22,6 +22,7 @@ _CHARS_A_FRAME: Final = 32_000
 _CHANGES_A_FRAME: Final = 200
 _SLOTS_A_FRAME: Final = 15_000
 _EVENTS_A_FRAME: Final = 5
+_EVENTS_A_SECOND: Final = 200
 
 
 class Inside:
@@ -54,7 +55,7 @@ class Inside:
             if isfinite(change.sum):
                 self._add(measure.id, change)
         if not self._events:
-            taken = EVENTS.take(_EVENTS_A_FRAME)
+            taken = EVENTS.take(_EVENTS_A_SECOND)
             self._events = [event for event in taken if _fits(event)]
             self._dropped += len(taken) - len(self._events)
 
@@ -86,7 +87,8 @@ class Inside:
             self._sending = Measured(changes)
             return self._sending.frame()
         if self._events:
-            events, self._events = self._events, []
+            events = self._events[:_EVENTS_A_FRAME]
+            del self._events[:_EVENTS_A_FRAME]
             self._sending = Events(events, EVENTS.dropped + self._dropped)
             return self._sending.frame()
         return None

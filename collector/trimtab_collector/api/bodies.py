@@ -9,6 +9,7 @@ import msgspec
 
 __all__ = [
     "Accounting",
+    "Body",
     "Compared",
     "ComparedRoute",
     "Comparison",
@@ -44,11 +45,11 @@ def _wire(name: str) -> str:
     return first + "".join(map(str.capitalize, rest))
 
 
-class _Body(msgspec.Struct, rename=_wire, kw_only=True):
+class Body(msgspec.Struct, rename=_wire, kw_only=True):
     """Something with keys as the API names them."""
 
 
-class Stats(_Body, kw_only=True):
+class Stats(Body, kw_only=True):
     """What a group of requests came to; times are null without requests."""
 
     requests: int
@@ -73,7 +74,7 @@ class Stats(_Body, kw_only=True):
     event_stream_mean: float | None
 
 
-class Accounting(_Body, kw_only=True):
+class Accounting(Body, kw_only=True):
     """What became of a service's records over the life of the store.
 
     counted + held + agentLost = sent; counted = requests + backgrounds + connections; held lies
@@ -90,7 +91,7 @@ class Accounting(_Body, kw_only=True):
     connections: int
 
 
-class _Range(_Body, kw_only=True):
+class _Range(Body, kw_only=True):
     """What an answer is about: the range as it was read, and the width of windows at its edges."""
 
     from_: str
@@ -134,7 +135,7 @@ class Routes(_Range, kw_only=True):
     routes_left_out: int
 
 
-class _Times(_Body, kw_only=True):
+class _Times(Body, kw_only=True):
     """Response times alone."""
 
     requests: int
@@ -210,7 +211,7 @@ class History(_Range, kw_only=True):
     series: list[HistoryRow]
 
 
-class GroupHistory(_Body, kw_only=True):
+class GroupHistory(Body, kw_only=True):
     """The steps of one group, and its requests in the whole range."""
 
     group: dict[str, str]
@@ -252,7 +253,7 @@ class Side(_Range, kw_only=True):
     requests: int
 
 
-class Compared(_Body, kw_only=True):
+class Compared(Body, kw_only=True):
     """Figures of both sides, b - a, and (b - a) / a; null is what a side has no figure for."""
 
     a: Stats | None
@@ -272,7 +273,7 @@ class ComparedRoute(Compared, kw_only=True):
     method: str
 
 
-class Comparison(_Body, kw_only=True):
+class Comparison(Body, kw_only=True):
     """Two sides: all together, and route by route with the largest change first."""
 
     by: str
@@ -286,7 +287,7 @@ class Comparison(_Body, kw_only=True):
     notes: list[str]
 
 
-class GaugeStep(_Body, kw_only=True):
+class GaugeStep(Body, kw_only=True):
     """Readings of one step; last is null where several gauges are taken together.
 
     total is the sum over those gauges of the mean of each.
@@ -301,7 +302,7 @@ class GaugeStep(_Body, kw_only=True):
     total: float
 
 
-class GaugeSeries(_Body, kw_only=True):
+class GaugeSeries(Body, kw_only=True):
     """The steps of one gauge, or of those of one name and group."""
 
     name: str
@@ -318,7 +319,7 @@ class GaugeHistory(_Range, kw_only=True):
     gauges_left_out: int
 
 
-class HostReadings(_Body, kw_only=True):
+class HostReadings(Body, kw_only=True):
     """The latest readings of one host, as its agent took them."""
 
     host: str
@@ -326,7 +327,7 @@ class HostReadings(_Body, kw_only=True):
     readings: dict[str, float]
 
 
-class Current(_Body, kw_only=True):
+class Current(Body, kw_only=True):
     """One look at now; null is what nothing measures yet."""
 
     timestamp: str
@@ -343,7 +344,7 @@ class Current(_Body, kw_only=True):
     instances: list[dict[str, Any]]
 
 
-class Snapshot(_Body, kw_only=True):
+class Snapshot(Body, kw_only=True):
     """The parts of one moment together; null is what nothing measures yet."""
 
     timestamp: str

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from trimtab_collector.api.errors import JSON_HEADERS, ApiError, failure, instant, success
+from trimtab_collector.api.inside import InsideApi
 from trimtab_collector.api.params import OWNERS, choice, names, parse, whole
 from trimtab_collector.figures import TIMES
 from trimtab_collector.ingest import Ingest
@@ -60,6 +61,7 @@ class Api:
             "/metrics/current": self._current,
             "/metrics/history": self._history,
             "/gauges": self._gauges,
+            **InsideApi(self._queries).table(),
         }
         routes: list[BaseRoute] = [
             Route(BASE + path, self._guarded(handler), methods=["GET"])

@@ -19,12 +19,12 @@ class Source:
     """One store, read; from reading threads."""
 
     def __init__(self, store: SQLiteStore, clock: Callable[[], float]) -> None:
-        self._store = store
+        self.store = store
         self._clock = clock
 
     def rows(self, view: View, by: Sequence[str] = ()) -> Rows:
         """Return merged points of each group and step; raises TooMuchError."""
-        return self._store.read(replace(view.selection, group_by=tuple(by)))
+        return self.store.read(replace(view.selection, group_by=tuple(by)))
 
     def figures(self, view: View, by: Sequence[str] = ()) -> Figures:
         """Return the figures of each group and step that holds something."""
@@ -48,7 +48,7 @@ class Source:
         self, params: Params, found: Iterable[tuple[str, ...]]
     ) -> Sequence[ServiceAccount]:
         """Return the accounts of services chosen; one that is only live yet has an empty one."""
-        accounts = {(row.environment, row.service): row for row in self._store.accounts()}
+        accounts = {(row.environment, row.service): row for row in self.store.accounts()}
         for name in found:
             accounts.setdefault((name[0], name[1]), ServiceAccount(name[0], name[1]))
         return [
@@ -65,7 +65,7 @@ class Source:
         instance = params.where.get("instance")
         return [
             row
-            for row in self._store.gauges.fresh(self._clock())
+            for row in self.store.gauges.fresh(self._clock())
             if (
                 params.chooses(
                     environment=row.environment, service=row.service, instance=row.instance
