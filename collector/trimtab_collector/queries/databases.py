@@ -74,9 +74,7 @@ def slow_queries(source: Source, view: View, by: str, limit: int) -> SlowQueries
         statements=ordered(_statements(_queries(measured), measured.seconds), RANKINGS[by])[:limit],
         last=slow[:limit],
         worst=sorted(slow, key=lambda each: -each.duration)[:limit],
-        n_plus_one=list(
-            islice(_repeated(view, events(source, view, "n_plus_one", _EVENTS)), limit)
-        ),
+        n_plus_one=repeated[:limit],
     )
 
 
