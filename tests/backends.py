@@ -12,9 +12,11 @@ import secrets
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
@@ -64,21 +66,22 @@ class PostgresqlServer(Proc):
 
     settings are lines of its configuration, as `"max_connections=20"`. `dsn` is the superuser's
     for the database `postgres`; the extension is created by who needs it. Not durable: a crash of
-    the machine would damage it, a killed process does not.
+    the machine would damage it, a killed process does not. The data is gone when its `with` ends.
     """
 
     def __init__(self, directory: Path, *settings: str) -> None:
         programs = _postgresql_programs()
         self.port = free_port()
         self.dsn = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/postgres"
-        self.data = directory / "pg"
+        # A directory of its own: the given one, or one above it, may be closed to that user.
+        self.home = Path(tempfile.mkdtemp(prefix="tt-"))
+        self.data = self.home / "pg"
         # PostgreSQL refuses to be root.
         self._as_user: list[str] = []
         if os.geteuid() == 0:
-            shutil.chown(directory, "postgres", "postgres")
+            shutil.chown(self.home, "postgres", "postgres")
             ids = ["--reuid", "postgres", "--regid", "postgres", "--init-groups"]
-            # It goes back to where it was started, which need not be open to that user.
-            self._as_user = ["setpriv", *ids, "env", "--chdir", str(directory)]
+            self._as_user = ["setpriv", *ids, "env", "--chdir", str(self.home)]
         given = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -121,8 +124,17 @@ class PostgresqlServer(Proc):
                 pass
         super().reap()
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        shutil.rmtree(self.home, ignore_errors=True)
+
     def _make_data(self) -> None:
-        word = self.directory / "word"
+        word = self.home / "word"
         word.write_text(PASSWORD + "\n")
         word.chmod(0o644)
         options = ["--username", "postgres", "--pwfile", str(word), "--auth", "scram-sha-256"]
