@@ -6,7 +6,9 @@ one, comments and surplus spaces go, names stay as they were written.
 
 This is the redaction, too: what leaves the app is a shape, never the text. So whatever is not
 understood ends the shape with `...` there: a string, comment or quoted name without end, a nested
-comment, a string that ends in another place when backslashes escape, a character that no SQL has.
+comment, a string that ends in another place when backslashes escape, a character that no SQL has,
+and what follows IDENTIFIED or PRAGMA key. A value that is written as a name, without quotes, passes
+for a name.
 
 What double quotes hold depends on the system:
 
@@ -37,11 +39,15 @@ _END: Final = "..."
 #: backslashes in these never escape; in PostgreSQL they do in E'' alone
 _NO_ESCAPES: Final = frozenset({"sqlite", "oracle.db", "microsoft.sql_server"})
 _NAMES_IN_DOUBLE_QUOTES: Final = _NO_ESCAPES | {"postgresql"}
+_BACKTICKS: Final = frozenset({"mysql", "mariadb", "sqlite"})
+#: brackets in these hold no names
+_ARRAYS: Final = frozenset({"postgresql", "mysql", "mariadb", "oracle.db"})
 
 _TOKEN: Final = re.compile(
     r"""
-    (?P<space>\s+)
-  | (?P<comment>--[^\n]*+|/\*.*?\*/)
+    \s*+(?:
+    (?P<comment>--[^\n]*+|/\*.*?\*/)
+  | (?P<odd>[nN]?[qQ]')
   | (?P<escaped>[eE]'(?:[^'\\]|\\.|'')*+')
   | (?P<string>(?:[bBxXnN]|[uU]&)?(?:'[^']*+')++)
   | (?P<dollar>\$(?P<tag>(?:[^\W\d]\w*+)?)\$.*?\$(?P=tag)\$)
@@ -54,11 +60,13 @@ _TOKEN: Final = re.compile(
   | (?P<open>[(\[])
   | (?P<close>[)\]])
   | (?P<comma>,)
-  | (?P<operator>[-+*/<>=~!@\#%^&|.;:{}])
-    """,
+  | (?P<operator>[-+*<>=~!@\#%^&|.;:{}]|/(?!\*))
+  | (?P<end>\Z)
+    )""",
     re.VERBOSE | re.DOTALL,
 )
 _ESCAPED_QUOTE: Final = re.compile(r"""(?<!\\)(?:\\\\)*+\\['"]""")
+_BRACKETED: Final = re.compile(r"""[^\]'"`/*$-]*+\]""")
 _WORD_IN_QUOTES: Final = re.compile(r'"\w{1,64}"')
 _NAME_IN_QUOTES: Final = re.compile(r"""["`][^"`'\\\n]{1,64}["`]""")
 
@@ -73,9 +81,13 @@ _BEFORE_A_VALUE: Final = (
 )
 
 _VALUE: Final = r"(?:\?|NULL|TRUE|FALSE|DEFAULT)(?:::[\w\" ]+(?:\(\?(?:, \?)*\))?(?:\[\])?)?"
+#: plain values in a list, each with its comma, and plain rows, each behind one: for speed alone
+_PLAIN: Final = r"\s*+(?:-?\d[\w.]*+|\?|%s|%\(\w++\)s|\$\d++|:\w++|'[^'\\]*+'(?!'))(?:::\w++)?+\s*+"
+_VALUES: Final = re.compile(rf"(?:{_PLAIN},)++")
+_ROWS: Final = re.compile(rf"(?:\s*+,\s*+\((?:{_PLAIN},)*+{_PLAIN}\))++")
 _ROW: Final = rf"(?:{_VALUE}|\({_VALUE}(?:, {_VALUE})*+\))"
 _LIST: Final = re.compile(
-    rf"\b(IN|VALUES|ARRAY) ?([(\[]){_ROW}(?:, {_ROW})*+([)\]]|(?=\Z|,? ?\.\.\.\Z))", re.IGNORECASE
+    rf"\b(IN|VALUES|ARRAY) ?([(\[]){_ROW}(?:, {_ROW})*+([)\]]|(?=\Z| \.\.\.\Z))", re.IGNORECASE
 )
 
 
@@ -89,7 +101,7 @@ def shape(sql: str, system: str = "") -> str:
     reader.read(sql[:_MOST_READ])
     text = "".join(reader.out).rstrip("; ")
     if reader.stopped or len(sql) > _MOST_READ:
-        text = f"{text} {_END}".lstrip()
+        text = f"{text.rstrip(', ')} {_END}".lstrip()
     text = _LIST.sub(_one_value, text)
     return text if len(text) <= MAX_SHAPE else text[: MAX_SHAPE - len(_END)] + _END
 
@@ -122,24 +134,46 @@ class _Reader:
 
     def read(self, sql: str) -> None:
         position = 0
-        for match in _TOKEN.finditer(sql):
-            kind = match.lastgroup or ""
-            if match.start() != position or not self._take(kind, match[0], sql, match.end()):
+        while True:
+            match = _TOKEN.match(sql, position)
+            if match is None:
                 self.stopped = True
                 return
-            position = match.end()
-        self.stopped = position != len(sql)
+            kind = match.lastgroup or ""
+            start, end = match.span(kind)
+            self._spaced = self._spaced or start != position
+            if not self._take(kind, match[kind], sql, end):
+                self.stopped = True
+                return
+            if start == len(sql):
+                return
+            position = self._pass_over(kind, sql, end)
+
+    def _pass_over(self, kind: str, sql: str, position: int) -> int:
+        """Return where to read on: behind plain values or rows of which one was taken."""
+        if kind == "open" and self._lists[-1]:
+            values = _VALUES.match(sql, position)
+            if values is not None:
+                self._value()
+                self._put_comma()
+                return values.end()
+        elif kind == "close" and self._depth == self._rows_at:
+            rows = _ROWS.match(sql, position)
+            if rows is not None:
+                return rows.end()
+        return position
 
     def _take(self, kind: str, text: str, sql: str, end: int) -> bool:
         """Take a token; tell whether it was understood."""
-        if kind == "space":
-            self._spaced = True
-        elif kind == "comment":
+        if kind == "comment":
             self._spaced = True
             return self._is_plain_comment(text)
-        elif kind == "word":
-            self._word(text)
-        elif kind in ("holder", "number", "dollar"):
+        if kind == "odd":
+            # A string of Oracle's that ends with a bracket of its choice.
+            return False
+        if kind == "word":
+            return self._word(text)
+        if kind in ("holder", "number", "dollar"):
             self._value()
         elif kind == "string":
             if not self._ends_here(text):
@@ -152,14 +186,19 @@ class _Reader:
         elif kind == "double":
             return self._double(text, sql, end)
         elif kind == "back":
+            # Elsewhere it quotes nothing, so that a string may begin behind it.
+            if self.system not in _BACKTICKS and not _NAME_IN_QUOTES.fullmatch(text):
+                return False
             self._name(text if _NAME_IN_QUOTES.fullmatch(text) else "?")
         elif kind == "open":
+            if text == "[" and self.system not in _ARRAYS and not _BRACKETED.match(sql, end):
+                return False
             self._open(text)
         elif kind == "close":
             self._close(text)
         elif kind == "comma":
             self._put_comma()
-        else:
+        elif kind != "end":
             # `#` begins a comment in MySQL.
             if text == "#" and self.system not in ("postgresql", "microsoft.sql_server"):
                 return False
@@ -199,11 +238,15 @@ class _Reader:
             return True
         return len(self._last) == 1 and self._last in "=<>!|+-*/%~&"
 
-    def _word(self, text: str) -> None:
+    def _word(self, text: str) -> bool:
+        """Put a word out; behind some a secret follows that looks like a name."""
         upper = text.upper()
+        if upper == "IDENTIFIED" or (self._last == "PRAGMA" and upper.endswith("KEY")):
+            return False
         self._put(text, upper, ended=upper not in _BEFORE_A_VALUE)
         if upper == "VALUES":
             self._rows_at, self._rows, self._comma = self._depth, 0, False
+        return True
 
     def _value(self) -> None:
         if self._sign and self.out:
