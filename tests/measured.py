@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from peer import Peer
 from trimtab.instrument import instrument, uninstrument
 from trimtab.measures import MEASURES
 from trimtab.slot import Slot, reset_slot, slot_variable
-from trimtab_core.measures import COUNTER, Attributes
+from trimtab_core.inside import Instruments, Measured
+from trimtab_core.measures import COUNTER, Attributes, Change, MeasureKey
 
-__all__ = ["Look", "in_request", "instrumented"]
+__all__ = ["Look", "heard", "in_request", "instrumented"]
 
 
 class Look:
@@ -33,6 +35,19 @@ class Look:
     def texts(self) -> str:
         """Return all that measures say of what they measure, as one text."""
         return repr([key for key, _ in _all()])
+
+
+def heard(peer: Peer) -> dict[MeasureKey, Change]:
+    """Return what all processes have told a peer of their measures, added up."""
+    keys: dict[tuple[int, int], MeasureKey] = {}
+    found: dict[MeasureKey, Change] = {}
+    for _, connection, message in list(peer.heard):
+        if isinstance(message, Instruments):
+            keys.update({(connection, number): key for number, key in message.keys.items()})
+        elif isinstance(message, Measured):
+            for number, change in message.changes:
+                found.setdefault(keys[connection, number], Change()).merge(change)
+    return found
 
 
 def _all() -> Iterator[tuple[tuple[str, Attributes], int]]:

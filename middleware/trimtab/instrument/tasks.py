@@ -1,0 +1,81 @@
+"""Tasks of queues: how many were sent, how long they waited, how long they ran and how they ended.
+
+Names of tasks and queues are kept, never ids, arguments or results.
+"""
+
+import os
+from typing import Final
+
+from trimtab import runtime
+from trimtab.measures import MEASURES
+from trimtab_core.measures import COUNTER, HISTOGRAM, Attributes
+
+__all__ = [
+    "FAILURE",
+    "RETRY",
+    "SUCCESS",
+    "book_lost",
+    "book_run",
+    "book_sent",
+    "book_wait",
+    "process_started",
+]
+
+#: how a task may end; Celery has `ignored` and `rejected` besides
+SUCCESS: Final = "success"
+FAILURE: Final = "failure"
+RETRY: Final = "retry"
+
+_durations: Final = MEASURES.family("messaging.process.duration", HISTOGRAM, "s")
+_waits: Final = MEASURES.family("trimtab.task.wait", HISTOGRAM, "s")
+_sent: Final = MEASURES.family("trimtab.task.sent", COUNTER)
+_lost: Final = MEASURES.family("trimtab.task.lost", COUNTER)
+
+_awake_pid = 0
+
+
+def process_started() -> None:
+    """Have what is measured in this process sent; at every task, it acts at the first.
+
+    A worker serves no requests, whose first would start the sending.
+    """
+    global _awake_pid
+    pid = os.getpid()
+    if pid == _awake_pid:
+        return
+    _awake_pid = pid
+    runtime.wake_default()
+
+
+def book_sent(system: str, queue: str, task: str) -> None:
+    """Count a task that was put into a queue."""
+    _sent.at(_attributes(system, queue, task)).add(1)
+
+
+def book_wait(system: str, queue: str, task: str, wait_s: float) -> None:
+    """Book how long a task was ready before a worker began it; 0 where clocks disagree."""
+    _waits.at(_attributes(system, queue, task)).add(max(0.0, wait_s))
+
+
+def book_run(
+    system: str, queue: str, task: str, duration_s: float, state: str, error: str = ""
+) -> None:
+    """Book a task that has ended in a state, with the class of its exception if there was one."""
+    attributes = _attributes(system, queue, task)
+    if error:
+        attributes = (("error.type", error), *attributes)
+    _durations.at((*attributes, ("trimtab.task.state", state))).add(duration_s)
+
+
+def book_lost(system: str, queue: str, task: str, error: str) -> None:
+    """Count a task whose process was killed, so that nobody booked its run; by who noticed."""
+    process_started()
+    _lost.at((("error.type", error), *_attributes(system, queue, task))).add(1)
+
+
+def _attributes(system: str, queue: str, task: str) -> Attributes:
+    return (
+        ("messaging.destination.name", queue),
+        ("messaging.system", system),
+        ("trimtab.task", task),
+    )
