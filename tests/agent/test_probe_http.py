@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from probing import read, readings, running, until
-from servers import free_port
+from servers import free_port, wait_for
 from trimtab_agent.probes.http import HttpProbe
 from trimtab_core.catalog import CATALOG
 from trimtab_core.errors import SettingsError
@@ -34,6 +34,9 @@ class Site:
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.url = ""
+        #: of each body, a multiple of 1000; answers that the other side cut off
+        self.length = 0
+        self.cut = 0
 
 
 @contextmanager
@@ -48,8 +51,13 @@ def site() -> Iterator[Site]:
             self.send_response(status)
             if location:
                 self.send_header("location", location)
-            self.send_header("content-length", "0")
+            self.send_header("content-length", str(found.length))
             self.end_headers()
+            try:
+                for _ in range(found.length // 1000):
+                    self.wfile.write(bytes(1000))
+            except OSError:
+                found.cut += 1
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -89,6 +97,17 @@ def test_a_status_from_500_on_is_down_and_still_has_its_latency(status: int) -> 
         found = asyncio.run(scenario(server.url + "/"))
     assert (found[UP], found[STATUS]) == (0, status)
     assert found[DURATION] > 0
+
+
+def test_a_short_body_is_taken_whole_and_a_long_one_is_cut_off() -> None:
+    with site() as server:
+        server.answers["/"] = (200, "")
+        server.length = 50_000
+        assert read(HttpProbe(f"{server.url}/")).gauges[STATUS] == 200
+        assert server.cut == 0
+        server.length = 100_000_000
+        assert read(HttpProbe(f"{server.url}/")).gauges[STATUS] == 200
+        wait_for(lambda: server.cut == 1, "the long answer to be cut off")
 
 
 def test_redirects_are_followed_to_the_same_server_and_to_no_other() -> None:

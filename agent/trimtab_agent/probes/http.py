@@ -13,13 +13,15 @@ __all__ = ["HttpProbe"]
 _FORM: Final = "http://HOST[:PORT]/PATH or https://"
 _PORTS: Final = {"http": 80, "https": 443}
 _MOST_REDIRECTS: Final = 3
+_MOST_BODY: Final = 1 << 16
+_BODY_S: Final = 0.5
 
 
 class HttpProbe:
     """Asks one URL with GET, each time over a new connection, as a new client would.
 
-    Up is any status below 500. The body is not read. Redirects are followed to the same scheme,
-    host and port alone; one to elsewhere is an answer.
+    Up is any status below 500. Of the body 64 KiB are read at most. Redirects are followed to the
+    same scheme, host and port alone; one to elsewhere is an answer.
     """
 
     def __init__(self, url: str, ca_file: str = "") -> None:
@@ -36,13 +38,9 @@ class HttpProbe:
         """Return a reading; raises httpx.HTTPError and TimeoutError."""
         if self._client is None:
             self._client = self._made()
-        begun_s = time.perf_counter()
         async with asyncio.timeout(LIMIT_S):
-            status = await self._status(self._client)
-        gauges = {
-            "trimtab.probe.http.duration": time.perf_counter() - begun_s,
-            "trimtab.probe.http.status": float(status),
-        }
+            status, head_s = await self._status(self._client)
+        gauges = {"trimtab.probe.http.duration": head_s, "trimtab.probe.http.status": float(status)}
         return Found(gauges, fault=f"it answered {status}" if status >= 500 else "")
 
     def told(self, error: BaseException) -> str:
@@ -60,17 +58,35 @@ class HttpProbe:
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 
-    async def _status(self, client: httpx.AsyncClient) -> int:
+    async def _status(self, client: httpx.AsyncClient) -> tuple[int, float]:
+        """Return the last status, and the seconds until its head was there."""
+        begun_s = time.perf_counter()
         request = client.build_request("GET", self._address.text)
         origin = _origin(request.url)
         for _ in range(_MOST_REDIRECTS):
             answer = await client.send(request, stream=True)
-            await answer.aclose()
+            head_s = time.perf_counter() - begun_s
+            await _end(answer)
             following = answer.next_request
             if following is None or _origin(following.url) != origin:
                 break
             request = following
-        return answer.status_code
+        return answer.status_code, head_s
+
+
+async def _end(answer: httpx.Response) -> None:
+    """Close an answer, after its body where that is short: the server would see a reset."""
+    size = 0
+    try:
+        async with asyncio.timeout(_BODY_S):
+            async for piece in answer.aiter_raw():
+                size += len(piece)
+                if size > _MOST_BODY:
+                    break
+    except (TimeoutError, httpx.HTTPError):
+        pass
+    finally:
+        await answer.aclose()
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
