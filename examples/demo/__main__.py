@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from examples.demo.client import Client
+from examples.demo.inside import NAMES, inside
 from examples.demo.parts import PartError, Stack
 from examples.demo.table import Screen, table
 from examples.demo.traffic import Traffic
 from examples.demo.verdict import Account, accounts, sentence, settled
 
 FLUSH_S = 45.0
+#: seconds that what is expected may take to show, beyond the time of the traffic
+EXPECT_S = 15.0
 #: seconds between two blocks of the table where it cannot be redrawn in place
 BLOCK_S = 5
 
@@ -54,6 +57,7 @@ class Demo:
         if not self._options.check:
             traffic.abandon()
             return 0
+        missing = await self._missing()
         say("no more requests; reading the last answers")
         await traffic.stop()
         found = await self._flushed(traffic)
@@ -62,7 +66,23 @@ class Demo:
             if account.unanswered:
                 say(f"{account.service}: {traffic.failures[account.service][0]}")
         print(f"demo: {sentence(found)}", flush=True)
-        return 1 if any(account.fault for account in found) else 0
+        return 1 if missing or any(account.fault for account in found) else 0
+
+    async def _missing(self) -> list[str]:
+        """Say what is seen of the inside, and return what was expected and is not."""
+        wanted = self._options.expect
+        end = time.monotonic() + EXPECT_S
+        seen: dict[str, str] = {}
+        while wanted:
+            seen = await inside(self.read, "-10m")
+            if set(wanted) <= set(seen) or time.monotonic() > end:
+                break
+            self.stack.check()
+            await asyncio.sleep(0.5)
+        for name in wanted:
+            why = " (left out: see above)" if name in self.stack.left_out else ""
+            self._screen.say(f"{name}: {seen.get(name) or f'expected, and not seen{why}'}")
+        return [name for name in wanted if name not in seen]
 
     def _load(self) -> str:
         until = f"for {self._options.seconds:g} s" if self._options.seconds else "until Ctrl-C"
@@ -81,9 +101,12 @@ class Demo:
                 services = await self.read("/services", from_="-5s")
                 routes = await self.read("/routes", from_="-5s", by="rps", limit=50)
                 screen = self._screen
-                lines = table(
-                    services["services"], routes["routes"], screen.height - 1, screen.columns
-                )
+                height = screen.height - 2 - len(NAMES)
+                lines = table(services["services"], routes["routes"], height, screen.columns)
+                seen = await inside(self.read)
+                lines += [
+                    f"  shop, {name}: {said}"[: screen.columns] for name, said in seen.items()
+                ]
             except ApiError as error:
                 lines = [f"  {error}"]
             passed = time.monotonic() - self._begun
@@ -191,6 +214,13 @@ def main() -> int:
     parser.add_argument(
         "--rate", type=float, default=150, metavar="R", help="requests a second, at most (150)"
     )
+    parser.add_argument(
+        "--expect",
+        metavar="NAMES",
+        default="",
+        help="with --check: exit 1 also when one of these is not seen through the API: "
+        + ", ".join(NAMES),
+    )
     parser.add_argument("--json", metavar="FILE", help="write the result of --check to FILE")
     options = parser.parse_args()
     if options.check and options.seconds is None:
@@ -201,6 +231,12 @@ def main() -> int:
         parser.error(f"expected a --rate over 0, up to 5000, got {options.rate:g}")
     if options.json and not options.check:
         parser.error("--json writes the result of --check: give both")
+    options.expect = [name for name in options.expect.split(",") if name]
+    unknown = sorted(set(options.expect) - set(NAMES))
+    if unknown:
+        parser.error(f"expected names among {', '.join(NAMES)}, got {', '.join(unknown)}")
+    if options.expect and not options.check:
+        parser.error("--expect belongs to --check: give both")
     return asyncio.run(run(options))
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import secrets
+import shutil
 import signal
 import socket
 import sys
@@ -111,7 +112,10 @@ class Stack:
 
     def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
         self.token = secrets.token_urlsafe(18)
-        self.ports = dict(zip(("collector", "agent", *SERVICES), free_ports(5), strict=True))
+        names = ("collector", "agent", "redis", *SERVICES)
+        self.ports = dict(zip(names, free_ports(len(names)), strict=True))
+        #: what is not shown, for want of a program
+        self.left_out: list[str] = []
         self.url = f"http://{HOST}:{self.ports['collector']}"
         self._directory = directory
         self._say = say
@@ -127,6 +131,12 @@ class Stack:
         """Start everything; raises PartError with a sentence when one part fails."""
         collector = self._part("collector", trimtab("collector"), self._collector_env)
         await self._ready(collector, lambda: accepts(self.ports["collector"]))
+        redis = await self._redis()
+        probes = {
+            "TRIMTAB_AGENT_PROBE_REDIS": redis,
+            "TRIMTAB_AGENT_PROBE_QUEUES": f"{redis}#list:shop:mail",
+            "TRIMTAB_AGENT_PROBE_S": "5",
+        }
         socket_path = self._directory / "agent.sock"
         agent = self._part(
             "agent",
@@ -137,6 +147,7 @@ class Stack:
                 "TRIMTAB_AGENT_KEY": await self._key(),
                 "TRIMTAB_AGENT_DATA_DIR": str(self._directory / "agent"),
                 "TRIMTAB_AGENT_HTTP": f"{HOST}:{self.ports['agent']}",
+                **(probes if redis else {}),
             },
         )
         await self._ready(agent, lambda: listens(socket_path))
@@ -148,6 +159,10 @@ class Stack:
                 "TRIMTAB_SERVICE": name,
                 "TRIMTAB_ENVIRONMENT": "demo",
                 f"{name.upper()}_DATA": str(self._directory / name),
+                # The shop's report is slow on this scale: its database is a small one.
+                "TRIMTAB_SLOW_QUERY_MS": "10",
+                "TRIMTAB_SERVER_TIMING": "1",
+                **({"SHOP_REDIS": redis} if redis else {}),
             }
             part = self._part(name, trimtab("run", "--", *words), env)
             # A connection proves readiness; a request would have to be counted.
@@ -158,6 +173,20 @@ class Stack:
         finally:
             for task in tasks:
                 task.cancel()
+
+    async def _redis(self) -> str:
+        """Start a Redis where there is one and return its URL, empty where there is none."""
+        program = shutil.which("redis-server")
+        if program is None:
+            self.left_out += ["redis", "queue"]
+            self._say("no redis-server here: the shop caches by itself, and has no queue")
+            return ""
+        port = self.ports["redis"]
+        options = {"bind": HOST, "port": str(port), "save": "", "dir": str(self._directory)}
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        part = self._part("redis", [program, *words], {})
+        await self._ready(part, lambda: accepts(port))
+        return f"redis://{HOST}:{port}/0"
 
     def check(self) -> None:
         """Raise PartError when a part has ended."""
@@ -186,7 +215,8 @@ class Stack:
         begun = time.monotonic()
         await part.start(ready)
         # Shown as one would type it.
-        shown = " ".join(["trimtab", *part.command[3:]])
+        ours = part.command[0] == sys.executable
+        shown = " ".join(["trimtab", *part.command[3:]] if ours else part.command)
         self._say(f"{part.name:<9} ready after {time.monotonic() - begun:.1f} s   {shown}")
 
     async def _key(self) -> str:

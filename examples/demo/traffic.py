@@ -30,6 +30,11 @@ def _get(path: str, most: int = 1) -> Maker:
     return lambda chance: Request("GET", path.replace("#", str(chance.randint(1, most))))
 
 
+def _wanted(chance: random.Random) -> Request:
+    # Few things are looked at often, most hardly ever.
+    return Request("GET", f"/products/{1 + int(2_000 * chance.random() ** 4)}")
+
+
 def _word(chance: random.Random) -> str:
     return chance.choice(("bolt", "cover", "hook", "pin", "ring", "strap"))
 
@@ -40,7 +45,7 @@ MIX: Mapping[str, tuple[float, list[tuple[int, Maker]]]] = {
         0.50,
         [
             (20, _get("/")),
-            (40, _get("/products/#", 2_000)),
+            (40, _wanted),
             (6, lambda chance: Request("GET", f"/search?q={_word(chance)}")),
             (1, _get("/search?q=")),
             (

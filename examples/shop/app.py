@@ -10,13 +10,16 @@
     GET  /stream                    all products as lines of JSON, as they are read
     GET  /broken                    raises
 
-SHOP_DATA names the directory of the database (default `.cache/shop`). SHOP_LEAK_KIB, off by
-default, makes each product page lose that much memory for ever.
+SHOP_DATA names the directory of the database (default `.cache/shop`). SHOP_REDIS, a URL, moves the
+cache of products there and lets confirmations wait in a queue. SHOP_LEAK_KIB, off by default, makes
+each product page lose that much memory for ever.
 """
 
+import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +31,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from examples.shop.cache import Cache
-from examples.shop.database import Database, OutOfStockError, Product
+from examples.shop import mail
+from examples.shop.cache import Cache, Shared, connected
+from examples.shop.database import Database, OutOfStockError
 
 __all__ = ["app"]
 
@@ -39,17 +43,27 @@ TODAY = "2026-03-01"
 database = Database(Path(os.environ.get("SHOP_DATA", ".cache/shop")))
 leak_kib = int(os.environ.get("SHOP_LEAK_KIB", "0"))
 leaked: list[bytes] = []
-windows: Cache[str] = Cache(1, ttl_s=2.0)
-products: Cache[Product] = Cache(500, ttl_s=10.0)
+redis = connected(os.environ.get("SHOP_REDIS", ""))
+windows = Cache(1, ttl_s=2.0)
+products = Shared(redis, "shop:product:", ttl_s=10.0) if redis else Cache(500, ttl_s=10.0)
+
+
+@asynccontextmanager
+async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    sending = asyncio.create_task(mail.work(redis)) if redis else None
+    yield
+    if sending is not None:
+        sending.cancel()
+        await redis.aclose()
 
 
 async def window(request: Request) -> Response:
-    page = windows.get("window")
+    page = await windows.get("window")
     if page is None:
         rows = await run_in_threadpool(database.window)
         items = "".join(f"<li>{row['name']}: {row['price_cents'] / 100:.2f}</li>" for row in rows)
         page = f"<!doctype html><title>Chandlery</title><h1>Chandlery</h1><ul>{items}</ul>"
-        windows.put("window", page)
+        await windows.put("window", page)
     return HTMLResponse(page)
 
 
@@ -57,13 +71,14 @@ async def product(request: Request) -> Response:
     number = request.path_params["id"]
     if leak_kib:
         leaked.append(bytes(leak_kib * 1024))
-    found = products.get(number)
+    found = await products.get(str(number))
     if found is None:
-        found = await run_in_threadpool(database.product, number)
-        if found is None:
+        row = await run_in_threadpool(database.product, number)
+        if row is None:
             raise HTTPException(404, "no such product")
-        products.put(number, found)
-    return JSONResponse(found._asdict())
+        found = row._asdict()
+        await products.put(str(number), found)
+    return JSONResponse(found)
 
 
 async def search(request: Request) -> Response:
@@ -96,8 +111,14 @@ async def check_out(request: Request) -> Response:
         raise HTTPException(409, "out of stock") from None
     if order is None:
         raise HTTPException(409, "the cart is empty")
-    later = BackgroundTask(database.confirm, order)
+    later = BackgroundTask(_confirm, order)
     return JSONResponse({"order": order}, status_code=201, background=later)
+
+
+async def _confirm(order: int) -> None:
+    await run_in_threadpool(database.confirm, order)
+    if redis:
+        await mail.post(redis, order)
 
 
 async def order(request: Request) -> Response:
@@ -137,6 +158,7 @@ async def _body(request: Request) -> Mapping[str, Any]:
 
 
 app = Starlette(
+    lifespan=lifespan,
     routes=[
         Route("/", window),
         Route("/products/{id:int}", product),
@@ -147,5 +169,5 @@ app = Starlette(
         Route("/reports/daily", daily_report),
         Route("/stream", stream),
         Route("/broken", broken),
-    ]
+    ],
 )

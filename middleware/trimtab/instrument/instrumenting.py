@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Final
 
 from trimtab.instrument.patching import Patches
+from trimtab.settings import read_settings
 
 __all__ = ["TARGETS", "instrument", "instrumented", "patch", "uninstrument"]
 
@@ -63,6 +64,10 @@ def instrument(*libraries: str) -> None:
         raise ValueError(
             f"expected libraries among {', '.join(sorted(LIBRARIES))}, got {', '.join(unknown)}"
         )
+    # Here: an app that is not instrumented does not pay for it at its start.
+    from trimtab.instrument.queries import set_slow_ms
+
+    set_slow_ms(read_settings().slow_query_ms)
     with _lock:
         _chosen.update(libraries or LIBRARIES)
         if _finder not in sys.meta_path:
