@@ -42,7 +42,7 @@ _PARENTS: Final = frozenset({
 #: of these a slow one says nothing of the cache
 _MANAGE: Final = _PARENTS - {"OBJECT", "XGROUP", "XINFO"}
 _WORD: Final = re.compile(r"[A-Z][A-Z0-9._-]{0,31}\Z")
-#: commands at hand; an app may put a key into what should be the name
+#: commands at hand; an app may make up names
 _MAX_KEPT: Final = 500
 
 _durations: Final = MEASURES.family("db.client.operation.duration", HISTOGRAM, "s")
@@ -244,7 +244,9 @@ def _learn(raw: Any) -> _Command:
         name = words[0]
     command = _commands.get(name) or _Command(name)
     if len(_commands) < _MAX_KEPT:
-        _commands[name] = _commands[raw] = command
+        _commands[name] = command
+        if text.upper() == name:
+            _commands[raw] = command
     return command
 
 
