@@ -1,12 +1,14 @@
 """SQLAlchemy 2, sync and async: its statements and its pools.
 
 Statements are measured at `do_execute` and its two twins, which SQLAlchemy calls when no listener
-has run the statement itself. A dialect that has its own ones is patched when a pool of it first
-hands out a connection.
+has run the statement itself. A dialect that has its own ones is patched, too, when it is made at
+the latest. What waits for a connection is the pool's `connect`; SQLite's pool for databases in
+memory has another one and never waits.
 """
 
 import threading
 import weakref
+from collections.abc import Iterator
 from functools import wraps
 from time import monotonic_ns
 from types import ModuleType
@@ -40,10 +42,30 @@ _lock: Final = threading.Lock()
 
 def patch(module: ModuleType, patches: Patches) -> None:
     """Measure the statements of all dialects, or the pools."""
-    if module.__name__ == "sqlalchemy.engine.default":
-        _patch_dialect(module.DefaultDialect, patches)
-    else:
-        patches.replace(module.Pool, "connect", lambda original: _measured_pool(original, patches))
+    if module.__name__ != "sqlalchemy.engine.default":
+        patches.replace(module.Pool, "connect", _measured_pool)
+        return
+    dialect: type = module.DefaultDialect
+    for each in _with_subclasses(dialect):
+        _patch_dialect(each, patches)
+
+    def adopting(original: Any) -> Any:
+        @wraps(original)
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+            for each in type(self).__mro__:
+                if issubclass(each, dialect):
+                    _patch_dialect(each, patches)
+            original(self, *args, **kwargs)
+
+        return __init__
+
+    patches.replace(dialect, "__init__", adopting)
+
+
+def _with_subclasses(dialect: type) -> Iterator[type]:
+    yield dialect
+    for each in dialect.__subclasses__():
+        yield from _with_subclasses(each)
 
 
 def _patch_dialect(dialect: type, patches: Patches) -> None:
@@ -81,10 +103,10 @@ def _measured_statement(original: Any) -> Any:
     return do_execute
 
 
-def _measured_pool(original: Any, patches: Patches) -> Any:
+def _measured_pool(original: Any) -> Any:
     @wraps(original)
     def connect(self: Any) -> Any:
-        name = _pools.get(self) or _adopt(self, patches)
+        name = _pools.get(self) or _name(self)
         start = monotonic_ns()
         try:
             connection = original(self)
@@ -104,16 +126,12 @@ def _measured_pool(original: Any, patches: Patches) -> Any:
     return connect
 
 
-def _adopt(pool: Any, patches: Patches) -> str:
-    """Name a pool by its own name or its dialect, never by its address, and patch its dialect."""
-    try:
-        dialect = pool._dialect
-        for each in type(dialect).__mro__:
-            if each is not object and each.__module__ != "sqlalchemy.engine.interfaces":
-                _patch_dialect(each, patches)
-        name = str(getattr(pool, "_orig_logging_name", "") or getattr(dialect, "name", "pool"))
-    except Exception:  # noqa: BLE001 - a pool unlike those we know is counted among the rest
-        name = "pool"
+def _name(pool: Any) -> str:
+    """Name a pool by its own name or its dialect, never by its address."""
+    name = str(
+        getattr(pool, "_orig_logging_name", None)
+        or getattr(getattr(pool, "_dialect", None), "name", "pool")
+    )
     with _lock:
         taken = set(_pools.values())
         free = name

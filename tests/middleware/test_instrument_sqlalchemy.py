@@ -1,0 +1,423 @@
+"""SQLAlchemy 2 is measured, sync and async: statements, their lines, repetitions, and pools."""
+
+import asyncio
+import gc
+import logging
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from measured import Look, in_request, instrumented
+from trimtab.events import EVENTS
+from trimtab.instrument import instrument, queries, uninstrument
+from trimtab.instrument.queries import book, set_slow_ms
+from trimtab.instrument.sqlalchemy import _pools, readings
+from trimtab.measures import MEASURES
+
+DURATION = "db.client.operation.duration"
+POOL = "db.client.connection.pool.name"
+STATE = "db.client.connection.state"
+
+
+@pytest.fixture
+def look() -> Iterator[Look]:
+    with instrumented("sqlalchemy") as look:
+        yield look
+
+
+@pytest.fixture
+def engine() -> Iterator[sa.Engine]:
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE item (id INTEGER PRIMARY KEY, word TEXT)"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def slow() -> Iterator[None]:
+    """Every statement is slow, and none was before."""
+    EVENTS.forget()
+    set_slow_ms(0)
+    yield
+    set_slow_ms(100)
+    EVENTS.forget()
+
+
+def statements(look: Look) -> list[tuple[int, tuple[str, ...]]]:
+    """Return what was measured, without what prepares connections and tables."""
+    return [
+        (count, (text, error))
+        for count, (text, error) in look(DURATION, "db.query.text", "error.type")
+        if not text.startswith(("CREATE TABLE", "PRAGMA"))
+    ]
+
+
+def run(connection: Any, sql: str, **values: object) -> None:
+    connection.execute(sa.text(sql), values)
+
+
+def test_a_statement_is_measured_by_its_shape_and_system(look: Look, engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        run(connection, "SELECT * FROM item WHERE word = 'hunter2' AND id = :id", id=4)
+        rows = connection.execute(sa.text("SELECT 1 AS one, 2 AS two")).mappings().all()
+    assert [dict(row) for row in rows] == [{"one": 1, "two": 2}]
+    assert statements(look) == [
+        (1, ("SELECT * FROM item WHERE word = ? AND id = ?", "")),
+        (1, ("SELECT ? AS one, ? AS two", "")),
+    ]
+    assert {system for _, (system,) in look(DURATION, "db.system.name")} == {"sqlite"}
+    assert "hunter2" not in look.texts()
+
+
+def test_statements_of_many_values_and_of_none_count_once_with_their_rows(
+    look: Look, engine: sa.Engine
+) -> None:
+    insert = sa.text("INSERT INTO item (word) VALUES (:word)")
+    with engine.begin() as connection:
+        connection.execute(insert, [{"word": each} for each in "abc"])
+        connection.exec_driver_sql("DELETE FROM item")
+    assert statements(look) == [
+        (1, ("DELETE FROM item", "")),
+        (1, ("INSERT INTO item (word) VALUES (?)", "")),
+    ]
+    assert look("trimtab.db.rows", "db.query.text") == [
+        (3, ("DELETE FROM item",)),
+        (3, ("INSERT INTO item (word) VALUES (?)",)),
+    ]
+
+
+def test_failures_are_the_same_and_told_apart_by_their_kind(look: Look, engine: sa.Engine) -> None:
+    with engine.connect() as connection:
+        with pytest.raises(sa.exc.OperationalError) as caught:
+            run(connection, "SELECT * FROM missing WHERE word = 'hunter2'")
+        run(connection, "INSERT INTO item VALUES (1, 'a')")
+        with pytest.raises(sa.exc.IntegrityError):
+            run(connection, "INSERT INTO item VALUES (1, 'a')")
+    assert type(caught.value.orig).__name__ == "OperationalError"
+    assert statements(look) == [
+        (1, ("INSERT INTO item VALUES (?)", "")),
+        (1, ("INSERT INTO item VALUES (?)", "IntegrityError")),
+        (1, ("SELECT * FROM missing WHERE word = ?", "OperationalError")),
+    ]
+
+
+def test_a_request_has_its_statements_as_time_calls_and_spans(
+    look: Look, engine: sa.Engine
+) -> None:
+    with engine.connect() as connection, in_request() as slot:
+        run(connection, "SELECT 1")
+        run(connection, "SELECT word FROM item WHERE word = 'hunter2'")
+    assert slot.touched
+    assert slot.db_calls == 2
+    spans = slot.spans or []
+    assert [(what, text) for what, _, _, text in spans] == [
+        ("db", "SELECT ?"), ("db", "SELECT word FROM item WHERE word = ?")
+    ]  # fmt: skip
+    assert slot.db_ns == sum(duration for _, _, duration, _ in spans) > 0
+    assert spans[0][1] + spans[0][2] <= spans[1][1]
+
+
+def test_a_statement_of_one_line_five_times_in_a_request_is_a_repetition(
+    look: Look, engine: sa.Engine
+) -> None:
+    with engine.connect() as connection, in_request() as slot:
+        for number in range(4):
+            run(connection, "SELECT * FROM item WHERE id = :id", id=number)
+        assert slot.notes is None
+        for number in range(7):
+            connection.execute(sa.text("SELECT word FROM item WHERE id = :id"), {"id": number})
+    assert slot.notes is not None
+    # Those through `run` are one line, too: the innermost of the app's own.
+    (note,) = slot.notes
+    assert note["duration_us"] > 0
+    site = note.pop("site")
+    assert site.startswith("tests/middleware/test_instrument_sqlalchemy.py:")
+    assert site.endswith(" in test_a_statement_of_one_line_five_times_in_a_request_is_a_repetition")
+    del note["duration_us"]
+    text = "SELECT word FROM item WHERE id = ?"
+    assert note == {
+        "kind": "n_plus_one", "alike": text, "query": text, "system": "sqlite", "count": 7
+    }  # fmt: skip
+
+
+def test_four_times_in_one_line_and_once_in_another_is_no_repetition(
+    look: Look, engine: sa.Engine
+) -> None:
+    statement = sa.text("SELECT * FROM item WHERE id = 1")
+    with engine.connect() as connection, in_request() as slot:
+        for _ in range(4):
+            connection.execute(statement)
+        connection.execute(statement)
+        assert slot.notes is None
+        # A new request counts from nothing.
+        with in_request() as another:
+            for _ in range(4):
+                connection.execute(statement)
+        assert another.notes is None
+
+
+def test_lazy_loading_of_the_orm_is_a_repetition_of_the_line_that_asks(look: Look) -> None:
+    class Base(DeclarativeBase):
+        pass
+
+    class Word(Base):
+        __tablename__ = "word"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add_all([Word(id=number) for number in range(6)])
+        session.commit()
+        with in_request() as slot:
+            for number in range(6):
+                assert session.get(Word, number, populate_existing=True) is not None
+    engine.dispose()
+    assert slot.notes is not None
+    assert [(note["count"], note["kind"]) for note in slot.notes] == [(6, "n_plus_one")]
+    assert "in test_lazy_loading_of_the_orm" in slot.notes[0]["site"]
+
+
+def test_transactions_are_no_repetition(look: Look) -> None:
+    with in_request() as slot:
+        for _ in range(9):
+            book("postgresql", "COMMIT", 0, 1000)
+            book("postgresql", "SAVEPOINT sa_savepoint_1", 0, 1000)
+    assert slot.db_calls == 18
+    assert slot.notes is None
+
+
+def test_a_slow_statement_in_a_request_waits_for_its_route(
+    look: Look, engine: sa.Engine, slow: None
+) -> None:
+    with engine.connect() as connection, in_request() as slot:
+        run(connection, "SELECT * FROM item WHERE word = 'hunter2'")
+    assert slot.notes is not None
+    (note,) = slot.notes
+    assert note["kind"] == "slow_query"
+    assert note["query"] == note["alike"] == "SELECT * FROM item WHERE word = ?"
+    assert note["system"] == "sqlite"
+    assert note["duration_us"] == slot.db_ns // 1000
+    assert note["site"].endswith(" in run")
+    assert len(EVENTS) == 0
+
+
+def test_a_slow_statement_outside_a_request_is_an_event_at_once(
+    look: Look, engine: sa.Engine, slow: None
+) -> None:
+    with engine.connect() as connection:
+        run(connection, "SELECT * FROM item WHERE word = 'hunter2'")
+    (event,) = EVENTS.take(9)
+    assert event["kind"] == "slow_query"
+    assert event["query"] == "SELECT * FROM item WHERE word = ?"
+    assert event["site"].startswith("tests/middleware/test_instrument_sqlalchemy.py:")
+
+
+def test_slow_statements_of_a_request_are_bounded_and_the_rest_is_counted(
+    look: Look, engine: sa.Engine, slow: None
+) -> None:
+    with engine.connect() as connection, in_request() as slot:
+        for _ in range(30):
+            run(connection, "SELECT 1")
+    assert sum(note["kind"] == "slow_query" for note in slot.notes or []) == 20
+    assert EVENTS.dropped == 10
+
+
+def test_slow_statements_are_one_line_in_the_log_without_values(
+    look: Look, engine: sa.Engine, slow: None, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    # The limit of a minute began with the tests before.
+    monkeypatch.setattr(queries._log, "_next", {})
+    with caplog.at_level(logging.WARNING, "trimtab.slow"), engine.connect() as connection:
+        for _ in range(3):
+            run(connection, "SELECT * FROM item WHERE word = 'hunter2'")
+    (record,) = [each for each in caplog.records if each.name == "trimtab.slow"]
+    assert "SELECT * FROM item WHERE word = ?" in record.getMessage()
+    assert "hunter2" not in caplog.text
+
+
+def test_a_statement_that_passes_through_sqlite3_too_is_measured_once() -> None:
+    with instrumented("sqlalchemy", "sqlite3") as look:
+        inner = sa.create_engine("sqlite://")
+        with inner.connect() as connection, in_request() as slot:
+            run(connection, "SELECT 5 AS five")
+            raw = connection.connection.driver_connection
+            assert raw is not None
+            raw.execute("SELECT 6 AS six")
+        inner.dispose()
+    assert [text for _, (text, _) in statements(look)] == ["SELECT ? AS five", "SELECT ? AS six"]
+    assert [count for count, _ in statements(look)] == [1, 1]
+    assert slot.db_calls == 2
+
+
+def test_async_statements_are_measured_once_with_the_line_that_awaits() -> None:
+    async def main() -> None:
+        engine = create_async_engine("sqlite+aiosqlite://")
+        async with engine.connect() as connection:
+            with in_request() as slot:
+                for number in range(5):
+                    await connection.execute(sa.text("SELECT :n AS five"), {"n": number})
+        await engine.dispose()
+        assert slot.db_calls == 5
+        assert slot.notes is not None
+        assert slot.notes[0]["count"] == 5
+        assert " in main" in slot.notes[0]["site"]
+
+    with instrumented("sqlalchemy", "sqlite3") as look:
+        asyncio.run(main())
+        assert statements(look) == [(5, ("SELECT ? AS five", ""))]
+
+
+def test_tasks_that_run_at_once_do_not_hide_each_others_statements(tmp_path: Path) -> None:
+    async def one(engine: Any, number: int) -> int:
+        async with engine.connect() as connection:
+            with in_request() as slot:
+                for _ in range(3):
+                    await connection.execute(sa.text("SELECT :n AS at_once"), {"n": number})
+            return slot.db_calls
+
+    async def main() -> list[int]:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/db")
+        calls = await asyncio.gather(*[one(engine, number) for number in range(8)])
+        await engine.dispose()
+        return calls
+
+    with instrumented("sqlalchemy", "sqlite3") as look:
+        assert asyncio.run(main()) == [3] * 8
+        assert (24, ("SELECT ? AS at_once", "")) in statements(look)
+
+
+def test_threads_count_exactly(look: Look, engine: sa.Engine) -> None:
+    def work() -> None:
+        with sa.create_engine("sqlite://").connect() as connection:
+            for number in range(50):
+                run(connection, "SELECT :n AS of_thread", n=number)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (400, ("SELECT ? AS of_thread", "")) in statements(look)
+
+
+def test_a_listener_that_runs_the_statement_itself_is_let_do_it(engine: sa.Engine) -> None:
+    heard = []
+
+    @sa.event.listens_for(engine, "do_execute")
+    def do_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+        heard.append(statement)
+        cursor.execute(statement, parameters)
+        return True
+
+    with instrumented("sqlalchemy") as look, engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT 7")).scalar() == 7
+        assert heard == ["SELECT 7"]
+        assert statements(look) == []
+
+
+def test_a_dialect_with_hooks_of_its_own_is_measured_and_put_back() -> None:
+    class Own(SQLiteDialect_pysqlite):
+        supports_statement_cache = True
+
+        def do_execute(
+            self, cursor: Any, statement: Any, parameters: Any, context: Any = None
+        ) -> None:
+            cursor.execute(statement, parameters)
+
+    own = vars(Own)["do_execute"]
+    sa.dialects.registry.register("sqlite.own", __name__, "Own")
+    globals()["Own"] = Own
+    with instrumented("sqlalchemy") as look:
+        engine = sa.create_engine("sqlite+own://")
+        with engine.connect() as connection:
+            run(connection, "SELECT 8 AS eight")
+        assert statements(look) == [(1, ("SELECT ? AS eight", ""))]
+        assert vars(Own)["do_execute"] is not own
+        engine.dispose()
+    assert vars(Own)["do_execute"] is own
+
+
+def test_pools_say_what_they_hold_and_how_long_was_waited(look: Look) -> None:
+    engine = sa.create_engine(
+        "sqlite://", poolclass=sa.QueuePool, pool_size=2, max_overflow=1, pool_timeout=0,
+        pool_logging_name="shop",
+    )  # fmt: skip
+    connections = [engine.connect() for _ in range(3)]
+    with pytest.raises(sa.exc.TimeoutError):
+        engine.connect()
+    connections.pop().close()
+    readings()
+    assert look("db.client.connection.wait_time", POOL) == [(4, ("shop",))]
+    assert look("db.client.connection.timeouts", POOL) == [(1, ("shop",))]
+    assert last("db.client.connection.count", ((POOL, "shop"), (STATE, "used"))) == 2
+    assert last("db.client.connection.count", ((POOL, "shop"), (STATE, "idle"))) == 1
+    assert last("db.client.connection.max", ((POOL, "shop"),)) == 3
+    assert last("trimtab.db.connection.overflow", ((POOL, "shop"),)) == 1
+    for connection in connections:
+        connection.close()
+    engine.dispose()
+
+
+def last(name: str, attributes: tuple[tuple[str, str], ...]) -> float:
+    family = MEASURES.families()[name]
+    return next(each.read().last for each in family if each.key.attributes == attributes)
+
+
+def test_pools_without_a_name_are_named_by_their_dialect_never_by_their_address(
+    look: Look, tmp_path: Path
+) -> None:
+    engines = [sa.create_engine(f"sqlite:///{tmp_path}/hunter2") for _ in range(2)]
+    for engine in engines:
+        engine.connect().close()
+    names = {name for _, (name,) in look("db.client.connection.wait_time", POOL)}
+    assert len(names) == 2
+    assert all(name.partition("-")[0] == "sqlite" for name in names)
+    assert "hunter2" not in look.texts()
+    for engine in engines:
+        engine.dispose()
+
+
+def test_a_pool_that_is_gone_is_forgotten(look: Look) -> None:
+    engine = sa.create_engine("sqlite://", poolclass=sa.QueuePool, pool_logging_name="gone")
+    engine.connect().close()
+    assert "gone" in _pools.values()
+    engine.dispose()
+    pool = weakref.ref(engine.pool)
+    del engine
+    gc.collect()
+    assert pool() is None
+    assert "gone" not in _pools.values()
+
+
+def test_uninstrumenting_restores_what_was_there(engine: sa.Engine) -> None:
+    names = ("do_execute", "do_executemany", "do_execute_no_params", "__init__")
+    originals = [*(vars(DefaultDialect)[name] for name in names), vars(sa.Pool)["connect"]]
+    instrument("sqlalchemy")
+    instrument("sqlalchemy")
+    assert all(vars(DefaultDialect)[name] not in originals for name in names)
+    uninstrument()
+    found = [*(vars(DefaultDialect)[name] for name in names), vars(sa.Pool)["connect"]]
+    assert all(one is other for one, other in zip(found, originals, strict=True))
+    look = Look()
+    with engine.connect() as connection:
+        run(connection, "SELECT 9")
+    assert statements(look) == []
+
+
+def test_what_cannot_be_measured_is_counted_and_never_raised() -> None:
+    look = Look()
+    text: Any = 5
+    book("sqlite", text, 0, 1)
+    assert look("trimtab.instrument.failures") == [(1, ())]
