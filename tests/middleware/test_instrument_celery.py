@@ -141,22 +141,32 @@ def test_a_task_that_is_done_as_the_worker_ends_is_told(
 
 
 @pytest.mark.parametrize("worker", ["prefork"], indirect=True)
-def test_a_task_that_is_killed_with_its_process_is_lost(
+def test_tasks_that_end_with_their_processes_are_lost(
     worker: tuple[Worker, Peer], tasks: Any, look: Look
 ) -> None:
     _, peer = worker
+    tasks.leave.delay()
     tasks.kill.delay()
 
-    def lost() -> list[tuple[str | None, float]]:
-        return [
-            (dict(key.attributes).get("error.type"), change.sum)
+    def lost() -> set[tuple[str, str, float]]:
+        given = [
+            (dict(key.attributes), change.sum)
             for key, change in heard(peer).items()
             if key.name == LOST
         ]
+        return {(each["trimtab.task"], each["error.type"], count) for each, count in given}
 
-    assert until(lost, "the task to be told as lost") == [("WorkerLostError", 1)]
+    until(
+        lambda: lost() == {
+            ("celery_target.kill", "WorkerLostError", 1),
+            ("celery_target.leave", "WorkerLostError", 1),
+        },
+        "the tasks to be told as lost",
+    )  # fmt: skip
     assert tasks.add.delay(1, 1).get(timeout=20) == 2
-    assert until(lambda: runs(peer), "the next task") == {("add", "success", ""): 1}
+    # One that leaves in order tells of its run.
+    expected = {("add", "success", ""): 1, ("leave", "failure", "SystemExit"): 1}
+    until(lambda: runs(peer) == expected, "the runs that ended")
 
 
 @pytest.mark.parametrize("worker", ["solo"], indirect=True)

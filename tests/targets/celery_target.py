@@ -57,3 +57,9 @@ def kill() -> None:
 def headers(self) -> object:
     """Return what a task sees of its headers."""
     return {"headers": self.request.headers, "pid": os.getpid()}
+
+
+@app.task
+def leave() -> None:
+    """End the process."""
+    raise SystemExit(3)

@@ -36,7 +36,7 @@ log = logging.getLogger("trimtab.instrument")
 HEADER: Final = "trimtab_sent_ms"
 SYSTEM: Final = "celery"
 _STATES: Final = {"SUCCESS": SUCCESS, "FAILURE": FAILURE, "RETRY": RETRY}
-#: exceptions in the name of a process that was killed with its task
+#: exceptions in the name of a process that ended with its task
 _LOST: Final = frozenset({"TimeLimitExceeded", "WorkerLostError"})
 #: tasks that run at once in one process; of more it is not known when they began
 _MOST_RUNNING: Final = 10_000
@@ -137,7 +137,7 @@ def _postrun(task_id: str, task: Any, retval: Any = None, state: Any = None, **_
 
 @_quietly
 def _failure(sender: Any, exception: Any = None, **_: Any) -> None:
-    # All others have passed by `_postrun`; these are told by the worker's first process.
+    # All others pass by `_postrun`, too; these are told by the worker's first process.
     error = error_type(type(exception))
     if error in _LOST:
         book_lost(SYSTEM, _queue_of(sender.request), sender.name, error)

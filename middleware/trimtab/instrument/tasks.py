@@ -68,7 +68,10 @@ def book_run(
 
 
 def book_lost(system: str, queue: str, task: str, error: str) -> None:
-    """Count a task whose process was killed, so that nobody booked its run; by who noticed."""
+    """Count a task whose process ended with it, by who noticed.
+
+    Its run was booked only if the process could still tell: not if it was killed.
+    """
     process_started()
     _lost.at((("error.type", error), *_attributes(system, queue, task))).add(1)
 
