@@ -6,6 +6,7 @@ from trimtab_collector.storage.columns import columns_of_batch
 from trimtab_collector.storage.sqlite import SQLiteStore
 from trimtab_collector.storage.store import Received
 from trimtab_core.batches import Batch, decode, encode
+from trimtab_core.inside import unpack_rows
 
 __all__ = ["append", "received"]
 
@@ -18,7 +19,9 @@ def received(store: SQLiteStore, batch: Batch) -> Received:
     columns = columns_of_batch(batch, known.ids, window_s)
     requests = int(columns.value("requests").sum())
     totals = {known.services[0]: (requests, 0)} if known.services else {}
-    return Received(batch, raw, columns, window_s, batch.closed_us, window_s + batch.step_s, totals)
+    read_s = window_s + batch.step_s
+    rows = unpack_rows(batch.inside)
+    return Received(batch, raw, columns, window_s, batch.closed_us, read_s, totals, *rows)
 
 
 def append(store: SQLiteStore, *batches: Batch) -> list[bool]:
