@@ -64,7 +64,8 @@ def patch(module: ModuleType, patches: Patches) -> None:
 
 def _with_subclasses(dialect: type) -> Iterator[type]:
     yield dialect
-    for each in dialect.__subclasses__():
+    subclasses: list[type] = dialect.__subclasses__()
+    for each in subclasses:
         yield from _with_subclasses(each)
 
 

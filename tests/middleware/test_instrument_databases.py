@@ -1,0 +1,442 @@
+"""sqlite3, aiosqlite, psycopg and asyncpg are measured on real databases, and stay themselves."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+import asyncpg  # type: ignore[import-untyped]
+import psycopg
+import pytest
+import sqlalchemy as sa
+from psycopg import sql
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from measured import Look, in_request, instrumented
+from servers import wait_for
+from trimtab.instrument import instrument, uninstrument
+
+DURATION = "db.client.operation.duration"
+LIBRARIES = ("sqlite3", "psycopg", "asyncpg", "sqlalchemy")
+Found = list[tuple[int, str, str]]
+
+
+@pytest.fixture
+def look() -> Iterator[Look]:
+    with instrumented(*LIBRARIES) as look:
+        yield look
+
+
+def statements(look: Look) -> Found:
+    """Return count, shape and error of what was measured."""
+    found = look(DURATION, "db.query.text", "error.type")
+    return sorted((count, text, error) for count, (text, error) in found)
+
+
+def rows(look: Look) -> dict[str, int]:
+    return {text: count for count, (text,) in look("trimtab.db.rows", "db.query.text")}
+
+
+# ---------------------------------------------------------------- sqlite3
+
+
+def test_sqlite3_connections_measure_what_they_and_their_cursors_run(look: Look) -> None:
+    with sqlite3.connect(":memory:") as connection:
+        connection.execute("CREATE TABLE t (a, b)")
+        connection.executemany("INSERT INTO t VALUES (?, ?)", [(1, "x"), (2, "y")])
+        connection.cursor().execute("UPDATE t SET b = 'hunter2' WHERE a = 1").close()
+        connection.executescript("DELETE FROM t WHERE a = 2; SELECT 'hunter2'")
+    connection.close()
+    assert statements(look) == [
+        (1, "CREATE TABLE t (a, b)", ""),
+        (1, "DELETE FROM t WHERE a = ?; SELECT ?", ""),
+        (1, "INSERT INTO t VALUES (?)", ""),
+        (1, "UPDATE t SET b = ? WHERE a = ?", ""),
+    ]
+    assert rows(look) == {"INSERT INTO t VALUES (?)": 2, "UPDATE t SET b = ? WHERE a = ?": 1}
+
+
+def test_sqlite3_is_itself_but_for_being_measured(look: Look, tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    connection = sqlite3.connect(path, timeout=2, isolation_level=None)
+    assert isinstance(connection, sqlite3.Connection)
+    assert type(connection).__name__ == "Connection"
+    assert type(connection).__module__ == sqlite3.Connection.__module__
+    assert isinstance(connection.cursor(), sqlite3.Cursor)
+    assert connection.isolation_level is None
+    connection.row_factory = sqlite3.Row
+    assert connection.execute("SELECT 1 AS one").fetchone()["one"] == 1
+    connection.create_function("twice", 1, lambda value: value * 2)
+    assert connection.execute("SELECT twice(21)").fetchone()[0] == 42
+    connection.execute("CREATE TABLE t (a)")
+    connection.execute("INSERT INTO t VALUES ('x')")
+    assert "INSERT INTO \"t\" VALUES('x');" in list(connection.iterdump())
+    other = sqlite3.connect(":memory:")
+    connection.backup(other)
+    assert other.execute("SELECT a FROM t").fetchall() == [("x",)]
+    other.close()
+    connection.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+
+
+def test_sqlite3_transactions_of_a_with_block_end_as_ever(look: Look) -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE t (a)")
+
+    def fail() -> None:
+        with connection:
+            connection.execute("INSERT INTO t VALUES (1)")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    connection.close()
+
+
+class OwnCursor(sqlite3.Cursor):
+    """Writes statements its own way, as Django's does."""
+
+    def execute(self, statement: str, parameters: Any = ()) -> Any:
+        return super().execute(statement.replace("%s", "?"), parameters)
+
+
+class OwnConnection(sqlite3.Connection):
+    """Makes cursors of a class of its own."""
+
+    def cursor(self, factory: Any = OwnCursor) -> Any:
+        return super().cursor(factory)
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_sqlite3_factories_of_the_app_are_kept_and_measured(look: Look, by_name: bool) -> None:
+    if by_name:
+        connection = sqlite3.connect(":memory:", factory=OwnConnection)
+    else:
+        connection = sqlite3.connect(":memory:", 5.0, 0, None, True, OwnConnection)
+    assert isinstance(connection, OwnConnection)
+    cursor = connection.cursor()
+    assert isinstance(cursor, OwnCursor)
+    assert cursor.execute("SELECT %s AS own", (5,)).fetchall() == [(5,)]
+    made: list[Any] = []
+
+    def function(connection: sqlite3.Connection) -> sqlite3.Cursor:
+        cursor = sqlite3.Cursor(connection)
+        made.append(cursor)
+        return cursor
+
+    assert sqlite3.Connection.cursor(connection, function) is made[0]
+    connection.close()
+    assert statements(look) == [(1, "SELECT ? AS own", "")]
+
+
+def test_sqlite3_errors_are_the_same(look: Look, tmp_path: Path) -> None:
+    one = sqlite3.connect(tmp_path / "db", isolation_level=None)
+    other = sqlite3.connect(tmp_path / "db", isolation_level=None, timeout=0)
+    one.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+        other.execute("CREATE TABLE t (a)")
+    with pytest.raises(sqlite3.OperationalError, match="syntax error"):
+        one.execute("SELEC 'hunter2'")
+    with pytest.raises(TypeError):
+        one.execute()  # type: ignore[call-arg]
+    one.close()
+    other.close()
+    assert statements(look) == [
+        (1, "BEGIN EXCLUSIVE", ""),
+        (1, "CREATE TABLE t (a)", "lock_timeout"),
+        (1, "SELEC ?", "OperationalError"),
+    ]
+
+
+def test_sqlite3_connections_that_outlive_the_measuring_go_on_unmeasured() -> None:
+    originals = (sqlite3.connect, sqlite3.dbapi2.connect)
+    instrument("sqlite3")
+    assert sqlite3.connect is sqlite3.dbapi2.connect is not originals[0]
+    connection = sqlite3.connect(":memory:")
+    uninstrument()
+    assert sqlite3.connect is originals[0]
+    assert sqlite3.dbapi2.connect is originals[1]
+    look = Look()
+    assert connection.execute("SELECT 1").fetchall() == [(1,)]
+    connection.close()
+    assert statements(look) == []
+
+
+def test_aiosqlite_is_measured_where_its_caller_waits(look: Look) -> None:
+    async def main() -> None:
+        async with aiosqlite.connect(":memory:") as connection:
+            with in_request() as slot:
+                await connection.execute("CREATE TABLE t (a)")
+                for number in range(5):
+                    await connection.execute("INSERT INTO t VALUES (?)", (number,))
+                async with connection.execute("SELECT * FROM t WHERE a = 'hunter2'") as cursor:
+                    assert list(await cursor.fetchall()) == []
+                assert list(await connection.execute_fetchall("SELECT 1 AS a")) == [(1,)]
+        assert slot.db_calls == 8
+        assert slot.notes is not None
+        assert " in main" in slot.notes[0]["site"]
+        with pytest.raises(ValueError, match="no active connection"):
+            await connection.execute("SELECT 2")
+
+    asyncio.run(main())
+    assert statements(look) == [
+        (1, "CREATE TABLE t (a)", ""),
+        (1, "SELECT * FROM t WHERE a = ?", ""),
+        (1, "SELECT ? AS a", ""),
+        (5, "INSERT INTO t VALUES (?)", ""),
+    ]
+
+
+# ---------------------------------------------------------------- psycopg
+
+
+@pytest.fixture
+def connection(database_dsn: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(database_dsn, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (a int PRIMARY KEY, b text)")
+        connection.execute("INSERT INTO t VALUES (1, 'x'), (2, 'y')")
+        yield connection
+
+
+def test_psycopg_measures_what_its_cursors_run(
+    connection: psycopg.Connection[Any], look: Look
+) -> None:
+    assert connection.execute("SELECT * FROM t WHERE a = %s", (1,)).fetchall() == [(1, "x")]
+    composed = sql.SQL("SELECT b FROM {} WHERE b = {}").format(
+        sql.Identifier("t"), sql.Literal("hunter2")
+    )
+    assert connection.execute(composed).fetchall() == []
+    assert connection.execute(b"SELECT 1 AS one").fetchone() == (1,)
+    cursor = connection.cursor()
+    cursor.executemany("UPDATE t SET b = %s WHERE a = %s", [("v", 1), ("w", 2)])
+    assert cursor.rowcount == 2
+    with connection.transaction(), connection.cursor("named") as named:
+        assert named.execute("SELECT a FROM t ORDER BY a").fetchall() == [(1,), (2,)]
+    assert statements(look) == [
+        (1, "SELECT * FROM t WHERE a = ?", ""),
+        (1, "SELECT ? AS one", ""),
+        (1, "SELECT a FROM t ORDER BY a", ""),
+        (1, 'SELECT b FROM "t" WHERE b = ?', ""),
+        (1, "UPDATE t SET b = ? WHERE a = ?", ""),
+    ]
+    assert rows(look)["UPDATE t SET b = ? WHERE a = ?"] == 2
+    assert {system for _, (system,) in look(DURATION, "db.system.name")} == {"postgresql"}
+
+
+def test_psycopg_streams_are_measured_whether_read_to_their_end_or_left(
+    connection: psycopg.Connection[Any], look: Look
+) -> None:
+    query = "SELECT n FROM generate_series(1, 5) AS n"
+    assert [n for (n,) in connection.cursor().stream(query)] == [1, 2, 3, 4, 5]
+    left: Any = connection.cursor().stream(query)
+    assert next(left) == (1,)
+    left.close()
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        list(connection.cursor().stream("SELECT 1 / 0"))
+    assert connection.execute("SELECT 7").fetchone() == (7,)
+    text = "SELECT n FROM generate_series(?, ?) AS n"
+    assert statements(look) == [
+        (1, "SELECT ?", ""),
+        (1, "SELECT ? / ?", "DivisionByZero"),
+        (2, text, ""),
+    ]
+    assert rows(look)[text] == 6
+
+
+def test_psycopg_pipelines_work_as_ever(connection: psycopg.Connection[Any], look: Look) -> None:
+    with connection.pipeline():
+        cursors = [connection.execute("SELECT %s::int AS n", (n,)) for n in range(3)]
+        assert [cursor.fetchone() for cursor in cursors] == [(0,), (1,), (2,)]
+    assert statements(look) == [(3, "SELECT ?::int AS n", "")]
+
+
+def test_a_deadlock_is_told_apart_and_raised_as_ever(
+    connection: psycopg.Connection[Any], database_dsn: str, look: Look
+) -> None:
+    caught: list[BaseException] = []
+    both = threading.Barrier(2)
+
+    def work(first: int, second: int) -> None:
+        with psycopg.connect(database_dsn) as mine:
+            mine.execute("SET deadlock_timeout = '50ms'")
+            mine.execute("UPDATE t SET b = '1' WHERE a = %s", (first,))
+            both.wait(10)
+            try:
+                mine.execute("UPDATE t SET b = '2' WHERE a = %s", (second,))
+            except psycopg.errors.DeadlockDetected as error:
+                caught.append(error)
+                mine.rollback()
+
+    threads = [threading.Thread(target=work, args=each) for each in ((1, 2), (2, 1))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(caught) == 1
+    assert (1, "UPDATE t SET b = ? WHERE a = ?", "deadlock") in statements(look)
+
+
+def test_a_lost_connection_is_told_apart_and_raised_as_ever(
+    connection: psycopg.Connection[Any], database_dsn: str, look: Look
+) -> None:
+    with psycopg.connect(database_dsn, autocommit=True) as lost:
+        connection.execute("SELECT pg_terminate_backend(%s)", (lost.info.backend_pid,))
+        with pytest.raises(psycopg.OperationalError):
+            lost.execute("SELECT 1 AS lost")
+    assert (1, "SELECT ? AS lost", "connection") in statements(look)
+
+
+def test_psycopg_async_is_measured_and_its_cancellation_stays_one(
+    database_dsn: str, look: Look
+) -> None:
+    async def main() -> None:
+        connect = psycopg.AsyncConnection.connect
+        async with await connect(database_dsn, autocommit=True) as connection:
+            with in_request() as slot:
+                cursor = await connection.execute("SELECT %s::text AS a", ("hunter2",))
+                assert await cursor.fetchone() == ("hunter2",)
+                stream = connection.cursor().stream("SELECT n FROM generate_series(1, 3) AS n")
+                assert [n async for (n,) in stream] == [1, 2, 3]
+            assert slot.db_calls == 2
+            task = asyncio.create_task(connection.execute("SELECT pg_sleep(30)"))
+            await asyncio.to_thread(wait_for, lambda: runs(database_dsn), "the statement to run")
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert task.cancelled()
+
+    asyncio.run(main())
+    assert (1, "SELECT pg_sleep(?)", "CancelledError") in statements(look)
+    assert (1, "SELECT n FROM generate_series(?, ?) AS n", "") in statements(look)
+
+
+def runs(dsn: str) -> bool:
+    """Tell whether another connection sleeps in the database."""
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        ).fetchone()
+    return found is not None and found[0] > 0
+
+
+# ---------------------------------------------------------------- asyncpg
+
+
+def test_asyncpg_measures_each_way_to_run_a_statement_once(database_dsn: str, look: Look) -> None:
+    async def main() -> None:
+        connection = await asyncpg.connect(database_dsn)
+        assert await connection.execute("CREATE TABLE t (a int, b text)") == "CREATE TABLE"
+        assert await connection.execute("INSERT INTO t VALUES ($1, 'x')", 1) == "INSERT 0 1"
+        await connection.executemany("INSERT INTO t VALUES ($1, $2)", [(2, "y"), (3, "z")])
+        assert [each["a"] for each in await connection.fetch("SELECT a FROM t ORDER BY a")] == [
+            1, 2, 3
+        ]  # fmt: skip
+        assert await connection.fetchval("SELECT b FROM t WHERE a = $1", 2) == "y"
+        row = await connection.fetchrow("SELECT * FROM t WHERE b = 'z'")
+        assert dict(row) == {"a": 3, "b": "z"}
+        prepared = await connection.prepare("SELECT a + $1 FROM t ORDER BY a")
+        assert await prepared.fetchval(10) == 11
+        assert len(await prepared.fetch(10)) == 3
+        async with connection.transaction():
+            found = [each["a"] async for each in connection.cursor("SELECT a FROM t", prefetch=1)]
+            assert sorted(found) == [1, 2, 3]
+            cursor = await connection.cursor("SELECT b FROM t ORDER BY a")
+            assert [each["b"] for each in await cursor.fetch(2)] == ["x", "y"]
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await connection.fetch("SELECT * FROM missing WHERE a = 'hunter2'")
+        await connection.close()
+
+    asyncio.run(main())
+    assert statements(look) == [
+        (1, "BEGIN", ""),
+        (1, "COMMIT", ""),
+        (1, "CREATE TABLE t (a int, b text)", ""),
+        (1, "SELECT * FROM missing WHERE a = ?", "UndefinedTableError"),
+        (1, "SELECT * FROM t WHERE b = ?", ""),
+        (1, "SELECT a FROM t", ""),
+        (1, "SELECT a FROM t ORDER BY a", ""),
+        (1, "SELECT b FROM t ORDER BY a", ""),
+        (1, "SELECT b FROM t WHERE a = ?", ""),
+        (2, "INSERT INTO t VALUES (?)", ""),
+        (2, "SELECT a + ? FROM t ORDER BY a", ""),
+    ]
+    found = rows(look)
+    assert found["SELECT a FROM t ORDER BY a"] == 3
+    assert found["INSERT INTO t VALUES (?)"] == 1
+
+
+def test_asyncpg_pools_lines_and_cancellation_stay_what_they_are(
+    database_dsn: str, look: Look
+) -> None:
+    async def main() -> None:
+        async with asyncpg.create_pool(database_dsn, min_size=1, max_size=1) as pool:
+            with in_request() as slot:
+                for number in range(5):
+                    assert await pool.fetchval("SELECT $1::int AS five", number) == number
+            (note,) = slot.notes or []
+            assert note["query"] == "SELECT ?::int AS five"
+            assert " in main" in note["site"]
+            async with pool.acquire() as connection:
+                with pytest.raises(TimeoutError):
+                    await connection.fetch("SELECT pg_sleep(30)", timeout=0.01)
+                task = asyncio.create_task(connection.fetch("SELECT pg_sleep(30)"))
+                await asyncio.to_thread(wait_for, lambda: runs(database_dsn), "it to run")
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                assert await connection.fetchval("SELECT 3") == 3
+
+    asyncio.run(main())
+    assert (1, "SELECT pg_sleep(?)", "CancelledError") in statements(look)
+    assert (1, "SELECT pg_sleep(?)", "TimeoutError") in statements(look)
+
+
+@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+def test_sqlalchemy_over_a_driver_books_a_statement_once(
+    database_dsn: str, look: Look, driver: str
+) -> None:
+    async def main() -> None:
+        url = database_dsn.replace("postgresql:", f"postgresql+{driver}:")
+        engine = create_async_engine(url)
+        async with engine.connect() as connection:
+            with in_request() as slot:
+                for number in range(5):
+                    statement = sa.text("SELECT CAST(:n AS integer) AS once")
+                    await connection.execute(statement, {"n": number})
+            with pytest.raises(sa.exc.ProgrammingError):
+                await connection.execute(sa.text("SELECT missing"))
+        await engine.dispose()
+        assert slot.db_calls == 5
+        assert [note["count"] for note in slot.notes or []] == [5]
+
+    asyncio.run(main())
+    found = [each for each in statements(look) if "once" in each[1] or "missing" in each[1]]
+    assert [(count, bool(error)) for count, _, error in found] == [(1, True), (5, False)]
+    assert "SELECT CAST(? AS integer) AS once" in found[1][1]
+
+
+def test_uninstrumenting_restores_the_drivers() -> None:
+    prepared = asyncpg.prepared_stmt.PreparedStatement
+    names: list[tuple[type, str]] = [
+        *((psycopg.Cursor, name) for name in ("execute", "executemany", "stream")),
+        *((psycopg.AsyncCursor, name) for name in ("execute", "executemany", "stream")),
+        (psycopg.ServerCursor, "execute"),
+        (psycopg.AsyncServerCursor, "execute"),
+        *((asyncpg.Connection, name) for name in ("execute", "_execute", "_executemany")),
+        *((asyncpg.cursor.BaseCursor, name) for name in ("_bind", "_bind_exec")),
+        (prepared, "_PreparedStatement__do_execute"),
+        (aiosqlite.Connection, "_execute"),
+    ]
+    originals = [vars(owner)[name] for owner, name in names]
+    instrument(*LIBRARIES)
+    instrument(*LIBRARIES)
+    changed = [vars(owner)[name] for owner, name in names]
+    uninstrument()
+    assert all(one is not other for one, other in zip(changed, originals, strict=True))
+    for (owner, name), original in zip(names, originals, strict=True):
+        assert vars(owner)[name] is original
