@@ -4,6 +4,8 @@ import asyncio
 import inspect
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -273,3 +275,24 @@ def test_instrumenting_twice_measures_once_and_undoing_restores_the_originals(se
     assert [vars(owner)["send"] for owner in owners] == originals
     by_httpx("GET", f"{server}/status/200")
     assert measured(look) == [(2, ("GET", "127.0.0.1", "200", ""))]
+
+
+def test_libraries_that_are_imported_later_are_measured_too() -> None:
+    program = """
+import sys
+from trimtab.instrument import instrument
+instrument()
+assert not {"httpx", "requests", "redis", "celery", "rq"} & set(sys.modules)
+import httpx, requests, redis, redis.asyncio, rq.queue, rq.worker, celery.signals
+for patched in (
+    httpx.Client.send, httpx.AsyncClient.send, requests.Session.send,
+    redis.Redis.execute_command, redis.asyncio.Redis.execute_command,
+    rq.queue.Queue._enqueue_job, rq.worker.Worker.perform_job,
+):
+    assert hasattr(patched, "__wrapped__"), patched
+assert len(celery.signals.task_prerun.receivers) == 1
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (0, "")
