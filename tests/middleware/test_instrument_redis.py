@@ -72,6 +72,16 @@ def test_hits_are_reads_that_found_a_value(client: Any, look: Look) -> None:
     assert cache(look) == {"hits": 5, "misses": 5}
 
 
+def test_what_queues_look_up_is_neither_hit_nor_miss(client: Any, look: Look) -> None:
+    with in_request() as slot:
+        client.get("celery-task-meta-1")
+        client.mget([b"celery-task-meta-1", b"celery-task-meta-2"])
+        client.hgetall("rq:job:1")
+        client.pipeline().hgetall("rq:job:1").get("calls:none").execute()
+    assert (slot.cache_hits, slot.cache_misses) == (0, 1)
+    assert cache(look) == {"hits": 0, "misses": 1}
+
+
 def test_time_in_redis_is_cache_time_of_the_request(client: Any, look: Look) -> None:
     with in_request() as slot:
         client.get("calls:none")

@@ -2,7 +2,8 @@
 
 Within a request they are cache time, and commands that read tell hits from misses: a GET that
 found a value is a hit. Commands that wait for others (BLPOP and the like) and that manage the
-server are measured, but are no cache time. Subscriptions are left alone.
+server are measured, but are no cache time, and what queues look up is neither hit nor miss.
+Subscriptions are left alone.
 """
 
 import logging
@@ -41,6 +42,9 @@ _PARENTS: Final = frozenset({
 })  # fmt: skip
 #: of these a slow one says nothing of the cache
 _MANAGE: Final = _PARENTS - {"OBJECT", "XGROUP", "XINFO"}
+#: what keys of RQ and of Celery's results begin with
+_QUEUES: Final = ("rq:", "celery-task")
+_QUEUES_BYTES: Final = tuple(each.encode() for each in _QUEUES)
 _WORD: Final = re.compile(r"[A-Z][A-Z0-9._-]{0,31}\Z")
 #: commands at hand; an app may make up names
 _MAX_KEPT: Final = 500
@@ -192,7 +196,7 @@ def _book(
         if command.waiting is not None and _blocks(args):
             command = command.waiting
         hits = misses = 0
-        if error is None and command.count is not None:
+        if error is None and command.count is not None and not _is_of_a_queue(args):
             hits, misses = command.count(result)
         command.add(start_ns, duration_ns, hits, misses, error)
     except Exception:
@@ -214,12 +218,22 @@ def _book_pipeline(
         if error is None and len(stack) == len(results):
             for (args, _), result in zip(stack, results, strict=True):
                 command = _commands.get(args[0]) or _learn(args[0])
-                if command.count is not None and not isinstance(result, Exception):
+                if command.count is None or _is_of_a_queue(args):
+                    continue
+                if not isinstance(result, Exception):
                     found, missed = command.count(result)
                     hits, misses = hits + found, misses + missed
         _pipelines[name].add(start_ns, duration_ns, hits, misses, error)
     except Exception:
         log.debug("a pipeline to Redis is not measured", exc_info=True)
+
+
+def _is_of_a_queue(args: Sequence[Any]) -> bool:
+    """Tell whether a queue looks for a task or a result: whether it is there yet is no hit."""
+    key = args[1] if len(args) > 1 else None
+    if isinstance(key, bytes):
+        return key.startswith(_QUEUES_BYTES)
+    return isinstance(key, str) and key.startswith(_QUEUES)
 
 
 def _kind(pipeline: Any) -> str:
