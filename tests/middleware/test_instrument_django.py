@@ -20,7 +20,7 @@ database, debug = json.loads(sys.argv[2]), json.loads(sys.argv[3])
 settings.configure(DATABASES={"default": database}, DEBUG=debug, USE_TZ=True)
 import django
 django.setup()
-from django.db import DatabaseError, connection, models, reset_queries
+from django.db import DatabaseError, connection, models
 from django.db.backends.utils import CursorWrapper
 from measured import Look, in_request
 from trimtab.instrument import instrument, uninstrument

@@ -327,26 +327,43 @@ def test_a_listener_that_runs_the_statement_itself_is_let_do_it(engine: sa.Engin
         assert statements(look) == []
 
 
-def test_a_dialect_with_hooks_of_its_own_is_measured_and_put_back() -> None:
-    class Own(SQLiteDialect_pysqlite):
-        supports_statement_cache = True
-
+def own_dialect() -> Any:
+    class Mixed:
         def do_execute(
             self, cursor: Any, statement: Any, parameters: Any, context: Any = None
         ) -> None:
             cursor.execute(statement, parameters)
 
-    own = vars(Own)["do_execute"]
+    class Own(Mixed, SQLiteDialect_pysqlite):
+        supports_statement_cache = True
+
     sa.dialects.registry.register("sqlite.own", __name__, "Own")
     globals()["Own"] = Own
+    return Mixed
+
+
+@pytest.mark.parametrize("imported", ["before", "after"])
+def test_a_dialect_with_hooks_of_its_own_is_measured_and_put_back(imported: str) -> None:
+    mixed = own_dialect() if imported == "before" else None
+    original = mixed and mixed.do_execute
     with instrumented("sqlalchemy") as look:
+        mixed = mixed or own_dialect()
         engine = sa.create_engine("sqlite+own://")
         with engine.connect() as connection:
             run(connection, "SELECT 8 AS eight")
-        assert statements(look) == [(1, ("SELECT ? AS eight", ""))]
-        assert vars(Own)["do_execute"] is not own
         engine.dispose()
-    assert vars(Own)["do_execute"] is own
+        assert statements(look) == [(1, ("SELECT ? AS eight", ""))]
+        measured = mixed.do_execute
+    assert mixed.do_execute is (original or measured.__wrapped__)
+
+
+def test_engines_take_the_arguments_that_they_took_before(look: Look) -> None:
+    engine = sa.create_engine("sqlite://", paramstyle="named", isolation_level="AUTOCOMMIT")
+    assert engine.dialect.paramstyle == "named"
+    with engine.connect() as connection:
+        raw: Any = connection.connection.driver_connection
+        assert raw.isolation_level is None
+    engine.dispose()
 
 
 def test_pools_say_what_they_hold_and_how_long_was_waited(look: Look) -> None:
@@ -402,14 +419,16 @@ def test_a_pool_that_is_gone_is_forgotten(look: Look) -> None:
 
 
 def test_uninstrumenting_restores_what_was_there(engine: sa.Engine) -> None:
-    names = ("do_execute", "do_executemany", "do_execute_no_params", "__init__")
+    names = ("do_execute", "do_executemany", "do_execute_no_params")
     originals = [*(vars(DefaultDialect)[name] for name in names), vars(sa.Pool)["connect"]]
+    members = set(vars(DefaultDialect))
     instrument("sqlalchemy")
     instrument("sqlalchemy")
     assert all(vars(DefaultDialect)[name] not in originals for name in names)
     uninstrument()
     found = [*(vars(DefaultDialect)[name] for name in names), vars(sa.Pool)["connect"]]
     assert all(one is other for one, other in zip(found, originals, strict=True))
+    assert set(vars(DefaultDialect)) == members
     look = Look()
     with engine.connect() as connection:
         run(connection, "SELECT 9")

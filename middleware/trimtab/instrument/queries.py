@@ -29,6 +29,7 @@ __all__ = [
     "Describe",
     "Rows",
     "book",
+    "count_failure",
     "enter",
     "hooked",
     "hooked_async",
@@ -56,8 +57,8 @@ _log: Final = RateLimited(logging.getLogger("trimtab.slow"))
 
 #: what runs is no work of the app's on data, however often it comes
 _CONTROL: Final = (
-    "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET ", "SHOW ", "PRAGMA", "START TRANS",
-    "RESET", "SELECT pg_advisory_unlock_all",
+    "BEGIN", "COMMIT", "PRAGMA", "RELEASE", "RESET", "ROLLBACK", "SAVEPOINT",
+    "SELECT PG_ADVISORY_UNLOCK_ALL", "SET ", "SHOW ", "START TRANS",
 )  # fmt: skip
 
 
@@ -79,7 +80,7 @@ class _Query:
     def __init__(self, shape: str, system: str) -> None:
         self.shape, self.system = shape, system
         self.text = shape[:_MOST_TEXT]
-        self.is_control = shape.upper().startswith(tuple(each.upper() for each in _CONTROL))
+        self.is_control = shape.upper().startswith(_CONTROL)
         self.attributes: Attributes = (("db.query.text", shape), ("db.system.name", system))
         self.duration = _DURATION.at(self.attributes)
         self.rows: Measure | None = None
@@ -138,7 +139,7 @@ def book(
     """Book a statement that has ended, in the thread and context that ran it; never raises.
 
     system is OpenTelemetry's name, times are monotonic_ns, rows is below 0 when it is not known.
-    1 us in a request, and 1 us more for its line there.
+    1.7 us in a request, 0.7 us outside one.
     """
     try:
         known = _known.get(system)
@@ -163,7 +164,12 @@ def book(
         if duration_ns >= SLOW_NS:
             _slow(query, duration_ns, slot)
     except Exception:  # noqa: BLE001 - measuring must not fail the app
-        _FAILED.at().add(1)
+        count_failure()
+
+
+def count_failure() -> None:
+    """Count that a hook failed; what it was to measure went on unmeasured."""
+    _FAILED.at().add(1)
 
 
 def _query(system: str, sql: str) -> _Query:

@@ -1,11 +1,12 @@
 """SQLAlchemy 2, sync and async: its statements and its pools.
 
 Statements are measured at `do_execute` and its two twins, which SQLAlchemy calls when no listener
-has run the statement itself. A dialect that has its own ones is patched, too, when it is made at
-the latest. What waits for a connection is the pool's `connect`; SQLite's pool for databases in
+has run the statement itself. A dialect that has its own ones is patched, too, if need be when its
+class is made. What waits for a connection is the pool's `connect`; SQLite's pool for databases in
 memory has another one and never waits.
 """
 
+import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from trimtab.instrument.patching import Patches
-from trimtab.instrument.queries import book, enter
+from trimtab.instrument.queries import book, count_failure, enter
 from trimtab.measures import MEASURES
 from trimtab.slot import current_slot
 from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM
@@ -37,7 +38,7 @@ _OVERFLOW: Final = MEASURES.family("trimtab.db.connection.overflow", GAUGE, "{co
 
 #: pools that live -> name
 _pools: "weakref.WeakKeyDictionary[Any, str]" = weakref.WeakKeyDictionary()
-_lock: Final = threading.Lock()
+_lock = threading.Lock()
 
 
 def patch(module: ModuleType, patches: Patches) -> None:
@@ -45,21 +46,24 @@ def patch(module: ModuleType, patches: Patches) -> None:
     if module.__name__ != "sqlalchemy.engine.default":
         patches.replace(module.Pool, "connect", _measured_pool)
         return
-    dialect: type = module.DefaultDialect
+    dialect: Any = module.DefaultDialect
     for each in _with_subclasses(dialect):
-        _patch_dialect(each, patches)
+        _patch_dialect(each, dialect, patches)
 
     def adopting(original: Any) -> Any:
-        @wraps(original)
-        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-            for each in type(self).__mro__:
-                if issubclass(each, dialect):
-                    _patch_dialect(each, patches)
-            original(self, *args, **kwargs)
+        own = getattr(original, "__func__", None)
 
-        return __init__
+        def __init_subclass__(cls: Any, /, **kwargs: Any) -> None:  # noqa: N807
+            if own is None:
+                super(dialect, cls).__init_subclass__(**kwargs)
+            else:
+                own(cls, **kwargs)
+            _patch_dialect(cls, dialect, patches)
 
-    patches.replace(dialect, "__init__", adopting)
+        return classmethod(__init_subclass__)
+
+    # Not __init__: SQLAlchemy reads from its code which arguments create_engine may be given.
+    patches.replace(dialect, "__init_subclass__", adopting)
 
 
 def _with_subclasses(dialect: type) -> Iterator[type]:
@@ -69,10 +73,14 @@ def _with_subclasses(dialect: type) -> Iterator[type]:
         yield from _with_subclasses(each)
 
 
-def _patch_dialect(dialect: type, patches: Patches) -> None:
-    for name in _HOOKED:
-        if name in vars(dialect):
-            patches.replace(dialect, name, _measured_statement)
+def _patch_dialect(dialect: type, last: type, patches: Patches) -> None:
+    """Patch what a dialect runs statements with, its own or of what it inherits from until last."""
+    for each in dialect.__mro__:
+        for name in _HOOKED:
+            if name in vars(each):
+                patches.replace(each, name, _measured_statement)
+        if each is last:
+            return
 
 
 def _measured_statement(original: Any) -> Any:
@@ -107,24 +115,30 @@ def _measured_statement(original: Any) -> Any:
 def _measured_pool(original: Any) -> Any:
     @wraps(original)
     def connect(self: Any) -> Any:
-        name = _pools.get(self) or _name(self)
         start = monotonic_ns()
         try:
             connection = original(self)
         except BaseException as error:
-            if type(error).__name__ == "TimeoutError":
-                _TIMEOUTS.at(((_NAME, name),)).add(1)
+            _book_wait(self, start, type(error).__name__ == "TimeoutError")
             raise
-        finally:
-            waited = monotonic_ns() - start
-            _WAIT.at(((_NAME, name),)).add(waited / 1e9)
-            if waited >= _SHOWN_NS:
-                slot = current_slot()
-                if slot is not None:
-                    slot.add_span("db", start, waited, f"connection of {name}")
+        _book_wait(self, start, False)
         return connection
 
     return connect
+
+
+def _book_wait(pool: Any, start_ns: int, timed_out: bool) -> None:
+    try:
+        waited_ns = monotonic_ns() - start_ns
+        name = _pools.get(pool) or _name(pool)
+        _WAIT.at(((_NAME, name),)).add(waited_ns / 1e9)
+        if timed_out:
+            _TIMEOUTS.at(((_NAME, name),)).add(1)
+        slot = current_slot()
+        if slot is not None and waited_ns >= _SHOWN_NS:
+            slot.add_span("db", start_ns, waited_ns, f"connection of {name}")
+    except Exception:  # noqa: BLE001 - measuring must not fail the app
+        count_failure()
 
 
 def _name(pool: Any) -> str:
@@ -146,9 +160,11 @@ def _name(pool: Any) -> str:
 
 def readings() -> None:
     """Add what the pools hold to their gauges; to be called once a second, from any thread."""
-    with _lock:
-        pools = list(_pools.items())
-    for pool, name in pools:
+    for each in _pools.keyrefs():
+        pool = each()
+        name = None if pool is None else _pools.get(pool)
+        if pool is None or name is None:
+            continue
         try:
             used, idle, size = pool.checkedout(), pool.checkedin(), pool.size()
             overflow = max(0, pool.overflow())
@@ -160,3 +176,12 @@ def readings() -> None:
         _COUNT.at(((_NAME, name), (state, "idle"))).add(idle)
         _MAX.at(((_NAME, name),)).add(most)
         _OVERFLOW.at(((_NAME, name),)).add(overflow)
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
