@@ -8,7 +8,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -16,12 +16,25 @@ from typing import Any, NamedTuple, Self, TypeVar
 from servers import short_dir
 from trimtab_core.errors import FrameError
 from trimtab_core.frames import FrameReader, encode
-from trimtab_core.messages import Bye, Hello, Message, Readings, Routes, Samples, Welcome, parse
+from trimtab_core.measures import Change, MeasureKey
+from trimtab_core.messages import (
+    Bye,
+    Events,
+    Hello,
+    Instruments,
+    Measured,
+    Message,
+    Readings,
+    Routes,
+    Samples,
+    Welcome,
+    parse,
+)
 from trimtab_core.records import FLAG_BACKGROUND, METHODS, Record, unpack
 
 __all__ = ["Heard", "Peer", "Seen", "running_peer"]
 
-_M = TypeVar("_M", Hello, Routes, Samples, Readings, Bye)
+_M = TypeVar("_M", Hello, Routes, Samples, Readings, Instruments, Measured, Events, Bye)
 _T = TypeVar("_T")
 
 
@@ -176,6 +189,25 @@ class Peer:
             if isinstance(message, Samples):
                 found.setdefault(process, []).append((message.first, message.count))
         return found
+
+    def measures(self) -> dict[MeasureKey, Change]:
+        """Return what was added to each measure so far, over all processes."""
+        with self._changed:
+            heard = list(self.heard)
+        keys: dict[int, dict[int, MeasureKey]] = {}
+        found: dict[MeasureKey, Change] = {}
+        for _, connection, message in heard:
+            if isinstance(message, Instruments):
+                keys.setdefault(connection, {}).update(message.keys)
+            elif isinstance(message, Measured):
+                for number, change in message.changes:
+                    found.setdefault(keys[connection][number], Change()).merge(change)
+        return found
+
+    def events(self, kind: str) -> list[Mapping[str, Any]]:
+        """Return the events of a kind so far, in order."""
+        messages = self.messages(Events)
+        return [each for message in messages for each in message.events if each["kind"] == kind]
 
     # ------------------------------------------------------------ the thread
 
