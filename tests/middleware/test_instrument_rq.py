@@ -11,6 +11,7 @@ from redis import retry
 from redis.backoff import NoBackoff
 from rq import Queue, Retry
 from rq.job import JobStatus
+from rq.rate_limit import RateLimit
 from rq.worker import BaseWorker
 
 from measured import Look, heard, instrumented
@@ -131,8 +132,12 @@ def test_jobs_are_counted_however_they_are_enqueued(queue: Queue, look: Look) ->
     queue.enqueue_many([Queue.prepare_data("rq_target.add", (n, 1)) for n in range(3)])
     job = queue.create_job("rq_target.fail")
     queue.enqueue_job(job)
+    limit = RateLimit("calls", 1)
+    limited = [queue.enqueue("rq_target.again", rate_limit=limit) for _ in range(2)]
+    assert limited[1].get_status() == JobStatus.RATE_LIMITED
     assert look(SENT, "messaging.system", "trimtab.task") == [
         (1, ("rq", "rq_target.fail")),
+        (2, ("rq", "rq_target.again")),
         (4, ("rq", "rq_target.add")),
     ]
 
@@ -149,6 +154,7 @@ def test_instrumenting_twice_measures_once_and_undoing_restores_the_originals(
 ) -> None:
     owners = [
         (Queue, "_enqueue_job"),
+        (Queue, "_enqueue_rate_limited_job"),
         (BaseWorker, "perform_job"),
         (BaseWorker, "handle_exception"),
         (BaseWorker, "handle_work_horse_killed"),

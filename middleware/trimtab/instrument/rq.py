@@ -32,6 +32,8 @@ __all__ = ["patch"]
 log = logging.getLogger("trimtab.instrument")
 
 SYSTEM: Final = "rq"
+#: methods that put a job into a queue: every way to enqueue one ends in one of them
+_PUTS: Final = ("_enqueue_job", "_enqueue_rate_limited_job")
 #: status of a job that will be performed again
 _AGAIN: Final = frozenset({"queued", "scheduled", "rate_limited"})
 
@@ -44,17 +46,14 @@ def patch(module: ModuleType, patches: Patches) -> None:
     if module.__name__ == "rq.queue":
         queue = module.Queue
         # Jobs that are many, scheduled or tried again pass by the public method.
-        patches.replace(queue, _first(queue, "_enqueue_job", "enqueue_job"), _enqueue)
+        for name in [each for each in _PUTS if hasattr(queue, each)] or ["enqueue_job"]:
+            patches.replace(queue, name, _enqueue)
         return
     worker = module.Worker
     for name, make in _WORKER.items():
         # The class that has it is that of all kinds of workers.
         owner = next(each for each in worker.__mro__ if name in vars(each))
         patches.replace(owner, name, make)
-
-
-def _first(owner: Any, *names: str) -> str:
-    return next(name for name in names if hasattr(owner, name))
 
 
 def _enqueue(original: Callable[..., Any]) -> Callable[..., Any]:
