@@ -17,6 +17,7 @@ from trimtab_agent.probes.http import HttpProbe
 from trimtab_core.catalog import CATALOG
 from trimtab_core.errors import SettingsError
 
+PIECE = 16_384
 UP = "trimtab.probe.up"
 STATUS = "trimtab.probe.http.status"
 DURATION = "trimtab.probe.http.duration"
@@ -34,9 +35,12 @@ class Site:
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.url = ""
-        #: of each body, a multiple of 1000; answers that the other side cut off
+        #: of each body, a multiple of PIECE
         self.length = 0
-        self.cut = 0
+        #: bytes of bodies that were sent, connections that ended, and those that were reset
+        self.sent = 0
+        self.ended = 0
+        self.resets = 0
 
 
 @contextmanager
@@ -54,10 +58,12 @@ def site() -> Iterator[Site]:
             self.send_header("content-length", str(found.length))
             self.end_headers()
             try:
-                for _ in range(found.length // 1000):
-                    self.wfile.write(bytes(1000))
+                for _ in range(found.length // PIECE):
+                    found.sent += self.wfile.write(bytes(PIECE))
+                self.rfile.read(1)
             except OSError:
-                found.cut += 1
+                found.resets += 1
+            found.ended += 1
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -102,12 +108,14 @@ def test_a_status_from_500_on_is_down_and_still_has_its_latency(status: int) -> 
 def test_a_short_body_is_taken_whole_and_a_long_one_is_cut_off() -> None:
     with site() as server:
         server.answers["/"] = (200, "")
-        server.length = 50_000
+        server.length = 3 * PIECE
         assert read(HttpProbe(f"{server.url}/")).gauges[STATUS] == 200
-        assert server.cut == 0
-        server.length = 100_000_000
+        wait_for(lambda: server.ended == 1, "the end of the connection")
+        assert (server.sent, server.resets) == (3 * PIECE, 0)
+        server.length = 100_000 * PIECE
         assert read(HttpProbe(f"{server.url}/")).gauges[STATUS] == 200
-        wait_for(lambda: server.cut == 1, "the long answer to be cut off")
+        wait_for(lambda: server.resets == 1, "the long answer to be cut off")
+        assert server.sent < 20_000_000, "what is under way counts too"
 
 
 def test_redirects_are_followed_to_the_same_server_and_to_no_other() -> None:

@@ -101,10 +101,12 @@ def test_connections_are_counted_by_state_and_the_oldest_transaction_is_aged(
             gauges = dict(read(probe).gauges)
             return gauges if gauges["postgresql.backends.waiting"] else None
 
-        gauges = wait_for(seen, "the waiting connection")
-        age_s = time.monotonic() - begun_s
-        holder.execute("ROLLBACK")
-        waiting.result(5)
+        try:
+            gauges = wait_for(seen, "the waiting connection")
+            age_s = time.monotonic() - begun_s
+        finally:
+            holder.execute("ROLLBACK")
+            waiting.result(5)
     assert gauges is not None
     assert gauges["postgresql.backends"] == 5, "the probe's own is one of them"
     assert gauges["postgresql.backends.idle"] == 1
