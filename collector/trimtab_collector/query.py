@@ -80,7 +80,9 @@ class Queries:
 
     async def snapshot(self, params: Params) -> Snapshot:
         """Return the parts of this moment together."""
-        return await self._run(moment.snapshot, self._source, self._ranges.one(params))
+        # Measures come by windows of ten seconds, and are never live.
+        minute = self._ranges.stored(params, params.to_s - 60, params.to_s)
+        return await self._run(moment.snapshot, self._source, self._ranges.one(params), minute)
 
     async def history(self, params: Params, period: str) -> History:
         """Return a row for each step that holds something."""

@@ -345,11 +345,14 @@ class Current(Body, kw_only=True):
 
 
 class Snapshot(Body, kw_only=True):
-    """The parts of one moment together; null is what nothing measures yet."""
+    """The parts of one moment together; null is what nothing measures.
+
+    Of database, cache and external services: the last minute.
+    """
 
     timestamp: str
     system: list[HostReadings]
     application: dict[str, Any]
-    database: None = None
-    cache: None = None
-    external_services: None = None
+    database: dict[str, Any] | None = None
+    cache: dict[str, Any] | None = None
+    external_services: dict[str, Any] | None = None

@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from trimtab_collector.api.bodies import Current, Snapshot
+from trimtab_collector.api.insidebodies import Cache
 from trimtab_collector.figures import TIMES
+from trimtab_collector.queries import databases, surroundings
 from trimtab_collector.queries.lists import ACTIVE
+from trimtab_collector.queries.measured import targets_of
 from trimtab_collector.queries.ranges import View
 from trimtab_collector.queries.source import Source, hosts_of, instances_of
 from trimtab_collector.storage.gauges import Reading
 
 __all__ = ["current", "snapshot"]
 
+_DEPTH: Final = "trimtab.queue.depth"
+_UP: Final = "trimtab.probe.up"
 _CONNECTIONS: Final = ("trimtab.app.websockets", "trimtab.app.event_streams")
 
 
@@ -45,10 +50,17 @@ def current(source: Source, view: View) -> Current:
     )
 
 
-def snapshot(source: Source, view: View) -> Snapshot:
-    """Return the parts of this moment together; what nothing measures yet is null."""
+def snapshot(source: Source, view: View, minute: View) -> Snapshot:
+    """Return the parts of this moment together; minute is the last one, as stored windows."""
     figures, _ = source.overall(view)
     readings = source.readings(view.params)
+    reads = surroundings.cache(source, minute)
+    rates = {level.level: level.hit_rate for level in reads.levels}
+    depths = {
+        each.target.removeprefix("queue:"): int(each.readings[_DEPTH])
+        for each in targets_of(readings, "queue")
+        if _DEPTH in each.readings
+    }
     application: dict[str, Any] = {
         "requests": figures["requests"],
         "responseTime": {name: figures[name] for name in TIMES},
@@ -59,14 +71,58 @@ def snapshot(source: Source, view: View) -> Snapshot:
         "activeRequests": _count(readings, ACTIVE),
         "activeConnections": _count(readings, *_CONNECTIONS),
         "eventLoopLag": _loop_delay_ms(readings),
-        "queueSizes": None,
-        "cacheHitRates": {"redis": None, "memory": None},
+        "queueSizes": depths or None,
+        "cacheHitRates": {"redis": rates.get("redis"), "memory": rates.get("memory")},
     }
     return Snapshot(
         timestamp=view.params.shown(view.params.now_s),
         system=hosts_of(readings),
         application=application,
+        database=_database(source, minute),
+        cache=None if not reads.levels else _rates(reads),
+        external_services=_services(source, minute),
     )
+
+
+def _rates(reads: Cache) -> dict[str, Any]:
+    return {
+        "hits": reads.hits,
+        "misses": reads.misses,
+        "hitRate": reads.hit_rate,
+        "missRate": reads.miss_rate,
+    }
+
+
+def _database(source: Source, view: View) -> dict[str, Any] | None:
+    found = databases.database(source, view, 1)
+    calls = found.calls
+    if not calls.count:
+        return None
+    return {
+        "queries": calls.count,
+        "queriesPerSecond": calls.per_second,
+        "mean": calls.mean,
+        "p95": calls.p95,
+        "max": calls.max,
+        "errors": calls.errors,
+        "connectionErrors": found.connection_errors,
+        "deadlocks": found.deadlocks,
+    }
+
+
+def _services(source: Source, view: View) -> dict[str, Any] | None:
+    found: dict[str, Any] = {}
+    looked = surroundings.external(source, view, 100)
+    for target in looked.dependencies:
+        took = target.readings.get("trimtab.probe.duration")
+        found[target.target] = {
+            "up": bool(target.readings.get(_UP)),
+            "latency": None if took is None else took * 1000,
+        }
+    for host in looked.hosts:
+        calls = host.calls
+        found[host.host] = {"calls": calls.count, "errorRate": calls.error_rate, "p95": calls.p95}
+    return found or None
 
 
 def _values(readings: Sequence[Reading], *names: str) -> list[float]:
