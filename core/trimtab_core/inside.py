@@ -26,6 +26,7 @@ __all__ = [
     "Instruments",
     "MeasureRow",
     "Measured",
+    "fits",
     "key_of_row",
     "pack_rows",
     "parse_events",
@@ -167,6 +168,14 @@ def key_of_row(row: Sequence[Any]) -> MeasureKey:
     return MeasureKey(name_of(name), kind, name_of(unit, empty=True), pairs)
 
 
+def fits(event: Mapping[str, Any]) -> bool:
+    """Tell whether an event can be packed, and is not too large."""
+    try:
+        return len(msgpack.packb(event)) <= MAX_EVENT
+    except (*MALFORMED, OverflowError):
+        return False
+
+
 def parse_instruments(message: list[Any]) -> Instruments:
     """Return the message of a frame; raises what `trimtab_core.messages.parse` makes an error."""
     return Instruments(
@@ -188,6 +197,6 @@ def parse_events(message: list[Any]) -> Events:
         raise ValueError(f"expected a list of at most {_MAX_EVENTS} events")
     for event in events:
         _event(event)
-        if len(msgpack.packb(event)) > MAX_EVENT:
+        if not fits(event):
             raise ValueError(f"an event has at most {MAX_EVENT} bytes")
     return Events(events, count_of(message[2]))

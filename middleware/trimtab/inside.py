@@ -8,11 +8,9 @@ measures add up where they are, and events wait in their bounded queue.
 from math import isfinite
 from typing import Any, Final
 
-import msgpack
-
 from trimtab.events import EVENTS
 from trimtab.measures import MEASURES
-from trimtab_core.inside import MAX_EVENT, Events, Instruments, Measured
+from trimtab_core.inside import Events, Instruments, Measured, fits
 from trimtab_core.measures import Change, MeasureKey
 
 __all__ = ["Inside"]
@@ -56,7 +54,7 @@ class Inside:
                 self._add(measure.id, change)
         if not self._events:
             taken = EVENTS.take(_EVENTS_A_SECOND)
-            self._events = [event for event in taken if _fits(event)]
+            self._events = [event for event in taken if fits(event)]
             self._dropped += len(taken) - len(self._events)
 
     def _add(self, number: int, change: Change) -> None:
@@ -111,10 +109,3 @@ class Inside:
     def end(self) -> None:
         """Let another emitter of the process send from here on."""
         MEASURES.release(self)
-
-
-def _fits(event: dict[str, Any]) -> bool:
-    try:
-        return len(msgpack.packb(event)) <= MAX_EVENT
-    except Exception:  # noqa: BLE001 - what cannot be packed must not cost the connection
-        return False
