@@ -105,7 +105,7 @@ class PostgresqlServer(Proc):
         if not self.data.exists():
             self._make_data()
         super().start()
-        self.wait_line("database system is ready to accept connections")
+        self.wait_line("database system is ready to accept")
         wait_for(lambda: accepts(self.port), "postgresql to accept connections", START_S)
         return self
 

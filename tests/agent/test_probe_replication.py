@@ -1,0 +1,83 @@
+"""The probe of PostgreSQL on a primary and its real standby, whose replay is held back."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from backends import PASSWORD, PostgresqlServer
+from probing import read
+from servers import clean_environment, short_dir, wait_for
+from trimtab_agent.probes.postgresql import PostgresqlProbe
+
+LAG = "postgresql.replication.lag"
+DELAY = "postgresql.replication.data_delay"
+STANDBYS = "postgresql.replication.standbys"
+
+
+class Standby(PostgresqlServer):
+    """A standby of another server, made by pg_basebackup; it refuses what is no reading."""
+
+    def __init__(self, directory: Path, primary: PostgresqlServer) -> None:
+        super().__init__(directory, "hot_standby=on")
+        self._primary = primary.port
+
+    def _make_data(self) -> None:
+        source = f"host=127.0.0.1 port={self._primary} user=postgres password={PASSWORD}"
+        program = str(Path(self._initdb[-3]).with_name("pg_basebackup"))
+        words = [
+            program,
+            "-D",
+            str(self.data),
+            "-d",
+            source,
+            "-R",
+            "--checkpoint=fast",
+            "--no-sync",
+        ]
+        subprocess.run(
+            [*self._as_user, *words],
+            env=clean_environment(),
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+
+
+@contextmanager
+def pair() -> Iterator[tuple[PostgresqlServer, Standby]]:
+    with short_dir() as one, short_dir() as two, PostgresqlServer(one) as primary:
+        primary.start()
+        with Standby(two, primary) as standby:
+            yield primary, standby.start()
+
+
+def test_a_standby_that_falls_behind_shows_on_both_sides() -> None:
+    with (
+        pair() as (primary, standby),
+        psycopg.connect(primary.dsn, autocommit=True) as writer,
+        psycopg.connect(standby.dsn, autocommit=True) as other,
+    ):
+        there, here = PostgresqlProbe(primary.dsn, 0.0), PostgresqlProbe(standby.dsn, 0.0)
+        try:
+            writer.execute("CREATE TABLE things (x text)")
+            wait_for(lambda: read(here).gauges.get(LAG) == 0, "the standby to have caught up")
+            wait_for(lambda: read(there).gauges.get(DELAY) == 0, "the primary to know")
+            found = read(there).gauges
+            assert found[STANDBYS] == 1
+            assert found[LAG] < 5
+            assert STANDBYS not in read(here).gauges
+            other.execute("SELECT pg_wal_replay_pause()")
+            writer.execute(
+                "INSERT INTO things SELECT repeat('x', 1000) FROM generate_series(1, 2000)"
+            )
+            wait_for(lambda: read(there).gauges[DELAY] > 2e6, "the delay on the primary")
+            wait_for(lambda: read(here).gauges[LAG] > 0.2, "the lag on the standby")
+            other.execute("SELECT pg_wal_replay_resume()")
+            wait_for(lambda: read(here).gauges[LAG] == 0, "the standby to catch up")
+            wait_for(lambda: read(there).gauges[DELAY] == 0, "the primary to know of it")
+        finally:
+            there.close()
+            here.close()
