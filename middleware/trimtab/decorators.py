@@ -53,15 +53,16 @@ class _Metrics:
         )
         self._labels: dict[str, Any] = dict(labels)
         self._failed = failed
-        self.took = duration.labels(**labels).observe if names else duration.observe
-        self.called = calls.labels(**labels).inc if names else calls.inc
+        # Of a series without buckets, observe and inc do no more than this.
+        self.took = (duration.labels(**labels) if names else duration)._add
+        self.called = (calls.labels(**labels) if names else calls)._add
 
     def error(self, kind: str) -> None:
         self._errors.labels(**(self._labels | {"error.type": kind})).inc()
 
     def ended(self, started: float) -> None:
         self.took(perf_counter() - started)
-        self.called()
+        self.called(1)
 
     def judge(self, result: object) -> None:
         """Count a returned value that is a failure."""
@@ -148,7 +149,7 @@ def _function(function: Any, metrics: _Metrics) -> Any:
             raise
         finally:
             took(perf_counter() - started)
-            called()
+            called(1)
         if judged:
             metrics.judge(result)
         return result
@@ -168,7 +169,7 @@ def _coroutine(function: Any, metrics: _Metrics) -> Any:
             raise
         finally:
             took(perf_counter() - started)
-            called()
+            called(1)
         if judged:
             metrics.judge(result)
         return result

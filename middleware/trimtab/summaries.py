@@ -28,6 +28,7 @@ QUANTILES: Final = (0.5, 0.9, 0.95, 0.99)
 #: What a summary speaks of: its latest values, none older than this.
 MAX_AGE_S: Final = 600.0
 MAX_SAMPLES: Final = 10_000
+_MOST_WAITING: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,13 @@ class Histogram(Metric):
     tell values of 0 and below apart.
     """
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "_waiting")
     kind = HISTOGRAM
     _measured = HISTOGRAM
     #: of each bucket and of what is above; none without buckets
     _counts: list[int]
+    #: values that are not in _counts yet: an append needs no lock
+    _waiting: list[float]
 
     def __new__(
         cls,
@@ -81,9 +84,10 @@ class Histogram(Metric):
             self.labels(**labels).observe(value)
             return
         self._add(value)
-        if self._counts and -MOST_VALUE < value < MOST_VALUE:
-            with self._lock:
-                self._counts[bisect_left(self._definition.buckets, value)] += 1
+        if self._counts:
+            self._waiting.append(value)
+            if len(self._waiting) >= _MOST_WAITING:
+                self._settle()
 
     def quantile(self, q: float, **labels: object) -> float:
         """Return the q-quantile (0 to 1) of the values in this process; 0 without any."""
@@ -104,14 +108,25 @@ class Histogram(Metric):
         super()._forget()
         buckets = self._definition.buckets if self._bound else ()
         self._counts = [0] * (len(buckets) + 1) if buckets else []
+        self._waiting = []
+
+    def _settle(self) -> tuple[int, ...]:
+        """Count what waits; return how many values there are up to each bound, and in all."""
+        with self._lock:
+            bounds, waiting = self._definition.buckets, self._waiting
+            count = len(waiting)
+            for value in waiting[:count]:
+                if -MOST_VALUE < value < MOST_VALUE:
+                    self._counts[bisect_left(bounds, value)] += 1
+            del waiting[:count]
+            return tuple(accumulate(self._counts))
 
     def _exported(self) -> Distribution:
         change = self._read()
         if not self._counts:
             quantiles = tuple((q, _quantile(change, q)) for q in QUANTILES if change.count)
             return Distribution(change.count, change.sum, quantiles)
-        with self._lock:
-            upto = tuple(accumulate(self._counts))
+        upto = self._settle()
         bounds = (*self._definition.buckets, inf)
         return Distribution(upto[-1], change.sum, (), tuple(zip(bounds, upto, strict=True)))
 
