@@ -1,8 +1,7 @@
-"""SQLAlchemy 2 is measured, sync and async: statements, their lines, repetitions, and pools."""
+"""SQLAlchemy 2 is measured, sync and async: its statements and its pools."""
 
 import asyncio
 import gc
-import logging
 import threading
 import weakref
 from collections.abc import Iterator
@@ -14,12 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from measured import Look, in_request, instrumented
-from trimtab.events import EVENTS
-from trimtab.instrument import instrument, queries, uninstrument
-from trimtab.instrument.queries import book, set_slow_ms
+from trimtab.instrument import instrument, uninstrument
 from trimtab.instrument.sqlalchemy import _pools, readings
 from trimtab.measures import MEASURES
 
@@ -41,16 +37,6 @@ def engine() -> Iterator[sa.Engine]:
         connection.execute(sa.text("CREATE TABLE item (id INTEGER PRIMARY KEY, word TEXT)"))
     yield engine
     engine.dispose()
-
-
-@pytest.fixture
-def slow() -> Iterator[None]:
-    """Every statement is slow, and none was before."""
-    EVENTS.forget()
-    set_slow_ms(0)
-    yield
-    set_slow_ms(100)
-    EVENTS.forget()
 
 
 def statements(look: Look) -> list[tuple[int, tuple[str, ...]]]:
@@ -109,142 +95,6 @@ def test_failures_are_the_same_and_told_apart_by_their_kind(look: Look, engine: 
         (1, ("INSERT INTO item VALUES (?)", "IntegrityError")),
         (1, ("SELECT * FROM missing WHERE word = ?", "OperationalError")),
     ]
-
-
-def test_a_request_has_its_statements_as_time_calls_and_spans(
-    look: Look, engine: sa.Engine
-) -> None:
-    with engine.connect() as connection, in_request() as slot:
-        run(connection, "SELECT 1")
-        run(connection, "SELECT word FROM item WHERE word = 'hunter2'")
-    assert slot.touched
-    assert slot.db_calls == 2
-    spans = slot.spans or []
-    assert [(what, text) for what, _, _, text in spans] == [
-        ("db", "SELECT ?"), ("db", "SELECT word FROM item WHERE word = ?")
-    ]  # fmt: skip
-    assert slot.db_ns == sum(duration for _, _, duration, _ in spans) > 0
-    assert spans[0][1] + spans[0][2] <= spans[1][1]
-
-
-def test_a_statement_of_one_line_five_times_in_a_request_is_a_repetition(
-    look: Look, engine: sa.Engine
-) -> None:
-    with engine.connect() as connection, in_request() as slot:
-        for number in range(4):
-            run(connection, "SELECT * FROM item WHERE id = :id", id=number)
-        assert slot.notes is None
-        for number in range(7):
-            connection.execute(sa.text("SELECT word FROM item WHERE id = :id"), {"id": number})
-    assert slot.notes is not None
-    # Those through `run` are one line, too: the innermost of the app's own.
-    (note,) = slot.notes
-    assert note["duration_us"] > 0
-    site = note.pop("site")
-    assert site.startswith("tests/middleware/test_instrument_sqlalchemy.py:")
-    assert site.endswith(" in test_a_statement_of_one_line_five_times_in_a_request_is_a_repetition")
-    del note["duration_us"]
-    text = "SELECT word FROM item WHERE id = ?"
-    assert note == {
-        "kind": "n_plus_one", "alike": text, "query": text, "system": "sqlite", "count": 7
-    }  # fmt: skip
-
-
-def test_four_times_in_one_line_and_once_in_another_is_no_repetition(
-    look: Look, engine: sa.Engine
-) -> None:
-    statement = sa.text("SELECT * FROM item WHERE id = 1")
-    with engine.connect() as connection, in_request() as slot:
-        for _ in range(4):
-            connection.execute(statement)
-        connection.execute(statement)
-        assert slot.notes is None
-        # A new request counts from nothing.
-        with in_request() as another:
-            for _ in range(4):
-                connection.execute(statement)
-        assert another.notes is None
-
-
-def test_lazy_loading_of_the_orm_is_a_repetition_of_the_line_that_asks(look: Look) -> None:
-    class Base(DeclarativeBase):
-        pass
-
-    class Word(Base):
-        __tablename__ = "word"
-        id: Mapped[int] = mapped_column(primary_key=True)
-
-    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
-    Base.metadata.create_all(engine)
-    with Session(engine) as session:
-        session.add_all([Word(id=number) for number in range(6)])
-        session.commit()
-        with in_request() as slot:
-            for number in range(6):
-                assert session.get(Word, number, populate_existing=True) is not None
-    engine.dispose()
-    assert slot.notes is not None
-    assert [(note["count"], note["kind"]) for note in slot.notes] == [(6, "n_plus_one")]
-    assert "in test_lazy_loading_of_the_orm" in slot.notes[0]["site"]
-
-
-def test_transactions_are_no_repetition(look: Look) -> None:
-    with in_request() as slot:
-        for _ in range(9):
-            book("postgresql", "COMMIT", 0, 1000)
-            book("postgresql", "SAVEPOINT sa_savepoint_1", 0, 1000)
-    assert slot.db_calls == 18
-    assert slot.notes is None
-
-
-def test_a_slow_statement_in_a_request_waits_for_its_route(
-    look: Look, engine: sa.Engine, slow: None
-) -> None:
-    with engine.connect() as connection, in_request() as slot:
-        run(connection, "SELECT * FROM item WHERE word = 'hunter2'")
-    assert slot.notes is not None
-    (note,) = slot.notes
-    assert note["kind"] == "slow_query"
-    assert note["query"] == note["alike"] == "SELECT * FROM item WHERE word = ?"
-    assert note["system"] == "sqlite"
-    assert note["duration_us"] == slot.db_ns // 1000
-    assert note["site"].endswith(" in run")
-    assert len(EVENTS) == 0
-
-
-def test_a_slow_statement_outside_a_request_is_an_event_at_once(
-    look: Look, engine: sa.Engine, slow: None
-) -> None:
-    with engine.connect() as connection:
-        run(connection, "SELECT * FROM item WHERE word = 'hunter2'")
-    (event,) = EVENTS.take(9)
-    assert event["kind"] == "slow_query"
-    assert event["query"] == "SELECT * FROM item WHERE word = ?"
-    assert event["site"].startswith("tests/middleware/test_instrument_sqlalchemy.py:")
-
-
-def test_slow_statements_of_a_request_are_bounded_and_the_rest_is_counted(
-    look: Look, engine: sa.Engine, slow: None
-) -> None:
-    with engine.connect() as connection, in_request() as slot:
-        for _ in range(30):
-            run(connection, "SELECT 1")
-    assert sum(note["kind"] == "slow_query" for note in slot.notes or []) == 20
-    assert EVENTS.dropped == 10
-
-
-def test_slow_statements_are_one_line_in_the_log_without_values(
-    look: Look, engine: sa.Engine, slow: None, caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    # The limit of a minute began with the tests before.
-    monkeypatch.setattr(queries._log, "_next", {})
-    with caplog.at_level(logging.WARNING, "trimtab.slow"), engine.connect() as connection:
-        for _ in range(3):
-            run(connection, "SELECT * FROM item WHERE word = 'hunter2'")
-    (record,) = [each for each in caplog.records if each.name == "trimtab.slow"]
-    assert "SELECT * FROM item WHERE word = ?" in record.getMessage()
-    assert "hunter2" not in caplog.text
 
 
 def test_a_statement_that_passes_through_sqlite3_too_is_measured_once() -> None:
@@ -357,6 +207,22 @@ def test_a_dialect_with_hooks_of_its_own_is_measured_and_put_back(imported: str)
     assert mixed.do_execute is (original or measured.__wrapped__)
 
 
+def test_a_dialect_that_passes_statements_on_is_measured_once(look: Look) -> None:
+    class Passing(SQLiteDialect_pysqlite):
+        supports_statement_cache = True
+
+        def do_execute(self, *args: Any, **kwargs: Any) -> None:
+            super().do_execute(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+    sa.dialects.registry.register("sqlite.passing", __name__, "Passing")
+    globals()["Passing"] = Passing
+    engine = sa.create_engine("sqlite+passing://")
+    with engine.connect() as connection:
+        run(connection, "SELECT 9 AS nine")
+    engine.dispose()
+    assert statements(look) == [(1, ("SELECT ? AS nine", ""))]
+
+
 def test_engines_take_the_arguments_that_they_took_before(look: Look) -> None:
     engine = sa.create_engine("sqlite://", paramstyle="named", isolation_level="AUTOCOMMIT")
     assert engine.dialect.paramstyle == "named"
@@ -433,10 +299,3 @@ def test_uninstrumenting_restores_what_was_there(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         run(connection, "SELECT 9")
     assert statements(look) == []
-
-
-def test_what_cannot_be_measured_is_counted_and_never_raised() -> None:
-    look = Look()
-    text: Any = 5
-    book("sqlite", text, 0, 1)
-    assert look("trimtab.instrument.failures") == [(1, ())]
