@@ -72,9 +72,12 @@ def test_statements_of_many_values_and_of_none_count_once_with_their_rows(
     with engine.begin() as connection:
         connection.execute(insert, [{"word": each} for each in "abc"])
         connection.exec_driver_sql("DELETE FROM item")
+        # As those do that have no values for a driver that would look for some.
+        connection.exec_driver_sql("SELECT 1 AS none", execution_options={"no_parameters": True})
     assert statements(look) == [
         (1, ("DELETE FROM item", "")),
         (1, ("INSERT INTO item (word) VALUES (?)", "")),
+        (1, ("SELECT ? AS none", "")),
     ]
     assert look("trimtab.db.rows", "db.query.text") == [
         (3, ("DELETE FROM item",)),

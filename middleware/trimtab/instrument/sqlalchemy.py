@@ -16,14 +16,13 @@ from types import ModuleType
 from typing import Any, Final
 
 from trimtab.instrument.patching import Patches
-from trimtab.instrument.queries import book, count_failure, enter
+from trimtab.instrument.queries import book, count_failure, enter, hooked
 from trimtab.measures import MEASURES
 from trimtab.slot import current_slot
 from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM
 
 __all__ = ["patch", "readings"]
 
-_HOOKED: Final = ("do_execute", "do_executemany", "do_execute_no_params")
 #: SQLAlchemy's name of a dialect -> OpenTelemetry's of the system, where they differ
 _SYSTEMS: Final = {"oracle": "oracle.db", "mssql": "microsoft.sql_server"}
 #: a wait for a connection that a request's timeline shows
@@ -76,25 +75,27 @@ def _with_subclasses(dialect: type) -> Iterator[type]:
 def _patch_dialect(dialect: type, last: type, patches: Patches) -> None:
     """Patch what a dialect runs statements with, its own or of what it inherits from until last."""
     for each in dialect.__mro__:
-        for name in _HOOKED:
+        for name, measured in _HOOKS.items():
             if name in vars(each):
-                patches.replace(each, name, _measured_statement)
+                patches.replace(each, name, measured)
         if each is last:
             return
 
 
 def _measured_statement(original: Any) -> Any:
-    # None of its callers gives arguments by name; a dialect of others may.
+    # As `hooked` does it, without the cost of arguments that may be any.
     @wraps(original)
-    def do_execute(self: Any, cursor: Any, statement: Any, *args: Any, **kwargs: Any) -> Any:
+    def do_execute(
+        self: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None
+    ) -> Any:
         mark = enter()
         if mark is None:
-            return original(self, cursor, statement, *args, **kwargs)
+            return original(self, cursor, statement, parameters, context)
         system = self.name
         system = _SYSTEMS.get(system, system)
         start = monotonic_ns()
         try:
-            result = original(self, cursor, statement, *args, **kwargs)
+            result = original(self, cursor, statement, parameters, context)
         except BaseException as error:
             end = monotonic_ns()
             mark.clear()
@@ -110,6 +111,27 @@ def _measured_statement(original: Any) -> Any:
         return result
 
     return do_execute
+
+
+def _without_parameters(original: Any) -> Any:
+    return hooked(original, _describe, _rows)
+
+
+def _describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str]:
+    system = args[0].name
+    return _SYSTEMS.get(system, system), args[2] if len(args) > 2 else kwargs["statement"]
+
+
+def _rows(args: tuple[Any, ...], result: Any) -> int:
+    rows: int = args[1].rowcount
+    return rows
+
+
+_HOOKS: Final = {
+    "do_execute": _measured_statement,
+    "do_executemany": _measured_statement,
+    "do_execute_no_params": _without_parameters,
+}
 
 
 def _measured_pool(original: Any) -> Any:
