@@ -92,3 +92,37 @@ def test_a_step_that_fails_shows_the_end_of_its_output(
     with pytest.raises(dev.SetupError, match="taking on water failed"):
         dev.run("taking on water", [sys.executable, "-c", "print('a leak'); raise SystemExit(3)"])
     assert "a leak" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("had_one", [False, True])
+@pytest.mark.parametrize("code", [0, 100])
+def test_packages_are_installed_with_their_services_forbidden_to_start(
+    dev: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    had_one: bool,
+    code: int,
+) -> None:
+    policy, seen = tmp_path / "policy-rc.d", tmp_path / "seen"
+    apt = tmp_path / "apt-get"
+    apt.write_text(
+        f'#!/bin/sh\n[ "$3" = update ] || {{ {policy}; echo "$? $*" >>{seen}; exit {code}; }}\n'
+    )
+    apt.chmod(0o755)
+    if had_one:
+        policy.write_text("#!/bin/sh\nexit 104\n")
+        policy.chmod(0o755)
+    for name, value in {
+        "POLICY": policy,
+        "CACHE": tmp_path,
+        "PACKAGES": {"sail": [str(tmp_path / "no-sail")], "mast": [str(apt)]},
+    }.items():
+        monkeypatch.setattr(dev, name, value)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(dev.os, "geteuid", lambda: 0)
+    dev.install_packages()
+    (line,) = seen.read_text().splitlines()
+    answer, *words = line.split()
+    assert answer == ("104" if had_one else "101")
+    assert words[-1] == "sail"
+    assert policy.exists() == had_one

@@ -70,7 +70,11 @@ class Address:
             parts = urlsplit(text)
             password = parts.password or ""
             found |= {password, unquote(password)}
-            found |= {value for _, value in parse_qsl(parts.query) if len(value) >= _SECRET}
+            found |= {
+                value
+                for name, value in parse_qsl(parts.query)
+                if len(value) >= _SECRET or "pass" in name
+            }
         except ValueError:
             pass
         return cls(text, frozenset(found - {""}))
