@@ -66,6 +66,7 @@ def group_of(path: str) -> tuple[tuple[str, str], ...]:
     """Return the labels of a path, read as the Pushgateway's documentation says."""
     _, metrics, *parts = path.split("/")
     assert metrics == "metrics"
+    assert not {"", ".", ".."} & set(parts), "what servers and proxies clean away"
     pairs = []
     for label, value in zip(parts[::2], parts[1::2], strict=True):
         if label.endswith("@base64"):

@@ -114,11 +114,11 @@ class Histogram(Metric):
         """Count what waits; return how many values there are up to each bound, and in all."""
         with self._lock:
             bounds, waiting = self._definition.buckets, self._waiting
-            count = len(waiting)
-            for value in waiting[:count]:
+            taken = waiting.copy()
+            del waiting[: len(taken)]
+            for value in taken:
                 if -MOST_VALUE < value < MOST_VALUE:
                     self._counts[bisect_left(bounds, value)] += 1
-            del waiting[:count]
             return tuple(accumulate(self._counts))
 
     def _exported(self) -> Distribution:
@@ -191,7 +191,7 @@ class Summary(Histogram):
         with self._lock:
             while self._latest and self._latest[0][0] < oldest:
                 self._latest.popleft()
-        return sorted(value for at, value in self._latest.copy() if at >= oldest)
+        return sorted(value for _, value in self._latest.copy())
 
     def _forget(self) -> None:
         super()._forget()
