@@ -49,7 +49,8 @@ class RedisServer(Proc):
             _lack("this needs Debian's package redis-server: apt install redis-server")
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        command = [str(program), "--port", str(self.port), "--bind", "127.0.0.1"]
+        command = [*_dying_with_us("TERM"), str(program)]
+        command += ["--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--save", "", "--appendonly", "no", "--dir", str(directory)]
         super().__init__("redis", [*command, *arguments], directory, {})
 
@@ -77,11 +78,11 @@ class PostgresqlServer(Proc):
         self.home = Path(tempfile.mkdtemp(prefix="tt-"))
         self.data = self.home / "pg"
         # PostgreSQL refuses to be root.
-        self._as_user: list[str] = []
+        self._as_user = _dying_with_us("QUIT")
         if os.geteuid() == 0:
             shutil.chown(self.home, "postgres", "postgres")
             ids = ["--reuid", "postgres", "--regid", "postgres", "--init-groups"]
-            self._as_user = ["setpriv", *ids, "env", "--chdir", str(self.home)]
+            self._as_user = [*self._as_user, *ids, "env", "--chdir", str(self.home)]
         given = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -159,6 +160,15 @@ class PostgresqlServer(Proc):
                 worker.send_signal(number)
             except psutil.NoSuchProcess:
                 pass
+
+
+def _dying_with_us(signal_name: str) -> list[str]:
+    """Return what starts a program that ends when we do, also when we are killed.
+
+    "We" is the thread that starts it: servers are started from the main one.
+    """
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", signal_name] if setpriv else []
 
 
 def _postgresql_programs() -> Path:

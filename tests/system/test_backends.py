@@ -1,6 +1,9 @@
 """The databases of the tests themselves: real, alone, gone at the end, and missed out loud."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -9,7 +12,7 @@ import pytest
 import redis
 
 from backends import PASSWORD, PostgresqlServer, RedisServer, new_database, redis_server
-from servers import wait_for
+from servers import clean_environment, wait_for
 
 
 def test_a_redis_is_empty_and_leaves_nothing_behind() -> None:
@@ -40,6 +43,34 @@ def test_a_postgresql_keeps_its_data_over_a_crash_and_leaves_no_process_behind(t
         home = server.home
     assert not any(map(psutil.pid_exists, second))
     assert not home.exists()
+
+
+ORPHANS = """
+import os, sys
+from pathlib import Path
+from backends import PostgresqlServer, RedisServer
+directory = Path(sys.argv[1])
+servers = [RedisServer(directory).start(), PostgresqlServer(directory).start()]
+print(*(server.pid for server in servers), servers[1].home, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_servers_end_with_the_tests_that_are_killed(tmp: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHANS, str(tmp)],
+        env=clean_environment() | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == -9, done.stderr
+    *pids, home = done.stdout.split()
+    try:
+        wait_for(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids), "their end")
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def test_the_password_of_postgresql_is_asked_for(postgresql_dsn: str) -> None:
