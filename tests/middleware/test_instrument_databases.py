@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from backends import PASSWORD
 from measured import Look, in_request, instrumented
 from servers import wait_for
 from trimtab.instrument import instrument, uninstrument
@@ -264,6 +265,7 @@ def test_sqlalchemy_over_a_driver_books_a_statement_once(
     found = [each for each in statements(look) if "once" in each[1] or "missing" in each[1]]
     assert [(count, bool(error)) for count, _, error in found] == [(1, True), (5, False)]
     assert "SELECT CAST(? AS integer) AS once" in found[1][1]
+    assert PASSWORD not in look.texts()
 
 
 def test_uninstrumenting_restores_the_drivers() -> None:

@@ -30,6 +30,8 @@ _T = TypeVar("_T")
 MAX_SHAPE: Final = 1000
 #: characters of a text that are read; what follows is `...`
 _MOST_READ: Final = 8192
+#: tokens and spaces of a shape before it is cut: most texts of as many are too long anyway
+_MOST_PIECES: Final = 1500
 #: longest text for which something is kept, and what is kept at most, in texts and characters
 _MOST_KEPT: Final = 16_384
 _MOST_TEXTS: Final = 1024
@@ -146,6 +148,9 @@ class _Reader:
                 self.stopped = True
                 return
             if start == len(sql):
+                return
+            if len(self.out) > _MOST_PIECES:
+                self.stopped = True
                 return
             position = self._pass_over(kind, sql, end)
 
