@@ -30,8 +30,8 @@ _T = TypeVar("_T")
 MAX_SHAPE: Final = 1000
 #: characters of a text that are read; what follows is `...`
 _MOST_READ: Final = 8192
-#: tokens and spaces of a shape before it is cut: most texts of as many are too long anyway
-_MOST_PIECES: Final = 1500
+#: tokens that are read, too: the shape of as many is too long, but for rows that are not plain
+_MOST_TOKENS: Final = 1500
 #: longest text for which something is kept, and what is kept at most, in texts and characters
 _MOST_KEPT: Final = 16_384
 _MOST_TEXTS: Final = 1024
@@ -136,23 +136,19 @@ class _Reader:
 
     def read(self, sql: str) -> None:
         position = 0
-        while True:
+        for _ in range(_MOST_TOKENS):
             match = _TOKEN.match(sql, position)
             if match is None:
-                self.stopped = True
-                return
+                break
             kind = match.lastgroup or ""
             start, end = match.span(kind)
             self._spaced = self._spaced or start != position
             if not self._take(kind, match[kind], sql, end):
-                self.stopped = True
-                return
+                break
             if start == len(sql):
                 return
-            if len(self.out) > _MOST_PIECES:
-                self.stopped = True
-                return
             position = self._pass_over(kind, sql, end)
+        self.stopped = True
 
     def _pass_over(self, kind: str, sql: str, position: int) -> int:
         """Return where to read on: behind plain values or rows of which one was taken."""
