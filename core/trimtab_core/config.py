@@ -232,7 +232,15 @@ def _convert(settings: type, name: str, value: Any, where: str) -> Any:
     meta = _fields(settings)[name].metadata
     if isinstance(hint, types.UnionType):
         hint = next(kind for kind in get_args(hint) if kind is not type(None))
-    converted = _typed(hint, value, where)
+    try:
+        converted = _typed(hint, value, where)
+    except SettingsError as error:
+        if not meta["secret"]:
+            raise
+        # Also what is no secret yet may be one in the wrong place.
+        raise SettingsError(
+            f"{str(error).partition(', got ')[0]}, got another (not shown)"
+        ) from None
     if meta["choices"] and converted not in meta["choices"]:
         raise SettingsError(f"{where}: expected one of {meta['choices']}, got {converted!r}")
     least, most = meta["least"], meta["most"]

@@ -10,9 +10,11 @@ A child of a fork starts from nothing: what its parent measured is the parent's 
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from math import isnan, nan
 from typing import Any, Final
 
 from trimtab_core.measures import (
+    COUNTER,
     HISTOGRAM,
     MAX_ATTRIBUTES,
     MAX_TEXT,
@@ -27,6 +29,7 @@ __all__ = ["MEASURES", "Family", "Measure", "Measures"]
 
 #: values that wait in a list; the adder of the next one adds them up
 _MOST_PENDING: Final = 4096
+_PLAIN: Final = frozenset({int, float})
 #: larger values are left out: their sum could be no number any more
 _MOST_VALUE: Final = 1e300
 #: measures of a process
@@ -48,8 +51,12 @@ class Measure:
     def add(self, value: float) -> None:
         """Add a value; what is no finite number is left out when values are added up."""
         self._pending.append(value)
-        if len(self._pending) >= _MOST_PENDING:
-            self.settle()
+        if len(self._pending) >= _MOST_PENDING and self._lock.acquire(blocking=False):
+            # Not waiting: a signal handler or finalizer may add while its own thread adds up.
+            try:
+                self._settle()
+            finally:
+                self._lock.release()
 
     def forget(self) -> None:
         """Start from nothing."""
@@ -59,19 +66,28 @@ class Measure:
         self.change = Change()
         self.total = Change()
 
-    def settle(self) -> int:
-        """Add up what waits; returns how many values did."""
+    def settle(self) -> None:
+        """Add up what waits; not from a signal handler."""
         with self._lock:
-            count = len(self._pending)
-            if count:
-                values = [float(each) for each in self._pending[:count] if _is_number(each)]
-                del self._pending[:count]
-                if values:
-                    change = Change(len(values), sum(values), min(values), max(values), values[-1])
-                    if self.key.kind == HISTOGRAM:
-                        change.slots = value_slots(values)
-                    self.change.merge(change)
-            return count
+            self._settle()
+
+    def _settle(self) -> None:
+        count = len(self._pending)
+        if not count:
+            return
+        values = _finite(self._pending[:count])
+        del self._pending[:count]
+        if not values:
+            return
+        change = Change(len(values), sum(values))
+        if self.key.kind == COUNTER:
+            change.min = change.max = 0.0
+            change.last = values[-1]
+        else:
+            change.min, change.max, change.last = min(values), max(values), values[-1]
+        if self.key.kind == HISTOGRAM:
+            change.slots = value_slots(values)
+        self.change.merge(change)
 
     def take(self) -> Change | None:
         """Return what was added since the last time, None when nothing was."""
@@ -202,8 +218,26 @@ class Measures:
             measure.forget()
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and abs(value) < _MOST_VALUE
+def _finite(values: list[Any]) -> list[float]:
+    """Return values as floats, without what is no number; whole numbers stay as they are."""
+    try:
+        if (
+            set(map(type, values)) <= _PLAIN
+            and min(values) > -_MOST_VALUE
+            and (max(values) < _MOST_VALUE and not isnan(sum(values)))
+        ):
+            return values
+    except OverflowError:  # a whole number too large for a float among floats
+        pass
+    found = []
+    for value in values:
+        try:
+            number = float(value) if not isinstance(value, (str, bytes)) else nan
+        except (TypeError, ValueError, OverflowError):
+            continue
+        if abs(number) < _MOST_VALUE:
+            found.append(number)
+    return found
 
 
 def _text(value: str) -> str:

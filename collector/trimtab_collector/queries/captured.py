@@ -102,17 +102,13 @@ def application(source: Source, view: View) -> Application:
 
 def system(source: Source, view: View) -> System:
     """Return the latest readings of hosts and containers."""
-    readings = [row for row in source.readings(view.params) if ":" not in row.instance]
+    readings = source.readings(view.params)
     return System(timestamp=view.params.shown(view.params.now_s), hosts=_hosts(readings))
 
 
 def memory(source: Source, view: View) -> Memory:
     """Return what readings say of memory, of processes and hosts."""
-    readings = [
-        row
-        for row in source.readings(view.params)
-        if row.name.startswith(_MEMORY) and (row.service or ":" not in row.instance)
-    ]
+    readings = [row for row in source.readings(view.params) if row.name.startswith(_MEMORY)]
     return Memory(
         timestamp=view.params.shown(view.params.now_s),
         processes=instances_of(readings),

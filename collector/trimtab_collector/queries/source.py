@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from trimtab_collector.api.bodies import HostReadings
 from trimtab_collector.api.params import Params
@@ -12,7 +12,11 @@ from trimtab_collector.storage.gauges import Reading
 from trimtab_collector.storage.sqlite import SQLiteStore
 from trimtab_collector.storage.store import Rows, ServiceAccount
 
-__all__ = ["Source", "frame_of", "group_of", "hosts_of", "instances_of"]
+__all__ = ["PROBED", "Source", "frame_of", "group_of", "hosts_of", "instances_of"]
+
+
+#: beginnings of the names of what agents look at, beside their hosts
+PROBED: Final = ("redis:", "postgresql:", "queue:", "http:")
 
 
 class Source:
@@ -112,7 +116,7 @@ def hosts_of(readings: Iterable[Reading]) -> list[HostReadings]:
     """Return the readings of each host, one for each agent on it."""
     found: dict[tuple[str, str], dict[str, float]] = {}
     for row in readings:
-        if not row.service:
+        if not row.service and not row.instance.startswith(PROBED):
             found.setdefault((row.instance, row.agent), {})[row.name] = row.value
     return [
         HostReadings(host=host, agent=agent, readings=values)
