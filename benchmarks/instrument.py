@@ -24,8 +24,8 @@ import sqlalchemy
 
 from harness import Row, arguments, differences, interleave, packages, report, spread
 from trimtab.decorators import monitored
-from trimtab.instrument import instrument, uninstrument
-from trimtab.instrument.shapes import Kept, shape
+from trimtab.instrumentation import instrument, uninstrument
+from trimtab.instrumentation.shapes import Kept, shape
 from trimtab.measures import MEASURES
 from trimtab.metrics import Counter
 from trimtab.recorder import Recorder

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from peer import Peer
-from trimtab.instrument import instrument, uninstrument
+from trimtab.instrumentation import instrument, uninstrument
 from trimtab.measures import MEASURES
 from trimtab.slot import Slot, reset_slot, slot_variable
 from trimtab_core.inside import Instruments, Measured

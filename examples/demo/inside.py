@@ -19,14 +19,16 @@ async def _slow_query(read: Read, from_: str) -> str:
     for each in answer["worst"]:
         if each["route"]:
             text = each["query"][:_WIDTH]
-            return f"{each['duration']:.0f} ms in {each['route']} at {each['site']}: {text}"
+            where = each["caller"] or each["site"]
+            return f"{each['duration']:.0f} ms in {each['route']} at {where}: {text}"
     return ""
 
 
 async def _n_plus_one(read: Read, from_: str) -> str:
     answer = await read("/slow-queries", from_=from_, service="shop")
     for each in answer["nPlusOne"]:
-        return f"{each['most']} x in {each['method']} {each['route']} at {each['site']}"
+        where = each["caller"] or each["site"]
+        return f"{each['most']} x in {each['method']} {each['route']} at {where}"
     return ""
 
 

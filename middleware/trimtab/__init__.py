@@ -7,11 +7,94 @@
     application = WSGIMiddleware(application)
 
 or, with no change to the code, `trimtab run -- uvicorn app:app`.
+
+    trimtab.instrument()                  # see queries, caches, calls and tasks, too
+    orders = trimtab.Counter("shop.orders", "Orders placed.")
+
+What is not there for every app is imported when it is first used.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from trimtab.asgi import Middleware
 from trimtab.settings import Settings
 from trimtab.slot import Slot, current_slot
 from trimtab.wsgi import WSGIMiddleware
 
-__all__ = ["Middleware", "Settings", "Slot", "WSGIMiddleware", "current_slot"]
+if TYPE_CHECKING:
+    from trimtab.decorators import measure, monitored
+    from trimtab.instrumentation import instrument, uninstrument
+    from trimtab.metrics import Counter, Gauge, registry
+    from trimtab.runtime import wake_default as start
+    from trimtab.shortcuts import count, gauge, observe
+    from trimtab.sinks import (
+        FileSink,
+        MemorySink,
+        PushgatewaySink,
+        Sink,
+        Stored,
+        collect_and_store,
+        export_json,
+    )
+    from trimtab.summaries import Histogram, Statistics, Summary
+
+__all__ = [
+    "Counter",
+    "FileSink",
+    "Gauge",
+    "Histogram",
+    "MemorySink",
+    "Middleware",
+    "PushgatewaySink",
+    "Settings",
+    "Sink",
+    "Slot",
+    "Statistics",
+    "Stored",
+    "Summary",
+    "WSGIMiddleware",
+    "collect_and_store",
+    "count",
+    "current_slot",
+    "export_json",
+    "gauge",
+    "instrument",
+    "measure",
+    "monitored",
+    "observe",
+    "registry",
+    "start",
+    "uninstrument",
+]
+
+#: module -> names that it gives
+_LATER = {
+    "trimtab.decorators": ("measure", "monitored"),
+    "trimtab.instrumentation": ("instrument", "uninstrument"),
+    "trimtab.metrics": ("Counter", "Gauge", "registry"),
+    "trimtab.runtime": ("start",),
+    "trimtab.shortcuts": ("count", "gauge", "observe"),
+    "trimtab.sinks": (
+        "FileSink",
+        "MemorySink",
+        "PushgatewaySink",
+        "Sink",
+        "Stored",
+        "collect_and_store",
+        "export_json",
+    ),
+    "trimtab.summaries": ("Histogram", "Statistics", "Summary"),
+}
+_MODULES = {name: module for module, names in _LATER.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is used for the first time."""
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module 'trimtab' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(module), "wake_default" if name == "start" else name)
+    globals()[name] = found
+    return found

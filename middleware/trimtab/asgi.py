@@ -26,7 +26,7 @@ from trimtab.captures import Captures, Finished
 from trimtab.exclude import excluding
 from trimtab.face import Face, asgi3
 from trimtab.headers import with_request_id, with_server_timing
-from trimtab.instrument import instrumented
+from trimtab.instrumentation import instrumented
 from trimtab.queueing import FOREVER, LOOKS, look_for_queue
 from trimtab.recorder import BACKGROUND_NS, PLAIN, UNKNOWN_SIZE, Gate
 from trimtab.runtime import Runtime, runtime_for

@@ -18,7 +18,7 @@ from trimtab.captures import Captures, Finished
 from trimtab.exclude import excluding_wsgi
 from trimtab.face import Face
 from trimtab.headers import new_request_id, server_timing, valid_request_id
-from trimtab.instrument import instrumented
+from trimtab.instrumentation import instrumented
 from trimtab.queueing import queue_time_us
 from trimtab.recorder import PLAIN, Gate
 from trimtab.runtime import Runtime, runtime_for

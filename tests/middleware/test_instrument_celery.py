@@ -12,7 +12,7 @@ import pytest
 from measured import Look, heard, instrumented
 from peer import Peer, running_peer
 from servers import Proc, wait_for
-from trimtab.instrument import instrument, uninstrument
+from trimtab.instrumentation import instrument, uninstrument
 from trimtab_core.measures import Change
 
 RUNS = "messaging.process.duration"
@@ -199,7 +199,7 @@ def test_eager_tasks_are_calls(tasks: Any, look: Look) -> None:
 
 
 def test_clocks_that_differ_make_no_negative_wait(look: Look) -> None:
-    from trimtab.instrument.tasks import book_wait
+    from trimtab.instrumentation.tasks import book_wait
     from trimtab.measures import MEASURES
 
     book_wait("celery", "clocks", "task", -5.0)

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from backends import PASSWORD
 from measured import Look, in_request, instrumented
 from servers import wait_for
-from trimtab.instrument import instrument, uninstrument
+from trimtab.instrumentation import instrument, uninstrument
 
 DURATION = "db.client.operation.duration"
 LIBRARIES = ("sqlite3", "psycopg", "asyncpg", "sqlalchemy")

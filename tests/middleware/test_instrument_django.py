@@ -23,7 +23,7 @@ django.setup()
 from django.db import DatabaseError, connection, models
 from django.db.backends.utils import CursorWrapper
 from measured import Look, in_request
-from trimtab.instrument import instrument, uninstrument
+from trimtab.instrumentation import instrument, uninstrument
 
 class Word(models.Model):
     text = models.CharField(max_length=50)

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from measured import Look, in_request, instrumented
-from trimtab.instrument import calls, instrument
+from trimtab.instrumentation import calls, instrument
 
 CALLS = "http.client.request.duration"
 WHAT = ("http.request.method", "server.address", "http.response.status_code", "error.type")
@@ -280,7 +280,7 @@ def test_instrumenting_twice_measures_once_and_undoing_restores_the_originals(se
 def test_libraries_that_are_imported_later_are_measured_too() -> None:
     program = """
 import sys
-from trimtab.instrument import instrument
+from trimtab.instrumentation import instrument
 instrument()
 assert not {"httpx", "requests", "redis", "celery", "rq"} & set(sys.modules)
 import httpx, requests, redis, redis.asyncio, rq.queue, rq.worker, celery.signals

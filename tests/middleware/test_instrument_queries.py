@@ -11,9 +11,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from measured import Look, in_request, instrumented
 from trimtab.events import EVENTS
-from trimtab.instrument import queries
-from trimtab.instrument.queries import book, set_slow_ms
-from trimtab.instrument.sites import Finder, describe
+from trimtab.instrumentation import queries
+from trimtab.instrumentation.queries import book, set_slow_ms
+from trimtab.instrumentation.sites import Finder, describe
 
 
 @pytest.fixture
@@ -80,8 +80,19 @@ def test_a_statement_of_one_line_five_times_in_a_request_is_a_repetition(
     del note["duration_us"]
     text = "SELECT word FROM item WHERE id = ?"
     assert note == {
-        "kind": "n_plus_one", "alike": text, "query": text, "system": "sqlite", "count": 7
+        "kind": "n_plus_one", "alike": text, "query": text, "system": "sqlite", "count": 7,
+        "caller": "",
     }  # fmt: skip
+
+
+def test_a_repetition_through_a_helper_names_who_called_it(look: Look, engine: sa.Engine) -> None:
+    with engine.connect() as connection, in_request() as slot:
+        for number in range(5):
+            run(connection, "SELECT word FROM item WHERE id = :id", id=number)
+    assert slot.notes is not None
+    (note,) = slot.notes
+    assert note["site"].endswith(" in run")
+    assert note["caller"].endswith(" in test_a_repetition_through_a_helper_names_who_called_it")
 
 
 def test_four_times_in_one_line_and_once_in_another_is_no_repetition(
@@ -185,7 +196,7 @@ def test_what_cannot_be_measured_is_counted_and_never_raised() -> None:
     look = Look()
     text: Any = 5
     book("sqlite", text, 0, 1)
-    assert look("trimtab.instrument.failures") == [(1, ())]
+    assert look("trimtab.instrumentation.failures") == [(1, ())]
 
 
 LIBRARY = compile("def call(function): return function()", "<library>", "exec")

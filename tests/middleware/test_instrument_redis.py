@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from measured import Look, in_request, instrumented
-from trimtab.instrument import instrument, uninstrument
+from trimtab.instrumentation import instrument, uninstrument
 
 OPERATIONS = "db.client.operation.duration"
 #: untyped, as most of what the client returns depends on arguments
@@ -168,7 +168,7 @@ def test_nothing_of_keys_and_values_is_kept(client: Any, look: Look) -> None:
 
 
 def test_as_many_names_as_an_app_may_make_up_are_not_kept(client: Any, look: Look) -> None:
-    from trimtab.instrument.redis import _commands
+    from trimtab.instrumentation.redis import _commands
 
     for number in range(600):
         client.execute_command(f"GET calls:{number}")

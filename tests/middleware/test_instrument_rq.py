@@ -17,7 +17,7 @@ from rq.worker import BaseWorker
 from measured import Look, heard, instrumented
 from peer import Peer, running_peer
 from servers import Proc, wait_for
-from trimtab.instrument import instrument
+from trimtab.instrumentation import instrument
 from trimtab_core.measures import Change
 
 RUNS = "messaging.process.duration"

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from trimtab.instrument.shapes import MAX_SHAPE, Kept, shape
+from trimtab.instrumentation.shapes import MAX_SHAPE, Kept, shape
 
 SECRET = "hunter2xyz"
 

@@ -15,8 +15,8 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from measured import Look, in_request, instrumented
-from trimtab.instrument import instrument, uninstrument
-from trimtab.instrument.sqlalchemy import _pools, readings
+from trimtab.instrumentation import instrument, uninstrument
+from trimtab.instrumentation.sqlalchemy import _pools, readings
 from trimtab.measures import MEASURES
 
 DURATION = "db.client.operation.duration"

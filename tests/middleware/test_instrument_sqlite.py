@@ -10,7 +10,7 @@ import aiosqlite
 import pytest
 
 from measured import Look, in_request, instrumented
-from trimtab.instrument import instrument, uninstrument
+from trimtab.instrumentation import instrument, uninstrument
 
 DURATION = "db.client.operation.duration"
 Found = list[tuple[int, str, str]]

@@ -7,7 +7,7 @@ import signal
 from celery import Celery
 from celery.exceptions import Ignore, Reject
 
-from trimtab.instrument import instrument
+from trimtab.instrumentation import instrument
 
 instrument("celery")
 app = Celery("shop", broker=os.environ["QUEUE_URL"], backend=os.environ["QUEUE_URL"])

@@ -10,7 +10,7 @@ import sys
 from redis import Redis
 from rq import Queue, Retry, get_current_job
 
-from trimtab.instrument import instrument
+from trimtab.instrumentation import instrument
 
 
 def add(a: int, b: int) -> int:

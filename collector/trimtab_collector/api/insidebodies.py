@@ -94,7 +94,9 @@ class SlowQuery(Body, kw_only=True):
     query: str
     system: str
     duration: float
+    #: file, line and function that ran it, and what called that one
     site: str
+    caller: str | None
     service: str
     environment: str
     instance: str
@@ -113,6 +115,7 @@ class Repeated(Body, kw_only=True):
     query: str
     system: str
     site: str
+    caller: str | None
     #: requests in which it was seen, as far as events were kept
     requests: int
     #: most queries in one request, and the longest time they took together

@@ -121,6 +121,7 @@ def _slow(view: View, row: EventRow, event: Mapping[str, Any]) -> SlowQuery:
         system=str(event.get("system", "")),
         duration=_ms(event),
         site=str(event.get("site", "")),
+        caller=event.get("caller") or None,
         service=row.service,
         environment=row.environment,
         instance=row.instance,
@@ -145,6 +146,7 @@ def _repeated(view: View, found: Iterable[tuple[EventRow, Mapping[str, Any]]]) -
                 query=names[2],
                 system=str(event.get("system", "")),
                 site=names[3],
+                caller=event.get("caller") or None,
                 requests=1,
                 most=_number(event, "count"),
                 longest=_ms(event),
@@ -152,6 +154,8 @@ def _repeated(view: View, found: Iterable[tuple[EventRow, Mapping[str, Any]]]) -
             )
         else:
             known.requests += 1
+            if known.caller != event.get("caller"):
+                known.caller = None  # several
             known.most = max(known.most, _number(event, "count"))
             known.longest = max(known.longest, _ms(event))
     return sorted(rows.values(), key=lambda each: (-each.most, each.route, each.site))

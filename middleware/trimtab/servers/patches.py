@@ -4,8 +4,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Final
 
-from trimtab.instrument import instrument, instrumented
-from trimtab.instrument import patch as patch_library
+from trimtab.instrumentation import instrument, instrumented
+from trimtab.instrumentation import patch as patch_library
 from trimtab.servers import daphne, granian, gunicorn, hypercorn, uvicorn, uwsgi, waitress
 from trimtab.settings import read_settings
 from trimtab.shutdown import flush_after_uvicorn

@@ -10,8 +10,8 @@ from time import monotonic_ns
 from types import ModuleType
 from typing import Any, Final
 
-from trimtab.instrument.patching import Patches
-from trimtab.instrument.queries import book, hooked, hooked_async, nested, text_of
+from trimtab.instrumentation.patching import Patches
+from trimtab.instrumentation.queries import book, hooked, hooked_async, nested, text_of
 
 __all__ = ["patch"]
 

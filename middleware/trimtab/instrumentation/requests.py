@@ -8,8 +8,8 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from trimtab.instrument.calls import book_call
-from trimtab.instrument.patching import Patches
+from trimtab.instrumentation.calls import book_call
+from trimtab.instrumentation.patching import Patches
 
 __all__ = ["patch"]
 

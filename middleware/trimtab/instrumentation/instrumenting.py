@@ -10,7 +10,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final
 
-from trimtab.instrument.patching import Patches
+from trimtab.instrumentation.patching import Patches
 from trimtab.settings import read_settings
 
 __all__ = ["TARGETS", "instrument", "instrumented", "patch", "uninstrument"]
@@ -19,16 +19,16 @@ log = logging.getLogger("trimtab.instrument")
 
 #: library -> module of ours with `patch(module, patches)`
 LIBRARIES: Final = {
-    "sqlalchemy": "trimtab.instrument.sqlalchemy",
-    "sqlite3": "trimtab.instrument.dbapi",
-    "psycopg": "trimtab.instrument.psycopg",
-    "asyncpg": "trimtab.instrument.asyncpg",
-    "django": "trimtab.instrument.django",
-    "redis": "trimtab.instrument.redis",
-    "httpx": "trimtab.instrument.httpx",
-    "requests": "trimtab.instrument.requests",
-    "celery": "trimtab.instrument.celery",
-    "rq": "trimtab.instrument.rq",
+    "sqlalchemy": "trimtab.instrumentation.sqlalchemy",
+    "sqlite3": "trimtab.instrumentation.dbapi",
+    "psycopg": "trimtab.instrumentation.psycopg",
+    "asyncpg": "trimtab.instrumentation.asyncpg",
+    "django": "trimtab.instrumentation.django",
+    "redis": "trimtab.instrumentation.redis",
+    "httpx": "trimtab.instrumentation.httpx",
+    "requests": "trimtab.instrumentation.requests",
+    "celery": "trimtab.instrumentation.celery",
+    "rq": "trimtab.instrumentation.rq",
 }
 #: module of a library that is patched once it was executed -> library
 TARGETS: Final = {
@@ -64,7 +64,7 @@ def instrument(*libraries: str) -> None:
             f"expected libraries among {', '.join(sorted(LIBRARIES))}, got {', '.join(unknown)}"
         )
     # Here: an app that is not instrumented does not pay for it at its start.
-    from trimtab.instrument.queries import set_slow_ms
+    from trimtab.instrumentation.queries import set_slow_ms
 
     set_slow_ms(read_settings().slow_query_ms)
     with _lock:

@@ -15,8 +15,8 @@ from time import monotonic_ns
 from types import ModuleType
 from typing import Any, Final
 
-from trimtab.instrument.patching import Patches
-from trimtab.instrument.queries import book, count_failure, enter, hooked
+from trimtab.instrumentation.patching import Patches
+from trimtab.instrumentation.queries import book, count_failure, enter, hooked
 from trimtab.measures import MEASURES
 from trimtab.slot import current_slot
 from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM

@@ -18,8 +18,8 @@ from time import monotonic_ns
 from typing import Any, Final
 
 from trimtab.events import EVENTS, N_PLUS_ONE, SLOW_QUERY
-from trimtab.instrument.shapes import Kept, shape
-from trimtab.instrument.sites import Finder, Site, describe
+from trimtab.instrumentation.shapes import Kept, shape
+from trimtab.instrumentation.sites import Finder, Site, caller, describe
 from trimtab.measures import MEASURES, Measure
 from trimtab.slot import Slot, slot_variable
 from trimtab_core.logs import RateLimited
@@ -52,7 +52,7 @@ _MOST_SLOW: Final = 20
 _DURATION: Final = MEASURES.family("db.client.operation.duration", HISTOGRAM, "s")
 _ROWS: Final = MEASURES.family("trimtab.db.rows", COUNTER, "{row}")
 #: times that a hook failed; its statement went on unmeasured
-_FAILED: Final = MEASURES.family("trimtab.instrument.failures", COUNTER, "1")
+_FAILED: Final = MEASURES.family("trimtab.instrumentation.failures", COUNTER, "1")
 _log: Final = RateLimited(logging.getLogger("trimtab.slow"))
 
 #: what runs is no work of the app's on data, however often it comes
@@ -202,6 +202,7 @@ def _repeat(slot: Slot, query: _Query, site: Site, duration_ns: int) -> None:
             "query": query.text,
             "system": query.system,
             "site": describe(site),
+            "caller": caller(site),
             "count": seen[0],
             "duration_us": seen[1] // 1000,
         }
@@ -209,12 +210,14 @@ def _repeat(slot: Slot, query: _Query, site: Site, duration_ns: int) -> None:
 
 
 def _slow(query: _Query, duration_ns: int, slot: Slot | None) -> None:
-    where = describe(query.finder.find())
+    site = query.finder.find()
+    where = describe(site)
     event: dict[str, Any] = {
         "query": query.text,
         "system": query.system,
         "duration_us": duration_ns // 1000,
         "site": where,
+        "caller": caller(site),
     }
     if slot is None:
         EVENTS.add(SLOW_QUERY, query.shape, event)

@@ -3,8 +3,8 @@
 from types import ModuleType
 from typing import Any, Final
 
-from trimtab.instrument.patching import Patches
-from trimtab.instrument.queries import hooked, text_of
+from trimtab.instrumentation.patching import Patches
+from trimtab.instrumentation.queries import hooked, text_of
 
 __all__ = ["patch"]
 

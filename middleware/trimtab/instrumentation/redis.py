@@ -14,8 +14,8 @@ from time import monotonic_ns
 from types import ModuleType
 from typing import Any, Final
 
-from trimtab.instrument.calls import error_type
-from trimtab.instrument.patching import Patches
+from trimtab.instrumentation.calls import error_type
+from trimtab.instrumentation.patching import Patches
 from trimtab.measures import MEASURES, Measure
 from trimtab.slot import slot_variable
 from trimtab_core.measures import COUNTER, HISTOGRAM

@@ -4,7 +4,7 @@
 library that is not there costs nothing. `uninstrument()` puts everything back.
 """
 
-from trimtab.instrument.instrumenting import (
+from trimtab.instrumentation.instrumenting import (
     TARGETS,
     instrument,
     instrumented,

@@ -15,9 +15,9 @@ from types import ModuleType
 from typing import Any, Final
 
 from trimtab import runtime
-from trimtab.instrument.calls import error_type
-from trimtab.instrument.patching import Patches
-from trimtab.instrument.tasks import (
+from trimtab.instrumentation.calls import error_type
+from trimtab.instrumentation.patching import Patches
+from trimtab.instrumentation.tasks import (
     FAILURE,
     RETRY,
     SUCCESS,

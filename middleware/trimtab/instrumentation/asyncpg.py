@@ -7,8 +7,8 @@ statements, too. Of a cursor the first batch is measured. COPY is not.
 from types import ModuleType
 from typing import Any, Final
 
-from trimtab.instrument.patching import Patches
-from trimtab.instrument.queries import hooked_async
+from trimtab.instrumentation.patching import Patches
+from trimtab.instrumentation.queries import hooked_async
 
 __all__ = ["patch"]
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import trimtab_core
 
-__all__ = ["Finder", "Site", "describe"]
+__all__ = ["Finder", "Site", "caller", "describe"]
 
 #: a frame of the app's own code: its file, line and function
 Site = tuple[str, int, str]
@@ -95,6 +95,25 @@ def describe(site: Site | None) -> str:
         return ""
     path, line, function = site
     return f"{_relative(path)}:{line} in {function}"
+
+
+def caller(site: Site | None) -> str:
+    """Return where the function of a site was called by the app's own code, the empty text if not.
+
+    A helper that runs all queries of an app is the site of each of them. For the thread and context
+    of the call in question.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    inside = False
+    for _ in range(_MOST_FRAMES):
+        if frame is None or site is None:
+            return ""
+        code = frame.f_code
+        if inside and _is_own(code.co_filename):
+            return describe((code.co_filename, frame.f_lineno, code.co_name))
+        inside = inside or (code.co_filename, code.co_name) == (site[0], site[2])
+        frame = frame.f_back
+    return ""
 
 
 def _is_own(name: str) -> bool:

@@ -15,8 +15,8 @@ from functools import lru_cache, wraps
 from types import ModuleType
 from typing import Any, Final
 
-from trimtab.instrument.patching import Patches
-from trimtab.instrument.queries import Describe, hooked, hooked_async, text_of
+from trimtab.instrumentation.patching import Patches
+from trimtab.instrumentation.queries import Describe, hooked, hooked_async, text_of
 
 __all__ = ["patch"]
 

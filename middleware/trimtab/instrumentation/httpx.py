@@ -6,8 +6,8 @@ from time import monotonic_ns
 from types import ModuleType
 from typing import Any
 
-from trimtab.instrument.calls import book_call
-from trimtab.instrument.patching import Patches
+from trimtab.instrumentation.calls import book_call
+from trimtab.instrumentation.patching import Patches
 
 __all__ = ["patch"]
 
