@@ -11,32 +11,15 @@ or, with no change to the code, `trimtab run -- uvicorn app:app`.
     trimtab.instrument()                  # see queries, caches, calls and tasks, too
     orders = trimtab.Counter("shop.orders", "Orders placed.")
 
-What is not there for every app is imported when it is first used.
+What is not there for every app is imported when it is first used; `__init__.pyi` has the types.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trimtab.asgi import Middleware
 from trimtab.settings import Settings
 from trimtab.slot import Slot, current_slot
 from trimtab.wsgi import WSGIMiddleware
-
-if TYPE_CHECKING:
-    from trimtab.decorators import measure, monitored
-    from trimtab.instrumentation import instrument, uninstrument
-    from trimtab.metrics import Counter, Gauge, registry
-    from trimtab.runtime import wake_default as start
-    from trimtab.shortcuts import count, gauge, observe
-    from trimtab.sinks import (
-        FileSink,
-        MemorySink,
-        PushgatewaySink,
-        Sink,
-        Stored,
-        collect_and_store,
-        export_json,
-    )
-    from trimtab.summaries import Histogram, Statistics, Summary
 
 __all__ = [
     "Counter",
