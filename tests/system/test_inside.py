@@ -126,6 +126,19 @@ def test_calls_to_others_are_seen_by_host(system: tuple[Stack, App]) -> None:
     assert found["calls"]["errors"] == 0
 
 
+def test_own_metrics_are_added_up(system: tuple[Stack, App]) -> None:
+    counter, histogram = read(system[0], "/custom")["metrics"]
+    assert (counter["name"], counter["kind"], counter["labels"]) == (
+        "inside.asked",
+        "counter",
+        {"by": "calls"},
+    )
+    assert (counter["value"], counter["instances"]) == (3, 1)
+    assert (histogram["count"], histogram["max"], histogram["unit"]) == (3, 2.5, "By")
+    assert histogram["p50"] == pytest.approx(2.5, rel=0.011)
+    assert read(system[0], "/custom", name="inside.s*")["metrics"] == [histogram]
+
+
 def test_requests_are_told_where_their_time_went(system: tuple[Stack, App]) -> None:
     found = read(system[0], "/application")
     assert found["requests"] == 25

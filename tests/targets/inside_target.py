@@ -12,9 +12,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+import trimtab
+
 SECRETS = [f"s3cret-{number:02}" for number in range(22)]
 CARD, TOKEN = "4111111111111111", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJzM2NyZXQifQ.c2VjcmV0LXNpZw"
 
+asked = trimtab.Counter("inside.asked", "Requests that were asked.", labels=["by"])
+sizes = trimtab.Histogram("inside.sizes", "Sizes.", unit="By")
 engine = sqlalchemy.create_engine(
     os.environ["DSN"].replace("postgresql://", "postgresql+psycopg://")
 )
@@ -90,6 +94,8 @@ async def calls(request: Request) -> Response:
 
 
 async def ok(request: Request) -> Response:
+    asked.inc(by="calls")
+    sizes.observe(2.5)
     return PlainTextResponse("ok")
 
 
