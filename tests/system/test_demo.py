@@ -20,15 +20,23 @@ def demo(directory: Path, *words: str) -> Proc:
     return Proc("demo", command, directory, {"TMPDIR": str(directory)})
 
 
-def test_every_request_that_the_demo_sent_is_counted(tmp: Path) -> None:
+def test_every_request_of_the_demo_is_counted_and_the_inside_of_the_shop_is_seen(
+    tmp: Path, redis_url: str
+) -> None:
+    # The fixture skips where there is no Redis; the demo starts one of its own.
     result = tmp / "result.json"
-    with demo(tmp, "--seconds", "6", "--check", "--rate", "60", "--json", str(result)) as run:
+    words = ["--seconds", "10", "--check", "--rate", "100", "--json", str(result)]
+    names = "slow-query,n-plus-one,cache,redis,queue"
+    with demo(tmp, *words, "--expect", names) as run:
         code = run.start().wait_exit(timeout_s=110)
         last = run.output().splitlines()[-1]
     assert code == 0, run.stdout.read_text() + run.stderr.read_text()
     assert last.startswith("demo: check passed: all ")
     rows = {row["service"]: row for row in json.loads(result.read_text())["services"]}
     assert set(rows) == SERVICES
+    said = run.output()
+    assert all(f"demo: {name}: " in said for name in names.split(","))
+    assert "expected, and not seen" not in said
     assert all(row["sent"] == row["counted"] > 0 for row in rows.values())
     assert all(row["p99_ms"] > 0 for row in rows.values())
 
