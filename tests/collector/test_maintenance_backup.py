@@ -19,6 +19,7 @@ from tracing import killed_at
 from trimtab_collector.maintenance.backup import backup
 from trimtab_collector.maintenance.files import entered
 from trimtab_collector.maintenance.restore import read_manifest, restore
+from trimtab_collector.storage.schema import VERSION
 from trimtab_collector.storage.sqlite import SQLiteStore
 from trimtab_core.batches import Batch
 
@@ -117,7 +118,7 @@ def test_backups_taken_while_batches_come_and_are_merged_hold_all_that_was_ackno
                     "backup", str(tmp / f"b{number}"), "--data-dir", str(collector.data)
                 )
                 bounds.append((taken, feed.taken + 1))
-                assert found["store"] == 2
+                assert found["store"] == VERSION
                 report = answered("check", "--data-dir", str(collector.data))
                 assert report["sound"], report
             taken = feed.taken
@@ -265,7 +266,7 @@ def test_a_backup_that_is_not_as_it_was_made_is_not_restored(copy: Path, damage:
 
 def test_a_backup_of_a_later_version_is_refused_with_what_to_do(copy: Path) -> None:
     manifest = json.loads((copy / "b" / "manifest.json").read_text())
-    changes: list[dict[str, Any]] = [{"format": 2}, {"store": 3}, {"files": []}]
+    changes: list[dict[str, Any]] = [{"format": 2}, {"store": VERSION + 1}, {"files": []}]
     for change in changes:
         (copy / "b" / "manifest.json").write_text(json.dumps(manifest | change))
         maintain("restore", str(copy / "b"), "--data-dir", str(copy / "r"), code=2)

@@ -40,6 +40,8 @@ from trimtab_core.errors import StartupError
 __all__ = ["read_manifest", "restore"]
 
 _STAGING: Final = ".restore"
+#: first version of the store whose journal never gives a number twice
+_NUMBERED: Final = 2
 _NAME: Final = re.compile(r"[\w-][\w.-]*")
 
 
@@ -131,7 +133,7 @@ def _raise_numbers(staging: Path, manifest: Manifest) -> None:
                 continue
     address = f"{(staging / METRICS).absolute().as_uri()}?mode=rw"
     with closing(sqlite3.connect(address, uri=True, isolation_level=None)) as connection:
-        if manifest.store < VERSION or not highest:
+        if manifest.store < _NUMBERED or not highest:
             return
         found = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'journal'")
         if (found.fetchone() or (0,))[0] < highest:
