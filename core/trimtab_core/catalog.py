@@ -38,7 +38,17 @@ _METRICS: Final = (
     Metric("http.server.active_requests", "{request}", "gauge", "Requests in flight."),
     # of app processes
     Metric("process.cpu.utilization", "1", "gauge", "CPU seconds a second of the process."),
+    Metric("process.cpu.time.user", "s", "counter", "CPU time of the process in its own code."),
+    Metric("process.cpu.time.system", "s", "counter", "CPU time of the process in the kernel."),
     Metric("process.memory.usage", "By", "gauge", "Resident memory of the process."),
+    Metric(
+        "process.context_switches",
+        "{switch}",
+        "counter",
+        "Times the process was made to give up a processor.",
+    ),
+    Metric("process.paging.faults", "{fault}", "counter", "Page faults that waited for a disk."),
+    Metric("cpython.memory.blocks", "{block}", "gauge", "Blocks that Python has in use."),
     Metric("process.thread.count", "{thread}", "gauge", "Threads of the process."),
     Metric("process.unix.file_descriptor.count", "{fd}", "gauge", "Open file descriptors."),
     Metric("process.uptime", "s", "gauge", "Age of the process."),

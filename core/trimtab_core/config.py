@@ -237,10 +237,8 @@ def _convert(settings: type, name: str, value: Any, where: str) -> Any:
     except SettingsError as error:
         if not meta["secret"]:
             raise
-        # Also what is no secret yet may be one in the wrong place.
-        raise SettingsError(
-            f"{str(error).partition(', got ')[0]}, got another (not shown)"
-        ) from None
+        wanted = str(error).partition(", got ")[0]
+        raise SettingsError(f"{wanted}, got {type(value).__name__} (not shown)") from None
     if meta["choices"] and converted not in meta["choices"]:
         raise SettingsError(f"{where}: expected one of {meta['choices']}, got {converted!r}")
     least, most = meta["least"], meta["most"]

@@ -15,6 +15,11 @@ from typing import Any
 
 from trimtab.recorder import Recorder
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 __all__ = ["Vitals"]
 
 _FDS_EVERY = 10
@@ -84,6 +89,14 @@ class Vitals:
             "cpython.gc.collections": sum(each["collections"] for each in gc.get_stats()),
             "cpython.gc.pause.time": self._gc_pause_s,
         }
+        times = os.times()
+        values["process.cpu.time.user"] = times.user
+        values["process.cpu.time.system"] = times.system
+        values["cpython.memory.blocks"] = sys.getallocatedblocks()
+        if resource is not None:
+            usage = resource.getrusage(resource.RUSAGE_SELF)
+            values["process.context_switches"] = usage.ru_nivcsw
+            values["process.paging.faults"] = usage.ru_majflt
         self._cpu = _rate(values, "process.cpu.utilization", self._cpu, now, time.process_time())
         if threading.get_native_id() != self._app_thread:  # a greenlet has no CPU time of its own
             self._own = _rate(values, "trimtab.app.overhead", self._own, now, time.thread_time())

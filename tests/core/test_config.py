@@ -91,7 +91,7 @@ def test_a_value_can_come_from_a_file_of_its_own(tmp: Path) -> None:
         ("[agent]\nport = 1.5", "[agent] port: expected a whole number, got 1.5"),
         ("[agent]\nport = 0", "[agent] port: expected 1 to 65535, got 0"),
         ("[agent]\nnames = [1]", "[agent] names: expected a list of texts"),
-        ("[agent]\nkey = 3", "[agent] key: expected a text, got 3"),
+        ("[agent]\nkey = 3", "[agent] key: expected a text, got int (not shown)"),
         ("agent = 3", "expected a table [agent]"),
         ("[[agent]]\nport = 1", "expected a table [agent]"),
         ("\udcff", "expected TOML in"),

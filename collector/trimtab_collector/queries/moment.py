@@ -27,8 +27,8 @@ def current(source: Source, view: View) -> Current:
     return Current(
         timestamp=view.params.shown(view.params.now_s),
         cpu_usage={
-            "user": None,
-            "system": None,
+            "user": _microseconds(readings, "process.cpu.time.user"),
+            "system": _microseconds(readings, "process.cpu.time.system"),
             "utilization": _sum(readings, "process.cpu.utilization"),
         },
         memory_usage={
@@ -39,7 +39,7 @@ def current(source: Source, view: View) -> Current:
             "arrayBuffers": None,
         },
         event_loop_delay=_loop_delay_ms(readings),
-        active_handles=None,
+        active_handles=_count(readings, "process.unix.file_descriptor.count"),
         active_requests=_count(readings, ACTIVE),
         uptime=max(_values(readings, "process.uptime"), default=None),
         requests_per_second=figures["requests_per_second"],
@@ -132,6 +132,11 @@ def _values(readings: Sequence[Reading], *names: str) -> list[float]:
 def _sum(readings: Sequence[Reading], name: str) -> float | None:
     found = _values(readings, name)
     return sum(found) if found else None
+
+
+def _microseconds(readings: Sequence[Reading], name: str) -> int | None:
+    found = _sum(readings, name)
+    return None if found is None else int(found * 1e6)
 
 
 def _count(readings: Sequence[Reading], *names: str) -> int | None:
