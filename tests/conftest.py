@@ -10,6 +10,8 @@ from backends import new_database, postgresql, redis_server
 from batchmaker import Connect, Sender
 from drive import Clock, Measured, measuring
 from servers import Collector, short_dir
+from trimtab.events import EVENTS
+from trimtab.measures import MEASURES
 from trimtab.recorder import BACKGROUND_NS
 
 
@@ -18,6 +20,17 @@ def tmp() -> Iterator[Path]:
     """A new directory with a path short enough for Unix sockets (tmp_path is not)."""
     with short_dir() as path:
         yield path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_measured_before() -> None:
+    """Forget what tests of other files have left in the measures of this process.
+
+    The first emitter would send it, and some tests look at every byte.
+    """
+    for _ in MEASURES.changed():
+        pass
+    EVENTS.forget()
 
 
 @pytest.fixture

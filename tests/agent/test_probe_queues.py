@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
+import kombu.pools
 import pytest
 import redis
 from celery import Celery  # type: ignore[import-untyped]
@@ -82,6 +83,8 @@ def test_a_queue_of_celery_counts_all_priorities_and_what_is_taken_and_not_finis
             assert found[DEPTH] + found[STARTED] == 5
             message.ack()
         app.pool.force_close_all()
+        # Pools are kept by URL: the next app of this Redis would get a closed one.
+        kombu.pools.reset()  # type: ignore[no-untyped-call]
 
 
 def test_a_queue_of_rq_counts_waiting_running_and_failed_jobs(

@@ -10,6 +10,7 @@ import pytest
 
 from drive import Measured, request
 from peer import Peer
+from servers import wait_for
 from trimtab.events import EVENTS, SLOW_QUERY
 from trimtab.measures import MEASURES, Family
 from trimtab.runtime import flush_all, runtime_for
@@ -89,6 +90,7 @@ def test_a_connection_that_is_cut_anywhere_sends_no_change_twice(measured: Measu
     app = measured.asgi(ok)
     ask(app)
     peer.cut_after = iter([*range(300, 1500, 7)])
+    peer.cut()
     total = 0
     runtime = runtime_for(read_settings(**measured.settings()))
     for number in range(60):
@@ -101,6 +103,8 @@ def test_a_connection_that_is_cut_anywhere_sends_no_change_twice(measured: Measu
         assert found <= total
     peer.cut_after = None
     peer.cut()
+    before = peer.connections
+    wait_for(lambda: runtime.flush() and peer.connections > before, "a new connection")
     counters.at((("n", "last"),)).add(1)
     flush_all()
     peer.wait(lambda: heard(peer, counters, n="last").count, "the last one")
