@@ -71,7 +71,7 @@ class Captures:
             "status": request.status,
             "duration_us": request.duration_ns // 1000,
             "queue_us": max(0, request.queue_us),
-            "error": request.error[:128],
+            "error": (request.error or (slot.failure if slot is not None else ""))[:128],
         }
         if slot is not None and slot.touched:
             event |= {

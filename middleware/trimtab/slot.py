@@ -37,6 +37,8 @@ class Slot:
     spans_left_out = 0
     #: events that wait for the route of the request, to be sent at its end
     notes: list[dict[str, Any]] | None = None
+    #: type of an exception that a framework made a response of
+    failure = ""
     #: for hooks of queries: what they count within the request
     repeats: Any = None
 

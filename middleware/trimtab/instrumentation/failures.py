@@ -1,0 +1,37 @@
+"""The type of the exception behind a 500 that a framework answered itself.
+
+It never reaches the wrapper: Flask and Django make a response of it.
+"""
+
+import functools
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Final
+
+from trimtab.instrumentation.patching import Patches
+from trimtab.slot import current_slot
+
+__all__ = ["patch"]
+
+#: module -> class in it, empty for none, and the function that is given the exception last
+_HANDLERS: Final = {
+    "flask.app": ("Flask", "handle_exception"),
+    "django.core.handlers.exception": ("", "response_for_exception"),
+}
+
+
+def patch(module: ModuleType, patches: Patches) -> None:
+    """Note exceptions where a framework answers for them."""
+    owner, name = _HANDLERS[module.__name__]
+    patches.replace(getattr(module, owner) if owner else module, name, _noted)
+
+
+def _noted(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def handle(first: Any, error: Any, *args: Any, **kwargs: Any) -> Any:
+        slot = current_slot()
+        if slot is not None:
+            slot.failure = type(error).__name__
+        return original(first, error, *args, **kwargs)
+
+    return handle
