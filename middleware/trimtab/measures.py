@@ -9,6 +9,7 @@ A child of a fork starts from nothing: what its parent measured is the parent's 
 
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping
 from math import isnan, nan
 from typing import Any, Final
@@ -39,18 +40,24 @@ _MOST_MEASURES: Final = 10_000
 class Measure:
     """One measure of a process; every method from any thread."""
 
-    __slots__ = ("_lock", "_pending", "change", "id", "key", "total")
+    __slots__ = ("_changed", "_is_listed", "_lock", "_pending", "change", "id", "key", "total")
 
-    def __init__(self, key: MeasureKey, number: int) -> None:
+    def __init__(self, key: MeasureKey, number: int, changed: "deque[Measure]") -> None:
         self.key = key
+        self._changed = changed
         #: number by which it is announced, from 1
         self.id = number
         self._pending: list[float] = []
+        self._is_listed = False
         self.forget()
 
     def add(self, value: float) -> None:
         """Add a value; what is no finite number is left out when values are added up."""
         self._pending.append(value)
+        # `take` has it the other way round: none is missed, some are listed twice.
+        if not self._is_listed:
+            self._is_listed = True
+            self._changed.append(self)
         if len(self._pending) >= _MOST_PENDING and self._lock.acquire(blocking=False):
             # Not waiting: a signal handler or finalizer may add while its own thread adds up.
             try:
@@ -62,6 +69,7 @@ class Measure:
         """Start from nothing."""
         self._lock = threading.Lock()
         self._pending.clear()
+        self._is_listed = False
         #: what nobody has taken yet, and what was taken before
         self.change = Change()
         self.total = Change()
@@ -91,6 +99,7 @@ class Measure:
 
     def take(self) -> Change | None:
         """Return what was added since the last time, None when nothing was."""
+        self._is_listed = False
         self.settle()
         with self._lock:
             if not self.change.count:
@@ -150,6 +159,8 @@ class Measures:
     def __init__(self) -> None:
         self._families: dict[str, Family] = {}
         self._all: list[Measure] = []
+        #: those that were added to since the last `changed`
+        self._changed: deque[Measure] = deque()
         self._lock = threading.Lock()
         #: who sends them: the first of the process's runtimes that asked
         self._owner: object = None
@@ -173,7 +184,7 @@ class Measures:
     def new(self, key: MeasureKey) -> Measure:
         """Return a new measure; for families."""
         with self._lock:
-            measure = Measure(key, len(self._all) + 1)
+            measure = Measure(key, len(self._all) + 1, self._changed)
             self._all.append(measure)
             return measure
 
@@ -201,8 +212,8 @@ class Measures:
 
     def changed(self) -> Iterator[tuple[Measure, Change]]:
         """Take what was added, measure by measure."""
-        for measure in list(self._all):
-            change = measure.take()
+        for _ in range(len(self._changed)):
+            change = (measure := self._changed.popleft()).take()
             if change is not None:
                 yield measure, change
 
@@ -214,6 +225,7 @@ class Measures:
         """Start from nothing; in the child of a fork."""
         self._lock = threading.Lock()
         self._owner = None
+        self._changed.clear()
         for measure in self._all:
             measure.forget()
 
