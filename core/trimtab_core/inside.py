@@ -44,6 +44,7 @@ MAX_EVENT: Final = 32_768
 MAX_INSIDE: Final = 1024 * 1024
 _MAX_EVENTS: Final = 1000
 _HEADERS: Final = 16
+_MAX_ITEMS: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,12 @@ def unpack_rows(data: bytes) -> tuple[list[MeasureRow], list[EventRow]]:
     """Return the rows of a binary, none of an empty one; raises BatchError for what is none."""
     if not data:
         return [], []
+    if len(data) > MAX_INSIDE:
+        raise BatchError(f"rows of measures have at most {MAX_INSIDE} bytes, got {len(data)}")
     try:
-        measures, events = msgpack.unpackb(data, raw=False, max_ext_len=0)
+        measures, events = msgpack.unpackb(
+            data, raw=False, max_ext_len=0, max_array_len=_MAX_ITEMS, max_map_len=_MAX_ITEMS
+        )
         return (
             [
                 MeasureRow(*_whose(row), key_of_row(row[3:7]), Change.of_row(row[7:]))

@@ -225,7 +225,9 @@ def test_rows_of_others_and_rows_that_are_none_are_refused(tmp: Path) -> None:
             for seq, rows in enumerate(([foreign], [row_of([1.0]), foreign]), 1):
                 assert sender.post(batch_of(seq, rows, window()))[0] == 403
             assert sender.post(batch_of(3, [], window(), [event]))[0] == 403
-            for seq, inside in enumerate((b"\xff", b"\x92\x91\x90\x90", b"\x93\x90\x90\x90"), 4):
+            for seq, inside in enumerate(
+                (b"\xff", b"\x92\x91\x90\x90", b"\x93\x90\x90\x90", bytes(2**20 + 1)), 4
+            ):
                 status, body = sender.post(replace(a_batch(seq, points), inside=inside))
                 assert (status, body["error"]["code"]) == (400, "bad_batch"), body
         found = collector.api.get("/custom", from_="-5m")["metrics"]
