@@ -13,6 +13,7 @@ from servers import Collector, short_dir
 from trimtab.events import EVENTS
 from trimtab.measures import MEASURES
 from trimtab.recorder import BACKGROUND_NS
+from trimtab.runtime import flush_all
 
 
 @pytest.fixture
@@ -23,14 +24,17 @@ def tmp() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def nothing_measured_before() -> None:
-    """Forget what tests of other files have left in the measures of this process.
+def nothing_left_behind() -> Iterator[None]:
+    """Forget what tests of other files have left in the measures, and stop the emitters of this one.
 
-    The first emitter would send it, and some tests look at every byte.
+    The next emitter would send it, and some tests look at every byte. One that is left looks for
+    its agent for ever, at random times.
     """
     for _ in MEASURES.changed():
         pass
     EVENTS.forget()
+    yield
+    flush_all()
 
 
 @pytest.fixture

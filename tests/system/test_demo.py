@@ -25,7 +25,7 @@ def test_every_request_of_the_demo_is_counted_and_the_inside_of_the_shop_is_seen
 ) -> None:
     # The fixture skips where there is no Redis; the demo starts one of its own.
     result = tmp / "result.json"
-    words = ["--seconds", "10", "--check", "--rate", "100", "--json", str(result)]
+    words = ["--seconds", "6", "--check", "--rate", "150", "--json", str(result)]
     names = "slow-query,n-plus-one,cache,redis,queue"
     with demo(tmp, *words, "--expect", names) as run:
         code = run.start().wait_exit(timeout_s=110)
