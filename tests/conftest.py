@@ -25,7 +25,7 @@ def tmp() -> Iterator[Path]:
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_left_behind() -> Iterator[None]:
-    """Forget what tests of other files have left in the measures, and stop the emitters of this one.
+    """Forget what other files have left in the measures, and stop the emitters of this one.
 
     The next emitter would send it, and some tests look at every byte. One that is left looks for
     its agent for ever, at random times.
