@@ -22,6 +22,7 @@ from trimtab.slot import Slot, current_slot
 from trimtab.wsgi import WSGIMiddleware
 
 __all__ = [
+    "AgentSink",
     "Counter",
     "FileSink",
     "Gauge",
@@ -48,6 +49,7 @@ __all__ = [
     "registry",
     "start",
     "uninstrument",
+    "watch_queue",
 ]
 
 #: module -> names that it gives
@@ -57,7 +59,9 @@ _LATER = {
     "trimtab.metrics": ("Counter", "Gauge", "registry"),
     "trimtab.runtime": ("start",),
     "trimtab.shortcuts": ("count", "gauge", "observe"),
+    "trimtab.queues": ("watch_queue",),
     "trimtab.sinks": (
+        "AgentSink",
         "FileSink",
         "MemorySink",
         "PushgatewaySink",

@@ -4,10 +4,12 @@ from trimtab.asgi import Middleware
 from trimtab.decorators import measure, monitored
 from trimtab.instrumentation import instrument, uninstrument
 from trimtab.metrics import Counter, Gauge, registry
+from trimtab.queues import watch_queue
 from trimtab.runtime import wake_default as start
 from trimtab.settings import Settings
 from trimtab.shortcuts import count, gauge, observe
 from trimtab.sinks import (
+    AgentSink,
     FileSink,
     MemorySink,
     PushgatewaySink,
@@ -21,6 +23,7 @@ from trimtab.summaries import Histogram, Statistics, Summary
 from trimtab.wsgi import WSGIMiddleware
 
 __all__ = [
+    "AgentSink",
     "Counter",
     "FileSink",
     "Gauge",
@@ -47,4 +50,5 @@ __all__ = [
     "registry",
     "start",
     "uninstrument",
+    "watch_queue",
 ]

@@ -119,6 +119,11 @@ class Emitter:
             self._thread.join(timeout_s)
 
     @property
+    def is_connected(self) -> bool:
+        """Tell whether an agent has said welcome, and has not hung up."""
+        return self._link is not None and self._welcomed
+
+    @property
     def accounts(self) -> dict[str, int]:
         """Records sent, held here, and dropped in all; for tests and doctor."""
         held = self._held_bytes // RECORD_SIZE + len(self._recorder.buffer) // RECORD_SIZE

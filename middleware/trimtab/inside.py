@@ -5,7 +5,6 @@ not sent to its end when a connection breaks is sent again on the next one; whil
 measures add up where they are, and events wait in their bounded queue.
 """
 
-import sys
 from math import isfinite
 from typing import Any, Final
 
@@ -50,10 +49,7 @@ class Inside:
         """Take what the process has added; once a second, and at its end."""
         if not MEASURES.claim(self):
             return
-        # Only where an app has imported SQLAlchemy, and is instrumented.
-        pools = sys.modules.get("trimtab.instrumentation.sqlalchemy")
-        if pools is not None:
-            pools.readings()
+        MEASURES.ask()
         for measure, change in MEASURES.changed():
             if isfinite(change.sum):
                 self._add(measure.id, change)

@@ -7,10 +7,11 @@ value is lost between threads. Lists are added up when somebody reads them, when
 A child of a fork starts from nothing: what its parent measured is the parent's to tell.
 """
 
+import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import isnan, nan
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ from trimtab_core.measures import (
 )
 
 __all__ = ["MEASURES", "Family", "Measure", "Measures"]
+
+log = logging.getLogger("trimtab.measures")
 
 #: values that wait in a list; the adder of the next one adds them up
 _MOST_PENDING: Final = 4096
@@ -162,6 +165,7 @@ class Measures:
         #: those that were added to since the last `changed`
         self._changed: deque[Measure] = deque()
         self._lock = threading.Lock()
+        self._readers: list[Callable[[], object]] = []
         #: who sends them: the first of the process's runtimes that asked
         self._owner: object = None
 
@@ -205,6 +209,19 @@ class Measures:
         with self._lock:
             if self._owner is owner:
                 self._owner = None
+
+    def before(self, reader: Callable[[], object]) -> None:
+        """Have reader called once a second, in the emitter's thread, to add what it reads."""
+        with self._lock:
+            self._readers.append(reader)
+
+    def ask(self) -> None:
+        """Call all readers; one that raises costs itself alone."""
+        for reader in list(self._readers):
+            try:
+                reader()
+            except Exception:
+                log.debug("a reader of measures failed", exc_info=True)
 
     def after(self, number: int, most: int) -> list[Measure]:
         """Return at most that many measures above a number."""

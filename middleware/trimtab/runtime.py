@@ -19,7 +19,7 @@ from trimtab_core.config import Address, default_socket, parse_address
 from trimtab_core.errors import SettingsError
 from trimtab_core.messages import Hello
 
-__all__ = ["Runtime", "flush_all", "runtime_for", "wake_default"]
+__all__ = ["Runtime", "flush_all", "is_connected", "runtime_for", "wake_default"]
 
 log = logging.getLogger("trimtab.runtime")
 
@@ -73,6 +73,12 @@ class Runtime:
             emitter.stop(FLUSH_S)
         if vitals is not None:
             vitals.close()
+
+    @property
+    def is_connected(self) -> bool:
+        """Tell whether an agent takes what this process sends."""
+        emitter = self._emitter
+        return emitter is not None and emitter.is_connected
 
     @property
     def accounts(self) -> dict[str, int]:
@@ -141,6 +147,11 @@ def runtime_for(settings: Settings) -> Runtime:
                 _install_hooks()
             runtime = _runtimes[settings] = Runtime(settings)
         return runtime
+
+
+def is_connected() -> bool:
+    """Tell whether an agent takes what this process sends."""
+    return any(runtime.is_connected for runtime in list(_runtimes.values()))
 
 
 def wake_default() -> None:

@@ -13,8 +13,10 @@ from peer import Peer
 from servers import wait_for
 from trimtab.events import EVENTS, SLOW_QUERY
 from trimtab.measures import MEASURES, Family
+from trimtab.metrics import Counter, collect
 from trimtab.runtime import flush_all, runtime_for
 from trimtab.settings import read_settings
+from trimtab.sinks import AgentSink
 from trimtab_core.inside import MAX_EVENT
 from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM, Change, MeasureKey, quantile
 from trimtab_core.messages import Measured as MeasuredMessage
@@ -205,6 +207,17 @@ def test_a_storm_of_events_is_thinned_and_counted(measured: Measured) -> None:
     measured.peer.wait(lambda: len(measured.peer.events(SLOW_QUERY)) >= 200, "some of them")
     assert EVENTS.dropped >= 4_000 - 500 - 200
     assert measured.peer.messages(MeasuredMessage) == []
+
+
+def test_the_sink_of_the_agent_says_whether_it_is_there(measured: Measured) -> None:
+    counter = Counter(f"sunk.c{next(_names)}")
+    counter.inc(3)
+    row = next(row for row in collect([counter]))
+    ask(measured.asgi(ok))
+    wait_for(lambda: AgentSink().store([row]) == (1, ""), "the agent to be connected")
+    measured.peer.stop()
+    wait_for(lambda: AgentSink().store([row]).stored == 0, "the agent to be gone")
+    assert "trimtab agent" in AgentSink().store([row]).failed
 
 
 def test_a_name_keeps_its_kind(measured: Measured) -> None:

@@ -139,6 +139,11 @@ def test_own_metrics_are_added_up(system: tuple[Stack, App]) -> None:
     assert read(system[0], "/custom", name="inside.s*")["metrics"] == [histogram]
 
 
+def test_queues_that_the_app_names_are_shown(system: tuple[Stack, App]) -> None:
+    found = read(system[0], "/queues")["queues"]
+    assert found == [{"queue": "webhook", "readings": {"trimtab.queue.depth": 7.0}}]
+
+
 def test_requests_are_told_where_their_time_went(system: tuple[Stack, App]) -> None:
     found = read(system[0], "/application")
     assert found["requests"] == 25

@@ -37,6 +37,7 @@ RESERVED: Final = (
 )  # fmt: skip
 _HITS, _MISSES = "trimtab.cache.hits", "trimtab.cache.misses"
 _DB, _HTTP = "db.client.operation.duration", "http.client.request.duration"
+_DEPTH: Final = "trimtab.queue.depth"
 _TASK, _WAIT, _SENT = "messaging.process.duration", "trimtab.task.wait", "trimtab.task.sent"
 
 
@@ -100,7 +101,8 @@ def external(source: Source, view: View, limit: int) -> External:
 
 def queues(source: Source, view: View, limit: int) -> Queues:
     """Return the queues now, and the tasks of a range, those with the most time first."""
-    measured = Measured(source, view, (_TASK, _WAIT, _SENT))
+    measured = Measured(source, view, (_TASK, _WAIT, _SENT, _DEPTH))
+    own = grouped(measured.of(_DEPTH), lambda part: attribute(part, "messaging.destination.name"))
     waits = grouped(measured.of(_WAIT), _task_of)
     tasks = [
         _task(names, some, waits.get(names, []), measured.seconds)
@@ -113,6 +115,10 @@ def queues(source: Source, view: View, limit: int) -> Queues:
         queues=[
             Queue(queue=each.target.removeprefix("queue:"), readings=each.readings)
             for each in looked_at
+        ]
+        + [
+            Queue(queue=name, readings={_DEPTH: sum(part.change.last for part in parts)})
+            for name, parts in sorted(own.items())
         ],
         tasks=ordered(tasks)[:limit],
         sent=int(measured.total(_SENT)),

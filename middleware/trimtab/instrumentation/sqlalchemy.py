@@ -200,6 +200,9 @@ def readings() -> None:
         _OVERFLOW.at(((_NAME, name),)).add(overflow)
 
 
+MEASURES.before(readings)
+
+
 def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()

@@ -1,8 +1,9 @@
-"""Where own metrics go besides the agent: memory, a file, a Prometheus Pushgateway.
+"""Where own metrics go: the agent, memory, a file, a Prometheus Pushgateway.
 
-The agent needs no sink: the emitter sends it what was added, once a second.
+The agent is sent what was added, once a second, without a sink; its sink says whether it is there.
 """
 
+from trimtab.sinks.agent import AgentSink
 from trimtab.sinks.exposition import exposition
 from trimtab.sinks.file import FileSink
 from trimtab.sinks.memory import MemorySink
@@ -10,6 +11,7 @@ from trimtab.sinks.pushgateway import PushgatewaySink
 from trimtab.sinks.sink import Sink, Stored, collect_and_store, export_json
 
 __all__ = [
+    "AgentSink",
     "FileSink",
     "MemorySink",
     "PushgatewaySink",
