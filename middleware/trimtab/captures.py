@@ -8,6 +8,7 @@ the ids of a valid `traceparent` (W3C Trace Context).
 
 import random
 import re
+from math import log1p
 from typing import Any, Final, NamedTuple
 
 from trimtab.events import EVENTS, REQUEST
@@ -47,7 +48,10 @@ class Captures:
         """Return how many requests from here the next one of the random share is."""
         if self._share <= 0:
             return NEVER
-        return 1 + int(random.expovariate(self._share))
+        if self._share >= 1:
+            return 1
+        # Geometric: each request has the same chance, whatever came before it.
+        return 1 + int(random.expovariate(-log1p(-self._share)))
 
     def finish(
         self, request: "Finished", slot: Slot | None, traceparent: str, *, sampled: bool
