@@ -53,10 +53,11 @@ class Inside:
         for measure, change in MEASURES.changed():
             if isfinite(change.sum):
                 self._add(measure.id, change)
-        if not self._events:
-            taken = EVENTS.take(_EVENTS_A_SECOND)
-            self._events = [event for event in taken if fits(event)]
-            self._dropped += len(taken) - len(self._events)
+        # Also while some wait: at the end of a process there is no next time.
+        taken = EVENTS.take(max(0, _EVENTS_A_SECOND - len(self._events)))
+        fitting = [event for event in taken if fits(event)]
+        self._events += fitting
+        self._dropped += len(taken) - len(fitting)
 
     def _add(self, number: int, change: Change) -> None:
         before = self._changes.get(number)
