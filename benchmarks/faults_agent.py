@@ -24,7 +24,7 @@ from faults_stack import (
 )
 from harness import Row, progress, spread
 from processes import cpu_s, rss_mb
-from trimtab_agent.spool import Spool
+from trimtab_agent.spool.spool import Spool
 from trimtab_core.frames import MAX_FRAME, encode
 from trimtab_core.messages import Hello, Samples
 from trimtab_core.records import RECORD_SIZE, Record, pack

@@ -22,7 +22,7 @@ from faults_stack import (
 )
 from harness import Row, differences, interleave, progress
 from processes import cpu_s
-from servers import accepts
+from support.processes.servers import accepts
 
 __all__ = ["apps"]
 
@@ -136,13 +136,13 @@ def _reconnects(one: Stack, sizes: Sizes) -> list[Row]:
             took.append(time.monotonic() - begun)
         sent += emitters.stop()["recorded"]
         app.stop()
-        ledger = unaccounted("agent killed: ledger of its apps", one, "back", sent)
+        accounting = unaccounted("agent killed: accounting of its apps", one, "back", sent)
     note = f"the last of {_EMITTERS + 1} apps in each of {rounds} rounds: " + ", ".join(
         f"{seconds:.2f}" for seconds in took
     )
     return [
         at_most("agent killed, back after 5 s: apps connected", max(took), RECONNECT_S, "s", note),
-        ledger,
+        accounting,
     ]
 
 

@@ -136,8 +136,11 @@ def latency(sizes: Sizes) -> list[Row]:
             "slow": faults.slow,
         }
         results = interleave(variants, sizes.rounds, said="latency")
-        ledger = unaccounted(
-            "ledger after all of that: sent - counted - dropped - lost", one, "shop", faults.sent
+        accounting = unaccounted(
+            "accounting after all of that: sent - counted - dropped - lost",
+            one,
+            "shop",
+            faults.sent,
         )
     calm = results[CALM]
     rows = [_noise(calm, results[AGAIN], hurried=faults.hurried)]
@@ -155,7 +158,7 @@ def latency(sizes: Sizes) -> list[Row]:
             f"agent frozen, {RATE} requests/s: app memory grown", faults.grown_mb, GROWTH_MB, "MB"
         )
     )
-    return [*rows, ledger]
+    return [*rows, accounting]
 
 
 def memory(sizes: Sizes) -> list[Row]:
@@ -178,8 +181,8 @@ def memory(sizes: Sizes) -> list[Row]:
         for part in (warm, loads):
             for app, loaded in zip(apps, part, strict=True):
                 sent[app.service] += loaded.sent
-        ledger = unaccounted(
-            "ledger after a flood with a frozen agent", one, "flooded", sent["flooded"]
+        accounting = unaccounted(
+            "accounting after a flood with a frozen agent", one, "flooded", sent["flooded"]
         )
     failed = sum(each.failed for each in (*warm, *loads))
     note = f"{sum(each.sent for each in loads)} requests in both, {failed} failed"
@@ -188,7 +191,7 @@ def memory(sizes: Sizes) -> list[Row]:
             "flooded, agent frozen: app memory grown", with_agent.grown_mb, GROWTH_MB, "MB", note
         ),
         at_most("flooded, agent never there: app memory grown", without.grown_mb, GROWTH_MB, "MB"),
-        ledger,
+        accounting,
     ]
 
 

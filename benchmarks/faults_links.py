@@ -77,7 +77,7 @@ def _outage(sizes: Sizes) -> list[Row]:
             wait_for(lambda: metrics(one.agent)["spool_batches"] <= 1, "an empty spool", 60)
             drained_s = time.monotonic() - asked
         sent = apps.stop()["recorded"]
-        ledger = unaccounted(
+        accounting = unaccounted(
             "collector down and back: records lost", one, "load", sent, lossless=True
         )
     speed = most / max(drained_s, 0.02)
@@ -93,7 +93,7 @@ def _outage(sizes: Sizes) -> list[Row]:
             "collector back: backlog drained, of real time", speed, "x", f">= {DRAIN:g}",
             speed >= DRAIN, note=note,
         ),
-        ledger,
+        accounting,
     ]  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def _slow(sizes: Sizes) -> list[Row]:
             link = (proxy.bytes - sent_bytes) / spent
             proxy.rate = 0
             sent = apps.stop()["recorded"]
-        ledger = unaccounted(
+        accounting = unaccounted(
             "slow link with a backlog: records lost", one, "load", sent, lossless=True
         )
     note = (
@@ -135,7 +135,7 @@ def _slow(sizes: Sizes) -> list[Row]:
             "64 kbit/s and a backlog: age of the newest sample at the collector",
             max(ages), AGE_S, "s", note,
         ),
-        ledger,
+        accounting,
     ]  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def _half_open(sizes: Sizes) -> list[Row]:
             took.append(time.monotonic() - begun)
             proxy.frozen = False
         sent = apps.stop()["recorded"]
-        ledger = unaccounted(
+        accounting = unaccounted(
             "link that stood still: records lost or doubled", one, "load", sent, lossless=True
         )
     note = "nothing is forwarded and nothing closed; " + ", ".join(f"{each:.1f}" for each in took)
@@ -170,7 +170,7 @@ def _half_open(sizes: Sizes) -> list[Row]:
             "link to the collector stands still: noticed by the agent",
             max(took), DETECTED_S, "s", note,
         ),
-        ledger,
+        accounting,
     ]  # fmt: skip
 
 

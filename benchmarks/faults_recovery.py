@@ -44,14 +44,14 @@ def _collector(sizes: Sizes) -> list[Row]:
             pause(sizes.s(2.0))
         sent = apps.stop()["recorded"]
         begun = time.monotonic()
-        ledger = unaccounted(
+        accounting = unaccounted(
             "collector killed: records lost or doubled", one, "load", sent, lossless=True
         )
         drained = time.monotonic() - begun
     note = f"longest of {len(back)}; the last of the backlog came {drained:.1f} s after the load"
     return [
         at_most("collector killed: from start to answering", max(back), COLLECTOR_S, "s", note),
-        ledger,
+        accounting,
     ]
 
 
@@ -66,13 +66,13 @@ def _upgrade(sizes: Sizes) -> list[Row]:
             gaps.append(_replaced(agent))
             pause(sizes.s(3.0))
         sent = apps.stop()["recorded"]
-        ledger = unaccounted(
+        accounting = unaccounted(
             "agent replaced under load: records lost", one, "load", sent, lossless=True
         )
     note = "TERM to the old one, the new one started as soon as that had ended; " + ", ".join(
         f"{gap:.2f}" for gap in gaps
     )
-    return [at_most("agent replaced: apps without one", max(gaps), GAP_S, "s", note), ledger]
+    return [at_most("agent replaced: apps without one", max(gaps), GAP_S, "s", note), accounting]
 
 
 def _replaced(agent: Agent) -> float:

@@ -2,7 +2,7 @@
 
 Memory and descriptors of app and agent are read once a second; slopes are least squares over time,
 without the first minute. An agent's life is too short for a slope of its own and each begins with
-less memory than it settles at, so that only readings at the same age, some seconds, are compared.
+less memory than it settles at, so that only gauges at the same age, some seconds, are compared.
 """
 
 import os
@@ -89,7 +89,7 @@ def soak(seconds: float) -> list[Row]:
         finally:
             loading.over.set()
             loading.join()
-        ledger = unaccounted("soak: ledger", one, "soaked", loading.sent)
+        accounting = unaccounted("soak: accounting", one, "soaked", loading.sent)
     warm_s = min(_WARM_S, seconds / 3)
     of_app = [each for each in app_readings if each.at_s > warm_s]
     low, high = _AGE_S
@@ -99,31 +99,31 @@ def soak(seconds: float) -> list[Row]:
         "soak: failed requests", loading.failed, "requests", "0", loading.failed == 0,
         note=f"of {loading.sent}",
     )  # fmt: skip
-    return [*_rows("app", of_app, note), *_rows("agent", of_agent, ""), failed, ledger]
+    return [*_rows("app", of_app, note), *_rows("agent", of_agent, ""), failed, accounting]
 
 
-def slope(readings: Sequence[tuple[float, float]]) -> float:
+def slope(gauges: Sequence[tuple[float, float]]) -> float:
     """Return the least-squares slope of (x, y) pairs, 0 for less than two different x."""
-    if not readings:
+    if not gauges:
         return 0.0
-    mean_x = sum(x for x, _ in readings) / len(readings)
-    mean_y = sum(y for _, y in readings) / len(readings)
-    spread = sum((x - mean_x) ** 2 for x, _ in readings)
+    mean_x = sum(x for x, _ in gauges) / len(gauges)
+    mean_y = sum(y for _, y in gauges) / len(gauges)
+    spread = sum((x - mean_x) ** 2 for x, _ in gauges)
     if not spread:
         return 0.0
-    return sum((x - mean_x) * (y - mean_y) for x, y in readings) / spread
+    return sum((x - mean_x) * (y - mean_y) for x, y in gauges) / spread
 
 
-def _rows(name: str, readings: list[Reading], note: str) -> list[Row]:
-    grown = slope([(each.at_s / 60, each.memory_mb) for each in readings])
-    memory = sorted(each.memory_mb for each in readings)
-    files = sorted(each.files for each in readings)
-    half = len(readings) // 2
-    early = max((each.files for each in readings[:half]), default=0)
-    late = max((each.files for each in readings[half:]), default=0)
-    if not readings:
+def _rows(name: str, gauges: list[Reading], note: str) -> list[Row]:
+    grown = slope([(each.at_s / 60, each.memory_mb) for each in gauges])
+    memory = sorted(each.memory_mb for each in gauges)
+    files = sorted(each.files for each in gauges)
+    half = len(gauges) // 2
+    early = max((each.files for each in gauges[:half]), default=0)
+    late = max((each.files for each in gauges[half:]), default=0)
+    if not gauges:
         return [Row(f"soak: {name}", None, "", note="too short for a reading after warm-up")]
-    about = f"{memory[0]:.1f} to {memory[-1]:.1f} MB in {len(readings)} readings"
+    about = f"{memory[0]:.1f} to {memory[-1]:.1f} MB in {len(gauges)} gauges"
     return [
         at_most(
             f"soak: {name} memory", grown, SLOPE, "MB/min", f"{about}; {note}" if note else about

@@ -23,7 +23,15 @@ from harness import Row
 from processes import CHILDREN, ROOT, cpu_s, rss_mb
 
 sys.path.append(str(ROOT / "tests"))
-from servers import Agent, App, Collector, Proc, clean_environment, free_port, wait_for
+from support.processes.servers import (
+    Agent,
+    App,
+    Collector,
+    Proc,
+    clean_environment,
+    free_port,
+    wait_for,
+)
 
 __all__ = [
     "PYTHON",
@@ -305,7 +313,7 @@ def settled(one: Stack, service: str, sent: int, timeout_s: float = 60.0) -> Non
 
 
 def unaccounted(what: str, one: Stack, service: str, sent: int, *, lossless: bool = False) -> Row:
-    """Return the row of a ledger: what was sent, less counted, dropped and lost.
+    """Return the row of a accounting: what was sent, less counted, dropped and lost.
 
     lossless asks that nothing was dropped or lost either.
     """

@@ -53,12 +53,12 @@ def storm(sizes: Sizes) -> list[Row]:
         one.agent.start()
         second = _welcomed(one, count)
         sent = sum(child.stop()["recorded"] for child in children)
-        ledger = unaccounted(f"{count} apps, agent killed: ledger", one, "storm", sent)
+        accounting = unaccounted(f"{count} apps, agent killed: accounting", one, "storm", sent)
     return [
         _welcome_row(f"{count} apps at once: until all are welcome", first),
         _welcome_row(f"{count} apps, agent killed: until all are back", second),
         away,
-        ledger,
+        accounting,
     ]
 
 
@@ -129,7 +129,7 @@ def _welcomed(one: Stack, count: int) -> tuple[float, Watch]:
     with Watch(one.agent.pid) as watch:
         wait_for(lambda: metrics(one.agent).get("apps", 0) >= count, "all apps to be there", 60)
         took = time.monotonic() - begun
-        # The first seconds with all of them belong to the storm: windows, slots, batches.
+        # The first seconds with all of them belong to the storm: windows, buckets, batches.
         pause(2.0)
     return took, watch
 

@@ -1,9 +1,9 @@
-"""What seeing inside an app costs: hooks of libraries, own metrics, readings of host and process.
+"""What seeing inside an app costs: hooks of libraries, own metrics, gauges of host and process.
 
 A hook's cost is the difference of the same call with and without it, in CPU time of the calling
 thread, in the same process, in turns. The library below is as fast as it can be (SQLite in memory,
 Redis and an HTTP server on loopback), so that the difference is not lost in it. In a request there
-is a slot, outside none.
+is a context, outside none.
 """
 
 import http.server
@@ -24,16 +24,16 @@ import redis
 import sqlalchemy
 
 from harness import Row, arguments, differences, interleave, packages, report, spread
-from trimtab.decorators import monitored
+from trimtab.context import RequestContext, context_variable
 from trimtab.instrumentation import instrument, uninstrument
 from trimtab.instrumentation.shapes import Kept, shape
-from trimtab.measures import MEASURES
-from trimtab.metrics import Counter
+from trimtab.metrics.decorators import monitored
+from trimtab.metrics.measures import MEASURES
+from trimtab.metrics.metric import Counter
+from trimtab.metrics.summaries import Histogram
 from trimtab.recorder import Recorder
-from trimtab.slot import Slot, slot_variable
-from trimtab.summaries import Histogram
 from trimtab.vitals import Vitals
-from trimtab_agent.host import HostReader
+from trimtab_agent.gauges.host import HostReader
 
 ROUNDS: Final = 15
 _CALLS: Final = 4
@@ -45,7 +45,7 @@ def main() -> None:
     options = arguments(__doc__)
     rounds = options.rounds or (3 if options.quick else ROUNDS)
     count = 80 if options.quick else 2_000
-    rows = [*hooks(rounds, count), *own(rounds, 50 * count), *readings(rounds, count)]
+    rows = [*hooks(rounds, count), *own(rounds, 50 * count), *gauges(rounds, count)]
     report("instrument", rows, options.json, packages(*LIBRARIES))
 
 
@@ -108,11 +108,11 @@ def hook(what: str, library: str, call: Call, rounds: int, count: int) -> Iterat
         instrument(library)
 
         def request() -> None:
-            # A slot of its own for every four calls, as requests have; five would be an N+1.
-            token = slot_variable.set(Slot())
+            # A context of its own for every four calls, as requests have; five would be an N+1.
+            token = context_variable.set(RequestContext())
             for _ in range(_CALLS):
                 call()
-            slot_variable.reset(token)
+            context_variable.reset(token)
 
         return timed(request, count // _CALLS) / _CALLS
 
@@ -233,7 +233,7 @@ def own(rounds: int, count: int) -> Iterator[Row]:
         )
 
 
-def readings(rounds: int, count: int) -> Iterator[Row]:
+def gauges(rounds: int, count: int) -> Iterator[Row]:
     """Yield what reading the host and a process takes."""
     host = HostReader()
     vitals = Vitals(Recorder(64 * 1024, 10))
@@ -255,7 +255,7 @@ def readings(rounds: int, count: int) -> Iterator[Row]:
     turns = interleave(
         {name: lambda call=call: timed(call, count // 4) for name, call in variants.items()},  # type: ignore[misc]
         rounds,
-        said="readings",
+        said="gauges",
     )
     vitals.close()
     taken = spread(turns["host"])
@@ -265,7 +265,7 @@ def readings(rounds: int, count: int) -> Iterator[Row]:
     yield Row("a reading of the process", process_us.median, "us", spread=process_us)
     # The host twice a window of ten seconds, each process once a second: four of them.
     share = (taken.median / 5 + 4 * process_us.median) / 1e6 * 100
-    yield Row("all readings together", share, "% of a core", "<= 0.3", share <= 0.3,
+    yield Row("all gauges together", share, "% of a core", "<= 0.3", share <= 0.3,
               note="the host each 5 s, four processes each second")  # fmt: skip
 
 

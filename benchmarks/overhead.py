@@ -155,7 +155,7 @@ def starlette_rows(bench: Bench, rounds: int) -> list[Row]:
             rest.median,
             "us/s",
             spread=rest,
-            note="readings and an emitter with nothing to send; in no row above",
+            note="gauges and an emitter with nothing to send; in no row above",
         ),
     ]
 

@@ -29,7 +29,7 @@ from storage_collector import Collector, collector
 from storage_stores import Job, Made
 from storage_traffic import Host, Service
 from trimtab_collector.storage.columns import quantiles_us
-from trimtab_collector.storage.sqlite import SQLiteStore
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.store import Selection
 
 ANSWER_MS: Final = 25
@@ -169,7 +169,7 @@ def asked_of(store: SQLiteStore, shape: Shape, now_s: int) -> dict[str, Question
         edges = (*range(end_s - day_s, end_s, 300), end_s)
         rows = store.read(Selection(edges, where={**big, "route": draw.choice(paths)}))
         step = np.repeat((rows.t - edges[0]) // 300, rows.columns.buckets)
-        place = step * 128 + rows.columns.slots // 8
+        place = step * 128 + rows.columns.indexes // 8
         cells = np.bincount(place, weights=rows.columns.counts, minlength=128 * len(edges))
         return int(np.count_nonzero(cells))
 

@@ -74,7 +74,7 @@ def parts_of(values: Sequence[int], draw: random.Random) -> list[list[int]]:
 
 def merged(sketches: Sequence[Sketch], draw: random.Random) -> Sketch:
     """Return the sum of sketches, two random ones at a time until one is left."""
-    heap = [Sketch(one.slots, one.max_us) for one in sketches]
+    heap = [Sketch(one.buckets, one.max_us) for one in sketches]
     while len(heap) > 1:
         draw.shuffle(heap)
         heap[-2].merge(heap.pop())
@@ -191,7 +191,7 @@ def size_rows(count: int) -> list[Row]:
     rows = []
     for kind in SETS:
         values = durations(kind, count, 1)
-        columns = batches.columns_of([(0, batches.Point(slots=dict(Sketch.of(values).slots)))])
+        columns = batches.columns_of([(0, batches.Point(buckets=dict(Sketch.of(values).buckets)))])
         own = b"".join(columns[name].data for name in batches.BUCKET_COLUMNS)
         # ddsketch's protobuf form is one double a bin, from the first bin to the last.
         theirs = len(ddsketch_of(values)._store.bins) * 8

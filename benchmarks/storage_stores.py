@@ -28,7 +28,7 @@ from harness import progress
 from storage_traffic import Host
 from trimtab_collector import storage
 from trimtab_collector.storage.columns import columns_of_batch, series_index
-from trimtab_collector.storage.sqlite import SQLiteStore
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_core.batches import decode
 
@@ -115,7 +115,7 @@ def append(store: SQLiteStore, bodies: Iterable[bytes], facts: dict[str, float])
         for name, value in (
             ("batches", 1),
             ("points", batch.points),
-            ("buckets", len(columns.slots)),
+            ("buckets", len(columns.indexes)),
             ("requests", int(requests.sum())),
             ("wire_bytes", len(raw)),
         ):

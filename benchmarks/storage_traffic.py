@@ -27,9 +27,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trimtab_core.batches import Batch, Column, Gauge, ProcessAccount, SeriesKey, encode
+from trimtab_core.batches import Batch, Column, GaugeRow, ProcessAccounting, SeriesKey, encode
 from trimtab_core.batches import pack_series as pack
-from trimtab_core.sketch import SLOTS, UPPER_US, middle_us
+from trimtab_core.sketch import BUCKETS, UPPER_US, middle_us
 
 __all__ = ["VERSION", "Host", "Service", "batches"]
 
@@ -43,8 +43,8 @@ _MANY: Final = 60
 _DEPLOY_S: Final = 4 * 86_400
 _DAY_S: Final = 86_400
 _UPPERS: Final = np.array(UPPER_US, float)
-_MIDDLES: Final = np.array([middle_us(slot) for slot in range(SLOTS)])
-#: a slot's width as a share of its middle, as the deviation of a value spread evenly in it
+_MIDDLES: Final = np.array([middle_us(bucket) for bucket in range(BUCKETS)])
+#: a bucket's width as a share of its middle, as the deviation of a value spread evenly in it
 _SPREAD: Final = (2 ** (1 / 32) - 1) / 12**0.5
 _GAUGES: Final = {
     "http.server.active_requests": 3.0,
@@ -85,7 +85,7 @@ class _Points(NamedTuple):
     requests: Array
     values: dict[str, Array]
     buckets: Array
-    slots: Array
+    indexes: Array
     counts: Array
 
 
@@ -139,7 +139,7 @@ class _Model:
         by_series = {
             name: values.reshape(len(rates), _POOL)
             for name, values in self.pool.items()
-            if name not in ("sum_us", "slots")
+            if name not in ("sum_us", "indexes")
         }
         self.mean = {name: values.mean(1) for name, values in by_series.items()}
         self.deviation = {name: values.std(1) for name, values in by_series.items()}
@@ -167,7 +167,7 @@ def _pool(
     first = duration * random.uniform(0.1, 0.6, _POOL) if streamed else duration
     pool = {
         "sum_us": duration,
-        "slots": np.searchsorted(_UPPERS, duration),
+        "indexes": np.searchsorted(_UPPERS, duration),
         "bytes": np.rint(size * random.lognormal(0, alike, _POOL)),
         "ttfb_us": first,
     }
@@ -188,9 +188,9 @@ def _pool(
 
 
 def _chances(median: float, sigma: float) -> Array:
-    """Return for each slot the chance that a request of a route falls into it."""
+    """Return for each bucket the chance that a request of a route falls into it."""
     bounds = np.log(np.maximum(_UPPERS, 1e-9))
-    share = np.zeros(SLOTS)
+    share = np.zeros(BUCKETS)
     for part, times in ((0.95, 1.0), (0.05, 5.0)):
         below = np.interp((bounds - np.log(median * times)) / sigma, _GRID, _NORMAL)
         share += part * np.diff(below, prepend=0.0)
@@ -215,17 +215,17 @@ def _drawn(model: _Model, requests: Array, random: np.random.Generator) -> _Poin
     values = {
         name: np.add.reduceat(pool[pick], begins)
         for name, pool in model.pool.items()
-        if name != "slots"
+        if name != "indexes"
     }
     values["max_us"] = np.maximum.reduceat(model.pool["sum_us"][pick], begins)
     values["errors"] = count * model.failed[series]
-    entry = place * SLOTS + model.pool["slots"][pick]
+    entry = place * BUCKETS + model.pool["indexes"][pick]
     entry.sort()
     at = np.flatnonzero(np.diff(entry, prepend=-1))
     counts = np.diff(at, append=len(entry))
-    point, slots = np.divmod(entry[at], SLOTS)
+    point, indexes = np.divmod(entry[at], BUCKETS)
     buckets = np.bincount(point, minlength=len(count))
-    return _Points(window, series, count, values, buckets, slots, counts)
+    return _Points(window, series, count, values, buckets, indexes, counts)
 
 
 def _counted(model: _Model, mean: Array, random: np.random.Generator) -> _Points:
@@ -236,17 +236,17 @@ def _counted(model: _Model, mean: Array, random: np.random.Generator) -> _Points
     for place, row in enumerate(mean):
         drawn = random.poisson(row[:, None] * chance)
         series = np.flatnonzero(drawn.any(1))
-        at, slots = np.nonzero(drawn[series])
-        counts = drawn[series][at, slots]
-        parts.append((np.full(len(series), place), series, np.bincount(at), slots + low, counts))
-    window, series, buckets, slots, counts = map(np.concatenate, zip(*parts, strict=True))
+        at, indexes = np.nonzero(drawn[series])
+        counts = drawn[series][at, indexes]
+        parts.append((np.full(len(series), place), series, np.bincount(at), indexes + low, counts))
+    window, series, buckets, indexes, counts = map(np.concatenate, zip(*parts, strict=True))
     begins = np.cumsum(buckets) - buckets
     requests = np.add.reduceat(counts, begins)
     # The rest of what a request is: sums of many are normal.
     noise = random.standard_normal
-    within = np.add.reduceat(counts * (_SPREAD * _MIDDLES[slots]) ** 2, begins)
-    sums = np.add.reduceat(counts * _MIDDLES[slots], begins) + noise(len(series)) * within**0.5
-    top = slots[begins + buckets - 1]
+    within = np.add.reduceat(counts * (_SPREAD * _MIDDLES[indexes]) ** 2, begins)
+    sums = np.add.reduceat(counts * _MIDDLES[indexes], begins) + noise(len(series)) * within**0.5
+    top = indexes[begins + buckets - 1]
     width = _UPPERS[top] - _UPPERS[top - 1]
     values = {
         "sum_us": np.maximum(1, np.rint(sums)),
@@ -261,7 +261,7 @@ def _counted(model: _Model, mean: Array, random: np.random.Generator) -> _Points
     streamed = model.streamed[series]
     values["ttfb_us"] = np.where(streamed, values["ttfb_us"], values["sum_us"])
     whole = {name: array.astype(np.int64) for name, array in values.items()}
-    return _Points(window, series, requests, whole, buckets, slots, counts)
+    return _Points(window, series, requests, whole, buckets, indexes, counts)
 
 
 def _encoded(
@@ -272,9 +272,9 @@ def _encoded(
     Wider windows than an agent's list all series of the host, so that a month is filled sooner.
     """
     ends = np.cumsum(points.buckets)
-    steps = np.diff(points.slots, prepend=0)
+    steps = np.diff(points.indexes, prepend=0)
     begins = (ends - points.buckets)[points.buckets > 0]
-    steps[begins] = points.slots[begins]
+    steps[begins] = points.indexes[begins]
     edges = np.searchsorted(points.window, np.arange(len(times) + 1))
     boot = hashlib.blake2b(f"{host.name} {step_s}".encode(), digest_size=8).digest()
     # A process of its own for each call: records are numbered without holes.
@@ -296,10 +296,10 @@ def _encoded(
         for name, values in points.values.items():
             _put(columns, name, values[begin:end])
         _put(columns, "buckets", points.buckets[begin:end])
-        _put(columns, "slots", steps[low:high])
+        _put(columns, "indexes", steps[low:high])
         _put(columns, "counts", points.counts[low:high])
         requests = int(points.requests[begin:end].sum())
-        account = ProcessAccount(
+        account = ProcessAccounting(
             process, "bench", service, named[0].instance, [(sent, requests)], sent + requests, {}
         )
         sent += requests
@@ -316,7 +316,9 @@ def _encoded(
                 columns=columns,
                 processes=[account],
                 gauges=[
-                    Gauge("bench", service, named[0].instance, name, value * (1 + place % 7 / 50))
+                    GaugeRow(
+                        "bench", service, named[0].instance, name, value * (1 + place % 7 / 50)
+                    )
                     for name, value in _GAUGES.items()
                 ],
             )

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from backends import new_database, postgresql, redis_server
-from batchmaker import Connect, Sender
-from drive import Clock, Measured, measuring
-from servers import Collector, short_dir
+from support.processes.backends import new_database, postgresql, redis_server
+from support.processes.drive import Clock, Measured, measuring
+from support.processes.servers import Collector, short_dir
+from support.stores.batches import Connect, Sender
 from trimtab.events import EVENTS
-from trimtab.measures import MEASURES
+from trimtab.metrics.measures import MEASURES
 from trimtab.recorder import BACKGROUND_NS
 from trimtab.runtime import flush_all
 

@@ -282,7 +282,7 @@ def test_the_checker_sees_a_planted_breach(module: str, text: str, word: str) ->
         ("trimtab.templates", "def f():\n    from django.urls import resolve"),
         (
             "trimtab.asgi",
-            "import os.path\nfrom trimtab import slot, run\nimport trimtab_core",
+            "import os.path\nfrom trimtab import context, run\nimport trimtab_core",
         ),
         ("trimtab_collector.app", "import numpy as np\nfrom starlette.routing import Route"),
     ],

@@ -22,17 +22,17 @@ import psutil
 from trimtab_agent.aggregator import Aggregator, Window
 from trimtab_agent.endpoint import Endpoint
 from trimtab_agent.forwarder import Forwarder, make_client
-from trimtab_agent.host import HostReader
+from trimtab_agent.gauges.host import HostReader
 from trimtab_agent.listener import Listener
 from trimtab_agent.probes import Probes
 from trimtab_agent.relay import Relay
 from trimtab_agent.selfmetrics import Totals, families_of
-from trimtab_agent.settings import Settings
-from trimtab_agent.spool import Spool
+from trimtab_agent.settings import AgentSettings
+from trimtab_agent.spool.spool import Spool
 from trimtab_agent.window import accounts_of, batches_of, gauges_of
 from trimtab_core.batches import encode
 from trimtab_core.errors import StartupError, TrimtabError
-from trimtab_core.exposition import Family
+from trimtab_core.exposition import MetricFamily
 from trimtab_core.logs import configure
 
 __all__ = ["Agent"]
@@ -44,7 +44,7 @@ _GRACE_S: Final = 1.0
 _FLUSH_S: Final = 3.0
 #: Settings that hold from start to end: what changes of them takes a restart.
 _FIXED: Final = frozenset({"socket", "tcp", "data_dir", "http", "window_s", "spool_mib"}) | {
-    each.name for each in fields(Settings) if each.name.startswith("probe_")
+    each.name for each in fields(AgentSettings) if each.name.startswith("probe_")
 }
 
 
@@ -54,7 +54,9 @@ class Agent:
     load, where there is one, reads the settings anew when the process gets SIGHUP.
     """
 
-    def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
+    def __init__(
+        self, settings: AgentSettings, load: Callable[[], AgentSettings] | None = None
+    ) -> None:
         self.settings = settings
         self._load = load
         data_dir = Path(settings.data_dir)
@@ -81,7 +83,7 @@ class Agent:
         self.host = HostReader()
         self.probes = Probes(settings)
         self._process = psutil.Process()
-        self._readings: dict[str, float] = {}
+        self._gauges: dict[str, float] = {}
         self.totals = Totals()
         self.endpoint = Endpoint(
             settings.http, ready=self.ready, families=self.families, token=settings.http_token
@@ -145,7 +147,7 @@ class Agent:
         kept = {name: getattr(before, name) for name in _FIXED}
         changed = [
             each.name
-            for each in fields(Settings)
+            for each in fields(AgentSettings)
             if getattr(wanted, each.name) != getattr(before, each.name)
         ]
         self.settings = settings = replace(wanted, **kept)
@@ -173,7 +175,7 @@ class Agent:
             now_s = time.time()
             if now_s >= next_host or self._watched:
                 next_host = now_s + self.settings.window_s / 2
-                self._readings = self.host.read(time.monotonic())
+                self._gauges = self.host.read(time.monotonic())
             await self._close_windows(now_s - _GRACE_S)
             await self._send_live(int(now_s))
             # On the second, so that live summaries of all agents speak of the same ones.
@@ -195,7 +197,7 @@ class Agent:
             log.warning("the clock went back by about %s s", self._closed_s - ended_s)
             self._closed_s = ended_s - 1
         if ended_s > self._closed_s:
-            # A window without records still carries readings and accounts.
+            # A window without records still carries gauges and accounts.
             self.aggregator.open(ended_s)
         await self._spool_windows(self.aggregator.close(before_s))
 
@@ -208,9 +210,9 @@ class Agent:
     async def _spool_window(self, window: Window, *, is_last: bool) -> None:
         apps = self.listener.apps
         accounts = accounts_of(window, apps, self.aggregator.open_ranges())
-        gauges = gauges_of(apps, self._host_name, self._readings, self.probes.gauges())
+        gauges = gauges_of(apps, self._host_name, self._gauges, self.probes.gauges())
         for row in self.probes.measures():
-            self.listener.gathered.add_change(*row)
+            self.listener.gathered.add_delta(*row)
         # Who left is forgotten with the last window that may speak of it, and not before.
         for process in self.listener.departed() if is_last else ():
             if process not in self.aggregator.open_ranges():
@@ -224,7 +226,7 @@ class Agent:
             closed_mono_us=time.monotonic_ns() // 1000,
             accounts=accounts,
             gauges=gauges,
-            inside=self.listener.gathered.take() if is_last else (),
+            packed_rows=self.listener.gathered.take() if is_last else (),
         ):
             self._seq = batch.seq + 1
             self.spool.append(encode(batch), samples=requests, window_s=window.start_s)
@@ -248,7 +250,7 @@ class Agent:
             closed_mono_us=time.monotonic_ns() // 1000,
             accounts=(),
             gauges=gauges_of(
-                self.listener.apps, self._host_name, self._readings, self.probes.gauges()
+                self.listener.apps, self._host_name, self._gauges, self.probes.gauges()
             ),
             live=True,
         ):
@@ -266,7 +268,7 @@ class Agent:
         left = self.spool.stats.held_batches
         log.info("agent stopped batches_kept=%s", left)
 
-    def families(self) -> Iterable[Family]:
+    def families(self) -> Iterable[MetricFamily]:
         """Return what /metrics shows."""
         stats, listener = self.spool.stats, self.listener
         dropped = dict(stats.dropped_samples)
@@ -298,14 +300,14 @@ class Agent:
                     "trimtab.agent.events_dropped": listener.gathered.events_dropped,
                     "trimtab.agent.memory.usage": self._process.memory_info().rss,
                     "trimtab.agent.cpu.time": usage.ru_utime + usage.ru_stime,
-                    **self._readings,
+                    **self._gauges,
                 }
             )
             + self.totals.families()
         )
 
 
-def _clients(settings: Settings) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
+def _clients(settings: AgentSettings) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
     """Return the clients of forwarder and relay."""
     arguments = (settings.collector_url, settings.key, settings.ca_file)
     return make_client(*arguments), make_client(*arguments)

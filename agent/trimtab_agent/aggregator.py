@@ -40,15 +40,15 @@ __all__ = ["Aggregator", "Window", "slots_below"]
 
 
 def slots_below(most_us: int) -> list[int]:
-    """Return the slots of all durations below most_us, each slot one object however often."""
-    slots: list[int] = []
-    for slot, upper_us in enumerate(UPPER_US):
-        slots.extend([slot] * (min(upper_us + 1, most_us) - len(slots)))
-    return slots
+    """Return the buckets of all durations below most_us, each bucket one object however often."""
+    buckets: list[int] = []
+    for bucket, upper_us in enumerate(UPPER_US):
+        buckets.extend([bucket] * (min(upper_us + 1, most_us) - len(buckets)))
+    return buckets
 
 
-#: Slots of the durations below 131 ms, looked up instead of searched.
-_SLOTS: Final = slots_below(1 << 17)
+#: Buckets of the durations below 131 ms, looked up instead of searched.
+_BUCKETS: Final = slots_below(1 << 17)
 _HEAD: Final = METHODS.index("HEAD")
 _CLASSES: Final = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
 #: Records that wait at the most before they are booked: about 1 MB, still in the cache.
@@ -230,7 +230,7 @@ class Aggregator:
             )
             point = window.points.get(series)
         if point is None:
-            point = window.points[series] = Point(slots=Counter())
+            point = window.points[series] = Point(buckets=Counter())
         return point
 
 
@@ -303,12 +303,12 @@ def _book(key: int, point: Point, words: list[int]) -> None:
     most_us = max(durations)
     if most_us > point.max_us:
         point.max_us = most_us
-    if most_us < len(_SLOTS):
-        slots: Iterable[int] = map(_SLOTS.__getitem__, durations)
+    if most_us < len(_BUCKETS):
+        buckets: Iterable[int] = map(_BUCKETS.__getitem__, durations)
     else:
-        known = len(_SLOTS)
-        slots = (_SLOTS[us] if us < known else bisect_left(UPPER_US, us) for us in durations)
-    point.slots.update(slots)  # type: ignore[arg-type]
+        known = len(_BUCKETS)
+        buckets = (_BUCKETS[us] if us < known else bisect_left(UPPER_US, us) for us in durations)
+    point.buckets.update(buckets)  # type: ignore[arg-type]
     if not flags & FLAG_STREAMED:
         point.ttfb_us += total_us
     if flags & FLAG_FAILED or 500 <= key >> 32 & 0xFFFF < 600:

@@ -1,13 +1,13 @@
-"""What the agent knows about an app process, and the worker slots it hands out."""
+"""What the agent knows about an app process, and the worker numbers it hands out."""
 
 from collections.abc import Mapping
 from typing import Final
 
-from trimtab_core.batches import ProcessAccount, SeriesKey
+from trimtab_core.batches import ProcessAccounting, SeriesKey
 from trimtab_core.measures import MeasureKey
 from trimtab_core.messages import Hello
 
-__all__ = ["App", "Slots"]
+__all__ = ["App", "Workers"]
 
 #: Route templates of one process; an app caps its own at less.
 MAX_ROUTES: Final = 65_535
@@ -16,11 +16,11 @@ MAX_ROUTES: Final = 65_535
 class App:
     """One app process, from its hello to the window after it left."""
 
-    def __init__(self, hello: Hello, slot: int) -> None:
+    def __init__(self, hello: Hello, worker: int) -> None:
         self.hello = hello
-        self.slot = slot
-        #: host and worker slot, never a process id: recycling makes no new series
-        self.instance = f"{hello.host}#{slot}"
+        self.worker = worker
+        #: host and worker number, never a process id: recycling makes no new series
+        self.instance = f"{hello.host}#{worker}"
         self.routes: dict[int, str] = {}
         #: measures by the number that the process gave them
         self.measures: dict[int, MeasureKey] = {}
@@ -33,14 +33,14 @@ class App:
         #: records the process says it has sent
         self.sent = hello.sent
         self.dropped: Mapping[str, int] = {}
-        self.readings: Mapping[str, float] = {}
+        self.gauges: Mapping[str, float] = {}
         self.connected = True
 
-    def account(self, ranges: list[list[int]], open_from: int | None) -> ProcessAccount:
+    def account(self, ranges: list[list[int]], open_from: int | None) -> ProcessAccounting:
         """Return the account of a closed window; open_from is the first record still in one."""
         sent = max(self.end, self.sent) if open_from is None else open_from
         hello = self.hello
-        return ProcessAccount(
+        return ProcessAccounting(
             hello.process,
             hello.environment,
             hello.service,
@@ -51,29 +51,29 @@ class App:
         )
 
 
-class Slots:
-    """Worker slots in use, per environment, service and host; the lowest free one is given."""
+class Workers:
+    """Worker numbers in use, per environment, service and host; the lowest free one is given."""
 
     def __init__(self) -> None:
         self._used: dict[tuple[str, str, str], set[int]] = {}
 
     def take(self, hello: Hello) -> int:
-        """Return a slot: the one the process had before when it is free, else the lowest."""
+        """Return a worker: the one the process had before when it is free, else the lowest."""
         used = self._used.setdefault((hello.environment, hello.service, hello.host), set())
-        slot = hello.slot
-        if slot < 0 or slot in used:
-            slot = 0
-            while slot in used:
-                slot += 1
-        used.add(slot)
-        return slot
+        worker = hello.worker
+        if worker < 0 or worker in used:
+            worker = 0
+            while worker in used:
+                worker += 1
+        used.add(worker)
+        return worker
 
     def release(self, app: App) -> None:
-        """Give the slot of an app that left to the next one."""
+        """Give the worker of an app that left to the next one."""
         hello = app.hello
         key = (hello.environment, hello.service, hello.host)
         used = self._used.get(key)
         if used is not None:
-            used.discard(app.slot)
+            used.discard(app.worker)
             if not used:
                 del self._used[key]

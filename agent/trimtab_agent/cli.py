@@ -15,7 +15,7 @@ __all__ = ["agent"]
 def agent(arguments: list[str]) -> int:
     """Run the agent until it is told to stop; returns the exit code."""
     from trimtab_agent.agent import Agent
-    from trimtab_agent.settings import Settings, resolve
+    from trimtab_agent.settings import AgentSettings, resolve
 
     parser = argparse.ArgumentParser(
         prog="trimtab agent",
@@ -24,12 +24,12 @@ def agent(arguments: list[str]) -> int:
         "makes it read its settings again.",
     )
     parser.add_argument("--config", metavar="FILE", help="settings file (default: ./trimtab.toml)")
-    add_flags(parser, Settings)
+    add_flags(parser, AgentSettings)
     options = vars(parser.parse_args(arguments))
     file = options.pop("config")
 
-    def read() -> Settings:
-        settings, warnings = load(Settings, "agent", file=file, flags=options)
+    def read() -> AgentSettings:
+        settings, warnings = load(AgentSettings, "agent", file=file, flags=options)
         for warning in warnings:
             print(f"trimtab agent: warning: {warning}", file=sys.stderr)
         return resolve(settings)

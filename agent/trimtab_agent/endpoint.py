@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from trimtab_core.errors import SettingsError, StartupError
-from trimtab_core.exposition import CONTENT_TYPE, Family, lines
+from trimtab_core.exposition import CONTENT_TYPE, MetricFamily, lines
 from trimtab_core.logs import RateLimited
 
 __all__ = ["MAX_CONNECTIONS", "MAX_HEADER", "Endpoint"]
@@ -47,7 +47,7 @@ class Endpoint:
         address: str,
         *,
         ready: Callable[[], str | None],
-        families: Callable[[], Iterable[Family]],
+        families: Callable[[], Iterable[MetricFamily]],
         token: str = "",
     ) -> None:
         self._host, self._port = _parse(address)

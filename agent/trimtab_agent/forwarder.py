@@ -19,7 +19,7 @@ from typing import Final
 import httpx
 
 from trimtab_agent.answers import Answer, ask
-from trimtab_agent.spool import Entry, Spool
+from trimtab_agent.spool.spool import Spool, SpooledBatch
 from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, SentAt
 from trimtab_core.logs import RateLimited
 
@@ -124,7 +124,7 @@ class Forwarder:
             if entry is None or await self.send(entry):
                 return
 
-    async def send(self, entry: Entry) -> float:
+    async def send(self, entry: SpooledBatch) -> float:
         """Send one batch; return how long to pause before the next, 0 after a success.
 
         Whatever happens, the batch is not leased any more when it returns.
@@ -164,7 +164,7 @@ class Forwarder:
         )
         return await ask(client, request, ANSWER_S)
 
-    def _choose(self) -> Entry | None:
+    def _choose(self) -> SpooledBatch | None:
         newest = self._spool.next(newest=True)
         if newest is None:
             return None
@@ -173,7 +173,7 @@ class Forwarder:
         self._spool.release(newest, tried=False)
         return self._spool.next(newest=False)
 
-    def _answered(self, entry: Entry, answer: Answer) -> float:
+    def _answered(self, entry: SpooledBatch, answer: Answer) -> float:
         status = answer.status
         self._note_clock(answer)
         self.reached.set()

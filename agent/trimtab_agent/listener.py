@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from trimtab_agent.aggregator import Aggregator
-from trimtab_agent.app import MAX_ROUTES, App, Slots
-from trimtab_agent.inside import Gathered
+from trimtab_agent.app import MAX_ROUTES, App, Workers
+from trimtab_agent.gathered import Gathered
 from trimtab_agent.sockets import (
     ACCEPT,
     BACKLOG,
@@ -33,17 +33,17 @@ from trimtab_core.errors import FrameError, StartupError
 from trimtab_core.frames import MAX_FRAME, FrameReader, encode
 from trimtab_core.logs import RateLimited
 from trimtab_core.messages import (
-    Answer,
     Bye,
     Challenge,
+    ChallengeResponse,
     Closing,
+    Deltas,
     Events,
+    Gauges,
     Hello,
-    Instruments,
-    Measured,
+    MeasureNames,
     Message,
     Proof,
-    Readings,
     Routes,
     Samples,
     Welcome,
@@ -86,7 +86,7 @@ class Listener:
         self.aggregator = aggregator
         self.agent = agent
         self.reconfigure(max_apps, allow_uids, token)
-        self.slots = Slots()
+        self.workers = Workers()
         self.gathered = Gathered()
         self.apps: dict[bytes, App] = {}
         self.connections: set[Connection] = set()
@@ -235,7 +235,7 @@ class Connection(asyncio.BufferedProtocol):
         app, self._app = self._app, None
         if app is not None:
             app.connected = False
-            self._listener.slots.release(app)
+            self._listener.workers.release(app)
 
     def finish(self) -> None:
         """Read what lies in the socket, then close: the process has connected anew.
@@ -273,21 +273,21 @@ class Connection(asyncio.BufferedProtocol):
                 raise FrameError(f"more than {MAX_ROUTES} routes")
             app.routes.update(message.routes)
             app.series.clear()
-        elif isinstance(message, (Readings, Bye)):
+        elif isinstance(message, (Gauges, Bye)):
             app.sent = max(app.sent, message.sent)
             app.dropped = message.dropped
-            if isinstance(message, Readings):
-                app.readings = message.values
-        elif isinstance(message, Instruments):
+            if isinstance(message, Gauges):
+                app.gauges = message.values
+        elif isinstance(message, MeasureNames):
             self._listener.gathered.announce(app, message)
-        elif isinstance(message, Measured):
+        elif isinstance(message, Deltas):
             self._listener.gathered.add(app, message)
         elif isinstance(message, Events):
             self._listener.gathered.note(app, message)
         else:
             raise FrameError(f"a second {frame[0]!r:.40} on one connection")
 
-    def send(self, message: Welcome | Closing | Answer) -> None:
+    def send(self, message: Welcome | Closing | ChallengeResponse) -> None:
         """Write a message; what does not fit the socket waits in memory."""
         self.transport.write(encode(message.frame(), self._seal))
 
@@ -298,7 +298,7 @@ class Connection(asyncio.BufferedProtocol):
                 raise FrameError("expected hello, got a challenge: no TRIMTAB_AGENT_TOKEN is set")
             self._nonces = (message.nonce, new_nonce())
             proof = proof_of(token, "agent", *self._nonces)
-            self.send(Answer(self._nonces[1], proof))
+            self.send(ChallengeResponse(self._nonces[1], proof))
         elif isinstance(message, Proof) and self._nonces is not None and self._seal is None:
             if not proves(message.proof, token, "app", *self._nonces):
                 raise FrameError("expected an app with this agent's token, got one without it")
@@ -320,12 +320,12 @@ class Connection(asyncio.BufferedProtocol):
         if before is not None and before.connected:
             for connection in [each for each in listener.connections if each._app is before]:
                 connection.finish()
-        self._app = App(hello, listener.slots.take(hello))
+        self._app = App(hello, listener.workers.take(hello))
         if before is not None:
             self._app.end = before.end
             self._app.dropped = before.dropped
         listener.apps[hello.process] = self._app
-        self.send(Welcome(listener.agent, self._app.slot))
+        self.send(Welcome(listener.agent, self._app.worker))
         log.info(
             "app connected service=%s environment=%s instance=%s pid=%s",
             hello.service, hello.environment, self._app.instance, hello.pid,

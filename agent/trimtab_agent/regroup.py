@@ -11,9 +11,9 @@ from typing import Final
 from trimtab_core.batches import (
     MAX_POINTS,
     Batch,
-    Gauge,
+    GaugeRow,
     Point,
-    ProcessAccount,
+    ProcessAccounting,
     SeriesKey,
     columns_of,
     decode,
@@ -24,8 +24,8 @@ from trimtab_core.batches import (
 )
 from trimtab_core.columns import BUCKET_COLUMNS, POINT_COLUMNS
 from trimtab_core.errors import BatchError, TooLargeError
-from trimtab_core.inside import MAX_INSIDE, EventRow, MeasureRow, pack_rows, unpack_rows
-from trimtab_core.measures import Change, MeasureKey
+from trimtab_core.measures import Delta, MeasureKey
+from trimtab_core.rows import MAX_ROWS, EventRow, MeasureRow, pack_rows, unpack_rows
 
 __all__ = ["halved", "merged", "points_of"]
 
@@ -53,13 +53,13 @@ def points_of(batch: Batch) -> _Rows:
         for point, value in zip(points, columns[name], strict=True):
             setattr(point, name, value)
     counts = columns.get("counts", ())
-    steps = columns.get("slots", [0] * len(counts))
+    steps = columns.get("indexes", [0] * len(counts))
     at = 0
     for point, buckets in zip(points, columns.get("buckets", none), strict=True):
-        slot = 0
+        bucket = 0
         for place in range(at, at + buckets):
-            slot += steps[place]
-            point.slots[slot] = point.slots.get(slot, 0) + counts[place]
+            bucket += steps[place]
+            point.buckets[bucket] = point.buckets.get(bucket, 0) + counts[place]
         at += buckets
     try:
         return [
@@ -96,7 +96,7 @@ def merged(batches: Sequence[Batch], step_s: int) -> Batch:
         closed_mono_us=last.closed_mono_us,
         processes=_united(account for batch in batches for account in batch.processes),
         gauges=list(gauges.values()),
-        inside=_inside_of(batches),
+        rows=_rows_of(batches),
     )
     return _bounded(_with(whole, sorted(points.items(), key=lambda row: (_where(row[0]), row[0]))))
 
@@ -122,13 +122,13 @@ def halved(payload: bytes, samples: int) -> list[tuple[bytes, int]] | None:
             ours, theirs = _by_place(batch.processes, here)
         else:
             ours, theirs = _by_count(batch.processes, _records(first), _records(rows))
-        near: list[Gauge] = [gauge for gauge in batch.gauges if gauge[:3] in here]
+        near: list[GaugeRow] = [gauge for gauge in batch.gauges if gauge[:3] in here]
         far = [gauge for gauge in batch.gauges if gauge[:3] not in here]
-        inside, rest = _inside_halved(batch.inside)
-        half = replace(batch, processes=ours, gauges=near, inside=inside)
+        packed, rest = _rows_halved(batch.rows)
+        half = replace(batch, processes=ours, gauges=near, rows=packed)
         other = replace(batch, seq=batch.seq + cut * _PART, processes=theirs, gauges=far)
-        parts = _with(half, first), _with(replace(other, inside=rest), second)
-        count = sum(sum(point.slots.values()) for _, point in first)
+        parts = _with(half, first), _with(replace(other, rows=rest), second)
+        count = sum(sum(point.buckets.values()) for _, point in first)
         return [
             (encode(parts[0]), min(count, samples)),
             (encode(parts[1]), max(samples - count, 0)),
@@ -137,23 +137,23 @@ def halved(payload: bytes, samples: int) -> list[tuple[bytes, int]] | None:
         return None
 
 
-def _inside_of(batches: Sequence[Batch]) -> bytes:
+def _rows_of(batches: Sequence[Batch]) -> bytes:
     """Return the measures of batches in order, added up, and their events."""
-    changes: dict[tuple[str, str, str, MeasureKey], Change] = {}
+    deltas: dict[tuple[str, str, str, MeasureKey], Delta] = {}
     events: list[EventRow] = []
     for batch in batches:
-        measures, some = unpack_rows(batch.inside)
+        measures, some = unpack_rows(batch.rows)
         events += some
         for row in measures:
-            changes.setdefault(row[:4], Change()).merge(row.change)
-    rows = (MeasureRow(*whose, change) for whose, change in changes.items())
+            deltas.setdefault(row[:4], Delta()).merge(row.delta)
+    rows = (MeasureRow(*whose, delta) for whose, delta in deltas.items())
     packed = pack_rows(rows, events[-_MOST_EVENTS:])
     if len(packed) > 1:
-        raise TooLargeError(f"the rows of a batch hold at most {MAX_INSIDE} bytes")
+        raise TooLargeError(f"the rows of a batch hold at most {MAX_ROWS} bytes")
     return packed[0] if packed else b""
 
 
-def _inside_halved(packed: bytes) -> tuple[bytes, bytes]:
+def _rows_halved(packed: bytes) -> tuple[bytes, bytes]:
     measures, events = unpack_rows(packed)
     cut, at = len(measures) // 2, len(events) // 2
     halves = (pack_rows(measures[:cut], events[:at]), pack_rows(measures[cut:], events[at:]))
@@ -166,8 +166,8 @@ def _add(into: Point, point: Point) -> None:
         if value := getattr(point, name):
             setattr(into, name, getattr(into, name) + value)
     into.max_us = max(into.max_us, point.max_us)
-    for slot, count in point.slots.items():
-        into.slots[slot] = into.slots.get(slot, 0) + count
+    for bucket, count in point.buckets.items():
+        into.buckets[bucket] = into.buckets.get(bucket, 0) + count
 
 
 def _with(batch: Batch, rows: _Rows) -> Batch:
@@ -187,12 +187,12 @@ def _bounded(batch: Batch) -> Batch:
     return batch
 
 
-def _where(row: SeriesKey | ProcessAccount | Gauge) -> _Where:
+def _where(row: SeriesKey | ProcessAccounting | GaugeRow) -> _Where:
     return row.environment, row.service, row.instance
 
 
-def _united(accounts: Iterable[ProcessAccount]) -> list[ProcessAccount]:
-    united: dict[tuple[bytes, _Where], ProcessAccount] = {}
+def _united(accounts: Iterable[ProcessAccounting]) -> list[ProcessAccounting]:
+    united: dict[tuple[bytes, _Where], ProcessAccounting] = {}
     for account in accounts:
         name = (account.process, _where(account))
         before = united.get(name)
@@ -234,14 +234,14 @@ def _cut(rows: _Rows) -> int:
 
 def _records(rows: _Rows) -> int:
     return sum(
-        sum(point.slots.values()) + point.backgrounds + point.websockets + point.event_streams
+        sum(point.buckets.values()) + point.backgrounds + point.websockets + point.event_streams
         for _, point in rows
     )
 
 
 def _by_place(
-    accounts: Iterable[ProcessAccount], here: set[_Where]
-) -> tuple[list[ProcessAccount], list[ProcessAccount]]:
+    accounts: Iterable[ProcessAccounting], here: set[_Where]
+) -> tuple[list[ProcessAccounting], list[ProcessAccounting]]:
     accounts = list(accounts)
     return (
         [account for account in accounts if _where(account) in here],
@@ -250,14 +250,14 @@ def _by_place(
 
 
 def _by_count(
-    accounts: Iterable[ProcessAccount], part: int, whole: int
-) -> tuple[list[ProcessAccount], list[ProcessAccount]]:
+    accounts: Iterable[ProcessAccounting], part: int, whole: int
+) -> tuple[list[ProcessAccounting], list[ProcessAccounting]]:
     """Give the first half its share of the claims, the second the rest and what is known."""
     accounts = list(accounts)
     claimed = sum(count for account in accounts for _, count in account.ranges)
     share = claimed * part // max(whole, 1)
-    ours: list[ProcessAccount] = []
-    theirs: list[ProcessAccount] = []
+    ours: list[ProcessAccounting] = []
+    theirs: list[ProcessAccounting] = []
     for account in accounts:
         taken: list[tuple[int, int]] = []
         left: list[tuple[int, int]] = []

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 from trimtab_core.batches import Point, SeriesKey
 from trimtab_core.catalog import CATALOG, prometheus_name
-from trimtab_core.exposition import Family
-from trimtab_core.sketch import SCALE, SLOT_OFFSET, SLOTS
+from trimtab_core.exposition import MetricFamily
+from trimtab_core.sketch import BUCKET_OFFSET, BUCKETS, SCALE
 
 __all__ = ["BOUNDS_S", "MAX_SERIES", "Totals", "families_of"]
 
@@ -23,8 +23,8 @@ BOUNDS_S: Final = tuple(2.0**exponent for exponent in range(_LOWEST, _HIGHEST + 
 _LE: Final = (*map(repr, BOUNDS_S), "+Inf")
 # Sketch index i holds up to 2**((i + 1) / 32) s, so its power of two is (i >> 5) + 1.
 _PLACE: Final = tuple(
-    min(max(((slot - SLOT_OFFSET) >> SCALE) + 1 - _LOWEST, 0), len(BOUNDS_S))
-    for slot in range(SLOTS)
+    min(max(((bucket - BUCKET_OFFSET) >> SCALE) + 1 - _LOWEST, 0), len(BOUNDS_S))
+    for bucket in range(BUCKETS)
 )
 
 
@@ -68,17 +68,17 @@ class Totals:
                 self.over_limit += 1
                 short = _OTHER
             row = self._rows.setdefault(short, _Row())
-        for slot, count in point.slots.items():
-            row.counts[_PLACE[slot]] += count
+        for bucket, count in point.buckets.items():
+            row.counts[_PLACE[bucket]] += count
         row.sum_us += point.sum_us
 
-    def families(self) -> list[Family]:
+    def families(self) -> list[MetricFamily]:
         """Return the histogram; empty until there is a request."""
         metric = CATALOG["http.server.request.duration"]
         if not self._rows:
             return []
         name = prometheus_name(metric)
-        return [Family(name, metric.kind, metric.help, self._samples())]
+        return [MetricFamily(name, metric.kind, metric.help, self._samples())]
 
     def _samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
         for key, row in list(self._rows.items()):
@@ -87,7 +87,7 @@ class Totals:
 
 def families_of(
     values: Mapping[str, float | Mapping[str, Mapping[str, float]]], totals: Totals | None = None
-) -> list[Family]:
+) -> list[MetricFamily]:
     """Return counters and gauges, by catalogue name, and the totals as families.
 
     A value is a number, or `{label: {text: number}}`: one number for each text of the label. Raises
@@ -102,7 +102,7 @@ def families_of(
                 samples += [("", {label: text}, number) for text, number in numbers.items()]
         else:
             samples = [("", {}, value)]
-        families.append(Family(prometheus_name(metric), metric.kind, metric.help, samples))
+        families.append(MetricFamily(prometheus_name(metric), metric.kind, metric.help, samples))
     return families + (totals.families() if totals else [])
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from trimtab_core.config import default_socket, setting
 
-__all__ = ["Settings", "resolve"]
+__all__ = ["AgentSettings", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AgentSettings:
     """Settings of the agent; variables are `TRIMTAB_AGENT_` and the name in capitals."""
 
     socket: str = setting("", "address that apps connect to: unix:///path; empty for the default")
@@ -53,7 +53,7 @@ class Settings:
     log_level: str = setting("info", "log level", choices=("debug", "info", "warning", "error"))
 
 
-def resolve(settings: Settings) -> Settings:
+def resolve(settings: AgentSettings) -> AgentSettings:
     """Return settings with the defaults that depend on this machine filled in."""
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
     return replace(

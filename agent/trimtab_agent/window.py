@@ -14,9 +14,9 @@ from trimtab_agent.app import App
 from trimtab_core.batches import (
     MAX_POINTS,
     Batch,
-    Gauge,
+    GaugeRow,
     Point,
-    ProcessAccount,
+    ProcessAccounting,
     SeriesKey,
     columns_of,
     pack_series,
@@ -28,7 +28,7 @@ __all__ = ["SLICE", "accounts_of", "batches_of", "gauges_of"]
 SLICE: Final = 512
 
 _Rows = list[tuple[SeriesKey, Point]]
-_Part = tuple[_Rows, list[ProcessAccount]]
+_Part = tuple[_Rows, list[ProcessAccounting]]
 
 
 def batches_of(
@@ -39,9 +39,9 @@ def batches_of(
     first_seq: int,
     step_s: int,
     closed_mono_us: int,
-    accounts: Sequence[ProcessAccount],
-    gauges: Sequence[Gauge],
-    inside: Sequence[bytes] = (),
+    accounts: Sequence[ProcessAccounting],
+    gauges: Sequence[GaugeRow],
+    packed_rows: Sequence[bytes] = (),
     live: bool = False,
 ) -> Iterator[tuple[Batch, int]]:
     """Yield the batches of a window, at least one, with the number of requests in each.
@@ -50,8 +50,8 @@ def batches_of(
     clock has jumped since: the monotonic one tells how long ago that was.
     """
     closed_us = closed_mono_us + window.offset_us
-    # Rows of the inside go along with the points; what is left over in batches of their own.
-    parts = zip_longest(_parts(window, accounts), inside)
+    # Measures and events go along with the points; what is left over in batches of their own.
+    parts = zip_longest(_parts(window, accounts), packed_rows)
     for index, (part, packed) in enumerate(parts):
         rows, covered = part or ([], [])
         points = [(at, point) for at, (_, point) in enumerate(rows)]
@@ -70,13 +70,13 @@ def batches_of(
                 processes=covered,
                 gauges=() if index else gauges,
                 live=live,
-                inside=packed or b"",
+                rows=packed or b"",
             ),
-            sum(sum(point.slots.values()) for _, point in rows),
+            sum(sum(point.buckets.values()) for _, point in rows),
         )
 
 
-def _parts(window: Window, accounts: Sequence[ProcessAccount]) -> Iterator[_Part]:
+def _parts(window: Window, accounts: Sequence[ProcessAccounting]) -> Iterator[_Part]:
     instances: dict[tuple[str, str, str], _Part] = {}
     for key, point in sorted(window.points.items()):
         place = (key.environment, key.service, key.instance)
@@ -85,7 +85,7 @@ def _parts(window: Window, accounts: Sequence[ProcessAccount]) -> Iterator[_Part
         place = (account.environment, account.service, account.instance)
         instances.setdefault(place, ([], []))[1].append(account)
     rows: _Rows = []
-    covered: list[ProcessAccount] = []
+    covered: list[ProcessAccounting] = []
     for own_rows, own_accounts in instances.values():
         if rows and len(rows) + len(own_rows) > SLICE:
             yield from _bounded(rows, covered)
@@ -95,14 +95,14 @@ def _parts(window: Window, accounts: Sequence[ProcessAccount]) -> Iterator[_Part
     yield from _bounded(rows, covered)
 
 
-def _bounded(rows: _Rows, covered: list[ProcessAccount]) -> Iterator[_Part]:
+def _bounded(rows: _Rows, covered: list[ProcessAccounting]) -> Iterator[_Part]:
     for start in range(0, max(len(rows), 1), MAX_POINTS):
         yield rows[start : start + MAX_POINTS], [] if start else covered
 
 
 def accounts_of(
     window: Window, apps: Mapping[bytes, App], open_ranges: Mapping[bytes, int]
-) -> list[ProcessAccount]:
+) -> list[ProcessAccounting]:
     """Return the accounts of all known processes at the close of a window."""
     return [
         app.account(window.ranges.get(process, []), open_ranges.get(process))
@@ -113,17 +113,17 @@ def accounts_of(
 def gauges_of(
     apps: Mapping[bytes, App],
     host: str,
-    readings: Mapping[str, float],
-    probed: Sequence[Gauge] = (),
-) -> list[Gauge]:
-    """Return the latest readings of the connected apps, of the host, and of what is probed."""
-    gauges = [Gauge("", "", host, name, value) for name, value in readings.items()]
+    host_gauges: Mapping[str, float],
+    probed: Sequence[GaugeRow] = (),
+) -> list[GaugeRow]:
+    """Return the latest gauges of the connected apps, of the host, and of what is probed."""
+    gauges = [GaugeRow("", "", host, name, value) for name, value in host_gauges.items()]
     gauges += probed
     for app in apps.values():
         if app.connected:
             hello = app.hello
             gauges += [
-                Gauge(hello.environment, hello.service, app.instance, name, value)
-                for name, value in app.readings.items()
+                GaugeRow(hello.environment, hello.service, app.instance, name, value)
+                for name, value in app.gauges.items()
             ]
     return gauges

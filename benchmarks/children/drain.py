@@ -73,11 +73,11 @@ class App:
             # Work after the last byte has a record of its own and is no request.
             counts.records += message.count - flags.translate(_IS_BACKGROUND).count(1)
             counts.dropped[self._process] = sum(message.dropped.values())
-        elif isinstance(message, (messages.Readings, messages.Bye)):
+        elif isinstance(message, (messages.Gauges, messages.Bye)):
             counts.dropped[self._process] = sum(message.dropped.values())
         elif isinstance(message, messages.Hello):
             self._process = message.process
-            welcome = messages.Welcome(agent="drain", slot=0)
+            welcome = messages.Welcome(agent="drain", worker=0)
             self._connection.sendall(frames.encode(welcome.frame()))
 
 

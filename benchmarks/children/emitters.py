@@ -35,17 +35,17 @@ class One:
             self.recorder,
             parse_address(address),
             self.hello,
-            self.readings,
+            self.gauges,
             interval_s=0.25,
             backlog_bytes=4 << 20,
             peer_uids=frozenset({0, os.getuid()}),
         )
 
-    def hello(self, sent: int, slot: int) -> Hello:
+    def hello(self, sent: int, worker: int) -> Hello:
         host = socket.gethostname()
-        return Hello("bench", self.service, "1", host, os.getpid(), self.process, sent, slot)
+        return Hello("bench", self.service, "1", host, os.getpid(), self.process, sent, worker)
 
-    def readings(self) -> Mapping[str, float]:
+    def gauges(self) -> Mapping[str, float]:
         return {"http.server.active_requests": 0.0}
 
     def record(self, routes: list[int], count: int) -> None:

@@ -104,9 +104,9 @@ class Frames:
         self.sent += count
 
     def second(self) -> None:
-        """Send the readings that an app sends each second."""
-        readings = messages.Readings(time.time_ns() // 1000, self.sent, {}, {})
-        self.socket.sendall(frames.encode(readings.frame()))
+        """Send the gauges that an app sends each second."""
+        gauges = messages.Gauges(time.time_ns() // 1000, self.sent, {}, {})
+        self.socket.sendall(frames.encode(gauges.frame()))
 
     def finish(self) -> None:
         """Say good-bye and wait until the agent has read it."""

@@ -18,8 +18,8 @@ from typing import Final
 
 from trimtab_agent.forwarder import Forwarder, make_client
 from trimtab_agent.relay import Relay
-from trimtab_agent.spool import Spool
-from trimtab_core.batches import Batch, Gauge, encode, pack_series
+from trimtab_agent.spool.spool import Spool
+from trimtab_core.batches import Batch, GaugeRow, encode, pack_series
 
 STEP_S: Final = 10
 GRACE_S: Final = 1.0
@@ -62,7 +62,7 @@ class One:
             points=0,
             columns={},
             processes=(),
-            gauges=(Gauge("", "", self.name, "system.cpu.utilization", 0.5),),
+            gauges=(GaugeRow("", "", self.name, "system.cpu.utilization", 0.5),),
             live=False,
         )
         self.seq += 1

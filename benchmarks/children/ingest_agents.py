@@ -22,7 +22,7 @@ from typing import Any
 import uvloop
 from ingest_client import Maker, request_of
 
-from trimtab_core.batches import Batch, ProcessAccount, SeriesKey, encode, pack_series
+from trimtab_core.batches import Batch, ProcessAccounting, SeriesKey, encode, pack_series
 
 CONNECTIONS = 32
 Due = tuple[float, bytes]
@@ -64,7 +64,7 @@ def made(maker: Maker, asked: dict[str, Any]) -> Iterator[bytes]:
             if asked["varied"]:
                 cut = (7 * seq + agent) % count
                 series = pack_series(names[agent][cut:] + names[agent][:cut])
-            account = ProcessAccount(
+            account = ProcessAccounting(
                 boot[:4] + agent.to_bytes(4, "big"),
                 "bench",
                 "shop",

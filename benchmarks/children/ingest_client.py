@@ -17,13 +17,13 @@ from trimtab_core.batches import (
     Batch,
     Column,
     Point,
-    ProcessAccount,
+    ProcessAccounting,
     SeriesKey,
     columns_of,
     encode,
     pack_series,
 )
-from trimtab_core.sketch import slot_of
+from trimtab_core.sketch import bucket_of
 
 CONNECTIONS = 32
 SERIES = 200
@@ -71,15 +71,15 @@ class Maker:
             duration = min(2**31, int(middle * self.random.lognormvariate(0, 0.5)))
             point.sum_us += duration
             point.max_us = max(point.max_us, duration)
-            slot = slot_of(duration)
-            point.slots[slot] = point.slots.get(slot, 0) + 1
+            bucket = bucket_of(duration)
+            point.buckets[bucket] = point.buckets.get(bucket, 0) + 1
         point.bytes = count * self.random.randrange(200, 20_000)
         point.ttfb_us = point.sum_us * 9 // 10
         point.db_us = point.sum_us // 2
         point.db_calls = 2 * count
         point.errors = int(self.random.random() < 0.05)
         self.points += 1
-        self.buckets += len(point.slots)
+        self.buckets += len(point.buckets)
         self.counted += count
         return point
 
@@ -96,7 +96,7 @@ class Maker:
         made = []
         for seq in range(count):
             columns: dict[str, Column] = self.columns[seq % VARIANTS]
-            account = ProcessAccount(
+            account = ProcessAccounting(
                 boot,
                 "bench",
                 "shop",

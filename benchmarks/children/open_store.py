@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from trimtab_collector.storage.columns import quantiles_us
-from trimtab_collector.storage.sqlite import SQLiteStore
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.store import Selection
 
 

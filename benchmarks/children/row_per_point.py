@@ -25,7 +25,7 @@ CREATE TABLE batch (agent TEXT, boot BLOB, seq INTEGER, PRIMARY KEY (agent, boot
     WITHOUT ROWID;
 CREATE TABLE series (id INTEGER PRIMARY KEY, environment, service, version, instance, route, method,
     status_class);
-CREATE TABLE point (series INTEGER, t INTEGER, {", ".join(_NAMES)}, slots BLOB, counts BLOB);
+CREATE TABLE point (series INTEGER, t INTEGER, {", ".join(_NAMES)}, indexes BLOB, counts BLOB);
 CREATE INDEX point_series_t ON point (series, t);
 """
 _INSERT = f"INSERT INTO point VALUES ({', '.join('?' * (len(_NAMES) + 4))})"
@@ -72,8 +72,8 @@ class Rows:
         ]
         series = values_of(batch.columns["series"])
         ends = list(accumulate(values_of(batch.columns["buckets"])))
-        slots, counts = batch.columns["slots"], batch.columns["counts"]
-        wide, broad = len(slots.data) // ends[-1], len(counts.data) // ends[-1]
+        indexes, counts = batch.columns["indexes"], batch.columns["counts"]
+        wide, broad = len(indexes.data) // ends[-1], len(counts.data) // ends[-1]
         begins = [0, *ends[:-1]]
         times = [batch.window_s] * batch.points
         return list(
@@ -81,7 +81,7 @@ class Rows:
                 map(ids.__getitem__, series),
                 times,
                 *columns,
-                [slots.data[a * wide : b * wide] for a, b in zip(begins, ends, strict=True)],
+                [indexes.data[a * wide : b * wide] for a, b in zip(begins, ends, strict=True)],
                 [counts.data[a * broad : b * broad] for a, b in zip(begins, ends, strict=True)],
                 strict=True,
             )

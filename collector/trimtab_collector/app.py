@@ -14,11 +14,11 @@ from trimtab_collector.auth.keys import KeyRing
 from trimtab_collector.auth.token import ReadToken, read_token
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.query import Queries
-from trimtab_collector.settings import Settings
-from trimtab_collector.storage.sqlite import SQLiteStore
-from trimtab_collector.storage.tiers import Retention
-from trimtab_collector.storage.worker import Setup
-from trimtab_collector.supervisor import Supervisor
+from trimtab_collector.settings import CollectorSettings
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.supervisor import Supervisor
+from trimtab_collector.storage.sqlite.tiers import Retention
+from trimtab_collector.storage.sqlite.worker import Setup
 from trimtab_collector.watch import Watch
 
 __all__ = ["CollectorApp"]
@@ -30,7 +30,7 @@ class CollectorApp:
     Raises StartupError when the directory cannot be used.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: CollectorSettings) -> None:
         directory = settings.directory
         self.store = SQLiteStore(
             directory,

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from trimtab_collector import settings as collector_settings
-from trimtab_collector.maintenance import cli as maintenance
-from trimtab_collector.settings import Settings
+from trimtab_collector.settings import CollectorSettings
+from trimtab_collector.storage.sqlite.upkeep import cli as upkeep
 from trimtab_core import logs
 from trimtab_core.errors import StartupError
 from trimtab_core.flags import add_flags
@@ -32,10 +32,10 @@ def collector(arguments: list[str]) -> int:
         description="Take batches from agents and answer questions; or, with a subcommand, see to "
         "the data of a collector.",
     )
-    maintenance.add_commands(parser)
+    upkeep.add_commands(parser)
     settings, options = _settings(parser, arguments)
     if options.command:
-        return maintenance.run(settings, options)
+        return upkeep.run(settings, options)
     return _collector(settings, as_json=options.json)
 
 
@@ -103,8 +103,8 @@ def key(arguments: list[str]) -> int:
 
 def _settings(
     parser: argparse.ArgumentParser, arguments: list[str]
-) -> tuple[Settings, argparse.Namespace]:
-    add_flags(parser, Settings)
+) -> tuple[CollectorSettings, argparse.Namespace]:
+    add_flags(parser, CollectorSettings)
     parser.add_argument("--config", metavar="FILE", help="settings file (default: trimtab.toml)")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON line (url, tokenFile) when ready"
@@ -119,15 +119,15 @@ def _settings(
 
 
 def _collector(
-    settings: Settings,
+    settings: CollectorSettings,
     *,
     as_json: bool = False,
     on_ready: Callable[[str], None] = lambda url: None,
     on_signal: Callable[[], None] = lambda: None,
 ) -> int:
     from trimtab_collector.app import CollectorApp
-    from trimtab_collector.maintenance.files import refuse_unfinished
     from trimtab_collector.serve import bind, serve, url_of
+    from trimtab_collector.storage.sqlite.upkeep.files import refuse_unfinished
 
     collector_settings.check_host(settings)
     refuse_unfinished(settings.directory)
@@ -169,7 +169,7 @@ class _Agent:
     When it ends by itself, the collector is told to stop as by Ctrl-C.
     """
 
-    def __init__(self, settings: Settings, file: str | None) -> None:
+    def __init__(self, settings: CollectorSettings, file: str | None) -> None:
         self._directory = settings.directory
         self._file = file
         self._child: subprocess.Popen[bytes] | None = None

@@ -15,16 +15,16 @@ from urllib.parse import parse_qs
 import msgspec
 import numpy as np
 
-from trimtab_collector.api.errors import JSON_HEADERS, ApiError, failure
 from trimtab_collector.auth.keys import AgentKey, KeyRing
+from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
+from trimtab_collector.storage.catalogue import Known, rows_of
 from trimtab_collector.storage.columns import (
     WINDOW_S,
     Columns,
     columns_of_batch,
     series_index,
 )
-from trimtab_collector.storage.series import Known, rows_of
-from trimtab_collector.storage.sqlite import SQLiteStore
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_collector.watch import Watch
 from trimtab_core.batches import (
@@ -35,8 +35,8 @@ from trimtab_core.batches import (
     decode,
 )
 from trimtab_core.errors import BatchError, TooLargeError
-from trimtab_core.inside import unpack_rows
 from trimtab_core.logs import RateLimited
+from trimtab_core.rows import unpack_rows
 
 __all__ = ["Ingest"]
 
@@ -255,7 +255,7 @@ class Ingest:
         window_s = begin_s if batch.live else begin_s - begin_s % WINDOW_S
         known, columns = self._columns(batch, key, window_s)
         totals = _totals(batch, known, columns)
-        measures, events = unpack_rows(batch.inside)
+        measures, events = unpack_rows(batch.rows)
         if key.environments or key.services:
             _check_scope(key, ((row.environment, row.service) for row in measures))
             _check_scope(key, ((row.environment, row.service) for row in events))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
-from trimtab_collector.api.bodies import (
+from trimtab_collector.contract.bodies import (
     Comparison,
     Current,
     GaugeHistory,
@@ -15,18 +15,18 @@ from trimtab_collector.api.bodies import (
     History,
     Latency,
     ResponseTime,
-    Routes,
+    RouteList,
     Services,
     Snapshot,
 )
-from trimtab_collector.api.errors import ApiError
-from trimtab_collector.api.params import Params
-from trimtab_collector.queries import gauges, heatmap, history, lists, moment
-from trimtab_collector.queries.comparison import comparison, sides_of
-from trimtab_collector.queries.ranges import Ranges
-from trimtab_collector.queries.source import Source
-from trimtab_collector.queries.steps import MOST
-from trimtab_collector.storage.sqlite import SQLiteStore
+from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.contract.params import Params
+from trimtab_collector.reads import current, gauges, heatmap, history, lists
+from trimtab_collector.reads.comparison import comparison, sides_of
+from trimtab_collector.reads.ranges import Ranges
+from trimtab_collector.reads.source import Source
+from trimtab_collector.reads.steps import MOST
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.watch import Watch
 
 __all__ = ["Queries"]
@@ -59,7 +59,7 @@ class Queries:
         """Return every service, with its requests in the range and its account."""
         return await self._run(lists.services, self._source, self._ranges.one(params))
 
-    async def routes(self, params: Params, by: str, limit: int) -> Routes:
+    async def routes(self, params: Params, by: str, limit: int) -> RouteList:
         """Return the routes with requests in the range, at most limit, the largest first."""
         view = self._ranges.one(params)
         return await self._run(lists.routes, self._source, view, by, limit)
@@ -75,14 +75,14 @@ class Queries:
         return await self._run(lists.response_time, self._source, self._ranges.one(params))
 
     async def current(self, params: Params) -> Current:
-        """Return the figures of the range and the latest readings."""
-        return await self._run(moment.current, self._source, self._ranges.one(params))
+        """Return the figures of the range and the latest gauges."""
+        return await self._run(current.current, self._source, self._ranges.one(params))
 
     async def snapshot(self, params: Params) -> Snapshot:
         """Return the parts of this moment together."""
         # Measures come by windows of ten seconds, and are never live.
         minute = self._ranges.stored(params, params.to_s - 60, params.to_s)
-        return await self._run(moment.snapshot, self._source, self._ranges.one(params), minute)
+        return await self._run(current.snapshot, self._source, self._ranges.one(params), minute)
 
     async def history(self, params: Params, period: str) -> History:
         """Return a row for each step that holds something."""

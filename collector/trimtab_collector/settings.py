@@ -11,14 +11,14 @@ from trimtab_core.batches import MAX_BATCH
 from trimtab_core.config import setting
 from trimtab_core.errors import StartupError
 
-__all__ = ["SECTION", "Settings", "check_host", "load"]
+__all__ = ["SECTION", "CollectorSettings", "check_host", "load"]
 
 SECTION: Final = "collector"
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class CollectorSettings:
     """Every setting of the collector."""
 
     host: str = setting("127.0.0.1", "Address to listen on.")
@@ -78,10 +78,12 @@ def load(
     file: str | None = None,
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
-) -> tuple[Settings, list[str]]:
+) -> tuple[CollectorSettings, list[str]]:
     """Return the settings, their data directory resolved, and warnings; raises SettingsError."""
     environ = os.environ if environ is None else environ
-    settings, warnings = config.load(Settings, SECTION, file=file, environ=environ, flags=flags)
+    settings, warnings = config.load(
+        CollectorSettings, SECTION, file=file, environ=environ, flags=flags
+    )
     data_dir = settings.data_dir
     if not data_dir:
         state = environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
@@ -89,7 +91,7 @@ def load(
     return replace(settings, data_dir=str(Path(data_dir).expanduser().absolute())), warnings
 
 
-def check_host(settings: Settings) -> None:
+def check_host(settings: CollectorSettings) -> None:
     """Raise StartupError for an address that others can reach, unless insecure says so."""
     if settings.host not in _LOOPBACK and not settings.insecure:
         raise StartupError(

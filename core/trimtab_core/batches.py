@@ -5,7 +5,7 @@ in the order the header lists them. A batch is self-contained: the series it spe
 it, as one packed binary that a collector may recognise by its digest.
 
 Every column is as wide as its largest value needs (B, H, I or Q of the struct module) and is left
-out when all its values are zero. The sketch of a point is `buckets` entries of `slots` (the first
+out when all its values are zero. The sketch of a point is `buckets` entries of `indexes` (the first
 absolute, the others the distance to the one before) and `counts`; the count of a point is their
 sum.
 
@@ -45,9 +45,9 @@ __all__ = [
     "VERSION",
     "Batch",
     "Column",
-    "Gauge",
+    "GaugeRow",
     "Point",
-    "ProcessAccount",
+    "ProcessAccounting",
     "SentAt",
     "SeriesKey",
     "columns_of",
@@ -88,7 +88,7 @@ class SeriesKey(NamedTuple):
     status_class: str
 
 
-class ProcessAccount(NamedTuple):
+class ProcessAccounting(NamedTuple):
     """Which numbered records of an app process a batch covers, and what the process dropped."""
 
     process: bytes
@@ -102,7 +102,7 @@ class ProcessAccount(NamedTuple):
     dropped: Mapping[str, int]
 
 
-class Gauge(NamedTuple):
+class GaugeRow(NamedTuple):
     """A reading at the end of the window; service and instance are empty for the host's own."""
 
     environment: str
@@ -155,14 +155,14 @@ class Batch:
     series: bytes = b"\x90"
     points: int = 0
     columns: Mapping[str, Column] = field(default_factory=dict)
-    processes: Sequence[ProcessAccount] = ()
-    gauges: Sequence[Gauge] = ()
+    processes: Sequence[ProcessAccounting] = ()
+    gauges: Sequence[GaugeRow] = ()
     #: a live summary is shown and not stored
     live: bool = False
     #: monotonic clock of the agent process when the window was closed, 0 when it is not known
     closed_mono_us: int = 0
-    #: measures and events of the apps (`trimtab_core.inside`)
-    inside: bytes = b""
+    #: measures and events of the apps (`trimtab_core.rows`)
+    rows: bytes = b""
 
 
 def pack_series(keys: Iterable[SeriesKey]) -> bytes:
@@ -193,7 +193,7 @@ def encode(batch: Batch, level: int = 3) -> bytes:
             ],
             "gauges": [list(gauge) for gauge in batch.gauges],
             "live": batch.live,
-            **({"inside": batch.inside} if batch.inside else {}),
+            **({"rows": batch.rows} if batch.rows else {}),
         }
     )
     body = b"".join(
@@ -329,7 +329,7 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
         processes=[_account(row) for row in header["processes"]],
         gauges=[_gauge(row) for row in header["gauges"]],
         live=bool(header["live"]),
-        inside=_binary(header.get("inside", b"")),
+        rows=_binary(header.get("rows", b"")),
     )
 
 
@@ -342,19 +342,19 @@ def _check_lengths(columns: Mapping[str, Column], points: int) -> None:
     total = sum(values_of(buckets)) if buckets else 0
     for name in BUCKET_COLUMNS:
         column = columns.get(name)
-        # Slots are left out when nothing took a whole microsecond; counts, never zero, are not.
-        if column is None and (name == "slots" or not total):
+        # Indexes are left out when nothing took a whole microsecond; counts, never zero, are not.
+        if column is None and (name == "indexes" or not total):
             continue
         length = len(column.data) // ITEM_SIZES[column.kind] if column else 0
         if length != total or (column and len(column.data) % ITEM_SIZES[column.kind]):
             raise ValueError(f"column {name} has {length} entries for {total} buckets")
 
 
-def _account(row: Any) -> ProcessAccount:
+def _account(row: Any) -> ProcessAccounting:
     process, environment, service, instance, ranges, sent, dropped = row
     if not isinstance(process, bytes) or len(process) != 8:
         raise ValueError("process is 8 bytes")
-    return ProcessAccount(
+    return ProcessAccounting(
         process,
         _text(environment),
         _text(service),
@@ -365,11 +365,11 @@ def _account(row: Any) -> ProcessAccount:
     )
 
 
-def _gauge(row: Any) -> Gauge:
+def _gauge(row: Any) -> GaugeRow:
     environment, service, instance, name, value = row
     if type(value) not in (int, float):
         raise ValueError(f"a gauge is a number, got {value!r:.40}")
-    return Gauge(
+    return GaugeRow(
         _text(environment, empty=True),
         _text(service, empty=True),
         _text(instance, empty=True),

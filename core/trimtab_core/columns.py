@@ -50,12 +50,12 @@ POINT_COLUMNS: Final = (
     "buckets",
 )
 #: Columns with one value a bucket, all points' buckets one after the other.
-BUCKET_COLUMNS: Final = ("slots", "counts")
+BUCKET_COLUMNS: Final = ("indexes", "counts")
 
 
 @dataclass(slots=True)
 class Point:
-    """One series in one window; sums in us or bytes, `slots` the sketch as slot -> count."""
+    """One series in one window; sums in us or bytes, `buckets` the sketch as bucket -> count."""
 
     errors: int = 0
     sum_us: int = 0
@@ -77,7 +77,7 @@ class Point:
     websockets: int = 0
     event_stream_us: int = 0
     event_streams: int = 0
-    slots: dict[int, int] = field(default_factory=dict)
+    buckets: dict[int, int] = field(default_factory=dict)
 
 
 class Column(NamedTuple):
@@ -112,16 +112,16 @@ def columns_of(points: Sequence[tuple[int, Point]]) -> dict[str, Column]:
     _put(columns, "series", [index for index, _ in points])
     for name in POINT_COLUMNS[1:-1]:
         _put(columns, name, [getattr(point, name) for _, point in points])
-    _put(columns, "buckets", [len(point.slots) for _, point in points])
-    slots: list[int] = []
+    _put(columns, "buckets", [len(point.buckets) for _, point in points])
+    indexes: list[int] = []
     counts: list[int] = []
     for _, point in points:
         before = 0
-        for slot in sorted(point.slots):
-            slots.append(slot - before)
-            counts.append(point.slots[slot])
-            before = slot
-    _put(columns, "slots", slots)
+        for bucket in sorted(point.buckets):
+            indexes.append(bucket - before)
+            counts.append(point.buckets[bucket])
+            before = bucket
+    _put(columns, "indexes", indexes)
     _put(columns, "counts", counts)
     return columns
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-__all__ = ["CONTENT_TYPE", "Family", "lines", "render"]
+__all__ = ["CONTENT_TYPE", "MetricFamily", "lines", "render"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class Family(NamedTuple):
+class MetricFamily(NamedTuple):
     """One metric: its Prometheus name, kind (counter, gauge, histogram), help and samples.
 
     A sample is (suffix to the name, labels, value).
@@ -20,12 +20,12 @@ class Family(NamedTuple):
     samples: Iterable[tuple[str, Mapping[str, str], float]]
 
 
-def render(families: Iterable[Family]) -> str:
+def render(families: Iterable[MetricFamily]) -> str:
     """Return the text of the families, each under its HELP and TYPE lines."""
     return "\n".join(lines(families)) + "\n"
 
 
-def lines(families: Iterable[Family]) -> Iterator[str]:
+def lines(families: Iterable[MetricFamily]) -> Iterator[str]:
     """Yield the lines of the text one by one, for who must not be kept busy by all of them."""
     for family in families:
         yield f"# HELP {family.name} {_escape_help(family.help)}"

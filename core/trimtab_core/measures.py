@@ -4,7 +4,7 @@ A measure is a counter, a gauge or a histogram. Queries, calls to other services
 and an app's own metrics are measures; what tells them apart are name and attributes, as in
 OpenTelemetry (`db.client.operation.duration` with `db.query.text`).
 
-Between app, agent and store travels what was added since the last time (`Change`); changes of one
+Between app, agent and store travels what was added since the last time (`Delta`); deltas of one
 measure add up, in any order but for the last value of a gauge.
 
 A histogram's values are kept as a sketch of the same buckets as `trimtab_core.sketch`, continued
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from math import ceil, inf, isfinite
 from typing import Final, NamedTuple
 
-from trimtab_core.sketch import SCALE, SLOT_OFFSET
+from trimtab_core.sketch import BUCKET_OFFSET, SCALE
 
 __all__ = [
     "COUNTER",
@@ -27,15 +27,15 @@ __all__ = [
     "KINDS",
     "MAX_ATTRIBUTES",
     "MAX_TEXT",
-    "MAX_VALUE_SLOT",
+    "MAX_VALUE_BUCKET",
     "OTHER",
     "Attributes",
-    "Change",
+    "Delta",
     "MeasureKey",
     "middle",
     "quantile",
-    "value_slot",
-    "value_slots",
+    "value_bucket",
+    "value_buckets",
 ]
 
 COUNTER: Final = "counter"
@@ -47,8 +47,8 @@ KINDS: Final = frozenset({COUNTER, GAUGE, HISTOGRAM})
 MAX_TEXT: Final = 1024
 #: Most attributes of a measure.
 MAX_ATTRIBUTES: Final = 16
-#: Slot of all values above 2**75.
-MAX_VALUE_SLOT: Final = SLOT_OFFSET + 75 * (1 << SCALE)
+#: Bucket of all values above 2**75.
+MAX_VALUE_BUCKET: Final = BUCKET_OFFSET + 75 * (1 << SCALE)
 _PER_DOUBLING: Final = 1 << SCALE
 #: Value of every attribute of a measure that stands for all over a limit.
 OTHER: Final = "other"
@@ -67,7 +67,7 @@ class MeasureKey(NamedTuple):
 
 
 @dataclass(slots=True)
-class Change:
+class Delta:
     """What was added to a measure; the fields that its kind has no use for stay as they are.
 
     A counter has `sum`; a gauge `last` and, over the values it had, the rest; a histogram all.
@@ -79,8 +79,8 @@ class Change:
     min: float = inf
     max: float = -inf
     last: float = 0.0
-    #: of a histogram: slot -> count
-    slots: dict[int, int] = field(default_factory=dict)
+    #: of a histogram: bucket -> count
+    buckets: dict[int, int] = field(default_factory=dict)
 
     def add(self, values: Iterable[float]) -> None:
         """Add values that are no histogram's."""
@@ -91,8 +91,8 @@ class Change:
             self.max = max(self.max, value)
             self.last = value
 
-    def merge(self, other: "Change") -> None:
-        """Add a later change of the same measure."""
+    def merge(self, other: "Delta") -> None:
+        """Add a later delta of the same measure."""
         if not other.count:
             return
         self.count += other.count
@@ -100,82 +100,82 @@ class Change:
         self.min = min(self.min, other.min)
         self.max = max(self.max, other.max)
         self.last = other.last
-        for slot, count in other.slots.items():
-            self.slots[slot] = self.slots.get(slot, 0) + count
+        for bucket, count in other.buckets.items():
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
 
-    def flat_slots(self) -> list[int]:
-        """Return slot, count, slot, count and so on, ascending."""
+    def flat_buckets(self) -> list[int]:
+        """Return bucket, count, bucket, count and so on, ascending."""
         flat: list[int] = []
-        for slot in sorted(self.slots):
-            flat += (slot, self.slots[slot])
+        for bucket in sorted(self.buckets):
+            flat += (bucket, self.buckets[bucket])
         return flat
 
     @classmethod
-    def of_row(cls, row: list[object]) -> "Change":
-        """Return the change that `row` gave; raises ValueError or TypeError for what is none."""
+    def of_row(cls, row: list[object]) -> "Delta":
+        """Return the delta that `row` gave; raises ValueError or TypeError for what is none."""
         count, total, least, most, last, flat = row
         numbers = (total, least, most, last)
         if type(count) is not int or not 0 < count < 2**53:
             raise ValueError(f"expected a count from 1, got {count!r:.40}")
         if any(type(each) not in (int, float) or not isfinite(each) for each in numbers):  # type: ignore[arg-type]
             raise ValueError(f"expected four finite numbers, got {numbers!r:.100}")
-        if not isinstance(flat, list) or len(flat) % 2 or len(flat) > 2 * MAX_VALUE_SLOT:
-            raise ValueError("expected slots and counts in turn")
+        if not isinstance(flat, list) or len(flat) % 2 or len(flat) > 2 * MAX_VALUE_BUCKET:
+            raise ValueError("expected buckets and counts in turn")
         if any(type(each) is not int or not 0 <= each < 2**53 for each in flat):
-            raise ValueError("expected slots and counts as whole numbers")
-        if flat and max(flat[::2]) > MAX_VALUE_SLOT:
-            raise ValueError(f"expected slots up to {MAX_VALUE_SLOT}, got {max(flat[::2])}")
-        slots = dict(zip(flat[::2], flat[1::2], strict=True))
-        return cls(count, float(total), float(least), float(most), float(last), slots)  # type: ignore[arg-type]
+            raise ValueError("expected buckets and counts as whole numbers")
+        if flat and max(flat[::2]) > MAX_VALUE_BUCKET:
+            raise ValueError(f"expected buckets up to {MAX_VALUE_BUCKET}, got {max(flat[::2])}")
+        buckets = dict(zip(flat[::2], flat[1::2], strict=True))
+        return cls(count, float(total), float(least), float(most), float(last), buckets)  # type: ignore[arg-type]
 
     def row(self) -> list[object]:
-        """Return the change as it travels: count, sum, min, max, last, slots and counts in turn."""
-        return [self.count, self.sum, self.min, self.max, self.last, self.flat_slots()]
+        """Return the delta as it travels: count, sum, min, max, last, flat buckets."""
+        return [self.count, self.sum, self.min, self.max, self.last, self.flat_buckets()]
 
 
-def _upper(slot: int) -> float:
-    return float(2.0 ** ((slot + 1 - SLOT_OFFSET) / _PER_DOUBLING))
+def _upper(bucket: int) -> float:
+    return float(2.0 ** ((bucket + 1 - BUCKET_OFFSET) / _PER_DOUBLING))
 
 
-#: Largest value of each slot: a search is quicker than a logarithm, and safe at the borders.
-_UPPER: Final = [0.0, *(_upper(slot) for slot in range(1, MAX_VALUE_SLOT))]
+#: Largest value of each bucket: a search is quicker than a logarithm, and safe at the borders.
+_UPPER: Final = [0.0, *(_upper(bucket) for bucket in range(1, MAX_VALUE_BUCKET))]
 
 
-def value_slot(value: float) -> int:
-    """Return the slot of a value; 0 for zero and below, the last one for what is too large."""
+def value_bucket(value: float) -> int:
+    """Return the bucket of a value; 0 for zero and below, the last one for what is too large."""
     return bisect_left(_UPPER, value)
 
 
-def value_slots(values: Iterable[float]) -> dict[int, int]:
-    """Return how many of the values are in each slot."""
+def value_buckets(values: Iterable[float]) -> dict[int, int]:
+    """Return how many of the values are in each bucket."""
     return Counter(bisect_left(_UPPER, value) for value in values)
 
 
-def middle(slot: int) -> float:
-    """Return the value that stands for a slot, at most 1.09 % from its members; 0 for slot 0."""
-    if not slot:
+def middle(bucket: int) -> float:
+    """Return the value that stands for a bucket: at most 1.09 % off, 0 for bucket 0."""
+    if not bucket:
         return 0.0
     return float(
-        2.0 ** ((slot - SLOT_OFFSET) / _PER_DOUBLING) * 2 / (1 + 2 ** (-1 / _PER_DOUBLING))
+        2.0 ** ((bucket - BUCKET_OFFSET) / _PER_DOUBLING) * 2 / (1 + 2 ** (-1 / _PER_DOUBLING))
     )
 
 
-def quantile(slots: Mapping[int, int], q: float, least: float = -inf, most: float = inf) -> float:
+def quantile(buckets: Mapping[int, int], q: float, least: float = -inf, most: float = inf) -> float:
     """Return the q-quantile (0 to 1, nearest rank) of a sketch, within least and most.
 
     Returns 0.0 when it is empty; raises ValueError for q outside 0 to 1.
     """
     if not 0 <= q <= 1:
         raise ValueError(f"a quantile is between 0 and 1, got {q!r}")
-    total = sum(slots.values())
+    total = sum(buckets.values())
     if not total:
         return 0.0
     rank = max(1, ceil(q * total))
     if rank == total and most < inf:
         return most
     seen = 0
-    for slot in sorted(slots):
-        seen += slots[slot]
+    for bucket in sorted(buckets):
+        seen += buckets[bucket]
         if seen >= rank:
-            return max(least, min(most, middle(slot)))
+            return max(least, min(most, middle(bucket)))
     raise AssertionError("ranks end at the total")

@@ -1,9 +1,9 @@
 """What app and agent say to each other, one class a frame.
 
-App to agent: hello, routes, samples, readings, bye, and of the app's inside (`inside.py`)
-instruments, measures, events. Agent to app: welcome, closing. Before them, over TCP with a token:
-challenge, answer, proof (`seal.py`). A frame of a type that is not known here is skipped by the
-reader and counted, so that either side may be newer.
+App to agent: hello, routes, samples, gauges, measure names, deltas, events, bye. Agent to app:
+welcome, closing. Before them, over TCP with a token: challenge, answer, proof (`seal.py`). A frame
+of a type that is not known here is skipped by the reader and counted, so that either side may be
+newer.
 
 `parse` checks types and bounds, and raises FrameError that names the field.
 """
@@ -14,32 +14,32 @@ from typing import Any, Final
 
 from trimtab_core.errors import FrameError
 from trimtab_core.fields import MALFORMED, MAX_NAME, count_of, mapping, name_of, number, whole
-from trimtab_core.inside import (
-    Events,
-    Instruments,
-    Measured,
-    parse_events,
-    parse_instruments,
-    parse_measured,
-)
 from trimtab_core.records import MAX_U16, RECORD_SIZE
+from trimtab_core.rows import (
+    Deltas,
+    Events,
+    MeasureNames,
+    parse_deltas,
+    parse_events,
+    parse_measure_names,
+)
 
 __all__ = [
     "MAX_NAME",
     "MAX_TEMPLATE",
     "PROTOCOL",
-    "Answer",
     "Bye",
     "Challenge",
+    "ChallengeResponse",
     "Closing",
+    "Deltas",
     "Dropped",
     "Events",
+    "Gauges",
     "Hello",
-    "Instruments",
-    "Measured",
+    "MeasureNames",
     "Message",
     "Proof",
-    "Readings",
     "Routes",
     "Samples",
     "Welcome",
@@ -51,7 +51,7 @@ PROTOCOL: Final = 1
 MAX_TEMPLATE: Final = 200
 _MAX_RECORD: Final = 256
 _MAX_REASONS: Final = 16
-_MAX_READINGS: Final = 256
+_MAX_GAUGES: Final = 256
 
 #: Records dropped so far by this process, by reason; only ever grows.
 Dropped = Mapping[str, int]
@@ -70,8 +70,8 @@ class Hello:
     process: bytes
     #: number of records sent so far: the number of the next record
     sent: int = 0
-    #: the worker slot the app had before, -1 when the agent may choose
-    slot: int = -1
+    #: the worker number the app had before, -1 when the agent may choose
+    worker: int = -1
     record_size: int = RECORD_SIZE
     protocol: int = PROTOCOL
     #: free facts about the process (python, framework, server), shown and never parsed
@@ -90,7 +90,7 @@ class Hello:
                 "pid": self.pid,
                 "process": self.process,
                 "sent": self.sent,
-                "slot": self.slot,
+                "worker": self.worker,
                 "record_size": self.record_size,
                 "facts": dict(self.facts),
             },
@@ -139,7 +139,7 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class Gauges:
     """Gauges of the process by catalogue name, and where its accounts stand."""
 
     wall_us: int
@@ -150,7 +150,7 @@ class Readings:
 
     def frame(self) -> list[Any]:
         """Return the message list."""
-        return ["readings", self.wall_us, self.sent, dict(self.dropped), dict(self.values)]
+        return ["gauges", self.wall_us, self.sent, dict(self.dropped), dict(self.values)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +167,15 @@ class Bye:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The agent's answer to hello: the worker slot it gave this process."""
+    """The agent's answer to hello: the worker number it gave this process."""
 
     agent: str
-    slot: int
+    worker: int
     protocol: int = PROTOCOL
 
     def frame(self) -> list[Any]:
         """Return the message list."""
-        return ["welcome", {"protocol": self.protocol, "agent": self.agent, "slot": self.slot}]
+        return ["welcome", {"protocol": self.protocol, "agent": self.agent, "worker": self.worker}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,7 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ChallengeResponse:
     """The agent's nonce, and its proof that it has the token."""
 
     nonce: bytes
@@ -228,15 +228,15 @@ Message = (
     Hello
     | Routes
     | Samples
-    | Readings
-    | Instruments
-    | Measured
+    | Gauges
+    | MeasureNames
+    | Deltas
     | Events
     | Bye
     | Welcome
     | Closing
     | Challenge
-    | Answer
+    | ChallengeResponse
     | Proof
 )
 
@@ -268,7 +268,7 @@ def _hello(message: list[Any]) -> Hello:
         pid=count_of(body["pid"]),
         process=process,
         sent=count_of(body["sent"]),
-        slot=whole(body["slot"], -1, MAX_U16),
+        worker=whole(body["worker"], -1, MAX_U16),
         record_size=_record_size(body["record_size"]),
         protocol=count_of(body["protocol"]),
         facts={
@@ -293,11 +293,11 @@ def _samples(message: list[Any]) -> Samples:
     )
 
 
-def _readings(message: list[Any]) -> Readings:
+def _gauges(message: list[Any]) -> Gauges:
     _, wall_us, sent, dropped, values = message[:5]
-    if len(mapping(values)) > _MAX_READINGS:
-        raise ValueError(f"at most {_MAX_READINGS} readings")
-    return Readings(
+    if len(mapping(values)) > _MAX_GAUGES:
+        raise ValueError(f"at most {_MAX_GAUGES} gauges")
+    return Gauges(
         count_of(wall_us),
         count_of(sent),
         _dropped(dropped),
@@ -312,7 +312,7 @@ def _bye(message: list[Any]) -> Bye:
 def _welcome(message: list[Any]) -> Welcome:
     body = mapping(message[1])
     return Welcome(
-        name_of(body["agent"]), whole(body["slot"], 0, MAX_U16), count_of(body["protocol"])
+        name_of(body["agent"]), whole(body["worker"], 0, MAX_U16), count_of(body["protocol"])
     )
 
 
@@ -324,8 +324,8 @@ def _challenge(message: list[Any]) -> Challenge:
     return Challenge(_bytes(message[1]))
 
 
-def _answer(message: list[Any]) -> Answer:
-    return Answer(_bytes(message[1]), _bytes(message[2]))
+def _answer(message: list[Any]) -> ChallengeResponse:
+    return ChallengeResponse(_bytes(message[1]), _bytes(message[2]))
 
 
 def _proof(message: list[Any]) -> Proof:
@@ -336,9 +336,9 @@ _PARSERS: Final[dict[str, Callable[[list[Any]], Message]]] = {
     "hello": _hello,
     "routes": _routes,
     "samples": _samples,
-    "readings": _readings,
-    "instruments": parse_instruments,
-    "measures": parse_measured,
+    "gauges": _gauges,
+    "measure_names": parse_measure_names,
+    "deltas": parse_deltas,
     "events": parse_events,
     "bye": _bye,
     "welcome": _welcome,

@@ -9,8 +9,8 @@ microseconds would not line up with boundaries over seconds.
 Values are whole microseconds. The bucket of a value is decided on integers alone (`UPPER_US`),
 so every machine puts a value into the same bucket, and merging is addition: exact in any order.
 
-Inside trimtab a bucket is named by its slot, index + 640, from 1 (1 us is in slot 2) to 1026
-(u32 microseconds, 4295 s); slot 0 is the zero bucket.
+Pending trimtab a bucket is named by its bucket, index + 640, from 1 (1 us is in bucket 2) to 1026
+(u32 microseconds, 4295 s); bucket 0 is the zero bucket.
 """
 
 from bisect import bisect_left
@@ -19,14 +19,14 @@ from collections.abc import Iterable, Mapping
 from math import ceil, isqrt
 from typing import Final
 
-__all__ = ["SCALE", "SLOTS", "SLOT_OFFSET", "UPPER_US", "Sketch", "middle_us", "slot_of"]
+__all__ = ["BUCKETS", "BUCKET_OFFSET", "SCALE", "UPPER_US", "Sketch", "bucket_of", "middle_us"]
 
 SCALE: Final = 5
 _PER_DOUBLING: Final = 1 << SCALE
-#: slot = index + SLOT_OFFSET
-SLOT_OFFSET: Final = 640
-#: Number of slots that a u32 of microseconds can reach.
-SLOTS: Final = 1028
+#: bucket = index + BUCKET_OFFSET
+BUCKET_OFFSET: Final = 640
+#: Number of buckets that a u32 of microseconds can reach.
+BUCKETS: Final = 1028
 
 
 def _upper_us(index: int) -> int:
@@ -42,57 +42,57 @@ def _upper_us(index: int) -> int:
     return power
 
 
-#: UPPER_US[slot] is the largest whole microsecond that slot holds.
-UPPER_US: Final = [0, *(_upper_us(slot - SLOT_OFFSET) for slot in range(1, SLOTS))]
+#: UPPER_US[bucket] is the largest whole microsecond that bucket holds.
+UPPER_US: Final = [0, *(_upper_us(bucket - BUCKET_OFFSET) for bucket in range(1, BUCKETS))]
 _MIDDLE_US: Final = [
     0.0,
     # The harmonic middle of a bucket: its relative distance to both ends is the same.
     *(
-        1e6 * 2 ** ((slot - SLOT_OFFSET) / _PER_DOUBLING) * 2 / (1 + 2 ** (-1 / _PER_DOUBLING))
-        for slot in range(1, SLOTS)
+        1e6 * 2 ** ((bucket - BUCKET_OFFSET) / _PER_DOUBLING) * 2 / (1 + 2 ** (-1 / _PER_DOUBLING))
+        for bucket in range(1, BUCKETS)
     ),
 ]
 
 
-def slot_of(us: int) -> int:
-    """Return the slot of a duration in whole microseconds, 0 to 2**32 - 1."""
+def bucket_of(us: int) -> int:
+    """Return the bucket of a duration in whole microseconds, 0 to 2**32 - 1."""
     return bisect_left(UPPER_US, us)
 
 
-def middle_us(slot: int) -> float:
-    """Return the value that stands for a slot, in microseconds: at most 1.09 % from its members."""
-    return _MIDDLE_US[slot]
+def middle_us(bucket: int) -> float:
+    """Return the value that stands for a bucket, in microseconds, at most 1.09 % off."""
+    return _MIDDLE_US[bucket]
 
 
 class Sketch:
-    """Counts by slot, with the largest value; not thread-safe.
+    """Counts by bucket, with the largest value; not thread-safe.
 
     Quantiles are true to 1.1 % of the value. The sum of counts is exact for any number of merges.
     """
 
-    __slots__ = ("max_us", "slots")
+    __slots__ = ("buckets", "max_us")
 
-    def __init__(self, slots: Mapping[int, int] | None = None, max_us: int = 0) -> None:
-        #: slot -> count, never zero
-        self.slots: Counter[int] = Counter(slots)
+    def __init__(self, buckets: Mapping[int, int] | None = None, max_us: int = 0) -> None:
+        #: bucket -> count, never zero
+        self.buckets: Counter[int] = Counter(buckets)
         #: the largest duration seen, in microseconds
         self.max_us = max_us
 
     def add(self, us: int, count: int = 1) -> None:
         """Count a duration of whole microseconds."""
-        self.slots[slot_of(us)] += count
+        self.buckets[bucket_of(us)] += count
         if us > self.max_us:
             self.max_us = us
 
     def merge(self, other: "Sketch") -> None:
         """Add another sketch; the order of merges does not matter."""
-        self.slots.update(other.slots)
+        self.buckets.update(other.buckets)
         self.max_us = max(self.max_us, other.max_us)
 
     @property
     def count(self) -> int:
         """Number of durations counted."""
-        return self.slots.total()
+        return self.buckets.total()
 
     def quantile_us(self, q: float) -> float:
         """Return the q-quantile (0 to 1, nearest rank) in microseconds; 0.0 when empty.
@@ -108,10 +108,12 @@ class Sketch:
         if rank == total and self.max_us:
             return float(self.max_us)
         seen = 0
-        for slot in sorted(self.slots):
-            seen += self.slots[slot]
+        for bucket in sorted(self.buckets):
+            seen += self.buckets[bucket]
             if seen >= rank:
-                return min(middle_us(slot), float(self.max_us)) if self.max_us else middle_us(slot)
+                return (
+                    min(middle_us(bucket), float(self.max_us)) if self.max_us else middle_us(bucket)
+                )
         raise AssertionError("ranks end at the total")
 
     def downscaled(self, scale: int) -> dict[int, int]:
@@ -124,15 +126,17 @@ class Sketch:
             raise ValueError(f"a sketch of scale {SCALE} cannot be read at the finer {scale}")
         shift = SCALE - scale
         buckets: dict[int, int] = {}
-        for slot, count in self.slots.items():
-            if slot:
-                index = (slot - SLOT_OFFSET) >> shift
+        for bucket, count in self.buckets.items():
+            if bucket:
+                index = (bucket - BUCKET_OFFSET) >> shift
                 buckets[index] = buckets.get(index, 0) + count
         return buckets
 
     def __eq__(self, other: object) -> bool:
         return (
-            isinstance(other, Sketch) and self.slots == other.slots and self.max_us == other.max_us
+            isinstance(other, Sketch)
+            and self.buckets == other.buckets
+            and self.max_us == other.max_us
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -144,4 +148,4 @@ class Sketch:
     def of(cls, durations_us: Iterable[int]) -> "Sketch":
         """Return a sketch of whole-microsecond durations."""
         values = list(durations_us)
-        return cls(Counter(map(slot_of, values)), max(values, default=0))
+        return cls(Counter(map(bucket_of, values)), max(values, default=0))

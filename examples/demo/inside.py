@@ -41,8 +41,8 @@ async def _cache(read: Read, from_: str) -> str:
 async def _redis(read: Read, from_: str) -> str:
     answer = await read("/cache", from_=from_)
     for server in answer["servers"]:
-        readings = server["readings"]
-        if readings.get("trimtab.probe.up") and answer["calls"]["count"]:
+        gauges = server["gauges"]
+        if gauges.get("trimtab.probe.up") and answer["calls"]["count"]:
             p95 = answer["calls"]["p95"]
             return (
                 f"{server['target']} is up; {answer['calls']['count']} commands, p95 {p95:.2f} ms"
@@ -53,7 +53,7 @@ async def _redis(read: Read, from_: str) -> str:
 async def _queue(read: Read, from_: str) -> str:
     answer = await read("/queues", from_=from_)
     for queue in answer["queues"]:
-        depth = queue["readings"].get("trimtab.queue.depth")
+        depth = queue["gauges"].get("trimtab.queue.depth")
         if depth is not None:
             return f"{queue['queue']}: {depth:.0f} waiting"
     return ""

@@ -17,12 +17,13 @@ What is not there for every app is imported when it is first used; `__init__.pyi
 from typing import Any
 
 from trimtab.asgi import Middleware
-from trimtab.settings import Settings
-from trimtab.slot import Slot, current_slot
+from trimtab.context import RequestContext, current_context
+from trimtab.settings import AppSettings
 from trimtab.wsgi import WSGIMiddleware
 
 __all__ = [
     "AgentSink",
+    "AppSettings",
     "Counter",
     "FileSink",
     "Gauge",
@@ -30,16 +31,15 @@ __all__ = [
     "MemorySink",
     "Middleware",
     "PushgatewaySink",
-    "Settings",
+    "RequestContext",
     "Sink",
-    "Slot",
     "Statistics",
     "Stored",
     "Summary",
     "WSGIMiddleware",
     "collect_and_store",
     "count",
-    "current_slot",
+    "current_context",
     "export_json",
     "gauge",
     "instrument",
@@ -54,12 +54,12 @@ __all__ = [
 
 #: module -> names that it gives
 _LATER = {
-    "trimtab.decorators": ("measure", "monitored"),
+    "trimtab.metrics.decorators": ("measure", "monitored"),
     "trimtab.instrumentation": ("instrument", "uninstrument"),
-    "trimtab.metrics": ("Counter", "Gauge", "registry"),
+    "trimtab.metrics.metric": ("Counter", "Gauge", "registry"),
     "trimtab.runtime": ("start",),
-    "trimtab.shortcuts": ("count", "gauge", "observe"),
-    "trimtab.queues": ("watch_queue",),
+    "trimtab.metrics.shortcuts": ("count", "gauge", "observe"),
+    "trimtab.metrics.queues": ("watch_queue",),
     "trimtab.sinks": (
         "AgentSink",
         "FileSink",
@@ -70,7 +70,7 @@ _LATER = {
         "collect_and_store",
         "export_json",
     ),
-    "trimtab.summaries": ("Histogram", "Statistics", "Summary"),
+    "trimtab.metrics.summaries": ("Histogram", "Statistics", "Summary"),
 }
 _MODULES = {name: module for module, names in _LATER.items() for name in names}
 

@@ -1,13 +1,15 @@
 """What `trimtab` gives, with types: most of it is imported when it is first used."""
 
 from trimtab.asgi import Middleware
-from trimtab.decorators import measure, monitored
+from trimtab.context import RequestContext, current_context
 from trimtab.instrumentation import instrument, uninstrument
-from trimtab.metrics import Counter, Gauge, registry
-from trimtab.queues import watch_queue
+from trimtab.metrics.decorators import measure, monitored
+from trimtab.metrics.metric import Counter, Gauge, registry
+from trimtab.metrics.queues import watch_queue
+from trimtab.metrics.shortcuts import count, gauge, observe
+from trimtab.metrics.summaries import Histogram, Statistics, Summary
 from trimtab.runtime import wake_default as start
-from trimtab.settings import Settings
-from trimtab.shortcuts import count, gauge, observe
+from trimtab.settings import AppSettings
 from trimtab.sinks import (
     AgentSink,
     FileSink,
@@ -18,12 +20,11 @@ from trimtab.sinks import (
     collect_and_store,
     export_json,
 )
-from trimtab.slot import Slot, current_slot
-from trimtab.summaries import Histogram, Statistics, Summary
 from trimtab.wsgi import WSGIMiddleware
 
 __all__ = [
     "AgentSink",
+    "AppSettings",
     "Counter",
     "FileSink",
     "Gauge",
@@ -31,16 +32,15 @@ __all__ = [
     "MemorySink",
     "Middleware",
     "PushgatewaySink",
-    "Settings",
+    "RequestContext",
     "Sink",
-    "Slot",
     "Statistics",
     "Stored",
     "Summary",
     "WSGIMiddleware",
     "collect_and_store",
     "count",
-    "current_slot",
+    "current_context",
     "export_json",
     "gauge",
     "instrument",

@@ -23,6 +23,7 @@ from time import monotonic_ns
 from typing import Any
 
 from trimtab.captures import Captures, Finished
+from trimtab.context import RequestContext, context_variable, reset_context
 from trimtab.exclude import excluding
 from trimtab.face import Face, asgi3
 from trimtab.headers import with_request_id, with_server_timing
@@ -33,7 +34,6 @@ from trimtab.runtime import Runtime, runtime_for
 from trimtab.scopes import ASGIApp, Message, Receive, Scope, Send, other_scopes
 from trimtab.settings import read_settings
 from trimtab.shutdown import hook_uvicorn
-from trimtab.slot import Slot, reset_slot, slot_variable
 from trimtab.templates import CELL_KEY, Templates, hook_frameworks
 from trimtab_core.records import FLAG_FAILED, KIND_EVENT_STREAM, METHOD_IDS
 
@@ -76,7 +76,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
     server_timing, request_id = settings.server_timing, settings.request_id
     captures = Captures(settings.slow_request_ms, settings.capture_share)
     slow_ns = captures.slow_ns
-    set_slot = slot_variable.set
+    set_context = context_variable.set
     # Names in the closure are the cheapest to reach; recorder.buffer is one object for ever.
     clock, pack, append = monotonic_ns, PLAIN.pack, recorder.buffer.extend
     method_ids = METHOD_IDS
@@ -96,7 +96,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         scope[_SEEN] = []
         status = first = last = size = flags = queue_us = kind = 0
         started: Message = _NOTHING
-        slot: Slot | None = None
+        context: RequestContext | None = None
         failure = ""
 
         def send_measured(message: Message) -> Awaitable[None]:
@@ -117,7 +117,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
                     status = message["status"]
                     started = message
                     if server_timing:
-                        message = with_server_timing(message, clock() - start, queue_us, slot)
+                        message = with_server_timing(message, clock() - start, queue_us, context)
                 elif what in _ENDS:
                     last, size = _unusual_end(message, last, size)
             except Exception:  # noqa: BLE001, S110 - what is no message is the server's to refuse
@@ -132,8 +132,8 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         if request_id:
             send = with_request_id(send, scope.get("headers"))
         if with_slot:
-            slot = Slot()
-            token = set_slot(slot)
+            context = RequestContext()
+            token = set_context(context)
         try:
             await app(scope, receive, send_measured)
         except BaseException as error:
@@ -147,8 +147,8 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         finally:
             end = clock()
             active -= 1
-            if slot is not None:
-                reset_slot(token)
+            if context is not None:
+                reset_context(token)
             if kind or (not last and _is_event_stream(started)):
                 if kind:
                     recorder.event_streams -= 1
@@ -161,7 +161,14 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
                 last = end
                 status = status if flags or not _is_unfinished(status) else 499 if status else 500
             try:
-                if room <= 0 or queue_us > 0 or flags or first or kind or (slot and slot.touched):
+                if (
+                    room <= 0
+                    or queue_us > 0
+                    or flags
+                    or first
+                    or kind
+                    or (context and context.touched)
+                ):
                     raise OverflowError
                 known = scope["route"].trimtab_route
                 if known[0] != scope["root_path"]:
@@ -179,7 +186,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
                     (first or last) - start,
                     queue_us,
                     size,
-                    slot,
+                    context,
                     kind,
                 )
                 if recorder.asleep:
@@ -187,12 +194,12 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
             sample -= 1
             try:
                 took = last - start
-                if sample <= 0 or took >= slow_ns or status >= 500 or (slot and slot.notes):
+                if sample <= 0 or took >= slow_ns or status >= 500 or (context and context.notes):
                     template = recorder.routes.template(resolve(scope))
                     traceparent = _header(scope.get("headers"), b"traceparent")
                     method = scope.get("method", "")
                     what = Finished(template, method, status, start, took, queue_us, kind, failure)
-                    captures.finish(what, slot, traceparent, sampled=sample <= 0)
+                    captures.finish(what, context, traceparent, sampled=sample <= 0)
                     if sample <= 0:
                         sample = captures.next_sample()
             except Exception:  # noqa: BLE001, S110 - a request is worth more than its capture

@@ -11,8 +11,8 @@ import re
 from math import log1p
 from typing import Any, Final, NamedTuple
 
+from trimtab.context import RequestContext
 from trimtab.events import EVENTS, REQUEST
-from trimtab.slot import Slot
 from trimtab_core.records import METHOD_IDS, OTHER_METHOD
 
 __all__ = ["NEVER", "Captures", "Finished", "trace_of"]
@@ -54,14 +54,19 @@ class Captures:
         return 1 + int(random.expovariate(-log1p(-self._share)))
 
     def finish(
-        self, request: "Finished", slot: Slot | None, traceparent: str, *, sampled: bool
+        self,
+        request: "Finished",
+        context: RequestContext | None,
+        traceparent: str,
+        *,
+        sampled: bool,
     ) -> None:
         """Send the notes of a request, and its capture if it deserves one."""
         trace, span = trace_of(traceparent)
         method = request.method if request.method in METHOD_IDS else OTHER_METHOD
         whose = {"route": request.route, "method": method, "trace": trace}
-        if slot is not None and slot.notes:
-            for note in slot.notes:
+        if context is not None and context.notes:
+            for note in context.notes:
                 note = {**note, **whose}
                 EVENTS.add(str(note.pop("kind", "")), str(note.pop("alike", "")), note)
         failed, slow = request.status >= 500, request.duration_ns >= self.slow_ns
@@ -75,22 +80,22 @@ class Captures:
             "status": request.status,
             "duration_us": request.duration_ns // 1000,
             "queue_us": max(0, request.queue_us),
-            "error": (request.error or (slot.failure if slot is not None else ""))[:128],
+            "error": (request.error or (context.failure if context is not None else ""))[:128],
         }
-        if slot is not None and slot.touched:
+        if context is not None and context.touched:
             event |= {
-                "db_us": slot.db_ns // 1000,
-                "db_calls": slot.db_calls,
-                "external_us": slot.external_ns // 1000,
-                "external_calls": slot.external_calls,
-                "cache_us": slot.cache_ns // 1000,
-                "cache_hits": slot.cache_hits,
-                "cache_misses": slot.cache_misses,
+                "db_us": context.db_ns // 1000,
+                "db_calls": context.db_calls,
+                "external_us": context.external_ns // 1000,
+                "external_calls": context.external_calls,
+                "cache_us": context.cache_ns // 1000,
+                "cache_hits": context.cache_hits,
+                "cache_misses": context.cache_misses,
                 "spans": [
                     [what, max(0, began - request.start_ns) // 1000, took // 1000, text[:200]]
-                    for what, began, took, text in slot.spans or ()
+                    for what, began, took, text in context.spans or ()
                 ],
-                "spans_left_out": slot.spans_left_out,
+                "spans_left_out": context.spans_left_out,
             }
         EVENTS.add(REQUEST, f"{reason} {method} {request.route}", event)
 

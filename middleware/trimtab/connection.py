@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from trimtab_core.config import Address
 from trimtab_core.errors import FrameError
 from trimtab_core.frames import FrameReader, Sealing, encode
-from trimtab_core.messages import Answer, Challenge, Proof, parse
+from trimtab_core.messages import Challenge, ChallengeResponse, Proof, parse
 
 __all__ = ["Link", "close_all", "connect"]
 
@@ -103,7 +103,7 @@ def _challenged(opened: socket.socket, token: str) -> Link:
     reader = FrameReader()
     opened.sendall(encode(Challenge(nonce).frame()))
     answer = _next_message(opened, reader)
-    if not isinstance(answer, Answer) or not proves(
+    if not isinstance(answer, ChallengeResponse) or not proves(
         answer.proof, token, "agent", nonce, answer.nonce
     ):
         raise PermissionError(

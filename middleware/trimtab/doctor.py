@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Final
 
 from trimtab.connection import connect
-from trimtab.settings import Settings
+from trimtab.settings import AppSettings
 from trimtab_core.config import Address, default_socket, load, parse_address
 from trimtab_core.console import EXIT_FAILED, EXIT_OK
 from trimtab_core.errors import SettingsError
 
-__all__ = ["Finding", "command", "examine"]
+__all__ = ["Diagnosis", "command", "examine"]
 
 _FRAMEWORKS: Final = ("starlette", "fastapi", "django", "flask")
 _SERVERS: Final = (
@@ -36,7 +36,7 @@ _MARKS: Final = {"ok": "ok  ", "warning": "warn", "failed": "FAIL"}
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """One thing looked at: state ok, warning or failed, what was found, what to do."""
 
     what: str
@@ -66,9 +66,9 @@ def command(arguments: list[str]) -> int:
     return EXIT_FAILED if any(each.state == "failed" for each in findings) else EXIT_OK
 
 
-def examine(environ: dict[str, str]) -> Iterator[Finding]:
+def examine(environ: dict[str, str]) -> Iterator[Diagnosis]:
     """Yield the findings, from the app outwards."""
-    checks: tuple[Callable[[dict[str, str]], Iterator[Finding]], ...] = (
+    checks: tuple[Callable[[dict[str, str]], Iterator[Diagnosis]], ...] = (
         _versions,
         _settings,
         _socket,
@@ -79,8 +79,8 @@ def examine(environ: dict[str, str]) -> Iterator[Finding]:
         yield from check(environ)
 
 
-def _versions(_environ: dict[str, str]) -> Iterator[Finding]:
-    yield Finding(
+def _versions(_environ: dict[str, str]) -> Iterator[Diagnosis]:
+    yield Diagnosis(
         "versions",
         "ok",
         f"trimtab {metadata.version('trimtab')}, Python {platform.python_version()}",
@@ -89,15 +89,15 @@ def _versions(_environ: dict[str, str]) -> Iterator[Finding]:
     servers = [f"{name} {found[name]}" for name in _SERVERS if found[name]]
     frameworks = [f"{name} {found[name]}" for name in _FRAMEWORKS if found[name]]
     if servers:
-        yield Finding("servers that `trimtab run` measures", "ok", ", ".join(servers))
+        yield Diagnosis("servers that `trimtab run` measures", "ok", ", ".join(servers))
     else:
-        yield Finding(
+        yield Diagnosis(
             "servers that `trimtab run` measures",
             "warning",
             f"none of {', '.join(_SERVERS)} is installed here",
             "run doctor with the app's own Python, or wrap the app: app = trimtab.Middleware(app)",
         )
-    yield Finding("frameworks with route templates", "ok", ", ".join(frameworks) or "none here")
+    yield Diagnosis("frameworks with route templates", "ok", ", ".join(frameworks) or "none here")
 
 
 def _version(name: str) -> str:
@@ -107,49 +107,49 @@ def _version(name: str) -> str:
         return ""
 
 
-def _settings(environ: dict[str, str]) -> Iterator[Finding]:
+def _settings(environ: dict[str, str]) -> Iterator[Diagnosis]:
     try:
-        settings, warnings = load(Settings, "app", environ=environ)
+        settings, warnings = load(AppSettings, "app", environ=environ)
     except SettingsError as error:
-        yield Finding(
+        yield Diagnosis(
             "settings of the app", "failed", str(error), "correct it; the app uses defaults"
         )
         return
     for warning in warnings:
-        yield Finding("settings of the app", "warning", warning, "correct or remove the variable")
+        yield Diagnosis("settings of the app", "warning", warning, "correct or remove the variable")
     if not settings.enabled:
-        yield Finding(
+        yield Diagnosis(
             "settings of the app", "warning", "measuring is off", "unset TRIMTAB_ENABLED=0"
         )
     elif not warnings:
-        yield Finding(
+        yield Diagnosis(
             "settings of the app", "ok", f"service {settings.service or '(by the command)'}"
         )
 
 
-def _socket(environ: dict[str, str]) -> Iterator[Finding]:
+def _socket(environ: dict[str, str]) -> Iterator[Diagnosis]:
     text = environ.get("TRIMTAB_AGENT") or default_socket(environ)
     try:
         address = parse_address(text)
     except SettingsError as error:
-        yield Finding("agent socket", "failed", str(error), "set TRIMTAB_AGENT=unix:///path")
+        yield Diagnosis("agent socket", "failed", str(error), "set TRIMTAB_AGENT=unix:///path")
         return
     if address.kind == "unix":
         path = Path(address.path)
         if not path.exists():
-            yield Finding(
+            yield Diagnosis(
                 "agent socket", "failed", f"nothing at {path}",
                 "start `trimtab agent` (or `trimtab up`), or set TRIMTAB_AGENT to where it listens",
             )  # fmt: skip
             return
         mode = path.stat().st_mode
         if not stat.S_ISSOCK(mode):
-            yield Finding(
+            yield Diagnosis(
                 "agent socket", "failed", f"{path} is no socket", "remove it; restart the agent"
             )
             return
         if not os.access(path, os.W_OK):
-            yield Finding(
+            yield Diagnosis(
                 "agent socket", "failed", f"no right to write to {path} (mode {mode & 0o777:o})",
                 "run app and agent as the same user, or share a group and TRIMTAB_AGENT_ALLOW_UIDS",
             )  # fmt: skip
@@ -157,17 +157,17 @@ def _socket(environ: dict[str, str]) -> Iterator[Finding]:
     yield _connect(address, environ.get("TRIMTAB_AGENT_TOKEN", ""))
 
 
-def _connect(address: Address, token: str) -> Finding:
+def _connect(address: Address, token: str) -> Diagnosis:
     """Connect as an app does, with the same checks of who listens."""
     try:
         link = connect(address, frozenset({0, os.getuid()}), token)
     except PermissionError as error:
-        return Finding(
+        return Diagnosis(
             "agent socket", "failed", f"{address}: {error}",
             "run app and agent as the same user; over TCP give both the same token",
         )  # fmt: skip
     except OSError as error:
-        return Finding(
+        return Diagnosis(
             "agent socket", "failed", f"cannot connect to {address}: {error.strerror or error}",
             "start `trimtab agent`: a socket file without one is left over from one that died",
         )  # fmt: skip
@@ -179,67 +179,67 @@ def _connect(address: Address, token: str) -> Finding:
         except TimeoutError:
             refused = False
     if refused:
-        return Finding(
+        return Diagnosis(
             "agent socket", "failed", f"the agent at {address} closed the connection",
             f"add {os.getuid()} to TRIMTAB_AGENT_ALLOW_UIDS, or look at the agent's log",
         )  # fmt: skip
-    return Finding("agent socket", "ok", f"an agent listens on {address}")
+    return Diagnosis("agent socket", "ok", f"an agent listens on {address}")
 
 
-def _agent(environ: dict[str, str]) -> Iterator[Finding]:
+def _agent(environ: dict[str, str]) -> Iterator[Diagnosis]:
     place = environ.get("TRIMTAB_AGENT_HTTP", "127.0.0.1:8621")
     status, body, _ = _get(f"http://{place}/readyz")
     if status == 200:
-        yield Finding("agent health", "ok", f"ready at {place}")
+        yield Diagnosis("agent health", "ok", f"ready at {place}")
     elif status:
-        yield Finding("agent health", "warning", body.strip()[:200] or f"HTTP {status}")
+        yield Diagnosis("agent health", "warning", body.strip()[:200] or f"HTTP {status}")
     else:
-        yield Finding(
+        yield Diagnosis(
             "agent health", "warning", f"no answer at {place}: {body}",
             "set TRIMTAB_AGENT_HTTP to the agent's address when it is another one",
         )  # fmt: skip
 
 
-def _collector(environ: dict[str, str]) -> Iterator[Finding]:
+def _collector(environ: dict[str, str]) -> Iterator[Diagnosis]:
     url = environ.get("TRIMTAB_AGENT_COLLECTOR_URL", "http://127.0.0.1:8620").rstrip("/")
     status, body, date = _get(f"{url}/api/performance/health")
     if status != 200:
-        yield Finding(
+        yield Diagnosis(
             "collector", "failed", f"expected health at {url}, got {status or body}",
             "start `trimtab collector`, or set TRIMTAB_AGENT_COLLECTOR_URL to where it is",
         )  # fmt: skip
         return
-    yield Finding("collector", "ok", f"healthy at {url}")
+    yield Diagnosis("collector", "ok", f"healthy at {url}")
     stamp = email.utils.parsedate_tz(date)
     if stamp is not None:
         skew_s = email.utils.mktime_tz(stamp) - time.time()
         if abs(skew_s) > _SKEW_S:
-            yield Finding(
+            yield Diagnosis(
                 "clock", "failed", f"the collector's clock differs by {skew_s:.0f} s",
                 f"expected at most {_SKEW_S} s: synchronise both machines (timedatectl, chrony)",
             )  # fmt: skip
         else:
-            yield Finding("clock", "ok", "within a second or two of the collector's")
+            yield Diagnosis("clock", "ok", "within a second or two of the collector's")
     yield _key(url, environ)
 
 
-def _key(url: str, environ: dict[str, str]) -> Finding:
+def _key(url: str, environ: dict[str, str]) -> Diagnosis:
     key = environ.get("TRIMTAB_AGENT_KEY", "")
     path = environ.get("TRIMTAB_AGENT_KEY_FILE", "")
     if not key and path:
         try:
             key = Path(path).read_text(encoding="utf-8").strip()
         except OSError as error:
-            return Finding("agent key", "failed", f"cannot read {path}: {error.strerror}")
+            return Diagnosis("agent key", "failed", f"cannot read {path}: {error.strerror}")
     if not key:
-        return Finding(
+        return Diagnosis(
             "agent key", "warning", "no TRIMTAB_AGENT_KEY in this environment: not checked",
             "run doctor with the agent's environment, or make a key with `trimtab key new`",
         )  # fmt: skip
     status, body, _ = _get(f"{url}/agent/v1/commands?agent=doctor&wait=0", key)
     if status == 200:
-        return Finding("agent key", "ok", "the collector accepts it")
-    return Finding(
+        return Diagnosis("agent key", "ok", "the collector accepts it")
+    return Diagnosis(
         "agent key", "failed", f"the collector refuses it: {status or body}",
         "make another with `trimtab key new` and give it to the agent as TRIMTAB_AGENT_KEY",
     )  # fmt: skip

@@ -7,7 +7,7 @@ been read, and is sent again whole, with the same numbers, on the next one; so n
 twice, and what an agent took with it when it died is a gap in the numbers.
 
 While the agent is away chunks wait in a bounded backlog; the oldest go first, counted as
-`agent_away`. Once a second it adds readings of the process. It installs no signal handler.
+`agent_away`. Once a second it adds gauges of the process. It installs no signal handler.
 """
 
 import logging
@@ -21,12 +21,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from trimtab.connection import Link, connect
-from trimtab.inside import Inside
+from trimtab.pending import Pending
 from trimtab.recorder import Recorder
 from trimtab_core.config import Address
 from trimtab_core.errors import FrameError
 from trimtab_core.frames import encode
-from trimtab_core.messages import Bye, Closing, Hello, Readings, Routes, Samples, Welcome, parse
+from trimtab_core.messages import Bye, Closing, Gauges, Hello, Routes, Samples, Welcome, parse
 from trimtab_core.records import RECORD_SIZE
 
 __all__ = ["Emitter"]
@@ -59,7 +59,7 @@ class Emitter:
         recorder: Recorder,
         address: Address,
         hello: Callable[[int, int], Hello],
-        readings: Callable[[], Mapping[str, float]] | None,
+        gauges: Callable[[], Mapping[str, float]] | None,
         *,
         interval_s: float,
         backlog_bytes: int,
@@ -70,8 +70,8 @@ class Emitter:
         self._recorder = recorder
         self._address = address
         self._hello = hello
-        self._readings = readings
-        #: called at each turn, so that readings can tell what happens between them
+        self._gauges = gauges
+        #: called at each turn, so that gauges can tell what happens between them
         self._probe = probe
         self._interval_s = interval_s
         self._backlog_bytes = backlog_bytes
@@ -84,13 +84,13 @@ class Emitter:
         self._in_flight: _Chunk | None = None
         self._welcomed = self._closing = False
         self._sent = 0
-        self._slot = -1
+        self._worker = -1
         self._announced = 0
         self._dropped: dict[str, int] = {}
         self._next_try = 0.0
         self._backoff_s = _BACKOFF_S[0]
-        self._next_readings = self._next_inside = 0.0
-        self._inside = Inside()
+        self._next_readings = self._next_pending = 0.0
+        self._pending = Pending()
         self._next_warning = 0.0
         self._stopping = False
         self._abandoned = False
@@ -152,7 +152,7 @@ class Emitter:
             except Exception:
                 log.debug("emitter turn failed", exc_info=True)
                 self._disconnect()
-            clean = not self._chunks and not self._unsent and self._inside.is_empty
+            clean = not self._chunks and not self._unsent and self._pending.is_empty
             for _ in range(flushes if clean or self._link is None else 0):
                 self._flushes.popleft().set()
             if stopping and (clean or self._link is None):
@@ -193,9 +193,9 @@ class Emitter:
         if self._welcomed and now >= self._next_readings and not self._unsent:
             self._next_readings = now + _READINGS_S
             self._write_readings()
-        if now >= self._next_inside or self._stopping or self._flushes:
-            self._next_inside = now + _READINGS_S
-            self._inside.gather()
+        if now >= self._next_pending or self._stopping or self._flushes:
+            self._next_pending = now + _READINGS_S
+            self._pending.gather()
         self._send_all()
 
     def _collect(self) -> None:
@@ -255,8 +255,8 @@ class Emitter:
         self._welcomed = self._closing = False
         self._announced = 0
         self._next_readings = 0.0
-        self._inside.connected()
-        self._begin(self._hello(self._sent, self._slot).frame())
+        self._pending.connected()
+        self._begin(self._hello(self._sent, self._worker).frame())
 
     def _disconnect(self) -> None:
         if self._link is not None:
@@ -283,7 +283,7 @@ class Emitter:
                 message = parse(frame)
                 if isinstance(message, Welcome):
                     self._welcomed = True
-                    self._slot = message.slot
+                    self._worker = message.worker
                     self._backoff_s = _BACKOFF_S[0]
                 elif isinstance(message, Closing):
                     self._closing = True
@@ -292,10 +292,10 @@ class Emitter:
             self._disconnect()
 
     def _write_readings(self) -> None:
-        if self._readings is None or self._closing:
+        if self._gauges is None or self._closing:
             return
-        readings = Readings(time.time_ns() // 1000, self._sent, self._drops(), self._readings())
-        self._begin(readings.frame())
+        gauges = Gauges(time.time_ns() // 1000, self._sent, self._drops(), self._gauges())
+        self._begin(gauges.frame())
 
     def _send_all(self) -> None:
         while self._link is not None:
@@ -315,7 +315,7 @@ class Emitter:
             self._unsent = self._unsent[count:]
             if self._unsent:
                 continue
-            self._inside.sent()
+            self._pending.sent()
             if self._in_flight is not None:
                 chunk = self._chunks.popleft()
                 self._held_bytes -= len(chunk.data)
@@ -334,10 +334,10 @@ class Emitter:
             self._begin(Routes(part).frame())
             return True
         if not self._chunks:
-            inside = self._inside.next_frame()
-            if inside is not None:
-                self._begin(inside)
-            return inside is not None
+            frame = self._pending.next_frame()
+            if frame is not None:
+                self._begin(frame)
+            return frame is not None
         chunk = self._chunks[0]
         self._in_flight = chunk
         samples = Samples(
@@ -358,7 +358,7 @@ class Emitter:
                 self._link.socket.send(bye)
             except OSError:
                 pass
-        self._inside.end()
+        self._pending.end()
         self.abandon()
         while self._flushes:
             self._flushes.popleft().set()

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import Any, Final
 
-__all__ = ["EVENTS", "N_PLUS_ONE", "REQUEST", "SLOW_QUERY", "Events"]
+__all__ = ["EVENTS", "N_PLUS_ONE", "REQUEST", "SLOW_QUERY", "EventQueue"]
 
 #: kinds of events
 SLOW_QUERY: Final = "slow_query"
@@ -23,7 +23,7 @@ _ALIKE_S: Final = 10.0
 _MOST_NAMES: Final = 2000
 
 
-class Events:
+class EventQueue:
     """The queue; any thread."""
 
     def __init__(self) -> None:
@@ -65,6 +65,6 @@ class Events:
 
 
 #: The one of this process.
-EVENTS: Final = Events()
+EVENTS: Final = EventQueue()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=EVENTS.forget)

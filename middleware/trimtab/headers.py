@@ -11,7 +11,7 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from trimtab.slot import Slot
+from trimtab.context import RequestContext
 
 __all__ = [
     "new_request_id",
@@ -29,7 +29,7 @@ _ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 _STEPS: Final = [b"total;dur=%d.%02d" % divmod(step, 100) for step in range(2000)]
 
 
-def server_timing(elapsed_ns: int, queue_us: int, slot: Slot | None = None) -> bytes:
+def server_timing(elapsed_ns: int, queue_us: int, context: RequestContext | None = None) -> bytes:
     """Return the value of Server-Timing; durations in ms (W3C Server Timing)."""
     step = elapsed_ns // 10_000
     if step < 2000:
@@ -38,27 +38,27 @@ def server_timing(elapsed_ns: int, queue_us: int, slot: Slot | None = None) -> b
         value = b"total;dur=%d.%02d" % divmod(step, 100)
     if queue_us > 0:
         value += b", queue;dur=%d.%02d" % divmod(queue_us // 10, 100)
-    if slot is not None and slot.touched:
-        value += _inside(slot)
+    if context is not None and context.touched:
+        value += _inside(context)
     return value
 
 
-def _inside(slot: Slot) -> bytes:
+def _inside(context: RequestContext) -> bytes:
     """Return the entries of what code in the request has measured so far."""
     value = b""
-    if slot.db_calls:
-        took = divmod(slot.db_ns // 10_000, 100)
-        queries = b"query" if slot.db_calls == 1 else b"queries"
-        value += b', db;dur=%d.%02d;desc="%d %s"' % (*took, slot.db_calls, queries)
-    looked = slot.cache_hits + slot.cache_misses
-    if slot.cache_ns or looked:
-        value += b", cache;dur=%d.%02d" % divmod(slot.cache_ns // 10_000, 100)
+    if context.db_calls:
+        took = divmod(context.db_ns // 10_000, 100)
+        queries = b"query" if context.db_calls == 1 else b"queries"
+        value += b', db;dur=%d.%02d;desc="%d %s"' % (*took, context.db_calls, queries)
+    looked = context.cache_hits + context.cache_misses
+    if context.cache_ns or looked:
+        value += b", cache;dur=%d.%02d" % divmod(context.cache_ns // 10_000, 100)
         if looked:
-            value += b';desc="%d of %d hit"' % (slot.cache_hits, looked)
-    if slot.external_calls:
-        took = divmod(slot.external_ns // 10_000, 100)
-        calls = b"call" if slot.external_calls == 1 else b"calls"
-        value += b', ext;dur=%d.%02d;desc="%d %s"' % (*took, slot.external_calls, calls)
+            value += b';desc="%d of %d hit"' % (context.cache_hits, looked)
+    if context.external_calls:
+        took = divmod(context.external_ns // 10_000, 100)
+        calls = b"call" if context.external_calls == 1 else b"calls"
+        value += b', ext;dur=%d.%02d;desc="%d %s"' % (*took, context.external_calls, calls)
     return value
 
 
@@ -73,13 +73,13 @@ def valid_request_id(value: bytes) -> bool:
 
 
 def with_server_timing(
-    message: _Message, elapsed_ns: int, queue_us: int, slot: Slot | None = None
+    message: _Message, elapsed_ns: int, queue_us: int, context: RequestContext | None = None
 ) -> _Message:
     """Return a copy of a start message with Server-Timing.
 
     A copy, because apps may send the same message again, and its headers would grow each time.
     """
-    timing = (b"server-timing", server_timing(elapsed_ns, queue_us, slot))
+    timing = (b"server-timing", server_timing(elapsed_ns, queue_us, context))
     return {**message, "headers": [*message.get("headers", ()), timing]}
 
 

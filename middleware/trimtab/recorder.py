@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from trimtab.slot import Slot
+from trimtab.context import RequestContext
 from trimtab_core.messages import MAX_TEMPLATE
 from trimtab_core.records import (
     FLAG_BACKGROUND,
@@ -35,7 +35,7 @@ BACKGROUND_NS: Final = 10_000_000
 #: A size below zero is one that nobody knows, whatever was added to it.
 UNKNOWN_SIZE: Final = -(1 << 62)
 
-#: The record of a plain request: RECORD with zeros for flags, queue and whatever a slot holds.
+#: The record of a plain request: RECORD with zeros for flags, queue and whatever a context holds.
 #: It takes route, method, status, duration_us and bytes.
 PLAIN: Final = struct.Struct("<HBxHxxII32x")
 
@@ -141,7 +141,7 @@ class Recorder:
         ttfb_ns: int,
         queue_us: int,
         size: int,
-        slot: Slot | None,
+        context: RequestContext | None,
         kind: int = KIND_REQUEST,
     ) -> None:
         """Append the record of what has ended; over the limit it is dropped and counted.
@@ -163,9 +163,9 @@ class Recorder:
             flags |= FLAG_STREAMED
             ttfb_us = ttfb_ns // 1000
         at = _NO_SLOT
-        if slot is not None and slot.touched:
+        if context is not None and context.touched:
             flags |= FLAG_CONTEXT
-            at = slot
+            at = context
         times = (
             duration_ns // 1000, size, ttfb_us, queue_us,
             at.db_ns // 1000, at.external_ns // 1000, at.cache_ns // 1000,
@@ -225,4 +225,4 @@ class Recorder:
             self.dropped_full += 1
 
 
-_NO_SLOT: Final = Slot()
+_NO_SLOT: Final = RequestContext()

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from trimtab.settings import Settings
+from trimtab.settings import AppSettings
 from trimtab_core.config import variable
 from trimtab_core.console import EXIT_USAGE
 from trimtab_core.flags import add_flags
@@ -38,7 +38,7 @@ def command(arguments: list[str]) -> int:
         "code. Known servers: uvicorn, gunicorn, hypercorn, granian (ASGI, WSGI), waitress, "
         "daphne, uWSGI. Example: trimtab run -- uvicorn shop.app:app",
     )
-    add_flags(parser, Settings)
+    add_flags(parser, AppSettings)
     own, given = _split(arguments)
     options = parser.parse_args(own)
     if not given:

@@ -13,7 +13,7 @@ import threading
 from trimtab.connection import close_all
 from trimtab.emitter import Emitter
 from trimtab.recorder import Recorder
-from trimtab.settings import Settings, read_settings
+from trimtab.settings import AppSettings, read_settings
 from trimtab.vitals import Vitals
 from trimtab_core.config import Address, default_socket, parse_address
 from trimtab_core.errors import SettingsError
@@ -30,7 +30,7 @@ FLUSH_S = 0.25
 class Runtime:
     """The parts of one process and service; made by `runtime_for`, safe from any thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AppSettings) -> None:
         self.settings = settings
         self.recorder = Recorder(settings.buffer_kib * 1024, settings.routes)
         self._emitter: Emitter | None = None
@@ -101,12 +101,12 @@ class Runtime:
 
     def _new_emitter(self, address: Address) -> Emitter:
         settings = self.settings
-        self._vitals = Vitals(self.recorder) if settings.readings else None
+        self._vitals = Vitals(self.recorder) if settings.gauges else None
         process = os.urandom(8)
         emitter = Emitter(
             self.recorder,
             address,
-            lambda sent, slot: self._hello(process, sent, slot),
+            lambda sent, worker: self._hello(process, sent, worker),
             self._vitals.read if self._vitals else None,
             interval_s=settings.interval_ms / 1000,
             backlog_bytes=settings.backlog_kib * 1024,
@@ -119,7 +119,7 @@ class Runtime:
         _flush_before_multiprocessing_ends()
         return emitter
 
-    def _hello(self, process: bytes, sent: int, slot: int) -> Hello:
+    def _hello(self, process: bytes, sent: int, worker: int) -> Hello:
         settings = self.settings
         return Hello(
             environment=settings.environment,
@@ -129,16 +129,16 @@ class Runtime:
             pid=os.getpid(),
             process=process,
             sent=sent,
-            slot=slot,
+            worker=worker,
             facts={"python": sys.version.split()[0], "platform": sys.platform},
         )
 
 
-_runtimes: dict[Settings, Runtime] = {}
+_runtimes: dict[AppSettings, Runtime] = {}
 _runtimes_lock = threading.Lock()
 
 
-def runtime_for(settings: Settings) -> Runtime:
+def runtime_for(settings: AppSettings) -> Runtime:
     """Return the runtime of this process for these settings; the same one for the same settings."""
     with _runtimes_lock:
         runtime = _runtimes.get(settings)

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from time import monotonic_ns
 from typing import Any, Final
 
+from trimtab.context import RequestContext, context_variable, reset_context
 from trimtab.queueing import look_for_queue
 from trimtab.runtime import Runtime
-from trimtab.slot import Slot, reset_slot, slot_variable
 from trimtab.templates import CELL_KEY, Templates
 from trimtab_core.records import KIND_WEBSOCKET, METHOD_IDS
 
@@ -84,8 +84,8 @@ async def _connection(
     if recorder.asleep:
         runtime.wake()
     queue_us = look_for_queue(scope.get("headers")) if settings.queue_time else 0
-    slot = Slot() if settings.context else None
-    token = slot_variable.set(slot) if slot is not None else None
+    context = RequestContext() if settings.context else None
+    token = context_variable.set(context) if context is not None else None
     recorder.websockets += 1
     start = monotonic_ns()
     failed = False
@@ -99,7 +99,7 @@ async def _connection(
         open_ns = monotonic_ns() - start
         recorder.websockets -= 1
         if token is not None:
-            reset_slot(token)
+            reset_context(token)
         recorder.append(
             templates.asgi(scope),
             METHOD_IDS["GET"],
@@ -109,7 +109,7 @@ async def _connection(
             open_ns,
             queue_us,
             sent_bytes,
-            slot,
+            context,
             KIND_WEBSOCKET,
         )
 

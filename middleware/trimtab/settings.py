@@ -11,13 +11,13 @@ from trimtab_core.config import load, setting
 from trimtab_core.errors import SettingsError
 from trimtab_core.messages import MAX_NAME
 
-__all__ = ["Settings", "read_settings"]
+__all__ = ["AppSettings", "read_settings"]
 
 log = logging.getLogger("trimtab.settings")
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class AppSettings:
     """Settings of one app process; variables are `TRIMTAB_` and the name in capitals."""
 
     enabled: bool = setting(True, "measure at all; off makes every part a no-op")
@@ -37,8 +37,8 @@ class Settings:
     )
     context: bool = setting(
         False,
-        "give each request a slot that code adds database, cache and call times to; instrumented "
-        "libraries do so by themselves",
+        "give each request a context that code adds database, cache and call times to; "
+        "instrumented libraries do so by themselves",
     )
     instrument: bool = setting(
         True, "measure queries, caches, calls and queues of the libraries under trimtab run"
@@ -70,10 +70,10 @@ class Settings:
         most=65536,
     )
     interval_ms: int = setting(250, "time between two sends", unit="ms", least=20, most=10_000)
-    readings: bool = setting(True, "read CPU, memory, threads and loop delay once a second")
+    gauges: bool = setting(True, "read CPU, memory, threads and loop delay once a second")
 
 
-def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> AppSettings:
     """Return the settings of this process, names filled in; never raises.
 
     overrides come from code (`Middleware(app, service="shop")`). Each problem is one warning in
@@ -99,17 +99,17 @@ def read_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
 
 def _tolerant(
     environ: Mapping[str, str], overrides: Mapping[str, Any]
-) -> tuple[Settings, list[str]]:
+) -> tuple[AppSettings, list[str]]:
     # One wrong setting must not cost the others: drop what is named in the error, try again.
     usable, given = dict(environ), dict(overrides)
     problems: list[str] = []
     for name in list(given):
-        if name not in {field.name for field in fields(Settings)}:
+        if name not in {field.name for field in fields(AppSettings)}:
             problems.append(f"{name} is no setting of the middleware")
             del given[name]
-    for _ in range(len(fields(Settings)) * 2 + 1):
+    for _ in range(len(fields(AppSettings)) * 2 + 1):
         try:
-            settings, warnings = load(Settings, "app", environ=usable, flags=given)
+            settings, warnings = load(AppSettings, "app", environ=usable, flags=given)
             return settings, problems + warnings
         except SettingsError as error:
             problems.append(str(error))
@@ -122,7 +122,7 @@ def _tolerant(
             else:
                 # The file as a whole: do without it.
                 usable["TRIMTAB_CONFIG"] = os.devnull
-    return Settings(), problems
+    return AppSettings(), problems
 
 
 def _otel(environ: Mapping[str, str], name: str) -> str:

@@ -76,7 +76,7 @@ class Vitals:
             self._loop = self._ping = None
 
     def read(self) -> dict[str, float]:
-        """Return the readings by catalogue name; what cannot be read is absent."""
+        """Return the gauges by catalogue name; what cannot be read is absent."""
         now = time.monotonic()
         values: dict[str, float] = {
             "http.server.active_requests": self._recorder.in_flight(),

@@ -15,6 +15,7 @@ from typing import Any
 
 from trimtab.bodies import measured_body
 from trimtab.captures import Captures, Finished
+from trimtab.context import RequestContext, context_variable, reset_context
 from trimtab.exclude import excluding_wsgi
 from trimtab.face import Face
 from trimtab.headers import new_request_id, server_timing, valid_request_id
@@ -22,8 +23,7 @@ from trimtab.instrumentation import instrumented
 from trimtab.queueing import queue_time_us
 from trimtab.recorder import PLAIN, Gate
 from trimtab.runtime import Runtime, runtime_for
-from trimtab.settings import Settings, read_settings
-from trimtab.slot import Slot, reset_slot, slot_variable
+from trimtab.settings import AppSettings, read_settings
 from trimtab.templates import Templates, flask_rule, hook_frameworks
 from trimtab_core.records import FLAG_FAILED, KIND_EVENT_STREAM, METHOD_IDS
 
@@ -39,7 +39,7 @@ _SEEN = "trimtab.seen"
 class WSGIMiddleware(Face):
     """Wrap a WSGI application: `application = WSGIMiddleware(application)`.
 
-    Keyword arguments are the fields of `trimtab.Settings`. Thread-safe; wrapping twice measures
+    Keyword arguments are the fields of `trimtab.AppSettings`. Thread-safe; wrapping twice measures
     once.
     """
 
@@ -78,7 +78,7 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
         streams = False
         started: _Headers = []
         rule: str | None = None
-        slot: Slot | None = None
+        context: RequestContext | None = None
         failure = ""
 
         def start_measured(status: str, headers: _Headers, exc_info: Any = None) -> Any:
@@ -91,7 +91,7 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             except Exception:  # noqa: BLE001 - neither is worth a failed request
                 code = code or 0
             if decorates:
-                headers = _decorated(headers, environ, clock() - start, queue_us, settings, slot)
+                headers = _decorated(headers, environ, clock() - start, queue_us, settings, context)
             if exc_info is None:
                 return start_response(status, headers)
             return start_response(status, headers, exc_info)
@@ -103,8 +103,8 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
         active += 1
         start = clock()
         if with_slot:
-            slot = Slot()
-            token = slot_variable.set(slot)
+            context = RequestContext()
+            token = context_variable.set(context)
         done = False
 
         def finish(own: int, flags: int, first: int, size: int) -> None:
@@ -114,8 +114,8 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             done = True
             end = clock()
             active -= 1
-            if slot is not None:
-                reset_slot(token)
+            if context is not None:
+                reset_context(token)
             if kind:
                 recorder.event_streams -= 1
             elif streams and _is_event_stream(started):
@@ -134,19 +134,19 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
                 (first or end) - start,
                 queue_us,
                 size,
-                slot,
+                context,
                 kind,
             )
             if recorder.asleep:
                 runtime.wake()
             try:
                 status, took = booked or code or 500, end - start
-                if sample <= 0 or took >= slow_ns or status >= 500 or (slot and slot.notes):
+                if sample <= 0 or took >= slow_ns or status >= 500 or (context and context.notes):
                     template = recorder.routes.template(templates.wsgi(environ, rule))
                     method = environ.get("REQUEST_METHOD", "")
                     what = Finished(template, method, status, start, took, queue_us, kind, failure)
                     traceparent = environ.get("HTTP_TRACEPARENT", "")
-                    captures.finish(what, slot, traceparent, sampled=sample <= 0)
+                    captures.finish(what, context, traceparent, sampled=sample <= 0)
                     if sample <= 0:
                         sample = captures.next_sample()
             except Exception:  # noqa: BLE001, S110 - a request is worth more than its capture
@@ -177,7 +177,7 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
                 or not 0 < code < 500
                 or sample <= 0
                 or duration_us >= slow_us
-                or (slot is not None and slot.touched)
+                or (context is not None and context.touched)
             ):
                 raise OverflowError
             method = method_ids[environ["REQUEST_METHOD"]]
@@ -185,8 +185,8 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             room -= 1
             active -= 1
             done = True
-            if slot is not None:
-                reset_slot(token)
+            if context is not None:
+                reset_context(token)
         except Exception:  # noqa: BLE001 - whatever is not the plain case; it never raises
             finish(0, 0, 0, size)
         return body
@@ -239,8 +239,8 @@ def _decorated(
     environ: Environ,
     elapsed_ns: int,
     queue_us: int,
-    settings: Settings,
-    slot: Slot | None,
+    settings: AppSettings,
+    context: RequestContext | None,
 ) -> _Headers:
     if not isinstance(headers, list):
         return headers  # the server's to refuse
@@ -251,6 +251,6 @@ def _decorated(
         headers = [header for header in headers if header[0].lower() != "x-request-id"]
         headers.append(("X-Request-ID", own.decode("ascii")))
     if settings.server_timing:
-        value = server_timing(elapsed_ns, queue_us, slot)
+        value = server_timing(elapsed_ns, queue_us, context)
         headers.append(("Server-Timing", value.decode("ascii")))
     return headers

@@ -28,7 +28,7 @@ from trimtab_core.records import (
     Record,
     pack,
 )
-from trimtab_core.sketch import slot_of
+from trimtab_core.sketch import bucket_of
 
 NOW_S = 1_795_000_000.0
 ROUTES = {1: "/a", 2: "/b/{id}", 3: "/c"}
@@ -62,8 +62,8 @@ def records(draw: st.DrawFn) -> Record:
     )._replace(kind=draw(st.sampled_from([KIND_REQUEST, KIND_EVENT_STREAM, KIND_WEBSOCKET])))
 
 
-def app_of(process: bytes = b"12345678", slot: int = 0, service: str = "shop") -> App:
-    app = App(Hello("test", service, "1", "host", 1, process), slot)
+def app_of(process: bytes = b"12345678", worker: int = 0, service: str = "shop") -> App:
+    app = App(Hello("test", service, "1", "host", 1, process), worker)
     app.routes = dict(ROUTES)
     return app
 
@@ -82,7 +82,7 @@ def key_of(app: App, row: Record) -> SeriesKey:
 
 
 def one_by_one(app: App, rows: list[Record]) -> dict[SeriesKey, Point]:
-    points: dict[SeriesKey, Point] = defaultdict(lambda: Point(slots=Counter()))
+    points: dict[SeriesKey, Point] = defaultdict(lambda: Point(buckets=Counter()))
     for row in rows:
         point = points[key_of(app, row)]
         if row.flags & FLAG_BACKGROUND:
@@ -96,7 +96,7 @@ def one_by_one(app: App, rows: list[Record]) -> dict[SeriesKey, Point]:
         else:
             point.sum_us += row.duration_us
             point.max_us = max(point.max_us, row.duration_us)
-            point.slots[slot_of(row.duration_us)] += 1
+            point.buckets[bucket_of(row.duration_us)] += 1
             point.ttfb_us += row.first_byte_us
             if row.flags & FLAG_FAILED or 500 <= row.status < 600:
                 point.errors += 1
@@ -114,7 +114,7 @@ def one_by_one(app: App, rows: list[Record]) -> dict[SeriesKey, Point]:
 
 def plain(points: dict[SeriesKey, Point]) -> dict[SeriesKey, dict[str, object]]:
     return {
-        key: {**asdict(point), "slots": {slot: n for slot, n in point.slots.items() if n}}
+        key: {**asdict(point), "indexes": {bucket: n for bucket, n in point.buckets.items() if n}}
         for key, point in points.items()
     }
 
@@ -148,13 +148,13 @@ def test_a_live_summary_holds_just_its_own_second() -> None:
     aggregator.add(app, samples_of([row()] * 3, 5), NOW_S)
     live = aggregator.take_live(2)
     assert live is not None
-    assert [sum(point.slots.values()) for point in live.points.values()] == [3]
+    assert [sum(point.buckets.values()) for point in live.points.values()] == [3]
     ended = aggregator.take_live(None)
     assert ended is not None
     assert not ended.points
     assert not aggregator.is_live
     (window,) = aggregator.close(float("inf"))
-    assert [sum(point.slots.values()) for point in window.points.values()] == [8]
+    assert [sum(point.buckets.values()) for point in window.points.values()] == [8]
 
 
 def test_series_over_the_limit_are_one_series_other_and_counted() -> None:
@@ -163,7 +163,7 @@ def test_series_over_the_limit_are_one_series_other_and_counted() -> None:
     aggregator.add(app, samples_of([row(route=route) for route in range(1, 50)], 0), NOW_S)
     (window,) = aggregator.close(float("inf"))
     assert sorted(key.route for key in window.points) == ["/r1", "/r2", "other"]
-    assert sum(sum(point.slots.values()) for point in window.points.values()) == 49
+    assert sum(sum(point.buckets.values()) for point in window.points.values()) == 49
     assert aggregator.over_limit == 47
 
 
@@ -202,7 +202,8 @@ def test_clocks_of_apps_open_a_bounded_number_of_windows() -> None:
     windows = aggregator.close(float("inf"))
     assert len(windows) <= 1001
     assert (
-        sum(sum(point.slots.values()) for each in windows for point in each.points.values()) == 3000
+        sum(sum(point.buckets.values()) for each in windows for point in each.points.values())
+        == 3000
     )
 
 
@@ -276,4 +277,4 @@ def test_an_empty_window_is_one_batch_with_its_accounts() -> None:
 
 
 def test_the_table_of_slots_agrees_with_the_search() -> None:
-    assert slots_below(1 << 17) == [slot_of(us) for us in range(1 << 17)]
+    assert slots_below(1 << 17) == [bucket_of(us) for us in range(1 << 17)]

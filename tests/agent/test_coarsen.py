@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchmaker import a_batch, account, key_of, point_of
+from support.stores.batches import a_batch, account, key_of, point_of
 from trimtab_agent.regroup import halved, merged, points_of
-from trimtab_agent.spool import Entry, Spool
-from trimtab_core.batches import Batch, Gauge, Point, SeriesKey, decode, encode
+from trimtab_agent.spool.spool import Spool, SpooledBatch
+from trimtab_core.batches import Batch, GaugeRow, Point, SeriesKey, decode, encode
 from trimtab_core.columns import POINT_COLUMNS
 from trimtab_core.errors import BatchError, TooLargeError
 
@@ -20,13 +20,13 @@ SUMS = [name for name in POINT_COLUMNS[1:-1] if name != "max_us"]
 
 
 def sums(batches: list[Batch]) -> dict[SeriesKey, Counter[str | int]]:
-    """Return all that adds up, by series: columns by name, the sketch by slot."""
+    """Return all that adds up, by series: columns by name, the sketch by bucket."""
     found: dict[SeriesKey, Counter[str | int]] = {}
     for batch in batches:
         for key, point in points_of(batch):
             counter = found.setdefault(key, Counter())
             counter.update({name: getattr(point, name) for name in SUMS})
-            counter.update(point.slots)
+            counter.update(point.buckets)
     return {key: +counter for key, counter in found.items()}
 
 
@@ -80,7 +80,7 @@ def windows(draw: st.DrawFn, instances: int = 3) -> list[Batch]:
                 process=b"process%d" % instance,
             )
             processes.append(claim._replace(instance=f"host#{instance}"))
-        gauges = [Gauge("test", "shop", "host#0", "cpu", draw(st.floats(0, 1)))]
+        gauges = [GaugeRow("test", "shop", "host#0", "cpu", draw(st.floats(0, 1)))]
         batches.append(
             a_batch(
                 index + 5,
@@ -118,7 +118,7 @@ def test_halves_are_together_what_the_whole_was_and_each_claims_what_it_holds(
     parts: list[Batch], depth: int
 ) -> None:
     whole = merged(parts, 3600)
-    samples = sum(sum(point.slots.values()) for _, point in points_of(whole))
+    samples = sum(sum(point.buckets.values()) for _, point in points_of(whole))
     pieces = [(encode(whole), samples)]
     for _ in range(depth):
         pieces = [half for piece in pieces for half in halved(*piece) or [piece]]
@@ -129,7 +129,7 @@ def test_halves_are_together_what_the_whole_was_and_each_claims_what_it_holds(
     assert sorted(gauge for batch in cut for gauge in batch.gauges) == sorted(whole.gauges)
     assert sum(count for _, count in pieces) == samples
     for batch in cut:
-        held = sum(sum(p.slots.values()) + p.backgrounds for _, p in points_of(batch))
+        held = sum(sum(p.buckets.values()) + p.backgrounds for _, p in points_of(batch))
         claimed = sum(count for each in batch.processes for _, count in each.ranges)
         assert held == claimed
 
@@ -206,7 +206,7 @@ def put(spool: Spool, number: int, parts: int = 1) -> None:
 
 
 def drain(spool: Spool, *, newest: bool = False) -> list[Batch]:
-    entries: list[Entry] = []
+    entries: list[SpooledBatch] = []
     while entry := spool.next(newest=newest):
         entries.append(entry)
     for entry in entries:
@@ -222,7 +222,7 @@ def test_near_its_bound_a_spool_gives_up_resolution_and_no_data(spool: Spool) ->
     assert not spool.stats.dropped_batches
     assert spool.stats.disk_bytes <= 200_000
     assert (
-        sum(sum(point.slots.values()) for b in batches for _, point in points_of(b)) == 80 * count
+        sum(sum(point.buckets.values()) for b in batches for _, point in points_of(b)) == 80 * count
     )
     assert accounts(batches)[b"process1"][0] == set(range(80 * count))
     assert count == spool.stats.held_batches + spool.stats.coarsened

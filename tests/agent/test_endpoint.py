@@ -11,9 +11,9 @@ import pytest
 from trimtab_agent import endpoint as module
 from trimtab_agent.endpoint import MAX_CONNECTIONS, MAX_HEADER, Endpoint
 from trimtab_core.errors import SettingsError, StartupError
-from trimtab_core.exposition import Family
+from trimtab_core.exposition import MetricFamily
 
-FAMILIES = [Family("up_total", "counter", "Up.", [("", {"a": 'x"y'}, 3)])]
+FAMILIES = [MetricFamily("up_total", "counter", "Up.", [("", {"a": 'x"y'}, 3)])]
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -26,7 +26,7 @@ async def serving(
     address: str = "127.0.0.1:0",
     *,
     ready: Callable[[], str | None] = lambda: None,
-    families: Callable[[], Iterable[Family]] = lambda: FAMILIES,
+    families: Callable[[], Iterable[MetricFamily]] = lambda: FAMILIES,
     token: str = "",
 ) -> AsyncIterator[Endpoint]:
     endpoint = Endpoint(address, ready=ready, families=families, token=token)
@@ -195,7 +195,7 @@ def test_off_loopback_the_metrics_are_closed_until_a_token_is_set() -> None:
 
 
 def test_a_failing_source_is_a_500_and_the_endpoint_goes_on() -> None:
-    def broken() -> Iterable[Family]:
+    def broken() -> Iterable[MetricFamily]:
         raise RuntimeError("no figures")
 
     async def body() -> None:
@@ -207,7 +207,7 @@ def test_a_failing_source_is_a_500_and_the_endpoint_goes_on() -> None:
 
 
 def test_long_metrics_do_not_keep_the_loop_from_other_work() -> None:
-    many = [Family("x", "gauge", "X.", [("", {"n": str(n)}, n) for n in range(20_000)])]
+    many = [MetricFamily("x", "gauge", "X.", [("", {"n": str(n)}, n) for n in range(20_000)])]
 
     async def body() -> None:
         turns = 0

@@ -1,36 +1,36 @@
-"""What apps say of their inside is added up by the agent, within bounds, and lost by none."""
+"""What apps say of their packed is added up by the agent, within bounds, and lost by none."""
 
 from dataclasses import replace
 
 import pytest
 
-from batchmaker import a_batch, key_of, point_of
+from support.stores.batches import a_batch, key_of, point_of
 from trimtab_agent.app import App
-from trimtab_agent.inside import Gathered
+from trimtab_agent.gathered import Gathered
 from trimtab_agent.regroup import halved, merged
 from trimtab_core.batches import decode, encode
 from trimtab_core.errors import FrameError
-from trimtab_core.inside import (
-    MAX_INSIDE,
+from trimtab_core.measures import COUNTER, HISTOGRAM, Delta, MeasureKey, value_buckets
+from trimtab_core.messages import Hello
+from trimtab_core.rows import (
+    MAX_ROWS,
+    Deltas,
     EventRow,
     Events,
-    Instruments,
-    Measured,
+    MeasureNames,
     MeasureRow,
     pack_rows,
     unpack_rows,
 )
-from trimtab_core.measures import COUNTER, HISTOGRAM, Change, MeasureKey, value_slots
-from trimtab_core.messages import Hello
 
 KEY = MeasureKey("work", HISTOGRAM, "s", (("what", "a"),))
 
 
-def change_of(*values: float) -> Change:
-    change = Change()
-    change.add(values)
-    change.slots = dict(value_slots(values))
-    return change
+def delta_of(*values: float) -> Delta:
+    delta = Delta()
+    delta.add(values)
+    delta.buckets = dict(value_buckets(values))
+    return delta
 
 
 def app_of(number: int = 0) -> App:
@@ -51,29 +51,29 @@ def test_changes_of_all_apps_add_up_each_under_its_instance() -> None:
     gathered = Gathered()
     for number in range(2):
         app = app_of(number)
-        gathered.announce(app, Instruments({1: KEY}))
+        gathered.announce(app, MeasureNames({1: KEY}))
         for value in (1.0, 2.0, 4.0):
-            gathered.add(app, Measured([(1, change_of(value))]))
+            gathered.add(app, Deltas([(1, delta_of(value))]))
     measures, _ = rows_of(gathered.take())
-    assert [(row.instance, row.change) for row in measures] == [
-        (f"host#{number}", change_of(1.0, 2.0, 4.0)) for number in range(2)
+    assert [(row.instance, row.delta) for row in measures] == [
+        (f"host#{number}", delta_of(1.0, 2.0, 4.0)) for number in range(2)
     ]
     assert gathered.take() == []
 
 
 def test_a_number_that_was_not_announced_is_a_broken_frame() -> None:
     with pytest.raises(FrameError, match="not announced"):
-        Gathered().add(app_of(), Measured([(1, change_of(1.0))]))
+        Gathered().add(app_of(), Deltas([(1, delta_of(1.0))]))
 
 
 def test_over_the_limit_measures_are_one_and_no_value_is_lost() -> None:
     gathered = Gathered(max_measures=3)
     app = app_of()
     keys = {n: MeasureKey("hits", COUNTER, "1", (("n", str(n)),)) for n in range(1, 11)}
-    gathered.announce(app, Instruments(keys))
-    gathered.add(app, Measured([(n, change_of(1.0)) for n in keys]))
+    gathered.announce(app, MeasureNames(keys))
+    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in keys]))
     measures, _ = rows_of(gathered.take())
-    found = {row.key.attributes[0][1]: row.change.sum for row in measures}
+    found = {row.key.attributes[0][1]: row.delta.sum for row in measures}
     assert found == {"1": 1, "2": 1, "3": 1, "other": 7}
     assert gathered.over_limit == 7
 
@@ -91,12 +91,12 @@ def test_events_are_bounded_and_what_is_left_out_is_counted() -> None:
 
 def test_rows_that_are_too_many_for_one_batch_go_in_several() -> None:
     rows = [
-        MeasureRow("test", "shop", "host#0", KEY._replace(attributes=(("n", f"{n:0900}"),)), change)
-        for n, change in enumerate([change_of(1.0)] * 3_000)
+        MeasureRow("test", "shop", "host#0", KEY._replace(attributes=(("n", f"{n:0900}"),)), delta)
+        for n, delta in enumerate([delta_of(1.0)] * 3_000)
     ]
     parts = pack_rows(rows, [EventRow("test", "shop", "host#0", {"kind": "x", "at_us": 1})])
     assert len(parts) > 1
-    assert max(map(len, parts)) <= MAX_INSIDE
+    assert max(map(len, parts)) <= MAX_ROWS
     measures, events = rows_of(parts)
     assert measures == rows
     assert len(events) == 1
@@ -105,26 +105,26 @@ def test_rows_that_are_too_many_for_one_batch_go_in_several() -> None:
 def test_merged_batches_have_the_sum_of_their_measures_and_all_events() -> None:
     batches = []
     for seq in range(6):
-        row = MeasureRow("test", "shop", "host#0", KEY, change_of(float(seq)))
+        row = MeasureRow("test", "shop", "host#0", KEY, delta_of(float(seq)))
         event = EventRow("test", "shop", "host#0", {"kind": "request", "at_us": seq})
-        (inside,) = pack_rows([row], [event])
-        batches.append(replace(a_batch(seq, window_s=1_700_006_400 + 10 * seq), inside=inside))
+        (packed,) = pack_rows([row], [event])
+        batches.append(replace(a_batch(seq, window_s=1_700_006_400 + 10 * seq), rows=packed))
     whole = merged(batches[::-1], 60)
-    measures, events = unpack_rows(decode(encode(whole)).inside)
-    assert [row.change for row in measures] == [change_of(*map(float, range(6)))]
+    measures, events = unpack_rows(decode(encode(whole)).rows)
+    assert [row.delta for row in measures] == [delta_of(*map(float, range(6)))]
     assert [row.event["at_us"] for row in events] == [*range(6)]
 
 
 def test_halves_have_each_row_once() -> None:
     rows = [
-        MeasureRow("test", "shop", "host#0", KEY._replace(attributes=(("n", str(n)),)), change)
-        for n, change in enumerate([change_of(2.0)] * 7)
+        MeasureRow("test", "shop", "host#0", KEY._replace(attributes=(("n", str(n)),)), delta)
+        for n, delta in enumerate([delta_of(2.0)] * 7)
     ]
     events = [EventRow("test", "shop", "host#0", {"kind": "x", "at_us": n}) for n in range(3)]
-    (inside,) = pack_rows(rows, events)
+    (packed,) = pack_rows(rows, events)
     points = {key_of(f"/{n}"): point_of([1_000]) for n in range(4)}
-    parts = halved(encode(replace(a_batch(0, points), inside=inside)), 4)
+    parts = halved(encode(replace(a_batch(0, points), rows=packed)), 4)
     assert parts is not None
-    found = [unpack_rows(decode(payload).inside) for payload, _ in parts]
+    found = [unpack_rows(decode(payload).rows) for payload, _ in parts]
     assert [row for measures, _ in found for row in measures] == rows
     assert [row for _, some in found for row in some] == events

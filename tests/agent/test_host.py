@@ -1,4 +1,4 @@
-"""Host and container readings: right, cheap to miss, never negative, never an exception."""
+"""Host and container gauges: right, cheap to miss, never negative, never an exception."""
 
 import os
 import shutil
@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab_agent.host import HostReader, environment
-from trimtab_agent.kernel import KernelFile, Rates
+from trimtab_agent.gauges.host import HostReader, environment
+from trimtab_agent.gauges.kernel import KernelFile, Rates
 from trimtab_core.catalog import CATALOG
 
 MIB = 2**20
@@ -94,8 +94,8 @@ def cpu_stat_v1(root: Path, *, usage_us: int, periods: int, throttled: int) -> N
     write(root, {f"{own}/cpu.stat": stat, f"{own}/cpuacct.usage": f"{usage_us * 1000}\n"})
 
 
-def of_container(readings: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in readings.items() if name.startswith("container.")}
+def of_container(gauges: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in gauges.items() if name.startswith("container.")}
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_a_version_2_container_is_read_with_the_least_limit_above_it(
         "container.memory.oom_kills": 2,
     }
     cpu_stat_v2(root, usage_us=1_000_000 + 3_000_000, periods=150, throttled=20)
-    readings = reader.read(104.0)
-    assert readings["container.cpu.utilization"] == pytest.approx(3 / 4 / 1.5)
-    assert readings["container.cpu.throttled"] == pytest.approx(0.2)
+    gauges = reader.read(104.0)
+    assert gauges["container.cpu.utilization"] == pytest.approx(3 / 4 / 1.5)
+    assert gauges["container.cpu.throttled"] == pytest.approx(0.2)
     assert environment(root)["cgroup"] == "2"
     reader.close()
 
@@ -134,9 +134,9 @@ def test_a_version_1_container_is_read_through_its_mounts(root: Path) -> None:
         "container.memory.oom_kills": 4,
     }
     cpu_stat_v1(root, usage_us=2_000_000, periods=110, throttled=15)
-    readings = reader.read(104.0)
-    assert readings["container.cpu.utilization"] == pytest.approx(1 / 4 / 0.5)
-    assert readings["container.cpu.throttled"] == pytest.approx(0.5)
+    gauges = reader.read(104.0)
+    assert gauges["container.cpu.utilization"] == pytest.approx(1 / 4 / 0.5)
+    assert gauges["container.cpu.throttled"] == pytest.approx(0.5)
     assert environment(root)["cgroup"] == "1"
     reader.close()
 
@@ -201,19 +201,19 @@ def test_pressure_is_the_hosts_else_the_containers(root: Path) -> None:
     assert "trimtab.pressure.io" not in HostReader(root).read(1.0)
     write(root, {"proc/pressure/cpu": "some avg10=50.00 avg60=1 avg300=1 total=1\nfull avg10=9\n"})
     write(root, {"proc/pressure/io": "nothing that is known\nsome avg10=x\n"})
-    readings = HostReader(root).read(1.0)
-    assert readings["trimtab.pressure.cpu"] == 0.5
-    assert "trimtab.pressure.io" not in readings
+    gauges = HostReader(root).read(1.0)
+    assert gauges["trimtab.pressure.cpu"] == 0.5
+    assert "trimtab.pressure.io" not in gauges
 
 
 def test_memory_and_swap_are_read_in_bytes(root: Path) -> None:
     text = "MemTotal:  1000 kB\nMemFree: 1 kB\nMemAvailable:  250 kB\n"
     write(root, {"proc/meminfo": text + "SwapTotal: 80 kB\nSwapFree: 60 kB\nHugePages_Total: 0\n"})
-    readings = HostReader(root).read(1.0)
-    assert readings["system.memory.limit"] == 1000 * 1024
-    assert readings["system.memory.usage"] == 750 * 1024
-    assert readings["system.memory.utilization"] == 0.75
-    assert readings["system.paging.usage"] == 20 * 1024
+    gauges = HostReader(root).read(1.0)
+    assert gauges["system.memory.limit"] == 1000 * 1024
+    assert gauges["system.memory.usage"] == 750 * 1024
+    assert gauges["system.memory.utilization"] == 0.75
+    assert gauges["system.paging.usage"] == 20 * 1024
 
 
 @pytest.mark.parametrize("write_tree", [version2, version1], ids=["version 2", "version 1"])
@@ -270,9 +270,9 @@ def test_the_environment_names_the_host() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 2**64), st.floats(0, 1e9)), max_size=20),
 )
-def test_a_rate_is_never_negative_nor_infinite(readings: list[tuple[int, float]]) -> None:
+def test_a_rate_is_never_negative_nor_infinite(gauges: list[tuple[int, float]]) -> None:
     rates = Rates()
-    for number, (value, now_s) in enumerate(readings):
+    for number, (value, now_s) in enumerate(gauges):
         rate = rates.rate("x", value, now_s)
         assert rate is None or rate >= 0
         assert number or rate is None

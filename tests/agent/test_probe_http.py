@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from probing import read, readings, running, until
-from servers import free_port, wait_for
+from support.processes.probing import gauges, read, running, until
+from support.processes.servers import free_port, wait_for
 from trimtab_agent.probes.http import HttpProbe
 from trimtab_core.catalog import CATALOG
 from trimtab_core.errors import SettingsError
@@ -99,7 +99,7 @@ def test_a_status_below_500_is_up(status: int) -> None:
 def test_a_status_from_500_on_is_down_and_still_has_its_latency(status: int) -> None:
     async def scenario(url: str) -> dict[str, float]:
         async with running(probe_http=(url,)) as probes:
-            return await until(lambda: readings(probes), "a reading")
+            return await until(lambda: gauges(probes), "a reading")
 
     with site() as server:
         server.answers["/"] = (status, "")
@@ -149,10 +149,10 @@ def test_a_service_that_goes_away_is_down_and_found_again(
 
     async def scenario() -> str:
         async with running(probe_http=(url,)) as probes:
-            await until(lambda: readings(probes) == {UP: 0}, "it to be missed")
+            await until(lambda: gauges(probes) == {UP: 0}, "it to be missed")
             server = await asyncio.start_server(answer, "127.0.0.1", port)
             async with server:
-                await until(lambda: readings(probes).get(UP) == 1, "it to be found")
+                await until(lambda: gauges(probes).get(UP) == 1, "it to be found")
             assert probes.gauges()[0].instance == f"http:127.0.0.1:{port}"
             return repr(probes.gauges())
 

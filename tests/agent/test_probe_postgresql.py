@@ -14,14 +14,14 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from backends import PASSWORD, PostgresqlServer
-from probing import read, readings, running, until
-from servers import wait_for
+from support.processes.backends import PASSWORD, PostgresqlServer
+from support.processes.probing import gauges, read, running, until
+from support.processes.servers import wait_for
 from trimtab_agent.probes.postgresql import PostgresqlProbe
-from trimtab_agent.probes.probe import Found
+from trimtab_agent.probes.probe import Probed
 from trimtab_core.catalog import CATALOG
 from trimtab_core.errors import SettingsError
-from trimtab_core.measures import Change
+from trimtab_core.measures import Delta
 
 UP = "trimtab.probe.up"
 WORD = "s3cret-w0rd"
@@ -49,18 +49,18 @@ def of(dsn: str, **parts: str) -> str:
     return urlunsplit(found._replace(netloc=f"{who}@127.0.0.1:{found.port}"))
 
 
-def statements(found: Found) -> dict[str, Change]:
+def statements(found: Probed) -> dict[str, Delta]:
     return {
-        dict(key.attributes)["db.query.text"]: change
-        for key, change in found.measures
+        dict(key.attributes)["db.query.text"]: delta
+        for key, delta in found.measures
         if key.name == "postgresql.statement.duration"
     }
 
 
-def unused(found: Found) -> dict[str, float]:
+def unused(found: Probed) -> dict[str, float]:
     return {
-        dict(key.attributes)["postgresql.index.name"]: change.last
-        for key, change in found.measures
+        dict(key.attributes)["postgresql.index.name"]: delta.last
+        for key, delta in found.measures
         if key.name == "postgresql.index.unused.size"
     }
 
@@ -226,7 +226,7 @@ def test_statements_beyond_the_dearest_fifty_are_added_up(database_dsn: str) -> 
             connection.execute("SELECT 1" + ", 1" * number)
         ran = statements(read(probe))
         assert len(ran) == 51
-        assert sum(change.count for change in ran.values()) >= 80
+        assert sum(delta.count for delta in ran.values()) >= 80
 
 
 def test_an_index_that_no_scan_uses_is_named_with_its_size(database_dsn: str) -> None:
@@ -266,10 +266,10 @@ def test_every_reading_and_measure_is_in_the_catalogue(database_dsn: str) -> Non
         "postgresql.statement.duration",
         "postgresql.index.unused.size",
     }
-    for key, change in found.measures:
+    for key, delta in found.measures:
         assert (key.kind, key.unit) == (CATALOG[key.name].kind, CATALOG[key.name].unit)
         assert key.attributes == tuple(sorted(key.attributes))
-        assert Change.of_row(change.row()) == change
+        assert Delta.of_row(delta.row()) == delta
 
 
 def test_a_user_without_any_rights_still_reads_what_is_open_to_all(database_dsn: str) -> None:
@@ -327,19 +327,19 @@ def test_a_server_that_dies_freezes_and_comes_back_is_followed(
 
     async def scenario(server: PostgresqlServer) -> None:
         async with running(probe_postgresql=(server.dsn,)) as probes:
-            await until(lambda: readings(probes).get(UP) == 1, "the first reading")
+            await until(lambda: gauges(probes).get(UP) == 1, "the first reading")
             server.kill9()
-            await until(lambda: readings(probes) == {UP: 0}, "the server to be missed")
+            await until(lambda: gauges(probes) == {UP: 0}, "the server to be missed")
             server.start()
-            await until(lambda: readings(probes).get(UP) == 1, "the server to be found again")
+            await until(lambda: gauges(probes).get(UP) == 1, "the server to be found again")
             server.freeze()
             try:
-                await until(lambda: readings(probes) == {UP: 0}, "the frozen server")
+                await until(lambda: gauges(probes) == {UP: 0}, "the frozen server")
                 names = [thread.name for thread in threading.enumerate()]
                 assert names.count("trimtab-probe") == 1
             finally:
                 server.thaw()
-            await until(lambda: readings(probes).get(UP) == 1, "the server to thaw")
+            await until(lambda: gauges(probes).get(UP) == 1, "the server to thaw")
 
     with PostgresqlServer(tmp) as server:
         server.start()
@@ -362,9 +362,9 @@ def test_a_password_is_shown_nowhere_whether_right_or_wrong(
         async with running(probe_postgresql=(database_dsn, *wrong)) as probes:
             names = [watch.name for watch in probes._watches]
             assert len(set(names)) == 3
-            await until(lambda: readings(probes, names[0]).get(UP) == 1, "the right one")
+            await until(lambda: gauges(probes, names[0]).get(UP) == 1, "the right one")
             await until(
-                lambda: [readings(probes, each) for each in names[1:]] == [{UP: 0}] * 2, "the wrong"
+                lambda: [gauges(probes, each) for each in names[1:]] == [{UP: 0}] * 2, "the wrong"
             )
             return [repr(probes.gauges()), repr(probes.measures()), repr(names)]
 

@@ -11,8 +11,8 @@ import redis
 from celery import Celery  # type: ignore[import-untyped]
 from rq import Queue, SimpleWorker
 
-import queuejobs
-from probing import read, readings, running, until
+from support.apps import queuejobs
+from support.processes.probing import gauges, read, running, until
 from trimtab_agent.probes.queues import QueueProbe
 from trimtab_core.catalog import CATALOG
 from trimtab_core.errors import SettingsError
@@ -118,8 +118,8 @@ def test_queues_are_named_by_their_name_and_a_second_of_that_name_is_told_apart(
 
     async def scenario() -> dict[str, dict[str, float]]:
         async with running(probe_queues=queues) as probes:
-            await until(lambda: len(probes.gauges()) >= 3 * 3 + 1, "all readings")
-            return {gauge.instance: readings(probes, gauge.instance) for gauge in probes.gauges()}
+            await until(lambda: len(probes.gauges()) >= 3 * 3 + 1, "all gauges")
+            return {gauge.instance: gauges(probes, gauge.instance) for gauge in probes.gauges()}
 
     found = asyncio.run(scenario())
     assert set(found) == {

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import redis
 
-from backends import RedisServer
-from probing import read, readings, running, until
-from servers import short_dir
+from support.processes.backends import RedisServer
+from support.processes.probing import gauges, read, running, until
+from support.processes.servers import short_dir
 from trimtab_agent.probes import Probes
 from trimtab_agent.probes.redis import RedisProbe
 from trimtab_core.catalog import CATALOG
 from trimtab_core.errors import SettingsError
-from trimtab_core.measures import Change
+from trimtab_core.measures import Delta
 
 DOCS = (Path(__file__).parents[2] / "docs/databases.md").read_text(encoding="utf-8")
 UP = "trimtab.probe.up"
@@ -56,10 +56,10 @@ def look_up(client: Any, hits: int, misses: int) -> None:
         client.get(name)
 
 
-def by_command(measures: Any) -> dict[str, Change]:
+def by_command(measures: Any) -> dict[str, Delta]:
     return {
-        dict(key.attributes)["db.operation.name"]: change
-        for key, change in measures
+        dict(key.attributes)["db.operation.name"]: delta
+        for key, delta in measures
         if key.name == "redis.slowlog.duration"
     }
 
@@ -154,7 +154,7 @@ def test_the_slow_log_gives_names_of_commands_and_times_and_no_argument(
         assert slow["SET"].count == 3
         assert slow["EVAL"].count == 1
         assert 0.02 <= slow["EVAL"].sum < 2
-        assert sum(slow["EVAL"].slots.values()) == 1
+        assert sum(slow["EVAL"].buckets.values()) == 1
         assert "planted" not in repr(found)
         assert found.gauges["redis.slowlog.length"] == client.slowlog_len()
         client.slowlog_reset()
@@ -221,14 +221,14 @@ def test_a_server_that_dies_and_comes_back_is_down_and_up_again(
 ) -> None:
     async def scenario() -> None:
         async with running(probe_redis=(server.url,)) as probes:
-            await until(lambda: readings(probes).get(UP) == 1, "the first reading")
-            assert readings(probes)["redis.uptime"] >= 0
+            await until(lambda: gauges(probes).get(UP) == 1, "the first reading")
+            assert gauges(probes)["redis.uptime"] >= 0
             server.kill9()
-            await until(lambda: readings(probes) == {UP: 0}, "the server to be missed")
+            await until(lambda: gauges(probes) == {UP: 0}, "the server to be missed")
             with caplog.at_level(logging.WARNING):
                 server.start()
-            await until(lambda: readings(probes).get(UP) == 1, "the server to be found again")
-            assert RATIO not in readings(probes)
+            await until(lambda: gauges(probes).get(UP) == 1, "the server to be found again")
+            assert RATIO not in gauges(probes)
             assert next(gauge.instance for gauge in probes.gauges()) == (
                 f"redis:127.0.0.1:{server.port}/0"
             )
@@ -264,22 +264,22 @@ def test_a_frozen_server_is_down_holds_nothing_up_and_is_never_asked_twice_at_on
                 await until(lambda: all(is_up(probes, each) for each in targets), "both")
                 server.freeze()
                 try:
-                    await until(lambda: readings(probes, targets[0]) == {UP: 0}, "the frozen one")
-                    before = readings(probes, targets[1])["redis.uptime"]
+                    await until(lambda: gauges(probes, targets[0]) == {UP: 0}, "the frozen one")
+                    before = gauges(probes, targets[1])["redis.uptime"]
                     await until(
-                        lambda: readings(probes, targets[1])["redis.uptime"] > before + 1,
+                        lambda: gauges(probes, targets[1])["redis.uptime"] > before + 1,
                         "the other",
                     )
                     assert probe_threads() <= 2
                 finally:
                     server.thaw()
-                await until(lambda: readings(probes, targets[0]).get(UP) == 1, "it to thaw")
+                await until(lambda: gauges(probes, targets[0]).get(UP) == 1, "it to thaw")
 
     asyncio.run(scenario())
 
 
 def is_up(probes: Probes, target: str) -> bool:
-    return readings(probes, target).get(UP) == 1
+    return gauges(probes, target).get(UP) == 1
 
 
 def probe_threads() -> int:
@@ -298,10 +298,10 @@ def test_a_password_is_shown_nowhere_whether_right_wrong_or_encoded(
         )
         async with running(probe_redis=urls) as probes:
             target = f"redis:127.0.0.1:{port}/0"
-            await until(lambda: readings(probes, target).get(UP) == 1, "the right one")
+            await until(lambda: gauges(probes, target).get(UP) == 1, "the right one")
             wrong = [f"{target}#{number}" for number in (2, 3)]
             await until(
-                lambda: [readings(probes, each) for each in wrong] == [{UP: 0}] * 2, "the others"
+                lambda: [gauges(probes, each) for each in wrong] == [{UP: 0}] * 2, "the others"
             )
             return [repr(probes.gauges()), repr(probes.measures())]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import psycopg
 
-from backends import PASSWORD, PostgresqlServer
-from probing import read
-from servers import clean_environment, short_dir, wait_for
+from support.processes.backends import PASSWORD, PostgresqlServer
+from support.processes.probing import read
+from support.processes.servers import clean_environment, short_dir, wait_for
 from trimtab_agent.probes.postgresql import PostgresqlProbe
 
 LAG = "postgresql.replication.lag"

@@ -58,7 +58,7 @@ def parse(text: str) -> tuple[dict[str, str], list[Sample]]:
 
 def point_of(durations_us: list[int]) -> Point:
     sketch = Sketch.of(durations_us)
-    return Point(sum_us=sum(durations_us), max_us=sketch.max_us, slots=dict(sketch.slots))
+    return Point(sum_us=sum(durations_us), max_us=sketch.max_us, buckets=dict(sketch.buckets))
 
 
 def key(route: str = "/a", instance: str = "h#0") -> SeriesKey:

@@ -15,11 +15,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stub_collector import Answer, StubCollector
+from support.processes.stub_collector import Answer, StubCollector
 from trimtab_agent import forwarder as module
 from trimtab_agent.forwarder import Forwarder, make_client
 from trimtab_agent.relay import Relay
-from trimtab_agent.spool import Spool
+from trimtab_agent.spool.spool import Spool
 
 OK = Answer()
 

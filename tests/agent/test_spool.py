@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from smalldisk import SmallDisk, small_disk
-from trimtab_agent import layout
-from trimtab_agent.spool import MEMORY_BATCHES, Entry, Spool
+from support.disks.smalldisk import SmallDisk, small_disk
+from trimtab_agent.spool import layout
+from trimtab_agent.spool.spool import MEMORY_BATCHES, Spool, SpooledBatch
 from trimtab_core.errors import StartupError
 
 MIB = 2**20
 
 
-def drain(spool: Spool, *, newest: bool = False) -> list[Entry]:
+def drain(spool: Spool, *, newest: bool = False) -> list[SpooledBatch]:
     """Return every batch that can be handed out, and give all of them back."""
     entries = []
     while entry := spool.next(newest=newest):
@@ -34,7 +34,7 @@ def fill(spool: Spool, count: int, size: int = 100) -> list[int]:
     ]
 
 
-def ids(entries: list[Entry]) -> list[int]:
+def ids(entries: list[SpooledBatch]) -> list[int]:
     return [entry.id for entry in entries]
 
 
@@ -270,7 +270,7 @@ def test_what_the_disk_did_not_confirm_waits_in_memory_and_is_written_anew(
 _LIMITED = """
 import resource, sys
 from pathlib import Path
-from trimtab_agent.spool import Spool
+from trimtab_agent.spool.spool import Spool
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
 spool = Spool(Path(sys.argv[1]))
 for number in range(20):
@@ -356,5 +356,5 @@ def test_a_spool_opens_on_a_full_disk(disk: SmallDisk) -> None:
 
 
 def test_sizes_of_a_record_are_as_documented() -> None:
-    record = layout.Record(1, 0, 0, b"payload")
+    record = layout.SpoolRecord(1, 0, 0, b"payload")
     assert len(record.pack()) == layout.HEADER_SIZE + 7 == 43

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from trimtab_agent.layout import HEADER_SIZE, Record
-from trimtab_agent.spool import Entry, Spool
+from trimtab_agent.spool.layout import HEADER_SIZE, SpoolRecord
+from trimtab_agent.spool.spool import Spool, SpooledBatch
 
 SIZE = 200
 
@@ -28,7 +28,7 @@ def filled(directory: Path, count: int, max_bytes: int = 2**28) -> None:
     spool.close()
 
 
-def lease_all(spool: Spool) -> list[Entry]:
+def lease_all(spool: Spool) -> list[SpooledBatch]:
     entries = []
     while (entry := spool.next(newest=False)) is not None:
         entries.append(entry)
@@ -194,7 +194,7 @@ def test_damage_that_comes_while_it_runs_is_noticed_before_sending(tmp_path: Pat
 
 
 def test_a_file_of_nothing_but_headers_is_given_up_in_bounded_time(tmp_path: Path) -> None:
-    header = Record(1, 0, 0, b"x" * 3_000_000).pack()[:HEADER_SIZE]
+    header = SpoolRecord(1, 0, 0, b"x" * 3_000_000).pack()[:HEADER_SIZE]
     (tmp_path / "00000001.seg").write_bytes(header * (4 * 2**20 // HEADER_SIZE))
     filled_elsewhere = tmp_path / "other"
     filled(filled_elsewhere, 3)
@@ -216,7 +216,7 @@ class SpoolMachine(RuleBasedStateMachine):
         shutil.rmtree(self.directory, ignore_errors=True)
         self.spool = Spool(self.directory, self.max_bytes)
         self.held: dict[int, int] = {}
-        self.leased: dict[int, Entry] = {}
+        self.leased: dict[int, SpooledBatch] = {}
         self.done: set[int] = set()
         #: harmed, or acknowledged and the acknowledgement harmed: they may come back
         self.repeatable: set[int] = set()
@@ -345,7 +345,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def _payload(self, number: int, size: int) -> bytes:
         return number.to_bytes(8, "big") + random.Random(size).randbytes(size)
 
-    def _check(self, entry: Entry) -> None:
+    def _check(self, entry: SpooledBatch) -> None:
         assert entry.payload == self._payload(
             int.from_bytes(entry.payload[:8], "big"), len(entry.payload) - 8
         )

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from trimtab_agent.layout import Record
-from trimtab_agent.spool import Spool
+from trimtab_agent.spool.layout import SpoolRecord
+from trimtab_agent.spool.spool import Spool
 
 _FAILING = """
 import sys
 from pathlib import Path
-from trimtab_agent.spool import Spool
+from trimtab_agent.spool.spool import Spool
 spool = Spool(Path(sys.argv[1]))
 for number in range(20):
     spool.append(bytes([number]) * 1000, samples=1, window_s=number)
@@ -67,11 +67,11 @@ def test_a_spool_of_256_mib_of_damage_opens_within_three_seconds(
     if damage == "noise":
         segment = chance.randbytes(2**20)
     elif damage == "headers":
-        segment = Record(1, 0, 0, b"x" * 3_000_000).pack()[:36] * (2**20 // 36)
+        segment = SpoolRecord(1, 0, 0, b"x" * 3_000_000).pack()[:36] * (2**20 // 36)
     else:
         records = bytearray()
         for number in range(200):
-            records += Record(number + 1, 0, 1, chance.randbytes(5000)).pack()
+            records += SpoolRecord(number + 1, 0, 1, chance.randbytes(5000)).pack()
         for _ in range(100):
             records[chance.randrange(len(records))] ^= 1
         segment = bytes(records)

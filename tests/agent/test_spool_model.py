@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from numbered import WINDOW_S, numbers_in, numbers_of, packed
-from simdisk import Killed, SimDisk
-from trimtab_agent.layout import scan
-from trimtab_agent.spool import Entry, Spool
+from support.disks.numbered import WINDOW_S, numbers_in, numbers_of, packed
+from support.disks.simdisk import Killed, SimDisk
+from trimtab_agent.spool.layout import scan
+from trimtab_agent.spool.spool import Spool, SpooledBatch
 from trimtab_core.batches import Batch, decode
 
 DIRECTORY = Path("/spool")
@@ -36,7 +36,7 @@ class PowerCutMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.index = 0
         self.appended: set[int] = set()
-        self.leased: list[Entry] = []
+        self.leased: list[SpooledBatch] = []
         #: numbers that need not be in the spool: delivered, refused, dropped and booked
         self.over: set[int] = set()
         self.delivered: set[int] = set()
@@ -84,7 +84,7 @@ class PowerCutMachine(RuleBasedStateMachine):
         crash=CRASH,
     )
     def send(self, newest: bool, outcome: str, crash: int | None) -> None:
-        entry: list[Entry | None] = []
+        entry: list[SpooledBatch | None] = []
         if not self._run(lambda: entry.append(self.spool.next(newest=newest)), None):
             return
         if entry[0] is not None:
@@ -215,7 +215,7 @@ class PowerCutMachine(RuleBasedStateMachine):
 
     # How
 
-    def _send(self, entry: Entry, outcome: str, crash: int | None) -> None:
+    def _send(self, entry: SpooledBatch, outcome: str, crash: int | None) -> None:
         numbers = numbers_in(entry.payload)
         batch = decode(entry.payload)
         if outcome in ("taken", "answer lost"):
@@ -235,7 +235,7 @@ class PowerCutMachine(RuleBasedStateMachine):
             self.over |= numbers
             self._run(lambda: self.spool.quarantine(entry, "400 no"), crash, entry=entry)
 
-    def _split(self, entry: Entry) -> None:
+    def _split(self, entry: SpooledBatch) -> None:
         if not self.spool.split(entry):
             self.spool.release(entry)
 
@@ -254,7 +254,7 @@ class PowerCutMachine(RuleBasedStateMachine):
         call: Callable[[], object],
         crash: int | None,
         doubtful: set[int] | None = None,
-        entry: Entry | None = None,
+        entry: SpooledBatch | None = None,
     ) -> bool:
         """Call, and start anew if it is killed by then; False when it was."""
         before = self._by_segment() if crash is not None else {}
@@ -336,7 +336,7 @@ class PowerCutMachine(RuleBasedStateMachine):
         return Spool(DIRECTORY, self.max_bytes, files=self.disk, clock=lambda: self.now)
 
     def _check(self) -> None:
-        entries: list[Entry] = []
+        entries: list[SpooledBatch] = []
         while (entry := self.spool.next(newest=False)) is not None:
             entries.append(entry)
         held: Counter[int] = Counter()

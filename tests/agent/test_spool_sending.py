@@ -7,10 +7,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from batchmaker import BOOT, a_batch, account, key_of, point_of
+from support.stores.batches import BOOT, a_batch, account, key_of, point_of
 from trimtab_agent.forwarder import Forwarder, make_client
 from trimtab_agent.regroup import points_of
-from trimtab_agent.spool import Spool
+from trimtab_agent.spool.spool import Spool
 from trimtab_core.batches import Batch, decode, encode
 
 
@@ -75,7 +75,7 @@ def send_all(spool: Spool, url: str, until: Callable[[], bool] | None = None) ->
 def filled(directory: Path, batches: list[Batch]) -> Spool:
     spool = Spool(directory / "spool")
     for batch in batches:
-        samples = sum(sum(point.slots.values()) for _, point in points_of(batch))
+        samples = sum(sum(point.buckets.values()) for _, point in points_of(batch))
         spool.append(encode(batch), samples=samples, window_s=batch.window_s)
     return spool
 

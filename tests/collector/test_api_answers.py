@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apiworld import BERLIN, END_S, NOW_S, START_S, Request, World, figures, world
-from batchmaker import a_batch, key_of, point_of
-from engines import Sent, append
-from servers import short_dir
-from trimtab_collector.api.errors import ApiError
-from trimtab_collector.api.params import FIELDS
-from trimtab_collector.queries.heatmap import COARSEST, heat
+from support.processes.servers import short_dir
+from support.stores.apiworld import BERLIN, END_S, NOW_S, START_S, Request, World, figures, world
+from support.stores.batches import a_batch, key_of, point_of
+from support.stores.engines import Sent, append
+from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.contract.params import FIELDS
+from trimtab_collector.reads.heatmap import COARSEST, heat
 from trimtab_collector.storage.columns import Columns
 from trimtab_collector.storage.store import TooMuchError
 from trimtab_core.batches import Point
-from trimtab_core.sketch import SCALE, SLOT_OFFSET, SLOTS, Sketch
+from trimtab_core.sketch import BUCKET_OFFSET, BUCKETS, SCALE, Sketch
 
 ALL = {"from_": START_S, "to": END_S}
 
@@ -148,7 +148,7 @@ def test_a_heatmap_has_every_request_in_its_bucket(days: World, scale: int, most
 
 
 SKETCHES = st.lists(
-    st.dictionaries(st.integers(0, SLOTS - 1), st.integers(1, 2**40), max_size=20), max_size=5
+    st.dictionaries(st.integers(0, BUCKETS - 1), st.integers(1, 2**40), max_size=20), max_size=5
 )
 
 
@@ -156,12 +156,14 @@ SKETCHES = st.lists(
 def test_joining_buckets_is_exact_and_within_bounds(
     sketches: list[dict[int, int]], scale: int, most: int
 ) -> None:
-    slots = [slot for sketch in sketches for slot in sorted(sketch)]
-    counts = [sketch[slot] for sketch in sketches for slot in sorted(sketch)]
+    buckets = [bucket for sketch in sketches for bucket in sorted(sketch)]
+    counts = [sketch[bucket] for sketch in sketches for bucket in sorted(sketch)]
     sizes = np.array([len(sketch) for sketch in sketches], np.int64)
     key = np.arange(len(sketches))
     found = heat(
-        Columns(key, {"requests": key}, sizes, np.array(slots, np.uint16), np.array(counts, "i8")),
+        Columns(
+            key, {"requests": key}, sizes, np.array(buckets, np.uint16), np.array(counts, "i8")
+        ),
         scale,
         most,
     )
@@ -169,7 +171,10 @@ def test_joining_buckets_is_exact_and_within_bounds(
     assert found.counts.shape == (len(sketches), len(found.lower))
     assert len(found.lower) <= most
     first = int(any(0 in sketch for sketch in sketches))
-    low = min((slot for slot in slots if slot), default=0) - SLOT_OFFSET >> SCALE - found.scale
+    low = (
+        min((bucket for bucket in buckets if bucket), default=0) - BUCKET_OFFSET
+        >> SCALE - found.scale
+    )
     for sketch, row in zip(sketches, found.counts.tolist(), strict=True):
         joined = Sketch(sketch).downscaled(found.scale)
         assert {low + j: n for j, n in enumerate(row[first:]) if n} == joined

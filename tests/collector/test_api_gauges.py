@@ -1,13 +1,13 @@
-"""GET /gauges: readings step by step, over restarts of the collector."""
+"""GET /gauges: gauges step by step, over restarts of the collector."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from batchmaker import Sender, a_batch, window
-from servers import Collector, short_dir
-from trimtab_core.batches import Gauge
+from support.processes.servers import Collector, short_dir
+from support.stores.batches import Sender, a_batch, window
+from trimtab_core.batches import GaugeRow
 
 MEMORY = "process.memory.usage"
 LOAD = "system.cpu.load_1m"
@@ -20,12 +20,12 @@ def collector() -> Iterator[Collector]:
         process.start()
         with Sender(process.port, process.new_key()) as sender:
             for back in (4, 3, 2):
-                readings = [
-                    Gauge("test", "shop", "host#0", MEMORY, 100.0 * back),
-                    Gauge("test", "shop", "host#1", MEMORY, 50.0),
-                    Gauge("", "", "host", LOAD, back / 4),
+                gauges = [
+                    GaugeRow("test", "shop", "host#0", MEMORY, 100.0 * back),
+                    GaugeRow("test", "shop", "host#1", MEMORY, 50.0),
+                    GaugeRow("", "", "host", LOAD, back / 4),
                 ]
-                sender.insist(a_batch(back, {}, window_s=START + 10 * (4 - back), gauges=readings))
+                sender.insist(a_batch(back, {}, window_s=START + 10 * (4 - back), gauges=gauges))
         process.kill9()
         process.start()
         yield process

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab_collector.storage.chunks import ChunkError, decode_chunk, encode_chunk
 from trimtab_collector.storage.columns import VALUES, Columns
 from trimtab_collector.storage.merging import merge
-from trimtab_collector.storage.tierfile import pieces
-from trimtab_core.sketch import SLOTS, slot_of
+from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk, encode_chunk
+from trimtab_collector.storage.sqlite.tierfile import pieces
+from trimtab_core.sketch import BUCKETS, bucket_of
 
 NOON = 1_700_006_400
 whole = st.integers(0, 2**53)
-sketches = st.dictionaries(st.integers(0, SLOTS - 1), st.integers(1, 2**32 - 1), max_size=12)
+sketches = st.dictionaries(st.integers(0, BUCKETS - 1), st.integers(1, 2**32 - 1), max_size=12)
 rows = st.lists(
     st.tuples(
         st.integers(0, 2**31 - 1),
@@ -43,7 +43,7 @@ def columns(rows: Sequence[Row], width_s: int = 10) -> Columns:
             **{name: np.array([row[3].get(name, 0) for row in rows], np.int64) for name in VALUES},
         },
         np.array([len(row) for row in buckets], np.int64),
-        np.array([slot for slot, _ in flat], np.uint16),
+        np.array([bucket for bucket, _ in flat], np.uint16),
         np.array([count for _, count in flat], np.int64),
     )
 
@@ -51,7 +51,7 @@ def columns(rows: Sequence[Row], width_s: int = 10) -> Columns:
 def same(one: Columns, other: Columns) -> None:
     assert one.key.tolist() == other.key.tolist()
     assert one.buckets.tolist() == other.buckets.tolist()
-    assert one.slots.tolist() == other.slots.tolist()
+    assert one.buckets.tolist() == other.buckets.tolist()
     assert one.counts.tolist() == other.counts.tolist()
     for name in {*one.values, *other.values}:
         assert one.value(name).tolist() == other.value(name).tolist(), name
@@ -115,8 +115,8 @@ def test_a_minute_takes_few_bytes(requests: int) -> None:
             durations = [int(median * chance.lognormvariate(0, 0.5)) for _ in range(requests)]
             sketch: dict[int, int] = {}
             for us in durations:
-                sketch[slot_of(us)] = sketch.get(slot_of(us), 0) + 1
+                sketch[bucket_of(us)] = sketch.get(bucket_of(us), 0) + 1
             sums = {"sum_us": sum(durations), "max_us": max(durations), "bytes": 1834 * requests}
             points.append((series, t, sketch, sums))
     found = columns(points, 60)
-    assert len(encode_chunk(found, 60)) <= 5 * len(found.key) + 0.8 * len(found.slots)
+    assert len(encode_chunk(found, 60)) <= 5 * len(found.key) + 0.8 * len(found.indexes)

@@ -7,26 +7,32 @@ from contextlib import closing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchmaker import a_batch, account
-from trimtab_collector.storage.accounts import Ledger, Ranges, Staged, covered, with_range
+from support.stores.batches import a_batch, account
 from trimtab_collector.storage.merging import merge
-from trimtab_collector.storage.schema import migrate
-from trimtab_collector.storage.store import Received, ServiceAccount
-from trimtab_core.batches import ProcessAccount
+from trimtab_collector.storage.sqlite.accounting import (
+    AccountingTable,
+    Ranges,
+    Staged,
+    covered,
+    with_range,
+)
+from trimtab_collector.storage.sqlite.schema import migrate
+from trimtab_collector.storage.store import Received, ServiceAccounting
+from trimtab_core.batches import ProcessAccounting
 
 ranges = st.tuples(st.integers(0, 60), st.integers(0, 9))
 
 
-def staged(ledger: Ledger, *accounts: ProcessAccount) -> Staged:
+def staged(accounting: AccountingTable, *accounts: ProcessAccounting) -> Staged:
     changes = Staged()
     for process in accounts:
         batch = a_batch(0, processes=[process])
-        ledger.stage(changes, Received(batch, b"", merge([]), batch.window_s, 0, 0.0, {}))
+        accounting.stage(changes, Received(batch, b"", merge([]), batch.window_s, 0, 0.0, {}))
     return changes
 
 
-def only(ledger: Ledger) -> ServiceAccount:
-    (found,) = ledger.accounts()
+def only(accounting: AccountingTable) -> ServiceAccounting:
+    (found,) = accounting.accounts()
     return found
 
 
@@ -47,62 +53,62 @@ def test_ranges_in_any_order_are_a_set_of_numbers(given_ranges: list[tuple[int, 
 def test_counted_and_lost_come_to_what_was_sent(
     given_ranges: list[tuple[int, int]], sent: int, random: object
 ) -> None:
-    ledger = Ledger()
+    accounting = AccountingTable()
     for pair in given_ranges:
-        ledger.confirm(staged(ledger, account([pair], sent)))
+        accounting.confirm(staged(accounting, account([pair], sent)))
     numbers = {n for first, count in given_ranges for n in range(first, first + count)}
     known = max([sent, *(n + 1 for n in numbers)])
-    found = only(ledger)
+    found = only(accounting)
     assert (found.counted, found.agent_lost) == (len(numbers), known - len(numbers))
     assert found.sent == known
 
 
 def test_a_gap_is_lost_until_late_data_fills_it() -> None:
-    ledger = Ledger()
-    ledger.confirm(staged(ledger, account([(0, 10)], 10), account([(15, 5)], 20)))
-    assert (only(ledger).counted, only(ledger).agent_lost) == (15, 5)
-    ledger.confirm(staged(ledger, account([(10, 5)], 15)))
-    assert (only(ledger).counted, only(ledger).agent_lost) == (20, 0)
+    accounting = AccountingTable()
+    accounting.confirm(staged(accounting, account([(0, 10)], 10), account([(15, 5)], 20)))
+    assert (only(accounting).counted, only(accounting).agent_lost) == (15, 5)
+    accounting.confirm(staged(accounting, account([(10, 5)], 15)))
+    assert (only(accounting).counted, only(accounting).agent_lost) == (20, 0)
 
 
 def test_drops_are_counters_of_the_app_and_the_largest_holds() -> None:
-    ledger = Ledger()
+    accounting = AccountingTable()
     for dropped in ({"ring": 5}, {"ring": 9, "socket": 1}, {"ring": 7}):
-        ledger.confirm(staged(ledger, account([], 0, dropped)))
-    assert only(ledger).dropped == {"ring": 9, "socket": 1}
+        accounting.confirm(staged(accounting, account([], 0, dropped)))
+    assert only(accounting).dropped == {"ring": 9, "socket": 1}
 
 
 def test_changes_that_were_not_confirmed_leave_no_trace() -> None:
-    ledger = Ledger()
-    ledger.confirm(staged(ledger, account([(0, 10)], 10)))
-    staged(ledger, account([(10, 10)], 20, {"ring": 1}))
-    assert (only(ledger).counted, only(ledger).dropped) == (10, {})
+    accounting = AccountingTable()
+    accounting.confirm(staged(accounting, account([(0, 10)], 10)))
+    staged(accounting, account([(10, 10)], 20, {"ring": 1}))
+    assert (only(accounting).counted, only(accounting).dropped) == (10, {})
 
 
 def test_a_process_of_a_thousand_gaps_stays_bounded_and_exact() -> None:
-    ledger = Ledger()
+    accounting = AccountingTable()
     for first in range(0, 10_000, 2):
-        ledger.confirm(staged(ledger, account([(first, 1)], first + 1)))
-    (process,) = ledger._processes.values()
+        accounting.confirm(staged(accounting, account([(first, 1)], first + 1)))
+    (process,) = accounting._processes.values()
     assert len(process.ranges) == 2_000
-    assert (only(ledger).counted, only(ledger).agent_lost) == (5_000, 4_999)
+    assert (only(accounting).counted, only(accounting).agent_lost) == (5_000, 4_999)
 
 
 def test_retired_processes_stay_in_the_sums_and_survive_a_restart() -> None:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         migrate(connection)
-        ledger = Ledger()
+        accounting = AccountingTable()
         for number in range(5):
             changes = staged(
-                ledger, account([(1, 9)], 12, {"ring": 1}, process=b"process%d" % number)
+                accounting, account([(1, 9)], 12, {"ring": 1}, process=b"process%d" % number)
             )
-            ledger.write(connection, changes)
-            ledger.confirm(changes)
-        before = only(ledger)
+            accounting.write(connection, changes)
+            accounting.confirm(changes)
+        before = only(accounting)
         assert (before.counted, before.agent_lost, before.dropped) == (45, 15, {"ring": 5})
-        ledger.retire(connection, most=2)
-        assert only(ledger) == before
-        again = Ledger()
+        accounting.retire(connection, most=2)
+        assert only(accounting) == before
+        again = AccountingTable()
         again.load(connection)
         assert only(again) == before
         assert len(again._processes) == 2

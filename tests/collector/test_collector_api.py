@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from batchmaker import Sender, a_batch, account, key_of, point_of, window
-from servers import Api, Collector, short_dir
-from trimtab_core.batches import Gauge
+from support.processes.servers import Api, Collector, short_dir
+from support.stores.batches import Sender, a_batch, account, key_of, point_of, window
+from trimtab_core.batches import GaugeRow
 from trimtab_core.sketch import Sketch
 
 READS = (
@@ -32,7 +32,7 @@ SLOW = [200_000 + 1_000 * n for n in range(10)]
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
-    """A collector with two services, two windows and some readings."""
+    """A collector with two services, two windows and some gauges."""
     with short_dir() as directory, Collector(directory) as process:
         process.start()
         points = {
@@ -42,12 +42,12 @@ def collector() -> Iterator[Collector]:
             key_of("/", service="other", method="POST"): point_of([5_000]),
         }
         gauges = [
-            Gauge("test", "shop", "host#0", "http.server.active_requests", 3),
-            Gauge("test", "shop", "host#1", "http.server.active_requests", 4),
-            Gauge("test", "shop", "host#0", "trimtab.app.loop_delay", 0.002),
-            Gauge("test", "shop", "host#1", "trimtab.app.loop_delay", 0.025),
-            Gauge("test", "shop", "host#0", "process.memory.usage", 5e7),
-            Gauge("", "", "host", "system.cpu.utilization", 0.25),
+            GaugeRow("test", "shop", "host#0", "http.server.active_requests", 3),
+            GaugeRow("test", "shop", "host#1", "http.server.active_requests", 4),
+            GaugeRow("test", "shop", "host#0", "trimtab.app.loop_delay", 0.002),
+            GaugeRow("test", "shop", "host#1", "trimtab.app.loop_delay", 0.025),
+            GaugeRow("test", "shop", "host#0", "process.memory.usage", 5e7),
+            GaugeRow("", "", "host", "system.cpu.utilization", 0.25),
         ]
         with Sender(process.port, process.new_key()) as sender:
             sender.insist(a_batch(0, points, gauges=gauges, processes=[account([(0, 190)], 190)]))
@@ -227,7 +227,7 @@ def test_the_current_moment_says_null_where_nothing_is_measured(collector: Colle
     assert data["activeHandles"] is None
     assert data["uptime"] is None
     assert data["system"] == [
-        {"host": "host", "agent": "agent-1", "readings": {"system.cpu.utilization": 0.25}}
+        {"host": "host", "agent": "agent-1", "gauges": {"system.cpu.utilization": 0.25}}
     ]
     assert [row["instance"] for row in data["instances"]] == ["host#0", "host#1"]
     assert data["responseTime"]["p99"] > 100
@@ -288,13 +288,13 @@ def test_versions_are_compared_over_http(collector: Collector) -> None:
 def test_hosts_stand_beside_each_other(collector: Collector) -> None:
     with Sender(collector.port, collector.new_key()) as sender:
         for agent, host, value in (("agent-7", "web-7", 0.5), ("agent-8", "web-8", 0.75)):
-            gauge = Gauge("", "", host, "system.cpu.utilization", value)
+            gauge = GaugeRow("", "", host, "system.cpu.utilization", value)
             sender.insist(a_batch(0, {}, agent=agent, gauges=[gauge]))
     for path in ("/metrics", "/metrics/current"):
         hosts = {row["host"]: row for row in collector.api.get(path)["system"]}
-        assert hosts["web-7"]["readings"] == {"system.cpu.utilization": 0.5}
+        assert hosts["web-7"]["gauges"] == {"system.cpu.utilization": 0.5}
         assert hosts["web-8"] == {
-            "host": "web-8", "agent": "agent-8", "readings": {"system.cpu.utilization": 0.75}
+            "host": "web-8", "agent": "agent-8", "gauges": {"system.cpu.utilization": 0.75}
         }  # fmt: skip
         alone = collector.api.get(path, instance="web-7#3")["system"]
         assert [row["host"] for row in alone] == ["web-7"]

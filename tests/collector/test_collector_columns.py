@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchmaker import a_batch, key_of, point_of
+from support.stores.batches import a_batch, key_of, point_of
 from trimtab_collector.storage.columns import (
     Columns,
     columns_of_batch,
@@ -44,14 +44,14 @@ def rows(columns: Columns) -> dict[int, tuple[int, int, int, dict[int, int]]]:
     end = 0
     for place, key in enumerate(columns.key.tolist()):
         begin, end = end, end + int(columns.buckets[place])
-        slots = dict(answer[key][3]) if key in answer else {}
-        for slot, count in zip(
-            columns.slots[begin:end].tolist(), columns.counts[begin:end].tolist(), strict=True
+        buckets = dict(answer[key][3]) if key in answer else {}
+        for bucket, count in zip(
+            columns.indexes[begin:end].tolist(), columns.counts[begin:end].tolist(), strict=True
         ):
-            slots[slot] = slots.get(slot, 0) + count
+            buckets[bucket] = buckets.get(bucket, 0) + count
         before = answer.get(key, (0, 0, 0, {}))
         requests, total, most, _ = (int(column[place]) for column in table)
-        answer[key] = (before[0] + requests, before[1] + total, max(before[2], most), slots)
+        answer[key] = (before[0] + requests, before[1] + total, max(before[2], most), buckets)
     return answer
 
 
@@ -61,7 +61,8 @@ def test_quantiles_are_those_of_the_sketch_to_the_bit(
 ) -> None:
     answer = quantiles_us(columns(given_points), wanted)
     expected = [
-        [Sketch(point.slots, point.max_us).quantile_us(q) for q in wanted] for point in given_points
+        [Sketch(point.buckets, point.max_us).quantile_us(q) for q in wanted]
+        for point in given_points
     ]
     assert answer.tolist() == expected
 
@@ -72,10 +73,10 @@ def test_quantiles_are_those_of_the_sketch_to_the_bit(
     st.lists(st.floats(0, 1), min_size=1, max_size=9),
 )
 def test_quantiles_of_any_sketch_are_the_same_bits(
-    slots: dict[int, int], max_us: int, wanted: list[float]
+    buckets: dict[int, int], max_us: int, wanted: list[float]
 ) -> None:
-    answer = quantiles_us(columns([Point(max_us=max_us, slots=slots)]), wanted)
-    sketch = Sketch(slots, max_us)
+    answer = quantiles_us(columns([Point(max_us=max_us, buckets=buckets)]), wanted)
+    sketch = Sketch(buckets, max_us)
     assert answer.tolist() == [[sketch.quantile_us(q) for q in wanted]]
 
 
@@ -88,11 +89,11 @@ def test_merging_is_adding_in_any_order_and_grouping(
     together = merge(parts)
     expected: dict[int, tuple[int, int, int, dict[int, int]]] = {}
     for part in parts:
-        for key, (requests, total, most, slots) in rows(part).items():
+        for key, (requests, total, most, buckets) in rows(part).items():
             before = expected.get(key, (0, 0, 0, {}))
             joined = dict(before[3])
-            for slot, count in slots.items():
-                joined[slot] = joined.get(slot, 0) + count
+            for bucket, count in buckets.items():
+                joined[bucket] = joined.get(bucket, 0) + count
             expected[key] = (
                 before[0] + requests,
                 before[1] + total,
@@ -130,10 +131,10 @@ def changed(batch: Batch, **columns: list[int]) -> Batch:
     [
         ({"series": [0, 2]}, "series below 2, got 2"),
         ({"series": [0, 2**63]}, "series below 2"),
-        ({"slots": [1028, 1]}, "slots below 1028"),
-        ({"slots": [2**63, 1]}, "slots below 1028"),
-        ({"slots": [700, 700], "buckets": [2, 0]}, "slots below 1028, got 1400"),
-        ({"slots": [700, 0], "buckets": [2, 0]}, "ascending order"),
+        ({"indexes": [1028, 1]}, "indexes below 1028"),
+        ({"indexes": [2**63, 1]}, "indexes below 1028"),
+        ({"indexes": [700, 700], "buckets": [2, 0]}, "indexes below 1028, got 1400"),
+        ({"indexes": [700, 0], "buckets": [2, 0]}, "ascending order"),
         ({"counts": [1, 0]}, "at least 1"),
         ({"counts": [1, 2**40]}, "counts up to"),
         ({"sum_us": [1, 2**60]}, "sum_us up to"),

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from batchmaker import Sender, a_batch, account, key_of, point_of, window
-from servers import Collector, trimtab, wait_for
-from smalldisk import small_disk
+from support.disks.smalldisk import small_disk
+from support.processes.servers import Collector, trimtab, wait_for
+from support.stores.batches import Sender, a_batch, account, key_of, point_of, window
 from trimtab_core.batches import Batch, Point
 
 AGENTS = 4

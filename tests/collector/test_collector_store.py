@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchmaker import a_batch, account, key_of, point_of
-from servers import short_dir
-from stored import append, received
+from support.processes.servers import short_dir
+from support.stores.batches import a_batch, account, key_of, point_of
+from support.stores.sqlitestores import append, received
 from trimtab_collector.storage.columns import quantiles_us
-from trimtab_collector.storage.committer import Committer
-from trimtab_collector.storage.sqlite import SQLiteStore
+from trimtab_collector.storage.sqlite.committer import Committer
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.store import Received, Rows, Selection, UnavailableError
-from trimtab_collector.storage.tiers import Retention
-from trimtab_core.batches import Batch, Gauge, Point, SeriesKey
+from trimtab_core.batches import Batch, GaugeRow, Point, SeriesKey
 from trimtab_core.errors import StartupError
 from trimtab_core.sketch import Sketch
 
@@ -184,8 +184,8 @@ def test_answers_are_those_of_counting_by_hand(
                             name = tuple(getattr(key, field) for field in group_by)
                             step = start_s + (t - start_s) // (step_s or 7200) * (step_s or 7200)
                             row = expected.setdefault((name, step), [])
-                            for slot, count in point.slots.items():
-                                row += [slot] * count
+                            for bucket, count in point.buckets.items():
+                                row += [bucket] * count
             if place == "blocks":
                 clock.now_s += 3600
                 store.compact(clock.now_s)
@@ -201,13 +201,13 @@ def test_answers_are_those_of_counting_by_hand(
         (name, int(t)): int(n)
         for name, t, n in zip(names, found.t, found.columns.value("requests"), strict=True)
     }
-    assert counted == {where: len(slots) for where, slots in expected.items()}
+    assert counted == {where: len(buckets) for where, buckets in expected.items()}
     medians = quantiles_us(found.columns, [0.5])[:, 0].tolist()
     most = found.columns.value("max_us").tolist()
     for name, t, median, max_us in zip(names, found.t.tolist(), medians, most, strict=True):
         sketch = Sketch(max_us=max_us)
-        for slot in expected[name, t]:
-            sketch.slots[slot] += 1
+        for bucket in expected[name, t]:
+            sketch.buckets[bucket] += 1
         assert median == sketch.quantile_us(0.5)
 
 
@@ -228,7 +228,7 @@ def test_a_full_ring_changes_no_answer(tmp: Path) -> None:
 
 def test_readings_survive_a_restart_and_later_ones_hold(tmp: Path) -> None:
     def reading(seq: int, value: float, window_s: int) -> Batch:
-        gauge = Gauge("test", "shop", "host#0", "http.server.active_requests", value)
+        gauge = GaugeRow("test", "shop", "host#0", "http.server.active_requests", value)
         return a_batch(
             seq, window_s=window_s, gauges=[gauge], closed_us=(window_s + 10) * 1_000_000
         )

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from batchmaker import a_batch, key_of, point_of
-from servers import wait_for
-from stored import append
-from trimtab_collector.storage.sqlite import SQLiteStore
+from support.processes.servers import wait_for
+from support.stores.batches import a_batch, key_of, point_of
+from support.stores.sqlitestores import append
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.supervisor import Supervisor
+from trimtab_collector.storage.sqlite.worker import Setup
 from trimtab_collector.storage.store import Selection
-from trimtab_collector.storage.worker import Setup
-from trimtab_collector.supervisor import Supervisor
 
 HOUR_S = 3600
 #: a full hour long ago, so that all of it is due

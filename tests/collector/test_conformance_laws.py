@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchmaker import a_batch, account, key_of, point_of
-from engines import ENGINES, Engine, Pair, Sent, ask
-from oracle import Answer, Row
-from servers import short_dir
-from storecases import DAY_S, LATE_S, STARTS, a_selection, a_sent
+from support.processes.servers import short_dir
+from support.stores.batches import a_batch, account, key_of, point_of
+from support.stores.engines import ENGINES, Engine, Pair, Sent, ask
+from support.stores.oracle import Answer, Row
+from support.stores.randomcases import DAY_S, LATE_S, STARTS, a_selection, a_sent
 from trimtab_collector.storage.store import Selection
 from trimtab_core.batches import Point, SeriesKey
 
@@ -122,7 +122,7 @@ def test_percentiles_are_those_of_all_requests_of_a_group_and_step(pair: Pair) -
 def test_sums_of_the_largest_values_are_exact(pair: Pair, value: int) -> None:
     points = {key_of(f"/{n}"): Point(bytes=1, db_us=value if n < 3 else 0) for n in range(1200)}
     points[key_of("/0")] = Point(
-        sum_us=value, bytes=value, max_us=2**32 - 1, slots={1027: 2**32 - 1, 0: 1}
+        sum_us=value, bytes=value, max_us=2**32 - 1, buckets={1027: 2**32 - 1, 0: 1}
     )
     for n in range(4):
         pair.send([sent(n, NOON - 10 - 10 * n, points)])

@@ -23,8 +23,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from engines import ENGINES, Engine, Pair, Sent
-from storecases import DAY_S, LATE_S, STARTS, a_selection, a_sent
+from support.stores.engines import ENGINES, Engine, Pair, Sent
+from support.stores.randomcases import DAY_S, LATE_S, STARTS, a_selection, a_sent
 
 SEED = st.integers(0, 2**32)
 SECONDS = st.sampled_from(

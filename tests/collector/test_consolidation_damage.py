@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from batchmaker import a_batch, key_of, point_of
-from engines import Clock
-from stored import append
-from trimtab_collector.storage.compactor import Compactor, locked
-from trimtab_collector.storage.sqlite import SQLiteStore
+from support.stores.batches import a_batch, key_of, point_of
+from support.stores.engines import Clock
+from support.stores.sqlitestores import append
+from trimtab_collector.storage.sqlite.compactor import Compactor, locked
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.store import Selection
 
 NOON = 1_700_006_400

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from batchmaker import a_batch, key_of, point_of
-from stored import append
-from trimtab_collector.storage.sqlite import SQLiteStore
+from support.stores.batches import a_batch, key_of, point_of
+from support.stores.sqlitestores import append
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.store import Selection
 from trimtab_core.errors import StartupError
 

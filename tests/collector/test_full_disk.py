@@ -10,13 +10,13 @@ from typing import TypeVar
 
 import pytest
 
-from batchmaker import a_batch, key_of, point_of
-from smalldisk import SmallDisk, small_disk
-from stored import append
-from trimtab_collector.storage.compaction import Step
-from trimtab_collector.storage.sqlite import SQLiteStore
+from support.disks.smalldisk import SmallDisk, small_disk
+from support.stores.batches import a_batch, key_of, point_of
+from support.stores.sqlitestores import append
+from trimtab_collector.storage.sqlite.compaction import Step
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.store import Selection, UnavailableError
-from trimtab_collector.storage.tiers import Retention
 from trimtab_core.batches import Batch
 
 _T = TypeVar("_T")

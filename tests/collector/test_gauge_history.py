@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from batchmaker import a_batch
-from engines import Clock
-from gaugeoracle import GaugeOracle, ask
-from stored import append, received
-from trimtab_collector.storage import gaugehistory
-from trimtab_collector.storage.compactor import Compactor, locked
-from trimtab_collector.storage.readingring import ReadingRing
-from trimtab_collector.storage.sqlite import SQLiteStore
+from support.stores.batches import a_batch
+from support.stores.engines import Clock
+from support.stores.gaugeoracle import GaugeOracle, ask
+from support.stores.sqlitestores import append, received
+from trimtab_collector.storage.sqlite import gaugehistory
+from trimtab_collector.storage.sqlite.compactor import Compactor, locked
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.gaugehead import GaugeHead
 from trimtab_collector.storage.store import GaugeSelection, TooMuchError
-from trimtab_core.batches import Batch, Gauge
+from trimtab_core.batches import Batch, GaugeRow
 
 NOON = 1_700_006_400
 HOUR = 3600
@@ -36,13 +36,13 @@ def store_in(directory: Path, clock: Clock, **limits: Any) -> Iterator[SQLiteSto
         store.close()
 
 
-def readings(seq: int, window_s: int, value: float, *, processes: int = 2, **more: Any) -> Batch:
+def gauges(seq: int, window_s: int, value: float, *, processes: int = 2, **more: Any) -> Batch:
     """Return a batch with the memory of processes and the load of the host."""
     gauges = [
-        Gauge("test", "shop", f"host#{number}", MEMORY, value + 8 * number)
+        GaugeRow("test", "shop", f"host#{number}", MEMORY, value + 8 * number)
         for number in range(processes)
     ]
-    gauges.append(Gauge("", "", "host", LOAD, value / 4))
+    gauges.append(GaugeRow("", "", "host", LOAD, value / 4))
     return a_batch(seq, {}, window_s=window_s, gauges=gauges, **more)
 
 
@@ -61,7 +61,7 @@ def test_a_gauge_is_followed_from_memory_journal_and_tiers_alike(tmp: Path) -> N
     ]
     with store_in(tmp, clock) as store:
         for seq in range(60):
-            batch = readings(seq, NOON - 300 + 10 * seq, 1000 + seq % 7)
+            batch = gauges(seq, NOON - 300 + 10 * seq, 1000 + seq % 7)
             clock.now_s = batch.window_s + 12
             oracle.add(batch)
             append(store, batch)
@@ -86,8 +86,8 @@ def test_of_several_gauges_the_mean_goes_over_all_and_the_total_over_their_means
 ) -> None:
     clock = Clock(NOON + 60)
     with store_in(tmp, clock) as store:
-        one = [Gauge("test", "shop", "host#0", MEMORY, 4.0)]
-        both = [*one, Gauge("test", "shop", "host#1", MEMORY, 10.0)]
+        one = [GaugeRow("test", "shop", "host#0", MEMORY, 4.0)]
+        both = [*one, GaugeRow("test", "shop", "host#1", MEMORY, 10.0)]
         append(store, a_batch(0, {}, window_s=NOON, gauges=one))
         append(store, a_batch(1, {}, window_s=NOON + 10, gauges=both))
         rows = store.read_gauges(over(NOON, NOON + 60, group_by=("service", "name")))
@@ -104,7 +104,7 @@ def test_of_several_gauges_the_mean_goes_over_all_and_the_total_over_their_means
 
 def test_the_last_reading_is_the_latest_whenever_it_came(tmp: Path) -> None:
     clock = Clock(NOON + 20)
-    gauge = Gauge("", "", "host", LOAD, 0.0)
+    gauge = GaugeRow("", "", "host", LOAD, 0.0)
     seconds = [3, 9, 0, 7]
     with store_in(tmp, clock) as store:
         for seq, second in enumerate(seconds):
@@ -121,7 +121,7 @@ def test_live_readings_and_those_that_are_no_number_are_no_history(tmp: Path) ->
     clock = Clock(NOON + 20)
     with store_in(tmp, clock) as store:
         strange = [
-            Gauge("", "", "host", name, value)
+            GaugeRow("", "", "host", name, value)
             for name, value in (
                 ("nan", math.nan),
                 ("inf", math.inf),
@@ -130,7 +130,7 @@ def test_live_readings_and_those_that_are_no_number_are_no_history(tmp: Path) ->
             )
         ]
         append(store, a_batch(0, {}, window_s=NOON, gauges=strange))
-        live = [Gauge("", "", "host", "live", 1.0)]
+        live = [GaugeRow("", "", "host", "live", 1.0)]
         store.show(received(store, a_batch(1, {}, window_s=NOON, gauges=live, live=True)))
         for _ in range(2):
             assert [name for *_, name in store.read_gauges(over(NOON, NOON + 60)).groups] == ["ok"]
@@ -141,7 +141,7 @@ def test_live_readings_and_those_that_are_no_number_are_no_history(tmp: Path) ->
 def test_each_tier_keeps_gauges_for_its_own_time_and_then_forgets_their_names(tmp: Path) -> None:
     clock = Clock(NOON + 60)
     with store_in(tmp, clock) as store:
-        append(store, readings(0, NOON, 64.0), readings(1, NOON + 10, 32.0))
+        append(store, gauges(0, NOON, 64.0), gauges(1, NOON + 10, 32.0))
         wide = over(NOON - HOUR, NOON + HOUR, names=(MEMORY,), where={"instance": "host#0"})
         found = []
         for days in (0, 1, 5, 20, 500):
@@ -167,7 +167,7 @@ def test_a_compaction_cut_short_between_files_counts_nothing_twice(tmp: Path, co
     with store_in(tmp, clock) as store:
         for number in range(2):
             batches = [
-                readings(10 * number + n, NOON - 400 + 60 * n, float(n + number)) for n in range(4)
+                gauges(10 * number + n, NOON - 400 + 60 * n, float(n + number)) for n in range(4)
             ]
             oracle.add(*batches)
             append(store, *batches)
@@ -200,9 +200,7 @@ def test_sets_of_a_period_become_one_and_answers_stay(tmp: Path) -> None:
     with store_in(tmp, clock) as store:
         for number in range(6):
             late = [
-                readings(
-                    10 * number + n, NOON - HOUR + 60 * n, float(n), agent=f"agent-{number % 3}"
-                )
+                gauges(10 * number + n, NOON - HOUR + 60 * n, float(n), agent=f"agent-{number % 3}")
                 for n in range(4)
             ]
             oracle.add(*late)
@@ -229,7 +227,7 @@ def test_sets_of_a_period_become_one_and_answers_stay(tmp: Path) -> None:
 def test_a_damaged_chunk_costs_itself_and_is_named(tmp: Path) -> None:
     clock = Clock(NOON)
     with store_in(tmp, clock) as store:
-        append(store, readings(0, NOON - 20, 1.0), readings(1, NOON + DAY, 2.0))
+        append(store, gauges(0, NOON - 20, 1.0), gauges(1, NOON + DAY, 2.0))
         clock.now_s += DAY + 3 * HOUR
         store.compact(clock.now_s)
         file = min(tmp.glob("10s-*.db"))
@@ -247,7 +245,7 @@ def test_a_read_of_too_many_readings_is_refused_with_a_way_out(
     monkeypatch.setattr(gaugehistory, "_MOST_POINTS", 2)
     clock = Clock(NOON + 60)
     with store_in(tmp, clock) as store:
-        append(store, readings(0, NOON, 1.0))
+        append(store, gauges(0, NOON, 1.0))
         clock.now_s += 2 * HOUR
         store.compact(clock.now_s)
         with pytest.raises(TooMuchError, match="fewer names"):
@@ -262,11 +260,11 @@ def test_gauges_of_different_names_are_never_added_up(wrong: Any) -> None:
 
 def test_memory_for_readings_is_bounded_also_for_names_that_come_and_go() -> None:
     clock = Clock(NOON)
-    ring = ReadingRing(900, 200_000, clock)
+    ring = GaugeHead(900, 200_000, clock)
     for number in range(3_000):
         clock.now_s += 1
         window_s = int(clock.now_s) // 10 * 10 - 10
-        gauges = [Gauge("test", "shop", f"pod-{number}#{n}", MEMORY, 1.0) for n in range(20)]
+        gauges = [GaugeRow("test", "shop", f"pod-{number}#{n}", MEMORY, 1.0) for n in range(20)]
         ring.add(a_batch(number, {}, window_s=window_s, gauges=gauges), window_s)
         assert ring.size_bytes <= 200_000 + 20 * 400 * 10
     floor_s, keys, taken = ring.snapshot(0, 2**32)

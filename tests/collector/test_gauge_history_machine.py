@@ -21,16 +21,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from batchmaker import a_batch
-from engines import Clock
-from gaugeoracle import GaugeOracle, ask, check
-from stored import append
-from trimtab_collector.storage import compactor, gaugehistory, readingfile
-from trimtab_collector.storage.readings import GaugeKey
-from trimtab_collector.storage.sqlite import SQLiteStore
+from support.stores.batches import a_batch
+from support.stores.engines import Clock
+from support.stores.gaugeoracle import GaugeOracle, ask, check
+from support.stores.sqlitestores import append
+from trimtab_collector.storage.gaugepoints import GaugeKey
+from trimtab_collector.storage.sqlite import compactor, gaugefile, gaugehistory
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.store import GaugeSelection
-from trimtab_collector.storage.tiers import Retention
-from trimtab_core.batches import Batch, Gauge
+from trimtab_core.batches import Batch, GaugeRow
 
 DAY = 86_400
 HOUR = 3600
@@ -38,11 +38,11 @@ STARTS = (1_700_006_400, 1_704_067_207, 1_709_251_199)
 WHERE = ("environment", "service", "instance", "agent")
 NAMES = ("memory", "cpu", "load")
 FINE_S = 2 * DAY
-#: readings are compared when all tiers that may answer have windows that lie in one hour
+#: gauges are compared when all tiers that may answer have windows that lie in one hour
 LATE_S = 7 * DAY
 
 gauges = st.builds(
-    Gauge,
+    GaugeRow,
     st.sampled_from(("prod", "")),
     st.sampled_from(("shop", "")),
     st.sampled_from(("host#0", "host#1")),
@@ -231,11 +231,11 @@ _settings = settings(
 
 
 def test_whatever_happens_gauges_are_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    # So small that a few readings are many sets of several chunks, merged piece by piece.
+    # So small that a few gauges are many sets of several chunks, merged piece by piece.
     for module, name, value in (
-        (readingfile, "_MANY", 3),
-        (readingfile, "_MOST_POINTS", 3),
-        (readingfile, "_HELD", 5),
+        (gaugefile, "_MANY", 3),
+        (gaugefile, "_MOST_POINTS", 3),
+        (gaugefile, "_HELD", 5),
         (gaugehistory, "_GATHER", 10),
         (compactor, "_AGAIN_S", 0.0),
     ):

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab_collector.storage.planes import ChunkError
-from trimtab_collector.storage.readingchunks import decode_readings, encode_readings
-from trimtab_collector.storage.readings import Readings, merge, rolled_up
+from trimtab_collector.storage.gaugepoints import GaugePoints, merge, rolled_up
+from trimtab_collector.storage.sqlite.gaugechunks import decode_gauges, encode_gauges
+from trimtab_collector.storage.sqlite.planes import ChunkError
 
 NOON = 1_700_006_400
 HOUR = 3600
@@ -32,10 +32,10 @@ points = st.lists(
 Point = tuple[int, int, list[float]]
 
 
-def table(rows: Sequence[Point], width_s: int, at: int = 0) -> Readings:
+def table(rows: Sequence[Point], width_s: int, at: int = 0) -> GaugePoints:
     rows = sorted(rows)
     whole = [len(values) for *_, values in rows]
-    return Readings(
+    return GaugePoints(
         np.array([gauge << 32 | (NOON + t * width_s) for gauge, t, _ in rows], np.int64),
         np.array(whole, np.int64),
         np.array([min(values) for *_, values in rows]),
@@ -48,8 +48,8 @@ def table(rows: Sequence[Point], width_s: int, at: int = 0) -> Readings:
     )
 
 
-def same(one: Readings, other: Readings) -> None:
-    for name in Readings.__dataclass_fields__:
+def same(one: GaugePoints, other: GaugePoints) -> None:
+    for name in GaugePoints.__dataclass_fields__:
         assert getattr(one, name).tolist() == getattr(other, name).tolist(), name
 
 
@@ -62,7 +62,7 @@ def test_a_chunk_of_readings_gives_back_what_it_was_given(
         before = table(each, width_s, at)
         single = before.count == 1
         before.total[single] = before.last[single]
-        same(decode_readings(encode_readings(before, width_s)), before)
+        same(decode_gauges(encode_gauges(before, width_s)), before)
 
 
 @settings(deadline=None)
@@ -91,13 +91,13 @@ def test_points_add_up_in_any_order(data: st.DataObject) -> None:
 @pytest.mark.parametrize("damage", [b"", b"garbage", bytes(80)])
 def test_what_is_no_chunk_of_readings_is_said_to_be_none(damage: bytes) -> None:
     with pytest.raises(ChunkError, match="expected a chunk"):
-        decode_readings(damage)
+        decode_gauges(damage)
     with pytest.raises(ValueError, match="at least one point"):
-        encode_readings(merge([]), 10)
+        encode_gauges(merge([]), 10)
 
 
 def walks(chance: random.Random, seconds: int) -> dict[str, list[float]]:
-    """Return readings of usual gauges, every 10 s: standing, counting, walking, and noise."""
+    """Return gauges of usual gauges, every 10 s: standing, counting, walking, and noise."""
     memory, found = 53_903_360.0, dict[str, list[float]]()
     for step in range(seconds // 10):
         memory += 4096 * chance.choice((0, 0, 0, 0, 1, 2, -1))
@@ -130,7 +130,7 @@ def test_a_reading_takes_a_few_bytes() -> None:
         fine = table(rows, 10, 10)
         for width_s in (10, 60):
             part = fine if width_s == 10 else rolled_up(fine, width_s)
-            sizes[kind, width_s] = len(encode_readings(part, width_s)) / len(part.key)
+            sizes[kind, width_s] = len(encode_gauges(part, width_s)) / len(part.key)
     assert sizes["threads", 10] < 0.1
     assert sizes["memory", 10] < 2
     assert sizes["all", 10] < 3

@@ -12,9 +12,9 @@ import psutil
 import pytest
 import zstandard
 
-from batchmaker import Connect, Sender, a_batch, account, key_of, point_of, window
-from servers import Collector, trimtab, wait_for
-from trimtab_core.batches import MAX_BATCH, Gauge, encode
+from support.processes.servers import Collector, trimtab, wait_for
+from support.stores.batches import Connect, Sender, a_batch, account, key_of, point_of, window
+from trimtab_core.batches import MAX_BATCH, GaugeRow, encode
 
 
 def test_a_batch_is_taken_once_and_its_repeat_is_called_a_duplicate(
@@ -223,9 +223,9 @@ def test_a_scoped_key_writes_for_its_own_services_only(
         assert (status, body["error"]["code"]) == (403, "forbidden")
     liar = a_batch(1, own, agent="scoped", processes=[account([(0, 9)], 9, service="other")])
     assert mine.post(liar)[0] == 403
-    gauge = Gauge("test", "other", "host#0", "process.uptime", 1.0)
+    gauge = GaugeRow("test", "other", "host#0", "process.uptime", 1.0)
     assert mine.post(a_batch(1, own, agent="scoped", gauges=[gauge]))[0] == 403
-    host = Gauge("test", "", "", "system.cpu.utilization", 0.5)
+    host = GaugeRow("test", "", "", "system.cpu.utilization", 0.5)
     assert mine.post(a_batch(1, own, agent="scoped", gauges=[host]))[0] == 202
     names = [row["service"] for row in collector.api.get("/services")["services"]]
     assert "mine" in names

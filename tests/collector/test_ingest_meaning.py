@@ -6,9 +6,9 @@ from datetime import datetime
 
 import pytest
 
-from batchmaker import Sender, a_batch, account, key_of, point_of, window
-from servers import Collector
-from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, Gauge, Point, SentAt
+from support.processes.servers import Collector
+from support.stores.batches import Sender, a_batch, account, key_of, point_of, window
+from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, GaugeRow, Point, SentAt
 
 
 @pytest.mark.parametrize("ahead_s", [3 * 3600, -3 * 3600])
@@ -24,7 +24,7 @@ def test_windows_of_a_wrong_clock_are_booked_by_ours_and_it_is_noted(
         agent=service,
         window_s=theirs - theirs % 10 - 10,
         closed_us=theirs * 1_000_000,
-        gauges=[Gauge("test", service, "host#0", "http.server.active_requests", 2.0)],
+        gauges=[GaugeRow("test", service, "host#0", "http.server.active_requests", 2.0)],
     )
     sender.more = {CLOCK_HEADER: f"{time.time() + ahead_s:.3f}"}
     assert sender.post(batch)[1]["duplicate"] is False
@@ -96,8 +96,8 @@ def test_connections_are_counted_apart_from_requests(collector: Collector, sende
     point = Point(websockets=2, websocket_us=10_000_000, event_streams=1, event_stream_us=3_000_000)
     points = {key_of(service="open", route="/ws"): point, key_of(service="open"): point_of([500])}
     gauges = [
-        Gauge("test", "open", "host#0", "trimtab.app.websockets", 7.0),
-        Gauge("test", "open", "host#0", "trimtab.app.event_streams", 1.0),
+        GaugeRow("test", "open", "host#0", "trimtab.app.websockets", 7.0),
+        GaugeRow("test", "open", "host#0", "trimtab.app.event_streams", 1.0),
     ]
     covers = account([(0, 4)], 4, process=b"open-pid", service="open")
     batch = a_batch(1, points, agent="open", processes=[covers], gauges=gauges)

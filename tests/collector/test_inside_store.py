@@ -11,37 +11,37 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchmaker import Sender, a_batch, key_of, point_of, window
-from servers import Collector, short_dir
-from stored import append
-from trimtab_collector.storage.inside import EventSelection, InsideTable, MeasureSelection
-from trimtab_collector.storage.sqlite import SQLiteStore
+from support.processes.servers import Collector, short_dir
+from support.stores.batches import Sender, a_batch, key_of, point_of, window
+from support.stores.sqlitestores import append
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.measures import EventSelection, MeasureSelection, MeasureTable
 from trimtab_collector.storage.store import TooMuchError
 from trimtab_core.batches import Batch
-from trimtab_core.inside import EventRow, MeasureRow, pack_rows
-from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM, Change, MeasureKey, value_slots
+from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM, Delta, MeasureKey, value_buckets
+from trimtab_core.rows import EventRow, MeasureRow, pack_rows
 
 NOON = 1_700_006_400
 DAY_S = 86_400
 
 
-def change_of(values: Sequence[float]) -> Change:
-    change = Change()
-    change.add(values)
-    change.slots = dict(value_slots(values))
-    return change
+def delta_of(values: Sequence[float]) -> Delta:
+    delta = Delta()
+    delta.add(values)
+    delta.buckets = dict(value_buckets(values))
+    return delta
 
 
 def row_of(values: Sequence[float], name: str = "work", text: str = "a") -> MeasureRow:
     key = MeasureKey(name, HISTOGRAM, "s", (("what", text),))
-    return MeasureRow("test", "shop", "host#0", key, change_of(values))
+    return MeasureRow("test", "shop", "host#0", key, delta_of(values))
 
 
 def batch_of(
     seq: int, rows: Sequence[MeasureRow], window_s: int, events: Sequence[EventRow] = ()
 ) -> Batch:
     (inside,) = pack_rows(rows, events)
-    return replace(a_batch(seq, window_s=window_s), inside=inside)
+    return replace(a_batch(seq, window_s=window_s), rows=inside)
 
 
 @contextmanager
@@ -53,9 +53,9 @@ def store_in(directory: Path, now_s: float = NOON + DAY_S) -> Iterator[SQLiteSto
         store.close()
 
 
-def read(store: SQLiteStore, *edges: int, name: str = "work") -> dict[tuple[str, int], Change]:
+def read(store: SQLiteStore, *edges: int, name: str = "work") -> dict[tuple[str, int], Delta]:
     parts = store.read_measures(MeasureSelection(edges, (name,)))
-    return {(part.key.attributes[0][1], part.step): part.change for part in parts}
+    return {(part.key.attributes[0][1], part.step): part.delta for part in parts}
 
 
 def test_a_repeat_adds_nothing_and_a_restart_loses_nothing(tmp: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_repeat_adds_nothing_and_a_restart_loses_nothing(tmp: Path) -> None:
     with store_in(tmp / "c") as store:
         assert append(store, batches[4]) == [True]
         found = read(store, NOON, NOON + 10, NOON + 30)
-        assert found["a", 0] == change_of([0.5, 1, 0.5, 4, 0.5, 7])
+        assert found["a", 0] == delta_of([0.5, 1, 0.5, 4, 0.5, 7])
         assert found["a", 1].count == 12
         assert found["a", 1].sum == 6 * 0.5 + (2 + 3 + 5 + 6 + 8 + 9)
         assert found["a", 1].max == 9
@@ -107,23 +107,23 @@ def test_an_event_is_kept_as_it_came_and_found_by_kind_and_route(tmp: Path) -> N
 def test_roll_ups_lose_nothing_whenever_they_come(
     given_rows: list[tuple[int, str, int]], times: list[int]
 ) -> None:
-    expected: dict[tuple[str, int], Change] = {}
+    expected: dict[tuple[str, int], Delta] = {}
     with short_dir() as directory, store_in(directory / "c") as store:
         moments = iter(sorted(times))
         for seq, (place, text, value) in enumerate(given_rows):
             at = NOON + 10 * place
             append(store, batch_of(seq, [row_of([float(value)], text=text)], at))
             hour = place // 360
-            expected.setdefault((text, hour), Change()).merge(change_of([float(value)]))
+            expected.setdefault((text, hour), Delta()).merge(delta_of([float(value)]))
             if seq % 15 == 14:
                 store.retire(NOON + next(moments, 0))
         store.retire(NOON + 4 * DAY_S)
         found = read(store, *range(NOON, NOON + 5 * 3600, 3600))
         assert {
-            name: (each.count, each.sum, each.min, each.max, each.slots)
+            name: (each.count, each.sum, each.min, each.max, each.buckets)
             for name, each in found.items()
         } == {
-            name: (each.count, each.sum, each.min, each.max, each.slots)
+            name: (each.count, each.sum, each.min, each.max, each.buckets)
             for name, each in expected.items()
         }
         (steps,) = store._writer.execute("SELECT group_concat(DISTINCT step_s) FROM amount")
@@ -133,7 +133,7 @@ def test_roll_ups_lose_nothing_whenever_they_come(
 def test_what_is_too_old_goes_and_events_are_bounded(
     tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trimtab_collector.storage.inside._MOST_EVENTS", 5)
+    monkeypatch.setattr("trimtab_collector.storage.sqlite.measures._MOST_EVENTS", 5)
     events = [
         EventRow("test", "shop", "host#0", {"kind": "request", "at_us": NOON * 10**6 + n})
         for n in range(9)
@@ -153,7 +153,7 @@ def test_what_is_too_old_goes_and_events_are_bounded(
 def test_a_read_of_too_many_rows_says_how_to_ask_for_less(
     tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trimtab_collector.storage.inside._MOST_READ", 5)
+    monkeypatch.setattr("trimtab_collector.storage.sqlite.measures._MOST_READ", 5)
     with store_in(tmp / "c") as store:
         append(store, batch_of(0, [row_of([1.0], text=str(n)) for n in range(6)], NOON))
         with pytest.raises(TooMuchError, match="shorter range"):
@@ -163,7 +163,7 @@ def test_a_read_of_too_many_rows_says_how_to_ask_for_less(
 def test_measures_over_the_limit_are_one_and_none_is_lost(
     tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trimtab_collector.storage.inside._MOST_MEASURES", 4)
+    monkeypatch.setattr("trimtab_collector.storage.sqlite.measures._MOST_MEASURES", 4)
     with store_in(tmp / "c") as store:
         append(store, batch_of(0, [row_of([1.0], text=str(n)) for n in range(10)], NOON))
         append(store, batch_of(1, [row_of([1.0], text=str(n)) for n in range(10)], NOON))
@@ -177,17 +177,17 @@ def test_measures_over_the_limit_are_one_and_none_is_lost(
 def test_a_transaction_that_fails_leaves_no_measure_behind(
     tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    working = InsideTable.write
+    working = MeasureTable.write
     failing = [True]
 
-    def write(self: InsideTable, *arguments: object) -> object:
+    def write(self: MeasureTable, *arguments: object) -> object:
         found = working(self, *arguments)  # type: ignore[arg-type]
         if failing:
             failing.clear()
             raise ValueError("not now")
         return found
 
-    monkeypatch.setattr(InsideTable, "write", write)
+    monkeypatch.setattr(MeasureTable, "write", write)
     with store_in(tmp / "c") as store:
         batch = batch_of(0, [row_of([1.0])], NOON)
         with pytest.raises(Exception, match="not now"):
@@ -200,16 +200,16 @@ def test_kinds_and_what_they_keep(tmp: Path) -> None:
     chance = random.Random(1)
     values = [chance.uniform(-5, 5) for _ in range(50)]
     rows = [
-        MeasureRow("test", "shop", "host#0", MeasureKey(kind, kind), change_of(values))
+        MeasureRow("test", "shop", "host#0", MeasureKey(kind, kind), delta_of(values))
         for kind in (COUNTER, GAUGE)
     ]
     with store_in(tmp / "c") as store:
         append(store, batch_of(0, rows, NOON), batch_of(1, rows, NOON + 10))
         selection = MeasureSelection((NOON, NOON + 60), ("*",))
         for part in store.read_measures(selection):
-            assert (part.change.count, part.change.last) == (100, values[-1])
-            assert part.change.sum == pytest.approx(2 * sum(values))
-            assert (part.change.min, part.change.max) == (min(values), max(values))
+            assert (part.delta.count, part.delta.last) == (100, values[-1])
+            assert part.delta.sum == pytest.approx(2 * sum(values))
+            assert (part.delta.min, part.delta.max) == (min(values), max(values))
 
 
 def test_rows_of_others_and_rows_that_are_none_are_refused(tmp: Path) -> None:
@@ -228,7 +228,7 @@ def test_rows_of_others_and_rows_that_are_none_are_refused(tmp: Path) -> None:
             for seq, inside in enumerate(
                 (b"\xff", b"\x92\x91\x90\x90", b"\x93\x90\x90\x90", bytes(2**20 + 1)), 4
             ):
-                status, body = sender.post(replace(a_batch(seq, points), inside=inside))
+                status, body = sender.post(replace(a_batch(seq, points), rows=inside))
                 assert (status, body["error"]["code"]) == (400, "bad_batch"), body
         found = collector.api.get("/custom", from_="-5m")["metrics"]
         assert [(each["name"], each["count"]) for each in found] == [("work", 1)]

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-import storing
-from servers import clean_environment, short_dir
-from stored import append
-from storing import BATCHES, DAY_S, END_S, KEPT, START_S, Clock, batch
-from tracing import calls_of, killed_at
-from trimtab_collector.maintenance.check import check
-from trimtab_collector.storage.sqlite import SQLiteStore
+from support.processes.servers import clean_environment, short_dir
+from support.processes.tracing import calls_of, killed_at
+from support.stores import killedchild
+from support.stores.killedchild import BATCHES, DAY_S, END_S, KEPT, START_S, Clock, batch
+from support.stores.sqlitestores import append
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.upkeep.check import check
 from trimtab_collector.storage.store import Selection
 from trimtab_core.batches import decode_series
 
@@ -26,7 +26,7 @@ PLACES: Mapping[str, int] = {"fdatasync": 14, "pwrite64": 12, "unlink": 8}
 
 
 def command(directory: Path) -> list[str]:
-    return [sys.executable, str(Path(storing.__file__)), str(directory)]
+    return [sys.executable, str(Path(killedchild.__file__)), str(directory)]
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from batchmaker import Sender, a_batch, account, key_of, point_of, window
-from servers import Collector, clean_environment, short_dir, trimtab, wait_for
-from stored import append
-from tracing import killed_at
-from trimtab_collector.maintenance.backup import backup
-from trimtab_collector.maintenance.files import entered
-from trimtab_collector.maintenance.restore import read_manifest, restore
-from trimtab_collector.storage.schema import VERSION
-from trimtab_collector.storage.sqlite import SQLiteStore
+from support.processes.servers import Collector, clean_environment, short_dir, trimtab, wait_for
+from support.processes.tracing import killed_at
+from support.stores.batches import Sender, a_batch, account, key_of, point_of, window
+from support.stores.sqlitestores import append
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.schema import VERSION
+from trimtab_collector.storage.sqlite.upkeep.backup import backup
+from trimtab_collector.storage.sqlite.upkeep.files import entered
+from trimtab_collector.storage.sqlite.upkeep.restore import read_manifest, restore
 from trimtab_core.batches import Batch
 
 REQUESTS = 5

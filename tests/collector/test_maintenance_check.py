@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from checkedstore import HOUR_S, TODAY, YESTERDAY, change, checked, make, texts
-from servers import short_dir
-from trimtab_collector.storage.chunks import decode_chunk, encode_chunk
+from support.processes.servers import short_dir
+from support.stores.checkedstore import HOUR_S, TODAY, YESTERDAY, change, checked, make, texts
 from trimtab_collector.storage.columns import Columns
-from trimtab_collector.storage.schema import VERSION
+from trimtab_collector.storage.sqlite.chunks import decode_chunk, encode_chunk
+from trimtab_collector.storage.sqlite.schema import VERSION
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def with_value(columns: Columns, name: str, more: int) -> Columns:
     column = columns.value(name).astype(np.int64)
     column[0] += more
     values = {**columns.values, name: column}
-    return Columns(columns.key, values, columns.buckets, columns.slots, columns.counts)
+    return Columns(columns.key, values, columns.buckets, columns.indexes, columns.counts)
 
 
 def test_a_flipped_byte_in_a_chunk_is_named_with_file_and_chunk(copy: Path) -> None:
@@ -101,9 +101,9 @@ def test_a_roll_up_with_another_sketch_is_named(copy: Path) -> None:
     path = copy / f"10s-{YESTERDAY}.db"
 
     def moved(columns: Columns) -> Columns:
-        slots = columns.slots.copy()
-        slots[columns.buckets[0] - 1] += 1
-        return Columns(columns.key, columns.values, columns.buckets, slots, columns.counts)
+        buckets = columns.indexes.copy()
+        buckets[columns.buckets[0] - 1] += 1
+        return Columns(columns.key, columns.values, columns.buckets, buckets, columns.counts)
 
     rewrite(path, 1, moved)
     assert "with sketch" in texts(checked(copy))
@@ -125,7 +125,7 @@ def test_sums_that_are_wrong_at_all_levels_of_a_tier_are_seen_in_the_next(copy: 
         for number, payload in chunks:
             columns = decode_chunk(payload)
             doubled = Columns(
-                columns.key, columns.values, columns.buckets, columns.slots, columns.counts * 2
+                columns.key, columns.values, columns.buckets, columns.indexes, columns.counts * 2
             )
             change(
                 path,
@@ -169,7 +169,7 @@ def test_points_out_of_order_are_named(copy: Path) -> None:
     def turned(columns: Columns) -> Columns:
         key = columns.key.copy()
         key[[0, -1]] = key[[-1, 0]]
-        return Columns(key, columns.values, columns.buckets, columns.slots, columns.counts)
+        return Columns(key, columns.values, columns.buckets, columns.indexes, columns.counts)
 
     number = rewrite(path, 0, turned)
     assert f"{path.name}, chunk {number}: points are not in order" in texts(checked(copy))
@@ -178,13 +178,13 @@ def test_points_out_of_order_are_named(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "word"),
     [
-        ("UPDATE reading SET points = points + 1", "another number of readings"),
+        ("UPDATE reading SET points = points + 1", "another number of gauges"),
         ("UPDATE reading SET first = first + 1", "other names"),
-        ("UPDATE reading SET payload = zeroblob(200)", "readings cannot be read"),
+        ("UPDATE reading SET payload = zeroblob(200)", "gauges cannot be read"),
         ("UPDATE reading SET period = period + 3600", "not of its period"),
-        ("DELETE FROM reading WHERE id = 1", "sums of readings"),
+        ("DELETE FROM reading WHERE id = 1", "sums of gauges"),
         ("DELETE FROM gauge WHERE id = 2", "a gauge is not in the file"),
-        ("UPDATE gauge SET name = 'other' WHERE id = 1", "sums of readings"),
+        ("UPDATE gauge SET name = 'other' WHERE id = 1", "sums of gauges"),
     ],
 )
 def test_readings_that_are_not_what_they_were_are_named(

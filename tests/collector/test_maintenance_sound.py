@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from checkedstore import (
+from support.processes.servers import short_dir
+from support.stores.checkedstore import (
     DAY_S,
     HOUR_S,
     NOW,
@@ -20,10 +21,9 @@ from checkedstore import (
     opened,
     texts,
 )
-from servers import short_dir
-from stored import append
-from trimtab_collector.maintenance.check import check
-from trimtab_collector.storage.tiers import Retention
+from support.stores.sqlitestores import append
+from trimtab_collector.storage.sqlite.tiers import Retention
+from trimtab_collector.storage.sqlite.upkeep.check import check
 
 
 @pytest.fixture(scope="module")

@@ -14,19 +14,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from batchmaker import a_batch, account, key_of, point_of
-from servers import Collector, clean_environment, short_dir, trimtab
-from stored import append
-from tracing import calls_of, killed_at
-from trimtab_collector.maintenance.check import check
+from support.processes.servers import Collector, clean_environment, short_dir, trimtab
+from support.processes.tracing import calls_of, killed_at
+from support.stores.batches import a_batch, account, key_of, point_of
+from support.stores.sqlitestores import append
+from support.stores.version1 import write_store
 from trimtab_collector.storage.columns import VALUES
-from trimtab_collector.storage.schema import VERSION
-from trimtab_collector.storage.sqlite import SQLiteStore
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.schema import VERSION
+from trimtab_collector.storage.sqlite.tiers import Retention
+from trimtab_collector.storage.sqlite.upkeep.check import check
 from trimtab_collector.storage.store import Selection
-from trimtab_collector.storage.tiers import Retention
 from trimtab_core.batches import Batch, SeriesKey
 from trimtab_core.errors import StartupError
-from version1 import write_store
 
 HOUR_S = 3600
 #: twenty minutes past an hour
@@ -45,7 +45,7 @@ class Clock:
 
 
 def batches(first: int, count: int, start_s: int, end_s: int) -> list[Batch]:
-    """Return batches of windows in a range: several series, readings, empty ones, late ones."""
+    """Return batches of windows in a range: several series, gauges, empty ones, late ones."""
     found = []
     for seq in range(first, first + count):
         chance = Random(seq)
@@ -114,7 +114,7 @@ def answers(store: SQLiteStore) -> list[Any]:
             rows = store.read(Selection(edges, fields))
             columns = rows.columns
             sums = [columns.value(name).tolist() for name in ("requests", *VALUES)]
-            sketches = [columns.buckets.tolist(), columns.slots.tolist(), columns.counts.tolist()]
+            sketches = [columns.buckets.tolist(), columns.indexes.tolist(), columns.counts.tolist()]
             names = [rows.groups[number] for number in rows.group.tolist()]
             found.append((fields, step_s, names, rows.t.tolist(), sums, sketches))
     return found
@@ -209,7 +209,7 @@ def test_a_store_of_the_future_is_refused_with_what_to_do_and_left_alone(
 _MIGRATE = """
 import sys
 from pathlib import Path
-from trimtab_collector.storage.schema import migrate, open_metrics
+from trimtab_collector.storage.sqlite.schema import migrate, open_metrics
 connection = open_metrics(Path(sys.argv[1]) / "metrics.db")
 migrate(connection)
 connection.close()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab_collector.queries.steps import LONGEST_S, MOST, auto_s, edges_of, read_step
+from trimtab_collector.reads.steps import LONGEST_S, MOST, auto_s, edges_of, read_step
 from trimtab_collector.storage.store import TooMuchError
 
 BERLIN, KOLKATA = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kolkata")

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from servers import TOKEN, Api, Proc, free_port, trimtab, wait_for
+from support.processes.servers import TOKEN, Api, Proc, free_port, trimtab, wait_for
 
 
 def up(tmp: Path, **more: str) -> tuple[Proc, Api]:
@@ -44,7 +44,7 @@ def test_both_run_with_a_key_made_once_and_end_together(tmp: Path) -> None:
         key = (tmp / "c" / "agent-key").read_text().strip()
         assert (tmp / "c" / "agent-key").stat().st_mode & 0o777 == 0o600
         assert not any(key in word for word in psutil.Process(agent).cmdline())
-        # Its readings arrive: the key is taken.
+        # Its gauges arrive: the key is taken.
         wait_for(lambda: api.get("/health")["store"]["batches"] > 0, "a batch of the agent", 20)
         assert api.get("/health")["store"]["refused"] == {}
         assert process.stop() == 0

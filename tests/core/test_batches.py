@@ -18,9 +18,9 @@ from trimtab_core.batches import (
     POINT_COLUMNS,
     Batch,
     Column,
-    Gauge,
+    GaugeRow,
     Point,
-    ProcessAccount,
+    ProcessAccounting,
     SeriesKey,
     columns_of,
     decode,
@@ -40,17 +40,19 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3
 POINTS = st.builds(
     Point,
     **dict.fromkeys(POINT_COLUMNS[1:-1], WIDTHS),
-    slots=st.dictionaries(st.integers(0, 1027), st.integers(1, 2**40), max_size=8),
+    buckets=st.dictionaries(st.integers(0, 1027), st.integers(1, 2**40), max_size=8),
 )
 ACCOUNTS = st.builds(
-    ProcessAccount,
+    ProcessAccounting,
     st.binary(min_size=8, max_size=8),
     NAMES, NAMES, NAMES,
     st.lists(st.tuples(COUNTS, COUNTS), max_size=4),
     COUNTS,
     st.dictionaries(NAMES, COUNTS, max_size=3),
 )  # fmt: skip
-GAUGES = st.builds(Gauge, *[st.just("") | NAMES] * 3, name=NAMES, value=st.floats(allow_nan=False))
+GAUGES = st.builds(
+    GaugeRow, *[st.just("") | NAMES] * 3, name=NAMES, value=st.floats(allow_nan=False)
+)
 KEYS = st.builds(SeriesKey, *[st.just("") | NAMES] * 7)
 
 
@@ -83,16 +85,16 @@ def points_of(batch: Batch) -> list[tuple[int, Point]]:
         return list(values_of(batch.columns[name])) if name in batch.columns else [0] * length
 
     rows = {name: column(name, batch.points) for name in POINT_COLUMNS}
-    buckets = sum(rows["buckets"])
-    steps, counts = iter(column("slots", buckets)), iter(column("counts", buckets))
+    total = sum(rows["buckets"])
+    steps, counts = iter(column("indexes", total)), iter(column("counts", total))
     found = []
     for row in range(batch.points):
-        slot, slots = 0, {}
+        bucket, buckets = 0, {}
         for _ in range(rows["buckets"][row]):
-            slot += next(steps)
-            slots[slot] = next(counts)
+            bucket += next(steps)
+            buckets[bucket] = next(counts)
         fields = {name: rows[name][row] for name in POINT_COLUMNS[1:-1]}
-        found.append((rows["series"][row], Point(**fields, slots=slots)))
+        found.append((rows["series"][row], Point(**fields, buckets=buckets)))
     return found
 
 
@@ -117,7 +119,7 @@ def test_columns_are_as_narrow_as_their_largest_value_and_zeros_are_left_out() -
 
 def test_a_full_batch_of_4096_points_fits() -> None:
     points = [
-        (n, Point(1, 10**6, 10**5, slots=dict.fromkeys(range(500, 520), 7)))
+        (n, Point(1, 10**6, 10**5, buckets=dict.fromkeys(range(500, 520), 7)))
         for n in range(MAX_POINTS)
     ]
     keys = [

@@ -2,15 +2,15 @@
 
 import pytest
 
-from trimtab_core.catalog import CATALOG, Metric, prometheus_name
-from trimtab_core.exposition import Family, render
+from trimtab_core.catalog import CATALOG, CatalogMetric, prometheus_name
+from trimtab_core.exposition import MetricFamily, render
 
 
 def test_a_family_has_its_help_its_type_and_a_line_a_sample() -> None:
     text = render(
         [
-            Family("up", "gauge", "Is it up.", [("", {}, 1)]),
-            Family("took", "histogram", "h", [("_bucket", {"le": "+Inf", "route": "/"}, 2)]),
+            MetricFamily("up", "gauge", "Is it up.", [("", {}, 1)]),
+            MetricFamily("took", "histogram", "h", [("_bucket", {"le": "+Inf", "route": "/"}, 2)]),
         ]
     )
     assert text == (
@@ -20,12 +20,12 @@ def test_a_family_has_its_help_its_type_and_a_line_a_sample() -> None:
 
 
 def test_backslash_quote_and_line_break_are_escaped_in_labels() -> None:
-    text = render([Family("a", "gauge", "h", [("", {"x": 'C:\\new "one"\nline'}, 1)])])
+    text = render([MetricFamily("a", "gauge", "h", [("", {"x": 'C:\\new "one"\nline'}, 1)])])
     assert text.splitlines()[2] == r'a{x="C:\\new \"one\"\nline"} 1'
 
 
 def test_backslash_and_line_break_are_escaped_in_help_and_quotes_are_not() -> None:
-    text = render([Family("a", "gauge", 'a "b" \\ c\nd', [])])
+    text = render([MetricFamily("a", "gauge", 'a "b" \\ c\nd', [])])
     assert text.splitlines()[0] == r'# HELP a a "b" \\ c\nd'
 
 
@@ -38,13 +38,15 @@ def test_backslash_and_line_break_are_escaped_in_help_and_quotes_are_not() -> No
     ],
 )  # fmt: skip
 def test_values_are_written_as_prometheus_reads_them(value: float, shown: str) -> None:
-    assert render([Family("a", "gauge", "", [("", {}, value)])]).splitlines()[2] == f"a {shown}"
+    assert (
+        render([MetricFamily("a", "gauge", "", [("", {}, value)])]).splitlines()[2] == f"a {shown}"
+    )
 
 
 def test_prometheus_names_follow_from_name_unit_and_kind() -> None:
-    assert prometheus_name(Metric("http.wait", "s", "histogram", "")) == "http_wait_seconds"
-    assert prometheus_name(Metric("a.b", "{batch}", "counter", "")) == "a_b_total"
-    assert prometheus_name(Metric("a.b", "By", "counter", "")) == "a_b_bytes_total"
+    assert prometheus_name(CatalogMetric("http.wait", "s", "histogram", "")) == "http_wait_seconds"
+    assert prometheus_name(CatalogMetric("a.b", "{batch}", "counter", "")) == "a_b_total"
+    assert prometheus_name(CatalogMetric("a.b", "By", "counter", "")) == "a_b_bytes_total"
 
 
 def test_the_catalogue_has_no_two_metrics_of_one_prometheus_name() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab_core.sketch import SLOT_OFFSET, SLOTS, UPPER_US, Sketch, middle_us, slot_of
+from trimtab_core.sketch import BUCKET_OFFSET, BUCKETS, UPPER_US, Sketch, bucket_of, middle_us
 
 MOST = 2**32 - 1
 DURATIONS = st.one_of(
@@ -15,42 +15,42 @@ DURATIONS = st.one_of(
     st.integers(0, 5000),
     # At both sides of a boundary, where an error would be.
     st.builds(
-        lambda slot, step: min(MOST, max(0, UPPER_US[slot] + step)),
-        st.integers(1, SLOTS - 1),
+        lambda bucket, step: min(MOST, max(0, UPPER_US[bucket] + step)),
+        st.integers(1, BUCKETS - 1),
         st.sampled_from((-1, 0, 1)),
     ),
 )
 BOUND = Fraction(11, 1000)
 
 
-def _holds(slot: int, us: int) -> bool:
+def _holds(bucket: int, us: int) -> bool:
     """Tell whether 2**(i/32) < us/10**6 <= 2**((i+1)/32), on integers alone."""
-    index = slot - SLOT_OFFSET
+    index = bucket - BUCKET_OFFSET
     value = Fraction(us, 10**6) ** 32
     return Fraction(2) ** index < value <= Fraction(2) ** (index + 1)
 
 
 @given(DURATIONS.filter(bool))
 def test_a_duration_is_in_the_bucket_of_the_definition(us: int) -> None:
-    slot = slot_of(us)
-    assert 0 < slot < SLOTS
-    assert _holds(slot, us)
+    bucket = bucket_of(us)
+    assert 0 < bucket < BUCKETS
+    assert _holds(bucket, us)
 
 
 def test_every_boundary_is_the_exact_one() -> None:
-    for slot in range(1, SLOTS):
-        upper = UPPER_US[slot]
-        limit = Fraction(2) ** (slot - SLOT_OFFSET + 1)
+    for bucket in range(1, BUCKETS):
+        upper = UPPER_US[bucket]
+        limit = Fraction(2) ** (bucket - BUCKET_OFFSET + 1)
         assert Fraction(upper, 10**6) ** 32 <= limit < Fraction(upper + 1, 10**6) ** 32
 
 
 def test_zero_has_the_zero_bucket_and_the_ends_are_where_the_words_say() -> None:
-    assert (slot_of(0), slot_of(1), slot_of(MOST)) == (0, 2, 1026)
+    assert (bucket_of(0), bucket_of(1), bucket_of(MOST)) == (0, 2, 1026)
 
 
 @given(st.integers(1, MOST))
 def test_a_bucket_stands_for_its_members_to_eleven_in_a_thousand(us: int) -> None:
-    error = abs(Fraction(middle_us(slot_of(us))) - us) / us
+    error = abs(Fraction(middle_us(bucket_of(us))) - us) / us
     assert error <= BOUND
 
 
@@ -94,9 +94,9 @@ def test_a_coarser_scale_counts_what_its_own_buckets_hold(values: list[int], sca
     buckets = Sketch.of(values).downscaled(scale)
     assert sum(buckets.values()) == sum(value > 0 for value in values)
     for index in buckets:
-        # Boundaries of the coarse scale are boundaries of the fine one, so the slots say it all.
+        # Boundaries of the coarse scale are boundaries of the fine one, so the buckets say it all.
         first, last = index << (5 - scale), ((index + 1) << (5 - scale)) - 1
-        inside = [v for v in values if v and first <= slot_of(v) - SLOT_OFFSET <= last]
+        inside = [v for v in values if v and first <= bucket_of(v) - BUCKET_OFFSET <= last]
         assert buckets[index] == len(inside)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab.settings import Settings, read_settings
+from trimtab.settings import AppSettings, read_settings
 from trimtab_core.config import describe
 from trimtab_core.frames import encode
 from trimtab_core.messages import Hello, parse
@@ -49,7 +49,7 @@ def test_a_name_of_which_nothing_is_left_is_none(name: str) -> None:
 
 @given(
     st.dictionaries(
-        st.sampled_from([f"TRIMTAB_{row.variable[8:]}" for row in describe(Settings, "app")]),
+        st.sampled_from([f"TRIMTAB_{row.variable[8:]}" for row in describe(AppSettings, "app")]),
         st.text(st.characters(exclude_characters="\0")),
     )
 )
@@ -101,7 +101,7 @@ def test_one_wrong_setting_does_not_cost_the_others(caplog: pytest.LogCaptureFix
     }  # fmt: skip
     with caplog.at_level(logging.WARNING, "trimtab.settings"):
         got = read_settings(environ, backlog_kib="many", version="v1")
-    default = Settings()
+    default = AppSettings()
     assert (got.routes, got.interval_ms, got.enabled) == (
         default.routes, default.interval_ms, True,
     )  # fmt: skip

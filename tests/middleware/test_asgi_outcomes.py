@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from drive import Clock, Measured, Message, call, request
+from support.processes.drive import Clock, Measured, Message, call, request
 from trimtab_core.records import FLAG_BACKGROUND, FLAG_FAILED, FLAG_UNKNOWN_BYTES
 
 START = {"type": "http.response.start", "status": 200, "headers": []}

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 import trimtab
-from drive import Measured, Message, call, request, served
+from support.processes.drive import Measured, Message, call, request, served
 from trimtab import Middleware
 from trimtab.runtime import runtime_for
 from trimtab.settings import read_settings

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
-from drive import Measured, served
-from load import drive as drive_load
+from support.processes.drive import Measured, served
+from support.processes.load import drive as drive_load
 
 
 async def echo(request: Request) -> PlainTextResponse:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from drive import Clock, Measured, call_wsgi, request
-from trimtab import current_slot
+from support.processes.drive import Clock, Measured, call_wsgi, request
+from trimtab import current_context
 from trimtab.captures import NEVER, Captures, trace_of
 from trimtab.events import EVENTS, N_PLUS_ONE, REQUEST
 from trimtab.runtime import flush_all
@@ -35,12 +35,12 @@ def events(measured: Measured, kind: str, n: int = 1) -> list[Mapping[str, Any]]
 
 def app_of(clock: Clock, ms: float, status: int = 200, error: Exception | None = None) -> Any:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        slot = current_slot()
-        if slot is not None:
-            slot.add_db(3_000_000, 2)
-            slot.add_span("db", clock.ns + 1_000_000, 3_000_000, "SELECT ?")
-            slot.add_cache(500_000, hits=1, misses=2)
-            slot.note({"kind": N_PLUS_ONE, "alike": "SELECT ?", "count": 7})
+        context = current_context()
+        if context is not None:
+            context.add_db(3_000_000, 2)
+            context.add_span("db", clock.ns + 1_000_000, 3_000_000, "SELECT ?")
+            context.add_cache(500_000, hits=1, misses=2)
+            context.note({"kind": N_PLUS_ONE, "alike": "SELECT ?", "count": 7})
         clock.advance_ms(ms)
         if error is not None:
             raise error
@@ -114,9 +114,9 @@ def test_a_share_is_met_on_average() -> None:
 
 def test_wsgi_requests_are_kept_too(measured: Measured, clock: Clock) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
-        slot = current_slot()
-        assert slot is not None
-        slot.add_external(2_000_000)
+        context = current_context()
+        assert context is not None
+        context.add_external(2_000_000)
         clock.advance_ms(2_000)
         if environ["PATH_INFO"] == "/raises":
             raise ValueError(SECRET)

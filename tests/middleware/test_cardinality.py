@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from drive import Measured
-from servers import clean_environment, wait_for
-from stack import stack
-from trimtab_core.messages import Readings
+from support.processes.drive import Measured
+from support.processes.servers import clean_environment, wait_for
+from support.processes.stack import stack
+from trimtab_core.messages import Gauges
 
 N = 100_000
 #: Records that wait take half of it when there is no agent, or no time for it.
@@ -170,6 +170,6 @@ def test_the_collector_has_one_route_of_many_paths_methods_and_hosts(tmp: Path) 
 
 
 def test_readings_come_with_no_label_of_a_request(measured: Measured) -> None:
-    run("bare", measured.settings(readings=True), 5000)
-    names = {name for message in measured.peer.messages(Readings) for name in message.values}
+    run("bare", measured.settings(gauges=True), 5000)
+    names = {name for message in measured.peer.messages(Gauges) for name in message.values}
     assert len(names) < 40

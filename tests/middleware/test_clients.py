@@ -28,8 +28,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from drive import Measured
-from trimtab import Middleware, current_slot
+from support.processes.drive import Measured
+from trimtab import Middleware, current_context
 
 with warnings.catch_warnings():
     # Starlette would rather have a client that is not its httpx; the wrapper has no part in it.
@@ -53,7 +53,10 @@ done: list[str] = []
 
 
 async def hello(request: Request) -> Response:
-    state = {"state": getattr(request.state, "pool", None), "slot": current_slot() is not None}
+    state = {
+        "state": getattr(request.state, "pool", None),
+        "context": current_context() is not None,
+    }
     return JSONResponse(state, background=BackgroundTask(done.append, "background"))
 
 
@@ -109,7 +112,7 @@ def test_starlettes_client_does_all_it_can(measured: Measured, features: dict[st
     app = measured.asgi(starlette_app(), **features)
     with TestClient(app) as client:
         answer = client.get("/hello")
-        assert answer.json() == {"state": "opened", "slot": "context" in features}
+        assert answer.json() == {"state": "opened", "context": "context" in features}
         assert answer.headers["x-passed"] == "1"
         assert ("server-timing" in answer.headers) is ("server_timing" in features)
         assert client.get("/in/7").status_code == 200

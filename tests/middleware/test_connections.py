@@ -14,11 +14,11 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from drive import Clock, Measured, Message, call, call_wsgi, served
+from support.processes.drive import Clock, Measured, Message, call, call_wsgi, served
 from trimtab import Middleware
 from trimtab.runtime import runtime_for
 from trimtab.settings import read_settings
-from trimtab_core.messages import Readings
+from trimtab_core.messages import Gauges
 from trimtab_core.records import KIND_EVENT_STREAM, KIND_REQUEST, KIND_WEBSOCKET
 
 ACCEPT = {"type": "websocket.accept"}
@@ -59,7 +59,7 @@ ROUTES = [
 def test_a_websocket_over_the_wire_has_a_record_with_its_template_and_counts_its_messages(
     measured: Measured, protocol: str
 ) -> None:
-    app = measured.asgi(Starlette(routes=ROUTES), readings=True)
+    app = measured.asgi(Starlette(routes=ROUTES), gauges=True)
 
     async def talk(place: str) -> None:
         async with connect(f"ws://{place}/rooms/7/echo") as client:
@@ -74,7 +74,7 @@ def test_a_websocket_over_the_wire_has_a_record_with_its_template_and_counts_its
 
     def open_one() -> dict[str, float]:
         def found() -> list[dict[str, float]]:
-            values = [dict(each.values) for each in measured.peer.messages(Readings)]
+            values = [dict(each.values) for each in measured.peer.messages(Gauges)]
             return [each for each in values if each["trimtab.app.websocket.sent"] == 2]
 
         return measured.peer.wait(found, "a reading of the messages")[0]

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from drive import Measured, call
-from servers import wait_for
+from support.processes.drive import Measured, call
+from support.processes.servers import wait_for
 from trimtab.emitter import FRAME_RECORDS, Emitter
 from trimtab.recorder import Recorder, RouteTable
 from trimtab.runtime import flush_all, runtime_for
 from trimtab.settings import read_settings
 from trimtab_core.catalog import CATALOG
 from trimtab_core.config import parse_address
-from trimtab_core.messages import MAX_TEMPLATE, Bye, Hello, Readings, Routes
+from trimtab_core.messages import MAX_TEMPLATE, Bye, Gauges, Hello, Routes
 
 TESTS = str(Path(__file__).resolve().parent.parent)
 
@@ -45,7 +45,7 @@ def test_hello_says_who_this_is(measured: Measured) -> None:
     assert (hello.service, hello.environment, hello.version, hello.host) == (
         "shop", "prod", "1.2", "web-1",
     )  # fmt: skip
-    assert (hello.pid, hello.sent, hello.slot) == (os.getpid(), 0, -1)
+    assert (hello.pid, hello.sent, hello.worker) == (os.getpid(), 0, -1)
     assert hello.facts["python"].startswith("3.")
 
 
@@ -90,9 +90,9 @@ def test_a_new_connection_hears_all_names_again_and_where_the_numbers_stand(
         call(wrapped)
     assert {seen.template for seen in measured.records(15)} == {"/known"}
     first, second = measured.peer.messages(Hello)
-    assert (first.process, first.sent, first.slot) == (second.process, 0, -1)
-    # The slot is the one that the peer had given before.
-    assert (second.sent, second.slot) == (10, 3)
+    assert (first.process, first.sent, first.worker) == (second.process, 0, -1)
+    # The worker is the one that the peer had given before.
+    assert (second.sent, second.worker) == (10, 3)
     assert contiguous(measured.peer.ranges()[first.process])
 
 
@@ -123,8 +123,8 @@ def test_a_thousand_of_the_longest_names_arrive(measured: Measured) -> None:
 
 
 def started(measured: Measured, recorder: Recorder, **changes: Any) -> Emitter:
-    hello: Callable[[int, int], Hello] = lambda sent, slot: Hello(  # noqa: E731
-        "e", "s", "", "h", os.getpid(), b"8 bytes!", sent, slot
+    hello: Callable[[int, int], Hello] = lambda sent, worker: Hello(  # noqa: E731
+        "e", "s", "", "h", os.getpid(), b"8 bytes!", sent, worker
     )
     options = {
         "interval_s": 0.02, "backlog_bytes": 1 << 20, "peer_uids": frozenset({os.getuid()}),
@@ -139,14 +139,14 @@ def started(measured: Measured, recorder: Recorder, **changes: Any) -> Emitter:
 def test_readings_have_names_of_the_catalogue_and_the_state_of_the_accounts(
     measured: Measured,
 ) -> None:
-    app = measured.asgi(ok, readings=True)
+    app = measured.asgi(ok, gauges=True)
     call(app)
-    first = measured.peer.wait_for(Readings)[0]
+    first = measured.peer.wait_for(Gauges)[0]
     assert set(first.values) <= set(CATALOG)
     assert {"process.memory.usage", "process.thread.count"} <= set(first.values)
     assert first.values["process.memory.usage"] > 1e6
     assert first.sent <= 1
-    second = measured.peer.wait_for(Readings, 2)[1]
+    second = measured.peer.wait_for(Gauges, 2)[1]
     assert second.sent == 1
     assert 0 <= second.values["process.cpu.utilization"] < 100
     assert 0 <= second.values["trimtab.app.overhead"] < 1
@@ -155,7 +155,7 @@ def test_readings_have_names_of_the_catalogue_and_the_state_of_the_accounts(
 def test_stopping_leaves_no_thread_no_file_and_no_hook_behind(measured: Measured) -> None:
     import gc
 
-    app = measured.asgi(ok, readings=True)
+    app = measured.asgi(ok, gauges=True)
     files, hooks = len(os.listdir("/proc/self/fd")), len(gc.callbacks)
     for round_ in range(1, 4):
         call(app)
@@ -182,7 +182,7 @@ def test_a_request_after_the_end_starts_anew_under_a_new_process_id(measured: Me
 def test_many_threads_of_one_process_are_counted_exactly(measured: Measured) -> None:
     import asyncio
 
-    from drive import request
+    from support.processes.drive import request
 
     app = measured.asgi(ok, buffer_kib=4096)
 
@@ -203,7 +203,7 @@ def test_many_threads_of_one_process_are_counted_exactly(measured: Measured) -> 
 PRELUDE = """
 import asyncio, os, sys
 sys.path.insert(0, sys.argv[2])
-from drive import call
+from support.processes.drive import call
 from trimtab import Middleware, asgi
 
 asgi.BACKGROUND_NS = 3600 * 10**9  # as in `measuring`

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from drive import Measured, request
-from peer import Peer
-from servers import wait_for
+from support.processes.drive import Measured, request
+from support.processes.peer import Peer
+from support.processes.servers import wait_for
 from trimtab.runtime import Runtime, flush_all, runtime_for
 from trimtab.settings import read_settings
 from trimtab_core.messages import Bye, Hello, Samples

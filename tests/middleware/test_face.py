@@ -12,8 +12,8 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-import asgi_callables
-from drive import Measured
+from support.apps import asgi_callables
+from support.processes.drive import Measured
 from trimtab import Middleware, WSGIMiddleware
 
 

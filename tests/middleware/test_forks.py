@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from peer import Peer, running_peer
-from servers import clean_environment
+from support.processes.peer import Peer, running_peer
+from support.processes.servers import clean_environment
 from trimtab_core.messages import Bye, Hello
 
 ZOO = Path(__file__).resolve().parent.parent / "targets" / "zoo.py"
@@ -17,8 +17,8 @@ ZOO = Path(__file__).resolve().parent.parent / "targets" / "zoo.py"
 
 def run(kind: str, tmp: Path, peer: Peer, **env: str) -> Counter[int]:
     """Run a kind of the zoo to its end; return the requests that each process has served."""
-    ledger = tmp / "ledger"
-    ledger.touch()
+    accounting = tmp / "accounting"
+    accounting.touch()
     # From 3.12 on a fork beside threads, of which the emitter is one, is warned of.
     known = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
     done = subprocess.run(
@@ -26,14 +26,14 @@ def run(kind: str, tmp: Path, peer: Peer, **env: str) -> Counter[int]:
         env=clean_environment()
         | {
             "TRIMTAB_AGENT": peer.address, "TRIMTAB_SERVICE": "zoo", "TRIMTAB_READINGS": "1",
-            "ZOO_LEDGER": str(ledger), **env,
+            "ZOO_LEDGER": str(accounting), **env,
         },
         capture_output=True, text=True, check=False, timeout=90,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     served: Counter[int] = Counter()
-    for line in ledger.read_text().splitlines():
+    for line in accounting.read_text().splitlines():
         pid, requests = map(int, line.split())
         served[pid] += requests
     return served

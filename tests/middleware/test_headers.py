@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drive import Clock, Measured, call, call_wsgi
-from trimtab import current_slot
+from support.processes.drive import Clock, Measured, call, call_wsgi
+from trimtab import current_context
 from trimtab.headers import server_timing, valid_request_id
 from trimtab.queueing import queue_time_us
 from trimtab_core.records import FLAG_CONTEXT, FLAG_QUEUED
@@ -192,16 +192,16 @@ def test_a_proxy_that_comes_late_is_still_noticed(measured: Measured) -> None:
         pytest.fail("the header was never noticed")
 
 
-# ---------------------------------------------------------------- the slot
+# ---------------------------------------------------------------- the context
 
 
 def test_what_code_adds_to_the_slot_is_in_the_record(measured: Measured) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        slot = current_slot()
-        assert slot is not None
-        slot.add_db(1_500_000, calls=2)
-        slot.add_external(7_000_000)
-        slot.add_cache(90_000, hits=3, misses=1)
+        context = current_context()
+        assert context is not None
+        context.add_db(1_500_000, calls=2)
+        context.add_external(7_000_000)
+        context.add_cache(90_000, hits=3, misses=1)
         await ok(scope, receive, send)
 
     call(measured.asgi(app, context=True))
@@ -214,29 +214,29 @@ def test_what_code_adds_to_the_slot_is_in_the_record(measured: Measured) -> None
 
 def test_an_untouched_slot_leaves_no_trace_and_is_gone_afterwards(measured: Measured) -> None:
     call(measured.asgi(ok, context=True))
-    assert current_slot() is None
+    assert current_context() is None
     assert measured.one().record.flags == 0
 
 
 def test_without_the_setting_there_is_no_slot(measured: Measured) -> None:
-    slots: list[Any] = []
+    contexts: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        slots.append(current_slot())
+        contexts.append(current_context())
         await ok(scope, receive, send)
 
     call(measured.asgi(app))
-    assert slots == [None]
+    assert contexts == [None]
 
 
 def test_the_slot_works_in_wsgi_too_also_while_the_body_is_made(measured: Measured) -> None:
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [])
-        slot = current_slot()
-        assert slot is not None
+        context = current_context()
+        assert context is not None
         yield b"a"
-        slot.add_db(2_000_000)
+        context.add_db(2_000_000)
 
     call_wsgi(measured.wsgi(app, context=True))
     assert measured.one().record.db_us == 2000
-    assert current_slot() is None
+    assert current_context() is None

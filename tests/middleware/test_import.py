@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from drive import Measured, call, call_wsgi
-from servers import clean_environment
-from trimtab import current_slot
+from support.processes.drive import Measured, call, call_wsgi
+from support.processes.servers import clean_environment
+from trimtab import current_context
 from trimtab.runtime import runtime_for
 from trimtab.settings import read_settings
 
 OK = """
-from trimtab import Middleware, WSGIMiddleware, current_slot
+from trimtab import Middleware, WSGIMiddleware, current_context
 
 async def asgi(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -166,15 +166,15 @@ from trimtab.runtime import _runtimes
 wrapped = Middleware(asgi)
 assert wrapped._call is asgi and WSGIMiddleware(wsgi)._call is wsgi
 import uvicorn.config, uvicorn.server, gunicorn.app.base
-slots = []
+contexts = []
 async def app(scope, receive, send):
-    slots.append((current_slot(), "trimtab" in scope))
+    contexts.append((current_context(), "trimtab" in scope))
 serve(context=True)
 import asyncio
 asyncio.run(Middleware(app, context=True)({"type": "http"}, None, None))
 config = uvicorn.config.Config(asgi)
 config.load()
-print(slots, threading.active_count(), len(_runtimes), config.loaded_app.app is asgi)
+print(contexts, threading.active_count(), len(_runtimes), config.loaded_app.app is asgi)
 """
 
 
@@ -277,4 +277,4 @@ def test_a_request_that_outlives_its_wrapper_is_measured(measured: Measured) -> 
 
     asyncio.run(go())
     assert measured.one().record.status == 200
-    assert current_slot() is None
+    assert current_context() is None

@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-from drive import Measured, request
-from peer import Peer
-from servers import wait_for
+from support.processes.drive import Measured, request
+from support.processes.peer import Peer
+from support.processes.servers import wait_for
 from trimtab.events import EVENTS, SLOW_QUERY
-from trimtab.measures import MEASURES, Family
-from trimtab.metrics import Counter, collect
+from trimtab.metrics.measures import MEASURES, MeasureFamily
+from trimtab.metrics.metric import Counter, collect
 from trimtab.runtime import flush_all, runtime_for
 from trimtab.settings import read_settings
 from trimtab.sinks import AgentSink
-from trimtab_core.inside import MAX_EVENT
-from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM, Change, MeasureKey, quantile
-from trimtab_core.messages import Measured as MeasuredMessage
+from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM, Delta, MeasureKey, quantile
+from trimtab_core.messages import Deltas
+from trimtab_core.rows import MAX_EVENT
 
 _names = count()
 
 
-def heard_in_all(peer: Peer, family: Family) -> float:
+def heard_in_all(peer: Peer, family: MeasureFamily) -> float:
     return sum(each.sum for key, each in peer.measures().items() if key.name == family.name)
 
 
@@ -45,14 +45,14 @@ def ask(app: Any) -> None:
     asyncio.run(request(app))
 
 
-def family(kind: str = COUNTER, cap: int = 1000) -> Family:
+def family(kind: str = COUNTER, cap: int = 1000) -> MeasureFamily:
     """Return a new one: measures live as long as the process."""
     return MEASURES.family(f"tested.{next(_names)}", kind, "1", cap)
 
 
-def heard(peer: Peer, family: Family, **attributes: str) -> Change:
+def heard(peer: Peer, family: MeasureFamily, **attributes: str) -> Delta:
     key = MeasureKey(family.name, family.kind, family.unit, tuple(sorted(attributes.items())))
-    return peer.measures().get(key, Change())
+    return peer.measures().get(key, Delta())
 
 
 def test_what_is_added_by_many_threads_arrives_to_the_last_value(measured: Measured) -> None:
@@ -82,7 +82,7 @@ def test_what_is_added_by_many_threads_arrives_to_the_last_value(measured: Measu
     assert found.sum == pytest.approx(8 * sum(range(5_000)) / 1000)
     assert (found.min, found.max) == (0, 4.999)
     for q in (0.5, 0.95, 0.99):
-        assert quantile(found.slots, q, found.min, found.max) == pytest.approx(5 * q, rel=0.011)
+        assert quantile(found.buckets, q, found.min, found.max) == pytest.approx(5 * q, rel=0.011)
     assert counters.at((("thread", "0"),)).read().sum == 20_000
 
 
@@ -100,7 +100,7 @@ def test_a_connection_that_is_cut_anywhere_sends_no_change_twice(measured: Measu
         total += 1
         runtime.flush()
         found = sum(
-            change.sum for key, change in peer.measures().items() if key.name == counters.name
+            delta.sum for key, delta in peer.measures().items() if key.name == counters.name
         )
         assert found <= total
     peer.cut_after = None
@@ -180,10 +180,10 @@ def test_values_that_are_none_and_texts_that_are_none_cost_only_themselves(
     flush_all()
     measured.peer.wait(lambda: measured.peer.events(SLOW_QUERY), "the event that fits")
     assert [each["query"] for each in measured.peer.events(SLOW_QUERY)] == ["fine"]
-    changes = measured.peer.measures()
-    (found,) = [change for key, change in changes.items() if key.name == times.name]
+    deltas = measured.peer.measures()
+    (found,) = [delta for key, delta in deltas.items() if key.name == times.name]
     assert (found.count, found.sum) == (2, 3)
-    assert sum(change.count for key, change in changes.items() if key.name == huge.name) == 500
+    assert sum(delta.count for key, delta in deltas.items() if key.name == huge.name) == 500
     assert measured.peer.errors == []
 
 
@@ -206,7 +206,7 @@ def test_a_storm_of_events_is_thinned_and_counted(measured: Measured) -> None:
     flush_all()
     measured.peer.wait(lambda: len(measured.peer.events(SLOW_QUERY)) >= 200, "some of them")
     assert EVENTS.dropped >= 4_000 - 500 - 200
-    assert measured.peer.messages(MeasuredMessage) == []
+    assert measured.peer.messages(Deltas) == []
 
 
 def test_the_sink_of_the_agent_says_whether_it_is_there(measured: Measured) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from measured import Look, heard, instrumented
-from peer import Peer, running_peer
-from servers import Proc, wait_for
+from support.apps.deltas import Look, heard, instrumented
+from support.processes.peer import Peer, running_peer
+from support.processes.servers import Proc, wait_for
 from trimtab.instrumentation import instrument, uninstrument
-from trimtab_core.measures import Change
+from trimtab_core.measures import Delta
 
 RUNS = "messaging.process.duration"
 WAITS = "trimtab.task.wait"
@@ -72,21 +72,21 @@ def look(tasks: Any) -> Iterator[Look]:
 def runs(peer: Peer) -> dict[tuple[str, str, str], int]:
     """Return how often tasks ended, by task, state and class of the exception."""
     found = {}
-    for key, change in heard(peer).items():
+    for key, delta in heard(peer).items():
         if key.name == RUNS:
             given = dict(key.attributes)
             assert given["messaging.system"] == "celery"
             assert given["messaging.destination.name"] == "orders"
             task = given["trimtab.task"].removeprefix("celery_target.")
-            found[task, given["trimtab.task.state"], given.get("error.type", "")] = change.count
+            found[task, given["trimtab.task.state"], given.get("error.type", "")] = delta.count
     return found
 
 
-def wait_of(peer: Peer, task: str) -> Change:
-    for key, change in heard(peer).items():
+def wait_of(peer: Peer, task: str) -> Delta:
+    for key, delta in heard(peer).items():
         if key.name == WAITS and ("trimtab.task", f"celery_target.{task}") in key.attributes:
-            return change
-    return Change()
+            return delta
+    return Delta()
 
 
 def until(found: Callable[[], Any], what: str) -> Any:
@@ -125,7 +125,7 @@ def test_a_worker_tells_how_tasks_ended_and_how_long_they_waited(
     assert waited.count == 5
     assert 0 <= waited.min <= waited.max < 20
     assert wait_of(peer, "again").count == 3
-    told = {key: change.sum for key, change in heard(peer).items() if key.name == SENT}
+    told = {key: delta.sum for key, delta in heard(peer).items() if key.name == SENT}
     assert sum(told.values()) == 2  # the retries, sent by the worker
     assert "secret-word" not in repr(heard(peer))
     assert not peer.errors
@@ -150,8 +150,8 @@ def test_tasks_that_end_with_their_processes_are_lost(
 
     def lost() -> set[tuple[str, str, float]]:
         given = [
-            (dict(key.attributes), change.sum)
-            for key, change in heard(peer).items()
+            (dict(key.attributes), delta.sum)
+            for key, delta in heard(peer).items()
             if key.name == LOST
         ]
         return {(each["trimtab.task"], each["error.type"], count) for each, count in given}
@@ -200,7 +200,7 @@ def test_eager_tasks_are_calls(tasks: Any, look: Look) -> None:
 
 def test_clocks_that_differ_make_no_negative_wait(look: Look) -> None:
     from trimtab.instrumentation.tasks import book_wait
-    from trimtab.measures import MEASURES
+    from trimtab.metrics.measures import MEASURES
 
     book_wait("celery", "clocks", "task", -5.0)
     [measure] = [

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from backends import PASSWORD
-from measured import Look, in_request, instrumented
-from servers import wait_for
+from support.apps.deltas import Look, in_request, instrumented
+from support.processes.backends import PASSWORD
+from support.processes.servers import wait_for
 from trimtab.instrumentation import instrument, uninstrument
 
 DURATION = "db.client.operation.duration"
@@ -144,12 +144,12 @@ def test_psycopg_async_is_measured_and_its_cancellation_stays_one(
     async def main() -> None:
         connect = psycopg.AsyncConnection.connect
         async with await connect(database_dsn, autocommit=True) as connection:
-            with in_request() as slot:
+            with in_request() as context:
                 cursor = await connection.execute("SELECT %s::text AS a", ("hunter2",))
                 assert await cursor.fetchone() == ("hunter2",)
                 stream = connection.cursor().stream("SELECT n FROM generate_series(1, 3) AS n")
                 assert [n async for (n,) in stream] == [1, 2, 3]
-            assert slot.db_calls == 2
+            assert context.db_calls == 2
             task = asyncio.create_task(connection.execute("SELECT pg_sleep(30)"))
             await asyncio.to_thread(wait_for, lambda: runs(database_dsn), "the statement to run")
             task.cancel()
@@ -222,10 +222,10 @@ def test_asyncpg_pools_lines_and_cancellation_stay_what_they_are(
 ) -> None:
     async def main() -> None:
         async with asyncpg.create_pool(database_dsn, min_size=1, max_size=1) as pool:
-            with in_request() as slot:
+            with in_request() as context:
                 for number in range(5):
                     assert await pool.fetchval("SELECT $1::int AS five", number) == number
-            (note,) = slot.notes or []
+            (note,) = context.notes or []
             assert note["query"] == "SELECT ?::int AS five"
             assert " in main" in note["site"]
             async with pool.acquire() as connection:
@@ -251,15 +251,15 @@ def test_sqlalchemy_over_a_driver_books_a_statement_once(
         url = database_dsn.replace("postgresql:", f"postgresql+{driver}:")
         engine = create_async_engine(url)
         async with engine.connect() as connection:
-            with in_request() as slot:
+            with in_request() as context:
                 for number in range(5):
                     statement = sa.text("SELECT CAST(:n AS integer) AS once")
                     await connection.execute(statement, {"n": number})
             with pytest.raises(sa.exc.ProgrammingError):
                 await connection.execute(sa.text("SELECT missing"))
         await engine.dispose()
-        assert slot.db_calls == 5
-        assert [note["count"] for note in slot.notes or []] == [5]
+        assert context.db_calls == 5
+        assert [note["count"] for note in context.notes or []] == [5]
 
     asyncio.run(main())
     found = [each for each in statements(look) if "once" in each[1] or "missing" in each[1]]

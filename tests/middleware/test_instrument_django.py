@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from servers import clean_environment
+from support.processes.servers import clean_environment
 
 #: Django keeps its settings for the life of a process, so it has one of its own.
 SHOP = """
@@ -22,7 +22,7 @@ import django
 django.setup()
 from django.db import DatabaseError, connection, models
 from django.db.backends.utils import CursorWrapper
-from measured import Look, in_request
+from support.apps.deltas import Look, in_request
 from trimtab.instrumentation import instrument, uninstrument
 
 class Word(models.Model):
@@ -50,13 +50,13 @@ def view():
         except DatabaseError as error:
             failed = type(error).__name__
 
-with in_request() as slot:
+with in_request() as context:
     view()
 
 async def asked():
-    with in_request() as slot:
+    with in_request() as context:
         assert await Word.objects.acount() == 5
-    return sum("COUNT" in text for _, _, _, text in slot.spans)
+    return sum("COUNT" in text for _, _, _, text in context.spans)
 
 asked_for = asyncio.run(asked())
 uninstrument()
@@ -65,7 +65,7 @@ print(json.dumps({
     "statements": look("db.client.operation.duration", "db.query.text", "db.system.name",
                        "error.type"),
     "rows": look("trimtab.db.rows", "db.query.text"),
-    "calls": slot.db_calls, "notes": slot.notes, "async": asked_for, "texts": look.texts(),
+    "calls": context.db_calls, "notes": context.notes, "async": asked_for, "texts": look.texts(),
     "restored": [vars(CursorWrapper)[name] is original for name, original
                  in zip(("execute", "executemany"), originals)],
 }))

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.handlers import exception as django_exception
 
-from drive import Measured, call_wsgi, request
+from support.processes.drive import Measured, call_wsgi, request
 from trimtab.events import EVENTS, REQUEST
 from trimtab.instrumentation import instrument, uninstrument
 from trimtab.runtime import flush_all

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import requests
 
-from measured import Look, in_request, instrumented
+from support.apps.deltas import Look, in_request, instrumented
 from trimtab.instrumentation import calls, instrument
 
 CALLS = "http.client.request.duration"
@@ -91,14 +91,14 @@ def by_httpx(method: str, url: str, **kwargs: Any) -> Any:
 
 
 def by_httpx_async(method: str, url: str, **kwargs: Any) -> Any:
-    slot: list[Any] = []
+    context: list[Any] = []
 
     async def use() -> None:
         async with httpx.AsyncClient(follow_redirects=True, trust_env=False) as client:
-            slot.append(await client.request(method, url, **kwargs))
+            context.append(await client.request(method, url, **kwargs))
 
     asyncio.run(use())
-    return slot[0]
+    return context[0]
 
 
 def by_requests(method: str, url: str, **kwargs: Any) -> Any:
@@ -119,16 +119,16 @@ def measured(look: Look) -> list[tuple[int, tuple[str, ...]]]:
 
 @by_any
 def test_a_call_is_measured_and_booked_in_the_request(call: Call, server: str, look: Look) -> None:
-    with in_request() as slot:
+    with in_request() as context:
         response = call("GET", f"{server}/status/200")
         assert response.json() == {"a": 1}
     assert measured(look) == [(1, ("GET", "127.0.0.1", "200", ""))]
-    assert slot.touched
-    assert slot.external_calls == 1
-    assert slot.spans is not None
-    [(what, start_ns, ns, text)] = slot.spans
+    assert context.touched
+    assert context.external_calls == 1
+    assert context.spans is not None
+    [(what, start_ns, ns, text)] = context.spans
     assert (what, text) == ("external", "GET 127.0.0.1")
-    assert ns == slot.external_ns > 0
+    assert ns == context.external_ns > 0
     assert start_ns > 0
 
 
@@ -145,11 +145,11 @@ def test_statuses_of_errors_are_types_of_errors(call: Call, server: str, look: L
 
 @by_any
 def test_redirects_are_part_of_the_call(call: Call, server: str, look: Look) -> None:
-    with in_request() as slot:
+    with in_request() as context:
         response = call("GET", f"{server}/hops/3")
     assert len(response.history) == 3
     assert measured(look) == [(1, ("GET", "127.0.0.1", "200", ""))]
-    assert slot.external_calls == 1
+    assert context.external_calls == 1
 
 
 @by_any
@@ -157,12 +157,12 @@ def test_calls_that_get_no_answer_are_booked_by_their_exception(call: Call, look
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         with (
-            in_request() as slot,
+            in_request() as context,
             pytest.raises((httpx.ConnectError, requests.ConnectionError)) as caught,
         ):
             call("GET", f"http://127.0.0.1:{nobody.getsockname()[1]}/")
     assert measured(look) == [(1, ("GET", "127.0.0.1", "", type(caught.value).__name__))]
-    assert slot.external_calls == 1
+    assert context.external_calls == 1
 
 
 @by_any
@@ -174,14 +174,14 @@ def test_unknown_methods_are_one(call: Call, server: str, look: Look) -> None:
 @by_any
 def test_nothing_that_may_be_secret_is_kept(call: Call, server: str, look: Look) -> None:
     url = server.replace("http://", "http://user-word:pass-word@")
-    with in_request() as slot:
+    with in_request() as context:
         call(
             "POST",
             f"{url}/status/200/path-word?query-word=query-word#fragment-word",
             headers={"X-Word": "header-word", "Cookie": "cookie-word"},
             data={"body-word": "body-word"},
         )
-    kept = look.texts() + repr(slot.spans)
+    kept = look.texts() + repr(context.spans)
     assert "-word" not in kept
     assert measured(look) == [(1, ("POST", "127.0.0.1", "200", ""))]
 
@@ -214,10 +214,10 @@ def test_a_streamed_body_is_not_part_of_the_call(server: str, look: Look) -> Non
 def test_a_cancelled_call_is_cancelled_and_booked(server: str, look: Look) -> None:
     async def use() -> None:
         async with httpx.AsyncClient(trust_env=False) as client:
-            with in_request() as slot:
+            with in_request() as context:
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(client.get(f"{server}/held/1"), 0.05)
-                assert slot.external_calls == 1
+                assert context.external_calls == 1
             Handler.release.set()
             assert (await client.get(f"{server}/status/200")).status_code == 200
 

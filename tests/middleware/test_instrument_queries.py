@@ -1,4 +1,4 @@
-"""What a request's statements leave in its slot: time, spans, repetitions and slow ones."""
+"""What a request's statements leave in its context: time, spans, repetitions and slow ones."""
 
 import logging
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from measured import Look, in_request, instrumented
+from support.apps.deltas import Look, in_request, instrumented
 from trimtab.events import EVENTS
 from trimtab.instrumentation import queries
 from trimtab.instrumentation.queries import book, set_slow_ms
@@ -48,31 +48,31 @@ def run(connection: Any, sql: str, **values: object) -> None:
 def test_a_request_has_its_statements_as_time_calls_and_spans(
     look: Look, engine: sa.Engine
 ) -> None:
-    with engine.connect() as connection, in_request() as slot:
+    with engine.connect() as connection, in_request() as context:
         run(connection, "SELECT 1")
         run(connection, "SELECT word FROM item WHERE word = 'hunter2'")
-    assert slot.touched
-    assert slot.db_calls == 2
-    spans = slot.spans or []
+    assert context.touched
+    assert context.db_calls == 2
+    spans = context.spans or []
     assert [(what, text) for what, _, _, text in spans] == [
         ("db", "SELECT ?"), ("db", "SELECT word FROM item WHERE word = ?")
     ]  # fmt: skip
-    assert slot.db_ns == sum(duration for _, _, duration, _ in spans) > 0
+    assert context.db_ns == sum(duration for _, _, duration, _ in spans) > 0
     assert spans[0][1] + spans[0][2] <= spans[1][1]
 
 
 def test_a_statement_of_one_line_five_times_in_a_request_is_a_repetition(
     look: Look, engine: sa.Engine
 ) -> None:
-    with engine.connect() as connection, in_request() as slot:
+    with engine.connect() as connection, in_request() as context:
         for number in range(4):
             run(connection, "SELECT * FROM item WHERE id = :id", id=number)
-        assert slot.notes is None
+        assert context.notes is None
         for number in range(7):
             connection.execute(sa.text("SELECT word FROM item WHERE id = :id"), {"id": number})
-    assert slot.notes is not None
+    assert context.notes is not None
     # Those through `run` are one line, too: the innermost of the app's own.
-    (note,) = slot.notes
+    (note,) = context.notes
     assert note["duration_us"] > 0
     site = note.pop("site")
     assert site.startswith("tests/middleware/test_instrument_queries.py:")
@@ -86,11 +86,11 @@ def test_a_statement_of_one_line_five_times_in_a_request_is_a_repetition(
 
 
 def test_a_repetition_through_a_helper_names_who_called_it(look: Look, engine: sa.Engine) -> None:
-    with engine.connect() as connection, in_request() as slot:
+    with engine.connect() as connection, in_request() as context:
         for number in range(5):
             run(connection, "SELECT word FROM item WHERE id = :id", id=number)
-    assert slot.notes is not None
-    (note,) = slot.notes
+    assert context.notes is not None
+    (note,) = context.notes
     assert note["site"].endswith(" in run")
     assert note["caller"].endswith(" in test_a_repetition_through_a_helper_names_who_called_it")
 
@@ -99,11 +99,11 @@ def test_four_times_in_one_line_and_once_in_another_is_no_repetition(
     look: Look, engine: sa.Engine
 ) -> None:
     statement = sa.text("SELECT * FROM item WHERE id = 1")
-    with engine.connect() as connection, in_request() as slot:
+    with engine.connect() as connection, in_request() as context:
         for _ in range(4):
             connection.execute(statement)
         connection.execute(statement)
-        assert slot.notes is None
+        assert context.notes is None
         # A new request counts from nothing.
         with in_request() as another:
             for _ in range(4):
@@ -124,35 +124,35 @@ def test_lazy_loading_of_the_orm_is_a_repetition_of_the_line_that_asks(look: Loo
     with Session(engine) as session:
         session.add_all([Word(id=number) for number in range(6)])
         session.commit()
-        with in_request() as slot:
+        with in_request() as context:
             for number in range(6):
                 assert session.get(Word, number, populate_existing=True) is not None
     engine.dispose()
-    assert slot.notes is not None
-    assert [(note["count"], note["kind"]) for note in slot.notes] == [(6, "n_plus_one")]
-    assert "in test_lazy_loading_of_the_orm" in slot.notes[0]["site"]
+    assert context.notes is not None
+    assert [(note["count"], note["kind"]) for note in context.notes] == [(6, "n_plus_one")]
+    assert "in test_lazy_loading_of_the_orm" in context.notes[0]["site"]
 
 
 def test_transactions_are_no_repetition(look: Look) -> None:
-    with in_request() as slot:
+    with in_request() as context:
         for _ in range(9):
             book("postgresql", "COMMIT", 0, 1000)
             book("postgresql", "SAVEPOINT sa_savepoint_1", 0, 1000)
-    assert slot.db_calls == 18
-    assert slot.notes is None
+    assert context.db_calls == 18
+    assert context.notes is None
 
 
 def test_a_slow_statement_in_a_request_waits_for_its_route(
     look: Look, engine: sa.Engine, slow: None
 ) -> None:
-    with engine.connect() as connection, in_request() as slot:
+    with engine.connect() as connection, in_request() as context:
         run(connection, "SELECT * FROM item WHERE word = 'hunter2'")
-    assert slot.notes is not None
-    (note,) = slot.notes
+    assert context.notes is not None
+    (note,) = context.notes
     assert note["kind"] == "slow_query"
     assert note["query"] == note["alike"] == "SELECT * FROM item WHERE word = ?"
     assert note["system"] == "sqlite"
-    assert note["duration_us"] == slot.db_ns // 1000
+    assert note["duration_us"] == context.db_ns // 1000
     assert note["site"].endswith(" in run")
     assert len(EVENTS) == 0
 
@@ -171,10 +171,10 @@ def test_a_slow_statement_outside_a_request_is_an_event_at_once(
 def test_slow_statements_of_a_request_are_bounded_and_the_rest_is_counted(
     look: Look, engine: sa.Engine, slow: None
 ) -> None:
-    with engine.connect() as connection, in_request() as slot:
+    with engine.connect() as connection, in_request() as context:
         for _ in range(30):
             run(connection, "SELECT 1")
-    assert sum(note["kind"] == "slow_query" for note in slot.notes or []) == 20
+    assert sum(note["kind"] == "slow_query" for note in context.notes or []) == 20
     assert EVENTS.dropped == 10
 
 

@@ -13,7 +13,7 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from measured import Look, in_request, instrumented
+from support.apps.deltas import Look, in_request, instrumented
 from trimtab.instrumentation import instrument, uninstrument
 
 OPERATIONS = "db.client.operation.duration"
@@ -56,7 +56,7 @@ def test_commands_are_measured_by_their_names(client: Any, look: Look) -> None:
 
 
 def test_hits_are_reads_that_found_a_value(client: Any, look: Look) -> None:
-    with in_request() as slot:
+    with in_request() as context:
         client.set("calls:a", "")
         client.get("calls:a")
         client.get("calls:none")
@@ -68,33 +68,33 @@ def test_hits_are_reads_that_found_a_value(client: Any, look: Look) -> None:
         client.hgetall("calls:none")
         client.lrange("calls:none", 0, 1)
         client.exists("calls:none")
-    assert (slot.cache_hits, slot.cache_misses) == (5, 5)
+    assert (context.cache_hits, context.cache_misses) == (5, 5)
     assert cache(look) == {"hits": 5, "misses": 5}
 
 
 def test_what_queues_look_up_is_neither_hit_nor_miss(client: Any, look: Look) -> None:
-    with in_request() as slot:
+    with in_request() as context:
         client.get("celery-task-meta-1")
         client.mget([b"celery-task-meta-1", b"celery-task-meta-2"])
         client.hgetall("rq:job:1")
         client.pipeline().hgetall("rq:job:1").get("calls:none").execute()
-    assert (slot.cache_hits, slot.cache_misses) == (0, 1)
+    assert (context.cache_hits, context.cache_misses) == (0, 1)
     assert cache(look) == {"hits": 0, "misses": 1}
 
 
 def test_time_in_redis_is_cache_time_of_the_request(client: Any, look: Look) -> None:
-    with in_request() as slot:
+    with in_request() as context:
         client.get("calls:none")
         client.pipeline().set("calls:a", 1).get("calls:a").get("calls:none").execute()
         client.pipeline(transaction=False).get("calls:a").execute()
-    assert slot.touched
-    assert slot.cache_ns > 0
-    assert (slot.cache_hits, slot.cache_misses) == (2, 2)
-    assert slot.spans is not None
-    assert [(what, text) for what, _, _, text in slot.spans] == [
+    assert context.touched
+    assert context.cache_ns > 0
+    assert (context.cache_hits, context.cache_misses) == (2, 2)
+    assert context.spans is not None
+    assert [(what, text) for what, _, _, text in context.spans] == [
         ("cache", "GET"), ("cache", "MULTI"), ("cache", "PIPELINE"),
     ]  # fmt: skip
-    assert sum(ns for _, _, ns, _ in slot.spans) == slot.cache_ns
+    assert sum(ns for _, _, ns, _ in context.spans) == context.cache_ns
     assert operations(look) == [(1, ("GET", "")), (1, ("MULTI", "")), (1, ("PIPELINE", ""))]
 
 
@@ -114,7 +114,7 @@ def test_a_pipeline_that_watches_is_measured_command_by_command(client: Any, loo
 
 def test_errors_are_the_apps_and_have_their_class_in_the_measure(client: Any, look: Look) -> None:
     client.set("calls:a", "text")
-    with in_request() as slot:
+    with in_request() as context:
         with pytest.raises(redis.ResponseError, match="not an integer"):
             client.incr("calls:a")
         with pytest.raises(redis.ResponseError, match="Command # 1"):
@@ -122,7 +122,7 @@ def test_errors_are_the_apps_and_have_their_class_in_the_measure(client: Any, lo
         results = client.pipeline().incr("calls:a").get("calls:a").execute(raise_on_error=False)
     assert isinstance(results[0], redis.ResponseError)
     assert results[1] == b"text"
-    assert (slot.cache_hits, slot.cache_misses) == (1, 0)
+    assert (context.cache_hits, context.cache_misses) == (1, 0)
     assert operations(look) == [
         (1, ("INCRBY", "ResponseError")),
         (1, ("MULTI", "")),
@@ -134,14 +134,14 @@ def test_errors_are_the_apps_and_have_their_class_in_the_measure(client: Any, lo
 def test_commands_that_wait_for_others_are_no_cache_time(client: Any, look: Look) -> None:
     client.rpush("calls:l", "x", "y")
     client.xadd("calls:s", {"block": "1"})
-    with in_request() as slot:
+    with in_request() as context:
         assert client.blpop(["calls:l"], timeout=1) == (b"calls:l", b"x")
         assert client.blmove("calls:l", "calls:m", 1) == b"y"
         client.xread({"calls:s": 0}, block=1)
         client.script_exists("0")
-        assert not slot.touched
+        assert not context.touched
         client.xread({"calls:s": 0})
-        assert slot.cache_ns > 0
+        assert context.cache_ns > 0
     assert look(OPERATIONS, "db.operation.name", "trimtab.blocking") == [
         (1, ("BLMOVE", "true")), (1, ("BLPOP", "true")), (1, ("RPUSH", "")),
         (1, ("SCRIPT EXISTS", "")), (1, ("XADD", "")), (1, ("XREAD", "")), (1, ("XREAD", "true")),
@@ -149,7 +149,7 @@ def test_commands_that_wait_for_others_are_no_cache_time(client: Any, look: Look
 
 
 def test_nothing_of_keys_and_values_is_kept(client: Any, look: Look) -> None:
-    with in_request() as slot:
+    with in_request() as context:
         client.set("calls:key-word", "value-word")
         client.execute_command("SET calls:key-word value-word")
         client.execute_command("get", "calls:key-word")
@@ -158,7 +158,7 @@ def test_nothing_of_keys_and_values_is_kept(client: Any, look: Look) -> None:
         with pytest.raises(redis.ResponseError):
             client.execute_command("{key-word: value-word}")
         client.pipeline().execute_command("GET calls:key-word").execute()
-    kept = look.texts() + repr(slot.spans)
+    kept = look.texts() + repr(context.spans)
     assert "key-word" not in kept.lower()
     assert "value-word" not in kept.lower()
     assert operations(look) == [
@@ -179,7 +179,7 @@ def test_as_many_names_as_an_app_may_make_up_are_not_kept(client: Any, look: Loo
 def test_asyncio_commands_and_pipelines_are_measured(redis_url: str, look: Look) -> None:
     async def use() -> None:
         async with CONNECT(redis_url) as client:
-            with in_request() as slot:
+            with in_request() as context:
                 await client.set("calls:a", "1")
                 assert await client.get("calls:a") == b"1"
                 async with client.pipeline() as pipe:
@@ -188,9 +188,9 @@ def test_asyncio_commands_and_pipelines_are_measured(redis_url: str, look: Look)
                     pipe.multi()
                     assert await pipe.get("calls:none").execute() == [None]
                 assert await client.pipeline(transaction=False).delete("calls:a").execute() == [1]
-            assert (slot.cache_hits, slot.cache_misses) == (2, 1)
-            assert slot.spans is not None
-            assert len(slot.spans) == 6
+            assert (context.cache_hits, context.cache_misses) == (2, 1)
+            assert context.spans is not None
+            assert len(context.spans) == 6
             with pytest.raises(redis.ResponseError):
                 await client.execute_command("NOSUCH")
 

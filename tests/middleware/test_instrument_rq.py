@@ -14,11 +14,11 @@ from rq.job import JobStatus
 from rq.rate_limit import RateLimit
 from rq.worker import BaseWorker
 
-from measured import Look, heard, instrumented
-from peer import Peer, running_peer
-from servers import Proc, wait_for
+from support.apps.deltas import Look, heard, instrumented
+from support.processes.peer import Peer, running_peer
+from support.processes.servers import Proc, wait_for
 from trimtab.instrumentation import instrument
-from trimtab_core.measures import Change
+from trimtab_core.measures import Delta
 
 RUNS = "messaging.process.duration"
 WAITS = "trimtab.task.wait"
@@ -62,21 +62,21 @@ def look() -> Iterator[Look]:
 def runs(peer: Peer) -> dict[tuple[str, str, str], int]:
     """Return how often jobs ended, by task, state and class of the exception."""
     found = {}
-    for key, change in heard(peer).items():
+    for key, delta in heard(peer).items():
         if key.name == RUNS:
             given = dict(key.attributes)
             assert given["messaging.system"] == "rq"
             assert given["messaging.destination.name"] == "mails"
             task = given["trimtab.task"].removeprefix("rq_target.")
-            found[task, given["trimtab.task.state"], given.get("error.type", "")] = change.count
+            found[task, given["trimtab.task.state"], given.get("error.type", "")] = delta.count
     return found
 
 
-def one(peer: Peer, name: str, task: str) -> Change:
-    for key, change in heard(peer).items():
+def one(peer: Peer, name: str, task: str) -> Delta:
+    for key, delta in heard(peer).items():
         if key.name == name and ("trimtab.task", f"rq_target.{task}") in key.attributes:
-            return change
-    return Change()
+            return delta
+    return Delta()
 
 
 def until(found: Callable[[], Any], what: str) -> Any:

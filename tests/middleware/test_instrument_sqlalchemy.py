@@ -14,10 +14,10 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from measured import Look, in_request, instrumented
+from support.apps.deltas import Look, in_request, instrumented
 from trimtab.instrumentation import instrument, uninstrument
-from trimtab.instrumentation.sqlalchemy import _pools, readings
-from trimtab.measures import MEASURES
+from trimtab.instrumentation.sqlalchemy import _pools, gauges
+from trimtab.metrics.measures import MEASURES
 
 DURATION = "db.client.operation.duration"
 POOL = "db.client.connection.pool.name"
@@ -103,7 +103,7 @@ def test_failures_are_the_same_and_told_apart_by_their_kind(look: Look, engine: 
 def test_a_statement_that_passes_through_sqlite3_too_is_measured_once() -> None:
     with instrumented("sqlalchemy", "sqlite3") as look:
         inner = sa.create_engine("sqlite://")
-        with inner.connect() as connection, in_request() as slot:
+        with inner.connect() as connection, in_request() as context:
             run(connection, "SELECT 5 AS five")
             raw = connection.connection.driver_connection
             assert raw is not None
@@ -111,21 +111,21 @@ def test_a_statement_that_passes_through_sqlite3_too_is_measured_once() -> None:
         inner.dispose()
     assert [text for _, (text, _) in statements(look)] == ["SELECT ? AS five", "SELECT ? AS six"]
     assert [count for count, _ in statements(look)] == [1, 1]
-    assert slot.db_calls == 2
+    assert context.db_calls == 2
 
 
 def test_async_statements_are_measured_once_with_the_line_that_awaits() -> None:
     async def main() -> None:
         engine = create_async_engine("sqlite+aiosqlite://")
         async with engine.connect() as connection:
-            with in_request() as slot:
+            with in_request() as context:
                 for number in range(5):
                     await connection.execute(sa.text("SELECT :n AS five"), {"n": number})
         await engine.dispose()
-        assert slot.db_calls == 5
-        assert slot.notes is not None
-        assert slot.notes[0]["count"] == 5
-        assert " in main" in slot.notes[0]["site"]
+        assert context.db_calls == 5
+        assert context.notes is not None
+        assert context.notes[0]["count"] == 5
+        assert " in main" in context.notes[0]["site"]
 
     with instrumented("sqlalchemy", "sqlite3") as look:
         asyncio.run(main())
@@ -135,10 +135,10 @@ def test_async_statements_are_measured_once_with_the_line_that_awaits() -> None:
 def test_tasks_that_run_at_once_do_not_hide_each_others_statements(tmp_path: Path) -> None:
     async def one(engine: Any, number: int) -> int:
         async with engine.connect() as connection:
-            with in_request() as slot:
+            with in_request() as context:
                 for _ in range(3):
                     await connection.execute(sa.text("SELECT :n AS at_once"), {"n": number})
-            return slot.db_calls
+            return context.db_calls
 
     async def main() -> list[int]:
         engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/db")
@@ -244,7 +244,7 @@ def test_pools_say_what_they_hold_and_how_long_was_waited(look: Look) -> None:
     with pytest.raises(sa.exc.TimeoutError):
         engine.connect()
     connections.pop().close()
-    readings()
+    gauges()
     assert look("db.client.connection.wait_time", POOL) == [(4, ("shop",))]
     assert look("db.client.connection.timeouts", POOL) == [(1, ("shop",))]
     assert last("db.client.connection.count", ((POOL, "shop"), (STATE, "used"))) == 2

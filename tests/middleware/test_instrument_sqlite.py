@@ -9,7 +9,7 @@ from typing import Any
 import aiosqlite
 import pytest
 
-from measured import Look, in_request, instrumented
+from support.apps.deltas import Look, in_request, instrumented
 from trimtab.instrumentation import instrument, uninstrument
 
 DURATION = "db.client.operation.duration"
@@ -159,16 +159,16 @@ def test_sqlite3_connections_that_outlive_the_measuring_go_on_unmeasured() -> No
 def test_aiosqlite_is_measured_where_its_caller_waits(look: Look) -> None:
     async def main() -> None:
         async with aiosqlite.connect(":memory:") as connection:
-            with in_request() as slot:
+            with in_request() as context:
                 await connection.execute("CREATE TABLE t (a)")
                 for number in range(5):
                     await connection.execute("INSERT INTO t VALUES (?)", (number,))
                 async with connection.execute("SELECT * FROM t WHERE a = 'hunter2'") as cursor:
                     assert list(await cursor.fetchall()) == []
                 assert list(await connection.execute_fetchall("SELECT 1 AS a")) == [(1,)]
-        assert slot.db_calls == 8
-        assert slot.notes is not None
-        assert " in main" in slot.notes[0]["site"]
+        assert context.db_calls == 8
+        assert context.notes is not None
+        assert " in main" in context.notes[0]["site"]
         with pytest.raises(ValueError, match="no active connection"):
             await connection.execute("SELECT 2")
 

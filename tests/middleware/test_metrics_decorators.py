@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from trimtab import decorators
-from trimtab.decorators import measure, monitored
-from trimtab.metrics import Counter, registry
-from trimtab.summaries import Histogram
+from trimtab.metrics import decorators
+from trimtab.metrics.decorators import measure, monitored
+from trimtab.metrics.metric import Counter, registry
+from trimtab.metrics.summaries import Histogram
 
 
 def seen(name: str, **labels: str) -> tuple[float, int, dict[str, float]]:
@@ -49,7 +49,7 @@ def test_a_function_keeps_its_face_results_and_exceptions() -> None:
 
 def test_the_time_is_that_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("trimtab.decorators.perf_counter", lambda: now[0])
+    monkeypatch.setattr("trimtab.metrics.decorators.perf_counter", lambda: now[0])
 
     @monitored("deco.slow")
     def slow(seconds: float) -> None:

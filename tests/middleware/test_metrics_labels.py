@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from trimtab.metrics import Counter, Gauge, Metric
-from trimtab.summaries import Histogram, Summary
+from trimtab.metrics.metric import Counter, Gauge, Metric
+from trimtab.metrics.summaries import Histogram, Summary
 from trimtab_core.measures import MAX_TEXT
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from pushing import serving
-from servers import wait_for
-from trimtab.decorators import measure, monitored
-from trimtab.measures import MEASURES
-from trimtab.metrics import Counter, Gauge, registry
-from trimtab.shortcuts import count
+from support.processes.pushing import serving
+from support.processes.servers import wait_for
+from trimtab.metrics.decorators import measure, monitored
+from trimtab.metrics.measures import MEASURES
+from trimtab.metrics.metric import Counter, Gauge, registry
+from trimtab.metrics.shortcuts import count
+from trimtab.metrics.summaries import Histogram, Summary
 from trimtab.sinks import MemorySink, PushgatewaySink, collect_and_store
-from trimtab.summaries import Histogram, Summary
 
 forking = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 

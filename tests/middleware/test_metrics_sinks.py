@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pushing import Pushgateway, serving
-from servers import free_port, wait_for
-from trimtab.metrics import Counter, Distribution, Gauge, Metric, Row, collect
+from support.processes.pushing import Pushgateway, serving
+from support.processes.servers import free_port, wait_for
+from trimtab.metrics.metric import Counter, Distribution, Gauge, Metric, MetricRow, collect
+from trimtab.metrics.summaries import Histogram, Summary
 from trimtab.sinks import (
     FileSink,
     MemorySink,
@@ -27,7 +28,6 @@ from trimtab.sinks import (
     exposition,
 )
 from trimtab.sinks.sink import json_of
-from trimtab.summaries import Histogram, Summary
 
 
 def some(word: str) -> list[Metric]:
@@ -46,8 +46,8 @@ def some(word: str) -> list[Metric]:
     return [orders, depth, sketched, waits, recent]
 
 
-def a_row(name: str = "row", value: float | Distribution = 1.0, at: float = 5e9) -> Row:
-    return Row(name, "gauge", "1", "", {}, value, at)
+def a_row(name: str = "row", value: float | Distribution = 1.0, at: float = 5e9) -> MetricRow:
+    return MetricRow(name, "gauge", "1", "", {}, value, at)
 
 
 # ---------------------------------------------------------------- export
@@ -106,7 +106,7 @@ def test_series_of_a_metric_that_stand_apart_are_one_family() -> None:
 
 def test_a_sink_that_fails_is_told_and_raises_nothing() -> None:
     class Failing:
-        def store(self, rows: Sequence[Row]) -> Stored:
+        def store(self, rows: Sequence[MetricRow]) -> Stored:
             raise LookupError("nowhere")
 
     assert collect_and_store(Failing()) == Stored(0, "LookupError: nowhere")

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from trimtab.measures import MEASURES
-from trimtab.metrics import REGISTRY, Counter, Gauge, Metric, registry
-from trimtab.shortcuts import count, gauge, observe
-from trimtab.summaries import Histogram, Statistics, Summary
+from trimtab.metrics.measures import MEASURES
+from trimtab.metrics.metric import REGISTRY, Counter, Gauge, Metric, registry
+from trimtab.metrics.shortcuts import count, gauge, observe
+from trimtab.metrics.summaries import Histogram, Statistics, Summary
 from trimtab_core.names import check_name, check_unit, suggest_name
 
 
@@ -77,7 +77,7 @@ def test_buckets_that_do_not_ascend_are_refused(buckets: list[float]) -> None:
 
 def test_a_summary_speaks_of_ten_minutes_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("trimtab.summaries.monotonic", lambda: now[0])
+    monkeypatch.setattr("trimtab.metrics.summaries.monotonic", lambda: now[0])
     recent = Summary("values.recent", unit="s")
     assert recent.statistics() == Statistics()
     assert recent.quantile(0.5) == 0
@@ -263,7 +263,7 @@ def test_one_call_uses_the_metric_that_was_made_before() -> None:
 
 
 def test_names_without_end_are_counted_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimtab.metrics.MAX_METRICS", len(registry()) + 2)
+    monkeypatch.setattr("trimtab.metrics.metric.MAX_METRICS", len(registry()) + 2)
     before = REGISTRY.over_cap
     for number in range(10):
         count(f"values.endless.{number}")

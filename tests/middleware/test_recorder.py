@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimtab.context import RequestContext
 from trimtab.recorder import UNKNOWN_SIZE, Gate, Recorder, RouteTable
-from trimtab.slot import Slot
 from trimtab_core.frames import FrameReader, encode
 from trimtab_core.messages import MAX_TEMPLATE, Routes, parse
 from trimtab_core.records import (
@@ -31,7 +31,7 @@ def table(most: int) -> RouteTable:
 def append(recorder: Recorder, **changes: object) -> None:
     plain: dict[str, object] = {
         "route": 1, "method": 1, "flags": 0, "status": 200, "duration_ns": 5_000_000,
-        "ttfb_ns": 5_000_000, "queue_us": 0, "size": 7, "slot": None,
+        "ttfb_ns": 5_000_000, "queue_us": 0, "size": 7, "context": None,
     }  # fmt: skip
     recorder.append(*{**plain, **changes}.values())  # type: ignore[arg-type]
 
@@ -127,9 +127,9 @@ def test_background_work_and_unknown_sizes_are_flagged() -> None:
 
 def test_a_slot_over_its_fields_is_clamped() -> None:
     recorder = Recorder(1 << 16, 10)
-    slot = Slot()
-    slot.add_db(10**18, calls=10**6)
-    append(recorder, slot=slot)
+    context = RequestContext()
+    context.add_db(10**18, calls=10**6)
+    append(recorder, context=context)
     (record,) = taken(recorder)
     assert record.flags & FLAG_CLAMPED
     assert (record.db_us, record.db_calls) == (2**32 - 1, 65535)

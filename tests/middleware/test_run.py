@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from drive import Measured
+from support.processes.drive import Measured
 from trimtab import WSGIMiddleware
 from trimtab.run import environment_for, guess_service
 from trimtab.servers import TARGETS, patch
 from trimtab.servers import measured as wrapped_at_the_server
-from trimtab.settings import Settings
+from trimtab.settings import AppSettings
 
 FOLDER = str(Path(sys.modules["trimtab.run"].__file__ or "").parent / "autostart")
 
@@ -305,6 +305,6 @@ def test_a_uwsgi_without_threads_is_warned_of(
 
 def test_every_setting_but_the_secrets_has_an_option() -> None:
     shown = trimtab_run("--help").stdout
-    for field in fields(Settings):
+    for field in fields(AppSettings):
         option = rf"--{field.name.replace('_', '-')}\b(?!-)"
         assert bool(re.search(option, shown)) is not field.metadata["secret"]

@@ -20,7 +20,7 @@ from django.views import View
 from django.views.generic import RedirectView
 
 sys.path.insert(0, sys.argv[1])
-from drive import call, call_wsgi, measuring
+from support.processes.drive import call, call_wsgi, measuring
 from starlette.applications import Starlette
 from starlette.routing import Mount
 

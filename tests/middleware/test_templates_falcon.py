@@ -11,7 +11,7 @@ import falcon.asgi
 import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from drive import Measured, call, call_wsgi
+from support.processes.drive import Measured, call, call_wsgi
 
 
 class Things:

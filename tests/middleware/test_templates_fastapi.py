@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Host, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
-from drive import Measured, call
+from support.processes.drive import Measured, call
 
 
 async def ok(request: Request) -> PlainTextResponse:

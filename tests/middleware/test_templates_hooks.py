@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, Router
 
-from drive import Measured, call, call_wsgi
+from support.processes.drive import Measured, call, call_wsgi
 from trimtab.templates import copies, hooks, places
 from trimtab.templates.patterns import readable
 

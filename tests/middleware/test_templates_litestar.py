@@ -11,7 +11,7 @@ from starlette.requests import Request as StarletteRequest
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from drive import Measured, call
+from support.processes.drive import Measured, call
 from trimtab.templates import copies
 
 

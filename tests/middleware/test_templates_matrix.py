@@ -15,8 +15,8 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from drive import Measured, Message, call, call_wsgi, request
-from frameworks import ANSWERS, FRAMEWORKS, UNMATCHED, Framework, loaded
+from support.apps.frameworks import ANSWERS, FRAMEWORKS, UNMATCHED, Framework, loaded
+from support.processes.drive import Measured, Message, call, call_wsgi, request
 from trimtab.templates import copies
 
 #: Django keeps its settings for the life of a process, so each of its tests has one of its own.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from quart import Blueprint, Quart
 
-from drive import Measured, call
+from support.processes.drive import Measured, call
 
 
 def application(folder: Path) -> Quart:

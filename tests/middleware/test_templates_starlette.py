@@ -16,8 +16,8 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Host, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
-from drive import Clock, Measured, call, request
-from trimtab import Middleware, current_slot
+from support.processes.drive import Clock, Measured, call, request
+from trimtab import Middleware, current_context
 
 
 async def ok(request: Request) -> PlainTextResponse:
@@ -183,9 +183,9 @@ def test_the_slot_is_shared_with_an_endpoint_in_another_task_or_thread(
     measured: Measured,
 ) -> None:
     def in_thread(request: Request) -> PlainTextResponse:
-        slot = current_slot()
-        assert slot is not None
-        slot.add_db(3_000_000)
+        context = current_context()
+        assert context is not None
+        context.add_db(3_000_000)
         return PlainTextResponse("ok")
 
     async def dispatch(request: Request, call_next: Any) -> Any:

@@ -10,7 +10,7 @@ import flask
 import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from drive import Measured, call_wsgi
+from support.processes.drive import Measured, call_wsgi
 
 
 def application() -> flask.Flask:
@@ -126,7 +126,7 @@ settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="x",
                    LOGGING_CONFIG=None, MIDDLEWARE=["django.middleware.common.CommonMiddleware"])
 django.setup()
 sys.path.insert(0, sys.argv[1])
-from drive import call, call_wsgi, measuring
+from support.processes.drive import call, call_wsgi, measuring
 import logging
 logging.disable(logging.CRITICAL)
 

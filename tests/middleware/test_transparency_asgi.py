@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-import asgi_corpus as corpus
-from asgi_callables import ASGI2, CALLABLES
-from drive import Measured, measuring
-from playing import play, playing, same, without_added
-from trimtab import current_slot
+from support.apps import asgi_corpus as corpus
+from support.apps.asgi_callables import ASGI2, CALLABLES
+from support.processes.drive import Measured, measuring
+from support.processes.playing import play, playing, same, without_added
+from trimtab import current_context
 
 ALL = {"server_timing": True, "request_id": True, "context": True, "exclude": "/no/such"}
 FEATURES = pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_context_variables_are_as_visible_as_without(measured: Measured, kind: s
     async def go(each: Any) -> tuple[str, Any]:
         variable.set("set before")
         await play(each, kind)
-        return variable.get(), current_slot()
+        return variable.get(), current_context()
 
     for each in (app, measured.asgi(app), measured.asgi(app, **ALL)):
         assert asyncio.run(go(each)) == ("app's", None)

@@ -14,12 +14,10 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 import waitress.server  # type: ignore[import-untyped]
 
-import asgi_corpus
-import corpus_target
-import wsgi_corpus
-from drive import served
-from servers import Proc, accepts, free_port, wait_for
-from stack import TARGETS
+from support.apps import asgi_corpus, corpus_target, wsgi_corpus
+from support.processes.drive import served
+from support.processes.servers import Proc, accepts, free_port, wait_for
+from support.processes.stack import TARGETS
 from trimtab.runtime import flush_all
 
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-import wsgi_corpus as corpus
-from drive import Measured, measuring
-from trimtab import current_slot
+from support.apps import wsgi_corpus as corpus
+from support.processes.drive import Measured, measuring
+from trimtab import current_context
 
 ALL = {"server_timing": True, "request_id": True, "context": True, "exclude": "/no/such"}
 FEATURES = pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_response_is_the_same_event_for_event(
             bare = run(app, take, method)
             assert bare, name
             assert run(wrapped, take, method) == bare
-    assert current_slot() is None
+    assert current_context() is None
 
 
 def test_the_servers_own_objects_are_handed_through(measured: Measured) -> None:

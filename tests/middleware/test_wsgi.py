@@ -9,7 +9,7 @@ from wsgiref.validate import validator
 
 import pytest
 
-from drive import Clock, Measured, call_wsgi
+from support.processes.drive import Clock, Measured, call_wsgi
 from trimtab import WSGIMiddleware
 from trimtab.runtime import runtime_for
 from trimtab.settings import read_settings

@@ -11,8 +11,14 @@ import psycopg
 import pytest
 import redis
 
-from backends import PASSWORD, PostgresqlServer, RedisServer, new_database, redis_server
-from servers import clean_environment, wait_for
+from support.processes.backends import (
+    PASSWORD,
+    PostgresqlServer,
+    RedisServer,
+    new_database,
+    redis_server,
+)
+from support.processes.servers import clean_environment, wait_for
 
 
 def test_a_redis_is_empty_and_leaves_nothing_behind() -> None:
@@ -48,7 +54,7 @@ def test_a_postgresql_keeps_its_data_over_a_crash_and_leaves_no_process_behind(t
 ORPHANS = """
 import os, sys
 from pathlib import Path
-from backends import PostgresqlServer, RedisServer
+from support.processes.backends import PostgresqlServer, RedisServer
 directory = Path(sys.argv[1])
 servers = [RedisServer(directory).start(), PostgresqlServer(directory).start()]
 print(*(server.pid for server in servers), servers[1].home, flush=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from faketime import WallClock
-from load import Load
-from servers import Agent, App, Collector, wait_for
-from stack import Stack, stack, uvicorn
+from support.processes.faketime import WallClock
+from support.processes.load import Load
+from support.processes.servers import Agent, App, Collector, wait_for
+from support.processes.stack import Stack, stack, uvicorn
 
 HOUR = 3600
 JUMPS = (-2 * HOUR, 3 * HOUR, 0)
@@ -81,7 +81,7 @@ def test_an_agent_whose_clock_jumps_books_at_the_true_time_and_reports_the_diffe
         load.stop()
         assert load.failed == 0
         exact(system, load.sent)
-        # Whatever the clock did, readings and accounts went on: nothing waits for the later one.
+        # Whatever the clock did, gauges and accounts went on: nothing waits for the later one.
         assert "went back" in system.agent.output()
 
 

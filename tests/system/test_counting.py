@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from load import drive
-from servers import App
-from stack import Stack, gunicorn, stack, uvicorn
+from support.processes.load import drive
+from support.processes.servers import App
+from support.processes.stack import Stack, gunicorn, stack, uvicorn
 
 SERVERS = {
     "uvicorn, 1 worker": uvicorn(),

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from servers import Proc, wait_for
+from support.processes.servers import Proc, wait_for
 
 SERVICES = {"shop", "library", "records"}
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from commands import SERVERS
-from load import Load, drive
-from outcomes import Case, Outcomes, Run, chosen
-from servers import App, free_port, short_dir, wait_for
-from stack import Stack
+from support.processes.commands import SERVERS
+from support.processes.load import Load, drive
+from support.processes.outcomes import Case, Outcomes, Run, chosen
+from support.processes.servers import App, free_port, short_dir, wait_for
+from support.processes.stack import Stack
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from load import Load, drive
-from servers import Agent, Collector, Proc, wait_for
-from stack import Stack, connected, gunicorn, stack, uvicorn
+from support.processes.load import Load, drive
+from support.processes.servers import Agent, Collector, Proc, wait_for
+from support.processes.stack import Stack, connected, gunicorn, stack, uvicorn
 from trimtab_core.frames import MAX_FRAME, FrameReader, encode
 from trimtab_core.messages import Hello, Welcome, parse
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 
-from drive import Measured, call_wsgi
-from servers import Agent, Collector, wait_for
-from stack import stack
+from support.processes.drive import Measured, call_wsgi
+from support.processes.servers import Agent, Collector, wait_for
+from support.processes.stack import stack
 from trimtab import WSGIMiddleware
 from trimtab.emitter import Emitter
 from trimtab.recorder import Recorder, RouteTable
@@ -71,8 +71,8 @@ def new_emitter(address: str, service: str) -> tuple[Recorder, Emitter]:
     emitter = Emitter(
         recorder,
         parse_address(address),
-        lambda sent, slot: Hello(
-            hello.environment, hello.service, "", hello.host, 1, hello.process, sent, slot
+        lambda sent, worker: Hello(
+            hello.environment, hello.service, "", hello.host, 1, hello.process, sent, worker
         ),
         None,
         interval_s=0.02,

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from drive import Measured, call_wsgi
-from load import drive
-from peer import Peer, running_peer
-from servers import App, clean_environment, wait_for
-from stack import uvicorn
+from support.processes.drive import Measured, call_wsgi
+from support.processes.load import drive
+from support.processes.peer import Peer, running_peer
+from support.processes.servers import App, clean_environment, wait_for
+from support.processes.stack import uvicorn
 from trimtab.runtime import runtime_for
 from trimtab.settings import read_settings
 from trimtab_core.frames import encode
-from trimtab_core.messages import Hello, Readings
+from trimtab_core.messages import Gauges, Hello
 
 TESTS = str(Path(__file__).resolve().parent.parent)
 
@@ -91,7 +91,7 @@ def test_an_agent_that_never_answers_is_sent_nothing_and_not_pressed(
 
 
 def test_a_welcome_of_a_newer_protocol_is_a_welcome(measured: Measured) -> None:
-    body = {"protocol": 7, "agent": "newer", "slot": 5, "future": {"a": [1, 2.5, None]}}
+    body = {"protocol": 7, "agent": "newer", "worker": 5, "future": {"a": [1, 2.5, None]}}
     measured.peer.answer = encode(["welcome", body, "more", 8]) + encode(["tomorrow", {}])
     app = measured.wsgi(answer)
     for _ in range(20):
@@ -132,7 +132,7 @@ def test_an_app_before_its_agent_and_one_whose_directory_is_made_anew_lose_nothi
 UNPRIVILEGED = """
 import logging, os, sys
 sys.path.insert(0, sys.argv[1])
-from drive import call_wsgi
+from support.processes.drive import call_wsgi
 from trimtab import WSGIMiddleware
 logging.basicConfig()
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
@@ -175,7 +175,7 @@ def test_a_blocked_loop_is_seen_while_it_is_and_keeps_back_nothing(tmp: Path) ->
         app = App(tmp, "shop", peer.address, uvicorn(target="blocking_target:app"))
         with app.start():
             drive([f"{app.url}/"], 20)
-            peer.wait_for(Readings, 1, 20)
+            peer.wait_for(Gauges, 1, 20)
             drive([f"{app.url}/"], 30)
             ended = threading.Event()
 
@@ -188,8 +188,8 @@ def test_a_blocked_loop_is_seen_while_it_is_and_keeps_back_nothing(tmp: Path) ->
             peer.wait_records(50)
 
             def delay_s() -> float:
-                readings = peer.messages(Readings)
-                return max(each.values.get("trimtab.app.loop_delay", 0.0) for each in readings)
+                gauges = peer.messages(Gauges)
+                return max(each.values.get("trimtab.app.loop_delay", 0.0) for each in gauges)
 
             peer.wait(lambda: delay_s() >= 4.5, "a delay of 4.5 s", 20)
             assert not ended.is_set()

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from load import drive
-from peer import Peer, running_peer
-from servers import clean_environment
-from stack import gunicorn, stack
-from trimtab_core.messages import Bye, Hello, Readings
+from support.processes.load import drive
+from support.processes.peer import Peer, running_peer
+from support.processes.servers import clean_environment
+from support.processes.stack import gunicorn, stack
+from trimtab_core.messages import Bye, Gauges, Hello
 
 TESTS = str(Path(__file__).resolve().parent.parent)
 
@@ -43,7 +43,7 @@ def test_every_worker_of_gunicorn_is_counted_as_itself(
             sent += load.sent
             assert sent < 30_000, seen
             seen = set(re.findall(r"instance=(\S+)", system.agent.output()))
-        assert seen == {f"host#{slot}" for slot in range(workers)}
+        assert seen == {f"host#{worker}" for worker in range(workers)}
         with urllib.request.urlopen(f"{system.agent.http}/metrics", timeout=10) as answer:
             assert "frames_refused_total{" not in answer.read().decode()
         assert app.stop() == 0
@@ -70,7 +70,7 @@ if patched == "first":
 from trimtab import WSGIMiddleware
 if patched == "after the import":
     patch()
-from drive import call_wsgi
+from support.processes.drive import call_wsgi
 from trimtab.runtime import _runtimes
 
 def app(environ, start_response):
@@ -142,7 +142,7 @@ def test_under_gevent_nothing_waits_for_the_emitter_and_all_is_counted(patched: 
         peer.wait(
             lambda: any(
                 reading.values["http.server.active_requests"] == 20
-                for reading in peer.messages(Readings)
+                for reading in peer.messages(Gauges)
             ),
             "20 requests in flight",
             20,
@@ -155,7 +155,7 @@ def test_under_gevent_nothing_waits_for_the_emitter_and_all_is_counted(patched: 
         assert len(peer.wait_for(Bye, 3)) == 3
         assert (peer.connections, peer.errors) == (3, [])
         # What the whole program takes is not what the emitter takes.
-        names = {name for reading in peer.messages(Readings) for name in reading.values}
+        names = {name for reading in peer.messages(Gauges) for name in reading.values}
         assert "trimtab.app.overhead" not in names or patched == "after the first request"
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from backends import PASSWORD
-from servers import App, short_dir, wait_for
-from stack import Stack, stack, uvicorn
+from support.processes.backends import PASSWORD
+from support.processes.servers import App, short_dir, wait_for
+from support.processes.stack import Stack, stack, uvicorn
 from trimtab_core.batches import decode
 
 SECRETS = [f"s3cret-{number:02}" for number in range(22)]
@@ -141,7 +141,7 @@ def test_own_metrics_are_added_up(system: tuple[Stack, App]) -> None:
 
 def test_queues_that_the_app_names_are_shown(system: tuple[Stack, App]) -> None:
     found = read(system[0], "/queues")["queues"]
-    assert found == [{"queue": "webhook", "readings": {"trimtab.queue.depth": 7.0}}]
+    assert found == [{"queue": "webhook", "gauges": {"trimtab.queue.depth": 7.0}}]
 
 
 def test_requests_are_told_where_their_time_went(system: tuple[Stack, App]) -> None:
@@ -173,8 +173,8 @@ def test_all_paths_answer_on_both_of_their_names(system: tuple[Stack, App]) -> N
     for path in ("application", "database", "cache", "external", "queues", "custom", "memory"):
         one, other = (read(system[0], f"{begin}/{path}") for begin in ("", "/metrics"))
         assert one.keys() == other.keys()
-    assert read(system[0], "/metrics/system")["hosts"][0]["readings"]["system.memory.limit"] > 0
-    assert read(system[0], "/memory")["processes"][0]["readings"]["process.memory.usage"] > 0
+    assert read(system[0], "/metrics/system")["hosts"][0]["gauges"]["system.memory.limit"] > 0
+    assert read(system[0], "/memory")["processes"][0]["gauges"]["process.memory.usage"] > 0
 
 
 def test_no_secret_is_anywhere(system: tuple[Stack, App]) -> None:
@@ -199,7 +199,7 @@ def test_no_secret_is_anywhere(system: tuple[Stack, App]) -> None:
     with closing(sqlite3.connect(running.collector.data / "metrics.db")) as store:
         for number, payload in store.execute("SELECT id, payload FROM journal"):
             batch = decode(payload)
-            said[f"journal {number}"] = batch.inside + batch.series
+            said[f"journal {number}"] = batch.rows + batch.series
     found = [
         (where, secret)
         for where, text in said.items()

@@ -12,8 +12,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from linkproxy import LinkProxy
-from servers import Agent, Collector, wait_for
+from support.processes.linkproxy import LinkProxy
+from support.processes.servers import Agent, Collector, wait_for
 from trimtab_core.frames import encode
 from trimtab_core.messages import Hello, Routes
 from trimtab_core.records import RECORD_SIZE

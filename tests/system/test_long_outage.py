@@ -5,7 +5,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from servers import Agent, Collector, wait_for
+from support.processes.servers import Agent, Collector, wait_for
 from trimtab_core.frames import encode
 from trimtab_core.messages import Hello, Routes
 from trimtab_core.records import RECORD_SIZE

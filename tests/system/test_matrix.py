@@ -15,11 +15,11 @@ from typing import Final
 import pytest
 from websockets.sync.client import connect
 
-from commands import INTERFACES, SERVERS
-from frameworks import ANSWERS, FOLDER, FRAMEWORKS, Framework
-from outcomes import Case, Outcome, Outcomes, Run, chosen
-from servers import App, short_dir
-from stack import Stack
+from support.apps.frameworks import ANSWERS, FOLDER, FRAMEWORKS, Framework
+from support.processes.commands import INTERFACES, SERVERS
+from support.processes.outcomes import Case, Outcome, Outcomes, Run, chosen
+from support.processes.servers import App, short_dir
+from support.processes.stack import Stack
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "instrumenting.md"
 BEGIN, END = "<!-- matrix -->\n", "<!-- end of matrix -->"

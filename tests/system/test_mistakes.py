@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from load import drive
-from servers import Agent, Collector, Proc, free_port, trimtab
-from stack import stack, uvicorn
+from support.processes.load import drive
+from support.processes.servers import Agent, Collector, Proc, free_port, trimtab
+from support.processes.stack import stack, uvicorn
 
 
 def said(directory: Path, *words: str, **env: str) -> str:

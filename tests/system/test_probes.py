@@ -10,11 +10,11 @@ import pytest
 import redis
 import zstandard
 
-from backends import PASSWORD, PostgresqlServer, RedisServer
-from servers import Agent, clean_environment, free_port, wait_for
-from stub_collector import Answer, StubCollector
+from support.processes.backends import PASSWORD, PostgresqlServer, RedisServer
+from support.processes.servers import Agent, clean_environment, free_port, wait_for
+from support.processes.stub_collector import Answer, StubCollector
 from trimtab_core.batches import Batch, decode
-from trimtab_core.inside import unpack_rows
+from trimtab_core.rows import unpack_rows
 
 UP = "trimtab.probe.up"
 WORD = "r3dis-w0rd"
@@ -127,9 +127,9 @@ def test_statements_and_slow_commands_go_along_as_measures(tmp: Path) -> None:
             client.config_set("slowlog-log-slower-than", -1)
 
             def counted() -> int:
-                rows = [row for each in decoded(batches) for row in unpack_rows(each.inside)[0]]
+                rows = [row for each in decoded(batches) for row in unpack_rows(each.rows)[0]]
                 return sum(
-                    row.change.count
+                    row.delta.count
                     for row in rows
                     if row.instance == name and dict(row.key.attributes).get(OPERATION) == "SET"
                 )
@@ -150,7 +150,7 @@ def test_an_agent_without_probes_loads_no_driver(tmp: Path) -> None:
         assert "psycopg" not in maps
     code = (
         "import sys, trimtab_agent.agent; from trimtab_agent.probes import Probes; "
-        "from trimtab_agent.settings import Settings; Probes(Settings()); "
+        "from trimtab_agent.settings import AgentSettings; Probes(AgentSettings()); "
         "print([name for name in ('redis', 'psycopg') if name in sys.modules])"
     )
     done = subprocess.run(

@@ -3,9 +3,9 @@
 import signal
 from pathlib import Path
 
-from load import drive
-from servers import Agent, App, Collector, Proc, wait_for
-from stack import uvicorn
+from support.processes.load import drive
+from support.processes.servers import Agent, App, Collector, Proc, wait_for
+from support.processes.stack import uvicorn
 
 
 def settings_file(directory: Path, collector: Collector, key: str, more: str = "") -> Path:

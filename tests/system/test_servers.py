@@ -9,8 +9,8 @@ from typing import ClassVar
 import psutil
 import pytest
 
-from load import Load, drive
-from servers import Proc, free_port, wait_for
+from support.processes.load import Load, drive
+from support.processes.servers import Proc, free_port, wait_for
 
 PARENT = """
 import subprocess, sys, time

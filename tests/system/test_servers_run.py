@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 import psutil
 import pytest
 
-from commands import SERVERS, TARGETS
-from frameworks import FOLDER
-from load import drive
-from outcomes import Case, Outcomes, Run, chosen
-from servers import App, short_dir, wait_for
-from stack import Stack
+from support.apps.frameworks import FOLDER
+from support.processes.commands import SERVERS, TARGETS
+from support.processes.load import drive
+from support.processes.outcomes import Case, Outcomes, Run, chosen
+from support.processes.servers import App, short_dir, wait_for
+from support.processes.stack import Stack
 
 ASGI, WSGI = "bare_asgi_target:app", "bare_wsgi_target:app"
 TEMPLATES = frozenset({"/items/{item_id}", "/api/v1/users/{name}"})

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from trimtab.settings import Settings as AppSettings
-from trimtab_agent.settings import Settings as AgentSettings
-from trimtab_collector.settings import Settings as CollectorSettings
+from trimtab.settings import AppSettings
+from trimtab_agent.settings import AgentSettings
+from trimtab_collector.settings import CollectorSettings
 from trimtab_core.config import Description, describe, load, setting
 
 ROOT = Path(__file__).resolve().parents[2]

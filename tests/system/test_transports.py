@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from load import drive
-from servers import Agent, Collector, Proc, free_port, trimtab, wait_for
-from stack import Stack, gunicorn, stack, uvicorn
+from support.processes.load import drive
+from support.processes.servers import Agent, Collector, Proc, free_port, trimtab, wait_for
+from support.processes.stack import Stack, gunicorn, stack, uvicorn
 from trimtab.connection import connect
 from trimtab_core.config import parse_address
 from trimtab_core.errors import FrameError
@@ -152,9 +152,9 @@ def test_a_process_that_connects_anew_takes_over_from_a_connection_that_hangs(tm
         closing(Raw(address)) as anew,
     ):
         hanging.send(HELLO.frame())
-        assert hanging.welcome().slot == 0
+        assert hanging.welcome().worker == 0
         hanging.send(samples(0, 5))
-        anew.send(Hello("test", "raw", "", "host", 1, b"12345678", sent=5, slot=0).frame())
+        anew.send(Hello("test", "raw", "", "host", 1, b"12345678", sent=5, worker=0).frame())
         anew.send(samples(5, 5))
         reached(system, "raw", 10)
         assert hanging.closed()
@@ -178,11 +178,11 @@ def test_both_ends_of_a_seal_agree_until_a_byte_differs() -> None:
     ours, theirs = (seal_of(SECRET, "app", b"1" * 32, b"2" * 32) for _ in range(2))
     reader = FrameReader()
     reader.seal = theirs
-    frames = b"".join(encode(["readings", number], ours) for number in range(3))
+    frames = b"".join(encode(["gauges", number], ours) for number in range(3))
     got = [frame for byte in frames for frame in reader.feed(bytes([byte]))]
-    assert got == [["readings", 0], ["readings", 1], ["readings", 2]]
+    assert got == [["gauges", 0], ["gauges", 1], ["gauges", 2]]
     with pytest.raises(FrameError, match="expected a frame with the MAC"):
-        list(reader.feed(encode(["readings", 3], Seal(b"other"))))
+        list(reader.feed(encode(["gauges", 3], Seal(b"other"))))
 
 
 def test_a_server_that_is_no_agent_is_named(tmp: Path) -> None:

@@ -9,10 +9,10 @@ import msgpack
 import pytest
 import zstandard
 
-from batchmaker import Sender, a_batch, account, key_of, point_of
-from load import Load
-from servers import Collector, wait_for
-from stack import Stack, connected, gunicorn, stack, uvicorn
+from support.processes.load import Load
+from support.processes.servers import Collector, wait_for
+from support.processes.stack import Stack, connected, gunicorn, stack, uvicorn
+from support.stores.batches import Sender, a_batch, account, key_of, point_of
 from trimtab_core.batches import encode as encode_batch
 from trimtab_core.frames import encode
 from trimtab_core.messages import Hello
@@ -48,7 +48,7 @@ def test_an_agent_replaced_three_times_under_load_loses_nothing(
         assert load.failed == 0
         exact(system, "shop", load.sent)
         (service,) = system.collector.api.get("/services", service="shop")["services"]
-        # Worker slots stay what they were: an upgrade makes no new series.
+        # Worker numbers stay what they were: an upgrade makes no new series.
         assert len(service["instances"]) <= 2
 
 
@@ -105,7 +105,7 @@ def test_an_app_of_a_newer_version_is_understood(tmp: Path) -> None:
             [*hello, "more"],
             ["weather", {"sun": True}],
             ["samples", now_us, 0, 0, {}, 56, records, "more"],
-            ["readings", now_us, 10, {}, {"colour.depth": 3}, "more"],
+            ["gauges", now_us, 10, {}, {"colour.depth": 3}, "more"],
             ["bye", 10, {}, "more"],
         ):
             opened.sendall(encode(message))

@@ -20,7 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import trimtab.asgi
-from drive import call, call_wsgi
+from support.processes.drive import call, call_wsgi
 from trimtab import Middleware, WSGIMiddleware
 from trimtab.runtime import flush_all
 
@@ -57,9 +57,9 @@ def serve(n: int = 3) -> int:
 
 def note(requests: int) -> None:
     """Write down what this process has served."""
-    ledger = os.open(os.environ["ZOO_LEDGER"], os.O_WRONLY | os.O_APPEND)
-    os.write(ledger, b"%d %d\n" % (os.getpid(), requests))
-    os.close(ledger)
+    accounting = os.open(os.environ["ZOO_LEDGER"], os.O_WRONLY | os.O_APPEND)
+    os.write(accounting, b"%d %d\n" % (os.getpid(), requests))
+    os.close(accounting)
 
 
 def descriptors() -> int:

@@ -6,7 +6,7 @@ from typing import Final
 
 import httpx
 
-from trimtab_agent.probes.probe import LIMIT_S, Address, Found, split_url
+from trimtab_agent.probes.probe import LIMIT_S, Probed, TargetAddress, split_url
 
 __all__ = ["HttpProbe"]
 
@@ -29,19 +29,19 @@ class HttpProbe:
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         own_port = parts.port in (None, _PORTS[parts.scheme])
         self.target = f"http:{host}" if own_port else f"http:{host}:{parts.port}"
-        self._address = Address.of(url, {parts.path.strip("/"), parts.query})
+        self._address = TargetAddress.of(url, {parts.path.strip("/"), parts.query})
         # Without TLS, and no redirect leads to it, certificates need not be loaded: 20 ms.
         self._verify: bool | str = (ca_file or True) if parts.scheme == "https" else False
         self._client: httpx.AsyncClient | None = None
 
-    async def read(self) -> Found:
+    async def read(self) -> Probed:
         """Return a reading; raises httpx.HTTPError and TimeoutError."""
         if self._client is None:
             self._client = self._made()
         async with asyncio.timeout(LIMIT_S):
             status, head_s = await self._status(self._client)
         gauges = {"trimtab.probe.http.duration": head_s, "trimtab.probe.http.status": float(status)}
-        return Found(gauges, fault=f"it answered {status}" if status >= 500 else "")
+        return Probed(gauges, fault=f"it answered {status}" if status >= 500 else "")
 
     def told(self, error: BaseException) -> str:
         return self._address.told(error)

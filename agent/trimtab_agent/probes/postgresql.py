@@ -7,11 +7,11 @@ or an extension that is not there, is absent; see docs/databases.md.
 import time
 from typing import Any, Final
 
-from trimtab_agent.kernel import Rates
-from trimtab_agent.probes.probe import Address, Found, in_thread
+from trimtab_agent.gauges.kernel import Rates
+from trimtab_agent.probes.probe import Probed, TargetAddress, in_thread
 from trimtab_agent.probes.statements import Statements
 from trimtab_core.errors import SettingsError
-from trimtab_core.measures import GAUGE, Change, MeasureKey
+from trimtab_core.measures import GAUGE, Delta, MeasureKey
 
 __all__ = ["PostgresqlProbe"]
 
@@ -92,7 +92,7 @@ class PostgresqlProbe:
             ) from None
         self._parts = _OPTIONS | parts
         secrets = {value for key, value in parts.items() if "pass" in key}
-        self._address = Address.of(dsn, secrets)
+        self._address = TargetAddress.of(dsn, secrets)
         user = parts.get("user", "postgres")
         database = parts.get("dbname", user)
         place = f"{parts.get('host', 'localhost')}:{parts.get('port', '5432')}"
@@ -106,7 +106,7 @@ class PostgresqlProbe:
         self._scans: dict[int, int] = {}
         self._connection: Any = None
 
-    async def read(self) -> Found:
+    async def read(self) -> Probed:
         """Return a reading; raises psycopg.Error."""
         return await in_thread(self._read)
 
@@ -118,7 +118,7 @@ class PostgresqlProbe:
             self._connection.close()
             self._connection = None
 
-    def _read(self) -> Found:
+    def _read(self) -> Probed:
         try:
             return self._found(self._connected())
         except BaseException:
@@ -142,7 +142,7 @@ class PostgresqlProbe:
             )
         return self._connection
 
-    def _found(self, connection: Any) -> Found:
+    def _found(self, connection: Any) -> Probed:
         now_s = time.monotonic()
         database = connection.execute(_DATABASE).fetchone()
         gauges = dict(zip(_COUNTERS, map(float, database), strict=False))
@@ -152,11 +152,11 @@ class PostgresqlProbe:
         activity = connection.execute(_ACTIVITY).fetchone()
         gauges |= dict(zip(_STATES, map(float, activity), strict=True))
         gauges |= _replication(connection)
-        measures: list[tuple[MeasureKey, Change]] = []
+        measures: list[tuple[MeasureKey, Delta]] = []
         if now_s >= self._next_slow_s:
             self._next_slow_s = now_s + self._slow_s
             measures = self._slow(connection)
-        return Found(gauges | self._slow_gauges, measures)
+        return Probed(gauges | self._slow_gauges, measures)
 
     def _hit_ratio(self, hit: int, read: int, now_s: float) -> float | None:
         hits = self._rates.grown("hit", hit, now_s)
@@ -164,7 +164,7 @@ class PostgresqlProbe:
         blocks = hits[0] + reads[0] if hits and reads else 0
         return hits[0] / blocks if hits and blocks else None
 
-    def _slow(self, connection: Any) -> list[tuple[MeasureKey, Change]]:
+    def _slow(self, connection: Any) -> list[tuple[MeasureKey, Delta]]:
         import psycopg
 
         size = _optional(connection, _SIZE)
@@ -180,7 +180,7 @@ class PostgresqlProbe:
             measures = []
         return measures + self._unused(connection)
 
-    def _unused(self, connection: Any) -> list[tuple[MeasureKey, Change]]:
+    def _unused(self, connection: Any) -> list[tuple[MeasureKey, Delta]]:
         """Return the sizes of indexes that no scan has used since they were first seen here."""
         rows = connection.execute(_INDEX_SCANS).fetchall()
         unused = []
@@ -227,7 +227,7 @@ def _index_key(index: str, table: str) -> MeasureKey:
     return MeasureKey("postgresql.index.unused.size", GAUGE, "By", attributes)
 
 
-def _of(value: float) -> Change:
-    change = Change()
-    change.add([float(value)])
-    return change
+def _of(value: float) -> Delta:
+    delta = Delta()
+    delta.add([float(value)])
+    return delta

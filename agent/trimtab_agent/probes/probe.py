@@ -1,7 +1,7 @@
 """What a probe is: one target, read now and then, whose failure is a reading too.
 
 Addresses hold secrets. What leaves a probe is its target's name and sentences that went through
-`Address.told`; an address itself is never shown, also where it cannot be understood.
+`TargetAddress.told`; an address itself is never shown, also where it cannot be understood.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from trimtab_core.errors import SettingsError
-from trimtab_core.measures import Change, MeasureKey
+from trimtab_core.measures import Delta, MeasureKey
 
-__all__ = ["LIMIT_S", "Address", "Found", "Probe", "in_thread", "split_url"]
+__all__ = ["LIMIT_S", "Probe", "Probed", "TargetAddress", "in_thread", "split_url"]
 
 #: seconds a reading may take
 LIMIT_S: Final = 5.0
@@ -25,11 +25,11 @@ _SECRET: Final = 4
 _T = TypeVar("_T")
 
 
-class Found(NamedTuple):
+class Probed(NamedTuple):
     """What one reading gave: gauges by name, what was added to measures, and what is wrong."""
 
     gauges: Mapping[str, float]
-    measures: Sequence[tuple[MeasureKey, Change]] = ()
+    measures: Sequence[tuple[MeasureKey, Delta]] = ()
     #: a sentence when the target answered, and is not well
     fault: str = ""
 
@@ -41,7 +41,7 @@ class Probe(Protocol):
     def target(self) -> str:
         """Name of what is read, without secrets: `redis:127.0.0.1:6379/0`."""
 
-    async def read(self) -> Found:
+    async def read(self) -> Probed:
         """Return a reading within LIMIT_S or some seconds more; raises whatever its driver does.
 
         Does not hold the loop. What it raises is shown through `told` only.
@@ -55,7 +55,7 @@ class Probe(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class TargetAddress:
     """An address that may hold secrets; neither its repr nor `told` shows any."""
 
     text: str = field(repr=False)
@@ -63,7 +63,7 @@ class Address:
     secrets: frozenset[str] = field(repr=False)
 
     @classmethod
-    def of(cls, text: str, secrets: Iterable[str] = ()) -> "Address":
+    def of(cls, text: str, secrets: Iterable[str] = ()) -> "TargetAddress":
         """Return the address in a text, whose secrets are these, itself, and a URL's password."""
         found = {text, *secrets}
         try:

@@ -9,7 +9,7 @@ redis://HOST:PORT/DB#rq:NAME        a queue of RQ
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from trimtab_agent.probes.probe import Address, Found, in_thread
+from trimtab_agent.probes.probe import Probed, TargetAddress, in_thread
 from trimtab_agent.probes.redis import client_of, place_of
 from trimtab_core.errors import SettingsError
 
@@ -34,14 +34,14 @@ class QueueProbe:
                 f"probe_queues: expected {_FORM}, got something else (it is not shown)"
             )
         self._depths = KINDS[kind]
-        self._address = Address.of(text, Address.of(url).secrets)
+        self._address = TargetAddress.of(text, TargetAddress.of(url).secrets)
         place_of(url, "probe_queues", _FORM)
         self.target = f"queue:{self._name}"
         self._client = client_of(url)
 
-    async def read(self) -> Found:
+    async def read(self) -> Probed:
         """Return a reading; raises redis.RedisError."""
-        return Found(await in_thread(lambda: self._depths(self._client, self._name)))
+        return Probed(await in_thread(lambda: self._depths(self._client, self._name)))
 
     def told(self, error: BaseException) -> str:
         return self._address.told(error)

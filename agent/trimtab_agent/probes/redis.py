@@ -5,9 +5,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from trimtab_agent.kernel import Rates
-from trimtab_agent.probes.probe import Address, Found, in_thread, split_url
-from trimtab_core.measures import GAUGE, HISTOGRAM, Change, MeasureKey, value_slots
+from trimtab_agent.gauges.kernel import Rates
+from trimtab_agent.probes.probe import Probed, TargetAddress, in_thread, split_url
+from trimtab_core.measures import GAUGE, HISTOGRAM, Delta, MeasureKey, value_buckets
 
 __all__ = ["RedisProbe", "client_of", "place_of"]
 
@@ -69,11 +69,11 @@ def place_of(url: str, setting: str, form: str = FORM) -> str:
 class RedisProbe:
     """Reads one Redis. Rights it needs: `+ping +info +slowlog|get +slowlog|len +latency|latest`.
 
-    Without those for SLOWLOG and LATENCY their readings are absent.
+    Without those for SLOWLOG and LATENCY their gauges are absent.
     """
 
     def __init__(self, url: str) -> None:
-        self._address = Address.of(url)
+        self._address = TargetAddress.of(url)
         self.target = f"redis:{place_of(url, 'probe_redis')}"
         self._client = client_of(url)
         self._rates = Rates()
@@ -81,7 +81,7 @@ class RedisProbe:
         #: id of the newest entry of the slow log that was seen; None before the first reading
         self._last_slow: int | None = None
 
-    async def read(self) -> Found:
+    async def read(self) -> Probed:
         """Return a reading; raises redis.RedisError."""
         return await in_thread(self._read)
 
@@ -91,7 +91,7 @@ class RedisProbe:
     def close(self) -> None:
         self._client.close()
 
-    def _read(self) -> Found:
+    def _read(self) -> Probed:
         begun_s = time.perf_counter()
         self._client.ping()
         gauges = {"redis.ping.duration": time.perf_counter() - begun_s}
@@ -105,7 +105,7 @@ class RedisProbe:
         if ratio is not None:
             gauges["redis.keyspace.hit_ratio"] = ratio
         measures = self._slow(gauges) + self._latency()
-        return Found(gauges, measures)
+        return Probed(gauges, measures)
 
     def _hit_ratio(self, info: Mapping[str, Any]) -> float | None:
         now_s = time.monotonic()
@@ -114,7 +114,7 @@ class RedisProbe:
         looked = hits[0] + misses[0] if hits and misses else 0
         return hits[0] / looked if hits and looked else None
 
-    def _slow(self, gauges: dict[str, float]) -> list[tuple[MeasureKey, Change]]:
+    def _slow(self, gauges: dict[str, float]) -> list[tuple[MeasureKey, Delta]]:
         """Return the entries since the last reading by command; what comes with it is let go."""
         entries = self._optional("SLOWLOG", "LEN")
         if entries is None:
@@ -134,20 +134,18 @@ class RedisProbe:
             if row[0] > before:
                 found.setdefault(_command(row), []).append(row[2] / 1e6)
         return [
-            (_key("redis.slowlog.duration", HISTOGRAM, "db.operation.name", name), _change(values))
+            (_key("redis.slowlog.duration", HISTOGRAM, "db.operation.name", name), _delta(values))
             for name, values in found.items()
         ]
 
-    def _latency(self) -> list[tuple[MeasureKey, Change]]:
+    def _latency(self) -> list[tuple[MeasureKey, Delta]]:
         """Return the latest spike of each event over `latency-monitor-threshold`."""
         found = []
         for row in self._optional("LATENCY", "LATEST") or []:
             event = row[0].decode("ascii", "replace") if isinstance(row[0], bytes) else str(row[0])
-            change = Change()
-            change.add([row[2] / 1e3])
-            found.append(
-                (_key("redis.latency.latest", GAUGE, "redis.latency.event", event), change)
-            )
+            delta = Delta()
+            delta.add([row[2] / 1e3])
+            found.append((_key("redis.latency.latest", GAUGE, "redis.latency.event", event), delta))
         return found
 
     def _optional(self, *words: object) -> Any:
@@ -173,7 +171,7 @@ def _key(name: str, kind: str, attribute: str, value: str) -> MeasureKey:
     return MeasureKey(name, kind, "s", ((attribute, value),))
 
 
-def _change(values: list[float]) -> Change:
-    change = Change(slots=dict(value_slots(values)))
-    change.add(values)
-    return change
+def _delta(values: list[float]) -> Delta:
+    delta = Delta(buckets=dict(value_buckets(values)))
+    delta.add(values)
+    return delta

@@ -9,14 +9,14 @@ from typing import Final
 
 from trimtab_agent.probes.http import HttpProbe
 from trimtab_agent.probes.postgresql import PostgresqlProbe
-from trimtab_agent.probes.probe import LIMIT_S, Found, Probe
+from trimtab_agent.probes.probe import LIMIT_S, Probe, Probed
 from trimtab_agent.probes.queues import QueueProbe
 from trimtab_agent.probes.redis import RedisProbe
-from trimtab_agent.settings import Settings
-from trimtab_core.batches import Gauge
+from trimtab_agent.settings import AgentSettings
+from trimtab_core.batches import GaugeRow
 from trimtab_core.errors import StartupError
 from trimtab_core.logs import RateLimited
-from trimtab_core.measures import OTHER, Change, MeasureKey
+from trimtab_core.measures import OTHER, Delta, MeasureKey
 
 __all__ = ["MAX_MEASURES", "Probes"]
 
@@ -28,7 +28,7 @@ _MOST_PAUSE_S: Final = 60.0
 MAX_MEASURES: Final = 1000
 _STOP_S: Final = 1.0
 
-Row = tuple[str, str, str, MeasureKey, Change]
+Row = tuple[str, str, str, MeasureKey, Delta]
 
 
 class Probes:
@@ -37,7 +37,7 @@ class Probes:
     Raises StartupError for a missing driver and SettingsError for an address that is none.
     """
 
-    def __init__(self, settings: Settings, slow_s: float = 60.0) -> None:
+    def __init__(self, settings: AgentSettings, slow_s: float = 60.0) -> None:
         probes = list(_probes(settings, slow_s))
         seen: Counter[str] = Counter()
         self._watches = []
@@ -60,10 +60,10 @@ class Probes:
             await asyncio.wait(self._tasks, timeout=_STOP_S)
         self._tasks = []
 
-    def gauges(self) -> list[Gauge]:
-        """Return the latest readings; of a target that does not answer only that it does not."""
+    def gauges(self) -> list[GaugeRow]:
+        """Return the latest gauges; of a target that does not answer only that it does not."""
         return [
-            Gauge("", "", watch.name, name, value)
+            GaugeRow("", "", watch.name, name, value)
             for watch in self._watches
             for name, value in watch.gauges.items()
         ]
@@ -73,7 +73,7 @@ class Probes:
         rows: list[Row] = []
         for watch in self._watches:
             taken, watch.measures = watch.measures, {}
-            rows += [("", "", watch.name, key, change) for key, change in taken.items()]
+            rows += [("", "", watch.name, key, delta) for key, delta in taken.items()]
         return rows
 
 
@@ -83,7 +83,7 @@ class _Watch:
     def __init__(self, probe: Probe, name: str, period_s: float) -> None:
         self.name = name
         self.gauges: dict[str, float] = {}
-        self.measures: dict[MeasureKey, Change] = {}
+        self.measures: dict[MeasureKey, Delta] = {}
         self._probe = probe
         self._period_s = period_s
         self._failures = 0
@@ -91,7 +91,7 @@ class _Watch:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        reading: asyncio.Task[Found | str] | None = None
+        reading: asyncio.Task[Probed | str] | None = None
         try:
             while True:
                 begun_s = loop.time()
@@ -110,7 +110,7 @@ class _Watch:
             else:
                 reading.cancel()
 
-    async def _read(self) -> Found | str:
+    async def _read(self) -> Probed | str:
         """Return a reading, or what went wrong."""
         try:
             return await self._probe.read()
@@ -121,7 +121,7 @@ class _Watch:
         longer = self._period_s * 2.0 ** min(self._failures, 10)
         return max(self._period_s, min(longer, _MOST_PAUSE_S))
 
-    def _take(self, found: Found | str, took_s: float) -> bool:
+    def _take(self, found: Probed | str, took_s: float) -> bool:
         if isinstance(found, str):
             self._down(found)
             return False
@@ -129,10 +129,10 @@ class _Watch:
         self.gauges = up | dict(found.gauges)
         if found.fault:
             self._warn(found.fault)
-        for key, change in found.measures:
+        for key, delta in found.measures:
             if key not in self.measures and len(self.measures) >= MAX_MEASURES:
                 key = key._replace(attributes=tuple((name, OTHER) for name, _ in key.attributes))
-            self.measures.setdefault(key, Change()).merge(change)
+            self.measures.setdefault(key, Delta()).merge(delta)
         return True
 
     def _down(self, cause: str) -> None:
@@ -144,7 +144,7 @@ class _Watch:
         self._log.warning("", "probe failed target=%s cause=%s", self.name, cause)
 
 
-def _probes(settings: Settings, slow_s: float) -> Iterator[Probe]:
+def _probes(settings: AgentSettings, slow_s: float) -> Iterator[Probe]:
     _need("probe_redis", settings.probe_redis, "redis", "redis")
     _need("probe_queues", settings.probe_queues, "redis", "redis")
     _need("probe_postgresql", settings.probe_postgresql, "psycopg", "postgresql")

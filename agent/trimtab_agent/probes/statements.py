@@ -6,7 +6,7 @@ The texts are normalised by PostgreSQL: constants are `$1`, `$2`. What has no te
 
 from typing import Any, Final, NamedTuple
 
-from trimtab_core.measures import HISTOGRAM, OTHER, Change, MeasureKey
+from trimtab_core.measures import HISTOGRAM, OTHER, Delta, MeasureKey
 
 __all__ = ["MARK", "TOP", "Statements"]
 
@@ -53,10 +53,10 @@ class Statements:
         self._reset: object = None
         self._texts: dict[int, str] = {}
 
-    def read(self, connection: Any) -> list[tuple[MeasureKey, Change]]:
+    def read(self, connection: Any) -> list[tuple[MeasureKey, Delta]]:
         """Return count and time of what ran since the last call; empty without the extension.
 
-        The least and the most of a change are its mean: no more is known. Raises psycopg.Error.
+        The least and the most of a delta are its mean: no more is known. Raises psycopg.Error.
         """
         row = connection.execute(_FOUND).fetchone()
         if row is None:
@@ -74,14 +74,14 @@ class Statements:
         self._before, self._reset = now, reset
         if before is None:
             return []
-        return self._changes(connection, schema, _grown(before, now))
+        return self._deltas(connection, schema, _grown(before, now))
 
-    def _changes(
+    def _deltas(
         self, connection: Any, schema: str, grown: dict[_Key, _Count]
-    ) -> list[tuple[MeasureKey, Change]]:
+    ) -> list[tuple[MeasureKey, Delta]]:
         order = sorted(grown, key=lambda key: grown[key].time_ms, reverse=True)
         texts = self._texts_of(connection, schema, {key[1] for key in order[: TOP + _OWN]})
-        changes: dict[MeasureKey, Change] = {}
+        deltas: dict[MeasureKey, Delta] = {}
         shown = 0
         for key in order:
             text = texts.get(key[1], OTHER)
@@ -90,9 +90,9 @@ class Statements:
             shown += 1
             count, total_s = grown[key].calls, grown[key].time_ms / 1e3
             mean_s = total_s / count
-            change = Change(count, total_s, mean_s, mean_s, mean_s)
-            changes.setdefault(self._key(text if shown <= TOP else OTHER), Change()).merge(change)
-        return list(changes.items())
+            delta = Delta(count, total_s, mean_s, mean_s, mean_s)
+            deltas.setdefault(self._key(text if shown <= TOP else OTHER), Delta()).merge(delta)
+        return list(deltas.items())
 
     def _key(self, text: str) -> MeasureKey:
         attributes = (

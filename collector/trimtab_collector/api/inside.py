@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from trimtab_collector.api.params import OWNERS, choice, parse, whole
-from trimtab_collector.queries import captured, databases, surroundings
+from trimtab_collector.contract.params import OWNERS, choice, parse, whole
 from trimtab_collector.query import Queries
+from trimtab_collector.reads import captured, databases, surroundings
 
 __all__ = ["InsideApi"]
 
@@ -24,7 +24,7 @@ class InsideApi:
         self._queries = queries
 
     def table(self) -> Mapping[str, Handler]:
-        """Return the table; groups of readings have a second path below /metrics."""
+        """Return the table; groups of gauges have a second path below /metrics."""
         groups: dict[str, Handler] = {
             "/application": self._application,
             "/database": self._database,

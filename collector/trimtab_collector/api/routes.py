@@ -16,17 +16,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from trimtab_collector.api.errors import JSON_HEADERS, ApiError, failure, instant, success
 from trimtab_collector.api.inside import InsideApi
-from trimtab_collector.api.params import OWNERS, choice, names, parse, whole
-from trimtab_collector.figures import TIMES
+from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure, instant, success
+from trimtab_collector.contract.params import OWNERS, choice, names, parse, whole
 from trimtab_collector.ingest import Ingest
-from trimtab_collector.queries import gauges
-from trimtab_collector.queries.comparison import COMPARED
-from trimtab_collector.queries.heatmap import COARSEST, ROWS
-from trimtab_collector.queries.history import PERIODS
-from trimtab_collector.queries.lists import RANKINGS
 from trimtab_collector.query import Queries
+from trimtab_collector.reads import gauges
+from trimtab_collector.reads.comparison import COMPARED
+from trimtab_collector.reads.figures import TIMES
+from trimtab_collector.reads.heatmap import COARSEST, ROWS
+from trimtab_collector.reads.history import PERIODS
+from trimtab_collector.reads.lists import RANKINGS
 from trimtab_collector.storage.store import Health, Store, TooMuchError
 from trimtab_core.sketch import SCALE
 

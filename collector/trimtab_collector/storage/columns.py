@@ -18,7 +18,7 @@ import numpy.typing as npt
 from trimtab_core.batches import POINT_COLUMNS, Batch
 from trimtab_core.columns import Column
 from trimtab_core.errors import BatchError
-from trimtab_core.sketch import SLOTS, middle_us
+from trimtab_core.sketch import BUCKETS, middle_us
 
 __all__ = [
     "MIDDLES_US",
@@ -48,13 +48,13 @@ _DTYPES: Final[Mapping[str, npt.DTypeLike]] = {"B": "u1", "H": "<u2", "I": "<u4"
 _MAX_SUM: Final = 2**53
 _MAX_COUNT: Final = 2**32 - 1
 _NOTHING: Final[Array] = np.zeros(0, np.int64)
-#: the value that stands for a slot, microseconds
-MIDDLES_US: Final[Array] = np.array([middle_us(slot) for slot in range(SLOTS)])
+#: the value that stands for a bucket, microseconds
+MIDDLES_US: Final[Array] = np.array([middle_us(bucket) for bucket in range(BUCKETS)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """n points and their m buckets, the buckets of a point in ascending order of slot."""
+    """n points and their m buckets, the buckets of a point in ascending order of bucket."""
 
     #: int64 (n,)
     key: Array
@@ -62,14 +62,14 @@ class Columns:
     values: Mapping[str, Array]
     #: number of buckets of each point (n,)
     buckets: Array
-    #: slot and count of each bucket (m,)
-    slots: Array
+    #: bucket and count of each bucket (m,)
+    indexes: Array
     counts: Array
 
     @property
     def size_bytes(self) -> int:
         """Bytes of memory, near enough for a bound."""
-        arrays = (self.key, self.buckets, self.slots, self.counts, *self.values.values())
+        arrays = (self.key, self.buckets, self.indexes, self.counts, *self.values.values())
         return 1_000 + sum(array.nbytes for array in arrays)
 
     def value(self, name: str) -> Array:
@@ -92,7 +92,7 @@ def columns_of_batch(batch: Batch, ids: Array, window_s: int) -> Columns:
     """Return the checked points of a batch; ids are the store's ids of its series, in order.
 
     window_s is the start of the window they are kept under. Raises BatchError for values that no
-    agent sends: an index that names no series, a slot or count out of range, sums over 2**53.
+    agent sends: an index that names no series, a bucket or count out of range, sums over 2**53.
     """
     return columns_of_batches([(batch, ids, window_s)])
 
@@ -123,7 +123,7 @@ def columns_of_batches(batches: Sequence[tuple[Batch, Array, int]]) -> Columns:
     if counts.dtype.itemsize == 8 and total and counts.max() > _MAX_COUNT:
         raise BatchError(f"expected counts up to {_MAX_COUNT}, got {int(counts.max())}")
     begins = ends - buckets
-    slots = _slots(_column("slots", batches, totals), buckets, begins)
+    indexes = _indexes(_column("indexes", batches, totals), buckets, begins)
     if np.count_nonzero(buckets) == count:
         requests: Array = np.add.reduceat(counts, begins, dtype=np.int64)
     else:
@@ -136,7 +136,7 @@ def columns_of_batches(batches: Sequence[tuple[Batch, Array, int]]) -> Columns:
             values[name] = _value(name, _column(name, batches, sizes))
     if "errors" in values and np.count_nonzero(values["errors"] > requests):
         raise BatchError("expected at most as many errors as requests, got more")
-    return Columns(key, values, buckets, slots, counts)
+    return Columns(key, values, buckets, indexes, counts)
 
 
 def _keys(batch: Batch, ids: Array, window_s: int) -> Array:
@@ -189,13 +189,13 @@ def _value(name: str, array: Array) -> Array:
     return array
 
 
-def _slots(steps: Array, buckets: Array, begins: Array) -> Array:
-    """Return absolute slots of steps: the first of a point absolute, others distances."""
+def _indexes(steps: Array, buckets: Array, begins: Array) -> Array:
+    """Return absolute indexes of steps: the first of a point absolute, others distances."""
     if not len(steps):
         return np.zeros(0, np.uint16)
     # Sums of narrower steps do not overflow, and are checked below.
-    if steps.dtype.itemsize == 8 and steps.max() >= SLOTS:
-        raise BatchError(f"expected slots below {SLOTS}, got a step of {int(steps.max())}")
+    if steps.dtype.itemsize == 8 and steps.max() >= BUCKETS:
+        raise BatchError(f"expected indexes below {BUCKETS}, got a step of {int(steps.max())}")
     steps = steps.astype(np.int64)
     if np.count_nonzero(buckets) != len(buckets):
         filled = buckets > 0
@@ -204,13 +204,13 @@ def _slots(steps: Array, buckets: Array, begins: Array) -> Array:
         np.count_nonzero(steps) != len(steps)
         and not np.isin(np.flatnonzero(steps == 0), begins).all()
     ):
-        raise BatchError("expected slots in ascending order, got one twice")
-    slots = steps.cumsum()
-    slots -= (slots[begins] - steps[begins]).repeat(buckets)
+        raise BatchError("expected indexes in ascending order, got one twice")
+    indexes = steps.cumsum()
+    indexes -= (indexes[begins] - steps[begins]).repeat(buckets)
     # Reductions by name: the methods of an array take a detour of a microsecond each.
-    if np.maximum.reduce(slots) >= SLOTS:
-        raise BatchError(f"expected slots below {SLOTS}, got {int(slots.max())}")
-    return slots.astype(np.uint16)
+    if np.maximum.reduce(indexes) >= BUCKETS:
+        raise BatchError(f"expected indexes below {BUCKETS}, got {int(indexes.max())}")
+    return indexes.astype(np.uint16)
 
 
 def nothing() -> Columns:
@@ -226,7 +226,7 @@ def part_of(columns: Columns, ends: Array, begin: int, end: int) -> Columns:
         columns.key[begin:end],
         {name: column[begin:end] for name, column in columns.values.items()},
         columns.buckets[begin:end],
-        columns.slots[low:high],
+        columns.indexes[low:high],
         columns.counts[low:high],
     )
 
@@ -237,7 +237,7 @@ def narrowed(columns: Columns) -> Columns:
         columns.key,
         {name: _narrow(column) for name, column in columns.values.items()},
         _narrow(columns.buckets),
-        columns.slots,
+        columns.indexes,
         _narrow(columns.counts),
     )
 
@@ -248,7 +248,7 @@ def widened(columns: Columns) -> Columns:
         columns.key,
         {name: column.astype(np.int64) for name, column in columns.values.items()},
         columns.buckets.astype(np.int64),
-        columns.slots,
+        columns.indexes,
         columns.counts.astype(np.int64),
     )
 
@@ -264,13 +264,13 @@ def _narrow(array: Array) -> Array:
 def rekey(columns: Columns, key: Array, keep: Array) -> Columns:
     """Return the points where keep is true, under new keys; key has one entry a point kept."""
     if keep.all():
-        return Columns(key, columns.values, columns.buckets, columns.slots, columns.counts)
+        return Columns(key, columns.values, columns.buckets, columns.indexes, columns.counts)
     inside = np.repeat(keep, columns.buckets)
     return Columns(
         key,
         {name: array[keep] for name, array in columns.values.items()},
         columns.buckets[keep],
-        columns.slots[inside],
+        columns.indexes[inside],
         columns.counts[inside],
     )
 
@@ -296,7 +296,7 @@ def quantiles_us(columns: Columns, quantiles: Sequence[float]) -> Array:
     for place, quantile in enumerate(quantiles):
         rank = np.maximum(1, np.ceil(quantile * total)).astype(np.int64)
         found = np.searchsorted(running[1:], before + rank)
-        value = MIDDLES_US[columns.slots[found]]
+        value = MIDDLES_US[columns.indexes[found]]
         value = np.where(known, np.minimum(value, most), value)
         answer[filled, place] = np.where(known & (rank == total), most, value)
     return answer

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from trimtab_core.batches import Batch
 
-__all__ = ["STALE_S", "Gauges", "Reading"]
+__all__ = ["STALE_S", "LatestGauge", "LatestGauges"]
 
 #: a reading older than this says nothing about now
 STALE_S: Final = 30
@@ -13,7 +13,7 @@ _MAX_GAUGES: Final = 100_000
 _FORGET_S: Final = 900
 
 
-class Reading(NamedTuple):
+class LatestGauge(NamedTuple):
     """A gauge and when it was read; service and instance are empty for a host's own."""
 
     agent: str
@@ -26,16 +26,16 @@ class Reading(NamedTuple):
     read_s: float
 
 
-class Gauges:
-    """Latest readings by agent and name; over 100,000 the new ones are left out and counted."""
+class LatestGauges:
+    """Latest gauges by agent and name; over 100,000 the new ones are left out and counted."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._latest: dict[tuple[str, str, str, str, str], Reading] = {}
+        self._latest: dict[tuple[str, str, str, str, str], LatestGauge] = {}
         self.left_out = 0
 
     def note(self, batch: Batch, read_s: float) -> None:
-        """Take the readings of a batch, made at read_s, unless later ones are here."""
+        """Take the gauges of a batch, made at read_s, unless later ones are here."""
         with self._lock:
             for gauge in batch.gauges:
                 key = (batch.agent, *gauge[:4])
@@ -43,10 +43,10 @@ class Gauges:
                 if before is None and len(self._latest) >= _MAX_GAUGES:
                     self.left_out += 1
                 elif before is None or before.read_s <= read_s:
-                    self._latest[key] = Reading(*key, gauge.value, read_s)
+                    self._latest[key] = LatestGauge(*key, gauge.value, read_s)
 
-    def fresh(self, now_s: float) -> list[Reading]:
-        """Return the readings that are not stale."""
+    def fresh(self, now_s: float) -> list[LatestGauge]:
+        """Return the gauges that are not stale."""
         with self._lock:
             return [row for row in self._latest.values() if now_s - row.read_s <= STALE_S]
 

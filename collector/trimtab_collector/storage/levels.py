@@ -34,11 +34,11 @@ def rolled_up(columns: Columns, parents: Array, width_s: int = 1) -> Columns:
     """Return points under other series (parents[series]) and in windows of width_s, merged."""
     t = times_of(columns.key)
     key = (parents[series_of(columns.key)] << 32) | (t - t % width_s)
-    return merge([Columns(key, columns.values, columns.buckets, columns.slots, columns.counts)])
+    return merge([Columns(key, columns.values, columns.buckets, columns.indexes, columns.counts)])
 
 
 def above(columns: Columns, parents: tuple[Array, ...]) -> Iterator[Columns]:
-    """Yield merged points at each level; parents are those of SeriesTable."""
+    """Yield merged points at each level; parents are those of Catalogue."""
     for level in range(LEVELS):
         columns = rolled_up(columns, parents[level]) if level else columns
         yield columns

@@ -1,9 +1,10 @@
 """Points of many parts added up: one point a key.
 
 Everything that is read, rolled up or compacted passes through `merge`. It sorts points, never
-buckets: the buckets of a key are added in a stretch of cells as wide as from its lowest slot to its
-highest, all stretches in one array, so that adding is one pass over the buckets (`bincount`) and
-reading back is one pass over the cells. A hundred slots a key is usual, `SLOTS` the most.
+buckets: the buckets of a key are added in a stretch of cells from its lowest
+bucket to its highest, all stretches in one array, so that adding is one pass over the buckets
+(`bincount`) and reading back is one pass over the cells. A hundred buckets per key is usual,
+`BUCKETS` the most.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from trimtab_collector.storage.columns import VALUES, Array, Columns, nothing, part_of
-from trimtab_core.sketch import SLOTS
+from trimtab_core.sketch import BUCKETS
 
 __all__ = ["merge", "merged_in_parts"]
 
@@ -47,18 +48,18 @@ def merge(parts: Sequence[Columns]) -> Columns:
         if any(name in part.values for part in parts)
     }
     buckets = _joined([part.buckets for part in parts]).astype(np.int64)
-    slots = _joined([part.slots for part in parts])
+    indexes = _joined([part.indexes for part in parts])
     counts = _joined([part.counts for part in parts])
     if len(first) == len(key):
         if order is not None:
-            buckets, slots, counts = _reordered(order, buckets, slots, counts)
-        return Columns(key, values, buckets, slots, counts)
+            buckets, indexes, counts = _reordered(order, buckets, indexes, counts)
+        return Columns(key, values, buckets, indexes, counts)
     row = np.cumsum(new) - 1
     if order is not None:
         place = np.empty(len(key), np.int64)
         place[order] = row
         row = place
-    return Columns(key[first], values, *_sketches(row, order, first, buckets, slots, counts))
+    return Columns(key[first], values, *_sketches(row, order, first, buckets, indexes, counts))
 
 
 def merged_in_parts(parts: Sequence[Columns], buckets: int) -> Iterator[Columns]:
@@ -69,7 +70,7 @@ def merged_in_parts(parts: Sequence[Columns], buckets: int) -> Iterator[Columns]
     parts = [part for part in parts if len(part.key)]
     if not parts:
         return
-    stretches = 1 + sum(len(part.slots) for part in parts) // buckets
+    stretches = 1 + sum(len(part.indexes) for part in parts) // buckets
     largest = max(parts, key=lambda part: len(part.key)).key
     borders = largest[np.arange(1, stretches) * len(largest) // stretches]
     ends = [np.cumsum(part.buckets, dtype=np.int64) for part in parts]
@@ -119,34 +120,34 @@ def _added(name: str, parts: Sequence[Columns], order: Array | None, first: Arra
 
 
 def _reordered(
-    order: Array, buckets: Array, slots: Array, counts: Array
+    order: Array, buckets: Array, indexes: Array, counts: Array
 ) -> tuple[Array, Array, Array]:
     """Return the buckets of points in another order of points."""
     begins = np.cumsum(buckets) - buckets
     buckets, begins = buckets[order], begins[order]
     place = np.repeat(begins - (np.cumsum(buckets) - buckets), buckets)
-    place += np.arange(len(slots))
-    return buckets, slots[place], counts[place]
+    place += np.arange(len(indexes))
+    return buckets, indexes[place], counts[place]
 
 
 def _sketches(
-    row: Array, order: Array | None, first: Array, buckets: Array, slots: Array, counts: Array
+    row: Array, order: Array | None, first: Array, buckets: Array, indexes: Array, counts: Array
 ) -> tuple[Array, Array, Array]:
     """Return the buckets of rows; row is the row of each point, first its place in order."""
     rows = len(first)
     ends = np.cumsum(buckets)
     filled = np.flatnonzero(buckets)
-    low = np.full(len(buckets), SLOTS, np.int64)
+    low = np.full(len(buckets), BUCKETS, np.int64)
     high = np.full(len(buckets), -1, np.int64)
-    low[filled] = slots[ends[filled] - buckets[filled]]
-    high[filled] = slots[ends[filled] - 1]
+    low[filled] = indexes[ends[filled] - buckets[filled]]
+    high[filled] = indexes[ends[filled] - 1]
     if order is not None:
         low, high = low[order], high[order]
     low, high = np.minimum.reduceat(low, first), np.maximum.reduceat(high, first)
     span = np.maximum(high - low + 1, 0)
     base = np.cumsum(span) - span - low
     cell = np.repeat(base[row], buckets)
-    cell += slots
+    cell += indexes
     # float64 within, exact to 2**53
     dense = np.bincount(cell, counts, minlength=int(span.sum()))
     cell = np.flatnonzero(dense != 0)

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from trimtab_collector.storage.columns import Array, Columns
 from trimtab_core.batches import Batch
 from trimtab_core.errors import TrimtabError
-from trimtab_core.inside import EventRow, MeasureRow
+from trimtab_core.rows import EventRow, MeasureRow
 
 __all__ = [
     "GaugeRows",
@@ -20,7 +20,7 @@ __all__ = [
     "Received",
     "Rows",
     "Selection",
-    "ServiceAccount",
+    "ServiceAccounting",
     "Store",
     "TooMuchError",
     "UnavailableError",
@@ -50,7 +50,7 @@ class Received:
     #: start of the stored window, by our clock
     window_s: int
     received_us: int
-    #: when its readings were taken, by our clock, epoch seconds
+    #: when its gauges were taken, by our clock, epoch seconds
     read_s: float
     #: (environment, service) -> requests and background records of this batch
     totals: Mapping[tuple[str, str], tuple[int, int]]
@@ -119,14 +119,14 @@ class GaugeSelection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GaugeRows:
-    """What a read of gauges found: a row for each group and step with readings, in that order."""
+    """What a read of gauges found: a row for each group and step with gauges, in that order."""
 
     groups: list[tuple[str, ...]]
     #: place of each row's group in `groups`
     group: Array
     #: start of each row's step, epoch seconds
     t: Array
-    #: readings, and float64: their mean, the smallest, the largest
+    #: gauges, and float64: their mean, the smallest, the largest
     count: Array
     mean: Array
     min: Array
@@ -140,7 +140,7 @@ class GaugeRows:
 
 
 @dataclass(slots=True)
-class ServiceAccount:
+class ServiceAccounting:
     """What became of every record of a service, over the life of the store.
 
     counted + held + agent_lost = sent; dropped came before numbering.
@@ -205,7 +205,7 @@ class Store(Protocol):
     def read_gauges(self, selection: GaugeSelection) -> GaugeRows:
         """Return what gauges came to over time; where and how as `read`."""
 
-    def accounts(self) -> list[ServiceAccount]:
+    def accounts(self) -> list[ServiceAccounting]:
         """Return the account of every service; from any thread."""
 
     def health(self) -> Health:

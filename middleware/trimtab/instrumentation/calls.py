@@ -9,8 +9,8 @@ import logging
 from time import monotonic_ns
 from typing import Final
 
-from trimtab.measures import MEASURES, Measure
-from trimtab.slot import slot_variable
+from trimtab.context import context_variable
+from trimtab.metrics.measures import MEASURES, Measure
 from trimtab_core.measures import HISTOGRAM, OTHER
 
 __all__ = ["book_call", "error_type"]
@@ -49,10 +49,10 @@ def book_call(
         kept = _kept.get((method, host, status, error))
         measure, text = kept or _new(method, host, status, error)
         measure.add(duration_ns / 1e9)
-        slot = slot_variable.get()
-        if slot is not None:
-            slot.add_external(duration_ns)
-            slot.add_span("external", start_ns, duration_ns, text)
+        context = context_variable.get()
+        if context is not None:
+            context.add_external(duration_ns)
+            context.add_span("external", start_ns, duration_ns, text)
     except Exception:
         log.debug("a call over HTTP is not measured", exc_info=True)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
+from trimtab.context import current_context
 from trimtab.instrumentation.patching import Patches
-from trimtab.slot import current_slot
 
 __all__ = ["patch"]
 
@@ -29,9 +29,9 @@ def patch(module: ModuleType, patches: Patches) -> None:
 def _noted(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def handle(first: Any, error: Any, *args: Any, **kwargs: Any) -> Any:
-        slot = current_slot()
-        if slot is not None:
-            slot.failure = type(error).__name__
+        context = current_context()
+        if context is not None:
+            context.failure = type(error).__name__
         return original(first, error, *args, **kwargs)
 
     return handle

@@ -17,11 +17,11 @@ from contextvars import ContextVar
 from time import monotonic_ns
 from typing import Any, Final
 
+from trimtab.context import RequestContext, context_variable
 from trimtab.events import EVENTS, N_PLUS_ONE, SLOW_QUERY
 from trimtab.instrumentation.shapes import Kept, shape
 from trimtab.instrumentation.sites import Finder, Site, caller, describe
-from trimtab.measures import MEASURES, Measure
-from trimtab.slot import Slot, slot_variable
+from trimtab.metrics.measures import MEASURES, Measure
 from trimtab_core.logs import RateLimited
 from trimtab_core.measures import COUNTER, HISTOGRAM, Attributes
 
@@ -153,16 +153,16 @@ def book(
             query.failure(kind_of(error)).add(duration_ns / 1e9)
         if rows > 0:
             query.count_rows(rows)
-        slot = slot_variable.get()
-        if slot is not None:
-            slot.add_db(duration_ns)
-            slot.add_span("db", start_ns, duration_ns, query.text)
+        context = context_variable.get()
+        if context is not None:
+            context.add_db(duration_ns)
+            context.add_span("db", start_ns, duration_ns, query.text)
             if not query.is_control:
                 site = query.finder.find()
                 if site is not None:
-                    _repeat(slot, query, site, duration_ns)
+                    _repeat(context, query, site, duration_ns)
         if duration_ns >= SLOW_NS:
-            _slow(query, duration_ns, slot)
+            _slow(query, duration_ns, context)
     except Exception:  # noqa: BLE001 - measuring must not fail the app
         count_failure()
 
@@ -179,10 +179,10 @@ def _query(system: str, sql: str) -> _Query:
     return _queries.setdefault((found, system), _Query(found, system))
 
 
-def _repeat(slot: Slot, query: _Query, site: Site, duration_ns: int) -> None:
-    repeats = slot.repeats
+def _repeat(context: RequestContext, query: _Query, site: Site, duration_ns: int) -> None:
+    repeats = context.repeats
     if repeats is None:
-        repeats = slot.repeats = {}
+        repeats = context.repeats = {}
     key = (query.shape, site)
     seen = repeats.get(key)
     if seen is None:
@@ -206,10 +206,10 @@ def _repeat(slot: Slot, query: _Query, site: Site, duration_ns: int) -> None:
             "count": seen[0],
             "duration_us": seen[1] // 1000,
         }
-        slot.note(note)
+        context.note(note)
 
 
-def _slow(query: _Query, duration_ns: int, slot: Slot | None) -> None:
+def _slow(query: _Query, duration_ns: int, context: RequestContext | None) -> None:
     site = query.finder.find()
     where = describe(site)
     event: dict[str, Any] = {
@@ -219,10 +219,10 @@ def _slow(query: _Query, duration_ns: int, slot: Slot | None) -> None:
         "site": where,
         "caller": caller(site),
     }
-    if slot is None:
+    if context is None:
         EVENTS.add(SLOW_QUERY, query.shape, event)
-    elif sum(each["kind"] == SLOW_QUERY for each in slot.notes or ()) < _MOST_SLOW:
-        slot.note({"kind": SLOW_QUERY, "alike": query.shape, **event})
+    elif sum(each["kind"] == SLOW_QUERY for each in context.notes or ()) < _MOST_SLOW:
+        context.note({"kind": SLOW_QUERY, "alike": query.shape, **event})
     else:
         EVENTS.dropped += 1
     _log.warning(

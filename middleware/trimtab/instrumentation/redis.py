@@ -14,10 +14,10 @@ from time import monotonic_ns
 from types import ModuleType
 from typing import Any, Final
 
+from trimtab.context import context_variable
 from trimtab.instrumentation.calls import error_type
 from trimtab.instrumentation.patching import Patches
-from trimtab.measures import MEASURES, Measure
-from trimtab.slot import slot_variable
+from trimtab.metrics.measures import MEASURES, Measure
 from trimtab_core.measures import COUNTER, HISTOGRAM
 
 __all__ = ["patch"]
@@ -161,10 +161,10 @@ class _Command:
             _hits.add(hits)
         if misses:
             _misses.add(misses)
-        slot = slot_variable.get()
-        if slot is not None and self.is_cache:
-            slot.add_cache(duration_ns, hits, misses)
-            slot.add_span("cache", start_ns, duration_ns, self.name)
+        context = context_variable.get()
+        if context is not None and self.is_cache:
+            context.add_cache(duration_ns, hits, misses)
+            context.add_span("cache", start_ns, duration_ns, self.name)
 
 
 def _count_of(name: str) -> Count | None:

@@ -15,13 +15,13 @@ from time import monotonic_ns
 from types import ModuleType
 from typing import Any, Final
 
+from trimtab.context import current_context
 from trimtab.instrumentation.patching import Patches
 from trimtab.instrumentation.queries import book, count_failure, enter, hooked
-from trimtab.measures import MEASURES
-from trimtab.slot import current_slot
+from trimtab.metrics.measures import MEASURES
 from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM
 
-__all__ = ["patch", "readings"]
+__all__ = ["gauges", "patch"]
 
 #: SQLAlchemy's name of a dialect -> OpenTelemetry's of the system, where they differ
 _SYSTEMS: Final = {"oracle": "oracle.db", "mssql": "microsoft.sql_server"}
@@ -156,9 +156,9 @@ def _book_wait(pool: Any, start_ns: int, timed_out: bool) -> None:
         _WAIT.at(((_NAME, name),)).add(waited_ns / 1e9)
         if timed_out:
             _TIMEOUTS.at(((_NAME, name),)).add(1)
-        slot = current_slot()
-        if slot is not None and waited_ns >= _SHOWN_NS:
-            slot.add_span("db", start_ns, waited_ns, f"connection of {name}")
+        context = current_context()
+        if context is not None and waited_ns >= _SHOWN_NS:
+            context.add_span("db", start_ns, waited_ns, f"connection of {name}")
     except Exception:  # noqa: BLE001 - measuring must not fail the app
         count_failure()
 
@@ -180,7 +180,7 @@ def _name(pool: Any) -> str:
     return free
 
 
-def readings() -> None:
+def gauges() -> None:
     """Add what the pools hold to their gauges; to be called once a second, from any thread."""
     for each in _pools.keyrefs():
         pool = each()
@@ -200,7 +200,7 @@ def readings() -> None:
         _OVERFLOW.at(((_NAME, name),)).add(overflow)
 
 
-MEASURES.before(readings)
+MEASURES.before(gauges)
 
 
 def _after_fork() -> None:

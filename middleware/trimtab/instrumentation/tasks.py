@@ -7,7 +7,7 @@ import os
 from typing import Final
 
 from trimtab import runtime
-from trimtab.measures import MEASURES
+from trimtab.metrics.measures import MEASURES
 from trimtab_core.measures import COUNTER, HISTOGRAM, Attributes
 
 __all__ = [

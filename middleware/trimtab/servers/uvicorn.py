@@ -22,7 +22,7 @@ def _load(original: Callable[..., Any], self: Any) -> None:
         layer = getattr(holder, name)
         of = type(layer).__module__
         if of == "uvicorn.middleware.wsgi":
-            # Inside, the framework's template can be seen.
+            # Pending, the framework's template can be seen.
             asgi = False
         elif of not in ("uvicorn.middleware.proxy_headers", "uvicorn.middleware.message_logger"):
             break

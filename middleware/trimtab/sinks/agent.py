@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from trimtab.metrics import Row
+from trimtab.metrics.metric import MetricRow
 from trimtab.runtime import is_connected, wake_default
 from trimtab.sinks.sink import Stored
 
@@ -16,7 +16,7 @@ class AgentSink:
     was not stored.
     """
 
-    def store(self, rows: Sequence[Row]) -> Stored:
+    def store(self, rows: Sequence[MetricRow]) -> Stored:
         """Return all rows as stored when an agent is connected, and why not when none is."""
         if is_connected():
             return Stored(len(rows))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
-from trimtab.metrics import Row
+from trimtab.metrics.metric import MetricRow
 from trimtab.sinks.sink import Stored, json_of
 
 __all__ = ["FileSink"]
@@ -27,7 +27,7 @@ class FileSink:
         self._max_bytes = max_bytes
         self._files = max(1, files)
 
-    def store(self, rows: Sequence[Row]) -> Stored:
+    def store(self, rows: Sequence[MetricRow]) -> Stored:
         """Append rows; when the disk refuses, none of those that do not fit whole."""
         lines = [(json.dumps(json_of(row)) + "\n").encode() for row in rows]
         stored = 0

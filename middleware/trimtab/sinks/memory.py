@@ -7,7 +7,7 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 
-from trimtab.metrics import Row
+from trimtab.metrics.metric import MetricRow
 from trimtab.sinks.sink import Stored
 
 __all__ = ["MemorySink"]
@@ -23,11 +23,11 @@ class MemorySink:
 
     def __init__(self, *, max_age_s: float = 3600, max_rows: int = 100_000) -> None:
         self._max_age_s = max_age_s
-        self._rows: deque[Row] = deque(maxlen=max(1, max_rows))
+        self._rows: deque[MetricRow] = deque(maxlen=max(1, max_rows))
         self._lock = threading.Lock()
         _sinks.add(self)
 
-    def store(self, rows: Sequence[Row]) -> Stored:
+    def store(self, rows: Sequence[MetricRow]) -> Stored:
         """Keep rows; of more than max_rows the last ones."""
         most = self._rows.maxlen or 0
         kept = rows[-most:]
@@ -38,7 +38,7 @@ class MemorySink:
             return Stored(len(kept))
         return Stored(len(kept), f"expected at most {most} rows, got {len(rows)}: raise max_rows")
 
-    def rows(self, name: str | None = None) -> list[Row]:
+    def rows(self, name: str | None = None) -> list[MetricRow]:
         """Return what is kept, the oldest first; of one metric when it is named."""
         with self._lock:
             self._forget_old()

@@ -15,7 +15,7 @@ import urllib.parse
 import weakref
 from collections.abc import Mapping, Sequence
 
-from trimtab.metrics import Row
+from trimtab.metrics.metric import MetricRow
 from trimtab.sinks.exposition import CONTENT_TYPE, exposition
 from trimtab.sinks.sink import Stored, collect_and_store
 from trimtab_core.logs import RateLimited
@@ -73,7 +73,7 @@ class PushgatewaySink:
         self._thread: threading.Thread | None = None
         self._after_fork()
 
-    def store(self, rows: Sequence[Row]) -> Stored:
+    def store(self, rows: Sequence[MetricRow]) -> Stored:
         """Push rows now, in place of those before."""
         status, text = self._request("PUT", exposition(rows).encode("utf-8", "replace"))
         return Stored(0, text) if status not in (200, 202) else Stored(len(rows))

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any, NamedTuple, Protocol
 
-from trimtab.metrics import Distribution, Metric, Row, collect
+from trimtab.metrics.metric import Distribution, Metric, MetricRow, collect
 
 __all__ = ["Sink", "Stored", "collect_and_store", "export_json", "json_of"]
 
@@ -22,7 +22,7 @@ class Stored(NamedTuple):
 class Sink(Protocol):
     """Stores rows; any thread. Whatever goes wrong is told by what it returns, never raised."""
 
-    def store(self, rows: Sequence[Row]) -> Stored:
+    def store(self, rows: Sequence[MetricRow]) -> Stored:
         """Store rows."""
         ...
 
@@ -46,7 +46,7 @@ def export_json(metrics: Iterable[Metric] | None = None) -> list[dict[str, Any]]
     return [json_of(row) for row in collect(metrics)]
 
 
-def json_of(row: Row) -> dict[str, Any]:
+def json_of(row: MetricRow) -> dict[str, Any]:
     """Return a row as `export_json` does."""
     return {
         "name": row.name,

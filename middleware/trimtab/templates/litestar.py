@@ -4,17 +4,17 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["Found", "find"]
+__all__ = ["LitestarTemplate", "find"]
 
 
-class Found(NamedTuple):
+class LitestarTemplate(NamedTuple):
     """A template of Litestar; a mounted app's own template stands behind it."""
 
     template: str
     is_mount: bool
 
 
-def find(scope: Mapping[str, Any]) -> Found | None:
+def find(scope: Mapping[str, Any]) -> LitestarTemplate | None:
     """Return what Litestar says of a finished request; None when it took no part or no route did.
 
     Any failure is the caller's to catch: the routes of a mount and of a method that is not
@@ -26,8 +26,8 @@ def find(scope: Mapping[str, Any]) -> Found | None:
         return None if app is None else _not_allowed(app, scope)
     handler = scope.get("route_handler")
     if app is not None and getattr(handler, "is_mount", False):
-        return Found(_mount(app, handler, scope), is_mount=True)
-    return Found(template, is_mount=False)
+        return LitestarTemplate(_mount(app, handler, scope), is_mount=True)
+    return LitestarTemplate(template, is_mount=False)
 
 
 def _mount(app: Any, handler: Any, scope: Mapping[str, Any]) -> str:
@@ -39,7 +39,7 @@ def _mount(app: Any, handler: Any, scope: Mapping[str, Any]) -> str:
     return str(next((each for each in paths if path.startswith(each)), paths[-1]))
 
 
-def _not_allowed(app: Any, scope: Mapping[str, Any]) -> Found | None:
+def _not_allowed(app: Any, scope: Mapping[str, Any]) -> LitestarTemplate | None:
     """Return the template of a path whose methods are others than the request's."""
     router = app.asgi_router
     path = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/") or "/"
@@ -53,4 +53,4 @@ def _not_allowed(app: Any, scope: Mapping[str, Any]) -> Found | None:
             return None
     if node.is_asgi or scope.get("method", "websocket") in node.asgi_handlers:
         return None
-    return Found(node.path_template, is_mount=False)
+    return LitestarTemplate(node.path_template, is_mount=False)

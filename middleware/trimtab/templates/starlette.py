@@ -9,17 +9,17 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["Found", "find", "is_mount", "mounts"]
+__all__ = ["StarletteTemplate", "find", "is_mount", "mounts"]
 
 
-class Found(NamedTuple):
+class StarletteTemplate(NamedTuple):
     """A template, and the route when it means the same template wherever root_path is the same."""
 
     template: str
     route: Any = None
 
 
-def find(scope: Mapping[str, Any]) -> Found | None:
+def find(scope: Mapping[str, Any]) -> StarletteTemplate | None:
     """Return what Starlette says of a finished request; None when no route took it."""
     if "router" not in scope and "route" not in scope:
         return None
@@ -32,25 +32,25 @@ def find(scope: Mapping[str, Any]) -> Found | None:
         if context is not None and _took(context, route, endpoint):
             # The same route may be included in several places: not remembered by route.
             path = _path_of(getattr(context, "starlette_route", None) or context)
-            return None if path is None else Found(prefix + path)
+            return None if path is None else StarletteTemplate(prefix + path)
         if route is None and "frontend_path" in own:
             path = scope["path"].removeprefix(scope.get("root_path", ""))
             path = path.removesuffix(own["frontend_path"]).rstrip("/")
-            return Found(f"{prefix}{path}/{{path}}")
+            return StarletteTemplate(f"{prefix}{path}/{{path}}")
     if route is None:
         route = _route_of(endpoint, routes, scope)
         if route is None:
             # FastAPI names no route for what it hands to a mount.
-            return Found(prefix + "/{path}") if prefix else None
+            return StarletteTemplate(prefix + "/{path}") if prefix else None
     path = _path_of(route)
     if path is None:
-        return Found(prefix + "/{path}") if prefix else None
+        return StarletteTemplate(prefix + "/{path}") if prefix else None
     if is_mount(route):
         # What answers below it is not known by the route, but for files.
         files = type(getattr(route, "app", None)).__name__ == "StaticFiles"
         template = (prefix or path) + "/{path}"
-        return Found(template, route if files and "{" not in prefix else None)
-    return Found(prefix + path, None if "{" in prefix else route)
+        return StarletteTemplate(template, route if files and "{" not in prefix else None)
+    return StarletteTemplate(prefix + path, None if "{" in prefix else route)
 
 
 def is_mount(route: Any) -> bool:

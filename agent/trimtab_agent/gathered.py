@@ -1,0 +1,86 @@
+"""What apps say of their inside between two windows: measures added up, events kept.
+
+It goes with the next window that is closed. Loop only.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from trimtab_agent.app import App
+from trimtab_core.errors import FrameError
+from trimtab_core.measures import OTHER, Delta, MeasureKey
+from trimtab_core.rows import (
+    MAX_MEASURES,
+    Deltas,
+    EventRow,
+    Events,
+    MeasureNames,
+    MeasureRow,
+    pack_rows,
+)
+
+__all__ = ["Gathered"]
+
+#: events of a window
+_MOST_EVENTS: Final = 1000
+
+
+class Gathered:
+    """Measures of all apps since the last window, and their events."""
+
+    def __init__(self, max_measures: int = MAX_MEASURES) -> None:
+        self._max_measures = max_measures
+        self._deltas: dict[tuple[str, str, str, MeasureKey], Delta] = {}
+        self._events: list[EventRow] = []
+        #: deltas folded into `other`, events left out here and in apps
+        self.over_limit = 0
+        self.events_dropped = 0
+
+    def announce(self, app: App, instruments: MeasureNames) -> None:
+        """Take an app's numbers of measures; raises FrameError over the bound."""
+        if len(app.measures) + len(instruments.keys) > MAX_MEASURES:
+            raise FrameError(f"more than {MAX_MEASURES} measures")
+        app.measures.update(instruments.keys)
+
+    def add(self, app: App, measured: Deltas) -> None:
+        """Add what an app has measured; raises FrameError for a number that was not announced."""
+        for number, delta in measured.deltas:
+            key = app.measures.get(number)
+            if key is None:
+                raise FrameError(f"measure {number} was not announced")
+            self.add_delta(app.hello.environment, app.hello.service, app.instance, key, delta)
+
+    def add_delta(
+        self, environment: str, service: str, instance: str, key: MeasureKey, delta: Delta
+    ) -> None:
+        """Add what was added to a measure; over the limit its attributes become `other`."""
+        whose = (environment, service, instance, key)
+        before = self._deltas.get(whose)
+        if before is None and len(self._deltas) >= self._max_measures:
+            self.over_limit += 1
+            others = tuple((name, OTHER) for name, _ in key.attributes)
+            whose = (environment, service, instance, key._replace(attributes=others))
+            before = self._deltas.get(whose)
+        if before is None:
+            self._deltas[whose] = delta
+        else:
+            before.merge(delta)
+
+    def note(self, app: App, events: Events) -> None:
+        """Keep events; over the bound the new ones are left out, counted."""
+        self.events_dropped += max(0, events.dropped - app.events_dropped)
+        app.events_dropped = events.dropped
+        room = max(0, _MOST_EVENTS - len(self._events))
+        self.events_dropped += max(0, len(events.events) - room)
+        hello = app.hello
+        self._events += [
+            EventRow(hello.environment, hello.service, app.instance, event)
+            for event in events.events[:room]
+        ]
+
+    def take(self) -> list[bytes]:
+        """Return all as binaries of rows, and forget it."""
+        deltas: Mapping[tuple[str, str, str, MeasureKey], Delta] = self._deltas
+        events = self._events
+        self._deltas, self._events = {}, []
+        return pack_rows((MeasureRow(*whose, delta) for whose, delta in deltas.items()), events)

@@ -1,0 +1,308 @@
+"""Segment files of the spool: records one after the other, and beside them which are done.
+
+A file is only ever appended to, and synchronised after each append; which of its records are done
+is written to a companion `.acks` of 12 bytes an entry (id u64, CRC-32 of it). So the file needs no
+repair: whatever is damaged is skipped, up to the next place where a whole record stands.
+
+The name tells the lane: `<number>.seg` holds batches as they were appended, `<number>-<step>.seg`
+those that were merged to windows of that many seconds, or went along with such.
+"""
+
+import os
+import re
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from struct import Struct
+from typing import Final
+
+from trimtab_agent.spool.files import Files, opened, read_all, write_all
+from trimtab_agent.spool.layout import SpoolRecord, crc_of, parse, scan
+
+__all__ = [
+    "ACK_SIZE",
+    "DONE",
+    "HELD",
+    "LEASED",
+    "TRIED",
+    "DamagedError",
+    "Place",
+    "Segment",
+]
+
+_ACK: Final = Struct("<QI")
+ACK_SIZE: Final = _ACK.size
+_NAME: Final = re.compile(r"(\d{8,18})(?:-(\d{1,4}))?\.seg")
+# Ours are at most a segment and a record long; whatever is behind that was not written by us.
+_MAX_SEGMENT: Final = 16 * 2**20
+
+#: States of a record: to be sent, handed out, acknowledged or given up, and to be sent although the
+#: collector may have it already, because it was sent and no answer came.
+HELD: Final = 0
+LEASED: Final = 1
+DONE: Final = 2
+TRIED: Final = 3
+
+
+class DamagedError(Exception):
+    """A record is not what was written; the argument is the reason."""
+
+
+class Segment:
+    """One segment file and the state of its records; not thread-safe.
+
+    In memory a record costs 39 bytes; payloads stay on disk. Positions count the good records of
+    the file from 0. Files are opened for each call, so that a segment somebody removed is noticed.
+    """
+
+    def __init__(self, files: Files, path: Path) -> None:
+        self._files = files
+        self.path = path
+        matched = _NAME.fullmatch(path.name)
+        #: number in the file name, larger than that of every older segment of its lane
+        self.number = int(matched[1]) if matched else 0
+        #: step of the windows that its batches were merged to, 0 for batches as they came
+        self.lane = int(matched[2] or 0) if matched else 0
+        #: end of the last good record, where the next one goes
+        self.size = 0
+        #: no record is added any more: full, or a write to it failed
+        self.sealed = False
+        #: a write failed and could not be taken back: what is behind `size` may be a record
+        self.unsure = False
+        #: the file could not be read when the spool was opened
+        self.unreadable = False
+        #: why the whole segment was dropped; empty while it is in use
+        self.dropped = ""
+        #: records that could not be read, by reason
+        self.damaged: Counter[str] = Counter()
+        self.ids = array("Q")
+        self.crcs = array("I")
+        self.windows = array("q")
+        self.offsets = array("I")
+        #: bytes in front of each payload, and of the payload
+        self.heads = array("H")
+        self.lengths = array("I")
+        self.samples = array("Q")
+        self.states = bytearray()
+        #: position -> a record found there that stands in for others, without its payload
+        self.standing_in: dict[int, SpoolRecord] = {}
+        #: largest id that the file or its companion speaks of, 0 when they speak of none
+        self.highest = 0
+        self._acks_found = 0
+        self._acks_end = 0
+
+    @staticmethod
+    def is_name(name: str) -> bool:
+        """Whether a file of that name is a segment."""
+        return _NAME.fullmatch(name) is not None
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Sorts segments by the age of their batches: coarser lanes are older."""
+        return -self.lane, self.number
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes on disk, with room for an acknowledgement of every record."""
+        return self.size + self._acks_found + ACK_SIZE * len(self.ids)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every record is done, so that the file may go."""
+        return not self.unreadable and self.states.count(DONE) == len(self.states)
+
+    @classmethod
+    def create(cls, files: Files, directory: Path, number: int, lane: int) -> "Segment":
+        """Return a new empty segment whose name is on disk; raises OSError."""
+        segment = cls(files, directory / (f"{number:08d}" + (f"-{lane}" if lane else "") + ".seg"))
+        _unlink(files, segment._acks)  # one left over would speak of other records
+        files.close(files.open(segment.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        try:
+            files.sync_directory(directory)
+        except OSError:
+            _unlink(files, segment.path)
+            raise
+        return segment
+
+    @classmethod
+    def open(cls, files: Files, path: Path) -> "Segment":
+        """Return the segment of a file, whatever state it is in; raises nothing."""
+        segment = cls(files, path)
+        file_size = 0
+        try:
+            segment.size = file_size = files.size(path) or 0
+            with opened(files, path, os.O_RDONLY) as fd:
+                data = read_all(files, fd, min(file_size, _MAX_SEGMENT))
+        except OSError:
+            segment.damaged["unreadable"] += 1
+            segment.unreadable = segment.sealed = True
+            segment._load_acks()
+            return segment
+        segment._index(data)
+        if file_size > _MAX_SEGMENT:
+            segment.damaged["too_long"] += 1
+        if segment.size < file_size:
+            # Records are never written behind damage: the bytes there count as they lie.
+            segment.size = file_size
+            segment.sealed = True
+        segment._load_acks()
+        return segment
+
+    def first(self, *, newest: bool) -> int:
+        """Return the position of the newest or oldest record to be sent, -1 when there is none."""
+        if newest:
+            return max(self.states.rfind(HELD), self.states.rfind(TRIED))
+        held, tried = self.states.find(HELD), self.states.find(TRIED)
+        return min(held, tried) if held >= 0 and tried >= 0 else max(held, tried)
+
+    def append(self, records: Sequence[SpoolRecord], state: int = HELD) -> int:
+        """Write records, wait until they are on disk, and return the position of the first.
+
+        Raises OSError; the file then ends where it ended before, or with a tail that `unsure`
+        tells of.
+        """
+        packed = [record.pack() for record in records]
+        with opened(self._files, self.path, os.O_WRONLY) as fd:
+            try:
+                write_all(self._files, fd, b"".join(packed), self.size)
+                self._files.fdatasync(fd)
+            except OSError:
+                self._cut(fd)
+                raise
+        first = len(self.ids)
+        for record, data in zip(records, packed, strict=True):
+            self._add(record, self.size, len(data), crc_of(data), state)
+            self.size += len(data)
+        return first
+
+    def sync(self) -> None:
+        """Return when all that was found in the file is on disk; raises OSError."""
+        with opened(self._files, self.path, os.O_WRONLY) as fd:
+            self._files.fdatasync(fd)
+
+    def trim(self) -> None:
+        """Make sure that there is nothing behind the last record; raises OSError."""
+        with opened(self._files, self.path, os.O_WRONLY) as fd:
+            self._files.ftruncate(fd, self.size)
+            self._files.fdatasync(fd)
+        self.unsure = False
+
+    def read(self, position: int) -> SpoolRecord:
+        """Return a record as it is on disk; raises DamagedError or OSError."""
+        with opened(self._files, self.path, os.O_RDONLY) as fd:
+            size = self.heads[position] + self.lengths[position]
+            data = self._files.pread(fd, size, self.offsets[position])
+        found = parse(data, 0)
+        if found is None or (found.record.id, found.crc) != self.name(position):
+            raise DamagedError("checksum")
+        return found.record
+
+    def name(self, position: int) -> tuple[int, int]:
+        """Return id and checksum of a record: no other record has both."""
+        return self.ids[position], self.crcs[position]
+
+    def acknowledge(self, positions: Iterable[int], *, durable: bool = False) -> None:
+        """Mark records as done and remember it beside the file.
+
+        Unless durable it is not synchronised: after a power cut they are sent again, which is
+        harmless. Raises OSError when it could not be written; they are done all the same.
+        """
+        numbers = []
+        for position in positions:
+            self.states[position] = DONE
+            numbers.append(self.ids[position])
+        self.note_done(numbers, durable=durable)
+
+    def note_done(self, numbers: Iterable[int], *, durable: bool) -> None:
+        """Remember ids as done, whether or not records of that name can be read; raises OSError."""
+        data = b"".join(_ACK.pack(number, _check(number)) for number in numbers)
+        with opened(self._files, self._acks, os.O_WRONLY | os.O_CREAT) as fd:
+            # At the end of the last whole entry: one that a full disk cut short is written over.
+            write_all(self._files, fd, data, self._acks_end)
+            if durable:
+                self._files.fdatasync(fd)
+        if durable:
+            self._files.sync_directory(self.path.parent)
+        self._acks_end += len(data)
+
+    def unlink(self) -> None:
+        """Remove the file and its companion; raises OSError when the file stays.
+
+        The companion goes when the file is gone for good: without it a file that comes back after
+        a power cut would hold batches that others stand in for.
+        """
+        _unlink(self._files, self.path)
+        try:
+            self._files.sync_directory(self.path.parent)
+            _unlink(self._files, self._acks)
+        except OSError:
+            pass  # a companion without its segment is removed when the spool is opened
+
+    @property
+    def _acks(self) -> Path:
+        return self.path.with_suffix(".acks")
+
+    def _cut(self, fd: int) -> None:
+        self.unsure = True
+        try:
+            self._files.ftruncate(fd, self.size)
+            self._files.fdatasync(fd)
+        except OSError:
+            return
+        self.unsure = False
+
+    def _add(self, record: SpoolRecord, offset: int, length: int, crc: int, state: int) -> None:
+        self.highest = max(self.highest, record.id)
+        self.ids.append(record.id)
+        self.crcs.append(crc)
+        self.windows.append(record.window_s)
+        self.offsets.append(offset)
+        self.heads.append(length - len(record.payload))
+        self.lengths.append(len(record.payload))
+        self.samples.append(record.samples)
+        self.states.append(state)
+
+    def _index(self, data: bytes) -> None:
+        self.size = 0
+        for found in scan(data, self.damaged):
+            # Nothing here tells whether it was sent before.
+            self._add(found.record, found.offset, found.length, found.crc, TRIED)
+            if found.record.replaces:
+                self.standing_in[len(self.ids) - 1] = found.record._replace(payload=b"")
+            self.size = found.offset + found.length
+
+    def _load_acks(self) -> None:
+        try:
+            self._acks_found = self._files.size(self._acks) or 0
+            self._acks_end = self._acks_found // ACK_SIZE * ACK_SIZE
+            with opened(self._files, self._acks, os.O_RDONLY) as fd:
+                data = read_all(self._files, fd, min(self._acks_end, _MAX_SEGMENT))
+        except OSError:
+            return
+        done = {
+            number
+            for number, crc in _ACK.iter_unpack(data[: len(data) // ACK_SIZE * ACK_SIZE])
+            if crc == _check(number)
+        }
+        # An id must not be given twice: the new record would pass for acknowledged.
+        self.highest = max(self.highest, max(done, default=0))
+        for position, number in enumerate(self.ids):
+            if number in done:
+                self.states[position] = DONE
+
+
+#: A record in the spool: its segment and its position there.
+Place = tuple[Segment, int]
+
+
+def _check(number: int) -> int:
+    return zlib.crc32(number.to_bytes(8, "little"))
+
+
+def _unlink(files: Files, path: Path) -> None:
+    try:
+        files.unlink(path)
+    except FileNotFoundError:
+        pass

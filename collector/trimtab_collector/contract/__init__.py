@@ -1,0 +1,1 @@
+"""What a caller of the API may say and hear; no computation."""

@@ -1,1 +1,0 @@
-"""What each read of the API computes, above the engine: one question a module."""

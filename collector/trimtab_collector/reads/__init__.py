@@ -1,0 +1,1 @@
+"""Computations over a store, one noun a file."""

@@ -1,0 +1,122 @@
+"""Figures of merged rows, as the API shows them: computed by columns, made into rows at the end."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from trimtab_collector.contract.bodies import Stats
+from trimtab_collector.reads.apdex import without_class
+from trimtab_collector.storage.columns import Array, quantiles_us
+from trimtab_collector.storage.store import Rows
+
+__all__ = ["FIGURES", "TIMES", "Figures", "no_requests", "ranked"]
+
+_QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+#: figures that are response times, in ms
+TIMES: Final = ("mean", *_QUANTILES, "max")
+#: every figure of a group of requests
+FIGURES: Final = Stats.__struct_fields__
+
+
+class Figures:
+    """The figures of each group and step that holds something."""
+
+    def __init__(
+        self, rows: Rows, seconds_of: Callable[[Array], Array], threshold_us: float
+    ) -> None:
+        """Compute them from rows whose last field is the status class.
+
+        seconds_of gives by the starts of steps what their rates are over, threshold_us is the one
+        of Apdex.
+        """
+        rows, apdex = without_class(rows, threshold_us)
+        columns = rows.columns
+        self.rows = rows
+        #: seconds that the rates of each row are over
+        self.seconds = seconds_of(rows.t)
+        #: float64 a row, all requests together, ms
+        self.total_time: Array = columns.value("sum_us") / 1000
+        requests = columns.value("requests")
+        some = requests > 0
+        quantiles = np.where(some[:, None], quantiles_us(columns, tuple(_QUANTILES.values())), nan)
+        self._columns: dict[str, Array] = {
+            "requests": requests,
+            "errors": columns.value("errors"),
+            "error_rate": np.where(some, _share(columns.value("errors"), requests), 0.0),
+            "requests_per_second": requests / self.seconds,
+            "mean": _share(self.total_time, requests),
+            **dict(zip(_QUANTILES, quantiles.T / 1000, strict=True)),
+            "max": np.where(some, columns.value("max_us") / 1000, nan),
+            "ttfb_mean": _share(columns.value("ttfb_us") / 1000, requests),
+            "queue_mean": _share(columns.value("queue_us") / 1000, columns.value("queued")),
+            "apdex": apdex,
+            "bytes": columns.value("bytes"),
+            "web_sockets": columns.value("websockets"),
+            "web_socket_mean": _share(
+                columns.value("websocket_us") / 1000, columns.value("websockets")
+            ),
+            "event_streams": columns.value("event_streams"),
+            "event_stream_mean": _share(
+                columns.value("event_stream_us") / 1000, columns.value("event_streams")
+            ),
+        }
+
+    def __len__(self) -> int:
+        return len(self.rows.t)
+
+    def __getitem__(self, name: str) -> Array:
+        """Return a figure of every row, numbers; nan is what there is none of."""
+        return self.total_time if name == "total_time" else self._columns[name]
+
+    @property
+    def names(self) -> list[tuple[str, ...]]:
+        """The name of each row's group."""
+        return [self.rows.groups[place] for place in self.rows.group]
+
+    def filled(self) -> Array:
+        """Return the places of rows with requests or connections."""
+        held = self["requests"] + self["web_sockets"] + self["event_streams"]
+        return np.flatnonzero(held > 0)
+
+    def dicts(
+        self, places: Array | None = None, names: Sequence[str] = FIGURES
+    ) -> list[dict[str, Any]]:
+        """Return the figures of rows, all or those at places, by name; None is what is not."""
+        columns = []
+        for name in names:
+            column = self[name] if places is None else self[name][places]
+            texts = column.tolist()
+            if column.dtype.kind == "f" and np.isnan(column).any():
+                texts = [None if value != value else value for value in texts]
+            columns.append(texts)
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+nan: Final = float("nan")
+
+
+def _share(part: Array, whole: Array) -> Array:
+    """Return part / whole, nan where there is no whole."""
+    answer = np.full(len(whole), nan)
+    np.divide(part, whole, out=answer, where=whole > 0)
+    return answer
+
+
+def ranked(figures: Figures, by: str, places: Array) -> Array:
+    """Return places with the largest of a figure first; equal ones by name, none last."""
+    size = np.nan_to_num(figures[by][places], nan=-1.0)
+    names = figures.names
+    order = sorted(range(len(places)), key=lambda at: (-size[at], names[places[at]][1:]))
+    return places[np.array(order, np.int64)]
+
+
+def no_requests() -> Mapping[str, Any]:
+    """Return the figures of nothing."""
+    whole = ("requests", "errors", "bytes", "web_sockets", "event_streams")
+    rates = ("error_rate", "requests_per_second")
+    return {
+        **dict.fromkeys(FIGURES),
+        **dict.fromkeys(whole, 0),
+        **dict.fromkeys(rates, 0.0),
+    }

@@ -1,0 +1,326 @@
+"""Group commit: one thread, one transaction for all that waits, one fsync, then the answers.
+
+Batches that arrive while a transaction is being made durable share the next one. The thread owns
+the connection that writes; other writers (compaction) hand their work to it. A transaction that
+fails (a full disk) fails all its batches as retryable, and the next one starts afresh.
+"""
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from trimtab_collector.storage.catalogue import Catalogue
+from trimtab_collector.storage.sqlite.accounting import AccountingTable, Staged, insert_rows
+from trimtab_collector.storage.sqlite.measures import Measures, MeasureTable
+from trimtab_collector.storage.store import Received, UnavailableError
+from trimtab_core.logs import RateLimited
+
+__all__ = ["Committer", "Waiting"]
+
+logger = logging.getLogger("trimtab.committer")
+
+#: a batch that would wait longer than this is refused instead
+_MAX_AGE_S: Final = 1.0
+#: most batches and bytes of one transaction
+_GROUP: Final = 256
+_GROUP_BYTES: Final = 16 * 1024 * 1024
+_RETRY_S: Final = 5
+_Insert = tuple[int, int, int, int, bytes]
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A batch whose sender waits for the commit; the future gets True for a duplicate."""
+
+    received: Received
+    future: "asyncio.Future[bool]"
+    since_s: float
+    duplicate: bool = False
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class _Job:
+    work: Callable[[sqlite3.Connection], Any]
+    future: "Future[Any]"
+
+
+@dataclass(slots=True)
+class _Origin:
+    """An agent since its start: its number in the store and the highest sequence it sent."""
+
+    number: int
+    highest: int = -1
+
+
+@dataclass(slots=True)
+class _Group:
+    """What one transaction is about to change."""
+
+    staged: Staged = field(default_factory=Staged)
+    origins: dict[tuple[str, bytes], _Origin] = field(default_factory=dict)
+    rows: list[_Insert] = field(default_factory=list)
+    here: set[tuple[int, int]] = field(default_factory=set)
+    #: batches with rows of the inside
+    with_rows: list[Received] = field(default_factory=list)
+    measures: Measures = field(default_factory=dict)
+    series: int = 0
+
+
+class Committer:
+    """The writing thread of a store; `submit` and `refusal` belong to the loop."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        series: Catalogue,
+        accounting: AccountingTable,
+        measures: MeasureTable,
+        on_commit: Callable[[Sequence[Received]], None],
+        queue_bytes: int,
+    ) -> None:
+        self._connection = connection
+        self._series = series
+        self._accounting = accounting
+        self._measures = measures
+        self._on_commit = on_commit
+        self._queue_bytes = queue_bytes
+        self._queue: queue.SimpleQueue[list[Waiting] | _Job | None] = queue.SimpleQueue()
+        self._waiting: list[Waiting] = []
+        #: a group is with the thread, or about to be
+        self._busy = False
+        self._oldest_s = 0.0
+        self._closed = False
+        self._origins: dict[tuple[str, bytes], _Origin] = {}
+        self._log = RateLimited(logger)
+        self.waiting_bytes = 0
+        self.batches = 0
+        self.duplicates = 0
+        #: why the last transaction failed, empty when it did not
+        self.trouble = ""
+        self._load()
+        self._thread = threading.Thread(target=self._run, name="trimtab-commit", daemon=True)
+        self._thread.start()
+
+    def submit(self, received: Received) -> "asyncio.Future[bool]":
+        """Take a batch; raises UnavailableError when too much waits or for too long."""
+        now = time.monotonic()
+        if self._closed:
+            raise UnavailableError("the collector is stopping: send the batch again", _RETRY_S)
+        if self.waiting_bytes + len(received.raw) > self._queue_bytes:
+            raise UnavailableError(
+                f"{self.waiting_bytes} bytes wait for the disk: send the batch again", 2
+            )
+        if self.waiting_bytes and now - self._oldest_s > _MAX_AGE_S:
+            raise UnavailableError("the disk is more than 1 s behind: send the batch again", 2)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
+        if not self.waiting_bytes:
+            self._oldest_s = now
+        self.waiting_bytes += len(received.raw)
+        self._waiting.append(Waiting(received, future, now))
+        if not self._busy:
+            # At the end of this turn of the loop: batches that arrived with it go along.
+            self._busy = True
+            loop.call_soon(self._dispatch)
+        return future
+
+    def _dispatch(self) -> None:
+        """Hand the thread what waits, up to the bounds of a transaction; loop only."""
+        if not self._waiting:
+            self._busy = False
+            return
+        size = count = 0
+        for waiting in self._waiting[:_GROUP]:
+            size += len(waiting.received.raw)
+            count += 1
+            if size >= _GROUP_BYTES:
+                break
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._oldest_s = group[0].since_s
+        self._queue.put(group)
+
+    def run(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        """Run work inside a transaction of its own and return its result; not from the loop.
+
+        Raises what work raises, and sqlite3.Error when the transaction fails.
+        """
+        if self._closed:
+            raise UnavailableError("the collector is stopping", _RETRY_S)
+        future: Future[Any] = Future()
+        self._queue.put(_Job(work, future))
+        return future.result()
+
+    def close(self) -> None:
+        """Commit what was taken and end the thread."""
+        self._closed = True
+        if self._waiting:
+            self._queue.put(self._waiting)
+            self._waiting = []
+        self._queue.put(None)
+        self._thread.join()
+
+    def _load(self) -> None:
+        rows = self._connection.execute(
+            "SELECT o.agent, o.boot, o.origin,"
+            " max(coalesce((SELECT max(seq) FROM journal j WHERE j.origin = o.origin), -1),"
+            "     coalesce((SELECT max(last) FROM seen s WHERE s.origin = o.origin), -1))"
+            " FROM origin o"
+        )
+        self._origins = {(row[0], bytes(row[1])): _Origin(row[2], row[3]) for row in rows}
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, _Job):
+                self._work(item)
+                continue
+            self._commit(item)
+            try:
+                item[0].future.get_loop().call_soon_threadsafe(self._finish, item)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                logger.debug("batches=%d were committed after the loop had ended", len(item))
+                self._busy = False
+
+    def _commit(self, group: list[Waiting]) -> None:
+        error = self._try(group)
+        if error is None:
+            self._settle(group)
+        elif isinstance(error, sqlite3.OperationalError):
+            self.trouble = f"the store cannot be written: {error}"
+            self._log.warning("commit", "batches=%d refused for now: %s", len(group), error)
+            refusal = UnavailableError(f"{self.trouble}; send the batch again", _RETRY_S)
+            for waiting in group:
+                waiting.error = refusal
+        elif len(group) > 1:
+            # One of them is at fault: each gets a transaction of its own.
+            for waiting in group:
+                self._commit([waiting])
+        else:
+            logger.error("batch refused: the store raised", exc_info=error)
+            group[0].error = UnavailableError(f"the store failed: {error!r:.200}", _RETRY_S)
+
+    def _try(self, waiting: list[Waiting]) -> Exception | None:
+        """Make a group durable; on failure nothing of it is kept, in the file or in memory."""
+        group = _Group()
+        try:
+            self._begin()
+            for each in waiting:
+                each.duplicate = not self._stage(group, each.received)
+            unsaved = self._series.unsaved()
+            group.series = len(unsaved)
+            self._write(group, unsaved)
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - the border of the thread: told to the senders
+            self._rollback()
+            return error
+        self._series.saved(group.series)
+        self._accounting.confirm(group.staged)
+        self._measures.confirm(group.measures)
+        self._origins.update(group.origins)
+        return None
+
+    def _stage(self, group: _Group, received: Received) -> bool:
+        """Add a batch to the group; False when it is here already."""
+        batch = received.batch
+        name = (batch.agent, batch.boot)
+        origin = group.origins.get(name)
+        if origin is None:
+            known = self._origins.get(name)
+            if known is None:
+                cursor = self._connection.execute(
+                    "INSERT INTO origin (agent, boot) VALUES (?, ?)", name
+                )
+                known = _Origin(cursor.lastrowid or 0)
+            # A copy: the group may fail.
+            origin = group.origins[name] = _Origin(known.number, known.highest)
+        if batch.seq <= origin.highest and self._is_here(group, origin.number, batch.seq):
+            return False
+        origin.highest = max(origin.highest, batch.seq)
+        group.here.add((origin.number, batch.seq))
+        group.rows.append(
+            (origin.number, batch.seq, received.window_s, received.received_us, received.raw)
+        )
+        self._accounting.stage(group.staged, received)
+        if received.measures or received.events:
+            group.with_rows.append(received)
+        return True
+
+    def _is_here(self, group: _Group, origin: int, seq: int) -> bool:
+        if (origin, seq) in group.here:
+            return True
+        found = self._connection.execute(
+            "SELECT 1 FROM journal WHERE origin = ?1 AND seq = ?2 UNION ALL SELECT 1 FROM"
+            " (SELECT last FROM seen WHERE origin = ?1 AND first <= ?2"
+            "  ORDER BY first DESC LIMIT 1) WHERE last >= ?2",
+            (origin, seq),
+        )
+        return found.fetchone() is not None
+
+    def _write(self, group: _Group, unsaved: Sequence[tuple[int, Sequence[str]]]) -> None:
+        if unsaved:
+            self._connection.executemany(
+                "INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(number, *key) for number, key in unsaved],
+            )
+        insert_rows(
+            self._connection,
+            "INSERT INTO journal (origin, seq, t0, received_us, payload) VALUES",
+            group.rows,
+        )
+        self._accounting.write(self._connection, group.staged)
+        if group.with_rows:
+            group.measures = self._measures.write(self._connection, group.with_rows)
+
+    def _begin(self) -> None:
+        # A rollback may have failed with the disk that it was for.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def _rollback(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            self._log.warning("rollback", "rollback failed: %s", error)
+
+    def _settle(self, group: list[Waiting]) -> None:
+        self.trouble = ""
+        new = [waiting.received for waiting in group if not waiting.duplicate]
+        self.batches += len(new)
+        self.duplicates += len(group) - len(new)
+        # Before the answers: what has been acknowledged is in the next read.
+        try:
+            self._on_commit(new)
+        except Exception:
+            logger.exception("batches are stored, but not in memory until the next start")
+
+    def _finish(self, group: list[Waiting]) -> None:
+        """Answer those who waited and go on with the next group, in one turn of the loop."""
+        for waiting in group:
+            self.waiting_bytes -= len(waiting.received.raw)
+            if waiting.future.done():
+                continue
+            if waiting.error is None:
+                waiting.future.set_result(waiting.duplicate)
+            else:
+                waiting.future.set_exception(waiting.error)
+        self._dispatch()
+
+    def _work(self, job: _Job) -> None:
+        try:
+            self._begin()
+            result = job.work(self._connection)
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - the border of the thread: told to the caller
+            self._rollback()
+            job.future.set_exception(error)
+        else:
+            job.future.set_result(result)

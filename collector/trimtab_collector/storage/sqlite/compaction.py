@@ -1,0 +1,345 @@
+"""Journal to tiers: the batches of past hours merged into columns, at every level.
+
+Works in slices of bounded size, a few of which make a unit. A unit prepares a transaction in each
+tier's file, with the chunks and the numbers of the journal rows that are in them, and is published
+as a whole: those transactions are committed, then the rows leave the journal. Cut short anywhere,
+the next run finds which file has which rows, adds what is missing and lets the rows go. Late
+batches are a slice of their hour like any other: points add up.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from trimtab_collector.storage.catalogue import Catalogue
+from trimtab_collector.storage.columns import (
+    Columns,
+    columns_of_batch,
+    columns_of_batches,
+    narrowed,
+)
+from trimtab_collector.storage.gaugepoints import Taken
+from trimtab_collector.storage.levels import LEVELS, above, rolled_up
+from trimtab_collector.storage.merging import merge, merged_in_parts
+from trimtab_collector.storage.sqlite.gaugeunit import GaugeUnit
+from trimtab_collector.storage.sqlite.tierfile import add_points, forget, mark, marked
+from trimtab_collector.storage.sqlite.tiers import (
+    COARSE,
+    EVERY,
+    FINE,
+    MEDIUM,
+    SUMMED,
+    Tier,
+    file_of,
+)
+from trimtab_collector.storage.sqlite.writers import Writers
+from trimtab_core.batches import Batch, SeriesKey, decode
+from trimtab_core.errors import BatchError
+
+__all__ = ["Prepared", "Step", "units"]
+
+logger = logging.getLogger("trimtab.compaction")
+
+_HOUR_S: Final = 3600
+#: an open hour is merged when so much of it is due: seconds of windows, or batches
+_DUE_S: Final = 300
+_DUE: Final = 2_000
+#: payload bytes and points of a slice
+_SLICE_BYTES: Final = 2 * 1024 * 1024
+_SLICE_POINTS: Final = 20_000
+#: gauges that take as much as a point
+_READINGS: Final = 4
+#: most rows that are looked at for a unit, and points after which it ends
+_ROWS: Final = 6_000
+_UNIT_POINTS: Final = 300_000
+#: buckets of wide windows that are merged at once
+_AT_ONCE: Final = 300_000
+
+
+class Step(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What changes in the small file when the commits of a step are done."""
+
+    what: str
+    #: rows to take out of the journal and their bytes
+    journal: list[int] = []
+    size_bytes: int = 0
+    #: numbers of batches as (origin, first, last, latest window), kept to know repeats
+    seen: list[tuple[int, int, int, int]] = []
+    #: nothing before this second is in the journal only
+    merged_before_s: int = 0
+    #: tier -> from when on it is whole, raised
+    floors: dict[str, int] = {}
+
+
+#: a step and what commits it; the driver calls it, or goes away and nothing has happened
+Prepared = tuple[Step, Callable[[], None]]
+
+
+@dataclass(slots=True)
+class _Row:
+    id: int
+    origin: int
+    seq: int
+    t0: int
+    size_bytes: int = 0
+    batch: Batch | None = None
+    taken: Taken | None = None
+
+
+def units(
+    journal: sqlite3.Connection,
+    writers: Writers,
+    series: Catalogue,
+    directory: Path,
+    cutoff_s: int,
+    floors: Mapping[str, int],
+    *,
+    all_of_it: bool = False,
+) -> Iterator[Prepared]:
+    """Yield a prepared step for every few slices of what started before cutoff_s.
+
+    What is little and recent waits for more, unless it is all_of_it.
+
+    journal is the caller's own connection for reading; floors says from when on each tier is kept.
+    Each step must be committed and its rows deleted before the next is asked for. Rows that come
+    meanwhile are left to the next run, so that this one ends. Raises sqlite3.Error when a disk
+    does not take it.
+    """
+    (last,) = journal.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
+    while due := _due(journal, cutoff_s, last, 0 if all_of_it else _DUE):
+        unit = _Unit(journal, writers, series, directory, due, floors)
+        rows = _listed(journal, due, min(due + _HOUR_S, cutoff_s), last)
+        for some in _slices(journal, series, unit, rows):
+            unit.add(some)
+            if unit.points >= _UNIT_POINTS:
+                break
+        yield unit.finish(cutoff_s)
+
+
+def _due(journal: sqlite3.Connection, cutoff_s: int, last: int, least: int) -> int:
+    """Return the hour to merge next, of rows up to last, 0 for none; least are enough of them."""
+    for hour_s, batches, first_s in journal.execute(
+        f"SELECT t0 - t0 % {_HOUR_S} AS hour, count(*), min(t0) FROM journal"  # noqa: S608
+        " WHERE t0 < ? AND id <= ? GROUP BY hour ORDER BY hour",
+        (cutoff_s, last),
+    ):
+        if hour_s + _HOUR_S <= cutoff_s or batches >= least or cutoff_s - first_s >= _DUE_S:
+            return int(hour_s)
+    return 0
+
+
+def _listed(journal: sqlite3.Connection, start_s: int, end_s: int, last: int) -> list[_Row]:
+    """Return the next rows of an hour up to last, without payload, by minute and then agent.
+
+    A slice that ends between two agents tears no minute of a series apart: its points would be
+    stored twice.
+    """
+    rows = [
+        _Row(*found)
+        for found in journal.execute(
+            "SELECT id, origin, seq, t0 FROM journal WHERE t0 >= ? AND t0 < ? AND id <= ?"
+            " ORDER BY t0, id LIMIT ?",
+            (start_s, end_s, last, _ROWS),
+        )
+    ]
+    if len(rows) == _ROWS and rows[0].t0 // 60 != rows[-1].t0 // 60:
+        rows = [row for row in rows if row.t0 // 60 != rows[-1].t0 // 60]
+    return sorted(rows, key=lambda row: (row.t0 // 60, row.origin, row.t0, row.id))
+
+
+def _slices(
+    journal: sqlite3.Connection, series: Catalogue, unit: "_Unit", rows: Sequence[_Row]
+) -> Iterator[list[_Row]]:
+    """Yield rows in slices, decoded; those that cannot be read have no batch."""
+    known = journal.execute("SELECT * FROM series WHERE id >= ? ORDER BY id", (series.rows(),))
+    series.load((row[0], SeriesKey(*row[1:])) for row in known)
+    slice_: list[_Row] = []
+    size = points = 0
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        (payload,) = journal.execute(
+            "SELECT payload FROM journal WHERE id = ?", (row.id,)
+        ).fetchone()
+        try:
+            batch = decode(payload)
+            row.taken = unit.gauges.take(batch, row.t0)
+            # Gauges were taken out: as objects they are the most of some batches.
+            row.batch = replace(batch, gauges=()) if batch.gauges else batch
+            points += batch.points + len(batch.gauges) // _READINGS
+        except BatchError as error:
+            _left_out(row, error)
+        row.size_bytes = len(payload)
+        size += row.size_bytes
+        slice_.append(row)
+        full = size >= _SLICE_BYTES or points >= _SLICE_POINTS
+        between = following is None or _agents_minute(following) != _agents_minute(row)
+        if following is None or (full and between) or points >= 2 * _SLICE_POINTS:
+            unit.points += points
+            yield slice_
+            slice_, size, points = [], 0, 0
+
+
+def _agents_minute(row: _Row) -> tuple[int, int]:
+    return row.t0 // 60, row.origin
+
+
+class _Unit:
+    """Slices of one hour on their way into the tiers, in one open transaction a file."""
+
+    def __init__(
+        self,
+        journal: sqlite3.Connection,
+        writers: Writers,
+        series: Catalogue,
+        directory: Path,
+        hour_s: int,
+        floors: Mapping[str, int],
+    ) -> None:
+        self._writers = writers
+        self._series = series
+        self._hour_s = hour_s
+        self._step = Step(what="merge")
+        self.points = 0
+        self.gauges = GaugeUnit(hour_s)
+        self._files: dict[Tier, _File] = {}
+        #: points of wide windows, by level: written once, when all slices are in
+        self._held: dict[Tier, list[list[Columns]]] = {}
+        for tier in EVERY:
+            if hour_s >= floors[tier.name]:
+                path = file_of(directory, tier, hour_s)
+                self._files[tier] = writers.fill(path, partial(_begun, path, tier, hour_s, journal))
+                if tier.width_s > MEDIUM.width_s:
+                    self._held[tier] = [[] for _ in range(LEVELS)]
+
+    def add(self, rows: Sequence[_Row]) -> None:
+        """Put a slice in, wherever its rows are not yet."""
+        known: dict[tuple[int, ...], list[Columns]] = {}
+        for tier, file in self._files.items():
+            new = [row for row in rows if row.id not in file.marked]
+            numbers = tuple(row.id for row in new)
+            if numbers not in known:
+                points = merge([_points(new, self._series)])
+                known[numbers] = list(above(points, self._series.parents()))
+            levels = known[numbers]
+            if tier is not FINE:
+                same = self._series.parents()[0]
+                levels = [rolled_up(points, same, tier.width_s) for points in levels]
+                # Wider windows are then summed from a sixth of the points.
+                known[numbers] = levels
+            with self._writers.guarded(file.path):
+                mark(file.connection, numbers)
+                if tier is not SUMMED:
+                    self.gauges.put(file.connection, tier, numbers, [row.taken for row in new])
+                if tier in self._held:
+                    for parts, points in zip(self._held[tier], levels, strict=True):
+                        parts.append(narrowed(points))
+                else:
+                    self._put(file, tier, levels)
+        self._step.journal += [row.id for row in rows]
+        self._step.size_bytes += sum(row.size_bytes for row in rows)
+        self._step.seen += _seen(rows)
+
+    def finish(self, cutoff_s: int) -> Prepared:
+        """Return the step and what commits it, finest tier first."""
+        for tier, held in self._held.items():
+            file = self._files[tier]
+            with self._writers.guarded(file.path):
+                for level, parts in enumerate(held):
+                    for points in merged_in_parts(parts, _AT_ONCE):
+                        self._put_level(file, tier, level, points)
+                if tier is COARSE:
+                    self.gauges.finish(file.connection)
+        self._step.merged_before_s = cutoff_s
+        return self._step, self._commit
+
+    def _commit(self) -> None:
+        for file in self._files.values():
+            file.connection.execute("COMMIT")
+
+    def _put(self, file: "_File", tier: Tier, levels: Sequence[Columns]) -> None:
+        for level, points in enumerate(levels):
+            self._put_level(file, tier, level, points)
+
+    def _put_level(self, file: "_File", tier: Tier, level: int, points: Columns) -> None:
+        if len(points.key) and (level or tier is not SUMMED):
+            add_points(file.connection, tier, level, file.part, points, self._series.routes())
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file within a transaction: the rows that were in it before, and the part to write."""
+
+    path: Path
+    connection: sqlite3.Connection
+    marked: frozenset[int]
+    part: int
+
+
+def _begun(
+    path: Path, tier: Tier, hour_s: int, journal: sqlite3.Connection, connection: sqlite3.Connection
+) -> _File:
+    here = marked(connection)
+    gone = _gone(journal, here)
+    forget(connection, gone)
+    (part,) = connection.execute(
+        "SELECT coalesce(max(part), 0) + 1 FROM chunk WHERE level IN (0, 1, 2) AND period = ?",
+        (tier.period(hour_s),),
+    ).fetchone()
+    return _File(path, connection, here - {*gone}, part)
+
+
+def _points(rows: Sequence[_Row], series: Catalogue) -> Columns:
+    """Return the points of rows; those that say what no agent says are left out."""
+    batches = []
+    for row in rows:
+        if row.batch is not None:
+            try:
+                batches.append((row.batch, series.know(row.batch.series).ids, row.t0))
+            except BatchError as error:
+                _left_out(row, error)
+    try:
+        return columns_of_batches(batches)
+    except BatchError:
+        found = []
+        for row in rows:
+            try:
+                if row.batch is not None:
+                    ids = series.know(row.batch.series).ids
+                    found.append(columns_of_batch(row.batch, ids, row.t0))
+            except BatchError as error:
+                _left_out(row, error)
+        return merge(found)
+
+
+def _left_out(row: _Row, error: BatchError) -> None:
+    # It was readable when it was taken; the disk has changed it since.
+    logger.warning("journal row %d cannot be read and is left out: %s", row.id, error)
+
+
+def _gone(journal: sqlite3.Connection, numbers: frozenset[int]) -> list[int]:
+    """Return those of some rows that are in the journal no more."""
+    return [
+        number
+        for number in numbers
+        if not journal.execute("SELECT 1 FROM journal WHERE id = ?", (number,)).fetchone()
+    ]
+
+
+def _seen(rows: Sequence[_Row]) -> list[tuple[int, int, int, int]]:
+    """Return the numbers of batches as (origin, first, last, latest window)."""
+    ordered = sorted((row.origin, row.seq, row.t0) for row in rows)
+    seen: list[tuple[int, int, int, int]] = []
+    begin = 0
+    # A closing entry that continues nothing.
+    for place, (one, other) in enumerate(pairwise([*ordered, (-1, -1, 0)])):
+        if other[:2] != (one[0], one[1] + 1):
+            latest = max(t0 for _, _, t0 in ordered[begin : place + 1])
+            seen.append((one[0], ordered[begin][1], one[1], latest))
+            begin = place + 1
+    return seen

@@ -1,0 +1,118 @@
+"""One run of the compactor over a data directory, in a process of its own or in the caller's.
+
+Whoever drives it takes each step, holds readers back while it commits and changes the small file,
+and only then asks for the next.
+"""
+
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from trimtab_collector.storage.catalogue import Catalogue
+from trimtab_collector.storage.sqlite.compaction import Prepared, units
+from trimtab_collector.storage.sqlite.consolidation import consolidations, drops
+from trimtab_collector.storage.sqlite.tiers import Tier, files_of
+from trimtab_collector.storage.sqlite.writers import Writers
+from trimtab_core.errors import StartupError
+from trimtab_core.logs import RateLimited
+
+__all__ = ["METRICS", "Compactor", "locked"]
+
+logger = logging.getLogger("trimtab.compaction")
+
+#: the small file: journal, series, accounts
+METRICS: Final = "metrics.db"
+_LOCK: Final = "compaction.lock"
+#: sets of chunks that came late wait so long for a merge, once a period is over
+_AGAIN_S: Final = 600.0
+
+
+@contextmanager
+def locked(directory: Path, wait_s: float) -> Iterator[None]:
+    """Hold the right to change tier files; raises StartupError when another keeps it too long."""
+    descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + wait_s
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise StartupError(
+                        f"expected {directory} to be at rest, a compaction or backup works in it: "
+                        "wait for it to end, then try again"
+                    ) from error
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Compactor:
+    """Merges, consolidates and drops; one thread. The caller holds `locked`."""
+
+    def __init__(self, directory: Path, series: Catalogue, max_bytes: int = 0) -> None:
+        self._directory = directory
+        self._series = series
+        self._max_bytes = max_bytes
+        self._log = RateLimited(logger)
+        self._writers = Writers()
+        self._consolidated: dict[Path, float] = {}
+        self._is_first = True
+
+    def steps(self, now_s: float, cutoff_s: int, floors: Mapping[str, int]) -> Iterator[Prepared]:
+        """Yield prepared steps until nothing is due; floors are from Retention.floors.
+
+        cutoff_s is the start of what is still in memory. Raises sqlite3.Error and OSError when the
+        disk does not take it: nothing is half done, another run goes on from there.
+        """
+        path = self._directory / METRICS
+        journal = sqlite3.connect(path, isolation_level=None, timeout=5)
+        try:
+            journal.execute("PRAGMA query_only = ON")
+            # First: it gives room on a full disk, and needs none.
+            kept = dict(floors)
+            for step, commit in drops(
+                self._directory, self._writers, floors, now_s, self._max_bytes, self._log
+            ):
+                kept |= {name: max(kept[name], floor) for name, floor in step.floors.items()}
+                yield step, commit
+            # At first all: what an earlier process had in memory is read from the journal now.
+            yield from units(
+                journal,
+                self._writers,
+                self._series,
+                self._directory,
+                cutoff_s,
+                kept,
+                all_of_it=self._is_first,
+            )
+            self._is_first = False
+            for tier, start_s, file in list(files_of(self._directory)):
+                if self._is_due(tier, start_s, file, kept):
+                    self._consolidated[file] = time.monotonic()
+                    yield from consolidations(
+                        self._writers, self._series, file, tier, cutoff_s, self._log
+                    )
+        finally:
+            journal.close()
+            self._writers.close()
+
+    def _is_due(self, tier: Tier, start_s: int, file: Path, floors: Mapping[str, int]) -> bool:
+        """Return whether to look at a file: all at the start, later those that were written."""
+        if tier.span(start_s)[1] <= floors[tier.name]:
+            return False
+        before = self._consolidated.get(file)
+        if before is None:
+            return True
+        if file not in self._writers.touched or time.monotonic() - before < _AGAIN_S:
+            return False
+        self._writers.touched.discard(file)
+        return True

@@ -1,0 +1,197 @@
+"""Many sets of chunks of a period made one, and files that are too old taken away.
+
+A slice adds a set of chunks to its period. Reading one route goes through the chunks of every set,
+so sets are merged when their period is over or when there are many. Chunks lie in order of route:
+the sets are walked side by side and what is complete is written, so that memory holds a few chunks
+a set and never a period.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from trimtab_collector.storage.catalogue import Catalogue
+from trimtab_collector.storage.columns import Array, Columns, rekey, series_of
+from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk
+from trimtab_collector.storage.sqlite.compaction import Prepared, Step
+from trimtab_collector.storage.sqlite.gaugefile import merge_sets, sets_due
+from trimtab_collector.storage.sqlite.tierfile import ChunkEntry, add_points, entries
+from trimtab_collector.storage.sqlite.tiers import COARSE, Tier, files_of
+from trimtab_collector.storage.sqlite.writers import Writers
+from trimtab_core.logs import RateLimited
+
+__all__ = ["consolidations", "drops"]
+
+#: sets of an open period, and points a set of single series below which merging is worth it
+_MANY: Final = 16
+_SMALL: Final = 20_000
+#: a period is over when this much later nothing of it is due
+_GRACE_S: Final = 600
+#: merge what is complete when so many points or buckets wait
+_HELD: Final = (20_000, 300_000)
+
+
+def consolidations(
+    writers: Writers,
+    series: Catalogue,
+    path: Path,
+    tier: Tier,
+    cutoff_s: int,
+    log: RateLimited,
+) -> Iterator[Prepared]:
+    """Yield a prepared step for every period of a file that has too many sets of chunks."""
+    due: list[tuple[int, int]] = []
+    gauges: list[int] = []
+
+    def look(connection: sqlite3.Connection) -> None:
+        due.clear()
+        gauges[:] = sets_due(
+            connection, tier, lambda period: period + tier.period_s + _GRACE_S <= cutoff_s
+        )
+        for level, period, parts, points in connection.execute(
+            "SELECT level, period, count(DISTINCT part), sum(points) FROM chunk"
+            " GROUP BY level, period"
+        ):
+            over = period + tier.period_s + _GRACE_S <= cutoff_s
+            # Large sets of single series are read seldom, and cost as much as to write them.
+            worth = tier is COARSE or level > 0 or points < parts * _SMALL
+            if parts > 1 and worth and (over or parts >= _MANY):
+                due.append((level, period))
+
+    writers.fill(path, look)
+    for level, period in due:
+
+        def work(
+            connection: sqlite3.Connection, level: int = level, period: int = period
+        ) -> sqlite3.Connection:
+            _rewrite(connection, series, tier, level, period, log)
+            return connection
+
+        connection = writers.fill(path, work)
+        yield Step(what="consolidate"), partial(_commit, connection)
+    for period in gauges:
+
+        def merged(connection: sqlite3.Connection, period: int = period) -> sqlite3.Connection:
+            merge_sets(connection, tier, period)
+            return connection
+
+        connection = writers.fill(path, merged)
+        yield Step(what="consolidate"), partial(_commit, connection)
+
+
+def _rewrite(
+    connection: sqlite3.Connection,
+    series: Catalogue,
+    tier: Tier,
+    level: int,
+    period: int,
+    log: RateLimited,
+) -> None:
+    """Replace the chunks of a level and period by one set, in the open transaction."""
+    routes = series.routes()
+    found = list(entries(connection, level, period, period + 1))
+    part = max(entry.part for entry in found) + 1
+    for _, chunks in groupby(found, key=lambda entry: entry.begin):
+        for merged in _merged(connection, list(chunks), routes, log):
+            add_points(connection, tier, level, part, merged, routes)
+    connection.executemany("DELETE FROM chunk WHERE id = ?", [(entry.id,) for entry in found])
+
+
+def _merged(
+    connection: sqlite3.Connection, found: Sequence[ChunkEntry], routes: Array, log: RateLimited
+) -> Iterator[Columns]:
+    """Yield the points of chunks in order of route, merged; found is in that order."""
+    waiting: list[Columns] = []
+    for place, entry in enumerate(found):
+        columns = _columns_of(connection, entry, log)
+        if columns is not None:
+            waiting.append(columns)
+        points = sum(len(columns.key) for columns in waiting)
+        buckets = sum(len(columns.indexes) for columns in waiting)
+        if place + 1 < len(found) and points < _HELD[0] and buckets < _HELD[1]:
+            continue
+        # Of routes before the next chunk's first, nothing more comes.
+        border = found[place + 1].first if place + 1 < len(found) else np.iinfo(np.int64).max
+        ready: list[Columns] = []
+        rest: list[Columns] = []
+        for columns in waiting:
+            complete = routes[series_of(columns.key)] < border
+            if complete.any():
+                ready.append(rekey(columns, columns.key[complete], complete))
+            if not complete.all():
+                rest.append(rekey(columns, columns.key[~complete], ~complete))
+        waiting = rest
+        merged = merge(ready)
+        if len(merged.key):
+            yield merged
+
+
+def _columns_of(
+    connection: sqlite3.Connection, entry: ChunkEntry, log: RateLimited
+) -> Columns | None:
+    (payload,) = connection.execute(
+        "SELECT payload FROM chunk WHERE id = ?", (entry.id,)
+    ).fetchone()
+    try:
+        return decode_chunk(payload)
+    except ChunkError as error:
+        log.warning("chunk", "chunk %d is left out: %s", entry.id, error)
+        return None
+
+
+def drops(
+    directory: Path,
+    writers: Writers,
+    floors: Mapping[str, int],
+    now_s: float,
+    max_bytes: int,
+    log: RateLimited,
+) -> Iterator[Prepared]:
+    """Yield a prepared step for every file that is too old, or over max_bytes (0: no limit).
+
+    Over the limit the oldest file of the finest tier goes first; a file that is being written
+    stays. Files put aside as broken are not touched: they are evidence.
+    """
+    here = list(files_of(directory))
+    for tier, start_s, path in here:
+        if tier.span(start_s)[1] <= floors[tier.name]:
+            # Noted, so that a longer retention later does not take for kept what is gone.
+            step = Step(what="drop", floors={tier.name: tier.span(start_s)[1]})
+            yield step, partial(_unlink, writers, path)
+    if not max_bytes:
+        return
+    kept = [row for row in here if row[2].exists()]
+    total = sum(entry.stat().st_size for entry in directory.glob("*.db*"))
+    for tier, start_s, path in kept:
+        if total <= max_bytes:
+            return
+        end_s = tier.span(start_s)[1]
+        if end_s > now_s - 2 * tier.period_s:
+            continue
+        total -= path.stat().st_size
+        log.warning("max-bytes", "over storage.max_bytes=%d: %s is dropped", max_bytes, path.name)
+        step = Step(what="drop", floors={tier.name: end_s})
+        yield step, partial(_unlink, writers, path)
+    if total > max_bytes:
+        log.warning(
+            "max-bytes",
+            "%d bytes, over storage.max_bytes=%d: nothing is left to drop",
+            total,
+            max_bytes,
+        )
+
+
+def _commit(connection: sqlite3.Connection) -> None:
+    connection.execute("COMMIT")
+
+
+def _unlink(writers: Writers, path: Path) -> None:
+    writers.forget(path)
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -1,0 +1,109 @@
+"""Which tier answers which part of a range.
+
+The widest windows that no step's edge cuts are read, and finer ones only around the edges. Where a
+finer tier is no longer kept, the next wider one answers, whole windows going to the step in which
+they start. Unmerged batches are no part of this: they are read beside it at 10 seconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from trimtab_collector.storage.columns import Array
+from trimtab_collector.storage.sqlite.tiers import COARSE, FINE, MEDIUM, SUMMED, Tier
+
+__all__ = ["ROLLED", "SINGLE", "TierRun", "clear_of", "plan"]
+
+#: tiers to read from, widest first: of single series, and of roll-ups
+SINGLE: Final = (COARSE, MEDIUM, FINE)
+ROLLED: Final = (COARSE, SUMMED, MEDIUM, FINE)
+
+
+class TierRun(NamedTuple):
+    """Windows of one tier that start in [start_s, end_s)."""
+
+    tier: Tier
+    start_s: int
+    end_s: int
+
+
+def plan(
+    edges_s: Sequence[int],
+    end_s: int,
+    floors: Mapping[str, int],
+    tiers: Sequence[Tier] = SINGLE,
+) -> tuple[list[TierRun], int]:
+    """Return what to read for the steps between ascending edges, cut off at end_s.
+
+    tiers is SINGLE or ROLLED. floors has for each tier the time from which on it holds everything.
+    The runs are disjoint and cover all of the range that any tier holds. The second value is the
+    width of the widest windows that an edge falls into the middle of, 10 when none does: steps are
+    as exact as that.
+    """
+    # A window of 10 s belongs to the step in which it starts: an edge within it cuts at its end.
+    edges = np.unique(-(-np.array([*edges_s, end_s]) // FINE.width_s) * FINE.width_s)
+    edges = edges[edges <= -(-end_s // FINE.width_s) * FINE.width_s]
+    runs: list[TierRun] = []
+    if len(edges) > 1:
+        _fill(runs, edges, int(edges[0]), int(edges[-1]), floors, tiers)
+    widest = FINE.width_s
+    for run in runs:
+        inside = edges[(edges >= run.start_s) & (edges <= run.end_s)]
+        if (inside % run.tier.width_s != 0).any():
+            widest = max(widest, run.tier.width_s)
+    return sorted(runs, key=lambda run: run.start_s), widest
+
+
+def clear_of(floor_s: int, floors: Mapping[str, int], tiers: Sequence[Tier] = SINGLE) -> int:
+    """Return from when on memory answers that holds all windows from floor_s on.
+
+    Where only wider windows are kept than the finest, it is the end of the one that floor_s lies
+    in: that one answers as a whole, and may hold what memory holds as well.
+    """
+    for tier, finer in pairwise(tiers):
+        if floors[finer.name] > floor_s:
+            return -(-floor_s // tier.width_s) * tier.width_s
+    return floor_s
+
+
+def _fill(
+    runs: list[TierRun],
+    edges: Array,
+    start_s: int,
+    end_s: int,
+    floors: Mapping[str, int],
+    tiers: Sequence[Tier],
+) -> None:
+    """Add the runs of [start_s, end_s), from tiers, widest first."""
+    tier, *finer = tiers
+    width_s = tier.width_s
+    if not finer:
+        _add(runs, tier, start_s, end_s)
+        return
+    # What the finer tier does not hold has to come from this one, cut or not.
+    forced_s = min(max(floors[finer[0].name], start_s), end_s)
+    if forced_s > start_s:
+        forced_s = min(end_s, -(-forced_s // width_s) * width_s)
+        _add(runs, tier, start_s, forced_s)
+        start_s = forced_s
+    inside = edges[(edges >= start_s) & (edges <= end_s)]
+    cut = np.unique(inside[inside % width_s != 0] // width_s) * width_s
+    for cell in cut.tolist():
+        begin, end = max(start_s, cell), min(end_s, cell + width_s)
+        if begin > start_s:
+            _add(runs, tier, start_s, begin)
+        if end > begin:
+            _fill(runs, edges, begin, end, floors, finer)
+        start_s = max(start_s, end)
+    if end_s > start_s:
+        _add(runs, tier, start_s, end_s)
+
+
+def _add(runs: list[TierRun], tier: Tier, start_s: int, end_s: int) -> None:
+    last = runs[-1] if runs else None
+    if last is not None and last.tier is tier and last.end_s == start_s:
+        runs[-1] = TierRun(tier, last.start_s, end_s)
+    elif end_s > start_s:
+        runs.append(TierRun(tier, start_s, end_s))

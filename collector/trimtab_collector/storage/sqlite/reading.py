@@ -1,0 +1,372 @@
+"""Reads of a directory: the latest windows from memory, older ones from tiers and the journal.
+
+A read begins its transactions on the journal and on every file it needs while nothing can change
+place (`Publication`), then takes its time. A journal row that is marked in a tier's file is in that
+file already and is left out: a compaction was cut short there.
+"""
+
+import contextlib
+import logging
+import sqlite3
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+import numpy as np
+
+from trimtab_collector.storage.catalogue import Catalogue, Grouping
+from trimtab_collector.storage.columns import (
+    WINDOW_S,
+    Array,
+    Columns,
+    columns_of_batch,
+    nothing,
+    rekey,
+    series_of,
+    times_of,
+    widened,
+)
+from trimtab_collector.storage.levels import level_of
+from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunks
+from trimtab_collector.storage.sqlite.head import Head
+from trimtab_collector.storage.sqlite.openfiles import OpenFiles, number_of
+from trimtab_collector.storage.sqlite.plan import ROLLED, SINGLE, TierRun, clear_of, plan
+from trimtab_collector.storage.sqlite.publication import Publication
+from trimtab_collector.storage.sqlite.tierfile import (
+    ChunkEntry,
+    VersionError,
+    entries,
+    is_damage,
+    marked,
+)
+from trimtab_collector.storage.sqlite.tiers import Tier, file_of
+from trimtab_collector.storage.store import Rows, Selection, TooMuchError
+from trimtab_core.batches import Batch, decode
+from trimtab_core.errors import BatchError
+from trimtab_core.logs import RateLimited
+
+__all__ = ["Begun", "FileView", "Reader"]
+
+_T = TypeVar("_T")
+logger = logging.getLogger("trimtab.reading")
+
+#: while a read gathers, parts are merged when they hold this many buckets
+_GATHER: Final = 500_000
+#: buckets of the chunks that are decoded at once
+_AT_ONCE: Final = 300_000
+#: a read may go through so much, and come to so much
+_MOST_POINTS: Final = 10_000_000
+_MOST_BUCKETS: Final = 200_000_000
+_MOST_BATCHES: Final = 50_000
+_MOST_FOUND: Final = 20_000_000
+
+
+class Reader:
+    """Answers selections; from any thread but the loop's."""
+
+    def __init__(
+        self,
+        directory: Path,
+        series: Catalogue,
+        recent: Head,
+        live: Head,
+        journal: Callable[[], sqlite3.Connection],
+        floors: Callable[[], Mapping[str, int]],
+    ) -> None:
+        self._directory = directory
+        self._series = series
+        self._recent = recent
+        self._live = live
+        self._journal = journal
+        self._floors = floors
+        self._log = RateLimited(logger)
+        self.files = OpenFiles()
+        self.publication = Publication()
+        self._damage: dict[tuple[Path, int], str] = {}
+        self._unreadable: dict[str, str] = {}
+
+    def damage(self) -> dict[str, str]:
+        """Return what is wrong with files, as far as reads have met it; of those that are there."""
+        broken = list(self._damage.items())
+        here = {path.name: why for (path, number), why in broken if number_of(path) == number}
+        return {**self._unreadable, **here}
+
+    def read(self, selection: Selection) -> Rows:
+        """Return merged points; raises TooMuchError before it takes much memory."""
+        grouping = self._series.group(selection.group_by, selection.where)
+        edges = np.array(selection.edges_s)
+        gathered = _Gathered(grouping, edges)
+        resolution_s = 1
+        if selection.live:
+            _, parts = self._live.snapshot(selection.start_s, selection.end_s)
+            for part in parts:
+                gathered.add(part)
+        else:
+            level = level_of(selection)
+            end_s = selection.end_s
+            tiers = ROLLED if level else SINGLE
+            border_s, parts = self.latest(
+                lambda start_s: self._recent.snapshot(start_s, end_s, level),
+                selection.start_s,
+                tiers,
+            )
+            for part in parts:
+                gathered.add(part)
+            resolution_s = self._older(gathered, selection, level, min(end_s, border_s))
+        columns = widened(gathered.merged())
+        steps = len(edges) - 1
+        group = columns.key // steps
+        t = edges[columns.key - group * steps]
+        return Rows(grouping.groups, group, t, columns, resolution_s)
+
+    def latest(
+        self,
+        snapshot: Callable[[int], tuple[int, _T]],
+        start_s: int,
+        tiers: Sequence[Tier] = SINGLE,
+    ) -> tuple[int, _T]:
+        """Return what memory answers for, and from when on it does; before that, files do.
+
+        snapshot gives for a start its floor, and what it holds from there on.
+        """
+        while True:
+            floor_s, found = snapshot(start_s)
+            border_s = clear_of(floor_s, self._floors(), tiers)
+            if border_s <= max(floor_s, start_s):
+                return border_s, found
+            start_s = border_s
+
+    def _older(self, gathered: "_Gathered", selection: Selection, level: int, end_s: int) -> int:
+        """Add what tiers and journal hold before end_s; returns the width that edges cut."""
+        if end_s <= selection.start_s:
+            return WINDOW_S
+        wanted = self._wanted(gathered.grouping, level)
+        with ExitStack() as transactions:
+            tiers = ROLLED if level else SINGLE
+            begun = self.begin(selection.edges_s, end_s, transactions, tiers)
+            chosen = [self._chosen(view, level, wanted) for view in begun.views]
+            _check(chosen, len(begun.rows))
+            for view, found in zip(begun.views, chosen, strict=True):
+                for part in self._chunks(view, found):
+                    gathered.add(part)
+            for t0, batch in self.batches(begun):
+                try:
+                    ids = self._series.know(batch.series).ids
+                    gathered.add(columns_of_batch(batch, ids, t0))
+                except BatchError as error:
+                    self._log.warning("journal", "a batch has no such points: %s", error)
+        return begun.resolution_s
+
+    def begin(
+        self,
+        edges_s: Sequence[int],
+        end_s: int,
+        transactions: ExitStack,
+        tiers: Sequence[Tier] = SINGLE,
+    ) -> "Begun":
+        """Begin transactions on all that holds windows from the first edge on to end_s."""
+        with self.publication.beginning():
+            runs, resolution_s = plan(edges_s, end_s, self._floors(), tiers)
+            journal = self._journal()
+            journal.execute("BEGIN")
+            transactions.callback(journal.execute, "ROLLBACK")
+            rows = journal.execute(
+                "SELECT id, t0 FROM journal WHERE t0 >= ? AND t0 < ?", (edges_s[0], end_s)
+            ).fetchall()
+            views = [view for run in runs for view in self._views(run, transactions)]
+        rows = [row for row in rows if not any(view.has(*row) for view in views)]
+        return Begun(views, journal, rows, resolution_s)
+
+    def batches(self, begun: "Begun") -> Iterator[tuple[int, Batch]]:
+        """Yield window and batch of the rows of the journal that no file has."""
+        for row_id, t0 in begun.rows:
+            (payload,) = begun.journal.execute(
+                "SELECT payload FROM journal WHERE id = ?", (row_id,)
+            ).fetchone()
+            try:
+                yield t0, decode(payload)
+            except BatchError as error:
+                self._log.warning("journal", "a batch of the journal cannot be read: %s", error)
+
+    def _wanted(self, grouping: Grouping, level: int) -> list[int] | None:
+        """Return the numbers of routes that a selection is about, None for all."""
+        parents, routes = self._series.parents()[level], self._series.routes()
+        count = min(len(grouping.group), len(parents))
+        inside = grouping.group[:count] >= 0
+        if inside.all():
+            return None
+        own = parents[:count] == np.arange(count)
+        return [int(route) for route in np.unique(routes[:count][inside & own])]
+
+    def _views(self, run: TierRun, transactions: ExitStack) -> Iterator["FileView"]:
+        """Begin a transaction on each file of a run and yield what it holds."""
+        start_s = run.start_s
+        while start_s < run.end_s:
+            end_s = min(run.end_s, run.tier.span(start_s)[1])
+            path = file_of(self._directory, run.tier, start_s)
+            try:
+                connection = self.files.connection(path)
+                if connection is not None:
+                    if not connection.in_transaction:
+                        connection.execute("BEGIN")
+                        transactions.callback(connection.execute, "ROLLBACK")
+                    yield FileView(TierRun(run.tier, start_s, end_s), path, connection)
+                    self._unreadable.pop(path.name, None)
+            except (sqlite3.Error, VersionError) as error:
+                self.damaged(path, error)
+            start_s = end_s
+
+    def _chosen(self, view: "FileView", level: int, wanted: list[int] | None) -> list[ChunkEntry]:
+        try:
+            return view.choose(level, wanted)
+        except sqlite3.Error as error:
+            self.damaged(view.path, error)
+            return []
+
+    def _chunks(self, view: "FileView", found: list[ChunkEntry]) -> Iterator[Columns]:
+        """Yield the points of chunks within the view's run, many chunks at a time."""
+        for some in _in_batches(found):
+            columns = self._decoded(view, some)
+            t = times_of(columns.key)
+            keep = (t >= view.run.start_s) & (t < view.run.end_s)
+            yield rekey(columns, columns.key[keep], keep)
+
+    def _decoded(self, view: "FileView", found: Sequence[ChunkEntry]) -> Columns:
+        payloads: list[bytes] = []
+        for entry in found:
+            try:
+                payloads += view.connection.execute(
+                    "SELECT payload FROM chunk WHERE id = ?", (entry.id,)
+                ).fetchone()
+            except sqlite3.Error as error:
+                self.damaged(view.path, error)
+        if not payloads:
+            return nothing()
+        try:
+            return decode_chunks(payloads)
+        except ChunkError as error:
+            self.damaged(view.path, error)
+        sound = []
+        for payload in payloads:
+            with contextlib.suppress(ChunkError):
+                sound.append(decode_chunks([payload]))
+        return merge(sound)
+
+    def damaged(self, path: Path, error: Exception) -> None:
+        """Note that a file could not be read, and whether it is the file's fault."""
+        if isinstance(error, sqlite3.Error) and not is_damage(error):
+            self._unreadable[path.name] = f"not readable now: {error!s:.180}"
+            self._log.warning(path.name, "%s could not be read now: %s", path, error)
+            return
+        self._damage[path, number_of(path)] = str(error)[:200]
+        self._log.warning(path.name, "%s is damaged, the rest answers: %s", path, error)
+
+
+class Begun(NamedTuple):
+    """What a read reads from, within transactions: files, and rows of the journal beside them."""
+
+    views: "list[FileView]"
+    journal: sqlite3.Connection
+    #: (number, window) of rows that are in none of the files
+    rows: list[tuple[int, int]]
+    resolution_s: int
+
+
+class FileView:
+    """A file within an open transaction, for the windows of one run."""
+
+    def __init__(self, run: TierRun, path: Path, connection: sqlite3.Connection) -> None:
+        self.run = run
+        self.path = path
+        self.connection = connection
+        self._marked = marked(connection)
+
+    def has(self, row_id: int, t0: int) -> bool:
+        """Return whether a journal row is in this file and its window in this run."""
+        return row_id in self._marked and self.run.start_s <= t0 < self.run.end_s
+
+    def choose(self, level: int, wanted: list[int] | None) -> list[ChunkEntry]:
+        """Return the chunks that may hold points of the run, of wanted routes."""
+        start_s, end_s, tier = self.run.start_s, self.run.end_s, self.run.tier
+        routes = None if not wanted else (wanted[0], wanted[-1])
+        begins = (start_s - tier.chunk_s(level), end_s)
+        period = tier.period(start_s)
+        return [
+            entry
+            for entry in entries(self.connection, level, period, end_s, routes, begins)
+            if wanted is None or _meets(wanted, entry.first, entry.last)
+        ]
+
+
+class _Gathered:
+    """Points that a selection wants, merged as they come."""
+
+    def __init__(self, grouping: Grouping, edges: Array) -> None:
+        self.grouping = grouping
+        self._edges = edges
+        self._parts: list[Columns] = []
+        self._size = 0
+
+    def add(self, part: Columns) -> None:
+        """Take the points of a part that are wanted, under their group and step."""
+        group = self.grouping.group
+        # A series that came after the grouping was made is in no group.
+        series = np.minimum(series_of(part.key), len(group) - 1) if len(group) else None
+        if series is None:
+            return
+        places = np.where(series_of(part.key) < len(group), group[series], -1)
+        t = times_of(part.key)
+        keep = (places >= 0) & (t >= self._edges[0]) & (t < self._edges[-1])
+        if not keep.any():
+            return
+        step = np.searchsorted(self._edges, t[keep], "right") - 1
+        chosen = rekey(part, places[keep] * (len(self._edges) - 1) + step, keep)
+        self._parts.append(chosen)
+        self._size += len(chosen.indexes)
+        if self._size > _GATHER:
+            self._parts = [self.merged()]
+            self._size = 0
+            if len(self._parts[0].indexes) > _MOST_FOUND:
+                raise TooMuchError(
+                    f"the answer has over {_MOST_FOUND // 1_000_000} M buckets: ask for a shorter "
+                    "range, longer steps, fewer groups or one service"
+                )
+
+    def merged(self) -> Columns:
+        """Return the sum of what was added."""
+        return merge(self._parts)
+
+
+def _check(chosen: list[list[ChunkEntry]], batches: int) -> None:
+    """Raise TooMuchError for a read over more than the limits."""
+    points = sum(entry.points for found in chosen for entry in found)
+    buckets = sum(entry.buckets for found in chosen for entry in found)
+    if points > _MOST_POINTS or buckets > _MOST_BUCKETS:
+        raise TooMuchError(
+            f"the read would go through {points / 1e6:.1f} M points and {buckets / 1e6:.0f} M "
+            f"buckets, over the limits of {_MOST_POINTS / 1e6:.0f} M and "
+            f"{_MOST_BUCKETS / 1e6:.0f} M: ask for a shorter range, whole hours, or one service; "
+            "questions that do not name an instance go through far less"
+        )
+    if batches > _MOST_BATCHES:
+        raise TooMuchError(
+            f"the read would go through {batches} batches that are not merged yet, over the limit "
+            f"of {_MOST_BATCHES}: ask for a shorter range, or again when compaction has caught up"
+        )
+
+
+def _in_batches(found: Sequence[ChunkEntry]) -> Iterator[Sequence[ChunkEntry]]:
+    begin = size = 0
+    for place, entry in enumerate(found):
+        size += entry.buckets
+        if size >= _AT_ONCE or place + 1 == len(found):
+            yield found[begin : place + 1]
+            begin, size = place + 1, 0
+
+
+def _meets(wanted: list[int], first: int, last: int) -> bool:
+    place = bisect_left(wanted, first)
+    return place < len(wanted) and wanted[place] <= last

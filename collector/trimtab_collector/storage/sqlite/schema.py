@@ -1,0 +1,113 @@
+"""The small file of the store: its tables, and how those of earlier versions become them."""
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NoReturn
+
+from trimtab_collector.storage.sqlite.measures import TABLES
+from trimtab_core.errors import StartupError
+
+__all__ = ["VERSION", "migrate", "note_facts", "open_metrics", "refuse"]
+
+#: version of the tables, in the file's user_version
+VERSION: Final = 3
+_JOURNAL: Final = """
+CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, origin INTEGER NOT NULL,
+    seq INTEGER NOT NULL, t0 INTEGER NOT NULL, received_us INTEGER NOT NULL, payload BLOB NOT NULL,
+    UNIQUE (origin, seq));
+CREATE INDEX journal_t0 ON journal (t0);
+"""
+# Ids of the journal are never given twice: tier files remember them.
+_SCHEMA: Final = f"""
+CREATE TABLE origin (origin INTEGER PRIMARY KEY, agent TEXT NOT NULL, boot BLOB NOT NULL,
+    UNIQUE (agent, boot));
+{_JOURNAL}
+CREATE TABLE seen (origin INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    t INTEGER NOT NULL, PRIMARY KEY (origin, first)) WITHOUT ROWID;
+CREATE TABLE series (id INTEGER PRIMARY KEY, environment TEXT NOT NULL, service TEXT NOT NULL,
+    version TEXT NOT NULL, instance TEXT NOT NULL, route TEXT NOT NULL, method TEXT NOT NULL,
+    status_class TEXT NOT NULL);
+CREATE TABLE process (process BLOB NOT NULL, environment TEXT NOT NULL, service TEXT NOT NULL,
+    ranges BLOB NOT NULL, sent INTEGER NOT NULL, dropped BLOB NOT NULL, closed INTEGER NOT NULL,
+    updated_s INTEGER NOT NULL, PRIMARY KEY (process, environment, service)) WITHOUT ROWID;
+CREATE TABLE total (environment TEXT NOT NULL, service TEXT NOT NULL,
+    requests INTEGER NOT NULL DEFAULT 0, backgrounds INTEGER NOT NULL DEFAULT 0,
+    counted INTEGER NOT NULL DEFAULT 0, sent INTEGER NOT NULL DEFAULT 0,
+    lost INTEGER NOT NULL DEFAULT 0, dropped BLOB NOT NULL DEFAULT x'80',
+    PRIMARY KEY (environment, service)) WITHOUT ROWID;
+CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+{TABLES}
+"""
+
+
+def open_metrics(path: Path) -> sqlite3.Connection:
+    """Open the small file for writing, made when it is not there; raises sqlite3.Error."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA cache_size = -8192")
+        path.chmod(0o600)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables to this version; raises sqlite3.DatabaseError for a later one.
+
+    Each step forward is one transaction: cut short, it has not happened.
+    """
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found == VERSION:
+        return
+    if found == 0:
+        connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
+        return
+    if found > VERSION:
+        raise sqlite3.DatabaseError(
+            f"its tables are of version {found}, this collector knows {VERSION}: it was written by "
+            "a later one"
+        )
+    if found == 1:
+        _from_1(connection)
+    connection.executescript(f"BEGIN;{TABLES}PRAGMA user_version = 3;COMMIT;")
+
+
+def _from_1(connection: sqlite3.Connection) -> None:
+    """Version 1 kept merged hours in a table `block` of this file, and reused the journal's ids."""
+    from trimtab_collector.storage.sqlite.version1 import blocks_to_journal
+
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute("ALTER TABLE journal RENAME TO journal_1")
+        connection.execute("DROP INDEX journal_t0")
+        for statement in _JOURNAL.split(";"):
+            connection.execute(statement)
+        connection.execute("INSERT INTO journal SELECT * FROM journal_1 ORDER BY id")
+        connection.execute("DROP TABLE journal_1")
+        blocks_to_journal(connection)
+        connection.execute("DROP TABLE block")
+        connection.execute("PRAGMA user_version = 2")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def note_facts(connection: sqlite3.Connection, facts: Mapping[str, int]) -> None:
+    """Raise facts to these values, within the open transaction."""
+    connection.executemany(
+        "INSERT INTO fact VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = max(value, ?2)",
+        [*facts.items()],
+    )
+
+
+def refuse(path: Path, error: Exception) -> NoReturn:
+    """Raise StartupError for a small file that cannot be used."""
+    raise StartupError(
+        f"expected a store of this version at {path}, got: {error}; restore a backup with "
+        "trimtab collector restore, move it away, or choose another directory with --data-dir"
+    ) from error

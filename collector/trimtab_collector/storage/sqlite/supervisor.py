@@ -1,0 +1,233 @@
+"""Keeps the compaction worker running and takes its steps, in a thread of the collector.
+
+A worker that ends is started again, ever more slowly; nothing is lost by it, the journal waits. The
+collector goes on without compaction, says so in /health, and takes no more when the journal is
+full.
+"""
+
+import contextlib
+import logging
+import select
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import IO, Final
+
+import msgspec
+
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.worker import (
+    GO,
+    NEXT,
+    CompactionRun,
+    Done,
+    Failed,
+    Idle,
+    Said,
+    Setup,
+    Told,
+)
+from trimtab_collector.storage.store import UnavailableError
+from trimtab_core.logs import RateLimited
+
+__all__ = ["Supervisor"]
+
+logger = logging.getLogger("trimtab.compaction")
+
+_EVERY_S: Final = 30.0
+_TIDY_S: Final = 10.0
+#: pauses after a worker that failed
+_LEAST_S: Final = 1.0
+_MOST_S: Final = 60.0
+#: a worker may finish its sentence when the collector stops; it may be killed at any time
+_STOP_S: Final = 1.0
+#: readers wait for a commit; one that takes this long is cut off
+_COMMIT_S: Final = 20.0
+
+
+class _EndedError(Exception):
+    """The worker has ended, or talks nonsense."""
+
+
+class _Worker:
+    """The process and the two ends of the conversation."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "trimtab_collector.storage.sqlite.worker"]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+        self.pid = self._process.pid
+        self._poll = select.poll()
+        self._poll.register(self._pipe("stdout"), select.POLLIN)
+
+    def send(self, line: bytes) -> None:
+        """Say a line; raises _EndedError."""
+        pipe = self._pipe("stdin")
+        try:
+            pipe.write(line + b"\n")
+            pipe.flush()
+        except (OSError, ValueError) as error:
+            raise _EndedError(f"its process has ended ({self._process.poll()})") from error
+
+    def hear(self, timeout_s: float | None = None) -> Said:
+        """Return the next message; raises _EndedError."""
+        if timeout_s is not None and not self._poll.poll(timeout_s * 1000):
+            self._process.kill()
+            raise _EndedError(f"its process took over {timeout_s:g} s for a commit and was killed")
+        line = self._pipe("stdout").readline()
+        if not line:
+            raise _EndedError(f"its process has ended ({self._process.poll()})")
+        said: Said = msgspec.json.decode(line, type=Said)
+        return said
+
+    def end(self) -> None:
+        """Leave nothing of it; from any thread, more than once."""
+        with contextlib.suppress(OSError, ValueError):
+            self._pipe("stdin").close()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def close(self) -> None:
+        """Let go of its last words; for the thread that hears them."""
+        self._pipe("stdout").close()
+
+    def _pipe(self, name: str) -> IO[bytes]:
+        pipe: IO[bytes] | None = getattr(self._process, name)
+        if pipe is None:
+            raise _EndedError("its process has no pipes")
+        return pipe
+
+
+class Supervisor:
+    """Runs the worker; start and stop belong to the composition root."""
+
+    def __init__(
+        self, store: SQLiteStore, setup: Setup, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._setup = setup
+        self._clock = clock
+        self._stop = threading.Event()
+        self._due = threading.Event()
+        self._guard = threading.Lock()
+        self._child: _Worker | None = None
+        self._threads = [
+            threading.Thread(target=self._supervise, name="trimtab-compact"),
+            threading.Thread(target=self._tidy, name="trimtab-tidy"),
+        ]
+        self._log = RateLimited(logger)
+
+    def start(self) -> None:
+        """Begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Look now for what is due; from any thread."""
+        self._due.set()
+
+    def stop(self) -> None:
+        """End worker and threads; may be called without start, and twice."""
+        with self._guard:
+            self._stop.set()
+            self._due.set()
+            child = self._child
+        if child is not None:
+            child.end()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join()
+
+    def _supervise(self) -> None:
+        pause_s = _LEAST_S
+        while not self._stop.is_set():
+            try:
+                self._serve(self._started())
+                pause_s = _LEAST_S
+            except (_EndedError, OSError, msgspec.MsgspecError) as error:
+                if self._stop.is_set():
+                    break
+                why = self._store.compaction = f"compaction does not work: {error}"
+                self._log.warning("worker", "%s; tried again in %.0f s", why, pause_s)
+                self._let_go()
+                self._pause(pause_s)
+                pause_s = min(_MOST_S, 2 * pause_s)
+        self._let_go()
+
+    def _started(self) -> _Worker:
+        with self._guard:
+            if self._child is not None:
+                return self._child
+            if self._stop.is_set():
+                raise _EndedError("the collector is stopping")
+            self._child = _Worker()
+            self._store.worker = self._child.pid
+        self._child.send(msgspec.json.encode(self._setup))
+        return self._child
+
+    def _serve(self, child: _Worker) -> None:
+        """Ask for one run and take its steps, then wait for the next."""
+        now_s, begun_s = self._clock(), time.monotonic()
+        run = CompactionRun(now_s, self._store.cutoff_s(now_s), dict(self._store.floors()))
+        child.send(msgspec.json.encode(run))
+        batches = 0
+        while not isinstance(said := child.hear(), Idle):
+            if isinstance(said, Failed):
+                self._store.compaction = f"compaction waits: {said.why}"
+                self._log.warning("failed", "%s", self._store.compaction)
+                self._pause(_EVERY_S)
+                return
+            if not isinstance(said, Told):
+                raise _EndedError(f"expected a step of the worker, got {said!r:.80}")
+            self._take(child, said)
+            batches += len(said.step.journal)
+        self._store.compaction = ""
+        if batches:
+            logger.debug("compacted batches=%d seconds=%.2f", batches, time.monotonic() - begun_s)
+        try:
+            self._store.release(run.cutoff_s)
+            self._store.retire(now_s)
+        except (sqlite3.Error, UnavailableError) as error:
+            self._log.warning("retire", "what is too old stays for now: %s", error)
+        self._pause(_EVERY_S)
+
+    def _take(self, child: _Worker, told: Told) -> None:
+        """Let a step be committed and apply it, with readers held back."""
+        with self._store.publication.moving():
+            self._store.announce(told.step)
+            child.send(GO)
+            said = child.hear(_COMMIT_S)
+            if not isinstance(said, Done):
+                raise _EndedError(f"expected a commit of the worker, got {said!r:.200}")
+            try:
+                self._store.apply(told.step)
+            except (sqlite3.Error, UnavailableError) as error:
+                # Rows are in tiers and journal now, and marked: the next worker clears it up.
+                raise _EndedError(f"the journal cannot be written: {error}") from error
+        child.send(NEXT)
+
+    def _pause(self, seconds: float) -> None:
+        self._due.wait(seconds)
+        self._due.clear()
+
+    def _let_go(self) -> None:
+        with self._guard:
+            child, self._child = self._child, None
+            self._store.worker = None
+        if child is not None:
+            child.end()
+            child.close()
+
+    def _tidy(self) -> None:
+        while not self._stop.wait(_TIDY_S):
+            try:
+                self._store.tidy(self._clock())
+            except Exception:
+                logger.exception("summing up the latest windows failed and is tried again")

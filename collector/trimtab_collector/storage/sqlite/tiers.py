@@ -1,0 +1,112 @@
+"""The tiers of the store: how wide their windows are, which file holds one, how long it stays.
+
+A file holds one tier over one span of time, so that what is too old goes away with an unlink. A
+tier answers from the start of its oldest file that is kept whole.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+__all__ = [
+    "COARSE",
+    "EVERY",
+    "FINE",
+    "MEDIUM",
+    "SUMMED",
+    "TIERS",
+    "Retention",
+    "Tier",
+    "file_of",
+    "files_of",
+]
+
+HOUR_S: Final = 3600
+DAY_S: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One resolution; a period is what chunks are gathered by, a span what a file holds."""
+
+    name: str
+    width_s: int
+    period_s: int
+    #: a file holds a calendar month, else a day, in UTC
+    monthly: bool = False
+    #: time that chunks of roll-ups hold: all routes are read for little more than what is asked
+    rolled_s: int = 0
+
+    def chunk_s(self, level: int) -> int:
+        """Return the time that a chunk of a level is about; a period is whole chunks."""
+        return self.rolled_s if level and self.rolled_s else self.period_s
+
+    def period(self, t: int) -> int:
+        """Return the start of the period of a time."""
+        return t - t % self.period_s
+
+    def span(self, t: int) -> tuple[int, int]:
+        """Return start and end of the file of a time, epoch seconds."""
+        if not self.monthly:
+            return t - t % DAY_S, t - t % DAY_S + DAY_S
+        first = datetime.fromtimestamp(t, UTC).replace(
+            day=1, hour=0, minute=0, second=0, microsecond=0
+        )
+        month = first.month % 12 + 1
+        after = first.replace(year=first.year + (month == 1), month=month)
+        return int(first.timestamp()), int(after.timestamp())
+
+
+FINE: Final = Tier("10s", 10, HOUR_S, rolled_s=120)
+MEDIUM: Final = Tier("1m", 60, HOUR_S, rolled_s=600)
+COARSE: Final = Tier("1h", HOUR_S, DAY_S, monthly=True)
+#: holds roll-ups and no single series: it is between a minute and an hour what makes a range that
+#: begins anywhere as quick to read as one of whole hours
+SUMMED: Final = Tier("10m", 600, 6 * HOUR_S)
+#: tiers that hold every series, finest first
+TIERS: Final = (FINE, MEDIUM, COARSE)
+#: all tiers, finest first
+EVERY: Final = (FINE, MEDIUM, SUMMED, COARSE)
+_NAME: Final = re.compile(r"(10s|1m|10m|1h)-(\d{4})(\d{2})(\d{2})?\.db")
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How many seconds each tier is kept; files go when all of them is older."""
+
+    fine_s: int = 48 * HOUR_S
+    medium_s: int = 15 * DAY_S
+    coarse_s: int = 400 * DAY_S
+
+    def floors(self, now_s: float, dropped: Mapping[str, int]) -> dict[str, int]:
+        """Return per tier from when on it is whole; dropped are floors that were raised by hand."""
+        kept = (self.fine_s, self.medium_s, self.medium_s, self.coarse_s)
+        return {
+            tier.name: max(tier.span(int(now_s) - age_s)[0], dropped.get(tier.name, 0))
+            for tier, age_s in zip(EVERY, kept, strict=True)
+        }
+
+
+def file_of(directory: Path, tier: Tier, t: int) -> Path:
+    """Return the file of a tier that holds a time."""
+    start = datetime.fromtimestamp(tier.span(t)[0], UTC)
+    return directory / f"{tier.name}-{start:{'%Y%m' if tier.monthly else '%Y%m%d'}}.db"
+
+
+def files_of(directory: Path) -> Iterable[tuple[Tier, int, Path]]:
+    """Return tier, start and path of every tier file, finest tier and oldest file first."""
+    found = []
+    for path in directory.iterdir():
+        match = _NAME.fullmatch(path.name)
+        tier = next((tier for tier in EVERY if match and tier.name == match[1]), None)
+        if match is None or tier is None or tier.monthly != (match[4] is None):
+            continue
+        try:
+            start = datetime(int(match[2]), int(match[3]), int(match[4] or 1), tzinfo=UTC)
+        except ValueError:
+            continue
+        found.append((tier, int(start.timestamp()), path))
+    return sorted(found, key=lambda row: (EVERY.index(row[0]), row[1]))

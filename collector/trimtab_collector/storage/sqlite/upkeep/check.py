@@ -1,0 +1,205 @@
+"""A proof that a store is sound, of a collector that runs or not.
+
+Readers only; compaction and retention wait, so that nothing changes place meanwhile. It holds when
+
+- SQLite finds every file whole, every chunk decodes and is what its row says;
+- at each tier, roll-ups come to the sums of the series they sum up, sketches too;
+- hours that two tiers hold come to the same sums and gauges in both, but for batches that a
+  compaction cut short has put into one of them, which are marked there and still in the journal;
+- no batch is in journal and tiers, or was merged twice, by its number;
+- no service has more requests in a tier and the journal than were ever counted.
+
+What retention has dropped cannot be told from what never was: the accounts are a bound. Sums are
+taken chunk by chunk, so that memory is that of a chunk and of the services of a period.
+"""
+
+import sqlite3
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from itertools import pairwise
+from pathlib import Path
+
+from trimtab_collector.storage.sqlite.compactor import METRICS, locked
+from trimtab_collector.storage.sqlite.tierfile import DAMAGED, VersionError, marked, open_reader
+from trimtab_collector.storage.sqlite.tiers import (
+    EVERY,
+    MEDIUM,
+    SUMMED,
+    TIERS,
+    Retention,
+    Tier,
+    files_of,
+)
+from trimtab_collector.storage.sqlite.upkeep.files import KEYS, WAIT_S, Say, own_files, refuse_other
+from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report
+from trimtab_collector.storage.sqlite.upkeep.metrics import (
+    JournalRow,
+    Metrics,
+    integrity,
+    look,
+    open_file,
+    rows,
+)
+from trimtab_collector.storage.sqlite.upkeep.sums import HOUR_S, instant
+from trimtab_collector.storage.sqlite.upkeep.tierfiles import Held, TierFile, look_through
+
+__all__ = ["check"]
+
+_EVERY = 1000
+_Hours = Mapping[int, tuple[int, int]]
+
+
+def check(directory: Path, retention: Retention, say: Say, now_s: float | None = None) -> Report:
+    """Go through a data directory and return what was found.
+
+    Raises StartupError when there is no store, or a compaction or backup takes too long in it.
+    """
+    refuse_other(directory)
+    report = Report()
+    with locked(directory, WAIT_S), ExitStack() as stack:
+        for path in own_files(directory):
+            if DAMAGED in path.name:
+                what = "it was put aside because it was broken: what was in it is missing"
+                report.add(Finding(path.name, what))
+        metrics = _metrics(directory, report, stack)
+        if metrics is None:
+            return report
+        say(f"looked at {METRICS}: {metrics.rows} series")
+        tiers = {tier.name: Held() for tier in EVERY}
+        files = _open(directory, tiers, report, stack)
+        for row in rows(metrics, report):
+            _place(row, files, tiers, metrics, report)
+            if report.journal_batches % _EVERY == 0:
+                say(f"read {report.journal_batches} batches of the journal")
+        if any(held.ahead for held in tiers.values()):
+            report.notes.append(
+                "a compaction was cut short: batches of the journal are in some tiers already, "
+                "the next run adds them to the others"
+            )
+        for place, file in enumerate(files, 1):
+            before = report.chunks
+            try:
+                look_through(file, tiers[file.tier.name], metrics, report)
+            except sqlite3.Error as error:
+                report.add(Finding(file.path.name, f"it cannot be read: {error}"))
+            say(f"read {file.path.name}: {report.chunks - before} chunks ({place} of {len(files)})")
+        report.files += len(files)
+        floors = retention.floors(time.time() if now_s is None else now_s, metrics.floors)
+        for fine, coarse in (*pairwise(TIERS), (MEDIUM, SUMMED)):
+            _compare(fine, coarse, tiers, floors, report)
+        _accounts(tiers, metrics, report)
+    return report
+
+
+def _metrics(directory: Path, report: Report, stack: ExitStack) -> Metrics | None:
+    metrics = None
+    for name in (KEYS, METRICS):
+        if not (directory / name).exists():
+            continue
+        report.files += 1
+        try:
+            connection = stack.enter_context(closing(open_file(directory / name)))
+            if name == METRICS:
+                metrics = look(connection, report)
+            else:
+                integrity(connection, name, report)
+        except sqlite3.Error as error:
+            report.add(Finding(name, f"it cannot be read: {error}"))
+    return metrics
+
+
+def _open(
+    directory: Path, tiers: Mapping[str, Held], report: Report, stack: ExitStack
+) -> list[TierFile]:
+    files = []
+    for tier, start_s, path in files_of(directory):
+        try:
+            connection = stack.enter_context(closing(open_file(path)))
+            if connection.execute("PRAGMA user_version").fetchone() == (0,):
+                report.notes.append(f"{path.name} is empty: it was about to be begun")
+                tiers[tier.name].files.add(start_s)
+                continue
+            connection = stack.enter_context(closing(open_reader(path)))
+            files.append(TierFile(tier, start_s, path, connection, marked(connection)))
+        except VersionError as error:
+            report.add(Finding(path.name, str(error)))
+        except sqlite3.Error as error:
+            report.add(Finding(path.name, f"it cannot be read: {error}"))
+    return files
+
+
+def _place(
+    row: JournalRow,
+    files: list[TierFile],
+    tiers: Mapping[str, Held],
+    metrics: Metrics,
+    report: Report,
+) -> None:
+    """Note which tiers have a journal row already, and which will have it."""
+    inside: set[str] = set()
+    for file in files:
+        if row.id not in file.marks:
+            continue
+        begin_s, end_s = file.tier.span(file.start_s)
+        if begin_s <= row.t0 < end_s:
+            inside.add(file.tier.name)
+        else:
+            what = f"it has marked journal row {row.id}, which is not of its time"
+            span = f"{instant(begin_s)} to {instant(end_s)}"
+            report.add(Finding(file.path.name, what, span, instant(row.t0)))
+    if row.columns is None:
+        return
+    for name, held in tiers.items():
+        if name in inside:
+            continue
+        held.count(row.columns, metrics)
+        if inside:
+            held.ahead.setdefault(row.t0 - row.t0 % HOUR_S, []).append(row.columns)
+
+
+def _compare(
+    fine: Tier, coarse: Tier, tiers: Mapping[str, Held], floors: Mapping[str, int], report: Report
+) -> None:
+    """Add findings for hours that two tiers hold and do not agree about."""
+    one, other = tiers[fine.name], tiers[coarse.name]
+    ahead = {hour_s for held in tiers.values() for hour_s in held.ahead}
+    sums: list[tuple[str, _Hours, _Hours, set[int]]] = [
+        ("requests", one.hours, other.hours, set()),
+        # What an interrupted compaction has of gauges is not told apart.
+        ("gauges", one.gauges, other.gauges, ahead),
+    ]
+    # Gauges are in tiers of single series alone.
+    for what, finer, coarser, open_ in sums[: 1 if coarse is SUMMED else 2]:
+        apart = []
+        for hour_s in sorted({*finer, *coarser} - open_):
+            if fine.span(hour_s)[0] not in one.files or coarse.span(hour_s)[0] not in other.files:
+                continue
+            here, there = finer.get(hour_s, (0, 0)), coarser.get(hour_s, (0, 0))
+            # Late batches of a time that is no longer kept are in the coarser tier alone.
+            late = hour_s < floors[fine.name] and here[1] <= there[1]
+            if here != there and not late:
+                apart.append((hour_s, here[1], there[1]))
+        if apart:
+            hour_s, fewer, more = apart[0]
+            report.add(
+                Finding(
+                    f"{fine.name} and {coarse.name}",
+                    f"{len(apart)} hours do not come to the same sums of {what}, the first is "
+                    f"{instant(hour_s)}",
+                    f"{fewer} {what} as in {fine.name}",
+                    f"{more} in {coarse.name}",
+                )
+            )
+
+
+def _accounts(tiers: Mapping[str, Held], metrics: Metrics, report: Report) -> None:
+    """Add findings for services of which more is kept than was counted."""
+    for tier, held in tiers.items():
+        for name, requests in sorted(held.requests.items()):
+            counted = metrics.requests.get(name, 0)
+            if requests > counted:
+                what = f"{tier} and the journal hold more of {'/'.join(name)} than was counted"
+                report.add(Finding(METRICS, what, f"at most {counted}", str(requests)))
+    report.counted_requests = sum(metrics.requests.values())
+    report.kept_requests = max(sum(held.requests.values()) for held in tiers.values())

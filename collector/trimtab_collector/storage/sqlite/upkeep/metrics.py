@@ -1,0 +1,143 @@
+"""The small file of a store, looked through: series, numbers of batches, journal and accounts."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from trimtab_collector.storage.catalogue import Catalogue
+from trimtab_collector.storage.columns import Columns, columns_of_batch
+from trimtab_collector.storage.sqlite.compactor import METRICS
+from trimtab_collector.storage.sqlite.schema import VERSION
+from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report
+from trimtab_core.batches import SeriesKey, decode
+from trimtab_core.errors import BatchError
+
+__all__ = ["JournalRow", "Metrics", "integrity", "look", "open_file", "rows"]
+
+_WRONG: Final = 10
+#: a law of the numbers of batches, as a query that finds nothing
+_LAWS: Final = {
+    "batches lie in the journal that are noted as merged": "SELECT count(*) FROM journal j WHERE"
+    " EXISTS (SELECT 1 FROM seen s WHERE s.origin = j.origin AND s.first <= j.seq"
+    " AND s.last >= j.seq)",
+    "batches are noted as merged twice": "SELECT count(*) FROM (SELECT first, max(last) OVER"
+    " (PARTITION BY origin ORDER BY first ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS"
+    " before FROM seen) WHERE before >= first",
+    "runs of numbers end before they begin": "SELECT count(*) FROM seen WHERE last < first",
+    "batches have an agent that is not known": "SELECT count(*) FROM journal WHERE origin NOT IN"
+    " (SELECT origin FROM origin)",
+    "numbers of journal rows are above those that were given": "SELECT count(*) FROM journal"
+    " WHERE id > (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'journal')",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What tier files are compared with."""
+
+    connection: sqlite3.Connection
+    series: Catalogue
+    #: rows of the series table
+    rows: int
+    #: the highest number that a journal row was ever given, and the highest that is there now
+    given: int
+    last: int
+    #: (environment, service) -> requests that were counted
+    requests: dict[tuple[str, str], int]
+    #: what was dropped by hand: tier -> from when on it is kept
+    floors: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """A batch of the journal; columns is None when it cannot be read."""
+
+    id: int
+    t0: int
+    columns: Columns | None
+
+
+def integrity(connection: sqlite3.Connection, name: str, report: Report) -> None:
+    """Add what SQLite itself finds wrong with a file; raises sqlite3.Error."""
+    for (text,) in connection.execute(f"PRAGMA integrity_check({_WRONG})"):
+        if text != "ok":
+            report.add(Finding(name, f"SQLite finds it damaged: {text}"))
+
+
+def look(connection: sqlite3.Connection, report: Report) -> Metrics | None:
+    """Check the small file, but for its journal's batches; None when it is of no use.
+
+    Raises sqlite3.Error.
+    """
+    integrity(connection, METRICS, report)
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found != VERSION:
+        what = "it is of another version; a collector brings an older one forward at its start"
+        report.add(Finding(METRICS, what, f"version {VERSION}", f"version {found}"))
+        return None
+    for what, query in _LAWS.items():
+        (count,) = connection.execute(query).fetchone()
+        if count:
+            report.add(Finding(METRICS, what, "0", str(count)))
+    series = Catalogue(0, frozen=True)
+    try:
+        known = connection.execute("SELECT * FROM series ORDER BY id")
+        series.load((row[0], SeriesKey(*row[1:])) for row in known)
+    except ValueError as error:
+        report.add(Finding(METRICS, f"the table of series has a hole: {error}"))
+        return None
+    (count,) = connection.execute("SELECT count(*) FROM series").fetchone()
+    facts = connection.execute("SELECT name, value FROM fact WHERE name LIKE 'floor~_%' ESCAPE '~'")
+    # In one transaction, so that the totals are those of the journal's rows.
+    connection.execute("BEGIN")
+    totals = connection.execute("SELECT environment, service, requests FROM total").fetchall()
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
+    (given,) = connection.execute(
+        "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'journal'"
+    ).fetchone()
+    connection.execute("COMMIT")
+    return Metrics(
+        connection,
+        series,
+        count,
+        given,
+        last,
+        {(row[0], row[1]): row[2] for row in totals},
+        {name.removeprefix("floor_"): value for name, value in facts},
+    )
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """Open a file of SQLite to read; raises sqlite3.Error."""
+    address = f"{path.absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=5)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def rows(metrics: Metrics, report: Report) -> Iterator[JournalRow]:
+    """Yield the batches of the journal, one at a time, those that came since left out."""
+    number = 0
+    while True:
+        try:
+            found = metrics.connection.execute(
+                "SELECT id, t0, payload FROM journal WHERE id > ? AND id <= ? ORDER BY id LIMIT 1",
+                (number, metrics.last),
+            ).fetchone()
+        except sqlite3.Error as error:
+            what = f"the journal cannot be read after row {number}: {error}"
+            report.add(Finding(METRICS, what))
+            return
+        if found is None:
+            return
+        number, t0, payload = found
+        report.journal_batches += 1
+        columns = None
+        try:
+            batch = decode(payload)
+            columns = columns_of_batch(batch, metrics.series.know(batch.series).ids, t0)
+        except BatchError as error:
+            report.add(Finding(METRICS, f"journal row {number} cannot be read: {error}"))
+        yield JournalRow(number, t0, columns)

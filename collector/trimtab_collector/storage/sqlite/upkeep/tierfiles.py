@@ -1,0 +1,181 @@
+"""A tier file, looked through: every chunk decoded, and roll-ups against what they sum up."""
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from trimtab_collector.storage.columns import VALUES, Columns, series_of, times_of
+from trimtab_collector.storage.levels import LEVELS
+from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk
+from trimtab_collector.storage.sqlite.tierfile import ChunkEntry, entries
+from trimtab_collector.storage.sqlite.tiers import SUMMED, Tier
+from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report
+from trimtab_collector.storage.sqlite.upkeep.gaugechecks import gauge_sums_of
+from trimtab_collector.storage.sqlite.upkeep.metrics import Metrics, integrity
+from trimtab_collector.storage.sqlite.upkeep.sums import Sums, by_hour, difference, digest, instant
+
+__all__ = ["Held", "TierFile", "look_through"]
+
+#: a finding without its file and chunk
+_Wrong = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TierFile:
+    """A file and what it should hold."""
+
+    tier: Tier
+    start_s: int
+    path: Path
+    connection: sqlite3.Connection
+    #: journal rows that are in it
+    marks: frozenset[int]
+
+
+@dataclass(slots=True)
+class Held:
+    """What the files of one tier come to."""
+
+    #: starts of its files that could be read
+    files: set[int] = field(default_factory=set)
+    #: hour -> what equal sums have in common, and requests
+    hours: dict[int, tuple[int, int]] = field(default_factory=dict)
+    #: the same of gauges
+    gauges: dict[int, tuple[int, int]] = field(default_factory=dict)
+    #: (environment, service) -> requests
+    requests: dict[tuple[str, str], int] = field(default_factory=dict)
+    #: hour -> batches that other tiers have already: a compaction was cut short
+    ahead: dict[int, list[Columns]] = field(default_factory=dict)
+
+    def count(self, columns: Columns, metrics: Metrics) -> None:
+        """Add requests to their services."""
+        numbers, place = np.unique(series_of(columns.key), return_inverse=True)
+        sums = np.zeros(len(numbers), np.int64)
+        np.add.at(sums, place, columns.value("requests").astype(np.int64))
+        for number, requests in zip(numbers.tolist(), sums.tolist(), strict=True):
+            key = metrics.series.key(number)
+            name = (key.environment, key.service)
+            self.requests[name] = self.requests.get(name, 0) + requests
+
+
+def look_through(file: TierFile, held: Held, metrics: Metrics, report: Report) -> None:
+    """Check one file and add its sums to those of its tier; raises sqlite3.Error."""
+    name, tier = file.path.name, file.tier
+    integrity(file.connection, name, report)
+    if file.marks and max(file.marks) > metrics.given:
+        report.add(
+            Finding(
+                name,
+                "it has marked journal rows that never were",
+                f"numbers up to {metrics.given}",
+                str(max(file.marks)),
+            )
+        )
+    span = tier.span(file.start_s)
+    found = file.connection.execute("SELECT DISTINCT level, period FROM chunk").fetchall()
+    periods = {tier.period(hour) for hour in held.ahead if span[0] <= hour < span[1]}
+    for level, period in found:
+        if level not in range(LEVELS) or period % tier.period_s or not span[0] <= period < span[1]:
+            what = "chunks lie at a level or period that is not of this file"
+            report.add(
+                Finding(
+                    name,
+                    what,
+                    f"{instant(span[0])} to {instant(span[1])}",
+                    f"level {level}, {instant(period)}",
+                )
+            )
+        else:
+            periods.add(period)
+    for period in sorted(periods):
+        base = 1 if tier is SUMMED else 0
+        sums = [_level(file, level, period, metrics, report) for level in range(base, LEVELS)]
+        for level, summed in enumerate(sums[1:], base + 1):
+            differs = difference(sums[0], summed, metrics.series)
+            if differs is not None:
+                what = f"level {level} is not the sum of level {base}"
+                report.add(Finding(name, f"{what} in the period {instant(period)}", *differs))
+        held.count(sums[0], metrics)
+        _note(held, tier, period, sums[0], metrics)
+    held.gauges |= gauge_sums_of(file.connection, name, tier, report)
+    held.files.add(file.start_s)
+
+
+def _note(held: Held, tier: Tier, period: int, sums: Columns, metrics: Metrics) -> None:
+    """Keep the sums of each hour, batches that other tiers have already among them."""
+    ahead = Sums(metrics.series.parents())
+    ahead.add(sums)
+    for hour_s in range(period, period + tier.period_s, 3600):
+        for columns in held.ahead.get(hour_s, ()):
+            ahead.add(columns)
+    for hour_s, part in by_hour(ahead.columns()):
+        held.hours[hour_s] = (digest(part), int(part.value("requests").sum()))
+
+
+def _level(file: TierFile, level: int, period: int, metrics: Metrics, report: Report) -> Columns:
+    """Check the chunks of a level and period and return their sum."""
+    sums = Sums(metrics.series.parents())
+    for entry in entries(file.connection, level, period, period + 1):
+        report.chunks += 1
+        (payload,) = file.connection.execute(
+            "SELECT payload FROM chunk WHERE id = ?", (entry.id,)
+        ).fetchone()
+        try:
+            columns = decode_chunk(payload)
+        except ChunkError as error:
+            report.add(Finding(file.path.name, f"it cannot be read: {error}", chunk=entry.id))
+            continue
+        report.points += len(columns.key)
+        wrong = list(_wrong(entry, columns, file.tier, level, metrics))
+        for what, expected, got in wrong:
+            report.add(Finding(file.path.name, what, expected, got, entry.id))
+        if int(series_of(columns.key).max()) < metrics.rows:
+            sums.add(columns)
+    return sums.columns()
+
+
+def _wrong(
+    entry: ChunkEntry, columns: Columns, tier: Tier, level: int, metrics: Metrics
+) -> Iterator[_Wrong]:
+    """Yield what a chunk's row says against its content, and its content against its place."""
+    told, is_so = (entry.points, entry.buckets), (len(columns.key), len(columns.indexes))
+    if told != is_so:
+        words = [f"{points} points, {buckets} buckets" for points, buckets in (told, is_so)]
+        yield "its row tells another size than it has", words[0], words[1]
+    series, t = series_of(columns.key), times_of(columns.key)
+    if int(series.min()) < 0 or int(series.max()) >= metrics.rows:
+        wrong = int(series.max() if series.min() >= 0 else series.min())
+        yield "a series is not in the store", f"numbers below {metrics.rows}", str(wrong)
+        return
+    own = metrics.series.parents()[level][series] == series
+    if not own.all():
+        key = metrics.series.key(int(series[~own][0]))
+        yield "a series is not of its level", f"one of level {level}", str(key)
+    routes = metrics.series.routes()[series]
+    if (int(routes.min()), int(routes.max())) != (entry.first, entry.last):
+        got = f"{routes.min()} to {routes.max()}"
+        yield "its row tells other routes than it has", f"{entry.first} to {entry.last}", got
+    order = np.lexsort((columns.key, routes))
+    if (order != np.arange(len(order))).any() or (np.diff(np.sort(columns.key)) == 0).any():
+        yield "points are not in order", "each once, by route, series and window", "another order"
+    end_s = entry.period + tier.period_s
+    outside = (t < entry.period) | (t >= end_s) | (t % tier.width_s != 0)
+    if outside.any():
+        whole = f"windows of {tier.name} from {instant(entry.period)} to {instant(end_s)}"
+        yield "a window is not of its period", whole, instant(int(t[outside][0]))
+    yield from _values(columns)
+
+
+def _values(columns: Columns) -> Iterator[_Wrong]:
+    for name in VALUES:
+        column = columns.value(name)
+        if len(column) and int(column.min()) < 0:
+            yield f"{name} is below zero", "at least 0", str(int(column.min()))
+    over = columns.value("errors") > columns.value("requests")
+    if over.any():
+        place = int(np.flatnonzero(over)[0])
+        requests, errors = columns.value("requests")[place], columns.value("errors")[place]
+        yield "a point has more errors than requests", f"at most {requests}", str(errors)

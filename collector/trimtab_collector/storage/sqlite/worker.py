@@ -1,0 +1,146 @@
+"""The compactor as a process of its own, so that long work never delays ingest.
+
+It speaks lines of JSON with the collector over stdin and stdout and dies with it. A step is told,
+committed only on `go`, and the next one begins only when the collector has applied it:
+
+    collector -> {"directory", "max_series", "max_bytes"}           once
+    collector -> {"now_s", "cutoff_s", "floors"}                    a run
+    worker    -> {"type": "step", ...}    collector -> "go"         readers are held back
+    worker    -> {"type": "done"}         collector -> "next"       the small file has changed
+    worker    -> {"type": "idle"} or {"type": "failed", "why"}      the run is over
+"""
+
+import contextlib
+import logging
+import os
+import sqlite3
+import sys
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+
+from trimtab_collector.storage.catalogue import Catalogue
+from trimtab_collector.storage.sqlite.compaction import Step
+from trimtab_collector.storage.sqlite.compactor import Compactor, locked
+from trimtab_core import logs
+from trimtab_core.errors import StartupError
+
+__all__ = ["GO", "NEXT", "CompactionRun", "Done", "Failed", "Idle", "Said", "Setup", "Told", "main"]
+
+logger = logging.getLogger("trimtab.compaction")
+
+GO: Final = b"go"
+NEXT: Final = b"next"
+#: how long to wait for a backup, or for the worker of a collector that has just ended
+_LOCK_S: Final = 30.0
+_NICE: Final = 5
+
+
+class Setup(msgspec.Struct):
+    """The first line to a worker."""
+
+    directory: str
+    max_series: int
+    max_bytes: int
+    log_level: str
+
+
+class CompactionRun(msgspec.Struct):
+    """Ask a worker to do all that is due."""
+
+    now_s: float
+    cutoff_s: int
+    floors: dict[str, int]
+
+
+class Told(msgspec.Struct, tag="step"):
+    """A step is prepared and waits for `go`."""
+
+    step: Step
+
+
+class Done(msgspec.Struct, tag="done"):
+    """It is committed and waits for `next`."""
+
+
+class Idle(msgspec.Struct, tag="idle"):
+    """Nothing more is due."""
+
+
+class Failed(msgspec.Struct, tag="failed"):
+    """The run ended early; the next one goes on from there."""
+
+    why: str
+
+
+Said = Told | Done | Idle | Failed
+
+
+class _GoneError(Exception):
+    """The collector has gone, or wants no more of this run."""
+
+
+class _Line:
+    """The two ends of the conversation."""
+
+    def __init__(self, source: BinaryIO, target: BinaryIO) -> None:
+        self.source = source
+        self._target = target
+
+    def say(self, message: Said) -> None:
+        self._target.write(msgspec.json.encode(message) + b"\n")
+        self._target.flush()
+
+    def expect(self, word: bytes) -> None:
+        if self.source.readline().strip() != word:
+            raise _GoneError
+
+
+def main() -> int:
+    """Serve one collector until it closes stdin; returns the exit code."""
+    # Whoever prints must not talk into the conversation.
+    line = _Line(sys.stdin.buffer, os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)
+    first = line.source.readline()
+    if not first:
+        return 0
+    setup = msgspec.json.decode(first, type=Setup)
+    logs.configure(setup.log_level)
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)
+    directory = Path(setup.directory)
+    series = Catalogue(setup.max_series, frozen=True)
+    compactor = Compactor(directory, series, setup.max_bytes)
+    try:
+        while ask := line.source.readline():
+            run = msgspec.json.decode(ask, type=CompactionRun)
+            try:
+                # Only while it works: in between, a backup may have its turn.
+                with locked(directory, _LOCK_S):
+                    _run(compactor, run, line)
+            except StartupError as error:
+                line.say(Failed(str(error)))
+    except (_GoneError, BrokenPipeError):
+        logger.debug("the collector has gone")
+    return 0
+
+
+def _run(compactor: Compactor, run: CompactionRun, line: _Line) -> None:
+    try:
+        for step, commit in compactor.steps(run.now_s, run.cutoff_s, run.floors):
+            line.say(Told(step))
+            line.expect(GO)
+            commit()
+            line.say(Done())
+            line.expect(NEXT)
+    except (sqlite3.Error, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        line.say(Failed(f"{type(error).__name__}: {error!s:.300}"))
+    else:
+        line.say(Idle())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

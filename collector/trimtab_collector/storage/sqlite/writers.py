@@ -1,0 +1,89 @@
+"""The connections with which a compactor writes tier files; a file that is broken is put aside."""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+
+from trimtab_collector.storage.sqlite.tierfile import DAMAGED, is_damage, open_writer
+
+__all__ = ["Writers"]
+
+_T = TypeVar("_T")
+logger = logging.getLogger("trimtab.compaction")
+
+#: files held open at a time
+_OPEN: Final = 8
+
+
+class Writers:
+    """Open files with a transaction each; one thread. Close it or nothing of them is kept."""
+
+    def __init__(self) -> None:
+        self._open: dict[Path, sqlite3.Connection] = {}
+        #: files that were written since the last `close`
+        self.touched: set[Path] = set()
+
+    def fill(self, path: Path, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Do work in a new transaction of a file and leave it open; raises sqlite3.Error.
+
+        When the file turns out to be broken, the work is done in a new one in its place.
+        """
+        try:
+            with self.guarded(path):
+                return work(self._begin(path))
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            return work(self._begin(path))
+
+    @contextmanager
+    def guarded(self, path: Path) -> Iterator[None]:
+        """Put the file aside when what is done in here finds it broken; the error goes on."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                self._put_aside(path, error)
+            raise
+
+    def close(self) -> None:
+        """Let go of all files; transactions that were not committed are undone."""
+        for connection in self._open.values():
+            connection.close()
+        self._open.clear()
+
+    def forget(self, path: Path) -> None:
+        """Let go of one file."""
+        connection = self._open.pop(path, None)
+        if connection is not None:
+            connection.close()
+
+    def _begin(self, path: Path) -> sqlite3.Connection:
+        connection = self._open.pop(path, None)
+        if connection is None:
+            while len(self._open) >= _OPEN:
+                self.forget(next(iter(self._open)))
+            connection = open_writer(path)
+        self._open[path] = connection
+        self.touched.add(path)
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        connection.execute("BEGIN IMMEDIATE")
+        return connection
+
+    def _put_aside(self, path: Path, error: Exception) -> None:
+        """Rename a broken file, so that what comes is kept; its name stays in /health."""
+        self.forget(path)
+        aside = path.with_name(path.name + DAMAGED)
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = path.with_name(f"{path.name}{DAMAGED}-{number}")
+        os.rename(path, aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        logger.error("%s is broken (%s): put aside as %s, a new one begins", path, error, aside)

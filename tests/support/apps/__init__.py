@@ -1,0 +1,1 @@
+"""Apps that are wrapped, and what they must go on doing."""

@@ -1,0 +1,1 @@
+"""Real processes, their links and clocks."""

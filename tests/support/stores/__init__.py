@@ -1,0 +1,1 @@
+"""Stores, what goes into them, and what they must answer."""

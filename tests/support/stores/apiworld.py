@@ -1,0 +1,148 @@
+"""Four days of requests over a clock change, in a store and in a list: answers can be counted."""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+
+from support.stores.batches import a_batch, point_of
+from support.stores.engines import Clock, Sent, SQLiteEngine, append
+from trimtab_collector.contract.params import Params, parse
+from trimtab_collector.query import Queries
+from trimtab_collector.watch import Watch
+from trimtab_core.batches import SeriesKey
+from trimtab_core.sketch import Sketch, bucket_of, middle_us
+
+__all__ = ["BERLIN", "END_S", "NOW_S", "START_S", "Request", "World", "figures", "world"]
+
+BERLIN: Final = ZoneInfo("Europe/Berlin")
+#: clocks go back on the 25th at three
+START_S: Final = int(datetime(2026, 10, 23, 12, tzinfo=BERLIN).timestamp())
+END_S: Final = int(datetime(2026, 10, 27, 12, tzinfo=BERLIN).timestamp())
+NOW_S: Final = END_S + 7_200
+_OWN: Final = (
+    *("period", "step", "apdex", "groupBy", "limit", "by", "scale", "buckets", "minRequests"),
+    *("field", "a", "b", "against", "againstFrom", "againstTo"),
+)
+
+
+class Request(NamedTuple):
+    """One request: the window it lies in, its series and how long it took."""
+
+    t: int
+    key: SeriesKey
+    us: int
+
+
+class World:
+    """A store with requests in it, and the list of them."""
+
+    def __init__(self, engine: SQLiteEngine, clock: Clock) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.requests: list[Request] = []
+        self.queries = Queries(engine.store, Watch(), clock)
+        self._seq = 0
+
+    def send(self, requests: Sequence[Request]) -> None:
+        """Store requests, those of a window in one batch."""
+        windows: dict[int, dict[SeriesKey, list[int]]] = {}
+        for one in requests:
+            windows.setdefault(one.t, {}).setdefault(one.key, []).append(one.us)
+        sent = []
+        for t, series in windows.items():
+            points = {
+                key: point_of(times, errors=len(times) * (key.status_class == "5xx"))
+                for key, times in series.items()
+            }
+            sent.append(Sent(a_batch(self._seq, points, window_s=t), points))
+            self._seq += 1
+        append(self.engine, *sent)
+        self.requests += requests
+
+    def params(self, query: Mapping[str, object]) -> Params:
+        """Return parameters; `from_` stands for `from`."""
+        texts = {name.rstrip("_"): str(value) for name, value in query.items()}
+        return parse(texts, self.clock.now_s, _OWN)
+
+    def ask(self, read: str, *arguments: object, **query: object) -> Any:
+        """Return the answer of a method of Queries as JSON has it."""
+        work: Callable[..., Any] = getattr(self.queries, read)
+        return msgspec.to_builtins(asyncio.run(work(self.params(query), *arguments)))
+
+    def within(self, start_s: float, end_s: float, **fields: str) -> list[Request]:
+        """Return the requests of windows in a range, with these texts in their series."""
+        return [
+            one
+            for one in self.requests
+            if start_s <= one.t < end_s
+            and all(getattr(one.key, name) == text for name, text in fields.items())
+        ]
+
+
+def figures(requests: Iterable[Request], seconds: float, apdex_ms: int = 500) -> Mapping[str, Any]:
+    """Return what figures of requests must be, counted one by one."""
+    found = list(requests)
+    times = [one.us for one in found]
+    sketch = Sketch.of(times)
+    failed = [one.key.status_class == "5xx" for one in found]
+    worth = [
+        0
+        if bad
+        else (middle_us(bucket_of(us)) <= 1000 * apdex_ms)
+        + (middle_us(bucket_of(us)) <= 4000 * apdex_ms)
+        for us, bad in zip(times, failed, strict=True)
+    ]
+    quantiles = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+    return {
+        "requests": len(found),
+        "errors": sum(failed),
+        "errorRate": sum(failed) / len(found),
+        "requestsPerSecond": pytest.approx(len(found) / seconds),
+        "mean": pytest.approx(sum(times) / len(times) / 1000),
+        **{name: sketch.quantile_us(q) / 1000 for name, q in quantiles.items()},
+        "max": max(times) / 1000,
+        "apdex": pytest.approx(sum(worth) / 2 / len(found)),
+    }
+
+
+def _random_requests() -> Iterator[Request]:
+    dice = random.Random(4)
+    # Nothing between midnight and six, UTC.
+    windows = [t for t in range(START_S, END_S, 10) if t % 86_400 >= 6 * 3600]
+    for t in sorted(dice.choices(windows, k=700)):
+        service = dice.choice(["shop", "shop", "books"])
+        key = SeriesKey(
+            dice.choice(["live", "test"]),
+            service,
+            "1" if t < START_S + 2 * 86_400 else dice.choice(["1", "2"]),
+            f"host#{dice.randrange(3)}",
+            dice.choice(["/", "/items/{id}", "/cart"]),
+            dice.choice(["GET", "GET", "POST"]),
+            dice.choice(["2xx", "2xx", "2xx", "4xx", "5xx"]),
+        )
+        for _ in range(dice.randrange(1, 6)):
+            yield Request(t, key, int(dice.lognormvariate(11, 2)) + 1)
+
+
+@contextmanager
+def world(directory: Path, *, empty: bool = False) -> Iterator[World]:
+    """Yield a store, with four days of requests merged into its tiers unless it is to be empty."""
+    clock, engine = Clock(NOW_S), SQLiteEngine()
+    engine.open(directory, clock)
+    found = World(engine, clock)
+    try:
+        if not empty:
+            found.send(list(_random_requests()))
+            engine.settle()
+        yield found
+    finally:
+        found.queries.close()
+        engine.close()
