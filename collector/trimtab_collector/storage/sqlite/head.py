@@ -154,10 +154,10 @@ class Head:
         merged = narrowed(merge(parts))
         with self._lock:
             if window.parts[: len(parts)] == parts:
-                self._delta(window, merged, parts)
+                self._replace(window, merged, parts)
         return merged
 
-    def _delta(self, window: _Window, merged: Columns, parts: Sequence[Columns]) -> None:
+    def _replace(self, window: _Window, merged: Columns, parts: Sequence[Columns]) -> None:
         """Put one part in the place of others; call with the lock held."""
         before = window.size_bytes
         window.parts = [merged, *window.parts[len(parts) :]]
