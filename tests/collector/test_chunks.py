@@ -51,7 +51,7 @@ def columns(rows: Sequence[Row], width_s: int = 10) -> Columns:
 def same(one: Columns, other: Columns) -> None:
     assert one.key.tolist() == other.key.tolist()
     assert one.buckets.tolist() == other.buckets.tolist()
-    assert one.buckets.tolist() == other.buckets.tolist()
+    assert one.indexes.tolist() == other.indexes.tolist()
     assert one.counts.tolist() == other.counts.tolist()
     for name in {*one.values, *other.values}:
         assert one.value(name).tolist() == other.value(name).tolist(), name

@@ -26,7 +26,11 @@ PLACES: Mapping[str, int] = {"fdatasync": 14, "pwrite64": 12, "unlink": 8}
 
 
 def command(directory: Path) -> list[str]:
-    return [sys.executable, str(Path(killedchild.__file__)), str(directory)]
+    # Not as a script: its own folder would be first on the path in place of tests/.
+    start = "import runpy, sys; sys.path.insert(0, sys.argv[1]); del sys.argv[1];"
+    start += f"runpy.run_module('{killedchild.__name__}', run_name='__main__', alter_sys=True)"
+    tests = str(Path(killedchild.__file__).parents[2])
+    return [sys.executable, "-c", start, tests, str(directory)]
 
 
 @pytest.fixture(scope="module")

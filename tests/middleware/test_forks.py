@@ -25,7 +25,7 @@ def run(kind: str, tmp: Path, peer: Peer, **env: str) -> Counter[int]:
         [sys.executable, *known, str(ZOO), kind],
         env=clean_environment()
         | {
-            "TRIMTAB_AGENT": peer.address, "TRIMTAB_SERVICE": "zoo", "TRIMTAB_READINGS": "1",
+            "TRIMTAB_AGENT": peer.address, "TRIMTAB_SERVICE": "zoo", "TRIMTAB_GAUGES": "1",
             "ZOO_LEDGER": str(accounting), **env,
         },
         capture_output=True, text=True, check=False, timeout=90,

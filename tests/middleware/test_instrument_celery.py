@@ -49,7 +49,7 @@ class Worker(Proc):
             "PYTHONPATH": str(Path(__file__).parent.parent / "targets"),
             "TRIMTAB_AGENT": peer.address,
             "TRIMTAB_INTERVAL_MS": "50",
-            "TRIMTAB_READINGS": "0",
+            "TRIMTAB_GAUGES": "0",
         }
         super().__init__(f"celery-{pool}", command, directory, env)
 

@@ -45,7 +45,7 @@ def worker(
             "PYTHONPATH": str(TARGETS),
             "TRIMTAB_AGENT": peer.address,
             "TRIMTAB_INTERVAL_MS": "50",
-            "TRIMTAB_READINGS": "0",
+            "TRIMTAB_GAUGES": "0",
         }
         command = [sys.executable, str(TARGETS / "rq_target.py"), request.param]
         with Proc("rq", command, tmp, env) as process:

@@ -137,7 +137,7 @@ def test_every_framework_gives_the_templates_a_person_wrote(
 def test_django_gives_them_too_alone_copied_and_mounted(framework: Framework) -> None:
     code = (
         "import sys, runpy; sys.path.insert(0, sys.argv[1])\n"
-        "from drive import measuring\n"
+        "from support.processes.drive import measuring\n"
         "for how in ('alone', 'copied', 'mounted'):\n"
         "    module = runpy.run_path(sys.argv[2])\n"
         "    with measuring() as measured:\n"

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 __all__ = ["ANSWERS", "FOLDER", "FRAMEWORKS", "UNMATCHED", "Framework", "loaded"]
 
-FOLDER: Final = Path(__file__).parent / "targets" / "frameworks"
+FOLDER: Final = Path(__file__).resolve().parents[2] / "targets" / "frameworks"
 UNMATCHED: Final = "unmatched"
 #: Method and path, then the status of the answer and its body (None: as the framework likes).
 ANSWERS: Final[dict[tuple[str, str], tuple[int, bytes | None]]] = {

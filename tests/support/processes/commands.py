@@ -13,7 +13,7 @@ from typing import Final
 __all__ = ["INTERFACES", "SERVERS", "TARGETS"]
 
 #: Folder of the apps that the servers load.
-TARGETS: Final = Path(__file__).parent / "targets"
+TARGETS: Final = Path(__file__).resolve().parents[2] / "targets"
 Command = Callable[..., list[str]]
 
 

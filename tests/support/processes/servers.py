@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 #: seconds a process may take to say that it is ready; the machine may be busy with others
 START_S = 20.0
 TOKEN = "token-of-the-tests"
-_REPOSITORY = Path(__file__).resolve().parent.parent
+_REPOSITORY = Path(__file__).resolve().parents[3]
 _given: set[int] = set()
 
 

@@ -12,7 +12,7 @@ from support.processes.servers import Agent, App, Collector, wait_for
 __all__ = ["TARGETS", "Stack", "connected", "gunicorn", "stack", "uvicorn"]
 
 #: Folder of the apps that the servers load.
-TARGETS = Path(__file__).parent / "targets"
+TARGETS = Path(__file__).resolve().parents[2] / "targets"
 
 
 def uvicorn(*options: str, target: str = "asgi_target:app") -> list[str]:

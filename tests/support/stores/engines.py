@@ -207,8 +207,8 @@ def _answer(rows: Rows) -> Answer:
     assert len(set(rows.groups)) == len(rows.groups)
     order = list(zip(group, t, strict=True))
     assert order == sorted(set(order)), "rows go by group and step, each once"
-    buckets, counts = columns.indexes.tolist(), columns.counts.tolist()
-    assert len(buckets) == len(counts) == sum(buckets)
+    indexes, counts = columns.indexes.tolist(), columns.counts.tolist()
+    assert len(indexes) == len(counts) == sum(buckets)
     sums = {name: columns.value(name).tolist() for name in SUMS}
     most, requests = columns.value("max_us").tolist(), columns.value("requests").tolist()
     times = quantiles_us(columns, QUANTILES).tolist()
@@ -216,8 +216,8 @@ def _answer(rows: Rows) -> Answer:
     end = 0
     for place, (number, start_s) in enumerate(order):
         begin, end = end, end + buckets[place]
-        assert buckets[begin:end] == sorted(set(buckets[begin:end]))
-        row = Row(sketch=Sketch(dict(zip(buckets[begin:end], counts[begin:end], strict=True))))
+        assert indexes[begin:end] == sorted(set(indexes[begin:end]))
+        row = Row(sketch=Sketch(dict(zip(indexes[begin:end], counts[begin:end], strict=True))))
         row.sketch.max_us, row.points = most[place], 1
         row.sums.update({name: column[place] for name, column in sums.items() if column[place]})
         assert requests[place] == row.sketch.count
