@@ -63,7 +63,7 @@ def main() -> None:
     with closing(storage_stores.open_store(made.directory, clock)) as store:
         # As a collector's worker does at its start, and every 10 seconds.
         store.compact(made.now_s)
-        store.tidy(made.now_s)
+        store.tiering.tidy(made.now_s)
         questions = asked_of(store, shape, made.now_s)
         first = {what: timed(ask, random.Random(0)) for what, ask in questions.items()}
         rows = answered(questions, rounds, first)
@@ -136,8 +136,10 @@ def _floor(t: int, step_s: int) -> int:
 
 def asked_of(store: SQLiteStore, shape: Shape, now_s: int) -> dict[str, Question]:
     """Return the questions; each answers how many rows it got."""
-    keys = [store.series.key(number) for number in range(store.series.rows())]
-    paths = sorted({key.route for key in keys if key.service == BIG and key.route})
+    everything = Selection(
+        (now_s - HOUR_S, now_s), ("route",), {"environment": "bench", "service": BIG}
+    )
+    paths = sorted(route for (route,) in store.read(everything).groups if route)
     big = {"environment": "bench", "service": BIG}
     by_route = ("environment", "service", "route", "method")
     day_s = min(shape.hours * HOUR_S, DAY_S)

@@ -27,7 +27,7 @@ import storage_traffic
 from harness import progress
 from storage_traffic import Host
 from trimtab_collector import storage
-from trimtab_collector.storage.columns import columns_of_batch, series_index
+from trimtab_collector.storage.columns import series_index
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_core.batches import decode
@@ -95,15 +95,14 @@ def append(store: SQLiteStore, bodies: Iterable[bytes], facts: dict[str, float])
 
     async def one(raw: bytes) -> None:
         batch = decode(raw)
-        known = store.series.know(batch.series)
         window_s = batch.window_s - batch.window_s % 10
-        columns = columns_of_batch(batch, known.ids, window_s)
-        requests = columns.values["requests"]
-        place = known.service[series_index(batch)]
-        sums = np.bincount(place, weights=requests, minlength=len(known.services))
-        totals = {name: (int(sums[at]), 0) for at, name in enumerate(known.services) if sums[at]}
+        numbered = store.number(batch, window_s, lambda _: None)
+        requests = numbered.columns.values["requests"]
+        place = numbered.service[series_index(batch)]
+        sums = np.bincount(place, weights=requests, minlength=len(numbered.services))
+        totals = {name: (int(sums[at]), 0) for at, name in enumerate(numbered.services) if sums[at]}
         read_s = window_s + batch.step_s
-        received = Received(batch, raw, columns, window_s, batch.closed_us, read_s, totals)
+        received = Received(batch, raw, numbered, window_s, batch.closed_us, read_s, totals)
         for left in range(_TRIES, -1, -1):
             try:
                 await store.append(received)
@@ -115,7 +114,7 @@ def append(store: SQLiteStore, bodies: Iterable[bytes], facts: dict[str, float])
         for name, value in (
             ("batches", 1),
             ("points", batch.points),
-            ("buckets", len(columns.indexes)),
+            ("buckets", len(numbered.columns.indexes)),
             ("requests", int(requests.sum())),
             ("wire_bytes", len(raw)),
         ):

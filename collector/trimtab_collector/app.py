@@ -16,9 +16,7 @@ from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.query import Queries
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
-from trimtab_collector.storage.sqlite.supervisor import Supervisor
 from trimtab_collector.storage.sqlite.tiers import Retention
-from trimtab_collector.storage.sqlite.worker import Setup
 from trimtab_collector.watch import Watch
 
 __all__ = ["CollectorApp"]
@@ -44,6 +42,7 @@ class CollectorApp:
             ),
             max_bytes=settings.storage_max_bytes,
             max_series=settings.max_series,
+            log_level=settings.log_level,
         )
         self.token: ReadToken = read_token(directory, settings.token)
         self.keys = KeyRing(directory)
@@ -60,12 +59,6 @@ class CollectorApp:
         )
         # A path of the API with a slash too many is an error of its caller, not a redirect.
         self._web.router.redirect_slashes = False
-        self.supervisor = Supervisor(
-            self.store,
-            Setup(
-                str(directory), settings.max_series, settings.storage_max_bytes, settings.log_level
-            ),
-        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or the server's lifespan."""
@@ -81,12 +74,11 @@ class CollectorApp:
 
     def close(self) -> None:
         """Stop what runs and let go of the directory; the loop must have ended or never begun."""
-        self.supervisor.stop()
         self._queries.close()
         self.keys.close()
         self.store.close()
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
-        self.supervisor.start()
+        self.store.start()
         yield

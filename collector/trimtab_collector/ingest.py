@@ -9,6 +9,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -17,15 +18,13 @@ import numpy as np
 
 from trimtab_collector.auth.keys import AgentKey, KeyRing
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
-from trimtab_collector.storage.catalogue import Known, rows_of
-from trimtab_collector.storage.columns import (
-    WINDOW_S,
-    Columns,
-    columns_of_batch,
-    series_index,
+from trimtab_collector.storage.columns import WINDOW_S, series_index
+from trimtab_collector.storage.store import (
+    Numbered,
+    Received,
+    Store,
+    UnavailableError,
 )
-from trimtab_collector.storage.sqlite.engine import SQLiteStore
-from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_collector.watch import Watch
 from trimtab_core.batches import (
     CLOCK_HEADER,
@@ -84,7 +83,7 @@ class Ingest:
 
     def __init__(
         self,
-        store: SQLiteStore,
+        store: Store,
         keys: KeyRing,
         watch: Watch,
         max_body_bytes: int,
@@ -253,36 +252,19 @@ class Ingest:
                 f"{begin_s} of agent {batch.agent!r:.40}: set the clock of its machine"
             )
         window_s = begin_s if batch.live else begin_s - begin_s % WINDOW_S
-        known, columns = self._columns(batch, key, window_s)
-        totals = _totals(batch, known, columns)
         measures, events = unpack_rows(batch.rows)
         if key.environments or key.services:
-            _check_scope(key, ((row.environment, row.service) for row in measures))
-            _check_scope(key, ((row.environment, row.service) for row in events))
+            # Texts of a batch by the thousand: an open key looks at none of them.
+            _check_scope(key, (row[1:3] for row in batch.processes))
+            for rows in (batch.gauges, measures, events):
+                _check_scope(key, ((row.environment, row.service) for row in rows))
+        numbered = self._store.number(batch, window_s, partial(_check_scope, key))
         read_s = min(begin_s + batch.step_s, now_s)
         received_us = int(now_s * 1e6)
+        totals = _totals(batch, numbered)
         return Received(
-            batch, raw, columns, window_s, received_us, read_s, totals, measures, events
+            batch, raw, numbered, window_s, received_us, read_s, totals, measures, events
         )
-
-    def _columns(self, batch: Batch, key: AgentKey, window_s: int) -> tuple[Known, Columns]:
-        series = self._store.series
-        known = series.find(batch.series)
-        scoped = bool(key.environments or key.services)
-        if known is None:
-            rows = rows_of(batch.series)
-            if scoped:
-                _check_scope(key, (row[:2] for row in rows))
-            known = series.known(batch.series, rows)
-        if known is None:
-            # Names enter the dictionary only with a batch that is whole.
-            columns_of_batch(batch, np.arange(len(rows)), window_s)
-            known = series.know(batch.series, rows)
-        if scoped:
-            _check_scope(key, known.services)
-            _check_scope(key, (account[1:3] for account in batch.processes))
-            _check_scope(key, (gauge[:2] for gauge in batch.gauges))
-        return known, columns_of_batch(batch, known.ids, window_s)
 
     async def _commands(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
         query = parse_qs(scope["query_string"].decode("latin-1"))
@@ -335,6 +317,8 @@ async def _left(receive: Receive) -> None:
 
 
 def _check_scope(key: AgentKey, places: Iterable[tuple[str, ...]]) -> None:
+    if not key.environments and not key.services:
+        return
     for environment, service in places:
         if not key.may_write(environment, service):
             raise ApiError(
@@ -345,21 +329,22 @@ def _check_scope(key: AgentKey, places: Iterable[tuple[str, ...]]) -> None:
             )
 
 
-def _totals(batch: Batch, known: Known, columns: Columns) -> dict[tuple[str, str], tuple[int, int]]:
+def _totals(batch: Batch, numbered: Numbered) -> dict[tuple[str, str], tuple[int, int]]:
     """Return requests and background records of a batch by service."""
+    columns, services = numbered.columns, numbered.services
     if not len(columns.key):
         return {}
     requests, backgrounds = columns.values["requests"], columns.values.get("backgrounds")
-    if len(known.services) == 1:
+    if len(services) == 1:
         # As floats: whole up to 2**53, and no sum of what a batch may claim wraps round.
         work = int(backgrounds.sum(dtype=np.float64)) if backgrounds is not None else 0
-        return {known.services[0]: (int(requests.sum(dtype=np.float64)), work)}
-    place = known.service[series_index(batch)]
-    size = len(known.services)
+        return {services[0]: (int(requests.sum(dtype=np.float64)), work)}
+    place = numbered.service[series_index(batch)]
+    size = len(services)
     sums = np.bincount(place, weights=requests, minlength=size)
     works = np.bincount(place, weights=columns.value("backgrounds"), minlength=size)
     return {
         service: (int(sums[index]), int(works[index]))
-        for index, service in enumerate(known.services)
+        for index, service in enumerate(services)
         if sums[index] or works[index]
     }

@@ -26,7 +26,7 @@ from trimtab_collector.reads.comparison import comparison, sides_of
 from trimtab_collector.reads.ranges import Ranges
 from trimtab_collector.reads.source import Source
 from trimtab_collector.reads.steps import MOST
-from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.store import Store
 from trimtab_collector.watch import Watch
 
 __all__ = ["Queries"]
@@ -42,9 +42,7 @@ class Queries:
     and TooMuchError for what is over a limit.
     """
 
-    def __init__(
-        self, store: SQLiteStore, watch: Watch, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, store: Store, watch: Watch, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._ranges = Ranges(store, watch)
         self._source = Source(store, clock)

@@ -58,7 +58,9 @@ __all__ = [
     "values_of",
 ]
 
-VERSION: Final = 1
+VERSION: Final = 2
+#: what was called otherwise in version 1, which journals and spools may still hold
+_RENAMED: Final = {"slots": "indexes"}
 #: HTTP header of a sent batch: the agent's clocks at that moment (`SentAt`). The collector sees by
 #: them how far its clock and the agent's are apart, and books windows on its own.
 CLOCK_HEADER: Final = "x-trimtab-clock"
@@ -294,11 +296,12 @@ def _unpack(data: bytes) -> Any:
 
 
 def _batch(header: Any, body: bytes, offset: int) -> Batch:
-    if header["v"] != VERSION:
+    if header["v"] not in (1, VERSION):
         raise BatchError(f"expected a batch of version {VERSION}, got {header['v']!r:.20}")
     points = _natural(header["points"], MAX_POINTS)
     columns: dict[str, Column] = {}
     for name, kind, length in header["columns"]:
+        name = _RENAMED.get(name, name)
         if name in columns:
             raise ValueError(f"column {name!r:.40} stands twice")
         if kind not in ITEM_SIZES or _natural(length) > len(body) - offset:
@@ -329,7 +332,7 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
         processes=[_account(row) for row in header["processes"]],
         gauges=[_gauge(row) for row in header["gauges"]],
         live=bool(header["live"]),
-        rows=_binary(header.get("rows", b"")),
+        rows=_binary(header.get("rows", header.get("inside", b""))),
     )
 
 

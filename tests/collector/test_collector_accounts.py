@@ -3,7 +3,9 @@
 import itertools
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +19,7 @@ from trimtab_collector.storage.sqlite.accounting import (
     with_range,
 )
 from trimtab_collector.storage.sqlite.schema import migrate
-from trimtab_collector.storage.store import Received, ServiceAccounting
+from trimtab_collector.storage.store import Numbered, Received, ServiceAccounting
 from trimtab_core.batches import ProcessAccounting
 
 ranges = st.tuples(st.integers(0, 60), st.integers(0, 9))
@@ -25,14 +27,15 @@ ranges = st.tuples(st.integers(0, 60), st.integers(0, 9))
 
 def staged(accounting: AccountingTable, *accounts: ProcessAccounting) -> Staged:
     changes = Staged()
+    nothing = Numbered(merge([]), np.zeros(0, np.int64), ())
     for process in accounts:
         batch = a_batch(0, processes=[process])
-        accounting.stage(changes, Received(batch, b"", merge([]), batch.window_s, 0, 0.0, {}))
+        accounting.stage(changes, Received(batch, b"", nothing, batch.window_s, 0, 0.0, {}))
     return changes
 
 
 def only(accounting: AccountingTable) -> ServiceAccounting:
-    (found,) = accounting.accounts()
+    (found,) = accounting.services()
     return found
 
 
@@ -96,7 +99,7 @@ def test_a_process_of_a_thousand_gaps_stays_bounded_and_exact() -> None:
 
 def test_retired_processes_stay_in_the_sums_and_survive_a_restart() -> None:
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        migrate(connection)
+        migrate(connection, Path())
         accounting = AccountingTable()
         for number in range(5):
             changes = staged(

@@ -66,7 +66,7 @@ def test_a_repeat_adds_nothing_also_after_a_restart(tmp: Path) -> None:
     with store_in(tmp) as store:
         assert append(store, batch, batch, a_batch(6, window_s=NOON - 10)) == [True, True, False]
         assert requests(store) == 2
-        assert store.accounts()[0].counted == 1
+        assert store.accounting()[0].counted == 1
         assert store.health().duplicates == 2
 
 
@@ -133,7 +133,7 @@ def test_each_tier_is_kept_for_its_own_time(tmp: Path) -> None:
         # The window begins before the edge of its minute, and of its hour: it is no part of those.
         assert widths == [(1, 10), (0, 60), (0, 3600), (0, 3600)]
         assert requests(store, NOON - 60, NOON) == 0
-        assert store.accounts()[0].requests == 5
+        assert store.accounting()[0].requests == 5
 
 
 ROUTES = ("/a", "/b")
@@ -222,7 +222,7 @@ def test_a_full_ring_changes_no_answer(tmp: Path) -> None:
     with store_in(tmp, recent_bytes=30_000) as store:
         append(store, *[a_batch(n, window_s=NOON - 10 * (n % 80) - 10) for n in range(160)])
         assert store.health().recent_bytes <= 30_000
-        assert NOON - 900 < store.recent.floor_s < NOON
+        assert NOON - 900 < store.memory.recent.floor_s < NOON
         assert requests(store) == 160
 
 
@@ -237,8 +237,8 @@ def test_readings_survive_a_restart_and_later_ones_hold(tmp: Path) -> None:
         append(store, reading(0, 4.0, NOON - 10))
         append(store, reading(1, 9.0, NOON - 60))
     with store_in(tmp) as store:
-        assert [row.value for row in store.gauges.fresh(NOON)] == [4.0]
-        assert store.gauges.fresh(NOON + 31) == []
+        assert [row.value for row in store.latest_gauges(NOON)] == [4.0]
+        assert store.latest_gauges(NOON + 31) == []
 
 
 def test_series_over_the_limit_become_other_and_none_is_lost(tmp: Path) -> None:

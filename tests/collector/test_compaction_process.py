@@ -30,7 +30,7 @@ class Clock:
 @contextmanager
 def supervised(directory: Path, store: SQLiteStore) -> Iterator[Supervisor]:
     # The clock is the store's: batches of these tests lie in the past for good.
-    supervisor = Supervisor(store, Setup(str(directory), 200_000, 0, "info"), clock=Clock())
+    supervisor = Supervisor(store.tiering, Setup(str(directory), 200_000, 0, "info"), clock=Clock())
     supervisor.start()
     try:
         yield supervisor

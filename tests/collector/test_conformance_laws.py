@@ -277,13 +277,13 @@ def test_a_read_between_a_commit_and_its_release_counts_once(
         pair.send([sent(1, hour_s + 1500)])
         pair.clock.now_s += 13 * DAY_S
         store: Any = pair.engine.store
-        release, seen = store.release, []
+        release, seen = store.tiering.release, []
 
         def looked(cutoff_s: int) -> None:
             seen.append(pair.compare(Selection((hour_s - 7200, hour_s + 7200))))
             release(cutoff_s)
 
-        monkeypatch.setattr(store, "release", looked)
+        monkeypatch.setattr(store.tiering, "release", looked)
         pair.engine.settle()
         assert seen
     finally:

@@ -18,13 +18,14 @@ NOON = 1_700_006_400
 
 def merge_only(store: SQLiteStore, now_s: float) -> None:
     """Compact up to where sets would be made one."""
+    tiering = store.tiering
     with locked(store.directory, 10):
-        compactor = Compactor(store.directory, store.series)
-        for step, commit in compactor.steps(now_s, store.cutoff_s(now_s), store.floors()):
+        compactor = Compactor(store.directory, 200_000)
+        for step, commit in compactor.steps(now_s, tiering.cutoff_s(now_s), tiering.floors()):
             if step.what != "merge":
                 return
             commit()
-            store.apply(step)
+            tiering.apply(step)
 
 
 @pytest.mark.parametrize("damaged", [0, 1, 2])

@@ -169,7 +169,7 @@ def test_a_kill_between_a_drop_and_its_note_costs_no_answer(
 
     for tier in ("10s", "1m", "10m"):
         with monkeypatch.context() as patch, opened(disk, clock, max_bytes=1) as store:
-            patch.setattr(SQLiteStore, "apply", killed)
+            patch.setattr(Tiering, "apply", killed)
             with pytest.raises(KeyboardInterrupt):
                 store.compact(clock.now_s)
         assert not (disk.path / "data" / f"{tier}-20231115.db").exists()

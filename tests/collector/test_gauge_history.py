@@ -175,8 +175,8 @@ def test_a_compaction_cut_short_between_files_counts_nothing_twice(tmp: Path, co
             if number:
                 break
             with locked(tmp, 10):
-                steps = Compactor(tmp, store.series).steps(
-                    clock.now_s, store.cutoff_s(clock.now_s), store.floors()
+                steps = Compactor(tmp, 200_000).steps(
+                    clock.now_s, store.tiering.cutoff_s(clock.now_s), store.tiering.floors()
                 )
                 _, commit = next(steps)
                 # What commits the step is a method of the unit, which knows its files.
@@ -210,7 +210,7 @@ def test_sets_of_a_period_become_one_and_answers_stay(tmp: Path) -> None:
         # Tiers of single series: ten minutes are of roll-ups alone.
         for path in sorted(tmp.glob("1[0mh][s-]*.db")):
             with closing(sqlite3.connect(path)) as file:
-                parts = file.execute("SELECT count(DISTINCT part) FROM reading").fetchone()[0]
+                parts = file.execute("SELECT count(DISTINCT part) FROM gauge_chunk").fetchone()[0]
                 # Files are looked at again when they were not for a while: at the next start.
                 assert parts >= 1
     with store_in(tmp, clock) as store:
@@ -218,7 +218,7 @@ def test_sets_of_a_period_become_one_and_answers_stay(tmp: Path) -> None:
         for path in sorted(tmp.glob("1[0mh][s-]*.db")):
             with closing(sqlite3.connect(path)) as file:
                 assert file.execute(
-                    "SELECT DISTINCT count(DISTINCT part) FROM reading GROUP BY period"
+                    "SELECT DISTINCT count(DISTINCT part) FROM gauge_chunk GROUP BY period"
                 ).fetchall() == [(1,)]
         for selection in (over(NOON - HOUR, NOON, 60), over(NOON - HOUR, NOON)):
             assert ask(store, selection) == oracle.answer(selection)
@@ -232,7 +232,7 @@ def test_a_damaged_chunk_costs_itself_and_is_named(tmp: Path) -> None:
         store.compact(clock.now_s)
         file = min(tmp.glob("10s-*.db"))
         with closing(sqlite3.connect(file)) as broken:
-            broken.execute("UPDATE reading SET payload = zeroblob(80)")
+            broken.execute("UPDATE gauge_chunk SET payload = zeroblob(80)")
             broken.commit()
         rows = store.read_gauges(over(NOON - 25, NOON + DAY + 15, names=(MEMORY,)))
         assert rows.count.tolist() == [1, 1]

@@ -125,15 +125,18 @@ class GaugeMachine(RuleBasedStateMachine):
         """Go as far as a process may that is killed: prepared, committed, not yet applied."""
         self._send(data, 3, HOUR)
         store = self.store
-        store.tidy(self.clock.now_s)
-        worker = compactor.Compactor(store.directory, store.series)
+        tiering = store.tiering
+        tiering.tidy(self.clock.now_s)
+        worker = compactor.Compactor(store.directory, 200_000)
         with compactor.locked(store.directory, 10):
-            todo = worker.steps(self.clock.now_s, store.cutoff_s(self.clock.now_s), store.floors())
+            todo = worker.steps(
+                self.clock.now_s, tiering.cutoff_s(self.clock.now_s), tiering.floors()
+            )
             for number, (step, commit) in enumerate(todo):
                 if number < steps:
-                    with store.publication.moving():
+                    with tiering.publication.moving():
                         commit()
-                        store.apply(step)
+                        tiering.apply(step)
                     continue
                 if how == "committed":
                     commit()
@@ -179,7 +182,7 @@ class GaugeMachine(RuleBasedStateMachine):
         hour_s = self.now_s // HOUR * HOUR
         hours = st.integers(-40 * 24, 1).map(lambda number: hour_s + number * HOUR)
         # Where all windows of 10 s are kept, edges may lie anywhere.
-        floor_s = self.store.floors()["10s"]
+        floor_s = self.store.tiering.floors()["10s"]
         times = st.integers(floor_s, self.now_s + 60)
         edges = st.one_of(
             *(st.sets(each, min_size=2, max_size=9) for each in (hours, times)),

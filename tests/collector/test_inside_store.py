@@ -15,8 +15,12 @@ from support.processes.servers import Collector, short_dir
 from support.stores.batches import Sender, a_batch, key_of, point_of, window
 from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
-from trimtab_collector.storage.sqlite.measures import EventSelection, MeasureSelection, MeasureTable
-from trimtab_collector.storage.store import TooMuchError
+from trimtab_collector.storage.sqlite.measures import MeasureTable
+from trimtab_collector.storage.store import (
+    EventSelection,
+    MeasureSelection,
+    TooMuchError,
+)
 from trimtab_core.batches import Batch
 from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM, Delta, MeasureKey, value_buckets
 from trimtab_core.rows import EventRow, MeasureRow, pack_rows
@@ -85,9 +89,9 @@ def test_an_event_is_kept_as_it_came_and_found_by_kind_and_route(tmp: Path) -> N
     with store_in(tmp / "c") as store:
         append(store, batch_of(0, [], NOON, events))
 
-        def asked(kind: str, **where: str) -> list[object]:
+        def asked(kind: str, **where: str) -> list[EventRow]:
             selection = EventSelection(NOON, NOON + 60, kind, where, 2)
-            return [row for row, _ in store.read_events(selection)]
+            return store.read_events(selection)
 
         assert asked("request") == [events[3], events[2]]
         assert asked("request", route="/0") == [events[2]]
@@ -116,8 +120,8 @@ def test_roll_ups_lose_nothing_whenever_they_come(
             hour = place // 360
             expected.setdefault((text, hour), Delta()).merge(delta_of([float(value)]))
             if seq % 15 == 14:
-                store.retire(NOON + next(moments, 0))
-        store.retire(NOON + 4 * DAY_S)
+                store.tiering.retire(NOON + next(moments, 0))
+        store.tiering.retire(NOON + 4 * DAY_S)
         found = read(store, *range(NOON, NOON + 5 * 3600, 3600))
         assert {
             name: (each.count, each.sum, each.min, each.max, each.buckets)
@@ -133,19 +137,19 @@ def test_roll_ups_lose_nothing_whenever_they_come(
 def test_what_is_too_old_goes_and_events_are_bounded(
     tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trimtab_collector.storage.sqlite.measures._MOST_EVENTS", 5)
+    monkeypatch.setattr("trimtab_collector.storage.sqlite.events._MOST_EVENTS", 5)
     events = [
         EventRow("test", "shop", "host#0", {"kind": "request", "at_us": NOON * 10**6 + n})
         for n in range(9)
     ]
     with store_in(tmp / "c") as store:
         append(store, batch_of(0, [row_of([1.0])], NOON, events))
-        store.retire(NOON + DAY_S)
+        store.tiering.retire(NOON + DAY_S)
         selection = EventSelection(NOON, NOON + 60, "request", {}, 100)
-        assert [row for row, _ in store.read_events(selection)] == events[:3:-1]
+        assert store.read_events(selection) == events[:3:-1]
         assert read(store, NOON, NOON + 3600)["a", 0].count == 1
-        store.retire(NOON + 4 * DAY_S)
-        store.retire(NOON + 91 * DAY_S)
+        store.tiering.retire(NOON + 4 * DAY_S)
+        store.tiering.retire(NOON + 91 * DAY_S)
         assert read(store, NOON, NOON + 3600) == {}
         assert store.read_events(selection) == []
 

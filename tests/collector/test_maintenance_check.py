@@ -178,11 +178,11 @@ def test_points_out_of_order_are_named(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "word"),
     [
-        ("UPDATE reading SET points = points + 1", "another number of gauges"),
-        ("UPDATE reading SET first = first + 1", "other names"),
-        ("UPDATE reading SET payload = zeroblob(200)", "gauges cannot be read"),
-        ("UPDATE reading SET period = period + 3600", "not of its period"),
-        ("DELETE FROM reading WHERE id = 1", "sums of gauges"),
+        ("UPDATE gauge_chunk SET points = points + 1", "another number of gauges"),
+        ("UPDATE gauge_chunk SET first = first + 1", "other names"),
+        ("UPDATE gauge_chunk SET payload = zeroblob(200)", "gauges cannot be read"),
+        ("UPDATE gauge_chunk SET period = period + 3600", "not of its period"),
+        ("DELETE FROM gauge_chunk WHERE id = 1", "sums of gauges"),
         ("DELETE FROM gauge WHERE id = 2", "a gauge is not in the file"),
         ("UPDATE gauge SET name = 'other' WHERE id = 1", "sums of gauges"),
     ],

@@ -88,7 +88,7 @@ def opened(directory: Path) -> Iterator[SQLiteStore]:
 
 @pytest.fixture(scope="module")
 def made(reference: SQLiteStore) -> Iterator[Path]:
-    accounts = {each.service: each.requests for each in reference.accounts()}
+    accounts = {each.service: each.requests for each in reference.accounting()}
     processes = [
         (b"%8d" % number, "test", service, msgspec.msgpack.encode([(0, 360)]), 360, b"\x80", 0, NOW)
         for number, service in ((0, "shop"), (1, "café"))
@@ -139,9 +139,9 @@ def test_answers_are_the_same_before_and_after_its_blocks_are_merged_into_tiers(
         merge_all(store)
         assert store.health().journal_batches == 0
         assert answers(store) == expected
-        requests = {each.service: each.requests for each in store.accounts()}
-        assert requests == {each.service: each.requests for each in reference.accounts()}
-        assert {each.counted for each in store.accounts()} == {360}
+        requests = {each.service: each.requests for each in store.accounting()}
+        assert requests == {each.service: each.requests for each in reference.accounting()}
+        assert {each.counted for each in store.accounting()} == {360}
     assert [path.name for path in copy.glob("1h-*")]
     with opened(copy) as store:
         assert answers(store) == expected

@@ -135,7 +135,8 @@ def test_waitress_sends_the_same_bytes(caplog: pytest.LogCaptureFixture) -> None
 def test_gunicorn_sends_the_same_bytes_and_files_by_the_kernel(tmp: Path) -> None:
     port = free_port()
     command = [
-        sys.executable, "-m", "gunicorn", "support.apps.corpus_target:wsgi", "--bind", f"127.0.0.1:{port}",
+        sys.executable, "-m", "gunicorn", "support.apps.corpus_target:wsgi",
+        "--bind", f"127.0.0.1:{port}",
         "--chdir", str(TARGETS.parent), "--log-level", "critical",
         "-c", str(TARGETS / "sendfile_conf.py"),
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from trimtab_collector.reads.figures import TIMES
 from trimtab_collector.reads.measured import events
 from trimtab_collector.reads.ranges import View
 from trimtab_collector.reads.source import Source, hosts_of, instances_of
-from trimtab_collector.storage.gauges import LatestGauge
+from trimtab_collector.storage.store import LatestGauge
 from trimtab_core.rows import EventRow
 
 __all__ = ["ORDERS", "REASONS", "application", "memory", "slow_requests", "system"]

@@ -11,7 +11,7 @@ from trimtab_collector.reads.lists import ACTIVE
 from trimtab_collector.reads.measured import targets_of
 from trimtab_collector.reads.ranges import View
 from trimtab_collector.reads.source import Source, hosts_of, instances_of
-from trimtab_collector.storage.gauges import LatestGauge
+from trimtab_collector.storage.store import LatestGauge
 
 __all__ = ["current", "snapshot"]
 

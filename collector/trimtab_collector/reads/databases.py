@@ -22,7 +22,7 @@ from trimtab_collector.reads.measured import (
 )
 from trimtab_collector.reads.ranges import View
 from trimtab_collector.reads.source import Source
-from trimtab_collector.storage.sqlite.measures import MeasurePart
+from trimtab_collector.storage.store import MeasurePart
 from trimtab_core.rows import EventRow
 
 __all__ = ["RANKINGS", "database", "slow_queries"]

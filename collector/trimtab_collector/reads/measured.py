@@ -8,9 +8,9 @@ from trimtab_collector.contract.params import OWNERS
 from trimtab_collector.contract.readbodies import Calls, Target
 from trimtab_collector.reads.ranges import View
 from trimtab_collector.reads.source import Source
-from trimtab_collector.storage.gauges import LatestGauge
-from trimtab_collector.storage.sqlite.measures import (
+from trimtab_collector.storage.store import (
     EventSelection,
+    LatestGauge,
     MeasurePart,
     MeasureSelection,
 )
@@ -139,5 +139,5 @@ def events(
     """Yield the latest events of a kind in the range, the latest first, with their map."""
     where = {name: text for name, text in view.params.where.items() if name in _FIELDS}
     selection = EventSelection(view.selection.start_s, view.selection.end_s, kind, where, limit)
-    for row, _number in source.store.read_events(selection):
+    for row in source.store.read_events(selection):
         yield row, row.event

@@ -14,8 +14,7 @@ from trimtab_collector.contract.params import Params, bad, whole
 from trimtab_collector.reads.apdex import THRESHOLD_MS
 from trimtab_collector.reads.steps import LONGEST_S, WORDS, auto_s, edges_of, read_step
 from trimtab_collector.storage.columns import WINDOW_S, Array
-from trimtab_collector.storage.sqlite.engine import SQLiteStore
-from trimtab_collector.storage.store import Selection
+from trimtab_collector.storage.store import Selection, Store
 from trimtab_collector.watch import Watch
 
 __all__ = ["Ranges", "View"]
@@ -78,7 +77,7 @@ class View:
 class Ranges:
     """Makes views of parameters; loop only, never waits."""
 
-    def __init__(self, store: SQLiteStore, watch: Watch) -> None:
+    def __init__(self, store: Store, watch: Watch) -> None:
         self._store = store
         self._watch = watch
 
@@ -127,8 +126,8 @@ class Ranges:
         if end_s <= now_s - _LATE_S:
             return end_s
         # The last windows are still on their way: rates are over what has arrived.
-        span = self._store.recent.span(start_s, end_s, end_s - start_s)
-        arrived_s = span[1] + WINDOW_S if span else 0
+        run = self._store.arrived(start_s, end_s, end_s - start_s)
+        arrived_s = run[1] if run else 0
         if arrived_s < now_s - _LATE_S:
             arrived_s = int(min(end_s, now_s))
         return min(arrived_s, now_s)
@@ -136,9 +135,9 @@ class Ranges:
     def _live(self, params: Params, now_s: int) -> tuple[int, int] | None:
         """Return the seconds that live summaries cover, None when they do not answer the range."""
         start_s = int(params.from_s)
-        span = self._store.live.span(start_s, now_s + 1, 3)
-        if span is None or span[1] < now_s - _LIVE_AGE_S:
+        run = self._store.arrived(start_s, now_s + 1, 3, live=True)
+        if run is None or run[1] <= now_s - _LIVE_AGE_S:
             return None
-        if span[0] > start_s + 2 and params.to_s - params.from_s > 15:
+        if run[0] > start_s + 2 and params.to_s - params.from_s > 15:
             return None
-        return span[0], span[1] + 1
+        return run

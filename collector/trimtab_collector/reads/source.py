@@ -8,9 +8,7 @@ from trimtab_collector.contract.bodies import HostGauges
 from trimtab_collector.contract.params import Params
 from trimtab_collector.reads.figures import Figures, no_requests
 from trimtab_collector.reads.ranges import View
-from trimtab_collector.storage.gauges import LatestGauge
-from trimtab_collector.storage.sqlite.engine import SQLiteStore
-from trimtab_collector.storage.store import Rows, ServiceAccounting
+from trimtab_collector.storage.store import LatestGauge, Rows, ServiceAccounting, Store
 
 __all__ = ["PROBED", "Source", "frame_of", "group_of", "hosts_of", "instances_of"]
 
@@ -22,7 +20,7 @@ PROBED: Final = ("redis:", "postgresql:", "queue:", "http:")
 class Source:
     """One store, read; from reading threads."""
 
-    def __init__(self, store: SQLiteStore, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self.store = store
         self._clock = clock
 
@@ -52,7 +50,7 @@ class Source:
         self, params: Params, found: Iterable[tuple[str, ...]]
     ) -> Sequence[ServiceAccounting]:
         """Return the accounts of services chosen; one that is only live yet has an empty one."""
-        accounts = {(row.environment, row.service): row for row in self.store.accounts()}
+        accounts = {(row.environment, row.service): row for row in self.store.accounting()}
         for name in found:
             accounts.setdefault((name[0], name[1]), ServiceAccounting(name[0], name[1]))
         return [
@@ -69,7 +67,7 @@ class Source:
         instance = params.where.get("instance")
         return [
             row
-            for row in self.store.gauges.fresh(self._clock())
+            for row in self.store.latest_gauges(self._clock())
             if (
                 params.chooses(
                     environment=row.environment, service=row.service, instance=row.instance

@@ -1,29 +1,17 @@
 """The latest reading of every gauge; loop and other threads may use it."""
 
 import threading
-from typing import Final, NamedTuple
+from typing import Final
 
+from trimtab_collector.storage.store import LatestGauge
 from trimtab_core.batches import Batch
 
-__all__ = ["STALE_S", "LatestGauge", "LatestGauges"]
+__all__ = ["STALE_S", "LatestGauges"]
 
 #: a reading older than this says nothing about now
 STALE_S: Final = 30
 _MAX_GAUGES: Final = 100_000
 _FORGET_S: Final = 900
-
-
-class LatestGauge(NamedTuple):
-    """A gauge and when it was read; service and instance are empty for a host's own."""
-
-    agent: str
-    environment: str
-    service: str
-    instance: str
-    name: str
-    value: float
-    #: epoch seconds by our clock
-    read_s: float
 
 
 class LatestGauges:

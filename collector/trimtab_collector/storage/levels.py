@@ -12,7 +12,7 @@ from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.store import Selection
 from trimtab_core.batches import SeriesKey
 
-__all__ = ["LEVELS", "above", "level_of", "parent_of", "rolled_up"]
+__all__ = ["LEVELS", "above", "dropped_at", "level_of", "parent_of", "rolled_up"]
 
 LEVELS: Final = 3
 #: fields that are dropped at a level and above it
@@ -23,6 +23,11 @@ def level_of(selection: Selection) -> int:
     """Return the highest level that can answer."""
     named = {*selection.group_by, *selection.where}
     return max(level for level in range(LEVELS) if not named & {*_DROPPED[level]})
+
+
+def dropped_at(level: int) -> tuple[str, ...]:
+    """Return the fields of SeriesKey that are empty in sums of a level and above it."""
+    return _DROPPED[level]
 
 
 def parent_of(key: SeriesKey, level: int) -> SeriesKey:
@@ -38,7 +43,7 @@ def rolled_up(columns: Columns, parents: Array, width_s: int = 1) -> Columns:
 
 
 def above(columns: Columns, parents: tuple[Array, ...]) -> Iterator[Columns]:
-    """Yield merged points at each level; parents are those of Catalogue."""
+    """Yield merged points at each level; parents are those of a Dictionary."""
     for level in range(LEVELS):
         columns = rolled_up(columns, parents[level]) if level else columns
         yield columns

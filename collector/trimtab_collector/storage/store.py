@@ -1,22 +1,30 @@
 """The seam between the collector and the engine that keeps its data.
 
-An engine merges; percentiles are computed above it, from merged sketches, so that every engine
-answers the same bits.
+All that anyone outside `storage` may ask or tell stands here. An engine merges; percentiles are
+computed above it, from merged sketches, so that every engine answers the same bits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from trimtab_collector.storage.columns import Array, Columns
 from trimtab_core.batches import Batch
 from trimtab_core.errors import TrimtabError
+from trimtab_core.measures import Delta, MeasureKey
 from trimtab_core.rows import EventRow, MeasureRow
 
 __all__ = [
+    "Admit",
+    "EventSelection",
     "GaugeRows",
     "GaugeSelection",
     "Health",
+    "LatestGauge",
+    "Listener",
+    "MeasurePart",
+    "MeasureSelection",
+    "Numbered",
     "Received",
     "Rows",
     "Selection",
@@ -25,6 +33,21 @@ __all__ = [
     "TooMuchError",
     "UnavailableError",
 ]
+
+#: Looks at the services that a batch writes for; raises to refuse it.
+Admit = Callable[[Iterable[tuple[str, str]]], None]
+
+
+class Numbered(NamedTuple):
+    """The points of a batch under the numbers that the store knows its series by."""
+
+    columns: Columns
+    #: for each series of the batch the place of its service in `services`
+    service: Array
+    #: (environment, service)
+    services: tuple[tuple[str, str], ...]
+    #: the engine's own: what the numbers are from
+    origin: object = None
 
 
 class UnavailableError(TrimtabError):
@@ -46,7 +69,7 @@ class Received:
     batch: Batch
     #: as it came
     raw: bytes
-    columns: Columns
+    numbered: Numbered
     #: start of the stored window, by our clock
     window_s: int
     received_us: int
@@ -56,6 +79,11 @@ class Received:
     totals: Mapping[tuple[str, str], tuple[int, int]]
     measures: Sequence[MeasureRow] = ()
     events: Sequence[EventRow] = ()
+
+    @property
+    def columns(self) -> Columns:
+        """Its points."""
+        return self.numbered.columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +167,69 @@ class GaugeRows:
     resolution_s: int = 10
 
 
+class LatestGauge(NamedTuple):
+    """A gauge and when it was read; service and instance are empty for a host's own."""
+
+    agent: str
+    environment: str
+    service: str
+    instance: str
+    name: str
+    value: float
+    #: epoch seconds by our clock
+    read_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureSelection:
+    """What a read of measures asks for.
+
+    Steps are those of `Selection`: a row belongs to the step in which its window starts. Measures
+    of different name, kind or unit are never added up; those that differ in nothing else but a
+    field or attribute that is left out of group_by and attributes are.
+    """
+
+    edges_s: tuple[int, ...]
+    #: exact names; one that ends with `*` stands for all that begin so
+    names: tuple[str, ...]
+    #: texts of environment, service, instance
+    where: Mapping[str, str] = field(default_factory=dict)
+    #: of environment, service, instance
+    group_by: tuple[str, ...] = ("environment", "service", "instance")
+    #: names of attributes that tell measures apart, None for all
+    attributes: tuple[str, ...] | None = None
+
+
+class MeasurePart(NamedTuple):
+    """What was added to the measures of one group within one step of a read.
+
+    Fields that are not grouped by are empty, attributes that are not are absent. `last` of several
+    gauges is that of the row that came last.
+    """
+
+    environment: str
+    service: str
+    instance: str
+    key: MeasureKey
+    #: place of the step
+    step: int
+    delta: Delta
+
+
+@dataclass(frozen=True, slots=True)
+class EventSelection:
+    """What a read of events asks for: the latest of a kind, by the clock of the app.
+
+    `where` names environment, service, instance or route.
+    """
+
+    start_s: int
+    end_s: int
+    kind: str
+    where: Mapping[str, str] = field(default_factory=dict)
+    limit: int = 100
+
+
 @dataclass(slots=True)
 class ServiceAccounting:
     """What became of every record of a service, over the life of the store.
@@ -184,8 +275,34 @@ class Health:
     recent_bytes: int
 
 
+#: Called with new batches once they are durable and in every read; see `Store.on_commit`.
+Listener = Callable[[Sequence[Received]], None]
+
+
 class Store(Protocol):
-    """Keeps batches and answers reads; one engine a file."""
+    """Keeps batches and answers reads; one engine a folder.
+
+    Methods that read may take long and belong to any thread but the loop's, unless they say
+    otherwise.
+    """
+
+    # ------------------------------------------------ life
+
+    def start(self) -> None:
+        """Start the engine's own helpers: what merges, drops and tidies up. Once, loop only."""
+
+    def close(self) -> None:
+        """Stop the helpers, finish what was taken, then let go of the data."""
+
+    # ------------------------------------------------ writing
+
+    def number(self, batch: Batch, window_s: int, admit: Admit) -> Numbered:
+        """Return the checked points of a batch that is to be kept under window_s.
+
+        Names that are new get a number with it, but only when `admit` lets their services pass and
+        the whole batch is well-formed. Any thread; a quick look-up for a batch whose series came
+        before. Raises BatchError, and whatever admit raises.
+        """
 
     async def append(self, received: Received) -> bool:
         """Keep a batch and return once it is durable; True when it was here before.
@@ -193,26 +310,56 @@ class Store(Protocol):
         Loop only. Raises UnavailableError when it cannot be kept now: nothing of it is.
         """
 
+    def show(self, received: Received) -> None:
+        """Take a live summary: readable at once, never stored. Loop only."""
+
     def note_held(self, batch: Batch, held: int) -> None:
         """Take how many records an agent holds besides a batch; loop only."""
 
-    def read(self, selection: Selection) -> Rows:
-        """Return merged points; from any thread, not from the loop (it may take long).
+    def on_commit(self, listener: Listener) -> None:
+        """Call a listener with each group of new batches, in the order of their commits.
 
-        Raises TooMuchError before it reads when the selection is too large.
+        It is called from a thread of the engine, before the batches are acknowledged, and must be
+        quick: it wakes what works elsewhere. An exception of it is logged and harms nobody. After a
+        crash, batches that were durable are not told again. Before `start` only.
         """
 
-    def read_gauges(self, selection: GaugeSelection) -> GaugeRows:
-        """Return what gauges came to over time; where and how as `read`."""
+    # ------------------------------------------------ reading
 
-    def accounts(self) -> list[ServiceAccounting]:
-        """Return the account of every service; from any thread."""
+    def read(self, selection: Selection) -> Rows:
+        """Return merged points; raises TooMuchError before it reads too much."""
+
+    def read_gauges(self, selection: GaugeSelection) -> GaugeRows:
+        """Return what gauges came to over time; raises TooMuchError."""
+
+    def read_measures(self, selection: MeasureSelection) -> list[MeasurePart]:
+        """Return what was added to measures, by group and then step; raises TooMuchError."""
+
+    def read_events(self, selection: EventSelection) -> list[EventRow]:
+        """Return the latest events of a kind, the latest first."""
+
+    def latest_gauges(self, now_s: float) -> list[LatestGauge]:
+        """Return the latest value of every gauge that is not stale. Any thread, quick."""
+
+    def arrived(
+        self, start_s: int, end_s: int, gap_s: int, *, live: bool = False
+    ) -> tuple[int, int] | None:
+        """Return start and end of the latest run of windows that arrived within [start_s, end_s).
+
+        A run has no hole wider than gap_s. None when nothing lies there, or only what memory has
+        let go of. Any thread, quick.
+        """
+
+    def accounting(self) -> list[ServiceAccounting]:
+        """Return what became of the records of every service. Any thread."""
 
     def health(self) -> Health:
-        """Return how the store does; from any thread, never waits for a commit."""
+        """Return how the store does. Any thread, never waits for a commit."""
+
+    # ------------------------------------------------ upkeep
 
     def compact(self, now_s: float) -> int:
-        """Merge what is due and drop what is too old; returns the batches merged. Any thread."""
+        """Merge what is due and drop what is too old, here and now; returns the batches merged.
 
-    def close(self) -> None:
-        """Finish what was taken, then let go of the data."""
+        What the helpers of `start` do by themselves; for tests and tools.
+        """

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from support.stores.oracle import QUANTILES, SUMS, Account, Answer, Oracle, Row, Tier, check
-from trimtab_collector.storage.columns import columns_of_batch, quantiles_us
+from trimtab_collector.storage.columns import quantiles_us
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.store import (
@@ -86,11 +86,10 @@ class SQLiteEngine:
     def receive(self, batch: Batch, totals: Totals) -> Received:
         raw = encode(batch)
         batch = decode(raw)
-        known = self.store.series.know(batch.series)
         window_s = batch.window_s - batch.window_s % 10
-        columns = columns_of_batch(batch, known.ids, window_s)
+        numbered = self.store.number(batch, window_s, lambda _: None)
         read_s = window_s + batch.step_s
-        return Received(batch, raw, columns, window_s, batch.closed_us, read_s, totals)
+        return Received(batch, raw, numbered, window_s, batch.closed_us, read_s, totals)
 
     def settle(self) -> None:
         while self.store.compact(self._clock.now_s):
@@ -239,5 +238,5 @@ def accounts(engine: Engine) -> dict[tuple[str, str], Account]:
             each.requests,
             each.backgrounds,
         )
-        for each in engine.store.accounts()
+        for each in engine.store.accounting()
     }

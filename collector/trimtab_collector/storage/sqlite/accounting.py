@@ -93,7 +93,7 @@ class Staged:
 
 
 class AccountingTable:
-    """All accounts of a store. Staging belongs to the committer; `accounts` to any thread."""
+    """All accounts of a store. Staging belongs to the committer; `services` to any thread."""
 
     def __init__(self) -> None:
         self._processes: dict[Key, Process] = {}
@@ -229,8 +229,8 @@ class AccountingTable:
         self._retired = retired
         self._processes = {k: v for k, v in self._processes.items() if k not in set(oldest)}
 
-    def accounts(self) -> list[ServiceAccounting]:
-        """Return the account of each service, by name."""
+    def services(self) -> list[ServiceAccounting]:
+        """Return the accounting of each service, by name."""
         accounts: dict[tuple[str, str], ServiceAccounting] = {}
         for service, (requests, backgrounds) in list(self._totals.items()):
             accounts[service] = ServiceAccounting(

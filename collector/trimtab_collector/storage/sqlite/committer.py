@@ -16,8 +16,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from trimtab_collector.storage.catalogue import Catalogue
 from trimtab_collector.storage.sqlite.accounting import AccountingTable, Staged, insert_rows
+from trimtab_collector.storage.sqlite.events import EventTable
 from trimtab_collector.storage.sqlite.measures import Measures, MeasureTable
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_core.logs import RateLimited
@@ -68,10 +68,9 @@ class _Group:
     origins: dict[tuple[str, bytes], _Origin] = field(default_factory=dict)
     rows: list[_Insert] = field(default_factory=list)
     here: set[tuple[int, int]] = field(default_factory=set)
-    #: batches with rows of the inside
+    #: batches with measures or events
     with_rows: list[Received] = field(default_factory=list)
     measures: Measures = field(default_factory=dict)
-    series: int = 0
 
 
 class Committer:
@@ -80,16 +79,16 @@ class Committer:
     def __init__(
         self,
         connection: sqlite3.Connection,
-        series: Catalogue,
         accounting: AccountingTable,
         measures: MeasureTable,
+        events: EventTable,
         on_commit: Callable[[Sequence[Received]], None],
         queue_bytes: int,
     ) -> None:
         self._connection = connection
-        self._series = series
         self._accounting = accounting
         self._measures = measures
+        self._events = events
         self._on_commit = on_commit
         self._queue_bytes = queue_bytes
         self._queue: queue.SimpleQueue[list[Waiting] | _Job | None] = queue.SimpleQueue()
@@ -167,6 +166,16 @@ class Committer:
         self._queue.put(None)
         self._thread.join()
 
+    def forget_origins(self, connection: sqlite3.Connection) -> None:
+        """Let go of lives of agents that nothing speaks of any more; as work for `run`."""
+        gone = connection.execute(
+            "DELETE FROM origin WHERE NOT EXISTS"
+            " (SELECT 1 FROM journal j WHERE j.origin = origin.origin) AND NOT EXISTS"
+            " (SELECT 1 FROM seen s WHERE s.origin = origin.origin) RETURNING agent, boot"
+        ).fetchall()
+        for agent, boot in gone:
+            self._origins.pop((agent, bytes(boot)), None)
+
     def _load(self) -> None:
         rows = self._connection.execute(
             "SELECT o.agent, o.boot, o.origin,"
@@ -213,14 +222,11 @@ class Committer:
             self._begin()
             for each in waiting:
                 each.duplicate = not self._stage(group, each.received)
-            unsaved = self._series.unsaved()
-            group.series = len(unsaved)
-            self._write(group, unsaved)
+            self._write(group)
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - the border of the thread: told to the senders
             self._rollback()
             return error
-        self._series.saved(group.series)
         self._accounting.confirm(group.staged)
         self._measures.confirm(group.measures)
         self._origins.update(group.origins)
@@ -263,12 +269,7 @@ class Committer:
         )
         return found.fetchone() is not None
 
-    def _write(self, group: _Group, unsaved: Sequence[tuple[int, Sequence[str]]]) -> None:
-        if unsaved:
-            self._connection.executemany(
-                "INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [(number, *key) for number, key in unsaved],
-            )
+    def _write(self, group: _Group) -> None:
         insert_rows(
             self._connection,
             "INSERT INTO journal (origin, seq, t0, received_us, payload) VALUES",
@@ -277,6 +278,7 @@ class Committer:
         self._accounting.write(self._connection, group.staged)
         if group.with_rows:
             group.measures = self._measures.write(self._connection, group.with_rows)
+            self._events.write(self._connection, group.with_rows)
 
     def _begin(self) -> None:
         # A rollback may have failed with the disk that it was for.

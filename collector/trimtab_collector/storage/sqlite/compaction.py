@@ -10,26 +10,39 @@ batches are a slice of their hour like any other: points add up.
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from trimtab_collector.storage.catalogue import Catalogue
 from trimtab_collector.storage.columns import (
+    Array,
     Columns,
     columns_of_batch,
     columns_of_batches,
     narrowed,
+    series_of,
+    times_of,
 )
+from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.gaugepoints import Taken
 from trimtab_collector.storage.levels import LEVELS, above, rolled_up
 from trimtab_collector.storage.merging import merge, merged_in_parts
 from trimtab_collector.storage.sqlite.gaugeunit import GaugeUnit
-from trimtab_collector.storage.sqlite.tierfile import add_points, forget, mark, marked
+from trimtab_collector.storage.sqlite.schema import identity_of_journal
+from trimtab_collector.storage.sqlite.tierfile import (
+    add_points,
+    add_series,
+    adopt,
+    forget,
+    mark,
+    marked,
+)
 from trimtab_collector.storage.sqlite.tiers import (
     COARSE,
     EVERY,
@@ -40,7 +53,7 @@ from trimtab_collector.storage.sqlite.tiers import (
     file_of,
 )
 from trimtab_collector.storage.sqlite.writers import Writers
-from trimtab_core.batches import Batch, SeriesKey, decode
+from trimtab_core.batches import Batch, decode
 from trimtab_core.errors import BatchError
 
 __all__ = ["Prepared", "Step", "units"]
@@ -96,7 +109,7 @@ class _Row:
 def units(
     journal: sqlite3.Connection,
     writers: Writers,
-    series: Catalogue,
+    max_series: int,
     directory: Path,
     cutoff_s: int,
     floors: Mapping[str, int],
@@ -108,15 +121,17 @@ def units(
     What is little and recent waits for more, unless it is all_of_it.
 
     journal is the caller's own connection for reading; floors says from when on each tier is kept.
+    Of an hour's series over max_series, those that come last are merged as the route `other`.
     Each step must be committed and its rows deleted before the next is asked for. Rows that come
     meanwhile are left to the next run, so that this one ends. Raises sqlite3.Error when a disk
     does not take it.
     """
     (last,) = journal.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
+    identity = identity_of_journal(journal)
     while due := _due(journal, cutoff_s, last, 0 if all_of_it else _DUE):
-        unit = _Unit(journal, writers, series, directory, due, floors)
+        unit = _Unit(journal, writers, Catalogue(max_series), directory, due, floors, identity)
         rows = _listed(journal, due, min(due + _HOUR_S, cutoff_s), last)
-        for some in _slices(journal, series, unit, rows):
+        for some in _slices(journal, unit, rows):
             unit.add(some)
             if unit.points >= _UNIT_POINTS:
                 break
@@ -155,11 +170,9 @@ def _listed(journal: sqlite3.Connection, start_s: int, end_s: int, last: int) ->
 
 
 def _slices(
-    journal: sqlite3.Connection, series: Catalogue, unit: "_Unit", rows: Sequence[_Row]
+    journal: sqlite3.Connection, unit: "_Unit", rows: Sequence[_Row]
 ) -> Iterator[list[_Row]]:
     """Yield rows in slices, decoded; those that cannot be read have no batch."""
-    known = journal.execute("SELECT * FROM series WHERE id >= ? ORDER BY id", (series.rows(),))
-    series.load((row[0], SeriesKey(*row[1:])) for row in known)
     slice_: list[_Row] = []
     size = points = 0
     for row, following in zip(rows, [*rows[1:], None], strict=True):
@@ -200,6 +213,7 @@ class _Unit:
         directory: Path,
         hour_s: int,
         floors: Mapping[str, int],
+        identity: int,
     ) -> None:
         self._writers = writers
         self._series = series
@@ -213,7 +227,8 @@ class _Unit:
         for tier in EVERY:
             if hour_s >= floors[tier.name]:
                 path = file_of(directory, tier, hour_s)
-                self._files[tier] = writers.fill(path, partial(_begun, path, tier, hour_s, journal))
+                begin = partial(_begun, path, tier, hour_s, journal, identity)
+                self._files[tier] = writers.fill(path, begin)
                 if tier.width_s > MEDIUM.width_s:
                     self._held[tier] = [[] for _ in range(LEVELS)]
 
@@ -225,10 +240,10 @@ class _Unit:
             numbers = tuple(row.id for row in new)
             if numbers not in known:
                 points = merge([_points(new, self._series)])
-                known[numbers] = list(above(points, self._series.parents()))
+                known[numbers] = list(above(points, self._series.dictionary.parents()))
             levels = known[numbers]
             if tier is not FINE:
-                same = self._series.parents()[0]
+                same = self._series.dictionary.parents()[0]
                 levels = [rolled_up(points, same, tier.width_s) for points in levels]
                 # Wider windows are then summed from a sixth of the points.
                 known[numbers] = levels
@@ -267,11 +282,15 @@ class _Unit:
             self._put_level(file, tier, level, points)
 
     def _put_level(self, file: "_File", tier: Tier, level: int, points: Columns) -> None:
-        if len(points.key) and (level or tier is not SUMMED):
-            add_points(file.connection, tier, level, file.part, points, self._series.routes())
+        if not len(points.key) or (tier is SUMMED and not level):
+            return
+        series = self._writers.series(file.path)
+        numbers = file.numbers(series_of(points.key), self._series.dictionary, series)
+        points = replace(points, key=(numbers << 32) | times_of(points.key))
+        add_points(file.connection, tier, level, file.part, points, series.routes())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _File:
     """A file within a transaction: the rows that were in it before, and the part to write."""
 
@@ -279,12 +298,30 @@ class _File:
     connection: sqlite3.Connection
     marked: frozenset[int]
     part: int
+    #: number of a series in the unit -> in the file, -1 for none yet
+    known: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def numbers(self, series: Array, unit: Dictionary, own: Dictionary) -> Array:
+        """Return the numbers that series of the unit have in the file."""
+        if len(self.known) < len(unit):
+            more = np.full(len(unit) - len(self.known), -1, np.int64)
+            self.known = np.concatenate([self.known, more])
+        new = np.unique(series[self.known[series] < 0])
+        self.known[new] = add_series(self.connection, own, map(unit.key, new.tolist()))
+        found: Array = self.known[series]
+        return found
 
 
 def _begun(
-    path: Path, tier: Tier, hour_s: int, journal: sqlite3.Connection, connection: sqlite3.Connection
+    path: Path,
+    tier: Tier,
+    hour_s: int,
+    journal: sqlite3.Connection,
+    identity: int,
+    connection: sqlite3.Connection,
 ) -> _File:
-    here = marked(connection)
+    adopt(connection, identity)
+    here = marked(connection, identity)
     gone = _gone(journal, here)
     forget(connection, gone)
     (part,) = connection.execute(
@@ -300,7 +337,7 @@ def _points(rows: Sequence[_Row], series: Catalogue) -> Columns:
     for row in rows:
         if row.batch is not None:
             try:
-                batches.append((row.batch, series.know(row.batch.series).ids, row.t0))
+                batches.append((row.batch, series.know(row.batch.series).numbers, row.t0))
             except BatchError as error:
                 _left_out(row, error)
     try:
@@ -310,8 +347,8 @@ def _points(rows: Sequence[_Row], series: Catalogue) -> Columns:
         for row in rows:
             try:
                 if row.batch is not None:
-                    ids = series.know(row.batch.series).ids
-                    found.append(columns_of_batch(row.batch, ids, row.t0))
+                    numbers = series.know(row.batch.series).numbers
+                    found.append(columns_of_batch(row.batch, numbers, row.t0))
             except BatchError as error:
                 _left_out(row, error)
         return merge(found)

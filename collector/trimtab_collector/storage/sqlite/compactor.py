@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from trimtab_collector.storage.catalogue import Catalogue
 from trimtab_collector.storage.sqlite.compaction import Prepared, units
 from trimtab_collector.storage.sqlite.consolidation import consolidations, drops
 from trimtab_collector.storage.sqlite.tiers import Tier, files_of
@@ -26,7 +25,7 @@ __all__ = ["METRICS", "Compactor", "locked"]
 
 logger = logging.getLogger("trimtab.compaction")
 
-#: the small file: journal, series, accounts
+#: the small file: journal, measures, events, accounting
 METRICS: Final = "metrics.db"
 _LOCK: Final = "compaction.lock"
 #: sets of chunks that came late wait so long for a merge, once a period is over
@@ -58,9 +57,9 @@ def locked(directory: Path, wait_s: float) -> Iterator[None]:
 class Compactor:
     """Merges, consolidates and drops; one thread. The caller holds `locked`."""
 
-    def __init__(self, directory: Path, series: Catalogue, max_bytes: int = 0) -> None:
+    def __init__(self, directory: Path, max_series: int, max_bytes: int = 0) -> None:
         self._directory = directory
-        self._series = series
+        self._max_series = max_series
         self._max_bytes = max_bytes
         self._log = RateLimited(logger)
         self._writers = Writers()
@@ -88,7 +87,7 @@ class Compactor:
             yield from units(
                 journal,
                 self._writers,
-                self._series,
+                self._max_series,
                 self._directory,
                 cutoff_s,
                 kept,
@@ -98,9 +97,7 @@ class Compactor:
             for tier, start_s, file in list(files_of(self._directory)):
                 if self._is_due(tier, start_s, file, kept):
                     self._consolidated[file] = time.monotonic()
-                    yield from consolidations(
-                        self._writers, self._series, file, tier, cutoff_s, self._log
-                    )
+                    yield from consolidations(self._writers, file, tier, cutoff_s, self._log)
         finally:
             journal.close()
             self._writers.close()

@@ -15,7 +15,6 @@ from typing import Final
 
 import numpy as np
 
-from trimtab_collector.storage.catalogue import Catalogue
 from trimtab_collector.storage.columns import Array, Columns, rekey, series_of
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk
@@ -39,7 +38,6 @@ _HELD: Final = (20_000, 300_000)
 
 def consolidations(
     writers: Writers,
-    series: Catalogue,
     path: Path,
     tier: Tier,
     cutoff_s: int,
@@ -70,7 +68,7 @@ def consolidations(
         def work(
             connection: sqlite3.Connection, level: int = level, period: int = period
         ) -> sqlite3.Connection:
-            _rewrite(connection, series, tier, level, period, log)
+            _rewrite(connection, writers.series(path).routes(), tier, level, period, log)
             return connection
 
         connection = writers.fill(path, work)
@@ -87,14 +85,13 @@ def consolidations(
 
 def _rewrite(
     connection: sqlite3.Connection,
-    series: Catalogue,
+    routes: Array,
     tier: Tier,
     level: int,
     period: int,
     log: RateLimited,
 ) -> None:
     """Replace the chunks of a level and period by one set, in the open transaction."""
-    routes = series.routes()
     found = list(entries(connection, level, period, period + 1))
     part = max(entry.part for entry in found) + 1
     for _, chunks in groupby(found, key=lambda entry: entry.begin):

@@ -36,9 +36,9 @@ GAUGE_SCHEMA: Final = """
 CREATE TABLE gauge (id INTEGER PRIMARY KEY, agent TEXT NOT NULL, environment TEXT NOT NULL,
     service TEXT NOT NULL, instance TEXT NOT NULL, name TEXT NOT NULL,
     UNIQUE (name, service, instance, environment, agent));
-CREATE TABLE reading (id INTEGER PRIMARY KEY, period INTEGER NOT NULL, part INTEGER NOT NULL,
+CREATE TABLE gauge_chunk (id INTEGER PRIMARY KEY, period INTEGER NOT NULL, part INTEGER NOT NULL,
     first INTEGER NOT NULL, last INTEGER NOT NULL, points INTEGER NOT NULL, payload BLOB NOT NULL);
-CREATE INDEX reading_place ON reading (period, first, last, part, points);
+CREATE INDEX gauge_chunk_place ON gauge_chunk (period, first, last, part, points);
 """
 #: most gauges that a file tells apart; further ones are left out
 _MOST_GAUGES: Final = 1_000_000
@@ -84,7 +84,7 @@ def put_gauges(
     points = merge([points]) if tier is FINE else rolled_up(points, tier.width_s)
     period = tier.period(t)
     (part,) = connection.execute(
-        "SELECT coalesce(max(part), 0) + 1 FROM reading WHERE period = ?", (period,)
+        "SELECT coalesce(max(part), 0) + 1 FROM gauge_chunk WHERE period = ?", (period,)
     ).fetchone()
     _insert(connection, tier, period, part, points, _places(connection))
 
@@ -115,7 +115,7 @@ def entries_of(
 ) -> Iterator[GaugeChunkEntry]:
     """Yield the chunks of periods that start in [start_s, end_s)."""
     for row in connection.execute(
-        "SELECT id, part, first, last, points FROM reading WHERE period >= ? AND period < ?"
+        "SELECT id, part, first, last, points FROM gauge_chunk WHERE period >= ? AND period < ?"
         " ORDER BY period, first, last, id",
         (start_s, end_s),
     ):
@@ -125,7 +125,7 @@ def entries_of(
 def payload_of(connection: sqlite3.Connection, entry: GaugeChunkEntry) -> GaugePoints:
     """Return the points of a chunk; raises ChunkError and sqlite3.Error."""
     (payload,) = connection.execute(
-        "SELECT payload FROM reading WHERE id = ?", (entry.id,)
+        "SELECT payload FROM gauge_chunk WHERE id = ?", (entry.id,)
     ).fetchone()
     return decode_gauges(payload)
 
@@ -137,7 +137,7 @@ def sets_due(
     return [
         period
         for period, parts, points in connection.execute(
-            "SELECT period, count(DISTINCT part), sum(points) FROM reading GROUP BY period"
+            "SELECT period, count(DISTINCT part), sum(points) FROM gauge_chunk GROUP BY period"
         )
         if parts > 1
         and (tier is COARSE or points < parts * _SMALL)
@@ -165,7 +165,7 @@ def merge_sets(connection: sqlite3.Connection, tier: Tier, period: int) -> None:
         ready = [points.taken(mask) for points, mask in zip(waiting, complete, strict=True)]
         waiting = [points.taken(~mask) for points, mask in zip(waiting, complete, strict=True)]
         _insert(connection, tier, period, part, merge(ready), places)
-    connection.executemany("DELETE FROM reading WHERE id = ?", [(entry.id,) for entry in found])
+    connection.executemany("DELETE FROM gauge_chunk WHERE id = ?", [(entry.id,) for entry in found])
 
 
 def _insert(
@@ -180,7 +180,7 @@ def _insert(
     order = np.lexsort((points.key, place))
     points, place = points.taken(order), place[order]
     connection.executemany(
-        "INSERT INTO reading (period, part, first, last, points, payload)"
+        "INSERT INTO gauge_chunk (period, part, first, last, points, payload)"
         " VALUES (?, ?, ?, ?, ?, ?)",
         _chunks(points, place, period, part, tier.width_s),
     )

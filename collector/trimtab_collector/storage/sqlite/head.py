@@ -1,38 +1,47 @@
 """The latest points in memory: windows that no tier holds yet, and 1-second live summaries.
 
-A ring holds every point whose window starts at or after its `floor`; what is older is read from
+A head holds every point whose window starts at or after its `floor`; what is older is read from
 the store. Memory is bounded in bytes: over the bound the floor rises, and answers stay the same.
 The sums of a window at a level are kept and grow with what arrives later.
+
+All points of a head have numbers of one dictionary. `move` gives several heads a new one, with the
+series alone that they hold; windows that a reader has in hand stay as they are.
 """
 
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from trimtab_collector.storage.columns import Array, Columns, narrowed
-from trimtab_collector.storage.levels import rolled_up
+import numpy as np
+
+from trimtab_collector.storage.columns import Array, Columns, narrowed, series_of, times_of
+from trimtab_collector.storage.dictionary import Dictionary
+from trimtab_collector.storage.levels import LEVELS, rolled_up
 from trimtab_collector.storage.merging import merge
 
-__all__ = ["LIVE_S", "RECENT_S", "Head"]
+__all__ = ["LIVE_S", "RECENT_S", "Head", "Snapshot", "move"]
 
 #: stored windows stay in memory so long at least; batches come this late without further ado
 RECENT_S: Final = 300
 #: span of live summaries kept
 LIVE_S: Final = 120
+_NONE: Final[Array] = np.zeros(0, np.int64)
 
 
 @dataclass(slots=True, eq=False)
 class _Window:
     """Points of one window; the first part stands for as many additions as `joined`."""
 
+    dictionary: Dictionary
     parts: list[Columns] = field(default_factory=list)
     joined: int = 1
     #: level -> how many additions are in, and their sum
     sums: dict[int, tuple[int, Columns]] = field(default_factory=dict)
     names: set[Hashable] = field(default_factory=set)
-    #: the ring has let go of it; a reader may still hold it
+    #: the head has let go of it; a reader may still hold it
     gone: bool = False
 
     @property
@@ -42,11 +51,18 @@ class _Window:
         return sums + sum(part.size_bytes for part in self.parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Points of some windows, and whose numbers their series have."""
+
+    dictionary: Dictionary
+    parts: Sequence[Columns]
+
+
 class Head:
     """Points by the start of their window; thread-safe.
 
-    With a span_s the latest seconds are held, without one all that was not released. parents gives
-    for each level the series that each series is part of.
+    With a span_s the latest seconds are held, without one all that was not released.
     """
 
     def __init__(
@@ -54,15 +70,15 @@ class Head:
         span_s: int | None,
         step_s: int,
         max_bytes: int,
+        dictionary: Dictionary,
         clock: Callable[[], float] = time.time,
         floor_s: int = 0,
-        parents: Callable[[], Sequence[Array]] = tuple,
     ) -> None:
         self._span_s = span_s
         self._step_s = step_s
         self._max_bytes = max_bytes
         self._clock = clock
-        self._parents = parents
+        self._dictionary = dictionary
         self._lock = threading.Lock()
         self._windows: dict[int, _Window] = {}
         self._floor_s = floor_s
@@ -71,7 +87,7 @@ class Head:
 
     @property
     def floor_s(self) -> int:
-        """Every point at or after this second is in the ring; only ever rises."""
+        """Every point at or after this second is here; only ever rises."""
         with self._lock:
             self._advance()
             return self._floor_s
@@ -87,49 +103,57 @@ class Head:
             if before_s > self._floor_s:
                 self._raise(before_s)
 
-    def add(self, window_s: int, columns: Columns, name: Hashable = None) -> None:
+    def add(
+        self, window_s: int, columns: Columns, dictionary: object, name: Hashable = None
+    ) -> bool:
         """Put in points of one window; those before the floor are left to the store.
 
-        With a name, a repeat of it in the same window is left out.
+        False when the dictionary is not that of the head: its series need new numbers first. With a
+        name, a repeat of it in the same window is left out.
         """
         with self._lock:
+            if dictionary is not self._dictionary:
+                return False
             self._advance()
             if window_s < self._floor_s:
-                return
-            window = self._windows.setdefault(window_s, _Window())
+                return True
+            window = self._windows.get(window_s)
+            if window is None:
+                window = self._windows[window_s] = _Window(self._dictionary)
             if name is not None:
                 if name in window.names:
-                    return
+                    return True
                 window.names.add(name)
             window.parts.append(columns)
             self._size_bytes += columns.size_bytes
             while self._size_bytes > self._max_bytes and self._windows:
                 self._raise(min(self._windows) + self._step_s)
+            return True
 
-    def snapshot(self, start_s: int, end_s: int, level: int = 0) -> tuple[int, list[Columns]]:
+    def snapshot(self, start_s: int, end_s: int, level: int = 0) -> tuple[int, Snapshot]:
         """Return the floor, and the points of windows in [start_s, end_s) that are here.
 
         At a level above 0 they are summed up to it.
         """
         with self._lock:
             self._advance()
-            floor = self._floor_s
+            floor, dictionary = self._floor_s, self._dictionary
             found = [w for t, w in self._windows.items() if start_s <= t < end_s and w.parts]
         if level:
-            return floor, [self._summed(window, level) for window in found]
-        return floor, [self._joined(window) for window in found]
+            return floor, Snapshot(dictionary, [self._summed(each, level) for each in found])
+        return floor, Snapshot(dictionary, [self._joined(each) for each in found])
 
     def settle(self, before_s: int) -> None:
         """Join and sum up what is here of windows before before_s, for readers to find it done."""
         with self._lock:
             found = [w for t, w in self._windows.items() if t < before_s and w.parts]
         for window in found:
-            for level in range(1, len(self._parents())):
+            for level in range(1, LEVELS):
                 self._summed(window, level)
             self._joined(window)
 
-    def span(self, start_s: int, end_s: int, gap_s: int) -> tuple[int, int] | None:
-        """Return first and last window of the latest run in [start_s, end_s).
+    def arrived(self, start_s: int, end_s: int, gap_s: int) -> tuple[int, int] | None:
+        """Return start and end of the latest run of windows in [start_s, end_s).
 
         A run has no hole wider than gap_s; None when nothing is held there.
         """
@@ -143,7 +167,7 @@ class Head:
             if first - window_s - self._step_s > gap_s:
                 break
             first = window_s
-        return first, held[0]
+        return first, held[0] + self._step_s
 
     def _joined(self, window: _Window) -> Columns:
         """Return all points of a window as one part, kept for the next reader."""
@@ -167,7 +191,7 @@ class Head:
 
     def _summed(self, window: _Window, level: int) -> Columns:
         """Return the sum of a window at a level: what is known and what has come since."""
-        parents = self._parents()[level]
+        parents = window.dictionary.parents()[level]
         with self._lock:
             parts, joined = list(window.parts), window.joined
             included, known = window.sums.get(level, (0, None))
@@ -199,3 +223,38 @@ class Head:
             window = self._windows.pop(window_s)
             window.gone = True
             self._size_bytes -= window.size_bytes
+
+    def _used(self) -> Array:
+        """Return the series that windows have; call with the lock held."""
+        parts = [part for window in self._windows.values() for part in window.parts]
+        found: Array = np.unique(np.concatenate([series_of(part.key) for part in parts] or [_NONE]))
+        return found
+
+    def _renumber(self, dictionary: Dictionary, numbers: Array) -> None:
+        """Begin anew with other numbers for the series; call with the lock held."""
+        self._dictionary = dictionary
+        self._size_bytes = 0
+        for window_s, old in self._windows.items():
+            old.gone = True
+            parts = [
+                replace(part, key=(numbers[series_of(part.key)] << 32) | times_of(part.key))
+                for part in old.parts
+            ]
+            window = _Window(dictionary, parts, old.joined, names=old.names)
+            self._windows[window_s] = window
+            self._size_bytes += window.size_bytes
+
+
+def move(heads: Sequence[Head], old: Dictionary) -> tuple[Dictionary, int]:
+    """Give heads a dictionary of what they hold; returns it and how many series are its own."""
+    with ExitStack() as stack:
+        for head in heads:
+            stack.enter_context(head._lock)
+        used = np.unique(np.concatenate([head._used() for head in heads]))
+        dictionary = Dictionary(linked=True)
+        numbers = np.full(len(old), -1, np.int64)
+        for number in used.tolist():
+            numbers[number] = dictionary.add(old.key(number))
+        for head in heads:
+            head._renumber(dictionary, numbers)
+    return dictionary, sum(bool(old.key(number).instance) for number in used.tolist())

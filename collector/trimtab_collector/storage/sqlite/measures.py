@@ -1,31 +1,32 @@
-"""What apps measured of their inside, in the small file: rows of measures, and events.
+"""Measures in the small file: what was added to each, a row for each window.
 
 A batch's rows are written in the transaction that takes the batch, so they count exactly once.
 Rows of ten seconds become rows of a minute after a quarter of an hour, and of an hour after two
 days; rows that come late are rolled up by themselves, and reads add up all there are.
+
+A measure goes with its last row. When there are too many, those that nothing was added to for the
+longest are added up as the attributes `other`: what is in use keeps its name.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
-from trimtab_collector.storage.store import Received, TooMuchError
+from trimtab_collector.storage.grouping import grouped_by
+from trimtab_collector.storage.store import (
+    MeasurePart,
+    MeasureSelection,
+    Received,
+    TooMuchError,
+)
 from trimtab_core.measures import OTHER, Attributes, Delta, MeasureKey
-from trimtab_core.rows import EventRow, MeasureRow
+from trimtab_core.rows import MeasureRow
 
-__all__ = [
-    "TABLES",
-    "EventSelection",
-    "MeasurePart",
-    "MeasureSelection",
-    "MeasureTable",
-    "Measures",
-]
+__all__ = ["TABLES", "MeasureTable", "Measures"]
 
 TABLES: Final = """
 CREATE TABLE measure (id INTEGER PRIMARY KEY, environment TEXT NOT NULL, service TEXT NOT NULL,
@@ -37,17 +38,16 @@ CREATE TABLE amount (measure INTEGER NOT NULL, t INTEGER NOT NULL, step_s INTEGE
     last REAL NOT NULL, buckets BLOB NOT NULL);
 CREATE INDEX amount_measure ON amount (measure, t);
 CREATE INDEX amount_step ON amount (step_s, t);
-CREATE TABLE event (id INTEGER PRIMARY KEY, t_us INTEGER NOT NULL, kind TEXT NOT NULL,
-    environment TEXT NOT NULL, service TEXT NOT NULL, instance TEXT NOT NULL,
-    route TEXT NOT NULL, body BLOB NOT NULL);
-CREATE INDEX event_kind ON event (kind, t_us);
 """
 #: rows of a step become rows of the next when they are as old, seconds
 _ROLLS: Final = ((10, 60, 900), (60, 3600, 2 * 86_400))
 _KEEP_S: Final = 90 * 86_400
 _MOST_MEASURES: Final = 200_000
-_MOST_EVENTS: Final = 100_000
 _MOST_READ: Final = 1_000_000
+#: a measure is idle when nothing was added to it for this long, seconds
+_IDLE_S: Final = 3600
+#: idle measures that are folded besides those over the limit, so that it is seldom done
+_FOLD_MORE: Final = 1_000
 #: rows that one transaction of a roll-up takes
 _SLICE: Final = 4_000
 
@@ -55,6 +55,7 @@ _Whose = tuple[str, str, str, MeasureKey]
 #: measures that a transaction has numbered
 Measures = dict[_Whose, int]
 _AMOUNT: Final = "t, step_s, count, sum, min, max, last, buckets"
+_AMOUNTS: Final = ", ".join(f"a.{name}" for name in _AMOUNT.split(", "))
 _INSERT: Final = (
     f"INSERT INTO amount (measure, {_AMOUNT})"  # noqa: S608
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -65,44 +66,8 @@ _OLD: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class MeasureSelection:
-    """What a read of measures asks for; `where` names environment, service, instance.
-
-    Steps are those of `Selection`: a row belongs to the step in which its window starts.
-    """
-
-    edges_s: tuple[int, ...]
-    #: exact names; ends with `*` for all that begin so
-    names: tuple[str, ...]
-    where: Mapping[str, str] = field(default_factory=dict)
-
-
-class MeasurePart(NamedTuple):
-    """What was added to a measure within one step of a read."""
-
-    environment: str
-    service: str
-    instance: str
-    key: MeasureKey
-    #: place of the step
-    step: int
-    delta: Delta
-
-
-@dataclass(frozen=True, slots=True)
-class EventSelection:
-    """What a read of events asks for: the latest of a kind; `where` may name a route, too."""
-
-    start_s: int
-    end_s: int
-    kind: str
-    where: Mapping[str, str] = field(default_factory=dict)
-    limit: int = 100
-
-
 class MeasureTable:
-    """Rows of measures and events; writing belongs to the committer, reading to any thread."""
+    """Rows of measures; writing belongs to the committer, reading to any thread."""
 
     def __init__(self) -> None:
         self._ids: dict[_Whose, int] = {}
@@ -118,19 +83,12 @@ class MeasureTable:
         """Write the rows of batches in the open transaction; returns what `confirm` takes."""
         new: Measures = {}
         amounts: list[tuple[object, ...]] = []
-        events: list[tuple[object, ...]] = []
         for each in received:
             step_s = each.batch.step_s
             for row in each.measures:
                 number = self._number(connection, row, new)
                 amounts.append((number, *_stored(each.window_s, step_s, row.delta)))
-            events += [_event_row(row) for row in each.events]
         connection.executemany(_INSERT, amounts)
-        connection.executemany(
-            "INSERT INTO event (t_us, kind, environment, service, instance, route, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            events,
-        )
         return new
 
     def confirm(self, new: Measures) -> None:
@@ -141,23 +99,16 @@ class MeasureTable:
         whose: _Whose = row[:4]
         found = self._ids.get(whose) or new.get(whose)
         if found is None and len(self._ids) + len(new) >= _MOST_MEASURES:
-            others = tuple((name, OTHER) for name, _ in row.key.attributes)
-            whose = (*row[:2], "", row.key._replace(attributes=others))
+            whose = _other(whose)
             found = self._ids.get(whose) or new.get(whose)
         if found is None:
-            key = whose[3]
-            cursor = connection.execute(
-                "INSERT INTO measure (environment, service, instance, name, kind, unit, attributes)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*whose[:3], key.name, key.kind, key.unit, _text(key.attributes)),
-            )
-            found = new[whose] = cursor.lastrowid or 0
+            found = new[whose] = _insert_measure(connection, whose)
         return found
 
     def read(
         self, connection: sqlite3.Connection, selection: MeasureSelection
     ) -> list[MeasurePart]:
-        """Return what was added, measure by measure and step by step.
+        """Return what was added, by group and then step.
 
         Raises TooMuchError before it reads too many rows.
         """
@@ -174,43 +125,25 @@ class MeasureTable:
                 f"expected at most {_MOST_READ} rows of measures, got {count}: ask for one service "
                 "or instance, or a shorter range"
             )
-        found: dict[tuple[int, int], MeasurePart] = {}
-        names = "m.id, m.environment, m.service, m.instance, m.name, m.kind, m.unit, m.attributes"
+        found: dict[tuple[object, ...], MeasurePart] = {}
+        names: dict[int, _Whose] = {}
         step = 0
-        for row in connection.execute(f"SELECT {names}, a.* {source} ORDER BY a.t", arguments):
-            t, delta = row[9], _delta(row[11:])
+        fields = "m.id, m.environment, m.service, m.instance, m.name, m.kind, m.unit, m.attributes"
+        for row in connection.execute(
+            f"SELECT {fields}, {_AMOUNTS} {source} ORDER BY a.t", arguments
+        ):
+            t, delta = row[8], _delta(row[10:])
             while t >= edges[step + 1]:
                 step += 1
-            part = found.get((row[0], step))
+            whose = names.get(row[0])
+            if whose is None:
+                whose = names[row[0]] = grouped_by(selection, (*row[1:4], _key(row[4:8])))
+            part = found.get((whose, step))
             if part is None:
-                whose = row[1], row[2], row[3], _key(row[4:8])
-                found[row[0], step] = MeasurePart(*whose, step, delta)
+                found[whose, step] = MeasurePart(*whose, step, delta)
             else:
                 part.delta.merge(delta)
-        return list(found.values())
-
-    def events(
-        self, connection: sqlite3.Connection, selection: EventSelection
-    ) -> list[tuple[EventRow, int]]:
-        """Return the latest events of a kind, the latest first, each with its number."""
-        fields = ("environment", "service", "instance", "route")
-        names = [name for name in fields if name in selection.where]
-        wanted = "".join(f" AND {name} = ?" for name in names)
-        rows = connection.execute(
-            "SELECT id, t_us, kind, environment, service, instance, body FROM event"  # noqa: S608
-            f" WHERE kind = ? AND t_us >= ? AND t_us < ?{wanted} ORDER BY t_us DESC LIMIT ?",
-            [
-                selection.kind,
-                selection.start_s * 1_000_000,
-                selection.end_s * 1_000_000,
-                *(selection.where[name] for name in names),
-                selection.limit,
-            ],
-        )
-        return [
-            (EventRow(environment, service, instance, _event(body, kind, at_us)), number)
-            for number, at_us, kind, environment, service, instance, body in rows
-        ]
+        return sorted(found.values(), key=lambda part: (part[:4], part.step))
 
     def roll_up(self, connection: sqlite3.Connection, now_s: float) -> bool:
         """Roll up a slice of what is old enough, in the open transaction; False when none is left.
@@ -245,17 +178,73 @@ class MeasureTable:
         connection.executemany("DELETE FROM amount WHERE rowid = ?", [(row[1],) for row in rows])
         connection.executemany(_INSERT, merged)
 
+    def forget(self, connection: sqlite3.Connection, now_s: float) -> None:
+        """Let go of names, in the open transaction; committer only.
+
+        Names go with their last row. Over nine tenths of the limit, the rows of measures that have
+        been idle for the longest, and for an hour at least, become those of `other`.
+        """
+        connection.execute(
+            "DELETE FROM measure WHERE NOT EXISTS"
+            " (SELECT 1 FROM amount WHERE amount.measure = measure.id)"
+        )
+        (count,) = connection.execute("SELECT count(*) FROM measure").fetchone()
+        over = count - _MOST_MEASURES * 9 // 10
+        if over > 0:
+            self._fold(connection, over, int(now_s) - _IDLE_S)
+        self.load(connection)
+
+    def _fold(self, connection: sqlite3.Connection, most: int, before_s: int) -> None:
+        idle = connection.execute(
+            "SELECT m.id, m.environment, m.service, m.instance, m.name, m.kind, m.unit,"
+            " m.attributes FROM measure m JOIN"
+            " (SELECT measure, max(t) AS latest FROM amount GROUP BY measure) a"
+            " ON a.measure = m.id WHERE a.latest < ? ORDER BY a.latest LIMIT ?",
+            (before_s, most + _FOLD_MORE),
+        ).fetchall()
+        for number, *row in idle:
+            whose = _other((row[0], row[1], row[2], _key(row[3:])))
+            other = self._ids.get(whose)
+            if other is None:
+                other = self._ids[whose] = _insert_measure(connection, whose)
+            if other != number:
+                connection.execute(
+                    "UPDATE amount SET measure = ? WHERE measure = ?", (other, number)
+                )
+                connection.execute("DELETE FROM measure WHERE id = ?", (number,))
+
     def drop(self, connection: sqlite3.Connection, now_s: float) -> None:
         """Drop what is too old, in the open transaction; committer only."""
         connection.execute(
             "DELETE FROM amount WHERE step_s = 3600 AND t < ?", (int(now_s) - _KEEP_S,)
         )
-        connection.execute(
-            "DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (_MOST_EVENTS,)
-        )
-        connection.execute(
-            "DELETE FROM event WHERE t_us < ?", ((int(now_s) - _KEEP_S) * 1_000_000,)
-        )
+
+
+def _other(whose: _Whose) -> _Whose:
+    """Return the measure that stands for all over the limit: of any instance and attributes."""
+    key = whose[3]
+    others = tuple((name, OTHER) for name, _ in key.attributes)
+    return (*whose[:2], "", key._replace(attributes=others))
+
+
+def _insert_measure(connection: sqlite3.Connection, whose: _Whose) -> int:
+    key = whose[3]
+    values = (*whose[:3], key.name, key.kind, key.unit, _text(key.attributes))
+    cursor = connection.execute(
+        "INSERT OR IGNORE INTO measure"
+        " (environment, service, instance, name, kind, unit, attributes)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        values,
+    )
+    if cursor.rowcount:
+        return cursor.lastrowid or 0
+    # Memory had forgotten it in a transaction that failed.
+    (number,) = connection.execute(
+        "SELECT id FROM measure WHERE environment = ? AND service = ? AND instance = ?"
+        " AND name = ? AND kind = ? AND unit = ? AND attributes = ?",
+        values,
+    ).fetchone()
+    return int(number)
 
 
 def _filter(selection: MeasureSelection) -> tuple[str, list[object]]:
@@ -285,22 +274,6 @@ def _delta(row: Sequence[Any]) -> Delta:
     count, total, least, most, last, packed = row
     flat = msgspec.msgpack.decode(packed, type=list[int])
     return Delta(count, total, least, most, last, dict(zip(flat[::2], flat[1::2], strict=True)))
-
-
-def _event_row(row: EventRow) -> tuple[object, ...]:
-    body = {name: value for name, value in row.event.items() if name not in ("kind", "at_us")}
-    route = body.get("route", "")
-    return (
-        row.event["at_us"],
-        row.event["kind"],
-        *row[:3],
-        route if isinstance(route, str) else "",
-        json.dumps(body, default=str).encode(),
-    )
-
-
-def _event(body: bytes, kind: str, at_us: int) -> dict[str, Any]:
-    return {**json.loads(body), "kind": kind, "at_us": at_us}
 
 
 def _key(row: Sequence[Any]) -> MeasureKey:

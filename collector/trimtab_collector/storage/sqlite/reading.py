@@ -16,7 +16,6 @@ from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from trimtab_collector.storage.catalogue import Catalogue, Grouping
 from trimtab_collector.storage.columns import (
     WINDOW_S,
     Array,
@@ -28,10 +27,12 @@ from trimtab_collector.storage.columns import (
     times_of,
     widened,
 )
+from trimtab_collector.storage.dictionary import Dictionary, Groups
 from trimtab_collector.storage.levels import level_of
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunks
-from trimtab_collector.storage.sqlite.head import Head
+from trimtab_collector.storage.sqlite.dictionaries import Dictionaries
+from trimtab_collector.storage.sqlite.head import Head, Snapshot
 from trimtab_collector.storage.sqlite.openfiles import OpenFiles, number_of
 from trimtab_collector.storage.sqlite.plan import ROLLED, SINGLE, TierRun, clear_of, plan
 from trimtab_collector.storage.sqlite.publication import Publication
@@ -62,6 +63,7 @@ _MOST_POINTS: Final = 10_000_000
 _MOST_BUCKETS: Final = 200_000_000
 _MOST_BATCHES: Final = 50_000
 _MOST_FOUND: Final = 20_000_000
+_NOTHING: Final[Array] = np.zeros(0, np.int64)
 
 
 class Reader:
@@ -70,14 +72,15 @@ class Reader:
     def __init__(
         self,
         directory: Path,
-        series: Catalogue,
+        identity: int,
         recent: Head,
         live: Head,
         journal: Callable[[], sqlite3.Connection],
         floors: Callable[[], Mapping[str, int]],
     ) -> None:
         self._directory = directory
-        self._series = series
+        self._identity = identity
+        self._dictionaries = Dictionaries()
         self._recent = recent
         self._live = live
         self._journal = journal
@@ -96,31 +99,28 @@ class Reader:
 
     def read(self, selection: Selection) -> Rows:
         """Return merged points; raises TooMuchError before it takes much memory."""
-        grouping = self._series.group(selection.group_by, selection.where)
         edges = np.array(selection.edges_s)
-        gathered = _Gathered(grouping, edges)
+        gathered = _Gathered(Groups(selection.group_by, selection.where), edges)
         resolution_s = 1
         if selection.live:
-            _, parts = self._live.snapshot(selection.start_s, selection.end_s)
-            for part in parts:
-                gathered.add(part)
+            _, found = self._live.snapshot(selection.start_s, selection.end_s)
+            gathered.add_all(found)
         else:
             level = level_of(selection)
             end_s = selection.end_s
             tiers = ROLLED if level else SINGLE
-            border_s, parts = self.latest(
+            border_s, found = self.latest(
                 lambda start_s: self._recent.snapshot(start_s, end_s, level),
                 selection.start_s,
                 tiers,
             )
-            for part in parts:
-                gathered.add(part)
+            gathered.add_all(found)
             resolution_s = self._older(gathered, selection, level, min(end_s, border_s))
         columns = widened(gathered.merged())
         steps = len(edges) - 1
         group = columns.key // steps
         t = edges[columns.key - group * steps]
-        return Rows(grouping.groups, group, t, columns, resolution_s)
+        return Rows(gathered.groups.names(), group, t, columns, resolution_s)
 
     def latest(
         self,
@@ -143,19 +143,19 @@ class Reader:
         """Add what tiers and journal hold before end_s; returns the width that edges cut."""
         if end_s <= selection.start_s:
             return WINDOW_S
-        wanted = self._wanted(gathered.grouping, level)
         with ExitStack() as transactions:
             tiers = ROLLED if level else SINGLE
             begun = self.begin(selection.edges_s, end_s, transactions, tiers)
-            chosen = [self._chosen(view, level, wanted) for view in begun.views]
-            _check(chosen, len(begun.rows))
-            for view, found in zip(begun.views, chosen, strict=True):
+            chosen = [self._chosen(view, level, gathered.groups) for view in begun.views]
+            _check([found for found, _ in chosen], len(begun.rows))
+            for view, (found, group) in zip(begun.views, chosen, strict=True):
                 for part in self._chunks(view, found):
-                    gathered.add(part)
+                    gathered.add(part, group)
             for t0, batch in self.batches(begun):
                 try:
-                    ids = self._series.know(batch.series).ids
-                    gathered.add(columns_of_batch(batch, ids, t0))
+                    keys = self._dictionaries.of_batch(batch.series)
+                    columns = columns_of_batch(batch, np.arange(len(keys)), t0)
+                    gathered.add(columns, gathered.groups.of(keys))
                 except BatchError as error:
                     self._log.warning("journal", "a batch has no such points: %s", error)
         return begun.resolution_s
@@ -191,16 +191,6 @@ class Reader:
             except BatchError as error:
                 self._log.warning("journal", "a batch of the journal cannot be read: %s", error)
 
-    def _wanted(self, grouping: Grouping, level: int) -> list[int] | None:
-        """Return the numbers of routes that a selection is about, None for all."""
-        parents, routes = self._series.parents()[level], self._series.routes()
-        count = min(len(grouping.group), len(parents))
-        inside = grouping.group[:count] >= 0
-        if inside.all():
-            return None
-        own = parents[:count] == np.arange(count)
-        return [int(route) for route in np.unique(routes[:count][inside & own])]
-
     def _views(self, run: TierRun, transactions: ExitStack) -> Iterator["FileView"]:
         """Begin a transaction on each file of a run and yield what it holds."""
         start_s = run.start_s
@@ -213,18 +203,25 @@ class Reader:
                     if not connection.in_transaction:
                         connection.execute("BEGIN")
                         transactions.callback(connection.execute, "ROLLBACK")
-                    yield FileView(TierRun(run.tier, start_s, end_s), path, connection)
+                    run_here = TierRun(run.tier, start_s, end_s)
+                    yield FileView(run_here, path, connection, self._identity)
                     self._unreadable.pop(path.name, None)
             except (sqlite3.Error, VersionError) as error:
                 self.damaged(path, error)
             start_s = end_s
 
-    def _chosen(self, view: "FileView", level: int, wanted: list[int] | None) -> list[ChunkEntry]:
+    def _chosen(
+        self, view: "FileView", level: int, groups: Groups
+    ) -> tuple[list[ChunkEntry], Array]:
+        """Return the chunks of a file that may have what is wanted, and its series' groups."""
         try:
-            return view.choose(level, wanted)
-        except sqlite3.Error as error:
+            dictionary = self._dictionaries.of_file(view.path, view.connection)
+            group = groups.of(dictionary)
+            wanted = _wanted(dictionary, group, level)
+            return (view.choose(level, wanted) if wanted is None or wanted else []), group
+        except (sqlite3.Error, ValueError) as error:
             self.damaged(view.path, error)
-            return []
+            return [], _NOTHING
 
     def _chunks(self, view: "FileView", found: list[ChunkEntry]) -> Iterator[Columns]:
         """Yield the points of chunks within the view's run, many chunks at a time."""
@@ -278,11 +275,13 @@ class Begun(NamedTuple):
 class FileView:
     """A file within an open transaction, for the windows of one run."""
 
-    def __init__(self, run: TierRun, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, run: TierRun, path: Path, connection: sqlite3.Connection, identity: int
+    ) -> None:
         self.run = run
         self.path = path
         self.connection = connection
-        self._marked = marked(connection)
+        self._marked = marked(connection, identity)
 
     def has(self, row_id: int, t0: int) -> bool:
         """Return whether a journal row is in this file and its window in this run."""
@@ -291,7 +290,7 @@ class FileView:
     def choose(self, level: int, wanted: list[int] | None) -> list[ChunkEntry]:
         """Return the chunks that may hold points of the run, of wanted routes."""
         start_s, end_s, tier = self.run.start_s, self.run.end_s, self.run.tier
-        routes = None if not wanted else (wanted[0], wanted[-1])
+        routes = None if wanted is None else (wanted[0], wanted[-1])
         begins = (start_s - tier.chunk_s(level), end_s)
         period = tier.period(start_s)
         return [
@@ -304,20 +303,28 @@ class FileView:
 class _Gathered:
     """Points that a selection wants, merged as they come."""
 
-    def __init__(self, grouping: Grouping, edges: Array) -> None:
-        self.grouping = grouping
+    def __init__(self, groups: Groups, edges: Array) -> None:
+        self.groups = groups
         self._edges = edges
         self._parts: list[Columns] = []
         self._size = 0
 
-    def add(self, part: Columns) -> None:
-        """Take the points of a part that are wanted, under their group and step."""
-        group = self.grouping.group
-        # A series that came after the grouping was made is in no group.
-        series = np.minimum(series_of(part.key), len(group) - 1) if len(group) else None
-        if series is None:
+    def add_all(self, found: Snapshot) -> None:
+        """Take what memory holds."""
+        group = self.groups.of(found.dictionary)
+        for part in found.parts:
+            self.add(part, group)
+
+    def add(self, part: Columns, group: Array) -> None:
+        """Take the points of a part that are wanted, under their group and step.
+
+        group has the group of each series of its dictionary, -1 for those that are not wanted.
+        """
+        if not len(group):
             return
-        places = np.where(series_of(part.key) < len(group), group[series], -1)
+        series = series_of(part.key)
+        # A series that came after the dictionary was looked at has points of a later time.
+        places = np.where(series < len(group), group[np.minimum(series, len(group) - 1)], -1)
         t = times_of(part.key)
         keep = (places >= 0) & (t >= self._edges[0]) & (t < self._edges[-1])
         if not keep.any():
@@ -340,7 +347,17 @@ class _Gathered:
         return merge(self._parts)
 
 
-def _check(chosen: list[list[ChunkEntry]], batches: int) -> None:
+def _wanted(dictionary: Dictionary, group: Array, level: int) -> list[int] | None:
+    """Return the numbers of routes that a selection is about, None for all."""
+    inside = group >= 0
+    if inside.all():
+        return None
+    routes = dictionary.routes()[: len(group)]
+    found = np.unique(routes[inside & dictionary.of_level(level)[: len(group)]])
+    return [int(route) for route in found]
+
+
+def _check(chosen: Sequence[list[ChunkEntry]], batches: int) -> None:
     """Raise TooMuchError for a read over more than the limits."""
     points = sum(entry.points for found in chosen for entry in found)
     buckets = sum(entry.buckets for found in chosen for entry in found)

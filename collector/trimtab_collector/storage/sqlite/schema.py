@@ -1,17 +1,26 @@
 """The small file of the store: its tables, and how those of earlier versions become them."""
 
+import secrets
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
+from trimtab_collector.storage.sqlite.events import EVENT_TABLE
 from trimtab_collector.storage.sqlite.measures import TABLES
 from trimtab_core.errors import StartupError
 
-__all__ = ["VERSION", "migrate", "note_facts", "open_metrics", "refuse"]
+__all__ = [
+    "VERSION",
+    "identity_of_journal",
+    "migrate",
+    "note_facts",
+    "open_metrics",
+    "refuse",
+]
 
 #: version of the tables, in the file's user_version
-VERSION: Final = 3
+VERSION: Final = 4
 _JOURNAL: Final = """
 CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, origin INTEGER NOT NULL,
     seq INTEGER NOT NULL, t0 INTEGER NOT NULL, received_us INTEGER NOT NULL, payload BLOB NOT NULL,
@@ -25,9 +34,6 @@ CREATE TABLE origin (origin INTEGER PRIMARY KEY, agent TEXT NOT NULL, boot BLOB 
 {_JOURNAL}
 CREATE TABLE seen (origin INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
     t INTEGER NOT NULL, PRIMARY KEY (origin, first)) WITHOUT ROWID;
-CREATE TABLE series (id INTEGER PRIMARY KEY, environment TEXT NOT NULL, service TEXT NOT NULL,
-    version TEXT NOT NULL, instance TEXT NOT NULL, route TEXT NOT NULL, method TEXT NOT NULL,
-    status_class TEXT NOT NULL);
 CREATE TABLE process (process BLOB NOT NULL, environment TEXT NOT NULL, service TEXT NOT NULL,
     ranges BLOB NOT NULL, sent INTEGER NOT NULL, dropped BLOB NOT NULL, closed INTEGER NOT NULL,
     updated_s INTEGER NOT NULL, PRIMARY KEY (process, environment, service)) WITHOUT ROWID;
@@ -38,7 +44,11 @@ CREATE TABLE total (environment TEXT NOT NULL, service TEXT NOT NULL,
     PRIMARY KEY (environment, service)) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 {TABLES}
+{EVENT_TABLE}
 """
+
+#: the tables of measures as version 3 had them
+TABLES_3: Final = TABLES.replace("buckets BLOB", "slots BLOB") + EVENT_TABLE
 
 
 def open_metrics(path: Path) -> sqlite3.Connection:
@@ -55,7 +65,7 @@ def open_metrics(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection, directory: Path) -> None:
     """Bring the tables to this version; raises sqlite3.DatabaseError for a later one.
 
     Each step forward is one transaction: cut short, it has not happened.
@@ -64,7 +74,10 @@ def migrate(connection: sqlite3.Connection) -> None:
     if found == VERSION:
         return
     if found == 0:
-        connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
+        identity = f"INSERT INTO fact VALUES ('identity', {_new_identity()});"  # noqa: S608
+        connection.executescript(
+            f"BEGIN;{_SCHEMA}{identity}PRAGMA user_version = {VERSION};COMMIT;"
+        )
         return
     if found > VERSION:
         raise sqlite3.DatabaseError(
@@ -73,7 +86,31 @@ def migrate(connection: sqlite3.Connection) -> None:
         )
     if found == 1:
         _from_1(connection)
-    connection.executescript(f"BEGIN;{TABLES}PRAGMA user_version = 3;COMMIT;")
+    if found < 3:
+        connection.executescript(f"BEGIN;{TABLES_3}PRAGMA user_version = 3;COMMIT;")
+    _from_3(connection, directory)
+
+
+def identity_of_journal(connection: sqlite3.Connection) -> int:
+    """Return what tells this journal from that of any other store."""
+    row = connection.execute("SELECT value FROM fact WHERE name = 'identity'").fetchone()
+    return int(row[0])
+
+
+def _new_identity() -> int:
+    return secrets.randbits(62) + 1
+
+
+def _from_3(connection: sqlite3.Connection, directory: Path) -> None:
+    """Up to version 3 the names of all series were in this file, for ever."""
+    from trimtab_collector.storage.sqlite.version3 import name_series
+
+    connection.execute("INSERT OR IGNORE INTO fact VALUES ('identity', ?)", (_new_identity(),))
+    name_series(connection, directory, identity_of_journal(connection))
+    connection.executescript(
+        "BEGIN;DROP TABLE series;ALTER TABLE amount RENAME COLUMN slots TO buckets;"
+        f"PRAGMA user_version = {VERSION};COMMIT;"
+    )
 
 
 def _from_1(connection: sqlite3.Connection) -> None:

@@ -18,7 +18,7 @@ from typing import IO, Final
 
 import msgspec
 
-from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.tiering import Tiering
 from trimtab_collector.storage.sqlite.worker import (
     GO,
     NEXT,
@@ -109,9 +109,9 @@ class Supervisor:
     """Runs the worker; start and stop belong to the composition root."""
 
     def __init__(
-        self, store: SQLiteStore, setup: Setup, clock: Callable[[], float] = time.time
+        self, tiering: Tiering, setup: Setup, clock: Callable[[], float] = time.time
     ) -> None:
-        self._store = store
+        self._tiering = tiering
         self._setup = setup
         self._clock = clock
         self._stop = threading.Event()
@@ -154,7 +154,7 @@ class Supervisor:
             except (_EndedError, OSError, msgspec.MsgspecError) as error:
                 if self._stop.is_set():
                     break
-                why = self._store.compaction = f"compaction does not work: {error}"
+                why = self._tiering.trouble = f"compaction does not work: {error}"
                 self._log.warning("worker", "%s; tried again in %.0f s", why, pause_s)
                 self._let_go()
                 self._pause(pause_s)
@@ -168,46 +168,46 @@ class Supervisor:
             if self._stop.is_set():
                 raise _EndedError("the collector is stopping")
             self._child = _Worker()
-            self._store.worker = self._child.pid
+            self._tiering.worker = self._child.pid
         self._child.send(msgspec.json.encode(self._setup))
         return self._child
 
     def _serve(self, child: _Worker) -> None:
         """Ask for one run and take its steps, then wait for the next."""
         now_s, begun_s = self._clock(), time.monotonic()
-        run = CompactionRun(now_s, self._store.cutoff_s(now_s), dict(self._store.floors()))
+        run = CompactionRun(now_s, self._tiering.cutoff_s(now_s), dict(self._tiering.floors()))
         child.send(msgspec.json.encode(run))
         batches = 0
         while not isinstance(said := child.hear(), Idle):
             if isinstance(said, Failed):
-                self._store.compaction = f"compaction waits: {said.why}"
-                self._log.warning("failed", "%s", self._store.compaction)
+                self._tiering.trouble = f"compaction waits: {said.why}"
+                self._log.warning("failed", "%s", self._tiering.trouble)
                 self._pause(_EVERY_S)
                 return
             if not isinstance(said, Told):
                 raise _EndedError(f"expected a step of the worker, got {said!r:.80}")
             self._take(child, said)
             batches += len(said.step.journal)
-        self._store.compaction = ""
+        self._tiering.trouble = ""
         if batches:
             logger.debug("compacted batches=%d seconds=%.2f", batches, time.monotonic() - begun_s)
         try:
-            self._store.release(run.cutoff_s)
-            self._store.retire(now_s)
+            self._tiering.release(run.cutoff_s)
+            self._tiering.retire(now_s)
         except (sqlite3.Error, UnavailableError) as error:
             self._log.warning("retire", "what is too old stays for now: %s", error)
         self._pause(_EVERY_S)
 
     def _take(self, child: _Worker, told: Told) -> None:
         """Let a step be committed and apply it, with readers held back."""
-        with self._store.publication.moving():
-            self._store.announce(told.step)
+        with self._tiering.publication.moving():
+            self._tiering.announce(told.step)
             child.send(GO)
             said = child.hear(_COMMIT_S)
             if not isinstance(said, Done):
                 raise _EndedError(f"expected a commit of the worker, got {said!r:.200}")
             try:
-                self._store.apply(told.step)
+                self._tiering.apply(told.step)
             except (sqlite3.Error, UnavailableError) as error:
                 # Rows are in tiers and journal now, and marked: the next worker clears it up.
                 raise _EndedError(f"the journal cannot be written: {error}") from error
@@ -220,7 +220,7 @@ class Supervisor:
     def _let_go(self) -> None:
         with self._guard:
             child, self._child = self._child, None
-            self._store.worker = None
+            self._tiering.worker = None
         if child is not None:
             child.end()
             child.close()
@@ -228,6 +228,6 @@ class Supervisor:
     def _tidy(self) -> None:
         while not self._stop.wait(_TIDY_S):
             try:
-                self._store.tidy(self._clock())
+                self._tiering.tidy(self._clock())
             except Exception:
                 logger.exception("summing up the latest windows failed and is tried again")

@@ -1,4 +1,7 @@
-"""One file of a tier: chunks by level and period, and which journal rows are in them.
+"""One file of a tier: chunks by level and period, their series, and which journal rows are in them.
+
+Every file names its own series, so that names go away with the file, and what is in it can be told
+without another. It also knows which journal its marks are about (`identity`).
 
 A slice of the journal goes in with one transaction, its chunks and the numbers of its rows in
 `merged`: whoever repeats an interrupted compaction finds there what is in already. A period may
@@ -7,16 +10,19 @@ have several sets of chunks (`part`), which add up; consolidation makes them one
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from trimtab_collector.storage.columns import Array, Columns, part_of, rekey, series_of, times_of
+from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.chunks import encode_chunk
 from trimtab_collector.storage.sqlite.gaugefile import GAUGE_SCHEMA
 from trimtab_collector.storage.sqlite.tiers import Tier
+from trimtab_core.batches import SeriesKey
 from trimtab_core.errors import TrimtabError
 
 __all__ = [
@@ -25,25 +31,37 @@ __all__ = [
     "EmptyFileError",
     "VersionError",
     "add_points",
+    "add_series",
+    "adopt",
     "entries",
     "forget",
+    "identity_of",
     "is_damage",
+    "load_series",
     "mark",
     "marked",
     "open_at_rest",
     "open_reader",
     "open_writer",
     "pieces",
+    "strangers",
     "taken",
 ]
 
-_VERSION: Final = 2
+VERSION: Final = 3
+SERIES_SCHEMA: Final = """
+CREATE TABLE series (id INTEGER PRIMARY KEY, environment TEXT NOT NULL, service TEXT NOT NULL,
+    version TEXT NOT NULL, instance TEXT NOT NULL, route TEXT NOT NULL, method TEXT NOT NULL,
+    status_class TEXT NOT NULL);
+CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
 _SCHEMA: Final = f"""
 CREATE TABLE chunk (id INTEGER PRIMARY KEY, level INTEGER NOT NULL, period INTEGER NOT NULL,
     begin INTEGER NOT NULL, part INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
     points INTEGER NOT NULL, buckets INTEGER NOT NULL, payload BLOB NOT NULL);
 CREATE INDEX chunk_place ON chunk (level, period, begin, first, last, part, points, buckets);
 CREATE TABLE merged (journal INTEGER PRIMARY KEY);
+{SERIES_SCHEMA}
 {GAUGE_SCHEMA}
 """
 #: most points and buckets of a chunk of single series, and of roll-ups, which are read by route
@@ -88,7 +106,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -2048")
         if not _version(connection, path):
-            connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {_VERSION};COMMIT;")
+            connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
     except BaseException:
         connection.close()
         raise
@@ -153,9 +171,71 @@ def entries(
         yield ChunkEntry(*row)
 
 
-def marked(connection: sqlite3.Connection) -> frozenset[int]:
-    """Return the numbers of journal rows that are in this file and may be in the journal still."""
+def marked(connection: sqlite3.Connection, identity: int) -> frozenset[int]:
+    """Return the numbers of journal rows that are in this file and may be in the journal still.
+
+    identity is that of the journal; marks that are about another say nothing about this one.
+    """
+    if identity_of(connection) not in (0, identity):
+        return frozenset()
     return frozenset(row[0] for row in connection.execute("SELECT journal FROM merged"))
+
+
+def identity_of(connection: sqlite3.Connection) -> int:
+    """Return which journal the marks are about, 0 when there are none yet."""
+    row = connection.execute("SELECT value FROM fact WHERE name = 'identity'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def adopt(connection: sqlite3.Connection, identity: int) -> None:
+    """Make the marks those of a journal, within the open transaction; others' are forgotten."""
+    if identity_of(connection) not in (0, identity):
+        connection.execute("DELETE FROM merged")
+        connection.execute("INSERT OR REPLACE INTO fact VALUES ('adopted', 1)")
+    connection.execute("INSERT OR REPLACE INTO fact VALUES ('identity', ?)", (identity,))
+
+
+def strangers(files: Iterable[tuple[Tier, int, Path]], identity: int) -> dict[str, str]:
+    """Return the files that were written beside another small file, and what that means."""
+    found = {}
+    for _, _, path in files:
+        try:
+            with closing(open_reader(path)) as connection:
+                adopted = connection.execute("SELECT 1 FROM fact WHERE name = 'adopted'").fetchone()
+                strange = adopted or identity_of(connection) not in (0, identity)
+        except (sqlite3.Error, VersionError):
+            continue
+        if strange:
+            found[path.name] = (
+                "written beside another metrics.db, which was lost or replaced: its numbers are "
+                "shown, batches that were only in that one are missing"
+            )
+    return found
+
+
+def load_series(connection: sqlite3.Connection, dictionary: Dictionary) -> None:
+    """Bring a dictionary of this file up to what the open transaction sees; raises sqlite3.Error.
+
+    Raises ValueError for a hole in the numbers.
+    """
+    rows = connection.execute("SELECT * FROM series WHERE id >= ? ORDER BY id", (len(dictionary),))
+    dictionary.load((row[0], SeriesKey(*row[1:])) for row in rows)
+
+
+def add_series(
+    connection: sqlite3.Connection, dictionary: Dictionary, keys: Iterable[SeriesKey]
+) -> list[int]:
+    """Return the numbers of series in this file, new ones given in the open transaction.
+
+    dictionary holds what the file has; when the transaction is undone, so must it be.
+    """
+    before = len(dictionary)
+    numbers = [dictionary.add(key) for key in keys]
+    connection.executemany(
+        "INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(number, *dictionary.key(number)) for number in range(before, len(dictionary))],
+    )
+    return numbers
 
 
 def add_points(
@@ -198,14 +278,17 @@ def add_points(
 
 
 def pieces(columns: Columns, routes: Array, level: int) -> Iterator[tuple[int, int, Columns]]:
-    """Yield the points of merged columns (keys ascending) in chunks, by route and then key.
+    """Yield points, of which no two have one key, in chunks, by route and then key.
 
     routes has the number of the route of every series.
     """
     route = routes[series_of(columns.key)]
-    # Keys are in order: a stable sort by route keeps them so; of 16 bits it is a radix sort.
-    narrow = route.astype(np.uint16) if len(route) and route.max() < 1 << 16 else route
-    order = np.argsort(narrow, kind="stable")
+    if (np.diff(columns.key) > 0).all():
+        # A stable sort by route keeps keys in order; of 16 bits it is a radix sort.
+        narrow = route.astype(np.uint16) if len(route) and route.max() < 1 << 16 else route
+        order = np.argsort(narrow, kind="stable")
+    else:
+        order = np.lexsort((columns.key, route))
     columns, route = taken(columns, order), route[order]
     most_points, most_buckets = _MOST[level]
     ends = np.cumsum(columns.buckets, dtype=np.int64)
@@ -236,9 +319,9 @@ def taken(columns: Columns, order: Array) -> Columns:
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found not in (0, _VERSION):
+    if found not in (0, VERSION):
         raise VersionError(
-            f"expected a file of version {_VERSION} at {path}, got {found}: it was written by a "
+            f"expected a file of version {VERSION} at {path}, got {found}: it was written by a "
             "later collector"
         )
     return int(found)

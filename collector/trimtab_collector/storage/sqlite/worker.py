@@ -20,7 +20,6 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from trimtab_collector.storage.catalogue import Catalogue
 from trimtab_collector.storage.sqlite.compaction import Step
 from trimtab_collector.storage.sqlite.compactor import Compactor, locked
 from trimtab_core import logs
@@ -110,8 +109,7 @@ def main() -> int:
     with contextlib.suppress(OSError):
         os.nice(_NICE)
     directory = Path(setup.directory)
-    series = Catalogue(setup.max_series, frozen=True)
-    compactor = Compactor(directory, series, setup.max_bytes)
+    compactor = Compactor(directory, setup.max_series, setup.max_bytes)
     try:
         while ask := line.source.readline():
             run = msgspec.json.decode(ask, type=CompactionRun)

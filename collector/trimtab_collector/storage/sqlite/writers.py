@@ -1,4 +1,7 @@
-"""The connections with which a compactor writes tier files; a file that is broken is put aside."""
+"""The connections with which a compactor writes tier files; a file that is broken is put aside.
+
+With each goes the dictionary of its series, as the open transaction will leave it.
+"""
 
 import logging
 import os
@@ -8,7 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
-from trimtab_collector.storage.sqlite.tierfile import DAMAGED, is_damage, open_writer
+from trimtab_collector.storage.dictionary import Dictionary
+from trimtab_collector.storage.sqlite.tierfile import (
+    DAMAGED,
+    is_damage,
+    load_series,
+    open_writer,
+)
 
 __all__ = ["Writers"]
 
@@ -24,6 +33,7 @@ class Writers:
 
     def __init__(self) -> None:
         self._open: dict[Path, sqlite3.Connection] = {}
+        self._series: dict[Path, Dictionary] = {}
         #: files that were written since the last `close`
         self.touched: set[Path] = set()
 
@@ -55,12 +65,25 @@ class Writers:
         for connection in self._open.values():
             connection.close()
         self._open.clear()
+        self._series.clear()
 
     def forget(self, path: Path) -> None:
         """Let go of one file."""
         connection = self._open.pop(path, None)
+        self._series.pop(path, None)
         if connection is not None:
             connection.close()
+
+    def series(self, path: Path) -> Dictionary:
+        """Return the series of a file within its open transaction; raises sqlite3.Error.
+
+        What is added to it must be added to the file as well (`add_series`).
+        """
+        dictionary = self._series.get(path)
+        if dictionary is None:
+            dictionary = self._series[path] = Dictionary()
+            load_series(self._open[path], dictionary)
+        return dictionary
 
     def _begin(self, path: Path) -> sqlite3.Connection:
         connection = self._open.pop(path, None)
@@ -72,6 +95,7 @@ class Writers:
         self.touched.add(path)
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+            self._series.pop(path, None)
         connection.execute("BEGIN IMMEDIATE")
         return connection
 

@@ -20,8 +20,18 @@ from contextlib import ExitStack, closing
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
+from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.compactor import METRICS, locked
-from trimtab_collector.storage.sqlite.tierfile import DAMAGED, VersionError, marked, open_reader
+from trimtab_collector.storage.sqlite.tierfile import (
+    DAMAGED,
+    VersionError,
+    load_series,
+    marked,
+    open_reader,
+    strangers,
+)
 from trimtab_collector.storage.sqlite.tiers import (
     EVERY,
     MEDIUM,
@@ -65,9 +75,11 @@ def check(directory: Path, retention: Retention, say: Say, now_s: float | None =
         metrics = _metrics(directory, report, stack)
         if metrics is None:
             return report
-        say(f"looked at {METRICS}: {metrics.rows} series")
+        say(f"looked at {METRICS}")
         tiers = {tier.name: Held() for tier in EVERY}
-        files = _open(directory, tiers, report, stack)
+        for name, what in strangers(files_of(directory), metrics.identity).items():
+            report.notes.append(f"{name}: {what}")
+        files = _open(directory, metrics, tiers, report, stack)
         for row in rows(metrics, report):
             _place(row, files, tiers, metrics, report)
             if report.journal_batches % _EVERY == 0:
@@ -110,7 +122,11 @@ def _metrics(directory: Path, report: Report, stack: ExitStack) -> Metrics | Non
 
 
 def _open(
-    directory: Path, tiers: Mapping[str, Held], report: Report, stack: ExitStack
+    directory: Path,
+    metrics: Metrics,
+    tiers: Mapping[str, Held],
+    report: Report,
+    stack: ExitStack,
 ) -> list[TierFile]:
     files = []
     for tier, start_s, path in files_of(directory):
@@ -121,7 +137,14 @@ def _open(
                 tiers[tier.name].files.add(start_s)
                 continue
             connection = stack.enter_context(closing(open_reader(path)))
-            files.append(TierFile(tier, start_s, path, connection, marked(connection)))
+            own = Dictionary()
+            load_series(connection, own)
+            numbers = [metrics.series.add(own.key(number)) for number in range(len(own))]
+            marks = marked(connection, metrics.identity)
+            places = np.array(numbers, np.int64)
+            files.append(TierFile(tier, start_s, path, connection, marks, own, places))
+        except ValueError as error:
+            report.add(Finding(path.name, f"its table of series has a hole: {error}"))
         except VersionError as error:
             report.add(Finding(path.name, str(error)))
         except sqlite3.Error as error:

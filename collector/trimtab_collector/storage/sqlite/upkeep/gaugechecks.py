@@ -30,7 +30,7 @@ def gauge_sums_of(
     Sums of floats depend on their order and are left out. Raises sqlite3.Error.
     """
     gauges = _Gauges(connection)
-    span = connection.execute("SELECT DISTINCT period FROM reading ORDER BY period").fetchall()
+    span = connection.execute("SELECT DISTINCT period FROM gauge_chunk ORDER BY period").fetchall()
     hours: dict[int, tuple[int, int]] = {}
     for (period,) in span:
         parts: list[GaugePoints] = []

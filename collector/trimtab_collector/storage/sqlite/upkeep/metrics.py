@@ -1,4 +1,4 @@
-"""The small file of a store, looked through: series, numbers of batches, journal and accounts."""
+"""The small file of a store, looked through: numbers of batches, journal and accounting."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from trimtab_collector.storage.catalogue import Catalogue
+import numpy as np
+
 from trimtab_collector.storage.columns import Columns, columns_of_batch
+from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.compactor import METRICS
-from trimtab_collector.storage.sqlite.schema import VERSION
+from trimtab_collector.storage.sqlite.schema import VERSION, identity_of_journal
 from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report
-from trimtab_core.batches import SeriesKey, decode
+from trimtab_core.batches import decode, decode_series
 from trimtab_core.errors import BatchError
 
 __all__ = ["JournalRow", "Metrics", "integrity", "look", "open_file", "rows"]
@@ -38,9 +40,10 @@ class Metrics:
     """What tier files are compared with."""
 
     connection: sqlite3.Connection
-    series: Catalogue
-    #: rows of the series table
-    rows: int
+    #: what tells this journal from any other
+    identity: int
+    #: the series of all files and of the journal, under the numbers of this check
+    series: Dictionary
     #: the highest number that a journal row was ever given, and the highest that is there now
     given: int
     last: int
@@ -81,14 +84,6 @@ def look(connection: sqlite3.Connection, report: Report) -> Metrics | None:
         (count,) = connection.execute(query).fetchone()
         if count:
             report.add(Finding(METRICS, what, "0", str(count)))
-    series = Catalogue(0, frozen=True)
-    try:
-        known = connection.execute("SELECT * FROM series ORDER BY id")
-        series.load((row[0], SeriesKey(*row[1:])) for row in known)
-    except ValueError as error:
-        report.add(Finding(METRICS, f"the table of series has a hole: {error}"))
-        return None
-    (count,) = connection.execute("SELECT count(*) FROM series").fetchone()
     facts = connection.execute("SELECT name, value FROM fact WHERE name LIKE 'floor~_%' ESCAPE '~'")
     # In one transaction, so that the totals are those of the journal's rows.
     connection.execute("BEGIN")
@@ -100,8 +95,8 @@ def look(connection: sqlite3.Connection, report: Report) -> Metrics | None:
     connection.execute("COMMIT")
     return Metrics(
         connection,
-        series,
-        count,
+        identity_of_journal(connection),
+        Dictionary(linked=True),
         given,
         last,
         {(row[0], row[1]): row[2] for row in totals},
@@ -137,7 +132,8 @@ def rows(metrics: Metrics, report: Report) -> Iterator[JournalRow]:
         columns = None
         try:
             batch = decode(payload)
-            columns = columns_of_batch(batch, metrics.series.know(batch.series).ids, t0)
+            numbers = [metrics.series.add(key) for key in decode_series(batch.series)]
+            columns = columns_of_batch(batch, np.array(numbers, np.int64), t0)
         except BatchError as error:
             report.add(Finding(METRICS, f"journal row {number} cannot be read: {error}"))
         yield JournalRow(number, t0, columns)

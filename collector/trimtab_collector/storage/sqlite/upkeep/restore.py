@@ -18,7 +18,7 @@ import msgspec
 
 from trimtab_collector.storage.sqlite.compactor import METRICS
 from trimtab_collector.storage.sqlite.schema import VERSION
-from trimtab_collector.storage.sqlite.tierfile import VersionError, marked, open_reader
+from trimtab_collector.storage.sqlite.tierfile import VersionError, identity_of, marked, open_reader
 from trimtab_collector.storage.sqlite.tiers import files_of
 from trimtab_collector.storage.sqlite.upkeep.backup import FORMAT
 from trimtab_collector.storage.sqlite.upkeep.files import (
@@ -128,7 +128,8 @@ def _raise_numbers(staging: Path, manifest: Manifest) -> None:
         if path.name not in manifest.damaged:
             try:
                 with closing(open_reader(path)) as connection:
-                    highest = max(highest, *marked(connection), 0)
+                    marks = marked(connection, identity_of(connection))
+                    highest = max(highest, *marks, 0)
             except VersionError:
                 continue
     address = f"{(staging / METRICS).absolute().as_uri()}?mode=rw"

@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 
-from trimtab_collector.storage.catalogue import Catalogue
 from trimtab_collector.storage.columns import (
     VALUES,
     Array,
@@ -20,6 +19,7 @@ from trimtab_collector.storage.columns import (
     rekey,
     times_of,
 )
+from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.levels import LEVELS, rolled_up
 from trimtab_collector.storage.merging import merge
 
@@ -65,7 +65,7 @@ def digest(columns: Columns) -> int:
     return int.from_bytes(found.digest(), "big")
 
 
-def difference(expected: Columns, got: Columns, series: Catalogue) -> tuple[str, str] | None:
+def difference(expected: Columns, got: Columns, series: Dictionary) -> tuple[str, str] | None:
     """Return in words where sums differ first, None when they are equal."""
     if all(map(np.array_equal, _arrays(expected), _arrays(got))):
         return None

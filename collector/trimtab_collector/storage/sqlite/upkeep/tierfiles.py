@@ -2,12 +2,13 @@
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from trimtab_collector.storage.columns import VALUES, Columns, series_of, times_of
+from trimtab_collector.storage.columns import VALUES, Array, Columns, series_of, times_of
+from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.levels import LEVELS
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk
 from trimtab_collector.storage.sqlite.tierfile import ChunkEntry, entries
@@ -33,6 +34,9 @@ class TierFile:
     connection: sqlite3.Connection
     #: journal rows that are in it
     marks: frozenset[int]
+    #: its own series, and the number that each has in this check
+    series: Dictionary
+    numbers: Array
 
 
 @dataclass(slots=True)
@@ -129,32 +133,33 @@ def _level(file: TierFile, level: int, period: int, metrics: Metrics, report: Re
             report.add(Finding(file.path.name, f"it cannot be read: {error}", chunk=entry.id))
             continue
         report.points += len(columns.key)
-        wrong = list(_wrong(entry, columns, file.tier, level, metrics))
+        wrong = list(_wrong(entry, columns, file, level))
         for what, expected, got in wrong:
             report.add(Finding(file.path.name, what, expected, got, entry.id))
-        if int(series_of(columns.key).max()) < metrics.rows:
-            sums.add(columns)
+        series = series_of(columns.key)
+        if int(series.min()) >= 0 and int(series.max()) < len(file.series):
+            key = (file.numbers[series] << 32) | times_of(columns.key)
+            sums.add(replace(columns, key=key))
     return sums.columns()
 
 
-def _wrong(
-    entry: ChunkEntry, columns: Columns, tier: Tier, level: int, metrics: Metrics
-) -> Iterator[_Wrong]:
+def _wrong(entry: ChunkEntry, columns: Columns, file: TierFile, level: int) -> Iterator[_Wrong]:
     """Yield what a chunk's row says against its content, and its content against its place."""
     told, is_so = (entry.points, entry.buckets), (len(columns.key), len(columns.indexes))
     if told != is_so:
         words = [f"{points} points, {buckets} buckets" for points, buckets in (told, is_so)]
         yield "its row tells another size than it has", words[0], words[1]
     series, t = series_of(columns.key), times_of(columns.key)
-    if int(series.min()) < 0 or int(series.max()) >= metrics.rows:
+    tier = file.tier
+    if int(series.min()) < 0 or int(series.max()) >= len(file.series):
         wrong = int(series.max() if series.min() >= 0 else series.min())
-        yield "a series is not in the store", f"numbers below {metrics.rows}", str(wrong)
+        yield "a series is not in the file", f"numbers below {len(file.series)}", str(wrong)
         return
-    own = metrics.series.parents()[level][series] == series
+    own = file.series.of_level(level)[series]
     if not own.all():
-        key = metrics.series.key(int(series[~own][0]))
+        key = file.series.key(int(series[~own][0]))
         yield "a series is not of its level", f"one of level {level}", str(key)
-    routes = metrics.series.routes()[series]
+    routes = file.series.routes()[series]
     if (int(routes.min()), int(routes.max())) != (entry.first, entry.last):
         got = f"{routes.min()} to {routes.max()}"
         yield "its row tells other routes than it has", f"{entry.first} to {entry.last}", got

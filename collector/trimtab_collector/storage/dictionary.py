@@ -1,0 +1,185 @@
+"""The dictionary of series: the seven texts of a series to a small number, and back.
+
+Every place that keeps points has one of its own: memory, each tier file, each answer. So names go
+away with the last thing that uses them, and what a number means is told by what stands beside it.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from trimtab_collector.storage.columns import Array
+from trimtab_collector.storage.levels import LEVELS, dropped_at, parent_of
+from trimtab_core.batches import SeriesKey
+
+__all__ = ["Dictionary", "Grouping", "Groups"]
+
+
+class Grouping(NamedTuple):
+    """Which group each series of a dictionary belongs to: -1 for none."""
+
+    group: Array
+    groups: list[tuple[str, ...]]
+
+
+class Dictionary:
+    """Series by number: 0, 1, 2 and so on. It only grows; thread-safe.
+
+    With `linked`, a series brings those that it is part of at the levels above.
+    """
+
+    def __init__(self, rows: Iterable[tuple[int, SeriesKey]] = (), *, linked: bool = False) -> None:
+        self._linked = linked
+        self._lock = threading.RLock()
+        self._numbers: dict[SeriesKey, int] = {}
+        self._keys: list[SeriesKey] = []
+        #: for each level the series that each is part of
+        self._parents: list[list[int]] = [[] for _ in range(LEVELS)]
+        self._routes: list[int] = []
+        self._route_numbers: dict[tuple[str, str, str], int] = {}
+        self._services: list[int] = []
+        self._service_numbers: dict[tuple[str, str], int] = {}
+        self._codes: list[dict[str, int]] = [{} for _ in SeriesKey._fields]
+        self._columns: list[list[int]] = [[] for _ in SeriesKey._fields]
+        self._arrays: dict[object, Array] = {}
+        self.load(rows)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def load(self, rows: Iterable[tuple[int, SeriesKey]]) -> None:
+        """Take rows that follow those that are here; raises ValueError for a hole."""
+        with self._lock:
+            for number, key in rows:
+                if number < len(self._keys):
+                    continue
+                if number > len(self._keys):
+                    raise ValueError(f"expected series {len(self._keys)}, got {number}")
+                self._append(key)
+
+    def find(self, key: tuple[str, ...]) -> int | None:
+        """Return the number of a series, None when it has none."""
+        return self._numbers.get(key)  # type: ignore[call-overload,no-any-return]
+
+    def add(self, key: SeriesKey) -> int:
+        """Return the number of a series, a new one when it has none."""
+        number = self._numbers.get(key)
+        if number is None:
+            with self._lock:
+                number = self._numbers.get(key)
+                if number is None:
+                    number = self._append(key)
+        return number
+
+    def key(self, number: int) -> SeriesKey:
+        """Return the texts of a series."""
+        return self._keys[number]
+
+    def parents(self) -> tuple[Array, ...]:
+        """Return for each level the series that every series is part of; of a linked one."""
+        with self._lock:
+            return tuple(
+                self._array(("parents", level), numbers, np.int64)
+                for level, numbers in enumerate(self._parents)
+            )
+
+    def routes(self) -> Array:
+        """Return the number of the route of every series; a service's roll-up is one as well."""
+        with self._lock:
+            return self._array("routes", self._routes, np.int64)
+
+    def services_of(self, numbers: Array) -> tuple[Array, tuple[tuple[str, str], ...]]:
+        """Return the places of the services of series, and the services: (environment, service)."""
+        with self._lock:
+            services = self._array("services", self._services, np.int64)
+            names = list(self._service_numbers)
+        found, place = np.unique(services[numbers], return_inverse=True)
+        return place.reshape(-1), tuple(names[number] for number in found.tolist())
+
+    def of_level(self, level: int) -> Array:
+        """Return which series are sums of a level, or single ones for level 0."""
+        if not level:
+            return np.ones(len(self._keys), bool)
+        with self._lock:
+            masks = [self._column(name) == self._code(name, "") for name in dropped_at(level)]
+        mask: Array = np.logical_and.reduce(masks)
+        return mask
+
+    def group(self, by: tuple[str, ...], where: Mapping[str, str]) -> Grouping:
+        """Return the groups of series by some of their fields, of those with certain texts.
+
+        by and where name fields of SeriesKey.
+        """
+        with self._lock:
+            columns = {name: self._column(name) for name in {*by, *where}}
+            keep = np.ones(len(self._keys), bool)
+            for name, text in where.items():
+                keep &= columns[name] == self._code(name, text)
+            names = {name: list(self._codes[SeriesKey._fields.index(name)]) for name in by}
+        group = np.full(len(keep), -1, np.int64)
+        chosen = np.flatnonzero(keep)
+        if not by:
+            group[chosen] = 0
+            return Grouping(group, [()])
+        if not len(chosen):
+            return Grouping(group, [])
+        stacked = np.stack([columns[name][chosen] for name in by])
+        rows, inverse = np.unique(stacked, axis=1, return_inverse=True)
+        group[chosen] = inverse.reshape(-1)
+        texts = [[names[name][code] for code in row] for name, row in zip(by, rows, strict=True)]
+        return Grouping(group, list(zip(*texts, strict=True)))
+
+    def _column(self, name: str) -> Array:
+        """Return the codes of a field; call with the lock held."""
+        return self._array(name, self._columns[SeriesKey._fields.index(name)], np.int32)
+
+    def _code(self, name: str, text: str) -> int:
+        return self._codes[SeriesKey._fields.index(name)].get(text, -1)
+
+    def _array(self, name: object, numbers: list[int], dtype: type) -> Array:
+        """Return a list as an array that is kept until the list has grown."""
+        array = self._arrays.get(name)
+        if array is None or len(array) != len(numbers):
+            array = self._arrays[name] = np.array(numbers, dtype)
+        return array
+
+    def _append(self, key: SeriesKey) -> int:
+        number = len(self._keys)
+        self._numbers[key] = number
+        route = (key.environment, key.service, key.route)
+        self._routes.append(self._route_numbers.setdefault(route, len(self._route_numbers)))
+        service = (key.environment, key.service)
+        self._services.append(self._service_numbers.setdefault(service, len(self._service_numbers)))
+        for field, text in enumerate(key):
+            codes = self._codes[field]
+            self._columns[field].append(codes.setdefault(text, len(codes)))
+        # Last: a reader takes the number of keys for that of all.
+        self._keys.append(key)
+        if self._linked:
+            for parents in self._parents:
+                parents.append(number)
+            for level in range(1, LEVELS):
+                self._parents[level][number] = self.add(parent_of(key, level))
+        return number
+
+
+class Groups:
+    """The groups of one read, by number, over all dictionaries that it meets."""
+
+    def __init__(self, by: tuple[str, ...], where: Mapping[str, str]) -> None:
+        self._by = by
+        self._where = where
+        self._numbers: dict[tuple[str, ...], int] = {}
+
+    def of(self, dictionary: Dictionary) -> Array:
+        """Return for each series of a dictionary the number of its group, -1 for none."""
+        grouping = dictionary.group(self._by, self._where)
+        numbers = [self._numbers.setdefault(name, len(self._numbers)) for name in grouping.groups]
+        group: Array = np.array([*numbers, -1], np.int64)[grouping.group]
+        return group
+
+    def names(self) -> list[tuple[str, ...]]:
+        """Return the groups that were met, by number."""
+        return list(self._numbers)

@@ -1,0 +1,23 @@
+"""How measures are told apart by a read, the same for every engine."""
+
+from trimtab_collector.storage.store import MeasureSelection
+from trimtab_core.measures import MeasureKey
+
+__all__ = ["grouped_by"]
+
+_Whose = tuple[str, str, str, MeasureKey]
+
+
+def grouped_by(selection: MeasureSelection, whose: _Whose) -> _Whose:
+    """Return a measure as a selection knows it: what it does not group by is empty or absent."""
+    environment, service, instance, key = whose
+    by = selection.group_by
+    if selection.attributes is not None:
+        kept = tuple(pair for pair in key.attributes if pair[0] in selection.attributes)
+        key = key._replace(attributes=kept)
+    return (
+        environment if "environment" in by else "",
+        service if "service" in by else "",
+        instance if "instance" in by else "",
+        key,
+    )

@@ -1,0 +1,94 @@
+"""What the engine holds in memory of what is durable: points, gauges, and the names of both.
+
+Any thread may read; `take` belongs to whoever commits, `show` to the loop.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from trimtab_collector.storage.catalogue import Catalogue
+from trimtab_collector.storage.columns import WINDOW_S, Columns, columns_of_batch
+from trimtab_collector.storage.gauges import LatestGauges
+from trimtab_collector.storage.sqlite.gaugehead import GAUGES_S, GaugeHead
+from trimtab_collector.storage.sqlite.head import LIVE_S, Head, move
+from trimtab_collector.storage.store import Received
+from trimtab_core.batches import Batch, decode
+from trimtab_core.errors import BatchError
+from trimtab_core.logs import RateLimited
+
+__all__ = ["Memory"]
+
+logger = logging.getLogger("trimtab.memory")
+
+#: a window is summed up for readers when it began this long ago
+_SETTLE_S: Final = 20
+
+
+class Memory:
+    """The heads of points and gauges, one catalogue of series for both heads of points."""
+
+    def __init__(
+        self, max_series: int, max_bytes: int, clock: Callable[[], float], floor_s: int
+    ) -> None:
+        self.catalogue = Catalogue(max_series)
+        dictionary = self.catalogue.dictionary
+        self.recent = Head(None, WINDOW_S, max_bytes, dictionary, clock, floor_s)
+        self.live = Head(LIVE_S, 1, max_bytes // 4, dictionary, clock)
+        self.gauges = GaugeHead(GAUGES_S, max_bytes // 2, clock, floor_s)
+        self.latest = LatestGauges()
+        self._log = RateLimited(logger)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes held."""
+        return self.recent.size_bytes + self.live.size_bytes + self.gauges.size_bytes
+
+    def take(self, received: Received) -> None:
+        """Put in a batch that has just become durable."""
+        batch = received.batch
+        self._add(self.recent, batch, received.window_s, received.columns, received)
+        self.latest.note(batch, received.read_s)
+        self.gauges.add(batch, received.window_s)
+
+    def show(self, received: Received) -> None:
+        """Put in a live summary."""
+        batch = received.batch
+        name = (batch.agent, batch.boot, batch.seq)
+        self._add(self.live, batch, received.window_s, received.columns, received, name)
+        self.latest.note(batch, received.read_s)
+
+    def _add(
+        self,
+        head: Head,
+        batch: Batch,
+        window_s: int,
+        columns: Columns,
+        received: Received,
+        name: object = None,
+    ) -> None:
+        origin: object = received.numbered.origin
+        while not head.add(window_s, columns, origin, name):
+            # The catalogue has been swept since the batch was numbered.
+            known = self.catalogue.know(batch.series)
+            origin, columns = known.dictionary, columns_of_batch(batch, known.numbers, window_s)
+
+    def replay(self, t0: int, received_us: int, payload: bytes) -> None:
+        """Put in a batch of the journal, at the start."""
+        try:
+            batch = decode(payload)
+            known = self.catalogue.know(batch.series)
+            columns = columns_of_batch(batch, known.numbers, t0)
+        except BatchError as error:
+            self._log.warning("replay", "a batch of the journal cannot be read: %s", error)
+            return
+        self.recent.add(t0, columns, known.dictionary)
+        self.latest.note(batch, min(t0 + batch.step_s, received_us / 1e6))
+        self.gauges.add(batch, t0)
+
+    def tidy(self, now_s: float) -> None:
+        """Prepare the latest windows for readers, and forget what nobody uses any more."""
+        self.latest.forget(now_s)
+        if self.catalogue.is_crowded:
+            self.catalogue.sweep(lambda dictionary: move((self.recent, self.live), dictionary))
+        self.recent.settle(int(now_s) - _SETTLE_S)

@@ -1,0 +1,200 @@
+"""What changes in the small file and in memory as batches move from the journal into tiers.
+
+A `Supervisor` drives it with a worker process; `compact` does the same in the caller's thread.
+"""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from trimtab_collector.storage.columns import WINDOW_S
+from trimtab_collector.storage.sqlite.accounting import AccountingTable
+from trimtab_collector.storage.sqlite.committer import Committer
+from trimtab_collector.storage.sqlite.compaction import Step
+from trimtab_collector.storage.sqlite.compactor import Compactor, locked
+from trimtab_collector.storage.sqlite.events import EventTable
+from trimtab_collector.storage.sqlite.head import RECENT_S
+from trimtab_collector.storage.sqlite.measures import MeasureTable
+from trimtab_collector.storage.sqlite.memory import Memory
+from trimtab_collector.storage.sqlite.reading import Reader
+from trimtab_collector.storage.sqlite.schema import note_facts
+from trimtab_collector.storage.sqlite.tiers import Retention
+from trimtab_collector.storage.store import Received, UnavailableError
+from trimtab_core.logs import RateLimited
+
+__all__ = ["FLOOR", "JournalSize", "Tiering"]
+
+logger = logging.getLogger("trimtab.compaction")
+
+#: slices of measures rolled up in one go
+_MOST_ROLLS: Final = 50
+#: numbers of merged batches are kept longer than any window is taken (7 days)
+_SEEN_S: Final = 8 * 24 * 3600
+FLOOR: Final = "floor_"
+
+
+class JournalSize:
+    """Batches in the journal and their bytes; any thread."""
+
+    def __init__(self, batches: int, size_bytes: int) -> None:
+        self._guard = threading.Lock()
+        self.batches = batches
+        self.size_bytes = size_bytes
+
+    def add(self, received: Sequence[Received]) -> None:
+        """Note what has become durable."""
+        self.change(len(received), sum(len(each.raw) for each in received))
+
+    def change(self, batches: int, size_bytes: int) -> None:
+        """Add to both."""
+        with self._guard:
+            self.batches += batches
+            self.size_bytes += size_bytes
+
+
+class Floors:
+    """From when on each tier is whole; any thread."""
+
+    def __init__(
+        self, facts: Mapping[str, int], retention: Retention, clock: Callable[[], float]
+    ) -> None:
+        self._dropped = {
+            name.removeprefix(FLOOR): value
+            for name, value in facts.items()
+            if name.startswith(FLOOR)
+        }
+        self._retention = retention
+        self._clock = clock
+
+    def __call__(self) -> Mapping[str, int]:
+        """Return for each tier, by name, the epoch second from which on it holds everything."""
+        return self._retention.floors(self._clock(), dict(self._dropped))
+
+    def raise_to(self, floors: Mapping[str, int]) -> Mapping[str, int]:
+        """Note what is dropped by hand, and return it as facts."""
+        for tier, floor_s in floors.items():
+            self._dropped[tier] = max(floor_s, self._dropped.get(tier, 0))
+        return {FLOOR + tier: self._dropped[tier] for tier in floors}
+
+
+class Tiering:
+    """Takes the steps of a compactor; one thread at a time, not the loop's."""
+
+    def __init__(
+        self,
+        directory: Path,
+        floors: Floors,
+        memory: Memory,
+        reader: Reader,
+        committer: Committer,
+        journal: JournalSize,
+        tables: tuple[AccountingTable, MeasureTable, EventTable],
+        oldest: Callable[[], int | None],
+    ) -> None:
+        self._directory = directory
+        self.floors = floors
+        self._memory = memory
+        self._reader = reader
+        self._committer = committer
+        self._journal = journal
+        self._accounting, self._measures, self._events = tables
+        self._oldest = oldest
+        self._log = RateLimited(logger)
+        #: floors that the disk had no room for
+        self._unsaved: dict[str, int] = {}
+        #: why compaction does not work, and its process: for whoever drives it to set
+        self.trouble = ""
+        self.worker: int | None = None
+        self.publication = reader.publication
+
+    def cutoff_s(self, now_s: float) -> int:
+        """Return what to merge into tiers: windows that are over, and those memory has no room for.
+
+        It is a full minute, so that no minute is merged in two.
+        """
+        cutoff_s = max(int(now_s) - RECENT_S - WINDOW_S, self._memory.recent.floor_s)
+        return cutoff_s - cutoff_s % 60
+
+    def announce(self, step: Step) -> None:
+        """Note from when on tiers are whole once a step is committed, before it is.
+
+        Needs no room: on a full disk it is kept in memory, and noted with a later step.
+        """
+        self._unsaved.update(self.floors.raise_to(step.floors))
+        try:
+            if self._unsaved:
+                self._committer.run(lambda connection: note_facts(connection, self._unsaved))
+                self._unsaved.clear()
+        except (sqlite3.Error, UnavailableError) as error:
+            self._log.warning("floors", "what is dropped cannot be noted yet: %s", error)
+
+    def apply(self, step: Step) -> None:
+        """Change the small file after a step was committed.
+
+        Raises sqlite3.Error when the disk does not take it: the step is then repeated.
+        """
+        if step.what == "drop":
+            self._reader.files.let_go()
+            # There may be room now.
+            self.announce(step)
+        elif step.journal:
+            self._committer.run(partial(_apply, step))
+        self._journal.change(-len(step.journal), -step.size_bytes)
+
+    def release(self, cutoff_s: int) -> None:
+        """Let memory go of windows that tiers hold, after a run to cutoff_s."""
+        left_s = self._oldest()
+        floor_s = cutoff_s if left_s is None else min(cutoff_s, left_s)
+        # A full minute: below it reads then find whole minutes in the tiers.
+        self._memory.recent.release(floor_s - floor_s % 60)
+
+    def retire(self, now_s: float) -> None:
+        """Let go of what is kept to know repeats, silent processes, and names without data."""
+
+        def drop(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM seen WHERE t < ?", (int(now_s) - _SEEN_S,))
+            self._accounting.retire(connection)
+            self._measures.drop(connection, now_s)
+            self._events.drop(connection, now_s)
+
+        self._committer.run(drop)
+        self._committer.run(self._committer.forget_origins)
+        self._committer.run(partial(self._measures.forget, now_s=now_s))
+        for _ in range(_MOST_ROLLS):
+            if not self._committer.run(partial(self._measures.roll_up, now_s=now_s)):
+                break
+        with self.publication.moving():
+            # What a read was in when it was deleted.
+            self._reader.files.let_go()
+
+    def tidy(self, now_s: float) -> None:
+        """Keep memory ready for readers; any thread."""
+        self._memory.tidy(now_s)
+
+    def compact(self, compactor: Compactor, now_s: float) -> int:
+        """Take all the steps that are due; returns the batches merged."""
+        self.tidy(now_s)
+        total = 0
+        with locked(self._directory, 10):
+            cutoff_s = self.cutoff_s(now_s)
+            for step, commit in compactor.steps(now_s, cutoff_s, self.floors()):
+                with self.publication.moving():
+                    self.announce(step)
+                    commit()
+                    self.apply(step)
+                total += len(step.journal)
+        self.release(cutoff_s)
+        self.retire(now_s)
+        return total
+
+
+def _apply(step: Step, connection: sqlite3.Connection) -> None:
+    connection.executemany("DELETE FROM journal WHERE id = ?", [(row,) for row in step.journal])
+    connection.executemany(
+        "INSERT OR REPLACE INTO seen (origin, first, last, t) VALUES (?, ?, ?, ?)", step.seen
+    )
+    note_facts(connection, {"merged_before_s": step.merged_before_s})

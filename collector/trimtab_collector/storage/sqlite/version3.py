@@ -1,0 +1,58 @@
+"""Tier files of version 2, beside a small file of version 3: names of series move into them.
+
+The small file named every series of the store by number. Each tier file gets the names of its own
+series, under the numbers that its chunks have already. One transaction a file; a file that was done
+is left alone, so that a migration that was cut short goes on.
+"""
+
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from trimtab_collector.storage.sqlite.gaugefile import GAUGE_SCHEMA
+from trimtab_collector.storage.sqlite.tierfile import SERIES_SCHEMA, VERSION, is_damage
+from trimtab_collector.storage.sqlite.tiers import files_of
+
+__all__ = ["name_series"]
+
+logger = logging.getLogger("trimtab.migration")
+
+_BEFORE: Final = 2
+
+
+def name_series(metrics: sqlite3.Connection, directory: Path, identity: int) -> None:
+    """Bring every tier file forward; raises sqlite3.Error when a disk does not take it.
+
+    A file that is broken is left as it is and named in the log: readers will say so, too.
+    """
+    rows = metrics.execute("SELECT * FROM series ORDER BY id").fetchall()
+    for _, _, path in files_of(directory):
+        try:
+            with closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as connection:
+                _bring(connection, rows, identity)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            logger.warning("%s is damaged and was not brought forward: %s", path, error)
+
+
+def _bring(connection: sqlite3.Connection, rows: list[tuple[object, ...]], identity: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found == _BEFORE:
+        for statement in (*SERIES_SCHEMA.split(";"), *_RENAMED):
+            connection.execute(statement)
+        connection.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        connection.execute("INSERT INTO fact VALUES ('identity', ?)", (identity,))
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+
+
+_RENAMED: Final = (
+    "ALTER TABLE chunk RENAME COLUMN slot TO begin",
+    "ALTER TABLE reading RENAME TO gauge_chunk",
+    "DROP INDEX reading_place",
+    *(each for each in GAUGE_SCHEMA.split(";") if "CREATE INDEX" in each),
+)
