@@ -15,6 +15,7 @@ from support.stores.batches import a_batch, key_of, point_of
 from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.compaction import Step
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.tiering import Tiering
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.store import Selection, UnavailableError
 from trimtab_core.batches import Batch
@@ -164,7 +165,7 @@ def test_a_kill_between_a_drop_and_its_note_costs_no_answer(
         store.compact(clock.now_s)
     clock.now_s += 2 * DAY_S
 
-    def killed(store: SQLiteStore, step: Step) -> None:
+    def killed(tiering: Tiering, step: Step) -> None:
         raise KeyboardInterrupt
 
     for tier in ("10s", "1m", "10m"):

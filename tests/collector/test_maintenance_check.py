@@ -241,7 +241,17 @@ def test_files_that_were_put_aside_are_listed(copy: Path) -> None:
     ("statement", "word"),
     [
         ("DELETE FROM series WHERE id = 3", "series has a hole"),
-        ("DELETE FROM series WHERE id = (SELECT max(id) FROM series)", "not in the store"),
+        ("DELETE FROM series WHERE id = (SELECT max(id) FROM series)", "not in the file"),
+    ],
+)
+def test_a_tier_file_whose_names_do_not_fit_is_named(copy: Path, statement: str, word: str) -> None:
+    change(copy / f"1m-{TODAY}.db", statement)
+    assert word in texts(checked(copy))
+
+
+@pytest.mark.parametrize(
+    ("statement", "word"),
+    [
         ("UPDATE journal SET payload = CAST(x'00' || payload AS BLOB)", "cannot be read"),
         ("INSERT INTO seen SELECT origin, seq, seq, t0 FROM journal LIMIT 1", "noted as merged"),
         (

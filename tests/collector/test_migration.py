@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
@@ -16,9 +16,12 @@ import pytest
 
 from support.processes.servers import Collector, clean_environment, short_dir, trimtab
 from support.processes.tracing import calls_of, killed_at
+from support.stores import checkedstore
 from support.stores.batches import a_batch, account, key_of, point_of
+from support.stores.checkedstore import checked, make
 from support.stores.sqlitestores import append
 from support.stores.version1 import write_store
+from support.stores.version3 import to_version_3
 from trimtab_collector.storage.columns import VALUES
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.schema import VERSION
@@ -103,20 +106,29 @@ def copy(made: Path, tmp: Path) -> Path:
     return Path(shutil.copytree(made, tmp / "c"))
 
 
-def answers(store: SQLiteStore) -> list[Any]:
+def answers(store: SQLiteStore, steps_s: Sequence[int] = STEPS_S) -> list[Any]:
     """Return all that is asked, to the bit."""
     found: list[Any] = []
     start_s = NOW - 26 * HOUR_S
     start_s -= start_s % HOUR_S
     for fields in FIELDS:
-        for step_s in STEPS_S:
+        for step_s in steps_s:
             edges = (*range(start_s, NOW + 600, step_s), NOW + 600)
             rows = store.read(Selection(edges, fields))
             columns = rows.columns
-            sums = [columns.value(name).tolist() for name in ("requests", *VALUES)]
-            sketches = [columns.buckets.tolist(), columns.indexes.tolist(), columns.counts.tolist()]
-            names = [rows.groups[number] for number in rows.group.tolist()]
-            found.append((fields, step_s, names, rows.t.tolist(), sums, sketches))
+            ends = columns.buckets.cumsum()
+            found.append((fields, step_s))
+            # In the order of names: numbers of groups are those of whoever was met first.
+            found += sorted(
+                (
+                    rows.groups[rows.group[place]],
+                    int(rows.t[place]),
+                    [int(columns.value(name)[place]) for name in ("requests", *VALUES)],
+                    columns.indexes[end - size : end].tolist(),
+                    columns.counts[end - size : end].tolist(),
+                )
+                for place, (end, size) in enumerate(zip(ends, columns.buckets, strict=True))
+            )
     return found
 
 
@@ -204,6 +216,46 @@ def test_a_store_of_the_future_is_refused_with_what_to_do_and_left_alone(
     assert "Traceback" not in done.stderr
 
 
+# ---------------------------------------------------------------- version 3
+
+
+@pytest.fixture
+def third(tmp: Path) -> Path:
+    """A store of version 3 with two days in tiers: its small file names all series."""
+    make(tmp / "third")
+    to_version_3(tmp / "third")
+    return tmp / "third"
+
+
+def test_names_move_from_the_small_file_into_the_tier_files(third: Path, tmp: Path) -> None:
+    make(tmp / "fresh")
+    clock = checkedstore.Clock()
+    with checkedstore.opened(tmp / "fresh", clock) as store:
+        expected = answers(store)
+    with checkedstore.opened(third, clock) as store:
+        assert answers(store) == expected
+        assert store.health().damage == {}
+        clock.now_s += 3 * HOUR_S
+        assert store.compact(clock.now_s) > 0
+        assert answers(store) == expected
+    assert checked(third).sound
+
+
+def test_a_move_of_names_that_was_killed_goes_on_where_it_was(third: Path, tmp: Path) -> None:
+    command = [sys.executable, "-c", _MIGRATE]
+    whole = shutil.copytree(third, tmp / "whole")
+    count = calls_of(("fdatasync",), [*command, str(whole)]).count("fdatasync")
+    assert count > 4
+    with checkedstore.opened(whole, checkedstore.Clock()) as store:
+        expected = answers(store, [HOUR_S])
+    for when in sorted({1, 2, count // 2, count - 1, count}):
+        copy = Path(shutil.copytree(third, tmp / f"t{when}"))
+        assert killed_at("fdatasync", when, [*command, str(copy)])
+        with checkedstore.opened(copy, checkedstore.Clock()) as store:
+            assert answers(store, [HOUR_S]) == expected, when
+        assert checked(copy).sound
+
+
 # ---------------------------------------------------------------- killed in the middle
 
 _MIGRATE = """
@@ -211,7 +263,7 @@ import sys
 from pathlib import Path
 from trimtab_collector.storage.sqlite.schema import migrate, open_metrics
 connection = open_metrics(Path(sys.argv[1]) / "metrics.db")
-migrate(connection)
+migrate(connection, Path(sys.argv[1]))
 connection.close()
 """
 _CALLS = ("pwrite64", "fdatasync", "fsync", "ftruncate", "unlink")
@@ -251,7 +303,7 @@ def test_killed_in_the_middle_it_has_happened_wholly_or_not_at_all(
         with opened(copy) as store:
             assert answers(store) == expected, (call, when)
         assert version_of(copy) == VERSION
-    assert set(versions) == {1, 2, VERSION}
+    assert {1, VERSION} <= set(versions) <= {1, 2, 3, VERSION}
 
 
 def test_a_collector_takes_over_the_directory_of_version_1(copy: Path, tmp: Path) -> None:

@@ -77,6 +77,7 @@ def a_batch(
     processes: Sequence[ProcessAccounting] = (),
     gauges: Sequence[GaugeRow] = (),
     live: bool = False,
+    rows: bytes = b"",
 ) -> Batch:
     """Return a batch; without points it has one request of 2 ms."""
     points = {key_of(): point_of([2_000])} if points is None else points
@@ -93,6 +94,7 @@ def a_batch(
         processes=processes,
         gauges=gauges,
         live=live,
+        rows=rows,
     )
 
 

@@ -100,8 +100,12 @@ class SQLiteStore:
             refuse(self._path, error)
         identity = identity_of_journal(self._writer)
         self._strangers = strangers(files_of(directory), identity)
+        merged_before_s = facts.get("merged_before_s", 0)
+        if self._strangers:
+            # What another small file knew is in the files alone: memory answers from now on.
+            merged_before_s = max(merged_before_s, int(clock()) // 60 * 60)
         floors = Floors(facts, retention or Retention(), clock)
-        self.memory = Memory(max_series, recent_bytes, clock, facts.get("merged_before_s", 0))
+        self.memory = Memory(max_series, recent_bytes, clock, merged_before_s)
         self._reads = Reader(
             directory, identity, self.memory.recent, self.memory.live, self._reader, floors
         )

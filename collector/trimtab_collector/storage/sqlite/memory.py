@@ -89,6 +89,14 @@ class Memory:
     def tidy(self, now_s: float) -> None:
         """Prepare the latest windows for readers, and forget what nobody uses any more."""
         self.latest.forget(now_s)
+        self._sweep()
+        self.recent.settle(int(now_s) - _SETTLE_S)
+
+    def release(self, before_s: int) -> None:
+        """Let go of the windows before a second, and of names that were theirs alone."""
+        self.recent.release(before_s)
+        self._sweep()
+
+    def _sweep(self) -> None:
         if self.catalogue.is_crowded:
             self.catalogue.sweep(lambda dictionary: move((self.recent, self.live), dictionary))
-        self.recent.settle(int(now_s) - _SETTLE_S)

@@ -150,7 +150,7 @@ class Tiering:
         left_s = self._oldest()
         floor_s = cutoff_s if left_s is None else min(cutoff_s, left_s)
         # A full minute: below it reads then find whole minutes in the tiers.
-        self._memory.recent.release(floor_s - floor_s % 60)
+        self._memory.release(floor_s - floor_s % 60)
 
     def retire(self, now_s: float) -> None:
         """Let go of what is kept to know repeats, silent processes, and names without data."""
