@@ -7,11 +7,12 @@ reads. What counts is in the status and the headers; a body that is cut is still
 import asyncio
 import json
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx
 
-__all__ = ["Answer", "ask"]
+__all__ = ["Answer", "ask", "no_cookies"]
 
 _MAX_BODY: Final = 64 * 1024
 _MOST_WATCH_S: Final = 60.0
@@ -44,6 +45,11 @@ class Answer:
 
     def _decoded(self) -> Any:
         return json.loads(self.body)
+
+
+def no_cookies() -> CookieJar:
+    """Return a jar that takes none: whoever answers could fill it without bound."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 async def ask(client: httpx.AsyncClient, request: httpx.Request, within_s: float) -> Answer:

@@ -18,7 +18,7 @@ from typing import Final
 
 import httpx
 
-from trimtab_agent.answers import Answer, ask
+from trimtab_agent.answers import Answer, ask, no_cookies
 from trimtab_agent.spool.spool import Spool, SpooledBatch
 from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, SentAt
 from trimtab_core.logs import RateLimited
@@ -42,7 +42,7 @@ _CONTENT_TYPE: Final = "application/x-trimtab-batch"
 
 
 def make_client(collector_url: str, key: str, ca_file: str) -> httpx.AsyncClient:
-    """Return the client for a collector; redirects are not followed, a key goes nowhere else."""
+    """Return the client for a collector; it takes no redirects, which a key must not follow."""
     return httpx.AsyncClient(
         base_url=collector_url,
         headers={
@@ -54,6 +54,7 @@ def make_client(collector_url: str, key: str, ca_file: str) -> httpx.AsyncClient
         # Certificates take 4 MB, and none is looked at without TLS.
         verify=(ca_file or True) if collector_url.lower().startswith("https") else False,
         follow_redirects=False,
+        cookies=no_cookies(),
         limits=httpx.Limits(keepalive_expiry=_KEPT_S),
     )
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import httpx
 
+from trimtab_agent.answers import no_cookies
 from trimtab_agent.probes.probe import LIMIT_S, Probed, TargetAddress, split_url
 
 __all__ = ["HttpProbe"]
@@ -55,6 +56,7 @@ class HttpProbe:
             timeout=LIMIT_S,
             verify=self._verify,
             follow_redirects=False,
+            cookies=no_cookies(),
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 
