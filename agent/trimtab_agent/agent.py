@@ -22,6 +22,7 @@ import psutil
 from trimtab_agent.aggregator import Aggregator, Window
 from trimtab_agent.endpoint import Endpoint
 from trimtab_agent.forwarder import Forwarder, make_client
+from trimtab_agent.gathered import Gathered
 from trimtab_agent.gauges.host import HostReader
 from trimtab_agent.listener import Listener
 from trimtab_agent.probes import Probes
@@ -31,7 +32,7 @@ from trimtab_agent.settings import AgentSettings
 from trimtab_agent.spool.spool import Spool
 from trimtab_agent.window import accounts_of, batches_of, gauges_of
 from trimtab_core.batches import encode
-from trimtab_core.errors import StartupError, TrimtabError
+from trimtab_core.errors import StartupError, TooLargeError, TrimtabError
 from trimtab_core.exposition import MetricFamily
 from trimtab_core.logs import configure
 
@@ -65,9 +66,11 @@ class Agent:
         self._seq = 0
         self.spool = Spool(data_dir / "spool", settings.spool_mib * 2**20)
         self.aggregator = Aggregator(settings.window_s, settings.max_series)
+        self.gathered = Gathered()
         self.listener = Listener(
             settings.socket,
             self.aggregator,
+            self.gathered,
             self.id,
             max_apps=settings.max_apps,
             allow_uids=_uids(settings.allow_uids),
@@ -212,10 +215,11 @@ class Agent:
         accounts = accounts_of(window, apps, self.aggregator.open_ranges())
         gauges = gauges_of(apps, self._host_name, self._gauges, self.probes.gauges())
         for row in self.probes.measures():
-            self.listener.gathered.add_delta(*row)
+            self.gathered.add_delta(*row)
         # Who left is forgotten with the last window that may speak of it, and not before.
+        still_open = self.aggregator.open_ranges()
         for process in self.listener.departed() if is_last else ():
-            if process not in self.aggregator.open_ranges():
+            if process not in still_open:
                 del apps[process]
         for batch, requests in batches_of(
             window,
@@ -226,10 +230,13 @@ class Agent:
             closed_mono_us=time.monotonic_ns() // 1000,
             accounts=accounts,
             gauges=gauges,
-            packed_rows=self.listener.gathered.take() if is_last else (),
+            packed_rows=self.gathered.take() if is_last else (),
         ):
             self._seq = batch.seq + 1
-            self.spool.append(encode(batch), samples=requests, window_s=window.start_s)
+            try:
+                self.spool.append(encode(batch), samples=requests, window_s=window.start_s)
+            except TooLargeError:  # names as long as they may be, all over
+                self.spool.lose("too_large", requests)
             self.forwarder.wake()
             await asyncio.sleep(0)
         for key, point in window.points.items():
@@ -296,8 +303,9 @@ class Agent:
                     "trimtab.agent.spool.damaged": {"reason": dict(stats.damaged)},
                     "trimtab.agent.spool.faults": {"cause": dict(stats.faults)},
                     "trimtab.agent.samples_repeated": listener.repeated,
-                    "trimtab.agent.measures_over_limit": listener.gathered.over_limit,
-                    "trimtab.agent.events_dropped": listener.gathered.events_dropped,
+                    "trimtab.agent.measures_over_limit": self.gathered.over_limit,
+                    "trimtab.agent.measures_dropped": self.gathered.measures_dropped,
+                    "trimtab.agent.events_dropped": self.gathered.events_dropped,
                     "trimtab.agent.memory.usage": self._process.memory_info().rss,
                     "trimtab.agent.cpu.time": usage.ru_utime + usage.ru_stime,
                     **self._gauges,

@@ -17,6 +17,7 @@ from typing import Final
 
 from trimtab_agent.app import App
 from trimtab_core.batches import Point, SeriesKey
+from trimtab_core.errors import FrameError
 from trimtab_core.messages import Samples
 from trimtab_core.records import (
     FLAG_BACKGROUND,
@@ -36,10 +37,10 @@ from trimtab_core.records import (
 )
 from trimtab_core.sketch import UPPER_US
 
-__all__ = ["Aggregator", "Window", "slots_below"]
+__all__ = ["Aggregator", "Window", "buckets_below"]
 
 
-def slots_below(most_us: int) -> list[int]:
+def buckets_below(most_us: int) -> list[int]:
     """Return the buckets of all durations below most_us, each bucket one object however often."""
     buckets: list[int] = []
     for bucket, upper_us in enumerate(UPPER_US):
@@ -48,13 +49,16 @@ def slots_below(most_us: int) -> list[int]:
 
 
 #: Buckets of the durations below 131 ms, looked up instead of searched.
-_BUCKETS: Final = slots_below(1 << 17)
+_BUCKETS: Final = buckets_below(1 << 17)
 _HEAD: Final = METHODS.index("HEAD")
 _CLASSES: Final = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
 #: Records that wait at the most before they are booked: about 1 MB, still in the cache.
 _WAITING: Final = 16_384
-#: Series remembered by app.
+#: Series remembered per app: route, method, status and flags together. They are found again from
+#: the record at once, so that the table is emptied when it is full.
 _MAX_KNOWN: Final = 20_000
+#: Stretches of record numbers of one process in one window: each is followed by a gap.
+_MAX_RANGES: Final = 1000
 #: Open windows: clocks of apps decide about them, so that it takes a bound. They are closed once a
 #: second; beyond it what is old counts as now.
 _MAX_WINDOWS: Final = 1000
@@ -107,16 +111,25 @@ class Window:
         self.waiting: dict[App, _Waiting] = {}
 
     def cover(self, process: bytes, first: int, count: int) -> None:
-        """Note that records first to first + count - 1 of a process are in this window."""
+        """Note that records first to first + count - 1 of a process are in this window.
+
+        Raises FrameError, and notes nothing, for more than 1,000 stretches of numbers.
+        """
         ranges = self.ranges.setdefault(process, [])
         if ranges and sum(ranges[-1]) == first:
             ranges[-1][1] += count
+        elif len(ranges) >= _MAX_RANGES:
+            raise FrameError(f"more than {_MAX_RANGES} gaps in the numbers of one window")
         else:
             ranges.append([first, count])
 
 
 class Aggregator:
-    """The open windows; used from the agent's loop alone."""
+    """The open windows; used from the agent's loop alone.
+
+    The table of names is the window's own: each window names the first max_series that are used in
+    it, so that one full of names says nothing about the next. A busy series is among the first.
+    """
 
     def __init__(self, window_s: int, max_series: int) -> None:
         self.window_s = window_s
@@ -135,7 +148,8 @@ class Aggregator:
 
         now_s is the wall clock, now_mono_us the monotonic one, 0 where the app may be on another
         machine. The monotonic clocks decide where the wall clocks differ: one of them has jumped.
-        A reading from the future counts as now. The frame's numbers must follow those before.
+        A reading from the future counts as now. The frame's numbers must follow those before;
+        raises FrameError when a process leaves out numbers for the 1,000th time in one window.
         """
         age_s = now_s - samples.wall_us / 1e6
         mono_age_s = (now_mono_us - samples.mono_us) / 1e6
@@ -149,12 +163,12 @@ class Aggregator:
         if start_s not in self.windows and len(self.windows) >= _MAX_WINDOWS:
             start_s = int(now_s) // self.window_s * self.window_s
         window = self.open(start_s)
+        window.cover(app.hello.process, samples.first, samples.count)
         waiting = window.waiting.get(app)
         if waiting is None:
             waiting = window.waiting[app] = _Waiting()
         _sort(samples, waiting)
         count = samples.count
-        window.cover(app.hello.process, samples.first, count)
         self.records += count
         self._waiting += count
         if self._waiting >= _WAITING:
@@ -249,8 +263,9 @@ def _series(app: App, key: int) -> SeriesKey:
         METHODS[method] if method < len(METHODS) else OTHER_METHOD,
         _CLASSES[status // 100] if 100 <= status < 600 else _CLASSES[0],
     )
-    if len(app.series) < _MAX_KNOWN:
-        app.series[key] = series
+    if len(app.series) >= _MAX_KNOWN:
+        app.series.clear()
+    app.series[key] = series
     return series
 
 

@@ -1,16 +1,12 @@
 """What the agent knows about an app process, and the worker numbers it hands out."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from trimtab_core.batches import ProcessAccounting, SeriesKey
 from trimtab_core.measures import MeasureKey
 from trimtab_core.messages import Hello
 
 __all__ = ["App", "Workers"]
-
-#: Route templates of one process; an app caps its own at less.
-MAX_ROUTES: Final = 65_535
 
 
 class App:
@@ -21,8 +17,9 @@ class App:
         self.worker = worker
         #: host and worker number, never a process id: recycling makes no new series
         self.instance = f"{hello.host}#{worker}"
+        #: route templates by the id that the process gave them last; ids have 16 bits
         self.routes: dict[int, str] = {}
-        #: measures by the number that the process gave them
+        #: measures by the number that the process gave them last, 1 to MAX_MEASURES
         self.measures: dict[int, MeasureKey] = {}
         #: events that the process says it has left out
         self.events_dropped = 0
@@ -35,6 +32,11 @@ class App:
         self.dropped: Mapping[str, int] = {}
         self.gauges: Mapping[str, float] = {}
         self.connected = True
+
+    def leave(self) -> None:
+        """Forget what only records and deltas to come would need; the accounts stay."""
+        self.connected = False
+        self.routes, self.measures, self.series, self.gauges = {}, {}, {}, {}
 
     def account(self, ranges: list[list[int]], open_from: int | None) -> ProcessAccounting:
         """Return the account of a closed window; open_from is the first record still in one."""

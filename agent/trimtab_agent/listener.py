@@ -13,12 +13,13 @@ import resource
 import socket
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from trimtab_agent.aggregator import Aggregator
-from trimtab_agent.app import MAX_ROUTES, App, Workers
+from trimtab_agent.app import App, Workers
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.sockets import (
     ACCEPT,
@@ -57,6 +58,8 @@ log = logging.getLogger("trimtab.listener")
 
 #: A connection that has not said hello by then is closed.
 _HELLO_S: Final = 10.0
+#: Processes that have left since the last window; their accounts travel with the next one.
+MAX_DEPARTED: Final = 4096
 _MOST_READS: Final = 256
 _SCRATCH_BYTES: Final = 256 * 1024
 #: What it may send until then.
@@ -64,12 +67,16 @@ _HELLO_BYTES: Final = 64 * 1024
 
 
 class Listener:
-    """Takes connections and hands their records to the aggregator; lives on the agent's loop."""
+    """Takes connections, hands records to the aggregator, measures and events to gathered.
+
+    Lives on the agent's loop.
+    """
 
     def __init__(
         self,
         address: str,
         aggregator: Aggregator,
+        gathered: Gathered,
         agent: str,
         *,
         max_apps: int,
@@ -84,10 +91,10 @@ class Listener:
         if self.tcp is not None and self.tcp.kind != "tcp":
             raise StartupError(f"expected an address of the form tcp://host:port, got {tcp!r}")
         self.aggregator = aggregator
+        self.gathered = gathered
         self.agent = agent
         self.reconfigure(max_apps, allow_uids, token)
         self.workers = Workers()
-        self.gathered = Gathered()
         self.apps: dict[bytes, App] = {}
         self.connections: set[Connection] = set()
         #: connections closed, by reason
@@ -234,7 +241,9 @@ class Connection(asyncio.BufferedProtocol):
         self._listener.left(self)
         app, self._app = self._app, None
         if app is not None:
-            app.connected = False
+            # Its accounts stay until the window is closed, its names are no longer needed then.
+            self._listener.aggregator.book()
+            app.leave()
             self._listener.workers.release(app)
 
     def finish(self) -> None:
@@ -269,23 +278,29 @@ class Connection(asyncio.BufferedProtocol):
         elif isinstance(message, Samples):
             self._samples(app, message)
         elif isinstance(message, Routes):
-            if len(app.routes) + len(message.routes) > MAX_ROUTES:
-                raise FrameError(f"more than {MAX_ROUTES} routes")
-            app.routes.update(message.routes)
-            app.series.clear()
+            self._routes(app, message.routes)
         elif isinstance(message, (Gauges, Bye)):
             app.sent = max(app.sent, message.sent)
             app.dropped = message.dropped
             if isinstance(message, Gauges):
                 app.gauges = message.values
         elif isinstance(message, MeasureNames):
-            self._listener.gathered.announce(app, message)
+            app.measures.update(message.keys)
         elif isinstance(message, Deltas):
             self._listener.gathered.add(app, message)
         elif isinstance(message, Events):
             self._listener.gathered.note(app, message)
         else:
             raise FrameError(f"a second {frame[0]!r:.40} on one connection")
+
+    def _routes(self, app: App, routes: Mapping[int, str]) -> None:
+        """Take what route ids mean for the records that follow."""
+        if any(app.routes.get(route, template) != template for route, template in routes.items()):
+            # An app reuses the id of a route that nobody asks for any more: the records that came
+            # before this frame belong to the old route.
+            self._listener.aggregator.book()
+        app.routes.update(routes)
+        app.series.clear()
 
     def send(self, message: Welcome | Closing | ChallengeResponse) -> None:
         """Write a message; what does not fit the socket waits in memory."""
@@ -317,6 +332,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
         before = listener.apps.get(hello.process)
+        if before is None and len(listener.apps) >= listener.max_apps + MAX_DEPARTED:
+            self._refuse("departed", f"more than {MAX_DEPARTED} processes left within one window")
+            return
         if before is not None and before.connected:
             for connection in [each for each in listener.connections if each._app is before]:
                 connection.finish()

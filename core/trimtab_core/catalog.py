@@ -358,6 +358,12 @@ _METRICS: Final = (
         "Deltas of measures folded into `other`.",
     ),
     CatalogMetric(
+        "trimtab.agent.measures_dropped",
+        "{change}",
+        "counter",
+        "Deltas of measures left out: more names than even `other` has places for.",
+    ),
+    CatalogMetric(
         "trimtab.agent.events_dropped",
         "{event}",
         "counter",

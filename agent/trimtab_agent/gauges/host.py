@@ -113,11 +113,10 @@ class HostReader:
         }
 
     def _disks(self, now_s: float) -> dict[str, float | None]:
-        disks = [
-            counters
-            for name, counters in psutil.disk_io_counters(perdisk=True, nowrap=False).items()
-            if self._is_whole(name)
-        ]
+        found = psutil.disk_io_counters(perdisk=True, nowrap=False)
+        # Only those that are there: volumes come and go under new names.
+        self._whole_disks = {name: self._is_whole(name) for name in found}
+        disks = [counters for name, counters in found.items() if self._whole_disks[name]]
         if not disks:
             return {}
         operations = sum(disk.read_count + disk.write_count for disk in disks)
@@ -166,7 +165,7 @@ class HostReader:
         if whole is None:
             # A partition lies in the directory of its disk; in sysfs a slash in a name is a "!".
             there = (self._root / "sys/block" / name.replace("/", "!")).exists()
-            whole = self._whole_disks[name] = there and not name.startswith(_STACKED)
+            whole = there and not name.startswith(_STACKED)
         return whole
 
 

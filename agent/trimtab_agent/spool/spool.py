@@ -92,6 +92,10 @@ class Spool:
         self.coarsen()
         return number
 
+    def lose(self, reason: str, samples: int) -> None:
+        """Count a batch that could not be made as dropped."""
+        self._tally.book(reason, samples)
+
     def next(self, *, newest: bool) -> SpooledBatch | None:
         """Lease the newest or the oldest batch that is not leased; None when there is none."""
         if self._clock() >= self._retry_at:
