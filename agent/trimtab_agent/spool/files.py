@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from trimtab_agent.claim import claim
+from trimtab_core.claim import claim
 
 __all__ = ["Disk", "Files", "opened", "read_all", "write_all"]
 
@@ -61,7 +61,12 @@ class Disk:
 
     def claim(self, directory: Path) -> int:
         """See Files. The names of the new directory and of the one above it are synchronised."""
-        descriptor = claim(directory, "spool")
+        descriptor = claim(
+            directory,
+            what="the spool",
+            process="agent",
+            instead="set data_dir to another directory",
+        )
         for above in directory.absolute().parents[:2]:
             try:
                 self.sync_directory(above)
