@@ -7,12 +7,12 @@ connection after one answer. Bounded: 8 KiB of header, 64 connections, 5 seconds
 import asyncio
 import errno
 import hmac
-import ipaddress
 import logging
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
+from trimtab_agent.sockets import is_loopback
 from trimtab_core.errors import SettingsError, StartupError
 from trimtab_core.exposition import CONTENT_TYPE, MetricFamily, lines
 from trimtab_core.logs import RateLimited
@@ -55,7 +55,7 @@ class Endpoint:
         self._families = families
         #: asked for off loopback; may be replaced at any time
         self.token = token
-        self._open = _is_loopback(self._host) and not token
+        self._open = is_loopback(self._host) and not token
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = RateLimited(logging.getLogger("trimtab.endpoint"))
@@ -193,15 +193,6 @@ def _parse(address: str) -> tuple[str, int]:
     if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
         raise SettingsError(f"expected an HTTP address as host:port, got {address!r}")
     return host.strip("[]"), int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:

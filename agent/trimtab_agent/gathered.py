@@ -6,9 +6,10 @@ It goes with the next window that is closed. Loop only.
 from typing import Final
 
 from trimtab_agent.app import App
+from trimtab_core.deltas import MAX_MEASURES, Deltas, Events
 from trimtab_core.errors import FrameError
 from trimtab_core.measures import OTHER, Delta, MeasureKey
-from trimtab_core.rows import MAX_MEASURES, Deltas, EventRow, Events, MeasureRow, pack_rows
+from trimtab_core.rows import EventRow, MeasureRow, pack_rows
 
 __all__ = ["Gathered"]
 

@@ -18,7 +18,15 @@ from trimtab_core.config import Address
 from trimtab_core.errors import StartupError
 from trimtab_core.seal import MIN_TOKEN
 
-__all__ = ["ACCEPT", "BACKLOG", "bind_tcp", "bind_unix", "most_connections", "peer_uid"]
+__all__ = [
+    "ACCEPT",
+    "BACKLOG",
+    "bind_tcp",
+    "bind_unix",
+    "is_loopback",
+    "most_connections",
+    "peer_uid",
+]
 
 _CREDENTIALS: Final = struct.Struct("3i")
 #: Connections that may wait to be accepted.
@@ -58,7 +66,7 @@ def bind_tcp(address: Address, token: str) -> socket.socket:
             f"expected a token of at least {MIN_TOKEN} characters, got {len(token)}: "
             "set TRIMTAB_AGENT_TOKEN to a longer one, for apps and agent"
         )
-    if not token and not _is_loopback(address.host):
+    if not token and not is_loopback(address.host):
         raise StartupError(
             f"expected a token for {address}, which is not on loopback: set TRIMTAB_AGENT_TOKEN to "
             f"the same secret of at least {MIN_TOKEN} characters for apps and agent"
@@ -103,7 +111,8 @@ def most_connections(wanted: int) -> int:
     return max(1, min(wanted, soft - min(_RESERVE, soft * 3 // 4)))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine alone: a loopback address or `localhost`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

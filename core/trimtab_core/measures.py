@@ -13,11 +13,12 @@ upwards for values that are no durations: error at most 1.1 % for values from 2*
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf, isfinite
 from typing import Final, NamedTuple
 
+from trimtab_core.fields import name_of
 from trimtab_core.sketch import BUCKET_OFFSET, SCALE
 
 __all__ = [
@@ -64,6 +65,28 @@ class MeasureKey(NamedTuple):
     kind: str
     unit: str = "1"
     attributes: Attributes = ()
+
+    def row(self) -> list[object]:
+        """Return the key as it travels: name, kind, unit, a flat list of names and values."""
+        return [
+            self.name,
+            self.kind,
+            self.unit,
+            [text for pair in self.attributes for text in pair],
+        ]
+
+    @classmethod
+    def of_row(cls, row: Sequence[object]) -> "MeasureKey":
+        """Return the key that `row` gave; raises ValueError or TypeError for any other value."""
+        name, kind, unit, flat = row
+        if kind not in KINDS:
+            raise ValueError(f"expected one of {', '.join(sorted(KINDS))}, got {kind!r:.40}")
+        if not isinstance(flat, list) or len(flat) % 2 or len(flat) > 2 * MAX_ATTRIBUTES:
+            raise ValueError(f"expected at most {MAX_ATTRIBUTES} names, a value behind each")
+        if any(not isinstance(text, str) or len(text) > MAX_TEXT for text in flat):
+            raise ValueError(f"expected texts of at most {MAX_TEXT} characters")
+        pairs = tuple(sorted(zip(flat[::2], flat[1::2], strict=True)))
+        return cls(name_of(name), str(kind), name_of(unit, empty=True), pairs)
 
 
 @dataclass(slots=True)

@@ -12,10 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from trimtab_core.errors import FrameError
-from trimtab_core.fields import MALFORMED, MAX_NAME, count_of, mapping, name_of, number, whole
-from trimtab_core.records import MAX_U16, RECORD_SIZE
-from trimtab_core.rows import (
+from trimtab_core.deltas import (
     Deltas,
     Events,
     MeasureNames,
@@ -23,6 +20,9 @@ from trimtab_core.rows import (
     parse_events,
     parse_measure_names,
 )
+from trimtab_core.errors import FrameError
+from trimtab_core.fields import MALFORMED, MAX_NAME, count_of, mapping, name_of, number, whole
+from trimtab_core.records import MAX_U16, RECORD_SIZE
 
 __all__ = [
     "MAX_NAME",

@@ -9,14 +9,13 @@ from trimtab_agent.app import App
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.regroup import halved, merged
 from trimtab_core.batches import decode, encode
+from trimtab_core.deltas import Deltas, Events
 from trimtab_core.errors import FrameError
 from trimtab_core.measures import COUNTER, HISTOGRAM, Delta, MeasureKey, value_buckets
 from trimtab_core.messages import Hello
 from trimtab_core.rows import (
     MAX_ROWS,
-    Deltas,
     EventRow,
-    Events,
     MeasureRow,
     pack_rows,
     unpack_rows,

@@ -13,6 +13,7 @@ from trimtab_agent.aggregator import Aggregator
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.listener import MAX_DEPARTED, Listener
 from trimtab_core.batches import SeriesKey
+from trimtab_core.deltas import MAX_MEASURES
 from trimtab_core.frames import FrameReader, encode
 from trimtab_core.measures import COUNTER, Delta, MeasureKey
 from trimtab_core.messages import (
@@ -26,7 +27,7 @@ from trimtab_core.messages import (
     parse,
 )
 from trimtab_core.records import RECORD_SIZE, Record, pack
-from trimtab_core.rows import MAX_MEASURES, unpack_rows
+from trimtab_core.rows import unpack_rows
 
 DEADLINE_S = 5.0
 WALL_US = 1_795_000_000_000_000
