@@ -1,7 +1,7 @@
 """The agent: builds the parts, runs them, stops in order. The only place that knows all of them.
 
-Stopping: no new connections, what lies in the sockets is read, all windows are closed into the
-spool, and the collector gets what it takes within three seconds; the rest stays on disk.
+To stop, it takes no new connections, reads what is left in the sockets, closes all windows into the
+spool and sends batches for up to three seconds; the rest stays on disk.
 """
 
 import asyncio
@@ -43,16 +43,16 @@ log = logging.getLogger("trimtab.agent")
 #: A window is closed this long after its end: frames are up to a send interval behind.
 _GRACE_S: Final = 1.0
 _FLUSH_S: Final = 3.0
-#: Settings that hold from start to end: what changes of them takes a restart.
+#: Settings whose change takes effect at the next start only.
 _FIXED: Final = frozenset({"socket", "tcp", "data_dir", "http", "window_s", "spool_mib"}) | {
     each.name for each in fields(AgentSettings) if each.name.startswith("probe_")
 }
 
 
 class Agent:
-    """One agent process; `run` returns when it was told to stop.
+    """One agent process; `run` returns after it was told to stop.
 
-    load, where there is one, reads the settings anew when the process gets SIGHUP.
+    load reads the settings again when the process gets SIGHUP; None leaves the signal alone.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class Agent:
             tcp=settings.tcp,
             token=settings.token,
         )
-        # A connection for each: a poll that borrowed the sender's would have it connect anew at the
-        # end of a window, as all other agents do at that moment.
+        # A client for each: if a poll held the sender's connection, the sender would open another
+        # one at the end of the window, when all other agents send, too.
         self._clients = _clients(settings)
         sending, polling = self._clients
         self.forwarder = Forwarder(self.spool, sending, settings.window_s, self.watch, self.boot)
@@ -92,17 +92,17 @@ class Agent:
             settings.http, ready=self.ready, families=self.families, token=settings.http_token
         )
         self._watched_until = 0.0
-        #: start of the latest window that was closed
+        #: start of the newest window that was closed
         self._closed_s = int(time.time()) // settings.window_s * settings.window_s - 1
         self._host_name = os.uname().nodename
         self._stop = asyncio.Event()
-        #: the end of clients that were replaced; kept, so that it is not collected half-way
+        #: closes clients that were replaced; kept so that it is not garbage-collected half-way
         self._old_clients: asyncio.Future[list[None]] | None = None
 
     async def run(self, announce: Callable[[str], None]) -> None:
         """Run until SIGTERM or SIGINT; raises StartupError when it cannot start.
 
-        announce is called once with a sentence when apps can connect.
+        announce is called once, with a sentence for the operator, when apps can connect.
         """
         loop = asyncio.get_running_loop()
         await self.listener.start()
@@ -127,15 +127,15 @@ class Agent:
             await self._end()
 
     def watch(self, seconds: float) -> None:
-        """Send one-second summaries for that long from now."""
+        """Send one-second summaries for a time from now."""
         self._watched_until = time.monotonic() + seconds
         if not self.aggregator.is_live:
             self.aggregator.take_live(int(time.time()))
 
     def reload(self) -> None:
-        """Read the settings anew and take over what can change while apps are connected.
+        """Read the settings again and apply those that can change while apps are connected.
 
-        Wrong settings leave everything as it is, with a warning. Loop only.
+        Wrong settings change nothing and are logged as a warning. Loop only.
         """
         if self._load is None:
             return
@@ -144,7 +144,7 @@ class Agent:
             allow_uids = _uids(wanted.allow_uids)
             clients = _clients(wanted)
         except (TrimtabError, OSError) as error:
-            log.warning("settings were not read again, the old ones hold: %s", error)
+            log.warning("the new settings are not used, the old ones stay in force: %s", error)
             return
         before = self.settings
         kept = {name: getattr(before, name) for name in _FIXED}
@@ -155,7 +155,7 @@ class Agent:
         ]
         self.settings = settings = replace(wanted, **kept)
         for name in sorted(_FIXED.intersection(changed)):
-            log.warning("%s takes a restart of the agent to change", name)
+            log.warning("changing %s takes a restart of the agent", name)
         configure(settings.log_level)
         self.listener.reconfigure(settings.max_apps, allow_uids, settings.token)
         self.aggregator.max_series = settings.max_series
@@ -181,7 +181,7 @@ class Agent:
                 self._gauges = self.host.read(time.monotonic())
             await self._close_windows(now_s - _GRACE_S)
             await self._send_live(int(now_s))
-            # On the second, so that live summaries of all agents speak of the same ones.
+            # On the second, so that live summaries of all agents cover the same seconds.
             pause_s = 1.0 - time.time() % 1.0
             try:
                 await asyncio.wait_for(self._stop.wait(), pause_s)
@@ -196,8 +196,8 @@ class Agent:
         step_s = self.settings.window_s
         ended_s = int(before_s) // step_s * step_s - step_s
         if self._closed_s > ended_s + 2 * step_s:
-            # The clock went back: what was closed under the later one is no reason to wait for it.
-            log.warning("the clock went back by about %s s", self._closed_s - ended_s)
+            # The clock was put back: do not wait until it reaches the last closed window again.
+            log.warning("the clock was put back by about %s s", self._closed_s - ended_s)
             self._closed_s = ended_s - 1
         if ended_s > self._closed_s:
             # A window without records still carries gauges and accounts.
@@ -216,7 +216,7 @@ class Agent:
         gauges = gauges_of(apps, self._host_name, self._gauges, self.probes.gauges())
         for row in self.probes.measures():
             self.gathered.add_delta(*row)
-        # Who left is forgotten with the last window that may speak of it, and not before.
+        # A process that left is forgotten with the last window that may hold its records.
         still_open = self.aggregator.open_ranges()
         for process in self.listener.departed() if is_last else ():
             if process not in still_open:

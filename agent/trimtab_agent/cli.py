@@ -20,16 +20,16 @@ _UNUSED: Final = ("httpx._main", "h2")
 def agent(arguments: list[str]) -> int:
     """Run the agent until it is told to stop; returns the exit code."""
     for module in _UNUSED:
-        # What stands as None cannot be imported; httpx goes on without, as where it is missing.
+        # A module that is None cannot be imported; httpx works without both.
         sys.modules.setdefault(module, None)  # type: ignore[arg-type]
     from trimtab_agent.agent import Agent
     from trimtab_agent.settings import AgentSettings, resolve
 
     parser = argparse.ArgumentParser(
         prog="trimtab agent",
-        description="Run the local agent: takes samples from apps over a Unix socket, adds them "
-        "up, keeps them on disk until the collector has them. SIGTERM stops it in order, SIGHUP "
-        "makes it read its settings again.",
+        description="Run the local agent. It takes samples from apps over a Unix socket, adds "
+        "them up, and keeps them on disk until the collector has them. SIGTERM stops it in order, "
+        "SIGHUP makes it read its settings again.",
     )
     parser.add_argument("--config", metavar="FILE", help="settings file (default: ./trimtab.toml)")
     add_flags(parser, AgentSettings)

@@ -20,7 +20,7 @@ _MOST_EVENTS: Final = 1000
 class Gathered:
     """Measures of all apps and probes since the last window, and the events of apps.
 
-    The table of names begins empty with each window: one full of names says nothing about the next.
+    The table of names is empty at the start of each window, so old names take nobody's place.
     """
 
     def __init__(self, max_measures: int = MAX_MEASURES) -> None:

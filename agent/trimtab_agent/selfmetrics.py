@@ -1,7 +1,7 @@
 """What the agent shows on /metrics: its own counters, and request durations since it started.
 
-Durations are a Prometheus histogram whose bounds are powers of two seconds. These are bounds of
-the sketch too (scale 0), so the counts are exact; any other bound would be a guess.
+Durations are a Prometheus histogram whose bounds are powers of two seconds. The sketch has these
+bounds, too (at scale 0), so the counts are exact; any other bound would be a guess.
 """
 
 import time
@@ -21,10 +21,11 @@ MAX_SERIES: Final = 2000
 IDLE_S: Final = 600
 _LOWEST: Final = -10
 _HIGHEST: Final = 6
-#: Upper bounds of the histogram in seconds, about 1 ms to 64 s; +Inf comes behind them.
+#: Upper bounds of the histogram in seconds, about 1 ms to 64 s; +Inf follows them.
 BOUNDS_S: Final = tuple(2.0**exponent for exponent in range(_LOWEST, _HIGHEST + 1))
 _LE: Final = (*map(repr, BOUNDS_S), "+Inf")
-# Sketch index i holds up to 2**((i + 1) / 32) s, so its power of two is (i >> 5) + 1.
+#: Place in the histogram of each sketch bucket: index i holds up to 2**((i + 1) / 32) s, so its
+#: power of two is (i >> 5) + 1.
 _PLACE: Final = tuple(
     min(max(((bucket - BUCKET_OFFSET) >> SCALE) + 1 - _LOWEST, 0), len(BOUNDS_S))
     for bucket in range(BUCKETS)
@@ -117,8 +118,8 @@ def families_of(
 ) -> list[MetricFamily]:
     """Return counters and gauges, by catalogue name, and the totals as families.
 
-    A value is a number, or `{label: {text: number}}`: one number for each text of the label. Raises
-    KeyError for a name that is not in the catalogue.
+    A value is a number, or `{label: {text: number}}`: one number for each value of the label.
+    Raises KeyError for a name that is not in the catalogue.
     """
     families = []
     for name, value in values.items():

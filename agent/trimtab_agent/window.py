@@ -1,8 +1,8 @@
-"""A closed window to batches, cut between instances.
+"""Makes batches of a closed window, cut between instances.
 
-All series of an instance and the accounts of its processes travel in one batch, so that a batch
-that is lost on the way takes its records and the claim on them with it: what is missing shows as a
-gap. Only an instance whose series or accounts are too many for one batch is cut itself.
+All series of an instance and the accounts of its processes travel in one batch. So a batch that is
+lost on the way takes its records and the claim on them with it, and what is missing shows as a gap.
+Only an instance whose series or accounts are too many for one batch is cut itself.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from trimtab_core.batches import (
 
 __all__ = ["SLICE", "accounts_of", "batches_of", "gauges_of"]
 
-#: Points of a batch where instances allow: 512 take about 4 ms, then the loop turns.
+#: Points per batch, unless one instance has more: 512 take about 4 ms, then the event loop turns.
 SLICE: Final = 512
 #: Accounts of processes, and ranges in them, in one batch.
 _MOST_CLAIMS: Final = 10_000
@@ -52,8 +52,8 @@ def batches_of(
 ) -> Iterator[tuple[Batch, int]]:
     """Yield the batches of a window, at least one, with the number of requests in each.
 
-    They state the time of their end by the clock that their window began under, also when the wall
-    clock has jumped since: the monotonic one tells how long ago that was.
+    Their closing time is by the wall clock as it was when the window was opened, even if that clock
+    has jumped since: the monotonic clock tells how long ago that was.
     """
     closed_us = closed_mono_us + window.offset_us
     # Gauges, measures and events go along with the points; what is left over in further batches.

@@ -1,1 +1,1 @@
-"""Gauges of the host: what is read from the kernel, once a window."""
+"""Gauges of the host and its container, read from the kernel twice per window."""

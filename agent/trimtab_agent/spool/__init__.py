@@ -1,1 +1,1 @@
-"""Batches on disk until the collector has them."""
+"""The spool: keeps batches on disk until the collector has them."""
