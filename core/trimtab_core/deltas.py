@@ -38,7 +38,10 @@ _MAX_EVENTS: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class MeasureNames:
-    """Measures announced by a process, by number from 1; they hold for its connection."""
+    """Measures announced by a process, by number from 1.
+
+    Numbers hold for its connection, until announced again.
+    """
 
     keys: Mapping[int, MeasureKey]
 

@@ -1,4 +1,4 @@
-"""Logging of the agent and collector processes, and a limit of one line per cause and minute."""
+"""Logging of agent and collector, limited to one line per cause and minute."""
 
 import logging
 import time
@@ -12,14 +12,14 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
 def configure(level: str = "info") -> None:
-    """Send log lines of this process to standard error; for processes of our own only."""
+    """Send log lines of this process to standard error; never called in a user's process."""
     logging.basicConfig(level=level.upper(), format=_FORMAT, force=True)
     for chatty in ("httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 class RateLimited:
-    """Logs a cause at most once a minute and says how often it came up meanwhile.
+    """Logs a cause at most once a minute, and how often it came up in between.
 
     Remembers up to 256 causes; over that it forgets the one that was logged least recently. Not
     thread-safe.
@@ -31,7 +31,7 @@ class RateLimited:
         self._logger = logger
         self._period_s = period_s
         self._clock = clock or time.monotonic
-        #: cause -> when it may be logged again; the cause logged least recently stands first
+        #: cause -> when it may be logged again; the cause logged least recently comes first
         self._next: dict[str, float] = {}
         self._held: dict[str, int] = {}
 
