@@ -23,14 +23,14 @@ from trimtab_agent.aggregator import Aggregator, Window
 from trimtab_agent.endpoint import Endpoint
 from trimtab_agent.forwarder import Forwarder, make_client
 from trimtab_agent.gathered import Gathered
-from trimtab_agent.gauges.host import HostReader
+from trimtab_agent.gauges import HostReader
 from trimtab_agent.listener import Listener
 from trimtab_agent.probes import Probes
 from trimtab_agent.relay import Relay
 from trimtab_agent.selfmetrics import Totals, families_of
 from trimtab_agent.settings import AgentSettings
-from trimtab_agent.spool.spool import Spool
-from trimtab_agent.window import accounts_of, batches_of, gauges_of
+from trimtab_agent.spool import Spool
+from trimtab_agent.window import accounting_of, batches_of, gauges_of
 from trimtab_core.batches import encode
 from trimtab_core.errors import StartupError, TooLargeError, TrimtabError
 from trimtab_core.exposition import MetricFamily
@@ -212,7 +212,7 @@ class Agent:
 
     async def _spool_window(self, window: Window, *, is_last: bool) -> None:
         apps = self.listener.apps
-        accounts = accounts_of(window, apps, self.aggregator.open_ranges())
+        accounting = accounting_of(window, apps, self.aggregator.open_ranges())
         gauges = gauges_of(apps, self._host_name, self._gauges, self.probes.gauges())
         for row in self.probes.measures():
             self.gathered.add_delta(*row)
@@ -228,7 +228,7 @@ class Agent:
             first_seq=self._seq,
             step_s=self.settings.window_s,
             closed_mono_us=time.monotonic_ns() // 1000,
-            accounts=accounts,
+            accounting=accounting,
             gauges=gauges,
             packed_rows=self.gathered.take() if is_last else (),
         ):
@@ -255,7 +255,7 @@ class Agent:
             first_seq=0,
             step_s=1,
             closed_mono_us=time.monotonic_ns() // 1000,
-            accounts=(),
+            accounting=(),
             gauges=gauges_of(
                 self.listener.apps, self._host_name, self._gauges, self.probes.gauges()
             ),

@@ -166,7 +166,7 @@ class Aggregator:
         waiting = window.waiting.get(app)
         if waiting is None:
             waiting = window.waiting[app] = _Waiting()
-        _sort(samples, waiting)
+        _distribute(samples, waiting)
         count = samples.count
         self.records += count
         self._waiting += count
@@ -268,7 +268,7 @@ def _series(app: App, key: int) -> SeriesKey:
     return series
 
 
-def _sort(samples: Samples, waiting: _Waiting) -> None:
+def _distribute(samples: Samples, waiting: _Waiting) -> None:
     """Put the records of a frame into the lists of their series keys."""
     data, size = samples.data, samples.record_size
     if sys.byteorder == "big":

@@ -38,7 +38,7 @@ class App:
         self.connected = False
         self.routes, self.measures, self.series, self.gauges = {}, {}, {}, {}
 
-    def account(self, ranges: list[list[int]], open_from: int | None) -> ProcessAccounting:
+    def accounting(self, ranges: list[list[int]], open_from: int | None) -> ProcessAccounting:
         """Return the accounts for a closed window.
 
         open_from is the lowest record number in windows that are still open, None without any.

@@ -19,7 +19,7 @@ from typing import Final
 import httpx
 
 from trimtab_agent.answers import Answer, ask, no_cookies
-from trimtab_agent.spool.spool import Spool, SpooledBatch
+from trimtab_agent.spool import Spool, SpooledBatch
 from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, SentAt
 from trimtab_core.logs import RateLimited
 

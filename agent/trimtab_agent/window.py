@@ -22,7 +22,7 @@ from trimtab_core.batches import (
     pack_series,
 )
 
-__all__ = ["SLICE", "accounts_of", "batches_of", "gauges_of"]
+__all__ = ["SLICE", "accounting_of", "batches_of", "gauges_of"]
 
 #: Points per batch, unless one instance has more: 512 take about 4 ms, then the event loop turns.
 SLICE: Final = 512
@@ -45,7 +45,7 @@ def batches_of(
     first_seq: int,
     step_s: int,
     closed_mono_us: int,
-    accounts: Sequence[ProcessAccounting],
+    accounting: Sequence[ProcessAccounting],
     gauges: Sequence[GaugeRow],
     packed_rows: Sequence[bytes] = (),
     live: bool = False,
@@ -58,7 +58,7 @@ def batches_of(
     closed_us = closed_mono_us + window.offset_us
     # Gauges, measures and events go along with the points; what is left over in further batches.
     parts = zip_longest(
-        _parts(window, accounts),
+        _parts(window, accounting),
         (gauges[at : at + _MOST_GAUGES] for at in range(0, len(gauges), _MOST_GAUGES)),
         packed_rows,
     )
@@ -86,12 +86,12 @@ def batches_of(
         )
 
 
-def _parts(window: Window, accounts: Sequence[ProcessAccounting]) -> Iterator[_Part]:
+def _parts(window: Window, accounting: Sequence[ProcessAccounting]) -> Iterator[_Part]:
     instances: dict[tuple[str, str, str], _Part] = {}
     for key, point in sorted(window.points.items()):
         place = (key.environment, key.service, key.instance)
         instances.setdefault(place, ([], []))[0].append((key, point))
-    for account in accounts:
+    for account in accounting:
         place = (account.environment, account.service, account.instance)
         instances.setdefault(place, ([], []))[1].append(account)
     rows: _Rows = []
@@ -127,12 +127,12 @@ def _claims(accounts: Sequence[ProcessAccounting]) -> int:
     return sum(1 + len(account.ranges) for account in accounts)
 
 
-def accounts_of(
+def accounting_of(
     window: Window, apps: Mapping[bytes, App], open_ranges: Mapping[bytes, int]
 ) -> list[ProcessAccounting]:
     """Return the accounts of all known processes at the close of a window."""
     return [
-        app.account(window.ranges.get(process, []), open_ranges.get(process))
+        app.accounting(window.ranges.get(process, []), open_ranges.get(process))
         for process, app in apps.items()
     ]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trimtab_agent.aggregator import Aggregator, Window, buckets_below
 from trimtab_agent.app import App
-from trimtab_agent.window import SLICE, accounts_of, batches_of
+from trimtab_agent.window import SLICE, accounting_of, batches_of
 from trimtab_core.batches import (
     GaugeRow,
     Point,
@@ -249,7 +249,7 @@ def test_whatever_apps_have_the_batches_of_a_window_can_be_packed_and_read() -> 
         app = app_of(b"%08d" % number, number % 2)
         for gap in range(1000):
             window.cover(app.hello.process, 2 * gap, 1)
-        accounts.append(app.account(window.ranges[app.hello.process], None))
+        accounts.append(app.accounting(window.ranges[app.hello.process], None))
     long = "\N{SNOWMAN}" * 128
     for number in range(5_000):
         key = SeriesKey(long, long, long, f"{long}#0", f"{number:0200}", "GET", "2xx")
@@ -260,7 +260,7 @@ def test_whatever_apps_have_the_batches_of_a_window_can_be_packed_and_read() -> 
     points = 0
     for batch, _ in batches_of(
         window, agent="a", boot=b"12345678", first_seq=0, step_s=10,
-        closed_mono_us=1, accounts=accounts, gauges=gauges, packed_rows=[b"\x92\x90\x90"],
+        closed_mono_us=1, accounting=accounts, gauges=gauges, packed_rows=[b"\x92\x90\x90"],
     ):  # fmt: skip
         read = decode(encode(batch))
         seen += read.gauges
@@ -279,10 +279,10 @@ def test_what_an_account_says_was_sent_stops_at_the_records_still_in_an_open_win
     app.end = app.sent = 10
     (window,) = aggregator.close(NOW_S)
     apps = {app.hello.process: app}
-    (account,) = accounts_of(window, apps, aggregator.open_ranges())
+    (account,) = accounting_of(window, apps, aggregator.open_ranges())
     assert (list(account.ranges), account.sent) == ([(0, 4)], 4)
     (window,) = aggregator.close(float("inf"))
-    (account,) = accounts_of(window, apps, aggregator.open_ranges())
+    (account,) = accounting_of(window, apps, aggregator.open_ranges())
     assert (list(account.ranges), account.sent) == ([(4, 6)], 10)
 
 
@@ -295,12 +295,12 @@ def test_a_window_is_cut_between_instances_and_each_part_carries_its_own_claims(
         aggregator.add(app, samples_of(rows, 0), NOW_S)
         app.end = 300
     (window,) = aggregator.close(float("inf"))
-    accounts = accounts_of(window, {app.hello.process: app for app in apps}, {})
+    accounts = accounting_of(window, {app.hello.process: app for app in apps}, {})
     parts = list(
         batches_of(
             window, agent="a", boot=b"12345678", first_seq=7, step_s=10,
             closed_mono_us=1,
-            accounts=accounts, gauges=(),
+            accounting=accounts, gauges=(),
         )
     )  # fmt: skip
     assert len(parts) == 5  # two instances of 300 series would be over the slice
@@ -317,11 +317,11 @@ def test_a_window_is_cut_between_instances_and_each_part_carries_its_own_claims(
 
 def test_an_empty_window_is_one_batch_with_its_accounts() -> None:
     app = app_of()
-    accounts = accounts_of(Window(0), {app.hello.process: app}, {})
+    accounts = accounting_of(Window(0), {app.hello.process: app}, {})
     ((batch, requests),) = batches_of(
         Window(0), agent="a", boot=b"12345678", first_seq=0, step_s=10,
             closed_mono_us=1,
-        accounts=accounts, gauges=(),
+        accounting=accounts, gauges=(),
     )  # fmt: skip
     assert (batch.points, requests) == (0, 0)
     assert len(batch.processes) == 1

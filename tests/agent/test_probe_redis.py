@@ -190,8 +190,8 @@ def test_what_an_error_says_is_told_without_any_form_of_the_secrets() -> None:
     url = "redis://us:p%40ss%3Aw0rd@127.0.0.1:1/0?client_name=n4me-of-it"
     probe = RedisProbe(url)
     error = RuntimeError(f"cannot take {url},\n p@ss:w0rd nor p%40ss%3Aw0rd for n4me-of-it")
-    assert probe.told(error) == "RuntimeError: cannot take ***, *** nor *** for ***"
-    assert len(probe.told(RuntimeError("x" * 10_000))) < 300
+    assert probe.redacted(error) == "RuntimeError: cannot take ***, *** nor *** for ***"
+    assert len(probe.redacted(RuntimeError("x" * 10_000))) < 300
     assert url not in repr(probe._address)
 
 

@@ -44,8 +44,8 @@ class HttpProbe:
         gauges = {"trimtab.probe.http.duration": head_s, "trimtab.probe.http.status": float(status)}
         return Probed(gauges, fault=f"it answered {status}" if status >= 500 else "")
 
-    def told(self, error: BaseException) -> str:
-        return self._address.told(error)
+    def redacted(self, error: BaseException) -> str:
+        return self._address.redacted(error)
 
     def close(self) -> None:
         """Nothing is kept open between readings."""

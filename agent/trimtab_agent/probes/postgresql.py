@@ -110,8 +110,8 @@ class PostgresqlProbe:
         """Return a reading; raises psycopg.Error."""
         return await in_thread(self._read)
 
-    def told(self, error: BaseException) -> str:
-        return self._address.told(error)
+    def redacted(self, error: BaseException) -> str:
+        return self._address.redacted(error)
 
     def close(self) -> None:
         if self._connection is not None:

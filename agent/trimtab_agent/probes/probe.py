@@ -1,7 +1,7 @@
 """What a probe is: it reads one target at intervals, and a failure counts as a reading.
 
 Addresses hold secrets. A probe shows only the name of its target and sentences that went through
-`TargetAddress.told`. The address itself is never shown, not even if it cannot be understood.
+`TargetAddress.redacted`. The address itself is never shown, not even if it cannot be understood.
 """
 
 import asyncio
@@ -44,10 +44,10 @@ class Probe(Protocol):
     async def read(self) -> Probed:
         """Return a reading within LIMIT_S or a few seconds more, without blocking the event loop.
 
-        Raises whatever its driver raises; that is shown through `told` only.
+        Raises whatever its driver raises; that is shown through `redacted` only.
         """
 
-    def told(self, error: BaseException) -> str:
+    def redacted(self, error: BaseException) -> str:
         """Return what an error of `read` says, without secrets."""
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ class Probe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TargetAddress:
-    """An address that may hold secrets; neither its repr nor `told` shows any."""
+    """An address that may hold secrets; neither its repr nor `redacted` shows any."""
 
     text: str = field(repr=False)
     #: texts that no sentence may contain
@@ -79,7 +79,7 @@ class TargetAddress:
             pass
         return cls(text, frozenset(found - {""}))
 
-    def told(self, error: BaseException) -> str:
+    def redacted(self, error: BaseException) -> str:
         """Return type and text of an error, up to 200 characters, with secrets replaced."""
         words = " ".join(str(error).split())
         for secret in sorted(self.secrets, key=len, reverse=True):

@@ -43,8 +43,8 @@ class QueueProbe:
         """Return a reading; raises redis.RedisError."""
         return Probed(await in_thread(lambda: self._depths(self._client, self._name)))
 
-    def told(self, error: BaseException) -> str:
-        return self._address.told(error)
+    def redacted(self, error: BaseException) -> str:
+        return self._address.redacted(error)
 
     def close(self) -> None:
         self._client.close()

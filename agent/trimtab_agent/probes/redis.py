@@ -85,8 +85,8 @@ class RedisProbe:
         """Return a reading; raises redis.RedisError."""
         return await in_thread(self._read)
 
-    def told(self, error: BaseException) -> str:
-        return self._address.told(error)
+    def redacted(self, error: BaseException) -> str:
+        return self._address.redacted(error)
 
     def close(self) -> None:
         self._client.close()

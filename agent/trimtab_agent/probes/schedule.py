@@ -115,7 +115,7 @@ class _Watch:
         try:
             return await self._probe.read()
         except Exception as error:  # noqa: BLE001 - a target may be wrong in any way
-            return self._probe.told(error)
+            return self._probe.redacted(error)
 
     def _pause_s(self) -> float:
         longer = self._period_s * 2.0 ** min(self._failures, 10)

@@ -66,19 +66,19 @@ class Coarsener:
 
     def _group(self, lane: int) -> list[Place]:
         """Return batches of one coarser window to be merged or moved, oldest first."""
-        growing = self._shelf.growing()
+        last = self._shelf.last_by_lane()
         segments = [
             segment
             for segment in self._shelf.segments
-            if segment.lane < lane and segment is not growing[segment.lane]
+            if segment.lane < lane and segment is not last[segment.lane]
         ]
         for index, segment in enumerate(segments):
             if (segment, lane) in self._passed:
                 continue
             first = segment.first(newest=False)
             near = segments[index : index + _REACH]
-            if first >= 0 and _worth(segment, near, lane):
-                return _alike(near, segment, first, lane)
+            if first >= 0 and _makes_room(segment, near, lane):
+                return _same_place(near, segment, first, lane)
             self._passed.add((segment, lane))
         return []
 
@@ -114,7 +114,7 @@ class Coarsener:
             old.append(place)
         if not old:
             return True
-        whole = _one_of(parts, lane)
+        whole = _merged_or_alone(parts, lane)
         if untried > 1 and len(records) + len(whole) == len(old):
             # None could be merged, and moving them makes no room: leave this segment alone.
             self._passed.add((group[0][0], lane))
@@ -130,7 +130,7 @@ class Coarsener:
         return True
 
 
-def _worth(segment: Segment, near: Sequence[Segment], lane: int) -> bool:
+def _makes_room(segment: Segment, near: Sequence[Segment], lane: int) -> bool:
     """Tell whether it makes room to merge and move what is left in a segment.
 
     It does when little is left, or when its windows become half as many or fewer.
@@ -150,7 +150,7 @@ def _worth(segment: Segment, near: Sequence[Segment], lane: int) -> bool:
     return 2 * len({window // lane for window in windows}) <= len(windows)
 
 
-def _alike(near: Sequence[Segment], segment: Segment, first: int, lane: int) -> list[Place]:
+def _same_place(near: Sequence[Segment], segment: Segment, first: int, lane: int) -> list[Place]:
     """Return, of each window, the batch in the same place among its batches as the first one."""
     wanted = segment.windows[first] // lane
     windows: dict[int, list[Place]] = {}
@@ -179,7 +179,7 @@ def _origin(batch: Batch) -> tuple[str, bytes]:
     return batch.agent, batch.boot
 
 
-def _one_of(
+def _merged_or_alone(
     parts: Sequence[tuple[Place, SpoolRecord, Batch]], lane: int
 ) -> list[tuple[SpoolRecord, int]]:
     """Return one record for the parts, or the parts themselves where they cannot be merged."""

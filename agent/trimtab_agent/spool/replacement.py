@@ -67,7 +67,7 @@ class Replacement:
     def settle(self) -> bool:
         """Try again what the disk refused; False while it still does."""
         while self._unfinished:
-            if not self._tally.quietly(self._unfinished[0]):
+            if not self._tally.attempt(self._unfinished[0]):
                 return False
             self._unfinished.pop(0)
         return True

@@ -88,21 +88,21 @@ class Shelf:
         self.segments.sort(key=lambda segment: segment.order)
         # File names from a process that was killed may not be on disk yet. A record written to
         # such a file would not be durable.
-        synced = self._tally.quietly(lambda: self._files.sync_directory(self._directory))
+        synced = self._tally.attempt(lambda: self._files.sync_directory(self._directory))
         if not synced:
             for segment in self.segments:
                 segment.sealed = True
         for name in names:
             path = self._directory / name
             if synced and path.suffix == ".acks" and f"{path.stem}.seg" not in names:
-                self._tally.quietly(lambda path=path: self._files.unlink(path))  # type: ignore[misc]
+                self._tally.attempt(lambda path=path: self._files.unlink(path))  # type: ignore[misc]
         self._forget_copies()
         for segment in self.segments:
             for position in range(len(segment.states)):
                 if segment.states[position] != DONE:
                     self._tally.hold(1, segment.lengths[position], segment.samples[position])
 
-    def growing(self) -> dict[int, Segment]:
+    def last_by_lane(self) -> dict[int, Segment]:
         """Return the segment of each lane that takes the next record."""
         return {segment.lane: segment for segment in self.segments}
 
@@ -121,7 +121,7 @@ class Shelf:
                 segment = self.writable(size)
                 segment.append([record], state)
             except OSError as error:
-                if not self.survive(error, segment):
+                if not self.recover(error, segment):
                     return False
             else:
                 self.full = False
@@ -144,7 +144,7 @@ class Shelf:
         self.free()
         return segment
 
-    def survive(self, error: OSError, segment: Segment | None) -> bool:
+    def recover(self, error: OSError, segment: Segment | None) -> bool:
         """Make room after a failed write if possible; False when it is useless to try again."""
         self._tally.fault(error)
         self.full = error.errno in _FULL
@@ -208,31 +208,31 @@ class Shelf:
         if segment.dropped:
             segment.states[position] = DONE
         else:
-            self._tally.quietly(lambda: segment.acknowledge([position]))
+            self._tally.attempt(lambda: segment.acknowledge([position]))
         self._tally.hold(-1, -segment.lengths[position], -segment.samples[position])
         self.free()
         return True
 
     def discard(self, segment: Segment) -> None:
         """Remove a segment that holds nothing."""
-        if self._tally.quietly(segment.unlink):
+        if self._tally.attempt(segment.unlink):
             self.segments.remove(segment)
 
     def free(self) -> None:
         """Remove segments whose batches are all done, but not the last one, which keeps the ids."""
-        growing = self.growing()
+        last = self.last_by_lane()
         for segment in [segment for segment in self.segments if segment.finished]:
             # A coarser segment without records was made a moment ago, for the next record.
-            if segment is growing[segment.lane] and not (segment.lane and segment.states):
+            if segment is last[segment.lane] and not (segment.lane and segment.states):
                 continue
-            if self._tally.quietly(segment.unlink):
+            if self._tally.attempt(segment.unlink):
                 self.segments.remove(segment)
         self._count_disk()
 
     def drop_oldest(self, reason: str) -> bool:
         """Drop the oldest segment and book what it held; False if that makes no room."""
         segment = next((segment for segment in self.segments if segment.size), None)
-        if segment is None or not self._tally.quietly(segment.unlink):
+        if segment is None or not self._tally.attempt(segment.unlink):
             return False
         self.segments.remove(segment)
         segment.dropped = reason

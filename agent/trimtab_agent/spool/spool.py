@@ -128,7 +128,7 @@ class Spool:
         self.stats.quarantined += 1
         self.stats.quarantined_samples += entry.samples
         aside = self._directory / "quarantine"
-        self._tally.quietly(lambda: put_aside(self._files, aside, entry.id, entry.payload, reason))
+        self._tally.attempt(lambda: put_aside(self._files, aside, entry.id, entry.payload, reason))
 
     def split(self, entry: SpooledBatch) -> bool:
         """Put two halves in the place of a leased batch that the collector finds too large.

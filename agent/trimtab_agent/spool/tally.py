@@ -69,7 +69,7 @@ class Tally:
         self.stats.faults[name] += 1
         self._log.warning(name, "the spool's disk failed: %s", error)
 
-    def quietly(self, call: Callable[[], None]) -> bool:
+    def attempt(self, call: Callable[[], None]) -> bool:
         """Make a call that may fail on a bad disk and count its fault; False if it failed."""
         try:
             call()
