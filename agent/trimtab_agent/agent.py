@@ -261,7 +261,11 @@ class Agent:
             ),
             live=True,
         ):
-            await self.forwarder.send_live(encode(batch, level=1))
+            try:
+                payload = encode(batch, level=1)
+            except TooLargeError:  # the stored batch of these seconds counts what is lost
+                continue
+            await self.forwarder.send_live(payload)
 
     async def _end(self) -> None:
         await self.listener.drain()

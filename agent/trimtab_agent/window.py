@@ -30,7 +30,7 @@ SLICE: Final = 512
 _MOST_CLAIMS: Final = 10_000
 #: Gauges in one batch; the collector reads lists of up to 20,000.
 _MOST_GAUGES: Final = 5_000
-#: Bytes of the series in one batch: they stand in the header, which has 2 MiB.
+#: Bytes of the series in one batch: they are part of the header, which has up to 2 MiB.
 _MOST_SERIES_BYTES: Final = 2**20
 
 _Rows = list[tuple[SeriesKey, Point]]

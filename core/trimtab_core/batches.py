@@ -303,7 +303,7 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
     for name, kind, length in header["columns"]:
         name = _RENAMED.get(name, name)
         if name in columns:
-            raise ValueError(f"column {name!r:.40} stands twice")
+            raise ValueError(f"expected column {name!r:.40} once, got it twice")
         if kind not in ITEM_SIZES or _natural(length) > len(body) - offset:
             raise ValueError(f"column {name!r:.40} has no valid type or length")
         columns[name] = Column(kind, body[offset : offset + length])

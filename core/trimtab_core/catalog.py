@@ -1,6 +1,6 @@
 """Every metric of trimtab's own: OpenTelemetry name, unit, kind and help line.
 
-Names and units follow OpenTelemetry's semantic conventions where one exists; ours begin with
+Names and units follow OpenTelemetry's semantic conventions where one exists; others begin with
 `trimtab.`. The Prometheus name of a metric is derived by `prometheus_name`.
 """
 
@@ -83,7 +83,7 @@ _METRICS: Final = (
     CatalogMetric("system.memory.limit", "By", "gauge", "Memory of the host."),
     CatalogMetric("system.memory.usage", "By", "gauge", "Memory in use: total less available."),
     CatalogMetric(
-        "system.memory.available", "By", "gauge", "Memory that can be had without swapping."
+        "system.memory.available", "By", "gauge", "Memory that is available without swapping."
     ),
     CatalogMetric("system.memory.utilization", "1", "gauge", "Share of memory in use."),
     CatalogMetric("system.paging.usage", "By", "gauge", "Swap in use."),
@@ -148,7 +148,10 @@ _METRICS: Final = (
         "Share of the container's memory limit in use.",
     ),
     CatalogMetric(
-        "container.memory.oom_kills", "{kill}", "counter", "Processes killed for want of memory."
+        "container.memory.oom_kills",
+        "{kill}",
+        "counter",
+        "Processes killed when memory ran out.",
     ),
     # of databases, caches, queues and services that the agent probes
     CatalogMetric(
@@ -206,7 +209,7 @@ _METRICS: Final = (
         "gauge",
         "Share of lookups since the last reading that found their key.",
     ),
-    CatalogMetric("redis.keys.evicted", "{key}", "counter", "Keys removed for want of memory."),
+    CatalogMetric("redis.keys.evicted", "{key}", "counter", "Keys removed as memory was full."),
     CatalogMetric(
         "redis.keys.expired", "{key}", "counter", "Keys removed at the end of their time."
     ),

@@ -1,7 +1,7 @@
 """A directory that belongs to one process at a time.
 
 The directory itself is locked, with flock(2), which also works on a full disk: a lock file could
-not be made there. The kernel lets go of the lock when the process ends, however it ends.
+not be made there. The kernel releases the lock when the process ends, however it ends.
 """
 
 import errno

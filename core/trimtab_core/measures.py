@@ -176,7 +176,7 @@ def value_buckets(values: Iterable[float]) -> dict[int, int]:
 
 
 def middle(bucket: int) -> float:
-    """Return the value that stands for a bucket: at most 1.09 % off, 0 for bucket 0."""
+    """Return the value that represents a bucket: at most 1.09 % off, 0 for bucket 0."""
     if not bucket:
         return 0.0
     return float(

@@ -62,7 +62,7 @@ class KernelFile:
 
 
 class Rates:
-    """Growth of counters between two readings; for one that was reset there is none, once."""
+    """Growth of counters between two readings; a reset counter has none until the next reading."""
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[float, float]] = {}

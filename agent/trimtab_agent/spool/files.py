@@ -71,7 +71,7 @@ class Disk:
             try:
                 self.sync_directory(above)
             except OSError:
-                pass  # not ours to open, or a kind that cannot be synchronised: nothing more to do
+                pass  # another user's, or a kind that cannot be synchronised: nothing more to do
         return descriptor
 
     def open(self, path: Path, flags: int) -> int:

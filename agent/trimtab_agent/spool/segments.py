@@ -5,7 +5,7 @@ done is written to a companion `.acks`, in 12 bytes per record (id u64, CRC-32 o
 never needs a repair: what is damaged is skipped, up to the next whole record.
 
 The name says which lane a file is in: `<number>.seg` holds batches as they were appended,
-`<number>-<step>.seg` batches that were merged to windows of so many seconds, or moved with them.
+`<number>-<step>.seg` batches that were merged to windows of step seconds, or moved along with them.
 """
 
 import os
