@@ -144,7 +144,7 @@ class Agent:
             allow_uids = _uids(wanted.allow_uids)
             clients = _clients(wanted)
         except (TrimtabError, OSError) as error:
-            log.warning("the new settings are not used, the old ones stay in force: %s", error)
+            log.warning("settings were not read again, the old ones hold: %s", error)
             return
         before = self.settings
         kept = {name: getattr(before, name) for name in _FIXED}
