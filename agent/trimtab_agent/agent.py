@@ -1,7 +1,7 @@
 """The agent: builds the parts, runs them, stops in order. The only place that knows all of them.
 
-Stopping: no new connections, what lies in the sockets is read, all windows are closed into the
-spool, and the collector gets what it takes within three seconds; the rest stays on disk.
+To stop, it takes no new connections, reads what is left in the sockets, closes all windows into the
+spool and sends batches for up to three seconds; the rest stays on disk.
 """
 
 import asyncio
@@ -22,16 +22,17 @@ import psutil
 from trimtab_agent.aggregator import Aggregator, Window
 from trimtab_agent.endpoint import Endpoint
 from trimtab_agent.forwarder import Forwarder, make_client
-from trimtab_agent.gauges.host import HostReader
+from trimtab_agent.gathered import Gathered
+from trimtab_agent.gauges import HostReader
 from trimtab_agent.listener import Listener
 from trimtab_agent.probes import Probes
 from trimtab_agent.relay import Relay
 from trimtab_agent.selfmetrics import Totals, families_of
 from trimtab_agent.settings import AgentSettings
-from trimtab_agent.spool.spool import Spool
-from trimtab_agent.window import accounts_of, batches_of, gauges_of
+from trimtab_agent.spool import Spool
+from trimtab_agent.window import accounting_of, batches_of, gauges_of
 from trimtab_core.batches import encode
-from trimtab_core.errors import StartupError, TrimtabError
+from trimtab_core.errors import StartupError, TooLargeError, TrimtabError
 from trimtab_core.exposition import MetricFamily
 from trimtab_core.logs import configure
 
@@ -42,16 +43,16 @@ log = logging.getLogger("trimtab.agent")
 #: A window is closed this long after its end: frames are up to a send interval behind.
 _GRACE_S: Final = 1.0
 _FLUSH_S: Final = 3.0
-#: Settings that hold from start to end: what changes of them takes a restart.
+#: Settings whose change takes effect at the next start only.
 _FIXED: Final = frozenset({"socket", "tcp", "data_dir", "http", "window_s", "spool_mib"}) | {
     each.name for each in fields(AgentSettings) if each.name.startswith("probe_")
 }
 
 
 class Agent:
-    """One agent process; `run` returns when it was told to stop.
+    """One agent process; `run` returns after it was told to stop.
 
-    load, where there is one, reads the settings anew when the process gets SIGHUP.
+    load reads the settings again when the process gets SIGHUP; None leaves the signal alone.
     """
 
     def __init__(
@@ -65,17 +66,19 @@ class Agent:
         self._seq = 0
         self.spool = Spool(data_dir / "spool", settings.spool_mib * 2**20)
         self.aggregator = Aggregator(settings.window_s, settings.max_series)
+        self.gathered = Gathered()
         self.listener = Listener(
             settings.socket,
             self.aggregator,
+            self.gathered,
             self.id,
             max_apps=settings.max_apps,
             allow_uids=_uids(settings.allow_uids),
             tcp=settings.tcp,
             token=settings.token,
         )
-        # A connection for each: a poll that borrowed the sender's would have it connect anew at the
-        # end of a window, as all other agents do at that moment.
+        # A client for each: if a poll held the sender's connection, the sender would open another
+        # one at the end of the window, when all other agents send, too.
         self._clients = _clients(settings)
         sending, polling = self._clients
         self.forwarder = Forwarder(self.spool, sending, settings.window_s, self.watch, self.boot)
@@ -89,17 +92,17 @@ class Agent:
             settings.http, ready=self.ready, families=self.families, token=settings.http_token
         )
         self._watched_until = 0.0
-        #: start of the latest window that was closed
+        #: start of the newest window that was closed
         self._closed_s = int(time.time()) // settings.window_s * settings.window_s - 1
         self._host_name = os.uname().nodename
         self._stop = asyncio.Event()
-        #: the end of clients that were replaced; kept, so that it is not collected half-way
+        #: closes clients that were replaced; kept so that it is not garbage-collected half-way
         self._old_clients: asyncio.Future[list[None]] | None = None
 
     async def run(self, announce: Callable[[str], None]) -> None:
         """Run until SIGTERM or SIGINT; raises StartupError when it cannot start.
 
-        announce is called once with a sentence when apps can connect.
+        announce is called once, with a sentence for the operator, when apps can connect.
         """
         loop = asyncio.get_running_loop()
         await self.listener.start()
@@ -124,15 +127,15 @@ class Agent:
             await self._end()
 
     def watch(self, seconds: float) -> None:
-        """Send one-second summaries for that long from now."""
+        """Send one-second summaries for a time from now."""
         self._watched_until = time.monotonic() + seconds
         if not self.aggregator.is_live:
             self.aggregator.take_live(int(time.time()))
 
     def reload(self) -> None:
-        """Read the settings anew and take over what can change while apps are connected.
+        """Read the settings again and apply those that can change while apps are connected.
 
-        Wrong settings leave everything as it is, with a warning. Loop only.
+        Wrong settings change nothing and are logged as a warning. Loop only.
         """
         if self._load is None:
             return
@@ -152,7 +155,7 @@ class Agent:
         ]
         self.settings = settings = replace(wanted, **kept)
         for name in sorted(_FIXED.intersection(changed)):
-            log.warning("%s takes a restart of the agent to change", name)
+            log.warning("changing %s takes a restart of the agent", name)
         configure(settings.log_level)
         self.listener.reconfigure(settings.max_apps, allow_uids, settings.token)
         self.aggregator.max_series = settings.max_series
@@ -178,7 +181,7 @@ class Agent:
                 self._gauges = self.host.read(time.monotonic())
             await self._close_windows(now_s - _GRACE_S)
             await self._send_live(int(now_s))
-            # On the second, so that live summaries of all agents speak of the same ones.
+            # On the second, so that live summaries of all agents cover the same seconds.
             pause_s = 1.0 - time.time() % 1.0
             try:
                 await asyncio.wait_for(self._stop.wait(), pause_s)
@@ -193,8 +196,8 @@ class Agent:
         step_s = self.settings.window_s
         ended_s = int(before_s) // step_s * step_s - step_s
         if self._closed_s > ended_s + 2 * step_s:
-            # The clock went back: what was closed under the later one is no reason to wait for it.
-            log.warning("the clock went back by about %s s", self._closed_s - ended_s)
+            # The clock was put back: do not wait until it reaches the last closed window again.
+            log.warning("the clock was put back by about %s s", self._closed_s - ended_s)
             self._closed_s = ended_s - 1
         if ended_s > self._closed_s:
             # A window without records still carries gauges and accounts.
@@ -209,13 +212,14 @@ class Agent:
 
     async def _spool_window(self, window: Window, *, is_last: bool) -> None:
         apps = self.listener.apps
-        accounts = accounts_of(window, apps, self.aggregator.open_ranges())
+        accounting = accounting_of(window, apps, self.aggregator.open_ranges())
         gauges = gauges_of(apps, self._host_name, self._gauges, self.probes.gauges())
         for row in self.probes.measures():
-            self.listener.gathered.add_delta(*row)
-        # Who left is forgotten with the last window that may speak of it, and not before.
+            self.gathered.add_delta(*row)
+        # A process that left is forgotten with the last window that may hold its records.
+        still_open = self.aggregator.open_ranges()
         for process in self.listener.departed() if is_last else ():
-            if process not in self.aggregator.open_ranges():
+            if process not in still_open:
                 del apps[process]
         for batch, requests in batches_of(
             window,
@@ -224,12 +228,15 @@ class Agent:
             first_seq=self._seq,
             step_s=self.settings.window_s,
             closed_mono_us=time.monotonic_ns() // 1000,
-            accounts=accounts,
+            accounting=accounting,
             gauges=gauges,
-            packed_rows=self.listener.gathered.take() if is_last else (),
+            packed_rows=self.gathered.take() if is_last else (),
         ):
             self._seq = batch.seq + 1
-            self.spool.append(encode(batch), samples=requests, window_s=window.start_s)
+            try:
+                self.spool.append(encode(batch), samples=requests, window_s=window.start_s)
+            except TooLargeError:  # names as long as they may be, all over
+                self.spool.lose("too_large", requests)
             self.forwarder.wake()
             await asyncio.sleep(0)
         for key, point in window.points.items():
@@ -248,13 +255,17 @@ class Agent:
             first_seq=0,
             step_s=1,
             closed_mono_us=time.monotonic_ns() // 1000,
-            accounts=(),
+            accounting=(),
             gauges=gauges_of(
                 self.listener.apps, self._host_name, self._gauges, self.probes.gauges()
             ),
             live=True,
         ):
-            await self.forwarder.send_live(encode(batch, level=1))
+            try:
+                payload = encode(batch, level=1)
+            except TooLargeError:  # the stored batch of these seconds counts what is lost
+                continue
+            await self.forwarder.send_live(payload)
 
     async def _end(self) -> None:
         await self.listener.drain()
@@ -296,8 +307,9 @@ class Agent:
                     "trimtab.agent.spool.damaged": {"reason": dict(stats.damaged)},
                     "trimtab.agent.spool.faults": {"cause": dict(stats.faults)},
                     "trimtab.agent.samples_repeated": listener.repeated,
-                    "trimtab.agent.measures_over_limit": listener.gathered.over_limit,
-                    "trimtab.agent.events_dropped": listener.gathered.events_dropped,
+                    "trimtab.agent.measures_over_limit": self.gathered.over_limit,
+                    "trimtab.agent.measures_dropped": self.gathered.measures_dropped,
+                    "trimtab.agent.events_dropped": self.gathered.events_dropped,
                     "trimtab.agent.memory.usage": self._process.memory_info().rss,
                     "trimtab.agent.cpu.time": usage.ru_utime + usage.ru_stime,
                     **self._gauges,

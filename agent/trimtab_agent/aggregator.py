@@ -1,9 +1,8 @@
 """Records to points: sketches and integer sums per series, in windows. Standard library only.
 
-A frame of records is taken apart by columns: a stride over the buffer gives all series keys, all
-durations and so on at the speed of C. They wait in lists, a list a key, until there are enough
-of them to be summed and counted at the speed of C, too: about 0.3 us a record in all
-(`./dev bench agent`).
+A frame of records is read by columns: a slice with a stride gives all series keys, all durations
+and so on, at the speed of C. They wait in one list per key until there are enough of them to be
+summed and counted at the speed of C, too: about 0.3 us per record in all (`./dev bench agent`).
 """
 
 import struct
@@ -17,6 +16,7 @@ from typing import Final
 
 from trimtab_agent.app import App
 from trimtab_core.batches import Point, SeriesKey
+from trimtab_core.errors import FrameError
 from trimtab_core.messages import Samples
 from trimtab_core.records import (
     FLAG_BACKGROUND,
@@ -36,11 +36,11 @@ from trimtab_core.records import (
 )
 from trimtab_core.sketch import UPPER_US
 
-__all__ = ["Aggregator", "Window", "slots_below"]
+__all__ = ["Aggregator", "Window", "buckets_below"]
 
 
-def slots_below(most_us: int) -> list[int]:
-    """Return the buckets of all durations below most_us, each bucket one object however often."""
+def buckets_below(most_us: int) -> list[int]:
+    """Return the bucket of each duration below most_us; equal buckets are the same int object."""
     buckets: list[int] = []
     for bucket, upper_us in enumerate(UPPER_US):
         buckets.extend([bucket] * (min(upper_us + 1, most_us) - len(buckets)))
@@ -48,22 +48,25 @@ def slots_below(most_us: int) -> list[int]:
 
 
 #: Buckets of the durations below 131 ms, looked up instead of searched.
-_BUCKETS: Final = slots_below(1 << 17)
+_BUCKETS: Final = buckets_below(1 << 17)
 _HEAD: Final = METHODS.index("HEAD")
 _CLASSES: Final = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
-#: Records that wait at the most before they are booked: about 1 MB, still in the cache.
+#: Records that may wait before they are booked: about 1 MB, which fits the CPU's cache.
 _WAITING: Final = 16_384
-#: Series remembered by app.
+#: Series remembered per app: route, method, status and flags together. They are found again from
+#: the record at once, so that the table is emptied when it is full.
 _MAX_KNOWN: Final = 20_000
-#: Open windows: clocks of apps decide about them, so that it takes a bound. They are closed once a
-#: second; beyond it what is old counts as now.
+#: Ranges of record numbers of one process in one window; between two of them there is a gap.
+_MAX_RANGES: Final = 1000
+#: Open windows. The clocks of apps choose them, so there must be a bound; over it old records count
+#: as new ones.
 _MAX_WINDOWS: Final = 1000
 _CLOCKS_AGREE_S: Final = 2.0
-#: A monotonic clock that has hardly run is one of its own, of a time namespace, or none at all.
+#: A monotonic clock below this was started for a time namespace, or is not a clock at all.
 _FRESH_CLOCK_US: Final = 60_000_000
 _MOST_AGE_S: Final = 86_400.0
-#: Columns that are zero in most frames, by the flag that says otherwise, and their places in a
-#: record: in words, and in half-words.
+#: Columns that are zero in most frames: the flag that says otherwise, the name, and the place in a
+#: record, counted in words of 32 bits and then in words of 16 bits.
 _RARE_WORDS: Final = (
     (FLAG_STREAMED, "ttfb_us", 4),
     (FLAG_QUEUED, "queue_us", 5),
@@ -80,12 +83,12 @@ _RARE_HALVES: Final = (
 
 
 class _Waiting(dict[int, list[int]]):
-    """Records of one app in one window by series key: the word of duration and bytes of each."""
+    """Records of one app in one window, by series key: duration and bytes of each as one word."""
 
     def __init__(self) -> None:
         super().__init__()
         self.rare: dict[tuple[int, str], int] = defaultdict(int)
-        #: flags that any of the keys has
+        #: all flags that occur in the keys
         self.flags = 0
 
     def __missing__(self, key: int) -> list[int]:
@@ -99,24 +102,33 @@ class Window:
 
     def __init__(self, start_s: int) -> None:
         self.start_s = start_s
-        #: by how much the wall clock that start_s is of was ahead of the monotonic one
+        #: how far the wall clock was ahead of the monotonic one when the window was opened
         self.offset_us = time.time_ns() // 1000 - time.monotonic_ns() // 1000
         self.points: dict[SeriesKey, Point] = {}
-        #: process -> [first, count] of records, joined where they follow each other
+        #: process -> [first, count] of records; adjacent ranges are joined
         self.ranges: dict[bytes, list[list[int]]] = {}
         self.waiting: dict[App, _Waiting] = {}
 
     def cover(self, process: bytes, first: int, count: int) -> None:
-        """Note that records first to first + count - 1 of a process are in this window."""
+        """Note that records first to first + count - 1 of a process are in this window.
+
+        Raises FrameError, and notes nothing, for more than 1,000 ranges.
+        """
         ranges = self.ranges.setdefault(process, [])
         if ranges and sum(ranges[-1]) == first:
             ranges[-1][1] += count
+        elif len(ranges) >= _MAX_RANGES:
+            raise FrameError(f"more than {_MAX_RANGES} gaps in the numbers of one window")
         else:
             ranges.append([first, count])
 
 
 class Aggregator:
-    """The open windows; used from the agent's loop alone."""
+    """The open windows; used from the agent's loop alone.
+
+    The table of names is the window's own: each window names the first max_series that are used in
+    it, so that one full of names says nothing about the next. A busy series is among the first.
+    """
 
     def __init__(self, window_s: int, max_series: int) -> None:
         self.window_s = window_s
@@ -127,15 +139,16 @@ class Aggregator:
         self._waiting = 0
         #: times a series was folded into `other`
         self.over_limit = 0
-        #: records taken in
+        #: records that were added
         self.records = 0
 
     def add(self, app: App, samples: Samples, now_s: float, now_mono_us: int = 0) -> None:
         """Add a frame of records to the window of its clock reading.
 
         now_s is the wall clock, now_mono_us the monotonic one, 0 where the app may be on another
-        machine. The monotonic clocks decide where the wall clocks differ: one of them has jumped.
-        A reading from the future counts as now. The frame's numbers must follow those before.
+        machine. Where the wall clocks of app and agent disagree, one of them has jumped, and the
+        monotonic clocks decide. A time in the future counts as now. Record numbers must ascend.
+        Raises FrameError when a process leaves out numbers for the 1,000th time in one window.
         """
         age_s = now_s - samples.wall_us / 1e6
         mono_age_s = (now_mono_us - samples.mono_us) / 1e6
@@ -149,12 +162,12 @@ class Aggregator:
         if start_s not in self.windows and len(self.windows) >= _MAX_WINDOWS:
             start_s = int(now_s) // self.window_s * self.window_s
         window = self.open(start_s)
+        window.cover(app.hello.process, samples.first, samples.count)
         waiting = window.waiting.get(app)
         if waiting is None:
             waiting = window.waiting[app] = _Waiting()
-        _sort(samples, waiting)
+        _distribute(samples, waiting)
         count = samples.count
-        window.cover(app.hello.process, samples.first, count)
         self.records += count
         self._waiting += count
         if self._waiting >= _WAITING:
@@ -180,7 +193,7 @@ class Aggregator:
     def close(self, before_s: float) -> list[Window]:
         """Take the windows that ended before a time, oldest first.
 
-        A window far ahead of that time is one of a clock that has been put back: it ends, too.
+        A window far ahead of that time was opened before the clock was put back: it ends, too.
         """
         ended = sorted(
             start
@@ -192,7 +205,7 @@ class Aggregator:
         return [self.windows.pop(start) for start in ended]
 
     def take_live(self, start_s: int | None) -> Window | None:
-        """Take the one-second summary and begin the next one, or end it with None."""
+        """Take the one-second summary and begin the next at start_s; None begins no other."""
         self.book()
         taken, self._live = self._live, Window(start_s) if start_s is not None else None
         return taken
@@ -216,7 +229,7 @@ class Aggregator:
             _book(key, self._point(app, key, window), words)
         for (key, name), total in waiting.rare.items():
             if key >> 48 and name == "ttfb_us":
-                continue  # the first byte of a connection is none of a request
+                continue  # a WebSocket's or event stream's first byte says nothing of requests
             point = self._point(app, key, window)
             setattr(point, name, getattr(point, name) + total)
 
@@ -249,12 +262,13 @@ def _series(app: App, key: int) -> SeriesKey:
         METHODS[method] if method < len(METHODS) else OTHER_METHOD,
         _CLASSES[status // 100] if 100 <= status < 600 else _CLASSES[0],
     )
-    if len(app.series) < _MAX_KNOWN:
-        app.series[key] = series
+    if len(app.series) >= _MAX_KNOWN:
+        app.series.clear()
+    app.series[key] = series
     return series
 
 
-def _sort(samples: Samples, waiting: _Waiting) -> None:
+def _distribute(samples: Samples, waiting: _Waiting) -> None:
     """Put the records of a frame into the lists of their series keys."""
     data, size = samples.data, samples.record_size
     if sys.byteorder == "big":
@@ -284,7 +298,7 @@ def _book(key: int, point: Point, words: list[int]) -> None:
     """Add records of one key to its point."""
     flags = key >> 24 & 0xFF
     count = len(words)
-    # As they lay in the records: duration, bytes, duration, bytes.
+    # In the order of the records: duration, bytes, duration, bytes.
     both = memoryview(array("Q", words)).cast("B").cast("I")
     durations = both[0::2].tolist()
     total_us = sum(durations)
@@ -330,7 +344,7 @@ def _book_connections(kind: int, point: Point, count: int, total_us: int) -> Non
 
 
 def _swapped(data: bytes, record_size: int) -> bytes:
-    """Return records with their fields in this machine's order, where that is big-endian."""
+    """Return little-endian records with big-endian fields, for a big-endian machine."""
     native = struct.Struct(RECORD.format.replace("<", "="))
     rest = bytes(record_size - RECORD_SIZE)
     return b"".join(

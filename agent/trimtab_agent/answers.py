@@ -1,17 +1,18 @@
 """A request to the collector and its answer, bounded in time and size whoever answers.
 
-A proxy in between may pour megabytes or dribble for ever, and a client's timeouts are for single
-reads. What counts is in the status and the headers; a body that is cut is still an answer.
+A proxy in between may send megabytes, or a byte at a time for ever, and the client's timeouts apply
+to single reads. Status and headers say what matters, so an answer whose body was cut off counts.
 """
 
 import asyncio
 import json
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final
 
 import httpx
 
-__all__ = ["Answer", "ask"]
+__all__ = ["Answer", "ask", "no_cookies"]
 
 _MAX_BODY: Final = 64 * 1024
 _MOST_WATCH_S: Final = 60.0
@@ -19,7 +20,7 @@ _MOST_WATCH_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; of a body beyond 64 KiB only the beginning."""
+    """An answer; body is cut after 64 KiB."""
 
     status: int
     headers: httpx.Headers
@@ -36,7 +37,7 @@ class Answer:
 
     @property
     def sentence(self) -> str:
-        """Why it was refused, in the collector's words where there are some."""
+        """Why the request was refused: the collector's sentence, or else the status."""
         try:
             return str(self._decoded()["error"]["message"])[:300]
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -44,6 +45,11 @@ class Answer:
 
     def _decoded(self) -> Any:
         return json.loads(self.body)
+
+
+def no_cookies() -> CookieJar:
+    """Return a jar that stays empty: whoever answers could fill another one without bound."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 async def ask(client: httpx.AsyncClient, request: httpx.Request, within_s: float) -> Answer:
@@ -57,7 +63,7 @@ async def ask(client: httpx.AsyncClient, request: httpx.Request, within_s: float
     body = bytearray()
     try:
         async with asyncio.timeout_at(until):
-            # Raw: what is compressed against our wish is not worth a bomb.
+            # Not decompressed: a body that is compressed, which we do not ask for, may be a bomb.
             async for piece in response.aiter_raw():
                 body += piece
                 if len(body) >= _MAX_BODY:

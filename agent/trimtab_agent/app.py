@@ -1,16 +1,12 @@
 """What the agent knows about an app process, and the worker numbers it hands out."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from trimtab_core.batches import ProcessAccounting, SeriesKey
 from trimtab_core.measures import MeasureKey
 from trimtab_core.messages import Hello
 
 __all__ = ["App", "Workers"]
-
-#: Route templates of one process; an app caps its own at less.
-MAX_ROUTES: Final = 65_535
 
 
 class App:
@@ -21,10 +17,11 @@ class App:
         self.worker = worker
         #: host and worker number, never a process id: recycling makes no new series
         self.instance = f"{hello.host}#{worker}"
+        #: route templates by the id that the process gave them last; ids have 16 bits
         self.routes: dict[int, str] = {}
-        #: measures by the number that the process gave them
+        #: measures by the number that the process gave them last, 1 to MAX_MEASURES
         self.measures: dict[int, MeasureKey] = {}
-        #: events that the process says it has left out
+        #: events that the process says it dropped
         self.events_dropped = 0
         #: series by the key in the records, remembered by the aggregator
         self.series: dict[int, SeriesKey] = {}
@@ -36,8 +33,16 @@ class App:
         self.gauges: Mapping[str, float] = {}
         self.connected = True
 
-    def account(self, ranges: list[list[int]], open_from: int | None) -> ProcessAccounting:
-        """Return the account of a closed window; open_from is the first record still in one."""
+    def leave(self) -> None:
+        """Forget what only further frames would need; the accounts stay for the open windows."""
+        self.connected = False
+        self.routes, self.measures, self.series, self.gauges = {}, {}, {}, {}
+
+    def accounting(self, ranges: list[list[int]], open_from: int | None) -> ProcessAccounting:
+        """Return the accounts for a closed window.
+
+        open_from is the lowest record number in windows that are still open, None without any.
+        """
         sent = max(self.end, self.sent) if open_from is None else open_from
         hello = self.hello
         return ProcessAccounting(
@@ -58,7 +63,7 @@ class Workers:
         self._used: dict[tuple[str, str, str], set[int]] = {}
 
     def take(self, hello: Hello) -> int:
-        """Return a worker: the one the process had before when it is free, else the lowest."""
+        """Return a worker number: the one that hello asks for if it is free, else the lowest."""
         used = self._used.setdefault((hello.environment, hello.service, hello.host), set())
         worker = hello.worker
         if worker < 0 or worker in used:
@@ -69,7 +74,7 @@ class Workers:
         return worker
 
     def release(self, app: App) -> None:
-        """Give the worker of an app that left to the next one."""
+        """Free the worker number of an app that left."""
         hello = app.hello
         key = (hello.environment, hello.service, hello.host)
         used = self._used.get(key)

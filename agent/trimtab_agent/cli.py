@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import sys
+from typing import Final
 
 from trimtab_core.config import load
 from trimtab_core.console import EXIT_OK
@@ -11,17 +12,24 @@ from trimtab_core.logs import configure
 
 __all__ = ["agent"]
 
+#: Optional parts of httpx that it loads wherever they are installed, and that the agent never uses:
+#: its command line (with click, rich and pygments) and HTTP/2. They take 6 MB.
+_UNUSED: Final = ("httpx._main", "h2")
+
 
 def agent(arguments: list[str]) -> int:
     """Run the agent until it is told to stop; returns the exit code."""
+    for module in _UNUSED:
+        # A module that is None cannot be imported; httpx works without both.
+        sys.modules.setdefault(module, None)  # type: ignore[arg-type]
     from trimtab_agent.agent import Agent
     from trimtab_agent.settings import AgentSettings, resolve
 
     parser = argparse.ArgumentParser(
         prog="trimtab agent",
-        description="Run the local agent: takes samples from apps over a Unix socket, adds them "
-        "up, keeps them on disk until the collector has them. SIGTERM stops it in order, SIGHUP "
-        "makes it read its settings again.",
+        description="Run the local agent. It takes samples from apps over a Unix socket, adds "
+        "them up, and keeps them on disk until the collector has them. SIGTERM stops it in order, "
+        "SIGHUP makes it read its settings again.",
     )
     parser.add_argument("--config", metavar="FILE", help="settings file (default: ./trimtab.toml)")
     add_flags(parser, AgentSettings)

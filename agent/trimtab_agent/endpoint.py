@@ -1,18 +1,18 @@
 """The agent's own HTTP endpoint: /healthz, /readyz and /metrics.
 
 A small HTTP/1.1 server (RFC 9112) that knows GET and HEAD, reads no bodies and closes every
-connection after one answer. Bounded: 8 KiB of header, 64 connections, 5 seconds a request.
+connection after one answer. Bounds: 8 KiB of header, 64 connections, 5 seconds per request.
 """
 
 import asyncio
 import errno
 import hmac
-import ipaddress
 import logging
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
+from trimtab_agent.sockets import is_loopback
 from trimtab_core.errors import SettingsError, StartupError
 from trimtab_core.exposition import CONTENT_TYPE, MetricFamily, lines
 from trimtab_core.logs import RateLimited
@@ -22,7 +22,7 @@ __all__ = ["MAX_CONNECTIONS", "MAX_HEADER", "Endpoint"]
 MAX_HEADER: Final = 8192
 MAX_CONNECTIONS: Final = 64
 TIMEOUT_S: Final = 5.0
-# Lines of /metrics between two turns of the loop: about a millisecond.
+#: Lines of /metrics between two turns of the event loop: about a millisecond.
 _SLICE: Final = 500
 _TEXT: Final = "text/plain; charset=utf-8"
 
@@ -35,11 +35,11 @@ class _Answer(NamedTuple):
 
 
 class Endpoint:
-    """Serves `host:port`; all of it runs in the loop that called `start`.
+    """Serves `host:port` in the event loop that called `start`.
 
-    `/healthz` answers 200 while the loop turns. `/readyz` answers 200 when `ready()` returns None,
-    else 503 with the sentence it returns. `/metrics` shows `families()` and asks for the bearer
-    token when there is one; off loopback it is closed without one.
+    `/healthz` answers 200 as long as that loop turns. `/readyz` answers 200 when `ready()` returns
+    None, else 503 with the sentence it returns. `/metrics` shows `families()`. When a token is set,
+    the request must bear it; without a token `/metrics` is shown on loopback only.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class Endpoint:
         self._host, self._port = _parse(address)
         self._ready = ready
         self._families = families
-        #: asked for off loopback; may be replaced at any time
+        #: the bearer token of /metrics, empty for none; may be replaced at any time
         self.token = token
-        self._open = _is_loopback(self._host) and not token
+        self._open = is_loopback(self._host) and not token
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = RateLimited(logging.getLogger("trimtab.endpoint"))
@@ -64,7 +64,7 @@ class Endpoint:
 
     @property
     def port(self) -> int:
-        """The port that is listened on; known after `start` when the address says 0."""
+        """The port listened on; for an address with port 0 it is known after `start`."""
         if self._server is None:
             return self._port
         port: int = self._server.sockets[0].getsockname()[1]
@@ -193,15 +193,6 @@ def _parse(address: str) -> tuple[str, int]:
     if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
         raise SettingsError(f"expected an HTTP address as host:port, got {address!r}")
     return host.strip("[]"), int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:

@@ -1,9 +1,9 @@
 """Batches to the collector: fresh windows first, then the backlog, oldest first.
 
-A batch is freed only after a 2xx. After a 413 two halves take its place. 400 and 422 are final, and
-413 for what has no halves: the batch is put aside, counted, and the next one follows. 401 and 403
-keep the data and ask again once a minute. Everything else backs off with full jitter (AWS,
-"Exponential backoff and jitter"), and Retry-After is honoured.
+A batch is freed only after a 2xx. After a 413 two halves take its place. After 400 or 422, or a 413
+for a batch that cannot be halved, the batch is put aside and counted, and the next one follows.
+After 401 or 403 the data is kept and sent again once a minute. Every other failure backs off with
+full jitter (AWS, "Exponential backoff and jitter") and honours Retry-After.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from typing import Final
 
 import httpx
 
-from trimtab_agent.answers import Answer, ask
-from trimtab_agent.spool.spool import Spool, SpooledBatch
+from trimtab_agent.answers import Answer, ask, no_cookies
+from trimtab_agent.spool import Spool, SpooledBatch
 from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, SentAt
 from trimtab_core.logs import RateLimited
 
@@ -27,22 +27,22 @@ __all__ = ["Forwarder", "make_client"]
 
 log = logging.getLogger("trimtab.forwarder")
 
-#: A request and its whole answer; the client's timeouts are for single reads and writes.
+#: Time for a request and its whole answer; the client's timeouts apply to single reads and writes.
 ANSWER_S: float = 30.0
 _BACKOFF_S: Final = (0.25, 30.0)
-#: Fast, so that agents that lost their collector at the same moment are soon spread out in time.
+#: Fast growth: agents that lost their collector at the same moment soon try at different times.
 _BACKOFF_GROWTH: Final = 6
 _REFUSED_S: Final = 60.0
-#: A window that ended this many steps ago is backlog.
+#: A window that ended more than this many steps ago is backlog.
 _FRESH_STEPS: Final = 3
 _SKEW_S: Final = 30.0
-#: A connection outlives the pause between two windows, and is given up before the collector does.
+#: An idle connection is kept for longer than a window, and closed before the collector closes it.
 _KEPT_S: Final = 60.0
 _CONTENT_TYPE: Final = "application/x-trimtab-batch"
 
 
 def make_client(collector_url: str, key: str, ca_file: str) -> httpx.AsyncClient:
-    """Return the client for a collector; redirects are not followed, a key goes nowhere else."""
+    """Return a client for the collector; it follows no redirects, so that the key stays there."""
     return httpx.AsyncClient(
         base_url=collector_url,
         headers={
@@ -51,9 +51,10 @@ def make_client(collector_url: str, key: str, ca_file: str) -> httpx.AsyncClient
             "accept-encoding": "identity",
         },
         timeout=httpx.Timeout(10.0, connect=5.0),
-        # Certificates take 4 MB, and none is looked at without TLS.
+        # Without TLS no certificate is checked, and loading them takes 4 MB.
         verify=(ca_file or True) if collector_url.lower().startswith("https") else False,
         follow_redirects=False,
+        cookies=no_cookies(),
         limits=httpx.Limits(keepalive_expiry=_KEPT_S),
     )
 
@@ -77,20 +78,20 @@ class Forwarder:
         self._wake = asyncio.Event()
         #: set while the collector answers
         self.reached = asyncio.Event()
-        #: ends a pause
+        #: set to end a pause early
         self._hurry = asyncio.Event()
         self._failures = 0
         self._warn = RateLimited(log)
         self.sent = 0
         #: failed attempts by cause
         self.failed: Counter[str] = Counter()
-        #: seconds the collector's clock is ahead of ours, by its last answer
+        #: seconds by which the collector's clock is ahead of ours, by its last answer
         self.skew_s = 0.0
-        #: why the last attempt failed, empty after a success
+        #: why the last attempt failed; empty after a success
         self.trouble = ""
 
     def use(self, client: httpx.AsyncClient) -> None:
-        """Send through another client from now on, and do so at once."""
+        """Use another client from now on, and end a pause so that it is tried at once."""
         self._client = client
         self._failures = 0
         self._hurry.set()
@@ -107,17 +108,17 @@ class Forwarder:
                 self._wake.clear()
                 if self._spool.stats.held_batches == 0:
                     await self._wake.wait()
-                else:  # all that is left is leased or waits for the disk
+                else:  # what is held is leased, or waits in memory for the disk
                     await _wait(self._wake, 1.0)
                 continue
-            # Before, not after: another client may come while the old one is being refused.
+            # Before sending, not after: `use` may bring another client while the old one fails.
             self._hurry.clear()
             pause_s = await self.send(entry)
             if pause_s:
                 await _wait(self._hurry, pause_s)
 
     async def flush(self, most_s: float) -> None:
-        """Send what is there, once each, within a time; for the end of the agent."""
+        """Send each batch once, for up to most_s and until one fails; for the end of the agent."""
         deadline = time.monotonic() + most_s
         while time.monotonic() < deadline:
             entry = self._choose()
@@ -127,7 +128,7 @@ class Forwarder:
     async def send(self, entry: SpooledBatch) -> float:
         """Send one batch; return how long to pause before the next, 0 after a success.
 
-        Whatever happens, the batch is not leased any more when it returns.
+        The lease of the batch has ended when it returns or is cancelled.
         """
         try:
             held = self._spool.stats.held_samples - entry.samples
@@ -137,7 +138,7 @@ class Forwarder:
             self._spool.release(entry)
             raise
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            # Without a connection nothing arrived: the batch may still be merged with others.
+            # Without a connection nothing has arrived: the batch may still be merged with others.
             unsent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
             self._spool.release(entry, tried=not unsent)
             self.reached.clear()
@@ -148,7 +149,7 @@ class Forwarder:
             return self._failed("internal", repr(error), None)
 
     async def send_live(self, payload: bytes) -> None:
-        """Send a live summary, once; it is shown or lost."""
+        """Send a live summary once; if that fails it is lost."""
         try:
             answer = await self._post(payload, {})
             self._watch(answer)
@@ -196,7 +197,7 @@ class Forwarder:
             self.failed[str(status)] += 1
             self._warn.warning(str(status), "batch put aside status=%s: %s", status, sentence)
             return 0.0
-        # A key that is refused is refused before anything is kept.
+        # The collector checks the key before it keeps anything.
         self._spool.release(entry, tried=status not in (401, 403))
         if status in (401, 403):
             self._failed(str(status), sentence, None)
@@ -229,8 +230,8 @@ class Forwarder:
         if abs(self.skew_s) > _SKEW_S:
             self._warn.warning(
                 "clock",
-                "expected the collector's clock within %.0f s of ours, it differs by %.0f s: "
-                "it books windows on its own; synchronise both machines",
+                "expected the collector's clock within %.0f s of this one, it differs by %.0f s: "
+                "windows are dated by the collector's clock; synchronise both machines",
                 _SKEW_S, self.skew_s,
             )  # fmt: skip
 

@@ -1,46 +1,38 @@
-"""What apps say of their inside between two windows: measures added up, events kept.
+"""What apps and probes measured since the last window: measures added up, and events.
 
 It goes with the next window that is closed. Loop only.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 from trimtab_agent.app import App
+from trimtab_core.deltas import MAX_MEASURES, Deltas, Events
 from trimtab_core.errors import FrameError
 from trimtab_core.measures import OTHER, Delta, MeasureKey
-from trimtab_core.rows import (
-    MAX_MEASURES,
-    Deltas,
-    EventRow,
-    Events,
-    MeasureNames,
-    MeasureRow,
-    pack_rows,
-)
+from trimtab_core.rows import EventRow, MeasureRow, pack_rows
 
 __all__ = ["Gathered"]
 
-#: events of a window
+#: Events per window.
 _MOST_EVENTS: Final = 1000
 
 
 class Gathered:
-    """Measures of all apps since the last window, and their events."""
+    """Measures of all apps and probes since the last window, and the events of apps.
+
+    The table of names is empty at the start of each window, so old names take nobody's place.
+    """
 
     def __init__(self, max_measures: int = MAX_MEASURES) -> None:
         self._max_measures = max_measures
         self._deltas: dict[tuple[str, str, str, MeasureKey], Delta] = {}
         self._events: list[EventRow] = []
-        #: deltas folded into `other`, events left out here and in apps
+        #: deltas added to `other`
         self.over_limit = 0
+        #: deltas left out, because not even `other` had a place
+        self.measures_dropped = 0
+        #: events left out, here and in apps
         self.events_dropped = 0
-
-    def announce(self, app: App, instruments: MeasureNames) -> None:
-        """Take an app's numbers of measures; raises FrameError over the bound."""
-        if len(app.measures) + len(instruments.keys) > MAX_MEASURES:
-            raise FrameError(f"more than {MAX_MEASURES} measures")
-        app.measures.update(instruments.keys)
 
     def add(self, app: App, measured: Deltas) -> None:
         """Add what an app has measured; raises FrameError for a number that was not announced."""
@@ -53,14 +45,21 @@ class Gathered:
     def add_delta(
         self, environment: str, service: str, instance: str, key: MeasureKey, delta: Delta
     ) -> None:
-        """Add what was added to a measure; over the limit its attributes become `other`."""
+        """Add a delta to its measure.
+
+        Over the limit of names, new ones are added up under `other` in place of their attributes'
+        values; over twice the limit, what is new is left out. Both are counted.
+        """
         whose = (environment, service, instance, key)
         before = self._deltas.get(whose)
         if before is None and len(self._deltas) >= self._max_measures:
-            self.over_limit += 1
             others = tuple((name, OTHER) for name, _ in key.attributes)
             whose = (environment, service, instance, key._replace(attributes=others))
             before = self._deltas.get(whose)
+            if before is None and len(self._deltas) >= 2 * self._max_measures:
+                self.measures_dropped += 1
+                return
+            self.over_limit += whose[3] != key
         if before is None:
             self._deltas[whose] = delta
         else:
@@ -80,7 +79,6 @@ class Gathered:
 
     def take(self) -> list[bytes]:
         """Return all as binaries of rows, and forget it."""
-        deltas: Mapping[tuple[str, str, str, MeasureKey], Delta] = self._deltas
-        events = self._events
+        deltas, events = self._deltas, self._events
         self._deltas, self._events = {}, []
         return pack_rows((MeasureRow(*whose, delta) for whose, delta in deltas.items()), events)

@@ -1,9 +1,9 @@
-"""What apps connect to: a Unix socket, TCP where it is configured; one connection an app process.
+"""What apps connect to: a Unix socket, and TCP if configured; one connection per app process.
 
 A connection begins with hello. A frame that breaks the protocol closes its connection, counted by
-reason; the others go on. On the Unix socket both ends check each other's user: only root, our own
-user and those configured may connect. Over TCP an app proves that it has the agent's token, if the
-agent has one (`seal.py`). Over the limit of connections the newest is closed and counted.
+reason; other connections go on. On the Unix socket both ends check each other's user: only root,
+the agent's own user and configured ones may connect. Over TCP an app proves that it has the agent's
+token, if there is one (`seal.py`). A connection over the limit is closed at once and counted.
 """
 
 import asyncio
@@ -13,12 +13,13 @@ import resource
 import socket
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from trimtab_agent.aggregator import Aggregator
-from trimtab_agent.app import MAX_ROUTES, App, Workers
+from trimtab_agent.app import App, Workers
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.sockets import (
     ACCEPT,
@@ -57,19 +58,26 @@ log = logging.getLogger("trimtab.listener")
 
 #: A connection that has not said hello by then is closed.
 _HELLO_S: Final = 10.0
+#: Processes that may leave within a window; their accounts travel when it is closed.
+MAX_DEPARTED: Final = 4096
+#: Reads of a socket whose other end is closed: more than a socket's buffer can hold.
 _MOST_READS: Final = 256
 _SCRATCH_BYTES: Final = 256 * 1024
-#: What it may send until then.
+#: Bytes that it may send until then.
 _HELLO_BYTES: Final = 64 * 1024
 
 
 class Listener:
-    """Takes connections and hands their records to the aggregator; lives on the agent's loop."""
+    """Takes connections, hands records to the aggregator, measures and events to gathered.
+
+    Lives on the agent's loop.
+    """
 
     def __init__(
         self,
         address: str,
         aggregator: Aggregator,
+        gathered: Gathered,
         agent: str,
         *,
         max_apps: int,
@@ -84,32 +92,32 @@ class Listener:
         if self.tcp is not None and self.tcp.kind != "tcp":
             raise StartupError(f"expected an address of the form tcp://host:port, got {tcp!r}")
         self.aggregator = aggregator
+        self.gathered = gathered
         self.agent = agent
         self.reconfigure(max_apps, allow_uids, token)
         self.workers = Workers()
-        self.gathered = Gathered()
         self.apps: dict[bytes, App] = {}
         self.connections: set[Connection] = set()
         #: connections closed, by reason
         self.refused: Counter[str] = Counter()
         #: frames of unknown type
         self.skipped = 0
-        #: records that came again and were not taken twice
+        #: records that an app sent again; they count once
         self.repeated = 0
         self.warn = RateLimited(log)
-        #: where every connection reads into, one after the other
+        #: the buffer that all connections read into, one after the other
         self.scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._servers: list[asyncio.AbstractServer] = []
         self._all_left = asyncio.Event()
 
     async def start(self) -> None:
-        """Bind the sockets; raises StartupError when another agent has one, or none can be made."""
+        """Bind the sockets; raises StartupError when one is taken or cannot be made."""
         loop = asyncio.get_running_loop()
         opened = bind_unix(self.address)
         self._servers.append(
             await loop.create_unix_server(lambda: Connection(self), sock=opened, backlog=ACCEPT)
         )
-        opened.listen(BACKLOG)  # asyncio has only one number for both
+        opened.listen(BACKLOG)  # asyncio takes one number for this and for accepting
         if self.tcp is not None:
             opened = bind_tcp(self.tcp, self.token)
             self._servers.append(
@@ -118,7 +126,7 @@ class Listener:
             opened.listen(BACKLOG)
 
     def reconfigure(self, max_apps: int, allow_uids: frozenset[int], token: str) -> None:
-        """Take other bounds, users and token for the connections to come."""
+        """Use other bounds, users and another token for connections from now on."""
         self.max_apps, self.token = most_connections(max_apps), token
         if self.max_apps < max_apps:
             log.warning(
@@ -129,10 +137,10 @@ class Listener:
         self.allow_uids = allow_uids | {0, os.getuid()}
 
     async def drain(self, most_s: float = 1.0) -> None:
-        """Take no more connections, and have the apps finish their frames and hang up.
+        """Take no more connections; ask the apps to finish their frames and hang up.
 
-        Then all that they count as sent has been read. Who does not hang up within the time, an
-        app that stands still for example, is left to `close`.
+        Then everything they count as sent has been read. An app that does not hang up within
+        most_s, a frozen one for example, is left to `close`.
         """
         self._stop_listening()
         for connection in self.connections:
@@ -158,7 +166,7 @@ class Listener:
 
     def _stop_listening(self) -> None:
         if self._servers:
-            # The file first: once nobody listens, the next agent may put its own there.
+            # The file first: as soon as nobody listens, the next agent may put its own there.
             Path(self.address.path).unlink(missing_ok=True)
         for server in self._servers:
             server.close()
@@ -189,7 +197,7 @@ class Connection(asyncio.BufferedProtocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Check who it is."""
+        """Check the user at the other end, and the limit of connections."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a stream server gives
         self.transport = transport
         listener = self._listener
@@ -208,11 +216,11 @@ class Connection(asyncio.BufferedProtocol):
         self._deadline = loop.call_later(_HELLO_S, self._refuse, "no_hello", "said no hello")
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where the next bytes go."""
+        """Return the buffer for the next read."""
         return self._listener.scratch
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take the frames in what has come."""
+        """Handle the frames in the bytes that were read."""
         self._feed(self._listener.scratch[:nbytes])
 
     def _feed(self, data: bytes | memoryview) -> None:
@@ -225,7 +233,7 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse("bad_frame", str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the process left; its account goes with the next window."""
+        """Note that the process left; its accounts go with the next window."""
         if self._deadline is not None:
             self._deadline.cancel()
         self._leave()
@@ -234,26 +242,27 @@ class Connection(asyncio.BufferedProtocol):
         self._listener.left(self)
         app, self._app = self._app, None
         if app is not None:
-            app.connected = False
+            # Once its records are booked, nothing needs its names any more; the accounts stay.
+            self._listener.aggregator.book()
+            app.leave()
             self._listener.workers.release(app)
 
     def finish(self) -> None:
-        """Read what lies in the socket, then close: the process has connected anew.
+        """Read what is left in the socket, then close: the process has made a new connection.
 
-        It has closed this end, or its host is gone: either way nothing comes any more, but what
-        came is older than what the new connection will bring, and must be taken before it.
+        It has closed this one, or its host is gone: nothing more will come, but what has come is
+        older than anything on the new connection and must be read first.
         """
         opened = self.transport.get_extra_info("socket")
         with socket.socket(fileno=os.dup(opened.fileno())) as again:
             again.setblocking(False)
             try:
-                # As often as a socket's buffer may hold, and not for ever.
                 for _ in range(_MOST_READS):
                     data = again.recv(65536)
                     if not data or self.transport.is_closing():
                         break
                     self._feed(data)
-            except OSError:  # nothing there, and no end either
+            except OSError:  # nothing is left, and the other end is still open
                 pass
         self.transport.abort()
         self._leave()
@@ -269,17 +278,14 @@ class Connection(asyncio.BufferedProtocol):
         elif isinstance(message, Samples):
             self._samples(app, message)
         elif isinstance(message, Routes):
-            if len(app.routes) + len(message.routes) > MAX_ROUTES:
-                raise FrameError(f"more than {MAX_ROUTES} routes")
-            app.routes.update(message.routes)
-            app.series.clear()
+            self._routes(app, message.routes)
         elif isinstance(message, (Gauges, Bye)):
             app.sent = max(app.sent, message.sent)
             app.dropped = message.dropped
             if isinstance(message, Gauges):
                 app.gauges = message.values
         elif isinstance(message, MeasureNames):
-            self._listener.gathered.announce(app, message)
+            app.measures.update(message.keys)
         elif isinstance(message, Deltas):
             self._listener.gathered.add(app, message)
         elif isinstance(message, Events):
@@ -287,8 +293,17 @@ class Connection(asyncio.BufferedProtocol):
         else:
             raise FrameError(f"a second {frame[0]!r:.40} on one connection")
 
+    def _routes(self, app: App, routes: Mapping[int, str]) -> None:
+        """Note what route ids mean in records that follow."""
+        if any(app.routes.get(route, template) != template for route, template in routes.items()):
+            # An app gives the id of a route that is no longer used to another one. Records that
+            # came before this frame belong to the old route.
+            self._listener.aggregator.book()
+        app.routes.update(routes)
+        app.series.clear()
+
     def send(self, message: Welcome | Closing | ChallengeResponse) -> None:
-        """Write a message; what does not fit the socket waits in memory."""
+        """Write a message; bytes that the socket does not take yet wait in memory."""
         self.transport.write(encode(message.frame(), self._seal))
 
     def _before_hello(self, message: Message, frame: list[object]) -> None:
@@ -317,6 +332,9 @@ class Connection(asyncio.BufferedProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
         before = listener.apps.get(hello.process)
+        if before is None and len(listener.apps) >= listener.max_apps + MAX_DEPARTED:
+            self._refuse("departed", f"more than {MAX_DEPARTED} processes left within one window")
+            return
         if before is not None and before.connected:
             for connection in [each for each in listener.connections if each._app is before]:
                 connection.finish()
@@ -334,7 +352,7 @@ class Connection(asyncio.BufferedProtocol):
     def _samples(self, app: App, samples: Samples) -> None:
         app.dropped = samples.dropped
         if samples.first < app.end:
-            # What we have is never taken twice, whatever an app sends again.
+            # A record that was received counts once, whatever an app sends again.
             known = min(app.end - samples.first, samples.count)
             self._listener.repeated += known
             samples = replace(
@@ -343,7 +361,7 @@ class Connection(asyncio.BufferedProtocol):
                 data=samples.data[known * samples.record_size :],
             )
         if samples.count:
-            # Over TCP the app may be on another machine, whose monotonic clock is another one.
+            # Over TCP the app may be on another machine, with another monotonic clock.
             now_mono_us = time.monotonic_ns() // 1000 if self._is_local else 0
             self._listener.aggregator.add(app, samples, time.time(), now_mono_us)
             app.end = samples.first + samples.count

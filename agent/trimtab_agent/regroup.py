@@ -1,7 +1,8 @@
-"""Batches made of batches: several merged to a coarser window, or one cut into halves.
+"""Batches made from batches: several merged into a coarser window, or one cut into halves.
 
-Sums, counts and sketches add; the accounts of app processes are united: all ranges, the highest
-`sent`, the most dropped by reason; of gauges the latest counts. Nothing is rounded.
+Sums, counts and sketches are added. Accounts of app processes are united: all ranges, the highest
+`sent`, the highest number dropped per reason. The latest value of a gauge counts. Nothing is
+rounded.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,10 +30,10 @@ from trimtab_core.rows import MAX_ROWS, EventRow, MeasureRow, pack_rows, unpack_
 
 __all__ = ["halved", "merged", "points_of"]
 
-#: The collector reads headers of at most 50,000 lists and maps, and lists of 20,000.
+#: The collector reads headers of up to 50,000 lists and maps, and lists of up to 20,000 items.
 _MOST_ROWS: Final = 15_000
 _MOST_EVENTS: Final = 1000
-#: Sequence numbers of an agent stay below this; above it the place of a part in the whole.
+#: Sequence numbers of an agent stay below this. The bits above it say which part of a batch it is.
 _PART: Final = 1 << 40
 _SUMS: Final = frozenset(POINT_COLUMNS[1:-1]) - {"max_us"}
 _OTHERS: Final = frozenset(("series", "max_us", "buckets", *BUCKET_COLUMNS))
@@ -71,9 +72,9 @@ def points_of(batch: Batch) -> _Rows:
 
 
 def merged(batches: Sequence[Batch], step_s: int) -> Batch:
-    """Return the sum of batches of one agent and boot whose windows lie in one of step_s.
+    """Return the sum of batches of one agent and boot whose windows lie in one window of step_s.
 
-    It has the lowest sequence number of them. Raises BatchError when a batch is not well formed,
+    Its sequence number is the lowest of theirs. Raises BatchError when a batch is not well formed,
     TooLargeError when the sum is over the bounds of a batch.
     """
     batches = sorted(batches, key=lambda batch: (batch.window_s, batch.seq))
@@ -84,7 +85,7 @@ def merged(batches: Sequence[Batch], step_s: int) -> Batch:
                 _add(points[key], point)
             else:
                 points[key] = point
-    # Both clocks of one moment: the collector compares them.
+    # Both clocks were read at one moment, and the collector compares them.
     last = max(batches, key=lambda batch: (batch.closed_mono_us, batch.closed_us))
     gauges = {gauge[:4]: gauge for batch in batches for gauge in batch.gauges}
     whole = replace(
@@ -102,13 +103,13 @@ def merged(batches: Sequence[Batch], step_s: int) -> Batch:
 
 
 def halved(payload: bytes, samples: int) -> list[tuple[bytes, int]] | None:
-    """Return two packed batches that are a packed one together, each with its requests.
+    """Return a packed batch as two, each with its number of requests.
 
-    None for a batch of fewer than two points. Cut between instances where there are several: a
-    half that is lost takes the accounts of its processes along, and what is missing shows as a
-    gap. Within one instance each half claims as many records as it holds: which ones is unknown
-    and means nothing, how many is what the accounts are for. The numbers of the halves follow from
-    that of the whole and the place of the cut, so that cutting again makes the same batches.
+    None for a batch of fewer than two points. If there are several instances, the cut is between
+    two of them: a half that is lost takes the accounts of its processes with it, so what is missing
+    shows as a gap. Within one instance each half claims as many records as it holds. It is unknown
+    which ones, but accounts are about how many. The sequence numbers of the halves follow from that
+    of the whole and from the place of the cut, so cutting again makes the same batches.
     """
     try:
         batch = decode(payload)
@@ -222,7 +223,7 @@ def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _cut(rows: _Rows) -> int:
-    """Return where to cut: the place nearest to the middle between instances, if there is any."""
+    """Return where to cut: between two instances as near to the middle as possible, or there."""
     middle = len(rows) // 2
     between = [
         index
@@ -252,7 +253,7 @@ def _by_place(
 def _by_count(
     accounts: Iterable[ProcessAccounting], part: int, whole: int
 ) -> tuple[list[ProcessAccounting], list[ProcessAccounting]]:
-    """Give the first half its share of the claims, the second the rest and what is known."""
+    """Share claims by number of records; what was sent and dropped goes with the second half."""
     accounts = list(accounts)
     claimed = sum(count for account in accounts for _, count in account.ranges)
     share = claimed * part // max(whole, 1)

@@ -1,10 +1,10 @@
-"""The long poll to the collector: it answers as soon as there is something for this agent.
+"""The long poll to the collector, which answers as soon as it has something for this agent.
 
-What it carries today is that somebody watches, which turns on the one-second summaries.
+Today the answer says whether somebody watches, which turns on the one-second summaries.
 
-While the collector is away the relay waits for the forwarder to reach it, and then for as long
-again at random as it was away, 15 s at most: of many agents that come back together,
-each takes one connection at first and the other somewhat later.
+When a poll fails, the relay waits until the forwarder reaches the collector, and then for a random
+time up to the length of the outage, at most 15 s. So when many agents come back together, each
+opens one connection at first and its second one later.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Relay:
         on_watch: Callable[[float], None],
         reached: asyncio.Event,
     ) -> None:
-        #: may be replaced at any time
+        #: used from the next poll on; may be replaced at any time
         self.client = client
         self._agent = agent
         self._on_watch = on_watch
@@ -61,7 +61,7 @@ class Relay:
                 if answer.status != 200 or seconds is None:
                     raise ValueError(f"expected watchSeconds, got {answer.sentence}")
             except Exception as error:  # noqa: BLE001 - it polls for ever, whatever a library does
-                # The forwarder tells the operator: it meets the same collector.
+                # The forwarder logs a warning: it fails for the same reason.
                 log.debug("poll failed: %r", error)
                 failed_s = begun_s if failed_s is None else failed_s
                 await self._reached.wait()
@@ -71,6 +71,6 @@ class Relay:
             failed_s = None
             if seconds > 0:
                 self._on_watch(seconds)
-            # The collector waits when it has nothing to say; who answers in its place may not.
+            # The collector holds a poll it has no answer for; another server in its place may not.
             if seconds > 0 or time.monotonic() - begun_s < 1.0:
                 await asyncio.sleep(1.0)

@@ -28,7 +28,7 @@ class AgentSettings:
     max_series: int = setting(10_000, "series in a window; further ones are `other`", least=10)
     max_apps: int = setting(512, "app processes connected at once", least=1, most=65_000)
     allow_uids: tuple[str, ...] = setting(
-        (), "user ids, besides root and our own, that may connect"
+        (), "user ids that may connect, besides root and the agent's own"
     )
     ca_file: str = setting("", "file of certificates to trust instead of the system's")
     probe_redis: tuple[str, ...] = setting(

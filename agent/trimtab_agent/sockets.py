@@ -1,7 +1,7 @@
-"""The sockets that apps connect to: made, checked, and cleared away.
+"""The sockets that apps connect to: how they are made, checked and cleared away.
 
-A Unix socket lies in a directory that others cannot write to, and is 0660 from its first moment.
-TCP is for where there are no Unix sockets: on loopback without a token, elsewhere with one.
+A Unix socket is made in a directory that others cannot write to, with mode 0660 from the start.
+TCP is for systems without Unix sockets; a token is optional on loopback and required elsewhere.
 """
 
 import errno
@@ -18,14 +18,22 @@ from trimtab_core.config import Address
 from trimtab_core.errors import StartupError
 from trimtab_core.seal import MIN_TOKEN
 
-__all__ = ["ACCEPT", "BACKLOG", "bind_tcp", "bind_unix", "most_connections", "peer_uid"]
+__all__ = [
+    "ACCEPT",
+    "BACKLOG",
+    "bind_tcp",
+    "bind_unix",
+    "is_loopback",
+    "most_connections",
+    "peer_uid",
+]
 
 _CREDENTIALS: Final = struct.Struct("3i")
 #: Connections that may wait to be accepted.
 BACKLOG: Final = 512
-#: Connections accepted between two turns of the loop: each has a descriptor before it is refused.
+#: Connections accepted per turn of the loop: each takes a descriptor even if it is then refused.
 ACCEPT: Final = 4
-#: Descriptors for everything besides apps: the spool, HTTP, the collector.
+#: Descriptors kept for everything but apps: the spool, HTTP, the collector.
 _RESERVE: Final = 160
 
 
@@ -58,7 +66,7 @@ def bind_tcp(address: Address, token: str) -> socket.socket:
             f"expected a token of at least {MIN_TOKEN} characters, got {len(token)}: "
             "set TRIMTAB_AGENT_TOKEN to a longer one, for apps and agent"
         )
-    if not token and not _is_loopback(address.host):
+    if not token and not is_loopback(address.host):
         raise StartupError(
             f"expected a token for {address}, which is not on loopback: set TRIMTAB_AGENT_TOKEN to "
             f"the same secret of at least {MIN_TOKEN} characters for apps and agent"
@@ -73,14 +81,14 @@ def bind_tcp(address: Address, token: str) -> socket.socket:
         opened.close()
         raise StartupError(
             f"cannot listen on {address}: {error.strerror}; set TRIMTAB_AGENT_TCP to another "
-            "address, or to nothing"
+            "address, or leave it empty"
         ) from error
     opened.setblocking(False)
     return opened
 
 
 def peer_uid(opened: socket.socket) -> int | None:
-    """Return the user at the other end of a Unix socket, None where the system does not tell."""
+    """Return the user id at the other end of a Unix socket, None if the system does not tell it."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None or opened.family != socket.AF_UNIX:
         return None
@@ -89,9 +97,9 @@ def peer_uid(opened: socket.socket) -> int | None:
 
 
 def most_connections(wanted: int) -> int:
-    """Return how many connections the limit of descriptors leaves room for, wanted at most.
+    """Return how many connections the limit of descriptors has room for, at most wanted.
 
-    The soft limit of this process is raised for them as far as the hard one allows.
+    Raises the soft limit of this process for them, as far as the hard limit allows.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = wanted + _RESERVE
@@ -103,7 +111,8 @@ def most_connections(wanted: int) -> int:
     return max(1, min(wanted, soft - min(_RESERVE, soft * 3 // 4)))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine alone: a loopback address or `localhost`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

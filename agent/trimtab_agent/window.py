@@ -1,8 +1,8 @@
-"""A closed window to batches, cut between instances.
+"""Makes batches of a closed window, cut between instances.
 
-All series of an instance and the accounts of its processes travel in one batch, so that a batch
-that is lost on the way takes its records and the claim on them with it: what is missing shows as a
-gap. Only an instance with more than MAX_POINTS series in one window is cut itself.
+All series of an instance and the accounts of its processes travel in one batch. So a batch that is
+lost on the way takes its records and the claim on them with it, and what is missing shows as a gap.
+Only an instance whose series or accounts are too many for one batch is cut itself.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +22,16 @@ from trimtab_core.batches import (
     pack_series,
 )
 
-__all__ = ["SLICE", "accounts_of", "batches_of", "gauges_of"]
+__all__ = ["SLICE", "accounting_of", "batches_of", "gauges_of"]
 
-#: Points of a batch where instances allow: 512 take about 4 ms, then the loop turns.
+#: Points per batch, unless one instance has more: 512 take about 4 ms, then the event loop turns.
 SLICE: Final = 512
+#: Accounts of processes, and ranges in them, in one batch.
+_MOST_CLAIMS: Final = 10_000
+#: Gauges in one batch; the collector reads lists of up to 20,000.
+_MOST_GAUGES: Final = 5_000
+#: Bytes of the series in one batch: they are part of the header, which has up to 2 MiB.
+_MOST_SERIES_BYTES: Final = 2**20
 
 _Rows = list[tuple[SeriesKey, Point]]
 _Part = tuple[_Rows, list[ProcessAccounting]]
@@ -39,20 +45,24 @@ def batches_of(
     first_seq: int,
     step_s: int,
     closed_mono_us: int,
-    accounts: Sequence[ProcessAccounting],
+    accounting: Sequence[ProcessAccounting],
     gauges: Sequence[GaugeRow],
     packed_rows: Sequence[bytes] = (),
     live: bool = False,
 ) -> Iterator[tuple[Batch, int]]:
     """Yield the batches of a window, at least one, with the number of requests in each.
 
-    They state the time of their end by the clock that their window began under, also when the wall
-    clock has jumped since: the monotonic one tells how long ago that was.
+    Their closing time is by the wall clock as it was when the window was opened, even if that clock
+    has jumped since: the monotonic clock tells how long ago that was.
     """
     closed_us = closed_mono_us + window.offset_us
-    # Measures and events go along with the points; what is left over in batches of their own.
-    parts = zip_longest(_parts(window, accounts), packed_rows)
-    for index, (part, packed) in enumerate(parts):
+    # Gauges, measures and events go along with the points; what is left over in further batches.
+    parts = zip_longest(
+        _parts(window, accounting),
+        (gauges[at : at + _MOST_GAUGES] for at in range(0, len(gauges), _MOST_GAUGES)),
+        packed_rows,
+    )
+    for index, (part, some_gauges, packed) in enumerate(parts):
         rows, covered = part or ([], [])
         points = [(at, point) for at, (_, point) in enumerate(rows)]
         yield (
@@ -68,7 +78,7 @@ def batches_of(
                 points=len(points),
                 columns=columns_of(points),
                 processes=covered,
-                gauges=() if index else gauges,
+                gauges=some_gauges or (),
                 live=live,
                 rows=packed or b"",
             ),
@@ -76,18 +86,19 @@ def batches_of(
         )
 
 
-def _parts(window: Window, accounts: Sequence[ProcessAccounting]) -> Iterator[_Part]:
+def _parts(window: Window, accounting: Sequence[ProcessAccounting]) -> Iterator[_Part]:
     instances: dict[tuple[str, str, str], _Part] = {}
     for key, point in sorted(window.points.items()):
         place = (key.environment, key.service, key.instance)
         instances.setdefault(place, ([], []))[0].append((key, point))
-    for account in accounts:
+    for account in accounting:
         place = (account.environment, account.service, account.instance)
         instances.setdefault(place, ([], []))[1].append(account)
     rows: _Rows = []
     covered: list[ProcessAccounting] = []
     for own_rows, own_accounts in instances.values():
-        if rows and len(rows) + len(own_rows) > SLICE:
+        is_full = len(rows) + len(own_rows) > SLICE
+        if (rows or covered) and (is_full or _claims(covered + own_accounts) > _MOST_CLAIMS):
             yield from _bounded(rows, covered)
             rows, covered = [], []
         rows += own_rows
@@ -96,16 +107,32 @@ def _parts(window: Window, accounts: Sequence[ProcessAccounting]) -> Iterator[_P
 
 
 def _bounded(rows: _Rows, covered: list[ProcessAccounting]) -> Iterator[_Part]:
-    for start in range(0, max(len(rows), 1), MAX_POINTS):
-        yield rows[start : start + MAX_POINTS], [] if start else covered
+    """Yield rows and accounts of one instance or several in parts that a batch has room for."""
+    most = MAX_POINTS
+    if len(rows) > SLICE:
+        size = len(pack_series(key for key, _ in rows))
+        # Lengths of names differ little within an instance; half the header is room enough.
+        most = min(most, max(SLICE, len(rows) * _MOST_SERIES_BYTES // size))
+    pieces: list[list[ProcessAccounting]] = [[]]
+    for account in covered:
+        if pieces[-1] and _claims([*pieces[-1], account]) > _MOST_CLAIMS:
+            pieces.append([])
+        pieces[-1].append(account)
+    starts = range(0, len(rows), most)
+    for start, piece in zip_longest(starts, pieces):
+        yield [] if start is None else rows[start : start + most], piece or []
 
 
-def accounts_of(
+def _claims(accounts: Sequence[ProcessAccounting]) -> int:
+    return sum(1 + len(account.ranges) for account in accounts)
+
+
+def accounting_of(
     window: Window, apps: Mapping[bytes, App], open_ranges: Mapping[bytes, int]
 ) -> list[ProcessAccounting]:
     """Return the accounts of all known processes at the close of a window."""
     return [
-        app.account(window.ranges.get(process, []), open_ranges.get(process))
+        app.accounting(window.ranges.get(process, []), open_ranges.get(process))
         for process, app in apps.items()
     ]
 

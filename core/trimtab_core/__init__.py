@@ -1,1 +1,1 @@
-"""What middleware, agent and collector share: the words and bytes they exchange."""
+"""Shared by middleware, agent and collector: the words and bytes they exchange."""

@@ -1,13 +1,13 @@
 """Batches, agent to collector: zstd of a msgpack header and little-endian columns.
 
 Unpacked layout: u32 little-endian length of the header, the header, then the columns back to back
-in the order the header lists them. A batch is self-contained: the series it speaks of travel in
-it, as one packed binary that a collector may recognise by its digest.
+in the order the header lists them. A batch is self-contained: its series travel in it as one packed
+binary, which a collector may recognise by its digest.
 
 Every column is as wide as its largest value needs (B, H, I or Q of the struct module) and is left
-out when all its values are zero. The sketch of a point is `buckets` entries of `indexes` (the first
-absolute, the others the distance to the one before) and `counts`; the count of a point is their
-sum.
+out if all its values are zero. The column `buckets` says how many entries of `indexes` and `counts`
+are the sketch of each point. The first index is absolute, each other one is the distance to the
+index before it. The count of a point is the sum of its `counts`.
 
 Decoding is bounded: compressed and unpacked size, window of the compressor, one zstd frame only,
 number of points, length of every column. Size claims in the zstd frame are not trusted.
@@ -59,14 +59,14 @@ __all__ = [
 ]
 
 VERSION: Final = 2
-#: what was called otherwise in version 1, which journals and spools may still hold
+#: Names of columns in version 1, which journals and spools may still hold, and their names now.
 _RENAMED: Final = {"slots": "indexes"}
-#: HTTP header of a sent batch: the agent's clocks at that moment (`SentAt`). The collector sees by
-#: them how far its clock and the agent's are apart, and books windows on its own.
+#: HTTP header of a sent batch: the agent's clocks at that moment (`SentAt`). They tell the
+#: collector how far its clock and the agent's are apart, so that it dates windows by its own.
 CLOCK_HEADER: Final = "x-trimtab-clock"
-#: HTTP header of a sent batch: records in the batches that the agent holds besides it.
+#: HTTP header of a sent batch: number of records in the other batches that the agent holds.
 HELD_HEADER: Final = "x-trimtab-held"
-#: Largest batch, in bytes, unpacked; the packed one may be as large.
+#: Largest batch in bytes, both packed and unpacked.
 MAX_BATCH: Final = 4 * 1024 * 1024
 #: Most points in a batch; a window of more series travels as several batches.
 MAX_POINTS: Final = 4096
@@ -79,7 +79,7 @@ _LENGTH: Final = struct.Struct("<I")
 
 
 class SeriesKey(NamedTuple):
-    """What distinguishes a series; status_class is `2xx` and so on."""
+    """Identifies a series; status_class is `2xx` and so on."""
 
     environment: str
     service: str
@@ -91,7 +91,7 @@ class SeriesKey(NamedTuple):
 
 
 class ProcessAccounting(NamedTuple):
-    """Which numbered records of an app process a batch covers, and what the process dropped."""
+    """The numbered records of an app process that a batch covers, and what the process dropped."""
 
     process: bytes
     environment: str
@@ -99,13 +99,13 @@ class ProcessAccounting(NamedTuple):
     instance: str
     #: (first, count) of records counted in this batch
     ranges: Sequence[tuple[int, int]]
-    #: records the process had sent, as far as this batch and those before it may know
+    #: records the process had sent when the window ended: the number of the next one
     sent: int
     dropped: Mapping[str, int]
 
 
 class GaugeRow(NamedTuple):
-    """A reading at the end of the window; service and instance are empty for the host's own."""
+    """A gauge at the end of the window; the host's have no environment and no service."""
 
     environment: str
     service: str
@@ -115,10 +115,10 @@ class GaugeRow(NamedTuple):
 
 
 class SentAt(NamedTuple):
-    """The clocks of an agent when it sends: seconds since 1970 and monotonic seconds of a boot.
+    """The clocks of an agent when it sends: seconds since 1970, and monotonic seconds.
 
-    `boot` says whose monotonic clock it is: a batch closed by the same process is as old as the
-    difference of the two readings, whatever became of the wall clock in between.
+    `boot` is the process whose monotonic clock it is. The age of a batch that the same process
+    closed is the difference of the two monotonic times, even if the wall clock has jumped.
     """
 
     wall_s: float
@@ -131,7 +131,7 @@ class SentAt(NamedTuple):
 
     @classmethod
     def of_header(cls, text: str) -> "SentAt | None":
-        """Return the clocks in a header, None for what is none; an older agent sends one number."""
+        """Return the clocks in a header, None if malformed; an older agent sends one number."""
         try:
             wall, *rest = text.split()
             mono, boot = rest if len(rest) == 2 else ("0", "")
@@ -143,7 +143,7 @@ class SentAt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One window of one agent. (agent, boot, seq) names it for ever; a repeat is harmless."""
+    """One window of one agent. (agent, boot, seq) identifies it, so that a repeat is harmless."""
 
     agent: str
     boot: bytes
@@ -159,9 +159,9 @@ class Batch:
     columns: Mapping[str, Column] = field(default_factory=dict)
     processes: Sequence[ProcessAccounting] = ()
     gauges: Sequence[GaugeRow] = ()
-    #: a live summary is shown and not stored
+    #: a live summary, which is shown and not stored
     live: bool = False
-    #: monotonic clock of the agent process when the window was closed, 0 when it is not known
+    #: monotonic clock of the agent process when the window was closed, 0 if unknown
     closed_mono_us: int = 0
     #: measures and events of the apps (`trimtab_core.rows`)
     rows: bytes = b""
@@ -209,7 +209,7 @@ def encode(batch: Batch, level: int = 3) -> bytes:
 def decode(data: bytes) -> Batch:
     """Return the batch in data; raises TooLargeError over a limit, BatchError for any other fault.
 
-    Columns are checked to have the length that points and buckets ask for; their values are not.
+    The lengths of columns are checked against the numbers of points and buckets, values are not.
     """
     body = _decompress(data)
     if len(body) < 4:
@@ -225,7 +225,7 @@ def decode(data: bytes) -> Batch:
 
 
 def decode_series(data: bytes) -> list[SeriesKey]:
-    """Return the series of a batch; raises BatchError when the binary is not well formed."""
+    """Return the series of a batch; raises BatchError if the binary is malformed."""
     rows = _unpack(data)
     if not isinstance(rows, list) or len(rows) > MAX_POINTS:
         raise BatchError(f"expected a list of at most {MAX_POINTS} series")
@@ -239,7 +239,7 @@ def decode_series(data: bytes) -> list[SeriesKey]:
 
 
 class _Local(threading.local):
-    """One decompressor a thread: making one costs as much as the batch, sharing one is unsafe."""
+    """One decompressor per thread: making one costs as much as a batch, sharing one is unsafe."""
 
     def __init__(self) -> None:
         self.decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
@@ -254,9 +254,9 @@ def _decompress(data: bytes) -> bytes:
     pieces: list[bytes] = []
     size = 0
     try:
-        # In pieces: the one-shot call believes the size that the frame itself states, and one
-        # read of the limit would make a buffer of the limit for every batch.
-        # Across frames: what lies behind the first one makes the body too long, and is refused.
+        # In pieces: the one-shot call trusts the size stated in the frame, and a single read of the
+        # limit would allocate the limit for every batch.
+        # Across frames: whatever follows the first one makes the body too long, and is refused.
         with _local.decompressor.stream_reader(data, read_across_frames=True) as reader:
             while size <= MAX_BATCH and (piece := reader.read(_PIECE)):
                 pieces.append(piece)
@@ -303,7 +303,7 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
     for name, kind, length in header["columns"]:
         name = _RENAMED.get(name, name)
         if name in columns:
-            raise ValueError(f"column {name!r:.40} stands twice")
+            raise ValueError(f"expected column {name!r:.40} once, got it twice")
         if kind not in ITEM_SIZES or _natural(length) > len(body) - offset:
             raise ValueError(f"column {name!r:.40} has no valid type or length")
         columns[name] = Column(kind, body[offset : offset + length])
@@ -345,7 +345,7 @@ def _check_lengths(columns: Mapping[str, Column], points: int) -> None:
     total = sum(values_of(buckets)) if buckets else 0
     for name in BUCKET_COLUMNS:
         column = columns.get(name)
-        # Indexes are left out when nothing took a whole microsecond; counts, never zero, are not.
+        # Without indexes all durations are below one microsecond; counts are never zero.
         if column is None and (name == "indexes" or not total):
             continue
         length = len(column.data) // ITEM_SIZES[column.kind] if column else 0

@@ -1,6 +1,6 @@
-"""Every metric that trimtab names: OpenTelemetry name, unit, kind and help line.
+"""Every metric of trimtab's own: OpenTelemetry name, unit, kind and help line.
 
-Names and units follow OpenTelemetry's semantic conventions where one exists; ours begin with
+Names and units follow OpenTelemetry's semantic conventions where one exists; others begin with
 `trimtab.`. The Prometheus name of a metric is derived by `prometheus_name`.
 """
 
@@ -37,7 +37,9 @@ _METRICS: Final = (
     ),
     CatalogMetric("http.server.active_requests", "{request}", "gauge", "Requests in flight."),
     # of app processes
-    CatalogMetric("process.cpu.utilization", "1", "gauge", "CPU seconds a second of the process."),
+    CatalogMetric(
+        "process.cpu.utilization", "1", "gauge", "CPU seconds per second of the process."
+    ),
     CatalogMetric(
         "process.cpu.time.user", "s", "counter", "CPU time of the process in its own code."
     ),
@@ -81,7 +83,7 @@ _METRICS: Final = (
     CatalogMetric("system.memory.limit", "By", "gauge", "Memory of the host."),
     CatalogMetric("system.memory.usage", "By", "gauge", "Memory in use: total less available."),
     CatalogMetric(
-        "system.memory.available", "By", "gauge", "Memory that can be had without swapping."
+        "system.memory.available", "By", "gauge", "Memory that is available without swapping."
     ),
     CatalogMetric("system.memory.utilization", "1", "gauge", "Share of memory in use."),
     CatalogMetric("system.paging.usage", "By", "gauge", "Swap in use."),
@@ -91,20 +93,23 @@ _METRICS: Final = (
     CatalogMetric(
         "system.filesystem.utilization", "1", "gauge", "Share of disk space in use, root."
     ),
-    CatalogMetric("system.disk.read.rate", "By/s", "gauge", "Bytes read from disks a second."),
-    CatalogMetric("system.disk.write.rate", "By/s", "gauge", "Bytes written to disks a second."),
+    CatalogMetric("system.disk.read.rate", "By/s", "gauge", "Bytes read from disks per second."),
+    CatalogMetric("system.disk.write.rate", "By/s", "gauge", "Bytes written to disks per second."),
     CatalogMetric(
-        "system.disk.operation.rate", "{operation}/s", "gauge", "Disk operations a second."
+        "system.disk.operation.rate", "{operation}/s", "gauge", "Disk operations per second."
     ),
     CatalogMetric("system.disk.latency", "s", "gauge", "Mean time of a disk operation."),
     CatalogMetric(
-        "system.network.receive.rate", "By/s", "gauge", "Bytes received a second, without loopback."
+        "system.network.receive.rate",
+        "By/s",
+        "gauge",
+        "Bytes received per second, without loopback.",
     ),
     CatalogMetric(
-        "system.network.transmit.rate", "By/s", "gauge", "Bytes sent a second, without loopback."
+        "system.network.transmit.rate", "By/s", "gauge", "Bytes sent per second, without loopback."
     ),
     CatalogMetric(
-        "system.network.error.rate", "{error}/s", "gauge", "Network errors and drops a second."
+        "system.network.error.rate", "{error}/s", "gauge", "Network errors and drops per second."
     ),
     CatalogMetric(
         "trimtab.pressure.cpu",
@@ -143,7 +148,10 @@ _METRICS: Final = (
         "Share of the container's memory limit in use.",
     ),
     CatalogMetric(
-        "container.memory.oom_kills", "{kill}", "counter", "Processes killed for want of memory."
+        "container.memory.oom_kills",
+        "{kill}",
+        "counter",
+        "Processes killed when memory ran out.",
     ),
     # of databases, caches, queues and services that the agent probes
     CatalogMetric(
@@ -192,7 +200,7 @@ _METRICS: Final = (
     CatalogMetric(
         "redis.memory.fragmentation_ratio", "1", "gauge", "Resident by allocated memory of Redis."
     ),
-    CatalogMetric("redis.commands", "{command}/s", "gauge", "Commands a second."),
+    CatalogMetric("redis.commands", "{command}/s", "gauge", "Commands per second."),
     CatalogMetric("redis.keyspace.hits", "{hit}", "counter", "Lookups that found their key."),
     CatalogMetric("redis.keyspace.misses", "{miss}", "counter", "Lookups that found no key."),
     CatalogMetric(
@@ -201,7 +209,7 @@ _METRICS: Final = (
         "gauge",
         "Share of lookups since the last reading that found their key.",
     ),
-    CatalogMetric("redis.keys.evicted", "{key}", "counter", "Keys removed for want of memory."),
+    CatalogMetric("redis.keys.evicted", "{key}", "counter", "Keys removed as memory was full."),
     CatalogMetric(
         "redis.keys.expired", "{key}", "counter", "Keys removed at the end of their time."
     ),
@@ -358,10 +366,16 @@ _METRICS: Final = (
         "Deltas of measures folded into `other`.",
     ),
     CatalogMetric(
+        "trimtab.agent.measures_dropped",
+        "{change}",
+        "counter",
+        "Deltas of measures left out: more names than even `other` has places for.",
+    ),
+    CatalogMetric(
         "trimtab.agent.events_dropped",
         "{event}",
         "counter",
-        "Events left out, in apps and here: too many, or too many alike.",
+        "Events left out, in apps and in the agent: too many, or too many alike.",
     ),
     CatalogMetric("trimtab.agent.cpu.time", "s", "counter", "CPU time of the agent."),
     CatalogMetric("trimtab.agent.memory.usage", "By", "gauge", "Resident memory of the agent."),

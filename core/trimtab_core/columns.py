@@ -21,10 +21,10 @@ __all__ = [
     "values_of",
 ]
 
-#: item type -> bytes an item
+#: item type -> bytes per item
 ITEM_SIZES: Final = {"B": 1, "H": 2, "I": 4, "Q": 8}
 
-#: Columns with one value a point: integers in the unit of the name, counts without one.
+#: Columns with one value per point: integers in the unit of the name; without a unit, counts.
 POINT_COLUMNS: Final = (
     "series",
     "errors",
@@ -49,13 +49,13 @@ POINT_COLUMNS: Final = (
     "event_streams",
     "buckets",
 )
-#: Columns with one value a bucket, all points' buckets one after the other.
+#: Columns with one value per bucket: the buckets of the first point, then of the second, and so on.
 BUCKET_COLUMNS: Final = ("indexes", "counts")
 
 
 @dataclass(slots=True)
 class Point:
-    """One series in one window; sums in us or bytes, `buckets` the sketch as bucket -> count."""
+    """One series in one window: sums in us or bytes; `buckets` is the sketch, bucket -> count."""
 
     errors: int = 0
     sum_us: int = 0
@@ -88,7 +88,7 @@ class Column(NamedTuple):
 
 
 def pack_column(values: list[int]) -> Column:
-    """Return the column of values from 0 to 2**64 - 1; raises OverflowError beyond."""
+    """Return the column of values from 0 to 2**64 - 1; raises OverflowError for others."""
     most = max(values, default=0)
     kind = "B" if most < 1 << 8 else "H" if most < 1 << 16 else "I" if most < 1 << 32 else "Q"
     packed = array(kind, values)

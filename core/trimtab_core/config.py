@@ -74,10 +74,10 @@ def load(
     environ: Mapping[str, str] | None = None,
     flags: Mapping[str, Any] | None = None,
 ) -> tuple[_T, list[str]]:
-    """Return the settings and the warnings that came up on the way.
+    """Return the settings, and a list of warnings.
 
     file None means `TRIMTAB_CONFIG`, else ./trimtab.toml where there is one. flags hold values of
-    the command line, None for those that were not given. Raises SettingsError for what is wrong.
+    the command line, None for those that were not given. Raises SettingsError for a wrong value.
     """
     environ = os.environ if environ is None else environ
     warnings: list[str] = []
@@ -100,7 +100,7 @@ class Description(NamedTuple):
 
 
 def describe(settings: type, section: str) -> list[Description]:
-    """Return a row a setting, in the order of the class."""
+    """Return one row per setting, in the order of the class."""
     return [
         Description(
             field.name,
@@ -115,7 +115,7 @@ def describe(settings: type, section: str) -> list[Description]:
 
 
 class Address(NamedTuple):
-    """Where app and agent meet: `unix` with a path, or `tcp` with host and port."""
+    """The address that apps connect to: `unix` with a path, or `tcp` with host and port."""
 
     kind: str
     path: str = ""
@@ -145,10 +145,10 @@ def parse_address(text: str) -> Address:
 
 
 def default_socket(environ: Mapping[str, str] | None = None) -> str:
-    """Return the address used when none is set.
+    """Return the address used if none is set.
 
-    /run/trimtab/agent.sock where that directory can be entered, else the user's state directory;
-    TCP on loopback where there are no Unix sockets.
+    It is /run/trimtab/agent.sock if this user can write to that directory, else a socket in the
+    user's state directory; without Unix sockets it is TCP on loopback.
     """
     if os.name == "nt":
         return "tcp://127.0.0.1:8622"
@@ -173,7 +173,7 @@ def _from_file(
     path = Path(named) if named else Path("trimtab.toml")
     if not named and not path.is_file():
         return {}
-    import tomllib  # an app without a file does not pay for it at import
+    import tomllib  # late: an app without a file need not load it
 
     try:
         with path.open("rb") as stream:
@@ -281,7 +281,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
 
 
 def _suggestion(name: str, known: Mapping[str, Any] | set[str]) -> str:
-    from difflib import get_close_matches  # only who mistyped pays for it
+    from difflib import get_close_matches  # late: only a mistyped name needs it
 
     close = get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""

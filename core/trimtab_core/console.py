@@ -1,4 +1,4 @@
-"""The command `trimtab`: finds its subcommands and loads only the one that was named.
+"""The command `trimtab`: finds its subcommands and loads only the one that is named.
 
 A subcommand is an entry point of the group `trimtab.commands`: a callable that takes the argument
 list after its name and returns an exit code. Exit codes: 0 done, 1 the work failed, 2 the call or
@@ -24,7 +24,7 @@ _SUMMARIES = {
     "up": "run collector and agent together, for one machine",
     "key": "make, list and revoke agent keys",
 }
-#: A package that is missing belongs to the extra of the part that asked for it.
+#: The extra to install if a part's package is missing.
 _EXTRAS = {"trimtab_agent": "agent", "trimtab_collector": "collector"}
 
 
@@ -75,7 +75,7 @@ def _usage(commands: dict[str, EntryPoint]) -> str:
         f"  {name:<10} {_SUMMARIES.get(name, '')}".rstrip()
         for name in sorted(commands, key=lambda name: (order.get(name, len(order)), name))
     ]
-    return "\n".join([*lines, "", "trimtab COMMAND --help says more about each."])
+    return "\n".join([*lines, "", "trimtab COMMAND --help describes its arguments."])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ TrimtabError
  +-- StartupError        the process cannot start: busy port, bad socket path, locked data: exit 2
  +-- WireError           bytes from a peer do not follow the protocol
       +-- FrameError     on the socket between app and agent: the connection is closed
-      +-- BatchError     between agent and collector: the batch is refused, nothing of it is kept
+      +-- BatchError     between agent and collector: the whole batch is refused
            +-- TooLargeError   over a stated limit, before or after decompression
 """
 

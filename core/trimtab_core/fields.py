@@ -1,4 +1,4 @@
-"""Checks of fields that came from elsewhere; each raises ValueError or TypeError with what came."""
+"""Checks of fields from a peer; each raises ValueError or TypeError with the wrong value."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,40 +7,41 @@ __all__ = ["MALFORMED", "MAX_NAME", "count_of", "mapping", "name_of", "number", 
 
 #: Longest name of an environment, service, version or instance; longer ones are refused.
 MAX_NAME: Final = 128
-#: What reading a hostile message raises; the last one by showing a value nested 1,000 deep.
+#: Errors that reading a malformed message raises. The last one comes from the repr of a value that
+#: is nested 1,000 deep.
 MALFORMED: Final = (
     KeyError, IndexError, ValueError, TypeError, AttributeError, RecursionError
 )  # fmt: skip
 
 
 def mapping(value: Any) -> Mapping[Any, Any]:
-    """Return a map."""
+    """Return a value that is a map."""
     if not isinstance(value, dict):
         raise TypeError(f"expected a map, got {type(value).__name__}")
     return value
 
 
 def whole(value: Any, least: int, most: int) -> int:
-    """Return a whole number from least to most."""
+    """Return a value that is a whole number from least to most."""
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"expected a whole number from {least} to {most}, got {value!r:.40}")
     return value
 
 
 def count_of(value: Any) -> int:
-    """Return a whole number from 0."""
+    """Return a value that is a whole number from 0 to 2**63 - 1."""
     return whole(value, 0, 2**63 - 1)
 
 
 def number(value: Any) -> float:
-    """Return a number as a float."""
+    """Return a value that is a number, as a float."""
     if type(value) not in (int, float):
         raise ValueError(f"expected a number, got {value!r:.40}")
     return float(value)
 
 
 def name_of(value: Any, *, empty: bool = False, most: int = MAX_NAME) -> str:
-    """Return a text of at most so many characters."""
+    """Return a value that is a text of 1 to most characters, or empty if that is allowed."""
     if not isinstance(value, str) or len(value) > most or not (value or empty):
         raise ValueError(f"expected a name of 1 to {most} characters, got {value!r:.40}")
     return value

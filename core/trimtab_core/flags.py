@@ -1,4 +1,4 @@
-"""Command-line flags made from a settings class; apart from config, which apps import."""
+"""Command-line flags made from a settings class; not in config, which apps import."""
 
 import argparse
 import dataclasses
@@ -9,7 +9,7 @@ __all__ = ["add_flags"]
 
 
 def add_flags(parser: argparse.ArgumentParser, settings: type) -> None:
-    """Give a parser one flag a setting; secrets get none, since arguments are visible to all."""
+    """Give a parser one flag per setting, but none for secrets: every user can see arguments."""
     for field in dataclasses.fields(settings):
         meta = field.metadata
         if not meta or meta["secret"]:

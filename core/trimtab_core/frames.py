@@ -1,7 +1,7 @@
 """Frames on the socket between app and agent: u32 big-endian length, then msgpack `[type, ...]`.
 
-A frame is at most 256 KiB (5,400 records), which also bounds what one connection can make its
-reader keep, and what a hostile frame can unpack to (about 16 MB of empty lists).
+A frame has at most 256 KiB (5,400 records). That also bounds the memory of a reader per connection,
+and what a hostile frame can unpack to (about 16 MB of empty lists).
 """
 
 import struct
@@ -23,7 +23,7 @@ _MAX_ITEMS: Final = 70_000
 
 
 class Sealing(Protocol):
-    """What makes and checks the MACs of frames (`trimtab_core.seal`)."""
+    """Makes and checks the MACs of frames (`trimtab_core.seal`)."""
 
     def mac(self, payload: bytes, /) -> bytes:
         """Return the MAC of the next frame."""
@@ -33,9 +33,9 @@ class Sealing(Protocol):
 
 
 def encode(message: list[Any], seal: Sealing | None = None) -> bytes:
-    """Return the frame of a message; raises FrameError when it would be over MAX_FRAME.
+    """Return the frame of a message; raises FrameError if it would be longer than MAX_FRAME.
 
-    With a seal it ends in its MAC: the frames of a seal must be sent in the order they were made.
+    With a seal it ends in a MAC, and frames must be sent in the order in which they were made.
     """
     payload: bytes = msgpack.packb(message, use_bin_type=True)
     if len(payload) + (0 if seal is None else MAC_BYTES) > MAX_FRAME:
@@ -48,7 +48,7 @@ def encode(message: list[Any], seal: Sealing | None = None) -> bytes:
 
 
 def decode(payload: bytes | bytearray | memoryview) -> list[Any]:
-    """Return the message in a frame's payload; raises FrameError when it is none."""
+    """Return the message in a frame's payload; raises FrameError if it is not one."""
     try:
         message = msgpack.unpackb(
             payload,
@@ -71,18 +71,18 @@ def decode(payload: bytes | bytearray | memoryview) -> list[Any]:
 class FrameReader:
     """Cuts a byte stream into messages; keeps at most one unfinished frame.
 
-    Not thread-safe. After a FrameError the stream is out of step: close the connection.
+    Not thread-safe. After a FrameError nothing more can be read: close the connection.
     """
 
     __slots__ = ("_buffer", "_needed", "limit", "seal")
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self._buffer = bytearray()
-        #: bytes of the unfinished frame as soon as its length is known
+        #: length of the unfinished frame in bytes, 0 until it is known
         self._needed = 0
-        #: largest payload taken; may be raised between two frames
+        #: largest payload accepted; may be changed between two frames
         self.limit = limit
-        #: checks the MACs of all further frames; may be set between two frames
+        #: checks the MACs of the frames that follow; may be set between two frames
         self.seal: Sealing | None = None
 
     @property
@@ -91,14 +91,14 @@ class FrameReader:
         return len(self._buffer)
 
     def feed(self, data: bytes | memoryview) -> Iterator[list[Any]]:
-        """Yield the messages that data completes; raises FrameError where the stream breaks.
+        """Yield the messages that data completes; raises FrameError at a malformed frame.
 
-        data may be used for something else as soon as the iterator has ended.
+        The buffer behind data may be reused when the iterator has ended.
         """
         held: bytes | bytearray | memoryview = data
         if self._buffer:
             self._buffer += data
-            # A frame that comes in many pieces is looked at once, when it is whole, where it lies.
+            # A frame that comes in many pieces is parsed once, when it is whole, without a copy.
             if len(self._buffer) < self._needed:
                 return
             held, self._buffer = self._buffer, bytearray()

@@ -1,23 +1,24 @@
 """Measures: named numbers with attributes, beside the records of requests.
 
 A measure is a counter, a gauge or a histogram. Queries, calls to other services, tasks of queues
-and an app's own metrics are measures; what tells them apart are name and attributes, as in
-OpenTelemetry (`db.client.operation.duration` with `db.query.text`).
+and an app's own metrics are measures. Name and attributes identify a measure, as in OpenTelemetry
+(`db.client.operation.duration` with `db.query.text`).
 
-Between app, agent and store travels what was added since the last time (`Delta`); deltas of one
-measure add up, in any order but for the last value of a gauge.
+App, agent and store exchange what was added since the last time (`Delta`). Deltas of one measure
+add up, and their order matters only for the last value of a gauge.
 
-A histogram's values are kept as a sketch of the same buckets as `trimtab_core.sketch`, continued
-upwards for values that are no durations: error at most 1.1 % for values from 2**-20 to 2**75.
+A histogram is kept as a sketch with the buckets of `trimtab_core.sketch`, continued upwards for
+values that are not durations: the error is at most 1.1 % for values from 2**-20 to 2**75.
 """
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, inf, isfinite
 from typing import Final, NamedTuple
 
+from trimtab_core.fields import name_of
 from trimtab_core.sketch import BUCKET_OFFSET, SCALE
 
 __all__ = [
@@ -43,14 +44,14 @@ GAUGE: Final = "gauge"
 HISTOGRAM: Final = "histogram"
 KINDS: Final = frozenset({COUNTER, GAUGE, HISTOGRAM})
 
-#: Longest text of an attribute, in characters; longer ones are cut where they are made.
+#: Longest text of an attribute, in characters; the app cuts longer ones.
 MAX_TEXT: Final = 1024
 #: Most attributes of a measure.
 MAX_ATTRIBUTES: Final = 16
 #: Bucket of all values above 2**75.
 MAX_VALUE_BUCKET: Final = BUCKET_OFFSET + 75 * (1 << SCALE)
 _PER_DOUBLING: Final = 1 << SCALE
-#: Value of every attribute of a measure that stands for all over a limit.
+#: Value of every attribute of the measure that collects all measures over a limit.
 OTHER: Final = "other"
 
 #: (name, value) pairs, sorted by name.
@@ -58,19 +59,42 @@ Attributes = tuple[tuple[str, str], ...]
 
 
 class MeasureKey(NamedTuple):
-    """What distinguishes a measure of one process; unit is a UCUM code (`s`, `By`, `1`)."""
+    """Identifies a measure of one process; unit is a UCUM code (`s`, `By`, `1`)."""
 
     name: str
     kind: str
     unit: str = "1"
     attributes: Attributes = ()
 
+    def row(self) -> list[object]:
+        """Return the key as it travels: name, kind, unit, a flat list of names and values."""
+        return [
+            self.name,
+            self.kind,
+            self.unit,
+            [text for pair in self.attributes for text in pair],
+        ]
+
+    @classmethod
+    def of_row(cls, row: Sequence[object]) -> "MeasureKey":
+        """Return the key that `row` gave; raises ValueError or TypeError for any other value."""
+        name, kind, unit, flat = row
+        if kind not in KINDS:
+            raise ValueError(f"expected one of {', '.join(sorted(KINDS))}, got {kind!r:.40}")
+        if not isinstance(flat, list) or len(flat) % 2 or len(flat) > 2 * MAX_ATTRIBUTES:
+            raise ValueError(f"expected at most {MAX_ATTRIBUTES} names, a value behind each")
+        if any(not isinstance(text, str) or len(text) > MAX_TEXT for text in flat):
+            raise ValueError(f"expected texts of at most {MAX_TEXT} characters")
+        pairs = tuple(sorted(zip(flat[::2], flat[1::2], strict=True)))
+        return cls(name_of(name), str(kind), name_of(unit, empty=True), pairs)
+
 
 @dataclass(slots=True)
 class Delta:
-    """What was added to a measure; the fields that its kind has no use for stay as they are.
+    """What was added to a measure.
 
-    A counter has `sum`; a gauge `last` and, over the values it had, the rest; a histogram all.
+    A counter uses `sum`. A gauge uses `last`, and the other fields but `buckets` for the values it
+    had. A histogram uses all fields. Other fields are unused.
     """
 
     #: values that were added
@@ -83,7 +107,7 @@ class Delta:
     buckets: dict[int, int] = field(default_factory=dict)
 
     def add(self, values: Iterable[float]) -> None:
-        """Add values that are no histogram's."""
+        """Add values of a counter or gauge, without buckets."""
         for value in values:
             self.count += 1
             self.sum += value
@@ -112,7 +136,7 @@ class Delta:
 
     @classmethod
     def of_row(cls, row: list[object]) -> "Delta":
-        """Return the delta that `row` gave; raises ValueError or TypeError for what is none."""
+        """Return the delta that `row` gave; raises ValueError or TypeError for any other value."""
         count, total, least, most, last, flat = row
         numbers = (total, least, most, last)
         if type(count) is not int or not 0 < count < 2**53:
@@ -120,7 +144,7 @@ class Delta:
         if any(type(each) not in (int, float) or not isfinite(each) for each in numbers):  # type: ignore[arg-type]
             raise ValueError(f"expected four finite numbers, got {numbers!r:.100}")
         if not isinstance(flat, list) or len(flat) % 2 or len(flat) > 2 * MAX_VALUE_BUCKET:
-            raise ValueError("expected buckets and counts in turn")
+            raise ValueError("expected a list of buckets, a count behind each")
         if any(type(each) is not int or not 0 <= each < 2**53 for each in flat):
             raise ValueError("expected buckets and counts as whole numbers")
         if flat and max(flat[::2]) > MAX_VALUE_BUCKET:
@@ -137,12 +161,12 @@ def _upper(bucket: int) -> float:
     return float(2.0 ** ((bucket + 1 - BUCKET_OFFSET) / _PER_DOUBLING))
 
 
-#: Largest value of each bucket: a search is quicker than a logarithm, and safe at the borders.
+#: Largest value of each bucket: a search is faster than a logarithm, and exact at the bounds.
 _UPPER: Final = [0.0, *(_upper(bucket) for bucket in range(1, MAX_VALUE_BUCKET))]
 
 
 def value_bucket(value: float) -> int:
-    """Return the bucket of a value; 0 for zero and below, the last one for what is too large."""
+    """Return the bucket of a value: 0 for zero and below, the last one above 2**75."""
     return bisect_left(_UPPER, value)
 
 
@@ -152,7 +176,7 @@ def value_buckets(values: Iterable[float]) -> dict[int, int]:
 
 
 def middle(bucket: int) -> float:
-    """Return the value that stands for a bucket: at most 1.09 % off, 0 for bucket 0."""
+    """Return the value that represents a bucket: at most 1.09 % off, 0 for bucket 0."""
     if not bucket:
         return 0.0
     return float(
@@ -161,9 +185,9 @@ def middle(bucket: int) -> float:
 
 
 def quantile(buckets: Mapping[int, int], q: float, least: float = -inf, most: float = inf) -> float:
-    """Return the q-quantile (0 to 1, nearest rank) of a sketch, within least and most.
+    """Return the q-quantile (0 to 1, nearest rank) of a sketch, clamped to least and most.
 
-    Returns 0.0 when it is empty; raises ValueError for q outside 0 to 1.
+    Returns 0.0 if it is empty; raises ValueError for q outside 0 to 1.
     """
     if not 0 <= q <= 1:
         raise ValueError(f"a quantile is between 0 and 1, got {q!r}")
@@ -178,4 +202,4 @@ def quantile(buckets: Mapping[int, int], q: float, least: float = -inf, most: fl
         seen += buckets[bucket]
         if seen >= rank:
             return max(least, min(most, middle(bucket)))
-    raise AssertionError("ranks end at the total")
+    raise AssertionError("expected the rank to be within the total")

@@ -1,21 +1,17 @@
-"""What app and agent say to each other, one class a frame.
+"""The messages between app and agent, one class per frame type.
 
-App to agent: hello, routes, samples, gauges, measure names, deltas, events, bye. Agent to app:
-welcome, closing. Before them, over TCP with a token: challenge, answer, proof (`seal.py`). A frame
-of a type that is not known here is skipped by the reader and counted, so that either side may be
-newer.
+App to agent: hello, routes, samples, gauges, bye; and measure names, deltas, events (`deltas.py`).
+Agent to app: welcome, closing. Over TCP with a token, challenge, answer and proof come before them
+(`seal.py`). A reader skips and counts frames of an unknown type, so that either side may be newer.
 
-`parse` checks types and bounds, and raises FrameError that names the field.
+`parse` checks types and bounds, and raises FrameError with the wrong value.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from trimtab_core.errors import FrameError
-from trimtab_core.fields import MALFORMED, MAX_NAME, count_of, mapping, name_of, number, whole
-from trimtab_core.records import MAX_U16, RECORD_SIZE
-from trimtab_core.rows import (
+from trimtab_core.deltas import (
     Deltas,
     Events,
     MeasureNames,
@@ -23,6 +19,9 @@ from trimtab_core.rows import (
     parse_events,
     parse_measure_names,
 )
+from trimtab_core.errors import FrameError
+from trimtab_core.fields import MALFORMED, MAX_NAME, count_of, mapping, name_of, number, whole
+from trimtab_core.records import MAX_U16, RECORD_SIZE
 
 __all__ = [
     "MAX_NAME",
@@ -47,19 +46,19 @@ __all__ = [
 ]
 
 PROTOCOL: Final = 1
-#: Longest route template kept, in characters; the app cuts longer ones.
+#: Longest route template, in characters; longer ones are cut.
 MAX_TEMPLATE: Final = 200
 _MAX_RECORD: Final = 256
 _MAX_REASONS: Final = 16
 _MAX_GAUGES: Final = 256
 
-#: Records dropped so far by this process, by reason; only ever grows.
+#: Records that this process has dropped so far, by reason; never decreases.
 Dropped = Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """First frame of a connection: who this process is and where its numbering stands."""
+    """First frame of a connection: which process this is, and the number of its next record."""
 
     environment: str
     service: str
@@ -68,7 +67,7 @@ class Hello:
     pid: int
     #: 8 random bytes made once per process (again after a fork); records are numbered within it
     process: bytes
-    #: number of records sent so far: the number of the next record
+    #: number of records sent so far, which is the number of the next record
     sent: int = 0
     #: the worker number the app had before, -1 when the agent may choose
     worker: int = -1
@@ -99,7 +98,7 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Route ids announced by a process; they hold for its connection."""
+    """Route ids announced by a process. They hold for its connection, until announced again."""
 
     routes: Mapping[int, str]
 
@@ -140,10 +139,10 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """Gauges of the process by catalogue name, and where its accounts stand."""
+    """Gauges of the process by catalogue name, and its numbers of records sent and dropped."""
 
     wall_us: int
-    #: records sent so far, in numbered order before this frame
+    #: records sent before this frame
     sent: int
     dropped: Dropped
     values: Mapping[str, float]
@@ -182,7 +181,7 @@ class Welcome:
 class Closing:
     """The agent is about to end: the app finishes the frame it has begun, and hangs up.
 
-    So both know what has arrived; the app tries to connect again, to the next agent.
+    So both know what has arrived. The app then tries to connect to the next agent.
     """
 
     def frame(self) -> list[Any]:
@@ -242,9 +241,9 @@ Message = (
 
 
 def parse(message: list[Any]) -> Message | None:
-    """Return the message of a decoded frame, None for a type unknown here.
+    """Return the message of a decoded frame, None for an unknown type.
 
-    Raises FrameError when a known type does not keep its form.
+    Raises FrameError if a frame of a known type is malformed.
     """
     parser = _PARSERS.get(message[0])
     if parser is None:
@@ -350,7 +349,7 @@ _PARSERS: Final[dict[str, Callable[[list[Any]], Message]]] = {
 
 
 def _record_size(value: Any) -> int:
-    # A longer record is a newer app's: its first 48 bytes are ours.
+    # A newer app may have longer records, whose first 48 bytes are those known here.
     size = whole(value, RECORD_SIZE, _MAX_RECORD)
     if size % 8:
         raise ValueError(f"a record is a multiple of 8 bytes, got {size}")

@@ -1,15 +1,15 @@
 """The sample record: one finished request in 48 bytes.
 
-An app packs records back to back; nothing is encoded later. The layout is little-endian, every
-field is aligned to its size, so that a reader can take whole columns out of a buffer of records
-by striding over it (the agent does), and the first eight bytes identify a series.
+An app packs records back to back; nothing is encoded later. The layout is little-endian and every
+field is aligned to its size, so that a reader can take whole columns out of a buffer of records as
+slices with a stride, as the agent does. The first eight bytes identify a series.
 
     offset  field         type  meaning
      0      route         u16   route id, announced by a `routes` frame; 0 is `unmatched`
      2      method        u8    index into METHODS; 0 is any other method
      3      flags         u8    the FLAG_ bits below
      4      status        u16   status code that was sent; 500 for an exception before the start
-     6      kind          u16   what ended: a request (0) or one of the KIND_ connections below
+     6      kind          u16   what ended: a request (0), or a connection (KIND_ below)
      8      duration_us   u32   entry to last body byte
     12      bytes         u32   body bytes sent (in KiB when FLAG_KIB is set)
     16      ttfb_us       u32   entry to the first body byte, when FLAG_STREAMED is set;
@@ -24,16 +24,16 @@ by striding over it (the agent does), and the first eight bytes identify a serie
     44      cache_hits    u16
     46      cache_misses  u16
 
-A record carries no clock reading: the frame around it has a clock pair that was read at most one
-send interval after the last byte, which decides the window (reading and packing a start time would
-cost a tenth of the whole budget of a request).
+A record has no time of its own. The frame around it has a pair of clocks, read at most one send
+interval after the last byte, which choose the window. To read and pack a start time would cost a
+tenth of the whole budget of a request.
 
-A record of a KIND_ above zero is no request either: a WebSocket connection or an event stream that
-has ended. Its duration is the time it was open; its status is the one of the handshake, or 500 when
-the app failed in it, so that the status class alone tells how connections end.
+A record with a kind above zero is a WebSocket connection or an event stream that has ended. Its
+duration is the time it was open. Its status is that of the handshake, or 500 if the app failed, so
+that the status class alone tells how connections end.
 
-A record with FLAG_BACKGROUND is no request: its duration is the time an app went on working after
-the last body byte of the request before it, booked apart so that percentiles stay true.
+A record with FLAG_BACKGROUND is the work of an app after the last body byte of the request before
+it. Its duration is booked separately, so that percentiles of requests stay true.
 """
 
 import struct
@@ -75,9 +75,9 @@ MAX_U32: Final = 0xFFFFFFFF
 FLAG_FAILED: Final = 0x01
 #: The size of the body is not known (a file handed to the server).
 FLAG_UNKNOWN_BYTES: Final = 0x02
-#: A queue time was measured; without it queue_us says nothing.
+#: A queue time was measured; without this flag queue_us means nothing.
 FLAG_QUEUED: Final = 0x04
-#: A quantity did not fit its field and stands at the field's maximum.
+#: A value did not fit its field, which holds its maximum instead.
 FLAG_CLAMPED: Final = 0x08
 #: The bytes field counts KiB, rounded up.
 FLAG_KIB: Final = 0x10
@@ -85,15 +85,16 @@ FLAG_KIB: Final = 0x10
 FLAG_BACKGROUND: Final = 0x20
 #: The fields from db_us on are not all zero.
 FLAG_CONTEXT: Final = 0x40
-#: The first body byte left before the last: ttfb_us says when.
+#: The first body byte was sent before the last one; ttfb_us says when.
 FLAG_STREAMED: Final = 0x80
 
-#: What a record is of: a request, an event stream (`text/event-stream`), a WebSocket connection.
+#: What a record describes: a request, an event stream (`text/event-stream`) or a WebSocket
+#: connection.
 KIND_REQUEST: Final = 0
 KIND_EVENT_STREAM: Final = 1
 KIND_WEBSOCKET: Final = 2
 
-#: The methods that keep their name; anything else is one bucket (OpenTelemetry's `_OTHER`).
+#: The methods that keep their name; all others count as one (OpenTelemetry's `_OTHER`).
 OTHER_METHOD: Final = "_OTHER"
 METHODS: Final = (
     OTHER_METHOD,
@@ -110,14 +111,14 @@ METHODS: Final = (
 )
 METHOD_IDS: Final = {name: index for index, name in enumerate(METHODS) if index}
 
-#: The template of requests that no route took; route id 0 in every app.
+#: The template of requests that match no route; its id is 0 in every app.
 UNMATCHED: Final = "unmatched"
-#: The template of routes over the cap of an app or agent.
+#: The template of routes over the limit of an app or agent.
 OTHER_ROUTE: Final = "other"
 
 
 class Record(NamedTuple):
-    """The fields of one record, as integers in the units of the module's table."""
+    """The fields of one record, as integers in the units of the table above."""
 
     route: int
     method: int
@@ -138,12 +139,12 @@ class Record(NamedTuple):
 
     @property
     def first_byte_us(self) -> int:
-        """Time to the first body byte, also where it left with the last."""
+        """Time to the first body byte, which may be sent together with the last one."""
         return self.ttfb_us if self.flags & FLAG_STREAMED else self.duration_us
 
 
 def pack(record: Record) -> bytes:
-    """Return the 48 bytes of a record; what does not fit is clamped and flagged, never refused.
+    """Return the 48 bytes of a record; values that do not fit are clamped and flagged.
 
     The request path packs with RECORD directly and comes here only when that fails.
     """

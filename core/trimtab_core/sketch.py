@@ -1,16 +1,17 @@
 """A quantile sketch: base-2 exponential histogram of durations, scale 5.
 
-Each doubling is cut into 32 buckets, so a bucket is 2**(1/32) = 1.0219 wide and its middle is at
-most 1.09 % from any value in it. Bucket i holds (2**(i/32), 2**((i+1)/32)] **seconds**, the
-boundaries of OpenTelemetry's exponential histogram (data model, "ExponentialHistogram", scale 5)
-and of Prometheus' native histograms (schema 5, index + 1): conversion is a copy. Boundaries over
-microseconds would not line up with boundaries over seconds.
+Each doubling is divided into 32 buckets. So the bounds of a bucket differ by the factor 2**(1/32) =
+1.0219, and its middle is at most 1.09 % from any value in it. Bucket i holds
+(2**(i/32), 2**((i+1)/32)] **seconds**, the boundaries of OpenTelemetry's exponential histogram
+(data model, "ExponentialHistogram", scale 5) and of Prometheus' native histograms (schema 5,
+index + 1): conversion is a copy. Boundaries over microseconds would not line up with boundaries
+over seconds.
 
 Values are whole microseconds. The bucket of a value is decided on integers alone (`UPPER_US`),
 so every machine puts a value into the same bucket, and merging is addition: exact in any order.
 
-Pending trimtab a bucket is named by its bucket, index + 640, from 1 (1 us is in bucket 2) to 1026
-(u32 microseconds, 4295 s); bucket 0 is the zero bucket.
+In trimtab the number of a bucket is its index + 640: from 1 (1 us is in bucket 2) to 1026 (4295 s,
+the largest u32 of microseconds). Bucket 0 is the zero bucket.
 """
 
 from bisect import bisect_left
@@ -23,7 +24,7 @@ __all__ = ["BUCKETS", "BUCKET_OFFSET", "SCALE", "UPPER_US", "Sketch", "bucket_of
 
 SCALE: Final = 5
 _PER_DOUBLING: Final = 1 << SCALE
-#: bucket = index + BUCKET_OFFSET
+#: Number of a bucket less its index.
 BUCKET_OFFSET: Final = 640
 #: Number of buckets that a u32 of microseconds can reach.
 BUCKETS: Final = 1028
@@ -46,7 +47,7 @@ def _upper_us(index: int) -> int:
 UPPER_US: Final = [0, *(_upper_us(bucket - BUCKET_OFFSET) for bucket in range(1, BUCKETS))]
 _MIDDLE_US: Final = [
     0.0,
-    # The harmonic middle of a bucket: its relative distance to both ends is the same.
+    # The harmonic mean of a bucket's bounds has the same relative distance to both.
     *(
         1e6 * 2 ** ((bucket - BUCKET_OFFSET) / _PER_DOUBLING) * 2 / (1 + 2 ** (-1 / _PER_DOUBLING))
         for bucket in range(1, BUCKETS)
@@ -60,7 +61,7 @@ def bucket_of(us: int) -> int:
 
 
 def middle_us(bucket: int) -> float:
-    """Return the value that stands for a bucket, in microseconds, at most 1.09 % off."""
+    """Return the value that represents a bucket, in microseconds, at most 1.09 % off."""
     return _MIDDLE_US[bucket]
 
 
@@ -114,12 +115,12 @@ class Sketch:
                 return (
                     min(middle_us(bucket), float(self.max_us)) if self.max_us else middle_us(bucket)
                 )
-        raise AssertionError("ranks end at the total")
+        raise AssertionError("expected the rank to be within the total")
 
     def downscaled(self, scale: int) -> dict[int, int]:
         """Return bucket index -> count at a coarser scale (OTLP scale, Prometheus schema).
 
-        Exact: halving the scale joins neighbouring buckets. The zero bucket is not in the answer.
+        Exact: one scale less joins each two neighbouring buckets. The zero bucket is left out.
         Raises ValueError for a scale finer than 5.
         """
         if scale > SCALE:

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from trimtab.events import EVENTS
 from trimtab.metrics.measures import MEASURES
+from trimtab_core.deltas import Deltas, Events, MeasureNames, fits
 from trimtab_core.measures import Delta, MeasureKey
-from trimtab_core.rows import Deltas, Events, MeasureNames, fits
 
 __all__ = ["Pending"]
 

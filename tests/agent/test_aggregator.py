@@ -7,10 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab_agent.aggregator import Aggregator, Window, slots_below
+from trimtab_agent.aggregator import Aggregator, Window, buckets_below
 from trimtab_agent.app import App
-from trimtab_agent.window import SLICE, accounts_of, batches_of
-from trimtab_core.batches import Point, SeriesKey, decode, decode_series, encode, values_of
+from trimtab_agent.window import SLICE, accounting_of, batches_of
+from trimtab_core.batches import (
+    GaugeRow,
+    Point,
+    SeriesKey,
+    decode,
+    decode_series,
+    encode,
+    values_of,
+)
+from trimtab_core.errors import FrameError
 from trimtab_core.messages import Hello, Samples
 from trimtab_core.records import (
     FLAG_BACKGROUND,
@@ -221,6 +230,48 @@ def test_gaps_in_the_numbers_stay_gaps_in_the_ranges() -> None:
     assert window.ranges == {b"p": [[0, 10], [20, 5]]}
 
 
+def test_a_process_that_leaves_out_numbers_without_end_breaks_the_protocol() -> None:
+    aggregator, app = Aggregator(10, 100), app_of()
+    for number in range(1000):
+        aggregator.add(app, samples_of([row()], 2 * number), NOW_S)
+    with pytest.raises(FrameError, match="gaps"):
+        aggregator.add(app, samples_of([row()], 5000), NOW_S)
+    aggregator.add(app, samples_of([row()], 1999), NOW_S)  # the last stretch goes on
+    (window,) = aggregator.close(float("inf"))
+    assert sum(count for _, count in window.ranges[app.hello.process]) == 1001
+    assert sum(sum(point.buckets.values()) for point in window.points.values()) == 1001
+
+
+def test_whatever_apps_have_the_batches_of_a_window_can_be_packed_and_read() -> None:
+    window = Window(1_700_000_000)
+    accounts = []
+    for number in range(40):
+        app = app_of(b"%08d" % number, number % 2)
+        for gap in range(1000):
+            window.cover(app.hello.process, 2 * gap, 1)
+        accounts.append(app.accounting(window.ranges[app.hello.process], None))
+    long = "\N{SNOWMAN}" * 128
+    for number in range(5_000):
+        key = SeriesKey(long, long, long, f"{long}#0", f"{number:0200}", "GET", "2xx")
+        window.points[key] = Point(buckets=Counter({700: 1}))
+    gauges = [GaugeRow("test", "shop", f"host#{n}", "name", float(n)) for n in range(25_000)]
+    seen: list[GaugeRow] = []
+    claimed: Counter[bytes] = Counter()
+    points = 0
+    for batch, _ in batches_of(
+        window, agent="a", boot=b"12345678", first_seq=0, step_s=10,
+        closed_mono_us=1, accounting=accounts, gauges=gauges, packed_rows=[b"\x92\x90\x90"],
+    ):  # fmt: skip
+        read = decode(encode(batch))
+        seen += read.gauges
+        points += len(decode_series(read.series))
+        for account in read.processes:
+            claimed[account.process] += sum(count for _, count in account.ranges)
+    assert seen == gauges
+    assert points == 5_000
+    assert claimed == {b"%08d" % number: 1000 for number in range(40)}
+
+
 def test_what_an_account_says_was_sent_stops_at_the_records_still_in_an_open_window() -> None:
     aggregator, app = Aggregator(10, 100), app_of()
     aggregator.add(app, samples_of([row()] * 4, 0, NOW_S - 10), NOW_S)
@@ -228,10 +279,10 @@ def test_what_an_account_says_was_sent_stops_at_the_records_still_in_an_open_win
     app.end = app.sent = 10
     (window,) = aggregator.close(NOW_S)
     apps = {app.hello.process: app}
-    (account,) = accounts_of(window, apps, aggregator.open_ranges())
+    (account,) = accounting_of(window, apps, aggregator.open_ranges())
     assert (list(account.ranges), account.sent) == ([(0, 4)], 4)
     (window,) = aggregator.close(float("inf"))
-    (account,) = accounts_of(window, apps, aggregator.open_ranges())
+    (account,) = accounting_of(window, apps, aggregator.open_ranges())
     assert (list(account.ranges), account.sent) == ([(4, 6)], 10)
 
 
@@ -244,12 +295,12 @@ def test_a_window_is_cut_between_instances_and_each_part_carries_its_own_claims(
         aggregator.add(app, samples_of(rows, 0), NOW_S)
         app.end = 300
     (window,) = aggregator.close(float("inf"))
-    accounts = accounts_of(window, {app.hello.process: app for app in apps}, {})
+    accounts = accounting_of(window, {app.hello.process: app for app in apps}, {})
     parts = list(
         batches_of(
             window, agent="a", boot=b"12345678", first_seq=7, step_s=10,
             closed_mono_us=1,
-            accounts=accounts, gauges=(),
+            accounting=accounts, gauges=(),
         )
     )  # fmt: skip
     assert len(parts) == 5  # two instances of 300 series would be over the slice
@@ -266,15 +317,15 @@ def test_a_window_is_cut_between_instances_and_each_part_carries_its_own_claims(
 
 def test_an_empty_window_is_one_batch_with_its_accounts() -> None:
     app = app_of()
-    accounts = accounts_of(Window(0), {app.hello.process: app}, {})
+    accounts = accounting_of(Window(0), {app.hello.process: app}, {})
     ((batch, requests),) = batches_of(
         Window(0), agent="a", boot=b"12345678", first_seq=0, step_s=10,
             closed_mono_us=1,
-        accounts=accounts, gauges=(),
+        accounting=accounts, gauges=(),
     )  # fmt: skip
     assert (batch.points, requests) == (0, 0)
     assert len(batch.processes) == 1
 
 
 def test_the_table_of_slots_agrees_with_the_search() -> None:
-    assert slots_below(1 << 17) == [bucket_of(us) for us in range(1 << 17)]
+    assert buckets_below(1 << 17) == [bucket_of(us) for us in range(1 << 17)]

@@ -1,4 +1,4 @@
-"""What apps say of their packed is added up by the agent, within bounds, and lost by none."""
+"""What apps and probes measure is added up by the agent, within bounds, and lost by none."""
 
 from dataclasses import replace
 
@@ -9,15 +9,13 @@ from trimtab_agent.app import App
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.regroup import halved, merged
 from trimtab_core.batches import decode, encode
+from trimtab_core.deltas import Deltas, Events
 from trimtab_core.errors import FrameError
 from trimtab_core.measures import COUNTER, HISTOGRAM, Delta, MeasureKey, value_buckets
 from trimtab_core.messages import Hello
 from trimtab_core.rows import (
     MAX_ROWS,
-    Deltas,
     EventRow,
-    Events,
-    MeasureNames,
     MeasureRow,
     pack_rows,
     unpack_rows,
@@ -51,7 +49,7 @@ def test_changes_of_all_apps_add_up_each_under_its_instance() -> None:
     gathered = Gathered()
     for number in range(2):
         app = app_of(number)
-        gathered.announce(app, MeasureNames({1: KEY}))
+        app.measures = {1: KEY}
         for value in (1.0, 2.0, 4.0):
             gathered.add(app, Deltas([(1, delta_of(value))]))
     measures, _ = rows_of(gathered.take())
@@ -70,12 +68,35 @@ def test_over_the_limit_measures_are_one_and_no_value_is_lost() -> None:
     gathered = Gathered(max_measures=3)
     app = app_of()
     keys = {n: MeasureKey("hits", COUNTER, "1", (("n", str(n)),)) for n in range(1, 11)}
-    gathered.announce(app, MeasureNames(keys))
+    app.measures.update(keys)
     gathered.add(app, Deltas([(n, delta_of(1.0)) for n in keys]))
     measures, _ = rows_of(gathered.take())
     found = {row.key.attributes[0][1]: row.delta.sum for row in measures}
     assert found == {"1": 1, "2": 1, "3": 1, "other": 7}
     assert gathered.over_limit == 7
+
+
+def test_over_twice_the_limit_what_is_new_is_left_out_and_counted() -> None:
+    gathered = Gathered(max_measures=3)
+    app = app_of()
+    app.measures = {n: MeasureKey(f"hits{n}", COUNTER) for n in range(1, 11)}
+    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in app.measures]))
+    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in app.measures]))
+    measures, _ = rows_of(gathered.take())
+    assert {row.key.name: row.delta.sum for row in measures} == {f"hits{n}": 2 for n in range(1, 7)}
+    assert (gathered.over_limit, gathered.measures_dropped) == (0, 8)
+
+
+def test_a_window_full_of_names_says_nothing_about_the_next() -> None:
+    gathered = Gathered(max_measures=3)
+    app = app_of()
+    for window in range(5):
+        keys = [MeasureKey("hits", COUNTER, "1", (("n", f"{window}.{n}"),)) for n in range(3)]
+        app.measures = dict(enumerate(keys, 1))
+        gathered.add(app, Deltas([(n, delta_of(1.0)) for n in app.measures]))
+        measures, _ = rows_of(gathered.take())
+        assert [row.key for row in measures] == keys
+    assert gathered.over_limit == 0
 
 
 def test_events_are_bounded_and_what_is_left_out_is_counted() -> None:

@@ -190,8 +190,8 @@ def test_what_an_error_says_is_told_without_any_form_of_the_secrets() -> None:
     url = "redis://us:p%40ss%3Aw0rd@127.0.0.1:1/0?client_name=n4me-of-it"
     probe = RedisProbe(url)
     error = RuntimeError(f"cannot take {url},\n p@ss:w0rd nor p%40ss%3Aw0rd for n4me-of-it")
-    assert probe.told(error) == "RuntimeError: cannot take ***, *** nor *** for ***"
-    assert len(probe.told(RuntimeError("x" * 10_000))) < 300
+    assert probe.redacted(error) == "RuntimeError: cannot take ***, *** nor *** for ***"
+    assert len(probe.redacted(RuntimeError("x" * 10_000))) < 300
     assert url not in repr(probe._address)
 
 
@@ -199,9 +199,11 @@ def test_the_latest_spike_of_an_event_that_redis_watches_is_read(server: RedisSe
     with connected(server.url) as client, probing(server.url) as probe:
         client.config_set("latency-monitor-threshold", 5)
         client.eval(BUSY, 0)
-        (measured,) = [each for each in read(probe).measures if "latency" in each[0].name]
-        assert measured[0].attributes == (("redis.latency.event", "command"),)
-        assert 0.02 <= measured[1].last < 2
+        # A busy machine has spikes of other events, too: `fork`, for example.
+        spikes = {
+            key.attributes: delta for key, delta in read(probe).measures if "latency" in key.name
+        }
+        assert 0.02 <= spikes[(("redis.latency.event", "command"),)].last < 2
 
 
 def test_a_user_without_the_rights_to_the_slow_log_still_reads_the_rest(

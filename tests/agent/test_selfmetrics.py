@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab_agent.selfmetrics import BOUNDS_S, MAX_SERIES, Totals, families_of
+from trimtab_agent.selfmetrics import BOUNDS_S, IDLE_S, MAX_SERIES, Totals, families_of
 from trimtab_core.batches import Point, SeriesKey
 from trimtab_core.exposition import render
 from trimtab_core.sketch import Sketch
@@ -103,6 +103,44 @@ def test_beyond_2000_series_everything_further_is_one_series_and_nothing_is_lost
     assert len(counts) == MAX_SERIES + 1
     assert counts["other"] == totals.over_limit == 50
     assert sum(counts.values()) == 2 * (MAX_SERIES + 50)
+
+
+def counts_of(totals: Totals) -> dict[str, float]:
+    _, samples = parse(render(totals.families()))
+    return {s.labels["route"]: s.value for s in samples if s.name == _NAME + "_count"}
+
+
+def test_a_full_table_gives_the_places_of_idle_series_to_new_ones_and_keeps_busy_ones() -> None:
+    now_s = 0.0
+    totals = Totals(lambda: now_s)
+    for number in range(MAX_SERIES):
+        totals.add(key(f"/{number}"), point_of([1000]))
+    now_s = IDLE_S / 2
+    for number in range(7):
+        totals.add(key(f"/{number}"), point_of([1000]))
+    totals.add(key("/too-early"), point_of([1000]))
+    assert counts_of(totals)["other"] == 1
+    now_s = float(IDLE_S)
+    for number in range(MAX_SERIES):
+        totals.add(key(f"/new/{number}"), point_of([1000]))
+    counts = counts_of(totals)
+    assert {f"/{number}": counts[f"/{number}"] for number in range(7)} == {
+        f"/{number}": 2 for number in range(7)
+    }
+    assert len([route for route in counts if route.startswith("/new/")]) == MAX_SERIES - 7
+    assert counts["other"] == totals.over_limit == 1 + 7
+    assert len(counts) == MAX_SERIES + 1
+
+
+def test_a_year_of_new_names_leaves_every_live_one_its_name() -> None:
+    now_s = 0.0
+    totals = Totals(lambda: now_s)
+    for day in range(365):
+        now_s = 86_400.0 * day
+        for number in range(MAX_SERIES // 2):
+            totals.add(key(f"/{day}/{number}"), point_of([1000]))
+    assert totals.over_limit == 0
+    assert len(counts_of(totals)) == MAX_SERIES
 
 
 def test_labels_may_hold_anything() -> None:

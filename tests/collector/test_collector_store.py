@@ -349,7 +349,7 @@ def test_too_much_waiting_is_refused_as_retryable(tmp: Path) -> None:
 
 
 def test_a_second_collector_on_a_directory_is_told_so(tmp: Path) -> None:
-    with store_in(tmp), pytest.raises(StartupError, match="another collector works in it"):
+    with store_in(tmp), pytest.raises(StartupError, match="another collector uses"):
         SQLiteStore(tmp)
     with store_in(tmp) as store:
         assert store.health().batches == 0

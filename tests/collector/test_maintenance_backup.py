@@ -157,7 +157,7 @@ def test_a_restored_store_is_as_it_was_at_the_backup_and_what_was_there_is_kept(
         assert send(collector, key, range(20, 25)) == 5
         later = collector.new_key()
         refused = maintain("restore", str(target), "--data-dir", data, "--force", code=2)
-        assert "a collector works in it: stop it first" in refused.stderr
+        assert "another collector uses" in refused.stderr
         assert requests(collector) == 25 * REQUESTS
         assert collector.stop() == 0
         refused = maintain("restore", str(target), "--data-dir", data, code=2)

@@ -16,6 +16,7 @@ from trimtab_core.batches import (
     MAX_BATCH,
     MAX_POINTS,
     POINT_COLUMNS,
+    VERSION,
     Batch,
     Column,
     GaugeRow,
@@ -166,7 +167,7 @@ def test_a_batch_that_was_cut_is_refused(
 # ---------------------------------------------------------------- with intent
 
 GOOD: dict[str, Any] = {
-    "v": 1, "agent": "a", "boot": bytes(8), "seq": 1, "window_s": 10, "step_s": 10,
+    "v": VERSION, "agent": "a", "boot": bytes(8), "seq": 1, "window_s": 10, "step_s": 10,
     "closed_us": 5, "series": b"\x90", "points": 0, "columns": [], "processes": [],
     "gauges": [], "live": False,
 }  # fmt: skip
@@ -188,10 +189,19 @@ def with_series_column(data: bytes) -> dict[str, Any]:
     return {"points": 2, "columns": [["series", "H", len(data)]]}
 
 
+def test_a_batch_of_version_1_is_read_under_the_names_of_today() -> None:
+    columns = [["buckets", "B", 1], ["slots", "H", 2], ["counts", "B", 1]]
+    older = {"v": 1, "points": 1, "columns": columns, "inside": b"\x92\x90\x90"}
+    batch = decode(packed(older, b"\x01" + struct.pack("<H", 700) + b"\x05"))
+    assert list(values_of(batch.columns["indexes"])) == [700]
+    assert "slots" not in batch.columns
+    assert batch.rows == b"\x92\x90\x90"
+
+
 @pytest.mark.parametrize(
     "data",
     [
-        packed({"v": 2}),
+        packed({"v": VERSION + 1}),
         packed({"agent": ""}),
         packed({"agent": "a" * 257}),
         packed({"boot": bytes(7)}),

@@ -17,9 +17,9 @@ from trimtab.metrics.metric import Counter, collect
 from trimtab.runtime import flush_all, runtime_for
 from trimtab.settings import read_settings
 from trimtab.sinks import AgentSink
+from trimtab_core.deltas import MAX_EVENT
 from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM, Delta, MeasureKey, quantile
 from trimtab_core.messages import Deltas
-from trimtab_core.rows import MAX_EVENT
 
 _names = count()
 

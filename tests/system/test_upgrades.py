@@ -13,6 +13,7 @@ from support.processes.load import Load
 from support.processes.servers import Collector, wait_for
 from support.processes.stack import Stack, connected, gunicorn, stack, uvicorn
 from support.stores.batches import Sender, a_batch, account, key_of, point_of
+from trimtab_core.batches import VERSION
 from trimtab_core.batches import encode as encode_batch
 from trimtab_core.frames import encode
 from trimtab_core.messages import Hello
@@ -132,9 +133,9 @@ def test_a_batch_of_a_newer_agent_is_understood_and_of_a_newer_form_refused(tmp:
         covers = account([(0, 5)], 5, process=b"mixedpid", service="mixed")
         raw = encode_batch(a_batch(1, points, agent="newer", processes=[covers]))
         assert sender.post(changed(raw, weather="fine", extra_column=b"\1"))[0] == 202
-        status, body = sender.post(changed(raw, v=2))
+        status, body = sender.post(changed(raw, v=VERSION + 1))
         assert (status, body["error"]["code"]) == (400, "bad_batch")
-        assert "version 1" in body["error"]["message"]
+        assert f"version {VERSION}" in body["error"]["message"]
         assert collector.api.counted("mixed") == 5
         # What an older agent does not send yet is not missed.
         body_of_older = changed(raw, seq=2)

@@ -1,8 +1,8 @@
-"""Gauges of the container around this process: cgroup v2, else v1.
+"""Gauges of the container around this process, from cgroup v2 or else v1.
 
-Where the cgroup lies is read from /proc/self/cgroup and /proc/self/mountinfo (proc(5), cgroups(7)).
-A limit is the smallest one from the process's own cgroup up to the mount. The cgroup of the whole
-host is no container: then there are no gauges.
+The cgroup is found through /proc/self/cgroup and /proc/self/mountinfo (proc(5), cgroups(7)). A
+limit is the smallest one from the process's own cgroup up to the mount. A process in the cgroup of
+the whole host is in no container, and there are no gauges.
 """
 
 from collections.abc import Iterable
@@ -19,14 +19,14 @@ _UNLIMITED: Final = 1 << 60
 
 class _Mount(NamedTuple):
     point: Path
-    #: what of the hierarchy is mounted here
+    #: path within the hierarchy that is mounted here
     root: str
     kind: str
     controllers: frozenset[str]
 
 
 class _Usage(NamedTuple):
-    """What both versions say; None is: not known, or no limit."""
+    """Figures that both versions have; None where one is unknown or there is no limit."""
 
     cpu_s: float | None
     cpu_limit: float | None
@@ -48,7 +48,7 @@ class _Cgroup(Protocol):
 
 
 class Container:
-    """Gauges of one cgroup as catalogue names; rates need two readings."""
+    """Reads the gauges of one cgroup, by catalogue name; rates need two readings."""
 
     def __init__(self, cgroup: _Cgroup) -> None:
         self._cgroup = cgroup
@@ -56,7 +56,7 @@ class Container:
         self.version = cgroup.version
 
     def read(self, now_mono_s: float) -> dict[str, float]:
-        """Return the `container.*` gauges; what is not there is left out. Raises nothing."""
+        """Return the `container.*` gauges that can be read. Raises nothing."""
         usage = self._cgroup.usage()
         gauges: dict[str, float | None] = {
             "container.cpu.limit": usage.cpu_limit,
@@ -87,7 +87,7 @@ class Container:
 
 
 def container_of(root: Path = Path("/")) -> Container | None:
-    """Return the container around this process, None when there is none or it cannot be found."""
+    """Return the container around this process; None if there is none or it cannot be found."""
     own = _own_cgroups(root)
     mounts = _mounts(root)
     for mount in mounts:
@@ -189,7 +189,7 @@ class _Version1:
         )
         memory = _working_set(self._current, self._memory_stat, "total_inactive_file")
         if self._whole_host and memory_limit is None:
-            # Nothing tells the root of a container from the root of the host but a limit.
+            # Only a limit tells the root of a container from the root of the host.
             memory = None
         return _Usage(
             cpu_s=None if usage_ns is None else usage_ns / 1e9,
@@ -258,7 +258,7 @@ def _upwards(mount: _Mount, path: str) -> list[Path]:
     if mount.root == "/":
         inside = path
     elif path == mount.root or path.startswith(mount.root + "/"):
-        # Without a namespace the path is the host's, and the mount shows a part of the hierarchy.
+        # Without a namespace the path is the host's, and the mount shows part of the hierarchy.
         inside = path[len(mount.root) :]
     own = mount.point / inside.lstrip("/")
     if ".." in own.parts or not own.is_dir():
@@ -280,6 +280,6 @@ def _least(limits: Iterable[float | None]) -> float | None:
 
 
 def _working_set(current: KernelFile, stat: KernelFile, inactive: str) -> int | None:
-    """Return the memory that cannot be taken back for the asking, as container runtimes count."""
+    """Return memory in use less inactive file cache, as container runtimes count it."""
     usage = current.number()
     return None if usage is None else max(usage - stat.fields().get(inactive, 0), 0)

@@ -1,7 +1,8 @@
 """Gauges of the host, and of the container around this process.
 
-About 0.3 ms a reading. psutil gives the host's figures; in a container too, for /proc shows the
-host there. Sockets and processes are never listed: that costs milliseconds and grows with load.
+A reading takes about 0.3 ms. psutil gives the host's figures, in a container too, because /proc
+shows the host there. Sockets and processes are never listed: that takes milliseconds and grows
+with load.
 """
 
 import os
@@ -18,16 +19,16 @@ from trimtab_agent.gauges.kernel import KernelFile, Rates
 __all__ = ["HostReader", "environment"]
 
 _RESOURCES: Final = ("cpu", "memory", "io")
-# Devices on top of others: what goes through them is counted below.
+# Devices on top of others: their traffic is counted at the devices below them.
 _STACKED: Final = ("loop", "ram", "zram", "dm-", "md")
 
 
 class HostReader:
-    """Reads the host and its container as catalogue names.
+    """Reads gauges of the host and its container, by catalogue name.
 
-    The first reading has no rates. What cannot be read, or cannot be told because a counter was
-    reset, is left out. Not thread-safe. `root` is where /proc and /sys are looked for by what is
-    not psutil's: container, memory, pressure, disk names.
+    The first reading has no rates. A gauge is left out if it cannot be read, or if its counter was
+    reset. Not thread-safe. `root` is the parent of the /proc and /sys that are read for container,
+    memory, pressure and disk names; psutil reads its own.
     """
 
     def __init__(self, root: Path = Path("/")) -> None:
@@ -54,7 +55,7 @@ class HostReader:
         for part in self._parts:
             try:
                 found = part(now_mono_s)
-            except Exception:  # noqa: BLE001 - a kernel without this file has no such reading
+            except Exception:  # noqa: BLE001 - a kernel without this file has no such gauge
                 found = {}
             gauges.update((name, value) for name, value in found.items() if value is not None)
         if self._container is not None:
@@ -88,7 +89,7 @@ class HostReader:
         }
 
     def _memory(self, now_s: float) -> dict[str, float | None]:
-        # psutil reads this file once for memory and once for swap, at ten times the price.
+        # psutil would read this file once for memory and once for swap, ten times as slowly.
         kib = self._meminfo.fields()
         total, available = kib["MemTotal:"] * 1024, kib["MemAvailable:"] * 1024
         swap = kib.get("SwapTotal:", 0) * 1024
@@ -113,11 +114,10 @@ class HostReader:
         }
 
     def _disks(self, now_s: float) -> dict[str, float | None]:
-        disks = [
-            counters
-            for name, counters in psutil.disk_io_counters(perdisk=True, nowrap=False).items()
-            if self._is_whole(name)
-        ]
+        found = psutil.disk_io_counters(perdisk=True, nowrap=False)
+        # Only those that exist now: volumes come and go under new names.
+        self._whole_disks = {name: self._is_whole(name) for name in found}
+        disks = [counters for name, counters in found.items() if self._whole_disks[name]]
         if not disks:
             return {}
         operations = sum(disk.read_count + disk.write_count for disk in disks)
@@ -166,7 +166,7 @@ class HostReader:
         if whole is None:
             # A partition lies in the directory of its disk; in sysfs a slash in a name is a "!".
             there = (self._root / "sys/block" / name.replace("/", "!")).exists()
-            whole = self._whole_disks[name] = there and not name.startswith(_STACKED)
+            whole = there and not name.startswith(_STACKED)
         return whole
 
 

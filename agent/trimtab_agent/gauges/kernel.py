@@ -1,4 +1,4 @@
-"""Small text files of the kernel (/proc, cgroup), read again and again, and rates of counters."""
+"""Small text files of the kernel (/proc, cgroup) that are read often, and rates of counters."""
 
 import os
 from pathlib import Path
@@ -10,9 +10,9 @@ _MOST: Final = 65536
 
 
 class KernelFile:
-    """One file, kept open: reading it again costs about 2 us. What cannot be read is None.
+    """One file, kept open so that reading it again takes about 2 us. Not thread-safe.
 
-    Not thread-safe.
+    Methods return None, or nothing, if it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,7 +26,7 @@ class KernelFile:
                 self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             return os.pread(self._fd, _MOST, 0).decode("ascii", "replace")
         except OSError:
-            # A cgroup that was replaced by another of its name is found by the next reading.
+            # If the cgroup was replaced by another of its name, the next reading opens that.
             self.close()
             return None
 
@@ -62,7 +62,7 @@ class KernelFile:
 
 
 class Rates:
-    """Counters as their growth between two readings; one that was reset gives nothing once."""
+    """Growth of counters between two readings; a reset counter has none until the next reading."""
 
     def __init__(self) -> None:
         self._before: dict[str, tuple[float, float]] = {}
@@ -76,6 +76,6 @@ class Rates:
         return value - before[0], now_s - before[1]
 
     def rate(self, name: str, value: float, now_s: float) -> float | None:
-        """Return the growth a second since the last reading; None when there is none."""
+        """Return the growth per second since the last reading; None when there is none."""
         grown = self.grown(name, value, now_s)
         return grown[0] / grown[1] if grown else None

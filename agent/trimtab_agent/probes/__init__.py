@@ -1,4 +1,4 @@
-"""Probes: what databases, queues and other services say of themselves, read by the agent."""
+"""Probes: the agent asks databases, queues and other services for their own figures."""
 
 from trimtab_agent.probes.schedule import Probes
 

@@ -1,4 +1,4 @@
-"""Services behind HTTP that apps depend on: whether they answer, and how soon."""
+"""HTTP services that apps depend on: whether they answer, and how soon."""
 
 import asyncio
 import time
@@ -6,6 +6,7 @@ from typing import Final
 
 import httpx
 
+from trimtab_agent.answers import no_cookies
 from trimtab_agent.probes.probe import LIMIT_S, Probed, TargetAddress, split_url
 
 __all__ = ["HttpProbe"]
@@ -18,10 +19,10 @@ _BODY_S: Final = 0.5
 
 
 class HttpProbe:
-    """Asks one URL with GET, each time over a new connection, as a new client would.
+    """Sends GET to one URL, each time over a new connection, as a new client would.
 
-    Up is any status below 500. Of the body 64 KiB are read at most. Redirects are followed to the
-    same scheme, host and port alone; one to elsewhere is an answer.
+    A status below 500 means that it is up. At most 64 KiB of the body are read. Redirects are
+    followed only to the same scheme, host and port; a redirect elsewhere counts as the answer.
     """
 
     def __init__(self, url: str, ca_file: str = "") -> None:
@@ -30,7 +31,7 @@ class HttpProbe:
         own_port = parts.port in (None, _PORTS[parts.scheme])
         self.target = f"http:{host}" if own_port else f"http:{host}:{parts.port}"
         self._address = TargetAddress.of(url, {parts.path.strip("/"), parts.query})
-        # Without TLS, and no redirect leads to it, certificates need not be loaded: 20 ms.
+        # Without TLS, to which no redirect leads, certificates need not be loaded (20 ms).
         self._verify: bool | str = (ca_file or True) if parts.scheme == "https" else False
         self._client: httpx.AsyncClient | None = None
 
@@ -43,8 +44,8 @@ class HttpProbe:
         gauges = {"trimtab.probe.http.duration": head_s, "trimtab.probe.http.status": float(status)}
         return Probed(gauges, fault=f"it answered {status}" if status >= 500 else "")
 
-    def told(self, error: BaseException) -> str:
-        return self._address.told(error)
+    def redacted(self, error: BaseException) -> str:
+        return self._address.redacted(error)
 
     def close(self) -> None:
         """Nothing is kept open between readings."""
@@ -55,11 +56,12 @@ class HttpProbe:
             timeout=LIMIT_S,
             verify=self._verify,
             follow_redirects=False,
+            cookies=no_cookies(),
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 
     async def _status(self, client: httpx.AsyncClient) -> tuple[int, float]:
-        """Return the last status, and the seconds until its head was there."""
+        """Return the last status, and the seconds until its headers had come."""
         begun_s = time.perf_counter()
         request = client.build_request("GET", self._address.text)
         origin = _origin(request.url)
@@ -75,7 +77,7 @@ class HttpProbe:
 
 
 async def _end(answer: httpx.Response) -> None:
-    """Close an answer, after its body where that is short: the server would see a reset."""
+    """Close an answer, after reading a short body so that the server sees no reset."""
     size = 0
     try:
         async with asyncio.timeout(_BODY_S):

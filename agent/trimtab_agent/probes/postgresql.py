@@ -1,7 +1,7 @@
 """PostgreSQL: connections, locks, deadlocks, cache, replication, statements, unused indexes.
 
-One connection, read-only, whose statements end after 2 s. What needs rights that the user lacks,
-or an extension that is not there, is absent; see docs/databases.md.
+Reads over one read-only connection whose statements end after 2 s. Figures are left out if the user
+lacks the rights for them or an extension is missing; see docs/databases.md.
 """
 
 import time
@@ -19,7 +19,7 @@ _FORM: Final = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 _STATEMENT_MS: Final = 2000
 #: Unused indexes that are shown, the largest first.
 _INDEXES: Final = 50
-#: What holds unless the DSN says otherwise: a host that is gone is noticed within seconds.
+#: Used unless the DSN says otherwise: a host that is gone is noticed within seconds.
 _OPTIONS: Final = {
     "connect_timeout": "4",
     "tcp_user_timeout": "5000",
@@ -76,9 +76,9 @@ WHERE NOT i.indisunique AND NOT i.indisexclusion AND i.indisvalid"""
 
 
 class PostgresqlProbe:
-    """Reads one database of a PostgreSQL 13 or newer; what costs more only every slow_s.
+    """Reads one database of PostgreSQL 13 or newer; costly figures only every slow_s.
 
-    Raises SettingsError, without the DSN, for one that cannot be understood.
+    Raises SettingsError for a DSN that cannot be understood, without showing it.
     """
 
     def __init__(self, dsn: str, slow_s: float) -> None:
@@ -102,7 +102,7 @@ class PostgresqlProbe:
         self._slow_gauges: dict[str, float] = {}
         self._rates = Rates()
         self._statements = Statements(database)
-        #: index -> its scans when it was first seen, or last seen to have begun anew
+        #: index -> its scans when it was first seen; -1 if it was scanned since
         self._scans: dict[int, int] = {}
         self._connection: Any = None
 
@@ -110,8 +110,8 @@ class PostgresqlProbe:
         """Return a reading; raises psycopg.Error."""
         return await in_thread(self._read)
 
-    def told(self, error: BaseException) -> str:
-        return self._address.told(error)
+    def redacted(self, error: BaseException) -> str:
+        return self._address.redacted(error)
 
     def close(self) -> None:
         if self._connection is not None:
@@ -176,7 +176,7 @@ class PostgresqlProbe:
             psycopg.errors.ObjectNotInPrerequisiteState,
             psycopg.errors.QueryCanceled,
         ):
-            # Not ours to read or too old, created and not loaded, or too slow today.
+            # The user may not read it, it is too old or not loaded, or it was too slow this time.
             measures = []
         return measures + self._unused(connection)
 
@@ -186,7 +186,7 @@ class PostgresqlProbe:
         unused = []
         scans = {}
         for oid, count, index, table, size in rows:
-            # Fewer than before: the statistics were reset, and what was seen in use stays so.
+            # If statistics were reset, an index that was seen in use stays so.
             first = self._scans.get(oid, count)
             scans[oid] = first if count == first else -1
             if count == first:

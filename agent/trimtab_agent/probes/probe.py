@@ -1,7 +1,7 @@
-"""What a probe is: one target, read now and then, whose failure is a reading too.
+"""What a probe is: it reads one target at intervals, and a failure counts as a reading.
 
-Addresses hold secrets. What leaves a probe is its target's name and sentences that went through
-`TargetAddress.told`; an address itself is never shown, also where it cannot be understood.
+Addresses hold secrets. A probe shows only the name of its target and sentences that went through
+`TargetAddress.redacted`. The address itself is never shown, not even if it cannot be understood.
 """
 
 import asyncio
@@ -20,51 +20,51 @@ __all__ = ["LIMIT_S", "Probe", "Probed", "TargetAddress", "in_thread", "split_ur
 #: seconds a reading may take
 LIMIT_S: Final = 5.0
 _MOST_TEXT: Final = 200
-#: Shortest parameter of a URL that is taken for a secret: `db=0` is none.
+#: Shortest parameter of a URL that is taken for a secret; `db=0` is not one.
 _SECRET: Final = 4
 _T = TypeVar("_T")
 
 
 class Probed(NamedTuple):
-    """What one reading gave: gauges by name, what was added to measures, and what is wrong."""
+    """The result of one reading: gauges by name, deltas of measures, and a fault."""
 
     gauges: Mapping[str, float]
     measures: Sequence[tuple[MeasureKey, Delta]] = ()
-    #: a sentence when the target answered, and is not well
+    #: a sentence if the target answered but is not well
     fault: str = ""
 
 
 class Probe(Protocol):
-    """Reads one target; for one task, so `read` never runs twice at once."""
+    """Reads one target, for one task: `read` never runs twice at the same time."""
 
     @property
     def target(self) -> str:
         """Name of what is read, without secrets: `redis:127.0.0.1:6379/0`."""
 
     async def read(self) -> Probed:
-        """Return a reading within LIMIT_S or some seconds more; raises whatever its driver does.
+        """Return a reading within LIMIT_S or a few seconds more, without blocking the event loop.
 
-        Does not hold the loop. What it raises is shown through `told` only.
+        Raises whatever its driver raises; that is shown through `redacted` only.
         """
 
-    def told(self, error: BaseException) -> str:
+    def redacted(self, error: BaseException) -> str:
         """Return what an error of `read` says, without secrets."""
 
     def close(self) -> None:
-        """Close the connection; not while it reads."""
+        """Close the connection; not called during `read`."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetAddress:
-    """An address that may hold secrets; neither its repr nor `told` shows any."""
+    """An address that may hold secrets; neither its repr nor `redacted` shows any."""
 
     text: str = field(repr=False)
-    #: pieces that no sentence may hold
+    #: texts that no sentence may contain
     secrets: frozenset[str] = field(repr=False)
 
     @classmethod
     def of(cls, text: str, secrets: Iterable[str] = ()) -> "TargetAddress":
-        """Return the address in a text, whose secrets are these, itself, and a URL's password."""
+        """Return an address; secret are the given texts, the address itself and its passwords."""
         found = {text, *secrets}
         try:
             parts = urlsplit(text)
@@ -79,8 +79,8 @@ class TargetAddress:
             pass
         return cls(text, frozenset(found - {""}))
 
-    def told(self, error: BaseException) -> str:
-        """Return kind and first line of an error, at most 200 characters, with no secret in it."""
+    def redacted(self, error: BaseException) -> str:
+        """Return type and text of an error, up to 200 characters, with secrets replaced."""
         words = " ".join(str(error).split())
         for secret in sorted(self.secrets, key=len, reverse=True):
             words = words.replace(secret, "***")
@@ -88,10 +88,10 @@ class TargetAddress:
 
 
 def split_url(text: str, setting: str, form: str, schemes: Sequence[str]) -> SplitResult:
-    """Return the parts of a URL; raises SettingsError that names setting and form, not the URL."""
+    """Return the parts of a URL; raises SettingsError with setting and form, never the URL."""
     try:
         parts = urlsplit(text)
-        # A port out of range shows only when it is asked for.
+        # A port out of range raises only when it is read.
         sound = parts.scheme in schemes and (parts.port or 1) > 0
     except ValueError:
         sound = False
@@ -101,10 +101,10 @@ def split_url(text: str, setting: str, form: str, schemes: Sequence[str]) -> Spl
 
 
 async def in_thread(work: Callable[[], _T]) -> _T:
-    """Return what work returns, run in a thread of its own; a cancelled wait leaves it running.
+    """Run work in a thread of its own and return its result; cancelling leaves it running.
 
-    No pool: a target that hangs must neither keep others waiting nor hold up the end of the agent,
-    which does not wait for threads of this kind.
+    There is no pool, so that a target that hangs keeps no other waiting. The threads are daemons,
+    so that it does not keep the agent from ending.
     """
     box: Future[_T] = Future()
     box.set_running_or_notify_cancel()

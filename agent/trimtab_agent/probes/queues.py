@@ -1,4 +1,4 @@
-"""Queues on Redis: how many wait, are being worked on, or have failed.
+"""Queues on Redis: how many messages wait, are being worked on, or have failed.
 
 redis://HOST:PORT/DB#list:NAME      a list
 redis://HOST:PORT/DB#stream:NAME    a stream and its consumer groups
@@ -23,7 +23,7 @@ _CELERY_STEPS: Final = (3, 6, 9)
 class QueueProbe:
     """Reads one queue. Rights it needs: LLEN, XLEN, XINFO, HLEN or ZCARD on its keys.
 
-    A queue that does not exist is empty: all of them go when the last message does.
+    A queue that does not exist is empty: Redis removes a key with its last message.
     """
 
     def __init__(self, text: str) -> None:
@@ -43,8 +43,8 @@ class QueueProbe:
         """Return a reading; raises redis.RedisError."""
         return Probed(await in_thread(lambda: self._depths(self._client, self._name)))
 
-    def told(self, error: BaseException) -> str:
-        return self._address.told(error)
+    def redacted(self, error: BaseException) -> str:
+        return self._address.redacted(error)
 
     def close(self) -> None:
         self._client.close()
@@ -59,7 +59,7 @@ def _stream(client: Any, name: str) -> dict[str, float]:
     groups = client.xinfo_groups(name) if client.exists(name) else []
     if groups:
         found["trimtab.queue.started"] = float(sum(group["pending"] for group in groups))
-        # A Redis before 7 does not know it, nor any where messages in between were deleted.
+        # Redis before 7 has no lag, and newer ones none if messages were deleted in between.
         lags = [group["lag"] for group in groups if group.get("lag") is not None]
         if lags:
             found["trimtab.queue.lag"] = float(max(lags))

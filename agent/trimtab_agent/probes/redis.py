@@ -1,4 +1,4 @@
-"""Redis: what INFO, SLOWLOG and LATENCY say. One connection, five commands a reading."""
+"""Redis: the figures of INFO, SLOWLOG and LATENCY, in five commands over one connection."""
 
 import re
 import time
@@ -13,9 +13,9 @@ __all__ = ["RedisProbe", "client_of", "place_of"]
 
 FORM: Final = "redis://[USER:PASSWORD@]HOST[:PORT][/DB]"
 _SCHEMES: Final = ("redis", "rediss", "unix")
-#: seconds that connecting, and each answer, may take
+#: seconds for connecting and for each answer
 _WAIT_S: Final = 3.0
-#: entries of the slow log that are looked at in one reading: as many as it holds unless told
+#: entries of the slow log that one reading takes: its length by default
 _ENTRIES: Final = 128
 _COMMAND: Final = re.compile(r"[A-Z][A-Z0-9._-]{0,39}")
 
@@ -45,7 +45,7 @@ def client_of(url: str) -> Any:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    # A failed reading is a reading: trying again is the schedule's.
+    # No retry here: a failure is a reading, and the schedule tries again.
     return redis.Redis.from_url(
         url,
         socket_timeout=_WAIT_S,
@@ -62,14 +62,14 @@ def place_of(url: str, setting: str, form: str = FORM) -> str:
         return parts.path
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     database = parts.path.strip("/") or "0"
-    # What is no number is taken for 0 by the driver, and might be a secret.
+    # The driver takes anything but a number for 0, and it might be a secret.
     return f"{host}:{parts.port or 6379}/{database if database.isdecimal() else 0}"
 
 
 class RedisProbe:
     """Reads one Redis. Rights it needs: `+ping +info +slowlog|get +slowlog|len +latency|latest`.
 
-    Without those for SLOWLOG and LATENCY their gauges are absent.
+    Without the rights for SLOWLOG and LATENCY their figures are left out.
     """
 
     def __init__(self, url: str) -> None:
@@ -78,15 +78,15 @@ class RedisProbe:
         self._client = client_of(url)
         self._rates = Rates()
         self._run_id: object = None
-        #: id of the newest entry of the slow log that was seen; None before the first reading
+        #: id of the newest slow log entry seen; None before the first reading
         self._last_slow: int | None = None
 
     async def read(self) -> Probed:
         """Return a reading; raises redis.RedisError."""
         return await in_thread(self._read)
 
-    def told(self, error: BaseException) -> str:
-        return self._address.told(error)
+    def redacted(self, error: BaseException) -> str:
+        return self._address.redacted(error)
 
     def close(self) -> None:
         self._client.close()
@@ -97,7 +97,7 @@ class RedisProbe:
         gauges = {"redis.ping.duration": time.perf_counter() - begun_s}
         info = self._client.info()
         if info.get("run_id") != self._run_id:
-            # Another process: its counters began anew, whatever they show.
+            # The server is another process, whose counters began at zero.
             self._last_slow = None if self._run_id is None else -1
             self._run_id, self._rates = info.get("run_id"), Rates()
         gauges |= {name: float(info[field]) for field, name in _FIELDS.items() if field in info}
@@ -115,7 +115,7 @@ class RedisProbe:
         return hits[0] / looked if hits and looked else None
 
     def _slow(self, gauges: dict[str, float]) -> list[tuple[MeasureKey, Delta]]:
-        """Return the entries since the last reading by command; what comes with it is let go."""
+        """Return slow log entries since the last reading, by command and without arguments."""
         entries = self._optional("SLOWLOG", "LEN")
         if entries is None:
             return []
@@ -149,7 +149,7 @@ class RedisProbe:
         return found
 
     def _optional(self, *words: object) -> Any:
-        """Return an answer; None where this Redis, or the user's rights, have no such command."""
+        """Return an answer; None if Redis lacks the command or the user has no right to it."""
         import redis
 
         try:
@@ -159,8 +159,8 @@ class RedisProbe:
 
 
 def _command(row: Any) -> str:
-    """Return the command of an entry: number, time, duration, words; its arguments are data."""
-    # Redis Enterprise says how complex the command was before its words.
+    """Return the command of an entry (number, time, duration, words) without its arguments."""
+    # Redis Enterprise puts a note on complexity in front of the words.
     words = row[3] if isinstance(row[3], list) else row[4]
     word = words[0] if words else b""
     name = word.decode("ascii", "replace") if isinstance(word, bytes) else str(word)

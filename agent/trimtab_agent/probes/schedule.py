@@ -1,4 +1,4 @@
-"""Probes on intervals: each target in a task of its own, which outlives what goes wrong in it."""
+"""Runs probes at intervals, each in a task of its own that survives any error of its target."""
 
 import asyncio
 import importlib.util
@@ -22,9 +22,9 @@ __all__ = ["MAX_MEASURES", "Probes"]
 
 log = logging.getLogger("trimtab.probes")
 
-#: Longest pause between two readings of a target that fails, unless `probe_s` is longer.
+#: Longest pause between two readings of a failing target, unless `probe_s` is longer.
 _MOST_PAUSE_S: Final = 60.0
-#: Measures of a target that wait to be fetched; what goes over is added up as `other`.
+#: Measures of a target that wait to be fetched; further ones are added up as `other`.
 MAX_MEASURES: Final = 1000
 _STOP_S: Final = 1.0
 
@@ -34,7 +34,7 @@ Row = tuple[str, str, str, MeasureKey, Delta]
 class Probes:
     """All probes that the settings name; loop only.
 
-    Raises StartupError for a missing driver and SettingsError for an address that is none.
+    Raises StartupError for a missing driver and SettingsError for a malformed address.
     """
 
     def __init__(self, settings: AgentSettings, slow_s: float = 60.0) -> None:
@@ -49,11 +49,11 @@ class Probes:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to read every target, each at once."""
+        """Begin to read all targets, without a first pause."""
         self._tasks = [asyncio.create_task(watch.run()) for watch in self._watches]
 
     async def stop(self) -> None:
-        """End the tasks within a second; a reading that hangs is left to its thread."""
+        """End the tasks within a second; a reading that hangs stays in its thread."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -61,7 +61,7 @@ class Probes:
         self._tasks = []
 
     def gauges(self) -> list[GaugeRow]:
-        """Return the latest gauges; of a target that does not answer only that it does not."""
+        """Return the latest gauges; a target that does not answer has only `trimtab.probe.up`."""
         return [
             GaugeRow("", "", watch.name, name, value)
             for watch in self._watches
@@ -78,7 +78,7 @@ class Probes:
 
 
 class _Watch:
-    """One target and what is known of it."""
+    """One target and its latest figures."""
 
     def __init__(self, probe: Probe, name: str, period_s: float) -> None:
         self.name = name
@@ -99,7 +99,7 @@ class _Watch:
                 done, _ = await asyncio.wait({reading}, timeout=LIMIT_S)
                 if not done:
                     self._down(f"no answer within {LIMIT_S:g} s")
-                    # The next one waits for its end: never two at once.
+                    # The next reading waits for the end of this one: never two at a time.
                     await asyncio.wait({reading})
                 is_well = self._take(reading.result(), loop.time() - begun_s) if done else False
                 self._failures = 0 if is_well else self._failures + 1
@@ -111,11 +111,11 @@ class _Watch:
                 reading.cancel()
 
     async def _read(self) -> Probed | str:
-        """Return a reading, or what went wrong."""
+        """Return a reading, or a sentence that says what went wrong."""
         try:
             return await self._probe.read()
         except Exception as error:  # noqa: BLE001 - a target may be wrong in any way
-            return self._probe.told(error)
+            return self._probe.redacted(error)
 
     def _pause_s(self) -> float:
         longer = self._period_s * 2.0 ** min(self._failures, 10)
@@ -140,7 +140,7 @@ class _Watch:
         self._warn(cause)
 
     def _warn(self, cause: str) -> None:
-        # One line a minute for a target, whatever the cause.
+        # One line per minute and target, whatever the cause.
         self._log.warning("", "probe failed target=%s cause=%s", self.name, cause)
 
 

@@ -1,7 +1,7 @@
 """Statements of a PostgreSQL database: what pg_stat_statements counted since the last reading.
 
-The texts are normalised by PostgreSQL: constants are `$1`, `$2`. What has no text of its own here
-(not among the dearest, or the rights to read it are missing) is added up as the statement `other`.
+PostgreSQL normalises the texts: constants become `$1`, `$2`. Statements that are not among those
+that took the most time, and those whose text the user may not read, are added up as `other`.
 """
 
 from typing import Any, Final, NamedTuple
@@ -10,11 +10,11 @@ from trimtab_core.measures import HISTOGRAM, OTHER, Delta, MeasureKey
 
 __all__ = ["MARK", "TOP", "Statements"]
 
-#: Statements of an interval that are shown one by one, by time.
+#: Statements that are shown one by one: those that took the most time in an interval.
 TOP: Final = 50
-#: Stands in every statement of our own, which are left out.
+#: Is in every statement of trimtab itself; these are left out.
 MARK: Final = "/* trimtab */"
-#: Statements of our own that may be among the dearest.
+#: Statements of trimtab itself that may be among those that took the most time.
 _OWN: Final = 16
 _KEPT_TEXTS: Final = 2000
 #: Version of the extension that tells top-level statements apart and when it was reset.
@@ -43,8 +43,9 @@ class _Count(NamedTuple):
 class Statements:
     """Reads the growth of each statement of one database; the first reading gives nothing.
 
-    A reset, or a statement that was let go and came again, counts from zero. For one thread at a
-    time. Without text, pg_stat_statements is cheap to read: a few ms for its 5,000 statements.
+    After a reset, or when PostgreSQL evicted a statement and it came back, it counts from zero. For
+    one thread at a time. Without texts pg_stat_statements is cheap to read: a few ms for 5,000
+    statements.
     """
 
     def __init__(self, database: str) -> None:
@@ -54,9 +55,9 @@ class Statements:
         self._texts: dict[int, str] = {}
 
     def read(self, connection: Any) -> list[tuple[MeasureKey, Delta]]:
-        """Return count and time of what ran since the last call; empty without the extension.
+        """Return count and time of statements since the last call; empty without the extension.
 
-        The least and the most of a delta are its mean: no more is known. Raises psycopg.Error.
+        Minimum and maximum of a delta are its mean: no more is known. Raises psycopg.Error.
         """
         row = connection.execute(_FOUND).fetchone()
         if row is None:
@@ -103,7 +104,7 @@ class Statements:
         return MeasureKey("postgresql.statement.duration", HISTOGRAM, "s", attributes)
 
     def _texts_of(self, connection: Any, schema: str, wanted: set[int]) -> dict[int, str]:
-        """Return the texts of some statements; they are asked for once, for they lie in a file."""
+        """Return the texts of statements; each is read once, because PostgreSQL reads a file."""
         if len(self._texts) > _KEPT_TEXTS:
             self._texts.clear()
         missing = sorted(wanted - self._texts.keys())

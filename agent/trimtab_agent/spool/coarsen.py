@@ -1,14 +1,15 @@
-"""Old batches merged to coarser windows when the spool nears its bound, before any is dropped.
+"""Merges old batches into coarser windows when the spool is nearly full, before any is dropped.
 
-Windows of 10 seconds become one of a minute, minutes ten minutes, those an hour: the finest that
-are left first, the oldest of them first. What is merged lies in a lane of its own, in front of the
-finer ones, so that the order by age stays. The newest segment is left alone.
+Windows of 10 seconds become windows of a minute, then of ten minutes, then of an hour. The finest
+windows are merged first, the oldest of them before others. Merged batches lie in a lane of their
+own, in front of finer lanes, so that segments stay ordered by age. The newest segment of a lane is
+left alone.
 
-Only a batch that was never sent is merged. One that was sent without an answer may be in the
-collector, by its id; under the id of a merged batch it would be counted twice. Such a batch is
-moved along as it is, so that the segment it lies in gets empty. Of a window's batches, which hold
-different instances, the first is merged with the first of the next window, and so on: they speak of
-the same series.
+Only batches that were never sent are merged. A batch that was sent without an answer may be in the
+collector under its own id; as part of a merged batch, which has another id, it would count twice.
+Such a batch is moved as it is, so that its segment becomes empty. A window has several batches for
+different instances. The first is merged with the first of the next window, and so on, because they
+hold the same series.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,10 +28,10 @@ __all__ = ["STEPS", "Coarsener"]
 
 #: Steps of windows, in seconds, that batches are merged to.
 STEPS: Final = (60, 600, 3600)
-#: Batches, and bytes of them, that one step takes.
+#: Batches, and bytes of them, that one step merges.
 _BATCHES: Final = 10
 _BYTES: Final = 2**20
-#: Segments among which the batches of one window are looked for.
+#: Segments in which the batches of one window are looked for.
 _REACH: Final = 8
 _RETRY_S: Final = 1.0
 
@@ -46,7 +47,7 @@ class Coarsener:
         self._tally = tally
         self._clock = clock
         self._not_before = 0.0
-        #: segments where merging to a step does not help; a name is given once
+        #: segments in which merging to a step makes no room
         self._passed: set[tuple[Segment, int]] = set()
 
     def step(self) -> bool:
@@ -64,20 +65,20 @@ class Coarsener:
         return False
 
     def _group(self, lane: int) -> list[Place]:
-        """Return batches of one coarser window that are to be merged or moved, oldest first."""
-        growing = self._shelf.growing()
+        """Return batches of one coarser window to be merged or moved, oldest first."""
+        last = self._shelf.last_by_lane()
         segments = [
             segment
             for segment in self._shelf.segments
-            if segment.lane < lane and segment is not growing[segment.lane]
+            if segment.lane < lane and segment is not last[segment.lane]
         ]
         for index, segment in enumerate(segments):
             if (segment, lane) in self._passed:
                 continue
             first = segment.first(newest=False)
             near = segments[index : index + _REACH]
-            if first >= 0 and _worth(segment, near, lane):
-                return _alike(near, segment, first, lane)
+            if first >= 0 and _makes_room(segment, near, lane):
+                return _same_place(near, segment, first, lane)
             self._passed.add((segment, lane))
         return []
 
@@ -113,9 +114,9 @@ class Coarsener:
             old.append(place)
         if not old:
             return True
-        whole = _one_of(parts, lane)
+        whole = _merged_or_alone(parts, lane)
         if untried > 1 and len(records) + len(whole) == len(old):
-            # They do not add, so moving them makes no room: leave them and theirs alone.
+            # None could be merged, and moving them makes no room: leave this segment alone.
             self._passed.add((group[0][0], lane))
             return True
         records += whole
@@ -129,8 +130,11 @@ class Coarsener:
         return True
 
 
-def _worth(segment: Segment, near: Sequence[Segment], lane: int) -> bool:
-    """Whether moving what is left empties a file, or enough of it adds two to one or better."""
+def _makes_room(segment: Segment, near: Sequence[Segment], lane: int) -> bool:
+    """Tell whether it makes room to merge and move what is left in a segment.
+
+    It does when little is left, or when its windows become half as many or fewer.
+    """
     untried = segment.states.count(HELD)
     left = untried + segment.states.count(TRIED)
     if 4 * left <= len(segment.states):
@@ -146,8 +150,8 @@ def _worth(segment: Segment, near: Sequence[Segment], lane: int) -> bool:
     return 2 * len({window // lane for window in windows}) <= len(windows)
 
 
-def _alike(near: Sequence[Segment], segment: Segment, first: int, lane: int) -> list[Place]:
-    """Return those that stand where the first one does among the batches of their window."""
+def _same_place(near: Sequence[Segment], segment: Segment, first: int, lane: int) -> list[Place]:
+    """Return, of each window, the batch in the same place among its batches as the first one."""
     wanted = segment.windows[first] // lane
     windows: dict[int, list[Place]] = {}
     for each in near:
@@ -175,10 +179,10 @@ def _origin(batch: Batch) -> tuple[str, bytes]:
     return batch.agent, batch.boot
 
 
-def _one_of(
+def _merged_or_alone(
     parts: Sequence[tuple[Place, SpoolRecord, Batch]], lane: int
 ) -> list[tuple[SpoolRecord, int]]:
-    """Return what stands for the parts: one record, or they themselves where they do not add."""
+    """Return one record for the parts, or the parts themselves where they cannot be merged."""
     alone = [(record, HELD) for _, record, _ in parts]
     if len(parts) < 2:
         return alone

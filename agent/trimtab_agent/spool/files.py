@@ -1,7 +1,7 @@
-"""What the spool asks of a file system, and the real one.
+"""The calls that the spool makes to a file system, and the real file system.
 
-The seam is as thin as the calls of `os` behind it, so that a test can stand in for the disk: lose
-what was not synchronised, tear a write, run full, or fail at any call.
+The interface is as thin as `os`, so that a test can take the place of the disk and lose data that
+was not synchronised, tear a write, run full, or fail at any call.
 """
 
 import os
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from trimtab_agent.claim import claim
+from trimtab_core.claim import claim
 
 __all__ = ["Disk", "Files", "opened", "read_all", "write_all"]
 
@@ -20,10 +20,10 @@ class Files(Protocol):
     """Calls to a file system; each raises OSError as the function of `os` of that name does."""
 
     def claim(self, directory: Path) -> int:
-        """Make and lock a directory; raises StartupError; `close` lets go of it."""
+        """Make and lock a directory until the descriptor is closed; raises StartupError."""
 
     def open(self, path: Path, flags: int) -> int:
-        """Open a file, mode 0600 when it is made."""
+        """Open a file; one that is made has mode 0600."""
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""
@@ -38,7 +38,7 @@ class Files(Protocol):
         """Return when the content and size of a file are on disk."""
 
     def ftruncate(self, fd: int, size: int) -> None:
-        """Cut a file."""
+        """Cut a file to a size."""
 
     def unlink(self, path: Path) -> None:
         """Remove a name."""
@@ -50,7 +50,7 @@ class Files(Protocol):
         """Return all names in a directory, in any order."""
 
     def size(self, path: Path) -> int | None:
-        """Return the size of a regular file, None for anything else that is there."""
+        """Return the size of a regular file, None for anything else of that name."""
 
     def sync_directory(self, directory: Path) -> None:
         """Return when the names in a directory are on disk."""
@@ -61,12 +61,17 @@ class Disk:
 
     def claim(self, directory: Path) -> int:
         """See Files. The names of the new directory and of the one above it are synchronised."""
-        descriptor = claim(directory, "spool")
+        descriptor = claim(
+            directory,
+            what="the spool",
+            process="agent",
+            instead="set data_dir to another directory",
+        )
         for above in directory.absolute().parents[:2]:
             try:
                 self.sync_directory(above)
             except OSError:
-                pass  # of another owner, or of a kind that cannot: then its owner keeps it
+                pass  # another user's, or a kind that cannot be synchronised: nothing more to do
         return descriptor
 
     def open(self, path: Path, flags: int) -> int:
@@ -130,14 +135,14 @@ def opened(files: Files, path: Path, flags: int) -> Iterator[int]:
 
 
 def write_all(files: Files, fd: int, data: bytes, offset: int) -> None:
-    """Write all of data; raises OSError, with some of it written."""
+    """Write all of data; raises OSError, and some of it may be written then."""
     written = 0
     while written < len(data):
         written += files.pwrite(fd, data[written:], offset + written)
 
 
 def read_all(files: Files, fd: int, size: int) -> bytes:
-    """Return the first size bytes of a file, fewer when it ends before; raises OSError."""
+    """Return the first size bytes of a file, fewer if it is shorter; raises OSError."""
     parts: list[bytes] = []
     at = 0
     while at < size and (part := files.pread(fd, size - at, at)):

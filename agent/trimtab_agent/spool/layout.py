@@ -1,13 +1,13 @@
-"""How a record lies in a segment file, and how records are found among damage.
+"""The layout of a record in a segment file, and how records are found in a damaged one.
 
 A record is a header of 36 bytes, little-endian, and its body:
 
     magic 4 | body length u32 | CRC-32 u32 | id u64 | window_s i64 | samples u64
 
-The checksum (zlib.crc32) covers everything but the magic and itself. The body is the payload; a
-record that stands in for others, alone or with more records, has another magic and names them in
-front of its payload: how many they are u16, how many stand in for them u16, then id u64 and
-checksum u32 of each.
+The checksum (zlib.crc32) covers everything but the magic and itself. The body is the payload. A
+record that replaces others, alone or together with more records, has another magic and lists them
+in front of its payload: the number of replaced records u16, the number of records that replace them
+together u16, then id u64 and checksum u32 of each replaced one.
 """
 
 import struct
@@ -32,7 +32,7 @@ __all__ = [
 
 #: Largest payload of a record: a packed batch.
 MAX_PAYLOAD: Final = MAX_BATCH
-#: Largest body: a payload and the names of what it stands in for.
+#: Largest body: a payload and the names of the records it replaces.
 MAX_BODY: Final = MAX_PAYLOAD + 64 * 1024
 _HEADER: Final = struct.Struct("<4sIIQqQ")
 _COVERED: Final = struct.Struct("<IQqQ")
@@ -42,20 +42,20 @@ _PLAIN: Final = _PREFIX + b"\x01"
 _NAMING: Final = _PREFIX + b"\x02"
 _COUNTS: Final = struct.Struct("<HH")
 _NAME: Final = struct.Struct("<QI")
-#: What a look at a place that is no record costs, told in bytes of checksum.
+#: Cost of looking for a record where there is none, in bytes of checksum.
 _LOOK: Final = 4096
-#: Most records that one stands in for.
+#: Most records that one record replaces.
 MAX_NAMES: Final = 1000
 
 
 class SpoolRecord(NamedTuple):
-    """One batch: its id in the spool, the window and the number of samples it speaks of."""
+    """One batch: its id in the spool, its window, its number of samples and its bytes."""
 
     id: int
     window_s: int
     samples: int
     payload: bytes
-    #: id and checksum of each record that this one stands in for, and how many do so together
+    #: id and checksum of each record that this one replaces, and how many replace them together
     replaces: tuple[tuple[int, int], ...] = ()
     together: int = 1
 
@@ -71,7 +71,7 @@ class SpoolRecord(NamedTuple):
 
 
 class FoundRecord(NamedTuple):
-    """A whole record in a file: where it lies, and its checksum."""
+    """A whole record in a file: its place and its checksum."""
 
     offset: int
     length: int
@@ -86,7 +86,7 @@ def crc_of(packed: bytes) -> int:
 
 
 def parse(data: bytes, offset: int) -> FoundRecord | None:
-    """Return the record at an offset, None when no whole and unharmed one stands there."""
+    """Return the record at an offset, None if there is no whole and undamaged one."""
     if len(data) - offset < HEADER_SIZE:
         return None
     magic, length, crc, number, window_s, samples = _HEADER.unpack_from(data, offset)
@@ -116,10 +116,10 @@ def parse(data: bytes, offset: int) -> FoundRecord | None:
 
 
 def scan(data: bytes, damaged: Counter[str]) -> Iterator[FoundRecord]:
-    """Yield the whole records of a file in order; count stretches that are none, by reason."""
+    """Yield the whole records of a file in order; count damaged stretches by reason."""
     position = 0
     searching = False
-    # Every place that looks like a header costs a checksum: a file of nothing else must not
+    # Every place that looks like a header costs a checksum. A file full of such places must not
     # cost more than reading it a few times.
     budget = 4 * len(data) + MAX_BODY
     while 0 <= position < len(data):
@@ -147,7 +147,7 @@ def _checksum(length: int, number: int, window_s: int, samples: int, body: bytes
 
 
 def _damage(data: bytes, position: int) -> tuple[str, int]:
-    """Return why no record stands at a position, and where it would have ended."""
+    """Return why there is no record at a position, and where it would have ended."""
     if len(data) - position < HEADER_SIZE:
         return "torn", len(data)
     magic, length = _HEADER.unpack_from(data, position)[:2]

@@ -1,11 +1,11 @@
-"""Which batches were sent before: kept over a clean stop, beside the segments.
+"""Remembers over a clean stop which batches were never sent, in a file beside the segments.
 
-A batch that was sent and not answered may be in the collector. It may go again as it is, by its own
-id, and never as a part of a merged batch, which has another. Writing that down before each sending,
-so that a power cut does not lose it, would cost as much as the spool itself. So whatever is found
-on opening counts as sent before, unless the agent that stopped last says otherwise: a clean stop
-writes the list, opening takes it and makes sure that it is gone before anything is sent. After a
-kill or a power cut there is none, and what lies there then is not merged any more.
+A batch that was sent and not answered may be in the collector. It may be sent again as it is, under
+its own id, but never as part of a merged batch, which has another id. To write that down before
+each sending, durably, would cost as much as the spool itself. So a batch found on opening counts as
+sent, unless the list of the last clean stop says otherwise. Opening takes that list and makes sure
+that it is gone before anything is sent. After a kill or a power cut there is no list, and the
+batches found then are never merged.
 """
 
 import os
@@ -27,7 +27,7 @@ _MOST: Final = 4 * 2**20
 
 
 def keep_marks(files: Files, directory: Path, shelf: Shelf) -> None:
-    """Write down which batches were never sent; when that fails, all count as sent."""
+    """Write the list of batches that were never sent; if that fails, all count as sent."""
     data = b"".join(
         _NAME.pack(*segment.name(position))
         for segment, position in shelf.places()
@@ -39,11 +39,11 @@ def keep_marks(files: Files, directory: Path, shelf: Shelf) -> None:
         with opened(files, directory / _FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
             write_all(files, fd, _SUM.pack(zlib.crc32(data)) + data, 0)
     except OSError:
-        pass  # a file that is not whole is not believed
+        pass  # a list that was cut off has a wrong checksum and is ignored
 
 
 def take_marks(files: Files, directory: Path, shelf: Shelf) -> None:
-    """Believe the list of the last clean stop, once."""
+    """Apply the list of the last clean stop, and remove it."""
     path = directory / _FILE
     try:
         with opened(files, path, os.O_RDONLY) as fd:

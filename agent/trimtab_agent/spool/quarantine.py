@@ -1,4 +1,4 @@
-"""Batches that the collector refused for good, put aside for a person to look at."""
+"""Keeps batches that the collector refused for good, for a person to look at."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from trimtab_agent.spool.files import Files, opened, write_all
 
 __all__ = ["FILES", "put_aside"]
 
-#: How many files are kept; an older one goes for each new one.
+#: Files that are kept; over it the oldest goes.
 FILES: Final = 16
 
 

@@ -1,19 +1,19 @@
-"""Records that take the place of others: merged batches, and the parts of one that was too large.
+"""Replaces records by others: by merged batches, or by the parts of one that was too large.
 
-Whatever crashes when, a batch is there once:
+A batch counts once, whenever a crash comes, because it is done in this order:
 
-1. The new records are written and synchronised. Each names, by id and checksum, all old records
-   that they stand in for, and how many new ones there are.
-2. That the old records are done is written beside them and synchronised.
+1. The new records are written and synchronised. Each lists, by id and checksum, all old records
+   that they replace, and says how many new ones there are.
+2. The old records are marked as done beside their file, and that is synchronised.
 3. Only then may a new record be sent.
 
-Found on opening, all new records together are as good as after step 1, and the old ones are
-done. Some of them, while an old one is not done, are from a write that was cut off: then they are
-done, durably, before an old one may be sent. After step 2 nobody needs the names: a new record
-may be sent, acknowledged, removed or harmed, and the old ones do not come back.
+If opening finds all new records, step 1 was completed, and the old ones are done. If it finds only
+some of them while an old one is not done, the write was cut off: the new ones are marked as done,
+durably, before an old one may be sent. After step 2 the lists are no longer needed: a new record
+may be sent, acknowledged, removed or damaged, and the old ones do not come back.
 
-A step that a bad disk refuses leaves old and new records where nothing hands them out, until it
-succeeds: for a moment they wait, they are never counted twice.
+When the disk refuses a step, neither old nor new records are handed out until it succeeds: they
+wait, but never count twice.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ class Replacement:
         self._shelf = shelf
         self._files = files
         self._tally = tally
-        #: steps that the disk refused, each raises OSError until it succeeds
+        #: steps that the disk refused; each raises OSError until it succeeds
         self._unfinished: list[Callable[[], None]] = []
 
     def open(self) -> None:
@@ -50,10 +50,10 @@ class Replacement:
         groups: dict[tuple[tuple[int, int], ...], list[Place]] = {}
         sizes: dict[tuple[tuple[int, int], ...], int] = {}
         for segment in self._shelf.segments:
-            for position, record in segment.standing_in.items():
+            for position, record in segment.replacing.items():
                 groups.setdefault(record.replaces, []).append((segment, position))
                 sizes[record.replaces] = record.together
-            segment.standing_in.clear()
+            segment.replacing.clear()
         for names, new in groups.items():
             old = [places[name] for name in names if name in places]
             waiting = [(segment, at) for segment, at in old if segment.states[at] != DONE]
@@ -67,7 +67,7 @@ class Replacement:
     def settle(self) -> bool:
         """Try again what the disk refused; False while it still does."""
         while self._unfinished:
-            if not self._tally.quietly(self._unfinished[0]):
+            if not self._tally.attempt(self._unfinished[0]):
                 return False
             self._unfinished.pop(0)
         return True
@@ -75,10 +75,10 @@ class Replacement:
     def put(
         self, old: Sequence[Place], new: Sequence[SpoolRecord], states: Sequence[int], lane: int
     ) -> bool:
-        """Put new records, to be in these states, into a lane in the place of old ones.
+        """Put new records with these states into a lane, in place of old records.
 
         False when the disk does not take them: the old ones are then as they were, or wait until
-        it is certain that the new ones are not there.
+        it is certain that the new ones are not on disk.
         """
         size = sum(len(record.payload) + OVERHEAD for record in new)
         size += len(new) * (len(old) + 1) * _NAME_BYTES
@@ -111,15 +111,15 @@ class Replacement:
         hidden: Sequence[Segment],
         unseen: Sequence[int],
     ) -> None:
-        """Take new records found on opening for what they stand in for.
+        """Let new records found on opening replace the old ones.
 
-        Old ones that are not seen may lie in a segment that cannot be read today.
+        Old records that were not found may be in a segment that cannot be read now.
         """
         self._end(old)
         held = _lease(new)
 
         def finish() -> None:
-            # They were found, which does not mean that they are on disk.
+            # They were read, perhaps from the cache, so they may not be on disk yet.
             for segment in {segment for segment, _ in new}:
                 if segment in self._shelf.segments:
                     segment.sync()
@@ -132,7 +132,7 @@ class Replacement:
         self._unfinished.append(finish)
 
     def _void(self, new: Sequence[Place], old: Sequence[Place]) -> None:
-        """Forget new records found on opening that are not all there; the old ones stand."""
+        """Forget an incomplete set of new records found on opening; the old ones stay."""
         self._end(new)
         held = _lease(old)
 
@@ -188,7 +188,7 @@ class Replacement:
 
 
 def _lease(places: Sequence[Place]) -> list[tuple[Place, int]]:
-    """Keep records from being handed out; return them with the states they go back to."""
+    """Keep records from being handed out; return them with the states to restore later."""
     held = []
     for segment, position in places:
         state = segment.states[position]

@@ -1,11 +1,11 @@
-"""Segment files of the spool: records one after the other, and beside them which are done.
+"""Segment files of the spool: records one after the other, and a file that says which are done.
 
-A file is only ever appended to, and synchronised after each append; which of its records are done
-is written to a companion `.acks` of 12 bytes an entry (id u64, CRC-32 of it). So the file needs no
-repair: whatever is damaged is skipped, up to the next place where a whole record stands.
+A segment file is only appended to, and synchronised after each append. Which of its records are
+done is written to a companion `.acks`, in 12 bytes per record (id u64, CRC-32 of it). So a segment
+never needs a repair: what is damaged is skipped, up to the next whole record.
 
-The name tells the lane: `<number>.seg` holds batches as they were appended, `<number>-<step>.seg`
-those that were merged to windows of that many seconds, or went along with such.
+The name says which lane a file is in: `<number>.seg` holds batches as they were appended,
+`<number>-<step>.seg` batches that were merged to windows of step seconds, or moved along with them.
 """
 
 import os
@@ -35,11 +35,11 @@ __all__ = [
 _ACK: Final = Struct("<QI")
 ACK_SIZE: Final = _ACK.size
 _NAME: Final = re.compile(r"(\d{8,18})(?:-(\d{1,4}))?\.seg")
-# Ours are at most a segment and a record long; whatever is behind that was not written by us.
+# A segment ends with the record that fills it; the spool wrote nothing beyond this.
 _MAX_SEGMENT: Final = 16 * 2**20
 
-#: States of a record: to be sent, handed out, acknowledged or given up, and to be sent although the
-#: collector may have it already, because it was sent and no answer came.
+#: States of a record: to be sent; leased; acknowledged or dropped; to be sent again although the
+#: collector may have it, because it was sent and no answer came.
 HELD: Final = 0
 LEASED: Final = 1
 DONE: Final = 2
@@ -47,14 +47,15 @@ TRIED: Final = 3
 
 
 class DamagedError(Exception):
-    """A record is not what was written; the argument is the reason."""
+    """A record on disk differs from what was written; the argument is the reason."""
 
 
 class Segment:
     """One segment file and the state of its records; not thread-safe.
 
-    In memory a record costs 39 bytes; payloads stay on disk. Positions count the good records of
-    the file from 0. Files are opened for each call, so that a segment somebody removed is noticed.
+    A record takes 39 bytes of memory; payloads stay on disk. A position is the index of a record
+    among the undamaged ones of the file. Files are opened for each call, so that a segment that
+    somebody removed is noticed.
     """
 
     def __init__(self, files: Files, path: Path) -> None:
@@ -63,13 +64,13 @@ class Segment:
         matched = _NAME.fullmatch(path.name)
         #: number in the file name, larger than that of every older segment of its lane
         self.number = int(matched[1]) if matched else 0
-        #: step of the windows that its batches were merged to, 0 for batches as they came
+        #: step of the windows that its batches were merged to; 0 for batches as they were appended
         self.lane = int(matched[2] or 0) if matched else 0
         #: end of the last good record, where the next one goes
         self.size = 0
-        #: no record is added any more: full, or a write to it failed
+        #: takes no more records: it is full, or a write to it failed
         self.sealed = False
-        #: a write failed and could not be taken back: what is behind `size` may be a record
+        #: a write failed and could not be undone: there may be a record behind `size`
         self.unsure = False
         #: the file could not be read when the spool was opened
         self.unreadable = False
@@ -81,43 +82,43 @@ class Segment:
         self.crcs = array("I")
         self.windows = array("q")
         self.offsets = array("I")
-        #: bytes in front of each payload, and of the payload
+        #: bytes in front of each payload, and bytes of the payload
         self.heads = array("H")
         self.lengths = array("I")
         self.samples = array("Q")
         self.states = bytearray()
-        #: position -> a record found there that stands in for others, without its payload
-        self.standing_in: dict[int, SpoolRecord] = {}
-        #: largest id that the file or its companion speaks of, 0 when they speak of none
+        #: position -> a record found there that replaces others, without its payload
+        self.replacing: dict[int, SpoolRecord] = {}
+        #: largest id in the file or its companion, 0 without any
         self.highest = 0
         self._acks_found = 0
         self._acks_end = 0
 
     @staticmethod
     def is_name(name: str) -> bool:
-        """Whether a file of that name is a segment."""
+        """Tell whether a file of that name is a segment."""
         return _NAME.fullmatch(name) is not None
 
     @property
     def order(self) -> tuple[int, int]:
-        """Sorts segments by the age of their batches: coarser lanes are older."""
+        """A key that sorts segments by age of their batches: coarser lanes are older."""
         return -self.lane, self.number
 
     @property
     def disk_bytes(self) -> int:
-        """Bytes on disk, with room for an acknowledgement of every record."""
+        """Bytes on disk, including those that acknowledging every record will take."""
         return self.size + self._acks_found + ACK_SIZE * len(self.ids)
 
     @property
     def finished(self) -> bool:
-        """Whether every record is done, so that the file may go."""
+        """Whether every record is done, so that the file may be removed."""
         return not self.unreadable and self.states.count(DONE) == len(self.states)
 
     @classmethod
     def create(cls, files: Files, directory: Path, number: int, lane: int) -> "Segment":
         """Return a new empty segment whose name is on disk; raises OSError."""
         segment = cls(files, directory / (f"{number:08d}" + (f"-{lane}" if lane else "") + ".seg"))
-        _unlink(files, segment._acks)  # one left over would speak of other records
+        _unlink(files, segment._acks)  # one left over would be about other records
         files.close(files.open(segment.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         try:
             files.sync_directory(directory)
@@ -128,7 +129,7 @@ class Segment:
 
     @classmethod
     def open(cls, files: Files, path: Path) -> "Segment":
-        """Return the segment of a file, whatever state it is in; raises nothing."""
+        """Return the segment in a file, damaged or not; raises nothing."""
         segment = cls(files, path)
         file_size = 0
         try:
@@ -144,7 +145,7 @@ class Segment:
         if file_size > _MAX_SEGMENT:
             segment.damaged["too_long"] += 1
         if segment.size < file_size:
-            # Records are never written behind damage: the bytes there count as they lie.
+            # No record is written behind damage; the damaged bytes count as disk space.
             segment.size = file_size
             segment.sealed = True
         segment._load_acks()
@@ -160,8 +161,7 @@ class Segment:
     def append(self, records: Sequence[SpoolRecord], state: int = HELD) -> int:
         """Write records, wait until they are on disk, and return the position of the first.
 
-        Raises OSError; the file then ends where it ended before, or with a tail that `unsure`
-        tells of.
+        Raises OSError; the file then ends where it did before, unless `unsure` is set.
         """
         packed = [record.pack() for record in records]
         with opened(self._files, self.path, os.O_WRONLY) as fd:
@@ -178,19 +178,19 @@ class Segment:
         return first
 
     def sync(self) -> None:
-        """Return when all that was found in the file is on disk; raises OSError."""
+        """Return when everything in the file is on disk; raises OSError."""
         with opened(self._files, self.path, os.O_WRONLY) as fd:
             self._files.fdatasync(fd)
 
     def trim(self) -> None:
-        """Make sure that there is nothing behind the last record; raises OSError."""
+        """Remove whatever is behind the last record; raises OSError."""
         with opened(self._files, self.path, os.O_WRONLY) as fd:
             self._files.ftruncate(fd, self.size)
             self._files.fdatasync(fd)
         self.unsure = False
 
     def read(self, position: int) -> SpoolRecord:
-        """Return a record as it is on disk; raises DamagedError or OSError."""
+        """Return a record from disk; raises DamagedError or OSError."""
         with opened(self._files, self.path, os.O_RDONLY) as fd:
             size = self.heads[position] + self.lengths[position]
             data = self._files.pread(fd, size, self.offsets[position])
@@ -200,14 +200,14 @@ class Segment:
         return found.record
 
     def name(self, position: int) -> tuple[int, int]:
-        """Return id and checksum of a record: no other record has both."""
+        """Return id and checksum of a record, which together name it."""
         return self.ids[position], self.crcs[position]
 
     def acknowledge(self, positions: Iterable[int], *, durable: bool = False) -> None:
         """Mark records as done and remember it beside the file.
 
-        Unless durable it is not synchronised: after a power cut they are sent again, which is
-        harmless. Raises OSError when it could not be written; they are done all the same.
+        Without durable it is not synchronised: after a power cut they are sent again, which is
+        harmless. Raises OSError if it could not be written; in memory they are done all the same.
         """
         numbers = []
         for position in positions:
@@ -216,10 +216,10 @@ class Segment:
         self.note_done(numbers, durable=durable)
 
     def note_done(self, numbers: Iterable[int], *, durable: bool) -> None:
-        """Remember ids as done, whether or not records of that name can be read; raises OSError."""
+        """Remember ids as done, even those of records that cannot be read; raises OSError."""
         data = b"".join(_ACK.pack(number, _check(number)) for number in numbers)
         with opened(self._files, self._acks, os.O_WRONLY | os.O_CREAT) as fd:
-            # At the end of the last whole entry: one that a full disk cut short is written over.
+            # Behind the last whole entry: one that a full disk cut short is overwritten.
             write_all(self._files, fd, data, self._acks_end)
             if durable:
                 self._files.fdatasync(fd)
@@ -230,8 +230,8 @@ class Segment:
     def unlink(self) -> None:
         """Remove the file and its companion; raises OSError when the file stays.
 
-        The companion goes when the file is gone for good: without it a file that comes back after
-        a power cut would hold batches that others stand in for.
+        The companion is removed when the file is gone for good: a file that came back after a power
+        cut without its companion would hold batches that were replaced.
         """
         _unlink(self._files, self.path)
         try:
@@ -267,10 +267,10 @@ class Segment:
     def _index(self, data: bytes) -> None:
         self.size = 0
         for found in scan(data, self.damaged):
-            # Nothing here tells whether it was sent before.
+            # Nothing here says whether it was sent before.
             self._add(found.record, found.offset, found.length, found.crc, TRIED)
             if found.record.replaces:
-                self.standing_in[len(self.ids) - 1] = found.record._replace(payload=b"")
+                self.replacing[len(self.ids) - 1] = found.record._replace(payload=b"")
             self.size = found.offset + found.length
 
     def _load_acks(self) -> None:
@@ -286,7 +286,7 @@ class Segment:
             for number, crc in _ACK.iter_unpack(data[: len(data) // ACK_SIZE * ACK_SIZE])
             if crc == _check(number)
         }
-        # An id must not be given twice: the new record would pass for acknowledged.
+        # An id must not be used twice: the new record would count as acknowledged.
         self.highest = max(self.highest, max(done, default=0))
         for position, number in enumerate(self.ids):
             if number in done:

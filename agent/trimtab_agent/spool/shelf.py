@@ -1,7 +1,7 @@
-"""The segment files of a spool in order: which are there, which takes a record, which may go.
+"""The segment files of a spool in order: which there are, which takes a record, which may go.
 
-Oldest first: coarser lanes before finer ones, and within a lane by number. The last segment of the
-plain lane is the one that is written to.
+The order is by age: coarser lanes before finer ones, and by number within a lane. Records are
+written to the last segment of a lane.
 """
 
 import errno
@@ -28,14 +28,14 @@ from trimtab_core.errors import StartupError
 
 __all__ = ["MAX_BATCHES", "OVERHEAD", "Shelf", "SpooledBatch"]
 
-#: Small beside any disk: on a full one a whole segment goes to make room.
+#: Size at which a segment is full. It is small, because a full disk costs a whole segment.
 _SEGMENT_BYTES: Final = 2**20
 #: Most batches on disk: each costs 39 bytes of memory.
 MAX_BATCHES: Final = 200_000
 #: Bytes on disk of a batch beside its payload.
 OVERHEAD: Final = HEADER_SIZE + ACK_SIZE
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
-#: The process is short of something for a moment: nothing is wrong with the file.
+#: The process is short of something for the moment, and the file is all right.
 _PASSING: Final = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN}
 
 
@@ -47,7 +47,7 @@ class SpooledBatch:
     window_s: int
     samples: int
     payload: bytes
-    #: the collector may have it: it was sent before, and no answer came
+    #: it was sent before without an answer, so the collector may have it
     tried: bool = False
     #: where it lies; None while it waits in memory
     place: Place | None = None
@@ -86,23 +86,24 @@ class Shelf:
                 self._tally.damage(segment.damaged)
                 self.next_id = max(self.next_id, segment.highest + 1)
         self.segments.sort(key=lambda segment: segment.order)
-        # Names that a killed process left may not be on disk yet: what goes there would not be.
-        synced = self._tally.quietly(lambda: self._files.sync_directory(self._directory))
+        # File names from a process that was killed may not be on disk yet. A record written to
+        # such a file would not be durable.
+        synced = self._tally.attempt(lambda: self._files.sync_directory(self._directory))
         if not synced:
             for segment in self.segments:
                 segment.sealed = True
         for name in names:
             path = self._directory / name
             if synced and path.suffix == ".acks" and f"{path.stem}.seg" not in names:
-                self._tally.quietly(lambda path=path: self._files.unlink(path))  # type: ignore[misc]
+                self._tally.attempt(lambda path=path: self._files.unlink(path))  # type: ignore[misc]
         self._forget_copies()
         for segment in self.segments:
             for position in range(len(segment.states)):
                 if segment.states[position] != DONE:
                     self._tally.hold(1, segment.lengths[position], segment.samples[position])
 
-    def growing(self) -> dict[int, Segment]:
-        """Return the segment of each lane that is written to."""
+    def last_by_lane(self) -> dict[int, Segment]:
+        """Return the segment of each lane that takes the next record."""
         return {segment.lane: segment for segment in self.segments}
 
     def claim_id(self) -> int:
@@ -111,7 +112,7 @@ class Shelf:
         return self.next_id - 1
 
     def store(self, record: SpoolRecord, state: int) -> bool:
-        """Write a record; False when the disk does not take it. What is over the bound goes."""
+        """Write a record, and drop segments over the bound; False when the disk refuses it."""
         size = len(record.payload) + OVERHEAD
         self._bound(size)
         for _ in range(4):
@@ -120,7 +121,7 @@ class Shelf:
                 segment = self.writable(size)
                 segment.append([record], state)
             except OSError as error:
-                if not self.survive(error, segment):
+                if not self.recover(error, segment):
                     return False
             else:
                 self.full = False
@@ -129,7 +130,7 @@ class Shelf:
         return False
 
     def writable(self, size: int, lane: int = 0) -> Segment:
-        """Return the segment of a lane that takes so many bytes; raises OSError."""
+        """Return the segment of a lane for a record of that size; raises OSError."""
         number = self.next_id - 1
         own = [segment for segment in self.segments if segment.lane == lane]
         if own:
@@ -143,14 +144,14 @@ class Shelf:
         self.free()
         return segment
 
-    def survive(self, error: OSError, segment: Segment | None) -> bool:
-        """Make what room can be made after a failed write; False when trying again is no use."""
+    def recover(self, error: OSError, segment: Segment | None) -> bool:
+        """Make room after a failed write if possible; False when it is useless to try again."""
         self._tally.fault(error)
         self.full = error.errno in _FULL
         if segment is not None and segment.unsure:
             segment.sealed = True
         if self.full:
-            # The segment just written to is the newest there is: rather wait in memory.
+            # The last segment holds the newest batches: instead of dropping it, wait in memory.
             used = [segment for segment in self.segments if segment.size]
             return len(used) > 1 and self.drop_oldest("disk_full")
         if segment is None:
@@ -158,7 +159,7 @@ class Shelf:
         segment.sealed = True
         if segment.size:
             return True
-        # An empty file that cannot be written either: the fault is not in the old file.
+        # A new file cannot be written either, so the fault is not in the old one.
         self.discard(segment)
         return False
 
@@ -178,7 +179,7 @@ class Shelf:
         return None
 
     def read(self, segment: Segment, position: int) -> SpoolRecord | None:
-        """Return a record, None when it is lost; raises OSError when it may be read later."""
+        """Return a record, None if it is lost; raises OSError if it can be read later."""
         try:
             return segment.read(position)
         except DamagedError as error:
@@ -191,12 +192,12 @@ class Shelf:
         return None
 
     def release(self, place: Place, state: int) -> None:
-        """Give back a leased record; one whose segment was dropped meanwhile is booked now."""
+        """Give back a leased record; if its segment was dropped meanwhile, book it as dropped."""
         segment, position = place
         if segment.states[position] == LEASED:
             segment.states[position] = state
             if segment.dropped:
-                # It was dropped while it was on its way, in the hope that it would arrive.
+                # Until now it could still have arrived.
                 self._give_up(segment, position, segment.dropped)
 
     def finish(self, place: Place) -> bool:
@@ -207,31 +208,31 @@ class Shelf:
         if segment.dropped:
             segment.states[position] = DONE
         else:
-            self._tally.quietly(lambda: segment.acknowledge([position]))
+            self._tally.attempt(lambda: segment.acknowledge([position]))
         self._tally.hold(-1, -segment.lengths[position], -segment.samples[position])
         self.free()
         return True
 
     def discard(self, segment: Segment) -> None:
         """Remove a segment that holds nothing."""
-        if self._tally.quietly(segment.unlink):
+        if self._tally.attempt(segment.unlink):
             self.segments.remove(segment)
 
     def free(self) -> None:
-        """Remove segments whose batches are all done; the last plain one keeps the count of ids."""
-        growing = self.growing()
+        """Remove segments whose batches are all done, but not the last one, which keeps the ids."""
+        last = self.last_by_lane()
         for segment in [segment for segment in self.segments if segment.finished]:
-            # A coarser one that is empty was made a moment ago, or takes the next record.
-            if segment is growing[segment.lane] and not (segment.lane and segment.states):
+            # A coarser segment without records was made a moment ago, for the next record.
+            if segment is last[segment.lane] and not (segment.lane and segment.states):
                 continue
-            if self._tally.quietly(segment.unlink):
+            if self._tally.attempt(segment.unlink):
                 self.segments.remove(segment)
         self._count_disk()
 
     def drop_oldest(self, reason: str) -> bool:
-        """Drop the oldest segment and book what it held; False when that makes no room."""
+        """Drop the oldest segment and book what it held; False if that makes no room."""
         segment = next((segment for segment in self.segments if segment.size), None)
-        if segment is None or not self._tally.quietly(segment.unlink):
+        if segment is None or not self._tally.attempt(segment.unlink):
             return False
         self.segments.remove(segment)
         segment.dropped = reason
@@ -248,15 +249,15 @@ class Shelf:
                 yield segment, position
 
     def pressure(self) -> float:
-        """Return which part of the bounds is used, 1.0 when nothing more fits."""
+        """Return the share of the bounds that is used; at 1.0 nothing more fits."""
         return max(self._tally.stats.disk_bytes / self._max_bytes, self._batches() / MAX_BATCHES)
 
     def fits(self, size: int) -> bool:
-        """Whether so many bytes fit without anything being dropped."""
+        """Tell whether that many bytes fit without dropping anything."""
         return self._tally.stats.disk_bytes + size <= self._max_bytes
 
     def bound(self) -> None:
-        """Drop the oldest segments until the bounds are kept."""
+        """Drop the oldest segments until the rest is within the bounds."""
         self.free()
         self._bound(0)
 
@@ -275,9 +276,10 @@ class Shelf:
             return True  # opening it will count the fault
 
     def _forget_copies(self) -> None:
-        """Keep the last of records that are there twice: only that write is sure to have worked.
+        """Keep the last copy of a record that is there twice.
 
-        A write that failed and could not be taken back leaves the others.
+        Only that write is sure to have worked. The others are left from writes that failed and
+        could not be undone.
         """
         seen: dict[tuple[int, int], Place] = {}
         for segment, position in self.places():

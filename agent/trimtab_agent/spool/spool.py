@@ -1,15 +1,14 @@
 """The spool: a bounded queue of batches on disk, kept until the collector has them.
 
-Batches lie in append-only segment files (`segments.py`) and are synchronised one by one. A segment
-goes, by unlink, when all its batches are done; a full disk never keeps one from going. Near the
-bound old batches are merged to coarser windows (`coarsen.py`); over it the oldest segment is
-dropped and counted. While the disk takes nothing, the newest batches wait in memory, few of them,
-and reach the disk when it takes them again.
+Batches lie in append-only segment files (`segments.py`), each synchronised as it is written. A
+segment is unlinked when all its batches are done, which a full disk does not prevent. Near the
+bound old batches are merged into coarser windows (`coarsen.py`); over it the oldest segment is
+dropped and counted. While the disk takes nothing, the newest batches wait in memory, up to a small
+bound, until it takes them again.
 
-Counted at any time: appended + split = acknowledged + held + dropped + quarantined + coarsened, but
-for what was damaged on disk. Not thread-safe: for one event loop; a call takes well under a
-millisecond, an append as long as the disk takes to synchronise, and near the bound as long as one
-merge.
+At any time appended + split = acknowledged + held + dropped + quarantined + coarsened, except for
+what was damaged on disk. Not thread-safe: for one event loop. A call takes well under a
+millisecond; an append also waits for the disk, and near the bound for one merge.
 """
 
 import time
@@ -30,18 +29,18 @@ from trimtab_agent.spool.tally import SpoolStats, Tally
 
 __all__ = ["Spool", "SpoolStats", "SpooledBatch"]
 
-#: What memory holds while the disk takes nothing.
+#: Batches, and bytes of them, that wait in memory while the disk takes nothing.
 MEMORY_BATCHES: Final = 64
 MEMORY_BYTES: Final = 8 * 2**20
 _RETRY_S: Final = 1.0
-#: Part of the bounds from which on old batches are merged.
+#: Share of the bounds from which old batches are merged.
 _COARSEN_FROM: Final = 0.75
 
 
 class Spool:
     """A bounded queue of batches in a directory of its own.
 
-    Only the constructor raises, and only when the directory cannot be used at all (StartupError).
+    Only the constructor raises, and only if the directory cannot be used at all (StartupError).
     Damage and disk faults are counted in `stats` and logged once a minute.
     """
 
@@ -60,7 +59,7 @@ class Spool:
         self._tally = Tally()
         self._memory: dict[int, SpoolRecord] = {}
         self._leased: set[int] = set()
-        #: of those in memory, the ones that the collector may have
+        #: those in memory that the collector may have
         self._tried: set[int] = set()
         self._retry_at = 0.0
         self._lock = self._files.claim(directory)
@@ -78,19 +77,23 @@ class Spool:
 
     @property
     def stats(self) -> SpoolStats:
-        """What is held, and what became of the rest."""
+        """What is held, and what happened to the rest."""
         return self._tally.stats
 
     def append(self, payload: bytes, *, samples: int, window_s: int) -> int:
         """Keep a batch and return its id, larger than that of every batch in the spool.
 
-        Ids grow across restarts, as long as the newest segment is not damaged.
-        When it returns the batch is on disk, or, while the disk takes nothing, in memory. Never
-        raises for a fault of the disk.
+        Ids ascend across restarts, as long as the newest segment is not damaged. When it returns,
+        the batch is on disk, or in memory while the disk takes nothing. A fault of the disk is
+        counted and never raised.
         """
         number = self._append(payload, samples=samples, window_s=window_s)
         self.coarsen()
         return number
+
+    def lose(self, reason: str, samples: int) -> None:
+        """Count a batch as dropped that could not be encoded."""
+        self._tally.book(reason, samples)
 
     def next(self, *, newest: bool) -> SpooledBatch | None:
         """Lease the newest or the oldest batch that is not leased; None when there is none."""
@@ -101,10 +104,10 @@ class Spool:
         return self._shelf.take(newest=False) or self._from_memory(newest=False)
 
     def release(self, entry: SpooledBatch, *, tried: bool = True) -> None:
-        """Give a lease back: the batch was not delivered and may be handed out again.
+        """End a lease: the batch was not delivered and may be handed out again.
 
-        tried=False says that nothing of it can have reached the collector; only such a batch may
-        later be merged with others.
+        tried=False says that it cannot have reached the collector. Only such a batch may be merged
+        with others.
         """
         tried = tried or entry.tried
         if entry.place is not None:
@@ -115,22 +118,22 @@ class Spool:
             self._tried.add(entry.id)
 
     def acknowledge(self, entry: SpooledBatch) -> None:
-        """The collector has the batch: it is never handed out again."""
+        """Note that the collector has the batch; it is never handed out again."""
         self._finish(entry)
 
     def quarantine(self, entry: SpooledBatch, reason: str) -> None:
-        """Put a batch that is refused for good aside, in `quarantine/`: the newest 16 are kept."""
+        """Move a batch that was refused for good to `quarantine/`, which keeps the newest 16."""
         if not self._finish(entry):
             return
         self.stats.quarantined += 1
         self.stats.quarantined_samples += entry.samples
         aside = self._directory / "quarantine"
-        self._tally.quietly(lambda: put_aside(self._files, aside, entry.id, entry.payload, reason))
+        self._tally.attempt(lambda: put_aside(self._files, aside, entry.id, entry.payload, reason))
 
     def split(self, entry: SpooledBatch) -> bool:
         """Put two halves in the place of a leased batch that the collector finds too large.
 
-        False when it has no halves or the disk does not take them; it is then still leased.
+        False if it cannot be halved or the disk does not take the halves; it is then still leased.
         """
         parts = halved(entry.payload, entry.samples)
         if parts is None:
@@ -150,7 +153,7 @@ class Spool:
                 SpoolRecord(self._shelf.claim_id(), entry.window_s, samples, payload)
                 for payload, samples in parts
             ]
-            # Never merged with others: their numbers are derived from that of the whole.
+            # As TRIED they are never merged: their sequence numbers follow from that of the whole.
             if segment.dropped or not self._replacement.put(
                 [entry.place], new, [TRIED] * len(new), segment.lane
             ):
@@ -159,14 +162,14 @@ class Spool:
         return True
 
     def coarsen(self) -> bool:
-        """Merge a few old batches when the spool nears its bound; whether there was any to merge.
+        """Merge a few old batches if the spool is nearly full; tell whether anything was merged.
 
-        At most some 50 ms of work; for a turn of the loop that has nothing better to do.
+        Takes up to about 50 ms.
         """
         return self._shelf.pressure() >= _COARSEN_FROM and self._coarsener.step()
 
     def close(self) -> None:
-        """Let go of the directory; the spool is not used after that. May be called twice."""
+        """Release the directory. The spool is not used afterwards. May be called twice."""
         if self._lock >= 0:
             self._flush()
             keep_marks(self._files, self._directory, self._shelf)
@@ -186,7 +189,7 @@ class Spool:
         return record.id
 
     def _settle(self) -> None:
-        """Take batches from memory to disk, oldest first, and keep memory within its bounds."""
+        """Write batches from memory to disk, oldest first, and keep memory within its bounds."""
         self._retry_at = self._clock() + _RETRY_S
         self._replacement.settle()
         self._flush()

@@ -1,4 +1,4 @@
-"""What the spool counts, and the line a minute it logs about each cause."""
+"""Counts what happens in the spool, and logs each cause once a minute."""
 
 import errno
 import logging
@@ -13,17 +13,17 @@ __all__ = ["SpoolStats", "Tally"]
 
 @dataclass(slots=True)
 class SpoolStats:
-    """Where batches are and where they went, since the spool was opened."""
+    """How many batches are held, and what happened to the others since the spool was opened."""
 
-    #: batches not yet acknowledged, on disk and in memory, the bytes of their payloads and the
+    #: batches that are not acknowledged yet, on disk and in memory; bytes of their payloads;
     #: requests in them
     held_batches: int = 0
     held_bytes: int = 0
     held_samples: int = 0
-    #: bytes of all segment files, done batches included: what `max_bytes` bounds
+    #: bytes of all segment files, including batches that are done; `max_bytes` bounds them
     disk_bytes: int = 0
     #: by reason: `spool_full` (over `max_bytes`), `disk_full` (no room on disk), `disk_fault`
-    #: (the disk refuses for another reason), `too_large` (one batch over every bound)
+    #: (the disk fails otherwise), `too_large` (one batch alone is over a bound)
     dropped_batches: Counter[str] = field(default_factory=Counter)
     dropped_samples: Counter[str] = field(default_factory=Counter)
     #: stretches of the files that could not be read, by reason
@@ -32,7 +32,7 @@ class SpoolStats:
     faults: Counter[str] = field(default_factory=Counter)
     quarantined: int = 0
     quarantined_samples: int = 0
-    #: batches that went into merged ones, less the merged ones
+    #: batches that were merged, less those they were merged into
     coarsened: int = 0
     #: batches that were split because the collector found them too large
     split: int = 0
@@ -46,7 +46,7 @@ class Tally:
         self._log = RateLimited(logging.getLogger("trimtab.spool"))
 
     def hold(self, batches: int, size: int, samples: int) -> None:
-        """Change what is held by so many batches, bytes and requests."""
+        """Add to what is held; negative numbers take away."""
         self.stats.held_batches += batches
         self.stats.held_bytes += size
         self.stats.held_samples += samples
@@ -69,8 +69,8 @@ class Tally:
         self.stats.faults[name] += 1
         self._log.warning(name, "the spool's disk failed: %s", error)
 
-    def quietly(self, call: Callable[[], None]) -> bool:
-        """Call what may fail on a bad disk and is tried again later; False when it failed."""
+    def attempt(self, call: Callable[[], None]) -> bool:
+        """Make a call that may fail on a bad disk and count its fault; False if it failed."""
         try:
             call()
         except OSError as error:

@@ -7,8 +7,8 @@ from support.processes.peer import Peer
 from trimtab.context import RequestContext, context_variable, reset_context
 from trimtab.instrumentation import instrument, uninstrument
 from trimtab.metrics.measures import MEASURES
+from trimtab_core.deltas import Deltas, MeasureNames
 from trimtab_core.measures import COUNTER, Attributes, Delta, MeasureKey
-from trimtab_core.rows import Deltas, MeasureNames
 
 __all__ = ["Look", "heard", "in_request", "instrumented"]
 

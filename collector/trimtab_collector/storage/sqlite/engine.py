@@ -19,7 +19,6 @@ from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compactor import METRICS, Compactor
 from trimtab_collector.storage.sqlite.events import EventTable
 from trimtab_collector.storage.sqlite.gaugehistory import GaugeReader
-from trimtab_collector.storage.sqlite.locking import lock
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
 from trimtab_collector.storage.sqlite.reading import Reader
@@ -52,6 +51,7 @@ from trimtab_collector.storage.store import (
     UnavailableError,
 )
 from trimtab_core.batches import Batch
+from trimtab_core.claim import claim
 from trimtab_core.rows import EventRow
 
 __all__ = ["SQLiteStore"]
@@ -82,7 +82,12 @@ class SQLiteStore:
         self._clock = clock
         self._most_journal_bytes = journal_bytes
         self._setup = Setup(str(directory), max_series, max_bytes, log_level)
-        self._lock = lock(directory)
+        self._lock = claim(
+            directory,
+            what="a collector's data",
+            process="collector",
+            instead="choose another with --data-dir",
+        )
         self._path = directory / METRICS
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []

@@ -3,7 +3,6 @@
 A backup is a directory of such files and a manifest, which is written last.
 """
 
-import fcntl
 import hashlib
 import os
 import re
@@ -17,6 +16,7 @@ import msgspec
 
 from trimtab_collector.storage.sqlite.compactor import METRICS, locked
 from trimtab_collector.storage.sqlite.tierfile import DAMAGED, is_damage
+from trimtab_core.claim import claim
 from trimtab_core.errors import StartupError, TrimtabError
 
 __all__ = [
@@ -116,20 +116,13 @@ def stopped(directory: Path) -> Iterator[None]:
 
     Raises StartupError when one does.
     """
+    descriptor = claim(
+        directory,
+        what="a collector's data",
+        process="collector",
+        instead="choose another with --data-dir",
+    )
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StartupError(
-            f"expected a directory that can be written at {directory}, got: {error.strerror}"
-        ) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StartupError(
-                f"expected {directory} to be at rest, a collector works in it: stop it first"
-            ) from error
         with locked(directory, WAIT_S):
             yield
     finally:

@@ -1,0 +1,115 @@
+"""What an app sends its agent besides requests: measures by number, deltas of them, events.
+
+Numbers of measures hold for a connection, as ids of routes do; one may be given to another measure
+by announcing it again. Events are maps of short texts, whole numbers and lists of these; the agent
+passes them on without reading them, within bounds.
+
+Parsers raise ValueError or TypeError, of which `trimtab_core.messages.parse` makes a FrameError.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgpack
+
+from trimtab_core.fields import MALFORMED, count_of, mapping, name_of, whole
+from trimtab_core.measures import Delta, MeasureKey
+
+__all__ = [
+    "MAX_EVENT",
+    "MAX_MEASURES",
+    "Deltas",
+    "Events",
+    "MeasureNames",
+    "event_of",
+    "fits",
+    "parse_deltas",
+    "parse_events",
+    "parse_measure_names",
+]
+
+#: Measures of a process.
+MAX_MEASURES: Final = 20_000
+#: Bytes of an event, packed.
+MAX_EVENT: Final = 32_768
+_MAX_EVENTS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureNames:
+    """Measures announced by a process, by number from 1.
+
+    Numbers hold for its connection, until announced again.
+    """
+
+    keys: Mapping[int, MeasureKey]
+
+    def frame(self) -> list[Any]:
+        """Return the message list."""
+        return ["measure_names", [[number, *key.row()] for number, key in self.keys.items()]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deltas:
+    """What was added to measures, by number, since the frame of this kind before it."""
+
+    deltas: Sequence[tuple[int, Delta]]
+
+    def frame(self) -> list[Any]:
+        """Return the message list."""
+        return ["deltas", [[number, *delta.row()] for number, delta in self.deltas]]
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Slow queries, slow and failed requests and the like; `dropped` counts those left out."""
+
+    events: Sequence[Mapping[str, Any]]
+    dropped: int = 0
+
+    def frame(self) -> list[Any]:
+        """Return the message list."""
+        return ["events", [dict(event) for event in self.events], self.dropped]
+
+
+def fits(event: Mapping[str, Any]) -> bool:
+    """Tell whether an event can be packed and has at most MAX_EVENT bytes."""
+    try:
+        return len(msgpack.packb(event)) <= MAX_EVENT
+    except (*MALFORMED, OverflowError):
+        return False
+
+
+def event_of(value: Any) -> Mapping[str, Any]:
+    """Return an event; raises an error of MALFORMED for a value that is not one."""
+    event = mapping(value)
+    name_of(event["kind"])
+    count_of(event["at_us"])
+    return event
+
+
+def parse_measure_names(message: list[Any]) -> MeasureNames:
+    """Return the message of a frame."""
+    return MeasureNames(
+        {whole(number, 1, MAX_MEASURES): MeasureKey.of_row(row) for number, *row in message[1]}
+    )
+
+
+def parse_deltas(message: list[Any]) -> Deltas:
+    """Return the message of a frame."""
+    return Deltas(
+        [(whole(number, 1, MAX_MEASURES), Delta.of_row(row)) for number, *row in message[1]]
+    )
+
+
+def parse_events(message: list[Any]) -> Events:
+    """Return the message of a frame."""
+    events = message[1]
+    if not isinstance(events, list) or len(events) > _MAX_EVENTS:
+        raise ValueError(f"expected a list of at most {_MAX_EVENTS} events")
+    for event in events:
+        event_of(event)
+        if not fits(event):
+            raise ValueError(f"expected an event of at most {MAX_EVENT} bytes, got a longer one")
+    return Events(events, count_of(message[2]))
