@@ -37,9 +37,14 @@ _given: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nothing listens on, below the ephemeral ones (32768)."""
+    """Return a port of 127.0.0.1 that nothing listens on, below the ephemeral ones (32768).
+
+    Each process of pytest-xdist has a range of its own.
+    """
+    width = (32_768 - 20_000) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = 20_000 + width * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     for _ in range(200):
-        port = random.randrange(20_000, 32_768)
+        port = random.randrange(first, first + width)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -233,12 +238,12 @@ class Proc:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this environment with the interpreter's scripts on PATH and no setting of trimtab."""
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("TRIMTAB_", "OTEL_", "COV_"))
-    }
+    """Return this environment with the interpreter's scripts on PATH and no setting of trimtab.
+
+    Bytecode is written: else each of the many processes would compile all of trimtab.
+    """
+    foreign = ("TRIMTAB_", "OTEL_", "COV_", "PYTEST_", "PYTHONDONTWRITEBYTECODE")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     scripts = str(Path(sys.executable).parent)
     environment["PATH"] = scripts + os.pathsep + environment.get("PATH", os.defpath)
     environment["PYTHONUNBUFFERED"] = "1"
