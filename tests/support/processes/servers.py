@@ -18,13 +18,15 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import psutil
+
+from trimtab_collector.auth.keys import KeyFile
 
 __all__ = ["Agent", "Api", "App", "Collector", "Proc", "free_port", "short_dir", "wait_for"]
 
@@ -327,18 +329,10 @@ class Collector(Proc):
         self.wait_line("trimtab collector listening on")
         return self
 
-    def new_key(self, *arguments: str) -> str:
-        """Return a new agent key, made by `trimtab key new`."""
-        done = subprocess.run(
-            trimtab("key", "new", "--json", *arguments),
-            env=self.env,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=START_S,
-        )
-        assert done.returncode == 0, f"trimtab key new ended with {done.returncode}: {done.stderr}"
-        return str(json.loads(done.stdout)["key"])
+    def new_key(self, environments: Iterable[str] = (), services: Iterable[str] = ()) -> str:
+        """Return a new agent key, made as `trimtab key new` makes it."""
+        text, _ = KeyFile(self.data).new("", environments, services)
+        return text
 
 
 class Agent(Proc):
