@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
@@ -12,6 +13,7 @@ import pytest
 from support.processes.backends import new_database, postgresql, redis_server
 from support.processes.drive import Clock, Measured, measuring
 from support.processes.servers import Collector, short_dir
+from support.processes.stack import Stack, stack
 from support.schedule import in_order, taking_turns
 from support.stores.batches import Connect, Sender
 from trimtab.events import EVENTS
@@ -23,6 +25,7 @@ from trimtab.runtime import flush_all
 
 
 TURNS = pytest.StashKey[Path]()
+_SERVICES = itertools.count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -139,3 +142,21 @@ def connect(collector: Collector) -> Iterator[Connect]:
 @pytest.fixture
 def sender(connect: Connect, key: str) -> Sender:
     return connect(key)
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[Stack]:
+    """A collector and an agent that the tests of this file share; none of them ends either."""
+    with short_dir() as directory, stack(directory) as running:
+        yield running
+
+
+@pytest.fixture
+def service(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A service of this test alone; its app in the shared stack ends with the test."""
+    name = f"service-{next(_SERVICES)}"
+    yield name
+    if "system" in request.fixturenames:
+        app = request.getfixturevalue("system").apps.get(name)
+        if app is not None:
+            app.reap()
