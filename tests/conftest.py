@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.laws import use_profile
 from support.processes.backends import new_database, postgresql, redis_server
 from support.processes.drive import Clock, Measured, measuring
 from support.processes.servers import Collector, short_dir
@@ -26,6 +27,7 @@ from trimtab.runtime import flush_all
 
 TURNS = pytest.StashKey[Path]()
 _SERVICES = itertools.count(1)
+use_profile()
 
 
 def pytest_configure(config: pytest.Config) -> None:
