@@ -45,6 +45,7 @@ def warmed(
     return target, load.sent, app.rss_bytes()
 
 
+@pytest.mark.alone
 def test_an_agent_that_is_absent_costs_no_request_and_little_memory(tmp: Path) -> None:
     with stack(tmp) as system:
         system.agent.stop()
@@ -90,6 +91,7 @@ def test_an_agent_killed_and_restarted_under_load_loses_only_what_is_booked(
         even(system, "shop", sent + load.sent)
 
 
+@pytest.mark.alone
 def test_an_agent_frozen_for_ten_seconds_costs_no_request_and_loses_nothing(tmp: Path) -> None:
     with stack(tmp) as system:
         target, sent, before = warmed(system, uvicorn())
