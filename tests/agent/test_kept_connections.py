@@ -11,7 +11,10 @@ from trimtab_agent.forwarder import make_client
 PAUSE_S = 30.0
 
 
-def test_a_connection_is_kept_from_one_window_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.asyncio
+async def test_a_connection_is_kept_from_one_window_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     real = time.monotonic
 
     async def two_posts() -> int:
@@ -40,4 +43,4 @@ def test_a_connection_is_kept_from_one_window_to_the_next(monkeypatch: pytest.Mo
         server.close()
         return connections
 
-    assert asyncio.run(two_posts()) == 1
+    assert await two_posts() == 1

@@ -15,6 +15,7 @@ from support.stores.batches import a_batch, key_of, point_of
 from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.compaction import Step
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.tiering import Tiering
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.store import Selection, UnavailableError
 from trimtab_core.batches import Batch
