@@ -1,19 +1,59 @@
 """Fixtures that every test may use."""
 
-from collections.abc import Iterator
+import itertools
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from support.laws import use_profile
 from support.processes.backends import new_database, postgresql, redis_server
 from support.processes.drive import Clock, Measured, measuring
 from support.processes.servers import Collector, short_dir
+from support.processes.stack import Stack, stack
+from support.schedule import in_order, taking_turns
 from support.stores.batches import Connect, Sender
 from trimtab.events import EVENTS
 from trimtab.metrics.measures import MEASURES
 from trimtab.recorder import BACKGROUND_NS
 from trimtab.runtime import flush_all
+
+# ---------------------------------------------------------------- which test runs when
+
+
+TURNS = pytest.StashKey[Path]()
+_SERVICES = itertools.count(1)
+use_profile()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given = getattr(config, "workerinput", {}).get("turns")
+    config.stash[TURNS] = Path(given or tempfile.mkdtemp(prefix="tt-turns-"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of pytest-xdist where all of them wait for their turn."""
+    node.workerinput["turns"] = str(node.config.stash[TURNS])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if TURNS in config.stash and not hasattr(config, "workerinput"):
+        shutil.rmtree(config.stash[TURNS], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    in_order(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    with taking_turns(item, item.config.stash[TURNS]):
+        return (yield)
 
 
 @pytest.fixture
@@ -104,3 +144,21 @@ def connect(collector: Collector) -> Iterator[Connect]:
 @pytest.fixture
 def sender(connect: Connect, key: str) -> Sender:
     return connect(key)
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[Stack]:
+    """A collector and an agent that the tests of this file share; none of them ends either."""
+    with short_dir() as directory, stack(directory) as running:
+        yield running
+
+
+@pytest.fixture
+def service(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A service of this test alone; its app in the shared stack ends with the test."""
+    name = f"service-{next(_SERVICES)}"
+    yield name
+    if "system" in request.fixturenames:
+        app = request.getfixturevalue("system").apps.get(name)
+        if app is not None:
+            app.reap()

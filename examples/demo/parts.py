@@ -179,7 +179,10 @@ class Stack:
         program = shutil.which("redis-server")
         if program is None:
             self.left_out += ["redis", "queue"]
-            self._say("no redis-server here: the shop caches by itself, and has no queue")
+            self._say(
+                "no redis-server here: the shop caches by itself and has no queue; to see both, "
+                "install it (on Debian and Ubuntu: apt install redis-server) and start again"
+            )
             return ""
         port = self.ports["redis"]
         options = {"bind": HOST, "port": str(port), "save": "", "dir": str(self._directory)}

@@ -11,7 +11,10 @@ from trimtab_agent.forwarder import make_client
 PAUSE_S = 30.0
 
 
-def test_a_connection_is_kept_from_one_window_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.asyncio
+async def test_a_connection_is_kept_from_one_window_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     real = time.monotonic
 
     async def two_posts() -> int:
@@ -40,10 +43,10 @@ def test_a_connection_is_kept_from_one_window_to_the_next(monkeypatch: pytest.Mo
         server.close()
         return connections
 
-    assert asyncio.run(two_posts()) == 1
+    assert await two_posts() == 1
 
 
-def test_cookies_are_neither_kept_nor_sent_back() -> None:
+async def test_cookies_are_neither_kept_nor_sent_back() -> None:
     async def three_posts() -> list[bytes]:
         heads: list[bytes] = []
         ended = asyncio.Event()
@@ -71,6 +74,6 @@ def test_cookies_are_neither_kept_nor_sent_back() -> None:
         server.close()
         return heads
 
-    heads = asyncio.run(three_posts())
+    heads = await three_posts()
     assert len(heads) == 3
     assert not [head for head in heads if b"cookie" in head.lower()]

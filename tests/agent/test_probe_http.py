@@ -95,15 +95,16 @@ def test_a_status_below_500_is_up(status: int) -> None:
     assert set(found.gauges) <= set(CATALOG)
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_status_from_500_on_is_down_and_still_has_its_latency(status: int) -> None:
+async def test_a_status_from_500_on_is_down_and_still_has_its_latency(status: int) -> None:
     async def scenario(url: str) -> dict[str, float]:
         async with running(probe_http=(url,)) as probes:
             return await until(lambda: gauges(probes), "a reading")
 
     with site() as server:
         server.answers["/"] = (status, "")
-        found = asyncio.run(scenario(server.url + "/"))
+        found = await scenario(server.url + "/")
     assert (found[UP], found[STATUS]) == (0, status)
     assert found[DURATION] > 0
 
@@ -140,7 +141,8 @@ def test_redirects_are_followed_to_the_same_server_and_to_no_other() -> None:
         assert len(server.seen) < 10
 
 
-def test_a_service_that_goes_away_is_down_and_found_again(
+@pytest.mark.asyncio
+async def test_a_service_that_goes_away_is_down_and_found_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     port = free_port()
@@ -162,7 +164,7 @@ def test_a_service_that_goes_away_is_down_and_found_again(
         writer.close()
 
     with caplog.at_level(logging.WARNING):
-        shown = asyncio.run(scenario()) + caplog.text
+        shown = await scenario() + caplog.text
     assert "ConnectError" in caplog.text
     for piece in (secret, "s3cret", "k3y"):
         assert piece not in shown
@@ -176,7 +178,8 @@ def test_a_service_that_dawdles_is_down_within_the_limit(monkeypatch: pytest.Mon
             read(HttpProbe(f"{server.url}/"))
 
 
-def test_the_end_of_the_agent_does_not_wait_for_a_service_that_dawdles() -> None:
+@pytest.mark.asyncio
+async def test_the_end_of_the_agent_does_not_wait_for_a_service_that_dawdles() -> None:
     async def scenario(server: Site) -> None:
         async with running(probe_http=(f"{server.url}/",)):
             await until(lambda: server.seen, "the request")
@@ -184,7 +187,7 @@ def test_the_end_of_the_agent_does_not_wait_for_a_service_that_dawdles() -> None
 
     with site() as server:
         server.may_answer.clear()
-        asyncio.run(asyncio.wait_for(scenario(server), 3))
+        await asyncio.wait_for(scenario(server), 3)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The probe of PostgreSQL against a real one: its numbers are what the test did to it."""
 
-import asyncio
 import logging
 import threading
 import time
@@ -320,7 +319,8 @@ def test_its_session_is_named_and_can_write_nothing(database_dsn: str) -> None:
         assert own.execute("SHOW statement_timeout").fetchone() == ("2s",)
 
 
-def test_a_server_that_dies_freezes_and_comes_back_is_followed(
+@pytest.mark.asyncio
+async def test_a_server_that_dies_freezes_and_comes_back_is_followed(
     tmp: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("trimtab_agent.probes.schedule.LIMIT_S", 0.5)
@@ -343,12 +343,13 @@ def test_a_server_that_dies_freezes_and_comes_back_is_followed(
 
     with PostgresqlServer(tmp) as server:
         server.start()
-        asyncio.run(scenario(server))
+        await scenario(server)
     lines = [record for record in caplog.records if record.name == "trimtab.probes"]
     assert len(lines) == 1, "one line a minute"
 
 
-def test_a_password_is_shown_nowhere_whether_right_or_wrong(
+@pytest.mark.asyncio
+async def test_a_password_is_shown_nowhere_whether_right_or_wrong(
     database_dsn: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -368,7 +369,7 @@ def test_a_password_is_shown_nowhere_whether_right_or_wrong(
             )
             return [repr(probes.gauges()), repr(probes.measures()), repr(names)]
 
-    shown = [*asyncio.run(scenario()), caplog.text]
+    shown = [*await scenario(), caplog.text]
     assert "password authentication failed" in caplog.text
     for piece in (WORD, PASSWORD):
         assert [text for text in shown if piece in text] == []

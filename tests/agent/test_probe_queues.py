@@ -1,6 +1,5 @@
 """The probe of queues against a real Redis, filled by Celery, RQ and plain commands."""
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -104,7 +103,8 @@ def test_a_queue_of_rq_counts_waiting_running_and_failed_jobs(
     assert depths(redis_url, f"rq:{name}") == {DEPTH: 0, STARTED: 0, FAILED: 1}
 
 
-def test_queues_are_named_by_their_name_and_a_second_of_that_name_is_told_apart(
+@pytest.mark.asyncio
+async def test_queues_are_named_by_their_name_and_a_second_of_that_name_is_told_apart(
     redis_url: str, client: Any, name: str
 ) -> None:
     client.rpush(name, "x")
@@ -121,7 +121,7 @@ def test_queues_are_named_by_their_name_and_a_second_of_that_name_is_told_apart(
             await until(lambda: len(probes.gauges()) >= 3 * 3 + 1, "all gauges")
             return {gauge.instance: gauges(probes, gauge.instance) for gauge in probes.gauges()}
 
-    found = asyncio.run(scenario())
+    found = await scenario()
     assert set(found) == {
         f"queue:{name}", f"queue:{name}-s", f"queue:{name}#2", f"queue:{name}#3"
     }  # fmt: skip

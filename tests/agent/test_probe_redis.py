@@ -1,6 +1,5 @@
 """The probe of Redis against a real one: its numbers are what the test did to it."""
 
-import asyncio
 import logging
 import threading
 from collections.abc import Iterator
@@ -218,24 +217,22 @@ def test_a_user_without_the_rights_to_the_slow_log_still_reads_the_rest(
     assert "redis.slowlog.length" not in found.gauges
 
 
-def test_a_server_that_dies_and_comes_back_is_down_and_up_again(
+@pytest.mark.asyncio
+async def test_a_server_that_dies_and_comes_back_is_down_and_up_again(
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def scenario() -> None:
-        async with running(probe_redis=(server.url,)) as probes:
-            await until(lambda: gauges(probes).get(UP) == 1, "the first reading")
-            assert gauges(probes)["redis.uptime"] >= 0
-            server.kill9()
-            await until(lambda: gauges(probes) == {UP: 0}, "the server to be missed")
-            with caplog.at_level(logging.WARNING):
-                server.start()
-            await until(lambda: gauges(probes).get(UP) == 1, "the server to be found again")
-            assert RATIO not in gauges(probes)
-            assert next(gauge.instance for gauge in probes.gauges()) == (
-                f"redis:127.0.0.1:{server.port}/0"
-            )
-
-    asyncio.run(scenario())
+    async with running(probe_redis=(server.url,)) as probes:
+        await until(lambda: gauges(probes).get(UP) == 1, "the first reading")
+        assert gauges(probes)["redis.uptime"] >= 0
+        server.kill9()
+        await until(lambda: gauges(probes) == {UP: 0}, "the server to be missed")
+        with caplog.at_level(logging.WARNING):
+            server.start()
+        await until(lambda: gauges(probes).get(UP) == 1, "the server to be found again")
+        assert RATIO not in gauges(probes)
+        assert next(gauge.instance for gauge in probes.gauges()) == (
+            f"redis:127.0.0.1:{server.port}/0"
+        )
     lines = [record for record in caplog.records if record.name == "trimtab.probes"]
     assert len(lines) == 1
 
@@ -252,32 +249,29 @@ def test_entries_of_the_slow_log_after_a_restart_are_counted(server: RedisServer
         assert by_command(read(probe).measures)["EVAL"].count == 1
 
 
-def test_a_frozen_server_is_down_holds_nothing_up_and_is_never_asked_twice_at_once(
+@pytest.mark.asyncio
+async def test_a_frozen_server_is_down_holds_nothing_up_and_is_never_asked_twice_at_once(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trimtab_agent.probes.schedule.LIMIT_S", 0.5)
     monkeypatch.setattr("trimtab_agent.probes.redis._WAIT_S", 1.5)
-
-    async def scenario() -> None:
-        with short_dir() as directory, RedisServer(directory) as other:
-            other.start()
-            targets = [f"redis:127.0.0.1:{each.port}/0" for each in (server, other)]
-            async with running(probe_redis=(server.url, other.url)) as probes:
-                await until(lambda: all(is_up(probes, each) for each in targets), "both")
-                server.freeze()
-                try:
-                    await until(lambda: gauges(probes, targets[0]) == {UP: 0}, "the frozen one")
-                    before = gauges(probes, targets[1])["redis.uptime"]
-                    await until(
-                        lambda: gauges(probes, targets[1])["redis.uptime"] > before + 1,
-                        "the other",
-                    )
-                    assert probe_threads() <= 2
-                finally:
-                    server.thaw()
-                await until(lambda: gauges(probes, targets[0]).get(UP) == 1, "it to thaw")
-
-    asyncio.run(scenario())
+    with short_dir() as directory, RedisServer(directory) as other:
+        other.start()
+        targets = [f"redis:127.0.0.1:{each.port}/0" for each in (server, other)]
+        async with running(probe_redis=(server.url, other.url)) as probes:
+            await until(lambda: all(is_up(probes, each) for each in targets), "both")
+            server.freeze()
+            try:
+                await until(lambda: gauges(probes, targets[0]) == {UP: 0}, "the frozen one")
+                before = gauges(probes, targets[1])["redis.uptime"]
+                await until(
+                    lambda: gauges(probes, targets[1])["redis.uptime"] > before + 1,
+                    "the other",
+                )
+                assert probe_threads() <= 2
+            finally:
+                server.thaw()
+            await until(lambda: gauges(probes, targets[0]).get(UP) == 1, "it to thaw")
 
 
 def is_up(probes: Probes, target: str) -> bool:
@@ -288,7 +282,8 @@ def probe_threads() -> int:
     return sum(thread.name == "trimtab-probe" for thread in threading.enumerate())
 
 
-def test_a_password_is_shown_nowhere_whether_right_wrong_or_encoded(
+@pytest.mark.asyncio
+async def test_a_password_is_shown_nowhere_whether_right_wrong_or_encoded(
     tmp: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     right = "p%40ss:w0rd-of-it"
@@ -309,7 +304,7 @@ def test_a_password_is_shown_nowhere_whether_right_wrong_or_encoded(
 
     with RedisServer(tmp, "--requirepass", "p@ss:w0rd-of-it") as server:
         server.start()
-        shown = [*asyncio.run(scenario(server.port)), caplog.text]
+        shown = [*await scenario(server.port), caplog.text]
         assert "AuthenticationError" in caplog.text
     for piece in ("p%40ss", "p@ss", "w0rd-of-it", WORD, "r0ng"):
         assert [text for text in shown if piece in text] == []

@@ -94,46 +94,52 @@ async def _put_aside(tmp_path: Path, status: int) -> None:
     assert stub.asked[2].at - stub.asked[1].at < 1.0
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("status", [400, 422])
-def test_a_batch_refused_for_good_is_asked_once_and_the_next_follows_within_a_second(
+async def test_a_batch_refused_for_good_is_asked_once_and_the_next_follows_within_a_second(
     tmp_path: Path, status: int
 ) -> None:
-    asyncio.run(_put_aside(tmp_path, status))
+    await _put_aside(tmp_path, status)
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_pause_that_the_collector_asks_for_is_kept(tmp_path: Path, status: int) -> None:
+async def test_a_pause_that_the_collector_asks_for_is_kept(tmp_path: Path, status: int) -> None:
     def answer(_: bytes, before: int) -> Answer:
         return OK if before else Answer(status, {"Retry-After": "1"})
 
-    async def run() -> None:
+    with StubCollector(answer) as stub:
         async with sending(tmp_path, stub.url) as opened, opened.running():
             await until(lambda: opened.held == 0, "the batch to be taken")
             assert opened.forwarder.failed == {str(status): 1}
-
-    with StubCollector(answer) as stub:
-        asyncio.run(run())
     first, second = stub.asked
     assert 1.0 <= second.at - first.at <= 1.2 + 1.0
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("text", ["40", "0", "soon", "-3", "Fri, 31 Dec 1999 23:59:59 GMT"])
-def test_a_pause_is_bounded_whatever_the_collector_asks_for(tmp_path: Path, text: str) -> None:
+async def test_a_pause_is_bounded_whatever_the_collector_asks_for(
+    tmp_path: Path, text: str
+) -> None:
     async def run() -> list[float]:
         async with sending(tmp_path, stub.url) as opened:
             return [await opened.once() for _ in range(5)]
 
     with StubCollector(lambda *_: Answer(503, {"Retry-After": text})) as stub:
-        pauses = asyncio.run(run())
+        pauses = await run()
     low, high = (40.0, 48.0) if text == "40" else (0.25, 30.0)
     assert low <= min(pauses) <= max(pauses) <= high
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_is_tried_once_a_minute_and_another_one_at_once(
+async def test_a_refused_key_is_tried_once_a_minute_and_another_one_at_once(
     tmp_path: Path, status: int
 ) -> None:
-    async def run() -> None:
+    def answer(_: bytes, before: int) -> Answer:
+        return OK if 0 < before < 4 else Answer(status)
+
+    with StubCollector(answer) as stub:
         async with sending(tmp_path, stub.url, 3) as opened, opened.running():
             await until(lambda: opened.forwarder.failed, "the refusal")
             opened.forwarder.wake()
@@ -146,26 +152,14 @@ def test_a_refused_key_is_tried_once_a_minute_and_another_one_at_once(
                 await until(lambda: opened.held == 0, "the batches to be taken")
         async with sending(tmp_path / "pause", stub.url) as opened:
             assert await opened.once() >= 60
-
-    def answer(_: bytes, before: int) -> Answer:
-        return OK if 0 < before < 4 else Answer(status)
-
-    with StubCollector(answer) as stub:
-        asyncio.run(run())
     keys = [asked.headers["authorization"].split()[1] for asked in stub.asked]
     assert keys == ["ttk_secret", *["ttk_right"] * 3, "ttk_secret"]
 
 
-def test_another_key_that_comes_while_the_old_one_is_being_refused_is_used_at_once(
+@pytest.mark.asyncio
+async def test_another_key_that_comes_while_the_old_one_is_being_refused_is_used_at_once(
     tmp_path: Path,
 ) -> None:
-    async def run() -> None:
-        async with sending(tmp_path, stub.url) as opened, make_client(stub.url, "new", "") as new:
-            loop = asyncio.get_running_loop()
-            use.append(lambda: loop.call_soon_threadsafe(opened.forwarder.use, new))
-            async with opened.running():
-                await until(lambda: opened.held == 0, "the batch to be taken")
-
     use: list[Callable[[], object]] = []
 
     def answer(_: bytes, before: int) -> Answer:
@@ -175,22 +169,24 @@ def test_another_key_that_comes_while_the_old_one_is_being_refused_is_used_at_on
         return Answer(401)
 
     with StubCollector(answer) as stub:
-        asyncio.run(run())
+        async with sending(tmp_path, stub.url) as opened, make_client(stub.url, "new", "") as new:
+            loop = asyncio.get_running_loop()
+            use.append(lambda: loop.call_soon_threadsafe(opened.forwarder.use, new))
+            async with opened.running():
+                await until(lambda: opened.held == 0, "the batch to be taken")
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_is_not_followed_and_the_key_goes_nowhere_else(
+async def test_a_redirect_is_not_followed_and_the_key_goes_nowhere_else(
     tmp_path: Path, status: int
 ) -> None:
-    async def run() -> None:
-        async with sending(tmp_path, stub.url) as opened, opened.running():
-            await until(lambda: opened.forwarder.failed[str(status)] == 2, "two tries")
-            assert (opened.held, opened.spool.stats.quarantined) == (1, 0)
-
     with StubCollector(lambda *_: OK) as other:
         location = {"Location": f"{other.url}/agent/v1/batches"}
         with StubCollector(lambda *_: Answer(status, location)) as stub:
-            asyncio.run(run())
+            async with sending(tmp_path, stub.url) as opened, opened.running():
+                await until(lambda: opened.forwarder.failed[str(status)] == 2, "two tries")
+                assert (opened.held, opened.spool.stats.quarantined) == (1, 0)
         assert {asked.path for asked in stub.asked} == {"/agent/v1/batches"}
         assert other.asked == []
 
@@ -198,20 +194,20 @@ def test_a_redirect_is_not_followed_and_the_key_goes_nowhere_else(
 BODIES = [b"<html>", b"", b"\xff\xfe\x00", b"[1]", b'{"watchSeconds":"x"}', b"[" * 50_000]
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
-def test_a_success_is_a_success_whatever_its_body_says(tmp_path: Path, body: bytes) -> None:
-    async def run() -> None:
+async def test_a_success_is_a_success_whatever_its_body_says(tmp_path: Path, body: bytes) -> None:
+    with StubCollector(lambda *_: Answer(200, body=body)) as stub:
         async with sending(tmp_path, stub.url) as opened:
             assert await opened.once() == 0
             assert (opened.held, opened.forwarder.sent, opened.watched) == (0, 1, [])
 
-    with StubCollector(lambda *_: Answer(200, body=body)) as stub:
-        asyncio.run(run())
 
-
+@pytest.mark.asyncio
 @pytest.mark.parametrize("status", [202, 503])
-def test_an_answer_of_fifty_megabytes_is_not_kept(tmp_path: Path, status: int) -> None:
-    async def run() -> None:
+async def test_an_answer_of_fifty_megabytes_is_not_kept(tmp_path: Path, status: int) -> None:
+    huge = Answer(status, body=bytes(2**20), times=50)
+    with StubCollector(lambda *_: huge) as stub:
         async with sending(tmp_path, stub.url) as opened:
             tracemalloc.start()
             try:
@@ -222,25 +218,18 @@ def test_an_answer_of_fifty_megabytes_is_not_kept(tmp_path: Path, status: int) -
             assert peak < 20 * 2**20
             assert (paused == 0, opened.held) == ((True, 0) if status == 202 else (False, 1))
 
-    huge = Answer(status, body=bytes(2**20), times=50)
-    with StubCollector(lambda *_: huge) as stub:
-        asyncio.run(run())
 
-
+@pytest.mark.asyncio
 @pytest.mark.parametrize("status", [202, 500])
-def test_an_answer_that_never_ends_holds_the_sender_no_longer_than_the_limit(
+async def test_an_answer_that_never_ends_holds_the_sender_no_longer_than_the_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     monkeypatch.setattr(module, "ANSWER_S", 1.0)
-
-    async def run() -> None:
+    with StubCollector(lambda *_: Answer(status, trickle_s=0.2)) as stub:
         async with sending(tmp_path, stub.url, 2) as opened:
             async with opened.running():
                 await until(lambda: len(stub.asked) >= 2, "the next request", 5)
             assert opened.held == (1 if status == 202 else 2)
-
-    with StubCollector(lambda *_: Answer(status, trickle_s=0.2)) as stub:
-        asyncio.run(run())
 
 
 class Broken(httpx.AsyncBaseTransport):
@@ -250,10 +239,11 @@ class Broken(httpx.AsyncBaseTransport):
         raise RuntimeError("broken on purpose")
 
 
-def test_an_error_that_nobody_expected_costs_a_pause_and_no_batch(
+@pytest.mark.asyncio
+async def test_an_error_that_nobody_expected_costs_a_pause_and_no_batch(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def run() -> None:
+    with StubCollector(lambda *_: OK) as stub, caplog.at_level(logging.WARNING):
         async with sending(tmp_path, stub.url) as opened:
             broken = httpx.AsyncClient(transport=Broken(), base_url=stub.url)
             opened.forwarder.use(broken)
@@ -263,16 +253,16 @@ def test_an_error_that_nobody_expected_costs_a_pause_and_no_batch(
                 assert opened.held == 1
                 opened.forwarder.use(opened.client)
                 await until(lambda: opened.held == 0, "the batch to be taken")
-
-    with StubCollector(lambda *_: OK) as stub, caplog.at_level(logging.WARNING):
-        asyncio.run(run())
     said = [each.getMessage() for each in caplog.records if "broken on purpose" in each.message]
     assert len([text for text in said if "Traceback" in text]) == 1
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("body", [b"<html>", OK.body, b"[" * 50_000], ids=["html", "ok", "deep"])
-def test_polls_that_are_answered_at_once_with_nothing_stay_rare_and_go_on(body: bytes) -> None:
-    async def run() -> None:
+async def test_polls_that_are_answered_at_once_with_nothing_stay_rare_and_go_on(
+    body: bytes,
+) -> None:
+    with StubCollector(lambda *_: Answer(200, body=body)) as stub:
         async with make_client(stub.url, "key", "") as client:
             reached = asyncio.Event()
             reached.set()
@@ -281,13 +271,11 @@ def test_polls_that_are_answered_at_once_with_nothing_stay_rare_and_go_on(body: 
             assert not task.done()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-
-    with StubCollector(lambda *_: Answer(200, body=body)) as stub:
-        asyncio.run(run())
     assert stub.asked[1].at - stub.asked[0].at > 0.9
 
 
-def test_pauses_grow_to_a_cap_differ_from_each_other_and_start_anew_after_a_success(
+@pytest.mark.asyncio
+async def test_pauses_grow_to_a_cap_differ_from_each_other_and_start_anew_after_a_success(
     tmp_path: Path,
 ) -> None:
     async def run() -> list[float]:
@@ -296,7 +284,7 @@ def test_pauses_grow_to_a_cap_differ_from_each_other_and_start_anew_after_a_succ
 
     tries = 300
     with StubCollector(lambda _, before: OK if before == tries else Answer(500)) as stub:
-        pauses = asyncio.run(run())
+        pauses = await run()
     for failures, pause in enumerate(pauses[:tries], 1):
         assert 0.25 <= pause <= min(0.25 * 6**failures, 30.0)
     capped = pauses[10:tries]

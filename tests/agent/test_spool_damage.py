@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from support.laws import histories
 from trimtab_agent.spool.layout import HEADER_SIZE, SpoolRecord
 from trimtab_agent.spool.spool import Spool, SpooledBatch
 
@@ -371,12 +371,7 @@ class SmallSpoolMachine(SpoolMachine):
     max_bytes = 4000
 
 
-_settings = settings(
-    max_examples=60,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+_settings = histories(40, 40)
 TestSpoolLaws = SpoolMachine.TestCase
 TestSpoolLaws.settings = _settings
 TestSmallSpoolLaws = SmallSpoolMachine.TestCase

@@ -6,17 +6,16 @@ off between which two calls to the disk.
 """
 
 import errno
-import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from support.disks.numbered import WINDOW_S, numbers_in, numbers_of, packed
 from support.disks.simdisk import Killed, SimDisk
+from support.laws import histories
 from trimtab_agent.spool.layout import scan
 from trimtab_agent.spool.spool import Spool, SpooledBatch
 from trimtab_core.batches import Batch, decode
@@ -379,14 +378,7 @@ class DamageMachine(PowerCutMachine):
     damages = True
 
 
-_settings = settings(
-    database=None,
-    max_examples=int(os.environ.get("SPOOL_EXAMPLES", "60")),
-    stateful_step_count=40,
-    derandomize="CI" in os.environ,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+_settings = histories(40, 40)
 TestPowerCuts = PowerCutMachine.TestCase
 TestPowerCuts.settings = _settings
 TestDamage = DamageMachine.TestCase

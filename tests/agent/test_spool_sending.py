@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import pytest
+
 from support.stores.batches import BOOT, a_batch, account, key_of, point_of
 from trimtab_agent.forwarder import Forwarder, make_client
 from trimtab_agent.regroup import points_of
@@ -53,23 +55,19 @@ class Stub:
         self._server.server_close()
 
 
-def send_all(spool: Spool, url: str, until: Callable[[], bool] | None = None) -> None:
+async def send_all(spool: Spool, url: str, until: Callable[[], bool] | None = None) -> None:
     """Run a sender until the spool is empty, or until something else holds."""
     done = until or (lambda: spool.stats.held_batches == 0)
-
-    async def run() -> None:
-        client = make_client(url, "key", "")
-        task = asyncio.create_task(Forwarder(spool, client, 10, lambda _: None, BOOT).run())
-        try:
-            async with asyncio.timeout(10):
-                while not done():
-                    await asyncio.sleep(0.005)
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await client.aclose()
-
-    asyncio.run(run())
+    client = make_client(url, "key", "")
+    task = asyncio.create_task(Forwarder(spool, client, 10, lambda _: None, BOOT).run())
+    try:
+        async with asyncio.timeout(10):
+            while not done():
+                await asyncio.sleep(0.005)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await client.aclose()
 
 
 def filled(directory: Path, batches: list[Batch]) -> Spool:
@@ -85,10 +83,11 @@ def wide(seq: int, routes: int) -> Batch:
     return a_batch(seq, points, processes=[account([(0, routes)], sent=routes)])
 
 
-def test_a_batch_that_is_too_large_arrives_in_parts_that_add_up(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_batch_that_is_too_large_arrives_in_parts_that_add_up(tmp_path: Path) -> None:
     with Stub(lambda batch: 413 if batch.points > 10 else 202) as stub:
         spool = filled(tmp_path, [wide(1, 100), a_batch(2)])
-        send_all(spool, stub.url)
+        await send_all(spool, stub.url)
     parts = [batch for batch in stub.taken if batch.seq != 2]
     assert sum(batch.points for batch in parts) == 100
     assert len({batch.seq for batch in parts}) == len(parts)
@@ -103,20 +102,22 @@ def test_a_batch_that_is_too_large_arrives_in_parts_that_add_up(tmp_path: Path) 
     again.close()
 
 
-def test_a_single_point_that_is_still_too_large_is_put_aside(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_single_point_that_is_still_too_large_is_put_aside(tmp_path: Path) -> None:
     with Stub(lambda batch: 413 if batch.seq % 2**40 == 1 else 202) as stub:
         spool = filled(tmp_path, [wide(1, 4), a_batch(2)])
-        send_all(spool, stub.url)
+        await send_all(spool, stub.url)
     assert [batch.seq for batch in stub.taken] == [2]
     assert (spool.stats.quarantined, spool.stats.quarantined_samples) == (4, 4)
     spool.close()
 
 
-def test_a_refused_batch_is_put_aside_at_once_and_the_next_follows(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_a_refused_batch_is_put_aside_at_once_and_the_next_follows(tmp_path: Path) -> None:
     for status in (400, 422):
         with Stub(lambda batch, status=status: status if batch.seq == 2 else 202) as stub:  # type: ignore[misc]
             spool = filled(tmp_path / str(status), [a_batch(n) for n in (1, 2, 3)])
-            send_all(spool, stub.url)
+            await send_all(spool, stub.url)
         assert [seq for _, seq, _ in stub.asked] == [3, 2, 1]
         refused_at, next_at = stub.asked[1][0], stub.asked[2][0]
         assert next_at - refused_at < 1
@@ -124,16 +125,17 @@ def test_a_refused_batch_is_put_aside_at_once_and_the_next_follows(tmp_path: Pat
         spool.close()
 
 
-def test_a_batch_that_a_server_saw_counts_as_sent_and_one_without_connection_does_not(
+@pytest.mark.asyncio
+async def test_a_batch_that_a_server_saw_counts_as_sent_and_one_without_connection_does_not(
     tmp_path: Path,
 ) -> None:
     with Stub(lambda batch: 503) as stub:
         seen = filled(tmp_path / "seen", [a_batch(1)])
-        send_all(seen, stub.url, until=lambda: bool(stub.asked))
+        await send_all(seen, stub.url, until=lambda: bool(stub.asked))
         url = stub.url
     alone = filled(tmp_path / "alone", [a_batch(1)])
     forwarder = Forwarder(alone, make_client(url, "key", ""), 10, lambda _: None, BOOT)
-    asyncio.run(forwarder.flush(0.1))
+    await forwarder.flush(0.1)
     assert forwarder.failed == {"unreachable": 1}
     for spool, tried in ((seen, True), (alone, False)):
         entry = spool.next(newest=True)

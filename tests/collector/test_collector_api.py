@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from support.processes.servers import Api, Collector, short_dir
+from support.processes.api import Api
+from support.processes.servers import Collector, short_dir
 from support.stores.batches import Sender, a_batch, account, key_of, point_of, window
 from trimtab_core.batches import GaugeRow
 from trimtab_core.sketch import Sketch

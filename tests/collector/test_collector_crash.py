@@ -153,6 +153,7 @@ def test_totals_beyond_all_numbers_refuse_no_batch(tmp: Path) -> None:
         assert row["accounting"]["backgrounds"] == 2**63 - 1
 
 
+@pytest.mark.alone
 def test_it_stops_within_five_seconds_while_agents_wait_for_commands(tmp: Path) -> None:
     with Collector(tmp) as collector:
         collector.start()

@@ -311,7 +311,8 @@ def test_a_store_whose_disk_refuses_says_so_and_goes_on_by_itself(tmp: Path) -> 
         assert requests(store) == taken + 1
 
 
-def test_a_batch_that_the_store_cannot_take_costs_only_itself(
+@pytest.mark.asyncio
+async def test_a_batch_that_the_store_cannot_take_costs_only_itself(
     tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = Committer._stage
@@ -329,12 +330,13 @@ def test_a_batch_that_the_store_cannot_take_costs_only_itself(
         return await asyncio.gather(*waiting, return_exceptions=True)
 
     with store_in(tmp) as store:
-        answers = asyncio.run(work(store))
+        answers = await work(store)
         assert [type(answer).__name__ for answer in answers].count("UnavailableError") == 1
         assert requests(store) == 7
 
 
-def test_too_much_waiting_is_refused_as_retryable(tmp: Path) -> None:
+@pytest.mark.asyncio
+async def test_too_much_waiting_is_refused_as_retryable(tmp: Path) -> None:
     async def work(store: SQLiteStore) -> Sequence[bool | BaseException]:
         big = {key_of(f"/{n}"): point_of([n]) for n in range(4_000)}
         batches = [a_batch(seq, big, window_s=NOON - 10) for seq in range(3)]
@@ -342,7 +344,7 @@ def test_too_much_waiting_is_refused_as_retryable(tmp: Path) -> None:
         return await asyncio.gather(*map(store.append, ready), return_exceptions=True)
 
     with store_in(tmp, queue_bytes=10_000) as store:
-        answers = asyncio.run(work(store))
+        answers = await work(store)
         refused = [a for a in answers if isinstance(a, UnavailableError)]
         assert refused
         assert requests(store) == 4_000 * (3 - len(refused))

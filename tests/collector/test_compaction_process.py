@@ -97,7 +97,13 @@ def test_a_worker_that_is_killed_over_and_over_loses_and_doubles_nothing(tmp: Pa
                 wait_for(partial(fewer, store, store.health().journal_batches), "a slice", 20)
                 os.kill(worker(store), signal.SIGKILL)
                 assert counted(store) == (turn + 1) * 1200
-            wait_for(lambda: merged(store), "an empty journal", 60)
+
+            def merged_when_asked() -> bool:
+                # After a worker that failed comes a pause, up to a minute after several.
+                supervisor.wake()
+                return merged(store)
+
+            wait_for(merged_when_asked, "an empty journal", 60)
             assert counted(store) == 8 * 1200
     finally:
         store.close()

@@ -3,7 +3,6 @@
 Each law is tried at every age of the data: in memory, unmerged, and in tiers ever wider.
 """
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.laws import DEPTH
 from support.processes.servers import short_dir
 from support.stores.batches import a_batch, account, key_of, point_of
 from support.stores.engines import ENGINES, Engine, Pair, Sent, ask
@@ -219,10 +219,7 @@ def test_accounts_hold_whatever_arrives_late_or_never(pair: Pair) -> None:
 
 
 @settings(
-    deadline=None,
-    max_examples=int(os.environ.get("STORE_EXAMPLES", "6")),
-    derandomize="CI" in os.environ,
-    database=None,
+    max_examples=6 * DEPTH,
     suppress_health_check=list(HealthCheck),
 )
 @given(

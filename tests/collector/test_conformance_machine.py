@@ -2,10 +2,9 @@
 
 Batches arrive late, twice and out of order, clocks stand still and leap by weeks, the store is
 compacted and reopened, and reads ask for anything: each answer is the oracle's, to the bit.
-STORE_EXAMPLES sets how many histories are tried.
+12 histories in every run; TEST_DEPTH multiplies them (support/laws.py).
 """
 
-import os
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -23,6 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from support.laws import histories
 from support.stores.engines import ENGINES, Engine, Pair, Sent
 from support.stores.randomcases import DAY_S, LATE_S, STARTS, a_selection, a_sent
 
@@ -100,7 +99,7 @@ class StoreMachine(RuleBasedStateMachine):
         selection = a_selection(seed, self.pair.now_s, self._near())
         with ThreadPoolExecutor(1) as threads:
             settled = threads.submit(self.pair.engine.settle)
-            for _ in range(20):
+            while not settled.done():
                 self.pair.compare(selection)
             settled.result()
         self.pair.compare(selection)
@@ -123,16 +122,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.directory.cleanup()
 
 
-_settings = settings(
-    database=None,
-    max_examples=int(os.environ.get("STORE_EXAMPLES", "20")),
-    stateful_step_count=20,
-    derandomize="CI" in os.environ,
-    # Making a failure small takes minutes: that is for who looks into it.
-    phases=[Phase.generate] if "CI" in os.environ else list(Phase),
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+_settings = histories(12, 20)
 
 
 @pytest.mark.parametrize("engine", list(ENGINES.values()), ids=list(ENGINES))

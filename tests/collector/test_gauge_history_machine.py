@@ -2,16 +2,14 @@
 
 Batches arrive late, twice and out of order; compaction is cut short before its commits, between
 them and before the journal has changed; the store is reopened with much memory and with little.
-GAUGE_EXAMPLES sets how many histories are tried.
+12 histories in every run; TEST_DEPTH multiplies them (support/laws.py).
 """
 
-import os
 import tempfile
 import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,6 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from support.laws import histories
 from support.stores.batches import a_batch
 from support.stores.engines import Clock
 from support.stores.gaugeoracle import GaugeOracle, ask, check
@@ -221,16 +220,7 @@ class GaugeMachine(RuleBasedStateMachine):
                 self.directory.cleanup()
 
 
-_settings = settings(
-    database=None,
-    max_examples=int(os.environ.get("GAUGE_EXAMPLES", "20")),
-    stateful_step_count=25,
-    derandomize="CI" in os.environ,
-    # Making a failure small takes minutes: that is for who looks into it.
-    phases=[Phase.generate] if "CI" in os.environ else list(Phase),
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+_settings = histories(12, 25)
 
 
 def test_whatever_happens_gauges_are_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,7 +213,7 @@ def test_a_revoked_key_is_refused_within_five_seconds(
 def test_a_scoped_key_writes_for_its_own_services_only(
     collector: Collector, connect: Connect
 ) -> None:
-    mine = connect(collector.new_key("--service", "mine", "--environment", "test"))
+    mine = connect(collector.new_key(["test"], ["mine"]))
     own = {key_of(service="mine"): point_of([5])}
     other = {key_of(service="other"): point_of([5])}
     elsewhere = {key_of(service="mine", environment="prod"): point_of([5])}

@@ -219,7 +219,7 @@ def test_kinds_and_what_they_keep(tmp: Path) -> None:
 def test_rows_of_others_and_rows_that_are_none_are_refused(tmp: Path) -> None:
     with Collector(tmp) as collector:
         collector.start()
-        key = collector.new_key("--service", "shop")
+        key = collector.new_key(services=["shop"])
         good = batch_of(0, [row_of([1.0])], window(), [])
         foreign = row_of([1.0])._replace(service="bank")
         event = EventRow("test", "bank", "host#0", {"kind": "request", "at_us": 1})

@@ -5,10 +5,11 @@ import shutil
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,7 +22,17 @@ from trimtab_collector.storage.sqlite.schema import VERSION
 from trimtab_collector.storage.sqlite.upkeep.backup import backup
 from trimtab_collector.storage.sqlite.upkeep.files import entered
 from trimtab_collector.storage.sqlite.upkeep.restore import read_manifest, restore
+from trimtab_core import console
 from trimtab_core.batches import Batch
+
+
+class Done(NamedTuple):
+    """Exit code and output of a command."""
+
+    code: int
+    stdout: str
+    stderr: str
+
 
 REQUESTS = 5
 #: 10-second windows in three hours
@@ -35,8 +46,19 @@ def batch(seq: int) -> Batch:
     return a_batch(seq, points, window_s=window(40 + seq * 37 % WINDOWS), processes=[claim])
 
 
-def maintain(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """Run `trimtab collector ...` and compare its exit code."""
+def maintain(*words: str, code: int = 0) -> Done:
+    """Run `trimtab collector ...` in this process and compare its exit code."""
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            ended = console.main(["collector", *words])
+        except SystemExit as exit_:
+            ended = int(exit_.code or 0)
+    return _checked(words, code, Done(ended, out.getvalue(), err.getvalue()))
+
+
+def maintain_beside(*words: str, code: int = 0) -> Done:
+    """Do it in a process of its own, as an operator does beside a collector."""
     done = subprocess.run(
         trimtab("collector", *words),
         env=clean_environment(),
@@ -45,13 +67,17 @@ def maintain(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         check=False,
         timeout=120,
     )
-    assert done.returncode == code, f"{words} ended with {done.returncode}: {done.stderr}"
+    return _checked(words, code, Done(done.returncode, done.stdout, done.stderr))
+
+
+def _checked(words: tuple[str, ...], code: int, done: Done) -> Done:
+    assert done.code == code, f"{words} ended with {done.code}: {done.stderr}"
     assert "Traceback" not in done.stderr
     return done
 
 
-def answered(*words: str, code: int = 0) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(maintain(*words, "--json", code=code).stdout)
+def answered(*words: str, code: int = 0, run: Callable[..., Done] = maintain) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run(*words, "--json", code=code).stdout)
     return found
 
 
@@ -115,24 +141,30 @@ def test_backups_taken_while_batches_come_and_are_merged_hold_all_that_was_ackno
             for number in range(3):
                 taken = feed.taken
                 found = answered(
-                    "backup", str(tmp / f"b{number}"), "--data-dir", str(collector.data)
+                    "backup",
+                    str(tmp / f"b{number}"),
+                    "--data-dir",
+                    str(collector.data),
+                    run=maintain_beside,
                 )
                 bounds.append((taken, feed.taken + 1))
                 assert found["store"] == VERSION
-                report = answered("check", "--data-dir", str(collector.data))
+                report = answered("check", "--data-dir", str(collector.data), run=maintain_beside)
                 assert report["sound"], report
             taken = feed.taken
             wait_for(lambda: feed.failed or feed.taken > taken + 10, "more batches", 60)
         assert requests(collector) == feed.taken * REQUESTS
         assert collector.stop() == 0
-        report = answered("check", "--data-dir", str(collector.data))
+        report = answered("check", "--data-dir", str(collector.data), run=maintain_beside)
         assert report["countedRequests"] == report["keptRequests"] == feed.taken * REQUESTS
     assert any(path.name.startswith("1h") for path in (tmp / "b2").iterdir())
     for number, (least, most) in enumerate(bounds):
         (tmp / f"r{number}").mkdir()
         with Collector(tmp / f"r{number}") as collector:
-            maintain("restore", str(tmp / f"b{number}"), "--data-dir", str(collector.data))
-            assert answered("check", "--data-dir", str(collector.data))["sound"]
+            maintain_beside("restore", str(tmp / f"b{number}"), "--data-dir", str(collector.data))
+            assert answered("check", "--data-dir", str(collector.data), run=maintain_beside)[
+                "sound"
+            ]
             collector.start()
             # The keys are those of the backup.
             held = requests(collector) // REQUESTS
@@ -150,17 +182,17 @@ def test_a_restored_store_is_as_it_was_at_the_backup_and_what_was_there_is_kept(
         collector.api.token = (collector.data / "token").read_text().strip()
         key = collector.new_key()
         assert send(collector, key, range(20)) == 20
-        maintain("--data-dir", data, "backup", str(target))
+        maintain_beside("--data-dir", data, "backup", str(target))
         assert {path.name for path in target.iterdir()} >= {"token", "keys.db", "metrics.db"}
         assert target.stat().st_mode & 0o777 == 0o700
         assert {path.stat().st_mode & 0o777 for path in target.iterdir()} == {0o600}
         assert send(collector, key, range(20, 25)) == 5
         later = collector.new_key()
-        refused = maintain("restore", str(target), "--data-dir", data, "--force", code=2)
+        refused = maintain_beside("restore", str(target), "--data-dir", data, "--force", code=2)
         assert "another collector uses" in refused.stderr
         assert requests(collector) == 25 * REQUESTS
         assert collector.stop() == 0
-        refused = maintain("restore", str(target), "--data-dir", data, code=2)
+        refused = maintain_beside("restore", str(target), "--data-dir", data, code=2)
         assert "--force" in refused.stderr
         found = answered("restore", str(target), "--data-dir", data, "--force")
         aside = collector.data / found["aside"]
@@ -172,7 +204,10 @@ def test_a_restored_store_is_as_it_was_at_the_backup_and_what_was_there_is_kept(
         assert send(collector, key, range(25)) == 5
         assert collector.stop() == 0
         # And what was moved aside is a whole store.
-        assert answered("check", "--data-dir", str(aside))["countedRequests"] == 25 * REQUESTS
+        assert (
+            answered("check", "--data-dir", str(aside), run=maintain_beside)["countedRequests"]
+            == 25 * REQUESTS
+        )
 
 
 def test_while_files_are_copied_batches_are_taken_and_compaction_waits(tmp: Path) -> None:
@@ -359,9 +394,11 @@ def test_a_restore_that_was_killed_has_not_happened_or_goes_on(
         found = answered("check", "--data-dir", str(copy / "c"))
         assert found["countedRequests"] == 61 * REQUESTS
     else:
-        for command in (["check"], ["backup", str(copy / "x")], ["--port", "0"]):
+        for command in (["check"], ["backup", str(copy / "x")]):
             refused = maintain(*command, "--data-dir", str(copy / "c"), code=2)
             assert "was cut short" in refused.stderr
+        refused = maintain_beside("--port", "0", "--data-dir", str(copy / "c"), code=2)
+        assert "was cut short" in refused.stderr
     maintain(*words)
     assert answered("check", "--data-dir", str(copy / "c"))["countedRequests"] == 60 * REQUESTS
     (aside,) = [path for path in (copy / "c").iterdir() if path.is_dir()]
@@ -370,5 +407,7 @@ def test_a_restore_that_was_killed_has_not_happened_or_goes_on(
 
 @pytest.mark.parametrize("command", ["backup", "restore", "check"])
 def test_each_has_its_help(command: str) -> None:
-    assert maintain(command, "--help").stdout.startswith(f"usage: trimtab collector {command}")
-    assert command in maintain("--help").stdout
+    assert maintain_beside(command, "--help").stdout.startswith(
+        f"usage: trimtab collector {command}"
+    )
+    assert command in maintain_beside("--help").stdout

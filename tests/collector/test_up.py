@@ -6,7 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from support.processes.servers import TOKEN, Api, Proc, free_port, trimtab, wait_for
+from support.processes.api import TOKEN, Api
+from support.processes.servers import Proc, free_port, trimtab, wait_for
 
 
 def up(tmp: Path, **more: str) -> tuple[Proc, Api]:

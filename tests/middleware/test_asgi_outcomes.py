@@ -225,7 +225,8 @@ def test_a_status_that_is_no_number_costs_its_own_record_only(measured: Measured
     assert measured.one().record.status == 200
 
 
-def test_requests_at_the_same_time_do_not_mix(measured: Measured) -> None:
+@pytest.mark.asyncio
+async def test_requests_at_the_same_time_do_not_mix(measured: Measured) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         n = int(scope["path"][1:])
         await send({**START, "status": 200 + n})
@@ -234,10 +235,7 @@ def test_requests_at_the_same_time_do_not_mix(measured: Measured) -> None:
             await send(body(b"x", True))
         await send(body(b""))
 
-    async def all_at_once() -> None:
-        wrapped = measured.asgi(app)
-        await asyncio.gather(*(request(wrapped, f"/{n}") for n in range(50)))
-
-    asyncio.run(all_at_once())
+    wrapped = measured.asgi(app)
+    await asyncio.gather(*(request(wrapped, f"/{n}") for n in range(50)))
     records = [seen.record for seen in measured.records(50)]
     assert sorted((r.status, r.bytes) for r in records) == [(200 + n, n) for n in range(50)]

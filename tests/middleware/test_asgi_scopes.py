@@ -1,6 +1,5 @@
 """What is no plain request: lifespan, WebSockets, wrapping twice, apps that are not measured."""
 
-import asyncio
 import http.client
 import logging
 import threading
@@ -58,12 +57,13 @@ def test_an_exception_in_lifespan_is_not_swallowed(measured: Measured, event: st
     assert isinstance(error, RuntimeError)
 
 
-def test_records_are_with_the_agent_before_the_server_hears_that_shutdown_is_done(
+@pytest.mark.asyncio
+async def test_records_are_with_the_agent_before_the_server_hears_that_shutdown_is_done(
     measured: Measured,
 ) -> None:
     # An interval of ten seconds: nothing but the flush can have sent them.
     app = measured.asgi(_both, interval_ms=10_000)
-    asyncio.run(_live(app, requests=3))
+    await _live(app, requests=3)
     assert len(measured.peer.wait_records(3, timeout_s=2)) == 3
 
 

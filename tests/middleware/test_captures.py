@@ -1,6 +1,5 @@
 """Slow and failed requests are kept whole, with their notes, and nothing of them that is secret."""
 
-import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -58,9 +57,12 @@ async def _ask(app: Any, path: str = "/secret-path") -> None:
         pass
 
 
-def test_a_slow_request_has_its_timeline_and_its_trace(measured: Measured, clock: Clock) -> None:
+@pytest.mark.asyncio
+async def test_a_slow_request_has_its_timeline_and_its_trace(
+    measured: Measured, clock: Clock
+) -> None:
     app = measured.asgi(app_of(clock, 1_500), context=True, capture_share=0)
-    asyncio.run(_ask(app))
+    await _ask(app)
     (found,) = events(measured, REQUEST)
     assert found["reason"] == "slow"
     assert (found["status"], found["duration_us"], found["method"]) == (200, 1_500_000, "GET")
@@ -73,11 +75,12 @@ def test_a_slow_request_has_its_timeline_and_its_trace(measured: Measured, clock
     assert note["trace"] == TRACE
 
 
-def test_a_failed_request_has_the_type_of_its_exception_alone(
+@pytest.mark.asyncio
+async def test_a_failed_request_has_the_type_of_its_exception_alone(
     measured: Measured, clock: Clock
 ) -> None:
-    asyncio.run(_ask(measured.asgi(app_of(clock, 1, error=ValueError(SECRET)), capture_share=0)))
-    asyncio.run(_ask(measured.asgi(app_of(clock, 1, status=503), capture_share=0)))
+    await _ask(measured.asgi(app_of(clock, 1, error=ValueError(SECRET)), capture_share=0))
+    await _ask(measured.asgi(app_of(clock, 1, status=503), capture_share=0))
     one, other = events(measured, REQUEST, 2)
     assert [one["reason"], one["status"], one["error"]] == ["failed", 500, "ValueError"]
     assert [other["reason"], other["status"], other["error"]] == ["failed", 503, ""]
@@ -86,20 +89,24 @@ def test_a_failed_request_has_the_type_of_its_exception_alone(
     assert "secret-path" not in said
 
 
-def test_a_fast_request_is_not_kept_but_its_notes_are(measured: Measured, clock: Clock) -> None:
+@pytest.mark.asyncio
+async def test_a_fast_request_is_not_kept_but_its_notes_are(
+    measured: Measured, clock: Clock
+) -> None:
     app = measured.asgi(app_of(clock, 1), context=True, capture_share=0)
-    asyncio.run(_ask(app))
+    await _ask(app)
     events(measured, N_PLUS_ONE)
     assert measured.peer.events(REQUEST) == []
 
 
-def test_the_threshold_is_a_setting_and_a_share_of_the_others_is_kept(
+@pytest.mark.asyncio
+async def test_the_threshold_is_a_setting_and_a_share_of_the_others_is_kept(
     measured: Measured, clock: Clock
 ) -> None:
     app = measured.asgi(app_of(clock, 5), slow_request_ms=5, capture_share=0)
-    asyncio.run(_ask(app))
+    await _ask(app)
     every = measured.asgi(app_of(clock, 5), service="other", capture_share=1.0)
-    asyncio.run(_ask(every))
+    await _ask(every)
     slow, sample = events(measured, REQUEST, 2)
     assert (slow["reason"], sample["reason"]) == ("slow", "sample")
 
@@ -154,12 +161,13 @@ def test_a_later_version_of_a_trace_is_read() -> None:
     assert trace_of(f"cc-{TRACE}-{SPAN}-01-more") == (TRACE, SPAN)
 
 
-def test_server_timing_tells_what_was_measured(measured: Measured, clock: Clock) -> None:
+@pytest.mark.asyncio
+async def test_server_timing_tells_what_was_measured(measured: Measured, clock: Clock) -> None:
     app = measured.asgi(app_of(clock, 12), context=True, server_timing=True)
 
     async def work() -> list[bytes]:
         return (await request(app)).header(b"server-timing")
 
-    assert asyncio.run(work()) == [
+    assert await work() == [
         b'total;dur=12.00, db;dur=3.00;desc="2 queries", cache;dur=0.50;desc="1 of 3 hit"'
     ]

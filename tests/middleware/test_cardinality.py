@@ -14,6 +14,8 @@ from support.processes.stack import stack
 from trimtab_core.messages import Gauges
 
 N = 100_000
+#: Flask takes 0.2 ms for a path that it does not know: a fifth of them, each five times as long.
+N_FLASK = N // 5
 #: Records that wait take half of it when there is no agent, or no time for it.
 MOST_BYTES = 10 * 1024 * 1024
 
@@ -29,7 +31,7 @@ from trimtab.settings import read_settings
 # On a busy machine the processor may be lost for long after a last byte: that is no work.
 trimtab.asgi.BACKGROUND_NS = 3600 * 10**9
 # Whoever keeps one of them for each request keeps 15 MB.
-LONG = "x" * 100
+LONG = "x" * (700 if kind == "flask" else 100)
 
 async def bare(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -134,11 +136,12 @@ def test_a_hundred_thousand_of_each_take_no_memory_and_make_one_series(
     settings = measured.settings()
     if not agent:
         settings["agent"] += ".none"
-    found = run(kind, settings)
+    n = N_FLASK if kind == "flask" else N
+    found = run(kind, settings, n)
     assert found["grown"] <= MOST_BYTES, found
     if agent:
         accounts = found["accounts"]
-        assert (accounts["sent"] + accounts["dropped"], accounts["held"]) == (N, 0)
+        assert (accounts["sent"] + accounts["dropped"], accounts["held"]) == (n, 0)
         known = {("/known/{x}", "_OTHER")} if kind == "starlette" else set()
         assert _series(measured) == {("unmatched", "_OTHER")} | known
 

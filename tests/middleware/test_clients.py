@@ -176,8 +176,9 @@ def test_add_middleware_takes_the_wrapper_for_one_of_its_own(measured: Measured)
     assert statuses(measured, 2) == [("/hello", 200), ("/below/hello", 200)]
 
 
+@pytest.mark.asyncio
 @FEATURES
-def test_httpx_calls_a_wrapped_app_of_either_kind(
+async def test_httpx_calls_a_wrapped_app_of_either_kind(
     measured: Measured, features: dict[str, Any]
 ) -> None:
     async def ask(app: Any) -> tuple[int, str]:
@@ -187,7 +188,7 @@ def test_httpx_calls_a_wrapped_app_of_either_kind(
             return answer.status_code, (await client.get("/hello")).text
 
     bare = starlette_app()
-    assert asyncio.run(ask(bare))[0] == asyncio.run(ask(measured.asgi(bare, **features)))[0] == 500
+    assert (await ask(bare))[0] == (await ask(measured.asgi(bare, **features)))[0] == 500
 
     def wsgi(environ: Any, start_response: Any) -> list[bytes]:
         start_response("201 Created", [("X-Path", environ["PATH_INFO"])])
@@ -199,7 +200,8 @@ def test_httpx_calls_a_wrapped_app_of_either_kind(
     assert (answer.status_code, answer.text, answer.headers["x-path"]) == (201, "ok", "/p")
 
 
-def test_a_lifespan_can_be_driven_by_hand(measured: Measured) -> None:
+@pytest.mark.asyncio
+async def test_a_lifespan_can_be_driven_by_hand(measured: Measured) -> None:
     async def drive() -> list[str]:
         inbox: asyncio.Queue[Any] = asyncio.Queue()
         outbox: asyncio.Queue[Any] = asyncio.Queue()
@@ -213,7 +215,7 @@ def test_a_lifespan_can_be_driven_by_hand(measured: Measured) -> None:
         assert scope["state"] == {"pool": "opened"}
         return got
 
-    assert asyncio.run(drive()) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert await drive() == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
 # ---------------------------------------------------------------- other frameworks
@@ -240,8 +242,9 @@ def test_flasks_client_works(measured: Measured, features: dict[str, Any]) -> No
         assert statuses(measured, 3) == expected
 
 
+@pytest.mark.asyncio
 @FEATURES
-def test_quarts_client_works(measured: Measured, features: dict[str, Any]) -> None:
+async def test_quarts_client_works(measured: Measured, features: dict[str, Any]) -> None:
     app = quart.Quart("tested")
 
     @app.route("/hello")
@@ -263,7 +266,7 @@ def test_quarts_client_works(measured: Measured, features: dict[str, Any]) -> No
             answer = await client.get("/hello")
         return str(await answer.get_data(as_text=True))
 
-    assert asyncio.run(ask()) == "hello"
+    assert await ask() == "hello"
 
 
 @FEATURES
@@ -278,8 +281,9 @@ def test_litestars_client_works(measured: Measured, features: dict[str, Any]) ->
         assert client.get("/none").status_code == 404
 
 
+@pytest.mark.asyncio
 @FEATURES
-def test_falcons_clients_work(measured: Measured, features: dict[str, Any]) -> None:
+async def test_falcons_clients_work(measured: Measured, features: dict[str, Any]) -> None:
     class Sync:
         def on_get(self, request: Any, response: Any) -> None:
             response.text = "sync"
@@ -294,7 +298,7 @@ def test_falcons_clients_work(measured: Measured, features: dict[str, Any]) -> N
     wrapped_old: Any = measured.wsgi(old, **features)
     wrapped_new: Any = measured.asgi(new, **features)
     assert falcon.testing.TestClient(wrapped_old).simulate_get("/hello").text == "sync"
-    assert asyncio.run(_conduct(wrapped_new)) == "async"
+    assert await _conduct(wrapped_new) == "async"
 
 
 async def _conduct(app: Any) -> str:

@@ -55,8 +55,9 @@ ROUTES = [
 ]
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("protocol", ["websockets-sansio", "wsproto"])
-def test_a_websocket_over_the_wire_has_a_record_with_its_template_and_counts_its_messages(
+async def test_a_websocket_over_the_wire_has_a_record_with_its_template_and_counts_its_messages(
     measured: Measured, protocol: str
 ) -> None:
     app = measured.asgi(Starlette(routes=ROUTES), gauges=True)
@@ -80,7 +81,7 @@ def test_a_websocket_over_the_wire_has_a_record_with_its_template_and_counts_its
         return measured.peer.wait(found, "a reading of the messages")[0]
 
     with served(app, ws=protocol) as place:
-        asyncio.run(talk(place))
+        await talk(place)
         found = measured.peer.wait_records(2)
     assert [(seen.template, seen.method, seen.record.status) for seen in found] == [
         ("/rooms/{room}/echo", "GET", 101),

@@ -1,6 +1,5 @@
 """A wrapper is an object of its own with the app's attributes: it is copied, pickled and asked."""
 
-import asyncio
 import copy
 import inspect
 import pickle
@@ -64,7 +63,8 @@ def test_a_copy_is_a_wrapper_of_its_own_around_the_copied_app(kind: Any) -> None
     assert (type(again), again.app) == (kind, asgi_callables.plain_function)
 
 
-def test_a_deep_copy_calls_the_copied_app(measured: Measured) -> None:
+@pytest.mark.asyncio
+async def test_a_deep_copy_calls_the_copied_app(measured: Measured) -> None:
     class Counting:
         calls = 0
 
@@ -73,5 +73,5 @@ def test_a_deep_copy_calls_the_copied_app(measured: Measured) -> None:
 
     wrapped: Any = measured.asgi(Counting())
     copied = copy.deepcopy(wrapped)
-    asyncio.run(copied({"type": "http"}, None, None))
+    await copied({"type": "http"}, None, None)
     assert (wrapped.calls, copied.calls) == (0, 1)

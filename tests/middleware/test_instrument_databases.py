@@ -138,26 +138,24 @@ def test_a_lost_connection_is_told_apart_and_raised_as_ever(
     assert (1, "SELECT ? AS lost", "connection") in statements(look)
 
 
-def test_psycopg_async_is_measured_and_its_cancellation_stays_one(
+@pytest.mark.asyncio
+async def test_psycopg_async_is_measured_and_its_cancellation_stays_one(
     database_dsn: str, look: Look
 ) -> None:
-    async def main() -> None:
-        connect = psycopg.AsyncConnection.connect
-        async with await connect(database_dsn, autocommit=True) as connection:
-            with in_request() as context:
-                cursor = await connection.execute("SELECT %s::text AS a", ("hunter2",))
-                assert await cursor.fetchone() == ("hunter2",)
-                stream = connection.cursor().stream("SELECT n FROM generate_series(1, 3) AS n")
-                assert [n async for (n,) in stream] == [1, 2, 3]
-            assert context.db_calls == 2
-            task = asyncio.create_task(connection.execute("SELECT pg_sleep(30)"))
-            await asyncio.to_thread(wait_for, lambda: runs(database_dsn), "the statement to run")
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert task.cancelled()
-
-    asyncio.run(main())
+    connect = psycopg.AsyncConnection.connect
+    async with await connect(database_dsn, autocommit=True) as connection:
+        with in_request() as context:
+            cursor = await connection.execute("SELECT %s::text AS a", ("hunter2",))
+            assert await cursor.fetchone() == ("hunter2",)
+            stream = connection.cursor().stream("SELECT n FROM generate_series(1, 3) AS n")
+            assert [n async for (n,) in stream] == [1, 2, 3]
+        assert context.db_calls == 2
+        task = asyncio.create_task(connection.execute("SELECT pg_sleep(30)"))
+        await asyncio.to_thread(wait_for, lambda: runs(database_dsn), "the statement to run")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
     assert (1, "SELECT pg_sleep(?)", "CancelledError") in statements(look)
     assert (1, "SELECT n FROM generate_series(?, ?) AS n", "") in statements(look)
 
@@ -174,31 +172,31 @@ def runs(dsn: str) -> bool:
 # ---------------------------------------------------------------- asyncpg
 
 
-def test_asyncpg_measures_each_way_to_run_a_statement_once(database_dsn: str, look: Look) -> None:
-    async def main() -> None:
-        connection = await asyncpg.connect(database_dsn)
-        assert await connection.execute("CREATE TABLE t (a int, b text)") == "CREATE TABLE"
-        assert await connection.execute("INSERT INTO t VALUES ($1, 'x')", 1) == "INSERT 0 1"
-        await connection.executemany("INSERT INTO t VALUES ($1, $2)", [(2, "y"), (3, "z")])
-        assert [each["a"] for each in await connection.fetch("SELECT a FROM t ORDER BY a")] == [
-            1, 2, 3
-        ]  # fmt: skip
-        assert await connection.fetchval("SELECT b FROM t WHERE a = $1", 2) == "y"
-        row = await connection.fetchrow("SELECT * FROM t WHERE b = 'z'")
-        assert dict(row) == {"a": 3, "b": "z"}
-        prepared = await connection.prepare("SELECT a + $1 FROM t ORDER BY a")
-        assert await prepared.fetchval(10) == 11
-        assert len(await prepared.fetch(10)) == 3
-        async with connection.transaction():
-            found = [each["a"] async for each in connection.cursor("SELECT a FROM t", prefetch=1)]
-            assert sorted(found) == [1, 2, 3]
-            cursor = await connection.cursor("SELECT b FROM t ORDER BY a")
-            assert [each["b"] for each in await cursor.fetch(2)] == ["x", "y"]
-        with pytest.raises(asyncpg.UndefinedTableError):
-            await connection.fetch("SELECT * FROM missing WHERE a = 'hunter2'")
-        await connection.close()
-
-    asyncio.run(main())
+@pytest.mark.asyncio
+async def test_asyncpg_measures_each_way_to_run_a_statement_once(
+    database_dsn: str, look: Look
+) -> None:
+    connection = await asyncpg.connect(database_dsn)
+    assert await connection.execute("CREATE TABLE t (a int, b text)") == "CREATE TABLE"
+    assert await connection.execute("INSERT INTO t VALUES ($1, 'x')", 1) == "INSERT 0 1"
+    await connection.executemany("INSERT INTO t VALUES ($1, $2)", [(2, "y"), (3, "z")])
+    assert [each["a"] for each in await connection.fetch("SELECT a FROM t ORDER BY a")] == [
+        1, 2, 3
+    ]  # fmt: skip
+    assert await connection.fetchval("SELECT b FROM t WHERE a = $1", 2) == "y"
+    row = await connection.fetchrow("SELECT * FROM t WHERE b = 'z'")
+    assert dict(row) == {"a": 3, "b": "z"}
+    prepared = await connection.prepare("SELECT a + $1 FROM t ORDER BY a")
+    assert await prepared.fetchval(10) == 11
+    assert len(await prepared.fetch(10)) == 3
+    async with connection.transaction():
+        found = [each["a"] async for each in connection.cursor("SELECT a FROM t", prefetch=1)]
+        assert sorted(found) == [1, 2, 3]
+        cursor = await connection.cursor("SELECT b FROM t ORDER BY a")
+        assert [each["b"] for each in await cursor.fetch(2)] == ["x", "y"]
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await connection.fetch("SELECT * FROM missing WHERE a = 'hunter2'")
+    await connection.close()
     assert statements(look) == [
         (1, "BEGIN", ""),
         (1, "COMMIT", ""),
@@ -212,56 +210,52 @@ def test_asyncpg_measures_each_way_to_run_a_statement_once(database_dsn: str, lo
         (2, "INSERT INTO t VALUES (?)", ""),
         (2, "SELECT a + ? FROM t ORDER BY a", ""),
     ]
-    found = rows(look)
-    assert found["SELECT a FROM t ORDER BY a"] == 3
-    assert found["INSERT INTO t VALUES (?)"] == 1
+    counted = rows(look)
+    assert counted["SELECT a FROM t ORDER BY a"] == 3
+    assert counted["INSERT INTO t VALUES (?)"] == 1
 
 
-def test_asyncpg_pools_lines_and_cancellation_stay_what_they_are(
+@pytest.mark.asyncio
+async def test_asyncpg_pools_lines_and_cancellation_stay_what_they_are(
     database_dsn: str, look: Look
 ) -> None:
-    async def main() -> None:
-        async with asyncpg.create_pool(database_dsn, min_size=1, max_size=1) as pool:
-            with in_request() as context:
-                for number in range(5):
-                    assert await pool.fetchval("SELECT $1::int AS five", number) == number
-            (note,) = context.notes or []
-            assert note["query"] == "SELECT ?::int AS five"
-            assert " in main" in note["site"]
-            async with pool.acquire() as connection:
-                with pytest.raises(TimeoutError):
-                    await connection.fetch("SELECT pg_sleep(30)", timeout=0.01)
-                task = asyncio.create_task(connection.fetch("SELECT pg_sleep(30)"))
-                await asyncio.to_thread(wait_for, lambda: runs(database_dsn), "it to run")
-                task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
-                assert await connection.fetchval("SELECT 3") == 3
-
-    asyncio.run(main())
+    async with asyncpg.create_pool(database_dsn, min_size=1, max_size=1) as pool:
+        with in_request() as context:
+            for number in range(5):
+                assert await pool.fetchval("SELECT $1::int AS five", number) == number
+        (note,) = context.notes or []
+        assert note["query"] == "SELECT ?::int AS five"
+        assert " in test_" in note["site"]
+        async with pool.acquire() as connection:
+            with pytest.raises(TimeoutError):
+                await connection.fetch("SELECT pg_sleep(30)", timeout=0.01)
+            task = asyncio.create_task(connection.fetch("SELECT pg_sleep(30)"))
+            await asyncio.to_thread(wait_for, lambda: runs(database_dsn), "it to run")
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await connection.fetchval("SELECT 3") == 3
     assert (1, "SELECT pg_sleep(?)", "CancelledError") in statements(look)
     assert (1, "SELECT pg_sleep(?)", "TimeoutError") in statements(look)
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
-def test_sqlalchemy_over_a_driver_books_a_statement_once(
+async def test_sqlalchemy_over_a_driver_books_a_statement_once(
     database_dsn: str, look: Look, driver: str
 ) -> None:
-    async def main() -> None:
-        url = database_dsn.replace("postgresql:", f"postgresql+{driver}:")
-        engine = create_async_engine(url)
-        async with engine.connect() as connection:
-            with in_request() as context:
-                for number in range(5):
-                    statement = sa.text("SELECT CAST(:n AS integer) AS once")
-                    await connection.execute(statement, {"n": number})
-            with pytest.raises(sa.exc.ProgrammingError):
-                await connection.execute(sa.text("SELECT missing"))
-        await engine.dispose()
-        assert context.db_calls == 5
-        assert [note["count"] for note in context.notes or []] == [5]
-
-    asyncio.run(main())
+    url = database_dsn.replace("postgresql:", f"postgresql+{driver}:")
+    engine = create_async_engine(url)
+    async with engine.connect() as connection:
+        with in_request() as context:
+            for number in range(5):
+                statement = sa.text("SELECT CAST(:n AS integer) AS once")
+                await connection.execute(statement, {"n": number})
+        with pytest.raises(sa.exc.ProgrammingError):
+            await connection.execute(sa.text("SELECT missing"))
+    await engine.dispose()
+    assert context.db_calls == 5
+    assert [note["count"] for note in context.notes or []] == [5]
     found = [each for each in statements(look) if "once" in each[1] or "missing" in each[1]]
     assert [(count, bool(error)) for count, _, error in found] == [(1, True), (5, False)]
     assert "SELECT CAST(? AS integer) AS once" in found[1][1]

@@ -1,6 +1,5 @@
 """The type of an exception is known also where a framework answers for it."""
 
-import asyncio
 import io
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.handlers import exception as django_exception
 
-from support.processes.drive import Measured, call_wsgi, request
+from support.processes.drive import Measured, call, call_wsgi
 from trimtab.events import EVENTS, REQUEST
 from trimtab.instrumentation import instrument, uninstrument
 from trimtab.runtime import flush_all
@@ -65,7 +64,7 @@ def test_django_answers_and_the_type_is_known(measured: Measured, kind: str) -> 
     with override_settings(ROOT_URLCONF=__name__, DEBUG=False, ALLOWED_HOSTS=["*"]):
         if kind == "asgi":
             app = measured.asgi(ASGIHandler(), capture_share=0)
-            answer = asyncio.run(request(app, "/broken/", headers=[(b"host", b"localhost")]))
+            answer = call(app, "/broken/", headers=[(b"host", b"localhost")])
             assert answer.status == 500
         else:
             wrapped = measured.wsgi(WSGIHandler(), capture_share=0)

@@ -211,17 +211,15 @@ def test_a_streamed_body_is_not_part_of_the_call(server: str, look: Look) -> Non
     assert measured(look) == [(2, ("GET", "127.0.0.1", "200", ""))]
 
 
-def test_a_cancelled_call_is_cancelled_and_booked(server: str, look: Look) -> None:
-    async def use() -> None:
-        async with httpx.AsyncClient(trust_env=False) as client:
-            with in_request() as context:
-                with pytest.raises(TimeoutError):
-                    await asyncio.wait_for(client.get(f"{server}/held/1"), 0.05)
-                assert context.external_calls == 1
-            Handler.release.set()
-            assert (await client.get(f"{server}/status/200")).status_code == 200
-
-    asyncio.run(use())
+@pytest.mark.asyncio
+async def test_a_cancelled_call_is_cancelled_and_booked(server: str, look: Look) -> None:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        with in_request() as context:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(client.get(f"{server}/held/1"), 0.05)
+            assert context.external_calls == 1
+        Handler.release.set()
+        assert (await client.get(f"{server}/status/200")).status_code == 200
     assert measured(look) == [
         (1, ("GET", "127.0.0.1", "", "CancelledError")),
         (1, ("GET", "127.0.0.1", "200", "")),
@@ -240,18 +238,16 @@ def test_redirects_that_the_app_follows_are_calls_of_their_own(server: str, look
     ]
 
 
-def test_hosts_beyond_the_cap_are_one(look: Look) -> None:
+@pytest.mark.asyncio
+async def test_hosts_beyond_the_cap_are_one(look: Look) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    async def use() -> None:
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport) as client:
-            for number in range(calls.MAX_HOSTS + 50):
-                await client.get(f"http://host-{number}/")
-
-    asyncio.run(use())
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport) as client:
+        for number in range(calls.MAX_HOSTS + 50):
+            await client.get(f"http://host-{number}/")
     found = {host: count for count, (host,) in look(CALLS, "server.address")}
     assert found["host-0"] == 1
     assert found["other"] >= 50

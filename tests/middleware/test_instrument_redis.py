@@ -176,40 +176,36 @@ def test_as_many_names_as_an_app_may_make_up_are_not_kept(client: Any, look: Loo
     assert len(_commands) < 510
 
 
-def test_asyncio_commands_and_pipelines_are_measured(redis_url: str, look: Look) -> None:
-    async def use() -> None:
-        async with CONNECT(redis_url) as client:
-            with in_request() as context:
-                await client.set("calls:a", "1")
-                assert await client.get("calls:a") == b"1"
-                async with client.pipeline() as pipe:
-                    await pipe.watch("calls:a")
-                    assert await pipe.get("calls:a") == b"1"
-                    pipe.multi()
-                    assert await pipe.get("calls:none").execute() == [None]
-                assert await client.pipeline(transaction=False).delete("calls:a").execute() == [1]
-            assert (context.cache_hits, context.cache_misses) == (2, 1)
-            assert context.spans is not None
-            assert len(context.spans) == 6
-            with pytest.raises(redis.ResponseError):
-                await client.execute_command("NOSUCH")
-
-    asyncio.run(use())
+@pytest.mark.asyncio
+async def test_asyncio_commands_and_pipelines_are_measured(redis_url: str, look: Look) -> None:
+    async with CONNECT(redis_url) as client:
+        with in_request() as context:
+            await client.set("calls:a", "1")
+            assert await client.get("calls:a") == b"1"
+            async with client.pipeline() as pipe:
+                await pipe.watch("calls:a")
+                assert await pipe.get("calls:a") == b"1"
+                pipe.multi()
+                assert await pipe.get("calls:none").execute() == [None]
+            assert await client.pipeline(transaction=False).delete("calls:a").execute() == [1]
+        assert (context.cache_hits, context.cache_misses) == (2, 1)
+        assert context.spans is not None
+        assert len(context.spans) == 6
+        with pytest.raises(redis.ResponseError):
+            await client.execute_command("NOSUCH")
     assert operations(look) == [
         (1, ("MULTI", "")), (1, ("NOSUCH", "ResponseError")), (1, ("PIPELINE", "")),
         (1, ("SET", "")), (1, ("WATCH", "")), (2, ("GET", "")),
     ]  # fmt: skip
 
 
-def test_a_cancelled_command_is_cancelled_and_booked(redis_url: str, look: Look) -> None:
-    async def use() -> None:
-        async with CONNECT(redis_url) as client:
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.blpop(["calls:none"], timeout=0), 0.05)
-            # Its connection went with it: the next command has its own answer.
-            assert await client.echo("x") == b"x"
-
-    asyncio.run(use())
+@pytest.mark.asyncio
+async def test_a_cancelled_command_is_cancelled_and_booked(redis_url: str, look: Look) -> None:
+    async with CONNECT(redis_url) as client:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.blpop(["calls:none"], timeout=0), 0.05)
+        # Its connection went with it: the next command has its own answer.
+        assert await client.echo("x") == b"x"
     assert operations(look) == [(1, ("BLPOP", "CancelledError")), (1, ("ECHO", ""))]
 
 

@@ -114,8 +114,9 @@ def test_a_statement_that_passes_through_sqlite3_too_is_measured_once() -> None:
     assert context.db_calls == 2
 
 
-def test_async_statements_are_measured_once_with_the_line_that_awaits() -> None:
-    async def main() -> None:
+@pytest.mark.asyncio
+async def test_async_statements_are_measured_once_with_the_line_that_awaits() -> None:
+    with instrumented("sqlalchemy", "sqlite3") as look:
         engine = create_async_engine("sqlite+aiosqlite://")
         async with engine.connect() as connection:
             with in_request() as context:
@@ -125,14 +126,12 @@ def test_async_statements_are_measured_once_with_the_line_that_awaits() -> None:
         assert context.db_calls == 5
         assert context.notes is not None
         assert context.notes[0]["count"] == 5
-        assert " in main" in context.notes[0]["site"]
-
-    with instrumented("sqlalchemy", "sqlite3") as look:
-        asyncio.run(main())
+        assert " in test_" in context.notes[0]["site"]
         assert statements(look) == [(5, ("SELECT ? AS five", ""))]
 
 
-def test_tasks_that_run_at_once_do_not_hide_each_others_statements(tmp_path: Path) -> None:
+@pytest.mark.asyncio
+async def test_tasks_that_run_at_once_do_not_hide_each_others_statements(tmp_path: Path) -> None:
     async def one(engine: Any, number: int) -> int:
         async with engine.connect() as connection:
             with in_request() as context:
@@ -147,7 +146,7 @@ def test_tasks_that_run_at_once_do_not_hide_each_others_statements(tmp_path: Pat
         return calls
 
     with instrumented("sqlalchemy", "sqlite3") as look:
-        assert asyncio.run(main()) == [3] * 8
+        assert await main() == [3] * 8
         assert (24, ("SELECT ? AS at_once", "")) in statements(look)
 
 

@@ -1,6 +1,5 @@
 """sqlite3 and aiosqlite are measured, and stay themselves."""
 
-import asyncio
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,23 +155,21 @@ def test_sqlite3_connections_that_outlive_the_measuring_go_on_unmeasured() -> No
     assert statements(look) == []
 
 
-def test_aiosqlite_is_measured_where_its_caller_waits(look: Look) -> None:
-    async def main() -> None:
-        async with aiosqlite.connect(":memory:") as connection:
-            with in_request() as context:
-                await connection.execute("CREATE TABLE t (a)")
-                for number in range(5):
-                    await connection.execute("INSERT INTO t VALUES (?)", (number,))
-                async with connection.execute("SELECT * FROM t WHERE a = 'hunter2'") as cursor:
-                    assert list(await cursor.fetchall()) == []
-                assert list(await connection.execute_fetchall("SELECT 1 AS a")) == [(1,)]
-        assert context.db_calls == 8
-        assert context.notes is not None
-        assert " in main" in context.notes[0]["site"]
-        with pytest.raises(ValueError, match="no active connection"):
-            await connection.execute("SELECT 2")
-
-    asyncio.run(main())
+@pytest.mark.asyncio
+async def test_aiosqlite_is_measured_where_its_caller_waits(look: Look) -> None:
+    async with aiosqlite.connect(":memory:") as connection:
+        with in_request() as context:
+            await connection.execute("CREATE TABLE t (a)")
+            for number in range(5):
+                await connection.execute("INSERT INTO t VALUES (?)", (number,))
+            async with connection.execute("SELECT * FROM t WHERE a = 'hunter2'") as cursor:
+                assert list(await cursor.fetchall()) == []
+            assert list(await connection.execute_fetchall("SELECT 1 AS a")) == [(1,)]
+    assert context.db_calls == 8
+    assert context.notes is not None
+    assert " in test_" in context.notes[0]["site"]
+    with pytest.raises(ValueError, match="no active connection"):
+        await connection.execute("SELECT 2")
     assert statements(look) == [
         (1, "CREATE TABLE t (a)", ""),
         (1, "SELECT * FROM t WHERE a = ?", ""),

@@ -170,7 +170,8 @@ def test_an_end_of_the_process_is_a_call_and_no_error(error: type[BaseException]
 # ---------------------------------------------------------------- coroutines
 
 
-def test_a_coroutine_function_stays_one() -> None:
+@pytest.mark.asyncio
+async def test_a_coroutine_function_stays_one() -> None:
     @monitored("deco.coroutine", failed=lambda result: result == "bad")
     async def fetch(answer: str) -> str:
         await asyncio.sleep(0)
@@ -178,18 +179,16 @@ def test_a_coroutine_function_stays_one() -> None:
             raise LookupError(answer)
         return answer
 
-    async def go() -> None:
-        assert await fetch("good") == "good"
-        assert await fetch("bad") == "bad"
-        with pytest.raises(LookupError, match="raise"):
-            await fetch("raise")
-
     assert inspect.iscoroutinefunction(fetch)
-    asyncio.run(go())
+    assert await fetch("good") == "good"
+    assert await fetch("bad") == "bad"
+    with pytest.raises(LookupError, match="raise"):
+        await fetch("raise")
     assert seen("deco.coroutine") == (3, 3, {"returned": 1, "LookupError": 1})
 
 
-def test_a_cancelled_task_is_cancelled_and_no_error() -> None:
+@pytest.mark.asyncio
+async def test_a_cancelled_task_is_cancelled_and_no_error() -> None:
     cleaned = []
 
     @monitored("deco.cancelled")
@@ -203,21 +202,19 @@ def test_a_cancelled_task_is_cancelled_and_no_error() -> None:
         async with measure("deco.cancelled"):
             await asyncio.Event().wait()
 
-    async def go() -> None:
-        for target in (wait, block):
-            task = asyncio.create_task(target())
-            await asyncio.sleep(0)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert task.cancelled()
-
-    asyncio.run(go())
+    for target in (wait, block):
+        task = asyncio.create_task(target())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
     assert cleaned == [True]
     assert seen("deco.cancelled") == (2, 2, {})
 
 
-def test_an_object_whose_call_is_a_coroutine_function_and_a_partial_are_awaited() -> None:
+@pytest.mark.asyncio
+async def test_an_object_whose_call_is_a_coroutine_function_and_a_partial_are_awaited() -> None:
     class Caller:
         async def __call__(self) -> int:
             raise KeyError
@@ -225,12 +222,9 @@ def test_an_object_whose_call_is_a_coroutine_function_and_a_partial_are_awaited(
     async def add(a: int, b: int) -> int:
         return a + b
 
-    async def go() -> None:
-        with pytest.raises(KeyError):
-            await monitored("deco.caller")(Caller())()
-        assert await monitored("deco.partial")(functools.partial(add, 1))(2) == 3
-
-    asyncio.run(go())
+    with pytest.raises(KeyError):
+        await monitored("deco.caller")(Caller())()
+    assert await monitored("deco.partial")(functools.partial(add, 1))(2) == 3
     assert seen("deco.caller") == (1, 1, {"KeyError": 1})
     assert seen("deco.partial") == (1, 1, {})
 
@@ -336,7 +330,8 @@ def test_a_generator_counts_when_it_ends() -> None:
     assert seen("deco.acounted") == (3, 3, {"ValueError": 1})
 
 
-def test_context_managers_may_be_made_of_what_is_monitored() -> None:
+@pytest.mark.asyncio
+async def test_context_managers_may_be_made_of_what_is_monitored() -> None:
     @contextmanager
     @monitored("deco.context")
     def held() -> Iterator[int]:
@@ -347,19 +342,16 @@ def test_context_managers_may_be_made_of_what_is_monitored() -> None:
     async def aheld() -> AsyncIterator[int]:
         yield 2
 
-    async def go() -> None:
-        found: list[object] = []
-        try:
-            async with aheld() as given:
-                found.append(given)
-                raise OSError("inside")
-        except OSError as error:
-            found.append(error.args)
-        assert found == [2, ("inside",)]
-
     with held() as inside:
         assert inside == 1
-    asyncio.run(go())
+    found: list[object] = []
+    try:
+        async with aheld() as given:
+            found.append(given)
+            raise OSError("inside")
+    except OSError as error:
+        found.append(error.args)
+    assert found == [2, ("inside",)]
     assert seen("deco.context") == (1, 1, {})
     assert seen("deco.acontext") == (1, 1, {"OSError": 1})
 
@@ -367,16 +359,14 @@ def test_context_managers_may_be_made_of_what_is_monitored() -> None:
 # ---------------------------------------------------------------- blocks
 
 
-def test_a_block_is_measured_with_its_labels_and_raises_what_it_raises() -> None:
-    async def go() -> None:
-        async with measure("deco.block", page="b"):
-            await asyncio.sleep(0)
-
+@pytest.mark.asyncio
+async def test_a_block_is_measured_with_its_labels_and_raises_what_it_raises() -> None:
     with measure("deco.block", page="a"):
         pass
     with pytest.raises(LookupError), measure("deco.block", page="a"):
         raise LookupError
-    asyncio.run(go())
+    async with measure("deco.block", page="b"):
+        await asyncio.sleep(0)
     assert seen("deco.block", page="a") == (2, 2, {"LookupError": 1})
     assert seen("deco.block", page="b") == (1, 1, {})
 

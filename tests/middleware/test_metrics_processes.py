@@ -133,17 +133,15 @@ def test_eight_threads_lose_nothing_while_somebody_reads() -> None:
     assert counts["threads.plain"] == counts["threads.sizes"] == counts["threads.recent"] == 8000
 
 
-def test_two_thousand_tasks_lose_nothing() -> None:
+@pytest.mark.asyncio
+async def test_two_thousand_tasks_lose_nothing() -> None:
     world = World("tasks")
 
     async def task(n: int) -> None:
         await asyncio.sleep(0)
         world.work(n)
 
-    async def go() -> None:
-        await asyncio.gather(*(task(n) for n in range(2000)))
-
-    asyncio.run(go())
+    await asyncio.gather(*(task(n) for n in range(2000)))
     assert world.read() == expected(range(2000))
 
 

@@ -176,9 +176,10 @@ async def talk(app: Any, path: str) -> list[Message]:
     return sent
 
 
+@pytest.mark.asyncio
 @each_of([each for each in HERE if each.websocket])
 @pytest.mark.parametrize("mounted", [False, True], ids=["alone", "mounted"])
-def test_a_websocket_has_the_template_of_its_route(
+async def test_a_websocket_has_the_template_of_its_route(
     measured: Measured, framework: Framework, mounted: bool
 ) -> None:
     mounted = mounted and framework.name not in WHOLE
@@ -186,15 +187,18 @@ def test_a_websocket_has_the_template_of_its_route(
         path, prefix = "", ""
         if mounted:
             app, path, prefix = below(framework, app)
-        sent = asyncio.run(talk(measured.asgi(app), path + "/ws"))
+        sent = await talk(measured.asgi(app), path + "/ws")
     assert [message.get("text") for message in sent if message["type"] == "websocket.send"] == [
         "hello"
     ]
     assert measured.one().template == prefix + "/ws"
 
 
+@pytest.mark.asyncio
 @each_of(HERE)
-def test_thousands_of_random_paths_are_one_route(measured: Measured, framework: Framework) -> None:
+async def test_thousands_of_random_paths_are_one_route(
+    measured: Measured, framework: Framework
+) -> None:
     rng = random.Random(6)
     letters = string.ascii_letters + string.digits + "/-_~"
     count = 2_000 if framework.name in ("flask", "quart") else 10_000
@@ -207,7 +211,7 @@ def test_thousands_of_random_paths_are_one_route(measured: Measured, framework: 
                 for path in paths:
                     await request(wrapped, path)
 
-            asyncio.run(scan())
+            await scan()
         else:
             wrapped = measured.wsgi(app)
             for path in paths:

@@ -113,9 +113,10 @@ def test_an_app_of_asgi_2_becomes_one_of_asgi_3(
     same(playing(single), playing(measured.asgi(app, **features)), features)
 
 
+@pytest.mark.asyncio
 @FEATURES
 @pytest.mark.parametrize("kind", ["http", "websocket", "lifespan", "other"])
-def test_the_app_gets_the_servers_own_scope_and_receive(
+async def test_the_app_gets_the_servers_own_scope_and_receive(
     measured: Measured, kind: str, features: dict[str, Any]
 ) -> None:
     got: list[Any] = []
@@ -133,7 +134,7 @@ def test_the_app_gets_the_servers_own_scope_and_receive(
         "state": {}, "extensions": {},
     }  # fmt: skip
     before = {**scope}
-    asyncio.run(measured.asgi(app, **features)(scope, receive, send))
+    await measured.asgi(app, **features)(scope, receive, send)
     ((given, given_receive, given_send, inside),) = got
     assert given is scope
     assert all(given[key] is value for key, value in before.items())
@@ -144,13 +145,14 @@ def test_the_app_gets_the_servers_own_scope_and_receive(
         assert given_send is send
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 @pytest.mark.parametrize(
     "headers",
     [None, 7, [(b"a", b"b", b"c")], [b""], {b"x-request-start": b"1"}, [(b"x-request-start", 7)]],
     ids=["absent", "a number", "triples", "no pairs", "a mapping", "a number as value"],
 )
-def test_a_scope_with_odd_headers_reaches_the_app(
+async def test_a_scope_with_odd_headers_reaches_the_app(
     measured: Measured, kind: str, headers: Any
 ) -> None:
     reached: list[Any] = []
@@ -160,24 +162,26 @@ def test_a_scope_with_odd_headers_reaches_the_app(
 
     for features in ({}, ALL):
         scope = {"type": kind} if headers is None else {"type": kind, "headers": headers}
-        asyncio.run(measured.asgi(app, **features)({"path": "/", **scope}, None, None))  # type: ignore[arg-type]
+        await measured.asgi(app, **features)({"path": "/", **scope}, None, None)  # type: ignore[arg-type]
     assert reached == [headers, headers]
 
 
-def test_headers_that_can_be_read_once_are_left_for_the_app(measured: Measured) -> None:
+@pytest.mark.asyncio
+async def test_headers_that_can_be_read_once_are_left_for_the_app(measured: Measured) -> None:
     got: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         got.append(list(scope["headers"]))
 
     scope = {"type": "http", "method": "GET", "headers": iter([(b"host", b"x")])}
-    asyncio.run(measured.asgi(app)(scope, None, None))  # type: ignore[arg-type]
+    await measured.asgi(app)(scope, None, None)  # type: ignore[arg-type]
     assert got == [[(b"host", b"x")]]
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("number", [0, 1, 2])
 @pytest.mark.parametrize("caught", [False, True])
-def test_a_send_that_raises_raises_in_the_app(
+async def test_a_send_that_raises_raises_in_the_app(
     measured: Measured, number: int, caught: bool
 ) -> None:
     error = OSError("gone")
@@ -208,11 +212,12 @@ def test_a_send_that_raises_raises_in_the_app(
         return None
 
     for each in (app, measured.asgi(app), measured.asgi(app, **ALL)):
-        assert asyncio.run(go(each)) is (None if caught else error)
+        assert await go(each) is (None if caught else error)
     assert [*map(id, seen)] == [id(error)] * 3
 
 
-def test_send_hands_back_what_the_server_gives(measured: Measured) -> None:
+@pytest.mark.asyncio
+async def test_send_hands_back_what_the_server_gives(measured: Measured) -> None:
     got: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -228,15 +233,16 @@ def test_send_hands_back_what_the_server_gives(measured: Measured) -> None:
 
     sent = Sent()
     scope = {"type": "http", "method": "GET", "headers": []}
-    asyncio.run(measured.asgi(app)(scope, None, lambda message: sent))  # type: ignore[arg-type]
+    await measured.asgi(app)(scope, None, lambda message: sent)  # type: ignore[arg-type]
     assert got == [sent, token]
 
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="server's")
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize("kind", ["http", "websocket", "lifespan", "other"])
-def test_context_variables_are_as_visible_as_without(measured: Measured, kind: str) -> None:
+async def test_context_variables_are_as_visible_as_without(measured: Measured, kind: str) -> None:
     seen: list[str] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -249,7 +255,7 @@ def test_context_variables_are_as_visible_as_without(measured: Measured, kind: s
         return variable.get(), current_context()
 
     for each in (app, measured.asgi(app), measured.asgi(app, **ALL)):
-        assert asyncio.run(go(each)) == ("app's", None)
+        assert await go(each) == ("app's", None)
     assert seen == ["set before"] * 3
 
 
@@ -270,7 +276,10 @@ def test_a_call_may_be_driven_from_many_contexts(measured: Measured, kind: str) 
     left.close()
 
 
-def test_cancelling_reaches_the_app_and_comes_back_with_its_reason(measured: Measured) -> None:
+@pytest.mark.asyncio
+async def test_cancelling_reaches_the_app_and_comes_back_with_its_reason(
+    measured: Measured,
+) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         try:
             await asyncio.Event().wait()
@@ -296,10 +305,10 @@ def test_cancelling_reaches_the_app_and_comes_back_with_its_reason(measured: Mea
             pass
         return raised.value.args, timeout.expired(), len(messages)
 
-    expected = asyncio.run(go(app))
+    expected = await go(app)
     assert expected == (("closing",), True, 2)
-    assert asyncio.run(go(measured.asgi(app))) == expected
-    assert asyncio.run(go(measured.asgi(app, **ALL))) == expected
+    assert await go(measured.asgi(app)) == expected
+    assert await go(measured.asgi(app, **ALL)) == expected
 
 
 _sizes = st.lists(st.binary(max_size=40), max_size=6)

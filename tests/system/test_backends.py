@@ -102,7 +102,7 @@ def test_a_program_that_is_missing_skips_and_fails_where_all_must_run(
     package: str, tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp))
-    monkeypatch.setattr("backends.glob.glob", lambda pattern: [])
+    monkeypatch.setattr("support.processes.backends.glob.glob", lambda pattern: [])
 
     def make() -> None:
         RedisServer(tmp) if package == "redis-server" else PostgresqlServer(tmp)

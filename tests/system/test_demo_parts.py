@@ -39,6 +39,7 @@ async def answering(*answers: bytes) -> AsyncIterator[tuple[Client, list[bytes]]
         await server.wait_closed()
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     "raw",
     [
@@ -49,15 +50,16 @@ async def answering(*answers: bytes) -> AsyncIterator[tuple[Client, list[bytes]]
     ],
     ids=["length", "chunked", "close", "until the end"],
 )
-def test_the_client_reads_an_answer_to_its_end(raw: bytes) -> None:
+async def test_the_client_reads_an_answer_to_its_end(raw: bytes) -> None:
     async def ask() -> Answer:
         async with answering(raw) as (client, _):
             return await client.request("GET", "/")
 
-    assert asyncio.run(ask()) == Answer(201, b"hello")
+    assert await ask() == Answer(201, b"hello")
 
 
-def test_the_client_keeps_its_connection_and_sends_a_broken_request_once() -> None:
+@pytest.mark.asyncio
+async def test_the_client_keeps_its_connection_and_sends_a_broken_request_once() -> None:
     async def ask() -> tuple[list[int], int]:
         fine = b"HTTP/1.1 204 No Content\r\n\r\n"
         async with answering(fine, fine, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf") as (
@@ -69,7 +71,7 @@ def test_the_client_keeps_its_connection_and_sends_a_broken_request_once() -> No
                 await client.request("GET", "/")
             return statuses, len(seen)
 
-    assert asyncio.run(ask()) == ([204, 204], 3)
+    assert await ask() == ([204, 204], 3)
 
 
 def row(service: str, counted: int, **other: Any) -> dict[str, Any]:

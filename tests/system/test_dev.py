@@ -75,11 +75,37 @@ def test_the_stamp_holds_until_the_dependencies_change(
     }.items():
         monkeypatch.setattr(dev, name, value)
     (tmp_path / "pyproject.toml").write_text("a")
-    assert not dev.stamped()
-    dev.STAMP.write_text(dev.fingerprint())
-    assert dev.stamped()
+    assert not dev.stamped("demo")
+    dev.STAMP.write_text(f"demo {dev.fingerprint()}")
+    assert dev.stamped("demo")
+    assert not dev.stamped("dev")
+    dev.STAMP.write_text(f"dev {dev.fingerprint()}")
+    assert dev.stamped("demo")
+    assert dev.stamped("dev")
     dev.CONSTRAINTS.write_text("msgpack==1.1.0\n")
-    assert not dev.stamped()
+    assert not dev.stamped("demo")
+    assert not dev.stamped("dev")
+
+
+def test_the_demo_installs_its_own_packages_and_no_tool_of_development(dev: ModuleType) -> None:
+    for_demo, for_all = dev.requirements("demo"), dev.requirements("dev")
+    assert for_demo[:2] == ["--editable", ".[agent,collector]"]
+    assert any(each.startswith("fastapi") for each in for_demo)
+    assert not any(each.startswith(("pytest", "mypy", "django")) for each in for_demo)
+    assert set(for_demo) < set(for_all)
+    assert any(each.startswith("mypy") for each in for_all)
+
+
+def test_the_line_of_progress_names_the_package_that_pip_has_come_to(
+    dev: ModuleType, tmp_path: Path
+) -> None:
+    log = tmp_path / "setup.log"
+    log.write_text("Obtaining file:///x\n")
+    assert dev.package(log) == ""
+    log.write_text("Collecting fastapi>=0.115\n  Using cached x\nCollecting anyio<5 (from a)\n")
+    assert dev.package(log) == "anyio"
+    log.write_text(log.read_text() + "Installing collected packages: a, b\n")
+    assert dev.package(log) == "all of them"
 
 
 def test_a_step_that_fails_shows_the_end_of_its_output(

@@ -34,15 +34,18 @@ def more(load: Load, answers: int, what: str) -> None:
     wait_for(lambda: load.answered > before + answers, what, 20)
 
 
-def warmed(system: Stack, command: list[str], **env: str) -> tuple[str, int, int]:
+def warmed(
+    system: Stack, command: list[str], service: str = "shop", **env: str
+) -> tuple[str, int, int]:
     """Start the app and warm it up; return a target, the requests sent and the memory used."""
-    app = system.app("shop", command, **env)
+    app = system.app(service, command, **env)
     target = f"{app.url}/items/1"
     load = drive([target], 3000, connections=4)
     assert load.failed == 0
     return target, load.sent, app.rss_bytes()
 
 
+@pytest.mark.alone
 def test_an_agent_that_is_absent_costs_no_request_and_little_memory(tmp: Path) -> None:
     with stack(tmp) as system:
         system.agent.stop()
@@ -88,6 +91,7 @@ def test_an_agent_killed_and_restarted_under_load_loses_only_what_is_booked(
         even(system, "shop", sent + load.sent)
 
 
+@pytest.mark.alone
 def test_an_agent_frozen_for_ten_seconds_costs_no_request_and_loses_nothing(tmp: Path) -> None:
     with stack(tmp) as system:
         target, sent, before = warmed(system, uvicorn())
@@ -205,11 +209,12 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
-def test_what_is_no_protocol_closes_its_connection_and_no_other(tmp: Path, data: bytes) -> None:
-    with stack(tmp) as system, connected(system.agent) as good:
+def test_what_is_no_protocol_closes_its_connection_and_no_other(
+    system: Stack, service: str, data: bytes
+) -> None:
+    with connected(system.agent) as good:
         before = system.agent.rss_bytes()
-        hello = Hello("test", "good", "", "host", 1, b"12345678")
-        good.sendall(encode(hello.frame()))
+        good.sendall(encode(Hello("test", service, "", "host", 1, os.urandom(8)).frame()))
         assert isinstance(parse(_frame(good)), Welcome)
         for _ in range(20):
             with connected(system.agent) as bad:
@@ -220,24 +225,23 @@ def test_what_is_no_protocol_closes_its_connection_and_no_other(tmp: Path, data:
                 assert closed_by(bad)
         assert system.agent.rss_bytes() - before < 64 * MIB
         good.sendall(encode(["samples", time.time_ns() // 1000, 1, 0, {}, 48, bytes(48)]))
-        system.wait_booked("good", 1)
+        system.wait_booked(service, 1)
 
 
-def test_half_frames_of_many_connections_stay_within_bounds(tmp: Path) -> None:
-    with stack(tmp) as system:
-        before = system.agent.rss_bytes()
-        halves = [connected(system.agent) for _ in range(100)]
-        try:
-            hello = encode(Hello("test", "half", "", "host", 1, b"12345678").frame())
-            for opened in halves:
-                opened.sendall(hello[: len(hello) // 2])
-            target, sent, _ = warmed(system, uvicorn())
-            assert target
-            even(system, "shop", sent)
-            assert system.agent.rss_bytes() - before < 64 * MIB
-        finally:
-            for opened in halves:
-                opened.close()
+def test_half_frames_of_many_connections_stay_within_bounds(system: Stack, service: str) -> None:
+    before = system.agent.rss_bytes()
+    halves = [connected(system.agent) for _ in range(100)]
+    try:
+        hello = encode(Hello("test", "half", "", "host", 1, os.urandom(8)).frame())
+        for opened in halves:
+            opened.sendall(hello[: len(hello) // 2])
+        target, sent, _ = warmed(system, uvicorn(), service)
+        assert target
+        even(system, service, sent)
+        assert system.agent.rss_bytes() - before < 64 * MIB
+    finally:
+        for opened in halves:
+            opened.close()
 
 
 def _frame(opened: socket.socket) -> list[object]:
@@ -247,16 +251,17 @@ def _frame(opened: socket.socket) -> list[object]:
             return message
 
 
-def test_a_second_agent_on_the_same_socket_says_so_and_harms_nobody(tmp: Path) -> None:
-    with stack(tmp) as system:
-        other = Agent(system.directory, system.collector.url, "x")
-        other.env["TRIMTAB_AGENT_DATA_DIR"] = str(system.directory / "other")
-        with Proc.start(other):
-            assert other.wait_exit() == 2
-            assert "another agent listens on" in other.output()
-        target, sent, _ = warmed(system, uvicorn())
-        assert target
-        even(system, "shop", sent)
+def test_a_second_agent_on_the_same_socket_says_so_and_harms_nobody(
+    system: Stack, service: str
+) -> None:
+    other = Agent(system.directory, system.collector.url, "x")
+    other.env["TRIMTAB_AGENT_DATA_DIR"] = str(system.directory / "other")
+    with Proc.start(other):
+        assert other.wait_exit() == 2
+        assert "another agent listens on" in other.output()
+    target, sent, _ = warmed(system, uvicorn(), service)
+    assert target
+    even(system, service, sent)
 
 
 def test_a_wrong_key_keeps_the_data_until_the_right_one_comes(tmp: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from support.processes.drive import Measured, call_wsgi
 from support.processes.servers import Agent, Collector, wait_for
@@ -251,6 +252,7 @@ class Client:
             self.socket = None
 
 
+@pytest.mark.alone
 def test_three_hundred_apps_at_an_agent_with_64_files_neither_stop_nor_heat_it(tmp: Path) -> None:
     with Collector(tmp).start() as collector:
         agent = Agent(tmp, collector.url, collector.new_key())

@@ -14,7 +14,7 @@ import pytest
 from support.processes.load import drive
 from support.processes.peer import Peer, running_peer
 from support.processes.servers import clean_environment
-from support.processes.stack import gunicorn, stack
+from support.processes.stack import Stack, gunicorn
 from trimtab_core.messages import Bye, Gauges, Hello
 
 TESTS = str(Path(__file__).resolve().parent.parent)
@@ -30,26 +30,25 @@ TESTS = str(Path(__file__).resolve().parent.parent)
     ids=["sync preload", "gevent", "gevent preload"],
 )
 def test_every_worker_of_gunicorn_is_counted_as_itself(
-    tmp: Path, options: list[str], workers: int
+    system: Stack, service: str, options: list[str], workers: int
 ) -> None:
-    with stack(tmp) as system:
-        app = system.app("shop", gunicorn(*options), TRIMTAB_HOST="host")
-        sent = 0
-        seen: set[str] = set()
-        # Whoever is free takes a connection: on a busy machine it may take a while for all to.
-        while len(seen) < workers:
-            load = drive([f"{app.url}/items/1"], 300, connections=8)
-            assert load.failed == 0
-            sent += load.sent
-            assert sent < 30_000, seen
-            seen = set(re.findall(r"instance=(\S+)", system.agent.output()))
-        assert seen == {f"host#{worker}" for worker in range(workers)}
-        with urllib.request.urlopen(f"{system.agent.http}/metrics", timeout=10) as answer:
-            assert "frames_refused_total{" not in answer.read().decode()
-        assert app.stop() == 0
-        system.wait_booked("shop", sent)
-        account = system.collector.api.accounting("shop")
-        assert (account["requests"], account["agentLost"], account["dropped"]) == (sent, 0, {})
+    app = system.app(service, gunicorn(*options), TRIMTAB_HOST="host")
+    sent = 0
+    seen: set[str] = set()
+    # Whoever is free takes a connection: on a busy machine it may take a while for all to.
+    while len(seen) < workers:
+        load = drive([f"{app.url}/items/1"], 300, connections=8)
+        assert load.failed == 0
+        sent += load.sent
+        assert sent < 30_000, seen
+        seen = set(re.findall(rf"service={service} .*instance=(\S+)", system.agent.output()))
+    assert seen == {f"host#{worker}" for worker in range(workers)}
+    with urllib.request.urlopen(f"{system.agent.http}/metrics", timeout=10) as answer:
+        assert "frames_refused_total{" not in answer.read().decode()
+    assert app.stop() == 0
+    system.wait_booked(service, sent)
+    account = system.collector.api.accounting(service)
+    assert (account["requests"], account["agentLost"], account["dropped"]) == (sent, 0, {})
 
 
 # ---------------------------------------------------------------- scripts that patch themselves

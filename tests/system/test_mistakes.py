@@ -8,7 +8,7 @@ import pytest
 
 from support.processes.load import drive
 from support.processes.servers import Agent, Collector, Proc, free_port, trimtab
-from support.processes.stack import stack, uvicorn
+from support.processes.stack import Stack, stack, uvicorn
 
 
 def said(directory: Path, *words: str, **env: str) -> str:
@@ -57,14 +57,13 @@ def test_a_busy_port_is_named_for_the_collector(tmp: Path) -> None:
         assert f"127.0.0.1:{collector.port}" in line
 
 
-def test_a_busy_port_is_named_for_the_agent(tmp: Path) -> None:
-    with stack(tmp) as system:
-        line = said(
-            tmp, "agent", TRIMTAB_AGENT_SOCKET=f"unix://{tmp}/b.sock",
-            TRIMTAB_AGENT_DATA_DIR=str(tmp / "b"),
-            TRIMTAB_AGENT_HTTP=f"127.0.0.1:{system.agent.http_port}",
-        )  # fmt: skip
-        assert str(system.agent.http_port) in line
+def test_a_busy_port_is_named_for_the_agent(system: Stack, tmp: Path) -> None:
+    line = said(
+        tmp, "agent", TRIMTAB_AGENT_SOCKET=f"unix://{tmp}/b.sock",
+        TRIMTAB_AGENT_DATA_DIR=str(tmp / "b"),
+        TRIMTAB_AGENT_HTTP=f"127.0.0.1:{system.agent.http_port}",
+    )  # fmt: skip
+    assert str(system.agent.http_port) in line
 
 
 def test_a_data_directory_that_cannot_be_used_is_named(tmp: Path) -> None:
@@ -83,29 +82,29 @@ def test_an_unknown_variable_is_a_warning_and_the_agent_runs(tmp: Path) -> None:
             assert "TRIMTAB_AGENT_SOKET is no setting" in agent.output()
 
 
-def test_wrong_settings_of_an_app_are_warnings_and_it_is_measured_all_the_same(tmp: Path) -> None:
+def test_wrong_settings_of_an_app_are_warnings_and_it_is_measured_all_the_same(
+    system: Stack, service: str
+) -> None:
     wrong = {
         "TRIMTAB_INTERVAL_MS": "soon",
         "TRIMTAB_SERVER_TIMING": "perhaps",
         "TRIMTAB_COLOUR": "blue",
     }
-    with stack(tmp) as system:
-        app = system.app("shop", uvicorn(), **wrong)
-        load = drive([f"{app.url}/items/1"], 50)
-        assert load.failed == 0
-        system.wait_booked("shop", 50)
-        output = app.output()
-        assert "TRIMTAB_INTERVAL_MS: expected a whole number, got 'soon'" in output
-        assert "TRIMTAB_SERVER_TIMING: expected true or false, got 'perhaps'" in output
-        assert "TRIMTAB_COLOUR is no setting" in output
+    app = system.app(service, uvicorn(), **wrong)
+    load = drive([f"{app.url}/items/1"], 50)
+    assert load.failed == 0
+    system.wait_booked(service, 50)
+    output = app.output()
+    assert "TRIMTAB_INTERVAL_MS: expected a whole number, got 'soon'" in output
+    assert "TRIMTAB_SERVER_TIMING: expected true or false, got 'perhaps'" in output
+    assert "TRIMTAB_COLOUR is no setting" in output
 
 
-def test_doctor_finds_everything_well_in_a_running_system(tmp: Path) -> None:
-    with stack(tmp) as system:
-        done = doctor(system.agent)
-        assert done.returncode == 0, done.stdout
-        assert "the collector accepts it" in done.stdout
-        assert "FAIL" not in done.stdout
+def test_doctor_finds_everything_well_in_a_running_system(system: Stack) -> None:
+    done = doctor(system.agent)
+    assert done.returncode == 0, done.stdout
+    assert "the collector accepts it" in done.stdout
+    assert "FAIL" not in done.stdout
 
 
 def test_doctor_names_what_is_missing_and_what_to_do(tmp: Path) -> None:

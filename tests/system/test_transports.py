@@ -1,15 +1,25 @@
 """TCP between app and agent: with and without a token, and what each side refuses."""
 
+import os
 import socket
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from support.processes.load import drive
-from support.processes.servers import Agent, Collector, Proc, free_port, trimtab, wait_for
+from support.processes.servers import (
+    Agent,
+    Collector,
+    Proc,
+    free_port,
+    short_dir,
+    trimtab,
+    wait_for,
+)
 from support.processes.stack import Stack, gunicorn, stack, uvicorn
 from trimtab.connection import connect
 from trimtab_core.config import parse_address
@@ -20,7 +30,10 @@ from trimtab_core.records import Record, pack
 from trimtab_core.seal import Seal, new_nonce, proof_of, proves, seal_of
 
 SECRET = "a-token-of-the-tests"
-HELLO = Hello("test", "raw", "", "host", 1, b"12345678")
+
+
+def hello(service: str, process: bytes = b"") -> list[object]:
+    return Hello("test", service, "", "host", 1, process or os.urandom(8)).frame()
 
 
 def samples(first: int, count: int = 1) -> list[object]:
@@ -34,20 +47,48 @@ def reached(system: Stack, service: str, sent: int) -> None:
     assert (account["requests"], account["agentLost"]) == (sent, 0)
 
 
-@pytest.mark.parametrize("token", ["", SECRET], ids=["open", "sealed"])
-@pytest.mark.parametrize("command", [uvicorn(), gunicorn("-w", "2")], ids=["asgi", "wsgi"])
-def test_an_app_is_counted_over_tcp(tmp: Path, token: str, command: list[str]) -> None:
+@pytest.fixture(scope="module")
+def open_agent() -> Iterator[Stack]:
+    """A stack whose agent takes apps over TCP, without a token."""
+    with listening() as system:
+        yield system
+
+
+@pytest.fixture(scope="module")
+def sealed() -> Iterator[Stack]:
+    """A stack whose agent takes apps over TCP that have its token."""
+    with listening(TRIMTAB_AGENT_TOKEN=SECRET) as system:
+        yield system
+
+
+@contextmanager
+def listening(**env: str) -> Iterator[Stack]:
     address = f"tcp://127.0.0.1:{free_port()}"
-    secret = {"TRIMTAB_AGENT_TOKEN": token} if token else {}
-    with stack(tmp, TRIMTAB_AGENT_TCP=address, **secret) as system:
-        app = system.app("shop", command, TRIMTAB_AGENT=address, **secret)
-        load = drive([f"{app.url}/items/1"], 500, connections=4)
-        assert load.failed == 0
-        reached(system, "shop", 500)
+    with short_dir() as directory, stack(directory, TRIMTAB_AGENT_TCP=address, **env) as system:
+        yield system
+
+
+def address_of(system: Stack) -> str:
+    return system.agent.env["TRIMTAB_AGENT_TCP"]
+
+
+@pytest.mark.parametrize("agent", ["open_agent", "sealed"])
+@pytest.mark.parametrize("command", [uvicorn(), gunicorn("-w", "2")], ids=["asgi", "wsgi"])
+def test_an_app_is_counted_over_tcp(
+    request: pytest.FixtureRequest, service: str, agent: str, command: list[str]
+) -> None:
+    system: Stack = request.getfixturevalue(agent)
+    secret = {"TRIMTAB_AGENT_TOKEN": SECRET} if agent == "sealed" else {}
+    over_unix = f"{service}-unix"
+    with (
+        system.app(service, command, TRIMTAB_AGENT=address_of(system), **secret) as app,
+        system.app(over_unix, command) as other,
+    ):
+        assert drive([f"{app.url}/items/1"], 500, connections=4).failed == 0
+        reached(system, service, 500)
         # Both ways at once, and none of it twice.
-        other = system.app("unix", command)
         assert drive([f"{other.url}/items/1"], 100).failed == 0
-        reached(system, "unix", 100)
+        reached(system, over_unix, 100)
 
 
 @pytest.mark.parametrize(
@@ -119,11 +160,13 @@ class Raw:
 
 
 @pytest.mark.parametrize("attack", ["flipped", "repeated", "skipped", "unsealed"])
-def test_a_frame_that_is_not_the_next_of_its_connection_ends_it(tmp: Path, attack: str) -> None:
-    address = f"tcp://127.0.0.1:{free_port()}"
-    sealed = {"TRIMTAB_AGENT_TCP": address, "TRIMTAB_AGENT_TOKEN": SECRET}
-    with stack(tmp, **sealed) as system, closing(Raw(address)) as raw:
-        raw.send(HELLO.frame())
+def test_a_frame_that_is_not_the_next_of_its_connection_ends_it(
+    sealed: Stack, service: str, attack: str
+) -> None:
+    refused = 'trimtab_agent_frames_refused_total{reason="bad_frame"}'
+    before = sealed.agent.metric(refused)
+    with closing(Raw(address_of(sealed))) as raw:
+        raw.send(hello(service))
         frame = raw.send(samples(0, 3))
         if attack == "flipped":
             changed = bytearray(encode(samples(3), raw.seal))
@@ -137,28 +180,29 @@ def test_a_frame_that_is_not_the_next_of_its_connection_ends_it(tmp: Path, attac
         else:
             raw.socket.sendall(encode(samples(3)))
         assert raw.closed()
-        wait_for(lambda: system.collector.api.booked("raw") >= 3, "the whole frame", 10)
-        assert system.collector.api.accounting("raw")["counted"] == 3
-        assert "bad_frame" in system.agent.output()
+        wait_for(lambda: sealed.collector.api.booked(service) >= 3, "the whole frame", 10)
+        assert sealed.collector.api.accounting(service)["counted"] == 3
+        assert sealed.agent.metric(refused) == before + 1
 
 
-def test_a_process_that_connects_anew_takes_over_from_a_connection_that_hangs(tmp: Path) -> None:
-    address = f"tcp://127.0.0.1:{free_port()}"
-    sealed = {"TRIMTAB_AGENT_TCP": address, "TRIMTAB_AGENT_TOKEN": SECRET}
+def test_a_process_that_connects_anew_takes_over_from_a_connection_that_hangs(
+    sealed: Stack, service: str
+) -> None:
+    process = os.urandom(8)
     # The first one's host is gone: it sends no end.
     with (
-        stack(tmp, **sealed) as system,
-        closing(Raw(address)) as hanging,
-        closing(Raw(address)) as anew,
+        closing(Raw(address_of(sealed))) as hanging,
+        closing(Raw(address_of(sealed))) as anew,
     ):
-        hanging.send(HELLO.frame())
-        assert hanging.welcome().worker == 0
+        hanging.send(hello(service, process))
+        worker = hanging.welcome().worker
         hanging.send(samples(0, 5))
-        anew.send(Hello("test", "raw", "", "host", 1, b"12345678", sent=5, worker=0).frame())
+        anew.send(Hello("test", service, "", "host", 1, process, sent=5, worker=worker).frame())
         anew.send(samples(5, 5))
-        reached(system, "raw", 10)
+        reached(sealed, service, 10)
         assert hanging.closed()
-        assert system.collector.api.get("/services")["services"][0]["instances"] == ["host#0"]
+        (row,) = sealed.collector.api.get("/services", service=service)["services"]
+        assert row["instances"] == [f"host#{worker}"]
 
 
 def test_a_proof_is_good_for_its_own_role_nonces_and_token_alone() -> None:
@@ -203,25 +247,19 @@ def test_a_server_that_is_no_agent_is_named(tmp: Path) -> None:
         thread.join()
 
 
-def test_without_a_token_the_agent_is_welcome_as_it_is(tmp: Path) -> None:
-    address = f"tcp://127.0.0.1:{free_port()}"
-    with stack(tmp, TRIMTAB_AGENT_TCP=address):
-        link = connect(parse_address(address), frozenset(), "")
-        with link.socket as opened:
-            opened.settimeout(10)
-            opened.sendall(encode(HELLO.frame()))
-            (frame,) = link.reader.feed(opened.recv(4096))
-            assert isinstance(parse(frame), Welcome)
+def test_without_a_token_the_agent_is_welcome_as_it_is(open_agent: Stack, service: str) -> None:
+    link = connect(parse_address(address_of(open_agent)), frozenset(), "")
+    with link.socket as opened:
+        opened.settimeout(10)
+        opened.sendall(encode(hello(service)))
+        (frame,) = link.reader.feed(opened.recv(4096))
+        assert isinstance(parse(frame), Welcome)
 
 
 @pytest.mark.parametrize("token", [SECRET, "another-secret-than-theirs"])
-def test_doctor_knows_whether_the_tokens_are_the_same(tmp: Path, token: str) -> None:
-    address = f"tcp://127.0.0.1:{free_port()}"
-    env = {"TRIMTAB_AGENT": address, "TRIMTAB_AGENT_TOKEN": token}
-    with (
-        stack(tmp, TRIMTAB_AGENT_TCP=address, TRIMTAB_AGENT_TOKEN=SECRET),
-        Proc("doctor", trimtab("doctor"), tmp, env).start() as doctor,
-    ):
+def test_doctor_knows_whether_the_tokens_are_the_same(sealed: Stack, tmp: Path, token: str) -> None:
+    env = {"TRIMTAB_AGENT": address_of(sealed), "TRIMTAB_AGENT_TOKEN": token}
+    with Proc("doctor", trimtab("doctor"), tmp, env).start() as doctor:
         doctor.wait_exit()
         line = next(each for each in doctor.output().splitlines() if "agent socket" in each)
     if token == SECRET:

@@ -53,6 +53,7 @@ def test_an_agent_replaced_three_times_under_load_loses_nothing(
         assert len(service["instances"]) <= 2
 
 
+@pytest.mark.alone
 def test_an_app_that_stands_still_does_not_keep_its_agent_from_ending(tmp: Path) -> None:
     with stack(tmp) as system:
         app = system.app("shop", uvicorn())

@@ -4,7 +4,6 @@ Nothing here sleeps for a guess: every wait has a condition, a deadline and a na
 come. A process runs in a session of its own, and its whole group is gone when its `with` ends.
 """
 
-import json
 import os
 import random
 import shutil
@@ -15,31 +14,36 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import psutil
 
-__all__ = ["Agent", "Api", "App", "Collector", "Proc", "free_port", "short_dir", "wait_for"]
+from support.processes.api import TOKEN, Api
+from trimtab_collector.auth.keys import KeyFile
+
+__all__ = ["Agent", "App", "Collector", "Proc", "free_port", "short_dir", "wait_for"]
 
 _T = TypeVar("_T")
 #: seconds a process may take to say that it is ready; the machine may be busy with others
 START_S = 20.0
-TOKEN = "token-of-the-tests"
 _REPOSITORY = Path(__file__).resolve().parents[3]
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nothing listens on, below the ephemeral ones (32768)."""
+    """Return a port of 127.0.0.1 that nothing listens on, below the ephemeral ones (32768).
+
+    Each process of pytest-xdist has a range of its own.
+    """
+    width = (32_768 - 20_000) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first = 20_000 + width * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     for _ in range(200):
-        port = random.randrange(20_000, 32_768)
+        port = random.randrange(first, first + width)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -65,17 +69,19 @@ def short_dir() -> Iterator[Path]:
 def wait_for(predicate: Callable[[], _T], what: str, timeout_s: float = 5.0) -> _T:
     """Return the first true value of predicate; fails naming `what` when the time is over.
 
-    predicate is asked every 20 ms; an exception in it is the caller's.
+    predicate is asked every 10 ms at first and every 100 ms after some seconds, as asking may cost
+    a process more than what is waited for; an exception in it is the caller's.
     """
-    deadline = time.monotonic() + timeout_s
+    begun = time.monotonic()
     never = threading.Event()
     while True:
         value = predicate()
         if value:
             return value
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - begun
+        if waited_s > timeout_s:
             raise AssertionError(f"waited {timeout_s:g} s for {what}, last seen: {value!r}")
-        never.wait(0.02)
+        never.wait(min(0.1, 0.01 + waited_s / 20))
 
 
 def accepts(port: int) -> bool:
@@ -233,12 +239,12 @@ class Proc:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this environment with the interpreter's scripts on PATH and no setting of trimtab."""
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("TRIMTAB_", "OTEL_", "COV_"))
-    }
+    """Return this environment with the interpreter's scripts on PATH and no setting of trimtab.
+
+    Bytecode is written: else each of the many processes would compile all of trimtab.
+    """
+    foreign = ("TRIMTAB_", "OTEL_", "COV_", "PYTEST_", "PYTHONDONTWRITEBYTECODE")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     scripts = str(Path(sys.executable).parent)
     environment["PATH"] = scripts + os.pathsep + environment.get("PATH", os.defpath)
     environment["PYTHONUNBUFFERED"] = "1"
@@ -248,57 +254,6 @@ def clean_environment() -> dict[str, str]:
 def trimtab(*words: str) -> list[str]:
     """Return the command line of the console command under this interpreter."""
     return [sys.executable, "-m", "trimtab_core.console", *words]
-
-
-class Api:
-    """Reads the collector's API with a bearer token."""
-
-    def __init__(self, url: str, token: str = TOKEN) -> None:
-        self.base = f"{url}/api/performance"
-        self.token = token
-
-    def request(self, path: str, **params: object) -> tuple[int, Any]:
-        """Return status and decoded body of a GET, also of one that is refused."""
-        query = urllib.parse.urlencode({key.rstrip("_"): value for key, value in params.items()})
-        request = urllib.request.Request(
-            f"{self.base}{path}?{query}", headers={"Authorization": f"Bearer {self.token}"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.loads(error.read())
-
-    def get(self, path: str, **params: object) -> Any:
-        """Return `data` of an answer; `from_` stands for the parameter `from`."""
-        status, body = self.request(path, **params)
-        assert status == 200, f"GET {path} answered {status}: {body}"
-        return body["data"]
-
-    def accounting(self, service: str) -> dict[str, Any]:
-        """Return the accounts of a service over its environments; zeros when it is unknown.
-
-        counted (records of all kinds), sent, held, agentLost, dropped by reason.
-        """
-        names = ("requests", "backgrounds", "connections", "counted", "sent", "held", "agentLost")
-        total: dict[str, Any] = dict.fromkeys(names, 0) | {"dropped": {}}
-        for row in self.get("/services")["services"]:
-            if row["service"] == service:
-                for name in names:
-                    total[name] += row["accounting"][name]
-                for reason, count in row["accounting"]["dropped"].items():
-                    total["dropped"][reason] = total["dropped"].get(reason, 0) + count
-        return total
-
-    def counted(self, service: str) -> int:
-        """Return the requests of a service that stand in the store."""
-        return int(self.accounting(service)["requests"])
-
-    def booked(self, service: str) -> int:
-        """Return all that a service's records came to: counted (backgrounds too), lost, dropped."""
-        account = self.accounting(service)
-        return int(account["counted"] + account["agentLost"] + sum(account["dropped"].values()))
 
 
 class Collector(Proc):
@@ -322,18 +277,10 @@ class Collector(Proc):
         self.wait_line("trimtab collector listening on")
         return self
 
-    def new_key(self, *arguments: str) -> str:
-        """Return a new agent key, made by `trimtab key new`."""
-        done = subprocess.run(
-            trimtab("key", "new", "--json", *arguments),
-            env=self.env,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=START_S,
-        )
-        assert done.returncode == 0, f"trimtab key new ended with {done.returncode}: {done.stderr}"
-        return str(json.loads(done.stdout)["key"])
+    def new_key(self, environments: Iterable[str] = (), services: Iterable[str] = ()) -> str:
+        """Return a new agent key, made as `trimtab key new` makes it."""
+        text, _ = KeyFile(self.data).new("", environments, services)
+        return text
 
 
 class Agent(Proc):
@@ -361,17 +308,21 @@ class Agent(Proc):
         self.wait_line("trimtab agent listening on")
         return self
 
+    def metric(self, sample: str) -> float:
+        """Return the value of a sample that it exposes, 0 when there is none; raises OSError."""
+        with urllib.request.urlopen(f"{self.http}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        found = [each for each in lines if each.startswith(f"{sample} ")]
+        return float(found[0].rpartition(" ")[2]) if found else 0.0
+
     def held(self) -> int:
         """Return the batches in its spool; -1 while it does not answer, 0 when it has ended."""
         if not self.alive:
             return 0
         try:
-            with urllib.request.urlopen(f"{self.http}/metrics", timeout=10) as answer:
-                lines = answer.read().decode().splitlines()
+            return int(self.metric("trimtab_agent_spool_batches"))
         except OSError:
             return -1
-        (line,) = [each for each in lines if each.startswith("trimtab_agent_spool_batches ")]
-        return int(line.split()[1])
 
 
 class App(Proc):
