@@ -46,6 +46,7 @@ async def test_a_connection_is_kept_from_one_window_to_the_next(
     assert await two_posts() == 1
 
 
+@pytest.mark.asyncio
 async def test_cookies_are_neither_kept_nor_sent_back() -> None:
     async def three_posts() -> list[bytes]:
         heads: list[bytes] = []
