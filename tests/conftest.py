@@ -48,7 +48,7 @@ def measured() -> Iterator[Measured]:
 def clock(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of every app that is wrapped from here on; only the test moves it."""
     found = Clock()
-    monkeypatch.setattr("trimtab.asgi.BACKGROUND_NS", BACKGROUND_NS)
+    monkeypatch.setattr("trimtab.endings.BACKGROUND_NS", BACKGROUND_NS)
     monkeypatch.setattr("trimtab.asgi.monotonic_ns", found)
     monkeypatch.setattr("trimtab.wsgi.monotonic_ns", found)
     monkeypatch.setattr("trimtab.bodies.monotonic_ns", found)

@@ -8,8 +8,7 @@ as many as the emitter has granted it since its last visit; all others come thro
 import struct
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Protocol
 
 from trimtab.context import RequestContext
 from trimtab_core.messages import MAX_TEMPLATE
@@ -40,15 +39,20 @@ UNKNOWN_SIZE: Final = -(1 << 62)
 PLAIN: Final = struct.Struct("<HBxHxxII32x")
 
 
-class Gate(NamedTuple):
-    """What a closure lets the recorder do to its state."""
+class Gate(Protocol):
+    """What a wrapper lets the recorder do to its counts (`trimtab.endings.Endings`)."""
 
-    #: allow that many records until the next call
-    grant: Callable[[int], None]
-    #: requests in flight in the closure
-    in_flight: Callable[[], int]
-    #: start again from nothing, in the child of a fork
-    forget: Callable[[], None]
+    def grant(self, records: int) -> None:
+        """Allow this many records until the next call."""
+        ...
+
+    def in_flight(self) -> int:
+        """Return the number of its requests in flight."""
+        ...
+
+    def forget(self) -> None:
+        """Start again from nothing, in the child of a fork."""
+        ...
 
 
 class RouteTable:

@@ -112,8 +112,9 @@ def test_a_share_is_met_on_average() -> None:
     assert Captures(1000, 0).next_sample() == NEVER
 
 
-def test_wsgi_requests_are_kept_too(measured: Measured, clock: Clock) -> None:
-    def app(environ: Any, start_response: Any) -> list[bytes]:
+@pytest.mark.parametrize("body", [list, iter], ids=["list", "iterator"])
+def test_wsgi_requests_are_kept_too(measured: Measured, clock: Clock, body: Any) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
         context = current_context()
         assert context is not None
         context.add_external(2_000_000)
@@ -121,7 +122,7 @@ def test_wsgi_requests_are_kept_too(measured: Measured, clock: Clock) -> None:
         if environ["PATH_INFO"] == "/raises":
             raise ValueError(SECRET)
         start_response("200 OK", [])
-        return [b"ok"]
+        return body([b"ok"])
 
     wrapped = measured.wsgi(app, context=True, capture_share=0)
     call_wsgi(wrapped, "/", environ={"HTTP_TRACEPARENT": PARENT, "HTTP_COOKIE": SECRET})

@@ -204,9 +204,9 @@ PRELUDE = """
 import asyncio, os, sys
 sys.path.insert(0, sys.argv[2])
 from support.processes.drive import call
-from trimtab import Middleware, asgi
+from trimtab import Middleware, endings
 
-asgi.BACKGROUND_NS = 3600 * 10**9  # as in `measuring`
+endings.BACKGROUND_NS = 3600 * 10**9  # as in `measuring`
 async def ok(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"ok"})

@@ -85,7 +85,7 @@ def measuring() -> Iterator[Measured]:
     lose the processor for a millisecond anywhere, and tests count records exactly.
     """
     with pytest.MonkeyPatch.context() as patch, running_peer() as peer:
-        patch.setattr("trimtab.asgi.BACKGROUND_NS", 3600 * 10**9)
+        patch.setattr("trimtab.endings.BACKGROUND_NS", 3600 * 10**9)
         try:
             yield Measured(peer)
         finally:
