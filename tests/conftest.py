@@ -10,10 +10,8 @@ from support.processes.backends import new_database, postgresql, redis_server
 from support.processes.drive import Clock, Measured, measuring
 from support.processes.servers import Collector, short_dir
 from support.stores.batches import Connect, Sender
-from trimtab.events import EVENTS
-from trimtab.metrics.measures import MEASURES
 from trimtab.recorder import BACKGROUND_NS
-from trimtab.runtime import flush_all
+from trimtab.runtime import PROCESS, flush_all
 
 
 @pytest.fixture
@@ -30,9 +28,9 @@ def nothing_left_behind() -> Iterator[None]:
     The next emitter would send it, and some tests look at every byte. One that is left looks for
     its agent for ever, at random times.
     """
-    for _ in MEASURES.changed():
+    for _ in PROCESS.measures.changed():
         pass
-    EVENTS.forget()
+    PROCESS.events.forget()
     yield
     flush_all()
 

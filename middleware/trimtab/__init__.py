@@ -56,7 +56,11 @@ __all__ = [
 _LATER = {
     "trimtab.metrics.decorators": ("measure", "monitored"),
     "trimtab.instrumentation": ("instrument", "uninstrument"),
-    "trimtab.metrics.metric": ("Counter", "Gauge", "registry"),
+    "trimtab.metrics.counter": ("Counter",),
+    "trimtab.metrics.gauge": ("Gauge",),
+    "trimtab.metrics.histogram": ("Histogram", "Statistics"),
+    "trimtab.metrics.metric": ("registry",),
+    "trimtab.metrics.summary": ("Summary",),
     "trimtab.runtime": ("start",),
     "trimtab.metrics.shortcuts": ("count", "gauge", "observe"),
     "trimtab.metrics.queues": ("watch_queue",),
@@ -70,7 +74,6 @@ _LATER = {
         "collect_and_store",
         "export_json",
     ),
-    "trimtab.metrics.summaries": ("Histogram", "Statistics", "Summary"),
 }
 _MODULES = {name: module for module, names in _LATER.items() for name in names}
 

@@ -76,7 +76,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
     hook_uvicorn()
     settings, recorder = runtime.settings, runtime.recorder
     server_timing, request_id = settings.server_timing, settings.request_id
-    templates = Templates(recorder.routes.id_of)
+    templates = Templates(recorder.routes)
     resolve, other = templates.asgi, other_scopes(app, runtime, templates)
     endings = Endings(runtime, _traceparent)
     finish, background_ns, slow_ns = endings.finish, endings.background_ns, endings.slow_ns
@@ -155,7 +155,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
                 ):
                     if "route" in scope:
                         known = scope["route"].trimtab_route
-                        route = known[1] if known[0] == scope["root_path"] else resolve(scope)
+                        route = known[1].id if known[0] == scope["root_path"] else resolve(scope)
                     else:
                         route = resolve(scope)
                     method = method_ids[scope["method"]]

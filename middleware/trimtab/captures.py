@@ -12,7 +12,7 @@ from math import log1p
 from typing import Any, Final, NamedTuple
 
 from trimtab.context import RequestContext
-from trimtab.events import EVENTS, REQUEST
+from trimtab.events import REQUEST, EventQueue
 from trimtab_core.records import METHOD_IDS, OTHER_METHOD
 
 __all__ = ["NEVER", "Captures", "Finished", "trace_of"]
@@ -39,7 +39,8 @@ class Finished(NamedTuple):
 class Captures:
     """Decides about captures of one wrapper and makes them; from the request's own thread."""
 
-    def __init__(self, slow_ms: int, share: float) -> None:
+    def __init__(self, slow_ms: int, share: float, events: EventQueue) -> None:
+        self._events = events
         #: requests that took as long are captured
         self.slow_ns = slow_ms * 1_000_000
         self._share = share
@@ -68,7 +69,7 @@ class Captures:
         if context is not None and context.notes:
             for note in context.notes:
                 note = {**note, **whose}
-                EVENTS.add(str(note.pop("kind", "")), str(note.pop("alike", "")), note)
+                self._events.add(str(note.pop("kind", "")), str(note.pop("alike", "")), note)
         failed, slow = request.status >= 500, request.duration_ns >= self.slow_ns
         if request.kind or not (failed or slow or sampled):
             return
@@ -97,7 +98,7 @@ class Captures:
                 ],
                 "spans_left_out": context.spans_left_out,
             }
-        EVENTS.add(REQUEST, f"{reason} {method} {request.route}", event)
+        self._events.add(REQUEST, f"{reason} {method} {request.route}", event)
 
 
 def trace_of(traceparent: str) -> tuple[str, str]:

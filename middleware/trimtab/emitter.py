@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from trimtab.connection import Link, connect
+from trimtab.connection import Connections, Link
 from trimtab.pending import Pending
 from trimtab.recorder import Recorder
 from trimtab_core.config import Address
@@ -61,6 +61,8 @@ class Emitter:
         hello: Callable[[int, int], Hello],
         gauges: Callable[[], Mapping[str, float]] | None,
         *,
+        connections: Connections,
+        pending: Pending,
         interval_s: float,
         backlog_bytes: int,
         peer_uids: frozenset[int],
@@ -69,6 +71,7 @@ class Emitter:
     ) -> None:
         self._recorder = recorder
         self._address = address
+        self._connections = connections
         self._hello = hello
         self._gauges = gauges
         #: called at each turn, so that gauges can tell what happens between them
@@ -85,12 +88,15 @@ class Emitter:
         self._welcomed = self._closing = False
         self._sent = 0
         self._worker = -1
+        #: number of the latest announcement of a route that this connection has had
         self._announced = 0
+        #: when records were last taken, in monotonic seconds
+        self._taken_at = recorder.held_since
         self._dropped: dict[str, int] = {}
         self._next_try = 0.0
         self._backoff_s = _BACKOFF_S[0]
         self._next_readings = self._next_pending = 0.0
-        self._pending = Pending()
+        self._pending = pending
         self._next_warning = 0.0
         self._stopping = False
         self._abandoned = False
@@ -199,9 +205,15 @@ class Emitter:
         self._send_all()
 
     def _collect(self) -> None:
+        since, self._taken_at = self._taken_at, time.monotonic()
         data = self._recorder.take()
-        if not data:
-            return
+        if self._recorder.routes.is_filling:
+            self._recorder.routes.mark(data)
+        if data:
+            self._add_chunks(data, since)
+        self._recorder.held_since = self._chunks[0].since if self._chunks else self._taken_at
+
+    def _add_chunks(self, data: bytes, since: float) -> None:
         wall_us, mono_us = time.time_ns() // 1000, time.monotonic_ns() // 1000
         last = self._chunks[-1] if self._chunks else None
         joins = (
@@ -215,7 +227,7 @@ class Emitter:
         else:
             for start in range(0, len(data), _FRAME_BYTES):
                 part = bytearray(data[start : start + _FRAME_BYTES])
-                self._chunks.append(_Chunk(wall_us, mono_us, part))
+                self._chunks.append(_Chunk(wall_us, mono_us, since, part))
         self._held_bytes += len(data)
         while self._backlog() > self._backlog_bytes and len(self._chunks) > 1:
             self._drop_oldest()
@@ -242,7 +254,7 @@ class Emitter:
         self._backoff_s = min(self._backoff_s * 2, _BACKOFF_S[1])
         self._next_try = now + random.uniform(_BACKOFF_S[0], self._backoff_s)
         try:
-            self._link = connect(self._address, self._peer_uids, self._token)
+            self._link = self._connections.connect(self._address, self._peer_uids, self._token)
         except OSError as error:
             if now >= self._next_warning:
                 self._next_warning = now + 60
@@ -327,10 +339,9 @@ class Emitter:
         if not self._welcomed and not self._stopping:
             # An agent that refuses us hangs up: what it was sent by then would be lost.
             return False
-        if len(self._recorder.routes) > self._announced:
+        if self._recorder.routes.seq > self._announced:
             # Before the chunks that may speak of them.
-            part = self._recorder.routes.after(self._announced, _ROUTES_A_FRAME)
-            self._announced += len(part)
+            self._announced, part = self._recorder.routes.after(self._announced, _ROUTES_A_FRAME)
             self._begin(Routes(part).frame())
             return True
         if not self._chunks:
@@ -365,9 +376,11 @@ class Emitter:
 
 
 class _Chunk:
-    __slots__ = ("data", "mono_us", "wall_us")
+    __slots__ = ("data", "mono_us", "since", "wall_us")
 
-    def __init__(self, wall_us: int, mono_us: int, data: bytearray) -> None:
+    def __init__(self, wall_us: int, mono_us: int, since: float, data: bytearray) -> None:
         self.wall_us = wall_us
         self.mono_us = mono_us
+        #: monotonic seconds before which none of its records was appended
+        self.since = since
         self.data = data

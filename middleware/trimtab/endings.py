@@ -53,7 +53,9 @@ class Endings:
         #: emitter has granted, as of the last `_count`
         self.room = self._given = self._granted = 0
         self._runtime, self._recorder = runtime, runtime.recorder
-        self._captures = Captures(settings.slow_request_ms, settings.capture_share)
+        self._captures = Captures(
+            settings.slow_request_ms, settings.capture_share, runtime.process.events
+        )
         self._traceparent = traceparent
         #: requests that take as long are not plain
         self.slow_ns = self._captures.slow_ns
@@ -92,6 +94,8 @@ class Endings:
         if recorder.asleep:
             self._runtime.wake()
         self._count()
+        # It takes its place in the buffer, too.
+        self._granted -= 1
         self._sample -= 1
         sampled = self._sample <= 0 and not kind
         try:

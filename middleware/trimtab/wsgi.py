@@ -60,7 +60,7 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
     """
     hook_frameworks()
     settings, recorder = runtime.settings, runtime.recorder
-    templates = Templates(recorder.routes.id_of)
+    templates = Templates(recorder.routes)
     route_of, queue_time = templates.wsgi, settings.queue_time
     endings = Endings(runtime, _traceparent)
     opened, slow_ns = partial(OpenRequest, endings, templates), endings.slow_ns

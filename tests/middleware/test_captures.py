@@ -10,8 +10,8 @@ import pytest
 from support.processes.drive import Clock, Measured, call_wsgi, request
 from trimtab import current_context
 from trimtab.captures import NEVER, Captures, trace_of
-from trimtab.events import EVENTS, N_PLUS_ONE, REQUEST
-from trimtab.runtime import flush_all
+from trimtab.events import N_PLUS_ONE, REQUEST, EventQueue
+from trimtab.runtime import PROCESS, flush_all
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -20,7 +20,7 @@ SECRET = "hunter2-secret"
 
 @pytest.fixture(autouse=True)
 def nothing_before() -> None:
-    EVENTS.forget()
+    PROCESS.events.forget()
 
 
 def events(measured: Measured, kind: str, n: int = 1) -> list[Mapping[str, Any]]:
@@ -105,11 +105,11 @@ def test_the_threshold_is_a_setting_and_a_share_of_the_others_is_kept(
 
 
 def test_a_share_is_met_on_average() -> None:
-    captures = Captures(1000, 0.01)
+    captures = Captures(1000, 0.01, EventQueue())
     steps = [captures.next_sample() for _ in range(4_000)]
     assert 90 < sum(steps) / len(steps) < 112
     assert min(steps) >= 1
-    assert Captures(1000, 0).next_sample() == NEVER
+    assert Captures(1000, 0, EventQueue()).next_sample() == NEVER
 
 
 @pytest.mark.parametrize("body", [list, iter], ids=["list", "iterator"])

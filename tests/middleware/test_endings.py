@@ -8,8 +8,8 @@ import pytest
 from support.apps.interfaces import INTERFACES, Interface, Step
 from support.processes.drive import Clock, Measured
 from trimtab import current_context
-from trimtab.events import EVENTS, REQUEST
-from trimtab.runtime import flush_all, runtime_for
+from trimtab.events import REQUEST
+from trimtab.runtime import PROCESS, flush_all, runtime_for
 from trimtab.settings import read_settings
 from trimtab_core.records import (
     FLAG_BACKGROUND,
@@ -29,7 +29,7 @@ def interface(request: pytest.FixtureRequest) -> Interface:
 
 @pytest.fixture(autouse=True)
 def nothing_before() -> None:
-    EVENTS.forget()
+    PROCESS.events.forget()
 
 
 def captured(measured: Measured, n: int) -> list[Any]:

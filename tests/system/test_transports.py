@@ -11,7 +11,7 @@ import pytest
 from support.processes.load import drive
 from support.processes.servers import Agent, Collector, Proc, free_port, trimtab, wait_for
 from support.processes.stack import Stack, gunicorn, stack, uvicorn
-from trimtab.connection import connect
+from trimtab.connection import Connections
 from trimtab_core.config import parse_address
 from trimtab_core.errors import FrameError
 from trimtab_core.frames import FrameReader, encode
@@ -89,7 +89,7 @@ class Raw:
     """An app's end of a sealed connection, made by hand."""
 
     def __init__(self, address: str) -> None:
-        link = connect(parse_address(address), frozenset(), SECRET)
+        link = Connections().connect(parse_address(address), frozenset(), SECRET)
         self.socket, self.reader, self.seal = link
         self.socket.settimeout(10)
 
@@ -199,14 +199,14 @@ def test_a_server_that_is_no_agent_is_named(tmp: Path) -> None:
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(OSError, match="what listens there is no agent"):
-            connect(address, frozenset(), SECRET)
+            Connections().connect(address, frozenset(), SECRET)
         thread.join()
 
 
 def test_without_a_token_the_agent_is_welcome_as_it_is(tmp: Path) -> None:
     address = f"tcp://127.0.0.1:{free_port()}"
     with stack(tmp, TRIMTAB_AGENT_TCP=address):
-        link = connect(parse_address(address), frozenset(), "")
+        link = Connections().connect(parse_address(address), frozenset(), "")
         with link.socket as opened:
             opened.settimeout(10)
             opened.sendall(encode(HELLO.frame()))

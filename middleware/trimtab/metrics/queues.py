@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from trimtab.metrics.measures import MEASURES
+from trimtab.runtime import PROCESS
 from trimtab_core.measures import GAUGE
 
 __all__ = ["watch_queue"]
 
-_DEPTH = MEASURES.family("trimtab.queue.depth", GAUGE, "{message}", cap=200)
+_DEPTH = PROCESS.measures.family("trimtab.queue.depth", GAUGE, "{message}", cap=200)
 
 
 def watch_queue(name: str, depth: Callable[[], float]) -> None:
@@ -18,4 +18,4 @@ def watch_queue(name: str, depth: Callable[[], float]) -> None:
     a service add up.
     """
     measure = _DEPTH.at((("messaging.destination.name", str(name)),))
-    MEASURES.before(lambda: measure.add(depth()))
+    PROCESS.measures.before(lambda: measure.add(depth()))
