@@ -116,7 +116,11 @@ class RouteTable:
         template = template[:MAX_TEMPLATE].encode("utf-8", "replace").decode() or "/"
         with self._lock:
             found = self._table.add(template, lambda: self._give(template))
-            if found is None or found.id == _LET_GO:
+            if found is not None and found.id == _LET_GO:
+                # All ids are given: the place is for one that gets one.
+                self._table.discard(template)
+                found = None
+            if found is None:
                 return self._of_others()
             if not self.is_filling and 2 * len(self._table) >= self.most:
                 self.is_filling = True
@@ -130,7 +134,9 @@ class RouteTable:
 
     def _give(self, template: str, *, is_other: bool = False) -> Route:
         """Return a new route under the next id; its id is -1 when there is none."""
-        number = self._free_id()
+        # The last id is for `other`.
+        most = MAX_U16 if is_other or self._other is not None else MAX_U16 - 1
+        number = self._free_id(most)
         route = Route(template, number, is_other=is_other)
         if number > 0:
             self.seq += 1
@@ -139,15 +145,14 @@ class RouteTable:
             self._routes[number] = route
         return route
 
-    def _free_id(self) -> int:
+    def _free_id(self, most: int = MAX_U16) -> int:
         if self._retired and self._highest >= self.most:
             at, number = self._retired[0]
             held = min((each.sent_until for each in list(self._holders)), default=self._clock())
             if min(held, self._clock()) > at + GRACE_S:
                 self._retired.popleft()
                 return number
-        # The last one is for `other`.
-        if self._highest < MAX_U16 - (self._other is None):
+        if self._highest < most:
             self._highest += 1
             return self._highest
         return _LET_GO

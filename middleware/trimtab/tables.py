@@ -36,8 +36,8 @@ class NameTable(Generic[_K, _V]):
     go yet. `let_go` is called with a value that goes, under the table's lock.
     """
 
-    __slots__ = ("__weakref__", "_clock", "_idle", "_idle_s", "_is_busy", "_let_go", "_lock", "_old", "_since",
-                 "_young", "most")  # fmt: skip
+    __slots__ = ("__weakref__", "_clock", "_idle", "_idle_s", "_is_busy", "_let_go", "_lock",
+                 "_old", "_since", "_young", "most")  # fmt: skip
 
     def __init__(
         self,
@@ -99,6 +99,12 @@ class NameTable(Generic[_K, _V]):
                     return True
                 self._young[name] = value
             return False
+
+    def discard(self, name: _K) -> None:
+        """Forget a name, without a word to `let_go`."""
+        with self._lock:
+            for generation in (self._young, self._old, self._idle):
+                generation.pop(name, None)
 
     def age(self) -> None:
         """Make names idle that were not used for long; to be called now and then."""

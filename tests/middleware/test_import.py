@@ -70,6 +70,8 @@ def look():
 look()
 before, loaded = look(), set(sys.modules)
 import trimtab
+assert {name for name in set(sys.modules) - loaded} <= {"trimtab"}, set(sys.modules) - loaded
+from trimtab import Middleware, WSGIMiddleware
 assert look() == before, (before, look())
 new = {name.partition(".")[0] for name in set(sys.modules) - loaded}
 # Cython's own, by which msgpack is compiled.

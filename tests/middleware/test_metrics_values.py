@@ -15,7 +15,8 @@ from trimtab.metrics.metric import Metric, registry
 from trimtab.metrics.shortcuts import count, gauge, observe
 from trimtab.metrics.summary import Summary
 from trimtab.runtime import PROCESS
-from trimtab_core.names import check_name, check_unit, suggest_name
+from trimtab_core.catalog import CATALOG
+from trimtab_core.names import RESERVED_PREFIXES, check_name, check_unit, suggest_name
 
 
 def test_a_counter_counts_up_and_refuses_to_go_down() -> None:
@@ -211,6 +212,17 @@ def test_a_bad_name_is_refused_with_a_good_one(name: str) -> None:
     assert str(refused.value).endswith(f"write {NAMES[name]!r}")
     check_name(NAMES[name])
     assert name not in registry()
+
+
+@pytest.mark.parametrize("prefix", RESERVED_PREFIXES)
+def test_a_name_that_would_never_be_shown_as_the_apps_own_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError, match=f"write 'app.{prefix}hits'"):
+        Counter(f"{prefix}hits")
+    assert Counter(f"app.{prefix}hits").name == f"app.{prefix}hits"
+
+
+def test_every_metric_of_the_catalogue_has_a_reserved_name() -> None:
+    assert all(name.startswith(RESERVED_PREFIXES) for name in CATALOG)
 
 
 def test_a_good_name_is_its_own_suggestion() -> None:

@@ -113,6 +113,22 @@ def test_a_new_meaning_is_announced_behind_all_others_and_once(seconds: Seconds)
     assert max(heard) <= 5, "ids are used again"
 
 
+def test_when_all_ids_are_given_new_templates_are_other_until_one_is_free(
+    seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trimtab.routes.MAX_U16", 3)
+    monkeypatch.setattr(RouteTable._free_id, "__defaults__", (3,))
+    routes = RouteTable(3, clock=seconds)
+    assert [routes.of(f"/{n}").id for n in range(2)] == [1, 2]
+    assert [routes.of(template).is_other for template in ("/late", "/late", "/1")] == [
+        True, True, False,
+    ]  # fmt: skip
+    routes._table.discard("/0")
+    routes._retire(routes._routes[1])
+    seconds.later(GRACE_S + 1)
+    assert not routes.of("/late").is_other
+
+
 @pytest.fixture
 def sending(measured: Measured, seconds: Seconds) -> Iterator["Sending"]:
     found = Sending(measured.peer, seconds)
@@ -198,21 +214,22 @@ def test_records_that_wait_for_an_agent_keep_their_ids(
 
 def test_more_measures_than_numbers_arrive_each_under_its_own_key(sending: Sending) -> None:
     family = sending.measures.family("many", COUNTER)
-    sending.record("/", 200)
+
+    def arrived(rounds: int) -> bool:
+        wanted = {
+            MeasureKey("many", COUNTER, "1", (("name", str(n)),)): rounds * (n + 1)
+            for n in range(20)
+        }
+        return {key: delta.sum for key, delta in sending.peer.measures().items()} == wanted
+
     for round_ in range(3):
         for n in range(20):
             family.at((("name", str(n)),)).add(n + 1)
             if n % 5 == 4:
                 assert sending.emitter.flush(5)
-        if round_ == 1:
-            sending.peer.cut()
-    wanted = {MeasureKey("many", COUNTER, "1", (("name", str(n)),)): 3 * (n + 1) for n in range(20)}
-    assert sending.emitter.flush(5)
-
-    def arrived() -> bool:
-        return {key: delta.sum for key, delta in sending.peer.measures().items()} == wanted
-
-    sending.peer.wait(arrived, "all measures")
+        sending.peer.wait(lambda round_=round_: arrived(round_ + 1), "all measures")  # type: ignore[misc]
+        # Numbers begin anew with each connection.
+        sending.peer.cut()
 
 
 def test_a_remembered_route_that_was_let_go_of_is_asked_for_again(measured: Measured) -> None:
@@ -232,10 +249,8 @@ def test_a_remembered_route_that_was_let_go_of_is_asked_for_again(measured: Meas
     assert known.id > 0
     measured.peer.wait_records(1)
     before = known.id
-    with PROCESS.routes._table._lock:
-        for generation in ("_young", "_old", "_idle"):
-            getattr(PROCESS.routes._table, generation).pop("/items/{id}", None)
-        PROCESS.routes._retire(known)
+    PROCESS.routes._table.discard("/items/{id}")
+    PROCESS.routes._retire(known)
     for _ in range(3):
         call(wrapped)
     seen = measured.records(4)
