@@ -23,7 +23,7 @@ _TRACE: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})
 
 
 class Finished(NamedTuple):
-    """A request that has ended; kind is above zero for what is no request (an event stream)."""
+    """A request that has ended; kind is above zero for an event stream, which is not a request."""
 
     route: str
     method: str
@@ -62,7 +62,7 @@ class Captures:
         *,
         sampled: bool,
     ) -> None:
-        """Send the notes of a request, and its capture if it deserves one."""
+        """Send the notes of a request, and its capture if it was slow, failed or drawn."""
         trace, span = trace_of(traceparent)
         method = request.method if request.method in METHOD_IDS else OTHER_METHOD
         whose = {"route": request.route, "method": method, "trace": trace}
@@ -102,6 +102,6 @@ class Captures:
 
 
 def trace_of(traceparent: str) -> tuple[str, str]:
-    """Return trace id and parent's span id of a traceparent header, empty for what is none."""
+    """Return trace id and parent span id of a traceparent header, empty if it is not valid."""
     found = _TRACE.match(traceparent[:64])
     return (found[1], found[2]) if found else ("", "")

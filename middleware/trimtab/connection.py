@@ -1,6 +1,6 @@
-"""The app's way to its agent: a Unix socket with a check of who listens, or TCP with a challenge.
+"""Connections to the agent: a Unix socket whose peer is checked, or TCP with a challenge.
 
-Called by the emitter's thread alone; it may wait here, for at most a second.
+Only emitter threads connect; they may wait here, for at most one second.
 """
 
 import socket
@@ -18,7 +18,7 @@ __all__ = ["Connections", "Link"]
 
 _UNIX_S: Final = 0.2
 _TCP_S: Final = 1.0
-#: What was sent and never acknowledged breaks the connection after that long, in ms.
+#: Data that is not acknowledged for this long, in ms, breaks the connection.
 _TCP_USER_TIMEOUT_MS: Final = 10_000
 
 
@@ -133,5 +133,5 @@ def _next_message(opened: socket.socket, reader: FrameReader) -> object:
             for frame in reader.feed(data):
                 return parse(frame)
         except FrameError as error:
-            raise OSError(f"what listens there is no agent: {error}") from error
+            raise OSError(f"what listens there is not an agent: {error}") from error
     raise TimeoutError("the agent did not answer the challenge")

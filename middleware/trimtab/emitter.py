@@ -1,4 +1,4 @@
-"""The thread that carries records to the agent: little, often, and never waited for.
+"""The thread that sends records to the agent: a little at a time, often, and never waited for.
 
 Each interval it takes what is in the recorder as a chunk with its clock pair, and sends chunks as
 frames of at most FRAME_RECORDS over a non-blocking socket. A record gets its number when the frame
@@ -7,7 +7,7 @@ been read, and is sent again whole, with the same numbers, on the next one; so n
 twice, and what an agent took with it when it died is a gap in the numbers.
 
 While the agent is away chunks wait in a bounded backlog; the oldest go first, counted as
-`agent_away`. Once a second it adds gauges of the process. It installs no signal handler.
+`agent_away`. Once per second it adds gauges of the process. It installs no signal handler.
 """
 
 import logging
@@ -36,14 +36,14 @@ log = logging.getLogger("trimtab.emitter")
 #: 48 kB: taking, packing and sending a frame holds the GIL for about 0.03 ms.
 FRAME_RECORDS: Final = 1024
 _FRAME_BYTES: Final = FRAME_RECORDS * RECORD_SIZE
-#: What a chunk takes beside its records.
+#: Memory of a chunk besides its records.
 _CHUNK_BYTES: Final = 256
 _FREE_CHUNKS: Final = 100
 #: Chunks this close in time are joined while they wait.
 _JOIN_US: Final = 1_000_000
 _BACKOFF_S: Final = (0.1, 1.5)
 _READINGS_S: Final = 1.0
-#: So many of the longest templates, in characters of four bytes, still fit a frame.
+#: This many of the longest templates, in characters of four bytes, still fit a frame.
 _ROUTES_A_FRAME: Final = 300
 
 
@@ -111,14 +111,14 @@ class Emitter:
         self._thread.start()
 
     def flush(self, timeout_s: float = 0.25) -> bool:
-        """Ask for everything recorded so far to be sent; tell whether it was within the time."""
+        """Ask for everything recorded so far to be sent; tell whether that was done in time."""
         done = threading.Event()
         self._flushes.append(done)
         self._wake()
         return done.wait(timeout_s)
 
     def stop(self, timeout_s: float = 0.25) -> None:
-        """Send what is there, say bye and end the thread, within the time."""
+        """Send everything, say bye and end the thread, within the time."""
         self._stopping = True
         self._wake()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
@@ -300,7 +300,7 @@ class Emitter:
                 elif isinstance(message, Closing):
                     self._closing = True
         except FrameError as error:
-            log.debug("agent sent what is no frame: %s", error)
+            log.debug("the agent sent a malformed frame: %s", error)
             self._disconnect()
 
     def _write_readings(self) -> None:
@@ -335,7 +335,7 @@ class Emitter:
                 self._in_flight = None
 
     def _next_frame(self) -> bool:
-        """Begin the next frame; False when there is nothing to send, or nobody to take it."""
+        """Begin the next frame; False when there is nothing to send, or no agent to take it."""
         if not self._welcomed and not self._stopping:
             # An agent that refuses us hangs up: what it was sent by then would be lost.
             return False

@@ -2,7 +2,7 @@
 
 The request path appends 48 bytes to one bytearray; under the GIL the append and the emitter's
 slice and delete are atomic, so there is no lock. The ASGI closure appends plain requests itself,
-as many as the emitter has granted it since its last visit; all others come through `append`.
+as many as the emitter has granted at its last visit; all others come through `append`.
 """
 
 import struct
@@ -28,9 +28,10 @@ from trimtab_core.records import (
 
 __all__ = ["BACKGROUND_NS", "PLAIN", "UNKNOWN_SIZE", "Gate", "Recorder"]
 
-#: Work after the last byte is booked apart from here on; less may be the server's own writing.
+#: Work after the last byte that takes this long is booked apart; less may be the server's own
+#: writing.
 BACKGROUND_NS: Final = 10_000_000
-#: A size below zero is one that nobody knows, whatever was added to it.
+#: A size below zero is unknown, whatever was added to it.
 UNKNOWN_SIZE: Final = -(1 << 62)
 
 #: The record of a plain request: RECORD with zeros for flags, queue and whatever a context holds.

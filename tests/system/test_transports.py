@@ -198,7 +198,7 @@ def test_a_server_that_is_no_agent_is_named(tmp: Path) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(OSError, match="what listens there is no agent"):
+        with pytest.raises(OSError, match="what listens there is not an agent"):
             Connections().connect(address, frozenset(), SECRET)
         thread.join()
 

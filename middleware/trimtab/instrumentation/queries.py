@@ -39,7 +39,7 @@ __all__ = [
     "text_of",
 ]
 
-#: a statement that takes as long, in ns, is slow
+#: a statement that takes at least this long, in ns, is slow
 SLOW_NS = 100_000_000
 #: times a request runs the same shape from the same line before it is a repetition
 _REPEATS: Final = 5
@@ -56,7 +56,7 @@ _ROWS: Final = PROCESS.measures.family("trimtab.db.rows", COUNTER, "{row}")
 _FAILED: Final = PROCESS.measures.family("trimtab.instrumentation.failures", COUNTER, "1")
 _log: Final = RateLimited(logging.getLogger("trimtab.slow"))
 
-#: what runs is no work of the app's on data, however often it comes
+#: statements that are not work on data, however often they run
 _CONTROL: Final = (
     "BEGIN", "COMMIT", "PRAGMA", "RELEASE", "RESET", "ROLLBACK", "SAVEPOINT",
     "SELECT PG_ADVISORY_UNLOCK_ALL", "SET ", "SHOW ", "START TRANS",
@@ -116,7 +116,7 @@ _inside: Final[ContextVar[list[int] | None]] = ContextVar("trimtab_inside_query"
 
 
 def set_slow_ms(milliseconds: float) -> None:
-    """Call statements slow that take at least so long; any thread."""
+    """Call statements slow that take at least this long; any thread."""
     global SLOW_NS
     SLOW_NS = int(milliseconds * 1_000_000)
 
@@ -283,7 +283,7 @@ def text_of(sql: Any, context: Any = None) -> str:
         return f"({type(sql).__name__})"
 
 
-#: arguments of a call -> system and statement, None for what is no statement
+#: arguments of a call -> system and statement, None if it runs no statement
 Describe = Callable[[tuple[Any, ...], dict[str, Any]], tuple[str, str] | None]
 #: arguments and result of a call -> rows, below 0 when they are not known
 Rows = Callable[[tuple[Any, ...], Any], int]

@@ -25,10 +25,10 @@ __all__ = ["patch"]
 
 log = logging.getLogger("trimtab.instrument")
 
-#: commands that return a value or None, and those that return a list of such
+#: commands that return a value or None, and those that return a list of these
 _ONE: Final = frozenset({"GET", "GETDEL", "GETEX", "HGET", "JSON.GET"})
 _MANY: Final = frozenset({"MGET", "HMGET", "JSON.MGET"})
-#: commands that return nothing but an empty container for what is not there
+#: commands that return an empty container for a missing key
 _WHOLE: Final = frozenset({"HGETALL"})
 _WAIT: Final = frozenset({
     "BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN",
@@ -41,7 +41,7 @@ _PARENTS: Final = frozenset({
     "ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DEBUG", "FUNCTION", "LATENCY", "MEMORY",
     "MODULE", "OBJECT", "PUBSUB", "SCRIPT", "SLOWLOG", "XGROUP", "XINFO",
 })  # fmt: skip
-#: of these a slow one says nothing of the cache
+#: commands that say nothing about the cache, however slow
 _MANAGE: Final = _PARENTS - {"OBJECT", "XGROUP", "XINFO"}
 #: what keys of RQ and of Celery's results begin with
 _QUEUES: Final = ("rq:", "celery-task")

@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 MAX_SHAPE: Final = 1000
 #: characters of a text that are read; what follows is `...`
 _MOST_READ: Final = 8192
-#: tokens that are read, too: the shape of as many is too long, but for rows that are not plain
+#: tokens that are read: a shape of this many is too long anyway, except for rows that are not plain
 _MOST_TOKENS: Final = 1500
 #: longest text for which something is kept, and what is kept at most, in texts and characters
 _MOST_KEPT: Final = 16_384
@@ -344,7 +344,7 @@ class Kept(Generic[_T]):
 
     Two generations stand in for a list by last use: what is found in the old one moves to the young
     one, and a full young one becomes the old one. A hit in the young one is one look-up, 0.05 us;
-    threads that write at once may forget an entry, no more. make must return the same for the same.
+    threads that write at once may forget an entry, no more. make must be a pure function.
     """
 
     def __init__(self, make: Callable[[str], _T]) -> None:

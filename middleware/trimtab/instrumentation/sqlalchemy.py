@@ -24,7 +24,7 @@ __all__ = ["gauges", "patch"]
 
 #: SQLAlchemy's name of a dialect -> OpenTelemetry's of the system, where they differ
 _SYSTEMS: Final = {"oracle": "oracle.db", "mssql": "microsoft.sql_server"}
-#: a wait for a connection that a request's timeline shows
+#: a wait for a connection, in ns, from which on a request's timeline shows it
 _SHOWN_NS: Final = 1_000_000
 
 _NAME: Final = "db.client.connection.pool.name"
@@ -179,7 +179,7 @@ def _name(pool: Any) -> str:
 
 
 def gauges() -> None:
-    """Add what the pools hold to their gauges; to be called once a second, from any thread."""
+    """Add what the pools hold to their gauges; to be called once per second, from any thread."""
     for each in _pools.keyrefs():
         pool = each()
         name = None if pool is None else _pools.get(pool)

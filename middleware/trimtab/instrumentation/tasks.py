@@ -1,4 +1,4 @@
-"""Tasks of queues: how many were sent, how long they waited, how long they ran and how they ended.
+"""Tasks of queues: how many were sent, how long they waited and ran, and how they ended.
 
 Names of tasks and queues are kept, never ids, arguments or results.
 """
@@ -67,7 +67,7 @@ def book_run(
 
 
 def book_lost(system: str, queue: str, task: str, error: str) -> None:
-    """Count a task whose process ended with it, by who noticed.
+    """Count a task whose process ended while it ran; called by the process that noticed.
 
     Its run was booked only if the process could still tell: not if it was killed.
     """

@@ -105,7 +105,7 @@ def monitored(
     it raises is ignored. Signature, results, exceptions, cancellation and send, throw and close
     stay as they are; of a generator the time counts from the first step to its end.
 
-    Raises ValueError for a name or label that is none, TypeError for what is no function.
+    Raises ValueError for an invalid name or label, TypeError for anything but a function.
     """
     if callable(name) or isinstance(name, (classmethod, staticmethod)):
         return _wrap(name, "", {}, None)
@@ -243,7 +243,7 @@ class measure:  # noqa: N801 - it is used as a function
 
     About 3 us; the decorator is cheaper.
 
-    One object a block; raises ValueError for a name or label that is none.
+    Use one object per block. Raises ValueError for an invalid name or label.
     """
 
     __slots__ = ("_metrics", "_started")

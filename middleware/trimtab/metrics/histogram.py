@@ -30,7 +30,7 @@ _MOST_WAITING: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Of the values of a histogram or summary; all 0 when there are none."""
+    """Figures of the values of a histogram or summary; all 0 without any."""
 
     count: int = 0
     sum: float = 0.0
@@ -43,7 +43,7 @@ class Statistics:
 
 
 class Histogram(Metric):
-    """How values are distributed: a sketch, exact to 1.1 % from 1e-6 up, or buckets of one's own.
+    """How values are distributed: a sketch, exact to 1.1 % from 1e-6 up, and buckets if given.
 
     Buckets are upper bounds; values are counted in them besides the sketch. The sketch does not
     tell values of 0 and below apart.

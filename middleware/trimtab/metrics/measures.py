@@ -2,13 +2,13 @@
 
 Adding a value is one append to a list, atomic under the GIL, so there is no lock on the way and no
 value is lost between threads. Lists are added up when somebody reads them, when the emitter comes
-(once a second), and when one grows long, by whoever made it so.
+(once per second), and when one grows long, by the thread that made it so.
 
 The measures of a family are a `NameTable`: while an agent takes what is added, a name that nothing
-was added to for long makes room for a new one when the family is full. Who holds a measure that
-was let go of may go on adding: it gets its place back when the emitter comes, or where all places
-are taken by busy ones, what was added goes to `other`. So the names that are sent are never more
-than the cap, and no value is lost.
+was added to for long makes room for a new one when the family is full. A measure that was let go of
+may still be held and added to: it gets its place back when the emitter comes; if all places are
+taken by busy ones, what was added goes to `other`. So the names that are sent are never more than
+the cap, and no value is lost.
 
 A child of a fork starts from nothing: what its parent measured is the parent's to tell.
 """
@@ -39,10 +39,10 @@ __all__ = ["Measure", "MeasureFamily", "Measures"]
 
 log = logging.getLogger("trimtab.metrics.measures")
 
-#: values that wait in a list; the adder of the next one adds them up
+#: values that wait in a list; the thread that adds one more adds them up
 _MOST_PENDING: Final = 4096
 _PLAIN: Final = frozenset({int, float})
-#: larger values are left out: their sum could be no number any more
+#: larger values are left out: their sum could overflow
 _MOST_VALUE: Final = 1e300
 #: measures of a process
 _MOST_MEASURES: Final = 10_000
@@ -67,7 +67,7 @@ class Measure:
         self.key = key
         self.family = family
         self._changed = changed
-        #: whether it stands for all over the cap: who keeps it asks the family again
+        #: whether it stands for all over the cap: do not keep it, ask the family again
         self.is_other = is_other
         #: whether it has a place in its family
         self.is_kept = True
@@ -78,7 +78,7 @@ class Measure:
         self.forget()
 
     def add(self, value: float) -> None:
-        """Add a value; what is no finite number is left out when values are added up."""
+        """Add a value; one that is not a finite number is left out when values are added up."""
         self._pending.append(value)
         # `take` has it the other way round: none is missed, some are listed twice.
         if not self._is_listed:
@@ -307,7 +307,7 @@ class Measures:
                 self._owner = None
 
     def before(self, reader: Callable[[], object]) -> None:
-        """Have reader called once a second, in the emitter's thread, to add what it reads."""
+        """Have reader called once per second, in the emitter's thread, to add what it reads."""
         with self._lock:
             self._readers.append(reader)
 
@@ -347,7 +347,7 @@ class Measures:
 
 
 def _finite(values: list[Any]) -> list[float]:
-    """Return values as floats, without what is no number; whole numbers stay as they are."""
+    """Return values as floats, leaving out what is not a number; integers stay as they are."""
     try:
         if (
             set(map(type, values)) <= _PLAIN

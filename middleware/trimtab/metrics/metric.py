@@ -41,7 +41,7 @@ __all__ = [
 
 #: Series of a metric, unless it says otherwise.
 CAP: Final = 1000
-#: larger values are no measurements; measures leave them out, too
+#: larger values are left out, as measures do: their sum could overflow
 MOST_VALUE: Final = 1e300
 
 
@@ -71,10 +71,10 @@ class MetricRow(NamedTuple):
 
 
 class Metric:
-    """What every metric has: with label names it is a family, else, or with `labels`, a series.
+    """Base of all metrics: one with label names is a family of series, any other is one series.
 
-    Raises ValueError, with what to do, for a name or unit that is none, and for a name that was
-    given to another kind of metric, or with another unit or other labels, before.
+    Raises ValueError, with what to do, for an invalid name or unit, and for a name that already
+    belongs to another kind of metric, or has another unit or other labels.
     """
 
     __slots__ = (
@@ -194,7 +194,7 @@ class Metric:
             return found
 
     def _forget_idle(self) -> None:
-        """Forget series that lost their place to others; who holds one may go on adding to it."""
+        """Forget series that lost their place to others; one that is held can still be added to."""
         for values, child in list(self._children.items()):
             if child._measure is not None and not child._measure.is_kept:
                 del self._children[values]
@@ -215,7 +215,7 @@ class Metric:
         return self._measure.read() if self._measure is not None else Delta()
 
     def _forget(self) -> None:
-        """Start from nothing: as new, and in the child of a fork, who has no use for its locks."""
+        """Start from nothing: when new, and in the child of a fork, whose locks may be held."""
         # A signal handler or a finalizer may come while this very thread holds it.
         self._lock = threading.RLock()
         for child in self._children.values():

@@ -60,7 +60,7 @@ class Registry:
         self.over_cap = 0
 
     def get(self, kind: type[_M], wanted: Definition) -> _M:
-        """Return the metric of a name, a new one when there is none; raises as Metric does."""
+        """Return the metric of a name, a new one if needed; raises as Metric does."""
         with self._lock:
             found = self.metrics.get(wanted.name)
             if found is None:

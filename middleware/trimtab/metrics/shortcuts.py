@@ -1,4 +1,4 @@
-"""Calls that count, set and observe by name, without an object that somebody must keep.
+"""Calls that count, set and observe by name, without an object to keep.
 
     count("shop.orders", country="se")
 
@@ -30,7 +30,7 @@ def _named(kind: type[_M], name: str, labels: Mapping[str, Any]) -> _M | None:
 
 
 def count(name: str, amount: float = 1, /, **labels: object) -> None:
-    """Add to the counter of a name, made with these labels when there is none.
+    """Add to the counter of a name; it is made with these labels at the first call.
 
     Raises ValueError as Counter does; beyond 2,000 names the call is counted and left out.
     """

@@ -4,7 +4,7 @@
     recent.observe(3)
     recent.quantile(0.95)
 
-The agent gets every value, as of a histogram; the exact ones are for who asks in this process.
+The agent gets every value, as from a histogram; exact figures can be read in this process.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ from trimtab.metrics.metric import CAP, MOST_VALUE, Distribution
 
 __all__ = ["Summary"]
 
-#: What a summary speaks of: its latest values, none older than this.
+#: A summary covers its latest values, none older than this.
 MAX_AGE_S: Final = 600.0
 MAX_SAMPLES: Final = 10_000
 
@@ -74,7 +74,7 @@ class Summary(Histogram):
         return Statistics(len(values), total, mean, values[0], values[-1], p50, p95, p99)
 
     def _young(self) -> list[float]:
-        """Return the values that are young enough, ascending; forget the others."""
+        """Return the values that are not too old, ascending; forget the others."""
         oldest = monotonic() - MAX_AGE_S
         with self._lock:
             while self._latest and self._latest[0][0] < oldest:

@@ -31,7 +31,7 @@ class PushgatewaySink:
 
     The url may hold a user and a password; they are in no message. group has the labels of the
     group beside `job`; None is `instance`, host and process id. Raises ValueError for a url or
-    a label that is none.
+    an invalid label.
     """
 
     def __init__(

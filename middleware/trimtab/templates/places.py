@@ -1,4 +1,4 @@
-"""Where the template of a request lies until the wrapper asks for it."""
+"""Where the template of a request is kept until the wrapper asks for it."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -8,7 +8,7 @@ from trimtab.tables import NameTable
 
 __all__ = ["CELL_KEY", "ENVIRON_KEY", "ROUTE_KEY", "leave", "mounted"]
 
-#: Key in scope or environ under which an app says the template of the request itself.
+#: Key in scope or environ under which an app can name the template of a request itself.
 ROUTE_KEY: Final = "trimtab.route"
 #: Key in scope under which the wrapper puts a list, the same one in every copy of the scope.
 CELL_KEY: Final = "trimtab"

@@ -136,7 +136,7 @@ def _ends_at_mount(scope: Mapping[str, Any]) -> bool:
 
 
 def _left_behind(environ: Mapping[str, Any]) -> str | None:
-    """Return what a hook left of a request whose response never started."""
+    """Return what a hook left for a request whose response never started."""
     cell = environ.get(ENVIRON_KEY)
     if type(cell) is list:
         for left in cell[1:]:
