@@ -96,17 +96,9 @@ async def _connection(
         if token is not None:
             reset_context(token)
         recorder.append(
-            templates.asgi(scope),
-            METHOD_IDS["GET"],
-            0,
-            500 if failed else status or _REFUSED,
-            open_ns,
-            open_ns,
-            queue_us,
-            sent_bytes,
-            context,
-            KIND_WEBSOCKET,
-        )
+            templates.asgi(scope), METHOD_IDS["GET"], 0, 500 if failed else status or _REFUSED,
+            open_ns, open_ns, queue_us, sent_bytes, context, KIND_WEBSOCKET,
+        )  # fmt: skip
 
 
 #: Exceptions of frameworks and servers by which a handler learns that its client has left.
