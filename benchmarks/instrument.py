@@ -27,11 +27,12 @@ from harness import Row, arguments, differences, interleave, packages, report, s
 from trimtab.context import RequestContext, context_variable
 from trimtab.instrumentation import instrument, uninstrument
 from trimtab.instrumentation.shapes import Kept, shape
+from trimtab.metrics.counter import Counter
 from trimtab.metrics.decorators import monitored
-from trimtab.metrics.measures import MEASURES
-from trimtab.metrics.metric import Counter
-from trimtab.metrics.summaries import Histogram
+from trimtab.metrics.histogram import Histogram
 from trimtab.recorder import Recorder
+from trimtab.routes import RouteTable
+from trimtab.runtime import PROCESS
 from trimtab.vitals import Vitals
 from trimtab_agent.gauges.host import HostReader
 
@@ -53,13 +54,13 @@ def timed(call: Call, count: int) -> float:
     """Return us of CPU a call, over count calls, with what the emitter has to add up later."""
     for _ in range(count // 10):
         call()
-    for _ in MEASURES.changed():
+    for _ in PROCESS.measures.changed():
         pass
     # What waits for a server, or for a neighbour of this machine, is no cost.
     begun = time.thread_time()
     for _ in range(count):
         call()
-    for _ in MEASURES.changed():
+    for _ in PROCESS.measures.changed():
         pass
     return (time.thread_time() - begun) / count * 1e6
 
@@ -236,7 +237,7 @@ def own(rounds: int, count: int) -> Iterator[Row]:
 def gauges(rounds: int, count: int) -> Iterator[Row]:
     """Yield what reading the host and a process takes."""
     host = HostReader()
-    vitals = Vitals(Recorder(64 * 1024, 10))
+    vitals = Vitals(Recorder(64 * 1024, RouteTable()))
     process = psutil.Process()
     variants: dict[str, Call] = {
         "host": lambda: host.read(time.monotonic()),

@@ -17,10 +17,8 @@ from support.processes.servers import Collector, short_dir
 from support.processes.stack import Stack, stack
 from support.schedule import in_order, taking_turns
 from support.stores.batches import Connect, Sender
-from trimtab.events import EVENTS
-from trimtab.metrics.measures import MEASURES
 from trimtab.recorder import BACKGROUND_NS
-from trimtab.runtime import flush_all
+from trimtab.runtime import PROCESS, flush_all
 
 # ---------------------------------------------------------------- which test runs when
 
@@ -70,9 +68,9 @@ def nothing_left_behind() -> Iterator[None]:
     The next emitter would send it, and some tests look at every byte. One that is left looks for
     its agent for ever, at random times.
     """
-    for _ in MEASURES.changed():
+    for _ in PROCESS.measures.changed():
         pass
-    EVENTS.forget()
+    PROCESS.events.forget()
     yield
     flush_all()
 
@@ -88,7 +86,7 @@ def measured() -> Iterator[Measured]:
 def clock(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of every app that is wrapped from here on; only the test moves it."""
     found = Clock()
-    monkeypatch.setattr("trimtab.asgi.BACKGROUND_NS", BACKGROUND_NS)
+    monkeypatch.setattr("trimtab.endings.BACKGROUND_NS", BACKGROUND_NS)
     monkeypatch.setattr("trimtab.asgi.monotonic_ns", found)
     monkeypatch.setattr("trimtab.wsgi.monotonic_ns", found)
     monkeypatch.setattr("trimtab.bodies.monotonic_ns", found)

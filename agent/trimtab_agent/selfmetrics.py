@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from trimtab_core.batches import Point, SeriesKey
-from trimtab_core.catalog import CATALOG, prometheus_name
+from trimtab_core.catalog import CATALOG
 from trimtab_core.exposition import MetricFamily
 from trimtab_core.sketch import BUCKET_OFFSET, BUCKETS, SCALE
 
@@ -86,7 +86,7 @@ class Totals:
         metric = CATALOG["http.server.request.duration"]
         if not self._rows:
             return []  # `other` has requests only when the table is full
-        name = prometheus_name(metric)
+        name = metric.prometheus_name
         return [MetricFamily(name, metric.kind, metric.help, self._samples())]
 
     def _samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
@@ -130,7 +130,7 @@ def families_of(
                 samples += [("", {label: text}, number) for text, number in numbers.items()]
         else:
             samples = [("", {}, value)]
-        families.append(MetricFamily(prometheus_name(metric), metric.kind, metric.help, samples))
+        families.append(MetricFamily(metric.prometheus_name, metric.kind, metric.help, samples))
     return families + (totals.families() if totals else [])
 
 

@@ -17,8 +17,13 @@ import threading
 import time
 from collections.abc import Mapping
 
+from trimtab.connection import Connections
 from trimtab.emitter import Emitter
+from trimtab.events import EventQueue
+from trimtab.metrics.measures import Measures
+from trimtab.pending import Pending
 from trimtab.recorder import Recorder
+from trimtab.routes import RouteTable
 from trimtab_core.config import parse_address
 from trimtab_core.messages import Hello
 
@@ -27,7 +32,7 @@ class One:
     """One emitter and its recorder."""
 
     def __init__(self, address: str, service: str) -> None:
-        self.recorder = Recorder(2 << 20, 1000)
+        self.recorder = Recorder(2 << 20, RouteTable())
         self.process = os.urandom(8)
         self.service = service
         self.recorded = 0
@@ -36,6 +41,8 @@ class One:
             parse_address(address),
             self.hello,
             self.gauges,
+            connections=Connections(),
+            pending=Pending(Measures(), EventQueue()),
             interval_s=0.25,
             backlog_bytes=4 << 20,
             peer_uids=frozenset({0, os.getuid()}),

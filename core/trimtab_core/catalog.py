@@ -1,12 +1,14 @@
 """Every metric of trimtab's own: OpenTelemetry name, unit, kind and help line.
 
 Names and units follow OpenTelemetry's semantic conventions where one exists; others begin with
-`trimtab.`. The Prometheus name of a metric is derived by `prometheus_name`.
+`trimtab.`. The name of a metric in Prometheus follows from these (`prometheus_name`).
 """
 
 from typing import Final, NamedTuple
 
-__all__ = ["CATALOG", "CatalogMetric", "prometheus_name"]
+from trimtab_core.names import exposed_name
+
+__all__ = ["CATALOG", "CatalogMetric"]
 
 
 class CatalogMetric(NamedTuple):
@@ -17,14 +19,10 @@ class CatalogMetric(NamedTuple):
     kind: str
     help: str
 
-
-_SUFFIXES: Final = {"s": "_seconds", "By": "_bytes", "1": "_ratio", "ms": "_milliseconds"}
-
-
-def prometheus_name(metric: CatalogMetric) -> str:
-    """Return the Prometheus name: dots become underscores, unit and `_total` are appended."""
-    name = metric.name.replace(".", "_") + _SUFFIXES.get(metric.unit, "")
-    return name + "_total" if metric.kind == "counter" else name
+    @property
+    def prometheus_name(self) -> str:
+        """Return the name in Prometheus."""
+        return exposed_name(self.name, self.kind, self.unit)
 
 
 _METRICS: Final = (

@@ -26,7 +26,7 @@ def render(families: Iterable[MetricFamily]) -> str:
 
 
 def lines(families: Iterable[MetricFamily]) -> Iterator[str]:
-    """Yield the lines of the text one by one, for who must not be kept busy by all of them."""
+    """Yield the lines of the text one by one, so that a caller can do other work in between."""
     for family in families:
         yield f"# HELP {family.name} {_escape_help(family.help)}"
         yield f"# TYPE {family.name} {family.kind}"

@@ -1,8 +1,8 @@
-"""Names and units of an app's own metrics: what is accepted, and what to write instead.
+"""Names and units of metrics: which ones an app may use, and how Prometheus shows them.
 
 A name is what OpenTelemetry allows for instruments and Prometheus can show: letters, digits,
-underscores and dots, a letter first. A unit is a UCUM code (`s`, `By`, `1`, `%`), a thing that is
-counted in braces (`{order}`), or one by another (`By/s`).
+underscores and dots, beginning with a letter. A unit is a UCUM code (`s`, `By`, `1`, `%`), the
+counted thing in braces (`{order}`), or one per another (`By/s`).
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import Final
 
 __all__ = [
     "MAX_METRIC_NAME",
+    "RESERVED_PREFIXES",
     "check_labels",
     "check_name",
     "check_unit",
@@ -20,11 +21,14 @@ __all__ = [
     "suggest_name",
 ]
 
-#: Longest name of a metric, in characters; what is made of it (`.duration`) still fits the wire.
+#: Longest name of a metric, in characters; with a suffix (`.duration`) it still fits the wire.
 MAX_METRIC_NAME: Final = 100
-#: Names that begin so are measured by trimtab itself.
-RESERVED_PREFIXES: Final = ("trimtab.", "http.", "db.", "process.", "system.", "cpython.")
-#: Labels that are arguments of the calls that take labels, or Prometheus's own.
+#: Metrics whose names begin with these are trimtab's own; an app's own metrics must not.
+RESERVED_PREFIXES: Final = (
+    "container.", "cpython.", "db.", "http.", "messaging.", "postgresql.", "process.", "redis.",
+    "system.", "trimtab.",
+)  # fmt: skip
+#: Labels that would collide with arguments of calls that take labels, or with Prometheus's own.
 RESERVED_LABELS: Final = frozenset({"self", "amount", "value", "q", "le", "quantile"})
 MAX_LABELS: Final = 16
 
@@ -35,7 +39,7 @@ _UNITS: Final = frozenset({
     "KiBy", "MiBy", "GiBy", "TiBy", "Hz", "W", "J", "V", "A", "m", "km", "g", "kg", "K", "Cel", "L",
     "Pa",
 })  # fmt: skip
-#: what people write, and the code of it
+#: units as people write them, and their codes
 _MEANT: Final = {
     "": "1", "sec": "s", "secs": "s", "second": "s", "seconds": "s", "millis": "ms",
     "millisecond": "ms", "milliseconds": "ms", "msec": "ms", "microseconds": "us", "µs": "us",
@@ -44,7 +48,7 @@ _MEANT: Final = {
     "kib": "KiBy", "mib": "MiBy", "gib": "GiBy", "bits": "bit", "percent": "%", "ratio": "1",
     "none": "1", "count": "1", "celsius": "Cel", "hertz": "Hz", "watts": "W", "joules": "J",
 }  # fmt: skip
-#: of what Prometheus appends to a name
+#: unit -> what Prometheus appends to the name
 _SUFFIXES: Final = {
     "s": "_seconds", "ms": "_milliseconds", "us": "_microseconds", "ns": "_nanoseconds",
     "min": "_minutes", "h": "_hours", "d": "_days", "By": "_bytes", "KiBy": "_kibibytes",
@@ -54,22 +58,23 @@ _SUFFIXES: Final = {
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError that says what to write instead unless name is one for a metric."""
+    """Raise ValueError, which says what to write instead, unless this can be a metric's name."""
     if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > MAX_METRIC_NAME:
         raise ValueError(
-            f"expected a metric's name of letters, digits, underscores and dots, a letter first, "
+            f"expected a metric name of letters, digits, underscores and dots, a letter first, "
             f"at most {MAX_METRIC_NAME} characters, got {name!r:.120}: "
             f"write {suggest_name(str(name))!r}"
         )
     if name.startswith(RESERVED_PREFIXES):
         raise ValueError(
-            f"expected a metric's name that trimtab does not use itself, got {name!r}: "
+            f"expected a metric name that does not begin with one of trimtab's own prefixes "
+            f"({', '.join(RESERVED_PREFIXES)}), got {name!r}: "
             f"write {suggest_name(name)!r}"
         )
 
 
 def suggest_name(text: str) -> str:
-    """Return a name that `check_name` accepts, as near to the text as can be."""
+    """Return a name that `check_name` accepts, as close to the text as possible."""
     words = re.sub(r"[^A-Za-z0-9_.]+", "_", text.strip(), flags=re.ASCII)
     words = re.sub(r"\.[_.]*\.", ".", re.sub(r"__+", "_", words))
     words = re.sub(r"^[^A-Za-z]+", "", words).rstrip("._") or "metric"
@@ -79,7 +84,7 @@ def suggest_name(text: str) -> str:
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Raise ValueError unless these are names of labels that stand beside each other."""
+    """Raise ValueError unless these can be the label names of one metric."""
     shown: set[str] = set()
     if isinstance(labels, str):
         raise ValueError(f"expected names of labels, got the text {labels!r}: write [{labels!r}]")
@@ -89,7 +94,7 @@ def check_labels(labels: Sequence[str]) -> None:
         good = isinstance(label, str) and _NAME.fullmatch(label) and len(label) <= MAX_METRIC_NAME
         if not good:
             raise ValueError(
-                f"expected a label's name of letters, digits, underscores and dots, a letter "
+                f"expected a label name of letters, digits, underscores and dots, a letter "
                 f"first, got {label!r:.120}: write {suggest_name(str(label))!r}"
             )
         if label in RESERVED_LABELS:
@@ -98,12 +103,14 @@ def check_labels(labels: Sequence[str]) -> None:
                 f"got {label!r}: write '{label}_name'"
             )
         if exposed_label(label) in shown:
-            raise ValueError(f"expected labels that differ, got {label!r} twice: name it otherwise")
+            raise ValueError(
+                f"expected labels that differ, got {label!r} twice: rename one of them"
+            )
         shown.add(exposed_label(label))
 
 
 def check_unit(unit: str) -> None:
-    """Raise ValueError that says what to write instead unless unit is a code of a unit."""
+    """Raise ValueError, which says what to write instead, unless this is the code of a unit."""
     if isinstance(unit, str) and len(unit) <= MAX_METRIC_NAME:
         parts = unit.split("/")
         if len(parts) <= 2 and all(part in _UNITS or _THING.fullmatch(part) for part in parts):
@@ -129,7 +136,11 @@ def _suggest_unit(unit: str) -> str:
 
 
 def exposed_name(name: str, kind: str, unit: str) -> str:
-    """Return the name in Prometheus: unit and, of a counter, `_total` appended once."""
+    """Return the name in Prometheus: with its unit and, for a counter, `_total` at the end.
+
+    A name that ends in its unit already does not get it twice; the unit `1` and things in braces
+    add nothing.
+    """
     counts = kind == "counter"
     shown = name.replace(".", "_")
     if counts:
@@ -146,7 +157,7 @@ def exposed_label(label: str) -> str:
 
 
 def exposed_samples(name: str, kind: str, unit: str) -> frozenset[str]:
-    """Return every name that a metric's samples may have in Prometheus; no other may have one."""
+    """Return every name that a metric's samples may have in Prometheus; no other metric may."""
     shown = exposed_name(name, kind, unit)
     if kind in ("counter", "gauge"):
         return frozenset({shown})

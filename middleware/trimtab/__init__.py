@@ -11,15 +11,9 @@ or, with no change to the code, `trimtab run -- uvicorn app:app`.
     trimtab.instrument()                  # see queries, caches, calls and tasks, too
     orders = trimtab.Counter("shop.orders", "Orders placed.")
 
-What is not there for every app is imported when it is first used; `__init__.pyi` has the types.
+Each name is imported when it is first used: a library that only counts pays for no middleware, and
+an app for neither before it is wrapped. `__init__.pyi` has the types.
 """
-
-from typing import Any
-
-from trimtab.asgi import Middleware
-from trimtab.context import RequestContext, current_context
-from trimtab.settings import AppSettings
-from trimtab.wsgi import WSGIMiddleware
 
 __all__ = [
     "AgentSink",
@@ -54,9 +48,17 @@ __all__ = [
 
 #: module -> names that it gives
 _LATER = {
+    "trimtab.asgi": ("Middleware",),
+    "trimtab.context": ("RequestContext", "current_context"),
+    "trimtab.settings": ("AppSettings",),
+    "trimtab.wsgi": ("WSGIMiddleware",),
     "trimtab.metrics.decorators": ("measure", "monitored"),
     "trimtab.instrumentation": ("instrument", "uninstrument"),
-    "trimtab.metrics.metric": ("Counter", "Gauge", "registry"),
+    "trimtab.metrics.counter": ("Counter",),
+    "trimtab.metrics.gauge": ("Gauge",),
+    "trimtab.metrics.histogram": ("Histogram", "Statistics"),
+    "trimtab.metrics.metric": ("registry",),
+    "trimtab.metrics.summary": ("Summary",),
     "trimtab.runtime": ("start",),
     "trimtab.metrics.shortcuts": ("count", "gauge", "observe"),
     "trimtab.metrics.queues": ("watch_queue",),
@@ -70,18 +72,17 @@ _LATER = {
         "collect_and_store",
         "export_json",
     ),
-    "trimtab.metrics.summaries": ("Histogram", "Statistics", "Summary"),
 }
 _MODULES = {name: module for module, names in _LATER.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import what is used for the first time."""
     module = _MODULES.get(name)
     if module is None:
         raise AttributeError(f"module 'trimtab' has no attribute {name!r}")
     from importlib import import_module
 
-    found = getattr(import_module(module), "wake_default" if name == "start" else name)
+    found: object = getattr(import_module(module), "wake_default" if name == "start" else name)
     globals()[name] = found
     return found

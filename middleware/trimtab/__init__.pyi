@@ -3,11 +3,14 @@
 from trimtab.asgi import Middleware
 from trimtab.context import RequestContext, current_context
 from trimtab.instrumentation import instrument, uninstrument
+from trimtab.metrics.counter import Counter
 from trimtab.metrics.decorators import measure, monitored
-from trimtab.metrics.metric import Counter, Gauge, registry
+from trimtab.metrics.gauge import Gauge
+from trimtab.metrics.histogram import Histogram, Statistics
+from trimtab.metrics.metric import registry
 from trimtab.metrics.queues import watch_queue
 from trimtab.metrics.shortcuts import count, gauge, observe
-from trimtab.metrics.summaries import Histogram, Statistics, Summary
+from trimtab.metrics.summary import Summary
 from trimtab.runtime import wake_default as start
 from trimtab.settings import AppSettings
 from trimtab.sinks import (

@@ -12,7 +12,7 @@ from math import log1p
 from typing import Any, Final, NamedTuple
 
 from trimtab.context import RequestContext
-from trimtab.events import EVENTS, REQUEST
+from trimtab.events import REQUEST, EventQueue
 from trimtab_core.records import METHOD_IDS, OTHER_METHOD
 
 __all__ = ["NEVER", "Captures", "Finished", "trace_of"]
@@ -23,7 +23,7 @@ _TRACE: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})
 
 
 class Finished(NamedTuple):
-    """A request that has ended; kind is above zero for what is no request (an event stream)."""
+    """A request that has ended; kind is above zero for an event stream, which is not a request."""
 
     route: str
     method: str
@@ -39,7 +39,8 @@ class Finished(NamedTuple):
 class Captures:
     """Decides about captures of one wrapper and makes them; from the request's own thread."""
 
-    def __init__(self, slow_ms: int, share: float) -> None:
+    def __init__(self, slow_ms: int, share: float, events: EventQueue) -> None:
+        self._events = events
         #: requests that took as long are captured
         self.slow_ns = slow_ms * 1_000_000
         self._share = share
@@ -61,14 +62,14 @@ class Captures:
         *,
         sampled: bool,
     ) -> None:
-        """Send the notes of a request, and its capture if it deserves one."""
+        """Send the notes of a request, and its capture if it was slow, failed or drawn."""
         trace, span = trace_of(traceparent)
         method = request.method if request.method in METHOD_IDS else OTHER_METHOD
         whose = {"route": request.route, "method": method, "trace": trace}
         if context is not None and context.notes:
             for note in context.notes:
                 note = {**note, **whose}
-                EVENTS.add(str(note.pop("kind", "")), str(note.pop("alike", "")), note)
+                self._events.add(str(note.pop("kind", "")), str(note.pop("alike", "")), note)
         failed, slow = request.status >= 500, request.duration_ns >= self.slow_ns
         if request.kind or not (failed or slow or sampled):
             return
@@ -97,10 +98,10 @@ class Captures:
                 ],
                 "spans_left_out": context.spans_left_out,
             }
-        EVENTS.add(REQUEST, f"{reason} {method} {request.route}", event)
+        self._events.add(REQUEST, f"{reason} {method} {request.route}", event)
 
 
 def trace_of(traceparent: str) -> tuple[str, str]:
-    """Return trace id and parent's span id of a traceparent header, empty for what is none."""
+    """Return trace id and parent span id of a traceparent header, empty if it is not valid."""
     found = _TRACE.match(traceparent[:64])
     return (found[1], found[2]) if found else ("", "")

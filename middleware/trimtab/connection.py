@@ -1,6 +1,6 @@
-"""The app's way to its agent: a Unix socket with a check of who listens, or TCP with a challenge.
+"""Connections to the agent: a Unix socket whose peer is checked, or TCP with a challenge.
 
-Called by the emitter's thread alone; it may wait here, for at most a second.
+Only emitter threads connect; they may wait here, for at most one second.
 """
 
 import socket
@@ -14,14 +14,12 @@ from trimtab_core.errors import FrameError
 from trimtab_core.frames import FrameReader, Sealing, encode
 from trimtab_core.messages import Challenge, ChallengeResponse, Proof, parse
 
-__all__ = ["Link", "close_all", "connect"]
+__all__ = ["Connections", "Link"]
 
 _UNIX_S: Final = 0.2
 _TCP_S: Final = 1.0
-#: What was sent and never acknowledged breaks the connection after that long, in ms.
+#: Data that is not acknowledged for this long, in ms, breaks the connection.
 _TCP_USER_TIMEOUT_MS: Final = 10_000
-#: What `connect` has opened, from the first moment on.
-_opened: Final[weakref.WeakSet[socket.socket]] = weakref.WeakSet()
 
 
 class Link(NamedTuple):
@@ -33,47 +31,54 @@ class Link(NamedTuple):
     seal: Sealing | None
 
 
-def connect(address: Address, peer_uids: frozenset[int], token: str) -> Link:
-    """Return a link to the agent; raises OSError with a sentence for whatever stands against it.
+class Connections:
+    """What a process has opened, from the first moment on; `connect` from any emitter's thread."""
 
-    peer_uids are the users whose agent the app obeys, on a Unix socket; token is the secret that
-    it shares with the agent, over TCP, empty for none.
-    """
-    if address.kind == "unix":
-        if not hasattr(socket, "AF_UNIX"):
-            raise OSError("there are no Unix sockets here: set TRIMTAB_AGENT=tcp://127.0.0.1:8622")
-        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    else:
-        opened = socket.socket(
-            socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM
-        )
-    _opened.add(opened)
-    try:
+    def __init__(self) -> None:
+        self._opened: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def connect(self, address: Address, peer_uids: frozenset[int], token: str) -> Link:
+        """Return a link to the agent; raises OSError with a sentence for what stands against it.
+
+        peer_uids are the users whose agent the app obeys, on a Unix socket; token is the secret
+        that it shares with the agent, over TCP, empty for none.
+        """
         if address.kind == "unix":
-            opened.settimeout(_UNIX_S)
-            opened.connect(address.path)
-            _check_peer(opened, peer_uids)
-            link = Link(opened, FrameReader(), None)
+            if not hasattr(socket, "AF_UNIX"):
+                raise OSError(
+                    "there are no Unix sockets here: set TRIMTAB_AGENT=tcp://127.0.0.1:8622"
+                )
+            opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         else:
-            opened.settimeout(_TCP_S)
-            opened.connect((address.host, address.port))
-            _tune(opened)
-            link = _challenged(opened, token) if token else Link(opened, FrameReader(), None)
-        opened.setblocking(False)
-    except BaseException:
-        opened.close()
-        raise
-    return link
+            opened = socket.socket(
+                socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM
+            )
+        self._opened.add(opened)
+        try:
+            if address.kind == "unix":
+                opened.settimeout(_UNIX_S)
+                opened.connect(address.path)
+                _check_peer(opened, peer_uids)
+                link = Link(opened, FrameReader(), None)
+            else:
+                opened.settimeout(_TCP_S)
+                opened.connect((address.host, address.port))
+                _tune(opened)
+                link = _challenged(opened, token) if token else Link(opened, FrameReader(), None)
+            opened.setblocking(False)
+        except BaseException:
+            opened.close()
+            raise
+        return link
 
+    def after_fork(self) -> None:
+        """Close every connection, those too that another thread is just making.
 
-def close_all() -> None:
-    """Close every connection, those too that another thread is just making.
-
-    For the child of a fork: that thread is not there, its copy of the parent's connection is, and
-    would keep it open after the parent has gone.
-    """
-    for opened in list(_opened):
-        opened.close()
+        In the child of a fork that thread is not there; its copy of the parent's connection is,
+        and would keep it open after the parent has gone.
+        """
+        for opened in list(self._opened):
+            opened.close()
 
 
 def _check_peer(opened: socket.socket, peer_uids: frozenset[int]) -> None:
@@ -128,5 +133,5 @@ def _next_message(opened: socket.socket, reader: FrameReader) -> object:
             for frame in reader.feed(data):
                 return parse(frame)
         except FrameError as error:
-            raise OSError(f"what listens there is no agent: {error}") from error
+            raise OSError(f"what listens there is not an agent: {error}") from error
     raise TimeoutError("the agent did not answer the challenge")

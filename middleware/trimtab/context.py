@@ -1,4 +1,4 @@
-"""The context of a request: what code inside it may add to its record.
+"""The context of a request: what code inside it can add to its record.
 
 One mutable object is put into a ContextVar at entry and taken out in `finally`. Code below mutates
 it and never sets the variable: BaseHTTPMiddleware and thread pools run the app in a copy of the
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 __all__ = ["RequestContext", "Span", "context_variable", "current_context", "reset_context"]
 
-#: spans kept of a request: its first ones, the rest is counted
+#: spans kept per request: the first ones; the others are counted
 _MOST_SPANS: Final = 100
 
 #: what (`db`, `cache`, `external`), monotonic_ns at its start, ns, and a text without secrets
@@ -18,12 +18,12 @@ Span = tuple[str, int, int, str]
 
 
 class RequestContext:
-    """Times in ns and counts of one request; whoever measures adds to them.
+    """Times in ns and counts of one request; code that measures adds to them.
 
     Made for every request, so its zeros are the class's: an untouched one costs 0.05 us.
     """
 
-    #: set by whoever adds, so that the record of an untouched request stays cheap
+    #: set when something is added, so that the record of an untouched request stays cheap
     touched = False
     db_ns = 0
     db_calls = 0

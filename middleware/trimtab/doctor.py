@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from trimtab.connection import connect
+from trimtab.connection import Connections
 from trimtab.settings import AppSettings
 from trimtab_core.config import Address, default_socket, load, parse_address
 from trimtab_core.console import EXIT_FAILED, EXIT_OK
@@ -160,7 +160,7 @@ def _socket(environ: dict[str, str]) -> Iterator[Diagnosis]:
 def _connect(address: Address, token: str) -> Diagnosis:
     """Connect as an app does, with the same checks of who listens."""
     try:
-        link = connect(address, frozenset({0, os.getuid()}), token)
+        link = Connections().connect(address, frozenset({0, os.getuid()}), token)
     except PermissionError as error:
         return Diagnosis(
             "agent socket", "failed", f"{address}: {error}",

@@ -1,4 +1,4 @@
-"""The thread that carries records to the agent: little, often, and never waited for.
+"""The thread that sends records to the agent: a little at a time, often, and never waited for.
 
 Each interval it takes what is in the recorder as a chunk with its clock pair, and sends chunks as
 frames of at most FRAME_RECORDS over a non-blocking socket. A record gets its number when the frame
@@ -7,7 +7,7 @@ been read, and is sent again whole, with the same numbers, on the next one; so n
 twice, and what an agent took with it when it died is a gap in the numbers.
 
 While the agent is away chunks wait in a bounded backlog; the oldest go first, counted as
-`agent_away`. Once a second it adds gauges of the process. It installs no signal handler.
+`agent_away`. Once per second it adds gauges of the process. It installs no signal handler.
 """
 
 import logging
@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from trimtab.connection import Link, connect
+from trimtab.connection import Connections, Link
 from trimtab.pending import Pending
 from trimtab.recorder import Recorder
 from trimtab_core.config import Address
@@ -36,14 +36,14 @@ log = logging.getLogger("trimtab.emitter")
 #: 48 kB: taking, packing and sending a frame holds the GIL for about 0.03 ms.
 FRAME_RECORDS: Final = 1024
 _FRAME_BYTES: Final = FRAME_RECORDS * RECORD_SIZE
-#: What a chunk takes beside its records.
+#: Memory of a chunk besides its records.
 _CHUNK_BYTES: Final = 256
 _FREE_CHUNKS: Final = 100
 #: Chunks this close in time are joined while they wait.
 _JOIN_US: Final = 1_000_000
 _BACKOFF_S: Final = (0.1, 1.5)
 _READINGS_S: Final = 1.0
-#: So many of the longest templates, in characters of four bytes, still fit a frame.
+#: This many of the longest templates, in characters of four bytes, still fit a frame.
 _ROUTES_A_FRAME: Final = 300
 
 
@@ -61,6 +61,8 @@ class Emitter:
         hello: Callable[[int, int], Hello],
         gauges: Callable[[], Mapping[str, float]] | None,
         *,
+        connections: Connections,
+        pending: Pending,
         interval_s: float,
         backlog_bytes: int,
         peer_uids: frozenset[int],
@@ -69,6 +71,7 @@ class Emitter:
     ) -> None:
         self._recorder = recorder
         self._address = address
+        self._connections = connections
         self._hello = hello
         self._gauges = gauges
         #: called at each turn, so that gauges can tell what happens between them
@@ -85,12 +88,15 @@ class Emitter:
         self._welcomed = self._closing = False
         self._sent = 0
         self._worker = -1
+        #: number of the latest announcement of a route that this connection has had
         self._announced = 0
+        #: when records were last taken, in monotonic seconds
+        self._taken_at = recorder.held_since
         self._dropped: dict[str, int] = {}
         self._next_try = 0.0
         self._backoff_s = _BACKOFF_S[0]
         self._next_readings = self._next_pending = 0.0
-        self._pending = Pending()
+        self._pending = pending
         self._next_warning = 0.0
         self._stopping = False
         self._abandoned = False
@@ -105,14 +111,14 @@ class Emitter:
         self._thread.start()
 
     def flush(self, timeout_s: float = 0.25) -> bool:
-        """Ask for everything recorded so far to be sent; tell whether it was within the time."""
+        """Ask for everything recorded so far to be sent; tell whether that was done in time."""
         done = threading.Event()
         self._flushes.append(done)
         self._wake()
         return done.wait(timeout_s)
 
     def stop(self, timeout_s: float = 0.25) -> None:
-        """Send what is there, say bye and end the thread, within the time."""
+        """Send everything, say bye and end the thread, within the time."""
         self._stopping = True
         self._wake()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
@@ -199,9 +205,15 @@ class Emitter:
         self._send_all()
 
     def _collect(self) -> None:
+        since, self._taken_at = self._taken_at, time.monotonic()
         data = self._recorder.take()
-        if not data:
-            return
+        if self._recorder.routes.is_filling:
+            self._recorder.routes.mark(data)
+        if data:
+            self._add_chunks(data, since)
+        self._recorder.held_since = self._chunks[0].since if self._chunks else self._taken_at
+
+    def _add_chunks(self, data: bytes, since: float) -> None:
         wall_us, mono_us = time.time_ns() // 1000, time.monotonic_ns() // 1000
         last = self._chunks[-1] if self._chunks else None
         joins = (
@@ -215,7 +227,7 @@ class Emitter:
         else:
             for start in range(0, len(data), _FRAME_BYTES):
                 part = bytearray(data[start : start + _FRAME_BYTES])
-                self._chunks.append(_Chunk(wall_us, mono_us, part))
+                self._chunks.append(_Chunk(wall_us, mono_us, since, part))
         self._held_bytes += len(data)
         while self._backlog() > self._backlog_bytes and len(self._chunks) > 1:
             self._drop_oldest()
@@ -242,7 +254,7 @@ class Emitter:
         self._backoff_s = min(self._backoff_s * 2, _BACKOFF_S[1])
         self._next_try = now + random.uniform(_BACKOFF_S[0], self._backoff_s)
         try:
-            self._link = connect(self._address, self._peer_uids, self._token)
+            self._link = self._connections.connect(self._address, self._peer_uids, self._token)
         except OSError as error:
             if now >= self._next_warning:
                 self._next_warning = now + 60
@@ -288,7 +300,7 @@ class Emitter:
                 elif isinstance(message, Closing):
                     self._closing = True
         except FrameError as error:
-            log.debug("agent sent what is no frame: %s", error)
+            log.debug("the agent sent a malformed frame: %s", error)
             self._disconnect()
 
     def _write_readings(self) -> None:
@@ -323,14 +335,13 @@ class Emitter:
                 self._in_flight = None
 
     def _next_frame(self) -> bool:
-        """Begin the next frame; False when there is nothing to send, or nobody to take it."""
+        """Begin the next frame; False when there is nothing to send, or no agent to take it."""
         if not self._welcomed and not self._stopping:
             # An agent that refuses us hangs up: what it was sent by then would be lost.
             return False
-        if len(self._recorder.routes) > self._announced:
+        if self._recorder.routes.seq > self._announced:
             # Before the chunks that may speak of them.
-            part = self._recorder.routes.after(self._announced, _ROUTES_A_FRAME)
-            self._announced += len(part)
+            self._announced, part = self._recorder.routes.after(self._announced, _ROUTES_A_FRAME)
             self._begin(Routes(part).frame())
             return True
         if not self._chunks:
@@ -365,9 +376,11 @@ class Emitter:
 
 
 class _Chunk:
-    __slots__ = ("data", "mono_us", "wall_us")
+    __slots__ = ("data", "mono_us", "since", "wall_us")
 
-    def __init__(self, wall_us: int, mono_us: int, data: bytearray) -> None:
+    def __init__(self, wall_us: int, mono_us: int, since: float, data: bytearray) -> None:
         self.wall_us = wall_us
         self.mono_us = mono_us
+        #: monotonic seconds before which none of its records was appended
+        self.since = since
         self.data = data

@@ -1,26 +1,27 @@
-"""Events of this process: slow queries, repeated queries, slow and failed requests.
+"""Events of a process: slow queries, repeated queries, slow and failed requests.
 
 They wait in a bounded queue until the emitter takes them; over the bound the oldest go, counted.
 An event is a dict of short texts and whole numbers; what could be a secret never gets into one.
 """
 
-import os
 import threading
 import time
 from collections import deque
 from typing import Any, Final
 
-__all__ = ["EVENTS", "N_PLUS_ONE", "REQUEST", "SLOW_QUERY", "EventQueue"]
+__all__ = ["N_PLUS_ONE", "REQUEST", "SLOW_QUERY", "EventQueue"]
 
 #: kinds of events
 SLOW_QUERY: Final = "slow_query"
 N_PLUS_ONE: Final = "n_plus_one"
 REQUEST: Final = "request"
 _MOST: Final = 500
-#: of one kind and name, so many in ten seconds: a storm of equal ones says nothing new
+#: events of one kind and name in ten seconds: a storm of equal ones says nothing new
 _MOST_ALIKE: Final = 10
 _ALIKE_S: Final = 10.0
+#: names in ten seconds; those beyond count as one of their kind
 _MOST_NAMES: Final = 2000
+_BEYOND: Final = ""
 
 
 class EventQueue:
@@ -29,8 +30,12 @@ class EventQueue:
     def __init__(self) -> None:
         self.forget()
 
-    def forget(self) -> None:
+    def after_fork(self) -> None:
         """Start from nothing; in the child of a fork."""
+        self.forget()
+
+    def forget(self) -> None:
+        """Start from nothing."""
         self._lock = threading.Lock()
         self._waiting: deque[dict[str, Any]] = deque()
         self._alike: dict[tuple[str, str], int] = {}
@@ -42,9 +47,12 @@ class EventQueue:
         """Keep an event; alike names what it has in common with others of its kind."""
         now = time.monotonic()
         with self._lock:
-            if now - self._since > _ALIKE_S or len(self._alike) > _MOST_NAMES:
+            if now - self._since > _ALIKE_S:
+                # Every ten seconds all names are forgotten: none can hold its place for longer.
                 self._since = now
                 self._alike.clear()
+            if len(self._alike) >= _MOST_NAMES and (kind, alike) not in self._alike:
+                alike = _BEYOND
             seen = self._alike.get((kind, alike), 0)
             self._alike[kind, alike] = seen + 1
             if seen >= _MOST_ALIKE:
@@ -62,9 +70,3 @@ class EventQueue:
 
     def __len__(self) -> int:
         return len(self._waiting)
-
-
-#: The one of this process.
-EVENTS: Final = EventQueue()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=EVENTS.forget)

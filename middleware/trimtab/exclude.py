@@ -8,15 +8,11 @@ that have set some; it sees the path as the client sent it, with what the server
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
-from trimtab.scopes import ASGIApp, Receive, Scope, Send
-from trimtab.templates import CELL_KEY
+from trimtab.templates import CELL_KEY, ENVIRON_KEY
+from trimtab.types import ASGIApp, Environ, Receive, Scope, Send, StartResponse, WSGIApp
 
 __all__ = ["excluding", "excluding_wsgi"]
-
-_Environ = dict[str, Any]
-_WSGIApp = Callable[[_Environ, Callable[..., Any]], Iterable[bytes]]
 
 
 def excluding(patterns: Sequence[str], app: ASGIApp, measured: ASGIApp) -> ASGIApp:
@@ -34,15 +30,14 @@ def excluding(patterns: Sequence[str], app: ASGIApp, measured: ASGIApp) -> ASGIA
     return trimtab_asgi
 
 
-def excluding_wsgi(
-    patterns: Sequence[str], seen: str, app: _WSGIApp, measured: _WSGIApp
-) -> _WSGIApp:
-    """Return the same for WSGI; seen is the key by which a wrapper inside lets a request pass."""
+def excluding_wsgi(patterns: Sequence[str], app: WSGIApp, measured: WSGIApp) -> WSGIApp:
+    """Return the same for WSGI."""
     is_excluded = _matcher(patterns)
 
-    def trimtab_wsgi(environ: _Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def trimtab_wsgi(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if is_excluded(environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")):
-            environ[seen] = True
+            # A wrapper inside must not measure it either.
+            environ[ENVIRON_KEY] = True
             return app(environ, start_response)
         return measured(environ, start_response)
 

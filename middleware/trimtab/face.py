@@ -1,4 +1,4 @@
-"""What a wrapper is to those who hold it: the app inside, with all that can be reached on it."""
+"""What a wrapper looks like from outside: the app inside, with all its attributes."""
 
 import inspect
 from typing import Any

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from collections.abc import Awaitable
+from typing import Final
 
 from trimtab.context import RequestContext
+from trimtab.types import Message, Send
 
 __all__ = [
     "new_request_id",
@@ -20,9 +21,6 @@ __all__ = [
     "with_request_id",
     "with_server_timing",
 ]
-
-_Message = MutableMapping[str, Any]
-_Send = Callable[[_Message], Awaitable[None]]
 
 _ID: Final = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 #: `total;dur=` in steps of 10 us up to 20 ms: ready-made bytes beat formatting.
@@ -73,8 +71,8 @@ def valid_request_id(value: bytes) -> bool:
 
 
 def with_server_timing(
-    message: _Message, elapsed_ns: int, queue_us: int, context: RequestContext | None = None
-) -> _Message:
+    message: Message, elapsed_ns: int, queue_us: int, context: RequestContext | None = None
+) -> Message:
     """Return a copy of a start message with Server-Timing.
 
     A copy, because apps may send the same message again, and its headers would grow each time.
@@ -83,20 +81,20 @@ def with_server_timing(
     return {**message, "headers": [*message.get("headers", ()), timing]}
 
 
-def with_request_id(send: _Send, headers: object) -> _Send:
+def with_request_id(send: Send, headers: object) -> Send:
     """Return a send that adds X-Request-ID to the response: the caller's own, or a new one.
 
     headers are those of the request.
     """
     own = _given_id(headers) or new_request_id()
 
-    def send_with_id(message: _Message) -> Awaitable[None]:
+    def send_with_id(message: Message) -> Awaitable[None]:
         try:
             if message["type"] == "http.response.start":
                 start = message.get("headers", ())
                 kept = [header for header in start if header[0] != b"x-request-id"]
                 message = {**message, "headers": [*kept, (b"x-request-id", own)]}
-        except Exception:  # noqa: BLE001, S110 - what is no message is the server's to refuse
+        except Exception:  # noqa: BLE001, S110 - a malformed message is the server's to refuse
             pass
         return send(message)
 
@@ -110,5 +108,5 @@ def _given_id(headers: object) -> bytes:
     try:
         given = next((value for name, value in headers if name == b"x-request-id"), b"")
         return given if valid_request_id(given) else b""
-    except Exception:  # noqa: BLE001 - headers that are none are the app's to refuse
+    except Exception:  # noqa: BLE001 - malformed headers are the app's to refuse
         return b""

@@ -1,8 +1,8 @@
 """Time in a proxy's queue, from X-Request-Start or X-Queue-Start.
 
 A proxy sets the header on each request or on none. Looking through the headers costs 0.3 us, so a
-process looks at its first LOOKS requests and then at one in each send interval; as soon as one
-carries the header, it looks at every request from then on.
+process looks at its first LOOKS requests and then at one per send interval; once one has carried
+the header, it looks at every request from then on.
 """
 
 import time
@@ -20,7 +20,7 @@ _NAMES: Final = {b"x-request-start", b"x-queue-start"}
 
 
 def look_for_queue(headers: object) -> int:
-    """Return us in a queue, 0 when the header is there but of no use, -1 when it is not there."""
+    """Return us in a queue, 0 when the header is there but useless, -1 when it is missing."""
     # Anything else may be an iterator that the app has yet to go through.
     if type(headers) is not list and type(headers) is not tuple:
         return -1
@@ -28,13 +28,13 @@ def look_for_queue(headers: object) -> int:
         for name, value in headers:
             if name in _NAMES:
                 return max(0, queue_time_us(value))
-    except Exception:  # noqa: BLE001, S110 - headers that are none are the app's to refuse
+    except Exception:  # noqa: BLE001, S110 - malformed headers are the app's to refuse
         pass
     return -1
 
 
 def queue_time_us(value: bytes | str) -> int:
-    """Return us since the time in the header, -1 when the value is of no use.
+    """Return us since the time in the header, -1 when the value is useless.
 
     Accepts `t=` before it, and seconds, ms, us or ns since the epoch, told apart by their size.
     A time in the future counts as no wait up to a second (two clocks), and as useless beyond.

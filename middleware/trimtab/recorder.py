@@ -1,18 +1,18 @@
-"""Finished requests of this process, packed back to back until the emitter takes them.
+"""Finished requests of a process, packed back to back until the emitter takes them.
 
 The request path appends 48 bytes to one bytearray; under the GIL the append and the emitter's
 slice and delete are atomic, so there is no lock. The ASGI closure appends plain requests itself,
-as many as the emitter has granted it since its last visit; all others come through `append`.
+as many as the emitter has granted at its last visit; all others come through `append`.
 """
 
 import struct
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from math import inf
+from typing import Any, Final, Protocol
 
 from trimtab.context import RequestContext
-from trimtab_core.messages import MAX_TEMPLATE
+from trimtab.routes import RouteTable
 from trimtab_core.records import (
     FLAG_BACKGROUND,
     FLAG_CONTEXT,
@@ -20,19 +20,18 @@ from trimtab_core.records import (
     FLAG_STREAMED,
     FLAG_UNKNOWN_BYTES,
     KIND_REQUEST,
-    OTHER_ROUTE,
     RECORD,
     RECORD_SIZE,
-    UNMATCHED,
     Record,
     pack,
 )
 
-__all__ = ["BACKGROUND_NS", "PLAIN", "UNKNOWN_SIZE", "Gate", "Recorder", "RouteTable"]
+__all__ = ["BACKGROUND_NS", "PLAIN", "UNKNOWN_SIZE", "Gate", "Recorder"]
 
-#: Work after the last byte is booked apart from here on; less may be the server's own writing.
+#: Work after the last byte that takes this long is booked apart; less may be the server's own
+#: writing.
 BACKGROUND_NS: Final = 10_000_000
-#: A size below zero is one that nobody knows, whatever was added to it.
+#: A size below zero is unknown, whatever was added to it.
 UNKNOWN_SIZE: Final = -(1 << 62)
 
 #: The record of a plain request: RECORD with zeros for flags, queue and whatever a context holds.
@@ -40,57 +39,20 @@ UNKNOWN_SIZE: Final = -(1 << 62)
 PLAIN: Final = struct.Struct("<HBxHxxII32x")
 
 
-class Gate(NamedTuple):
-    """What a closure lets the recorder do to its state."""
+class Gate(Protocol):
+    """What a wrapper lets the recorder do to its counts (`trimtab.endings.Endings`)."""
 
-    #: allow that many records until the next call
-    grant: Callable[[int], None]
-    #: requests in flight in the closure
-    in_flight: Callable[[], int]
-    #: start again from nothing, in the child of a fork
-    forget: Callable[[], None]
+    def grant(self, records: int) -> None:
+        """Allow this many records until the next call."""
+        ...
 
+    def in_flight(self) -> int:
+        """Return the number of its requests in flight."""
+        ...
 
-class RouteTable:
-    """Route templates of the process and their ids, from 1; thread-safe."""
-
-    def __init__(self) -> None:
-        self._ids: dict[str, int] = {}
-        self._lock = threading.Lock()
-        self.most = 1000
-
-    def id_of(self, template: str) -> int:
-        """Return the id of a template; over the cap that of `other`."""
-        found = self._ids.get(template)
-        if found is not None:
-            return found
-        # What the agent would refuse, it would refuse with all that is sent after it.
-        template = template[:MAX_TEMPLATE].encode("utf-8", "replace").decode() or "/"
-        with self._lock:
-            if template not in self._ids and len(self._ids) >= self.most:
-                template = OTHER_ROUTE
-            return self._ids.setdefault(template, len(self._ids) + 1)
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def template(self, route: int) -> str:
-        """Return the template of an id."""
-        return next(iter(self.after(route - 1, 1).values()), UNMATCHED) if route else UNMATCHED
-
-    def after(self, route: int, most: int) -> dict[int, str]:
-        """Return at most that many ids above a route id, with their templates."""
-        with self._lock:
-            rows = list(self._ids.items())[route : route + most]
-        return {found: template for template, found in rows}
-
-    def after_fork(self) -> None:
-        """Replace a lock that another thread of the parent may have held."""
-        self._lock = threading.Lock()
-
-
-#: One table a process: a route object carries its id (`trimtab_route`), whoever measures it.
-_ROUTES: Final = RouteTable()
+    def forget(self) -> None:
+        """Start again from nothing, in the child of a fork."""
+        ...
 
 
 class Recorder:
@@ -100,11 +62,11 @@ class Recorder:
     emitters: one that cannot end, as its agent stands still, and the one after it.
     """
 
-    __slots__ = ("_gates", "_limit", "_taking", "active", "asleep", "buffer", "dropped_full",
-                 "event_streams", "messages_received", "messages_sent", "routes",
-                 "websockets")  # fmt: skip
+    __slots__ = ("__weakref__", "_gates", "_limit", "_taking", "active", "asleep", "buffer",
+                 "dropped_full", "event_streams", "held_since", "messages_received",
+                 "messages_sent", "routes", "websockets")  # fmt: skip
 
-    def __init__(self, limit_bytes: int, max_routes: int) -> None:
+    def __init__(self, limit_bytes: int, routes: RouteTable) -> None:
         #: one object for the life of the process
         self.buffer = bytearray()
         #: no emitter runs in this process yet
@@ -117,8 +79,10 @@ class Recorder:
         self.websockets = self.messages_received = self.messages_sent = 0
         #: event streams that are open; the gates count them as in flight
         self.event_streams = 0
-        self.routes = _ROUTES
-        self.routes.most = max_routes
+        self.routes = routes
+        routes.add_holder(self)
+        #: monotonic seconds: what was appended before, an emitter has sent or dropped
+        self.held_since = 0.0
         self._limit = limit_bytes // RECORD_SIZE
         self._taking = threading.Lock()
         self._gates: dict[weakref.ref[Any], Gate] = {}
@@ -196,6 +160,11 @@ class Recorder:
             gate.grant(share)
         return taken
 
+    @property
+    def sent_until(self) -> float:
+        """Monotonic seconds: what was appended before has been sent or dropped."""
+        return inf if self.asleep and not self.buffer else self.held_since
+
     def fall_asleep(self) -> None:
         """Have the next request wake the emitter; called when it has been told to stop."""
         self.asleep = True
@@ -214,7 +183,6 @@ class Recorder:
         self.asleep = True
         self.dropped_full = self.active = self.websockets = self.event_streams = 0
         self.messages_received = self.messages_sent = 0
-        self.routes.after_fork()
         for gate in list(self._gates.values()):
             gate.forget()
 

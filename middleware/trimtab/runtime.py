@@ -1,7 +1,9 @@
-"""What a process has once: recorder, emitter and vitals, started when first needed.
+"""What a process has once: a `Process`, and in it a `Runtime` for each set of settings.
 
 Nothing is started at import or when an app is wrapped: a server may fork after that. A fork's
 child forgets the parent's records and connection, and starts its own thread at its first request.
+All of that goes through one hook (`Process.after_fork`); what else has to forget or to replace
+something there is a `Part` of the process.
 """
 
 import atexit
@@ -9,30 +11,56 @@ import logging
 import os
 import sys
 import threading
+import weakref
+from typing import Final, Protocol
 
-from trimtab.connection import close_all
+from trimtab.connection import Connections
 from trimtab.emitter import Emitter
+from trimtab.events import EventQueue
+from trimtab.metrics.measures import Measures
+from trimtab.metrics.registry import Registry
+from trimtab.pending import Pending
 from trimtab.recorder import Recorder
+from trimtab.routes import RouteTable
 from trimtab.settings import AppSettings, read_settings
 from trimtab.vitals import Vitals
 from trimtab_core.config import Address, default_socket, parse_address
 from trimtab_core.errors import SettingsError
 from trimtab_core.messages import Hello
 
-__all__ = ["Runtime", "flush_all", "is_connected", "runtime_for", "wake_default"]
+__all__ = [
+    "PROCESS",
+    "Part",
+    "Process",
+    "Runtime",
+    "flush_all",
+    "is_connected",
+    "runtime_for",
+    "wake_default",
+]
 
 log = logging.getLogger("trimtab.runtime")
 
 #: The budget of a flush at the end of a process, in seconds.
-FLUSH_S = 0.25
+FLUSH_S: Final = 0.25
+
+
+class Part(Protocol):
+    """What belongs to a process, and has something to do in the child of a fork."""
+
+    def after_fork(self) -> None:
+        """Forget what is the parent's, and replace locks that its threads may have held."""
+        ...
 
 
 class Runtime:
-    """The parts of one process and service; made by `runtime_for`, safe from any thread."""
+    """Recorder, emitter and vitals of one service; made by `runtime_for`, safe from any thread."""
 
-    def __init__(self, settings: AppSettings) -> None:
+    def __init__(self, settings: AppSettings, process: "Process") -> None:
         self.settings = settings
-        self.recorder = Recorder(settings.buffer_kib * 1024, settings.routes)
+        self.process = process
+        process.routes.most = settings.routes
+        self.recorder = Recorder(settings.buffer_kib * 1024, process.routes)
         self._emitter: Emitter | None = None
         self._vitals: Vitals | None = None
         self._lock = threading.Lock()
@@ -108,6 +136,8 @@ class Runtime:
             address,
             lambda sent, worker: self._hello(process, sent, worker),
             self._vitals.read if self._vitals else None,
+            connections=self.process.connections,
+            pending=Pending(self.process.measures, self.process.events),
             interval_s=settings.interval_ms / 1000,
             backlog_bytes=settings.backlog_kib * 1024,
             peer_uids=_peer_uids(),
@@ -134,52 +164,87 @@ class Runtime:
         )
 
 
-_runtimes: dict[AppSettings, Runtime] = {}
-_runtimes_lock = threading.Lock()
+class Process:
+    """What this process has once, whatever it measures; any thread.
 
-
-def runtime_for(settings: AppSettings) -> Runtime:
-    """Return the runtime of this process for these settings; the same one for the same settings."""
-    with _runtimes_lock:
-        runtime = _runtimes.get(settings)
-        if runtime is None:
-            if not _runtimes:
-                _install_hooks()
-            runtime = _runtimes[settings] = Runtime(settings)
-        return runtime
-
-
-def is_connected() -> bool:
-    """Tell whether an agent takes what this process sends."""
-    return any(runtime.is_connected for runtime in list(_runtimes.values()))
-
-
-def wake_default() -> None:
-    """Have what this process measures sent, where no request does so: in workers of queues.
-
-    Never raises; nothing is sent when measuring is off.
+    `PROCESS` is the one of this process. Parts that are made elsewhere `join` it.
     """
-    try:
-        for runtime in list(_runtimes.values()):
-            runtime.wake()
-            return
-        settings = read_settings()
-        if settings.enabled:
-            runtime_for(settings).wake()
-    except Exception:
-        log.warning("trimtab could not start", exc_info=True)
+
+    def __init__(self) -> None:
+        self.routes = RouteTable()
+        self.events = EventQueue()
+        self.measures = Measures()
+        #: metrics that the app has named
+        self.registry = Registry(self.measures)
+        self.connections = Connections()
+        self._runtimes: dict[AppSettings, Runtime] = {}
+        self._lock = threading.Lock()
+        #: what has joined, in this order; a part leaves when nobody holds it any more
+        self._parts: dict[weakref.ref[Part], None] = {}
+
+    def join(self, part: Part) -> None:
+        """Call a part in the child of a fork, behind all that the process owns itself."""
+        self._parts[weakref.ref(part, lambda gone: self._parts.pop(gone, None))] = None
+
+    def runtime(self, settings: AppSettings) -> Runtime:
+        """Return the runtime for these settings; the same one for the same settings."""
+        with self._lock:
+            runtime = self._runtimes.get(settings)
+            if runtime is None:
+                if not self._runtimes:
+                    atexit.register(self.flush)
+                runtime = self._runtimes[settings] = Runtime(settings, self)
+            return runtime
+
+    def runtimes(self) -> list[Runtime]:
+        """Return the runtimes there are."""
+        return list(self._runtimes.values())
+
+    def is_connected(self) -> bool:
+        """Tell whether an agent takes what this process sends."""
+        return any(runtime.is_connected for runtime in self.runtimes())
+
+    def wake(self) -> None:
+        """Have what this process measures sent, where no request does so: in workers of queues.
+
+        Never raises; nothing is sent when measuring is off.
+        """
+        try:
+            for runtime in self.runtimes():
+                runtime.wake()
+                return
+            settings = read_settings()
+            if settings.enabled:
+                self.runtime(settings).wake()
+        except Exception:
+            log.warning("trimtab could not start", exc_info=True)
+
+    def flush(self) -> None:
+        """Send everything and say bye; at the end of the process, safe to repeat."""
+        for runtime in self.runtimes():
+            runtime.stop()
+
+    def after_fork(self) -> None:
+        """Begin anew in the child of a fork; the only hook of its kind that trimtab has."""
+        self._lock = threading.Lock()
+        owned: tuple[Part, ...] = (
+            self.connections, self.routes, self.events, self.measures, self.registry,
+        )  # fmt: skip
+        joined = [part for ref in list(self._parts) if (part := ref()) is not None]
+        for part in (*owned, *self._runtimes.values(), *joined):
+            part.after_fork()
 
 
-def flush_all() -> None:
-    """Send everything and say bye; at the end of the process, safe to repeat."""
-    for runtime in list(_runtimes.values()):
-        runtime.stop()
+#: The one of this process.
+PROCESS: Final = Process()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=PROCESS.after_fork)
 
-
-def _install_hooks() -> None:
-    atexit.register(flush_all)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_after_fork)
+#: What most callers want of it.
+runtime_for = PROCESS.runtime
+is_connected = PROCESS.is_connected
+wake_default = PROCESS.wake
+flush_all = PROCESS.flush
 
 
 def _flush_before_multiprocessing_ends() -> None:
@@ -187,14 +252,6 @@ def _flush_before_multiprocessing_ends() -> None:
     module = sys.modules.get("multiprocessing.util")
     if module is not None:
         module.Finalize(None, flush_all, exitpriority=0)
-
-
-def _after_fork() -> None:
-    global _runtimes_lock
-    _runtimes_lock = threading.Lock()
-    close_all()
-    for runtime in _runtimes.values():
-        runtime.after_fork()
 
 
 def _address(text: str) -> Address | None:

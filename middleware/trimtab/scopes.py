@@ -1,13 +1,13 @@
-"""What is no HTTP request: WebSocket connections and the lifespan.
+"""Scopes that are not HTTP requests: WebSocket connections and the lifespan.
 
-A WebSocket connection is no request of twelve hours: it has counters and a record of its own, and
-stays out of the response times. The wrapper counts its messages; it never looks into one.
+A WebSocket connection is not a request of twelve hours: it has counters and a record of its own,
+and stays out of the response times. The wrapper counts its messages; it never looks into one.
 """
 
 # Inner functions are made for each connection: their annotations must not be evaluated there.
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable
 from time import monotonic_ns
 from typing import Any, Final
 
@@ -15,22 +15,17 @@ from trimtab.context import RequestContext, context_variable, reset_context
 from trimtab.queueing import look_for_queue
 from trimtab.runtime import Runtime
 from trimtab.templates import CELL_KEY, Templates
+from trimtab.types import ASGIApp, Message, Receive, Scope, Send
 from trimtab_core.records import KIND_WEBSOCKET, METHOD_IDS
 
-__all__ = ["ASGIApp", "Message", "Receive", "Scope", "Send", "other_scopes"]
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+__all__ = ["other_scopes"]
 
 _SWITCHING: Final = 101
 _REFUSED: Final = 403
 
 
 def other_scopes(app: ASGIApp, runtime: Runtime, templates: Templates) -> ASGIApp:
-    """Return the closure around app for every scope that is no HTTP request of its own."""
+    """Return the closure around app for every scope that is not an HTTP request."""
 
     async def other(scope: Scope, receive: Receive, send: Send) -> None:
         if CELL_KEY in scope:
@@ -101,17 +96,9 @@ async def _connection(
         if token is not None:
             reset_context(token)
         recorder.append(
-            templates.asgi(scope),
-            METHOD_IDS["GET"],
-            0,
-            500 if failed else status or _REFUSED,
-            open_ns,
-            open_ns,
-            queue_us,
-            sent_bytes,
-            context,
-            KIND_WEBSOCKET,
-        )
+            templates.asgi(scope), METHOD_IDS["GET"], 0, 500 if failed else status or _REFUSED,
+            open_ns, open_ns, queue_us, sent_bytes, context, KIND_WEBSOCKET,
+        )  # fmt: skip
 
 
 #: Exceptions of frameworks and servers by which a handler learns that its client has left.
@@ -120,7 +107,7 @@ _LEFT: Final = {"ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect",
 
 
 def _type_of(message: Message) -> object:
-    """Return the type of a message, None of what is no message: the server refuses that."""
+    """Return the type of a message, None for a malformed one: the server refuses that."""
     try:
         return message["type"]
     except Exception:  # noqa: BLE001 - as above

@@ -1,4 +1,4 @@
-"""Settings of the app side. Nothing here can stop an app: what is wrong becomes a warning."""
+"""Settings of the app side. Nothing here can stop an app: a wrong setting becomes a warning."""
 
 import logging
 import os
@@ -105,7 +105,7 @@ def _tolerant(
     problems: list[str] = []
     for name in list(given):
         if name not in {field.name for field in fields(AppSettings)}:
-            problems.append(f"{name} is no setting of the middleware")
+            problems.append(f"{name} is not a setting of the middleware")
             del given[name]
     for _ in range(len(fields(AppSettings)) * 2 + 1):
         try:

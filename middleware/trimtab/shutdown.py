@@ -1,4 +1,4 @@
-"""The last words of a process under uvicorn, which raises its signal again: no atexit runs then.
+"""The last flush of a process under uvicorn, which raises its signal again: no atexit runs then.
 
 An app with a lifespan is flushed when its shutdown completes; one without has only this.
 """

@@ -1,8 +1,8 @@
-"""Readings of this process, taken once a second by the emitter's thread.
+"""Gauges of this process, read once per second by the emitter's thread.
 
-A reading costs about 15 us. The delay of the event loop is measured from outside: at each of its
+Reading them costs about 15 us. The delay of the event loop is measured from outside: at each of its
 turns the thread posts a callback into the loop and sees how long that takes, so a loop that is
-blocked shows while it is. A reading has the longest delay since the one before.
+blocked shows while it is. The gauge has the longest delay since it was last read.
 """
 
 import gc
@@ -65,7 +65,7 @@ class Vitals:
             self._statm.close()
 
     def probe(self) -> None:
-        """Post a callback into the loop, if the last one is back; called a few times a second."""
+        """Post a callback into the loop if the last one has run; called a few times per second."""
         loop = self._loop
         if loop is None or self._ping is not None:
             return

@@ -2,38 +2,38 @@
 
 The server keeps what it optimises on: a list or tuple is returned as it is, a file wrapper stays
 the server's own, `len()` and `close()` of a body are there when the app's body has them. The
-duration ends with the last part handed to the server. Bytes that an app hands to the `write` of
-PEP 3333 are not counted: looking at them would cost each request 0.2 us.
+duration ends with the last part handed to the server; what `close` does after it has a record of
+its own. Bytes that an app hands to the `write` of PEP 3333 are not counted: looking at them would
+cost each request 0.2 us.
 """
 
 # Inner functions are made for each request: their annotations must not be evaluated there.
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
+from contextvars import Token
+from functools import partial
 from time import monotonic_ns
 from typing import Any
 
-from trimtab.bodies import measured_body
-from trimtab.captures import Captures, Finished
+from trimtab.bodies import OpenRequest, measured_body
 from trimtab.context import RequestContext, context_variable, reset_context
+from trimtab.endings import Endings
 from trimtab.exclude import excluding_wsgi
 from trimtab.face import Face
 from trimtab.headers import new_request_id, server_timing, valid_request_id
-from trimtab.instrumentation import instrumented
 from trimtab.queueing import queue_time_us
-from trimtab.recorder import PLAIN, Gate
+from trimtab.recorder import PLAIN
 from trimtab.runtime import Runtime, runtime_for
 from trimtab.settings import AppSettings, read_settings
-from trimtab.templates import Templates, flask_rule, hook_frameworks
-from trimtab_core.records import FLAG_FAILED, KIND_EVENT_STREAM, METHOD_IDS
+from trimtab.templates import ENVIRON_KEY, Templates, flask_rule, hook_frameworks
+from trimtab.types import Environ, StartResponse, WSGIApp, WSGIHeaders
+from trimtab_core.records import METHOD_IDS
 
-__all__ = ["WSGIApp", "WSGIMiddleware", "wrap_wsgi"]
+__all__ = ["WSGIMiddleware", "wrap_wsgi"]
 
-Environ = dict[str, Any]
-_Headers = list[tuple[str, str]]
-WSGIApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
-#: With a dot, as whatever is no text in environ must have (wsgiref.validate insists).
-_SEEN = "trimtab.seen"
+#: Set in environ by the outermost wrapper, so that an inner one lets the request pass.
+_SEEN = ENVIRON_KEY
 
 
 class WSGIMiddleware(Face):
@@ -49,41 +49,39 @@ class WSGIMiddleware(Face):
         resolved = read_settings(**settings)
         self._call = wrap_wsgi(app, runtime_for(resolved)) if resolved.enabled else app
 
-    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         return self._call(environ, start_response)
 
 
 def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
-    """Return the measuring closure around app; the plain case is a list body without extras."""
+    """Return the measuring closure around app; the plain case is a list body without extras.
+
+    It is long for the same reason as `trimtab.asgi.wrap`.
+    """
     hook_frameworks()
-    settings = runtime.settings
-    recorder = runtime.recorder
-    templates = Templates(recorder.routes.id_of)
-    queue_time, with_slot = settings.queue_time, settings.context
-    captures = Captures(settings.slow_request_ms, settings.capture_share)
-    slow_ns, slow_us = captures.slow_ns, captures.slow_ns // 1000
-    sample = captures.next_sample()
+    settings, recorder = runtime.settings, runtime.recorder
+    templates = Templates(recorder.routes)
+    route_of, queue_time = templates.wsgi, settings.queue_time
+    endings = Endings(runtime, _traceparent)
+    opened, slow_ns = partial(OpenRequest, endings, templates), endings.slow_ns
     decorates = settings.server_timing or settings.request_id
     clock, pack, append = monotonic_ns, PLAIN.pack, recorder.buffer.extend
-    method_ids, codes = METHOD_IDS, _Codes()
-    active = room = 0
+    set_context, method_ids, codes = context_variable.set, METHOD_IDS, _Codes()
 
-    def trimtab_wsgi(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        nonlocal active, room, sample
+    def trimtab_wsgi(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if _SEEN in environ:
             return app(environ, start_response)
         script_name = environ.get("SCRIPT_NAME", "")
         environ[_SEEN] = cell = [script_name]
-        code = queue_us = kind = 0
-        streams = False
-        started: _Headers = []
+        code = queue_us = size = 0
+        given: WSGIHeaders = []
         rule: str | None = None
         context: RequestContext | None = None
-        failure = ""
+        token: Token[RequestContext | None] | None = None
 
-        def start_measured(status: str, headers: _Headers, exc_info: Any = None) -> Any:
-            nonlocal code, rule, started
-            started = headers
+        def start_measured(status: str, headers: WSGIHeaders, exc_info: Any = None) -> Any:
+            nonlocal code, rule, given
+            given = headers
             try:
                 code = codes[status]
                 if "werkzeug.request" in environ or len(cell) > 1:
@@ -100,125 +98,54 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             value = environ.get("HTTP_X_REQUEST_START") or environ.get("HTTP_X_QUEUE_START")
             if value is not None:
                 queue_us = queue_time_us(value)
-        active += 1
+        endings.active += 1
         start = clock()
-        if with_slot:
+        if endings.with_context:
             context = RequestContext()
-            token = context_variable.set(context)
-        done = False
-
-        def finish(own: int, flags: int, first: int, size: int) -> None:
-            nonlocal active, done, kind, sample
-            if done:
-                return
-            done = True
-            end = clock()
-            active -= 1
-            if context is not None:
-                reset_context(token)
-            if kind:
-                recorder.event_streams -= 1
-            elif streams and _is_event_stream(started):
-                kind = KIND_EVENT_STREAM
-            if kind:
-                # It ends when its client leaves, if not before: only the app's failing is a fault.
-                own = 500 if own == 500 or flags & FLAG_FAILED else code
-                flags = 0
-            booked = own if own != 499 or code < 499 else code
-            recorder.append(
-                templates.wsgi(environ, rule),
-                method_ids.get(environ.get("REQUEST_METHOD", ""), 0),
-                flags,
-                booked or code or 500,
-                end - start,
-                (first or end) - start,
-                queue_us,
-                size,
-                context,
-                kind,
-            )
-            if recorder.asleep:
-                runtime.wake()
-            try:
-                status, took = booked or code or 500, end - start
-                if sample <= 0 or took >= slow_ns or status >= 500 or (context and context.notes):
-                    template = recorder.routes.template(templates.wsgi(environ, rule))
-                    method = environ.get("REQUEST_METHOD", "")
-                    what = Finished(template, method, status, start, took, queue_us, kind, failure)
-                    traceparent = environ.get("HTTP_TRACEPARENT", "")
-                    captures.finish(what, context, traceparent, sampled=sample <= 0)
-                    if sample <= 0:
-                        sample = captures.next_sample()
-            except Exception:  # noqa: BLE001, S110 - a request is worth more than its capture
-                pass
-
+            token = set_context(context)
         try:
             body = app(environ, start_measured)
         except BaseException as error:
-            failure = type(error).__name__
-            finish(500, 0, 0, 0)
+            request = opened(environ, lambda: (code, rule, given), start, queue_us, context, token)
+            request.ended(500, last_ns=clock(), failure=type(error).__name__, streams=False)
             raise
-        if type(body) is not list and type(body) is not tuple:
-            streams = True
-            if _is_event_stream(started):
-                kind = KIND_EVENT_STREAM
-                recorder.event_streams += 1
-            wrapper = environ.get("wsgi.file_wrapper")
-            return measured_body(body, finish, wrapper, environ.get("REQUEST_METHOD", ""))
-        try:
-            size = 0
-            for part in body:
-                size += len(part)
-            sample -= 1
-            duration_us = (clock() - start) // 1000
-            if (
-                room <= 0
-                or queue_us
-                or not 0 < code < 500
-                or sample <= 0
-                or duration_us >= slow_us
-                or (context is not None and context.touched)
-            ):
-                raise OverflowError
-            method = method_ids[environ["REQUEST_METHOD"]]
-            append(pack(templates.wsgi(environ, rule), method, code, duration_us, size))
-            room -= 1
-            active -= 1
-            done = True
-            if context is not None:
-                reset_context(token)
-        except Exception:  # noqa: BLE001 - whatever is not the plain case; it never raises
-            finish(0, 0, 0, size)
-        return body
+        is_list = type(body) is list or type(body) is tuple
+        last = clock()
+        if is_list:
+            try:
+                for part in body:
+                    size += len(part)
+                if (
+                    endings.room > 0
+                    and 0 < code < 500
+                    and last - start < slow_ns
+                    and not queue_us
+                    and (context is None or not context.touched)
+                ):
+                    method = method_ids[environ["REQUEST_METHOD"]]
+                    route, took_us = route_of(environ, rule), (last - start) // 1000
+                    append(pack(route, method, code, took_us, size))
+                    endings.room -= 1
+                    endings.active -= 1
+                    if token is not None:
+                        reset_context(token)
+                    return body
+            except Exception:  # noqa: BLE001, S110 - what does not fit a plain record; never raises
+                pass
+        request = opened(environ, lambda: (code, rule, given), start, queue_us, context, token)
+        if is_list:
+            request.ended(last_ns=last, size=size, streams=False)
+            return body
+        return measured_body(body, request, environ.get("wsgi.file_wrapper"))
 
-    def grant(records: int) -> None:
-        nonlocal room, with_slot
-        room = records
-        with_slot = settings.context or instrumented()
-
-    def in_flight() -> int:
-        return active
-
-    def forget() -> None:
-        nonlocal active, room, with_slot
-        active = room = 0
-        with_slot = settings.context or instrumented()
-
-    forget()
-    recorder.attach(trimtab_wsgi, Gate(grant, in_flight, forget))
+    recorder.attach(trimtab_wsgi, endings)
     if settings.exclude:
-        return excluding_wsgi(settings.exclude, _SEEN, app, trimtab_wsgi)
+        return excluding_wsgi(settings.exclude, app, trimtab_wsgi)
     return trimtab_wsgi
 
 
-def _is_event_stream(headers: _Headers) -> bool:
-    try:
-        return any(
-            name.lower() == "content-type" and value.lower().startswith("text/event-stream")
-            for name, value in headers
-        )
-    except Exception:  # noqa: BLE001 - headers that are none are the server's to refuse
-        return False
+def _traceparent(environ: Mapping[str, Any]) -> str:
+    return str(environ.get("HTTP_TRACEPARENT", ""))
 
 
 class _Codes(dict[str, int]):
@@ -235,13 +162,13 @@ class _Codes(dict[str, int]):
 
 
 def _decorated(
-    headers: _Headers,
+    headers: WSGIHeaders,
     environ: Environ,
     elapsed_ns: int,
     queue_us: int,
     settings: AppSettings,
     context: RequestContext | None,
-) -> _Headers:
+) -> WSGIHeaders:
     if not isinstance(headers, list):
         return headers  # the server's to refuse
     headers = list(headers)

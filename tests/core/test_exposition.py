@@ -2,7 +2,7 @@
 
 import pytest
 
-from trimtab_core.catalog import CATALOG, CatalogMetric, prometheus_name
+from trimtab_core.catalog import CATALOG, CatalogMetric
 from trimtab_core.exposition import MetricFamily, render
 
 
@@ -44,13 +44,13 @@ def test_values_are_written_as_prometheus_reads_them(value: float, shown: str) -
 
 
 def test_prometheus_names_follow_from_name_unit_and_kind() -> None:
-    assert prometheus_name(CatalogMetric("http.wait", "s", "histogram", "")) == "http_wait_seconds"
-    assert prometheus_name(CatalogMetric("a.b", "{batch}", "counter", "")) == "a_b_total"
-    assert prometheus_name(CatalogMetric("a.b", "By", "counter", "")) == "a_b_bytes_total"
+    assert CatalogMetric("http.wait", "s", "histogram", "").prometheus_name == "http_wait_seconds"
+    assert CatalogMetric("a.b", "{batch}", "counter", "").prometheus_name == "a_b_total"
+    assert CatalogMetric("a.b", "By", "counter", "").prometheus_name == "a_b_bytes_total"
 
 
 def test_the_catalogue_has_no_two_metrics_of_one_prometheus_name() -> None:
-    names = [prometheus_name(metric) for metric in CATALOG.values()]
+    names = [metric.prometheus_name for metric in CATALOG.values()]
     assert len(set(names)) == len(names) > 20
     assert all(metric.help.endswith(".") for metric in CATALOG.values())
     assert {metric.kind for metric in CATALOG.values()} <= {"gauge", "counter", "histogram"}

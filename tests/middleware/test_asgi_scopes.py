@@ -135,7 +135,7 @@ def test_bad_settings_are_a_warning_and_the_default_and_the_request_works(
         "TRIMTAB_SERVER_TIMING: expected true or false, got 'perhaps'",
         "TRIMTAB_SERVCE is no setting of trimtab; did you mean TRIMTAB_SERVICE?",
         "--buffer-kib: expected a whole number, got 'x'",
-        "no_such is no setting of the middleware",
+        "no_such is not a setting of the middleware",
     ):
         assert sum(words in line for line in said) == 1, (words, said)
     assert call(wrapped).status == 200

@@ -9,8 +9,8 @@ import pytest
 from support.processes.drive import Clock, Measured, call_wsgi, request
 from trimtab import current_context
 from trimtab.captures import NEVER, Captures, trace_of
-from trimtab.events import EVENTS, N_PLUS_ONE, REQUEST
-from trimtab.runtime import flush_all
+from trimtab.events import N_PLUS_ONE, REQUEST, EventQueue
+from trimtab.runtime import PROCESS, flush_all
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -19,7 +19,7 @@ SECRET = "hunter2-secret"
 
 @pytest.fixture(autouse=True)
 def nothing_before() -> None:
-    EVENTS.forget()
+    PROCESS.events.forget()
 
 
 def events(measured: Measured, kind: str, n: int = 1) -> list[Mapping[str, Any]]:
@@ -112,15 +112,16 @@ async def test_the_threshold_is_a_setting_and_a_share_of_the_others_is_kept(
 
 
 def test_a_share_is_met_on_average() -> None:
-    captures = Captures(1000, 0.01)
+    captures = Captures(1000, 0.01, EventQueue())
     steps = [captures.next_sample() for _ in range(4_000)]
     assert 90 < sum(steps) / len(steps) < 112
     assert min(steps) >= 1
-    assert Captures(1000, 0).next_sample() == NEVER
+    assert Captures(1000, 0, EventQueue()).next_sample() == NEVER
 
 
-def test_wsgi_requests_are_kept_too(measured: Measured, clock: Clock) -> None:
-    def app(environ: Any, start_response: Any) -> list[bytes]:
+@pytest.mark.parametrize("body", [list, iter], ids=["list", "iterator"])
+def test_wsgi_requests_are_kept_too(measured: Measured, clock: Clock, body: Any) -> None:
+    def app(environ: Any, start_response: Any) -> Any:
         context = current_context()
         assert context is not None
         context.add_external(2_000_000)
@@ -128,7 +129,7 @@ def test_wsgi_requests_are_kept_too(measured: Measured, clock: Clock) -> None:
         if environ["PATH_INFO"] == "/raises":
             raise ValueError(SECRET)
         start_response("200 OK", [])
-        return [b"ok"]
+        return body([b"ok"])
 
     wrapped = measured.wsgi(app, context=True, capture_share=0)
     call_wsgi(wrapped, "/", environ={"HTTP_TRACEPARENT": PARENT, "HTTP_COOKIE": SECRET})

@@ -23,13 +23,13 @@ MOST_BYTES = 10 * 1024 * 1024
 CHILD = """
 import asyncio, gc, json, os, sys
 kind, n, settings = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
-import trimtab.asgi
+import trimtab.endings
 from trimtab import Middleware, WSGIMiddleware
 from trimtab.runtime import flush_all, runtime_for
 from trimtab.settings import read_settings
 
 # On a busy machine the processor may be lost for long after a last byte: that is no work.
-trimtab.asgi.BACKGROUND_NS = 3600 * 10**9
+trimtab.endings.BACKGROUND_NS = 3600 * 10**9
 # Whoever keeps one of them for each request keeps 15 MB.
 LONG = "x" * (700 if kind == "flask" else 100)
 

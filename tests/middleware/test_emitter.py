@@ -12,8 +12,13 @@ import pytest
 
 from support.processes.drive import Measured, call
 from support.processes.servers import wait_for
+from trimtab.connection import Connections
 from trimtab.emitter import FRAME_RECORDS, Emitter
-from trimtab.recorder import Recorder, RouteTable
+from trimtab.events import EventQueue
+from trimtab.metrics.measures import Measures
+from trimtab.pending import Pending
+from trimtab.recorder import Recorder
+from trimtab.routes import RouteTable
 from trimtab.runtime import flush_all, runtime_for
 from trimtab.settings import read_settings
 from trimtab_core.catalog import CATALOG
@@ -110,8 +115,7 @@ def test_a_big_burst_travels_in_small_frames(measured: Measured) -> None:
 
 
 def test_a_thousand_of_the_longest_names_arrive(measured: Measured) -> None:
-    recorder = Recorder(1 << 20, 1000)
-    recorder.routes = RouteTable()
+    recorder = Recorder(1 << 20, RouteTable())
     templates = {f"/{n:04}" + "\N{GRINNING FACE}" * (MAX_TEMPLATE - 5) for n in range(1000)}
     for template in sorted(templates):
         recorder.append(recorder.routes.id_of(template), 1, 0, 200, 1, 1, 0, 0, None)
@@ -128,7 +132,7 @@ def started(measured: Measured, recorder: Recorder, **changes: Any) -> Emitter:
     )
     options = {
         "interval_s": 0.02, "backlog_bytes": 1 << 20, "peer_uids": frozenset({os.getuid()}),
-        **changes,
+        "connections": Connections(), "pending": Pending(Measures(), EventQueue()), **changes,
     }  # fmt: skip
     address = parse_address(measured.peer.address)
     emitter = Emitter(recorder, address, hello, None, **options)
@@ -204,9 +208,9 @@ PRELUDE = """
 import asyncio, os, sys
 sys.path.insert(0, sys.argv[2])
 from support.processes.drive import call
-from trimtab import Middleware, asgi
+from trimtab import Middleware, endings
 
-asgi.BACKGROUND_NS = 3600 * 10**9  # as in `measuring`
+endings.BACKGROUND_NS = 3600 * 10**9  # as in `measuring`
 async def ok(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"ok"})

@@ -70,6 +70,8 @@ def look():
 look()
 before, loaded = look(), set(sys.modules)
 import trimtab
+assert {name for name in set(sys.modules) - loaded} <= {"trimtab"}, set(sys.modules) - loaded
+from trimtab import Middleware, WSGIMiddleware
 assert look() == before, (before, look())
 new = {name.partition(".")[0] for name in set(sys.modules) - loaded}
 # Cython's own, by which msgpack is compiled.
@@ -162,7 +164,7 @@ import trimtab.run, trimtab.doctor
 
 OFF = """
 import threading
-from trimtab.runtime import _runtimes
+from trimtab.runtime import PROCESS
 wrapped = Middleware(asgi)
 assert wrapped._call is asgi and WSGIMiddleware(wsgi)._call is wsgi
 import uvicorn.config, uvicorn.server, gunicorn.app.base
@@ -174,7 +176,7 @@ import asyncio
 asyncio.run(Middleware(app, context=True)({"type": "http"}, None, None))
 config = uvicorn.config.Config(asgi)
 config.load()
-print(contexts, threading.active_count(), len(_runtimes), config.loaded_app.app is asgi)
+print(contexts, threading.active_count(), len(PROCESS.runtimes()), config.loaded_app.app is asgi)
 """
 
 

@@ -11,10 +11,11 @@ import pytest
 from support.processes.drive import Measured, request
 from support.processes.peer import Peer
 from support.processes.servers import wait_for
-from trimtab.events import EVENTS, SLOW_QUERY
-from trimtab.metrics.measures import MEASURES, MeasureFamily
-from trimtab.metrics.metric import Counter, collect
-from trimtab.runtime import flush_all, runtime_for
+from trimtab.events import SLOW_QUERY
+from trimtab.metrics.counter import Counter
+from trimtab.metrics.measures import MeasureFamily
+from trimtab.metrics.metric import collect
+from trimtab.runtime import PROCESS, flush_all, runtime_for
 from trimtab.settings import read_settings
 from trimtab.sinks import AgentSink
 from trimtab_core.deltas import MAX_EVENT
@@ -35,9 +36,9 @@ async def ok(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_before() -> None:
-    for _ in MEASURES.changed():
+    for _ in PROCESS.measures.changed():
         pass
-    EVENTS.forget()
+    PROCESS.events.forget()
 
 
 def ask(app: Any) -> None:
@@ -47,7 +48,7 @@ def ask(app: Any) -> None:
 
 def family(kind: str = COUNTER, cap: int = 1000) -> MeasureFamily:
     """Return a new one: measures live as long as the process."""
-    return MEASURES.family(f"tested.{next(_names)}", kind, "1", cap)
+    return PROCESS.measures.family(f"tested.{next(_names)}", kind, "1", cap)
 
 
 def heard(peer: Peer, family: MeasureFamily, **attributes: str) -> Delta:
@@ -173,9 +174,9 @@ def test_values_that_are_none_and_texts_that_are_none_cost_only_themselves(
     huge = family(HISTOGRAM)
     for number in range(500):
         huge.at(tuple((f"{n}", "\U0001f600" * 2000 + str(number)) for n in range(20))).add(1)
-    EVENTS.add(SLOW_QUERY, "", {"query": "x" * (MAX_EVENT + 1)})
-    EVENTS.add(SLOW_QUERY, "", {"query": object()})
-    EVENTS.add(SLOW_QUERY, "", {"query": "fine"})
+    PROCESS.events.add(SLOW_QUERY, "", {"query": "x" * (MAX_EVENT + 1)})
+    PROCESS.events.add(SLOW_QUERY, "", {"query": object()})
+    PROCESS.events.add(SLOW_QUERY, "", {"query": "fine"})
     ask(measured.asgi(ok))
     flush_all()
     measured.peer.wait(lambda: measured.peer.events(SLOW_QUERY), "the event that fits")
@@ -200,12 +201,12 @@ def test_over_its_cap_a_family_is_one_measure_more(measured: Measured) -> None:
 
 def test_a_storm_of_events_is_thinned_and_counted(measured: Measured) -> None:
     for number in range(2_000):
-        EVENTS.add(SLOW_QUERY, str(number % 3), {"query": str(number % 3)})
-        EVENTS.add(SLOW_QUERY, str(number), {"query": "all different"})
+        PROCESS.events.add(SLOW_QUERY, str(number % 3), {"query": str(number % 3)})
+        PROCESS.events.add(SLOW_QUERY, str(number), {"query": "all different"})
     ask(measured.asgi(ok))
     flush_all()
     measured.peer.wait(lambda: len(measured.peer.events(SLOW_QUERY)) >= 200, "some of them")
-    assert EVENTS.dropped >= 4_000 - 500 - 200
+    assert PROCESS.events.dropped >= 4_000 - 500 - 200
     assert measured.peer.messages(Deltas) == []
 
 
@@ -222,6 +223,6 @@ def test_the_sink_of_the_agent_says_whether_it_is_there(measured: Measured) -> N
 
 def test_a_name_keeps_its_kind(measured: Measured) -> None:
     counters = family()
-    assert MEASURES.family(counters.name, COUNTER, "1") is counters
+    assert PROCESS.measures.family(counters.name, COUNTER, "1") is counters
     with pytest.raises(ValueError, match="choose another name"):
-        MEASURES.family(counters.name, GAUGE, "1")
+        PROCESS.measures.family(counters.name, GAUGE, "1")

@@ -200,12 +200,12 @@ def test_eager_tasks_are_calls(tasks: Any, look: Look) -> None:
 
 def test_clocks_that_differ_make_no_negative_wait(look: Look) -> None:
     from trimtab.instrumentation.tasks import book_wait
-    from trimtab.metrics.measures import MEASURES
+    from trimtab.runtime import PROCESS
 
     book_wait("celery", "clocks", "task", -5.0)
     [measure] = [
         each
-        for each in MEASURES.families()[WAITS]
+        for each in PROCESS.measures.families()[WAITS]
         if ("messaging.destination.name", "clocks") in each.key.attributes
     ]
     assert (measure.read().count, measure.read().min) == (1, 0.0)

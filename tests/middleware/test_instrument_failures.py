@@ -11,16 +11,16 @@ from django.conf import settings as django_settings
 from django.core.handlers import exception as django_exception
 
 from support.processes.drive import Measured, call, call_wsgi
-from trimtab.events import EVENTS, REQUEST
+from trimtab.events import REQUEST
 from trimtab.instrumentation import instrument, uninstrument
-from trimtab.runtime import flush_all
+from trimtab.runtime import PROCESS, flush_all
 
 SECRET = "hunter2-secret"
 
 
 @pytest.fixture(autouse=True)
 def instrumented() -> Iterator[None]:
-    EVENTS.forget()
+    PROCESS.events.forget()
     instrument("frameworks")
     yield
     uninstrument()

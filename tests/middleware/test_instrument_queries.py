@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from support.apps.deltas import Look, in_request, instrumented
-from trimtab.events import EVENTS
 from trimtab.instrumentation import queries
 from trimtab.instrumentation.queries import book, set_slow_ms
 from trimtab.instrumentation.sites import Finder, describe
+from trimtab.runtime import PROCESS
 
 
 @pytest.fixture
@@ -34,11 +34,11 @@ def engine() -> Iterator[sa.Engine]:
 @pytest.fixture
 def slow() -> Iterator[None]:
     """Every statement is slow, and none was before."""
-    EVENTS.forget()
+    PROCESS.events.forget()
     set_slow_ms(0)
     yield
     set_slow_ms(100)
-    EVENTS.forget()
+    PROCESS.events.forget()
 
 
 def run(connection: Any, sql: str, **values: object) -> None:
@@ -154,7 +154,7 @@ def test_a_slow_statement_in_a_request_waits_for_its_route(
     assert note["system"] == "sqlite"
     assert note["duration_us"] == context.db_ns // 1000
     assert note["site"].endswith(" in run")
-    assert len(EVENTS) == 0
+    assert len(PROCESS.events) == 0
 
 
 def test_a_slow_statement_outside_a_request_is_an_event_at_once(
@@ -162,7 +162,7 @@ def test_a_slow_statement_outside_a_request_is_an_event_at_once(
 ) -> None:
     with engine.connect() as connection:
         run(connection, "SELECT * FROM item WHERE word = 'hunter2'")
-    (event,) = EVENTS.take(9)
+    (event,) = PROCESS.events.take(9)
     assert event["kind"] == "slow_query"
     assert event["query"] == "SELECT * FROM item WHERE word = ?"
     assert event["site"].startswith("tests/middleware/test_instrument_queries.py:")
@@ -175,7 +175,7 @@ def test_slow_statements_of_a_request_are_bounded_and_the_rest_is_counted(
         for _ in range(30):
             run(connection, "SELECT 1")
     assert sum(note["kind"] == "slow_query" for note in context.notes or []) == 20
-    assert EVENTS.dropped == 10
+    assert PROCESS.events.dropped == 10
 
 
 def test_slow_statements_are_one_line_in_the_log_without_values(

@@ -195,3 +195,36 @@ def test_long_texts_are_bounded_in_characters_and_huge_ones_are_not_kept() -> No
     before = len(kept)
     assert kept.of("x" * 20_000) == 20_000
     assert len(kept) == before
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'SAVEPOINT "s140_x{0}"', "SAVEPOINT sa_savepoint_{0}", "RELEASE SAVEPOINT `s_{0}`",
+        "RELEASE sp{0}", "ROLLBACK TO SAVEPOINT sp_{0}", "ROLLBACK TO sp_{0}",
+        'ROLLBACK TRANSACTION TO SAVEPOINT "x{0}"', "SAVE TRANSACTION sp{0}",
+        'DECLARE "_django_curs_{0}" CURSOR FOR SELECT 1', "FETCH FORWARD 100 FROM cur_{0}",
+        "CLOSE cur_{0}", "DEALLOCATE pdo_stmt_{0}", "SELECT 1; SAVEPOINT s{0}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("system", ["postgresql", "sqlite", "mysql", ""])
+def test_names_that_libraries_make_up_are_values(statement: str, system: str) -> None:
+    if "`" in statement and system == "postgresql":
+        pytest.skip("no quotes of PostgreSQL's")
+    shapes = {shape(statement.format(number), system) for number in range(50)}
+    assert len(shapes) == 1
+    assert "?" in shapes.pop()
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ("ROLLBACK", "ROLLBACK"),
+        ("SELECT release FROM release", "SELECT release FROM release"),
+        ("SELECT savepoint FROM t", "SELECT savepoint FROM t"),
+        ("CLOSE ALL", "CLOSE ALL"),
+        ("RELEASE SAVEPOINT a", "RELEASE SAVEPOINT ?"),
+    ],
+)
+def test_names_that_people_wrote_stay(statement: str, expected: str) -> None:
+    assert shape(statement, "postgresql") == expected

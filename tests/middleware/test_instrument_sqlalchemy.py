@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from support.apps.deltas import Look, in_request, instrumented
 from trimtab.instrumentation import instrument, uninstrument
 from trimtab.instrumentation.sqlalchemy import _pools, gauges
-from trimtab.metrics.measures import MEASURES
+from trimtab.runtime import PROCESS
 
 DURATION = "db.client.operation.duration"
 POOL = "db.client.connection.pool.name"
@@ -256,7 +256,7 @@ def test_pools_say_what_they_hold_and_how_long_was_waited(look: Look) -> None:
 
 
 def last(name: str, attributes: tuple[tuple[str, str], ...]) -> float:
-    family = MEASURES.families()[name]
+    family = PROCESS.measures.families()[name]
     return next(each.read().last for each in family if each.key.attributes == attributes)
 
 

@@ -4,8 +4,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from trimtab.metrics.metric import Counter, Gauge, Metric
-from trimtab.metrics.summaries import Histogram, Summary
+from trimtab.metrics.counter import Counter
+from trimtab.metrics.gauge import Gauge
+from trimtab.metrics.histogram import Histogram
+from trimtab.metrics.metric import Metric
+from trimtab.metrics.summary import Summary
 from trimtab_core.measures import MAX_TEXT
 
 

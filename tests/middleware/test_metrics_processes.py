@@ -11,11 +11,14 @@ import pytest
 
 from support.processes.pushing import serving
 from support.processes.servers import wait_for
+from trimtab.metrics.counter import Counter
 from trimtab.metrics.decorators import measure, monitored
-from trimtab.metrics.measures import MEASURES
-from trimtab.metrics.metric import Counter, Gauge, registry
+from trimtab.metrics.gauge import Gauge
+from trimtab.metrics.histogram import Histogram
+from trimtab.metrics.metric import registry
 from trimtab.metrics.shortcuts import count
-from trimtab.metrics.summaries import Histogram, Summary
+from trimtab.metrics.summary import Summary
+from trimtab.runtime import PROCESS
 from trimtab.sinks import MemorySink, PushgatewaySink, collect_and_store
 
 forking = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -96,7 +99,7 @@ def expected(numbers: range, threads: int = 1) -> dict[str, Any]:
 def sent(word: str) -> dict[str, float]:
     """Return what the measures behind a word hold for the agent: counts."""
     found: dict[str, float] = {}
-    for name, family in MEASURES.families().items():
+    for name, family in PROCESS.measures.families().items():
         if name.startswith(f"{word}."):
             found[name] = sum(measure.read().count for measure in family)
     return found
@@ -112,7 +115,7 @@ def test_eight_threads_lose_nothing_while_somebody_reads() -> None:
             totals.append(world.plain.value())
             collect_and_store(MemorySink(max_rows=10_000), [world.by, world.recent, world.waits])
             # As the emitter does; what it takes is still this process's.
-            for measured in MEASURES.families()["threads.plain"]:
+            for measured in PROCESS.measures.families()["threads.plain"]:
                 measured.take()
 
     def work() -> None:

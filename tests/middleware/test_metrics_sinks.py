@@ -15,8 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from support.processes.pushing import Pushgateway, serving
 from support.processes.servers import free_port, wait_for
-from trimtab.metrics.metric import Counter, Distribution, Gauge, Metric, MetricRow, collect
-from trimtab.metrics.summaries import Histogram, Summary
+from trimtab.metrics.counter import Counter
+from trimtab.metrics.gauge import Gauge
+from trimtab.metrics.histogram import Histogram
+from trimtab.metrics.metric import Distribution, Metric, MetricRow, collect
+from trimtab.metrics.summary import Summary
 from trimtab.sinks import (
     FileSink,
     MemorySink,

@@ -8,11 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from trimtab.metrics.measures import MEASURES
-from trimtab.metrics.metric import REGISTRY, Counter, Gauge, Metric, registry
+from trimtab.metrics.counter import Counter
+from trimtab.metrics.gauge import Gauge
+from trimtab.metrics.histogram import Histogram, Statistics
+from trimtab.metrics.metric import Metric, registry
 from trimtab.metrics.shortcuts import count, gauge, observe
-from trimtab.metrics.summaries import Histogram, Statistics, Summary
-from trimtab_core.names import check_name, check_unit, suggest_name
+from trimtab.metrics.summary import Summary
+from trimtab.runtime import PROCESS
+from trimtab_core.catalog import CATALOG
+from trimtab_core.names import RESERVED_PREFIXES, check_name, check_unit, suggest_name
 
 
 def test_a_counter_counts_up_and_refuses_to_go_down() -> None:
@@ -77,7 +81,7 @@ def test_buckets_that_do_not_ascend_are_refused(buckets: list[float]) -> None:
 
 def test_a_summary_speaks_of_ten_minutes_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("trimtab.metrics.summaries.monotonic", lambda: now[0])
+    monkeypatch.setattr("trimtab.metrics.summary.monotonic", lambda: now[0])
     recent = Summary("values.recent", unit="s")
     assert recent.statistics() == Statistics()
     assert recent.quantile(0.5) == 0
@@ -98,7 +102,7 @@ def test_a_summary_keeps_ten_thousand_values_and_sends_all() -> None:
     for value in range(12_000):
         many.observe(value)
     assert (many.statistics().count, many.statistics().min) == (10_000, 2000)
-    assert MEASURES.families()["values.many"].at().read().count == 12_000
+    assert PROCESS.measures.families()["values.many"].at().read().count == 12_000
 
 
 @pytest.mark.parametrize("q", [-0.1, 1.1, 95, math.nan])
@@ -114,7 +118,7 @@ def test_the_agent_gets_what_was_added() -> None:
     Counter("values.sent.counter").inc(3)
     Gauge("values.sent.gauge").set(4)
     Histogram("values.sent.histogram").observe(5)
-    families = MEASURES.families()
+    families = PROCESS.measures.families()
     found = {kind: families[f"values.sent.{kind}"] for kind in ("counter", "gauge", "histogram")}
     assert {kind: family.kind for kind, family in found.items()} == {k: k for k in found}
     assert [family.at().read().last for family in found.values()] == [3, 4, 5]
@@ -210,6 +214,17 @@ def test_a_bad_name_is_refused_with_a_good_one(name: str) -> None:
     assert name not in registry()
 
 
+@pytest.mark.parametrize("prefix", RESERVED_PREFIXES)
+def test_a_name_that_would_never_be_shown_as_the_apps_own_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError, match=f"write 'app.{prefix}hits'"):
+        Counter(f"{prefix}hits")
+    assert Counter(f"app.{prefix}hits").name == f"app.{prefix}hits"
+
+
+def test_every_metric_of_the_catalogue_has_a_reserved_name() -> None:
+    assert all(name.startswith(RESERVED_PREFIXES) for name in CATALOG)
+
+
 def test_a_good_name_is_its_own_suggestion() -> None:
     for name in ("orders", "shop.orders_total", "Shop.Orders2", "x" * 100):
         check_name(name)
@@ -263,11 +278,11 @@ def test_one_call_uses_the_metric_that_was_made_before() -> None:
 
 
 def test_names_without_end_are_counted_and_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trimtab.metrics.metric.MAX_METRICS", len(registry()) + 2)
-    before = REGISTRY.over_cap
+    monkeypatch.setattr("trimtab.metrics.registry.MAX_METRICS", len(registry()) + 2)
+    before = PROCESS.registry.over_cap
     for number in range(10):
         count(f"values.endless.{number}")
-    assert REGISTRY.over_cap - before == 8
+    assert PROCESS.registry.over_cap - before == 8
     assert sum(name.startswith("values.endless.") for name in registry()) == 2
     with pytest.raises(ValueError, match="tell series apart by labels"):
         Counter("values.one.too.many")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trimtab.context import RequestContext
-from trimtab.recorder import UNKNOWN_SIZE, Gate, Recorder, RouteTable
+from trimtab.recorder import UNKNOWN_SIZE, Recorder
+from trimtab.routes import RouteTable
 from trimtab_core.frames import FrameReader, encode
 from trimtab_core.messages import MAX_TEMPLATE, Routes, parse
 from trimtab_core.records import (
@@ -23,9 +24,7 @@ from trimtab_core.records import (
 
 
 def table(most: int) -> RouteTable:
-    found = RouteTable()
-    found.most = most
-    return found
+    return RouteTable(most)
 
 
 def append(recorder: Recorder, **changes: object) -> None:
@@ -47,15 +46,15 @@ def taken(recorder: Recorder) -> list[Record]:
 def test_a_route_keeps_its_id() -> None:
     routes = table(10)
     assert [routes.id_of(t) for t in ("/a", "/b", "/a", "/c", "/b")] == [1, 2, 1, 3, 2]
-    assert routes.after(0, 10) == {1: "/a", 2: "/b", 3: "/c"}
-    assert routes.after(1, 1) == {2: "/b"}
+    assert routes.after(0, 10)[1] == {1: "/a", 2: "/b", 3: "/c"}
+    assert routes.after(1, 1)[1] == {2: "/b"}
 
 
 def test_routes_over_the_cap_are_other() -> None:
     routes = table(3)
     ids = [routes.id_of(f"/{n}") for n in range(100)]
     assert ids == [1, 2, 3] + [4] * 97
-    assert routes.after(0, 100) == {1: "/0", 2: "/1", 3: "/2", 4: "other"}
+    assert routes.after(0, 100)[1] == {1: "/0", 2: "/1", 3: "/2", 4: "other"}
     assert [routes.id_of(f"/{n}") for n in range(3)] == [1, 2, 3]
 
 
@@ -63,14 +62,14 @@ def test_a_long_template_is_cut_and_keeps_its_id_over_the_cap() -> None:
     routes = table(1)
     long = "/" + "x" * 500
     assert [routes.id_of(long), routes.id_of("/other"), routes.id_of(long)] == [1, 2, 1]
-    assert len(routes.after(0, 1)[1]) == MAX_TEMPLATE
+    assert len(routes.after(0, 1)[1][1]) == MAX_TEMPLATE
 
 
 @given(st.lists(st.text(st.characters(), max_size=300), max_size=30))
 def test_any_template_becomes_one_that_the_agent_takes(templates: list[str]) -> None:
     routes = table(1000)
     ids = {template: routes.id_of(template) for template in templates}
-    (frame,) = FrameReader().feed(encode(Routes(routes.after(0, 1000)).frame()))
+    (frame,) = FrameReader().feed(encode(Routes(routes.after(0, 1000)[1]).frame()))
     message = parse(frame)
     assert isinstance(message, Routes)
     assert set(ids.values()) == set(message.routes)
@@ -99,7 +98,7 @@ def test_threads_agree_on_the_ids() -> None:
 
 
 def test_a_record_is_taken_once() -> None:
-    recorder = Recorder(1 << 16, 10)
+    recorder = Recorder(1 << 16, RouteTable())
     append(recorder)
     assert taken(recorder) == [Record(1, 1, 0, 200, 5000, bytes=7)]
     assert taken(recorder) == []
@@ -108,7 +107,7 @@ def test_a_record_is_taken_once() -> None:
 
 
 def test_over_the_limit_records_are_dropped_and_counted() -> None:
-    recorder = Recorder(10 * RECORD_SIZE, 10)
+    recorder = Recorder(10 * RECORD_SIZE, RouteTable())
     for _ in range(25):
         append(recorder)
     assert (len(taken(recorder)), recorder.dropped_full) == (10, 15)
@@ -117,7 +116,7 @@ def test_over_the_limit_records_are_dropped_and_counted() -> None:
 
 
 def test_background_work_and_unknown_sizes_are_flagged() -> None:
-    recorder = Recorder(1 << 16, 10)
+    recorder = Recorder(1 << 16, RouteTable())
     append(recorder, size=UNKNOWN_SIZE + 5000)
     recorder.append_background(3, 1, 0, 200, 9_000_000)
     unknown, background = taken(recorder)
@@ -126,7 +125,7 @@ def test_background_work_and_unknown_sizes_are_flagged() -> None:
 
 
 def test_a_slot_over_its_fields_is_clamped() -> None:
-    recorder = Recorder(1 << 16, 10)
+    recorder = Recorder(1 << 16, RouteTable())
     context = RequestContext()
     context.add_db(10**18, calls=10**6)
     append(recorder, context=context)
@@ -142,7 +141,7 @@ def test_a_slot_over_its_fields_is_clamped() -> None:
     )
 )
 def test_nothing_that_an_app_says_raises_or_is_lost_uncounted(changes: dict[str, object]) -> None:
-    recorder = Recorder(1 << 16, 10)
+    recorder = Recorder(1 << 16, RouteTable())
     numbers = {
         name: value
         for name, value in changes.items()
@@ -153,14 +152,31 @@ def test_nothing_that_an_app_says_raises_or_is_lost_uncounted(changes: dict[str,
     assert len(taken(recorder)) + recorder.dropped_full == 1
 
 
+class Counts:
+    """The counts of a wrapper with two requests in flight; notes what the recorder does to them."""
+
+    def __init__(self, name: str, grants: list[tuple[str, int]]) -> None:
+        self.name, self.grants = name, grants
+        self.active = 2
+
+    def grant(self, records: int) -> None:
+        self.grants.append((self.name, records))
+
+    def in_flight(self) -> int:
+        return self.active
+
+    def forget(self) -> None:
+        self.active = 0
+
+
 def test_gates_share_the_room_and_get_none_from_a_recorder_that_sleeps() -> None:
-    recorder = Recorder(100 * RECORD_SIZE, 10)
+    recorder = Recorder(100 * RECORD_SIZE, RouteTable())
     grants: list[tuple[str, int]] = []
     closures = {name: lambda: None for name in ("a", "b", "gone")}
     for name, closure in closures.items():
         recorder.attach(
             closure,
-            Gate(lambda n, name=name: grants.append((name, n)), lambda: 2, lambda: None),  # type: ignore[misc]
+            Counts(name, grants),
         )
     # Whose app nobody has any more takes no share.
     del closures["gone"], closure
@@ -176,9 +192,8 @@ def test_gates_share_the_room_and_get_none_from_a_recorder_that_sleeps() -> None
 
 
 def test_in_the_child_of_a_fork_everything_begins_again() -> None:
-    recorder = Recorder(RECORD_SIZE, 10)
-    forgotten: list[int] = []
-    gate = Gate(lambda n: None, lambda: 0, lambda: forgotten.append(1))
+    recorder = Recorder(RECORD_SIZE, RouteTable())
+    gate = Counts("a", [])
     recorder.attach(test_in_the_child_of_a_fork_everything_begins_again, gate)
     append(recorder)
     append(recorder)
@@ -186,11 +201,11 @@ def test_in_the_child_of_a_fork_everything_begins_again() -> None:
     recorder.after_fork()
     assert (taken(recorder), recorder.dropped_full) == ([], 0)
     assert (recorder.in_flight(), recorder.websockets, recorder.asleep) == (0, 0, True)
-    assert forgotten == [1]
+    assert gate.active == 0
 
 
 def test_what_is_appended_while_it_is_taken_is_there_the_next_time() -> None:
-    recorder = Recorder(1 << 22, 10)
+    recorder = Recorder(1 << 22, RouteTable())
     done = threading.Event()
     found: list[Record] = []
 
@@ -211,7 +226,7 @@ def test_what_is_appended_while_it_is_taken_is_there_the_next_time() -> None:
 
 def test_two_emitters_take_each_record_once() -> None:
     # One was told to stop, but its agent stands still; the next request has started another.
-    recorder = Recorder(1 << 23, 10)
+    recorder = Recorder(1 << 23, RouteTable())
     done = threading.Event()
     counts = [0, 0]
 
@@ -237,7 +252,7 @@ def test_two_emitters_take_each_record_once() -> None:
 
 @pytest.mark.parametrize("queue_us", [-1, 0])
 def test_no_queue_time_is_no_flag(queue_us: int) -> None:
-    recorder = Recorder(1 << 16, 10)
+    recorder = Recorder(1 << 16, RouteTable())
     append(recorder, queue_us=queue_us)
     (record,) = taken(recorder)
     assert (record.queue_us, record.flags) == (0, 0)

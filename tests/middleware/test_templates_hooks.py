@@ -19,6 +19,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, Router
 
 from support.processes.drive import Measured, call, call_wsgi
+from trimtab.tables import NameTable
 from trimtab.templates import copies, hooks, places
 from trimtab.templates.patterns import readable
 
@@ -278,7 +279,7 @@ def test_flask_on_a_copied_environ_has_its_rule_from_the_second_request_on(
 def test_mount_points_that_vary_become_one(
     measured: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(places, "_mounts", set())
+    monkeypatch.setattr(places, "_mounts", NameTable(places._MAX_MOUNTS))
     flask = Flask("tested")
     flask.add_url_rule("/x/<y>", view_func=lambda y: y)
 

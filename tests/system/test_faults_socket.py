@@ -21,8 +21,13 @@ from support.processes.drive import Measured, call_wsgi
 from support.processes.servers import Agent, Collector, wait_for
 from support.processes.stack import stack
 from trimtab import WSGIMiddleware
+from trimtab.connection import Connections
 from trimtab.emitter import Emitter
-from trimtab.recorder import Recorder, RouteTable
+from trimtab.events import EventQueue
+from trimtab.metrics.measures import Measures
+from trimtab.pending import Pending
+from trimtab.recorder import Recorder
+from trimtab.routes import RouteTable
 from trimtab.runtime import runtime_for
 from trimtab.settings import read_settings
 from trimtab_core.config import parse_address
@@ -66,8 +71,7 @@ class Raw:
 
 
 def new_emitter(address: str, service: str) -> tuple[Recorder, Emitter]:
-    recorder = Recorder(1 << 20, 1000)
-    recorder.routes = RouteTable()
+    recorder = Recorder(1 << 20, RouteTable())
     hello = new_hello(service)
     emitter = Emitter(
         recorder,
@@ -76,6 +80,8 @@ def new_emitter(address: str, service: str) -> tuple[Recorder, Emitter]:
             hello.environment, hello.service, "", hello.host, 1, hello.process, sent, worker
         ),
         None,
+        connections=Connections(),
+        pending=Pending(Measures(), EventQueue()),
         interval_s=0.02,
         backlog_bytes=1 << 20,
         peer_uids=frozenset({os.getuid()}),

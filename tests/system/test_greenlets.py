@@ -70,7 +70,7 @@ from trimtab import WSGIMiddleware
 if patched == "after the import":
     patch()
 from support.processes.drive import call_wsgi
-from trimtab.runtime import _runtimes
+from trimtab.runtime import PROCESS
 
 def app(environ, start_response):
     if environ["PATH_INFO"] == "/wait":
@@ -99,7 +99,7 @@ assert select.select([0], [], [])[0]
 told.set()
 gevent.joinall(clients, raise_error=True)
 
-(runtime,) = _runtimes.values()
+(runtime,) = PROCESS.runtimes()
 for _ in range(2):
     pid = os.fork()
     if not pid:

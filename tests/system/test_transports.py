@@ -21,7 +21,7 @@ from support.processes.servers import (
     wait_for,
 )
 from support.processes.stack import Stack, gunicorn, stack, uvicorn
-from trimtab.connection import connect
+from trimtab.connection import Connections
 from trimtab_core.config import parse_address
 from trimtab_core.errors import FrameError
 from trimtab_core.frames import FrameReader, encode
@@ -130,7 +130,7 @@ class Raw:
     """An app's end of a sealed connection, made by hand."""
 
     def __init__(self, address: str) -> None:
-        link = connect(parse_address(address), frozenset(), SECRET)
+        link = Connections().connect(parse_address(address), frozenset(), SECRET)
         self.socket, self.reader, self.seal = link
         self.socket.settimeout(10)
 
@@ -242,13 +242,13 @@ def test_a_server_that_is_no_agent_is_named(tmp: Path) -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(OSError, match="what listens there is no agent"):
-            connect(address, frozenset(), SECRET)
+        with pytest.raises(OSError, match="what listens there is not an agent"):
+            Connections().connect(address, frozenset(), SECRET)
         thread.join()
 
 
 def test_without_a_token_the_agent_is_welcome_as_it_is(open_agent: Stack, service: str) -> None:
-    link = connect(parse_address(address_of(open_agent)), frozenset(), "")
+    link = Connections().connect(parse_address(address_of(open_agent)), frozenset(), "")
     with link.socket as opened:
         opened.settimeout(10)
         opened.sendall(encode(hello(service)))

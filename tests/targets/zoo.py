@@ -19,7 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import trimtab.asgi
+import trimtab.endings
 from support.processes.drive import call, call_wsgi
 from trimtab import Middleware, WSGIMiddleware
 from trimtab.runtime import flush_all
@@ -27,7 +27,7 @@ from trimtab.runtime import flush_all
 #: What a program that is executed prints: nothing but its three files and the listing itself.
 LISTING = "import os; print(len(os.listdir('/proc/self/fd')))"
 
-vars(trimtab.asgi)["BACKGROUND_NS"] = 3600 * 10**9  # as in `measuring`
+vars(trimtab.endings)["BACKGROUND_NS"] = 3600 * 10**9  # as in `measuring`
 signal.alarm(60)
 
 

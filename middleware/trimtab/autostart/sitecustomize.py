@@ -34,7 +34,7 @@ def _chain() -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Lets the others find a server's module, and has it wrapped once it was executed."""
+    """Has the other finders find a server's module, and wraps it once it was executed."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None

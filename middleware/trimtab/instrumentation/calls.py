@@ -10,26 +10,41 @@ from time import monotonic_ns
 from typing import Final
 
 from trimtab.context import context_variable
-from trimtab.metrics.measures import MEASURES, Measure
+from trimtab.metrics.measures import Measure
+from trimtab.runtime import PROCESS
+from trimtab.tables import NameTable
 from trimtab_core.measures import HISTOGRAM, OTHER
 
 __all__ = ["book_call", "error_type"]
 
 log = logging.getLogger("trimtab.instrument")
 
-#: hosts kept apart in a process; further ones are `other`
+#: hosts kept apart in a process; where all of them are in use, further ones are `other`
 MAX_HOSTS: Final = 200
-#: measures at hand; beyond it they are found again by their attributes
-_MAX_KEPT: Final = 1000
+#: measures at hand for a host; beyond it they are found again by their attributes
+_MAX_KEPT: Final = 100
 #: what HTTP calls a method; anything else could be any text
 _METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )
 
-_durations: Final = MEASURES.family("http.client.request.duration", HISTOGRAM, "s")
-_hosts: Final[set[str]] = set()
-#: by method, host, status and class of the exception: the measure, and the text of a span
-_kept: Final[dict[tuple[str, str, int, type | None], tuple[Measure, str]]] = {}
+_durations: Final = PROCESS.measures.family("http.client.request.duration", HISTOGRAM, "s")
+
+
+class _Host:
+    """A host that was called, and what its calls add to."""
+
+    __slots__ = ("address", "kept")
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        #: by method, status and class of the exception: the measure, and the text of a span
+        self.kept: dict[tuple[str, int, type | None], tuple[Measure, str]] = {}
+
+
+_hosts: Final[NameTable[str, _Host]] = NameTable(MAX_HOSTS)
+_others: Final = _Host(OTHER)
+PROCESS.join(_hosts)
 
 
 def error_type(error: type[BaseException]) -> str:
@@ -46,8 +61,9 @@ def book_call(
     """
     duration_ns = monotonic_ns() - start_ns
     try:
-        kept = _kept.get((method, host, status, error))
-        measure, text = kept or _new(method, host, status, error)
+        called = _hosts.get(host) or _hosts.add(host, lambda: _Host(host)) or _others
+        kept = called.kept.get((method, status, error))
+        measure, text = kept or _new(called, method, status, error)
         measure.add(duration_ns / 1e9)
         context = context_variable.get()
         if context is not None:
@@ -58,22 +74,19 @@ def book_call(
 
 
 def _new(
-    method: str, host: str, status: int, error: type[BaseException] | None
+    host: _Host, method: str, status: int, error: type[BaseException] | None
 ) -> tuple[Measure, str]:
-    if host in _hosts or len(_hosts) < MAX_HOSTS:
-        _hosts.add(host)
-        address = host
-    else:
-        address = OTHER
     verb = method if method in _METHODS else "_OTHER"
-    attributes = [("http.request.method", verb), ("server.address", address)]
+    attributes = [("http.request.method", verb), ("server.address", host.address)]
     if status:
         attributes.append(("http.response.status_code", str(status)))
     if error is not None:
         attributes.append(("error.type", error_type(error)))
     elif status >= 400:
         attributes.append(("error.type", str(status)))
-    found = _durations.at(tuple(sorted(attributes))), f"{verb} {address}"
-    if len(_kept) < _MAX_KEPT:
-        _kept[method, host, status, error] = found
+    found = _durations.at(tuple(sorted(attributes))), f"{verb} {host.address}"
+    if not found[0].is_other:
+        if len(host.kept) >= _MAX_KEPT:
+            host.kept.clear()
+        host.kept[method, status, error] = found
     return found

@@ -55,6 +55,6 @@ def _book(
         request = args[0] if args else kwargs["request"]
         method, host = request.method, request.url.host
         status = 0 if response is None else response.status_code
-    except Exception:  # noqa: BLE001 - what is no request was refused by httpx itself
+    except Exception:  # noqa: BLE001 - httpx itself has refused a malformed one
         return
     book_call(method, host, start_ns, status, error)

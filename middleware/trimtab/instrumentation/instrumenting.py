@@ -118,7 +118,7 @@ _asking: Final = threading.local()
 
 
 class _Finder:
-    """Lets the others find a library's module, and has it patched once it was executed.
+    """Has the other finders find a library's module, and patches it once it was executed.
 
     No importlib.abc.MetaPathFinder, which takes 4 ms to import, and nothing asks for one.
     """
@@ -128,7 +128,7 @@ class _Finder:
     ) -> ModuleSpec | None:
         if name not in TARGETS or getattr(_asking, "name", "") == name:
             return None
-        # Among the others may be one that asks all others, too.
+        # One of the other finders may ask all finders, too.
         _asking.name = name
         try:
             spec = importlib.util.find_spec(name)

@@ -18,10 +18,11 @@ from time import monotonic_ns
 from typing import Any, Final
 
 from trimtab.context import RequestContext, context_variable
-from trimtab.events import EVENTS, N_PLUS_ONE, SLOW_QUERY
+from trimtab.events import N_PLUS_ONE, SLOW_QUERY
 from trimtab.instrumentation.shapes import Kept, shape
 from trimtab.instrumentation.sites import Finder, Site, caller, describe
-from trimtab.metrics.measures import MEASURES, Measure
+from trimtab.metrics.measures import Measure
+from trimtab.runtime import PROCESS
 from trimtab_core.logs import RateLimited
 from trimtab_core.measures import COUNTER, HISTOGRAM, Attributes
 
@@ -38,7 +39,7 @@ __all__ = [
     "text_of",
 ]
 
-#: a statement that takes as long, in ns, is slow
+#: a statement that takes at least this long, in ns, is slow
 SLOW_NS = 100_000_000
 #: times a request runs the same shape from the same line before it is a repetition
 _REPEATS: Final = 5
@@ -49,13 +50,13 @@ _MOST_QUERIES: Final = 2000
 _MOST_LINES: Final = 1000
 _MOST_SLOW: Final = 20
 
-_DURATION: Final = MEASURES.family("db.client.operation.duration", HISTOGRAM, "s")
-_ROWS: Final = MEASURES.family("trimtab.db.rows", COUNTER, "{row}")
+_DURATION: Final = PROCESS.measures.family("db.client.operation.duration", HISTOGRAM, "s")
+_ROWS: Final = PROCESS.measures.family("trimtab.db.rows", COUNTER, "{row}")
 #: times that a hook failed; its statement went on unmeasured
-_FAILED: Final = MEASURES.family("trimtab.instrumentation.failures", COUNTER, "1")
+_FAILED: Final = PROCESS.measures.family("trimtab.instrumentation.failures", COUNTER, "1")
 _log: Final = RateLimited(logging.getLogger("trimtab.slow"))
 
-#: what runs is no work of the app's on data, however often it comes
+#: statements that are not work on data, however often they run
 _CONTROL: Final = (
     "BEGIN", "COMMIT", "PRAGMA", "RELEASE", "RESET", "ROLLBACK", "SAVEPOINT",
     "SELECT PG_ADVISORY_UNLOCK_ALL", "SET ", "SHOW ", "START TRANS",
@@ -87,8 +88,14 @@ class _Query:
         self.failures: dict[str, Measure] = {}
         self.finder = Finder()
 
+    def took(self, seconds: float) -> None:
+        if self.duration.is_other:
+            # There was no place for the shape; there may be one by now.
+            self.duration = _DURATION.at(self.attributes)
+        self.duration.add(seconds)
+
     def count_rows(self, rows: int) -> None:
-        if self.rows is None:
+        if self.rows is None or self.rows.is_other:
             self.rows = _ROWS.at(self.attributes)
         self.rows.add(rows)
 
@@ -96,7 +103,7 @@ class _Query:
         found = self.failures.get(kind)
         if found is None:
             found = _DURATION.at((*self.attributes, ("error.type", kind)))
-            if len(self.failures) < 50:
+            if len(self.failures) < 50 and not found.is_other:
                 self.failures[kind] = found
         return found
 
@@ -109,7 +116,7 @@ _inside: Final[ContextVar[list[int] | None]] = ContextVar("trimtab_inside_query"
 
 
 def set_slow_ms(milliseconds: float) -> None:
-    """Call statements slow that take at least so long; any thread."""
+    """Call statements slow that take at least this long; any thread."""
     global SLOW_NS
     SLOW_NS = int(milliseconds * 1_000_000)
 
@@ -148,7 +155,7 @@ def book(
         query = known.of(sql)
         duration_ns = end_ns - start_ns
         if error is None:
-            query.duration.add(duration_ns / 1e9)
+            query.took(duration_ns / 1e9)
         else:
             query.failure(kind_of(error)).add(duration_ns / 1e9)
         if rows > 0:
@@ -220,11 +227,11 @@ def _slow(query: _Query, duration_ns: int, context: RequestContext | None) -> No
         "caller": caller(site),
     }
     if context is None:
-        EVENTS.add(SLOW_QUERY, query.shape, event)
+        PROCESS.events.add(SLOW_QUERY, query.shape, event)
     elif sum(each["kind"] == SLOW_QUERY for each in context.notes or ()) < _MOST_SLOW:
         context.note({"kind": SLOW_QUERY, "alike": query.shape, **event})
     else:
-        EVENTS.dropped += 1
+        PROCESS.events.dropped += 1
     _log.warning(
         "slow", "a query took %d ms at %s: %s", duration_ns // 1_000_000, where, query.text
     )
@@ -276,7 +283,7 @@ def text_of(sql: Any, context: Any = None) -> str:
         return f"({type(sql).__name__})"
 
 
-#: arguments of a call -> system and statement, None for what is no statement
+#: arguments of a call -> system and statement, None if it runs no statement
 Describe = Callable[[tuple[Any, ...], dict[str, Any]], tuple[str, str] | None]
 #: arguments and result of a call -> rows, below 0 when they are not known
 Rows = Callable[[tuple[Any, ...], Any], int]

@@ -17,17 +17,18 @@ from typing import Any, Final
 from trimtab.context import context_variable
 from trimtab.instrumentation.calls import error_type
 from trimtab.instrumentation.patching import Patches
-from trimtab.metrics.measures import MEASURES, Measure
+from trimtab.metrics.measures import Measure
+from trimtab.runtime import PROCESS
 from trimtab_core.measures import COUNTER, HISTOGRAM
 
 __all__ = ["patch"]
 
 log = logging.getLogger("trimtab.instrument")
 
-#: commands that return a value or None, and those that return a list of such
+#: commands that return a value or None, and those that return a list of these
 _ONE: Final = frozenset({"GET", "GETDEL", "GETEX", "HGET", "JSON.GET"})
 _MANY: Final = frozenset({"MGET", "HMGET", "JSON.MGET"})
-#: commands that return nothing but an empty container for what is not there
+#: commands that return an empty container for a missing key
 _WHOLE: Final = frozenset({"HGETALL"})
 _WAIT: Final = frozenset({
     "BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN",
@@ -40,7 +41,7 @@ _PARENTS: Final = frozenset({
     "ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DEBUG", "FUNCTION", "LATENCY", "MEMORY",
     "MODULE", "OBJECT", "PUBSUB", "SCRIPT", "SLOWLOG", "XGROUP", "XINFO",
 })  # fmt: skip
-#: of these a slow one says nothing of the cache
+#: commands that say nothing about the cache, however slow
 _MANAGE: Final = _PARENTS - {"OBJECT", "XGROUP", "XINFO"}
 #: what keys of RQ and of Celery's results begin with
 _QUEUES: Final = ("rq:", "celery-task")
@@ -49,9 +50,9 @@ _WORD: Final = re.compile(r"[A-Z][A-Z0-9._-]{0,31}\Z")
 #: commands at hand; an app may make up names
 _MAX_KEPT: Final = 500
 
-_durations: Final = MEASURES.family("db.client.operation.duration", HISTOGRAM, "s")
-_hits: Final = MEASURES.family("trimtab.cache.hits", COUNTER).at((("level", "redis"),))
-_misses: Final = MEASURES.family("trimtab.cache.misses", COUNTER).at((("level", "redis"),))
+_durations: Final = PROCESS.measures.family("db.client.operation.duration", HISTOGRAM, "s")
+_hits: Final = PROCESS.measures.family("trimtab.cache.hits", COUNTER).at((("level", "redis"),))
+_misses: Final = PROCESS.measures.family("trimtab.cache.misses", COUNTER).at((("level", "redis"),))
 
 #: (hits, misses) of a result
 Count = Callable[[Any], tuple[int, int]]
@@ -149,7 +150,9 @@ class _Command:
             attributes.append(("error.type", error_type(error)))
         if self.waits:
             attributes.append(("trimtab.blocking", "true"))
-        found = self.measures[error] = _durations.at(tuple(attributes))
+        found = _durations.at(tuple(attributes))
+        if not found.is_other:
+            self.measures[error] = found
         return found
 
     def add(
@@ -257,10 +260,11 @@ def _learn(raw: Any) -> _Command:
     else:
         name = words[0]
     command = _commands.get(name) or _Command(name)
-    if len(_commands) < _MAX_KEPT:
-        _commands[name] = command
-        if text.upper() == name:
-            _commands[raw] = command
+    if len(_commands) >= _MAX_KEPT:
+        _commands.clear()
+    _commands[name] = command
+    if text.upper() == name:
+        _commands[raw] = command
     return command
 
 

@@ -49,6 +49,6 @@ def _book(
         request = args[0] if args else kwargs["request"]
         method, host = request.method, urlsplit(request.url).hostname or ""
         status = 0 if response is None else response.status_code
-    except Exception:  # noqa: BLE001 - what is no request was refused by requests itself
+    except Exception:  # noqa: BLE001 - requests itself has refused a malformed one
         return
     book_call(method, host, start_ns, status, error)

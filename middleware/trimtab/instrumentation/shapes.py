@@ -17,6 +17,9 @@ What double quotes hold depends on the system:
   and stands where names stand; unqualified on the right of an operator or LIKE, or in a list of
   IN or VALUES, it is a value. A one-word string as an argument of a function passes for a name.
 - MySQL, MariaDB and systems that are not known: a value, always.
+
+Names of savepoints, cursors and prepared statements are made up by libraries, a new one each time:
+they become `?` where a statement makes, uses or drops one.
 """
 
 import re
@@ -30,7 +33,7 @@ _T = TypeVar("_T")
 MAX_SHAPE: Final = 1000
 #: characters of a text that are read; what follows is `...`
 _MOST_READ: Final = 8192
-#: tokens that are read, too: the shape of as many is too long, but for rows that are not plain
+#: tokens that are read: a shape of this many is too long anyway, except for rows that are not plain
 _MOST_TOKENS: Final = 1500
 #: longest text for which something is kept, and what is kept at most, in texts and characters
 _MOST_KEPT: Final = 16_384
@@ -82,6 +85,22 @@ _BEFORE_A_VALUE: Final = (
     | {"RETURNING", "SELECT", "SET", "TOP", "VALUES", "WHEN", "WHERE"}
 )
 
+#: first word of a statement -> words behind which it names what somebody made up
+_MADE_UP: Final = {
+    "SAVEPOINT": frozenset({"SAVEPOINT"}),
+    "RELEASE": frozenset({"RELEASE", "SAVEPOINT"}),
+    "ROLLBACK": frozenset({"SAVEPOINT", "TO", "TRAN", "TRANSACTION"}),
+    "SAVE": frozenset({"TRAN", "TRANSACTION"}),
+    "DECLARE": frozenset({"DECLARE"}),
+    "FETCH": frozenset({"FROM", "IN"}),
+    "MOVE": frozenset({"FROM", "IN"}),
+    "CLOSE": frozenset({"CLOSE"}),
+    "PREPARE": frozenset({"PREPARE"}),
+    "DEALLOCATE": frozenset({"DEALLOCATE", "PREPARE"}),
+}
+#: words that may stand there and are no names
+_NO_NAMES: Final = frozenset({"ALL", "PREPARE", "SAVEPOINT", "TO", "TRAN", "TRANSACTION", "WORK"})
+
 _VALUE: Final = r"(?:\?|NULL|TRUE|FALSE|DEFAULT)(?:::[\w\" ]+(?:\(\?(?:, \?)*\))?(?:\[\])?)?"
 #: plain values in a list, each with its comma, and plain rows, each behind one: for speed alone
 _PLAIN: Final = r"\s*+(?:-?\d[\w.]*+|\?|%s|%\(\w++\)s|\$\d++|:\w++|'[^'\\]*+'(?!'))(?:::\w++)?+\s*+"
@@ -125,6 +144,8 @@ class _Reader:
         self._last = ""
         self._ended = False
         self._spaced = False
+        #: words behind which the statement names what somebody made up; None before its first word
+        self._made_up: frozenset[str] | None = None
         #: whether the sign that was put out last is the next number's
         self._sign = False
         self._depth = 0
@@ -244,6 +265,11 @@ class _Reader:
         upper = text.upper()
         if upper == "IDENTIFIED" or (self._last == "PRAGMA" and upper.endswith("KEY")):
             return False
+        if self._made_up is None:
+            self._made_up = _MADE_UP.get(upper, frozenset())
+        elif self._last in self._made_up and upper not in _NO_NAMES:
+            self._value()
+            return True
         self._put(text, upper, ended=upper not in _BEFORE_A_VALUE)
         if upper == "VALUES":
             self._rows_at, self._rows, self._comma = self._depth, 0, False
@@ -256,9 +282,13 @@ class _Reader:
         self._put("?", "?", ended=True)
 
     def _name(self, text: str) -> None:
+        if self._made_up and self._last in self._made_up:
+            text = "?"
         self._put(text, text, ended=True)
 
     def _operator(self, text: str) -> None:
+        if text == ";":
+            self._made_up = None
         sign = text in "+-" and not self._ended
         self._put(text, text, ended=False)
         self._sign = sign and not self._is_muted
@@ -314,7 +344,7 @@ class Kept(Generic[_T]):
 
     Two generations stand in for a list by last use: what is found in the old one moves to the young
     one, and a full young one becomes the old one. A hit in the young one is one look-up, 0.05 us;
-    threads that write at once may forget an entry, no more. make must return the same for the same.
+    threads that write at once may forget an entry, no more. make must be a pure function.
     """
 
     def __init__(self, make: Callable[[str], _T]) -> None:

@@ -44,10 +44,10 @@ class Finder:
         self._way: tuple[int, CodeType | None, CodeType | None] = (0, None, None)
 
     def find(self) -> Site | None:
-        """Return the innermost frame of the app's own code, None when there is none.
+        """Return the innermost frame of the app's own code, None if there is no such frame.
 
         Call it in the thread and context of the call in question. In a greenlet, the frames of the
-        one that waits for it follow: there SQLAlchemy leaves who awaits. 0.4 us where two frames
+        one that waits for it follow: SQLAlchemy's caller awaits there. 0.4 us where two frames
         are those of the last time; otherwise 0.1 us for each frame on the way.
         """
         above, below, own = self._way

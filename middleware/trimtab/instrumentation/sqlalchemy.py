@@ -6,7 +6,6 @@ class is made. What waits for a connection is the pool's `connect`; SQLite's poo
 memory has another one and never waits.
 """
 
-import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -18,26 +17,25 @@ from typing import Any, Final
 from trimtab.context import current_context
 from trimtab.instrumentation.patching import Patches
 from trimtab.instrumentation.queries import book, count_failure, enter, hooked
-from trimtab.metrics.measures import MEASURES
+from trimtab.runtime import PROCESS
 from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM
 
 __all__ = ["gauges", "patch"]
 
 #: SQLAlchemy's name of a dialect -> OpenTelemetry's of the system, where they differ
 _SYSTEMS: Final = {"oracle": "oracle.db", "mssql": "microsoft.sql_server"}
-#: a wait for a connection that a request's timeline shows
+#: a wait for a connection, in ns, from which on a request's timeline shows it
 _SHOWN_NS: Final = 1_000_000
 
 _NAME: Final = "db.client.connection.pool.name"
-_WAIT: Final = MEASURES.family("db.client.connection.wait_time", HISTOGRAM, "s")
-_TIMEOUTS: Final = MEASURES.family("db.client.connection.timeouts", COUNTER, "{timeout}")
-_COUNT: Final = MEASURES.family("db.client.connection.count", GAUGE, "{connection}")
-_MAX: Final = MEASURES.family("db.client.connection.max", GAUGE, "{connection}")
-_OVERFLOW: Final = MEASURES.family("trimtab.db.connection.overflow", GAUGE, "{connection}")
+_WAIT: Final = PROCESS.measures.family("db.client.connection.wait_time", HISTOGRAM, "s")
+_TIMEOUTS: Final = PROCESS.measures.family("db.client.connection.timeouts", COUNTER, "{timeout}")
+_COUNT: Final = PROCESS.measures.family("db.client.connection.count", GAUGE, "{connection}")
+_MAX: Final = PROCESS.measures.family("db.client.connection.max", GAUGE, "{connection}")
+_OVERFLOW: Final = PROCESS.measures.family("trimtab.db.connection.overflow", GAUGE, "{connection}")
 
 #: pools that live -> name
 _pools: "weakref.WeakKeyDictionary[Any, str]" = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
 
 
 def patch(module: ModuleType, patches: Patches) -> None:
@@ -169,7 +167,7 @@ def _name(pool: Any) -> str:
         getattr(pool, "_orig_logging_name", None)
         or getattr(getattr(pool, "_dialect", None), "name", "pool")
     )
-    with _lock:
+    with _naming.lock:
         taken = set(_pools.values())
         free = name
         number = 1
@@ -181,7 +179,7 @@ def _name(pool: Any) -> str:
 
 
 def gauges() -> None:
-    """Add what the pools hold to their gauges; to be called once a second, from any thread."""
+    """Add what the pools hold to their gauges; to be called once per second, from any thread."""
     for each in _pools.keyrefs():
         pool = each()
         name = None if pool is None else _pools.get(pool)
@@ -200,13 +198,18 @@ def gauges() -> None:
         _OVERFLOW.at(((_NAME, name),)).add(overflow)
 
 
-MEASURES.before(gauges)
+PROCESS.measures.before(gauges)
 
 
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()
+class _Lock:
+    """The lock of `_name`, replaced in the child of a fork."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        self.lock = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+_naming: Final = _Lock()
+PROCESS.join(_naming)

@@ -1,4 +1,4 @@
-"""Tasks of queues: how many were sent, how long they waited, how long they ran and how they ended.
+"""Tasks of queues: how many were sent, how long they waited and ran, and how they ended.
 
 Names of tasks and queues are kept, never ids, arguments or results.
 """
@@ -6,8 +6,7 @@ Names of tasks and queues are kept, never ids, arguments or results.
 import os
 from typing import Final
 
-from trimtab import runtime
-from trimtab.metrics.measures import MEASURES
+from trimtab.runtime import PROCESS
 from trimtab_core.measures import COUNTER, HISTOGRAM, Attributes
 
 __all__ = [
@@ -26,10 +25,10 @@ SUCCESS: Final = "success"
 FAILURE: Final = "failure"
 RETRY: Final = "retry"
 
-_durations: Final = MEASURES.family("messaging.process.duration", HISTOGRAM, "s")
-_waits: Final = MEASURES.family("trimtab.task.wait", HISTOGRAM, "s")
-_sent: Final = MEASURES.family("trimtab.task.sent", COUNTER)
-_lost: Final = MEASURES.family("trimtab.task.lost", COUNTER)
+_durations: Final = PROCESS.measures.family("messaging.process.duration", HISTOGRAM, "s")
+_waits: Final = PROCESS.measures.family("trimtab.task.wait", HISTOGRAM, "s")
+_sent: Final = PROCESS.measures.family("trimtab.task.sent", COUNTER)
+_lost: Final = PROCESS.measures.family("trimtab.task.lost", COUNTER)
 
 _awake_pid = 0
 
@@ -44,7 +43,7 @@ def process_started() -> None:
     if pid == _awake_pid:
         return
     _awake_pid = pid
-    runtime.wake_default()
+    PROCESS.wake()
 
 
 def book_sent(system: str, queue: str, task: str) -> None:
@@ -68,7 +67,7 @@ def book_run(
 
 
 def book_lost(system: str, queue: str, task: str, error: str) -> None:
-    """Count a task whose process ended with it, by who noticed.
+    """Count a task whose process ended while it ran; called by the process that noticed.
 
     Its run was booked only if the process could still tell: not if it was killed.
     """

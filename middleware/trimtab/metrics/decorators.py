@@ -19,8 +19,8 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, overload
 
-from trimtab.metrics.metric import Counter
-from trimtab.metrics.summaries import Histogram
+from trimtab.metrics.counter import Counter
+from trimtab.metrics.histogram import Histogram
 from trimtab_core.names import MAX_METRIC_NAME, check_name, suggest_name
 
 __all__ = ["measure", "monitored"]
@@ -38,7 +38,7 @@ _MOST_BLOCKS: Final = 2000
 class _Metrics:
     """The three metrics of a name and labels."""
 
-    __slots__ = ("_errors", "_failed", "_labels", "called", "took")
+    __slots__ = ("_errors", "_failed", "_labels", "called", "is_other", "took")
 
     def __init__(
         self, name: str, labels: Mapping[str, object], failed: Callable[[Any], object] | None = None
@@ -53,9 +53,12 @@ class _Metrics:
         )
         self._labels: dict[str, Any] = dict(labels)
         self._failed = failed
+        took = duration.labels(**labels) if names else duration
+        called = calls.labels(**labels) if names else calls
+        #: whether all over the cap share them, so that they are not to be kept
+        self.is_other = took.is_other or called.is_other
         # Of a series without buckets, observe and inc do no more than this.
-        self.took = (duration.labels(**labels) if names else duration)._add
-        self.called = (calls.labels(**labels) if names else calls)._add
+        self.took, self.called = took._add, called._add
 
     def error(self, kind: str) -> None:
         self._errors.labels(**(self._labels | {"error.type": kind})).inc()
@@ -102,7 +105,7 @@ def monitored(
     it raises is ignored. Signature, results, exceptions, cancellation and send, throw and close
     stay as they are; of a generator the time counts from the first step to its end.
 
-    Raises ValueError for a name or label that is none, TypeError for what is no function.
+    Raises ValueError for an invalid name or label, TypeError for anything but a function.
     """
     if callable(name) or isinstance(name, (classmethod, staticmethod)):
         return _wrap(name, "", {}, None)
@@ -240,7 +243,7 @@ class measure:  # noqa: N801 - it is used as a function
 
     About 3 us; the decorator is cheaper.
 
-    One object a block; raises ValueError for a name or label that is none.
+    Use one object per block. Raises ValueError for an invalid name or label.
     """
 
     __slots__ = ("_metrics", "_started")
@@ -250,7 +253,9 @@ class measure:  # noqa: N801 - it is used as a function
         found = _blocks.get(key)
         if found is None:
             found = _Metrics(name, labels)
-            if len(_blocks) < _MOST_BLOCKS:
+            if not found.is_other:
+                if len(_blocks) >= _MOST_BLOCKS:
+                    _blocks.clear()
                 _blocks[key] = found
         self._metrics = found
         self._started = 0.0

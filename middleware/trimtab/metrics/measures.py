@@ -2,19 +2,27 @@
 
 Adding a value is one append to a list, atomic under the GIL, so there is no lock on the way and no
 value is lost between threads. Lists are added up when somebody reads them, when the emitter comes
-(once a second), and when one grows long, by whoever made it so.
+(once per second), and when one grows long, by the thread that made it so.
+
+The measures of a family are a `NameTable`: while an agent takes what is added, a name that nothing
+was added to for long makes room for a new one when the family is full. A measure that was let go of
+may still be held and added to: it gets its place back when the emitter comes; if all places are
+taken by busy ones, what was added goes to `other`. So the names that are sent are never more than
+the cap, and no value is lost.
 
 A child of a fork starts from nothing: what its parent measured is the parent's to tell.
 """
 
 import logging
-import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from math import isnan, nan
+from time import monotonic
 from typing import Any, Final
 
+from trimtab.tables import IDLE_S, NameTable
 from trimtab_core.measures import (
     COUNTER,
     HISTOGRAM,
@@ -27,35 +35,50 @@ from trimtab_core.measures import (
     value_buckets,
 )
 
-__all__ = ["MEASURES", "Measure", "MeasureFamily", "Measures"]
+__all__ = ["Measure", "MeasureFamily", "Measures"]
 
 log = logging.getLogger("trimtab.metrics.measures")
 
-#: values that wait in a list; the adder of the next one adds them up
+#: values that wait in a list; the thread that adds one more adds them up
 _MOST_PENDING: Final = 4096
 _PLAIN: Final = frozenset({int, float})
-#: larger values are left out: their sum could be no number any more
+#: larger values are left out: their sum could overflow
 _MOST_VALUE: Final = 1e300
 #: measures of a process
 _MOST_MEASURES: Final = 10_000
+#: how often all families look for names that have become idle
+_AGE_S: Final = IDLE_S / 10
 
 
 class Measure:
     """One measure of a process; every method from any thread."""
 
-    __slots__ = ("_changed", "_is_listed", "_lock", "_pending", "delta", "id", "key", "total")
+    __slots__ = ("__weakref__", "_changed", "_is_listed", "_lock", "_pending", "delta", "family",
+                 "is_kept", "is_other", "key", "total", "was_used")  # fmt: skip
 
-    def __init__(self, key: MeasureKey, number: int, changed: "deque[Measure]") -> None:
+    def __init__(
+        self,
+        key: MeasureKey,
+        family: "MeasureFamily",
+        changed: "deque[Measure]",
+        *,
+        is_other: bool = False,
+    ) -> None:
         self.key = key
+        self.family = family
         self._changed = changed
-        #: number by which it is announced, from 1
-        self.id = number
+        #: whether it stands for all over the cap: do not keep it, ask the family again
+        self.is_other = is_other
+        #: whether it has a place in its family
+        self.is_kept = True
+        #: whether something was taken from it since its family last asked
+        self.was_used = False
         self._pending: list[float] = []
         self._is_listed = False
         self.forget()
 
     def add(self, value: float) -> None:
-        """Add a value; what is no finite number is left out when values are added up."""
+        """Add a value; one that is not a finite number is left out when values are added up."""
         self._pending.append(value)
         # `take` has it the other way round: none is missed, some are listed twice.
         if not self._is_listed:
@@ -107,9 +130,16 @@ class Measure:
         with self._lock:
             if not self.delta.count:
                 return None
+            self.was_used = True
             taken, self.delta = self.delta, Delta()
             self.total.merge(taken)
             return taken
+
+    def is_busy(self) -> bool:
+        """Tell whether it was used since this was asked last, or has something to be taken."""
+        busy = self._is_listed or self.was_used
+        self.was_used = False
+        return busy
 
     def read(self) -> Delta:
         """Return all that was added in this process; the caller's own copy."""
@@ -124,50 +154,96 @@ class Measure:
 class MeasureFamily:
     """Measures of one name, told apart by attributes; over the cap they are one, counted."""
 
-    __slots__ = ("_cap", "_found", "_measures", "kind", "name", "over_cap", "unit")
+    __slots__ = ("_found", "_measures", "_others", "kind", "name", "over_cap", "unit")
 
     def __init__(self, measures: "Measures", name: str, kind: str, unit: str, cap: int) -> None:
         self._measures = measures
         self.name, self.kind, self.unit = name, kind, unit
-        self._cap = cap
-        self._found: dict[Attributes, Measure] = {}
+        self._found: NameTable[Attributes, Measure] = NameTable(
+            cap, Measure.is_busy, measures.let_go, clock=lambda: measures.clock()
+        )
+        self._others: dict[Attributes, Measure] = {}
         #: times that attributes over the cap were asked for
         self.over_cap = 0
 
     def at(self, attributes: Attributes = ()) -> Measure:
-        """Return the measure of these attributes, sorted by name; the same one each time."""
+        """Return the measure of these attributes, sorted by name; the same one while it is kept."""
         found = self._found.get(attributes)
         return self._new(attributes) if found is None else found
 
     def _new(self, attributes: Attributes) -> Measure:
-        if len(self._found) >= self._cap or self._measures.is_full:
-            self.over_cap += 1
-            attributes = tuple((name, OTHER) for name, _ in attributes)
-            found = self._found.get(attributes)
+        if self._measures.has_room():
+            found = self._found.add(
+                attributes, lambda: self._measures.new(self._key(attributes), self)
+            )
             if found is not None:
                 return found
+        self.over_cap += 1
+        return self._other(attributes)
+
+    def _other(self, attributes: Attributes) -> Measure:
+        others = tuple((name, OTHER) for name, _ in attributes)
+        found = self._others.get(others)
+        if found is None:
+            # Another thread may be first: its measure holds, ours was never added to.
+            made = self._measures.other(self._key(others), self)
+            found = self._others.setdefault(others, made)
+        return found
+
+    def _key(self, attributes: Attributes) -> MeasureKey:
         cut = tuple((name, _text(value)) for name, value in attributes[:MAX_ATTRIBUTES])
-        measure = self._measures.new(MeasureKey(self.name, self.kind, self.unit, cut))
-        # Another thread may have been first: its measure holds, ours was never added to.
-        return self._found.setdefault(attributes, measure)
+        return MeasureKey(self.name, self.kind, self.unit, cut)
+
+    def key_of(self, measure: Measure) -> MeasureKey:
+        """Return the key under which what was taken from a measure is sent.
+
+        One that was let go of and is used again asks for a place.
+        """
+        if measure.is_kept:
+            return measure.key
+        attributes = measure.key.attributes
+        if self._measures.has_room():
+            found = self._found.add(attributes, lambda: self._measures.keep(measure))
+            if found is not None:
+                return found.key
+        self.over_cap += 1
+        return self._other(attributes).key
+
+    def shed(self) -> bool:
+        """Let go of a measure that nobody uses; tell whether there was one."""
+        return self._found.shed()
+
+    def age(self) -> None:
+        """See which names have become idle."""
+        self._found.age()
+
+    def after_fork(self) -> None:
+        """Start from nothing; in the child of a fork."""
+        self._found.after_fork()
+        for measure in self:
+            measure.forget()
 
     def __iter__(self) -> Iterator[Measure]:
         """Return those there are."""
-        return iter(list(self._found.values()))
+        return iter([*self._found, *self._others.values()])
 
 
 class Measures:
     """All measures of a process; any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self.clock = clock
         self._families: dict[str, MeasureFamily] = {}
-        self._all: list[Measure] = []
+        #: measures that have a place in a family, and those that were let go of
+        self._kept = 0
+        self._let_go: weakref.WeakSet[Measure] = weakref.WeakSet()
         #: those that were added to since the last `changed`
         self._changed: deque[Measure] = deque()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._readers: list[Callable[[], object]] = []
         #: who sends them: the first of the process's runtimes that asked
         self._owner: object = None
+        self._next_age = clock() + _AGE_S
 
     def family(self, name: str, kind: str, unit: str = "1", cap: int = 1000) -> MeasureFamily:
         """Return the family of a name of at most 128 characters.
@@ -185,17 +261,37 @@ class Measures:
             )
         return found
 
-    def new(self, key: MeasureKey) -> Measure:
-        """Return a new measure; for families."""
+    def new(self, key: MeasureKey, family: MeasureFamily) -> Measure:
+        """Return a new measure that gets a place; for families, as the methods that follow."""
         with self._lock:
-            measure = Measure(key, len(self._all) + 1, self._changed)
-            self._all.append(measure)
-            return measure
+            self._kept += 1
+        return Measure(key, family, self._changed)
 
-    @property
-    def is_full(self) -> bool:
-        """Tell whether the process has as many measures as it may."""
-        return len(self._all) >= _MOST_MEASURES
+    def other(self, key: MeasureKey, family: MeasureFamily) -> Measure:
+        """Return the measure of all that is over the cap of a family."""
+        return Measure(key, family, self._changed, is_other=True)
+
+    def let_go(self, measure: Measure) -> None:
+        """Note that a measure has lost its place."""
+        with self._lock:
+            self._kept -= 1
+            self._let_go.add(measure)
+        measure.is_kept = False
+
+    def keep(self, measure: Measure) -> Measure:
+        """Note that a measure gets its place back, and return it."""
+        with self._lock:
+            self._kept += 1
+            self._let_go.discard(measure)
+        measure.is_kept = True
+        return measure
+
+    def has_room(self) -> bool:
+        """Tell whether a measure more may have a place, if need be that of an idle one."""
+        if self._kept < _MOST_MEASURES:
+            return True
+        # No lock is held here: each family takes its own, one after the other.
+        return any(family.shed() for family in list(self._families.values()))
 
     def claim(self, owner: object) -> bool:
         """Tell whether owner is the one that sends the measures; the first to ask is."""
@@ -211,7 +307,7 @@ class Measures:
                 self._owner = None
 
     def before(self, reader: Callable[[], object]) -> None:
-        """Have reader called once a second, in the emitter's thread, to add what it reads."""
+        """Have reader called once per second, in the emitter's thread, to add what it reads."""
         with self._lock:
             self._readers.append(reader)
 
@@ -223,16 +319,17 @@ class Measures:
             except Exception:
                 log.debug("a reader of measures failed", exc_info=True)
 
-    def after(self, number: int, most: int) -> list[Measure]:
-        """Return at most that many measures above a number."""
-        return self._all[number : number + most]
-
-    def changed(self) -> Iterator[tuple[Measure, Delta]]:
-        """Take what was added, measure by measure."""
+    def changed(self) -> Iterator[tuple[MeasureKey, Delta]]:
+        """Take what was added, measure by measure, with the key under which it is sent."""
+        now = self.clock()
+        if now >= self._next_age:
+            self._next_age = now + _AGE_S
+            for family in list(self._families.values()):
+                family.age()
         for _ in range(len(self._changed)):
             delta = (measure := self._changed.popleft()).take()
             if delta is not None:
-                yield measure, delta
+                yield measure.family.key_of(measure), delta
 
     def families(self) -> Mapping[str, MeasureFamily]:
         """Return all families by name."""
@@ -240,15 +337,17 @@ class Measures:
 
     def after_fork(self) -> None:
         """Start from nothing; in the child of a fork."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._owner = None
         self._changed.clear()
-        for measure in self._all:
+        for family in self._families.values():
+            family.after_fork()
+        for measure in list(self._let_go):
             measure.forget()
 
 
 def _finite(values: list[Any]) -> list[float]:
-    """Return values as floats, without what is no number; whole numbers stay as they are."""
+    """Return values as floats, leaving out what is not a number; integers stay as they are."""
     try:
         if (
             set(map(type, values)) <= _PLAIN
@@ -272,9 +371,3 @@ def _finite(values: list[Any]) -> list[float]:
 def _text(value: str) -> str:
     # What the agent would refuse, it would refuse with all that is sent after it.
     return value[:MAX_TEXT].encode("utf-8", "replace").decode()
-
-
-#: The one of this process.
-MEASURES: Final = Measures()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=MEASURES.after_fork)

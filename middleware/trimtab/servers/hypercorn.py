@@ -1,7 +1,7 @@
 """hypercorn: the app as it is loaded in each worker, where its interface is decided.
 
 Its workers are spawned processes that end by themselves, by exit handlers: but when the first of
-them has ended the master terminates the others, which have hardly noticed that they shall end.
+them has ended the master terminates the others, which have hardly begun to shut down.
 """
 
 from collections.abc import Callable

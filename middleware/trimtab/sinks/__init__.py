@@ -1,6 +1,6 @@
 """Where own metrics go: the agent, memory, a file, a Prometheus Pushgateway.
 
-The agent is sent what was added, once a second, without a sink; its sink says whether it is there.
+The agent gets what was added, once per second, without a sink; `AgentSink` says if one is there.
 """
 
 from trimtab.sinks.agent import AgentSink

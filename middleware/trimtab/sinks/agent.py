@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from trimtab.metrics.metric import MetricRow
-from trimtab.runtime import is_connected, wake_default
+from trimtab.runtime import PROCESS
 from trimtab.sinks.sink import Stored
 
 __all__ = ["AgentSink"]
@@ -18,7 +18,7 @@ class AgentSink:
 
     def store(self, rows: Sequence[MetricRow]) -> Stored:
         """Return all rows as stored when an agent is connected, and why not when none is."""
-        if is_connected():
+        if PROCESS.is_connected():
             return Stored(len(rows))
-        wake_default()
+        PROCESS.wake()
         return Stored(0, "no agent is connected: start one with `trimtab agent`")

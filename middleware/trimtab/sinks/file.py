@@ -50,7 +50,7 @@ class FileSink:
             while count < len(lines) and (not end or end + len(lines[count]) <= self._max_bytes):
                 end += len(lines[count])
                 count += 1
-            # Who was killed while it wrote left half a line, which must not take ours with it.
+            # A process that was killed while writing left half a line: ours must not join it.
             cut = size and _last_byte(file) != b"\n"
             data = (b"\n" if cut else b"") + b"".join(lines[:count])
             try:

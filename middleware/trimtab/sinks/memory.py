@@ -1,18 +1,15 @@
 """Rows in memory, for tests and for an app that shows its own."""
 
-import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Sequence
 
 from trimtab.metrics.metric import MetricRow
+from trimtab.runtime import PROCESS
 from trimtab.sinks.sink import Stored
 
 __all__ = ["MemorySink"]
-
-_sinks: "weakref.WeakSet[MemorySink]" = weakref.WeakSet()
 
 
 class MemorySink:
@@ -25,7 +22,7 @@ class MemorySink:
         self._max_age_s = max_age_s
         self._rows: deque[MetricRow] = deque(maxlen=max(1, max_rows))
         self._lock = threading.Lock()
-        _sinks.add(self)
+        PROCESS.join(self)
 
     def store(self, rows: Sequence[MetricRow]) -> Stored:
         """Keep rows; of more than max_rows the last ones."""
@@ -44,16 +41,11 @@ class MemorySink:
             self._forget_old()
             return [row for row in self._rows if name is None or row.name == name]
 
+    def after_fork(self) -> None:
+        """Replace a lock that another thread of the parent may have held."""
+        self._lock = threading.Lock()
+
     def _forget_old(self) -> None:
         oldest = time.time() - self._max_age_s
         while self._rows and self._rows[0].timestamp < oldest:
             self._rows.popleft()
-
-
-def _after_fork() -> None:
-    for sink in list(_sinks):
-        sink._lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

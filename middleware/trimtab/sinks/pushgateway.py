@@ -12,10 +12,10 @@ import logging
 import os
 import threading
 import urllib.parse
-import weakref
 from collections.abc import Mapping, Sequence
 
 from trimtab.metrics.metric import MetricRow
+from trimtab.runtime import PROCESS
 from trimtab.sinks.exposition import CONTENT_TYPE, exposition
 from trimtab.sinks.sink import Stored, collect_and_store
 from trimtab_core.logs import RateLimited
@@ -25,15 +25,13 @@ __all__ = ["PushgatewaySink"]
 
 log = logging.getLogger("trimtab.sinks.pushgateway")
 
-_running: "weakref.WeakSet[PushgatewaySink]" = weakref.WeakSet()
-
 
 class PushgatewaySink:
     """Pushes when asked to, and after `start` by itself; any thread.
 
     The url may hold a user and a password; they are in no message. group has the labels of the
     group beside `job`; None is `instance`, host and process id. Raises ValueError for a url or
-    a label that is none.
+    an invalid label.
     """
 
     def __init__(
@@ -71,7 +69,8 @@ class PushgatewaySink:
         self._interval_s, self._timeout_s = interval_s, timeout_s
         self._warnings = RateLimited(log)
         self._thread: threading.Thread | None = None
-        self._after_fork()
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
 
     def store(self, rows: Sequence[MetricRow]) -> Stored:
         """Push rows now, in place of those before."""
@@ -93,7 +92,7 @@ class PushgatewaySink:
                 self._stopped.clear()
                 thread = threading.Thread(target=self._run, name="trimtab-push", daemon=True)
                 self._thread = thread
-                _running.add(self)
+                PROCESS.join(self)
                 thread.start()
         return self
 
@@ -102,7 +101,6 @@ class PushgatewaySink:
         with self._lock:
             self._stopped.set()
             thread, self._thread = self._thread, None
-            _running.discard(self)
         if thread is not None and thread is not threading.current_thread():
             thread.join(self._timeout_s)
         return collect_and_store(self)
@@ -135,12 +133,16 @@ class PushgatewaySink:
         finally:
             connection.close()
 
-    def _after_fork(self) -> None:
+    def after_fork(self) -> None:
+        """Go on pushing in the child of a fork, in a thread of its own."""
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         if self._thread is not None:
             self._thread = None
-            self.start()
+            try:
+                self.start()
+            except RuntimeError:  # no thread to be had: the child goes on without
+                log.debug("could not start the thread of a child", exc_info=True)
 
 
 def _segment(label: str, value: str) -> str:
@@ -155,15 +157,3 @@ def _segment(label: str, value: str) -> str:
 
 def _host() -> str:
     return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-
-
-def _fork() -> None:
-    for sink in list(_running):
-        try:
-            sink._after_fork()
-        except RuntimeError:  # no thread to be had: the child goes on without
-            log.debug("could not start the thread of a child", exc_info=True)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_fork)

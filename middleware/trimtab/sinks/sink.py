@@ -13,7 +13,7 @@ log = logging.getLogger("trimtab.sinks")
 
 
 class Stored(NamedTuple):
-    """How many rows a sink has stored, and why not the others; empty when it has them all."""
+    """How many rows a sink has stored, and why it lacks others: empty when it has them all."""
 
     stored: int
     failed: str = ""

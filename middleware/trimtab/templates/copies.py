@@ -40,7 +40,7 @@ _watch = _Watch()
 
 
 def suspect_copies() -> None:
-    """Watch the routers for a while: a request has ended of which none of them left anything."""
+    """Watch the routers for a while: a request has ended and none of them has left its route."""
     if _watch.proven or _watch.looks > 0:
         return
     if _watch.skip > 0:
@@ -93,6 +93,6 @@ def _note(place: Any, cell: Any) -> None:
 def _unwatch() -> None:
     while _watch.watched:
         router, name, original, replacement = _watch.watched.pop()
-        # Who has replaced it in the meantime goes on calling ours, which then costs little.
+        # Code that has replaced it in the meantime goes on calling ours, which then costs little.
         if vars(router).get(name) is replacement:
             setattr(router, name, original)

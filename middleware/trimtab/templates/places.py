@@ -1,11 +1,14 @@
-"""Where the template of a request lies until the wrapper asks for it."""
+"""Where the template of a request is kept until the wrapper asks for it."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from trimtab.runtime import PROCESS
+from trimtab.tables import NameTable
+
 __all__ = ["CELL_KEY", "ENVIRON_KEY", "ROUTE_KEY", "leave", "mounted"]
 
-#: Key in scope or environ under which an app says the template of the request itself.
+#: Key in scope or environ under which an app can name the template of a request itself.
 ROUTE_KEY: Final = "trimtab.route"
 #: Key in scope under which the wrapper puts a list, the same one in every copy of the scope.
 CELL_KEY: Final = "trimtab"
@@ -13,7 +16,8 @@ CELL_KEY: Final = "trimtab"
 ENVIRON_KEY: Final = "trimtab.seen"
 #: Mount points are written by people, but SCRIPT_NAME may also carry a tenant or a language.
 _MAX_MOUNTS: Final = 64
-_mounts: set[str] = set()
+_mounts: Final[NameTable[str, str]] = NameTable(_MAX_MOUNTS)
+PROCESS.join(_mounts)
 
 
 def leave(place: Mapping[str, Any], template: str, *, whole: bool = False) -> None:
@@ -32,8 +36,6 @@ def leave(place: Mapping[str, Any], template: str, *, whole: bool = False) -> No
 def mounted(environ: Mapping[str, Any], script_name: str) -> str:
     """Return what was mounted since SCRIPT_NAME was script_name, `/{mount}` when it varies."""
     added = str(environ.get("SCRIPT_NAME", "")).removeprefix(script_name)
-    if added not in _mounts:
-        if len(_mounts) >= _MAX_MOUNTS:
-            return "/{mount}"
-        _mounts.add(added)
-    return added
+    if not added or _mounts.get(added) is not None:
+        return added
+    return _mounts.add(added, lambda: added) or "/{mount}"

@@ -6,9 +6,10 @@ Starlette, FastAPI and Litestar leave in the scope, or in the copy of it that re
 """
 
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final
 
+from trimtab.routes import Route, RouteTable
 from trimtab.templates import litestar, starlette
 from trimtab.templates.copies import prove_copies, suspect_copies
 from trimtab.templates.hooks import hook_frameworks
@@ -23,13 +24,14 @@ _MAX_RULES: Final = 10_000
 class Templates:
     """Route ids of requests; safe from any thread.
 
-    A route object that always means the same template carries its id as `trimtab_route`, a pair
-    of root_path and id, which the closure reads; the other cases are worked out each time.
+    A route object that always means the same template carries a pair as `trimtab_route`: root_path
+    and `Route`, which the closure reads; the other cases are worked out each time.
     """
 
-    def __init__(self, route_id: Callable[[str], int]) -> None:
-        self._route_id = route_id
-        self._rules: dict[str, int] = {}
+    def __init__(self, routes: RouteTable) -> None:
+        self._routes = routes
+        self._route_id = routes.id_of
+        self._rules: dict[str, Route] = {}
 
     def asgi(self, scope: MutableMapping[str, Any]) -> int:
         """Return the route id of a finished ASGI request."""
@@ -63,11 +65,13 @@ class Templates:
             if template is None:
                 return _UNMATCHED
         known = self._rules.get(template)
-        if known is None:
-            known = self._route_id(template)
-            if len(self._rules) < _MAX_RULES:
+        if known is None or known.id < 0:
+            known = self._routes.of(template)
+            if not known.is_other:
+                if len(self._rules) >= _MAX_RULES:
+                    self._rules.clear()
                 self._rules[template] = known
-        return known
+        return known.id
 
     def _opened(self, outer: MutableMapping[str, Any], cell: list[Any]) -> int:
         """Return the route id by what lies in the list: templates, and scopes on their way."""
@@ -96,13 +100,13 @@ class Templates:
         else:
             found = starlette.find(scope)
             if found is not None:
-                known = self._route_id(found.template)
-                if found.route is not None:
+                known = self._routes.of(found.template)
+                if found.route is not None and not known.is_other:
                     try:
                         found.route.trimtab_route = (scope.get("root_path"), known)
                     except AttributeError:  # a route with __slots__ is worked out each time
                         pass
-                return known
+                return known.id
         return _UNMATCHED if template is None else self._route_id(template)
 
 
@@ -132,7 +136,7 @@ def _ends_at_mount(scope: Mapping[str, Any]) -> bool:
 
 
 def _left_behind(environ: Mapping[str, Any]) -> str | None:
-    """Return what a hook left of a request whose response never started."""
+    """Return what a hook left for a request whose response never started."""
     cell = environ.get(ENVIRON_KEY)
     if type(cell) is list:
         for left in cell[1:]:

@@ -83,7 +83,8 @@ def _path_of(route: Any) -> str | None:
 
 
 def _route_of(endpoint: Any, routes: Any, scope: Mapping[str, Any]) -> Any:
-    # Starlette before 1.0 and what is no path operation of FastAPI leave the endpoint alone.
+    # Starlette before 1.0, and routes of FastAPI that are not path operations, leave only the
+    # endpoint.
     if endpoint is None:
         return None
     found = [route for route in _each(routes) if getattr(route, "endpoint", None) is endpoint]

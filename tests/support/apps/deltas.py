@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from support.processes.peer import Peer
 from trimtab.context import RequestContext, context_variable, reset_context
 from trimtab.instrumentation import instrument, uninstrument
-from trimtab.metrics.measures import MEASURES
+from trimtab.runtime import PROCESS
 from trimtab_core.deltas import Deltas, MeasureNames
 from trimtab_core.measures import COUNTER, Attributes, Delta, MeasureKey
 
@@ -51,7 +51,7 @@ def heard(peer: Peer) -> dict[MeasureKey, Delta]:
 
 
 def _all() -> Iterator[tuple[tuple[str, Attributes], int]]:
-    for name, family in MEASURES.families().items():
+    for name, family in PROCESS.measures.families().items():
         for measure in family:
             delta = measure.read()
             count = delta.sum if family.kind == COUNTER else delta.count

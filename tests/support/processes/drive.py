@@ -21,7 +21,17 @@ from trimtab import Middleware, WSGIMiddleware
 from trimtab.runtime import flush_all
 from trimtab_core.messages import Bye
 
-__all__ = ["Answer", "Clock", "Measured", "call", "call_wsgi", "measuring", "request", "served"]
+__all__ = [
+    "Answer",
+    "Clock",
+    "Measured",
+    "Seconds",
+    "call",
+    "call_wsgi",
+    "measuring",
+    "request",
+    "served",
+]
 
 Message = dict[str, Any]
 Headers = Iterable[tuple[bytes, bytes]]
@@ -39,6 +49,20 @@ class Clock:
     def advance_ms(self, ms: float) -> None:
         """Let time pass."""
         self.ns += round(ms * 1e6)
+
+
+class Seconds:
+    """A clock in seconds that stands still until somebody moves it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def later(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
 
 
 class Measured:
@@ -85,7 +109,7 @@ def measuring() -> Iterator[Measured]:
     lose the processor for a millisecond anywhere, and tests count records exactly.
     """
     with pytest.MonkeyPatch.context() as patch, running_peer() as peer:
-        patch.setattr("trimtab.asgi.BACKGROUND_NS", 3600 * 10**9)
+        patch.setattr("trimtab.endings.BACKGROUND_NS", 3600 * 10**9)
         try:
             yield Measured(peer)
         finally:
