@@ -6,7 +6,7 @@ away with the last thing that uses them, and what a number means is told by what
 
 import threading
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from trimtab_collector.storage.levels import LEVELS, dropped_at, parent_of
 from trimtab_core.batches import SeriesKey
 
 __all__ = ["Dictionary", "Grouping", "Groups"]
+
+
+#: answers of `group` that a dictionary keeps
+_GROUPINGS: Final = 8
 
 
 class Grouping(NamedTuple):
@@ -44,6 +48,8 @@ class Dictionary:
         self._codes: list[dict[str, int]] = [{} for _ in SeriesKey._fields]
         self._columns: list[list[int]] = [[] for _ in SeriesKey._fields]
         self._arrays: dict[object, Array] = {}
+        #: number of series and what was asked -> groups, the latest last
+        self._groupings: dict[tuple[object, ...], Grouping] = {}
         self.load(rows)
 
     def __len__(self) -> int:
@@ -112,6 +118,18 @@ class Dictionary:
 
         by and where name fields of SeriesKey.
         """
+        asked = (len(self), by, *where.items())
+        with self._lock:
+            grouping = self._groupings.get(asked)
+        if grouping is None:
+            grouping = self._grouped(by, where)
+            with self._lock:
+                # A dashboard asks the same again and again.
+                self._groupings = dict([*self._groupings.items()][1 - _GROUPINGS :])
+                self._groupings[asked] = grouping
+        return grouping
+
+    def _grouped(self, by: tuple[str, ...], where: Mapping[str, str]) -> Grouping:
         with self._lock:
             columns = {name: self._column(name) for name in {*by, *where}}
             keep = np.ones(len(self._keys), bool)
