@@ -88,12 +88,6 @@ class _Query:
         self.failures: dict[str, Measure] = {}
         self.finder = Finder()
 
-    def took(self, seconds: float) -> None:
-        if self.duration.is_other:
-            # There was no place for the shape; there may be one by now.
-            self.duration = _DURATION.at(self.attributes)
-        self.duration.add(seconds)
-
     def count_rows(self, rows: int) -> None:
         if self.rows is None or self.rows.is_other:
             self.rows = _ROWS.at(self.attributes)
@@ -155,7 +149,10 @@ def book(
         query = known.of(sql)
         duration_ns = end_ns - start_ns
         if error is None:
-            query.took(duration_ns / 1e9)
+            if query.duration.is_other:
+                # There was no place for the shape; there may be one by now.
+                query.duration = _DURATION.at(query.attributes)
+            query.duration.add(duration_ns / 1e9)
         else:
             query.failure(kind_of(error)).add(duration_ns / 1e9)
         if rows > 0:
