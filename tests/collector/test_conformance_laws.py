@@ -17,28 +17,14 @@ from hypothesis import strategies as st
 from support.laws import DEPTH
 from support.processes.servers import short_dir
 from support.stores.batches import a_batch, account, key_of, point_of
-from support.stores.engines import ENGINES, Engine, Pair, Sent, ask
+from support.stores.engines import ENGINES, NOON, Engine, Pair, Sent, SQLiteEngine, ask
 from support.stores.oracle import Answer, Row
 from support.stores.randomcases import DAY_S, LATE_S, STARTS, a_selection, a_sent
 from trimtab_collector.storage.store import Selection
 from trimtab_core.batches import Point, SeriesKey
 
-#: a full hour, and the hour in which Europe's clocks go back at 01:00
-NOON = 1_700_006_400
+#: the hour in which Europe's clocks go back at 01:00
 AUTUMN = 1_729_990_800
-
-
-@pytest.fixture(params=list(ENGINES.values()), ids=list(ENGINES))
-def make(request: pytest.FixtureRequest) -> Callable[[], Engine]:
-    made: Callable[[], Engine] = request.param
-    return made
-
-
-@pytest.fixture
-def pair(make: Callable[[], Engine], tmp: Path) -> Iterator[Pair]:
-    found = Pair(make, tmp, NOON)
-    yield found
-    found.engine.close()
 
 
 def sent(
@@ -263,11 +249,11 @@ def test_the_order_in_which_batches_arrive_changes_no_answer(
 
 
 def test_a_read_between_a_commit_and_its_release_counts_once(
-    make: Callable[[], Engine], tmp: Path, monkeypatch: pytest.MonkeyPatch
+    tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory begins inside an hour of which only the widest windows are still kept."""
     hour_s = NOON - NOON % 3600
-    pair = Pair(make, tmp, hour_s + 1800)
+    pair = Pair(SQLiteEngine, tmp, hour_s + 1800)
     try:
         pair.send([sent(0, hour_s - 3600)])
         pair.engine.settle()

@@ -260,7 +260,7 @@ class SQLiteStore:
         for received in new:
             self.memory.take(received)
         self._journal.add(new)
-        for listener in self._listeners:
+        for listener in self._listeners if new else ():
             try:
                 listener(new)
             except Exception:
