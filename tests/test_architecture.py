@@ -205,6 +205,23 @@ def test_no_module_imports_itself_on_a_detour() -> None:
     assert circles(sources()) == []
 
 
+def test_only_the_app_and_the_console_name_an_engine() -> None:
+    """All others know the seam, `storage/store.py`; and no engine knows another one."""
+    storage = "trimtab_collector.storage"
+    engines = (f"{storage}.sqlite", f"{storage}.memory")
+    outside = {"trimtab_collector.app", "trimtab_collector.cli"}
+    found = [
+        f"{source.module}:{line} imports {name}"
+        for source in sources()
+        for line, name, _ in imports(source.text)
+        for engine in engines
+        if f"{name}.".startswith(f"{engine}.")
+        and not f"{source.module}.".startswith(f"{engine}.")
+        and source.module not in outside
+    ]
+    assert found == []
+
+
 def test_the_services_of_the_demo_know_nothing_of_trimtab() -> None:
     services = [
         *(ROOT / "examples" / "shop").glob("*.py"),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.laws import DEPTH
 from support.processes.servers import short_dir
 from support.stores.batches import a_batch
 from support.stores.engines import ENGINES, NOON, Clock, Engine, Pair
@@ -74,7 +75,7 @@ def a_gauge_selection(seed: int, start_s: int, *, hours: bool) -> GaugeSelection
     )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8 * DEPTH, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32), st.integers(1, 40), st.booleans())
 @pytest.mark.parametrize("engine", list(ENGINES.values()), ids=list(ENGINES))
 def test_gauges_are_what_was_read_at_every_age(

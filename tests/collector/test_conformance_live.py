@@ -1,9 +1,13 @@
 """What every store must keep to now: live summaries, and which windows have arrived."""
 
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from support.stores.batches import a_batch, account, key_of, point_of
-from support.stores.engines import NOON, Pair
+from support.stores.engines import NOON, Clock, Engine, Pair
 from support.stores.sqlitestores import append, received
 from trimtab_collector.storage.store import Selection, Store
 from trimtab_core.batches import Batch
@@ -127,3 +131,23 @@ def test_live_summaries_arrive_by_the_second(pair: Pair) -> None:
     assert store.arrived(NOON - 60, NOON, 1, live=True) == (NOON - 5, NOON - 1)
     assert store.arrived(NOON - 60, NOON, 3, live=True) == (NOON - 9, NOON - 1)
     assert store.arrived(NOON - 60, NOON, 60) is None
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def test_helpers_work_beside_commits_and_end_with_the_store(
+    make: Callable[[], Engine], tmp: Path
+) -> None:
+    engine = make()
+    engine.open(tmp, Clock(NOON))
+    try:
+        store = engine.store
+        store.start()
+        sent = [a_batch(n, window_s=NOON - 10 * n) for n in range(20)]
+        assert append(store, *sent) == [False] * 20
+        assert stored(store) == 20
+    finally:
+        engine.close()
+    running = {thread.name for thread in threading.enumerate()}
+    assert not any(name.startswith("trimtab-") for name in running)

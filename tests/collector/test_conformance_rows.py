@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.laws import DEPTH
 from support.processes.servers import short_dir
 from support.stores.engines import ENGINES, NOON, Clock, Engine, Pair
 from support.stores.rowbatches import batch_of, delta_of, row_of
@@ -148,7 +149,7 @@ rows = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8 * DEPTH, suppress_health_check=list(HealthCheck))
 @given(
     rows,
     st.lists(st.sampled_from((60, HOUR_S, DAY_S, 3 * DAY_S)), max_size=3),
