@@ -1,4 +1,4 @@
-"""The engine in memory: plain and small, it forgets all when it is closed.
+"""The engine in memory: plain and small, it forgets everything when it is closed.
 
 For tests and for an app that looks at itself; the conformance suite holds it to what SQLite does.
 Windows of 10 seconds are kept for one time and never made wider. Over its bound of memory it

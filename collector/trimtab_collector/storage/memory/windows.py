@@ -127,9 +127,10 @@ def renumbered(windows: list[MemoryWindow], old: Dictionary) -> tuple[Dictionary
     kept = old.kept(_used(series_of(window.points.key) for window in windows))
     for window in windows:
         key = window.points.key
-        moved = replace(window.points, key=(kept.numbers[series_of(key)] << 32) | times_of(key))
-        # Readers have the part that was there; the order of keys may be another one now.
-        window.points = merge([moved])
+        # Another part: readers may have the one that was there.
+        window.points = replace(
+            window.points, key=(kept.numbers[series_of(key)] << 32) | times_of(key)
+        )
     return kept.dictionary, kept.own
 
 
