@@ -3,7 +3,7 @@
 import itertools
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from support.processes.servers import Collector, short_dir
 from support.processes.stack import Stack, stack
 from support.schedule import in_order, taking_turns
 from support.stores.batches import Connect, Sender
+from support.stores.engines import ENGINES, NOON, Engine, Pair
 from trimtab.recorder import BACKGROUND_NS
 from trimtab.runtime import PROCESS, flush_all
 
@@ -160,3 +161,21 @@ def service(request: pytest.FixtureRequest) -> Iterator[str]:
         app = request.getfixturevalue("system").apps.get(name)
         if app is not None:
             app.reap()
+
+
+# ---------------------------------------------------------------- stores
+
+
+@pytest.fixture(params=list(ENGINES.values()), ids=list(ENGINES))
+def make(request: pytest.FixtureRequest) -> Callable[[], Engine]:
+    """Makes an engine that is not open yet: once for each there is."""
+    made: Callable[[], Engine] = request.param
+    return made
+
+
+@pytest.fixture
+def pair(make: Callable[[], Engine], tmp: Path) -> Iterator[Pair]:
+    """An engine at noon, and the oracle beside it."""
+    found = Pair(make, tmp, NOON)
+    yield found
+    found.engine.close()

@@ -39,6 +39,11 @@ THIRD_PARTY_OF_MODULE: Mapping[str, frozenset[str]] = {
 }
 
 
+#: what lies behind `storage/store.py`, and the modules that may know it
+ENGINES = ("trimtab_collector.storage.sqlite", "trimtab_collector.storage.memory")
+MAY_NAME_ENGINES = frozenset({"trimtab_collector.app", "trimtab_collector.cli"})
+
+
 class Import(NamedTuple):
     """One import of a module; at_top means that importing the module runs it."""
 
@@ -141,6 +146,21 @@ def _modules(module: str, text: str, known: Mapping[str, str]) -> set[str]:
     return targets
 
 
+def named_engines(sources: Iterable[Source]) -> list[str]:
+    """Return each import of an engine of the store by a module that is to know the seam alone.
+
+    No engine knows another one, either.
+    """
+    return [
+        f"{source.module}:{line} imports {name}"
+        for source in sources
+        if source.module not in MAY_NAME_ENGINES
+        for line, name, _ in imports(source.text)
+        for engine in ENGINES
+        if name.startswith(engine) and not source.module.startswith(engine)
+    ]
+
+
 def sources() -> list[Source]:
     """Return every module of the four packages."""
     found = []
@@ -203,6 +223,10 @@ def test_arrows_run_to_core_only_and_third_party_imports_are_the_allowed_ones() 
 
 def test_no_module_imports_itself_on_a_detour() -> None:
     assert circles(sources()) == []
+
+
+def test_only_the_app_and_the_console_name_an_engine() -> None:
+    assert named_engines(sources()) == []
 
 
 def test_the_services_of_the_demo_know_nothing_of_trimtab() -> None:
@@ -305,6 +329,21 @@ def test_the_checker_sees_a_circle_also_one_hidden_in_a_function() -> None:
 def test_a_module_that_reads_names_from_its_own_face_is_in_a_circle() -> None:
     planted = [Source("trimtab", "from trimtab.a import A"), Source("trimtab.a", "import trimtab")]
     assert circles(planted) == ["trimtab -> trimtab.a -> trimtab"]
+
+
+def test_the_checker_sees_who_names_an_engine() -> None:
+    late = "def f():\n    from trimtab_collector.storage.sqlite.engine import SQLiteStore"
+    memory = "from trimtab_collector.storage.memory import engine"
+    planted = [
+        Source("trimtab_collector.reads.routes", late),
+        Source("trimtab_collector.storage.sqlite.engine", memory),
+        Source("trimtab_collector.storage.memory.engine", memory),
+        Source("trimtab_collector.app", late),
+    ]
+    assert [line.partition(":")[0] for line in named_engines(planted)] == [
+        "trimtab_collector.reads.routes",
+        "trimtab_collector.storage.sqlite.engine",
+    ]
 
 
 def test_the_checker_sees_registries_and_machines() -> None:

@@ -17,6 +17,7 @@ from trimtab_collector.query import Queries
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
+from trimtab_collector.storage.store import Store
 from trimtab_collector.watch import Watch
 
 __all__ = ["CollectorApp"]
@@ -25,25 +26,13 @@ __all__ = ["CollectorApp"]
 class CollectorApp:
     """ASGI application of a collector; holds its data directory from construction to the end.
 
-    Raises StartupError when the directory cannot be used.
+    The store is the embedded engine in that directory, unless another one is given; either
+    is closed with the app. Raises StartupError when the directory cannot be used.
     """
 
-    def __init__(self, settings: CollectorSettings) -> None:
+    def __init__(self, settings: CollectorSettings, store: Store | None = None) -> None:
         directory = settings.directory
-        self.store = SQLiteStore(
-            directory,
-            queue_bytes=settings.queue_bytes,
-            journal_bytes=settings.journal_bytes,
-            recent_bytes=settings.recent_bytes,
-            retention=Retention(
-                settings.keep_10s_hours * 3600,
-                settings.keep_1m_days * 86_400,
-                settings.keep_1h_days * 86_400,
-            ),
-            max_bytes=settings.storage_max_bytes,
-            max_series=settings.max_series,
-            log_level=settings.log_level,
-        )
+        self.store = _embedded(settings) if store is None else store
         self.token: ReadToken = read_token(directory, settings.token)
         self.keys = KeyRing(directory)
         self.watch = Watch()
@@ -82,3 +71,20 @@ class CollectorApp:
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         self.store.start()
         yield
+
+
+def _embedded(settings: CollectorSettings) -> Store:
+    return SQLiteStore(
+        settings.directory,
+        queue_bytes=settings.queue_bytes,
+        journal_bytes=settings.journal_bytes,
+        recent_bytes=settings.recent_bytes,
+        retention=Retention(
+            settings.keep_10s_hours * 3600,
+            settings.keep_1m_days * 86_400,
+            settings.keep_1h_days * 86_400,
+        ),
+        max_bytes=settings.storage_max_bytes,
+        max_series=settings.max_series,
+        log_level=settings.log_level,
+    )

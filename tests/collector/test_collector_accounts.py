@@ -10,13 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.stores.batches import a_batch, account
-from trimtab_collector.storage.merging import merge
-from trimtab_collector.storage.sqlite.accounting import (
+from trimtab_collector.storage.accounting import (
     AccountingTable,
     Ranges,
     Staged,
     covered,
     with_range,
+)
+from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.sqlite.accounting import (
+    load_accounting,
+    retire_processes,
+    write_accounting,
 )
 from trimtab_collector.storage.sqlite.schema import migrate
 from trimtab_collector.storage.store import Numbered, Received, ServiceAccounting
@@ -105,13 +110,13 @@ def test_retired_processes_stay_in_the_sums_and_survive_a_restart() -> None:
             changes = staged(
                 accounting, account([(1, 9)], 12, {"ring": 1}, process=b"process%d" % number)
             )
-            accounting.write(connection, changes)
+            write_accounting(connection, changes)
             accounting.confirm(changes)
         before = only(accounting)
         assert (before.counted, before.agent_lost, before.dropped) == (45, 15, {"ring": 5})
-        accounting.retire(connection, most=2)
+        retire_processes(connection, accounting, most=2)
         assert only(accounting) == before
         again = AccountingTable()
-        again.load(connection)
+        load_accounting(connection, again)
         assert only(again) == before
         assert len(again._processes) == 2

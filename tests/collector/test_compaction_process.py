@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from support.processes.servers import wait_for
 from support.stores.batches import a_batch, key_of, point_of
+from support.stores.engines import Pair, Sent, SQLiteEngine
 from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.supervisor import Supervisor
@@ -126,3 +130,29 @@ def test_a_worker_that_stands_still_does_not_hold_up_readers(tmp: Path) -> None:
             assert counted(store) == 1800
     finally:
         store.close()
+
+
+def test_a_read_between_a_commit_and_its_release_counts_once(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory begins inside an hour of which only the widest windows are still kept."""
+    hour_s = START_S
+    points = {key_of(): point_of([2_000])}
+    pair = Pair(SQLiteEngine, tmp, hour_s + 1800)
+    try:
+        pair.send([Sent(a_batch(0, points, window_s=hour_s - 3600), points)])
+        pair.engine.settle()
+        pair.send([Sent(a_batch(1, points, window_s=hour_s + 1500), points)])
+        pair.clock.now_s += 13 * 24 * HOUR_S
+        store: Any = pair.engine.store
+        release, seen = store.tiering.release, []
+
+        def looked(cutoff_s: int) -> None:
+            seen.append(pair.compare(Selection((hour_s - 7200, hour_s + 7200))))
+            release(cutoff_s)
+
+        monkeypatch.setattr(store.tiering, "release", looked)
+        pair.engine.settle()
+        assert seen
+    finally:
+        pair.engine.close()

@@ -24,8 +24,9 @@ from support.stores.batches import a_batch
 from support.stores.engines import Clock
 from support.stores.gaugeoracle import GaugeOracle, ask, check
 from support.stores.sqlitestores import append
+from trimtab_collector.storage import steps
 from trimtab_collector.storage.gaugepoints import GaugeKey
-from trimtab_collector.storage.sqlite import compactor, gaugefile, gaugehistory
+from trimtab_collector.storage.sqlite import compactor, gaugefile
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.store import GaugeSelection
@@ -229,7 +230,7 @@ def test_whatever_happens_gauges_are_what_was_read(monkeypatch: pytest.MonkeyPat
         (gaugefile, "_MANY", 3),
         (gaugefile, "_MOST_POINTS", 3),
         (gaugefile, "_HELD", 5),
-        (gaugehistory, "_GATHER", 10),
+        (steps, "_GATHER", 10),
         (compactor, "_AGAIN_S", 0.0),
     ):
         monkeypatch.setattr(module, name, value)

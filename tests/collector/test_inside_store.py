@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from support.processes.servers import Collector, short_dir
 from support.stores.batches import Sender, a_batch, key_of, point_of, window
+from support.stores.rowbatches import batch_of, delta_of, row_of
 from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.measures import MeasureTable
@@ -21,31 +22,11 @@ from trimtab_collector.storage.store import (
     MeasureSelection,
     TooMuchError,
 )
-from trimtab_core.batches import Batch
-from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM, Delta, MeasureKey, value_buckets
-from trimtab_core.rows import EventRow, MeasureRow, pack_rows
+from trimtab_core.measures import COUNTER, GAUGE, Delta, MeasureKey
+from trimtab_core.rows import EventRow, MeasureRow
 
 NOON = 1_700_006_400
 DAY_S = 86_400
-
-
-def delta_of(values: Sequence[float]) -> Delta:
-    delta = Delta()
-    delta.add(values)
-    delta.buckets = dict(value_buckets(values))
-    return delta
-
-
-def row_of(values: Sequence[float], name: str = "work", text: str = "a") -> MeasureRow:
-    key = MeasureKey(name, HISTOGRAM, "s", (("what", text),))
-    return MeasureRow("test", "shop", "host#0", key, delta_of(values))
-
-
-def batch_of(
-    seq: int, rows: Sequence[MeasureRow], window_s: int, events: Sequence[EventRow] = ()
-) -> Batch:
-    (inside,) = pack_rows(rows, events)
-    return replace(a_batch(seq, window_s=window_s), rows=inside)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.levels import LEVELS, dropped_at, parent_of
 from trimtab_core.batches import SeriesKey
 
-__all__ = ["Dictionary", "Grouping", "Groups"]
+__all__ = ["Dictionary", "Grouping", "Groups", "Kept"]
 
 
 #: answers of `group` that a dictionary keeps
@@ -26,6 +26,16 @@ class Grouping(NamedTuple):
 
     group: Array
     groups: list[tuple[str, ...]]
+
+
+class Kept(NamedTuple):
+    """A new dictionary with some of the series of another."""
+
+    dictionary: "Dictionary"
+    #: for each series of the other its number in the new one, -1 for those that are not in it
+    numbers: Array
+    #: how many of them agents have named, not counting those that only sum others up
+    own: int
 
 
 class Dictionary:
@@ -82,6 +92,14 @@ class Dictionary:
     def key(self, number: int) -> SeriesKey:
         """Return the texts of a series."""
         return self._keys[number]
+
+    def kept(self, used: Array) -> Kept:
+        """Return a new, linked dictionary with the series of these numbers."""
+        dictionary = Dictionary(linked=True)
+        numbers = np.full(len(self), -1, np.int64)
+        for number in used.tolist():
+            numbers[number] = dictionary.add(self.key(number))
+        return Kept(dictionary, numbers, sum(bool(self.key(n).instance) for n in used.tolist()))
 
     def parents(self) -> tuple[Array, ...]:
         """Return for each level the series that every series is part of; of a linked one."""

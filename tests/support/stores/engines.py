@@ -6,29 +6,26 @@ A further engine is one class with the methods of `Engine` and one entry in `ENG
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from support.stores.oracle import QUANTILES, SUMS, Account, Answer, Oracle, Row, Tier, check
+from support.stores.sqlitestores import received as as_received
 from trimtab_collector.storage.columns import quantiles_us
+from trimtab_collector.storage.memory.engine import MemoryStore
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
-from trimtab_collector.storage.store import (
-    Received,
-    Rows,
-    Selection,
-    Store,
-    UnavailableError,
-)
-from trimtab_core.batches import Batch, Point, SeriesKey, decode, encode
+from trimtab_collector.storage.store import Rows, Selection, Store, UnavailableError
+from trimtab_core.batches import Batch, Point, SeriesKey
 from trimtab_core.sketch import Sketch
 
-__all__ = ["ENGINES", "Clock", "Engine", "Pair", "Sent", "accounts", "append", "ask"]
+__all__ = ["ENGINES", "NOON", "Clock", "Engine", "Pair", "Sent", "accounts", "append", "ask"]
 
 DAY_S: Final = 86_400
+#: a full hour
+NOON: Final = 1_700_006_400
 _DEADLINE_S: Final = 30
-#: (environment, service) -> requests and background records
-Totals = Mapping[tuple[str, str], tuple[int, int]]
 
 
 class Clock:
@@ -46,22 +43,33 @@ class Engine(Protocol):
 
     #: windows of these widths are kept for so long, finest first
     tiers: Sequence[Tier]
+    #: what was taken is there again after `reopen`
+    persists: bool
 
     @property
     def store(self) -> Store:
         """The store, once it is open."""
 
-    def open(self, directory: Path, clock: Clock, *, roomy: bool = True) -> None:
-        """Open the data in a directory; not roomy: with as little memory as works."""
+    def open(
+        self,
+        directory: Path,
+        clock: Clock,
+        *,
+        roomy: bool = True,
+        max_series: int = 200_000,
+        most_bytes: int = 1024**3,
+    ) -> None:
+        """Open the data in a directory.
 
-    def receive(self, batch: Batch, totals: Totals) -> Received:
-        """Return a batch as the collector hands it to the store."""
+        Not roomy: with as little memory as works. Over most_bytes of what was not compacted yet
+        batches are refused.
+        """
 
     def settle(self) -> None:
         """Compact everything that is due, until nothing changes."""
 
     def reopen(self) -> None:
-        """Close and open again."""
+        """Close and open again; only of one that persists."""
 
     def close(self) -> None:
         """Let go of the data."""
@@ -71,25 +79,30 @@ class SQLiteEngine:
     """A SQLiteStore that keeps its tiers for less than usual."""
 
     tiers: Sequence[Tier] = (Tier(10, 2 * DAY_S), Tier(60, 9 * DAY_S), Tier(3600, 70 * DAY_S))
+    persists = True
     store: SQLiteStore
 
-    def open(self, directory: Path, clock: Clock, *, roomy: bool = True) -> None:
-        self._again = (directory, clock, roomy)
+    def open(
+        self,
+        directory: Path,
+        clock: Clock,
+        *,
+        roomy: bool = True,
+        max_series: int = 200_000,
+        most_bytes: int = 1024**3,
+    ) -> None:
         self._clock = clock
+        self._again = partial(
+            self.open, directory, clock, roomy=roomy, max_series=max_series, most_bytes=most_bytes
+        )
         self.store = SQLiteStore(
             directory,
             clock=clock,
             recent_bytes=64 * 1024 * 1024 if roomy else 20_000,
             retention=Retention(*(tier.kept_s for tier in self.tiers)),
+            max_series=max_series,
+            journal_bytes=most_bytes,
         )
-
-    def receive(self, batch: Batch, totals: Totals) -> Received:
-        raw = encode(batch)
-        batch = decode(raw)
-        window_s = batch.window_s - batch.window_s % 10
-        numbered = self.store.number(batch, window_s, lambda _: None)
-        read_s = window_s + batch.step_s
-        return Received(batch, raw, numbered, window_s, batch.closed_us, read_s, totals)
 
     def settle(self) -> None:
         while self.store.compact(self._clock.now_s):
@@ -97,14 +110,45 @@ class SQLiteEngine:
 
     def reopen(self) -> None:
         self.close()
-        directory, clock, roomy = self._again
-        self.open(directory, clock, roomy=roomy)
+        self._again()
 
     def close(self) -> None:
         self.store.close()
 
 
-ENGINES: Final[dict[str, Callable[[], Engine]]] = {"sqlite": SQLiteEngine}
+class MemoryEngine:
+    """A MemoryStore that keeps its windows for as long as the other keeps any."""
+
+    tiers: Sequence[Tier] = (Tier(10, 70 * DAY_S),)
+    persists = False
+    store: MemoryStore
+
+    def open(
+        self,
+        directory: Path,
+        clock: Clock,
+        *,
+        roomy: bool = True,
+        max_series: int = 200_000,
+        most_bytes: int = 1024**3,
+    ) -> None:
+        self._clock = clock
+        self.store = MemoryStore(
+            keep_s=self.tiers[0].kept_s, max_bytes=most_bytes, max_series=max_series, clock=clock
+        )
+
+    def settle(self) -> None:
+        while self.store.compact(self._clock.now_s):
+            pass
+
+    def reopen(self) -> None:
+        raise AssertionError("all of it would be gone")
+
+    def close(self) -> None:
+        self.store.close()
+
+
+ENGINES: Final[dict[str, Callable[[], Engine]]] = {"sqlite": SQLiteEngine, "memory": MemoryEngine}
 
 
 class Sent(NamedTuple):
@@ -127,7 +171,7 @@ def append(engine: Engine, *sent: Sent) -> list[bool]:
 
 async def _insist(engine: Engine, sent: Sent) -> bool:
     deadline = time.monotonic() + _DEADLINE_S
-    received = engine.receive(sent.batch, _totals(sent.points))
+    received = as_received(engine.store, sent.batch, _totals(sent.points))
     while True:
         try:
             duplicate = await engine.store.append(received)
@@ -140,7 +184,7 @@ async def _insist(engine: Engine, sent: Sent) -> bool:
         return duplicate
 
 
-def _totals(points: Mapping[SeriesKey, Point]) -> Totals:
+def _totals(points: Mapping[SeriesKey, Point]) -> Mapping[tuple[str, str], tuple[int, int]]:
     totals: dict[tuple[str, str], tuple[int, int]] = {}
     for key, point in points.items():
         requests, backgrounds = totals.get(key[:2], (0, 0))
@@ -175,9 +219,10 @@ class Pair:
         return expected
 
     def reopen(self) -> None:
-        """Close the engine and open it again."""
-        self.engine.reopen()
-        self.oracle.reopened()
+        """Close the engine and open it again, if that keeps its data."""
+        if self.engine.persists:
+            self.engine.reopen()
+            self.oracle.reopened()
 
     def compare(self, selection: Selection | None = None) -> Answer:
         """Read and compare; without a selection all there is, one row a series."""

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from trimtab_collector.storage.gaugepoints import GaugeKey
-from trimtab_collector.storage.sqlite.engine import SQLiteStore
-from trimtab_collector.storage.store import GaugeSelection
+from trimtab_collector.storage.store import GaugeSelection, Store
 from trimtab_core.batches import Batch
 
 __all__ = ["Answer", "GaugeOracle", "GaugeRow", "ask", "check"]
@@ -85,7 +84,7 @@ def _mean(values: Iterable[float]) -> float:
     return sum(found) / len(found)
 
 
-def ask(store: SQLiteStore, selection: GaugeSelection) -> Answer:
+def ask(store: Store, selection: GaugeSelection) -> Answer:
     """Return what a store answers, and fail if it is not of the form that was promised."""
     rows = store.read_gauges(selection)
     order = list(zip(rows.group.tolist(), rows.t.tolist(), strict=True))

@@ -1,6 +1,7 @@
 """Batches put into a store of this process, as the collector would."""
 
 import asyncio
+from collections.abc import Mapping
 
 from trimtab_collector.storage.store import Received, Store
 from trimtab_core.batches import Batch, decode, encode
@@ -9,13 +10,20 @@ from trimtab_core.rows import unpack_rows
 __all__ = ["append", "received"]
 
 
-def received(store: Store, batch: Batch) -> Received:
+def received(
+    store: Store, batch: Batch, totals: Mapping[tuple[str, str], tuple[int, int]] | None = None
+) -> Received:
+    """Return a batch as ingest hands it to the store.
+
+    totals are requests and background records by service; without them the batch has one service.
+    """
     raw = encode(batch)
     batch = decode(raw)
-    window_s = batch.window_s - batch.window_s % 10
+    window_s = batch.window_s if batch.live else batch.window_s - batch.window_s % 10
     numbered = store.number(batch, window_s, lambda _: None)
-    requests = int(numbered.columns.value("requests").sum())
-    totals = {numbered.services[0]: (requests, 0)} if numbered.services else {}
+    if totals is None:
+        requests = int(numbered.columns.value("requests").sum())
+        totals = {numbered.services[0]: (requests, 0)} if numbered.services else {}
     read_s = window_s + batch.step_s
     rows = unpack_rows(batch.rows)
     return Received(batch, raw, numbered, window_s, batch.closed_us, read_s, totals, *rows)

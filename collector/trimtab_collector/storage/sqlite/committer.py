@@ -16,7 +16,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from trimtab_collector.storage.sqlite.accounting import AccountingTable, Staged, insert_rows
+from trimtab_collector.storage.accounting import AccountingTable, Staged
+from trimtab_collector.storage.sqlite.accounting import insert_rows, write_accounting
 from trimtab_collector.storage.sqlite.events import EventTable
 from trimtab_collector.storage.sqlite.measures import Measures, MeasureTable
 from trimtab_collector.storage.store import Received, UnavailableError
@@ -275,7 +276,7 @@ class Committer:
             "INSERT INTO journal (origin, seq, t0, received_us, payload) VALUES",
             group.rows,
         )
-        self._accounting.write(self._connection, group.staged)
+        write_accounting(self._connection, group.staged)
         if group.with_rows:
             group.measures = self._measures.write(self._connection, group.with_rows)
             self._events.write(self._connection, group.with_rows)

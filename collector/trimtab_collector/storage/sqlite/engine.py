@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trimtab_collector.storage.sqlite.accounting import AccountingTable
+from trimtab_collector.storage.accounting import AccountingTable
+from trimtab_collector.storage.sqlite.accounting import load_accounting
 from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compactor import METRICS, Compactor
 from trimtab_collector.storage.sqlite.events import EventTable
@@ -138,7 +139,7 @@ class SQLiteStore:
 
     def _load(self) -> dict[str, int]:
         """Read what is kept in memory; returns the facts."""
-        self._accounting.load(self._writer)
+        load_accounting(self._writer, self._accounting)
         self._measures.load(self._writer)
         count, size = self._writer.execute(
             "SELECT count(*), coalesce(sum(length(payload)), 0) FROM journal"
@@ -259,7 +260,7 @@ class SQLiteStore:
         for received in new:
             self.memory.take(received)
         self._journal.add(new)
-        for listener in self._listeners:
+        for listener in self._listeners if new else ():
             try:
                 listener(new)
             except Exception:

@@ -6,14 +6,14 @@ of one name put together.
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
 import numpy as np
 
 from trimtab_collector.storage.columns import WINDOW_S, Array
-from trimtab_collector.storage.gaugepoints import GaugeKey, GaugePoints, Taken, chosen, merge, take
+from trimtab_collector.storage.gaugepoints import GaugeKey, Taken, chosen, take
 from trimtab_collector.storage.sqlite.gaugefile import (
     GaugeChunkEntry,
     entries_of,
@@ -23,19 +23,16 @@ from trimtab_collector.storage.sqlite.gaugefile import (
 from trimtab_collector.storage.sqlite.gaugehead import GaugeHead
 from trimtab_collector.storage.sqlite.planes import ChunkError
 from trimtab_collector.storage.sqlite.reading import FileView, Reader
+from trimtab_collector.storage.steps import GaugeSteps
 from trimtab_collector.storage.store import GaugeRows, GaugeSelection, TooMuchError
 
 __all__ = ["GaugeReader"]
 
 logger = logging.getLogger("trimtab.reading")
 
-#: a read may go through so many points and batches, and come to so many points of single gauges
+#: a read may go through so many points and batches
 _MOST_POINTS: Final = 20_000_000
 _MOST_BATCHES: Final = 50_000
-_MOST_FOUND: Final = 5_000_000
-#: while a read gathers, points are merged when they are so many
-_GATHER: Final = 500_000
-_FIELDS: Final = GaugeKey._fields
 
 
 class GaugeReader:
@@ -47,7 +44,7 @@ class GaugeReader:
 
     def read(self, selection: GaugeSelection) -> GaugeRows:
         """Return what gauges came to; raises TooMuchError before it takes much memory."""
-        found = _Found(selection)
+        found = GaugeSteps(selection)
         start_s, end_s = selection.edges_s[0], selection.edges_s[-1]
 
         def snapshot(start_s: int) -> tuple[int, tuple[Sequence[GaugeKey], Sequence[Taken]]]:
@@ -63,7 +60,7 @@ class GaugeReader:
             resolution_s = self._older(found, selection, min(end_s, border_s))
         return found.rows(resolution_s)
 
-    def _older(self, found: "_Found", selection: GaugeSelection, end_s: int) -> int:
+    def _older(self, found: GaugeSteps, selection: GaugeSelection, end_s: int) -> int:
         with ExitStack() as transactions:
             begun = self._reader.begin(selection.edges_s, end_s, transactions)
             chunks = [(view, *self._chunks(view, found, selection)) for view in begun.views]
@@ -79,7 +76,7 @@ class GaugeReader:
         return begun.resolution_s
 
     def _chunks(
-        self, view: FileView, found: "_Found", selection: GaugeSelection
+        self, view: FileView, found: GaugeSteps, selection: GaugeSelection
     ) -> tuple[Array, list[GaugeChunkEntry]]:
         """Return the numbers of a file's gauges and the chunks that may have what is wanted."""
         try:
@@ -101,7 +98,9 @@ class GaugeReader:
             return np.zeros(0, np.int64), []
         return numbers, entries
 
-    def _add(self, found: "_Found", view: FileView, numbers: Array, entry: GaugeChunkEntry) -> None:
+    def _add(
+        self, found: GaugeSteps, view: FileView, numbers: Array, entry: GaugeChunkEntry
+    ) -> None:
         try:
             points = payload_of(view.connection, entry)
         except (ChunkError, sqlite3.Error) as error:
@@ -112,77 +111,6 @@ class GaugeReader:
         gauge = numbers[np.where(inside, gauge, 0)]
         keep = inside & (gauge >= 0)
         found.add(points.under(((gauge << 32) | t)[keep], keep))
-
-
-class _Found:
-    """Points of gauges that a selection wants, merged by step as they come."""
-
-    def __init__(self, selection: GaugeSelection) -> None:
-        self._names = None if selection.names is None else frozenset(selection.names)
-        self._where = [(_FIELDS.index(field), text) for field, text in selection.where.items()]
-        self._by = [_FIELDS.index(field) for field in selection.group_by]
-        self._edges = np.array(selection.edges_s, np.int64)
-        self._numbers: dict[GaugeKey, int] = {}
-        self._parts: list[GaugePoints] = []
-        self._size = 0
-
-    def numbers(self, keys: Iterable[tuple[int, GaugeKey]], size: int) -> Array:
-        """Return for numbers below size those that wanted gauges have here, -1 for others."""
-        numbers = np.full(size, -1, np.int64)
-        for place, key in keys:
-            if self._names is not None and key.name not in self._names:
-                continue
-            if all(key[field] == text for field, text in self._where):
-                numbers[place] = self._numbers.setdefault(key, len(self._numbers))
-        return numbers
-
-    def add(self, points: GaugePoints) -> None:
-        """Take points of wanted gauges, under their step."""
-        t = points.key & 0xFFFFFFFF
-        keep = (t >= self._edges[0]) & (t < self._edges[-1])
-        step = np.searchsorted(self._edges, t[keep], "right") - 1
-        gauge = points.key[keep] >> 32
-        self._parts.append(points.under(gauge * (len(self._edges) - 1) + step, keep))
-        self._size += len(step)
-        if self._size > _GATHER:
-            self._parts = [merge(self._parts)]
-            self._size = 0
-            if len(self._parts[0].key) > _MOST_FOUND:
-                raise TooMuchError(
-                    f"the answer is made of over {_MOST_FOUND // 1_000_000} M gauges of single "
-                    "gauges: ask for a shorter range, longer steps, fewer names or one service"
-                )
-
-    def rows(self, resolution_s: int) -> GaugeRows:
-        """Return the points by group and step."""
-        points = merge(self._parts)
-        steps = len(self._edges) - 1
-        number, step = points.key // steps, points.key % steps
-        names = [tuple(key[field] for field in self._by) for key in self._numbers]
-        used = {names[place] for place in np.unique(number).tolist()}
-        groups = {name: place for place, name in enumerate(sorted(used))}
-        group = np.array([groups.get(name, -1) for name in names], np.int64)
-        cell = group[number] * steps + step
-        order = np.argsort(cell, kind="stable")
-        cell, points = cell[order], points.taken(order)
-        first = np.flatnonzero(np.diff(cell, prepend=-1))
-        if not len(first):
-            none, whole = np.zeros(0), np.zeros(0, np.int64)
-            return GaugeRows([], whole, whole, whole, none, none, none, none, none, resolution_s)
-        count = np.add.reduceat(points.count, first)
-        alone = np.diff(first, append=len(cell)) == 1
-        return GaugeRows(
-            list(groups),
-            cell[first] // steps,
-            self._edges[cell[first] % steps],
-            count,
-            np.add.reduceat(points.total, first) / count,
-            np.minimum.reduceat(points.low, first),
-            np.maximum.reduceat(points.high, first),
-            np.where(alone, points.last[first], np.nan),
-            np.add.reduceat(points.total / points.count, first),
-            resolution_s,
-        )
 
 
 def _check(chosen: list[list[GaugeChunkEntry]], batches: int) -> None:

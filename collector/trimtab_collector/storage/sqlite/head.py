@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from trimtab_collector.storage.arrivals import latest_run
 from trimtab_collector.storage.columns import Array, Columns, narrowed, series_of, times_of
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.levels import LEVELS, rolled_up
@@ -159,15 +160,8 @@ class Head:
         """
         with self._lock:
             self._advance()
-            held = sorted((t for t in self._windows if start_s <= t < end_s), reverse=True)
-        if not held:
-            return None
-        first = held[0]
-        for window_s in held[1:]:
-            if first - window_s - self._step_s > gap_s:
-                break
-            first = window_s
-        return first, held[0] + self._step_s
+            held = [t for t in self._windows if start_s <= t < end_s]
+        return latest_run(held, self._step_s, gap_s)
 
     def _joined(self, window: _Window) -> Columns:
         """Return all points of a window as one part, kept for the next reader."""
@@ -250,11 +244,7 @@ def move(heads: Sequence[Head], old: Dictionary) -> tuple[Dictionary, int]:
     with ExitStack() as stack:
         for head in heads:
             stack.enter_context(head._lock)
-        used = np.unique(np.concatenate([head._used() for head in heads]))
-        dictionary = Dictionary(linked=True)
-        numbers = np.full(len(old), -1, np.int64)
-        for number in used.tolist():
-            numbers[number] = dictionary.add(old.key(number))
+        kept = old.kept(np.unique(np.concatenate([head._used() for head in heads])))
         for head in heads:
-            head._renumber(dictionary, numbers)
-    return dictionary, sum(bool(old.key(number).instance) for number in used.tolist())
+            head._renumber(kept.dictionary, kept.numbers)
+    return kept.dictionary, kept.own

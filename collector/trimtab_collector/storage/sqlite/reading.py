@@ -23,16 +23,14 @@ from trimtab_collector.storage.columns import (
     columns_of_batch,
     nothing,
     rekey,
-    series_of,
     times_of,
-    widened,
 )
 from trimtab_collector.storage.dictionary import Dictionary, Groups
 from trimtab_collector.storage.levels import level_of
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunks
 from trimtab_collector.storage.sqlite.dictionaries import Dictionaries
-from trimtab_collector.storage.sqlite.head import Head, Snapshot
+from trimtab_collector.storage.sqlite.head import Head
 from trimtab_collector.storage.sqlite.openfiles import OpenFiles, number_of
 from trimtab_collector.storage.sqlite.plan import ROLLED, SINGLE, TierRun, clear_of, plan
 from trimtab_collector.storage.sqlite.publication import Publication
@@ -44,6 +42,7 @@ from trimtab_collector.storage.sqlite.tierfile import (
     marked,
 )
 from trimtab_collector.storage.sqlite.tiers import Tier, file_of
+from trimtab_collector.storage.steps import PointSteps
 from trimtab_collector.storage.store import Rows, Selection, TooMuchError
 from trimtab_core.batches import Batch, decode
 from trimtab_core.errors import BatchError
@@ -54,15 +53,12 @@ __all__ = ["Begun", "FileView", "Reader"]
 _T = TypeVar("_T")
 logger = logging.getLogger("trimtab.reading")
 
-#: while a read gathers, parts are merged when they hold this many buckets
-_GATHER: Final = 500_000
 #: buckets of the chunks that are decoded at once
 _AT_ONCE: Final = 300_000
-#: a read may go through so much, and come to so much
+#: a read may go through so much
 _MOST_POINTS: Final = 10_000_000
 _MOST_BUCKETS: Final = 200_000_000
 _MOST_BATCHES: Final = 50_000
-_MOST_FOUND: Final = 20_000_000
 _NOTHING: Final[Array] = np.zeros(0, np.int64)
 
 
@@ -99,12 +95,11 @@ class Reader:
 
     def read(self, selection: Selection) -> Rows:
         """Return merged points; raises TooMuchError before it takes much memory."""
-        edges = np.array(selection.edges_s)
-        gathered = _Gathered(Groups(selection.group_by, selection.where), edges)
+        gathered = PointSteps(selection)
         resolution_s = 1
         if selection.live:
             _, found = self._live.snapshot(selection.start_s, selection.end_s)
-            gathered.add_all(found)
+            gathered.add_all(found.dictionary, found.parts)
         else:
             level = level_of(selection)
             end_s = selection.end_s
@@ -114,13 +109,9 @@ class Reader:
                 selection.start_s,
                 tiers,
             )
-            gathered.add_all(found)
+            gathered.add_all(found.dictionary, found.parts)
             resolution_s = self._older(gathered, selection, level, min(end_s, border_s))
-        columns = widened(gathered.merged())
-        steps = len(edges) - 1
-        group = columns.key // steps
-        t = edges[columns.key - group * steps]
-        return Rows(gathered.groups.names(), group, t, columns, resolution_s)
+        return gathered.rows(resolution_s)
 
     def latest(
         self,
@@ -139,7 +130,7 @@ class Reader:
                 return border_s, found
             start_s = border_s
 
-    def _older(self, gathered: "_Gathered", selection: Selection, level: int, end_s: int) -> int:
+    def _older(self, gathered: PointSteps, selection: Selection, level: int, end_s: int) -> int:
         """Add what tiers and journal hold before end_s; returns the width that edges cut."""
         if end_s <= selection.start_s:
             return WINDOW_S
@@ -298,53 +289,6 @@ class FileView:
             for entry in entries(self.connection, level, period, end_s, routes, begins)
             if wanted is None or _meets(wanted, entry.first, entry.last)
         ]
-
-
-class _Gathered:
-    """Points that a selection wants, merged as they come."""
-
-    def __init__(self, groups: Groups, edges: Array) -> None:
-        self.groups = groups
-        self._edges = edges
-        self._parts: list[Columns] = []
-        self._size = 0
-
-    def add_all(self, found: Snapshot) -> None:
-        """Take what memory holds."""
-        group = self.groups.of(found.dictionary)
-        for part in found.parts:
-            self.add(part, group)
-
-    def add(self, part: Columns, group: Array) -> None:
-        """Take the points of a part that are wanted, under their group and step.
-
-        group has the group of each series of its dictionary, -1 for those that are not wanted.
-        """
-        if not len(group):
-            return
-        series = series_of(part.key)
-        # A series that came after the dictionary was looked at has points of a later time.
-        places = np.where(series < len(group), group[np.minimum(series, len(group) - 1)], -1)
-        t = times_of(part.key)
-        keep = (places >= 0) & (t >= self._edges[0]) & (t < self._edges[-1])
-        if not keep.any():
-            return
-        step = np.searchsorted(self._edges, t[keep], "right") - 1
-        chosen = rekey(part, places[keep] * (len(self._edges) - 1) + step, keep)
-        self._parts.append(chosen)
-        self._size += len(chosen.indexes)
-        if self._size > _GATHER:
-            self._parts = [self.merged()]
-            self._size = 0
-            if len(self._parts[0].indexes) > _MOST_FOUND:
-                raise TooMuchError(
-                    f"the answer has over {_MOST_FOUND // 1_000_000} M buckets: ask for a shorter "
-                    "range, longer steps, fewer groups or one service"
-                )
-
-    def merged(self) -> Columns:
-        """Return the sum of what was added."""
-        return merge(self._parts)
 
 
 def _wanted(dictionary: Dictionary, group: Array, level: int) -> list[int] | None:

@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from trimtab_collector.storage.accounting import AccountingTable
 from trimtab_collector.storage.columns import WINDOW_S
-from trimtab_collector.storage.sqlite.accounting import AccountingTable
+from trimtab_collector.storage.sqlite.accounting import retire_processes
 from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compaction import Step
 from trimtab_collector.storage.sqlite.compactor import Compactor, locked
@@ -157,7 +158,7 @@ class Tiering:
 
         def drop(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM seen WHERE t < ?", (int(now_s) - _SEEN_S,))
-            self._accounting.retire(connection)
+            retire_processes(connection, self._accounting)
             self._measures.drop(connection, now_s)
             self._events.drop(connection, now_s)
 

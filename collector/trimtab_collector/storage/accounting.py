@@ -1,0 +1,227 @@
+"""Accounting: which numbered records of each app process arrived, and what is missing.
+
+A process numbers its records; batches say which numbers they cover. The union of those ranges is
+what was counted; numbers that the process had sent and no range covers are lost. Batches arrive in
+any order, so the loss is derived when asked for and shrinks when late data fills a gap.
+
+Changes are staged on immutable values and taken over by `confirm` once they are durable: what is
+not confirmed leaves no trace.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+from trimtab_collector.storage.store import Received, ServiceAccounting
+from trimtab_core.batches import Batch
+
+__all__ = [
+    "MAX_PROCESSES",
+    "AccountingTable",
+    "Process",
+    "ProcessKey",
+    "Ranges",
+    "Retirement",
+    "Staged",
+    "covered",
+    "with_range",
+]
+
+#: sorted, disjoint, not touching: (first, end) with end not included
+Ranges = tuple[tuple[int, int], ...]
+
+#: more ranges than this in one process: its oldest gap is booked as lost for good
+_MAX_RANGES: Final = 2_000
+#: processes kept apart; those silent the longest are added up into their service
+MAX_PROCESSES: Final = 50_000
+_MAX_REASONS: Final = 64
+#: a total stays there: the largest whole number that an engine may keep
+_MOST: Final = 2**63 - 1
+#: agents remembered a service
+_MAX_AGENTS: Final = 10_000
+
+
+def with_range(ranges: Ranges, first: int, count: int) -> Ranges:
+    """Return the union of ranges and the numbers from first to first + count - 1."""
+    if not count:
+        return ranges
+    end = first + count
+    if not ranges or first > ranges[-1][1]:
+        return (*ranges, (first, end))
+    low = bisect_left(ranges, first, key=lambda pair: pair[1])
+    high = bisect_right(ranges, end, key=lambda pair: pair[0])
+    if low < high:
+        first, end = min(first, ranges[low][0]), max(end, ranges[high - 1][1])
+    return (*ranges[:low], (first, end), *ranges[high:])
+
+
+def covered(ranges: Ranges) -> int:
+    """Return how many numbers the ranges hold."""
+    return sum(end - first for first, end in ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The account of one app process."""
+
+    environment: str
+    service: str
+    ranges: Ranges = ()
+    sent: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    #: records of gaps that were closed because there were too many
+    closed: int = 0
+    #: the latest window that spoke of it, epoch seconds
+    updated_s: int = 0
+
+    @property
+    def counted(self) -> int:
+        """Records that arrived."""
+        return covered(self.ranges) - self.closed
+
+    @property
+    def known(self) -> int:
+        """Records the process had sent, as far as known."""
+        return max(self.sent, self.ranges[-1][1] if self.ranges else 0)
+
+
+#: process, environment, service: a process that lies about its service harms its own account
+ProcessKey = tuple[bytes, str, str]
+
+
+@dataclass(slots=True)
+class Staged:
+    """Changes of one transaction."""
+
+    processes: dict[ProcessKey, Process] = field(default_factory=dict)
+    totals: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+
+
+class Retirement(NamedTuple):
+    """Processes that are kept apart no longer, and the sums over all that ever went."""
+
+    gone: Sequence[ProcessKey]
+    #: by (environment, service)
+    sums: Mapping[tuple[str, str], ServiceAccounting]
+
+
+class AccountingTable:
+    """All accounts of a store. Changes belong to whoever commits; `services` to any thread."""
+
+    def __init__(self) -> None:
+        self._processes: dict[ProcessKey, Process] = {}
+        #: (environment, service) -> requests and background records
+        self._totals: dict[tuple[str, str], tuple[int, int]] = {}
+        self._retired: dict[tuple[str, str], ServiceAccounting] = {}
+        self._held: dict[str, int] = {}
+        self._agents: dict[tuple[str, str], set[str]] = {}
+
+    def load(self, kept: Staged, retired: Mapping[tuple[str, str], ServiceAccounting]) -> None:
+        """Take what a store had kept, before anything is staged."""
+        self.confirm(kept)
+        self._retired = dict(retired)
+
+    def stage(self, staged: Staged, received: Received) -> None:
+        """Add a batch to the changes."""
+        for account in received.batch.processes:
+            key = (account.process, account.environment, account.service)
+            process = staged.processes.get(key) or self._processes.get(key)
+            process = process or Process(account.environment, account.service)
+            ranges = process.ranges
+            for first, count in account.ranges:
+                ranges = with_range(ranges, first, count)
+            closed = process.closed
+            while len(ranges) > _MAX_RANGES:
+                (first, end), (later, last), *rest = ranges
+                closed += later - end
+                ranges = ((first, last), *rest)
+            staged.processes[key] = Process(
+                process.environment,
+                process.service,
+                ranges,
+                max(process.sent, account.sent),
+                _most(process.dropped, account.dropped),
+                closed,
+                max(process.updated_s, received.window_s),
+            )
+        for service, (requests, backgrounds) in received.totals.items():
+            before = staged.totals.get(service) or self._totals.get(service, (0, 0))
+            staged.totals[service] = (
+                min(before[0] + requests, _MOST),
+                min(before[1] + backgrounds, _MOST),
+            )
+
+    def note_held(self, batch: Batch, held: int) -> None:
+        """Take what an agent says it holds besides a batch; kept in memory, renewed by each one."""
+        if held:
+            self._held[batch.agent] = held
+        else:
+            self._held.pop(batch.agent, None)
+        for account in batch.processes:
+            agents = self._agents.setdefault((account.environment, account.service), set())
+            if len(agents) < _MAX_AGENTS:
+                agents.add(batch.agent)
+
+    def confirm(self, staged: Staged) -> None:
+        """Take over the changes of a transaction that is durable."""
+        self._processes.update(staged.processes)
+        self._totals.update(staged.totals)
+
+    def retirement(self, most: int = MAX_PROCESSES) -> Retirement:
+        """Return what adding up the processes over a limit into their services would change."""
+        over = max(0, len(self._processes) - most)
+        gone = sorted(self._processes, key=lambda key: self._processes[key].updated_s)[:over]
+        sums = {service: replace(row) for service, row in self._retired.items()}
+        for key in gone:
+            total = sums.setdefault(key[1:], ServiceAccounting(*key[1:]))
+            total.dropped = dict(total.dropped)
+            _add(total, self._processes[key])
+        return Retirement(gone, sums)
+
+    def retire(self, retirement: Retirement) -> None:
+        """Take over a retirement, before anything else is confirmed."""
+        gone = set(retirement.gone)
+        self._retired = dict(retirement.sums)
+        self._processes = {k: v for k, v in self._processes.items() if k not in gone}
+
+    def services(self) -> list[ServiceAccounting]:
+        """Return the accounting of each service, by name."""
+        accounts: dict[tuple[str, str], ServiceAccounting] = {}
+        for service, (requests, backgrounds) in list(self._totals.items()):
+            accounts[service] = ServiceAccounting(
+                *service, requests=requests, backgrounds=backgrounds
+            )
+        for service, row in list(self._retired.items()):
+            account = accounts.setdefault(service, ServiceAccounting(*service))
+            account.counted, account.sent = row.counted, row.sent
+            account.agent_lost, account.dropped = row.agent_lost, dict(row.dropped)
+        for process in list(self._processes.values()):
+            service = (process.environment, process.service)
+            _add(accounts.setdefault(service, ServiceAccounting(*service)), process)
+        for service, account in accounts.items():
+            # What agents have on disk is late, not lost; how much of it is of this service is open.
+            agents = list(self._agents.get(service, ()))
+            held = sum(self._held.get(agent, 0) for agent in agents)
+            account.held = min(held, account.agent_lost)
+            account.agent_lost -= account.held
+        return [accounts[service] for service in sorted(accounts)]
+
+
+def _add(account: ServiceAccounting, process: Process) -> None:
+    account.counted += process.counted
+    account.sent += process.known
+    account.agent_lost += process.known - process.counted
+    for reason, count in process.dropped.items():
+        account.dropped[reason] = account.dropped.get(reason, 0) + count
+
+
+def _most(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:
+    if not other:
+        return one
+    most = dict(one)
+    for reason, count in other.items():
+        if reason not in most and len(most) >= _MAX_REASONS:
+            reason = "other"
+        most[reason] = max(most.get(reason, 0), count)
+    return most

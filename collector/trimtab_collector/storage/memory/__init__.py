@@ -1,0 +1,1 @@
+"""The engine in memory: for tests, and for an app that looks at itself."""

@@ -1,0 +1,139 @@
+"""What the engine in memory holds, window by window; its owner keeps threads apart.
+
+The points of a window are one merged part, and so is what was added to each of its measures. All
+of a window goes at once, and names go with the last window that has them.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+
+from trimtab_collector.storage.columns import (
+    Array,
+    Columns,
+    narrowed,
+    nothing,
+    series_of,
+    times_of,
+)
+from trimtab_collector.storage.dictionary import Dictionary
+from trimtab_collector.storage.gaugepoints import GaugeKey, Numbers, Taken, take
+from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.store import Received
+from trimtab_core.measures import Delta, MeasureKey
+from trimtab_core.rows import EventRow
+
+__all__ = ["MemoryWindow", "MemoryWindows", "SeenEvent", "WhoseMeasure", "renumbered"]
+
+#: environment, service, instance
+WhoseMeasure = tuple[str, str, str, MeasureKey]
+#: when it was, by the app's clock in microseconds, and how many events came before it
+SeenEvent = tuple[int, int, EventRow]
+
+#: bytes of a batch besides its points, of a gauge's name, and of a packed byte of measures and
+#: events once they are objects: near enough for a bound
+_BATCH_BYTES: Final = 400
+_NAME_BYTES: Final = 200
+_UNPACKED: Final = 8
+
+
+@dataclass(slots=True)
+class MemoryWindow:
+    """All that came with the batches of one window."""
+
+    points: Columns = field(default_factory=nothing)
+    gauges: list[Taken] = field(default_factory=list)
+    measures: dict[WhoseMeasure, Delta] = field(default_factory=dict)
+    events: list[SeenEvent] = field(default_factory=list)
+    #: bytes of all but the points, near enough
+    rest_bytes: int = 0
+    #: names of the live summaries in it: a repeat adds nothing
+    names: set[tuple[str, bytes, int]] = field(default_factory=set)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes held, near enough."""
+        return self.points.size_bytes + self.rest_bytes
+
+    def add_points(self, points: Columns) -> None:
+        """Add points whose series are those of the window's dictionary."""
+        self.points = narrowed(merge([self.points, points]))
+        self.rest_bytes += _BATCH_BYTES
+
+
+class MemoryWindows:
+    """Stored windows by their start, and the names of their gauges."""
+
+    def __init__(self) -> None:
+        self.windows: dict[int, MemoryWindow] = {}
+        self._numbers: Numbers = {}
+        self._events = 0
+        self._bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes held, near enough."""
+        return self._bytes + _NAME_BYTES * len(self._numbers)
+
+    def add(self, received: Received, points: Columns) -> None:
+        """Take a batch; points are its own, under the numbers that its series have now."""
+        window = self.windows.get(received.window_s)
+        if window is None:
+            window = self.windows[received.window_s] = MemoryWindow()
+        else:
+            self._bytes -= window.size_bytes
+        window.add_points(points)
+        if received.batch.gauges:
+            taken = take(received.batch, received.window_s, self._numbers)
+            window.gauges.append(taken)
+            window.rest_bytes += taken.gauge.nbytes + taken.value.nbytes
+        for row in received.measures:
+            window.measures.setdefault(row[:4], Delta()).merge(row.delta)
+        for event in received.events:
+            window.events.append((event.event["at_us"], self._events, event))
+            self._events += 1
+        window.rest_bytes += _UNPACKED * len(received.batch.rows)
+        self._bytes += window.size_bytes
+
+    def within(self, start_s: int, end_s: int) -> Iterator[tuple[int, MemoryWindow]]:
+        """Yield start and content of the windows that start in [start_s, end_s), in order."""
+        for t in sorted(t for t in self.windows if start_s <= t < end_s):
+            yield t, self.windows[t]
+
+    def gauge_names(self) -> list[GaugeKey]:
+        """Return the gauges by number."""
+        return [GaugeKey(*key) for key in self._numbers]
+
+    def drop(self, before_s: int) -> None:
+        """Let go of the windows that start before a second, and of gauges that no other has."""
+        for t in [t for t in self.windows if t < before_s]:
+            self._bytes -= self.windows.pop(t).size_bytes
+        taken = [each for window in self.windows.values() for each in window.gauges]
+        used = _used(each.gauge for each in taken)
+        if len(used) == len(self._numbers):
+            return
+        number = np.full(len(self._numbers), -1, np.int32)
+        number[used] = np.arange(len(used), dtype=np.int32)
+        names = self.gauge_names()
+        self._numbers = {names[old]: new for new, old in enumerate(used.tolist())}
+        for window in self.windows.values():
+            window.gauges = [each._replace(gauge=number[each.gauge]) for each in window.gauges]
+
+
+def renumbered(windows: list[MemoryWindow], old: Dictionary) -> tuple[Dictionary, int]:
+    """Give windows a dictionary of their own series; returns it, and how many agents have named."""
+    kept = old.kept(_used(series_of(window.points.key) for window in windows))
+    for window in windows:
+        key = window.points.key
+        # Another part: readers may have the one that was there.
+        window.points = replace(
+            window.points, key=(kept.numbers[series_of(key)] << 32) | times_of(key)
+        )
+    return kept.dictionary, kept.own
+
+
+def _used(numbers: Iterable[Array]) -> Array:
+    found: Array = np.unique(np.concatenate([np.zeros(0, np.int64), *numbers]))
+    return found
