@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from support.clock import Clock
 from support.stores.oracle import QUANTILES, SUMS, Account, Answer, Oracle, Row, Tier, check
 from trimtab_collector.storage.columns import quantiles_us
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
@@ -23,22 +24,12 @@ from trimtab_collector.storage.store import (
 from trimtab_core.batches import Batch, Point, SeriesKey, decode, encode
 from trimtab_core.sketch import Sketch
 
-__all__ = ["ENGINES", "Clock", "Engine", "Pair", "Sent", "accounts", "append", "ask"]
+__all__ = ["ENGINES", "Engine", "Pair", "Sent", "accounts", "append", "ask"]
 
 DAY_S: Final = 86_400
 _DEADLINE_S: Final = 30
 #: (environment, service) -> requests and background records
 Totals = Mapping[tuple[str, str], tuple[int, int]]
-
-
-class Clock:
-    """A clock that stands until it is set."""
-
-    def __init__(self, now_s: float) -> None:
-        self.now_s = now_s
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 class Engine(Protocol):
