@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from support.clock import Clock
 from support.laws import use_profile
 from support.processes.backends import new_database, postgresql, redis_server
-from support.processes.drive import Clock, Measured, measuring
+from support.processes.drive import Measured, measuring
 from support.processes.servers import Collector, short_dir
 from support.processes.stack import Stack, stack
 from support.schedule import in_order, taking_turns
@@ -88,9 +89,9 @@ def clock(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of every app that is wrapped from here on; only the test moves it."""
     found = Clock()
     monkeypatch.setattr("trimtab.endings.BACKGROUND_NS", BACKGROUND_NS)
-    monkeypatch.setattr("trimtab.asgi.monotonic_ns", found)
-    monkeypatch.setattr("trimtab.wsgi.monotonic_ns", found)
-    monkeypatch.setattr("trimtab.bodies.monotonic_ns", found)
+    monkeypatch.setattr("trimtab.asgi.monotonic_ns", found.monotonic_ns)
+    monkeypatch.setattr("trimtab.wsgi.monotonic_ns", found.monotonic_ns)
+    monkeypatch.setattr("trimtab.bodies.monotonic_ns", found.monotonic_ns)
     return found
 
 

@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 import pytest
 
@@ -14,11 +13,6 @@ from trimtab_core.errors import SettingsError, StartupError
 from trimtab_core.exposition import MetricFamily
 
 FAMILIES = [MetricFamily("up_total", "counter", "Up.", [("", {"a": 'x"y'}, 3)])]
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a test body in a loop of its own, for at most 20 seconds."""
-    asyncio.run(asyncio.wait_for(test(), 20))
 
 
 @contextlib.asynccontextmanager
@@ -57,45 +51,39 @@ async def get(port: int, path: str, *headers: str, method: str = "GET") -> tuple
     return await talk(port, "\r\n".join(lines).encode())
 
 
-def test_it_says_that_it_is_alive_and_whether_it_is_ready() -> None:
+@pytest.mark.asyncio
+async def test_it_says_that_it_is_alive_and_whether_it_is_ready() -> None:
     why: list[str | None] = ["no collector has answered yet"]
-
-    async def body() -> None:
-        async with serving(ready=lambda: why[0]) as endpoint:
-            assert (await get(endpoint.port, "/healthz"))[::2] == (200, "ok\n")
-            assert (await get(endpoint.port, "/readyz"))[::2] == (
-                503,
-                "no collector has answered yet\n",
-            )
-            why[0] = None
-            assert (await get(endpoint.port, "/readyz?verbose"))[::2] == (200, "ready\n")
-
-    run(body)
+    async with serving(ready=lambda: why[0]) as endpoint:
+        assert (await get(endpoint.port, "/healthz"))[::2] == (200, "ok\n")
+        assert (await get(endpoint.port, "/readyz"))[::2] == (
+            503,
+            "no collector has answered yet\n",
+        )
+        why[0] = None
+        assert (await get(endpoint.port, "/readyz?verbose"))[::2] == (200, "ready\n")
 
 
-def test_metrics_are_prometheus_text_with_a_length_and_the_connection_is_closed() -> None:
-    async def body() -> None:
-        async with serving() as endpoint:
-            status, head, text = await get(endpoint.port, "/metrics")
-            assert status == 200
-            assert text == ('# HELP up_total Up.\n# TYPE up_total counter\nup_total{a="x\\"y"} 3\n')
-            assert "Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
-            assert f"Content-Length: {len(text)}" in head
-            assert "Connection: close" in head
-
-    run(body)
+@pytest.mark.asyncio
+async def test_metrics_are_prometheus_text_with_a_length_and_the_connection_is_closed() -> None:
+    async with serving() as endpoint:
+        status, head, text = await get(endpoint.port, "/metrics")
+        assert status == 200
+        assert text == ('# HELP up_total Up.\n# TYPE up_total counter\nup_total{a="x\\"y"} 3\n')
+        assert "Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
+        assert f"Content-Length: {len(text)}" in head
+        assert "Connection: close" in head
 
 
-def test_head_answers_without_a_body() -> None:
-    async def body() -> None:
-        async with serving() as endpoint:
-            status, head, text = await get(endpoint.port, "/metrics", method="HEAD")
-            assert (status, text) == (200, "")
-            assert "Content-Length: 65" in head
-
-    run(body)
+@pytest.mark.asyncio
+async def test_head_answers_without_a_body() -> None:
+    async with serving() as endpoint:
+        status, head, text = await get(endpoint.port, "/metrics", method="HEAD")
+        assert (status, text) == (200, "")
+        assert "Content-Length: 65" in head
 
 
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
@@ -108,136 +96,115 @@ def test_head_answers_without_a_body() -> None:
     ],
     ids=["unknown path", "post", "http 2", "tls", "large header", "no end"],
 )
-def test_other_requests_are_refused_with_a_reason(request_bytes: bytes, status: int) -> None:
-    async def body() -> None:
-        async with serving() as endpoint:
-            got, _, text = await talk(endpoint.port, request_bytes)
-            assert got == status
-            assert text.startswith("expected ")
-            assert (await get(endpoint.port, "/healthz"))[0] == 200
-
-    run(body)
+async def test_other_requests_are_refused_with_a_reason(request_bytes: bytes, status: int) -> None:
+    async with serving() as endpoint:
+        got, _, text = await talk(endpoint.port, request_bytes)
+        assert got == status
+        assert text.startswith("expected ")
+        assert (await get(endpoint.port, "/healthz"))[0] == 200
 
 
-def test_a_request_that_does_not_end_is_cut_off_and_the_others_go_on(
+@pytest.mark.asyncio
+async def test_a_request_that_does_not_end_is_cut_off_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "TIMEOUT_S", 0.2)
+    async with serving() as endpoint:
+        slow = asyncio.create_task(talk(endpoint.port, b"GET /healthz HT"))
+        assert (await get(endpoint.port, "/healthz"))[0] == 200
+        with contextlib.suppress(ConnectionError):
+            assert (await slow)[0] == 0
 
-    async def body() -> None:
-        async with serving() as endpoint:
-            slow = asyncio.create_task(talk(endpoint.port, b"GET /healthz HT"))
-            assert (await get(endpoint.port, "/healthz"))[0] == 200
+
+@pytest.mark.asyncio
+async def test_at_most_64_connections_are_open_and_places_become_free_again() -> None:
+    async with serving() as endpoint:
+        idle = [
+            await asyncio.open_connection("127.0.0.1", endpoint.port)
+            for _ in range(MAX_CONNECTIONS)
+        ]
+        with contextlib.suppress(ConnectionError):
+            assert (await get(endpoint.port, "/healthz"))[0] == 0
+        assert endpoint.refused == 1
+        for _, writer in idle:
+            writer.close()
+        await asyncio.gather(*(reader.read() for reader, _ in idle))
+        # The server sees the ends in the order in which they came, before the next connection.
+        status = 0
+        while status != 200:
             with contextlib.suppress(ConnectionError):
-                assert (await slow)[0] == 0
-
-    run(body)
+                status = (await get(endpoint.port, "/healthz"))[0]
 
 
-def test_at_most_64_connections_are_open_and_places_become_free_again() -> None:
-    async def body() -> None:
-        async with serving() as endpoint:
-            idle = [
-                await asyncio.open_connection("127.0.0.1", endpoint.port)
-                for _ in range(MAX_CONNECTIONS)
-            ]
-            with contextlib.suppress(ConnectionError):
-                assert (await get(endpoint.port, "/healthz"))[0] == 0
-            assert endpoint.refused == 1
-            for _, writer in idle:
-                writer.close()
-            await asyncio.gather(*(reader.read() for reader, _ in idle))
-            # The server sees the ends in the order in which they came, before the next connection.
-            status = 0
-            while status != 200:
-                with contextlib.suppress(ConnectionError):
-                    status = (await get(endpoint.port, "/healthz"))[0]
-
-    run(body)
+@pytest.mark.asyncio
+async def test_a_client_that_leaves_at_once_harms_nobody() -> None:
+    async with serving() as endpoint:
+        for _ in range(20):
+            _, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+            writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
+            writer.transport.abort()
+        assert (await get(endpoint.port, "/healthz"))[0] == 200
 
 
-def test_a_client_that_leaves_at_once_harms_nobody() -> None:
-    async def body() -> None:
-        async with serving() as endpoint:
-            for _ in range(20):
-                _, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
-                writer.write(b"GET /metrics HTTP/1.1\r\n\r\n")
-                writer.transport.abort()
-            assert (await get(endpoint.port, "/healthz"))[0] == 200
-
-    run(body)
-
-
-def test_a_token_guards_the_metrics_and_nothing_else() -> None:
-    async def body() -> None:
-        async with serving(token="s3cret") as endpoint:
-            assert (await get(endpoint.port, "/healthz"))[0] == 200
-            status, head, _ = await get(endpoint.port, "/metrics")
-            assert status == 401
-            assert "WWW-Authenticate: Bearer" in head
-            for wrong in ("Bearer", "Bearer s3cre", "Basic s3cret", "s3cret"):
-                assert (await get(endpoint.port, "/metrics", f"Authorization: {wrong}"))[0] == 401
-            assert (await get(endpoint.port, "/metrics", "Authorization: bearer s3cret"))[0] == 200
-
-    run(body)
+@pytest.mark.asyncio
+async def test_a_token_guards_the_metrics_and_nothing_else() -> None:
+    async with serving(token="s3cret") as endpoint:
+        assert (await get(endpoint.port, "/healthz"))[0] == 200
+        status, head, _ = await get(endpoint.port, "/metrics")
+        assert status == 401
+        assert "WWW-Authenticate: Bearer" in head
+        for wrong in ("Bearer", "Bearer s3cre", "Basic s3cret", "s3cret"):
+            assert (await get(endpoint.port, "/metrics", f"Authorization: {wrong}"))[0] == 401
+        assert (await get(endpoint.port, "/metrics", "Authorization: bearer s3cret"))[0] == 200
 
 
-def test_off_loopback_the_metrics_are_closed_until_a_token_is_set() -> None:
-    async def body() -> None:
-        async with serving("0.0.0.0:0") as endpoint:
-            assert (await get(endpoint.port, "/readyz"))[0] == 200
-            assert (await get(endpoint.port, "/metrics"))[0] == 401
-            assert (await get(endpoint.port, "/metrics", "Authorization: Bearer "))[0] == 401
-        async with serving("0.0.0.0:0", token="t") as endpoint:
-            assert (await get(endpoint.port, "/metrics", "Authorization: Bearer t"))[0] == 200
-
-    run(body)
+@pytest.mark.asyncio
+async def test_off_loopback_the_metrics_are_closed_until_a_token_is_set() -> None:
+    async with serving("0.0.0.0:0") as endpoint:
+        assert (await get(endpoint.port, "/readyz"))[0] == 200
+        assert (await get(endpoint.port, "/metrics"))[0] == 401
+        assert (await get(endpoint.port, "/metrics", "Authorization: Bearer "))[0] == 401
+    async with serving("0.0.0.0:0", token="t") as endpoint:
+        assert (await get(endpoint.port, "/metrics", "Authorization: Bearer t"))[0] == 200
 
 
-def test_a_failing_source_is_a_500_and_the_endpoint_goes_on() -> None:
+@pytest.mark.asyncio
+async def test_a_failing_source_is_a_500_and_the_endpoint_goes_on() -> None:
     def broken() -> Iterable[MetricFamily]:
         raise RuntimeError("no figures")
 
-    async def body() -> None:
-        async with serving(families=broken) as endpoint:
-            assert (await get(endpoint.port, "/metrics"))[0] == 500
-            assert (await get(endpoint.port, "/healthz"))[0] == 200
-
-    run(body)
+    async with serving(families=broken) as endpoint:
+        assert (await get(endpoint.port, "/metrics"))[0] == 500
+        assert (await get(endpoint.port, "/healthz"))[0] == 200
 
 
-def test_long_metrics_do_not_keep_the_loop_from_other_work() -> None:
+@pytest.mark.asyncio
+async def test_long_metrics_do_not_keep_the_loop_from_other_work() -> None:
     many = [MetricFamily("x", "gauge", "X.", [("", {"n": str(n)}, n) for n in range(20_000)])]
+    turns = 0
 
-    async def body() -> None:
-        turns = 0
+    async def turn() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
 
-        async def turn() -> None:
-            nonlocal turns
-            while True:
-                await asyncio.sleep(0)
-                turns += 1
-
-        async with serving(families=lambda: many) as endpoint:
-            turning = asyncio.create_task(turn())
-            answer: Awaitable[tuple[int, str, str]] = get(endpoint.port, "/metrics")
-            _, _, text = await answer
-            turning.cancel()
-        assert text.count("\n") == 20_002
-        assert turns > 40
-
-    run(body)
+    async with serving(families=lambda: many) as endpoint:
+        turning = asyncio.create_task(turn())
+        answer: Awaitable[tuple[int, str, str]] = get(endpoint.port, "/metrics")
+        _, _, text = await answer
+        turning.cancel()
+    assert text.count("\n") == 20_002
+    assert turns > 40
 
 
-def test_a_busy_port_is_one_sentence() -> None:
-    async def body() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
-            with pytest.raises(StartupError, match=f"{port}, but another process listens there"):
-                async with serving(f"127.0.0.1:{port}"):
-                    pass
-
-    run(body)
+@pytest.mark.asyncio
+async def test_a_busy_port_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StartupError, match=f"{port}, but another process listens there"):
+            async with serving(f"127.0.0.1:{port}"):
+                pass
 
 
 @pytest.mark.parametrize("address", ["8621", "127.0.0.1:", "127.0.0.1:99999", ":80", "a:b"])
@@ -246,14 +213,12 @@ def test_an_address_that_is_none_is_one_sentence(address: str) -> None:
         Endpoint(address, ready=lambda: None, families=lambda: FAMILIES)
 
 
-def test_it_stops_within_its_clients_and_twice() -> None:
-    async def body() -> None:
-        async with serving() as endpoint:
-            reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
-            await get(endpoint.port, "/healthz")
-            await endpoint.stop()
-            with contextlib.suppress(ConnectionError):
-                assert await reader.read() == b""
-            writer.close()
-
-    run(body)
+@pytest.mark.asyncio
+async def test_it_stops_within_its_clients_and_twice() -> None:
+    async with serving() as endpoint:
+        reader, writer = await asyncio.open_connection("127.0.0.1", endpoint.port)
+        await get(endpoint.port, "/healthz")
+        await endpoint.stop()
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+        writer.close()

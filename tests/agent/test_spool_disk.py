@@ -1,6 +1,5 @@
 """The spool on a real disk that fails, and with much damage in its files."""
 
-import os
 import random
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.lacking import lack
 from trimtab_agent.spool.layout import SpoolRecord
 from trimtab_agent.spool.spool import Spool
 
@@ -30,13 +30,6 @@ while entry := spool.next(newest=True):
     spool.acknowledge(entry)
 assert found == set(range(20)), found
 """
-
-
-def lack(reason: str) -> None:
-    """Skip, and fail where every test must run."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.mark.parametrize("when", ["3+", "3..9", "5..40+7"])

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.clock import Clock
 from support.processes.servers import short_dir
 from support.stores.batches import a_batch, account, key_of, point_of
 from support.stores.sqlitestores import append, received
@@ -27,19 +28,9 @@ from trimtab_core.sketch import Sketch
 NOON = 1_700_006_400
 
 
-class Clock:
-    """A clock that stands until it is set."""
-
-    def __init__(self, now_s: float = NOON) -> None:
-        self.now_s = now_s
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 @contextmanager
 def store_in(directory: Path, clock: Clock | None = None, **limits: Any) -> Iterator[SQLiteStore]:
-    store = SQLiteStore(directory, clock=clock or Clock(), **limits)
+    store = SQLiteStore(directory, clock=clock or Clock(NOON), **limits)
     try:
         yield store
     finally:
@@ -90,7 +81,7 @@ def test_the_same_number_of_another_agent_or_another_start_is_another_batch(tmp:
 
 
 def test_a_repeat_is_known_after_compaction_and_gaps_are_not(tmp: Path) -> None:
-    clock = Clock()
+    clock = Clock(NOON)
     with store_in(tmp, clock) as store:
         append(store, *[a_batch(seq, window_s=NOON - 10) for seq in (1, 2, 3, 7)])
         clock.now_s += 7200
@@ -104,7 +95,7 @@ def test_a_repeat_is_known_after_compaction_and_gaps_are_not(tmp: Path) -> None:
 
 
 def test_late_data_is_added_to_its_hour(tmp: Path) -> None:
-    clock = Clock()
+    clock = Clock(NOON)
     with store_in(tmp, clock) as store:
         for seq in range(3):
             append(store, a_batch(seq, {key_of(): point_of([100 * seq])}, window_s=NOON - 20))
@@ -117,7 +108,7 @@ def test_late_data_is_added_to_its_hour(tmp: Path) -> None:
 
 
 def test_each_tier_is_kept_for_its_own_time(tmp: Path) -> None:
-    clock = Clock()
+    clock = Clock(NOON)
     hour = 3600
     retention = Retention(fine_s=48 * hour, medium_s=15 * 24 * hour, coarse_s=60 * 24 * hour)
     with store_in(tmp, clock, retention=retention) as store:
@@ -166,7 +157,7 @@ def test_answers_are_those_of_counting_by_hand(
 ) -> None:
     start_s, end_s = NOON - 7200, NOON
     expected: dict[tuple[tuple[str, ...], int], list[int]] = {}
-    clock = Clock()
+    clock = Clock(NOON)
     with short_dir() as directory:
         with store_in(directory, clock) as store:
             seq = 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.clock import Clock
 from support.processes.servers import wait_for
 from support.stores.batches import a_batch, key_of, point_of
 from support.stores.engines import Pair, Sent, SQLiteEngine
@@ -22,19 +23,15 @@ from trimtab_collector.storage.store import Selection
 HOUR_S = 3600
 #: a full hour long ago, so that all of it is due
 START_S = 1_700_006_400
-
-
-class Clock:
-    now_s = START_S + 10 * HOUR_S
-
-    def __call__(self) -> float:
-        return self.now_s
+NOW_S = START_S + 10 * HOUR_S
 
 
 @contextmanager
 def supervised(directory: Path, store: SQLiteStore) -> Iterator[Supervisor]:
     # The clock is the store's: batches of these tests lie in the past for good.
-    supervisor = Supervisor(store.tiering, Setup(str(directory), 200_000, 0, "info"), clock=Clock())
+    supervisor = Supervisor(
+        store.tiering, Setup(str(directory), 200_000, 0, "info"), clock=Clock(NOW_S)
+    )
     supervisor.start()
     try:
         yield supervisor
@@ -77,7 +74,7 @@ def merged(store: SQLiteStore) -> bool:
 
 
 def test_what_is_due_is_merged_by_a_process_of_its_own(tmp: Path) -> None:
-    store = SQLiteStore(tmp, clock=Clock())
+    store = SQLiteStore(tmp, clock=Clock(NOW_S))
     try:
         fill(store, 0, 600)
         before = counted(store)
@@ -91,7 +88,7 @@ def test_what_is_due_is_merged_by_a_process_of_its_own(tmp: Path) -> None:
 
 
 def test_a_worker_that_is_killed_over_and_over_loses_and_doubles_nothing(tmp: Path) -> None:
-    store = SQLiteStore(tmp, clock=Clock())
+    store = SQLiteStore(tmp, clock=Clock(NOW_S))
     try:
         with supervised(tmp, store) as supervisor:
             for turn in range(8):
@@ -114,7 +111,7 @@ def test_a_worker_that_is_killed_over_and_over_loses_and_doubles_nothing(tmp: Pa
 
 
 def test_a_worker_that_stands_still_does_not_hold_up_readers(tmp: Path) -> None:
-    store = SQLiteStore(tmp, clock=Clock())
+    store = SQLiteStore(tmp, clock=Clock(NOW_S))
     try:
         with supervised(tmp, store) as supervisor:
             fill(store, 0, 300)

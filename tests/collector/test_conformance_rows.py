@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from support.clock import Clock
 from support.laws import DEPTH
 from support.processes.servers import short_dir
-from support.stores.engines import ENGINES, NOON, Clock, Engine, Pair
+from support.stores.engines import ENGINES, NOON, Engine, Pair
 from support.stores.rowbatches import batch_of, delta_of, row_of
 from support.stores.sqlitestores import append
 from trimtab_collector.storage.grouping import grouped_by

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support.clock import Clock
 from support.stores.batches import a_batch, key_of, point_of
 from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
@@ -16,21 +17,13 @@ from trimtab_core.errors import StartupError
 DAY_S = 86_400
 #: a midnight in UTC: the two days of these tests lie in different files
 START_S = 1_700_006_400 - 1_700_006_400 % DAY_S
+NOW_S = START_S + 2 * DAY_S
 FIRST = "10s-20231115.db"
-
-
-class Clock:
-    """A clock that stands until it is set."""
-
-    now_s: float = START_S + 2 * DAY_S
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @contextmanager
 def opened(directory: Path) -> Iterator[SQLiteStore]:
-    store = SQLiteStore(directory, clock=Clock())
+    store = SQLiteStore(directory, clock=Clock(NOW_S))
     try:
         yield store
     finally:
@@ -42,7 +35,7 @@ def fill(store: SQLiteStore, first: int = 0) -> None:
     for place in range(2):
         window_s = START_S + place * DAY_S + 30
         append(store, a_batch(first + place, {key_of(): point_of([5, 9])}, window_s=window_s))
-    store.compact(Clock.now_s)
+    store.compact(NOW_S)
 
 
 def of_day(store: SQLiteStore, day: int, step_s: int = 10) -> int:
@@ -120,7 +113,7 @@ def test_a_garbled_batch_of_the_journal_costs_itself(tmp: Path) -> None:
         connection.commit()
     with opened(tmp) as store:
         assert of_day(store, 0) == 2
-        store.compact(Clock.now_s)
+        store.compact(NOW_S)
         assert of_day(store, 0) == 2
         assert store.health().journal_batches == 0
 

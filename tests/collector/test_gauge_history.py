@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from support.clock import Clock
 from support.stores.batches import a_batch
-from support.stores.engines import Clock
 from support.stores.gaugeoracle import GaugeOracle, ask
 from support.stores.sqlitestores import append, received
 from trimtab_collector.storage.sqlite import gaugehistory

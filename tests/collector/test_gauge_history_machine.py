@@ -19,9 +19,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from support.clock import Clock
 from support.laws import histories
 from support.stores.batches import a_batch
-from support.stores.engines import Clock
 from support.stores.gaugeoracle import GaugeOracle, ask, check
 from support.stores.sqlitestores import append
 from trimtab_collector.storage import steps

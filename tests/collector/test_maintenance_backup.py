@@ -3,18 +3,17 @@
 import json
 import shutil
 import sqlite3
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, redirect_stderr, redirect_stdout
-from io import StringIO
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from support.processes.servers import Collector, clean_environment, short_dir, trimtab, wait_for
+from support.processes.servers import Collector, short_dir, trimtab, wait_for
 from support.processes.tracing import killed_at
+from support.processes.upkeep import answered, maintain, maintain_beside
 from support.stores.batches import Sender, a_batch, account, key_of, point_of, window
 from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
@@ -22,17 +21,7 @@ from trimtab_collector.storage.sqlite.schema import VERSION
 from trimtab_collector.storage.sqlite.upkeep.backup import backup
 from trimtab_collector.storage.sqlite.upkeep.files import entered
 from trimtab_collector.storage.sqlite.upkeep.restore import read_manifest, restore
-from trimtab_core import console
 from trimtab_core.batches import Batch
-
-
-class Done(NamedTuple):
-    """Exit code and output of a command."""
-
-    code: int
-    stdout: str
-    stderr: str
-
 
 REQUESTS = 5
 #: 10-second windows in three hours
@@ -44,41 +33,6 @@ def batch(seq: int) -> Batch:
     points = {key_of(f"/{seq % 7}", instance=f"h{seq % 2}"): point_of([1_000 + seq] * REQUESTS)}
     claim = account([(seq * REQUESTS, REQUESTS)], (seq + 1) * REQUESTS)
     return a_batch(seq, points, window_s=window(40 + seq * 37 % WINDOWS), processes=[claim])
-
-
-def maintain(*words: str, code: int = 0) -> Done:
-    """Run `trimtab collector ...` in this process and compare its exit code."""
-    out, err = StringIO(), StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            ended = console.main(["collector", *words])
-        except SystemExit as exit_:
-            ended = int(exit_.code or 0)
-    return _checked(words, code, Done(ended, out.getvalue(), err.getvalue()))
-
-
-def maintain_beside(*words: str, code: int = 0) -> Done:
-    """Do it in a process of its own, as an operator does beside a collector."""
-    done = subprocess.run(
-        trimtab("collector", *words),
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    return _checked(words, code, Done(done.returncode, done.stdout, done.stderr))
-
-
-def _checked(words: tuple[str, ...], code: int, done: Done) -> Done:
-    assert done.code == code, f"{words} ended with {done.code}: {done.stderr}"
-    assert "Traceback" not in done.stderr
-    return done
-
-
-def answered(*words: str, code: int = 0, run: Callable[..., Done] = maintain) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run(*words, "--json", code=code).stdout)
-    return found
 
 
 class Feed:

@@ -7,13 +7,13 @@ from random import Random
 
 import pytest
 
+from support.clock import Clock
 from support.processes.servers import short_dir
 from support.stores.checkedstore import (
     DAY_S,
     HOUR_S,
     NOW,
     YESTERDAY,
-    Clock,
     batch,
     change,
     checked,
@@ -52,7 +52,7 @@ def test_a_store_is_sound_and_the_check_says_what_it_went_through(copy: Path) ->
 
 
 def test_an_empty_store_is_sound(tmp: Path) -> None:
-    with opened(tmp, Clock()):
+    with opened(tmp, Clock(NOW)):
         pass
     report = checked(tmp)
     assert report.sound
@@ -64,7 +64,7 @@ def test_whatever_comes_late_and_is_merged_and_dropped_the_store_is_sound(
     tmp: Path, seed: int
 ) -> None:
     chance = Random(seed)
-    clock = Clock()
+    clock = Clock(NOW)
     limits = {"retention": Retention(2 * HOUR_S, 2 * DAY_S, 40 * DAY_S)}
     number = 0
     for _ in range(4):

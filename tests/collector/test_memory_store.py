@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from support.clock import Clock
 from support.processes.servers import wait_for
 from support.stores.batches import a_batch, key_of, point_of
-from support.stores.engines import NOON, Clock
+from support.stores.engines import NOON
 from support.stores.rowbatches import batch_of, row_of
 from support.stores.sqlitestores import append, received
 from trimtab_collector.storage.memory.engine import MemoryStore

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from support.clock import Clock
 from support.processes.servers import Collector, clean_environment, short_dir, trimtab
 from support.processes.tracing import calls_of, killed_at
 from support.stores import checkedstore
@@ -38,13 +39,6 @@ MERGED_BEFORE_S = NOW - 910
 #: what is asked: all fields, none, some; steps of windows, minutes, hours and a day
 FIELDS: list[tuple[str, ...]] = [(), SeriesKey._fields, ("service", "status_class"), ("route",)]
 STEPS_S = (10, 60, HOUR_S, 26 * HOUR_S)
-
-
-class Clock:
-    now_s: float = NOW
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def batches(first: int, count: int, start_s: int, end_s: int) -> list[Batch]:
@@ -82,7 +76,7 @@ NEW = batches(300, 60, MERGED_BEFORE_S - HOUR_S, NOW)
 
 @contextmanager
 def opened(directory: Path) -> Iterator[SQLiteStore]:
-    store = SQLiteStore(directory, clock=Clock())
+    store = SQLiteStore(directory, clock=Clock(NOW))
     try:
         yield store
     finally:
@@ -137,7 +131,7 @@ def answers(
 
 
 def merge_all(store: SQLiteStore) -> None:
-    clock = Clock()
+    clock = Clock(NOW)
     clock.now_s = NOW + 3 * HOUR_S
     while store.compact(clock.now_s):
         pass
@@ -233,7 +227,7 @@ def third(tmp: Path) -> Path:
 
 def test_names_move_from_the_small_file_into_the_tier_files(third: Path, tmp: Path) -> None:
     make(tmp / "fresh")
-    clock = checkedstore.Clock()
+    clock = Clock(checkedstore.NOW)
     with checkedstore.opened(tmp / "fresh", clock) as store:
         expected = answers(store)
     with checkedstore.opened(third, clock) as store:
@@ -250,12 +244,12 @@ def test_a_move_of_names_that_was_killed_goes_on_where_it_was(third: Path, tmp: 
     whole = shutil.copytree(third, tmp / "whole")
     count = calls_of(("fdatasync",), [*command, str(whole)]).count("fdatasync")
     assert count > 4
-    with checkedstore.opened(whole, checkedstore.Clock()) as store:
+    with checkedstore.opened(whole, Clock(checkedstore.NOW)) as store:
         expected = answers(store, steps_s=[HOUR_S])
     for when in sorted({1, 2, count // 2, count - 1, count}):
         copy = Path(shutil.copytree(third, tmp / f"t{when}"))
         assert killed_at("fdatasync", when, [*command, str(copy)])
-        with checkedstore.opened(copy, checkedstore.Clock()) as store:
+        with checkedstore.opened(copy, Clock(checkedstore.NOW)) as store:
             assert answers(store, steps_s=[HOUR_S]) == expected, when
         assert checked(copy).sound
 

@@ -150,9 +150,40 @@ def test_a_batch_with_a_wrong_byte_is_refused_or_well_formed(
     body = bytearray(zstandard.decompress(encode(made[0])))
     body[data.draw(st.integers(0, len(body) - 1))] ^= data.draw(st.integers(1, 255))
     try:
-        decode_series(decode(zstandard.compress(bytes(body))).series)
+        found = decode(zstandard.compress(bytes(body)))
+        decode_series(found.series)
     except BatchError:
-        pass
+        return
+    check_well_formed(found)
+
+
+def check_well_formed(batch: Batch) -> None:
+    """Check all that whoever takes a decoded batch may rely on."""
+    assert 0 < len(batch.agent) <= 256
+    assert len(batch.boot) == 8
+    assert 0 < batch.step_s <= 3600
+    assert batch.window_s % batch.step_s == 0
+    assert 0 <= batch.points <= MAX_POINTS
+    for number in (batch.seq, batch.window_s, batch.closed_us, batch.closed_mono_us):
+        assert 0 <= number < 2**63
+    values = {name: values_of(column) for name, column in batch.columns.items()}
+    for name in values.keys() & set(POINT_COLUMNS):
+        assert len(values[name]) == batch.points
+    total = sum(values.get("buckets", ()))
+    assert len(values.get("counts", ())) == total
+    assert len(values.get("indexes", ())) in (0, total)
+    for account in batch.processes:
+        assert len(account.process) == 8
+        for text in (account.environment, account.service, account.instance, *account.dropped):
+            assert 0 < len(text) <= 256
+        numbers = [account.sent, *account.dropped.values(), *sum(account.ranges, ())]
+        assert all(0 <= number < 2**63 for number in numbers)
+    for gauge in batch.gauges:
+        assert 0 < len(gauge.name) <= 256
+        assert isinstance(gauge.value, float)
+    # It can be handed on, and is the same there. Bytes, as a gauge may be no number.
+    again = encode(batch)
+    assert encode(decode(again)) == again
 
 
 @given(batches(), st.data())

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from support.processes.drive import Clock, Measured, Message, call, request
+from support.clock import Clock
+from support.processes.drive import Measured, Message, call, request
 from trimtab_core.records import FLAG_BACKGROUND, FLAG_FAILED, FLAG_UNKNOWN_BYTES
 
 START = {"type": "http.response.start", "status": 200, "headers": []}

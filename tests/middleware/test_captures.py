@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from support.processes.drive import Clock, Measured, call_wsgi, request
+from support.clock import Clock
+from support.processes.drive import Measured, call_wsgi, request
 from trimtab import current_context
 from trimtab.captures import NEVER, Captures, trace_of
 from trimtab.events import N_PLUS_ONE, REQUEST, EventQueue

@@ -14,7 +14,8 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from support.processes.drive import Clock, Measured, Message, call, call_wsgi, served
+from support.clock import Clock
+from support.processes.drive import Measured, Message, call, call_wsgi, served
 from trimtab import Middleware
 from trimtab.runtime import runtime_for
 from trimtab.settings import read_settings

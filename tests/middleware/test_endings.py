@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from support.apps.interfaces import INTERFACES, Interface, Step
-from support.processes.drive import Clock, Measured
+from support.clock import Clock
+from support.processes.drive import Measured
 from trimtab import current_context
 from trimtab.events import REQUEST
 from trimtab.runtime import PROCESS, flush_all, runtime_for

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.processes.drive import Clock, Measured, call, call_wsgi
+from support.clock import Clock
+from support.processes.drive import Measured, call, call_wsgi
 from trimtab import current_context
 from trimtab.headers import server_timing, valid_request_id
 from trimtab.queueing import queue_time_us

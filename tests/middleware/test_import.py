@@ -259,24 +259,22 @@ def test_a_thousand_apps_leave_nothing_behind(measured: Measured) -> None:
     assert [seen.record.status for seen in measured.records(2)] == [200, 200]
 
 
-def test_a_request_that_outlives_its_wrapper_is_measured(measured: Measured) -> None:
-    async def go() -> None:
-        going = asyncio.Event()
+@pytest.mark.asyncio
+async def test_a_request_that_outlives_its_wrapper_is_measured(measured: Measured) -> None:
+    going = asyncio.Event()
 
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            await going.wait()
-            await _asgi(scope, receive, send)
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await going.wait()
+        await _asgi(scope, receive, send)
 
-        async def send(message: Any) -> None: ...
+    async def send(message: Any) -> None: ...
 
-        scope = {"type": "http", "method": "GET", "headers": []}
-        task = asyncio.create_task(measured.asgi(app)(scope, None, send))  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-        del app
-        gc.collect()
-        going.set()
-        await task
-
-    asyncio.run(go())
+    scope = {"type": "http", "method": "GET", "headers": []}
+    task = asyncio.create_task(measured.asgi(app)(scope, None, send))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    del app
+    gc.collect()
+    going.set()
+    await task
     assert measured.one().record.status == 200
     assert current_context() is None

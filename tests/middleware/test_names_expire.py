@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.processes.drive import Clock, Seconds
+from support.clock import Clock
 from trimtab.events import SLOW_QUERY, EventQueue
 from trimtab.instrumentation.queries import book
 from trimtab.metrics.counter import Counter
@@ -21,21 +21,21 @@ from trimtab_core.measures import COUNTER, HISTOGRAM, OTHER
 
 
 @pytest.fixture
-def seconds() -> Seconds:
-    return Seconds()
+def seconds() -> Clock:
+    return Clock()
 
 
 # ---------------------------------------------------------------- the table
 
 
-def aged(table: NameTable[Any, Any], seconds: Seconds) -> None:
+def aged(table: NameTable[Any, Any], seconds: Clock) -> None:
     """Let the table grow so old that whatever is not used becomes idle."""
     for _ in range(2):
-        seconds.later(IDLE_S)
+        seconds.advance_s(IDLE_S)
         table.age()
 
 
-def test_with_room_every_name_is_kept_however_old(seconds: Seconds) -> None:
+def test_with_room_every_name_is_kept_however_old(seconds: Clock) -> None:
     table: NameTable[str, int] = NameTable(3, clock=seconds)
     table.add("a", lambda: 1)
     aged(table, seconds)
@@ -44,11 +44,11 @@ def test_with_room_every_name_is_kept_however_old(seconds: Seconds) -> None:
     assert (table.get("a"), table.get("b"), len(table)) == (1, 2, 2)
 
 
-def test_a_full_table_gives_the_place_of_the_longest_idle_name(seconds: Seconds) -> None:
+def test_a_full_table_gives_the_place_of_the_longest_idle_name(seconds: Clock) -> None:
     gone: list[int] = []
     table: NameTable[str, int] = NameTable(2, let_go=gone.append, clock=seconds)
     table.add("first", lambda: 1)
-    seconds.later(IDLE_S)
+    seconds.advance_s(IDLE_S)
     table.age()
     table.add("second", lambda: 2)
     aged(table, seconds)
@@ -58,24 +58,24 @@ def test_a_full_table_gives_the_place_of_the_longest_idle_name(seconds: Seconds)
 
 
 def test_a_new_name_gets_no_place_while_all_are_busy_and_one_when_they_are_not(
-    seconds: Seconds,
+    seconds: Clock,
 ) -> None:
     table: NameTable[str, int] = NameTable(2, clock=seconds)
     for number, name in enumerate(("a", "b")):
         table.add(name, lambda number=number: number)  # type: ignore[misc]
     for _ in range(20):
-        seconds.later(IDLE_S / 2)
+        seconds.advance_s(IDLE_S / 2)
         assert (table.get("a"), table.get("b")) == (0, 1)
         assert table.add("new", lambda: 2) is None
-    seconds.later(IDLE_S * 0.9)
+    seconds.advance_s(IDLE_S * 0.9)
     assert table.add("new", lambda: 2) is None, "they were used just before"
     for _ in range(2):
-        seconds.later(IDLE_S)
+        seconds.advance_s(IDLE_S)
         found = table.add("new", lambda: 2)
     assert found == 2
 
 
-def test_a_value_that_is_busy_by_itself_keeps_its_place(seconds: Seconds) -> None:
+def test_a_value_that_is_busy_by_itself_keeps_its_place(seconds: Clock) -> None:
     busy = {"a"}
     table: NameTable[str, str] = NameTable(2, lambda value: value in busy, clock=seconds)
     for name in ("a", "b"):
@@ -89,23 +89,23 @@ def test_a_value_that_is_busy_by_itself_keeps_its_place(seconds: Seconds) -> Non
 def test_a_table_never_sheds_a_name_that_was_used_lately_or_grows_over_its_cap(
     uses: list[tuple[int, float]], most: int
 ) -> None:
-    seconds = Seconds()
+    seconds = Clock()
     table: NameTable[int, int] = NameTable(most, clock=seconds)
     last: dict[int, float] = {}
     for name, passed in uses:
-        seconds.later(passed)
+        seconds.advance_s(passed)
         before = {each for each in last if each in set(table)}
         got = table.get(name)
         if got is None:
             got = table.add(name, lambda name=name: name)  # type: ignore[misc]
         assert got in (None, name)
         for gone in before - set(table):
-            assert seconds.now - last[gone] >= IDLE_S
+            assert seconds.now_s - last[gone] >= IDLE_S
         if got is None:
-            idle = [each for each in before if seconds.now - last[each] > 3 * IDLE_S]
-            assert not idle or seconds.now - table._since < IDLE_S
+            idle = [each for each in before if seconds.now_s - last[each] > 3 * IDLE_S]
+            assert not idle or seconds.now_s - table._since < IDLE_S
         else:
-            last[name] = seconds.now
+            last[name] = seconds.now_s
         assert len(table) <= most
 
 
@@ -142,7 +142,7 @@ def sent(measures: Measures) -> dict[str, float]:
     return found
 
 
-def test_measures_that_nobody_adds_to_make_room_and_busy_ones_stay(seconds: Seconds) -> None:
+def test_measures_that_nobody_adds_to_make_room_and_busy_ones_stay(seconds: Clock) -> None:
     measures = Measures(seconds)
     family = measures.family("names", COUNTER, cap=10)
     busy = at(family, "busy")
@@ -151,7 +151,7 @@ def test_measures_that_nobody_adds_to_make_room_and_busy_ones_stay(seconds: Seco
     for _ in range(4):
         busy.add(1)
         assert sent(measures)["busy"] == 1
-        seconds.later(IDLE_S)
+        seconds.advance_s(IDLE_S)
     at(family, "new").add(1)
     busy.add(1)
     assert sent(measures) == {"busy": 1, "new": 1}
@@ -160,7 +160,7 @@ def test_measures_that_nobody_adds_to_make_room_and_busy_ones_stay(seconds: Seco
 
 
 def test_a_family_of_busy_measures_books_new_ones_to_other_until_there_is_room(
-    seconds: Seconds,
+    seconds: Clock,
 ) -> None:
     measures = Measures(seconds)
     family = measures.family("names", COUNTER, cap=2)
@@ -168,34 +168,34 @@ def test_a_family_of_busy_measures_books_new_ones_to_other_until_there_is_room(
         for name in ("a", "b", "new"):
             at(family, name).add(1)
         assert sent(measures) == {"a": 1, "b": 1, OTHER: 1}
-        seconds.later(IDLE_S)
+        seconds.advance_s(IDLE_S)
     assert family.over_cap == 6
     for _ in range(3):
         at(family, "a").add(1)
         at(family, "new").add(1)
         last = sent(measures)
-        seconds.later(IDLE_S)
+        seconds.advance_s(IDLE_S)
     assert last == {"a": 1, "new": 1}
 
 
-def test_what_is_not_sent_keeps_its_name(seconds: Seconds) -> None:
+def test_what_is_not_sent_keeps_its_name(seconds: Clock) -> None:
     measures = Measures(seconds)
     family = measures.family("names", COUNTER, cap=1)
     at(family, "waits").add(5)
     for _ in range(5):
-        seconds.later(IDLE_S)
+        seconds.advance_s(IDLE_S)
         assert at(family, "new").key.attributes == (("name", OTHER),)
     assert sent(measures) == {"waits": 5}
 
 
-def test_who_holds_a_measure_that_was_let_go_of_loses_nothing(seconds: Seconds) -> None:
+def test_who_holds_a_measure_that_was_let_go_of_loses_nothing(seconds: Clock) -> None:
     measures = Measures(seconds)
     family = measures.family("names", COUNTER, cap=1)
     held = at(family, "held")
     held.add(1)
     sent(measures)
     for _ in range(4):
-        seconds.later(IDLE_S)
+        seconds.advance_s(IDLE_S)
         sent(measures)
     at(family, "new").add(1)
     assert sent(measures) == {"new": 1}
@@ -203,7 +203,7 @@ def test_who_holds_a_measure_that_was_let_go_of_loses_nothing(seconds: Seconds) 
     held.add(2)
     assert sent(measures) == {OTHER: 2}
     for _ in range(4):
-        seconds.later(IDLE_S)
+        seconds.advance_s(IDLE_S)
         sent(measures)
     held.add(3)
     assert sent(measures) == {"held": 3}
@@ -212,7 +212,7 @@ def test_who_holds_a_measure_that_was_let_go_of_loses_nothing(seconds: Seconds) 
 
 
 def test_the_bound_of_all_measures_is_met_by_idle_ones_of_other_families(
-    seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+    seconds: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trimtab.metrics.measures._MOST_MEASURES", 3)
     measures = Measures(seconds)
@@ -222,12 +222,12 @@ def test_the_bound_of_all_measures_is_met_by_idle_ones_of_other_families(
     assert at(new, "a").is_other
     for _ in range(4):
         sent(measures)
-        seconds.later(IDLE_S)
+        seconds.advance_s(IDLE_S)
     assert [at(new, name).is_other for name in ("a", "b", "c", "d")] == [False] * 3 + [True]
     assert len(list(old)) == 0
 
 
-def test_series_of_a_metric_follow_and_are_not_kept_for_ever(seconds: Seconds) -> None:
+def test_series_of_a_metric_follow_and_are_not_kept_for_ever(seconds: Clock) -> None:
     clock, PROCESS.measures.clock = PROCESS.measures.clock, seconds
     try:
         orders = Counter("expiring.orders", labels=["user"], cap=4)
@@ -237,7 +237,7 @@ def test_series_of_a_metric_follow_and_are_not_kept_for_ever(seconds: Seconds) -
             for _ in PROCESS.measures.changed():
                 pass
             for _ in range(3):
-                seconds.later(IDLE_S)
+                seconds.advance_s(IDLE_S)
                 orders._family.age()
         assert orders.over_cap == 0
         assert len(orders.rows()) <= 8
@@ -252,7 +252,7 @@ _system = count()
 
 
 def test_a_query_that_found_no_place_gets_one_later(
-    seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+    seconds: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measures = Measures(seconds)
     family = measures.family("db.client.operation.duration", HISTOGRAM, "s", cap=20)
@@ -269,13 +269,11 @@ def test_a_query_that_found_no_place_gets_one_later(
     for _ in range(4):
         book(system, "SELECT word FROM item WHERE id = 5", 0, 1000)
         seen = texts()
-        seconds.later(IDLE_S)
+        seconds.advance_s(IDLE_S)
     assert seen == ["SELECT word FROM item WHERE id = ?"]
 
 
-def test_hosts_that_nobody_calls_make_room(
-    seconds: Seconds, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hosts_that_nobody_calls_make_room(seconds: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     from trimtab.instrumentation import calls
 
     table: NameTable[str, Any] = NameTable(3, clock=seconds)
@@ -294,10 +292,10 @@ def test_hosts_that_nobody_calls_make_room(
     assert called("busy", "b", "c") == {"busy", "b", "c"}
     for _ in range(3):
         assert called("busy", "new") == {"busy", OTHER}
-        seconds.later(IDLE_S / 2)
+        seconds.advance_s(IDLE_S / 2)
     for _ in range(3):
         called("busy")
-        seconds.later(IDLE_S)
+        seconds.advance_s(IDLE_S)
     assert called("busy", "new", "d") == {"busy", "new", "d"}
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from support.processes.drive import Measured, Seconds, call
+from support.clock import Clock
+from support.processes.drive import Measured, call
 from support.processes.peer import Peer
 from trimtab.connection import Connections
 from trimtab.emitter import Emitter
@@ -24,21 +25,21 @@ from trimtab_core.messages import Hello, Routes
 
 
 @pytest.fixture
-def seconds() -> Seconds:
-    return Seconds()
+def seconds() -> Clock:
+    return Clock()
 
 
 class Held:
     """A recorder as the table sees it."""
 
-    def __init__(self, seconds: Seconds) -> None:
-        self.sent_until = seconds.now
+    def __init__(self, seconds: Clock) -> None:
+        self.sent_until = seconds.now_s
 
 
-def idle(routes: RouteTable, seconds: Seconds, *busy: str) -> None:
+def idle(routes: RouteTable, seconds: Clock, *busy: str) -> None:
     """Let all templates become idle but the busy ones, whose ids are in records."""
     for _ in range(3):
-        seconds.later(IDLE_S)
+        seconds.advance_s(IDLE_S)
         for template in busy:
             number = routes.of(template).id
             routes.mark(number.to_bytes(2, "little") + bytes(46))
@@ -46,7 +47,7 @@ def idle(routes: RouteTable, seconds: Seconds, *busy: str) -> None:
 
 
 def test_a_route_that_no_request_had_makes_room_and_a_busy_one_keeps_its_id(
-    seconds: Seconds,
+    seconds: Clock,
 ) -> None:
     routes = RouteTable(3, clock=seconds)
     before = [routes.of(template) for template in ("/busy", "/b", "/c")]
@@ -60,7 +61,7 @@ def test_a_route_that_no_request_had_makes_room_and_a_busy_one_keeps_its_id(
     assert new.id not in (1, 2, 3, routes._of_others().id)
 
 
-def test_an_id_has_a_new_meaning_only_when_nothing_bears_the_old_one(seconds: Seconds) -> None:
+def test_an_id_has_a_new_meaning_only_when_nothing_bears_the_old_one(seconds: Clock) -> None:
     routes = RouteTable(2, clock=seconds)
     held = Held(seconds)
     routes.add_holder(held)
@@ -73,29 +74,29 @@ def test_an_id_has_a_new_meaning_only_when_nothing_bears_the_old_one(seconds: Se
     # What was recorded before is not sent yet.
     two = routes.of("/two").id
     assert routes.template(old) == "/old"
-    held.sent_until = seconds.now
+    held.sent_until = seconds.now_s
     idle(routes, seconds, "/busy")
-    held.sent_until = seconds.now
+    held.sent_until = seconds.now_s
     three = routes.of("/three").id
     assert three == old
     assert routes.template(old) == "/three"
     assert two != three
 
 
-def test_a_thread_that_has_read_an_id_has_a_minute_to_use_it(seconds: Seconds) -> None:
+def test_a_thread_that_has_read_an_id_has_a_minute_to_use_it(seconds: Clock) -> None:
     routes = RouteTable(1, clock=seconds)
     old = routes.of("/old").id
     idle(routes, seconds)
     routes.of("/one")
     idle(routes, seconds)
     retired = routes._retired[0][0]
-    seconds.now = retired + GRACE_S - 1
+    seconds.now_s = retired + GRACE_S - 1
     assert routes._free_id() != old
-    seconds.now = retired + GRACE_S + 1
+    seconds.now_s = retired + GRACE_S + 1
     assert routes._free_id() == old
 
 
-def test_a_new_meaning_is_announced_behind_all_others_and_once(seconds: Seconds) -> None:
+def test_a_new_meaning_is_announced_behind_all_others_and_once(seconds: Clock) -> None:
     routes = RouteTable(2, clock=seconds)
     routes.of("/a")
     routes.of("/b")
@@ -114,7 +115,7 @@ def test_a_new_meaning_is_announced_behind_all_others_and_once(seconds: Seconds)
 
 
 def test_when_all_ids_are_given_new_templates_are_other_until_one_is_free(
-    seconds: Seconds, monkeypatch: pytest.MonkeyPatch
+    seconds: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trimtab.routes.MAX_U16", 3)
     monkeypatch.setattr(RouteTable._free_id, "__defaults__", (3,))
@@ -125,12 +126,12 @@ def test_when_all_ids_are_given_new_templates_are_other_until_one_is_free(
     ]  # fmt: skip
     routes._table.discard("/0")
     routes._retire(routes._routes[1])
-    seconds.later(GRACE_S + 1)
+    seconds.advance_s(GRACE_S + 1)
     assert not routes.of("/late").is_other
 
 
 @pytest.fixture
-def sending(measured: Measured, seconds: Seconds) -> Iterator["Sending"]:
+def sending(measured: Measured, seconds: Clock) -> Iterator["Sending"]:
     found = Sending(measured.peer, seconds)
     yield found
     found.emitter.stop(5)
@@ -139,7 +140,7 @@ def sending(measured: Measured, seconds: Seconds) -> Iterator["Sending"]:
 class Sending:
     """A recorder with a small table of routes, and an emitter that sends to a peer."""
 
-    def __init__(self, peer: Peer, seconds: Seconds, **options: Any) -> None:
+    def __init__(self, peer: Peer, seconds: Clock, **options: Any) -> None:
         self.peer, self.seconds = peer, seconds
         self.routes = RouteTable(3, clock=time.monotonic)
         self.recorder = Recorder(1 << 20, self.routes)

@@ -16,7 +16,8 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Host, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
-from support.processes.drive import Clock, Measured, call, request
+from support.clock import Clock
+from support.processes.drive import Measured, call, request
 from trimtab import Middleware, current_context
 
 

@@ -15,9 +15,9 @@ import pytest
 import waitress.server  # type: ignore[import-untyped]
 
 from support.apps import asgi_corpus, corpus_target, wsgi_corpus
+from support.processes.commands import TARGETS
 from support.processes.drive import served
 from support.processes.servers import Proc, accepts, free_port, wait_for
-from support.processes.stack import TARGETS
 from trimtab.runtime import flush_all
 
 

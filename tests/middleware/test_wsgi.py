@@ -9,7 +9,8 @@ from wsgiref.validate import validator
 
 import pytest
 
-from support.processes.drive import Clock, Measured, call_wsgi
+from support.clock import Clock
+from support.processes.drive import Measured, call_wsgi
 from trimtab import WSGIMiddleware
 from trimtab.runtime import runtime_for
 from trimtab.settings import read_settings

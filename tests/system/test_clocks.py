@@ -82,7 +82,7 @@ def test_an_agent_whose_clock_jumps_books_at_the_true_time_and_reports_the_diffe
         assert load.failed == 0
         exact(system, load.sent)
         # Whatever the clock did, gauges and accounts went on: nothing waits for the later one.
-        assert "went back" in system.agent.output()
+        assert "was put back" in system.agent.output()
 
 
 def test_what_was_held_while_the_clock_jumped_is_booked_at_the_true_time(tmp: Path) -> None:

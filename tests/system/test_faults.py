@@ -31,7 +31,7 @@ def even(system: Stack, service: str, sent: int) -> dict[str, Any]:
 def more(load: Load, answers: int, what: str) -> None:
     """Wait until a load has got that many more answers."""
     before = load.answered
-    wait_for(lambda: load.answered > before + answers, what, 20)
+    wait_for(lambda: load.answered > before + answers, what, 60)
 
 
 def warmed(
@@ -92,15 +92,12 @@ def test_an_agent_killed_and_restarted_under_load_loses_only_what_is_booked(
 
 
 @pytest.mark.alone
-def test_an_agent_frozen_for_ten_seconds_costs_no_request_and_loses_nothing(tmp: Path) -> None:
+def test_an_agent_frozen_for_ten_thousand_requests_costs_none_and_loses_nothing(tmp: Path) -> None:
     with stack(tmp) as system:
         target, sent, before = warmed(system, uvicorn())
         load = Load([target], connections=2).start()
         system.agent.freeze()
-        thaw_at = time.monotonic() + 10
-        answered = load.answered
-        wait_for(lambda: time.monotonic() > thaw_at, "the freeze to last", 15)
-        assert load.answered > answered + 1000
+        more(load, 10_000, "10,000 more answers while the agent stands still")
         assert system.apps["shop"].rss_bytes() - before < 8 * MIB
         system.agent.thaw()
         load.stop()

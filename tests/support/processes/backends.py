@@ -21,8 +21,8 @@ from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psutil
-import pytest
 
+from support.lacking import lack
 from support.processes.servers import (
     START_S,
     Proc,
@@ -39,11 +39,6 @@ __all__ = ["PostgresqlServer", "RedisServer", "new_database", "postgresql", "red
 PASSWORD = "pg-word-of-the-tests"
 
 
-def _lack(reason: str) -> None:
-    """Skip, and fail where every test must run."""
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-
-
 class RedisServer(Proc):
     """A Redis that keeps nothing on disk; the port stays the same over restarts.
 
@@ -54,7 +49,7 @@ class RedisServer(Proc):
     def __init__(self, directory: Path, *arguments: str) -> None:
         program = shutil.which("redis-server")
         if program is None:
-            _lack("this needs Debian's package redis-server: apt install redis-server")
+            lack("this needs Debian's package redis-server: apt install redis-server")
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         command = [*_dying_with_us("TERM"), str(program)]
@@ -187,9 +182,9 @@ def _postgresql_programs() -> Path:
     if not found and elsewhere:
         found = [Path(elsewhere).resolve().parent]
     if not found:
-        _lack("this needs Debian's package postgresql: apt install postgresql")
+        lack("this needs Debian's package postgresql: apt install postgresql")
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
-        _lack("as root, PostgreSQL needs setpriv to run as another user: apt install util-linux")
+        lack("as root, PostgreSQL needs setpriv to run as another user: apt install util-linux")
     return found[-1]
 
 

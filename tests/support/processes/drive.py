@@ -21,48 +21,10 @@ from trimtab import Middleware, WSGIMiddleware
 from trimtab.runtime import flush_all
 from trimtab_core.messages import Bye
 
-__all__ = [
-    "Answer",
-    "Clock",
-    "Measured",
-    "Seconds",
-    "call",
-    "call_wsgi",
-    "measuring",
-    "request",
-    "served",
-]
+__all__ = ["Answer", "Measured", "call", "call_wsgi", "measuring", "request", "served"]
 
 Message = dict[str, Any]
 Headers = Iterable[tuple[bytes, bytes]]
-
-
-class Clock:
-    """A clock that stands still until somebody moves it."""
-
-    def __init__(self) -> None:
-        self.ns = 1_000_000_000_000
-
-    def __call__(self) -> int:
-        return self.ns
-
-    def advance_ms(self, ms: float) -> None:
-        """Let time pass."""
-        self.ns += round(ms * 1e6)
-
-
-class Seconds:
-    """A clock in seconds that stands still until somebody moves it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def later(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += seconds
 
 
 class Measured:

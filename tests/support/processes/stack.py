@@ -1,34 +1,25 @@
 """Collector, agent and app together, and what must hold of their accounts."""
 
 import socket
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from support.processes.commands import SERVERS
 from support.processes.servers import Agent, App, Collector, wait_for
 
-__all__ = ["TARGETS", "Stack", "connected", "gunicorn", "stack", "uvicorn"]
-
-#: Folder of the apps that the servers load.
-TARGETS = Path(__file__).resolve().parents[2] / "targets"
+__all__ = ["Stack", "connected", "gunicorn", "stack", "uvicorn"]
 
 
 def uvicorn(*options: str, target: str = "asgi_target:app") -> list[str]:
     """Return the command of uvicorn with an ASGI target."""
-    return [
-        sys.executable, "-m", "uvicorn", target, "--port", "{port}",
-        "--app-dir", str(TARGETS), "--log-level", "warning", *options,
-    ]  # fmt: skip
+    return SERVERS["uvicorn"](target, *options)
 
 
 def gunicorn(*options: str, target: str = "wsgi_target:app") -> list[str]:
     """Return the command of gunicorn with the WSGI target."""
-    return [
-        sys.executable, "-m", "gunicorn", target, "--bind", "127.0.0.1:{port}",
-        "--chdir", str(TARGETS), "--log-level", "warning", *options,
-    ]  # fmt: skip
+    return SERVERS["gunicorn"](target, *options)
 
 
 @dataclass

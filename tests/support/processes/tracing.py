@@ -1,27 +1,18 @@
 """Commands killed at a chosen call to the system, by strace, for tests of what is left then."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
 
-import pytest
-
+from support.lacking import lack
 from support.processes.servers import clean_environment
 
 __all__ = ["calls_of", "killed_at"]
 
 
-def _lack(reason: str) -> None:
-    """Skip, and fail where every test must run."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 def _traced(options: Sequence[str], command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     if shutil.which("strace") is None:
-        _lack("strace is needed to kill a process at a chosen call")
+        lack("strace is needed to kill a process at a chosen call")
     done = subprocess.run(
         ["strace", "-f", "-qq", *options, *command],
         env=clean_environment(),
@@ -31,7 +22,7 @@ def _traced(options: Sequence[str], command: Sequence[str]) -> subprocess.Comple
         timeout=120,
     )
     if "ptrace" in done.stderr:
-        _lack(f"strace may not trace here: {done.stderr[:200]}")
+        lack(f"strace may not trace here: {done.stderr[:200]}")
     return done
 
 

@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from support.clock import Clock
 from support.stores.batches import a_batch, point_of
-from support.stores.engines import Clock, Sent, SQLiteEngine, append
+from support.stores.engines import Sent, SQLiteEngine, append
 from trimtab_collector.contract.params import Params, parse
 from trimtab_collector.query import Queries
 from trimtab_collector.watch import Watch

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 
+from support.clock import Clock
 from support.stores.batches import a_batch, account, key_of, point_of
 from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
@@ -20,7 +21,6 @@ __all__ = [
     "NOW",
     "TODAY",
     "YESTERDAY",
-    "Clock",
     "batch",
     "change",
     "checked",
@@ -34,16 +34,6 @@ DAY_S = 86_400
 #: some minutes past noon of 2023-11-15
 NOW = 1_700_050_000
 TODAY, YESTERDAY = "20231115", "20231114"
-
-
-class Clock:
-    """A clock that stands until it is set."""
-
-    def __init__(self, now_s: float = NOW) -> None:
-        self.now_s = now_s
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def batch(seq: int, t: int, service: str = "shop") -> Batch:
@@ -95,7 +85,7 @@ def checked(directory: Path, now_s: float = NOW) -> Report:
 
 def make(directory: Path) -> None:
     """Make a store of two days, merged but for the latest."""
-    with opened(directory, Clock()) as store:
+    with opened(directory, Clock(NOW)) as store:
         fill(store, 0, NOW)
         assert store.compact(NOW) > 200
 

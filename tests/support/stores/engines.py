@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from support.clock import Clock
 from support.stores.oracle import QUANTILES, SUMS, Account, Answer, Oracle, Row, Tier, check
 from support.stores.sqlitestores import received as as_received
 from trimtab_collector.storage.columns import quantiles_us
@@ -20,22 +21,12 @@ from trimtab_collector.storage.store import Rows, Selection, Store, UnavailableE
 from trimtab_core.batches import Batch, Point, SeriesKey
 from trimtab_core.sketch import Sketch
 
-__all__ = ["ENGINES", "NOON", "Clock", "Engine", "Pair", "Sent", "accounts", "append", "ask"]
+__all__ = ["ENGINES", "NOON", "Engine", "Pair", "Sent", "accounts", "append", "ask"]
 
 DAY_S: Final = 86_400
 #: a full hour
 NOON: Final = 1_700_006_400
 _DEADLINE_S: Final = 30
-
-
-class Clock:
-    """A clock that stands until it is set."""
-
-    def __init__(self, now_s: float) -> None:
-        self.now_s = now_s
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 class Engine(Protocol):

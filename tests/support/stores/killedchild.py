@@ -8,13 +8,14 @@ Prints the number of a batch once it is acknowledged, and "end" when it is done.
 import sys
 from pathlib import Path
 
+from support.clock import Clock
 from support.stores.batches import a_batch, key_of, point_of
 from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_core.batches import Batch
 
-__all__ = ["BATCHES", "DAY_S", "END_S", "KEPT", "START_S", "Clock", "batch"]
+__all__ = ["BATCHES", "DAY_S", "END_S", "KEPT", "START_S", "batch"]
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
@@ -24,16 +25,6 @@ START_S = 1_700_006_400 - 1_700_006_400 % DAY_S
 BATCHES = 30
 END_S = START_S + 4 * DAY_S
 KEPT = Retention(2 * DAY_S, 30 * DAY_S, 400 * DAY_S)
-
-
-class Clock:
-    """A clock that stands until it is set."""
-
-    def __init__(self, now_s: float) -> None:
-        self.now_s = now_s
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def batch(number: int) -> Batch:
