@@ -127,10 +127,8 @@ def _collector(
 ) -> int:
     from trimtab_collector.app import CollectorApp
     from trimtab_collector.serve import bind, serve, url_of
-    from trimtab_collector.storage.sqlite.upkeep.files import refuse_unfinished
 
     collector_settings.check_host(settings)
-    refuse_unfinished(settings.directory)
     # Long numpy work in a thread must not keep the loop from the interpreter for 5 ms.
     sys.setswitchinterval(0.001)
     listener = bind(settings.host, settings.port)

@@ -73,8 +73,10 @@ class Skews:
             self._agents.popitem(last=False)
 
     def skewed(self) -> dict[str, float]:
-        """Return the seconds by which agents are off, at most 20 of those over a minute."""
-        off = [(a, round(ahead, 1)) for a, ahead in self._agents.items() if abs(ahead) > _SKEW_S]
+        """Return the seconds by which agents are off, up to 20 over a minute; any thread."""
+        # A list first, which is made at once: the loop adds agents while a thread reads them.
+        agents = list(self._agents.items())
+        off = [(agent, round(ahead, 1)) for agent, ahead in agents if abs(ahead) > _SKEW_S]
         return dict(off[:20])
 
 
@@ -99,7 +101,7 @@ class Ingest:
         self._clock = clock
         self._log = RateLimited(logger)
         self._large = asyncio.Semaphore(1)
-        self.skews = Skews()
+        self._skews = Skews()
         self.refused: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,6 +118,10 @@ class Ingest:
         headers = [*every, (b"content-length", b"%d" % len(body)), *extra]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def skewed(self) -> dict[str, float]:
+        """Return agents whose clock is off, and by how many seconds it is ahead; any thread."""
+        return self._skews.skewed()
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
         path, method = scope["path"], scope["method"]
@@ -231,7 +237,7 @@ class Ingest:
         batch = decode(raw)
         now_s = self._clock()
         ahead_s = _ahead_s(batch, sent_at, now_s)
-        self.skews.note(batch.agent, sent_at.wall_s - now_s if sent_at else ahead_s)
+        self._skews.note(batch.agent, sent_at.wall_s - now_s if sent_at else ahead_s)
         begin_s = batch.window_s
         if abs(ahead_s) > _SKEW_S:
             self._log.warning(
