@@ -10,14 +10,14 @@ from trimtab_collector.contract.kinds import Parameter
 from trimtab_collector.contract.parameters import BACK_S, BackBy, Parameters
 from trimtab_collector.reads.reader import StoreReader
 
-__all__ = ["BASE", "Endpoint"]
+__all__ = ["BASE", "ApiEndpoint"]
 
 #: what every path begins with
 BASE: Final = "/api/performance"
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class ApiEndpoint:
     """One thing that can be asked."""
 
     #: below BASE; each has the same answer

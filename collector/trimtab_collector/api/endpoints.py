@@ -7,7 +7,7 @@ endpoint, write its body in `contract/`, its computation in `reads/`, and one ro
 import functools
 from typing import Any, Final
 
-from trimtab_collector.api.endpoint import Endpoint
+from trimtab_collector.api.endpoint import ApiEndpoint
 from trimtab_collector.api.openapi import document
 from trimtab_collector.auth.access import Role
 from trimtab_collector.contract.application import Application
@@ -92,31 +92,31 @@ def _below_metrics(name: str) -> tuple[str, str]:
 
 # fmt: off
 ENDPOINTS: Final = (
-    Endpoint(("/health",), health, (CollectorHealth,), role=Role.ANYONE),
-    Endpoint(("/openapi.json",), _openapi, (), role=Role.ANYONE),
-    Endpoint(("/services",), services, (Services,), (*_REQUESTS, APDEX)),
-    Endpoint(("/routes",), routes, (RouteList,), (*_REQUESTS, ROUTES_BY, LIMIT, APDEX)),
-    Endpoint(("/routes/latency",), latency, (Latency,), (*_REQUESTS, LATENCY_BY, LIMIT, STEP)),
-    Endpoint(("/response-time",), response_time, (ResponseTime,), (*_REQUESTS, APDEX)),
-    Endpoint(("/heatmap",), heatmap, (Heatmap,), (*_REQUESTS, FINEST, BUCKETS, STEP), _HOUR_S),
-    Endpoint(("/compare",), comparison, (Comparison,), (*_REQUESTS, *COMPARISON, LIMIT, APDEX),
+    ApiEndpoint(("/health",), health, (CollectorHealth,), role=Role.ANYONE),
+    ApiEndpoint(("/openapi.json",), _openapi, (), role=Role.ANYONE),
+    ApiEndpoint(("/services",), services, (Services,), (*_REQUESTS, APDEX)),
+    ApiEndpoint(("/routes",), routes, (RouteList,), (*_REQUESTS, ROUTES_BY, LIMIT, APDEX)),
+    ApiEndpoint(("/routes/latency",), latency, (Latency,), (*_REQUESTS, LATENCY_BY, LIMIT, STEP)),
+    ApiEndpoint(("/response-time",), response_time, (ResponseTime,), (*_REQUESTS, APDEX)),
+    ApiEndpoint(("/heatmap",), heatmap, (Heatmap,), (*_REQUESTS, FINEST, BUCKETS, STEP), _HOUR_S),
+    ApiEndpoint(("/compare",), comparison, (Comparison,), (*_REQUESTS, *COMPARISON, LIMIT, APDEX),
              _HOUR_S),
-    Endpoint(("/metrics",), snapshot, (MetricsNow,), (*_OWNERS, APDEX), _NOW_S),
-    Endpoint(("/metrics/current",), current, (Current,), _OWNERS, _NOW_S),
-    Endpoint(("/metrics/history",), history, (History, GroupedHistory),
+    ApiEndpoint(("/metrics",), snapshot, (MetricsNow,), (*_OWNERS, APDEX), _NOW_S),
+    ApiEndpoint(("/metrics/current",), current, (Current,), _OWNERS, _NOW_S),
+    ApiEndpoint(("/metrics/history",), history, (History, GroupedHistory),
              (*_REQUESTS, PERIOD, GROUP_BY, GROUPS, STEP, APDEX), BACK),
-    Endpoint(("/gauges",), gauges, (GaugeHistory,),
+    ApiEndpoint(("/gauges",), gauges, (GaugeHistory,),
              (*GAUGE_FILTERS, *RANGE, NAMES, GAUGES_BY, SERIES, STEP), _HOUR_S),
-    Endpoint(_below_metrics("application"), application, (Application,), (*_ROUTE, APDEX)),
-    Endpoint(_below_metrics("database"), database, (Database,), (*_OWNERS, LIMIT)),
-    Endpoint(_below_metrics("cache"), cache, (CacheReads,), _OWNERS),
-    Endpoint(_below_metrics("external"), external, (External,), (*_OWNERS, LIMIT)),
-    Endpoint(_below_metrics("queues"), queues, (Queues,), (*_OWNERS, LIMIT)),
-    Endpoint(_below_metrics("custom"), custom, (Custom,), (*_OWNERS, NAME, METRICS)),
-    Endpoint(_below_metrics("system"), system, (SystemGauges,), _OWNERS),
-    Endpoint(_below_metrics("memory"), memory, (MemoryGauges,), _OWNERS),
-    Endpoint(("/slow-queries",), slow_queries, (SlowQueries,), (*_ROUTE, STATEMENTS_BY, LIMIT)),
-    Endpoint(("/slow-requests",), slow_requests, (SlowRequests,),
+    ApiEndpoint(_below_metrics("application"), application, (Application,), (*_ROUTE, APDEX)),
+    ApiEndpoint(_below_metrics("database"), database, (Database,), (*_OWNERS, LIMIT)),
+    ApiEndpoint(_below_metrics("cache"), cache, (CacheReads,), _OWNERS),
+    ApiEndpoint(_below_metrics("external"), external, (External,), (*_OWNERS, LIMIT)),
+    ApiEndpoint(_below_metrics("queues"), queues, (Queues,), (*_OWNERS, LIMIT)),
+    ApiEndpoint(_below_metrics("custom"), custom, (Custom,), (*_OWNERS, NAME, METRICS)),
+    ApiEndpoint(_below_metrics("system"), system, (SystemGauges,), _OWNERS),
+    ApiEndpoint(_below_metrics("memory"), memory, (MemoryGauges,), _OWNERS),
+    ApiEndpoint(("/slow-queries",), slow_queries, (SlowQueries,), (*_ROUTE, STATEMENTS_BY, LIMIT)),
+    ApiEndpoint(("/slow-requests",), slow_requests, (SlowRequests,),
              (*_ROUTE, REASON, CAPTURED_BY, LIMIT)),
 )
 # fmt: on

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab_collector.api.endpoint import BASE, Endpoint
+from trimtab_collector.api.endpoint import BASE, ApiEndpoint
 from trimtab_collector.auth.access import Role
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.errors import ErrorBody
@@ -31,7 +31,7 @@ _REFUSALS: Final = {
 }
 
 
-def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+def document(endpoints: Sequence[ApiEndpoint]) -> dict[str, Any]:
     """Return the document, as built-in types."""
     bodies = dict.fromkeys(body for endpoint in endpoints for body in endpoint.bodies)
     _, schemas = msgspec.json.schema_components(
@@ -47,7 +47,10 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         },
         "servers": [{"url": BASE}],
         "paths": {
-            path: {method.lower(): _operation(endpoint, path) for method in endpoint.methods}
+            path: {
+                method.lower(): _operation(endpoint, path, method.lower())
+                for method in endpoint.methods
+            }
             for endpoint in endpoints
             for path in endpoint.paths
         },
@@ -59,12 +62,14 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     }
 
 
-def _operation(endpoint: Endpoint, path: str) -> dict[str, Any]:
+def _operation(endpoint: ApiEndpoint, path: str, method: str) -> dict[str, Any]:
     summary = (endpoint.read.__doc__ or path).partition("\n")[0]
+    summary = summary.removeprefix("Return ").rstrip(".")
+    words = path.removesuffix(".json").replace("-", "/").split("/")
     statuses = [status for status in _REFUSALS if status not in _impossible(endpoint)]
     return {
-        "operationId": "get" + "".join(map(_capitalised, path.removesuffix(".json").split("/"))),
-        "summary": summary.removeprefix("Return ").rstrip(".").replace("\n", " "),
+        "operationId": method + "".join(map(str.capitalize, words)),
+        "summary": summary[:1].upper() + summary[1:],
         "parameters": [_parameter(each, endpoint) for each in endpoint.parameters],
         "responses": {
             "200": {
@@ -77,16 +82,12 @@ def _operation(endpoint: Endpoint, path: str) -> dict[str, Any]:
     }
 
 
-def _impossible(endpoint: Endpoint) -> Iterable[str]:
+def _impossible(endpoint: ApiEndpoint) -> Iterable[str]:
     """Yield the refusals that an endpoint never answers."""
     if endpoint.role is Role.ANYONE:
         yield "401"
     if not endpoint.parameters:
         yield "422"
-
-
-def _capitalised(word: str) -> str:
-    return "".join(part.capitalize() for part in word.split("-"))
 
 
 def _described(bodies: Sequence[type[Body]]) -> str:
@@ -123,7 +124,7 @@ def _refusal(text: str) -> dict[str, Any]:
     return {"description": text, "content": {"application/json": {"schema": schema}}}
 
 
-def _parameter(parameter: Parameter[Any], endpoint: Endpoint) -> Mapping[str, Any]:
+def _parameter(parameter: Parameter[Any], endpoint: ApiEndpoint) -> Mapping[str, Any]:
     schema = parameter.schema()
     about = parameter.about
     if parameter is FROM:

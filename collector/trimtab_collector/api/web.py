@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from trimtab_collector.api.endpoint import BASE, Endpoint
+from trimtab_collector.api.endpoint import BASE, ApiEndpoint
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.auth.access import Access
@@ -33,7 +33,7 @@ class Api:
         reader: StoreReader,
         executor: ReadExecutor,
         access: Access,
-        endpoints: Sequence[Endpoint] = ENDPOINTS,
+        endpoints: Sequence[ApiEndpoint] = ENDPOINTS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._reader = reader
@@ -59,7 +59,7 @@ class Api:
         """Return what answers for requests that no route takes or that fail."""
         return {HTTPException: self._refused, Exception: self._failed}
 
-    def _handler(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    def _handler(self, endpoint: ApiEndpoint) -> Callable[[Request], Awaitable[Response]]:
         async def handle(request: Request) -> Response:
             try:
                 found = await self._answer(endpoint, request)
@@ -72,7 +72,7 @@ class Api:
 
         return handle
 
-    async def _answer(self, endpoint: Endpoint, request: Request) -> Any:
+    async def _answer(self, endpoint: ApiEndpoint, request: Request) -> Any:
         """Check one request and return what the endpoint computes."""
         self._access.check(endpoint.role, request.headers.get("authorization", ""))
         now_s = self._clock()

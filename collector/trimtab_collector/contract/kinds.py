@@ -24,7 +24,7 @@ __all__ = [
     "Moment",
     "Names",
     "Parameter",
-    "Step",
+    "StepWidth",
     "Text",
     "Whole",
     "Zone",
@@ -301,7 +301,7 @@ class Zone(Parameter[tzinfo]):
 
 
 @dataclass(frozen=True, slots=True)
-class Step(Parameter[int | str | None]):
+class StepWidth(Parameter[int | str | None]):
     """The width of steps: seconds, or a word of the calendar; None where it is not given."""
 
     def read(self, text: str, moment: Moment) -> int | str | None:

@@ -12,7 +12,7 @@ from trimtab_collector.contract.kinds import (
     Instant,
     Moment,
     Parameter,
-    Step,
+    StepWidth,
     Whole,
     Zone,
 )
@@ -69,7 +69,7 @@ RANGE: Final = (FROM, TO, TZ)
 
 LIMIT: Final = Whole("limit", "Most rows; the others are counted as left out.", 1, 1000, 50)
 APDEX: Final = Whole("apdex", "The threshold T of Apdex, in milliseconds.", 1, 3_600_000, 500)
-STEP: Final = Step("step", "Width of steps: seconds, or of the calendar of `tz`.")
+STEP: Final = StepWidth("step", "Width of steps: seconds, or of the calendar of `tz`.")
 
 
 @dataclass(frozen=True, slots=True)

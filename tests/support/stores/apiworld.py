@@ -14,7 +14,7 @@ import pytest
 from support.stores.batches import a_batch, point_of
 from support.stores.engines import Clock, Sent, SQLiteEngine, append
 from trimtab_collector.api.endpoints import ENDPOINTS
-from trimtab_collector.contract.parameters import parse
+from trimtab_collector.contract.parameters import RANGE, parse
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_core.batches import SeriesKey
 from trimtab_core.sketch import Sketch, bucket_of, middle_us
@@ -66,7 +66,7 @@ class World:
         """Return `data` of the answer to a GET, as JSON has it; `from_` stands for `from`."""
         (endpoint,) = [each for each in ENDPOINTS if path in each.paths]
         texts = {name.rstrip("_"): str(value) for name, value in query.items()}
-        parameters = parse(endpoint.parameters, texts, self.clock.now_s, endpoint.back)
+        parameters = parse(endpoint.parameters or RANGE, texts, self.clock.now_s, endpoint.back)
         return msgspec.to_builtins(endpoint.read(self.reader, parameters))
 
     def within(self, start_s: float, end_s: float, **fields: str) -> list[Request]:
