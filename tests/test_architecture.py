@@ -4,15 +4,25 @@ The checker reads imports with `ast` and runs nothing. Its own tests plant small
 each rule, so that a rule that stopped looking would be seen.
 """
 
-import ast
+import functools
 import re
 import subprocess
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+
+from support.architecture import (
+    Layers,
+    Source,
+    circles,
+    crossings,
+    doubles,
+    foreign,
+    imports,
+    long_functions,
+    type_checking,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 400
@@ -39,128 +49,63 @@ THIRD_PARTY_OF_MODULE: Mapping[str, frozenset[str]] = {
 }
 
 
-#: what lies behind `storage/store.py`, and the modules that may know it
-ENGINES = ("trimtab_collector.storage.sqlite", "trimtab_collector.storage.memory")
-MAY_NAME_ENGINES = frozenset({"trimtab_collector.app", "trimtab_collector.cli"})
-
-
-class Import(NamedTuple):
-    """One import of a module; at_top means that importing the module runs it."""
-
-    line: int
-    name: str
-    at_top: bool
-
-
-class Source(NamedTuple):
-    """A module of one of the four packages: its dotted name and its text."""
-
-    module: str
-    text: str
-
-    @property
-    def package(self) -> str:
-        return self.module.partition(".")[0]
-
-
-def imports(text: str) -> Iterator[Import]:
-    """Yield each import; `from a import b` yields `a.b`, for b may be a module."""
-    yield from _imports(ast.parse(text), at_top=True)
-
-
-def _imports(node: ast.AST, *, at_top: bool) -> Iterator[Import]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import):
-            for alias in child.names:
-                yield Import(child.lineno, alias.name, at_top)
-        elif isinstance(child, ast.ImportFrom):
-            prefix = "." * child.level + (child.module or "")
-            for alias in child.names:
-                yield Import(child.lineno, f"{prefix}.{alias.name}", at_top)
-        elif isinstance(child, ast.Call) and _is_late_import(child):
-            argument = child.args[0]
-            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                yield Import(child.lineno, argument.value, False)
-        function = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        yield from _imports(child, at_top=at_top and not function)
-
-
-def _is_late_import(call: ast.Call) -> bool:
-    function = call.func
-    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    return name in ("import_module", "__import__") and bool(call.args)
+#: package -> its folders and modules, from the ground -> those of the package that each may import
+LAYERS: Layers = {
+    "trimtab_collector": {
+        "": (),
+        "settings": (),
+        "contract": (),
+        "watch": (),
+        "serve": (),
+        "storage": (),
+        "storage.memory": ("storage",),
+        "storage.sqlite": ("storage",),
+        "storage.sqlite.upkeep": ("storage", "storage.sqlite", "settings"),
+        "auth": ("contract.errors",),
+        "reads": ("contract", "storage"),
+        "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
+        "api": ("contract", "reads", "auth.access", "storage.store"),
+        # The one place that names an engine.
+        "app": (
+            *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
+            *("auth", "reads", "ingest", "api"),
+        ),
+        # The console knows the subcommands of the engine, and nothing else of it.
+        "cli": ("settings", "auth", "app", "serve", "storage.sqlite.upkeep.cli"),
+    },
+    "trimtab_agent": {
+        "": ("gauges", "probes", "spool"),
+        "gauges": (),
+        "probes": ("gauges", "settings", "answers"),
+        "spool": ("regroup",),
+    },
+    "trimtab": {
+        "": ("templates", "metrics", "instrumentation"),
+        "templates": ("",),
+        "metrics": ("",),
+        "instrumentation": ("", "metrics"),
+        "sinks": ("", "metrics"),
+        "servers": ("", "instrumentation"),
+        "autostart": ("servers",),
+    },
+}
+#: classes that have a name together until one is renamed
+SAME_NAMES = {"Process"}
+MAX_FUNCTION_LINES = 60
+#: functions that are longer, each with the reason
+FUNCTIONS_OVER_60: Mapping[str, str] = {
+    "trimtab.asgi.wrap.trimtab_asgi": "the hot path: a call costs more than a long function",
+    "trimtab_collector.storage.sqlite.engine.SQLiteStore.__init__": "puts the engine together",
+}
 
 
 def broken_rules(source: Source) -> list[str]:
     """Return what a module's imports do against the rules, a sentence each."""
     allowed = THIRD_PARTY[source.package] | THIRD_PARTY_OF_MODULE.get(source.module, frozenset())
-    found = []
-    for line, name, at_top in imports(source.text):
-        where = f"{source.module}:{line}"
-        root = name.partition(".")[0]
-        if not root:
-            found.append(f"{where} imports {name} by a relative name")
-        elif root in PACKAGES:
-            if root not in (source.package, "trimtab_core"):
-                found.append(f"{where}: {source.package} imports {root}, only core is for all")
-        elif at_top and root not in sys.stdlib_module_names and root not in allowed:
-            found.append(f"{where} imports {root} at its top: import it where it is used")
-    found += [
-        f"{source.module}:{node.lineno} has a TYPE_CHECKING block"
-        for node in ast.walk(ast.parse(source.text))
-        if "TYPE_CHECKING" in (getattr(node, "id", ""), getattr(node, "attr", ""))
-        and isinstance(node, ast.expr)
-    ]
-    return found
+    return foreign(source, PACKAGES, allowed) + type_checking(source)
 
 
-def circles(sources: Iterable[Source]) -> list[str]:
-    """Return each module that reaches itself by imports, late ones too, with the way it takes."""
-    texts = {source.module: source.text for source in sources}
-    graph = {module: _modules(module, text, texts) for module, text in texts.items()}
-    found: list[str] = []
-    done: set[str] = set()
-
-    def visit(module: str, way: list[str]) -> None:
-        if module in way:
-            found.append(" -> ".join([*way[way.index(module) :], module]))
-        elif module not in done:
-            for target in sorted(graph[module]):
-                visit(target, [*way, module])
-            done.add(module)
-
-    for module in sorted(graph):
-        visit(module, [])
-    return found
-
-
-def _modules(module: str, text: str, known: Mapping[str, str]) -> set[str]:
-    """Return the modules of ours that a text imports: the longest known prefix of each name."""
-    targets = set()
-    for _, name, _ in imports(text):
-        while name and name not in known:
-            name = name.rpartition(".")[0]
-        # `from package import module` inside the package means the module, not the face.
-        if name and name != module:
-            targets.add(name)
-    return targets
-
-
-def named_engines(sources: Iterable[Source]) -> list[str]:
-    """Return each import of an engine of the store by a module that is to know the seam alone.
-
-    No engine knows another one, either.
-    """
-    return [
-        f"{source.module}:{line} imports {name}"
-        for source in sources
-        if source.module not in MAY_NAME_ENGINES
-        for line, name, _ in imports(source.text)
-        for engine in ENGINES
-        if name.startswith(engine) and not source.module.startswith(engine)
-    ]
-
-
+@functools.cache
 def sources() -> list[Source]:
     """Return every module of the four packages."""
     found = []
@@ -225,8 +170,29 @@ def test_no_module_imports_itself_on_a_detour() -> None:
     assert circles(sources()) == []
 
 
-def test_only_the_app_and_the_console_name_an_engine() -> None:
-    assert named_engines(sources()) == []
+def test_within_a_package_arrows_run_as_the_table_of_layers_allows() -> None:
+    assert crossings(sources(), LAYERS) == []
+
+
+def test_every_row_of_the_table_of_layers_is_a_folder_or_module() -> None:
+    # The second engine is a folder as soon as it is there.
+    modules = {source.module for source in sources()} | {"trimtab_collector.storage.memory"}
+    rows = [f"{package}.{row}".rstrip(".") for package, table in LAYERS.items() for row in table]
+    folders = {module.rpartition(".")[0] for module in modules}
+    assert [row for row in rows if row not in modules | folders] == []
+
+
+def test_a_public_class_name_exists_once() -> None:
+    assert [each for each in doubles(sources()) if each.partition(" ")[0] not in SAME_NAMES] == []
+
+
+def test_functions_are_short_but_for_those_with_a_reason() -> None:
+    long = {
+        name: lines
+        for source in sources()
+        for name, lines in long_functions(source, MAX_FUNCTION_LINES).items()
+    }
+    assert set(long) == set(FUNCTIONS_OVER_60), f"lines of long functions: {long}"
 
 
 def test_the_services_of_the_demo_know_nothing_of_trimtab() -> None:
@@ -331,22 +297,82 @@ def test_a_module_that_reads_names_from_its_own_face_is_in_a_circle() -> None:
     assert circles(planted) == ["trimtab -> trimtab.a -> trimtab"]
 
 
-def test_the_checker_sees_who_names_an_engine() -> None:
-    late = "def f():\n    from trimtab_collector.storage.sqlite.engine import SQLiteStore"
-    memory = "from trimtab_collector.storage.memory import engine"
-    planted = [
-        Source("trimtab_collector.reads.routes", late),
-        Source("trimtab_collector.storage.sqlite.engine", memory),
-        Source("trimtab_collector.storage.memory.engine", memory),
-        Source("trimtab_collector.app", late),
-    ]
-    assert [line.partition(":")[0] for line in named_engines(planted)] == [
-        "trimtab_collector.reads.routes",
-        "trimtab_collector.storage.sqlite.engine",
-    ]
-
-
 def test_the_checker_sees_registries_and_machines() -> None:
     planted = ["https://pypi" + ".org/simple", "--index" + "-url x", "cd /wo" + "rk/main", "plain"]
     found = forbidden_words("\n".join(planted))
     assert [line.partition(" names")[0] for line in found] == ["line 1", "line 2", "line 3"]
+
+
+@pytest.mark.parametrize(
+    ("module", "target"),
+    [
+        ("contract.body", "storage.store"),
+        ("storage.columns", "contract.errors"),
+        ("storage.columns", "storage.sqlite.engine"),
+        ("storage.memory.engine", "storage.sqlite.engine"),
+        ("storage.sqlite.engine", "storage.sqlite.upkeep.cli"),
+        ("reads.routes", "storage.sqlite.engine"),
+        ("reads.routes", "api.web"),
+        ("reads.routes", "watch"),
+        ("auth.access", "contract.body"),
+        ("ingest", "contract.body"),
+        ("ingest", "storage.sqlite.engine"),
+        ("api.web", "ingest"),
+        ("api.web", "storage.columns"),
+        ("api.web", "auth.keys"),
+        ("cli", "storage.sqlite.engine"),
+        ("cli", "storage.sqlite.upkeep.files"),
+        ("common", "app"),
+    ],
+)
+@pytest.mark.parametrize("form", ["import {}", "def late():\n    import {}"], ids=["top", "late"])
+def test_the_checker_sees_an_arrow_against_the_layers(module: str, target: str, form: str) -> None:
+    name, target = f"trimtab_collector.{module}", f"trimtab_collector.{target}"
+    others = [each for each in sources() if each.module != name]
+    (found,) = crossings([*others, Source(name, form.format(target))], LAYERS)
+    assert re.fullmatch(rf"{name}:\d imports {target}: \S+ may import .+", found)
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("trimtab_agent.spool.files", "import trimtab_agent.forwarder"),
+        ("trimtab_agent.probes.redis", "import trimtab_agent.listener"),
+        ("trimtab_agent.gauges.host", "import trimtab_agent.settings"),
+        ("trimtab_agent.agent", "import trimtab_agent.gauges.host\nimport trimtab_agent.spool.no"),
+        ("trimtab.templates.flask", "from trimtab.instrumentation import queries"),
+        ("trimtab.metrics.metric", "import trimtab.sinks"),
+        ("trimtab.asgi", "import trimtab.servers"),
+        ("trimtab.sinks.new", "import trimtab.servers"),
+        ("trimtab.extra.new", "import os"),
+    ],
+)
+def test_agent_and_middleware_have_layers_too(module: str, text: str) -> None:
+    found = crossings([*sources(), Source(module, text)], LAYERS)
+    assert len(found) == (0 if module == "trimtab_agent.agent" else 1)
+
+
+def test_the_checker_lets_arrows_pass_that_run_down_or_within_a_folder() -> None:
+    text = (
+        "from trimtab_collector.contract.body import Body\nimport trimtab_collector.reads.figures\n"
+        "from trimtab_collector.storage import store, columns\nimport trimtab_core.sketch"
+    )
+    assert crossings([*sources(), Source("trimtab_collector.reads.new", text)], LAYERS) == []
+
+
+def test_the_checker_sees_a_class_name_that_exists_twice() -> None:
+    planted = [
+        Source("trimtab.a", "class Point: ...\nclass _Row: ..."),
+        Source("trimtab_agent.b", "class Point: ...\nclass _Row: ..."),
+    ]
+    assert doubles(planted) == ["Point is a class of trimtab.a and of trimtab_agent.b"]
+
+
+def test_the_checker_counts_the_lines_of_a_function_without_those_within_it() -> None:
+    inner = "    def inner():\n" + "        pass\n" * 50
+    text = "class A:\n    x = 1\ndef outer():\n" + "    pass\n" * 40 + inner
+    assert long_functions(Source("trimtab.a", text), 60) == {}
+    assert long_functions(Source("trimtab.a", text), 45) == {"trimtab.a.outer.inner": 51}
+    assert long_functions(Source("trimtab.a", text), 40) == {
+        "trimtab.a.outer": 41, "trimtab.a.outer.inner": 51
+    }  # fmt: skip

@@ -1,6 +1,6 @@
-"""The collector put together: store, keys, ingest, API and the process that compacts.
+"""The collector put together: store, keys, ingest and API.
 
-The only place that knows all parts.
+The only place that knows all parts and names the engine.
 """
 
 import contextlib
@@ -9,14 +9,17 @@ from typing import Any
 
 from starlette.applications import Starlette
 
-from trimtab_collector.api.routes import Api
+from trimtab_collector.api.executor import ReadExecutor
+from trimtab_collector.api.web import Api
+from trimtab_collector.auth.access import Access
 from trimtab_collector.auth.keys import KeyRing
 from trimtab_collector.auth.token import ReadToken, read_token
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
-from trimtab_collector.query import Queries
+from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
+from trimtab_collector.storage.sqlite.upkeep.files import refuse_unfinished
 from trimtab_collector.storage.store import Store
 from trimtab_collector.watch import Watch
 
@@ -31,16 +34,21 @@ class CollectorApp:
     """
 
     def __init__(self, settings: CollectorSettings, store: Store | None = None) -> None:
+        """Open the store that settings describe, unless another one is given; close it at the end.
+
+        A store that is given keeps the data; keys and token lie in the directory in any case.
+        """
         directory = settings.directory
-        self.store = _embedded(settings) if store is None else store
+        self.store = _open(settings) if store is None else store
         self.token: ReadToken = read_token(directory, settings.token)
         self.keys = KeyRing(directory)
         self.watch = Watch()
         self.ingest = Ingest(
             self.store, self.keys, self.watch, settings.max_body_bytes, settings.queue_bytes
         )
-        self._queries = Queries(self.store, self.watch)
-        self._api = Api(self._queries, self.store, self.ingest, self.token.text)
+        self._executor = ReadExecutor()
+        reader = StoreReader(self.store, self.watch.mark, self.ingest)
+        self._api = Api(reader, self._executor, Access(self.token.text))
         self._web = Starlette(
             routes=self._api.routes(),
             exception_handlers=self._api.exception_handlers(),
@@ -63,7 +71,7 @@ class CollectorApp:
 
     def close(self) -> None:
         """Stop what runs and let go of the directory; the loop must have ended or never begun."""
-        self._queries.close()
+        self._executor.close()
         self.keys.close()
         self.store.close()
 
@@ -73,7 +81,8 @@ class CollectorApp:
         yield
 
 
-def _embedded(settings: CollectorSettings) -> Store:
+def _open(settings: CollectorSettings) -> Store:
+    refuse_unfinished(settings.directory)
     return SQLiteStore(
         settings.directory,
         queue_bytes=settings.queue_bytes,

@@ -29,7 +29,7 @@ def collector(arguments: list[str]) -> int:
     """Run `trimtab collector` until a signal, or a subcommand of it; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="trimtab collector",
-        description="Take batches from agents and answer questions; or, with a subcommand, see to "
+        description="Take batches from agents and serve the API; or, with a subcommand, look after "
         "the data of a collector.",
     )
     upkeep.add_commands(parser)
@@ -40,11 +40,11 @@ def collector(arguments: list[str]) -> int:
 
 
 def up(arguments: list[str]) -> int:
-    """Run `trimtab up`: the collector here, the agent as a child; returns the code that failed."""
+    """Run `trimtab up`: the collector here, the agent as a child; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="trimtab up",
         description="Run collector and agent together, for one machine. The agent takes its "
-        "settings from TRIMTAB_AGENT_* and the settings file; it is given a key by itself.",
+        "settings from TRIMTAB_AGENT_* and the settings file; a key is made for it.",
     )
     settings, options = _settings(parser, arguments)
     agent = _Agent(settings, options.config)
@@ -127,10 +127,8 @@ def _collector(
 ) -> int:
     from trimtab_collector.app import CollectorApp
     from trimtab_collector.serve import bind, serve, url_of
-    from trimtab_collector.storage.sqlite.upkeep.files import refuse_unfinished
 
     collector_settings.check_host(settings)
-    refuse_unfinished(settings.directory)
     # Long numpy work in a thread must not keep the loop from the interpreter for 5 ms.
     sys.setswitchinterval(0.001)
     listener = bind(settings.host, settings.port)

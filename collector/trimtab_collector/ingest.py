@@ -1,4 +1,4 @@
-"""What agents speak to: batches in, commands out. A bare ASGI application, no framework around it.
+"""What agents speak to: batches in, commands out. A bare ASGI application without a framework.
 
 A batch is checked completely before anything of it is kept: key, size, form, values, scope. It is
 acknowledged with 202 when it is durable; anything else leaves it with the agent.
@@ -45,10 +45,10 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-#: a window further ahead is booked as of now, one longer past is refused: a wrong clock
+#: a window further in the future is booked as of now, one further in the past is refused
 _FUTURE_S: Final = 600
 _PAST_S: Final = 7 * 24 * 3600
-#: a batch this large is decoded in a thread
+#: a larger batch is decoded in a thread
 _LARGE: Final = 128 * 1024
 _BODY_S: Final = 30
 _MAX_WAIT_S: Final = 60.0
@@ -66,15 +66,17 @@ class Skews:
         self._agents: OrderedDict[str, float] = OrderedDict()
 
     def note(self, agent: str, ahead_s: float) -> None:
-        """Take the latest difference of an agent."""
+        """Remember the latest difference of an agent."""
         self._agents[agent] = ahead_s
         self._agents.move_to_end(agent)
         while len(self._agents) > _MAX_AGENTS:
             self._agents.popitem(last=False)
 
     def skewed(self) -> dict[str, float]:
-        """Return the seconds by which agents are off, at most 20 of those over a minute."""
-        off = [(a, round(ahead, 1)) for a, ahead in self._agents.items() if abs(ahead) > _SKEW_S]
+        """Return the seconds by which agents are off, up to 20 over a minute; any thread."""
+        # A list first, which is made at once: the loop adds agents while a thread reads them.
+        agents = list(self._agents.items())
+        off = [(agent, round(ahead, 1)) for agent, ahead in agents if abs(ahead) > _SKEW_S]
         return dict(off[:20])
 
 
@@ -99,7 +101,7 @@ class Ingest:
         self._clock = clock
         self._log = RateLimited(logger)
         self._large = asyncio.Semaphore(1)
-        self.skews = Skews()
+        self._skews = Skews()
         self.refused: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,11 +113,15 @@ class Ingest:
             status, body = error.status, failure(error)
             extra = [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
             self._note(error)
-        # To an agent's success the headers for browsers say nothing, and each costs.
+        # Headers for browsers mean nothing to an agent, and each costs time.
         every = JSON_HEADERS[:1] if status == 202 else JSON_HEADERS
         headers = [*every, (b"content-length", b"%d" % len(body)), *extra]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def skewed(self) -> dict[str, float]:
+        """Return agents whose clock is off, and by how many seconds it is ahead; any thread."""
+        return self._skews.skewed()
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
         path, method = scope["path"], scope["method"]
@@ -231,7 +237,7 @@ class Ingest:
         batch = decode(raw)
         now_s = self._clock()
         ahead_s = _ahead_s(batch, sent_at, now_s)
-        self.skews.note(batch.agent, sent_at.wall_s - now_s if sent_at else ahead_s)
+        self._skews.note(batch.agent, sent_at.wall_s - now_s if sent_at else ahead_s)
         begin_s = batch.window_s
         if abs(ahead_s) > _SKEW_S:
             self._log.warning(
@@ -244,7 +250,7 @@ class Ingest:
             )
             begin_s -= round(ahead_s)
         if begin_s - now_s > _FUTURE_S:
-            # Closed under a clock that was wrong then and is right now: it is not later than now.
+            # Its clock was wrong when the window closed, and is right by now.
             begin_s = int(now_s)
         if begin_s - now_s < -_PAST_S:
             raise BatchError(
@@ -254,7 +260,7 @@ class Ingest:
         window_s = begin_s if batch.live else begin_s - begin_s % WINDOW_S
         measures, events = unpack_rows(batch.rows)
         if key.environments or key.services:
-            # Texts of a batch by the thousand: an open key looks at none of them.
+            # A batch may have thousands of names; a key without a scope looks at none of them.
             _check_scope(key, (row[1:3] for row in batch.processes))
             for rows in (batch.gauges, measures, events):
                 _check_scope(key, ((row.environment, row.service) for row in rows))
@@ -274,7 +280,7 @@ class Ingest:
             raise ApiError(422, "bad_parameter", "expected agent=ID, 1 to 256 characters, got none")
         try:
             wait_s = float(text)
-            if not wait_s >= 0:  # nor not a number
+            if not wait_s >= 0:  # NaN is refused, too
                 raise ValueError
         except ValueError:
             raise ApiError(
@@ -298,12 +304,12 @@ class Ingest:
 def _ahead_s(batch: Batch, sent_at: SentAt | None, now_s: float) -> float:
     """Return by how much the agent's clock was ahead of ours when it closed the batch."""
     if sent_at is None:
-        # Without its clock, a window that closed in our future tells; a late one is only late.
+        # Without its clock, only a window that closed in our future shows that it is ahead.
         return max(0.0, batch.closed_us / 1e6 - now_s)
     if batch.closed_mono_us and sent_at.boot == batch.boot:
         age_s = sent_at.mono_s - batch.closed_mono_us / 1e6
         return batch.closed_us / 1e6 - (now_s - max(0.0, age_s))
-    # From an earlier life of the agent: its clock was then what it is now, as far as we know.
+    # From an earlier boot of the agent: we take its clock to have been what it is now.
     return sent_at.wall_s - now_s
 
 

@@ -1,4 +1,4 @@
-"""uvicorn, run from here: its own socket, one ready line, a stop that no long poll delays."""
+"""Runs uvicorn: on a socket made here, with one line when ready, and a stop within seconds."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ _STOP_S: Final = 4
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; raises StartupError when the address cannot be had."""
+    """Return a socket that listens; raises StartupError when the address cannot be used."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -53,7 +53,7 @@ def url_of(listener: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, telling when it is ready and when it is asked to stop."""
+    """uvicorn that says when it is ready and when it is asked to stop."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        # The original raises the signal again at the end: a stop in order would end with -15.
+        # The original raises the signal again at the end: an orderly stop would exit with -15.
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self.handle_exit) for number in numbers}
         try:
@@ -90,7 +90,7 @@ class _Server(uvicorn.Server):
             self._on_stop()
             return
         self._asked = True
-        # In a thread: the loop must go on serving while on_signal waits for others to end.
+        # In a thread: the loop must keep serving while on_signal waits for others to end.
         threading.Thread(target=self._end, args=(sig,), name="trimtab-stop").start()
 
     def _end(self, sig: int) -> None:

@@ -1,6 +1,7 @@
-"""Who watches: a live read says that somebody does, and agents waiting for it are told at once."""
+"""Whether somebody watches: a live read says so, and agents that wait for it are told at once."""
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -16,7 +17,7 @@ _MAX_AGENTS: Final = 20_000
 
 
 class Watch:
-    """Until when somebody watches; loop only."""
+    """Until when somebody watches; loop only, but for `mark`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -24,6 +25,8 @@ class Watch:
         self._told: OrderedDict[str, float] = OrderedDict()
         self._waiting: dict[asyncio.Future[None], str] = {}
         self._stopped = False
+        #: the loop in which agents wait
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def seconds(self) -> float:
@@ -31,8 +34,14 @@ class Watch:
         return max(0.0, round(self._until_s - self._clock(), 3))
 
     def mark(self) -> None:
-        """Note that somebody looks now."""
+        """Note that somebody looks now; any thread."""
         self._until_s = self._clock() + WATCH_S
+        if self._loop is not None:
+            # A read that outlives the loop has nobody left to tell.
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
         for future, agent in list(self._waiting.items()):
             if self._is_news(agent) and not future.done():
                 future.set_result(None)
@@ -43,7 +52,8 @@ class Watch:
         Returns at once when the collector stops or too many wait.
         """
         if not self._stopped and not self._is_news(agent) and len(self._waiting) < _MAX_AGENTS:
-            future = asyncio.get_running_loop().create_future()
+            self._loop = asyncio.get_running_loop()
+            future = self._loop.create_future()
             self._waiting[future] = agent
             try:
                 await asyncio.wait([future], timeout=wait_s)
@@ -56,7 +66,7 @@ class Watch:
         return self.seconds
 
     def stop(self) -> None:
-        """Let everybody who waits go."""
+        """Let everybody go who waits."""
         self._stopped = True
         for future in self._waiting:
             if not future.done():

@@ -17,8 +17,9 @@ from support.stores.apiworld import BERLIN, END_S, NOW_S, START_S, Request, Worl
 from support.stores.batches import a_batch, key_of, point_of
 from support.stores.engines import Sent, append
 from trimtab_collector.contract.errors import ApiError
-from trimtab_collector.contract.params import FIELDS
-from trimtab_collector.reads.heatmap import COARSEST, heat
+from trimtab_collector.contract.heatmap import COARSEST
+from trimtab_collector.contract.parameters import FIELDS
+from trimtab_collector.reads.heatmap import heat
 from trimtab_collector.storage.columns import Columns
 from trimtab_collector.storage.store import TooMuchError
 from trimtab_core.batches import Point
@@ -44,7 +45,7 @@ def seconds(text: str) -> float:
 @pytest.mark.parametrize("name", ["Europe/Berlin", "Asia/Kolkata", "America/New_York", "UTC"])
 def test_a_row_of_daily_history_is_a_day_of_the_zone(days: World, name: str) -> None:
     zone = ZoneInfo(name)
-    answer = days.ask("history", "daily", **ALL, step="day", tz=name)
+    answer = days.ask("/metrics/history", period="daily", **ALL, step="day", tz=name)
     assert answer["step"] == "day"
     assert answer["resolution"] <= 60
     by_day: dict[object, list[Request]] = {}
@@ -61,7 +62,7 @@ def test_a_row_of_daily_history_is_a_day_of_the_zone(days: World, name: str) -> 
 
 
 def test_steps_without_requests_have_no_row(days: World) -> None:
-    answer = days.ask("history", "daily", **ALL, step=600)
+    answer = days.ask("/metrics/history", **ALL, step=600)
     starts = [int(seconds(row["t"])) for row in answer["series"]]
     assert starts == sorted({one.t - one.t % 600 for one in days.requests})
     assert sum(row["requests"] for row in answer["series"]) == len(days.requests)
@@ -71,22 +72,22 @@ def test_steps_without_requests_have_no_row(days: World) -> None:
 def test_every_field_filters_and_groups(days: World, name: str) -> None:
     field = FIELDS[name]
     groups = Counter(getattr(one.key, field) for one in days.requests)
-    answer = days.ask("grouped", "weekly", (name,), 20, **ALL, step=86_400)
+    answer = days.ask("/metrics/history", groupBy=name, **ALL, step=86_400)
     assert answer["groupBy"] == [name]
     assert {row["group"][name]: row["requests"] for row in answer["groups"]} == groups
     assert [row["requests"] for row in answer["groups"]] == sorted(groups.values(), reverse=True)
     for group in answer["groups"]:
         text = group["group"][name]
-        alone = days.ask("history", "weekly", **ALL, step=86_400, **{name: text})
+        alone = days.ask("/metrics/history", **ALL, step=86_400, **{name: text})
         assert group["series"] == alone["series"]
         want = figures(days.within(START_S, END_S, **{field: text}), END_S - START_S)
-        overall = days.ask("response_time", **ALL, **{name: text})["overall"]
+        overall = days.ask("/response-time", **ALL, **{name: text})["overall"]
         assert shown(overall, want) == want
 
 
 def test_groups_beyond_the_limit_are_counted_as_left_out(days: World) -> None:
     by = ("service", "route", "method")
-    answer = days.ask("grouped", "weekly", by, 5, **ALL)
+    answer = days.ask("/metrics/history", period="weekly", groupBy=",".join(by), limit=5, **ALL)
     counts = Counter((one.key.service, one.key.route, one.key.method) for one in days.requests)
     assert answer["groupsLeftOut"] == len(counts) - 5
     assert [row["requests"] for row in answer["groups"]] == [n for _, n in counts.most_common(5)]
@@ -96,15 +97,16 @@ def test_groups_beyond_the_limit_are_counted_as_left_out(days: World) -> None:
 
 
 def test_too_many_steps_of_groups_are_refused_with_the_way_to_ask_less(days: World) -> None:
+    by = {"groupBy": "environment,instance", "step": 60}
     with pytest.raises(TooMuchError, match="20000 of those shown, got 5820 steps of 6 groups"):
-        days.ask("grouped", "daily", ("environment", "instance"), 20, **ALL, step=60)
-    assert days.ask("grouped", "daily", ("environment", "instance"), 3, **ALL, step=60)["groups"]
+        days.ask("/metrics/history", **by, **ALL)
+    assert days.ask("/metrics/history", **by, **ALL, limit=3)["groups"]
     with pytest.raises(TooMuchError, match="at most 500 steps"):
-        days.ask("heatmap", SCALE, 60, **ALL, step=600)
+        days.ask("/heatmap", **ALL, step=600)
 
 
 def test_latencies_of_one_route_have_its_steps(days: World) -> None:
-    answer = days.ask("latency", "p99", 50, **ALL, route="/cart", service="shop", step="day")
+    answer = days.ask("/routes/latency", **ALL, route="/cart", service="shop", step="day")
     keys = {(one.key.environment, one.key.method) for one in days.within(0, NOW_S, service="shop")}
     assert len(answer["routes"]) == len(keys)
     slowest = [row["p99"] for row in answer["routes"]]
@@ -121,13 +123,13 @@ def test_latencies_of_one_route_have_its_steps(days: World) -> None:
             assert shown(step, [*set(step) - {"t"}]) == {
                 name: want[name] for name in set(step) - {"t"}
             }
-    assert days.ask("latency", "mean", 2, **ALL)["routesLeftOut"] > 0
-    assert "series" not in days.ask("latency", "mean", 2, **ALL)["routes"][0]
+    assert days.ask("/routes/latency", by="mean", limit=2, **ALL)["routesLeftOut"] > 0
+    assert "series" not in days.ask("/routes/latency", **ALL)["routes"][0]
 
 
 @pytest.mark.parametrize(("scale", "most"), [(5, 200), (5, 60), (2, 60), (5, 10), (-2, 60)])
 def test_a_heatmap_has_every_request_in_its_bucket(days: World, scale: int, most: int) -> None:
-    answer = days.ask("heatmap", scale, most, **ALL, step=3600, service="shop")
+    answer = days.ask("/heatmap", scale=scale, buckets=most, **ALL, step=3600, service="shop")
     lower, upper = answer["lower"], answer["upper"]
     assert len(lower) <= most
     assert all(high == low for high, (low, _) in zip(upper, pairwise(lower[1:]), strict=False))
@@ -193,7 +195,7 @@ def by_route(requests: list[Request]) -> dict[tuple[str, ...], list[Request]]:
 def test_two_ranges_are_compared_by_rates_route_by_route(days: World, by: str) -> None:
     middle_s = START_S + 2 * 86_400
     query = {"from_": middle_s, "to": END_S, "againstFrom": START_S, "againstTo": middle_s - 36_000}
-    answer = days.ask("comparison", by, 1000, 1, **query)
+    answer = days.ask("/compare", by=by, limit=1000, minRequests=1, **query)
     a, b = days.within(START_S, middle_s - 36_000), days.within(middle_s, END_S)
     a_s, b_s = answer["a"]["seconds"], answer["b"]["seconds"]
     assert (a_s, b_s) == (2 * 86_400 - 36_000, END_S - middle_s)
@@ -219,7 +221,8 @@ def test_two_ranges_are_compared_by_rates_route_by_route(days: World, by: str) -
 
 
 def test_versions_are_compared_over_one_range(days: World) -> None:
-    answer = days.ask("comparison", "p95", 3, 20, **ALL, field="version", a="1", b="2")
+    versions = {**ALL, "field": "version", "a": "1", "b": "2"}
+    answer = days.ask("/compare", **versions, limit=3, minRequests=20)
     old = figures(days.within(START_S, END_S, version="1"), END_S - START_S)
     new = figures(days.within(START_S, END_S, version="2"), END_S - START_S)
     assert shown(answer["overall"]["a"], old) == old
@@ -228,12 +231,12 @@ def test_versions_are_compared_over_one_range(days: World) -> None:
     assert (answer["a"]["where"], answer["b"]["where"]) == ({"version": "1"}, {"version": "2"})
     assert len(answer["routes"]) == 3
     assert answer["routesLeftOut"] == len(by_route(days.requests)) - 3
-    few = days.ask("comparison", "p95", 1000, 10**6, **ALL, field="version", a="1", b="2")
+    few = days.ask("/compare", **versions, limit=1000, minRequests=10**6)
     assert not any(row["enough"] for row in few["routes"])
 
 
 def test_a_side_with_nothing_is_said_and_compares_with_nothing(days: World) -> None:
-    answer = days.ask("comparison", "p95", 5, 1, **ALL, field="version", a="1", b="3")
+    answer = days.ask("/compare", **ALL, field="version", a="1", b="3", minRequests=1)
     assert "b has no requests: nothing is compared" in answer["notes"]
     assert answer["routes"][0]["b"] is None
     for name in ("p95", "mean", "errorRate", "apdex"):
@@ -245,16 +248,16 @@ def test_a_side_with_nothing_is_said_and_compares_with_nothing(days: World) -> N
 def test_the_range_before_has_no_window_in_common_and_a_day_ago_is_the_same_hour(
     days: World,
 ) -> None:
-    before = days.ask("comparison", "p95", 5, 1, from_=END_S - 3593, to=END_S - 7)
+    before = days.ask("/compare", from_=END_S - 3593, to=END_S - 7)
     assert before["a"]["to"] == before["b"]["from"]
     assert before["a"]["seconds"] == before["b"]["seconds"] == 3600
     noon = datetime(2026, 10, 25, 12, tzinfo=BERLIN)
     query = {"from_": noon.timestamp(), "to": noon.timestamp() + 3600, "tz": "Europe/Berlin"}
-    yesterday = days.ask("comparison", "p95", 5, 1, **query, against="day")
+    yesterday = days.ask("/compare", **query, against="day")
     assert yesterday["a"]["from"] == "2026-10-24T12:00:00.000+02:00"
     assert yesterday["b"]["from"] == "2026-10-25T12:00:00.000+01:00"
     with pytest.raises(ApiError, match="400 days"):
-        days.ask("comparison", "p95", 5, 1, againstFrom="1", againstTo="now")
+        days.ask("/compare", againstFrom="1", againstTo="now")
 
 
 def test_a_step_that_has_not_ended_has_the_rate_of_what_has_arrived() -> None:
@@ -263,10 +266,10 @@ def test_a_step_that_has_not_ended_has_the_rate_of_what_has_arrived() -> None:
         found.clock.now_s = now_s
         key = key_of("/", "shop")
         found.send([Request(START_S + t, key, 1000) for t in (-10, 0, 0, 0)])
-        series = found.ask("history", "hourly", step=60, from_=START_S - 60, to=now_s)["series"]
+        series = found.ask("/metrics/history", step=60, from_=START_S - 60, to=now_s)["series"]
         assert [(row["requests"], row["seconds"]) for row in series] == [(1, 60), (3, 10)]
         assert [row["requestsPerSecond"] for row in series] == [1 / 60, 0.3]
-        groups = found.ask("grouped", "hourly", ("route",), 5, step=60, from_=START_S - 60)
+        groups = found.ask("/metrics/history", groupBy="route", step=60, from_=START_S - 60)
         assert groups["groups"][0]["series"] == series
 
 
@@ -278,7 +281,7 @@ def test_a_route_without_requests_comes_last() -> None:
     with short_dir() as directory, world(directory, empty=True) as found:
         append(found.engine, Sent(a_batch(0, points, window_s=START_S), points))
         for by in ("p99", "totalTime", "rps"):
-            rows = found.ask("routes", by, 50, **ALL)["routes"]
+            rows = found.ask("/routes", by=by, **ALL)["routes"]
             assert [row["route"] for row in rows] == ["/", "/ws"]
         assert (rows[1]["requests"], rows[1]["webSockets"], rows[1]["p99"]) == (0, 2, None)
-        assert len(found.ask("latency", "p99", 50, **ALL)["routes"]) == 1
+        assert len(found.ask("/routes/latency", **ALL)["routes"]) == 1

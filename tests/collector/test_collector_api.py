@@ -325,6 +325,17 @@ def test_the_page_of_the_api_names_every_path_parameter_and_code(collector: Coll
         assert f"`{code}`" in page
 
 
+def test_the_document_of_the_api_is_there_for_anyone(collector: Collector) -> None:
+    status, found = Api(collector.url, "").request("/openapi.json")
+    assert (status, found["openapi"]) == (200, "3.1.0")
+    assert set(found["paths"]) >= {*READS, "/gauges", "/health", "/openapi.json"}
+    for path in READS:
+        _, body = collector.api.request(path, nonsense="1")
+        listed = body["error"]["message"].partition("among ")[2].partition(", got")[0]
+        documented = [each["name"] for each in found["paths"][path]["get"]["parameters"]]
+        assert sorted(documented) == listed.split(", ")
+
+
 def test_times_may_be_given_in_every_form(collector: Collector) -> None:
     now = time.time()
     forms = (

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab_collector.reads.steps import LONGEST_S, MOST, auto_s, edges_of, read_step
+from trimtab_collector.contract.kinds import LONGEST_STEP_S, SHORTEST_STEP_S, read_step
+from trimtab_collector.reads.steps import MOST, auto_s, edges_of
+from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.store import TooMuchError
 
 BERLIN, KOLKATA = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kolkata")
@@ -113,12 +115,17 @@ def test_too_many_steps_are_refused_before_they_are_made() -> None:
 @pytest.mark.parametrize(
     ("text", "step"),
     [("10", 10), ("90", 90), ("86400", 86_400), ("minute", 60), ("hour", 3600), ("day", "day"),
-     (str(LONGEST_S), LONGEST_S), (str(LONGEST_S + 10), None), ("0", None), ("15", None),
-     ("-10", None), ("1e3", None), ("", None), ("\u0661\u0660", None), ("9" * 5_000, None),
-     ("year", None)],
+     (str(LONGEST_STEP_S), LONGEST_STEP_S), (str(LONGEST_STEP_S + 10), None), ("0", None),
+     ("15", None), ("-10", None), ("1e3", None), ("", None), ("\u0661\u0660", None),
+     ("9" * 5_000, None), ("year", None)],
 )  # fmt: skip
 def test_a_step_is_seconds_or_a_word(text: str, step: int | str | None) -> None:
     assert read_step(text) == step
+
+
+def test_edges_of_the_shortest_step_are_edges_of_windows() -> None:
+    assert SHORTEST_STEP_S % WINDOW_S == 0
+    assert read_step(str(SHORTEST_STEP_S)) == SHORTEST_STEP_S
 
 
 def test_a_step_is_chosen_so_that_there_are_not_too_many() -> None:

@@ -1,1 +1,1 @@
-"""The read API: routes, bodies, errors."""
+"""The API: one table of endpoints, and what serves it over HTTP."""

@@ -1,1 +1,1 @@
-"""What a caller of the API may say and hear; no computation."""
+"""What a caller of the API may say and hear: parameters, bodies, errors; no computation."""

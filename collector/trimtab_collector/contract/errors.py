@@ -6,7 +6,15 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["JSON_HEADERS", "ApiError", "failure", "instant", "success"]
+__all__ = [
+    "JSON_HEADERS",
+    "ApiError",
+    "ErrorBody",
+    "bad_parameter",
+    "failure",
+    "instant",
+    "success",
+]
 
 #: headers of every answer of the collector
 JSON_HEADERS: Final[list[tuple[bytes, bytes]]] = [
@@ -37,6 +45,16 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
 
+def bad_parameter(name: str, expected: str, got: str) -> ApiError:
+    """Return the refusal of a parameter."""
+    return ApiError(
+        422,
+        "bad_parameter",
+        f"parameter {name!r:.40}: expected {expected}, got {got!r:.80}",
+        {"parameter": name[:40]},
+    )
+
+
 def instant(epoch_s: float | None = None) -> str:
     """Return a time, else now, as ISO 8601 in UTC with milliseconds and Z."""
     moment = datetime.now(UTC) if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC)
@@ -48,7 +66,15 @@ def success(data: Any) -> bytes:
     return msgspec.json.encode({"success": True, "data": data, "timestamp": instant()})
 
 
+class ErrorBody(msgspec.Struct):
+    """A refusal: a code to branch on, and a sentence with what to do."""
+
+    code: str
+    message: str
+    details: dict[str, Any]
+
+
 def failure(error: ApiError) -> bytes:
     """Return the body of a refusal."""
-    body = {"code": error.code, "message": error.message, "details": error.details}
+    body = ErrorBody(error.code, error.message, error.details)
     return msgspec.json.encode({"success": False, "error": body, "timestamp": instant()})

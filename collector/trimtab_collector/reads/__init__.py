@@ -1,1 +1,1 @@
-"""Computations over a store, one noun a file."""
+"""Computations over a store, one noun a file: `read(reader, parameters)` returns the body."""

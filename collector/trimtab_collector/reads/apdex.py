@@ -5,18 +5,13 @@ with a 5xx is frustrated however fast it was. Apdex = (satisfied + tolerated / 2
 from sketches: T is exact to half a bucket, 1.1 %, and may be another one in each question.
 """
 
-from typing import Final
-
 import numpy as np
 
 from trimtab_collector.storage.columns import MIDDLES_US, Array, Columns
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.store import Rows
 
-__all__ = ["THRESHOLD_MS", "without_class"]
-
-#: T where nothing else is asked for.
-THRESHOLD_MS: Final = 500
+__all__ = ["without_class"]
 
 
 def without_class(rows: Rows, threshold_us: float) -> tuple[Rows, Array]:

@@ -2,102 +2,80 @@
 
 Sides of different length are compared by rates. Times are ordered by ratio, so that twice as slow
 and twice as fast are changes of the same size; shares by difference. Routes with few requests come
-last, whatever their change: their percentiles are those of a handful.
+last, whatever their change: the percentiles of few requests say little.
 """
 
 from dataclasses import dataclass, replace
 from math import inf, log
 from typing import Any, Final
 
-from trimtab_collector.contract.bodies import Compared, ComparedRoute, Comparison, Side, Stats
-from trimtab_collector.contract.params import FIELDS, Params, bad, check_range, choice
-from trimtab_collector.reads.figures import TIMES, Figures, no_requests
-from trimtab_collector.reads.lists import ROUTE
-from trimtab_collector.reads.ranges import Ranges, View
-from trimtab_collector.reads.source import Source, frame_of, group_of
+from trimtab_collector.contract.comparison import (
+    AGAINST,
+    AGAINST_FROM,
+    AGAINST_TO,
+    BY,
+    COMPARED,
+    DAYS_BEFORE,
+    FIELD,
+    LEAST,
+    A,
+    B,
+    Compared,
+    ComparedRoute,
+    Comparison,
+    Side,
+)
+from trimtab_collector.contract.errors import bad_parameter
+from trimtab_collector.contract.figures import Stats
+from trimtab_collector.contract.kinds import Text
+from trimtab_collector.contract.parameters import FIELDS, LIMIT, Parameters, check_range
+from trimtab_collector.reads.figures import Figures, group_of, no_requests
+from trimtab_collector.reads.ranges import Ranges, TimeRange
+from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.reads.routes import ROUTE_FIELDS
 
-__all__ = ["COMPARED", "Sides", "comparison", "sides_of"]
+__all__ = ["comparison"]
 
-#: what routes may be ordered by -> figure
-COMPARED: Final = {
-    **{name: name for name in TIMES},
-    "requestsPerSecond": "requests_per_second",
-    "errorRate": "error_rate",
-    "apdex": "apdex",
-}
 _SHARES: Final = ("error_rate", "apdex")
-_AGAINST: Final = {"previous": 0, "day": 1, "week": 7}
-#: a percentile is the slowest request itself below so many
+#: with fewer requests than these a percentile is the slowest request itself
 _NEEDED: Final = {"p90": 10, "p95": 20, "p99": 100, "p999": 1000}
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
-    """What is compared: b against a, and what tells them apart beside their ranges."""
+class _Sides:
+    """What is compared: b against a, and what tells them apart besides their ranges."""
 
-    a: View
-    b: View
+    a: TimeRange
+    b: TimeRange
     a_where: dict[str, str]
     b_where: dict[str, str]
 
 
-def sides_of(ranges: Ranges, params: Params) -> Sides:
-    """Return the sides that parameters ask for; loop only. Raises ApiError 422."""
-    field = params.own.get("field")
-    b = ranges.stored(params, params.from_s, params.to_s)
-    if field is None:
-        for name in ("a", "b"):
-            if name in params.own:
-                raise bad(name, "field beside it, such as field=version", params.own[name])
-        return Sides(_earlier(ranges, params, b), b, {}, {})
-    for name in ("against", "againstFrom", "againstTo"):
-        if name in params.own:
-            raise bad(name, "either two ranges or two values of a field", params.own[name])
-    if field not in FIELDS:
-        raise bad("field", f"one of {', '.join(FIELDS)}", field)
-    if FIELDS[field] in params.where:
-        raise bad(field, "no filter by what is compared", params.where[FIELDS[field]])
-    texts = [params.own.get(name) for name in ("a", "b")]
-    for name, text in zip(("a", "b"), texts, strict=True):
-        if text is None:
-            raise bad(name, f"a {field} on each side, a and b", "none")
-    a_text, b_text = map(str, texts)
-    if a_text == b_text:
-        raise bad("b", f"another {field} than a", b_text)
-    return Sides(
-        _with(b, FIELDS[field], a_text),
-        _with(b, FIELDS[field], b_text),
-        {field: a_text},
-        {field: b_text},
-    )
-
-
-def comparison(source: Source, sides: Sides, by: str, limit: int, least: int) -> Comparison:
-    """Return both sides, the routes with the largest change of a figure first, at most limit.
-
-    least is how many requests a side needs to be ordered among the first.
-    """
+def comparison(reader: StoreReader, parameters: Parameters) -> Comparison:
+    """Return both sides, and the routes with the largest change of a figure first."""
+    sides = _sides(reader.ranges, parameters)
+    by, limit, least = parameters[BY], parameters[LIMIT], parameters[LEAST]
     figure = COMPARED[by]
     same = sides.a.seconds == sides.b.seconds
-    all_a, a_resolution_s = source.overall(sides.a)
-    all_b, b_resolution_s = source.overall(sides.b)
-    a, b = (_by_name(source.figures(view, ROUTE)) for view in (sides.a, sides.b))
+    all_a, a_resolution_s = reader.overall(sides.a)
+    all_b, b_resolution_s = reader.overall(sides.b)
+    a, b = (_by_name(reader.figures(time_range, ROUTE_FIELDS)) for time_range in (sides.a, sides.b))
     routes = [
         ComparedRoute(
-            **group_of(ROUTE, name),
+            **group_of(ROUTE_FIELDS, name),
             **_compared(a.get(name), b.get(name), figure, least, same=same),
         )
         for name in sorted({*a, *b})
     ]
     routes.sort(key=lambda row: (not row.enough, -_size(row, figure)))
     side_a = Side(
-        **frame_of(sides.a, a_resolution_s),
+        **sides.a.resolved(a_resolution_s),
         where=sides.a_where,
         seconds=sides.a.seconds,
         requests=all_a["requests"],
     )
     side_b = Side(
-        **frame_of(sides.b, b_resolution_s),
+        **sides.b.resolved(b_resolution_s),
         where=sides.b_where,
         seconds=sides.b.seconds,
         requests=all_b["requests"],
@@ -114,30 +92,68 @@ def comparison(source: Source, sides: Sides, by: str, limit: int, least: int) ->
     )
 
 
-def _earlier(ranges: Ranges, params: Params, b: View) -> View:
+def _sides(ranges: Ranges, parameters: Parameters) -> _Sides:
+    """Return the sides that parameters ask for; raises ApiError 422 for contradictions."""
+    field, given = parameters[FIELD], parameters.given
+    b = ranges.stored(parameters)
+    if field is None:
+        for name in (A.name, B.name):
+            if name in given:
+                raise bad_parameter(name, "field beside it, such as field=version", given[name])
+        return _Sides(_earlier(ranges, parameters, b), b, {}, {})
+    for name in (AGAINST.name, AGAINST_FROM.name, AGAINST_TO.name):
+        if name in given:
+            raise bad_parameter(name, "either two ranges or two values of a field", given[name])
+    if field not in FIELDS:
+        raise bad_parameter(FIELD.name, f"one of {', '.join(FIELDS)}", field)
+    if FIELDS[field] in parameters.where:
+        raise bad_parameter(field, "no filter by what is compared", given[field])
+    a_text, b_text = _value(parameters, A, field), _value(parameters, B, field)
+    if a_text == b_text:
+        raise bad_parameter(B.name, f"another {field} than a", b_text)
+    return _Sides(
+        _with(b, FIELDS[field], a_text),
+        _with(b, FIELDS[field], b_text),
+        {field: a_text},
+        {field: b_text},
+    )
+
+
+def _value(parameters: Parameters, side: Text, field: str) -> str:
+    text = parameters[side]
+    if text is None:
+        raise bad_parameter(side.name, f"a {field} on each side, a and b", "none")
+    return text
+
+
+def _earlier(ranges: Ranges, parameters: Parameters, b: TimeRange) -> TimeRange:
     """Return the range to compare with: the one that is named, else the one before."""
-    if "againstFrom" not in params.own and "againstTo" not in params.own:
-        days = _AGAINST[choice(params, "against", _AGAINST, "previous")]
+    given = parameters.given
+    if AGAINST_FROM.name not in given and AGAINST_TO.name not in given:
+        days = DAYS_BEFORE[parameters[AGAINST]]
         start_s, end_s = b.selection.start_s, b.selection.end_s
         if not days:
-            # Right up to the other, so that no window is on both sides.
-            return ranges.stored(params, max(0, 2 * start_s - end_s), start_s)
-        from_s, to_s = (params.days_before(t, days) for t in (params.from_s, params.to_s))
+            # It ends where the other starts, so that no window is on both sides.
+            return ranges.stored(parameters, max(0, 2 * start_s - end_s), start_s)
+        from_s, to_s = (parameters.days_before(t, days) for t in (parameters.from_s,
+                                                                  parameters.to_s))  # fmt: skip
         if from_s < 0:
-            raise bad("against", "a range after 1970", params.own["against"])
-        return ranges.stored(params, from_s, to_s)
-    if "against" in params.own:
-        raise bad("against", "either against or againstFrom and againstTo", params.own["against"])
-    begin, end = params.instant("againstFrom"), params.instant("againstTo")
+            raise bad_parameter(AGAINST.name, "a range after 1970", parameters[AGAINST])
+        return ranges.stored(parameters, from_s, to_s)
+    if AGAINST.name in given:
+        expected = "either against or againstFrom and againstTo"
+        raise bad_parameter(AGAINST.name, expected, given[AGAINST.name])
+    begin, end = parameters[AGAINST_FROM], parameters[AGAINST_TO]
     if begin is None or end is None:
-        raise bad("againstFrom" if begin is None else "againstTo", "a time for each end", "none")
-    check_range(begin, end, "againstFrom", "againstTo")
-    return ranges.stored(params, begin, end)
+        name = AGAINST_FROM.name if begin is None else AGAINST_TO.name
+        raise bad_parameter(name, "a time for each end", "none")
+    check_range(begin, end, AGAINST_FROM.name, AGAINST_TO.name)
+    return ranges.stored(parameters, begin, end)
 
 
-def _with(view: View, field: str, text: str) -> View:
-    where = {**view.selection.where, field: text}
-    return replace(view, selection=replace(view.selection, where=where))
+def _with(time_range: TimeRange, field: str, text: str) -> TimeRange:
+    where = {**time_range.selection.where, field: text}
+    return replace(time_range, selection=replace(time_range.selection, where=where))
 
 
 def _by_name(figures: Figures) -> dict[tuple[str, ...], dict[str, Any]]:
@@ -160,7 +176,7 @@ def _compared(
         difference[name] = new - old if known else None
         change[name] = (new - old) / old if known and old else None
     counts = (before["requests"], after["requests"])
-    # That a route came or went is told by one side alone.
+    # One side alone shows that a route came or went.
     enough = max(counts) if figure == "requests_per_second" else min(counts)
     return {
         "a": Stats(**a) if a else None,
@@ -172,7 +188,7 @@ def _compared(
 
 
 def _known(row: dict[str, Any], key: str) -> Any:
-    """Return a figure; nobody knows the share of errors of no requests."""
+    """Return a figure; without requests there is no share of errors."""
     return None if key == "error_rate" and not row["requests"] else row[key]
 
 

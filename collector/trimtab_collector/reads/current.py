@@ -3,29 +3,44 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from trimtab_collector.contract.bodies import Current, Snapshot
-from trimtab_collector.contract.readbodies import Cache
-from trimtab_collector.reads import databases, surroundings
-from trimtab_collector.reads.figures import TIMES
-from trimtab_collector.reads.lists import ACTIVE
-from trimtab_collector.reads.measured import targets_of
-from trimtab_collector.reads.ranges import View
-from trimtab_collector.reads.source import Source, hosts_of, instances_of
+from trimtab_collector.contract.caches import CacheReads
+from trimtab_collector.contract.current import (
+    ApplicationNow,
+    CacheNow,
+    Current,
+    DatabaseNow,
+    MetricsNow,
+)
+from trimtab_collector.contract.figures import TIMES
+from trimtab_collector.contract.parameters import Parameters
+from trimtab_collector.reads.caches import cache_reads
+from trimtab_collector.reads.databases import CONNECTION_ERROR, DEADLOCK, query_calls
+from trimtab_collector.reads.external import external_calls
+from trimtab_collector.reads.latest import (
+    ACTIVE,
+    EVENT_STREAMS,
+    WEB_SOCKETS,
+    hosts_of,
+    instances_of,
+)
+from trimtab_collector.reads.queues import DEPTH, queues_of
+from trimtab_collector.reads.ranges import TimeRange
+from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.store import LatestGauge
 
 __all__ = ["current", "snapshot"]
 
-_DEPTH: Final = "trimtab.queue.depth"
+#: what the last minute is, in seconds
+_MINUTE_S: Final = 60
 _UP: Final = "trimtab.probe.up"
-_CONNECTIONS: Final = ("trimtab.app.websockets", "trimtab.app.event_streams")
 
 
-def current(source: Source, view: View) -> Current:
+def current(reader: StoreReader, parameters: Parameters) -> Current:
     """Return the figures of the range and the latest gauges."""
-    figures, _ = source.overall(view)
-    gauges = source.gauges(view.params)
+    figures, _ = reader.overall(reader.ranges.latest(parameters))
+    gauges = reader.gauges(parameters)
     return Current(
-        timestamp=view.params.shown(view.params.now_s),
+        timestamp=parameters.shown(parameters.now_s),
         cpu_usage={
             "user": _microseconds(gauges, "process.cpu.time.user"),
             "system": _microseconds(gauges, "process.cpu.time.system"),
@@ -50,69 +65,65 @@ def current(source: Source, view: View) -> Current:
     )
 
 
-def snapshot(source: Source, view: View, minute: View) -> Snapshot:
-    """Return the parts of this moment together; minute is the last one, as stored windows."""
-    figures, _ = source.overall(view)
-    gauges = source.gauges(view.params)
-    reads = surroundings.cache(source, minute)
+def snapshot(reader: StoreReader, parameters: Parameters) -> MetricsNow:
+    """Return the parts of this moment together."""
+    figures, _ = reader.overall(reader.ranges.latest(parameters))
+    # Measures come in windows of ten seconds, and are never live.
+    minute = reader.ranges.stored(parameters, parameters.to_s - _MINUTE_S)
+    gauges = reader.gauges(parameters)
+    reads = cache_reads(reader, minute)
     rates = {level.level: level.hit_rate for level in reads.levels}
     depths = {
-        each.target.removeprefix("queue:"): int(each.gauges[_DEPTH])
-        for each in targets_of(gauges, "queue")
-        if _DEPTH in each.gauges
+        each.queue: int(each.gauges[DEPTH]) for each in queues_of(gauges) if DEPTH in each.gauges
     }
-    application: dict[str, Any] = {
-        "requests": figures["requests"],
-        "responseTime": {name: figures[name] for name in TIMES},
-        "errorRate": figures["error_rate"],
-        "throughput": figures["requests_per_second"],
-        "apdex": figures["apdex"],
-        "concurrentUsers": None,
-        "activeRequests": _count(gauges, ACTIVE),
-        "activeConnections": _count(gauges, *_CONNECTIONS),
-        "eventLoopLag": _loop_delay_ms(gauges),
-        "queueSizes": depths or None,
-        "cacheHitRates": {"redis": rates.get("redis"), "memory": rates.get("memory")},
-    }
-    return Snapshot(
-        timestamp=view.params.shown(view.params.now_s),
+    application = ApplicationNow(
+        requests=figures["requests"],
+        response_time={name: figures[name] for name in TIMES},
+        error_rate=figures["error_rate"],
+        throughput=figures["requests_per_second"],
+        apdex=figures["apdex"],
+        concurrent_users=None,
+        active_requests=_count(gauges, ACTIVE),
+        active_connections=_count(gauges, WEB_SOCKETS, EVENT_STREAMS),
+        event_loop_lag=_loop_delay_ms(gauges),
+        queue_sizes=depths or None,
+        cache_hit_rates={"redis": rates.get("redis"), "memory": rates.get("memory")},
+    )
+    return MetricsNow(
+        timestamp=parameters.shown(parameters.now_s),
         system=hosts_of(gauges),
         application=application,
-        database=_database(source, minute),
+        database=_database(reader, minute),
         cache=None if not reads.levels else _rates(reads),
-        external_services=_services(source, minute),
+        external_services=_services(reader, minute),
     )
 
 
-def _rates(reads: Cache) -> dict[str, Any]:
-    return {
-        "hits": reads.hits,
-        "misses": reads.misses,
-        "hitRate": reads.hit_rate,
-        "missRate": reads.miss_rate,
-    }
+def _rates(reads: CacheReads) -> CacheNow:
+    return CacheNow(
+        hits=reads.hits, misses=reads.misses, hit_rate=reads.hit_rate, miss_rate=reads.miss_rate
+    )
 
 
-def _database(source: Source, view: View) -> dict[str, Any] | None:
-    found = databases.database(source, view, 1)
-    calls = found.calls
+def _database(reader: StoreReader, time_range: TimeRange) -> DatabaseNow | None:
+    calls, errors = query_calls(reader, time_range)
     if not calls.count:
         return None
-    return {
-        "queries": calls.count,
-        "queriesPerSecond": calls.per_second,
-        "mean": calls.mean,
-        "p95": calls.p95,
-        "max": calls.max,
-        "errors": calls.errors,
-        "connectionErrors": found.connection_errors,
-        "deadlocks": found.deadlocks,
-    }
+    return DatabaseNow(
+        queries=calls.count,
+        queries_per_second=calls.per_second,
+        mean=calls.mean,
+        p95=calls.p95,
+        max=calls.max,
+        errors=calls.errors,
+        connection_errors=errors.get(CONNECTION_ERROR, 0),
+        deadlocks=errors.get(DEADLOCK, 0),
+    )
 
 
-def _services(source: Source, view: View) -> dict[str, Any] | None:
-    found: dict[str, Any] = {}
-    looked = surroundings.external(source, view, 100)
+def _services(reader: StoreReader, time_range: TimeRange) -> dict[str, dict[str, Any]] | None:
+    found: dict[str, dict[str, Any]] = {}
+    looked = external_calls(reader, time_range, 100)
     for target in looked.dependencies:
         took = target.gauges.get("trimtab.probe.duration")
         found[target.target] = {

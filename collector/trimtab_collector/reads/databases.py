@@ -1,86 +1,103 @@
-"""What queries took: all together, statement by statement, the slow ones and the repeated ones."""
+"""Queries: all together, statement by statement, the slow ones and the repeated ones."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from trimtab_collector.contract.readbodies import (
+from trimtab_collector.contract.calls import Calls
+from trimtab_collector.contract.databases import (
+    BY,
+    STATEMENTS_BY,
     Database,
     Repeated,
     SlowQueries,
     SlowQuery,
     Statement,
 )
-from trimtab_collector.reads.measured import (
+from trimtab_collector.contract.parameters import LIMIT, Parameters
+from trimtab_collector.reads.events import events, number
+from trimtab_collector.reads.latest import targets_of
+from trimtab_collector.reads.measures import (
     MeasureReads,
     attribute,
     calls_of,
     errors_of,
-    events,
     grouped,
     ordered,
-    targets_of,
 )
-from trimtab_collector.reads.ranges import View
-from trimtab_collector.reads.source import Source
+from trimtab_collector.reads.ranges import TimeRange
+from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.store import MeasurePart
 from trimtab_core.rows import EventRow
 
-__all__ = ["RANKINGS", "database", "slow_queries"]
+__all__ = ["CONNECTION_ERROR", "DEADLOCK", "database", "query_calls", "slow_queries"]
 
-#: what statements may be ordered by -> figure
-RANKINGS: Final = {"totalTime": "total_time", "count": "count", "p95": "p95", "max": "max"}
 _DURATION: Final = "db.client.operation.duration"
 _WAIT: Final = "db.client.connection.wait_time"
 _ROWS: Final = "trimtab.db.rows"
 _POOL: Final = "db.client.connection."
 _QUERY, _SYSTEM = "db.query.text", "db.system.name"
+#: types of error that have a figure of their own
+CONNECTION_ERROR: Final = "connection"
+DEADLOCK: Final = "deadlock"
 #: slow and repeated queries looked at, the latest
 _EVENTS: Final = 2000
 
 
-def database(source: Source, view: View, limit: int) -> Database:
-    """Return the queries of a range; at most limit statements, those with the most time first."""
-    measured = MeasureReads(source, view, (_DURATION, _ROWS, f"{_POOL}*"))
-    parts = _queries(measured)
-    statements = ordered(_statements(parts, measured.seconds))
+def database(reader: StoreReader, parameters: Parameters) -> Database:
+    """Return the queries of a range; the statements with the most time first."""
+    time_range = reader.ranges.stored(parameters)
+    measures = MeasureReads(reader, time_range, (_DURATION, _ROWS, f"{_POOL}*"))
+    parts = _queries(measures)
+    statements = ordered(_statements(parts, measures.seconds))
+    limit = parameters[LIMIT]
     errors = errors_of(parts)
-    waits = measured.of(_WAIT)
-    rows = measured.of(_ROWS)
+    waits = measures.of(_WAIT)
+    rows = measures.of(_ROWS)
     return Database(
-        from_=view.from_text,
-        to=view.to_text,
-        calls=calls_of(parts, measured.seconds),
+        **time_range.fields(),
+        calls=calls_of(parts, measures.seconds),
         errors=errors,
-        connection_errors=errors.get("connection", 0),
-        deadlocks=errors.get("deadlock", 0),
+        connection_errors=errors.get(CONNECTION_ERROR, 0),
+        deadlocks=errors.get(DEADLOCK, 0),
         rows=sum(part.delta.sum for part in rows) if rows else None,
         statements=statements[:limit],
         statements_left_out=max(0, len(statements) - limit),
-        pools=_pools(measured),
-        pool_wait=calls_of(waits, measured.seconds) if waits else None,
-        servers=targets_of(source.gauges(view.params), "postgresql"),
+        pools=_pools(measures),
+        pool_wait=calls_of(waits, measures.seconds) if waits else None,
+        servers=targets_of(reader.gauges(parameters), "postgresql"),
     )
 
 
-def slow_queries(source: Source, view: View, by: str, limit: int) -> SlowQueries:
-    """Return slow and repeated queries, and the statements with the most of what is asked for."""
-    measured = MeasureReads(source, view, (_DURATION,))
-    found = list(events(source, view, "slow_query", _EVENTS))
-    repeated = _repeated(view, events(source, view, "n_plus_one", _EVENTS))
-    slow = [_slow(view, row, event) for row, event in found]
+def slow_queries(reader: StoreReader, parameters: Parameters) -> SlowQueries:
+    """Return slow and repeated queries, and the statements with the largest of a figure."""
+    time_range = reader.ranges.stored(parameters)
+    measures = MeasureReads(reader, time_range, (_DURATION,))
+    found = list(events(reader, time_range, "slow_query", _EVENTS))
+    repeated = _repeated(parameters, events(reader, time_range, "n_plus_one", _EVENTS))
+    slow = [_slow(parameters, row, event) for row, event in found]
+    statements = ordered(
+        _statements(_queries(measures), measures.seconds), STATEMENTS_BY[parameters[BY]]
+    )
+    limit = parameters[LIMIT]
     return SlowQueries(
-        from_=view.from_text,
-        to=view.to_text,
-        statements=ordered(_statements(_queries(measured), measured.seconds), RANKINGS[by])[:limit],
+        **time_range.fields(),
+        statements=statements[:limit],
         last=slow[:limit],
         worst=sorted(slow, key=lambda each: -each.duration)[:limit],
         n_plus_one=repeated[:limit],
     )
 
 
-def _queries(measured: MeasureReads) -> list[MeasurePart]:
+def query_calls(reader: StoreReader, time_range: TimeRange) -> tuple[Calls, dict[str, int]]:
+    """Return the figures of all queries of a range that is stored, and their errors by type."""
+    measures = MeasureReads(reader, time_range, (_DURATION,))
+    parts = _queries(measures)
+    return calls_of(parts, measures.seconds), errors_of(parts)
+
+
+def _queries(measures: MeasureReads) -> list[MeasurePart]:
     """Return the durations of what has a text: commands of Redis have none."""
-    return [part for part in measured.of(_DURATION) if attribute(part, _QUERY)]
+    return [part for part in measures.of(_DURATION) if attribute(part, _QUERY)]
 
 
 def _statements(parts: Iterable[MeasurePart], seconds: float) -> list[Statement]:
@@ -97,9 +114,9 @@ def _statements(parts: Iterable[MeasurePart], seconds: float) -> list[Statement]
     ]
 
 
-def _pools(measured: MeasureReads) -> list[dict[str, Any]]:
+def _pools(measures: MeasureReads) -> list[dict[str, Any]]:
     pools: dict[tuple[str, str, str, str], dict[str, Any]] = {}
-    for part in measured.of():
+    for part in measures.of():
         if part.key.kind != "gauge" or not part.key.name.startswith(_POOL):
             continue
         whose = (part.environment, part.service, part.instance)
@@ -114,9 +131,9 @@ def _pools(measured: MeasureReads) -> list[dict[str, Any]]:
     return [pool for _, pool in sorted(pools.items())]
 
 
-def _slow(view: View, row: EventRow, event: Mapping[str, Any]) -> SlowQuery:
+def _slow(parameters: Parameters, row: EventRow, event: Mapping[str, Any]) -> SlowQuery:
     return SlowQuery(
-        at=view.params.shown(event["at_us"] / 1e6),
+        at=parameters.shown(event["at_us"] / 1e6),
         query=str(event.get("query", "")),
         system=str(event.get("system", "")),
         duration=_ms(event),
@@ -131,7 +148,9 @@ def _slow(view: View, row: EventRow, event: Mapping[str, Any]) -> SlowQuery:
     )
 
 
-def _repeated(view: View, found: Iterable[tuple[EventRow, Mapping[str, Any]]]) -> list[Repeated]:
+def _repeated(
+    parameters: Parameters, found: Iterable[tuple[EventRow, Mapping[str, Any]]]
+) -> list[Repeated]:
     """Return repeated queries by route and line, those with the most queries first."""
     rows: dict[tuple[str, ...], Repeated] = {}
     for row, event in found:
@@ -148,23 +167,18 @@ def _repeated(view: View, found: Iterable[tuple[EventRow, Mapping[str, Any]]]) -
                 site=names[3],
                 caller=event.get("caller") or None,
                 requests=1,
-                most=_number(event, "count"),
+                most=int(number(event, "count")),
                 longest=_ms(event),
-                last=view.params.shown(event["at_us"] / 1e6),
+                last=parameters.shown(event["at_us"] / 1e6),
             )
         else:
             known.requests += 1
             if known.caller != event.get("caller"):
                 known.caller = None  # several
-            known.most = max(known.most, _number(event, "count"))
+            known.most = max(known.most, int(number(event, "count")))
             known.longest = max(known.longest, _ms(event))
     return sorted(rows.values(), key=lambda each: (-each.most, each.route, each.site))
 
 
-def _number(event: Mapping[str, Any], name: str) -> int:
-    value = event.get(name, 0)
-    return int(value) if isinstance(value, (int, float)) else 0
-
-
 def _ms(event: Mapping[str, Any]) -> float:
-    return _number(event, "duration_us") / 1000
+    return int(number(event, "duration_us")) / 1000

@@ -1,20 +1,18 @@
-"""Figures of merged rows, as the API shows them: computed by columns, made into rows at the end."""
+"""Figures of merged rows, as the API shows them: computed by columns, made into rows last."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from trimtab_collector.contract.bodies import Stats
+from trimtab_collector.contract.figures import Stats
 from trimtab_collector.reads.apdex import without_class
 from trimtab_collector.storage.columns import Array, quantiles_us
 from trimtab_collector.storage.store import Rows
 
-__all__ = ["FIGURES", "TIMES", "Figures", "no_requests", "ranked"]
+__all__ = ["FIGURES", "Figures", "group_of", "no_requests", "ranked"]
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
-#: figures that are response times, in ms
-TIMES: Final = ("mean", *_QUANTILES, "max")
 #: every figure of a group of requests
 FIGURES: Final = Stats.__struct_fields__
 
@@ -66,7 +64,7 @@ class Figures:
         return len(self.rows.t)
 
     def __getitem__(self, name: str) -> Array:
-        """Return a figure of every row, numbers; nan is what there is none of."""
+        """Return a figure of every row, numbers; nan where it has none."""
         return self.total_time if name == "total_time" else self._columns[name]
 
     @property
@@ -82,7 +80,7 @@ class Figures:
     def dicts(
         self, places: Array | None = None, names: Sequence[str] = FIGURES
     ) -> list[dict[str, Any]]:
-        """Return the figures of rows, all or those at places, by name; None is what is not."""
+        """Return the figures of rows, all or those at places, by name; None for nan."""
         columns = []
         for name in names:
             column = self[name] if places is None else self[name][places]
@@ -97,7 +95,7 @@ nan: Final = float("nan")
 
 
 def _share(part: Array, whole: Array) -> Array:
-    """Return part / whole, nan where there is no whole."""
+    """Return part / whole, nan where the whole is 0."""
     answer = np.full(len(whole), nan)
     np.divide(part, whole, out=answer, where=whole > 0)
     return answer
@@ -111,8 +109,13 @@ def ranked(figures: Figures, by: str, places: Array) -> Array:
     return places[np.array(order, np.int64)]
 
 
+def group_of(fields: Sequence[str], name: Sequence[str]) -> dict[str, Any]:
+    """Return the fields that say which group a row is of."""
+    return dict(zip(fields, name, strict=True))
+
+
 def no_requests() -> Mapping[str, Any]:
-    """Return the figures of nothing."""
+    """Return the figures of no requests."""
     whole = ("requests", "errors", "bytes", "web_sockets", "event_streams")
     rates = ("error_rate", "requests_per_second")
     return {

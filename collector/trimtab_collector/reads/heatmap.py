@@ -9,24 +9,20 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from trimtab_collector.contract.bodies import Heatmap
-from trimtab_collector.reads.ranges import View
-from trimtab_collector.reads.source import Source, frame_of
+from trimtab_collector.contract.heatmap import BUCKETS, COARSEST, FINEST, Heatmap
+from trimtab_collector.contract.parameters import Parameters
+from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.columns import Array, Columns
 from trimtab_core.sketch import BUCKET_OFFSET, SCALE
 
-__all__ = ["COARSEST", "COLUMNS", "ROWS", "Heat", "heat", "heatmap"]
+__all__ = ["Heat", "heat", "heatmap"]
 
-#: columns of one answer at the most
-COLUMNS: Final = 500
-#: buckets where nothing else is asked for
-ROWS: Final = 60
-#: at this scale a bucket is four doublings: ten hold any duration, the zero bucket among them
-COARSEST: Final = -2
+#: most columns of one answer
+_COLUMNS: Final = 500
 
 
 class Heat(NamedTuple):
-    """Counts of n points in m buckets, from the shortest to the longest that is not empty."""
+    """Counts of n points in m buckets, from the shortest to the longest non-empty one."""
 
     scale: int
     #: float64 (m,), seconds: a bucket is (lower, upper]; both are 0 for the zero bucket
@@ -40,7 +36,7 @@ def heat(columns: Columns, scale: int, most: int) -> Heat:
     """Return the buckets of points at the finest scale, up to `scale`, with at most `most` buckets.
 
     Scales are SCALE to COARSEST, and at that one there may be more. Buckets are contiguous but for
-    the zero bucket, which stands first if anything is in it.
+    the zero bucket, which stands first if it is non-empty.
     """
     owner = np.repeat(np.arange(len(columns.key)), columns.buckets)
     indexes = columns.indexes.astype(np.int64)
@@ -69,18 +65,19 @@ def heat(columns: Columns, scale: int, most: int) -> Heat:
     )
 
 
-def heatmap(source: Source, view: View, scale: int, most: int) -> Heatmap:
+def heatmap(reader: StoreReader, parameters: Parameters) -> Heatmap:
     """Return a column for each step with requests, and a row for each bucket."""
-    rows = source.rows(view)
-    found = heat(rows.columns, scale, most)
+    time_range = reader.ranges.stepped(parameters, _COLUMNS)
+    rows = reader.rows(time_range)
+    found = heat(rows.columns, int(parameters[FINEST]), parameters[BUCKETS])
     filled = np.flatnonzero(found.counts.any(axis=1))
     return Heatmap(
-        **frame_of(view, rows.resolution_s),
-        step=view.step,
+        **time_range.resolved(rows.resolution_s),
+        step=time_range.step,
         scale=found.scale,
         requests=int(found.counts.sum()),
         lower=(1000 * found.lower).tolist(),
         upper=(1000 * found.upper).tolist(),
-        times=[view.params.shown(t) for t in rows.t[filled].tolist()],
+        times=[parameters.shown(t) for t in rows.t[filled].tolist()],
         counts=found.counts[filled].tolist(),
     )

@@ -4,63 +4,76 @@ from typing import Any, Final
 
 import numpy as np
 
-from trimtab_collector.contract.bodies import GroupedHistory, GroupHistory, History, HistoryRow
-from trimtab_collector.contract.params import FIELDS, Params
+from trimtab_collector.contract.history import (
+    GROUP_BY,
+    GROUPS,
+    PERIOD,
+    PERIODS,
+    GroupedHistory,
+    GroupHistory,
+    History,
+    HistoryRow,
+)
+from trimtab_collector.contract.parameters import FIELDS, Parameters
 from trimtab_collector.reads.figures import Figures
-from trimtab_collector.reads.ranges import View
-from trimtab_collector.reads.source import Source, frame_of
+from trimtab_collector.reads.ranges import TimeRange
+from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reads.steps import MOST
 from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.store import TooMuchError
 
-__all__ = ["PERIODS", "grouped", "history"]
+__all__ = ["history"]
 
-#: period -> range and step in seconds
-PERIODS: Final = {"hourly": (3600, 60), "daily": (86_400, 600), "weekly": (7 * 86_400, 3600)}
-#: groups times steps that a read may come to, of which `MOST` are answered
+#: groups times steps that a read may take, of which `MOST` are answered
 _MOST_READ: Final = 200_000
 
 
-def history(source: Source, view: View, period: str) -> History:
-    """Return a row for each step that holds something."""
-    figures = source.figures(view)
+def history(reader: StoreReader, parameters: Parameters) -> History | GroupedHistory:
+    """Return a row for each step that holds something, of everything or of each group.
+
+    Raises TooMuchError for too many groups and steps.
+    """
+    _, step_s = PERIODS[parameters[PERIOD]]
+    time_range = reader.ranges.stepped(parameters, MOST, step_s)
+    if parameters[GROUP_BY]:
+        return _grouped(reader, time_range)
+    figures = reader.figures(time_range)
     return History(
-        **frame_of(view, figures.rows.resolution_s),
-        period=period,
-        step=view.step,
-        series=_rows(figures, np.arange(len(figures)), view.params),
+        **time_range.resolved(figures.rows.resolution_s),
+        period=parameters[PERIOD],
+        step=time_range.step,
+        series=_rows(figures, np.arange(len(figures)), parameters),
     )
 
 
-def grouped(
-    source: Source, view: View, period: str, by: tuple[str, ...], limit: int
-) -> GroupedHistory:
-    """Return the steps of the groups with the most requests in the range, at most limit groups.
+def _grouped(reader: StoreReader, time_range: TimeRange) -> GroupedHistory:
+    """Return the steps of the groups with the most requests in the range.
 
-    by are fields of a series, as parameters name them. Raises TooMuchError for too many groups and
-    steps, before it reads the steps.
+    It counts groups and steps before it reads the steps.
     """
+    parameters = time_range.parameters
+    by, limit = parameters[GROUP_BY], parameters[GROUPS]
     fields = tuple(FIELDS[name] for name in by)
-    whole = source.rows(view.whole(), fields)
-    count = len(view.selection.edges_s) - 1
+    whole = reader.rows(time_range.whole(), fields)
+    count = len(time_range.selection.edges_s) - 1
     _bound(count, len(whole.group), min(limit, len(whole.group)))
     requests = whole.columns.value("requests")
     names = [whole.groups[place] for place in whole.group]
     order = sorted(range(len(names)), key=lambda at: (-requests[at], names[at]))
-    figures = source.figures(view, fields)
+    figures = reader.figures(time_range, fields)
     places: dict[tuple[str, ...], list[int]] = {}
     for place, name in enumerate(figures.names):
         places.setdefault(name, []).append(place)
     return GroupedHistory(
-        **frame_of(view, figures.rows.resolution_s),
-        period=period,
-        step=view.step,
+        **time_range.resolved(figures.rows.resolution_s),
+        period=parameters[PERIOD],
+        step=time_range.step,
         group_by=list(by),
         groups=[
             GroupHistory(
                 group=dict(zip(by, names[at], strict=True)),
                 requests=int(requests[at]),
-                series=_rows(figures, np.array(places.get(names[at], []), np.int64), view.params),
+                series=_rows(figures, np.array(places.get(names[at], []), np.int64), parameters),
             )
             for at in order[:limit]
         ],
@@ -68,12 +81,12 @@ def grouped(
     )
 
 
-def _rows(figures: Figures, places: Array, params: Params) -> list[HistoryRow]:
+def _rows(figures: Figures, places: Array, parameters: Parameters) -> list[HistoryRow]:
     times = figures.rows.t[places].tolist()
     seconds = figures.seconds[places].tolist()
     fields: list[dict[str, Any]] = figures.dicts(places)
     return [
-        HistoryRow(t=params.shown(t), seconds=arrived, **row)
+        HistoryRow(t=parameters.shown(t), seconds=arrived, **row)
         for t, arrived, row in zip(times, seconds, fields, strict=True)
     ]
 

@@ -4,57 +4,56 @@ A range of at most a minute that ends now is answered from 1-second summaries wh
 them, and tells agents that somebody watches; any other from the stored windows it touches.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from trimtab_collector.contract.params import Params, bad, whole
-from trimtab_collector.reads.apdex import THRESHOLD_MS
-from trimtab_collector.reads.steps import LONGEST_S, WORDS, auto_s, edges_of, read_step
+from trimtab_collector.contract.parameters import APDEX, STEP, Parameters
+from trimtab_collector.reads.steps import auto_s, edges_of
 from trimtab_collector.storage.columns import WINDOW_S, Array
 from trimtab_collector.storage.store import Selection, Store
-from trimtab_collector.watch import Watch
 
-__all__ = ["Ranges", "View"]
+__all__ = ["Ranges", "TimeRange"]
 
 _LIVE_RANGE_S: Final = 60
 #: live summaries that end longer ago say nothing about now
 _LIVE_AGE_S: Final = 5
 #: windows are on their way for some seconds after they end
 _LATE_S: Final = 3 * WINDOW_S
-#: steps where nothing else is asked for
+#: steps of a range for which nothing else is asked
 _USUAL_STEPS: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """What to read: steps of a range, and the seconds that rates are over."""
+class TimeRange:
+    """What to read: the steps of a range, and the seconds that its rates are over."""
 
     selection: Selection
     #: end of what has arrived of the range, epoch seconds
     arrived_s: float
-    params: Params
-    #: seconds, or a word of the calendar
+    parameters: Parameters
+    #: seconds, or a word of the calendar; 0 for the whole range as one step
     step: int | str = 0
 
     @property
     def threshold_us(self) -> float:
-        """T of Apdex; raises ApiError 422 for what is no threshold."""
-        return 1000 * whole(self.params, "apdex", 1, 3_600_000, THRESHOLD_MS)
+        """T of Apdex."""
+        return float(1000 * self.parameters.values.get(APDEX.name, APDEX.default))
 
     @property
     def from_text(self) -> str:
         """Start of the range as it is read."""
-        return self.params.shown(self.selection.start_s)
+        return self.parameters.shown(self.selection.start_s)
 
     @property
     def to_text(self) -> str:
         """End of the range as it is read; of what has arrived, when it is one step."""
         one = len(self.selection.edges_s) == 2 and not self.step
         end_s = self.selection.start_s + self.seconds if one else self.selection.end_s
-        return self.params.shown(end_s)
+        return self.parameters.shown(end_s)
 
     @property
     def seconds(self) -> float:
@@ -68,58 +67,65 @@ class View:
         seconds: Array = np.maximum(1, np.minimum(end, self.arrived_s) - t)
         return seconds
 
-    def whole(self) -> "View":
+    def whole(self) -> "TimeRange":
         """Return the same range as one step."""
         edges_s = (self.selection.start_s, self.selection.end_s)
         return replace(self, selection=replace(self.selection, edges_s=edges_s), step=0)
 
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of RangeBody."""
+        return {"from_": self.from_text, "to": self.to_text}
+
+    def resolved(self, resolution_s: int) -> dict[str, Any]:
+        """Return the fields of ResolvedBody for a read of this resolution."""
+        return {**self.fields(), "resolution": resolution_s}
+
 
 class Ranges:
-    """Makes views of parameters; loop only, never waits."""
+    """Makes ranges of parameters, from what has arrived in a store; any thread, never waits."""
 
-    def __init__(self, store: Store, watch: Watch) -> None:
+    def __init__(self, store: Store, watched: Callable[[], None]) -> None:
+        """Call watched for each range that live summaries could answer."""
         self._store = store
-        self._watch = watch
+        self._watched = watched
 
-    def one(self, params: Params) -> View:
-        """Return the range as one step, live where that answers it."""
-        now_s = params.now_s
-        if params.to_s >= now_s - 1 and params.to_s - params.from_s <= _LIVE_RANGE_S:
-            self._watch.mark()
-            live = self._live(params, int(now_s))
+    def latest(self, parameters: Parameters) -> TimeRange:
+        """Return the range as one step, live where summaries answer it."""
+        now_s = parameters.now_s
+        short = parameters.to_s - parameters.from_s <= _LIVE_RANGE_S
+        if short and parameters.to_s >= now_s - 1:
+            self._watched()
+            live = self._live(parameters, int(now_s))
             if live is not None:
-                selection = Selection(live, where=params.where, live=True)
-                return View(selection, live[1], params)
-        return self.stored(params, params.from_s, params.to_s)
+                selection = Selection(live, where=parameters.where, live=True)
+                return TimeRange(selection, live[1], parameters)
+        return self.stored(parameters)
 
-    def stored(self, params: Params, from_s: float, to_s: float) -> View:
-        """Return a range as one step of stored windows."""
+    def stored(
+        self, parameters: Parameters, from_s: float | None = None, to_s: float | None = None
+    ) -> TimeRange:
+        """Return the range, or another one, as one step of stored windows."""
+        from_s = parameters.from_s if from_s is None else from_s
+        to_s = parameters.to_s if to_s is None else to_s
         start_s = int(from_s) - int(from_s) % WINDOW_S
         end_s = ceil(to_s / WINDOW_S) * WINDOW_S
-        return self._view(params, (start_s, end_s))
+        return self._range(parameters, (start_s, end_s))
 
-    def stepped(self, params: Params, default: int | str, most: int) -> View:
-        """Return the range in steps as `step` asks, else in steps as given; 0 chooses them.
+    def stepped(self, parameters: Parameters, most: int, default_s: int = 0) -> TimeRange:
+        """Return the range in steps as `step` asks, else of the default; 0 chooses their width.
 
-        Raises ApiError 422 for what is no step, TooMuchError for more than `most`.
+        Raises TooMuchError for more steps than `most`.
         """
-        step: int | str | None = default or auto_s(params.to_s - params.from_s, _USUAL_STEPS)
-        text = params.own.get("step")
-        if text is not None:
-            step = read_step(text)
+        step = parameters[STEP]
         if step is None:
-            raise bad(
-                "step",
-                f"a multiple of {WINDOW_S} seconds up to {LONGEST_S}, or {', '.join(WORDS)}",
-                text or "",
-            )
-        edges_s = edges_of(params.from_s, params.to_s, step, params.tz, most)
-        return replace(self._view(params, edges_s), step=step)
+            step = default_s or auto_s(parameters.to_s - parameters.from_s, _USUAL_STEPS)
+        edges_s = edges_of(parameters.from_s, parameters.to_s, step, parameters.tz, most)
+        return replace(self._range(parameters, edges_s), step=step)
 
-    def _view(self, params: Params, edges_s: tuple[int, ...]) -> View:
-        selection = Selection(edges_s, where=params.where)
-        arrived_s = self._arrived(edges_s[0], edges_s[-1], params.now_s)
-        return View(selection, arrived_s, params)
+    def _range(self, parameters: Parameters, edges_s: tuple[int, ...]) -> TimeRange:
+        selection = Selection(edges_s, where=parameters.where)
+        arrived_s = self._arrived(edges_s[0], edges_s[-1], parameters.now_s)
+        return TimeRange(selection, arrived_s, parameters)
 
     def _arrived(self, start_s: int, end_s: int, now_s: float) -> float:
         """Return the end of what has arrived of a range."""
@@ -132,12 +138,12 @@ class Ranges:
             arrived_s = int(min(end_s, now_s))
         return min(arrived_s, now_s)
 
-    def _live(self, params: Params, now_s: int) -> tuple[int, int] | None:
+    def _live(self, parameters: Parameters, now_s: int) -> tuple[int, int] | None:
         """Return the seconds that live summaries cover, None when they do not answer the range."""
-        start_s = int(params.from_s)
+        start_s = int(parameters.from_s)
         run = self._store.arrived(start_s, now_s + 1, 3, live=True)
         if run is None or run[1] <= now_s - _LIVE_AGE_S:
             return None
-        if run[0] > start_s + 2 and params.to_s - params.from_s > 15:
+        if run[0] > start_s + 2 and parameters.to_s - parameters.from_s > 15:
             return None
         return run

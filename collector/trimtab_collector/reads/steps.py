@@ -1,4 +1,4 @@
-"""Steps of a range: so many seconds each, or days, weeks and months of a time zone.
+"""Steps of a range: a number of seconds each, or days, weeks and months of a time zone.
 
 Where clocks change, a day has 23 or 25 hours, and a day begins with its first second, also where
 midnight is left out. Steps of seconds all have that length, and lie so that one begins at midnight
@@ -12,34 +12,18 @@ from typing import Final
 from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.store import TooMuchError
 
-__all__ = ["LONGEST_S", "MOST", "WORDS", "auto_s", "edges_of", "read_step"]
+__all__ = ["MOST", "auto_s", "edges_of"]
 
 #: steps of one answer
 MOST: Final = 20_000
-LONGEST_S: Final = 31 * 86_400
-_SECONDS: Final = {"minute": 60, "hour": 3600}
-_CALENDAR: Final = ("day", "week", "month")
-WORDS: Final = (*_SECONDS, *_CALENDAR)
 _NICE_S: Final = (
     *(10, 20, 30, 60, 120, 300, 600, 900, 1800),
     *(3600, 7200, 10_800, 21_600, 43_200, 86_400, 7 * 86_400),
 )
 
 
-def read_step(text: str) -> int | str | None:
-    """Return a step as seconds or as a word of the calendar; None when it is neither."""
-    if text in _CALENDAR:
-        return text
-    if text in _SECONDS:
-        return _SECONDS[text]
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        return None
-    step_s = int(text)
-    return step_s if WINDOW_S <= step_s <= LONGEST_S and step_s % WINDOW_S == 0 else None
-
-
 def auto_s(seconds: float, most: int) -> int:
-    """Return the shortest usual step with which a range has at most so many, else a week."""
+    """Return the shortest usual step with which a range has at most `most` steps, else a week."""
     return next((step_s for step_s in _NICE_S if seconds <= most * step_s), _NICE_S[-1])
 
 

@@ -1,8 +1,7 @@
 """Four days of requests over a clock change, in a store and in a list: answers can be counted."""
 
-import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +14,9 @@ import pytest
 from support.clock import Clock
 from support.stores.batches import a_batch, point_of
 from support.stores.engines import Sent, SQLiteEngine, append
-from trimtab_collector.contract.params import Params, parse
-from trimtab_collector.query import Queries
-from trimtab_collector.watch import Watch
+from trimtab_collector.api.endpoints import ENDPOINTS
+from trimtab_collector.contract.parameters import RANGE, parse
+from trimtab_collector.reads.reader import StoreReader
 from trimtab_core.batches import SeriesKey
 from trimtab_core.sketch import Sketch, bucket_of, middle_us
 
@@ -28,10 +27,6 @@ BERLIN: Final = ZoneInfo("Europe/Berlin")
 START_S: Final = int(datetime(2026, 10, 23, 12, tzinfo=BERLIN).timestamp())
 END_S: Final = int(datetime(2026, 10, 27, 12, tzinfo=BERLIN).timestamp())
 NOW_S: Final = END_S + 7_200
-_OWN: Final = (
-    *("period", "step", "apdex", "groupBy", "limit", "by", "scale", "buckets", "minRequests"),
-    *("field", "a", "b", "against", "againstFrom", "againstTo"),
-)
 
 
 class Request(NamedTuple):
@@ -49,7 +44,7 @@ class World:
         self.engine = engine
         self.clock = clock
         self.requests: list[Request] = []
-        self.queries = Queries(engine.store, Watch(), clock)
+        self.reader = StoreReader(engine.store)
         self._seq = 0
 
     def send(self, requests: Sequence[Request]) -> None:
@@ -68,15 +63,12 @@ class World:
         append(self.engine, *sent)
         self.requests += requests
 
-    def params(self, query: Mapping[str, object]) -> Params:
-        """Return parameters; `from_` stands for `from`."""
+    def ask(self, path: str, **query: object) -> Any:
+        """Return `data` of the answer to a GET, as JSON has it; `from_` stands for `from`."""
+        (endpoint,) = [each for each in ENDPOINTS if path in each.paths]
         texts = {name.rstrip("_"): str(value) for name, value in query.items()}
-        return parse(texts, self.clock.now_s, _OWN)
-
-    def ask(self, read: str, *arguments: object, **query: object) -> Any:
-        """Return the answer of a method of Queries as JSON has it."""
-        work: Callable[..., Any] = getattr(self.queries, read)
-        return msgspec.to_builtins(asyncio.run(work(self.params(query), *arguments)))
+        parameters = parse(endpoint.parameters or RANGE, texts, self.clock.now_s, endpoint.back)
+        return msgspec.to_builtins(endpoint.read(self.reader, parameters))
 
     def within(self, start_s: float, end_s: float, **fields: str) -> list[Request]:
         """Return the requests of windows in a range, with these texts in their series."""
@@ -145,5 +137,4 @@ def world(directory: Path, *, empty: bool = False) -> Iterator[World]:
             engine.settle()
         yield found
     finally:
-        found.queries.close()
         engine.close()

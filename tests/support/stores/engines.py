@@ -170,6 +170,8 @@ async def _insist(engine: Engine, sent: Sent) -> bool:
             # A disk that is behind; agents come again as well.
             if time.monotonic() > deadline:
                 raise
+            # Let the loop hear that the disk has caught up: this one would ask for ever.
+            await asyncio.sleep(0)
             continue
         engine.store.note_held(received.batch, sent.held)
         return duplicate

@@ -1,47 +1,40 @@
-"""Measures of a range, added up by what a question tells apart."""
+"""Measures of a range, added up by what an answer tells apart."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Any, Final, TypeVar
 
-from trimtab_collector.contract.params import OWNERS
-from trimtab_collector.contract.readbodies import Calls, Target
-from trimtab_collector.reads.ranges import View
-from trimtab_collector.reads.source import Source
-from trimtab_collector.storage.store import (
-    EventSelection,
-    LatestGauge,
-    MeasurePart,
-    MeasureSelection,
-)
+from trimtab_collector.contract.calls import Calls
+from trimtab_collector.reads.ranges import TimeRange
+from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.storage.store import MeasurePart, MeasureSelection
 from trimtab_core.measures import HISTOGRAM, Delta, quantile
-from trimtab_core.rows import EventRow
 
 __all__ = [
     "MeasureReads",
     "attribute",
     "calls_of",
     "errors_of",
-    "events",
     "grouped",
     "ordered",
     "share",
-    "targets_of",
 ]
 
 _K = TypeVar("_K")
 _ERROR: Final = "error.type"
-_FIELDS: Final = (*OWNERS, "route")
+#: fields of a measure; a filter by another, such as the route, says nothing of measures
+_FIELDS: Final = ("environment", "service", "instance")
 
 
 class MeasureReads:
     """The measures of some names in a range, read once; a name that ends in `*` is a beginning."""
 
-    def __init__(self, source: Source, view: View, names: Sequence[str]) -> None:
-        edges = (view.selection.start_s, view.selection.end_s)
-        where = {name: text for name, text in view.params.where.items() if name in OWNERS}
-        self.seconds = view.seconds
-        self._parts = source.store.read_measures(MeasureSelection(edges, tuple(names), where))
+    def __init__(self, reader: StoreReader, time_range: TimeRange, names: Sequence[str]) -> None:
+        edges_s = (time_range.selection.start_s, time_range.selection.end_s)
+        where = time_range.parameters.where
+        chosen = {name: text for name, text in where.items() if name in _FIELDS}
+        self.seconds = time_range.seconds
+        self._parts = reader.store.read_measures(MeasureSelection(edges_s, tuple(names), chosen))
 
     def of(self, name: str = "") -> list[MeasurePart]:
         """Return the measures of a name, or all."""
@@ -58,7 +51,7 @@ class MeasureReads:
 
 
 def attribute(part: MeasurePart, name: str) -> str:
-    """Return an attribute of a measure, empty when it has none of the name."""
+    """Return an attribute of a measure, empty when it has no such attribute."""
     return next((value for key, value in part.key.attributes if key == name), "")
 
 
@@ -73,7 +66,7 @@ def grouped(
 
 
 def calls_of(parts: Iterable[MeasurePart], seconds: float) -> Calls:
-    """Return what durations in seconds came to, in ms; errors are those with an error.type."""
+    """Return the figures of durations in seconds, in ms; errors are those with an error.type."""
     whole, errors = Delta(), 0
     for part in parts:
         if part.key.kind == HISTOGRAM:
@@ -102,7 +95,7 @@ def calls_of(parts: Iterable[MeasurePart], seconds: float) -> Calls:
 
 
 def errors_of(parts: Iterable[MeasurePart]) -> dict[str, int]:
-    """Return how often each type of error came, the most frequent first."""
+    """Return how often each type of error occurred, the most frequent first."""
     found: dict[str, int] = {}
     for part in parts:
         error = attribute(part, _ERROR)
@@ -117,27 +110,5 @@ def ordered(rows: Iterable[Any], by: str = "total_time") -> list[Any]:
 
 
 def share(part: float, whole: float) -> float:
-    """Return part of whole, 0 of nothing."""
+    """Return part / whole, 0 where the whole is 0."""
     return part / whole if whole else 0.0
-
-
-def targets_of(gauges: Iterable[LatestGauge], *kinds: str) -> list[Target]:
-    """Return what agents read of servers of these kinds: redis, postgresql, http, queue."""
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for row in gauges:
-        if not row.service and row.instance.partition(":")[0] in kinds:
-            found.setdefault((row.instance, row.agent), {})[row.name] = row.value
-    return [
-        Target(target=target, agent=agent, gauges=dict(sorted(values.items())))
-        for (target, agent), values in sorted(found.items())
-    ]
-
-
-def events(
-    source: Source, view: View, kind: str, limit: int
-) -> Iterator[tuple[EventRow, Mapping[str, Any]]]:
-    """Yield the latest events of a kind in the range, the latest first, with their map."""
-    where = {name: text for name, text in view.params.where.items() if name in _FIELDS}
-    selection = EventSelection(view.selection.start_s, view.selection.end_s, kind, where, limit)
-    for row in source.store.read_events(selection):
-        yield row, row.event

@@ -1,0 +1,144 @@
+"""The API as an OpenAPI 3.1 document, made of the table of endpoints and the bodies.
+
+It follows the OpenAPI Specification 3.1.0; schemas of bodies are those of msgspec (JSON Schema
+2020-12).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from typing import Any, Final
+
+import msgspec
+
+from trimtab_collector.api.endpoint import BASE, ApiEndpoint
+from trimtab_collector.auth.access import Role
+from trimtab_collector.contract.body import Body
+from trimtab_collector.contract.errors import ErrorBody
+from trimtab_collector.contract.kinds import Parameter
+from trimtab_collector.contract.parameters import FROM, BackBy
+
+__all__ = ["document"]
+
+_SCHEMAS: Final = "#/components/schemas/"
+_TOKEN: Final = "readToken"  # noqa: S105 - the name of a scheme
+_TIMESTAMP: Final = {"type": "string", "format": "date-time"}
+#: status of a refusal -> when it comes
+_REFUSALS: Final = {
+    "401": "The read token is missing, or another one came.",
+    "422": "A parameter is not understood, or the answer would be over a limit.",
+    "500": "The collector failed; its log says why.",
+    "503": "Too many reads wait; Retry-After says when to ask again.",
+}
+
+
+def document(endpoints: Sequence[ApiEndpoint]) -> dict[str, Any]:
+    """Return the document, as built-in types."""
+    bodies = dict.fromkeys(body for endpoint in endpoints for body in endpoint.bodies)
+    _, schemas = msgspec.json.schema_components(
+        [ErrorBody, *bodies], ref_template=_SCHEMAS + "{name}"
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "trimtab",
+            "version": metadata.version("trimtab"),
+            "description": "Performance of Python web services. Times are milliseconds, rates per "
+            "second, sizes bytes, shares 0 to 1; what was not measured is null.",
+        },
+        "servers": [{"url": BASE}],
+        "paths": {
+            path: {
+                method.lower(): _operation(endpoint, path, method.lower())
+                for method in endpoint.methods
+            }
+            for endpoint in endpoints
+            for path in endpoint.paths
+        },
+        "components": {
+            "schemas": schemas,
+            "responses": {status: _refusal(text) for status, text in _REFUSALS.items()},
+            "securitySchemes": {_TOKEN: {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(endpoint: ApiEndpoint, path: str, method: str) -> dict[str, Any]:
+    summary = (endpoint.read.__doc__ or path).partition("\n")[0]
+    summary = summary.removeprefix("Return ").rstrip(".")
+    words = path.removesuffix(".json").replace("-", "/").split("/")
+    statuses = [status for status in _REFUSALS if status not in _impossible(endpoint)]
+    return {
+        "operationId": method + "".join(map(str.capitalize, words)),
+        "summary": summary[:1].upper() + summary[1:],
+        "parameters": [_parameter(each, endpoint) for each in endpoint.parameters],
+        "responses": {
+            "200": {
+                "description": _described(endpoint.bodies),
+                "content": {"application/json": {"schema": _answer(endpoint.bodies)}},
+            },
+            **{status: {"$ref": f"#/components/responses/{status}"} for status in statuses},
+        },
+        "security": [] if endpoint.role is Role.ANYONE else [{_TOKEN: []}],
+    }
+
+
+def _impossible(endpoint: ApiEndpoint) -> Iterable[str]:
+    """Yield the refusals that an endpoint never answers."""
+    if endpoint.role is Role.ANYONE:
+        yield "401"
+    if not endpoint.parameters:
+        yield "422"
+
+
+def _described(bodies: Sequence[type[Body]]) -> str:
+    texts = ((body.__doc__ or body.__name__).partition("\n")[0] for body in bodies)
+    return " Or: ".join(texts) or "The document."
+
+
+def _answer(bodies: Sequence[type[Body]]) -> dict[str, Any]:
+    """Return the schema of an answer: its envelope around one of the bodies."""
+    if not bodies:
+        return {"type": "object"}
+    references = [{"$ref": _SCHEMAS + body.__name__} for body in bodies]
+    return {
+        "type": "object",
+        "required": ["success", "data", "timestamp"],
+        "properties": {
+            "success": {"const": True},
+            "data": references[0] if len(references) == 1 else {"anyOf": references},
+            "timestamp": _TIMESTAMP,
+        },
+    }
+
+
+def _refusal(text: str) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "required": ["success", "error", "timestamp"],
+        "properties": {
+            "success": {"const": False},
+            "error": {"$ref": _SCHEMAS + ErrorBody.__name__},
+            "timestamp": _TIMESTAMP,
+        },
+    }
+    return {"description": text, "content": {"application/json": {"schema": schema}}}
+
+
+def _parameter(parameter: Parameter[Any], endpoint: ApiEndpoint) -> Mapping[str, Any]:
+    schema = parameter.schema()
+    about = parameter.about
+    if parameter is FROM:
+        if isinstance(endpoint.back, BackBy):
+            backs = (f"{name} -{back_s}s" for name, back_s in endpoint.back.seconds.items())
+            about += f" Without it, by {endpoint.back.parameter.name}: {', '.join(backs)}."
+        else:
+            about += f" Without it, {endpoint.back} seconds before the end."
+    lists = {"style": "form", "explode": False} if schema.get("type") == "array" else {}
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "description": about,
+        "required": parameter.required,
+        "schema": schema,
+        **lists,
+    }

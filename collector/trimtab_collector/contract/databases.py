@@ -1,0 +1,97 @@
+"""Queries: all together, by statement, slow ones and repeated ones."""
+
+from typing import Any, Final
+
+from trimtab_collector.contract.body import Body, RangeBody
+from trimtab_collector.contract.calls import Calls, ProbedTarget
+from trimtab_collector.contract.kinds import Choice
+
+__all__ = [
+    "BY",
+    "STATEMENTS_BY",
+    "Database",
+    "Repeated",
+    "SlowQueries",
+    "SlowQuery",
+    "Statement",
+]
+
+#: what statements may be ordered by -> the field of Calls
+STATEMENTS_BY: Final = {"totalTime": "total_time", "count": "count", "p95": "p95", "max": "max"}
+BY: Final = Choice("by", "Statements with the largest of this come first.", STATEMENTS_BY,
+                   "totalTime")  # fmt: skip
+
+
+class Statement(Body, kw_only=True):
+    """A query without its values, over all requests and processes chosen."""
+
+    query: str
+    system: str
+    calls: Calls
+    #: type of error -> how often
+    errors: dict[str, int]
+    services: list[str]
+
+
+class Database(RangeBody, kw_only=True):
+    """Queries of the range."""
+
+    calls: Calls
+    #: type of error -> how often; connection errors and deadlocks among them
+    errors: dict[str, int]
+    connection_errors: int
+    deadlocks: int
+    rows: float | None
+    #: those with the most time first
+    statements: list[Statement]
+    statements_left_out: int
+    #: of each pool of connections: environment, service, instance, name, and what is known of it
+    pools: list[dict[str, Any]]
+    pool_wait: Calls | None
+    servers: list[ProbedTarget]
+
+
+class SlowQuery(Body, kw_only=True):
+    """One query that was over the threshold."""
+
+    at: str
+    query: str
+    system: str
+    duration: float
+    #: file, line and function that ran it, and what called that one
+    site: str
+    caller: str | None
+    service: str
+    environment: str
+    instance: str
+    route: str | None
+    method: str | None
+    trace: str | None
+
+
+class Repeated(Body, kw_only=True):
+    """The same query from the same line, many times in one request."""
+
+    route: str
+    method: str
+    service: str
+    environment: str
+    query: str
+    system: str
+    site: str
+    caller: str | None
+    #: requests in which it was seen, as far as events were kept
+    requests: int
+    #: most queries in one request, and the longest time they took together
+    most: int
+    longest: float
+    last: str
+
+
+class SlowQueries(RangeBody, kw_only=True):
+    """Slow queries: which take the time, the latest, the slowest, and those repeated."""
+
+    statements: list[Statement]
+    last: list[SlowQuery]
+    worst: list[SlowQuery]
+    n_plus_one: list[Repeated]

@@ -1,0 +1,53 @@
+"""Requests that were kept whole."""
+
+from typing import Final
+
+from trimtab_collector.contract.body import Body, RangeBody
+from trimtab_collector.contract.kinds import Choice
+
+__all__ = ["BY", "REASON", "REASONS", "SlowRequest", "SlowRequests", "TimelineSpan"]
+
+REASONS: Final = ("slow", "failed", "sample")
+REASON: Final = Choice(
+    "reason", "Why a request was kept; without it all but samples.", ("", *REASONS), ""
+)
+BY: Final = Choice("by", "The latest or the longest first.", ("time", "duration"), "time")
+
+
+class TimelineSpan(Body, kw_only=True):
+    """A part of a request that took time; ms from the start of the request."""
+
+    what: str
+    start: float
+    duration: float
+    text: str
+
+
+class SlowRequest(Body, kw_only=True):
+    """A request that was kept whole."""
+
+    at: str
+    #: slow, failed, or sample: one of a small random share
+    reason: str
+    route: str
+    method: str
+    status: int
+    duration: float
+    queue: float
+    error: str | None
+    trace: str | None
+    service: str
+    environment: str
+    instance: str
+    #: milliseconds and counts of queries, calls and reads of caches
+    database: dict[str, float]
+    external: dict[str, float]
+    cache: dict[str, float]
+    timeline: list[TimelineSpan]
+    timeline_left_out: int
+
+
+class SlowRequests(RangeBody, kw_only=True):
+    """Requests that were kept whole, the latest or the longest first."""
+
+    requests: list[SlowRequest]

@@ -1,0 +1,62 @@
+"""How the collector does: its store, its memory, and what agents were refused."""
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from trimtab_collector.contract.errors import instant
+from trimtab_collector.contract.health import (
+    CollectorHealth,
+    CompactionHealth,
+    MemoryShare,
+    StoreHealth,
+    TierSize,
+)
+from trimtab_collector.contract.parameters import Parameters
+from trimtab_collector.reads.reader import StoreReader
+
+__all__ = ["health"]
+
+_STARTED_S: Final = time.monotonic()
+
+
+def health(reader: StoreReader, _parameters: Parameters) -> CollectorHealth:
+    """Return whether the collector is healthy, and what troubles it."""
+    store = reader.store.health()
+    return CollectorHealth(
+        status="degraded" if store.trouble or store.compaction or store.damage else "healthy",
+        timestamp=instant(),
+        uptime=round(time.monotonic() - _STARTED_S, 3),
+        memory=_memory(),
+        store=StoreHealth(
+            trouble=store.trouble or None,
+            batches=store.batches,
+            duplicates=store.duplicates,
+            refused=dict(reader.intake.refused),
+            journal_batches=store.journal_batches,
+            journal_bytes=store.journal_bytes,
+            waiting_bytes=store.waiting_bytes,
+            tiers={
+                name: TierSize(files=files, bytes=size)
+                for name, (files, size) in store.tiers.items()
+            },
+            compaction=CompactionHealth(trouble=store.compaction or None, worker=store.worker),
+            damage=dict(store.damage),
+            series=store.series,
+            recent_bytes=store.recent_bytes,
+        ),
+        clock_skew_seconds=dict(reader.intake.skewed()),
+    )
+
+
+def _memory() -> MemoryShare:
+    """Return the memory of this process and of the machine; zeros where they cannot be read."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        used = pages * os.sysconf("SC_PAGE_SIZE")
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        used = total = 0
+    usage = round(100 * used / total, 2) if total else None
+    return MemoryShare(used=used, total=total, usage=usage)

@@ -1,0 +1,81 @@
+"""What every read has: a store, the ranges of it, merged rows as figures, the latest gauges."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from trimtab_collector.contract.parameters import Parameters
+from trimtab_collector.reads.figures import Figures, no_requests
+from trimtab_collector.reads.ranges import Ranges, TimeRange
+from trimtab_collector.storage.store import LatestGauge, Rows, Store
+
+__all__ = ["Intake", "StoreReader"]
+
+
+class Intake(Protocol):
+    """What is known of the requests of agents; any thread."""
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """Refused requests by code."""
+
+    def skewed(self) -> Mapping[str, float]:
+        """Return agents whose clock is off, and by how many seconds it is ahead."""
+
+
+class _NoIntake:
+    """No agent ever spoke here."""
+
+    refused: Mapping[str, int] = {}
+
+    def skewed(self) -> Mapping[str, float]:
+        """Return no agent."""
+        return {}
+
+
+class StoreReader:
+    """Reads one store; from reading threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        watched: Callable[[], None] = lambda: None,
+        intake: Intake | None = None,
+    ) -> None:
+        """Call watched, from a reading thread, when somebody looks at what happens now."""
+        self.store = store
+        self.intake = intake or _NoIntake()
+        self.ranges = Ranges(store, watched)
+
+    def rows(self, time_range: TimeRange, by: Sequence[str] = ()) -> Rows:
+        """Return merged points of each group and step; raises TooMuchError."""
+        return self.store.read(replace(time_range.selection, group_by=tuple(by)))
+
+    def figures(self, time_range: TimeRange, by: Sequence[str] = ()) -> Figures:
+        """Return the figures of each group and step that holds something."""
+        rows = self.rows(time_range, (*by, "status_class"))
+        return Figures(rows, time_range.seconds_of, time_range.threshold_us)
+
+    def overall(self, time_range: TimeRange) -> tuple[Mapping[str, Any], int]:
+        """Return the figures of everything chosen, and the resolution of the read."""
+        figures = self.figures(time_range)
+        found = figures.dicts()
+        return found[0] if found else no_requests(), figures.rows.resolution_s
+
+    def gauges(self, parameters: Parameters) -> list[LatestGauge]:
+        """Return fresh gauges of what was chosen; a host's own are in every choice of service.
+
+        An instance chooses the gauges of its host too.
+        """
+        instance = parameters.where.get("instance")
+        return [
+            row
+            for row in self.store.latest_gauges(parameters.now_s)
+            if (
+                parameters.chooses(
+                    environment=row.environment, service=row.service, instance=row.instance
+                )
+                if row.service
+                else instance is None or row.instance in ("", instance, instance.rpartition("#")[0])
+            )
+        ]

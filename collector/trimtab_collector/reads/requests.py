@@ -1,0 +1,74 @@
+"""Requests that were kept whole: slow ones, failed ones, and a small random share of the others."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from trimtab_collector.contract.parameters import LIMIT, Parameters
+from trimtab_collector.contract.requests import (
+    BY,
+    REASON,
+    REASONS,
+    SlowRequest,
+    SlowRequests,
+    TimelineSpan,
+)
+from trimtab_collector.reads.events import events, number
+from trimtab_collector.reads.reader import StoreReader
+from trimtab_core.rows import EventRow
+
+__all__ = ["slow_requests"]
+
+#: requests looked at, the latest
+_EVENTS: Final = 5000
+
+
+def slow_requests(reader: StoreReader, parameters: Parameters) -> SlowRequests:
+    """Return requests that were kept whole, all but samples unless a reason is asked for."""
+    time_range = reader.ranges.stored(parameters)
+    reason = parameters[REASON]
+    wanted = (reason,) if reason else REASONS[:2]
+    found = [
+        _request(parameters, row, event)
+        for row, event in events(reader, time_range, "request", _EVENTS)
+        if event.get("reason") in wanted
+    ]
+    if parameters[BY] == "duration":
+        found.sort(key=lambda each: -each.duration)
+    return SlowRequests(**time_range.fields(), requests=found[: parameters[LIMIT]])
+
+
+def _request(parameters: Parameters, row: EventRow, event: Mapping[str, Any]) -> SlowRequest:
+    def ms(name: str) -> float:
+        return number(event, name) / 1000
+
+    def count(name: str) -> float:
+        return float(number(event, name))
+
+    spans = event.get("spans", [])
+    return SlowRequest(
+        at=parameters.shown(event["at_us"] / 1e6),
+        reason=str(event.get("reason", "")),
+        route=str(event.get("route", "")),
+        method=str(event.get("method", "")),
+        status=int(number(event, "status")),
+        duration=ms("duration_us"),
+        queue=ms("queue_us"),
+        error=event.get("error") or None,
+        trace=event.get("trace") or None,
+        service=row.service,
+        environment=row.environment,
+        instance=row.instance,
+        database={"time": ms("db_us"), "calls": count("db_calls")},
+        external={"time": ms("external_us"), "calls": count("external_calls")},
+        cache={
+            "time": ms("cache_us"),
+            "hits": count("cache_hits"),
+            "misses": count("cache_misses"),
+        },
+        timeline=[
+            TimelineSpan(what=span[0], start=span[1] / 1000, duration=span[2] / 1000, text=span[3])
+            for span in (spans if isinstance(spans, list) else [])
+            if isinstance(span, list) and len(span) == 4
+        ],
+        timeline_left_out=int(number(event, "spans_left_out")),
+    )

@@ -1,0 +1,168 @@
+"""The OpenAPI document: it follows the specification, and says what the API does."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC
+from typing import Any
+
+import msgspec
+import pytest
+
+from support.processes.servers import short_dir
+from support.stores.apiworld import END_S, START_S, World, world
+from trimtab_collector.api.endpoint import ApiEndpoint
+from trimtab_collector.api.endpoints import ENDPOINTS
+from trimtab_collector.api.executor import ReadExecutor
+from trimtab_collector.api.openapi import document
+from trimtab_collector.api.web import Api
+from trimtab_collector.auth.access import Access, Role
+from trimtab_collector.contract.kinds import Moment, Parameter
+
+METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
+TYPES = {"null", "boolean", "object", "array", "number", "string", "integer"}
+#: what an endpoint cannot do without
+NEEDED = {"/gauges": {"name": "process.memory.usage"}}
+
+
+@pytest.fixture(scope="module")
+def days() -> Iterator[World]:
+    with short_dir() as directory, world(directory) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def found() -> Any:
+    """The document as a client reads it."""
+    return json.loads(msgspec.json.encode(document(ENDPOINTS)))
+
+
+def operations(found: Any) -> Iterator[tuple[str, str, Any]]:
+    for path, item in found["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def schemas(part: Any) -> Iterator[dict[str, Any]]:
+    """Yield every schema below a schema, itself first."""
+    yield part
+    for word in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        for each in part.get(word, ()):
+            yield from schemas(each)
+    for each in part.get("properties", {}).values():
+        yield from schemas(each)
+    for word in ("items", "additionalProperties"):
+        if isinstance(part.get(word), dict):
+            yield from schemas(part[word])
+
+
+def references(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        yield from (part["$ref"],) if "$ref" in part else ()
+        for each in part.values():
+            yield from references(each)
+    elif isinstance(part, list):
+        for each in part:
+            yield from references(each)
+
+
+def test_it_has_the_parts_that_the_specification_asks_for(found: Any) -> None:
+    assert re.fullmatch(r"3\.1\.\d+", found["openapi"])
+    assert found["info"]["title"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", found["info"]["version"])
+    assert set(found) <= {"openapi", "info", "servers", "paths", "components"}
+    assert all(path.startswith("/") for path in found["paths"])
+    identifiers = []
+    for _, method, operation in operations(found):
+        assert method in METHODS
+        assert operation["summary"]
+        identifiers.append(operation["operationId"])
+        assert {"200", "500"} <= set(operation["responses"])
+        for status, response in operation["responses"].items():
+            assert re.fullmatch(r"[1-5]\d\d", status)
+            assert response.get("description") or response["$ref"]
+        for requirement in operation["security"]:
+            assert set(requirement) <= set(found["components"]["securitySchemes"])
+    assert len(set(identifiers)) == len(identifiers)
+    assert all(re.fullmatch(r"[A-Za-z]+", name) for name in identifiers)
+
+
+def test_every_reference_leads_somewhere(found: Any) -> None:
+    targets = set(references(found))
+    assert len(targets) > 20
+    for target in targets:
+        place: Any = found
+        assert target.startswith("#/")
+        for word in target.removeprefix("#/").split("/"):
+            place = place[word]
+
+
+def test_parameters_and_schemas_are_well_formed(found: Any) -> None:
+    every = [*found["components"]["schemas"].values()]
+    for path, _, operation in operations(found):
+        names = [each["name"] for each in operation["parameters"]]
+        assert len(set(names)) == len(names), path
+        for each in operation["parameters"]:
+            assert (each["in"], type(each["required"])) == ("query", bool)
+            assert each["description"].endswith(".")
+            assert ("style" in each) == (each["schema"].get("type") == "array")
+            every.append(each["schema"])
+        for response in operation["responses"].values():
+            every += [each["schema"] for each in response.get("content", {}).values()]
+    for schema in [part for each in every for part in schemas(each)]:
+        kind = schema.get("type", [])
+        assert set([kind] if isinstance(kind, str) else kind) <= TYPES
+        assert set(schema.get("required", ())) <= set(schema.get("properties", ()))
+        assert kind != "array" or "items" in schema
+
+
+def test_it_covers_every_route_parameter_and_role(found: Any) -> None:
+    with short_dir() as directory, world(directory, empty=True) as nothing:
+        executor = ReadExecutor()
+        try:
+            routes = Api(nothing.reader, executor, Access("x")).routes()
+        finally:
+            executor.close()
+    served = {getattr(route, "path", "").removeprefix("/api/performance") for route in routes}
+    assert served == set(found["paths"])
+    assert len(served) == sum(len(endpoint.paths) for endpoint in ENDPOINTS) > 25
+    for endpoint in ENDPOINTS:
+        for path in endpoint.paths:
+            item = found["paths"][path]
+            assert set(item) == {method.lower() for method in endpoint.methods}
+            for operation in item.values():
+                documented = [each["name"] for each in operation["parameters"]]
+                assert documented == [each.name for each in endpoint.parameters]
+                assert bool(operation["security"]) == (endpoint.role is not Role.ANYONE)
+
+
+def test_a_default_is_a_value_that_its_parameter_takes() -> None:
+    moment = Moment(0.0, UTC)
+    every: dict[tuple[str, str], Parameter[Any]] = {
+        (endpoint.paths[0], each.name): each
+        for endpoint in ENDPOINTS
+        for each in endpoint.parameters
+    }
+    with_default = 0
+    for parameter in every.values():
+        default = parameter.schema().get("default")
+        if default is not None:
+            text = ",".join(default) if isinstance(default, list) else str(default)
+            assert parameter.read(text, moment) == parameter.absent
+            with_default += 1
+    assert with_default > 40
+
+
+@pytest.mark.parametrize(
+    "endpoint", [each for each in ENDPOINTS if each.bodies], ids=lambda each: each.paths[0]
+)
+def test_an_answer_has_the_form_that_is_documented(days: World, endpoint: ApiEndpoint) -> None:
+    path = endpoint.paths[0]
+    query: dict[str, object] = {"from_": START_S, "to": END_S} if endpoint.parameters else {}
+    queries = [{**query, **NEEDED.get(path, {})}]
+    if path == "/metrics/history":
+        queries.append({**query, "groupBy": "route"})
+    for body, each in zip(endpoint.bodies, queries, strict=True):
+        answer = days.ask(path, **each)
+        # Converted strictly, and the same again: no key is missing, unknown, or of another type.
+        assert msgspec.to_builtins(msgspec.convert(answer, body, strict=True)) == answer
