@@ -64,7 +64,7 @@ class CollectorSettings:
         unit="bytes",
     )
     max_series: int = setting(
-        200_000, "Series to tell apart; new ones over it are counted as `other`.", least=1
+        200_000, "Series in use at one time; new ones over it are counted as `other`.", least=1
     )
     log_level: str = setting("info", "What to log.", choices=("debug", "info", "warning", "error"))
 

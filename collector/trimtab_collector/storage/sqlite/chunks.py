@@ -1,17 +1,17 @@
-"""A chunk: some thousand merged points of one tier, as zstd over narrow columns.
+"""A chunk: up to some thousand merged points of one tier, as compressed byte planes (`planes`).
 
-What can be told from the rest is left out or stored as the difference from it, which is small:
+A value that follows from others is left out; one that nearly does is stored as the difference from
+what they predict, which is small:
 
-- a series as the step from the one before, a window as the step from that series' window before;
-- `max_us` as its distance from the end of the highest bucket;
-- `sum_us` as its distance from the sum that sketch and `max_us` give, which is 0 of one request;
+- a series number as the difference from the one before, a window as the difference from the window
+  before of the same series;
+- `max_us` as its distance from the upper bound of the highest bucket;
+- `sum_us` as its distance from the sum that sketch and `max_us` predict (0 for a single request);
 - `errors` as none, all, or a number;
-- `ttfb_us` as its distance from the series' own share of `sum_us` in this chunk, every other sum as
-  that from requests times the series' own rate;
-- the first bucket of a point as the step from the first of the point before, the others as the
-  distance from the bucket to their left; counts less one.
-
-Integers travel as byte planes (`planes`).
+- `ttfb_us` as its distance from the share of `sum_us` that the series has in this chunk, every
+  other sum as its distance from requests times the rate of the series;
+- the first bucket of a point as the difference from the first bucket of the point before, each
+  further bucket as the distance from the bucket before; counts minus one.
 """
 
 from collections.abc import Sequence
@@ -37,20 +37,21 @@ __all__ = ["ChunkError", "decode_chunk", "decode_chunks", "encode_chunk"]
 
 _MIDDLES: Final[Array] = np.rint(MIDDLES_US).astype(np.int64)
 _UPPERS: Final[Array] = np.array(UPPER_US, np.int64)
-#: sums that are told from requests; a new one is put at the end, places are numbers on disk
+#: sums predicted from requests; add a new one at the end, because places are numbers on disk
 _SUMS: Final = tuple(name for name in VALUES if name not in ("errors", "sum_us", "max_us"))
-#: sums that are told from sum_us, by a share in units of 2**-16
+#: sums predicted from sum_us, by a share in units of 2**-16
 _SHARED: Final = frozenset({"ttfb_us"})
 _SHARE: Final = 16
-#: columns of a chunk by their number; `+ 2 * place` and the next are rate and distance of a sum
+#: columns of a chunk by their number; a sum has its rate in `_RATES + 2 * place`, its distance next
 _SERIES, _T, _BUCKETS, _FIRST, _INDEXES, _COUNTS, _SUM, _MAX, _ERRORS, _SOME = range(10)
 _RATES: Final = 32
 
 
 def encode_chunk(columns: Columns, width_s: int) -> bytes:
-    """Return the bytes of points in windows that are multiples of width_s.
+    """Return points as a chunk; their windows must be multiples of width_s.
 
-    Points of a series lie together, their windows ascending. Raises ValueError without a point.
+    The points of a series must be adjacent, in ascending order of window. Raises ValueError if
+    there are none.
     """
     points = len(columns.key)
     if not points:
@@ -104,9 +105,9 @@ def decode_chunk(data: bytes) -> Columns:
 
 
 def decode_chunks(chunks: Sequence[bytes]) -> Columns:
-    """Return the points of chunks, one chunk's after the other's; raises ChunkError for damage.
+    """Return the points of chunks, chunk by chunk; raises ChunkError if one is damaged.
 
-    What a chunk takes by itself is more than what its points take: many are decoded at once.
+    Decoding many chunks at once is faster, as the fixed cost of a chunk exceeds that of its points.
     """
     try:
         return _decode([PlaneReader(data) for data in chunks])
@@ -161,21 +162,21 @@ def _decode(readers: Sequence[PlaneReader]) -> Columns:
 
 
 def _take(readers: Sequence[PlaneReader], column: int, sizes: Sequence[int]) -> Array:
-    """Return the next column of all chunks as int64; zeros for those that do not have it."""
+    """Return a column of all chunks as int64, with zeros for chunks that do not have it."""
     arrays = [reader.raw(column, size) for reader, size in zip(readers, sizes, strict=True)]
     joined = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
     return joined.astype(np.int64, copy=False)
 
 
 def _restarted(steps: Array, starts: Array, sizes: Array) -> Array:
-    """Return running sums that begin anew at each start."""
+    """Return running sums that start again at each of starts."""
     running = np.cumsum(steps)
     running -= np.repeat(running[starts] - steps[starts], sizes)
     return running
 
 
 def _indexes(steps: Array, first: Array, begins: Array, buckets: Array, total: int) -> Array:
-    """Return indexes from the first of each point and the steps to the others, less one."""
+    """Return bucket indexes, from the first of each point and the steps between them, minus one."""
     indexes = np.ones(total, np.int64)
     inner = np.ones(total, bool)
     inner[begins] = False
@@ -189,9 +190,10 @@ def _indexes(steps: Array, first: Array, begins: Array, buckets: Array, total: i
 def _told(
     buckets: Array, filled: Array, ends: Array, indexes: Array, counts: Array
 ) -> tuple[Array, Array, Array]:
-    """Return what sketches tell of each point.
+    """Return what the sketch of each point says about it.
 
-    Its requests, the sum of all but the longest of them, the end of the bucket of that one.
+    That is its number of requests, the sum of all but the longest one, and the upper bound of the
+    longest one's bucket.
     """
     requests, others, upper = (np.zeros(len(buckets), np.int64) for _ in range(3))
     if len(filled):

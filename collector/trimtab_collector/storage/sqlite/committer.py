@@ -1,8 +1,8 @@
-"""Group commit: one thread, one transaction for all that waits, one fsync, then the answers.
+"""Group commit: one thread, one transaction for everything that waits, one fsync, then the answers.
 
-Batches that arrive while a transaction is being made durable share the next one. The thread owns
-the connection that writes; other writers (compaction) hand their work to it. A transaction that
-fails (a full disk) fails all its batches as retryable, and the next one starts afresh.
+Batches that arrive during a commit share the next transaction. The thread owns the connection that
+writes; other writers (compaction) hand their work to it. If a transaction fails (a full disk), all
+its batches fail as retryable, and the next one starts afresh.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ __all__ = ["Committer", "Waiting"]
 
 logger = logging.getLogger("trimtab.committer")
 
-#: a batch that would wait longer than this is refused instead
+#: a batch is refused if others have waited longer than this
 _MAX_AGE_S: Final = 1.0
 #: most batches and bytes of one transaction
 _GROUP: Final = 256
@@ -38,7 +38,7 @@ _Insert = tuple[int, int, int, int, bytes]
 
 @dataclass(slots=True)
 class Waiting:
-    """A batch whose sender waits for the commit; the future gets True for a duplicate."""
+    """A batch whose sender waits for the commit; the future's result is True for a duplicate."""
 
     received: Received
     future: "asyncio.Future[bool]"
@@ -55,7 +55,7 @@ class _Job:
 
 @dataclass(slots=True)
 class _Origin:
-    """An agent since its start: its number in the store and the highest sequence it sent."""
+    """One start of an agent: its number in the store and the highest sequence number it sent."""
 
     number: int
     highest: int = -1
@@ -63,7 +63,7 @@ class _Origin:
 
 @dataclass(slots=True)
 class _Group:
-    """What one transaction is about to change."""
+    """The changes of one transaction."""
 
     staged: Staged = field(default_factory=Staged)
     origins: dict[tuple[str, bytes], _Origin] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Committer:
         self._queue_bytes = queue_bytes
         self._queue: queue.SimpleQueue[list[Waiting] | _Job | None] = queue.SimpleQueue()
         self._waiting: list[Waiting] = []
-        #: a group is with the thread, or about to be
+        #: the thread has a group, or is about to get one
         self._busy = False
         self._oldest_s = 0.0
         self._closed = False
@@ -103,14 +103,14 @@ class Committer:
         self.waiting_bytes = 0
         self.batches = 0
         self.duplicates = 0
-        #: why the last transaction failed, empty when it did not
+        #: why the last transaction failed, empty if it did not
         self.trouble = ""
         self._load()
         self._thread = threading.Thread(target=self._run, name="trimtab-commit", daemon=True)
         self._thread.start()
 
     def submit(self, received: Received) -> "asyncio.Future[bool]":
-        """Take a batch; raises UnavailableError when too much waits or for too long."""
+        """Accept a batch; raises UnavailableError if too much waits, or has waited too long."""
         now = time.monotonic()
         if self._closed:
             raise UnavailableError("the collector is stopping: send the batch again", _RETRY_S)
@@ -127,13 +127,13 @@ class Committer:
         self.waiting_bytes += len(received.raw)
         self._waiting.append(Waiting(received, future, now))
         if not self._busy:
-            # At the end of this turn of the loop: batches that arrived with it go along.
+            # At the end of this turn of the loop: batches that arrived with it are included.
             self._busy = True
             loop.call_soon(self._dispatch)
         return future
 
     def _dispatch(self) -> None:
-        """Hand the thread what waits, up to the bounds of a transaction; loop only."""
+        """Give the thread what waits, up to the limits of a transaction; loop only."""
         if not self._waiting:
             self._busy = False
             return
@@ -148,9 +148,9 @@ class Committer:
         self._queue.put(group)
 
     def run(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
-        """Run work inside a transaction of its own and return its result; not from the loop.
+        """Run work in its own transaction and return its result; do not call it from the loop.
 
-        Raises what work raises, and sqlite3.Error when the transaction fails.
+        Raises what work raises, and sqlite3.Error if the transaction fails.
         """
         if self._closed:
             raise UnavailableError("the collector is stopping", _RETRY_S)
@@ -159,7 +159,7 @@ class Committer:
         return future.result()
 
     def close(self) -> None:
-        """Commit what was taken and end the thread."""
+        """Commit what was accepted and end the thread."""
         self._closed = True
         if self._waiting:
             self._queue.put(self._waiting)
@@ -168,7 +168,7 @@ class Committer:
         self._thread.join()
 
     def forget_origins(self, connection: sqlite3.Connection) -> None:
-        """Let go of lives of agents that nothing speaks of any more; as work for `run`."""
+        """Delete starts of agents that no batch refers to any more; as work for `run`."""
         gone = connection.execute(
             "DELETE FROM origin WHERE NOT EXISTS"
             " (SELECT 1 FROM journal j WHERE j.origin = origin.origin) AND NOT EXISTS"
@@ -209,7 +209,7 @@ class Committer:
             for waiting in group:
                 waiting.error = refusal
         elif len(group) > 1:
-            # One of them is at fault: each gets a transaction of its own.
+            # One of them is at fault: give each its own transaction.
             for waiting in group:
                 self._commit([waiting])
         else:
@@ -217,7 +217,7 @@ class Committer:
             group[0].error = UnavailableError(f"the store failed: {error!r:.200}", _RETRY_S)
 
     def _try(self, waiting: list[Waiting]) -> Exception | None:
-        """Make a group durable; on failure nothing of it is kept, in the file or in memory."""
+        """Make a group durable; if that fails, nothing of it stays in the file or in memory."""
         group = _Group()
         try:
             self._begin()
@@ -234,7 +234,7 @@ class Committer:
         return None
 
     def _stage(self, group: _Group, received: Received) -> bool:
-        """Add a batch to the group; False when it is here already."""
+        """Add a batch to the group; False if it is here already."""
         batch = received.batch
         name = (batch.agent, batch.boot)
         origin = group.origins.get(name)
@@ -282,7 +282,7 @@ class Committer:
             self._events.write(self._connection, group.with_rows)
 
     def _begin(self) -> None:
-        # A rollback may have failed with the disk that it was for.
+        # An earlier rollback may have failed for the same reason as its transaction.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         self._connection.execute("BEGIN IMMEDIATE")
@@ -299,14 +299,14 @@ class Committer:
         new = [waiting.received for waiting in group if not waiting.duplicate]
         self.batches += len(new)
         self.duplicates += len(group) - len(new)
-        # Before the answers: what has been acknowledged is in the next read.
+        # Before the answers, so that the next read has what was acknowledged.
         try:
             self._on_commit(new)
         except Exception:
             logger.exception("batches are stored, but not in memory until the next start")
 
     def _finish(self, group: list[Waiting]) -> None:
-        """Answer those who waited and go on with the next group, in one turn of the loop."""
+        """Answer the senders that waited and start the next group, in one turn of the loop."""
         for waiting in group:
             self.waiting_bytes -= len(waiting.received.raw)
             if waiting.future.done():

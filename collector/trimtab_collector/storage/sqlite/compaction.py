@@ -1,10 +1,10 @@
 """Journal to tiers: the batches of past hours merged into columns, at every level.
 
-Works in slices of bounded size, a few of which make a unit. A unit prepares a transaction in each
-tier's file, with the chunks and the numbers of the journal rows that are in them, and is published
-as a whole: those transactions are committed, then the rows leave the journal. Cut short anywhere,
-the next run finds which file has which rows, adds what is missing and lets the rows go. Late
-batches are a slice of their hour like any other: points add up.
+The work is done in slices of bounded size, a few of which make a unit. A unit prepares a
+transaction in each tier's file, with the chunks and the ids of the journal rows in them. It is
+published as a whole: the transactions are committed, then the rows are deleted from the journal. If
+it is interrupted anywhere, the next run sees which file has which rows, adds what is missing and
+deletes the rows. Late batches are a slice of their hour like any other, since points add up.
 """
 
 import logging
@@ -61,15 +61,15 @@ __all__ = ["Prepared", "Step", "units"]
 logger = logging.getLogger("trimtab.compaction")
 
 _HOUR_S: Final = 3600
-#: an open hour is merged when so much of it is due: seconds of windows, or batches
+#: an open hour is merged once this much of it is due: seconds of windows, or batches
 _DUE_S: Final = 300
 _DUE: Final = 2_000
 #: payload bytes and points of a slice
 _SLICE_BYTES: Final = 2 * 1024 * 1024
 _SLICE_POINTS: Final = 20_000
-#: gauges that take as much as a point
+#: this many gauges count as one point
 _READINGS: Final = 4
-#: most rows that are looked at for a unit, and points after which it ends
+#: most rows that a unit looks at, and the points after which it ends
 _ROWS: Final = 6_000
 _UNIT_POINTS: Final = 300_000
 #: buckets of wide windows that are merged at once
@@ -77,21 +77,21 @@ _AT_ONCE: Final = 300_000
 
 
 class Step(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What changes in the small file when the commits of a step are done."""
+    """What changes in metrics.db once the commits of a step are done."""
 
     what: str
-    #: rows to take out of the journal and their bytes
+    #: rows to delete from the journal, and their bytes
     journal: list[int] = []
     size_bytes: int = 0
-    #: numbers of batches as (origin, first, last, latest window), kept to know repeats
+    #: sequence numbers of batches: (origin, first, last, latest window), to recognise repeats
     seen: list[tuple[int, int, int, int]] = []
-    #: nothing before this second is in the journal only
+    #: nothing before this second is only in the journal
     merged_before_s: int = 0
-    #: tier -> from when on it is whole, raised
+    #: tier -> its new floor: the time from which on it holds everything
     floors: dict[str, int] = {}
 
 
-#: a step and what commits it; the driver calls it, or goes away and nothing has happened
+#: a step and the call that commits it; if the driver never calls it, nothing has happened
 Prepared = tuple[Step, Callable[[], None]]
 
 
@@ -116,15 +116,15 @@ def units(
     *,
     all_of_it: bool = False,
 ) -> Iterator[Prepared]:
-    """Yield a prepared step for every few slices of what started before cutoff_s.
+    """Yield a prepared step for every few slices of windows that started before cutoff_s.
 
-    What is little and recent waits for more, unless it is all_of_it.
+    A small amount of recent data waits for more, unless all_of_it is set.
 
-    journal is the caller's own connection for reading; floors says from when on each tier is kept.
-    Of an hour's series over max_series, those that come last are merged as the route `other`.
-    Each step must be committed and its rows deleted before the next is asked for. Rows that come
-    meanwhile are left to the next run, so that this one ends. Raises sqlite3.Error when a disk
-    does not take it.
+    journal is the caller's own connection for reading; floors has the time from which on each tier
+    is kept. If an hour has more than max_series series, the last ones are merged as the route
+    `other`. Commit each step and delete its rows before asking for the next. Rows that arrive
+    meanwhile are left to the next run, so that this one ends. Raises sqlite3.Error if a disk
+    refuses a write.
     """
     (last,) = journal.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
     identity = identity_of_journal(journal)
@@ -139,7 +139,10 @@ def units(
 
 
 def _due(journal: sqlite3.Connection, cutoff_s: int, last: int, least: int) -> int:
-    """Return the hour to merge next, of rows up to last, 0 for none; least are enough of them."""
+    """Return the next hour to merge, of rows up to id last, 0 for none.
+
+    An hour that is not over is due with this many batches, or once its oldest have waited long.
+    """
     for hour_s, batches, first_s in journal.execute(
         f"SELECT t0 - t0 % {_HOUR_S} AS hour, count(*), min(t0) FROM journal"  # noqa: S608
         " WHERE t0 < ? AND id <= ? GROUP BY hour ORDER BY hour",
@@ -151,10 +154,10 @@ def _due(journal: sqlite3.Connection, cutoff_s: int, last: int, least: int) -> i
 
 
 def _listed(journal: sqlite3.Connection, start_s: int, end_s: int, last: int) -> list[_Row]:
-    """Return the next rows of an hour up to last, without payload, by minute and then agent.
+    """Return the next rows of an hour, up to id last, without payload, by minute and then agent.
 
-    A slice that ends between two agents tears no minute of a series apart: its points would be
-    stored twice.
+    So a slice can end between two agents and need not divide a minute of a series, whose points
+    would then be stored twice.
     """
     rows = [
         _Row(*found)
@@ -172,7 +175,7 @@ def _listed(journal: sqlite3.Connection, start_s: int, end_s: int, last: int) ->
 def _slices(
     journal: sqlite3.Connection, unit: "_Unit", rows: Sequence[_Row]
 ) -> Iterator[list[_Row]]:
-    """Yield rows in slices, decoded; those that cannot be read have no batch."""
+    """Yield decoded rows in slices; a row that cannot be read has no batch."""
     slice_: list[_Row] = []
     size = points = 0
     for row, following in zip(rows, [*rows[1:], None], strict=True):
@@ -182,7 +185,7 @@ def _slices(
         try:
             batch = decode(payload)
             row.taken = unit.gauges.take(batch, row.t0)
-            # Gauges were taken out: as objects they are the most of some batches.
+            # Gauges are kept separately: as objects they are most of the memory of some batches.
             row.batch = replace(batch, gauges=()) if batch.gauges else batch
             points += batch.points + len(batch.gauges) // _READINGS
         except BatchError as error:
@@ -222,7 +225,7 @@ class _Unit:
         self.points = 0
         self.gauges = GaugeUnit(hour_s)
         self._files: dict[Tier, _File] = {}
-        #: points of wide windows, by level: written once, when all slices are in
+        #: points of wide windows, by level: written once, after the last slice
         self._held: dict[Tier, list[list[Columns]]] = {}
         for tier in EVERY:
             if hour_s >= floors[tier.name]:
@@ -233,7 +236,7 @@ class _Unit:
                     self._held[tier] = [[] for _ in range(LEVELS)]
 
     def add(self, rows: Sequence[_Row]) -> None:
-        """Put a slice in, wherever its rows are not yet."""
+        """Add a slice to every file that does not have its rows yet."""
         known: dict[tuple[int, ...], list[Columns]] = {}
         for tier, file in self._files.items():
             new = [row for row in rows if row.id not in file.marked]
@@ -261,7 +264,7 @@ class _Unit:
         self._step.seen += _seen(rows)
 
     def finish(self, cutoff_s: int) -> Prepared:
-        """Return the step and what commits it, finest tier first."""
+        """Return the step and the call that commits it, the finest tier first."""
         for tier, held in self._held.items():
             file = self._files[tier]
             with self._writers.guarded(file.path):
@@ -292,7 +295,7 @@ class _Unit:
 
 @dataclass(slots=True)
 class _File:
-    """A file within a transaction: the rows that were in it before, and the part to write."""
+    """A file within a transaction: the rows that it had before, and the part to write."""
 
     path: Path
     connection: sqlite3.Connection
@@ -332,7 +335,7 @@ def _begun(
 
 
 def _points(rows: Sequence[_Row], series: Catalogue) -> Columns:
-    """Return the points of rows; those that say what no agent says are left out."""
+    """Return the points of rows, without those rows that are not valid batches."""
     batches = []
     for row in rows:
         if row.batch is not None:
@@ -355,12 +358,12 @@ def _points(rows: Sequence[_Row], series: Catalogue) -> Columns:
 
 
 def _left_out(row: _Row, error: BatchError) -> None:
-    # It was readable when it was taken; the disk has changed it since.
+    # It was readable when it was accepted; the disk has changed it since.
     logger.warning("journal row %d cannot be read and is left out: %s", row.id, error)
 
 
 def _gone(journal: sqlite3.Connection, numbers: frozenset[int]) -> list[int]:
-    """Return those of some rows that are in the journal no more."""
+    """Return those of some rows that are no longer in the journal."""
     return [
         number
         for number in numbers
@@ -369,11 +372,11 @@ def _gone(journal: sqlite3.Connection, numbers: frozenset[int]) -> list[int]:
 
 
 def _seen(rows: Sequence[_Row]) -> list[tuple[int, int, int, int]]:
-    """Return the numbers of batches as (origin, first, last, latest window)."""
+    """Return the sequence numbers of batches as (origin, first, last, latest window)."""
     ordered = sorted((row.origin, row.seq, row.t0) for row in rows)
     seen: list[tuple[int, int, int, int]] = []
     begin = 0
-    # A closing entry that continues nothing.
+    # The last entry is a sentinel that continues no sequence.
     for place, (one, other) in enumerate(pairwise([*ordered, (-1, -1, 0)])):
         if other[:2] != (one[0], one[1] + 1):
             latest = max(t0 for _, _, t0 in ordered[begin : place + 1])

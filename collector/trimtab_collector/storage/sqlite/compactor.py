@@ -1,7 +1,7 @@
-"""One run of the compactor over a data directory, in a process of its own or in the caller's.
+"""One run of the compactor over a data directory, in a separate process or in the caller's.
 
-Whoever drives it takes each step, holds readers back while it commits and changes the small file,
-and only then asks for the next.
+Its driver takes each step, keeps readers waiting while the step is committed and metrics.db is
+changed, and only then asks for the next one.
 """
 
 import fcntl
@@ -25,16 +25,16 @@ __all__ = ["METRICS", "Compactor", "locked"]
 
 logger = logging.getLogger("trimtab.compaction")
 
-#: the small file: journal, measures, events, accounting
+#: the file of journal, measures, events and accounting
 METRICS: Final = "metrics.db"
 _LOCK: Final = "compaction.lock"
-#: sets of chunks that came late wait so long for a merge, once a period is over
+#: once a period is over, sets of chunks that came late wait this long to be merged
 _AGAIN_S: Final = 600.0
 
 
 @contextmanager
 def locked(directory: Path, wait_s: float) -> Iterator[None]:
-    """Hold the right to change tier files; raises StartupError when another keeps it too long."""
+    """Hold the lock on tier files; raises StartupError if another process keeps it too long."""
     descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + wait_s
     try:
@@ -55,7 +55,7 @@ def locked(directory: Path, wait_s: float) -> Iterator[None]:
 
 
 class Compactor:
-    """Merges, consolidates and drops; one thread. The caller holds `locked`."""
+    """Merges, consolidates and drops; one thread, whose caller holds `locked`."""
 
     def __init__(self, directory: Path, max_series: int, max_bytes: int = 0) -> None:
         self._directory = directory
@@ -67,23 +67,23 @@ class Compactor:
         self._is_first = True
 
     def steps(self, now_s: float, cutoff_s: int, floors: Mapping[str, int]) -> Iterator[Prepared]:
-        """Yield prepared steps until nothing is due; floors are from Retention.floors.
+        """Yield prepared steps until nothing is due; floors are those of Retention.floors.
 
-        cutoff_s is the start of what is still in memory. Raises sqlite3.Error and OSError when the
-        disk does not take it: nothing is half done, another run goes on from there.
+        cutoff_s is the start of what memory still holds. Raises sqlite3.Error and OSError if the
+        disk refuses a write: nothing is left half done, and the next run continues.
         """
         path = self._directory / METRICS
         journal = sqlite3.connect(path, isolation_level=None, timeout=5)
         try:
             journal.execute("PRAGMA query_only = ON")
-            # First: it gives room on a full disk, and needs none.
+            # First, because it frees space on a full disk and needs none.
             kept = dict(floors)
             for step, commit in drops(
                 self._directory, self._writers, floors, now_s, self._max_bytes, self._log
             ):
                 kept |= {name: max(kept[name], floor) for name, floor in step.floors.items()}
                 yield step, commit
-            # At first all: what an earlier process had in memory is read from the journal now.
+            # At first all: what an earlier process had in memory is now read from the journal.
             yield from units(
                 journal,
                 self._writers,
@@ -103,7 +103,7 @@ class Compactor:
             self._writers.close()
 
     def _is_due(self, tier: Tier, start_s: int, file: Path, floors: Mapping[str, int]) -> bool:
-        """Return whether to look at a file: all at the start, later those that were written."""
+        """Return whether to look at a file: at the start all, later those that were written."""
         if tier.span(start_s)[1] <= floors[tier.name]:
             return False
         before = self._consolidated.get(file)

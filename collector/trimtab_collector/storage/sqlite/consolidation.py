@@ -1,9 +1,9 @@
-"""Many sets of chunks of a period made one, and files that are too old taken away.
+"""Merges the sets of chunks of a period, and deletes files that are too old.
 
-A slice adds a set of chunks to its period. Reading one route goes through the chunks of every set,
-so sets are merged when their period is over or when there are many. Chunks lie in order of route:
-the sets are walked side by side and what is complete is written, so that memory holds a few chunks
-a set and never a period.
+Each slice adds a set of chunks to its period, and reading one route goes through the chunks of
+every set. So sets are merged when their period is over or when there are many. Chunks are in order
+of route: the sets are read side by side, and complete routes are written as they come, so that
+memory holds a few chunks per set and never a period.
 """
 
 import sqlite3
@@ -27,12 +27,12 @@ from trimtab_core.logs import RateLimited
 
 __all__ = ["consolidations", "drops"]
 
-#: sets of an open period, and points a set of single series below which merging is worth it
+#: sets of an open period, and points per set of single series, below which merging is worth it
 _MANY: Final = 16
 _SMALL: Final = 20_000
-#: a period is over when this much later nothing of it is due
+#: a period is over when this much time has passed and nothing of it is due
 _GRACE_S: Final = 600
-#: merge what is complete when so many points or buckets wait
+#: merge what is complete when this many points or buckets wait
 _HELD: Final = (20_000, 300_000)
 
 
@@ -43,7 +43,7 @@ def consolidations(
     cutoff_s: int,
     log: RateLimited,
 ) -> Iterator[Prepared]:
-    """Yield a prepared step for every period of a file that has too many sets of chunks."""
+    """Yield a prepared step for every period of a file with too many sets of chunks."""
     due: list[tuple[int, int]] = []
     gauges: list[int] = []
 
@@ -57,7 +57,7 @@ def consolidations(
             " GROUP BY level, period"
         ):
             over = period + tier.period_s + _GRACE_S <= cutoff_s
-            # Large sets of single series are read seldom, and cost as much as to write them.
+            # Large sets of single series are rarely read, and merging them costs a full write.
             worth = tier is COARSE or level > 0 or points < parts * _SMALL
             if parts > 1 and worth and (over or parts >= _MANY):
                 due.append((level, period))
@@ -103,7 +103,7 @@ def _rewrite(
 def _merged(
     connection: sqlite3.Connection, found: Sequence[ChunkEntry], routes: Array, log: RateLimited
 ) -> Iterator[Columns]:
-    """Yield the points of chunks in order of route, merged; found is in that order."""
+    """Yield merged points of chunks in order of route; found has the chunks in that order."""
     waiting: list[Columns] = []
     for place, entry in enumerate(found):
         columns = _columns_of(connection, entry, log)
@@ -113,7 +113,7 @@ def _merged(
         buckets = sum(len(columns.indexes) for columns in waiting)
         if place + 1 < len(found) and points < _HELD[0] and buckets < _HELD[1]:
             continue
-        # Of routes before the next chunk's first, nothing more comes.
+        # Routes before the first one of the next chunk are complete.
         border = found[place + 1].first if place + 1 < len(found) else np.iinfo(np.int64).max
         ready: list[Columns] = []
         rest: list[Columns] = []
@@ -150,15 +150,15 @@ def drops(
     max_bytes: int,
     log: RateLimited,
 ) -> Iterator[Prepared]:
-    """Yield a prepared step for every file that is too old, or over max_bytes (0: no limit).
+    """Yield a prepared step for every file that is too old, or beyond max_bytes (0: no limit).
 
-    Over the limit the oldest file of the finest tier goes first; a file that is being written
-    stays. Files put aside as broken are not touched: they are evidence.
+    Beyond the limit the oldest file of the finest tier goes first; a file that is being written
+    stays. Files that were put aside as broken are kept as evidence.
     """
     here = list(files_of(directory))
     for tier, start_s, path in here:
         if tier.span(start_s)[1] <= floors[tier.name]:
-            # Noted, so that a longer retention later does not take for kept what is gone.
+            # Noted, so that with a longer retention later the deleted time does not count as kept.
             step = Step(what="drop", floors={tier.name: tier.span(start_s)[1]})
             yield step, partial(_unlink, writers, path)
     if not max_bytes:

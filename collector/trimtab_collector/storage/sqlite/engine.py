@@ -1,8 +1,8 @@
 """The engine for one machine: a locked directory with SQLite files.
 
-`metrics.db` holds batches as they came (`journal`), the numbers of those that were merged (`seen`),
-measures, events, and the accounting; everything a batch changes is in one transaction with it, and
-with synchronous=FULL a commit is on the disk when it returns. Merged batches lie in tier files
+`metrics.db` holds batches as they came (`journal`), the sequence numbers of merged ones (`seen`),
+measures, events and the accounting. Everything that a batch changes is in one transaction with it,
+and with synchronous=FULL a commit is on the disk when it returns. Merged batches are in tier files
 beside it (`tiers`), which a compactor writes and which are never attached to one another.
 """
 
@@ -63,7 +63,7 @@ logger = logging.getLogger("trimtab.sqlite")
 class SQLiteStore:
     """A Store in one directory, which it makes and locks; see the Protocol for each method.
 
-    Raises StartupError when the directory cannot be used or another collector has it.
+    Raises StartupError if the directory cannot be used or another collector has locked it.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class SQLiteStore:
         self._strangers = strangers(files_of(directory), identity)
         merged_before_s = facts.get("merged_before_s", 0)
         if self._strangers:
-            # What another small file knew is in the files alone: memory answers from now on.
+            # What another metrics.db knew is only in these files: memory answers from now on.
             merged_before_s = max(merged_before_s, int(clock()) // 60 * 60)
         floors = Floors(facts, retention or Retention(), clock)
         self.memory = Memory(max_series, recent_bytes, clock, merged_before_s)
@@ -138,7 +138,7 @@ class SQLiteStore:
         self._supervisor = Supervisor(self.tiering, self._setup, clock)
 
     def _load(self) -> dict[str, int]:
-        """Read what is kept in memory; returns the facts."""
+        """Load what is kept in memory; returns the facts."""
         load_accounting(self._writer, self._accounting)
         self._measures.load(self._writer)
         count, size = self._writer.execute(
@@ -152,7 +152,7 @@ class SQLiteStore:
         self._supervisor.start()
 
     def wake(self) -> None:
-        """Look now for what is due; from any thread."""
+        """Check now for what is due; from any thread."""
         self._supervisor.wake()
 
     def on_commit(self, listener: Listener) -> None:
@@ -164,7 +164,7 @@ class SQLiteStore:
         return self.memory.catalogue.number(batch, window_s, admit)
 
     async def append(self, received: Received) -> bool:
-        """Keep a batch and return once it is durable; True when it was here before."""
+        """Keep a batch and return once it is durable; True if it was here before."""
         if self._journal.size_bytes > self._most_journal_bytes:
             raise UnavailableError(
                 f"the journal holds {self._journal.size_bytes} bytes, over its limit of "
@@ -213,7 +213,7 @@ class SQLiteStore:
         return self._accounting.services()
 
     def health(self) -> Health:
-        """Return how the store does; from any thread."""
+        """Return the state of the store; from any thread."""
         committer, journal = self._committer, self._journal
         trouble = committer.trouble
         if not trouble and journal.size_bytes > self._most_journal_bytes:
@@ -238,7 +238,7 @@ class SQLiteStore:
         )
 
     def _put_aside(self) -> dict[str, str]:
-        """Return the files that were put aside because they were broken."""
+        """Return the files that were put aside as broken."""
         found = sorted(self.directory.glob(f"*{DAMAGED}*"))
         return {path.name: "put aside: it could not be written any more" for path in found}
 
@@ -249,7 +249,7 @@ class SQLiteStore:
         return self.tiering.compact(compactor, now_s)
 
     def close(self) -> None:
-        """Stop the helpers, finish what was taken, then let go of the directory."""
+        """Stop the helpers, commit what was accepted, then release the directory."""
         self._supervisor.stop()
         self._committer.close()
         for connection in (*self._readers, self._writer):
@@ -276,7 +276,7 @@ class SQLiteStore:
             self.memory.replay(*row)
 
     def _oldest(self) -> int | None:
-        """Return the oldest window that lies in the journal."""
+        """Return the start of the oldest window in the journal, None if it is empty."""
         (oldest_s,) = self._reader().execute("SELECT min(t0) FROM journal").fetchone()
         return None if oldest_s is None else int(oldest_s)
 
@@ -292,7 +292,7 @@ class SQLiteStore:
 
 
 def _sizes(paths: Sequence[Path]) -> tuple[int, int]:
-    """Return the number and the bytes of files; one that has just gone counts as empty."""
+    """Return the number and the bytes of files; one that was just deleted counts as empty."""
     size = 0
     for path in paths:
         try:

@@ -1,11 +1,11 @@
 """The latest points in memory: windows that no tier holds yet, and 1-second live summaries.
 
-A head holds every point whose window starts at or after its `floor`; what is older is read from
-the store. Memory is bounded in bytes: over the bound the floor rises, and answers stay the same.
-The sums of a window at a level are kept and grow with what arrives later.
+A head holds every point whose window starts at or after its `floor`; older points are read from
+the files. Its memory is bounded: beyond the bound the floor rises, and answers stay the same. The
+roll-ups of a window are kept, and updated with points that arrive later.
 
-All points of a head have numbers of one dictionary. `move` gives several heads a new one, with the
-series alone that they hold; windows that a reader has in hand stay as they are.
+All points of a head have series numbers of one dictionary. `move` gives several heads a new
+dictionary with only the series that they hold; windows that a reader already has do not change.
 """
 
 import threading
@@ -25,7 +25,7 @@ from trimtab_collector.storage.merging import merge
 
 __all__ = ["LIVE_S", "RECENT_S", "Head", "Snapshot", "move"]
 
-#: stored windows stay in memory so long at least; batches come this late without further ado
+#: stored windows stay in memory for at least this long; batches may come this late at no extra cost
 RECENT_S: Final = 300
 #: span of live summaries kept
 LIVE_S: Final = 120
@@ -34,15 +34,15 @@ _NONE: Final[Array] = np.zeros(0, np.int64)
 
 @dataclass(slots=True, eq=False)
 class _Window:
-    """Points of one window; the first part stands for as many additions as `joined`."""
+    """Points of one window; the first part is the sum of `joined` additions."""
 
     dictionary: Dictionary
     parts: list[Columns] = field(default_factory=list)
     joined: int = 1
-    #: level -> how many additions are in, and their sum
+    #: level -> number of additions included, and their sum
     sums: dict[int, tuple[int, Columns]] = field(default_factory=dict)
     names: set[Hashable] = field(default_factory=set)
-    #: the head has let go of it; a reader may still hold it
+    #: the head has dropped it; a reader may still have it
     gone: bool = False
 
     @property
@@ -54,7 +54,7 @@ class _Window:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Points of some windows, and whose numbers their series have."""
+    """Points of some windows, and the dictionary of their series numbers."""
 
     dictionary: Dictionary
     parts: Sequence[Columns]
@@ -63,7 +63,7 @@ class Snapshot:
 class Head:
     """Points by the start of their window; thread-safe.
 
-    With a span_s the latest seconds are held, without one all that was not released.
+    With a span_s it holds that many of the latest seconds, without one everything not released.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Head:
 
     @property
     def floor_s(self) -> int:
-        """Every point at or after this second is here; only ever rises."""
+        """The time from which on every point is here; it only rises."""
         with self._lock:
             self._advance()
             return self._floor_s
@@ -99,7 +99,7 @@ class Head:
         return self._size_bytes
 
     def release(self, before_s: int) -> None:
-        """Let go of the windows before a second: the store answers for them from now on."""
+        """Drop the windows before a second: from now on the files answer for them."""
         with self._lock:
             if before_s > self._floor_s:
                 self._raise(before_s)
@@ -107,10 +107,10 @@ class Head:
     def add(
         self, window_s: int, columns: Columns, dictionary: object, name: Hashable = None
     ) -> bool:
-        """Put in points of one window; those before the floor are left to the store.
+        """Add points of one window; points before the floor are left to the files.
 
-        False when the dictionary is not that of the head: its series need new numbers first. With a
-        name, a repeat of it in the same window is left out.
+        False if the dictionary is not that of the head: number the series again first. A second
+        call with the same name for the same window adds nothing.
         """
         with self._lock:
             if dictionary is not self._dictionary:
@@ -132,9 +132,9 @@ class Head:
             return True
 
     def snapshot(self, start_s: int, end_s: int, level: int = 0) -> tuple[int, Snapshot]:
-        """Return the floor, and the points of windows in [start_s, end_s) that are here.
+        """Return the floor, and the points that are here of windows in [start_s, end_s).
 
-        At a level above 0 they are summed up to it.
+        For a level above 0 they are rolled up to it.
         """
         with self._lock:
             self._advance()
@@ -145,7 +145,7 @@ class Head:
         return floor, Snapshot(dictionary, [self._joined(each) for each in found])
 
     def settle(self, before_s: int) -> None:
-        """Join and sum up what is here of windows before before_s, for readers to find it done."""
+        """Join and roll up windows before before_s in advance, so that readers need not."""
         with self._lock:
             found = [w for t, w in self._windows.items() if t < before_s and w.parts]
         for window in found:
@@ -164,7 +164,7 @@ class Head:
         return latest_run(held, self._step_s, gap_s)
 
     def _joined(self, window: _Window) -> Columns:
-        """Return all points of a window as one part, kept for the next reader."""
+        """Return all points of a window as one part, and keep that for the next reader."""
         with self._lock:
             parts = list(window.parts)
         if len(parts) == 1:
@@ -176,7 +176,7 @@ class Head:
         return merged
 
     def _replace(self, window: _Window, merged: Columns, parts: Sequence[Columns]) -> None:
-        """Put one part in the place of others; call with the lock held."""
+        """Replace the first parts by one; call with the lock held."""
         before = window.size_bytes
         window.parts = [merged, *window.parts[len(parts) :]]
         window.joined += len(parts) - 1
@@ -184,7 +184,7 @@ class Head:
             self._size_bytes += window.size_bytes - before
 
     def _summed(self, window: _Window, level: int) -> Columns:
-        """Return the sum of a window at a level: what is known and what has come since."""
+        """Return the roll-up of a window at a level: the known sum plus what has come since."""
         parents = window.dictionary.parents()[level]
         with self._lock:
             parts, joined = list(window.parts), window.joined
@@ -219,13 +219,13 @@ class Head:
             self._size_bytes -= window.size_bytes
 
     def _used(self) -> Array:
-        """Return the series that windows have; call with the lock held."""
+        """Return the series numbers that windows have; call with the lock held."""
         parts = [part for window in self._windows.values() for part in window.parts]
         found: Array = np.unique(np.concatenate([series_of(part.key) for part in parts] or [_NONE]))
         return found
 
     def _renumber(self, dictionary: Dictionary, numbers: Array) -> None:
-        """Begin anew with other numbers for the series; call with the lock held."""
+        """Give the series other numbers; call with the lock held."""
         self._dictionary = dictionary
         self._size_bytes = 0
         for window_s, old in self._windows.items():
@@ -240,7 +240,10 @@ class Head:
 
 
 def move(heads: Sequence[Head], old: Dictionary) -> tuple[Dictionary, int]:
-    """Give heads a dictionary of what they hold; returns it and how many series are its own."""
+    """Give heads a new dictionary of what they hold.
+
+    Returns it, and how many of its series agents have named, not counting roll-ups.
+    """
     with ExitStack() as stack:
         for head in heads:
             stack.enter_context(head._lock)

@@ -1,11 +1,11 @@
-"""Measures in the small file: what was added to each, a row for each window.
+"""Measures in metrics.db: one row per measure and window, with what was added to it.
 
-A batch's rows are written in the transaction that takes the batch, so they count exactly once.
-Rows of ten seconds become rows of a minute after a quarter of an hour, and of an hour after two
-days; rows that come late are rolled up by themselves, and reads add up all there are.
+A batch's rows are written in the transaction that stores the batch, so they count exactly once.
+Rows of ten seconds become rows of a minute after a quarter of an hour, and rows of an hour after
+two days. Rows that arrive late are rolled up separately, and reads add up all that there are.
 
-A measure goes with its last row. When there are too many, those that nothing was added to for the
-longest are added up as the attributes `other`: what is in use keeps its name.
+A measure is deleted with its last row. If there are too many measures, those that nothing was added
+to for the longest time are added up under the attributes `other`; measures in use keep their names.
 """
 
 import json
@@ -39,20 +39,20 @@ CREATE TABLE amount (measure INTEGER NOT NULL, t INTEGER NOT NULL, step_s INTEGE
 CREATE INDEX amount_measure ON amount (measure, t);
 CREATE INDEX amount_step ON amount (step_s, t);
 """
-#: rows of a step become rows of the next when they are as old, seconds
+#: (step, next step, age at which rows of the one become rows of the other), all in seconds
 _ROLLS: Final = ((10, 60, 900), (60, 3600, 2 * 86_400))
 _KEEP_S: Final = 90 * 86_400
 _MOST_MEASURES: Final = 200_000
 _MOST_READ: Final = 1_000_000
 #: a measure is idle when nothing was added to it for this long, seconds
 _IDLE_S: Final = 3600
-#: idle measures that are folded besides those over the limit, so that it is seldom done
+#: idle measures that are folded in addition to those over the limit, so that it is rarely needed
 _FOLD_MORE: Final = 1_000
-#: rows that one transaction of a roll-up takes
+#: rows per transaction of a roll-up
 _SLICE: Final = 4_000
 
 _Whose = tuple[str, str, str, MeasureKey]
-#: measures that a transaction has numbered
+#: measures that a transaction has added, with their ids
 Measures = dict[_Whose, int]
 _AMOUNT: Final = "t, step_s, count, sum, min, max, last, buckets"
 _AMOUNTS: Final = ", ".join(f"a.{name}" for name in _AMOUNT.split(", "))
@@ -73,14 +73,14 @@ class MeasureTable:
         self._ids: dict[_Whose, int] = {}
 
     def load(self, connection: sqlite3.Connection) -> None:
-        """Read the measures that are known."""
+        """Load the known measures."""
         rows = connection.execute(
             "SELECT id, environment, service, instance, name, kind, unit, attributes FROM measure"
         )
         self._ids = {(row[1], row[2], row[3], _key(row[4:])): row[0] for row in rows}
 
     def write(self, connection: sqlite3.Connection, received: Iterable[Received]) -> Measures:
-        """Write the rows of batches in the open transaction; returns what `confirm` takes."""
+        """Write the rows of batches in the open transaction; pass the result to `confirm`."""
         new: Measures = {}
         amounts: list[tuple[object, ...]] = []
         for each in received:
@@ -92,7 +92,7 @@ class MeasureTable:
         return new
 
     def confirm(self, new: Measures) -> None:
-        """Take over the measures of a transaction that is durable."""
+        """Remember the measures of a transaction that is durable."""
         self._ids.update(new)
 
     def _number(self, connection: sqlite3.Connection, row: MeasureRow, new: Measures) -> int:
@@ -110,7 +110,7 @@ class MeasureTable:
     ) -> list[MeasurePart]:
         """Return what was added, by group and then step.
 
-        Raises TooMuchError before it reads too many rows.
+        Raises TooMuchError before reading too many rows.
         """
         edges = selection.edges_s
         wanted, arguments = _filter(selection)
@@ -146,9 +146,9 @@ class MeasureTable:
         return sorted(found.values(), key=lambda part: (part[:4], part.step))
 
     def roll_up(self, connection: sqlite3.Connection, now_s: float) -> bool:
-        """Roll up a slice of what is old enough, in the open transaction; False when none is left.
+        """Roll up a slice of rows that are old enough, in the open transaction.
 
-        Committer only.
+        False if none are left. Committer only.
         """
         for step_s, wider_s, age_s in _ROLLS:
             before_s = (int(now_s) - age_s) // wider_s * wider_s
@@ -179,10 +179,10 @@ class MeasureTable:
         connection.executemany(_INSERT, merged)
 
     def forget(self, connection: sqlite3.Connection, now_s: float) -> None:
-        """Let go of names, in the open transaction; committer only.
+        """Delete measures without rows, and fold idle ones, in the open transaction.
 
-        Names go with their last row. Over nine tenths of the limit, the rows of measures that have
-        been idle for the longest, and for an hour at least, become those of `other`.
+        Beyond nine tenths of the limit, the rows of the measures that have been idle for the
+        longest time, and for at least an hour, become rows of `other`. Committer only.
         """
         connection.execute(
             "DELETE FROM measure WHERE NOT EXISTS"
@@ -221,7 +221,7 @@ class MeasureTable:
 
 
 def _other(whose: _Whose) -> _Whose:
-    """Return the measure that stands for all over the limit: of any instance and attributes."""
+    """Return the measure that collects this one and all others like it beyond the limit."""
     key = whose[3]
     others = tuple((name, OTHER) for name, _ in key.attributes)
     return (*whose[:2], "", key._replace(attributes=others))
@@ -238,7 +238,7 @@ def _insert_measure(connection: sqlite3.Connection, whose: _Whose) -> int:
     )
     if cursor.rowcount:
         return cursor.lastrowid or 0
-    # Memory had forgotten it in a transaction that failed.
+    # It is in the file, but memory forgot it in a transaction that failed.
     (number,) = connection.execute(
         "SELECT id FROM measure WHERE environment = ? AND service = ? AND instance = ?"
         " AND name = ? AND kind = ? AND unit = ? AND attributes = ?",

@@ -1,6 +1,6 @@
-"""What the engine holds in memory of what is durable: points, gauges, and the names of both.
+"""What the engine keeps in memory of the durable data: points, gauges, and the names of both.
 
-Any thread may read; `take` belongs to whoever commits, `show` to the loop.
+Any thread may read; `take` is for the committing thread, `show` for the loop.
 """
 
 import logging
@@ -26,7 +26,7 @@ _SETTLE_S: Final = 20
 
 
 class Memory:
-    """The heads of points and gauges, one catalogue of series for both heads of points."""
+    """The heads of points and gauges; both heads of points share one catalogue of series."""
 
     def __init__(
         self, max_series: int, max_bytes: int, clock: Callable[[], float], floor_s: int
@@ -45,14 +45,14 @@ class Memory:
         return self.recent.size_bytes + self.live.size_bytes + self.gauges.size_bytes
 
     def take(self, received: Received) -> None:
-        """Put in a batch that has just become durable."""
+        """Add a batch that has just become durable."""
         batch = received.batch
         self._add(self.recent, batch, received.window_s, received.columns, received)
         self.latest.note(batch, received.read_s)
         self.gauges.add(batch, received.window_s)
 
     def show(self, received: Received) -> None:
-        """Put in a live summary."""
+        """Add a live summary."""
         batch = received.batch
         name = (batch.agent, batch.boot, batch.seq)
         self._add(self.live, batch, received.window_s, received.columns, received, name)
@@ -69,12 +69,12 @@ class Memory:
     ) -> None:
         origin: object = received.numbered.origin
         while not head.add(window_s, columns, origin, name):
-            # The catalogue has been swept since the batch was numbered.
+            # The catalogue has started a new dictionary since the batch was numbered.
             known = self.catalogue.know(batch.series)
             origin, columns = known.dictionary, columns_of_batch(batch, known.numbers, window_s)
 
     def replay(self, t0: int, received_us: int, payload: bytes) -> None:
-        """Put in a batch of the journal, at the start."""
+        """Add a batch of the journal, at the start of the store."""
         try:
             batch = decode(payload)
             known = self.catalogue.know(batch.series)
@@ -93,7 +93,7 @@ class Memory:
         self.recent.settle(int(now_s) - _SETTLE_S)
 
     def release(self, before_s: int) -> None:
-        """Let go of the windows before a second, and of names that were theirs alone."""
+        """Drop the windows before a second, and the names that only they used."""
         self.recent.release(before_s)
         self._sweep()
 

@@ -18,18 +18,18 @@ _ONCE: Final = 0
 
 
 class _Held(OrderedDict[Path, tuple[int, sqlite3.Connection]]):
-    """The connections of a thread, last used last; they end with it."""
+    """The connections of a thread, the one used last at the end; they close with the thread."""
 
 
 class OpenFiles:
-    """Connections by file. `let_go` must not run while another thread is in `connection`."""
+    """Connections by file; do not call `let_go` while another thread is in `connection`."""
 
     def __init__(self) -> None:
         self._local = threading.local()
         self._threads: list[ReferenceType[_Held]] = []
 
     def connection(self, path: Path) -> sqlite3.Connection | None:
-        """Return this thread's connection to a file, None when there is no such file.
+        """Return this thread's connection to a file, None if there is no such file.
 
         Raises what open_reader raises.
         """
@@ -39,7 +39,7 @@ class OpenFiles:
             self._threads.append(ref(held))
         number = number_of(path)
         found = held.pop(path, None)
-        # What a read has begun with stays its own to the end.
+        # A connection in a transaction belongs to a read that has not ended.
         if found is not None and found[0] != number and not found[1].in_transaction:
             found[1].close()
             found = None
@@ -49,13 +49,13 @@ class OpenFiles:
             return None
         held[path] = found
         for old in list(held)[: max(0, len(held) - _OPEN)]:
-            # Those of a read over more files than that stay until a later one.
+            # Connections of a read over more files than that stay open until a later read.
             if not held[old][1].in_transaction:
                 held.pop(old)[1].close()
         return found[1]
 
     def let_go(self) -> None:
-        """Close files that were deleted: their space is free only when nobody has them open."""
+        """Close deleted files: the kernel frees their space only once nobody has them open."""
         self._threads = [each for each in self._threads if each() is not None]
         for each in self._threads:
             held = each() or _Held()
@@ -79,7 +79,7 @@ def _opened(path: Path, number: int) -> tuple[int, sqlite3.Connection] | None:
 
 
 def number_of(path: Path) -> int:
-    """Return what tells a file from another of its name, 0 when there is none."""
+    """Return a number that differs between files of the same name, 0 if there is no file."""
     try:
         return path.stat().st_ino
     except OSError:

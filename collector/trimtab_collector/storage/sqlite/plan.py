@@ -1,8 +1,9 @@
 """Which tier answers which part of a range.
 
-The widest windows that no step's edge cuts are read, and finer ones only around the edges. Where a
-finer tier is no longer kept, the next wider one answers, whole windows going to the step in which
-they start. Unmerged batches are no part of this: they are read beside it at 10 seconds.
+A read takes the widest windows that no edge of a step cuts, and narrower ones only around the
+edges. Where a finer tier is no longer kept, the next wider one answers, and each of its windows
+counts in the step in which it starts. Batches that are not merged yet are read separately, in
+windows of 10 seconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,14 +36,13 @@ def plan(
     floors: Mapping[str, int],
     tiers: Sequence[Tier] = SINGLE,
 ) -> tuple[list[TierRun], int]:
-    """Return what to read for the steps between ascending edges, cut off at end_s.
+    """Return what to read for the steps between ascending edges, up to end_s.
 
-    tiers is SINGLE or ROLLED. floors has for each tier the time from which on it holds everything.
-    The runs are disjoint and cover all of the range that any tier holds. The second value is the
-    width of the widest windows that an edge falls into the middle of, 10 when none does: steps are
-    as exact as that.
+    tiers is SINGLE or ROLLED. floors has the time from which on each tier holds everything. The
+    runs are disjoint and cover every part of the range that any tier holds. The second value is
+    the width of the widest window that an edge cuts, 10 if there is none: steps are that exact.
     """
-    # A window of 10 s belongs to the step in which it starts: an edge within it cuts at its end.
+    # A window of 10 s counts in the step in which it starts: an edge within it moves to its end.
     edges = np.unique(-(-np.array([*edges_s, end_s]) // FINE.width_s) * FINE.width_s)
     edges = edges[edges <= -(-end_s // FINE.width_s) * FINE.width_s]
     runs: list[TierRun] = []
@@ -57,10 +57,10 @@ def plan(
 
 
 def clear_of(floor_s: int, floors: Mapping[str, int], tiers: Sequence[Tier] = SINGLE) -> int:
-    """Return from when on memory answers that holds all windows from floor_s on.
+    """Return the time from which on memory answers, if it holds all windows from floor_s on.
 
-    Where only wider windows are kept than the finest, it is the end of the one that floor_s lies
-    in: that one answers as a whole, and may hold what memory holds as well.
+    Where the finest tier is no longer kept, this is the end of the wider window in which floor_s
+    lies: that window answers as a whole, and may hold points that memory has, too.
     """
     for tier, finer in pairwise(tiers):
         if floors[finer.name] > floor_s:
@@ -76,13 +76,13 @@ def _fill(
     floors: Mapping[str, int],
     tiers: Sequence[Tier],
 ) -> None:
-    """Add the runs of [start_s, end_s), from tiers, widest first."""
+    """Add the runs that cover [start_s, end_s); tiers are the widest first."""
     tier, *finer = tiers
     width_s = tier.width_s
     if not finer:
         _add(runs, tier, start_s, end_s)
         return
-    # What the finer tier does not hold has to come from this one, cut or not.
+    # What the finer tier no longer holds must come from this one, even where an edge cuts it.
     forced_s = min(max(floors[finer[0].name], start_s), end_s)
     if forced_s > start_s:
         forced_s = min(end_s, -(-forced_s // width_s) * width_s)

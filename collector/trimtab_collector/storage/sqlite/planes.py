@@ -1,11 +1,11 @@
-"""Columns of whole numbers as byte planes: how chunks of every kind lie in a file.
+"""Columns of integers as byte planes: the form of all chunks in a file.
 
-First the low bytes of all, then the next, as many as the largest needs, so that one large value
-costs its own bytes and not everybody's. A block of zstd ends with each plane and so has statistics
-of its own. Arithmetic is that of 64 bits and wraps around on both sides: what comes out is what
-went in, for any values.
+A column is stored as the lowest bytes of all its values, then the next higher bytes, and so on, as
+many planes as its largest value needs; so one large value costs little. Each plane is a zstd block
+of its own, which therefore has its own statistics. Arithmetic is that of 64 bits and wraps around
+on both sides, so that any values come out as they went in.
 
-Layout: `_HEAD`, then a byte pair (column, planes) for each column, then the zstd frame.
+Layout: `_HEAD`, then a pair of bytes (column, planes) for each column, then the zstd frame.
 """
 
 import struct
@@ -44,7 +44,7 @@ class ChunkError(TrimtabError):
 
 
 def begins_of(series: Array) -> Array:
-    """Return where another series begins than the one before; there is at least one point."""
+    """Return where a series differs from the one before; there must be at least one point."""
     new = np.empty(len(series), bool)
     new[0] = True
     np.not_equal(series[1:], series[:-1], out=new[1:])
@@ -52,7 +52,7 @@ def begins_of(series: Array) -> Array:
 
 
 def steps_of(t: Array, new: Array) -> Array:
-    """Return times as steps from the one before less one; a series begins with its own time."""
+    """Return times as steps from the one before, minus one; the first of a series as it is."""
     steps = np.diff(t, prepend=0) - 1
     steps[new] = t[new]
     return steps
@@ -90,7 +90,7 @@ class PlaneWriter:
         self._parts: list[bytes] = []
 
     def put(self, column: int, values: Array) -> None:
-        """Add a column of int64, taken as unsigned; nothing to add is a column of no planes."""
+        """Add a column of int64, taken as unsigned; an empty or zero column has no planes."""
         whole = np.ascontiguousarray(values, np.int64)
         planes = whole.view(np.uint8).reshape(-1, 8)
         most = int(whole.view(np.uint64).max()) if len(whole) else 0
@@ -101,7 +101,7 @@ class PlaneWriter:
             self._parts.append(self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
 
     def finish(self, width_s: int, points: int, buckets: int, start: int) -> bytes:
-        """Return the chunk; buckets is a second count that the reader needs."""
+        """Return the chunk; buckets is a second size that the reader needs."""
         self._parts.append(self._compressor.flush())
         rest = bytes(self._table) + b"".join(self._parts)
         columns = len(self._table) // 2
@@ -133,11 +133,11 @@ class PlaneReader:
         return column in self._planes
 
     def take(self, column: int, count: int) -> Array:
-        """Return the next column as int64; columns are taken in the order they were put."""
+        """Return the next column as int64; take columns in the order in which they were put."""
         return self.raw(column, count).astype(np.int64, copy=False)
 
     def raw(self, column: int, count: int) -> Array:
-        """Return the next column as uint8 when it is so narrow, else as int64; zeros for none."""
+        """Return the next column as uint8 if it is that narrow, else as int64; zeros if absent."""
         planes = self._planes.get(column, 0)
         if not planes:
             return np.zeros(count, np.uint8)

@@ -1,8 +1,9 @@
-"""Readers and the compactor take turns at the moment when data changes place.
+"""Readers and the compactor take turns while batches move from the journal to tier files.
 
-A reader looks at the journal and at several files, one after the other; the compactor moves batches
-from one to the other. While readers begin their transactions nothing is moved, and the other way
-round; both take milliseconds. What is read afterwards is read from those transactions.
+A reader opens the journal and several files one after the other, and the compactor moves batches
+from one to the other. So nothing is moved while a reader begins its transactions, and no reader
+begins while something is moved; both take milliseconds. After that, a reader sees what its
+transactions saw when they began.
 """
 
 import threading
@@ -13,7 +14,7 @@ __all__ = ["Publication"]
 
 
 class Publication:
-    """Many beginning readers or one move at a time; a move that waits goes first."""
+    """Lets many readers begin at once, or one move happen; a move that waits goes first."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -23,7 +24,7 @@ class Publication:
 
     @contextmanager
     def beginning(self) -> Iterator[None]:
-        """Hold while the transactions of a read begin."""
+        """Hold this while the transactions of a read begin."""
         with self._changed:
             while self._moves:
                 self._changed.wait()
@@ -37,7 +38,7 @@ class Publication:
 
     @contextmanager
     def moving(self) -> Iterator[None]:
-        """Hold while batches change place."""
+        """Hold this while batches move."""
         with self._changed:
             self._moves += 1
             while self._readers or self._moving:

@@ -1,8 +1,8 @@
 """Reads of a directory: the latest windows from memory, older ones from tiers and the journal.
 
-A read begins its transactions on the journal and on every file it needs while nothing can change
-place (`Publication`), then takes its time. A journal row that is marked in a tier's file is in that
-file already and is left out: a compaction was cut short there.
+A read begins a transaction on the journal and on every file it needs while nothing may move from
+one to the other (`Publication`); from then on it may take as long as it needs. After an interrupted
+compaction a journal row may be in a tier file already: it is marked there, and is left out.
 """
 
 import contextlib
@@ -88,7 +88,7 @@ class Reader:
         self._unreadable: dict[str, str] = {}
 
     def damage(self) -> dict[str, str]:
-        """Return what is wrong with files, as far as reads have met it; of those that are there."""
+        """Return what reads have found wrong with files that still exist, by name of the file."""
         broken = list(self._damage.items())
         here = {path.name: why for (path, number), why in broken if number_of(path) == number}
         return {**self._unreadable, **here}
@@ -119,9 +119,9 @@ class Reader:
         start_s: int,
         tiers: Sequence[Tier] = SINGLE,
     ) -> tuple[int, _T]:
-        """Return what memory answers for, and from when on it does; before that, files do.
+        """Return the time from which on memory answers, and what it has; before that, files do.
 
-        snapshot gives for a start its floor, and what it holds from there on.
+        snapshot takes a start and returns memory's floor, and what it holds from that start on.
         """
         while True:
             floor_s, found = snapshot(start_s)
@@ -131,7 +131,7 @@ class Reader:
             start_s = border_s
 
     def _older(self, gathered: PointSteps, selection: Selection, level: int, end_s: int) -> int:
-        """Add what tiers and journal hold before end_s; returns the width that edges cut."""
+        """Add what tiers and journal hold before end_s; returns the resolution of the read."""
         if end_s <= selection.start_s:
             return WINDOW_S
         with ExitStack() as transactions:
@@ -158,7 +158,7 @@ class Reader:
         transactions: ExitStack,
         tiers: Sequence[Tier] = SINGLE,
     ) -> "Begun":
-        """Begin transactions on all that holds windows from the first edge on to end_s."""
+        """Begin a transaction on everything that holds windows from the first edge to end_s."""
         with self.publication.beginning():
             runs, resolution_s = plan(edges_s, end_s, self._floors(), tiers)
             journal = self._journal()
@@ -172,7 +172,7 @@ class Reader:
         return Begun(views, journal, rows, resolution_s)
 
     def batches(self, begun: "Begun") -> Iterator[tuple[int, Batch]]:
-        """Yield window and batch of the rows of the journal that no file has."""
+        """Yield window and batch of each journal row that is in none of the files."""
         for row_id, t0 in begun.rows:
             (payload,) = begun.journal.execute(
                 "SELECT payload FROM journal WHERE id = ?", (row_id,)
@@ -204,7 +204,7 @@ class Reader:
     def _chosen(
         self, view: "FileView", level: int, groups: Groups
     ) -> tuple[list[ChunkEntry], Array]:
-        """Return the chunks of a file that may have what is wanted, and its series' groups."""
+        """Return a file's chunks that may hold what is wanted, and the groups of its series."""
         try:
             dictionary = self._dictionaries.of_file(view.path, view.connection)
             group = groups.of(dictionary)
@@ -244,7 +244,7 @@ class Reader:
         return merge(sound)
 
     def damaged(self, path: Path, error: Exception) -> None:
-        """Note that a file could not be read, and whether it is the file's fault."""
+        """Note that a file could not be read, and whether the file itself is broken."""
         if isinstance(error, sqlite3.Error) and not is_damage(error):
             self._unreadable[path.name] = f"not readable now: {error!s:.180}"
             self._log.warning(path.name, "%s could not be read now: %s", path, error)
@@ -254,11 +254,11 @@ class Reader:
 
 
 class Begun(NamedTuple):
-    """What a read reads from, within transactions: files, and rows of the journal beside them."""
+    """What a read reads, within open transactions: files, and journal rows that are in no file."""
 
     views: "list[FileView]"
     journal: sqlite3.Connection
-    #: (number, window) of rows that are in none of the files
+    #: (id, window) of journal rows that are in none of the files
     rows: list[tuple[int, int]]
     resolution_s: int
 
@@ -279,7 +279,7 @@ class FileView:
         return row_id in self._marked and self.run.start_s <= t0 < self.run.end_s
 
     def choose(self, level: int, wanted: list[int] | None) -> list[ChunkEntry]:
-        """Return the chunks that may hold points of the run, of wanted routes."""
+        """Return the chunks that may hold points of the run and of the wanted routes."""
         start_s, end_s, tier = self.run.start_s, self.run.end_s, self.run.tier
         routes = None if wanted is None else (wanted[0], wanted[-1])
         begins = (start_s - tier.chunk_s(level), end_s)

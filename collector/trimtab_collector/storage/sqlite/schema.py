@@ -1,4 +1,4 @@
-"""The small file of the store: its tables, and how those of earlier versions become them."""
+"""metrics.db, the small file of the store: its tables, and migrations from earlier versions."""
 
 import secrets
 import sqlite3
@@ -19,7 +19,7 @@ __all__ = [
     "refuse",
 ]
 
-#: version of the tables, in the file's user_version
+#: version of the tables; it is in the file's user_version
 VERSION: Final = 4
 _JOURNAL: Final = """
 CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, origin INTEGER NOT NULL,
@@ -27,7 +27,7 @@ CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, origin INTEGER NOT N
     UNIQUE (origin, seq));
 CREATE INDEX journal_t0 ON journal (t0);
 """
-# Ids of the journal are never given twice: tier files remember them.
+# Ids of the journal are never given twice, because tier files remember them.
 _SCHEMA: Final = f"""
 CREATE TABLE origin (origin INTEGER PRIMARY KEY, agent TEXT NOT NULL, boot BLOB NOT NULL,
     UNIQUE (agent, boot));
@@ -52,7 +52,7 @@ TABLES_3: Final = TABLES.replace("buckets BLOB", "slots BLOB") + EVENT_TABLE
 
 
 def open_metrics(path: Path) -> sqlite3.Connection:
-    """Open the small file for writing, made when it is not there; raises sqlite3.Error."""
+    """Open metrics.db for writing, making it if needed; raises sqlite3.Error."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -68,7 +68,7 @@ def open_metrics(path: Path) -> sqlite3.Connection:
 def migrate(connection: sqlite3.Connection, directory: Path) -> None:
     """Bring the tables to this version; raises sqlite3.DatabaseError for a later one.
 
-    Each step forward is one transaction: cut short, it has not happened.
+    Each step is one transaction: if it is interrupted, it has not happened.
     """
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found == VERSION:
@@ -92,7 +92,7 @@ def migrate(connection: sqlite3.Connection, directory: Path) -> None:
 
 
 def identity_of_journal(connection: sqlite3.Connection) -> int:
-    """Return what tells this journal from that of any other store."""
+    """Return the identity of this journal, a number that no other journal has."""
     row = connection.execute("SELECT value FROM fact WHERE name = 'identity'").fetchone()
     return int(row[0])
 
@@ -102,7 +102,7 @@ def _new_identity() -> int:
 
 
 def _from_3(connection: sqlite3.Connection, directory: Path) -> None:
-    """Up to version 3 the names of all series were in this file, for ever."""
+    """Move the names of series to the tier files; up to version 3 they were all in this file."""
     from trimtab_collector.storage.sqlite.version3 import name_series
 
     connection.execute("INSERT OR IGNORE INTO fact VALUES ('identity', ?)", (_new_identity(),))
@@ -114,7 +114,7 @@ def _from_3(connection: sqlite3.Connection, directory: Path) -> None:
 
 
 def _from_1(connection: sqlite3.Connection) -> None:
-    """Version 1 kept merged hours in a table `block` of this file, and reused the journal's ids."""
+    """Move merged hours to the journal; version 1 had them in `block`, and reused journal ids."""
     from trimtab_collector.storage.sqlite.version1 import blocks_to_journal
 
     connection.execute("BEGIN IMMEDIATE")
@@ -143,7 +143,7 @@ def note_facts(connection: sqlite3.Connection, facts: Mapping[str, int]) -> None
 
 
 def refuse(path: Path, error: Exception) -> NoReturn:
-    """Raise StartupError for a small file that cannot be used."""
+    """Raise StartupError for a metrics.db that cannot be used."""
     raise StartupError(
         f"expected a store of this version at {path}, got: {error}; restore a backup with "
         "trimtab collector restore, move it away, or choose another directory with --data-dir"

@@ -1,11 +1,11 @@
-"""One file of a tier: chunks by level and period, their series, and which journal rows are in them.
+"""One tier file: chunks by level and period, the dictionary of series, and marks of journal rows.
 
-Every file names its own series, so that names go away with the file, and what is in it can be told
-without another. It also knows which journal its marks are about (`identity`).
+Every file names its own series. So names are deleted with the file, and it can be read without any
+other file. It also knows the journal that its marks are about (`identity`).
 
-A slice of the journal goes in with one transaction, its chunks and the numbers of its rows in
-`merged`: whoever repeats an interrupted compaction finds there what is in already. A period may
-have several sets of chunks (`part`), which add up; consolidation makes them one.
+A slice of the journal is added in one transaction, with the ids of its rows in `merged`. Whoever
+repeats an interrupted compaction sees there which rows the file has already. A period may have
+several sets of chunks (`part`), which add up until consolidation merges them.
 """
 
 import os
@@ -64,19 +64,19 @@ CREATE TABLE merged (journal INTEGER PRIMARY KEY);
 {SERIES_SCHEMA}
 {GAUGE_SCHEMA}
 """
-#: most points and buckets of a chunk of single series, and of roll-ups, which are read by route
+#: most points and buckets of a chunk: of single series, and of roll-ups, which are read by route
 _MOST: Final = ((2_000, 40_000), (400, 8_000), (400, 8_000))
-#: put behind the name of a file that cannot be written any more
+#: appended to the name of a file that can no longer be written
 DAMAGED: Final = ".damaged"
 _BUSY_S: Final = 5.0
 
 
 class VersionError(TrimtabError):
-    """A file of the store was written by a version that is not known here."""
+    """A file of the store was written by an unknown version."""
 
 
 class EmptyFileError(VersionError):
-    """Nothing was committed to a file of the store yet."""
+    """Nothing has been committed to a file of the store yet."""
 
 
 class ChunkEntry(NamedTuple):
@@ -93,7 +93,7 @@ class ChunkEntry(NamedTuple):
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """Open a file to write, made when it is not there; a commit is on the disk when it returns.
+    """Open a file to write, making it if needed; a commit is on the disk when it returns.
 
     Raises sqlite3.Error, and VersionError for a file of another version.
     """
@@ -119,7 +119,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 def open_at_rest(path: Path) -> sqlite3.Connection:
-    """Open a file that has no log and that nobody writes, without a byte on the disk for it."""
+    """Open a file that nobody writes and that has no write-ahead log; needs no disk space."""
     return _opened(path, "mode=ro&immutable=1")
 
 
@@ -158,7 +158,7 @@ def entries(
 ) -> Iterator[ChunkEntry]:
     """Yield the chunks of periods that start in [start_s, end_s), by begin and route.
 
-    routes are the lowest and the highest of those that are wanted; begins start between the two.
+    routes are the lowest and highest wanted route; chunks must begin between the two of begins.
     """
     least, most = routes or (-1, 1 << 62)
     after_s, before_s = begins or (-1, 1 << 62)
@@ -172,9 +172,9 @@ def entries(
 
 
 def marked(connection: sqlite3.Connection, identity: int) -> frozenset[int]:
-    """Return the numbers of journal rows that are in this file and may be in the journal still.
+    """Return the ids of journal rows that this file holds; the journal may have them still.
 
-    identity is that of the journal; marks that are about another say nothing about this one.
+    identity is that of the journal; marks about another journal do not count.
     """
     if identity_of(connection) not in (0, identity):
         return frozenset()
@@ -182,13 +182,13 @@ def marked(connection: sqlite3.Connection, identity: int) -> frozenset[int]:
 
 
 def identity_of(connection: sqlite3.Connection) -> int:
-    """Return which journal the marks are about, 0 when there are none yet."""
+    """Return the identity of the journal that the marks are about, 0 if there are no marks yet."""
     row = connection.execute("SELECT value FROM fact WHERE name = 'identity'").fetchone()
     return int(row[0]) if row else 0
 
 
 def adopt(connection: sqlite3.Connection, identity: int) -> None:
-    """Make the marks those of a journal, within the open transaction; others' are forgotten."""
+    """Note whose marks these are, within the open transaction; delete marks of another journal."""
     if identity_of(connection) not in (0, identity):
         connection.execute("DELETE FROM merged")
         connection.execute("INSERT OR REPLACE INTO fact VALUES ('adopted', 1)")
@@ -196,7 +196,7 @@ def adopt(connection: sqlite3.Connection, identity: int) -> None:
 
 
 def strangers(files: Iterable[tuple[Tier, int, Path]], identity: int) -> dict[str, str]:
-    """Return the files that were written beside another small file, and what that means."""
+    """Return the files that were written beside another metrics.db, and what that means."""
     found = {}
     for _, _, path in files:
         try:
@@ -214,9 +214,9 @@ def strangers(files: Iterable[tuple[Tier, int, Path]], identity: int) -> dict[st
 
 
 def load_series(connection: sqlite3.Connection, dictionary: Dictionary) -> None:
-    """Bring a dictionary of this file up to what the open transaction sees; raises sqlite3.Error.
+    """Add to a dictionary the series of this file that the open transaction sees.
 
-    Raises ValueError for a hole in the numbers.
+    Raises sqlite3.Error, and ValueError for a hole in the numbers.
     """
     rows = connection.execute("SELECT * FROM series WHERE id >= ? ORDER BY id", (len(dictionary),))
     dictionary.load((row[0], SeriesKey(*row[1:])) for row in rows)
@@ -225,9 +225,9 @@ def load_series(connection: sqlite3.Connection, dictionary: Dictionary) -> None:
 def add_series(
     connection: sqlite3.Connection, dictionary: Dictionary, keys: Iterable[SeriesKey]
 ) -> list[int]:
-    """Return the numbers of series in this file, new ones given in the open transaction.
+    """Return the numbers of series in this file, adding new series in the open transaction.
 
-    dictionary holds what the file has; when the transaction is undone, so must it be.
+    dictionary is that of the file; if the transaction is rolled back, discard it.
     """
     before = len(dictionary)
     numbers = [dictionary.add(key) for key in keys]
@@ -248,7 +248,7 @@ def add_points(
 ) -> None:
     """Insert merged points of one period as chunks, within the open transaction.
 
-    routes has the number of the route of every series.
+    routes has the route number of every series.
     """
     t = times_of(columns.key)
     chunk_s = tier.chunk_s(level)
@@ -278,9 +278,9 @@ def add_points(
 
 
 def pieces(columns: Columns, routes: Array, level: int) -> Iterator[tuple[int, int, Columns]]:
-    """Yield points, of which no two have one key, in chunks, by route and then key.
+    """Yield points with distinct keys as the content of chunks, by route and then key.
 
-    routes has the number of the route of every series.
+    Each comes with its first and last route number; routes has the route number of every series.
     """
     route = routes[series_of(columns.key)]
     if (np.diff(columns.key) > 0).all():
@@ -302,7 +302,7 @@ def pieces(columns: Columns, routes: Array, level: int) -> Iterator[tuple[int, i
 
 
 def taken(columns: Columns, order: Array) -> Columns:
-    """Return points by their places."""
+    """Return points in another order, or some of them: order has their places."""
     buckets = columns.buckets.astype(np.int64)
     begins = (np.cumsum(buckets) - buckets)[order]
     buckets = buckets[order]
@@ -328,10 +328,10 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def forget(connection: sqlite3.Connection, journal: Sequence[int]) -> None:
-    """Take marks of rows out that are in the journal no more, within the open transaction."""
+    """Delete marks of rows that are no longer in the journal, within the open transaction."""
     connection.executemany("DELETE FROM merged WHERE journal = ?", [(row,) for row in journal])
 
 
 def mark(connection: sqlite3.Connection, journal: Sequence[int]) -> None:
-    """Note rows of the journal as merged, within the open transaction."""
+    """Mark journal rows as merged into this file, within the open transaction."""
     connection.executemany("INSERT INTO merged VALUES (?)", [(row,) for row in journal])

@@ -1,7 +1,7 @@
-"""The tiers of the store: how wide their windows are, which file holds one, how long it stays.
+"""The tiers of the store: the width of their windows, their files, and how long they are kept.
 
-A file holds one tier over one span of time, so that what is too old goes away with an unlink. A
-tier answers from the start of its oldest file that is kept whole.
+A file holds one tier over one span of time, so that retention only deletes files. A tier answers
+from its floor on: the start of the oldest span that is still kept whole.
 """
 
 import re
@@ -30,26 +30,26 @@ DAY_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """One resolution; a period is what chunks are gathered by, a span what a file holds."""
+    """One resolution. A chunk holds at most one period, a file holds one span."""
 
     name: str
     width_s: int
     period_s: int
-    #: a file holds a calendar month, else a day, in UTC
+    #: whether a file holds a calendar month of UTC, instead of a day
     monthly: bool = False
-    #: time that chunks of roll-ups hold: all routes are read for little more than what is asked
+    #: time in a chunk of roll-ups: short, since a read of all routes decodes every chunk it meets
     rolled_s: int = 0
 
     def chunk_s(self, level: int) -> int:
-        """Return the time that a chunk of a level is about; a period is whole chunks."""
+        """Return the time that a chunk of a level covers; it divides the period."""
         return self.rolled_s if level and self.rolled_s else self.period_s
 
     def period(self, t: int) -> int:
-        """Return the start of the period of a time."""
+        """Return the start of the period in which a time lies."""
         return t - t % self.period_s
 
     def span(self, t: int) -> tuple[int, int]:
-        """Return start and end of the file of a time, epoch seconds."""
+        """Return start and end of the file in which a time lies, epoch seconds."""
         if not self.monthly:
             return t - t % DAY_S, t - t % DAY_S + DAY_S
         first = datetime.fromtimestamp(t, UTC).replace(
@@ -63,8 +63,8 @@ class Tier:
 FINE: Final = Tier("10s", 10, HOUR_S, rolled_s=120)
 MEDIUM: Final = Tier("1m", 60, HOUR_S, rolled_s=600)
 COARSE: Final = Tier("1h", HOUR_S, DAY_S, monthly=True)
-#: holds roll-ups and no single series: it is between a minute and an hour what makes a range that
-#: begins anywhere as quick to read as one of whole hours
+#: holds roll-ups only: with it, roll-ups of a range that begins at any time are read nearly as
+#: quickly as those of whole hours
 SUMMED: Final = Tier("10m", 600, 6 * HOUR_S)
 #: tiers that hold every series, finest first
 TIERS: Final = (FINE, MEDIUM, COARSE)
@@ -75,14 +75,17 @@ _NAME: Final = re.compile(r"(10s|1m|10m|1h)-(\d{4})(\d{2})(\d{2})?\.db")
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How many seconds each tier is kept; files go when all of them is older."""
+    """How many seconds each tier is kept; a file is deleted when everything in it is older."""
 
     fine_s: int = 48 * HOUR_S
     medium_s: int = 15 * DAY_S
     coarse_s: int = 400 * DAY_S
 
     def floors(self, now_s: float, dropped: Mapping[str, int]) -> dict[str, int]:
-        """Return per tier from when on it is whole; dropped are floors that were raised by hand."""
+        """Return the floor of each tier, not below those in dropped.
+
+        dropped has the floors of tiers whose files were deleted for lack of space.
+        """
         kept = (self.fine_s, self.medium_s, self.medium_s, self.coarse_s)
         return {
             tier.name: max(tier.span(int(now_s) - age_s)[0], dropped.get(tier.name, 0))
@@ -91,13 +94,13 @@ class Retention:
 
 
 def file_of(directory: Path, tier: Tier, t: int) -> Path:
-    """Return the file of a tier that holds a time."""
+    """Return the file of a tier in which a time lies."""
     start = datetime.fromtimestamp(tier.span(t)[0], UTC)
     return directory / f"{tier.name}-{start:{'%Y%m' if tier.monthly else '%Y%m%d'}}.db"
 
 
 def files_of(directory: Path) -> Iterable[tuple[Tier, int, Path]]:
-    """Return tier, start and path of every tier file, finest tier and oldest file first."""
+    """Return tier, start and path of every tier file: the finest tier first, then by age."""
     found = []
     for path in directory.iterdir():
         match = _NAME.fullmatch(path.name)

@@ -1,6 +1,6 @@
-"""The connections with which a compactor writes tier files; a file that is broken is put aside.
+"""The connections with which a compactor writes tier files; a broken file is put aside.
 
-With each goes the dictionary of its series, as the open transaction will leave it.
+Each connection has the dictionary of its file, as the open transaction will leave it.
 """
 
 import logging
@@ -29,7 +29,7 @@ _OPEN: Final = 8
 
 
 class Writers:
-    """Open files with a transaction each; one thread. Close it or nothing of them is kept."""
+    """Open files with a transaction each; one thread. What was not committed is lost at `close`."""
 
     def __init__(self) -> None:
         self._open: dict[Path, sqlite3.Connection] = {}
@@ -40,7 +40,7 @@ class Writers:
     def fill(self, path: Path, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Do work in a new transaction of a file and leave it open; raises sqlite3.Error.
 
-        When the file turns out to be broken, the work is done in a new one in its place.
+        If the file turns out to be broken, it is put aside and the work is done in a new file.
         """
         try:
             with self.guarded(path):
@@ -52,7 +52,7 @@ class Writers:
 
     @contextmanager
     def guarded(self, path: Path) -> Iterator[None]:
-        """Put the file aside when what is done in here finds it broken; the error goes on."""
+        """Put the file aside if an error in the block says that it is broken; the error goes on."""
         try:
             yield
         except sqlite3.DatabaseError as error:
@@ -61,23 +61,23 @@ class Writers:
             raise
 
     def close(self) -> None:
-        """Let go of all files; transactions that were not committed are undone."""
+        """Close all files; transactions that were not committed are rolled back."""
         for connection in self._open.values():
             connection.close()
         self._open.clear()
         self._series.clear()
 
     def forget(self, path: Path) -> None:
-        """Let go of one file."""
+        """Close one file."""
         connection = self._open.pop(path, None)
         self._series.pop(path, None)
         if connection is not None:
             connection.close()
 
     def series(self, path: Path) -> Dictionary:
-        """Return the series of a file within its open transaction; raises sqlite3.Error.
+        """Return the dictionary of a file within its open transaction; raises sqlite3.Error.
 
-        What is added to it must be added to the file as well (`add_series`).
+        Add series to both at once, with `add_series`.
         """
         dictionary = self._series.get(path)
         if dictionary is None:
@@ -100,7 +100,7 @@ class Writers:
         return connection
 
     def _put_aside(self, path: Path, error: Exception) -> None:
-        """Rename a broken file, so that what comes is kept; its name stays in /health."""
+        """Rename a broken file, so that a new one can take its place; /health goes on naming it."""
         self.forget(path)
         aside = path.with_name(path.name + DAMAGED)
         number = 1
