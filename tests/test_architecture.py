@@ -89,8 +89,7 @@ LAYERS: Layers = {
         "autostart": ("servers",),
     },
 }
-#: classes that have a name together until one is renamed
-SAME_NAMES = {"Process"}
+
 MAX_FUNCTION_LINES = 60
 #: functions that are longer, each with the reason
 FUNCTIONS_OVER_60: Mapping[str, str] = {
@@ -183,7 +182,7 @@ def test_every_row_of_the_table_of_layers_is_a_folder_or_module() -> None:
 
 
 def test_a_public_class_name_exists_once() -> None:
-    assert [each for each in doubles(sources()) if each.partition(" ")[0] not in SAME_NAMES] == []
+    assert doubles(sources()) == []
 
 
 def test_functions_are_short_but_for_those_with_a_reason() -> None:

@@ -19,7 +19,7 @@ from trimtab_core.batches import Batch
 __all__ = [
     "MAX_PROCESSES",
     "AccountingTable",
-    "Process",
+    "CountedProcess",
     "ProcessKey",
     "Ranges",
     "Retirement",
@@ -62,7 +62,7 @@ def covered(ranges: Ranges) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class CountedProcess:
     """The account of one app process."""
 
     environment: str
@@ -94,7 +94,7 @@ ProcessKey = tuple[bytes, str, str]
 class Staged:
     """Changes of one transaction."""
 
-    processes: dict[ProcessKey, Process] = field(default_factory=dict)
+    processes: dict[ProcessKey, CountedProcess] = field(default_factory=dict)
     totals: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
 
@@ -110,7 +110,7 @@ class AccountingTable:
     """All accounts of a store. Changes belong to whoever commits; `services` to any thread."""
 
     def __init__(self) -> None:
-        self._processes: dict[ProcessKey, Process] = {}
+        self._processes: dict[ProcessKey, CountedProcess] = {}
         #: (environment, service) -> requests and background records
         self._totals: dict[tuple[str, str], tuple[int, int]] = {}
         self._retired: dict[tuple[str, str], ServiceAccounting] = {}
@@ -127,7 +127,7 @@ class AccountingTable:
         for account in received.batch.processes:
             key = (account.process, account.environment, account.service)
             process = staged.processes.get(key) or self._processes.get(key)
-            process = process or Process(account.environment, account.service)
+            process = process or CountedProcess(account.environment, account.service)
             ranges = process.ranges
             for first, count in account.ranges:
                 ranges = with_range(ranges, first, count)
@@ -136,7 +136,7 @@ class AccountingTable:
                 (first, end), (later, last), *rest = ranges
                 closed += later - end
                 ranges = ((first, last), *rest)
-            staged.processes[key] = Process(
+            staged.processes[key] = CountedProcess(
                 process.environment,
                 process.service,
                 ranges,
@@ -208,7 +208,7 @@ class AccountingTable:
         return [accounts[service] for service in sorted(accounts)]
 
 
-def _add(account: ServiceAccounting, process: Process) -> None:
+def _add(account: ServiceAccounting, process: CountedProcess) -> None:
     account.counted += process.counted
     account.sent += process.known
     account.agent_lost += process.known - process.counted

@@ -14,7 +14,7 @@ from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.levels import LEVELS, dropped_at, parent_of
 from trimtab_core.batches import SeriesKey
 
-__all__ = ["Dictionary", "Grouping", "Groups", "Kept"]
+__all__ = ["Dictionary", "Grouping", "Groups", "Survivors"]
 
 
 #: answers of `group` that a dictionary keeps
@@ -28,7 +28,7 @@ class Grouping(NamedTuple):
     groups: list[tuple[str, ...]]
 
 
-class Kept(NamedTuple):
+class Survivors(NamedTuple):
     """A new dictionary with some of the series of another."""
 
     dictionary: "Dictionary"
@@ -93,13 +93,15 @@ class Dictionary:
         """Return the texts of a series."""
         return self._keys[number]
 
-    def kept(self, used: Array) -> Kept:
+    def kept(self, used: Array) -> Survivors:
         """Return a new, linked dictionary with the series of these numbers."""
         dictionary = Dictionary(linked=True)
         numbers = np.full(len(self), -1, np.int64)
         for number in used.tolist():
             numbers[number] = dictionary.add(self.key(number))
-        return Kept(dictionary, numbers, sum(bool(self.key(n).instance) for n in used.tolist()))
+        return Survivors(
+            dictionary, numbers, sum(bool(self.key(n).instance) for n in used.tolist())
+        )
 
     def parents(self) -> tuple[Array, ...]:
         """Return for each level the series that every series is part of; of a linked one."""

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from trimtab.context import RequestContext, context_variable
 from trimtab.events import N_PLUS_ONE, SLOW_QUERY
-from trimtab.instrumentation.shapes import Kept, shape
+from trimtab.instrumentation.shapes import ShapeCache, shape
 from trimtab.instrumentation.sites import Finder, Site, caller, describe
 from trimtab.metrics.measures import Measure
 from trimtab.runtime import PROCESS
@@ -103,7 +103,7 @@ class _Query:
 
 
 #: system -> what is known by text, and all of them by shape
-_known: dict[str, Kept[_Query]] = {}
+_known: dict[str, ShapeCache[_Query]] = {}
 _queries: dict[tuple[str, str], _Query] = {}
 #: not empty while an outer hook runs; emptied, not only reset, for tasks that inherited it
 _inside: Final[ContextVar[list[int] | None]] = ContextVar("trimtab_inside_query", default=None)
@@ -145,7 +145,7 @@ def book(
     try:
         known = _known.get(system)
         if known is None:
-            known = _known.setdefault(system, Kept(functools.partial(_query, system)))
+            known = _known.setdefault(system, ShapeCache(functools.partial(_query, system)))
         query = known.of(sql)
         duration_ns = end_ns - start_ns
         if error is None:

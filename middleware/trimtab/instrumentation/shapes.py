@@ -26,7 +26,7 @@ import re
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
-__all__ = ["MAX_SHAPE", "Kept", "shape"]
+__all__ = ["MAX_SHAPE", "ShapeCache", "shape"]
 
 _T = TypeVar("_T")
 #: longest shape, in characters
@@ -339,7 +339,7 @@ class _Reader:
         self._last, self._ended, self._spaced, self._sign = last, ended, False, False
 
 
-class Kept(Generic[_T]):
+class ShapeCache(Generic[_T]):
     """What was made of texts, those that were asked for lately; any thread.
 
     Two generations stand in for a list by last use: what is found in the old one moves to the young

@@ -13,7 +13,7 @@ import msgspec
 from trimtab_collector.storage.accounting import (
     MAX_PROCESSES,
     AccountingTable,
-    Process,
+    CountedProcess,
     Staged,
 )
 from trimtab_collector.storage.store import ServiceAccounting
@@ -30,7 +30,7 @@ def load_accounting(connection: sqlite3.Connection, table: AccountingTable) -> N
     ):
         ranges = tuple(msgspec.msgpack.decode(row[3], type=list[tuple[int, int]]))
         dropped = msgspec.msgpack.decode(row[5], type=dict[str, int])
-        process = Process(row[1], row[2], ranges, row[4], dropped, row[6], row[7])
+        process = CountedProcess(row[1], row[2], ranges, row[4], dropped, row[6], row[7])
         kept.processes[bytes(row[0]), row[1], row[2]] = process
     retired: dict[tuple[str, str], ServiceAccounting] = {}
     for row in connection.execute(
