@@ -26,7 +26,7 @@ import sqlalchemy
 from harness import Row, arguments, differences, interleave, packages, report, spread
 from trimtab.context import RequestContext, context_variable
 from trimtab.instrumentation import instrument, uninstrument
-from trimtab.instrumentation.shapes import Kept, shape
+from trimtab.instrumentation.shapes import ShapeCache, shape
 from trimtab.metrics.counter import Counter
 from trimtab.metrics.decorators import monitored
 from trimtab.metrics.histogram import Histogram
@@ -83,7 +83,7 @@ def hooks(rounds: int, count: int) -> Iterator[Row]:
             yield from hook("redis command", "redis", lambda: client.get("key"), rounds, count)
     with site() as url, httpx.Client() as http_client:
         yield from hook("httpx call", "httpx", lambda: http_client.get(url), rounds, count // 4)
-    texts = Kept(lambda sql: shape(sql, "sqlite"))
+    texts = ShapeCache(lambda sql: shape(sql, "sqlite"))
     sql = "SELECT name FROM things WHERE id = 17 AND name IN ('a', 'b', 'c')"
     cached = interleave({"shape": lambda: timed(lambda: texts.of(sql), 20 * count)}, rounds)[
         "shape"

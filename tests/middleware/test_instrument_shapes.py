@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from trimtab.instrumentation.shapes import MAX_SHAPE, Kept, shape
+from trimtab.instrumentation.shapes import MAX_SHAPE, ShapeCache, shape
 
 SECRET = "hunter2xyz"
 
@@ -175,7 +175,7 @@ def test_what_was_asked_for_lately_is_kept_and_the_rest_is_made_again() -> None:
         made.append(text)
         return text.upper()
 
-    kept = Kept(make)
+    kept = ShapeCache(make)
     assert [kept.of("often"), kept.of("often")] == ["OFTEN", "OFTEN"]
     for number in range(5000):
         kept.of(f"once {number}")
@@ -187,7 +187,7 @@ def test_what_was_asked_for_lately_is_kept_and_the_rest_is_made_again() -> None:
 
 
 def test_long_texts_are_bounded_in_characters_and_huge_ones_are_not_kept() -> None:
-    kept = Kept(len)
+    kept = ShapeCache(len)
     for number in range(500):
         kept.of(f"{number:010000d}")
     assert len(kept) > 50
