@@ -30,7 +30,7 @@ __all__ = ["Agent", "App", "Collector", "Proc", "free_port", "short_dir", "wait_
 
 _T = TypeVar("_T")
 #: seconds a process may take to say that it is ready; the machine may be busy with others
-START_S = 20.0
+START_S = 40.0
 _REPOSITORY = Path(__file__).resolve().parents[3]
 _given: set[int] = set()
 

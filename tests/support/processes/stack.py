@@ -38,7 +38,7 @@ class Stack:
         self.apps[service] = self.exits.enter_context(app.start())
         return app
 
-    def wait_booked(self, service: str, sent: int, timeout_s: float = 20.0) -> None:
+    def wait_booked(self, service: str, sent: int, timeout_s: float = 60.0) -> None:
         """Wait until counted + lost + dropped of a service has reached what was sent, for good.
 
         While the agent holds batches, what is in them counts as lost when later ones came first.
