@@ -29,15 +29,12 @@ __all__ = ["CollectorApp"]
 class CollectorApp:
     """ASGI application of a collector; holds its data directory from construction to the end.
 
-    The store is the embedded engine in that directory, unless another one is given; either
-    is closed with the app. Raises StartupError when the directory cannot be used.
+    The store is the embedded engine in that directory, unless another one is given; either is
+    closed with the app. Keys and token lie in the directory in any case. Raises StartupError when
+    it cannot be used.
     """
 
     def __init__(self, settings: CollectorSettings, store: Store | None = None) -> None:
-        """Open the store that settings describe, unless another one is given; close it at the end.
-
-        A store that is given keeps the data; keys and token lie in the directory in any case.
-        """
         directory = settings.directory
         self.store = _open(settings) if store is None else store
         self.token: ReadToken = read_token(directory, settings.token)
