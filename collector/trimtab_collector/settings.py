@@ -24,10 +24,10 @@ class CollectorSettings:
     host: str = setting("127.0.0.1", "Address to listen on.")
     port: int = setting(8620, "Port to listen on; 0 takes a free one.", least=0, most=65535)
     data_dir: str = setting(
-        "", "Directory of the store; without one, trimtab/collector in the user's state directory."
+        "", "Directory of the store; empty for trimtab/collector in the user's state directory."
     )
     token: str = setting(
-        "", "Bearer token of the read API; without one, made at the first start.", secret=True
+        "", "Bearer token of the read API; empty to make one at the first start.", secret=True
     )
     insecure: bool = setting(False, "Listen off loopback without TLS: keys and data in the clear.")
     max_body_bytes: int = setting(
@@ -35,13 +35,13 @@ class CollectorSettings:
     )
     queue_bytes: int = setting(
         32 * 1024 * 1024,
-        "Batches that may wait for the disk; over it, agents are told to come again.",
+        "Batches that may wait for the disk; beyond it, agents are told to try again later.",
         unit="bytes",
         least=1024 * 1024,
     )
     journal_bytes: int = setting(
         4 * 1024**3,
-        "Batches that may wait to be merged into tiers; over it, agents are told to come again.",
+        "Batches that may wait to be merged; beyond it, agents are told to try again later.",
         unit="bytes",
         least=1024 * 1024,
     )
@@ -60,11 +60,12 @@ class CollectorSettings:
     )
     storage_max_bytes: int = setting(
         0,
-        "Disk for the store; over it, the oldest of the finest windows go first. 0 is no limit.",
+        "Disk space of the store; beyond it, the oldest file of the finest tier goes first. "
+        "0 is no limit.",
         unit="bytes",
     )
     max_series: int = setting(
-        200_000, "Series in use at one time; new ones over it are counted as `other`.", least=1
+        200_000, "Series in use at one time; new ones beyond it are counted as `other`.", least=1
     )
     log_level: str = setting("info", "What to log.", choices=("debug", "info", "warning", "error"))
 

@@ -6,6 +6,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+#: a file or folder of the tree, named in the text of a page
+NAMED = re.compile(r"`([a-z][a-z0-9_./-]*(?:\.pyi?|\.toml|\.md|/))`")
+#: folders that architecture.md announces
+TO_COME = {"alerts/", "notify/", "collector/trimtab_collector/notify/"}
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -38,6 +42,32 @@ def test_every_page_is_reached_from_the_readme() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     missing = [page.name for page in PAGES[1:] if f"({page.relative_to(ROOT)})" not in text]
     assert missing == []
+
+
+def unknown(text: str) -> set[str]:
+    """Return the files and folders that a text names and the tree does not have."""
+    parts = ("core", "middleware", "agent", "collector", "tests", "benchmarks", "docs")
+    files = [path for part in parts for path in (ROOT / part).rglob("*") if path.is_file()]
+    files += [path for path in ROOT.iterdir() if path.is_file()]
+    tree = "".join(f"/{path.relative_to(ROOT)}\n" for path in files)
+    return {
+        name
+        for name in NAMED.findall(text)
+        if f"/{name}" + ("" if name.endswith("/") else "\n") not in tree
+    }
+
+
+def test_the_files_that_the_page_about_the_architecture_names_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert len(NAMED.findall(text)) > 50
+    assert unknown(text) == TO_COME
+
+
+def test_a_file_that_is_not_there_is_seen() -> None:
+    assert unknown("`listener.py` in `agent/trimtab_agent/`, `no/such.py`, `nowhere/`") == {
+        "no/such.py",
+        "nowhere/",
+    }
 
 
 def test_a_link_to_nowhere_is_seen() -> None:

@@ -1,11 +1,11 @@
 """Accounting: which numbered records of each app process arrived, and what is missing.
 
-A process numbers its records; batches say which numbers they cover. The union of those ranges is
-what was counted; numbers that the process had sent and no range covers are lost. Batches arrive in
-any order, so the loss is derived when asked for and shrinks when late data fills a gap.
+A process numbers its records, and batches say which numbers they cover. The union of those ranges
+is what was counted; numbers that the process has sent and no range covers are lost. Batches arrive
+in any order, so the loss is derived when somebody asks, and shrinks when late data fills a gap.
 
-Changes are staged on immutable values and taken over by `confirm` once they are durable: what is
-not confirmed leaves no trace.
+Changes are staged on immutable values and applied by `confirm` once they are durable. Changes that
+are not confirmed leave no trace.
 """
 
 from bisect import bisect_left, bisect_right
@@ -31,14 +31,14 @@ __all__ = [
 #: sorted, disjoint, not touching: (first, end) with end not included
 Ranges = tuple[tuple[int, int], ...]
 
-#: more ranges than this in one process: its oldest gap is booked as lost for good
+#: a process with more ranges than this has its oldest gap counted as lost for good
 _MAX_RANGES: Final = 2_000
-#: processes kept apart; those silent the longest are added up into their service
+#: processes kept separately; those silent the longest are added up into their service
 MAX_PROCESSES: Final = 50_000
 _MAX_REASONS: Final = 64
-#: a total stays there: the largest whole number that an engine may keep
+#: the largest integer that an engine can store; totals are capped there
 _MOST: Final = 2**63 - 1
-#: agents remembered a service
+#: agents remembered per service
 _MAX_AGENTS: Final = 10_000
 
 
@@ -63,7 +63,7 @@ def covered(ranges: Ranges) -> int:
 
 @dataclass(frozen=True, slots=True)
 class CountedProcess:
-    """The account of one app process."""
+    """The accounting of one app process."""
 
     environment: str
     service: str
@@ -72,7 +72,7 @@ class CountedProcess:
     dropped: Mapping[str, int] = field(default_factory=dict)
     #: records of gaps that were closed because there were too many
     closed: int = 0
-    #: the latest window that spoke of it, epoch seconds
+    #: the latest window that mentioned it, epoch seconds
     updated_s: int = 0
 
     @property
@@ -82,11 +82,11 @@ class CountedProcess:
 
     @property
     def known(self) -> int:
-        """Records the process had sent, as far as known."""
+        """Records that the process has sent, as far as known."""
         return max(self.sent, self.ranges[-1][1] if self.ranges else 0)
 
 
-#: process, environment, service: a process that lies about its service harms its own account
+#: process, environment, service: a process that lies about its service harms only itself
 ProcessKey = tuple[bytes, str, str]
 
 
@@ -99,7 +99,7 @@ class Staged:
 
 
 class Retirement(NamedTuple):
-    """Processes that are kept apart no longer, and the sums over all that ever went."""
+    """Processes to keep separately no longer, and the sums over all that were ever retired."""
 
     gone: Sequence[ProcessKey]
     #: by (environment, service)
@@ -107,7 +107,7 @@ class Retirement(NamedTuple):
 
 
 class AccountingTable:
-    """All accounts of a store. Changes belong to whoever commits; `services` to any thread."""
+    """The accounting of a store. Changes are for the committing thread, `services` for any."""
 
     def __init__(self) -> None:
         self._processes: dict[ProcessKey, CountedProcess] = {}
@@ -118,7 +118,7 @@ class AccountingTable:
         self._agents: dict[tuple[str, str], set[str]] = {}
 
     def load(self, kept: Staged, retired: Mapping[tuple[str, str], ServiceAccounting]) -> None:
-        """Take what a store had kept, before anything is staged."""
+        """Take what a store has kept; before anything is staged."""
         self.confirm(kept)
         self._retired = dict(retired)
 
@@ -153,7 +153,7 @@ class AccountingTable:
             )
 
     def note_held(self, batch: Batch, held: int) -> None:
-        """Take what an agent says it holds besides a batch; kept in memory, renewed by each one."""
+        """Note what an agent says it holds in addition to a batch; in memory only."""
         if held:
             self._held[batch.agent] = held
         else:
@@ -164,12 +164,12 @@ class AccountingTable:
                 agents.add(batch.agent)
 
     def confirm(self, staged: Staged) -> None:
-        """Take over the changes of a transaction that is durable."""
+        """Apply the changes of a transaction that is durable."""
         self._processes.update(staged.processes)
         self._totals.update(staged.totals)
 
     def retirement(self, most: int = MAX_PROCESSES) -> Retirement:
-        """Return what adding up the processes over a limit into their services would change."""
+        """Return what changes when the processes over a limit are added up into their services."""
         over = max(0, len(self._processes) - most)
         gone = sorted(self._processes, key=lambda key: self._processes[key].updated_s)[:over]
         sums = {service: replace(row) for service, row in self._retired.items()}
@@ -180,7 +180,7 @@ class AccountingTable:
         return Retirement(gone, sums)
 
     def retire(self, retirement: Retirement) -> None:
-        """Take over a retirement, before anything else is confirmed."""
+        """Apply a retirement; before anything else is confirmed."""
         gone = set(retirement.gone)
         self._retired = dict(retirement.sums)
         self._processes = {k: v for k, v in self._processes.items() if k not in gone}
@@ -200,7 +200,7 @@ class AccountingTable:
             service = (process.environment, process.service)
             _add(accounts.setdefault(service, ServiceAccounting(*service)), process)
         for service, account in accounts.items():
-            # What agents have on disk is late, not lost; how much of it is of this service is open.
+            # What agents hold is late, not lost; how much of it is this service's is unknown.
             agents = list(self._agents.get(service, ()))
             held = sum(self._held.get(agent, 0) for agent in agents)
             account.held = min(held, account.agent_lost)

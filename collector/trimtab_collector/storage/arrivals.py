@@ -6,9 +6,9 @@ __all__ = ["latest_run"]
 
 
 def latest_run(windows: Iterable[int], step_s: int, gap_s: int) -> tuple[int, int] | None:
-    """Return start and end of the latest run of windows of step_s, None when there are none.
+    """Return start and end of the latest run of windows of step_s, None if there are none.
 
-    windows are starts, in any order. A run has no hole wider than gap_s.
+    windows are their starts, in any order. A run has no gap wider than gap_s.
     """
     starts = sorted(windows, reverse=True)
     if not starts:

@@ -1,8 +1,8 @@
 """The names of the series that are in memory, and how they expire.
 
-A batch brings its series as one packed binary, which is recognised by its digest. A series has a
-number as long as memory holds points of it: `sweep` begins a new dictionary with those alone. So a
-limit on names is one on those in use, whatever versions and hosts there were before.
+A batch brings its series as one packed binary, which is recognised by its digest. `sweep` starts a
+new dictionary with only the series of which memory holds points. So the limit on series is a limit
+on those in use, whatever versions and hosts there were before.
 """
 
 import hashlib
@@ -30,17 +30,17 @@ logger = logging.getLogger("trimtab.catalogue")
 _CACHED: Final = 512
 _TEXT: Final = 256
 _ROWS: Final = msgspec.msgpack.Decoder(list[tuple[str, str, str, str, str, str, str]])
-#: how many series may be folded into `other` before a batch with new names is refused
+#: series over the limit that may still get a number (roll-ups, `other`) before batches are refused
 _FOLDED: Final = 10_000
-#: new names after which it is worth looking for those that nobody uses
+#: new names after which it is worth looking for names that are not used
 _GROWN: Final = 1_000
 
 
 def rows_of(data: bytes) -> Sequence[tuple[str, ...]]:
     """Return the series of a batch's binary, as tuples in the order of SeriesKey's fields.
 
-    An eighth of the time of `decode_series`, which knows no shapes in advance. Raises BatchError
-    when the binary is not well-formed; the length of texts is checked when they are new.
+    It takes an eighth of the time of `decode_series`. Raises BatchError if the binary is not
+    well-formed. The length of texts is checked later, when a series is new.
     """
     try:
         rows = _ROWS.decode(data)
@@ -58,20 +58,20 @@ def _key(row: tuple[str, ...]) -> SeriesKey:
 
 
 class Known(NamedTuple):
-    """A series binary that was seen."""
+    """The numbers for a series binary."""
 
-    #: whose numbers these are
+    #: the dictionary that the numbers are from
     dictionary: Dictionary
     #: int64 (series of the batch,)
     numbers: Array
-    #: for each series the place of its service in `services`
+    #: for each series, the place of its service in `services`
     service: Array
     #: (environment, service)
     services: tuple[tuple[str, str], ...]
 
 
 class Catalogue:
-    """Numbers the series of batches; up to `limit`, then new ones are the route `other`.
+    """Numbers the series of batches; beyond `limit`, new ones are the route `other`.
 
     Any thread.
     """
@@ -84,7 +84,7 @@ class Catalogue:
 
     def _begin(self, dictionary: Dictionary, own: int) -> None:
         self.dictionary = dictionary
-        #: series that agents have named, not counting those that only sum others up
+        #: series that agents have named, not counting roll-ups
         self._own = own
         self._kept = own
         self._cache: OrderedDict[bytes, Known] = OrderedDict()
@@ -98,7 +98,7 @@ class Catalogue:
         if known is None:
             rows = rows_of(batch.series)
             admit(dict.fromkeys((row[0], row[1]) for row in rows))
-            # Names enter the dictionary only with a batch that is whole.
+            # Check the whole batch first: a malformed one must add no names.
             columns_of_batch(batch, np.arange(len(rows)), window_s)
             known = self.know(batch.series, rows)
         else:
@@ -107,10 +107,10 @@ class Catalogue:
         return Numbered(columns, known.service, known.services, known.dictionary)
 
     def know(self, data: bytes, rows: Sequence[tuple[str, ...]] | None = None) -> Known:
-        """Return the numbers of a batch's series, new ones given on the way.
+        """Return the numbers of a batch's series, numbering those that are new.
 
-        rows is what data holds (`rows_of`), when the caller has it. Raises BatchError when the
-        binary is not well-formed or brings names beyond all bounds.
+        rows is the content of data (`rows_of`), if the caller has it. Raises BatchError if the
+        binary is not well-formed, or brings so many names that even `other` has no room.
         """
         known = self._find(data)
         if known is not None:
@@ -141,7 +141,7 @@ class Catalogue:
 
     @property
     def is_crowded(self) -> bool:
-        """Tell whether to look for names that nobody uses: many are new, or there is no room."""
+        """Tell whether to look for unused names: many are new, or the limit is reached."""
         return self._own >= self._limit or self._own > 2 * self._kept + _GROWN
 
     def sweep(self, move: Callable[[Dictionary], tuple[Dictionary, int]]) -> None:

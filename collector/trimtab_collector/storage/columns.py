@@ -1,11 +1,11 @@
 """Points as numpy columns: taken out of batches, merged, and read as quantiles.
 
-One type serves batches, chunks, the ring in memory and answers. A stored point's key is
-`series id << 32 | start of its window in epoch seconds`; an answer's key is group and step. Merging
-adds whatever has the same key, so it is exact in any order and for any grouping.
+Batches, chunks, the head and answers all have this one type. The key of a stored point is
+`series number << 32 | start of its window in epoch seconds`; the key of an answer's point is group
+and step. Merging adds points with the same key, so it is exact in any order and for any grouping.
 
 Every value of a batch is checked to be at most 2**53 (285 years of microseconds, 9 PB) before it is
-kept, so that sums are exact; a sum beyond 2**62 is capped instead of wrapped around.
+stored, so that sums are exact. A sum beyond 2**62 is capped, so that it cannot wrap around.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-#: width of a stored window; finer batches are added to the window they lie in
+#: width of a stored window; finer batches are added to the window in which they lie
 WINDOW_S: Final = 10
 VALUES: Final = POINT_COLUMNS[1:-1]
 _DTYPES: Final[Mapping[str, npt.DTypeLike]] = {"B": "u1", "H": "<u2", "I": "<u4", "Q": "<u8"}
@@ -54,32 +54,32 @@ MIDDLES_US: Final[Array] = np.array([middle_us(bucket) for bucket in range(BUCKE
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """n points and their m buckets, the buckets of a point in ascending order of bucket."""
+    """n points and their m buckets; the buckets of a point are in ascending order."""
 
     #: int64 (n,)
     key: Array
-    #: column name -> integers (n,); a column of zeros may be left out, `requests` never is
+    #: column name -> integers (n,); a column of zeros may be absent, except `requests`
     values: Mapping[str, Array]
     #: number of buckets of each point (n,)
     buckets: Array
-    #: bucket and count of each bucket (m,)
+    #: index and count of each bucket (m,)
     indexes: Array
     counts: Array
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of memory, near enough for a bound."""
+        """Bytes of memory, accurate enough for a bound."""
         arrays = (self.key, self.buckets, self.indexes, self.counts, *self.values.values())
         return 1_000 + sum(array.nbytes for array in arrays)
 
     def value(self, name: str) -> Array:
-        """Return a column, zeros when it was left out."""
+        """Return a column, zeros if it is absent."""
         found = self.values.get(name)
         return np.zeros(len(self.key), np.int64) if found is None else found
 
 
 def series_of(key: Array) -> Array:
-    """Return the series ids of stored points."""
+    """Return the series numbers of stored points."""
     return key >> 32
 
 
@@ -89,10 +89,10 @@ def times_of(key: Array) -> Array:
 
 
 def columns_of_batch(batch: Batch, ids: Array, window_s: int) -> Columns:
-    """Return the checked points of a batch; ids are the store's ids of its series, in order.
+    """Return the checked points of a batch; ids are the numbers of its series, in order.
 
-    window_s is the start of the window they are kept under. Raises BatchError for values that no
-    agent sends: an index that names no series, a bucket or count out of range, sums over 2**53.
+    window_s is the start of the stored window. Raises BatchError for values that no agent sends: an
+    index that names no series, a bucket or count out of range, a sum over 2**53.
     """
     return columns_of_batches([(batch, ids, window_s)])
 
@@ -100,8 +100,7 @@ def columns_of_batch(batch: Batch, ids: Array, window_s: int) -> Columns:
 def columns_of_batches(batches: Sequence[tuple[Batch, Array, int]]) -> Columns:
     """Return the checked points of many batches, one after the other, as `columns_of_batch` does.
 
-    What each takes by itself is little next to doing it at once: half of the time for 300 batches
-    of 200 points.
+    Doing it at once takes half of the time, for 300 batches of 200 points.
     """
     batches = [row for row in batches if row[0].points]
     if not batches:
@@ -147,7 +146,7 @@ def _keys(batch: Batch, ids: Array, window_s: int) -> Array:
 
 
 def _column(name: str, batches: Sequence[tuple[Batch, Array, int]], sizes: Sequence[int]) -> Array:
-    """Return a column of all batches; sizes are their lengths, for those that left it out."""
+    """Return a column of all batches; sizes are their lengths, for batches without the column."""
     arrays = [
         _array(batch.columns.get(name), size)
         for (batch, _, _), size in zip(batches, sizes, strict=True)
@@ -169,14 +168,14 @@ def _joined(arrays: Sequence[Array]) -> Array:
 
 
 def _array(column: Column | None, count: int) -> Array:
-    """Return a column as it lies in the batch; one that was left out is zeros."""
+    """Return a column of a batch; zeros if it is absent."""
     if column is None:
         return np.zeros(count, np.uint8)
     return np.frombuffer(column.data, _DTYPES[column.kind])
 
 
 def series_index(batch: Batch) -> Array:
-    """Return for each point of a batch the place of its series in the batch."""
+    """Return the place of each point's series in the batch."""
     return _array(batch.columns.get("series"), batch.points)
 
 
@@ -190,7 +189,7 @@ def _value(name: str, array: Array) -> Array:
 
 
 def _indexes(steps: Array, buckets: Array, begins: Array) -> Array:
-    """Return absolute indexes of steps: the first of a point absolute, others distances."""
+    """Return absolute bucket indexes; of steps, the first of a point is absolute already."""
     if not len(steps):
         return np.zeros(0, np.uint16)
     # Sums of narrower steps do not overflow, and are checked below.
@@ -207,19 +206,19 @@ def _indexes(steps: Array, buckets: Array, begins: Array) -> Array:
         raise BatchError("expected indexes in ascending order, got one twice")
     indexes = steps.cumsum()
     indexes -= (indexes[begins] - steps[begins]).repeat(buckets)
-    # Reductions by name: the methods of an array take a detour of a microsecond each.
+    # Reductions of the ufunc itself: the methods of an array cost a microsecond more each.
     if np.maximum.reduce(indexes) >= BUCKETS:
         raise BatchError(f"expected indexes below {BUCKETS}, got {int(indexes.max())}")
     return indexes.astype(np.uint16)
 
 
 def nothing() -> Columns:
-    """Return columns without a point."""
+    """Return columns without points."""
     return Columns(_NOTHING, {"requests": _NOTHING}, _NOTHING, _NOTHING, _NOTHING)
 
 
 def part_of(columns: Columns, ends: Array, begin: int, end: int) -> Columns:
-    """Return points begin to end - 1; ends are the running sums of buckets."""
+    """Return the points from begin to end - 1; ends are the running sums of buckets."""
     low = int(ends[begin - 1]) if begin else 0
     high = int(ends[end - 1])
     return Columns(
@@ -232,7 +231,7 @@ def part_of(columns: Columns, ends: Array, begin: int, end: int) -> Columns:
 
 
 def narrowed(columns: Columns) -> Columns:
-    """Return the same points in as little memory as their values need."""
+    """Return the same points in the narrowest types that hold their values."""
     return Columns(
         columns.key,
         {name: _narrow(column) for name, column in columns.values.items()},
@@ -243,7 +242,7 @@ def narrowed(columns: Columns) -> Columns:
 
 
 def widened(columns: Columns) -> Columns:
-    """Return the same points as int64, for whoever calculates with them."""
+    """Return the same points as int64, to calculate with."""
     return Columns(
         columns.key,
         {name: column.astype(np.int64) for name, column in columns.values.items()},
@@ -262,7 +261,7 @@ def _narrow(array: Array) -> Array:
 
 
 def rekey(columns: Columns, key: Array, keep: Array) -> Columns:
-    """Return the points where keep is true, under new keys; key has one entry a point kept."""
+    """Return the points where keep is true, under new keys; key has one entry per point kept."""
     if keep.all():
         return Columns(key, columns.values, columns.buckets, columns.indexes, columns.counts)
     inside = np.repeat(keep, columns.buckets)
@@ -278,8 +277,8 @@ def rekey(columns: Columns, key: Array, keep: Array) -> Columns:
 def quantiles_us(columns: Columns, quantiles: Sequence[float]) -> Array:
     """Return quantiles in microseconds, float64 (n, len(quantiles)); 0 where nothing was counted.
 
-    Nearest rank, the middle of its bucket, at most the largest value: the same bits as
-    `Sketch.quantile_us`, to 1.1 % of the value. Any quantile shown anywhere comes from here.
+    The nearest rank, the middle of its bucket, at most the largest value: the same bits as
+    `Sketch.quantile_us`, within 1.1 % of the value. Every quantile that is shown comes from here.
     """
     ends = np.cumsum(columns.buckets, dtype=np.int64)
     running = np.zeros(len(columns.counts) + 1, np.int64)

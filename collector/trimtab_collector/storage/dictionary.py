@@ -1,7 +1,7 @@
-"""The dictionary of series: the seven texts of a series to a small number, and back.
+"""The dictionary of series: from the seven texts of a series to a small number, and back.
 
-Every place that keeps points has one of its own: memory, each tier file, each answer. So names go
-away with the last thing that uses them, and what a number means is told by what stands beside it.
+Every place that keeps points has its own: memory, each tier file, each batch. So names go away with
+the points that use them, and a number has a meaning only together with its dictionary.
 """
 
 import threading
@@ -22,7 +22,7 @@ _GROUPINGS: Final = 8
 
 
 class Grouping(NamedTuple):
-    """Which group each series of a dictionary belongs to: -1 for none."""
+    """The group of each series of a dictionary: -1 for none."""
 
     group: Array
     groups: list[tuple[str, ...]]
@@ -32,16 +32,16 @@ class Survivors(NamedTuple):
     """A new dictionary with some of the series of another."""
 
     dictionary: "Dictionary"
-    #: for each series of the other its number in the new one, -1 for those that are not in it
+    #: for each series of the other, its number in the new one; -1 if it is not in it
     numbers: Array
-    #: how many of them agents have named, not counting those that only sum others up
+    #: how many of them agents have named, not counting roll-ups
     own: int
 
 
 class Dictionary:
     """Series by number: 0, 1, 2 and so on. It only grows; thread-safe.
 
-    With `linked`, a series brings those that it is part of at the levels above.
+    If `linked`, adding a series also adds the series of the levels above that it is part of.
     """
 
     def __init__(self, rows: Iterable[tuple[int, SeriesKey]] = (), *, linked: bool = False) -> None:
@@ -49,7 +49,7 @@ class Dictionary:
         self._lock = threading.RLock()
         self._numbers: dict[SeriesKey, int] = {}
         self._keys: list[SeriesKey] = []
-        #: for each level the series that each is part of
+        #: for each level: the series that each series is part of
         self._parents: list[list[int]] = [[] for _ in range(LEVELS)]
         self._routes: list[int] = []
         self._route_numbers: dict[tuple[str, str, str], int] = {}
@@ -66,7 +66,7 @@ class Dictionary:
         return len(self._keys)
 
     def load(self, rows: Iterable[tuple[int, SeriesKey]]) -> None:
-        """Take rows that follow those that are here; raises ValueError for a hole."""
+        """Add the rows that are not here yet; raises ValueError for a hole in the numbers."""
         with self._lock:
             for number, key in rows:
                 if number < len(self._keys):
@@ -76,11 +76,11 @@ class Dictionary:
                 self._append(key)
 
     def find(self, key: tuple[str, ...]) -> int | None:
-        """Return the number of a series, None when it has none."""
+        """Return the number of a series, None if it has none."""
         return self._numbers.get(key)  # type: ignore[call-overload,no-any-return]
 
     def add(self, key: SeriesKey) -> int:
-        """Return the number of a series, a new one when it has none."""
+        """Return the number of a series, a new one if it has none."""
         number = self._numbers.get(key)
         if number is None:
             with self._lock:
@@ -94,7 +94,7 @@ class Dictionary:
         return self._keys[number]
 
     def kept(self, used: Array) -> Survivors:
-        """Return a new, linked dictionary with the series of these numbers."""
+        """Return a new, linked dictionary with only the series of these numbers."""
         dictionary = Dictionary(linked=True)
         numbers = np.full(len(self), -1, np.int64)
         for number in used.tolist():
@@ -104,7 +104,7 @@ class Dictionary:
         )
 
     def parents(self) -> tuple[Array, ...]:
-        """Return for each level the series that every series is part of; of a linked one."""
+        """Return for each level the series that every series is part of; for a linked one."""
         with self._lock:
             return tuple(
                 self._array(("parents", level), numbers, np.int64)
@@ -112,12 +112,12 @@ class Dictionary:
             )
 
     def routes(self) -> Array:
-        """Return the number of the route of every series; a service's roll-up is one as well."""
+        """Return the route number of every series; the roll-up of a service has one, too."""
         with self._lock:
             return self._array("routes", self._routes, np.int64)
 
     def services_of(self, numbers: Array) -> tuple[Array, tuple[tuple[str, str], ...]]:
-        """Return the places of the services of series, and the services: (environment, service)."""
+        """Return for each series the place of its service, and the (environment, service) pairs."""
         with self._lock:
             services = self._array("services", self._services, np.int64)
             names = list(self._service_numbers)
@@ -125,7 +125,7 @@ class Dictionary:
         return place.reshape(-1), tuple(names[number] for number in found.tolist())
 
     def of_level(self, level: int) -> Array:
-        """Return which series are sums of a level, or single ones for level 0."""
+        """Return which series are roll-ups of a level; for level 0, all."""
         if not level:
             return np.ones(len(self._keys), bool)
         with self._lock:
@@ -134,9 +134,9 @@ class Dictionary:
         return mask
 
     def group(self, by: tuple[str, ...], where: Mapping[str, str]) -> Grouping:
-        """Return the groups of series by some of their fields, of those with certain texts.
+        """Return the groups of series by the fields in by, of series with the texts in where.
 
-        by and where name fields of SeriesKey.
+        Both name fields of SeriesKey.
         """
         asked = (len(self), by, *where.items())
         with self._lock:
@@ -144,7 +144,7 @@ class Dictionary:
         if grouping is None:
             grouping = self._grouped(by, where)
             with self._lock:
-                # A dashboard asks the same again and again.
+                # A dashboard asks the same question again and again.
                 self._groupings = dict([*self._groupings.items()][1 - _GROUPINGS :])
                 self._groupings[asked] = grouping
         return grouping
@@ -177,7 +177,7 @@ class Dictionary:
         return self._codes[SeriesKey._fields.index(name)].get(text, -1)
 
     def _array(self, name: object, numbers: list[int], dtype: type) -> Array:
-        """Return a list as an array that is kept until the list has grown."""
+        """Return a list as an array, which is cached until the list grows."""
         array = self._arrays.get(name)
         if array is None or len(array) != len(numbers):
             array = self._arrays[name] = np.array(numbers, dtype)
@@ -193,7 +193,7 @@ class Dictionary:
         for field, text in enumerate(key):
             codes = self._codes[field]
             self._columns[field].append(codes.setdefault(text, len(codes)))
-        # Last: a reader takes the number of keys for that of all.
+        # Last, because readers take the number of keys as the number of series.
         self._keys.append(key)
         if self._linked:
             for parents in self._parents:
@@ -204,7 +204,7 @@ class Dictionary:
 
 
 class Groups:
-    """The groups of one read, by number, over all dictionaries that it meets."""
+    """The groups of one read, by number, the same over all dictionaries."""
 
     def __init__(self, by: tuple[str, ...], where: Mapping[str, str]) -> None:
         self._by = by
@@ -212,12 +212,12 @@ class Groups:
         self._numbers: dict[tuple[str, ...], int] = {}
 
     def of(self, dictionary: Dictionary) -> Array:
-        """Return for each series of a dictionary the number of its group, -1 for none."""
+        """Return the number of the group of each series of a dictionary, -1 for none."""
         grouping = dictionary.group(self._by, self._where)
         numbers = [self._numbers.setdefault(name, len(self._numbers)) for name in grouping.groups]
         group: Array = np.array([*numbers, -1], np.int64)[grouping.group]
         return group
 
     def names(self) -> list[tuple[str, ...]]:
-        """Return the groups that were met, by number."""
+        """Return the groups that were found, by number."""
         return list(self._numbers)

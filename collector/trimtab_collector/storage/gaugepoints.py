@@ -1,9 +1,9 @@
-"""Points of gauges: how often read, smallest, largest, sum, and the last of a window.
+"""Points of gauges: count, smallest, largest, sum and last value of a gauge in a window.
 
-A point's key is `gauge << 32 | start of its window in epoch seconds`, its gauge a number of
-whatever dictionary it comes from. Points of the same key add up in any order; sums of floats then
-differ in their last bits, nothing else does. Of two last gauges made in the same second the
-larger is taken, so that order does not matter there either.
+A point's key is `gauge << 32 | start of its window in epoch seconds`, where gauge is a number whose
+meaning the caller knows. Points with the same key add up in any order; only sums of floats may then
+differ, in their last bits. Of two last values from the same second the larger one counts, so that
+order does not matter there either.
 """
 
 import sys
@@ -18,13 +18,13 @@ from trimtab_core.batches import Batch
 
 __all__ = ["GaugeKey", "GaugePoints", "Numbers", "Taken", "chosen", "merge", "rolled_up", "take"]
 
-#: what no machine measures is left out, as is what is no number; sums stay finite
+#: larger values, which no machine measures, and NaN are left out, so that sums stay finite
 _MOST: Final = 1e300
 _WINDOW_S: Final = 10
 
 
 class GaugeKey(NamedTuple):
-    """What distinguishes a gauge; environment and service are empty for those of a host."""
+    """The identity of a gauge; environment and service are empty for gauges of a host."""
 
     agent: str
     environment: str
@@ -37,12 +37,12 @@ Numbers = MutableMapping[tuple[str, ...], int]
 
 
 class Taken(NamedTuple):
-    """The gauges of one batch, in few bytes."""
+    """The gauges of one batch, in a compact form."""
 
     #: int32 and float64 (n,)
     gauge: Array
     value: Array
-    #: start of the stored window and time of the gauges, epoch seconds
+    #: start of the stored window, and when the gauges were read, epoch seconds
     t: int
     at: int
 
@@ -59,15 +59,15 @@ class GaugePoints:
     high: Array
     total: Array
     last: Array
-    #: when the last one was made, epoch seconds
+    #: when the last value was read, epoch seconds
     at: Array
 
     def taken(self, places: Array) -> "GaugePoints":
-        """Return points by their places, or where a mask is true."""
+        """Return the points at some places, or where a mask is true."""
         return self.under(self.key[places], places)
 
     def under(self, key: Array, places: Array) -> "GaugePoints":
-        """Return the same under other keys."""
+        """Return the points at some places under other keys."""
         rest = (self.count, self.low, self.high, self.total, self.last, self.at)
         return GaugePoints(key, *(column[places] for column in rest))
 
@@ -75,7 +75,7 @@ class GaugePoints:
 def take(batch: Batch, t: int, numbers: Numbers) -> Taken:
     """Return the gauges of a batch; t is the start of its stored window, 10 s wide.
 
-    numbers gives each gauge (a GaugeKey) its number, new ones the next.
+    numbers has the number of each gauge (a GaugeKey); new gauges are added with the next one.
     """
     agent = batch.agent
     gauges: list[int] = []
@@ -86,20 +86,20 @@ def take(batch: Batch, t: int, numbers: Numbers) -> Taken:
         key = (agent, *gauge[:4])
         number = numbers.get(key)
         if number is None:
-            # The texts of a batch are its own: thousands of gauges share a few of them.
+            # A batch has its own copies of texts; thousands of gauges share a few distinct ones.
             number = numbers[GaugeKey(*map(sys.intern, key))] = len(numbers)
         gauges.append(number)
         values.append(gauge.value)
-    # By our clock to the window, within it by the agent's: finer batches share a window.
+    # The window is by our clock, the second in it by the agent's: finer batches share a window.
     at = t + (batch.window_s % _WINDOW_S if batch.step_s < _WINDOW_S else 0) + batch.step_s
-    # Zero has one sign here, so that equal values are equal bits.
+    # Zero gets one sign, so that equal values are equal bits.
     return Taken(np.array(gauges, np.int32), np.array(values, np.float64) + 0.0, t, at)
 
 
 def chosen(batches: Sequence[Taken], numbers: Array | None = None) -> GaugePoints:
     """Return the gauges of batches as points, not merged.
 
-    numbers has another number for each gauge, negative for those that are left out.
+    numbers has the number to use for each gauge, negative for gauges to leave out.
     """
     gauge = np.concatenate([batch.gauge for batch in batches] or [np.zeros(0, np.int32)])
     value = np.concatenate([batch.value for batch in batches] or [np.zeros(0)])
@@ -117,7 +117,7 @@ def chosen(batches: Sequence[Taken], numbers: Array | None = None) -> GaugePoint
 
 
 def merge(parts: Sequence[GaugePoints]) -> GaugePoints:
-    """Return one point a key, in order of key."""
+    """Return one point per key, in order of key."""
     parts = [part for part in parts if len(part.key)]
     if not parts:
         return chosen([])

@@ -1,4 +1,4 @@
-"""The latest reading of every gauge; loop and other threads may use it."""
+"""The latest value of every gauge; any thread may use it."""
 
 import threading
 from typing import Final
@@ -8,14 +8,14 @@ from trimtab_core.batches import Batch
 
 __all__ = ["STALE_S", "LatestGauges"]
 
-#: a reading older than this says nothing about now
+#: a value older than this says nothing about the present
 STALE_S: Final = 30
 _MAX_GAUGES: Final = 100_000
 _FORGET_S: Final = 900
 
 
 class LatestGauges:
-    """Latest gauges by agent and name; over 100,000 the new ones are left out and counted."""
+    """Latest gauges by agent and name; beyond 100,000, new ones are left out and counted."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,7 +23,7 @@ class LatestGauges:
         self.left_out = 0
 
     def note(self, batch: Batch, read_s: float) -> None:
-        """Take the gauges of a batch, made at read_s, unless later ones are here."""
+        """Take the gauges of a batch, read at read_s, unless later values are here."""
         with self._lock:
             for gauge in batch.gauges:
                 key = (batch.agent, *gauge[:4])
@@ -39,7 +39,7 @@ class LatestGauges:
             return [row for row in self._latest.values() if now_s - row.read_s <= STALE_S]
 
     def forget(self, now_s: float) -> None:
-        """Let go of what has not been read for a quarter of an hour."""
+        """Drop gauges that have not been read for a quarter of an hour."""
         with self._lock:
             self._latest = {
                 key: row for key, row in self._latest.items() if now_s - row.read_s <= _FORGET_S

@@ -1,4 +1,4 @@
-"""How measures are told apart by a read, the same for every engine."""
+"""How a read distinguishes measures, the same for every engine."""
 
 from trimtab_collector.storage.store import MeasureSelection
 from trimtab_core.measures import MeasureKey
@@ -9,7 +9,7 @@ _Whose = tuple[str, str, str, MeasureKey]
 
 
 def grouped_by(selection: MeasureSelection, whose: _Whose) -> _Whose:
-    """Return a measure as a selection knows it: what it does not group by is empty or absent."""
+    """Return a measure as a selection sees it: fields not in group_by are empty or absent."""
     environment, service, instance, key = whose
     by = selection.group_by
     if selection.attributes is not None:

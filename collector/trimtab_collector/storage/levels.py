@@ -1,7 +1,7 @@
 """The levels of roll-up: each series, routes over all instances, services over all routes.
 
-Every tier holds all three, so that a question is answered from the coarsest one that knows the
-fields it names. Version, environment and status class are kept at every level.
+A question is answered from the highest level that still has the fields which it names. Version,
+environment and status class are kept at every level.
 """
 
 from collections.abc import Iterator
@@ -26,12 +26,12 @@ def level_of(selection: Selection) -> int:
 
 
 def dropped_at(level: int) -> tuple[str, ...]:
-    """Return the fields of SeriesKey that are empty in sums of a level and above it."""
+    """Return the fields of SeriesKey that are empty at a level and above it."""
     return _DROPPED[level]
 
 
 def parent_of(key: SeriesKey, level: int) -> SeriesKey:
-    """Return the series that a series is part of at a level."""
+    """Return the roll-up that a series is part of at a level."""
     return key._replace(**dict.fromkeys(_DROPPED[level], ""))
 
 
@@ -43,7 +43,7 @@ def rolled_up(columns: Columns, parents: Array, width_s: int = 1) -> Columns:
 
 
 def above(columns: Columns, parents: tuple[Array, ...]) -> Iterator[Columns]:
-    """Yield merged points at each level; parents are those of a Dictionary."""
+    """Yield the merged points at each level; parents are those of a Dictionary."""
     for level in range(LEVELS):
         columns = rolled_up(columns, parents[level]) if level else columns
         yield columns

@@ -1,10 +1,9 @@
-"""Points of many parts added up: one point a key.
+"""Adds up points of many parts: one point per key.
 
 Everything that is read, rolled up or compacted passes through `merge`. It sorts points, never
-buckets: the buckets of a key are added in a stretch of cells from its lowest
-bucket to its highest, all stretches in one array, so that adding is one pass over the buckets
-(`bincount`) and reading back is one pass over the cells. A hundred buckets per key is usual,
-`BUCKETS` the most.
+buckets. Each key has a run of cells from its lowest bucket to its highest, and all runs are in one
+array, so that adding is one pass over the buckets (`bincount`), and reading back one pass over the
+cells. A key usually has about a hundred cells, and at most `BUCKETS`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,15 +18,15 @@ __all__ = ["merge", "merged_in_parts"]
 
 _NAMES: Final = ("requests", *VALUES)
 _MOST: Final = 2**63 - 1
-#: a sum beyond it is capped, far enough below 2**63 that none wraps around
+#: sums are capped here, far enough below 2**63 that none wraps around
 _CAP: Final = 2.0**62
 
 
 def merge(parts: Sequence[Columns]) -> Columns:
-    """Return the sum of parts: one point a key, keys in ascending order.
+    """Return the sum of parts: one point per key, keys in ascending order.
 
-    Exact in any order: counts and sums are added as integers (a sum beyond 2**62 is capped), of
-    max_us the largest is taken.
+    Exact in any order: counts and sums are added as integers (a sum beyond 2**62 is capped), and
+    max_us is the largest.
     """
     parts = [part for part in parts if len(part.key)]
     if not parts:
@@ -63,9 +62,9 @@ def merge(parts: Sequence[Columns]) -> Columns:
 
 
 def merged_in_parts(parts: Sequence[Columns], buckets: int) -> Iterator[Columns]:
-    """Yield what merge returns in stretches of keys, of about so many buckets that go in.
+    """Yield the result of merge in ranges of keys, each from about this many buckets.
 
-    parts have their keys in order. Memory is that of a stretch, not of all.
+    Each part must have its keys in order. Only one range at a time is in memory.
     """
     parts = [part for part in parts if len(part.key)]
     if not parts:
@@ -91,9 +90,9 @@ def merged_in_parts(parts: Sequence[Columns], buckets: int) -> Iterator[Columns]
 def _order(key: Array) -> Array:
     least = int(key.min())
     if int(key.max()) - least < 1 << 16:
-        # Of 16 bits it is a radix sort, a quarter of the time.
+        # With 16 bits this is a radix sort, which takes a quarter of the time.
         return np.argsort((key - least).astype(np.uint16), kind="stable")
-    # Parts are sorted within themselves: a stable sort only merges them.
+    # Each part is sorted already: a stable sort only merges them.
     return np.argsort(key, kind="stable")
 
 

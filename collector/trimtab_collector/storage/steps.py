@@ -1,6 +1,6 @@
-"""What a read comes to: points and gauges under their groups and steps, merged as they come.
+"""Adds up what a read finds: points and gauges, by group and step.
 
-Shared by every engine, so that all answer the same: an engine finds points, these add them up.
+Shared by all engines, so that they answer the same: an engine finds points, these add them up.
 """
 
 from collections.abc import Iterable
@@ -30,16 +30,16 @@ from trimtab_collector.storage.store import (
 
 __all__ = ["GaugeSteps", "PointSteps"]
 
-#: parts are merged when they hold this many buckets, or points of gauges
+#: parts are merged once they hold this many buckets, or points of gauges
 _GATHER: Final = 500_000
-#: the most that a read may come to: buckets, and points of single gauges
+#: largest result of a read: buckets, and points of single gauges
 _MOST_BUCKETS: Final = 20_000_000
 _MOST_POINTS: Final = 5_000_000
 _FIELDS: Final = GaugeKey._fields
 
 
 class PointSteps:
-    """Points that a selection wants, merged by group and step as they come."""
+    """The points that a selection wants, merged by group and step as they are added."""
 
     def __init__(self, selection: Selection) -> None:
         self.groups = Groups(selection.group_by, selection.where)
@@ -48,20 +48,20 @@ class PointSteps:
         self._size = 0
 
     def add_all(self, dictionary: Dictionary, parts: Iterable[Columns]) -> None:
-        """Take points whose series are those of a dictionary."""
+        """Add points whose series numbers are those of a dictionary."""
         group = self.groups.of(dictionary)
         for part in parts:
             self.add(part, group)
 
     def add(self, part: Columns, group: Array) -> None:
-        """Take the points of a part that are wanted, under their group and step.
+        """Add the points of a part that are wanted, under their group and step.
 
-        group has the group of each series of its dictionary, -1 for those that are not wanted.
+        group has the group of each series of the part's dictionary, -1 for unwanted series.
         """
         if not len(group):
             return
         series = series_of(part.key)
-        # A series that came after the dictionary was looked at has points of a later time.
+        # Series that were added since group was made only have points that came later.
         places = np.where(series < len(group), group[np.minimum(series, len(group) - 1)], -1)
         t = times_of(part.key)
         keep = (places >= 0) & (t >= self._edges[0]) & (t < self._edges[-1])
@@ -90,7 +90,7 @@ class PointSteps:
 
 
 class GaugeSteps:
-    """Points of gauges that a selection wants, merged by gauge and step as they come."""
+    """The points of gauges that a selection wants, merged by gauge and step as they are added."""
 
     def __init__(self, selection: GaugeSelection) -> None:
         self._names = None if selection.names is None else frozenset(selection.names)
@@ -102,7 +102,7 @@ class GaugeSteps:
         self._size = 0
 
     def numbers(self, keys: Iterable[tuple[int, GaugeKey]], size: int) -> Array:
-        """Return for numbers below size those that wanted gauges have here, -1 for others."""
+        """Return for each number below size the gauge's number here, -1 for unwanted gauges."""
         numbers = np.full(size, -1, np.int64)
         for place, key in keys:
             if self._names is not None and key.name not in self._names:
@@ -112,7 +112,7 @@ class GaugeSteps:
         return numbers
 
     def add(self, points: GaugePoints) -> None:
-        """Take points of wanted gauges, under their step."""
+        """Add points of wanted gauges, under their step."""
         t = points.key & 0xFFFFFFFF
         keep = (t >= self._edges[0]) & (t < self._edges[-1])
         step = np.searchsorted(self._edges, t[keep], "right") - 1

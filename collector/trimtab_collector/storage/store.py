@@ -1,7 +1,7 @@
 """The seam between the collector and the engine that keeps its data.
 
-All that anyone outside `storage` may ask or tell stands here. An engine merges; percentiles are
-computed above it, from merged sketches, so that every engine answers the same bits.
+Everything that anyone outside `storage` may ask or tell an engine is here. An engine merges points;
+percentiles are computed above it, from merged sketches, so that every engine answers the same bits.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,24 +34,24 @@ __all__ = [
     "UnavailableError",
 ]
 
-#: Looks at the services that a batch writes for; raises to refuse it.
+#: Checks the services that a batch writes for; raises to refuse the batch.
 Admit = Callable[[Iterable[tuple[str, str]]], None]
 
 
 class Numbered(NamedTuple):
-    """The points of a batch under the numbers that the store knows its series by."""
+    """The points of a batch, with the store's numbers for its series."""
 
     columns: Columns
-    #: for each series of the batch the place of its service in `services`
+    #: for each series of the batch, the place of its service in `services`
     service: Array
     #: (environment, service)
     services: tuple[tuple[str, str], ...]
-    #: the engine's own: what the numbers are from
+    #: private to the engine: where the numbers come from
     origin: object = None
 
 
 class UnavailableError(TrimtabError):
-    """The store cannot take this now; the same thing may be tried again after retry_after_s."""
+    """The store cannot accept this now; try the same again after retry_after_s."""
 
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
@@ -59,21 +59,21 @@ class UnavailableError(TrimtabError):
 
 
 class TooMuchError(TrimtabError):
-    """A read would take more memory or time than is allowed; the text says how to ask for less."""
+    """A read would take more memory or time than allowed; the text says how to ask for less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A batch that was checked and is ready to be kept."""
+    """A batch that was checked and is ready to be stored."""
 
     batch: Batch
-    #: as it came
+    #: the bytes as they arrived
     raw: bytes
     numbered: Numbered
     #: start of the stored window, by our clock
     window_s: int
     received_us: int
-    #: when its gauges were taken, by our clock, epoch seconds
+    #: when its gauges were read, by our clock, epoch seconds
     read_s: float
     #: (environment, service) -> requests and background records of this batch
     totals: Mapping[tuple[str, str], tuple[int, int]]
@@ -90,9 +90,9 @@ class Received:
 class Selection:
     """What a read asks for: points by step and by fields of their series.
 
-    Step i is [edges_s[i], edges_s[i + 1]), epoch seconds, ascending; two edges are one step. A
-    point belongs to the step that its window starts in. group_by names fields of SeriesKey, and so
-    does `where`, with the text that each must have.
+    Step i is [edges_s[i], edges_s[i + 1]), epoch seconds, ascending; two edges make one step. A
+    point belongs to the step in which its window starts. group_by names fields of SeriesKey, and
+    `where` has the text that some of them must have.
     """
 
     edges_s: tuple[int, ...]
@@ -108,12 +108,12 @@ class Selection:
 
     @property
     def end_s(self) -> int:
-        """End of the range, not in it."""
+        """End of the range, exclusive."""
         return self.edges_s[-1]
 
 
 class Rows(NamedTuple):
-    """What a read found: a row for each group and step that holds something, in that order."""
+    """The result of a read: a row for each group and step with points, in that order."""
 
     groups: list[tuple[str, ...]]
     #: place of each row's group in `groups`
@@ -121,7 +121,7 @@ class Rows(NamedTuple):
     #: start of each row's step, epoch seconds
     t: Array
     columns: Columns
-    #: the widest windows that were read, seconds: steps are as exact as that
+    #: width of the widest windows that an edge cut, seconds: steps are that exact
     resolution_s: int = 10
 
 
@@ -129,8 +129,8 @@ class Rows(NamedTuple):
 class GaugeSelection:
     """What a read of the history of gauges asks for.
 
-    Steps are those of `Selection`. A reading belongs to the window that it ends. group_by names
-    fields of GaugeKey, the name always among them; `where` has any of the others.
+    Steps are those of `Selection`. A value belongs to the window at whose end it was read. group_by
+    names fields of GaugeKey and always includes the name; `where` may have any of the others.
     """
 
     edges_s: tuple[int, ...]
@@ -140,28 +140,28 @@ class GaugeSelection:
     group_by: tuple[str, ...] = ("agent", "environment", "service", "instance", "name")
 
     def __post_init__(self) -> None:
-        """Raise ValueError for groups that would add up gauges of different names."""
+        """Raise ValueError for groups that would add up gauges with different names."""
         if "name" not in self.group_by or "name" in self.where:
             raise ValueError("expected name in group_by and in no filter: it goes into names")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GaugeRows:
-    """What a read of gauges found: a row for each group and step with gauges, in that order."""
+    """The result of a read of gauges: a row for each group and step with values, in that order."""
 
     groups: list[tuple[str, ...]]
     #: place of each row's group in `groups`
     group: Array
     #: start of each row's step, epoch seconds
     t: Array
-    #: gauges, and float64: their mean, the smallest, the largest
+    #: number of values, and float64: their mean, the smallest, the largest
     count: Array
     mean: Array
     min: Array
     max: Array
-    #: the last reading; NaN where a row has several gauges
+    #: the last value; NaN where a row has several gauges
     last: Array
-    #: the sum over the row's gauges of the mean of each
+    #: the sum of the means of the row's gauges
     total: Array
     #: as in Rows
     resolution_s: int = 10
@@ -185,26 +185,26 @@ class MeasureSelection:
     """What a read of measures asks for.
 
     Steps are those of `Selection`: a row belongs to the step in which its window starts. Measures
-    of different name, kind or unit are never added up; those that differ in nothing else but a
-    field or attribute that is left out of group_by and attributes are.
+    with different name, kind or unit are never added up. Measures that differ only in fields and
+    attributes that are not in group_by and `attributes` are.
     """
 
     edges_s: tuple[int, ...]
-    #: exact names; one that ends with `*` stands for all that begin so
+    #: exact names; one that ends with `*` stands for all names with that beginning
     names: tuple[str, ...]
     #: texts of environment, service, instance
     where: Mapping[str, str] = field(default_factory=dict)
     #: of environment, service, instance
     group_by: tuple[str, ...] = ("environment", "service", "instance")
-    #: names of attributes that tell measures apart, None for all
+    #: names of attributes that distinguish measures, None for all
     attributes: tuple[str, ...] | None = None
 
 
 class MeasurePart(NamedTuple):
     """What was added to the measures of one group within one step of a read.
 
-    Fields that are not grouped by are empty, attributes that are not are absent. `last` of several
-    gauges is that of the row that came last.
+    Fields that are not in group_by are empty; attributes that are not asked for are absent. `last`
+    of several gauges is that of the latest row.
     """
 
     environment: str
@@ -234,14 +234,14 @@ class EventSelection:
 class ServiceAccounting:
     """What became of every record of a service, over the life of the store.
 
-    counted + held + agent_lost = sent; dropped came before numbering.
+    counted + held + agent_lost = sent; dropped records were never numbered.
     """
 
     environment: str
     service: str
     counted: int = 0
     sent: int = 0
-    #: of what has not arrived, so many lie with agents that say so, at the most
+    #: of the records that have not arrived, those that agents say they hold
     held: int = 0
     agent_lost: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
@@ -256,7 +256,7 @@ class ServiceAccounting:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How the store does; a text in `trouble` says why it takes nothing."""
+    """The state of the store; a text in `trouble` says why it accepts nothing."""
 
     trouble: str
     batches: int
@@ -266,7 +266,7 @@ class Health:
     waiting_bytes: int
     #: tier -> files and their bytes
     tiers: Mapping[str, tuple[int, int]]
-    #: why batches are not merged into tiers, empty when they are; and who merges them
+    #: why batches are not merged into tiers, empty if they are; and the process that merges them
     compaction: str
     worker: int | None
     #: file -> what is wrong with it
@@ -275,62 +275,62 @@ class Health:
     recent_bytes: int
 
 
-#: Called with new batches once they are durable and in every read; see `Store.on_commit`.
+#: Called with new batches once they are durable and reads have them; see `Store.on_commit`.
 Listener = Callable[[Sequence[Received]], None]
 
 
 class Store(Protocol):
-    """Keeps batches and answers reads; one engine a folder.
+    """Keeps batches and answers reads; each engine has a folder.
 
-    Methods that read may take long and belong to any thread but the loop's, unless they say
+    Methods that read may take long. Call them from any thread but the loop's, unless they say
     otherwise.
     """
 
     # ------------------------------------------------ life
 
     def start(self) -> None:
-        """Start the engine's own helpers: what merges, drops and tidies up. Once, loop only."""
+        """Start the engine's helpers, which merge and delete. Once, loop only."""
 
     def close(self) -> None:
-        """Stop the helpers, finish what was taken, then let go of the data."""
+        """Stop the helpers, commit what was accepted, then release the data."""
 
     # ------------------------------------------------ writing
 
     def number(self, batch: Batch, window_s: int, admit: Admit) -> Numbered:
-        """Return the checked points of a batch that is to be kept under window_s.
+        """Return the checked points of a batch that is to be stored under window_s.
 
-        Names that are new get a number with it, but only when `admit` lets their services pass and
-        the whole batch is well-formed. Any thread; a quick look-up for a batch whose series came
-        before. Raises BatchError, and whatever admit raises.
+        New series are numbered, but only if `admit` accepts their services and the whole batch is
+        well-formed. Any thread; a quick look-up if the same series came before. Raises BatchError,
+        and whatever admit raises.
         """
 
     async def append(self, received: Received) -> bool:
-        """Keep a batch and return once it is durable; True when it was here before.
+        """Store a batch and return once it is durable; True if it was here before.
 
-        Loop only. Raises UnavailableError when it cannot be kept now: nothing of it is.
+        Loop only. Raises UnavailableError if it cannot be stored now; then nothing of it is.
         """
 
     def show(self, received: Received) -> None:
-        """Take a live summary: readable at once, never stored. Loop only."""
+        """Accept a live summary: readable at once, never stored. Loop only."""
 
     def note_held(self, batch: Batch, held: int) -> None:
-        """Take how many records an agent holds besides a batch; loop only."""
+        """Note how many records an agent holds in addition to a batch; loop only."""
 
     def on_commit(self, listener: Listener) -> None:
         """Call a listener with each group of new batches, in the order of their commits.
 
-        It is called from a thread of the engine, before the batches are acknowledged, and must be
-        quick: it wakes what works elsewhere. An exception of it is logged and harms nobody. After a
-        crash, batches that were durable are not told again. Before `start` only.
+        It is called in a thread of the engine, before the batches are acknowledged, and must be
+        quick: its purpose is to wake work elsewhere. If it raises, that is logged and has no other
+        effect. Batches that were durable before a crash are not reported again. Before `start`.
         """
 
     # ------------------------------------------------ reading
 
     def read(self, selection: Selection) -> Rows:
-        """Return merged points; raises TooMuchError before it reads too much."""
+        """Return merged points; raises TooMuchError before reading too much."""
 
     def read_gauges(self, selection: GaugeSelection) -> GaugeRows:
-        """Return what gauges came to over time; raises TooMuchError."""
+        """Return the history of gauges; raises TooMuchError."""
 
     def read_measures(self, selection: MeasureSelection) -> list[MeasurePart]:
         """Return what was added to measures, by group and then step; raises TooMuchError."""
@@ -339,27 +339,27 @@ class Store(Protocol):
         """Return the latest events of a kind, the latest first."""
 
     def latest_gauges(self, now_s: float) -> list[LatestGauge]:
-        """Return the latest value of every gauge that is not stale. Any thread, quick."""
+        """Return the latest value of every gauge that was read recently. Any thread, quick."""
 
     def arrived(
         self, start_s: int, end_s: int, gap_s: int, *, live: bool = False
     ) -> tuple[int, int] | None:
         """Return start and end of the latest run of windows that arrived within [start_s, end_s).
 
-        A run has no hole wider than gap_s. None when nothing lies there, or only what memory has
-        let go of. Any thread, quick.
+        A run has no gap wider than gap_s. None if nothing has arrived there, or memory no longer
+        has it. Any thread, quick.
         """
 
     def accounting(self) -> list[ServiceAccounting]:
         """Return what became of the records of every service. Any thread."""
 
     def health(self) -> Health:
-        """Return how the store does. Any thread, never waits for a commit."""
+        """Return the state of the store. Any thread, never waits for a commit."""
 
     # ------------------------------------------------ upkeep
 
     def compact(self, now_s: float) -> int:
-        """Merge what is due and drop what is too old, here and now; returns the batches merged.
+        """Merge what is due and delete what is too old, now; returns the number of batches merged.
 
-        What the helpers of `start` do by themselves; for tests and tools.
+        The helpers of `start` do this without being asked; this is for tests and tools.
         """

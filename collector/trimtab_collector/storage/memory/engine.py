@@ -1,8 +1,8 @@
 """The engine in memory: plain and small, it forgets everything when it is closed.
 
-For tests and for an app that looks at itself; the conformance suite holds it to what SQLite does.
-Windows of 10 seconds are kept for one time and never made wider. Over its bound of memory it
-refuses batches until `compact` has dropped what is too old.
+It is for tests, and for an app that looks at itself; the conformance suite holds it to the answers
+of SQLite. It keeps windows of 10 seconds for one retention and never widens them. Beyond its bound
+of memory it refuses batches until `compact` has dropped what is too old.
 """
 
 import asyncio
@@ -56,15 +56,15 @@ logger = logging.getLogger("trimtab.memory")
 
 #: span of live summaries kept, seconds
 _LIVE_S: Final = 120
-#: numbers of batches are kept longer than any window is taken (7 days)
+#: names of batches are kept longer than late windows are accepted (7 days)
 _SEEN_S: Final = 8 * 86_400
 _TIDY_S: Final = 30
-#: batches whose gauges are put together at once
+#: batches whose gauges are merged at once
 _AT_ONCE: Final = 100
 
 
 class MemoryStore:
-    """A Store without a file; see the Protocol for each method."""
+    """A Store without files; see the Protocol for each method."""
 
     def __init__(
         self,
@@ -77,14 +77,14 @@ class MemoryStore:
         self._keep_s = keep_s
         self._max_bytes = max_bytes
         self._clock = clock
-        #: held for a few steps at a time; taken before the catalogue's own, never after it
+        #: held briefly; acquired before the catalogue's own lock, never after it
         self._lock = threading.Lock()
         self._catalogue = Catalogue(max_series)
         self._stored = MemoryWindows()
         self._live: dict[int, MemoryWindow] = {}
         self._latest = LatestGauges()
         self._accounting = AccountingTable()
-        #: agent and its start -> numbers of its batches, and the latest window it sent
+        #: agent and its start -> sequence numbers of its batches, and the latest window it sent
         self._seen: dict[tuple[str, bytes], tuple[Ranges, int]] = {}
         self._waiting_bytes = 0
         self._batches = 0
@@ -101,7 +101,7 @@ class MemoryStore:
         self._tidier.start()
 
     def close(self) -> None:
-        """Stop the threads; what was taken has been told by then."""
+        """Stop the threads, after listeners have been told of what was accepted."""
         self._closed.set()
         self._committer.shutdown()
         if self._tidier.is_alive():
@@ -123,14 +123,14 @@ class MemoryStore:
         return self._catalogue.number(batch, window_s, admit)
 
     async def append(self, received: Received) -> bool:
-        """Keep a batch; True when it was here before."""
+        """Store a batch; True if it was here before."""
         with self._lock:
             trouble = "the collector is stopping" if self._closed.is_set() else self._trouble()
             if trouble:
                 raise UnavailableError(f"{trouble}: send the batch again", 10)
             self._waiting_bytes += len(received.raw)
         committed = self._committer.submit(self._commit, received)
-        # Whoever stops waiting does not undo it.
+        # A caller that stops waiting does not undo it.
         return await asyncio.shield(asyncio.wrap_future(committed))
 
     def _commit(self, received: Received) -> bool:
@@ -170,14 +170,14 @@ class MemoryStore:
         self._batches += 1
 
     def _points(self, received: Received) -> Columns:
-        """Return points under the numbers of now: names may have gone since they were numbered."""
+        """Return points under the present numbers: names may have gone since it was numbered."""
         if received.numbered.origin is self._catalogue.dictionary:
             return received.columns
         known = self._catalogue.know(received.batch.series)
         return columns_of_batch(received.batch, known.numbers, received.window_s)
 
     def show(self, received: Received) -> None:
-        """Take a live summary: readable at once, never stored."""
+        """Accept a live summary: readable at once, never stored."""
         batch = received.batch
         name = (batch.agent, batch.boot, batch.seq)
         with self._lock:
@@ -190,7 +190,7 @@ class MemoryStore:
             self._latest.note(batch, received.read_s)
 
     def note_held(self, batch: Batch, held: int) -> None:
-        """Take how many records an agent holds besides a batch; loop only."""
+        """Note how many records an agent holds in addition to a batch; loop only."""
         with self._lock:
             self._accounting.note_held(batch, held)
 
@@ -216,7 +216,7 @@ class MemoryStore:
         return steps.rows(1 if selection.live else WINDOW_S)
 
     def read_gauges(self, selection: GaugeSelection) -> GaugeRows:
-        """Return what gauges came to over time."""
+        """Return the history of gauges."""
         edges_s = selection.edges_s
         with self._lock:
             names = self._stored.gauge_names()
@@ -256,11 +256,11 @@ class MemoryStore:
                 if start_us <= seen[0] < end_us and _is_asked_for(selection, seen[2])
             ]
         found.sort(key=lambda seen: seen[:2], reverse=True)
-        # What is here stays as it came, whatever a reader does to it.
+        # Copies, so that readers cannot change what is stored.
         return [deepcopy(row) for _, _, row in found[: selection.limit]]
 
     def latest_gauges(self, now_s: float) -> list[LatestGauge]:
-        """Return the latest value of every gauge that is not stale."""
+        """Return the latest value of every gauge that was read recently."""
         return self._latest.fresh(now_s)
 
     def arrived(
@@ -279,7 +279,7 @@ class MemoryStore:
             return self._accounting.services()
 
     def health(self) -> Health:
-        """Return how the store does."""
+        """Return the state of the store."""
         with self._lock:
             return Health(
                 trouble=self._trouble(),
@@ -303,7 +303,7 @@ class MemoryStore:
     # ------------------------------------------------ upkeep
 
     def compact(self, now_s: float) -> int:
-        """Drop what is too old, and names that nothing has any more; merges nothing."""
+        """Drop what is too old, and names that are no longer used; merges nothing."""
         with self._lock:
             self._stored.drop(int(now_s) - self._keep_s)
             self._forget_live()

@@ -1,7 +1,7 @@
-"""What the engine in memory holds, window by window; its owner keeps threads apart.
+"""The content of the engine in memory, window by window; its owner does the locking.
 
-The points of a window are one merged part, and so is what was added to each of its measures. All
-of a window goes at once, and names go with the last window that has them.
+The points of a window are one merged part, and so are the deltas of each of its measures. A window
+is dropped as a whole, and names go with the last window that uses them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -29,11 +29,11 @@ __all__ = ["MemoryWindow", "MemoryWindows", "SeenEvent", "WhoseMeasure", "renumb
 
 #: environment, service, instance
 WhoseMeasure = tuple[str, str, str, MeasureKey]
-#: when it was, by the app's clock in microseconds, and how many events came before it
+#: time of an event by the app's clock in microseconds, and how many events came before it
 SeenEvent = tuple[int, int, EventRow]
 
 #: bytes of a batch besides its points, of a gauge's name, and of a packed byte of measures and
-#: events once they are objects: near enough for a bound
+#: events once they are objects: accurate enough for a bound
 _BATCH_BYTES: Final = 400
 _NAME_BYTES: Final = 200
 _UNPACKED: Final = 8
@@ -41,24 +41,24 @@ _UNPACKED: Final = 8
 
 @dataclass(slots=True)
 class MemoryWindow:
-    """All that came with the batches of one window."""
+    """Everything that came with the batches of one window."""
 
     points: Columns = field(default_factory=nothing)
     gauges: list[Taken] = field(default_factory=list)
     measures: dict[WhoseMeasure, Delta] = field(default_factory=dict)
     events: list[SeenEvent] = field(default_factory=list)
-    #: bytes of all but the points, near enough
+    #: approximate bytes of everything but the points
     rest_bytes: int = 0
-    #: names of the live summaries in it: a repeat adds nothing
+    #: names of its live summaries, so that a repeat adds nothing
     names: set[tuple[str, bytes, int]] = field(default_factory=set)
 
     @property
     def size_bytes(self) -> int:
-        """Bytes held, near enough."""
+        """Bytes held, approximately."""
         return self.points.size_bytes + self.rest_bytes
 
     def add_points(self, points: Columns) -> None:
-        """Add points whose series are those of the window's dictionary."""
+        """Add points whose series numbers are those of the window's dictionary."""
         self.points = narrowed(merge([self.points, points]))
         self.rest_bytes += _BATCH_BYTES
 
@@ -74,11 +74,11 @@ class MemoryWindows:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes held, near enough."""
+        """Bytes held, approximately."""
         return self._bytes + _NAME_BYTES * len(self._numbers)
 
     def add(self, received: Received, points: Columns) -> None:
-        """Take a batch; points are its own, under the numbers that its series have now."""
+        """Add a batch; points are its own, under the present numbers of its series."""
         window = self.windows.get(received.window_s)
         if window is None:
             window = self.windows[received.window_s] = MemoryWindow()
@@ -107,7 +107,7 @@ class MemoryWindows:
         return [GaugeKey(*key) for key in self._numbers]
 
     def drop(self, before_s: int) -> None:
-        """Let go of the windows that start before a second, and of gauges that no other has."""
+        """Drop the windows that start before a second, and gauges that no other window has."""
         for t in [t for t in self.windows if t < before_s]:
             self._bytes -= self.windows.pop(t).size_bytes
         taken = [each for window in self.windows.values() for each in window.gauges]
@@ -123,11 +123,14 @@ class MemoryWindows:
 
 
 def renumbered(windows: list[MemoryWindow], old: Dictionary) -> tuple[Dictionary, int]:
-    """Give windows a dictionary of their own series; returns it, and how many agents have named."""
+    """Give windows a dictionary of only their series.
+
+    Returns it, and how many of these agents have named, not counting roll-ups.
+    """
     kept = old.kept(_used(series_of(window.points.key) for window in windows))
     for window in windows:
         key = window.points.key
-        # Another part: readers may have the one that was there.
+        # A new part, because readers may have the old one.
         window.points = replace(
             window.points, key=(kept.numbers[series_of(key)] << 32) | times_of(key)
         )

@@ -1,6 +1,6 @@
-"""The accounting of `storage/accounting.py` in the small file.
+"""The accounting of `storage/accounting.py` in metrics.db.
 
-Changes are written inside the transaction of their batches and taken over by the table when it is
+Changes are written in the transaction of their batches and applied to the table once that is
 durable.
 """
 
@@ -76,7 +76,7 @@ def retire_processes(
 ) -> None:
     """Add up the processes over the limit into their services, in an open transaction.
 
-    Committer only; the memory follows at once, so the transaction must not fail after it.
+    Committer only. Memory changes at once, so the transaction must not fail after it.
     """
     retirement = table.retirement(most)
     if not retirement.gone:
@@ -106,9 +106,9 @@ def retire_processes(
 def insert_rows(
     connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[object]]
 ) -> None:
-    """Insert rows, many a statement; statement ends in VALUES.
+    """Insert rows, many per statement; statement ends in VALUES.
 
-    Each run of a statement lets go of the interpreter, and on a busy loop waits to have it back.
+    Each execution of a statement releases the GIL, and beside a busy loop waits to get it back.
     """
     begin = 0
     for size in (64, 32, 16, 8, 4, 2, 1):

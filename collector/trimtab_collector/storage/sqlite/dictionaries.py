@@ -1,4 +1,4 @@
-"""The dictionaries of tier files and of batches that reads have met, kept for the next."""
+"""A cache of the dictionaries of tier files and batches, for reads."""
 
 import hashlib
 import sqlite3
@@ -15,13 +15,13 @@ from trimtab_core.batches import SeriesKey
 
 __all__ = ["Dictionaries"]
 
-#: series that are kept of files, some 600 bytes each, and binaries of batches
+#: most series kept for files, with some 600 bytes each, and most binaries of batches
 _MOST_SERIES: Final = 200_000
 _MOST_BATCHES: Final = 256
 
 
 class Dictionaries:
-    """Dictionaries by file and by series binary; any thread, bounded, those used last stay."""
+    """Dictionaries by file and by series binary; any thread; the least recently used go first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,7 @@ class Dictionaries:
         self._batches: OrderedDict[bytes, Dictionary] = OrderedDict()
 
     def of_file(self, path: Path, connection: sqlite3.Connection) -> Dictionary:
-        """Return the series of a file: at least those that the open transaction sees.
+        """Return the dictionary of a file, with at least what the open transaction sees.
 
         Raises sqlite3.Error, and ValueError for a table with holes.
         """
@@ -45,7 +45,7 @@ class Dictionaries:
         return dictionary
 
     def of_batch(self, data: bytes) -> Dictionary:
-        """Return the series of a batch, in its order; raises BatchError."""
+        """Return the dictionary of a batch, in its order; raises BatchError."""
         digest = hashlib.sha256(data).digest()
         with self._lock:
             found = self._batches.get(digest)

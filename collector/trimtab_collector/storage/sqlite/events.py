@@ -1,4 +1,4 @@
-"""Events in the small file: slow queries, slow and failed requests, and the like, as they came."""
+"""Events in metrics.db as they came: slow queries, slow and failed requests and others."""
 
 import json
 import sqlite3
@@ -22,7 +22,7 @@ _FIELDS: Final = ("environment", "service", "instance", "route")
 
 
 class EventTable:
-    """Writing belongs to the committer, reading to any thread."""
+    """The table of events; writing is for the committer, reading for any thread."""
 
     def write(self, connection: sqlite3.Connection, received: Iterable[Received]) -> None:
         """Write the events of batches in the open transaction."""

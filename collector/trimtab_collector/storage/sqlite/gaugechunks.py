@@ -1,12 +1,13 @@
-"""A chunk of gauges: some thousand points of gauges of one tier, as zstd over byte planes.
+"""A chunk of gauges: up to some thousand points of gauges of one tier, as compressed byte planes.
 
-A float travels as the whole number that sorts as it does, so that close values are close numbers:
+A float is stored as the integer that has the same order, so that close values are close integers:
 
-- a gauge as the step from the one before, a window as the step from that gauge's window before;
-- `last` as the step from the point before: nothing for a gauge that stands still;
-- `low` and `high` as their distance from `last`, `total` from count times `last`, and none of the
-  three for a window with one reading, where all are the same;
-- the time of the last reading as its distance from the end of the window.
+- a gauge as the difference from the one before, a window as the difference from the window before
+  of the same gauge;
+- `last` as the difference from the point before: 0 for a gauge that does not change;
+- `low` and `high` as their distance from `last`, `total` as its distance from count times `last`;
+  none of the three for a window with one value, where all are the same;
+- the time of the last value as its distance from the end of the window.
 """
 
 from typing import Final
@@ -29,14 +30,15 @@ from trimtab_collector.storage.sqlite.planes import (
 
 __all__ = ["decode_gauges", "encode_gauges"]
 
-#: columns by their number; those of a chunk of requests have others
+#: columns by their number; chunks of requests use other numbers
 _GAUGE, _T, _COUNT, _AT, _LAST, _LOW, _HIGH, _TOTAL = range(16, 24)
 
 
 def encode_gauges(points: GaugePoints, width_s: int) -> bytes:
-    """Return the bytes of points in windows that are multiples of width_s.
+    """Return points as a chunk; their windows must be multiples of width_s.
 
-    Points of a gauge lie together, their windows ascending. Raises ValueError without a point.
+    The points of a gauge must be adjacent, in ascending order of window. Raises ValueError if there
+    are none.
     """
     if not len(points.key):
         raise ValueError("a chunk has at least one point")
@@ -59,7 +61,7 @@ def encode_gauges(points: GaugePoints, width_s: int) -> bytes:
 
 
 def decode_gauges(data: bytes) -> GaugePoints:
-    """Return the points of a chunk; raises ChunkError when it is damaged."""
+    """Return the points of a chunk; raises ChunkError if it is damaged."""
     try:
         return _decode(PlaneReader(data))
     except MALFORMED as error:
@@ -89,7 +91,7 @@ _SMALLEST: Final = np.int64(-(2**63))
 
 
 def _whole(values: Array) -> Array:
-    """Return for each float the int64 that sorts as it does; zero is zero."""
+    """Return for each float the int64 that has the same order; zero becomes zero."""
     bits = np.ascontiguousarray(values, np.float64).view(np.int64)
     whole: Array = np.where(bits < 0, _SMALLEST - bits, bits)
     return whole

@@ -1,7 +1,7 @@
 """Gauges in a tier file: names of gauges, and chunks by period and name.
 
-Every file names its own gauges, so that names go away with the file, and what is in it can be told
-without another. Chunks lie in order of name: a name's place is the smallest number of its gauges,
+Every file names its own gauges. So names are deleted with the file, and it can be read without any
+other file. Chunks are in order of name: the place of a name is the smallest number of its gauges,
 which never changes. Sets of chunks (`part`) add up, like those of requests.
 """
 
@@ -40,13 +40,13 @@ CREATE TABLE gauge_chunk (id INTEGER PRIMARY KEY, period INTEGER NOT NULL, part 
     first INTEGER NOT NULL, last INTEGER NOT NULL, points INTEGER NOT NULL, payload BLOB NOT NULL);
 CREATE INDEX gauge_chunk_place ON gauge_chunk (period, first, last, part, points);
 """
-#: most gauges that a file tells apart; further ones are left out
+#: most gauges in a file; further ones are left out
 _MOST_GAUGES: Final = 1_000_000
 _MOST_POINTS: Final = 4_000
-#: as in consolidation: sets of an open period, and points a set below which merging is worth it
+#: as in consolidation: sets of an open period, and points per set below which merging is worth it
 _MANY: Final = 16
 _SMALL: Final = 20_000
-#: merge what is complete when so many points wait
+#: merge what is complete when this many points wait
 _HELD: Final = 100_000
 
 
@@ -67,9 +67,9 @@ def put_gauges(
     points: GaugePoints,
     keys: Sequence[GaugeKey],
 ) -> None:
-    """Insert merged points of the period of t as a set of their own, in the open transaction.
+    """Insert merged points of the period of t as a set of chunks, in the open transaction.
 
-    The gauge of a point is its place in keys.
+    The gauge number of a point is a place in keys.
     """
     if not len(points.key):
         return
@@ -92,7 +92,7 @@ def put_gauges(
 def gauges_of(
     connection: sqlite3.Connection, names: Sequence[str] | None, where: Mapping[str, str]
 ) -> Iterator[tuple[int, int, GaugeKey]]:
-    """Yield number, place of the name, and key of gauges; where has fields of GaugeKey."""
+    """Yield number, place of the name, and key of gauges; where filters by fields of GaugeKey."""
     conditions = [f"{field} = ?" for field in where]
     for name in [None] if names is None else names:
         named = [*conditions, *(["name = ?"] if name is not None else [])]
@@ -123,7 +123,7 @@ def entries_of(
 
 
 def payload_of(connection: sqlite3.Connection, entry: GaugeChunkEntry) -> GaugePoints:
-    """Return the points of a chunk; raises ChunkError and sqlite3.Error."""
+    """Return the points of a chunk; raises ChunkError or sqlite3.Error."""
     (payload,) = connection.execute(
         "SELECT payload FROM gauge_chunk WHERE id = ?", (entry.id,)
     ).fetchone()
@@ -133,7 +133,7 @@ def payload_of(connection: sqlite3.Connection, entry: GaugeChunkEntry) -> GaugeP
 def sets_due(
     connection: sqlite3.Connection, tier: Tier, is_over: Callable[[int], bool]
 ) -> list[int]:
-    """Return the periods that have too many sets; is_over says whether one is over."""
+    """Return the periods with too many sets; is_over tells whether a period is over."""
     return [
         period
         for period, parts, points in connection.execute(
@@ -159,7 +159,7 @@ def merge_sets(connection: sqlite3.Connection, tier: Tier, period: int) -> None:
         last = number + 1 == len(found)
         if not last and sum(len(points.key) for points in waiting) < _HELD:
             continue
-        # Of names before the next chunk's first, nothing more comes.
+        # Names before the first one of the next chunk are complete.
         border = np.iinfo(np.int64).max if last else found[number + 1].first
         complete = [places[points.key >> 32] < border for points in waiting]
         ready = [points.taken(mask) for points, mask in zip(waiting, complete, strict=True)]
@@ -196,7 +196,7 @@ def _chunks(
 
 
 def _ids(connection: sqlite3.Connection, keys: Sequence[GaugeKey]) -> Array:
-    """Return the numbers of gauges, new ones given; -1 beyond the limit."""
+    """Return the numbers of gauges, adding new gauges; -1 beyond the limit."""
     find = (
         "SELECT id FROM gauge WHERE name = ? AND service = ? AND instance = ? AND environment = ?"
         " AND agent = ?"

@@ -1,8 +1,8 @@
-"""The gauges of the latest 15 minutes in memory: 8 bytes each.
+"""The gauges of the latest 15 minutes in memory, with 8 bytes per value.
 
-They lie in the journal as well, among all else that batches hold: reading 15 minutes of some
+The journal has them, too, among everything else in its batches. Reading 15 minutes of some
 thousand gauges from there takes a second and more of unpacking, from here a few milliseconds.
-Memory is bounded in bytes: over the bound the floor rises, and the journal answers.
+Memory is bounded: beyond the bound the floor rises, and the journal answers.
 """
 
 import threading
@@ -19,15 +19,15 @@ from trimtab_core.batches import Batch
 
 __all__ = ["GAUGES_S", "GaugeHead"]
 
-#: span of windows kept in memory: by then compaction has put them into tiers
+#: span of windows kept in memory; older ones are in tiers by then
 GAUGES_S: Final = 900
-#: bytes of a gauge's name, near enough: its texts are mostly those of others
+#: approximate bytes of a gauge's name: it shares most of its texts with others
 _NAME_BYTES: Final = 200
-#: bytes of a batch besides its values, near enough
+#: approximate bytes of a batch besides its values
 _BATCH_BYTES: Final = 400
 #: agents whose latest gauges are known
 _AGENTS: Final = 1_000
-#: names of gauges that have gone are let go when they are more than the others and so many
+#: unused names of gauges are dropped once they outnumber the others and are this many
 _GONE: Final = 1_000
 _WINDOW_S: Final = 10
 
@@ -55,7 +55,7 @@ class GaugeHead:
         self._lock = threading.Lock()
         self._windows: dict[int, _Window] = {}
         self._numbers: Numbers = {}
-        #: the keys of `_numbers` in order, made when they are asked for; never changed in place
+        #: the keys of `_numbers` in order, made on demand; never changed in place
         self._keys: list[GaugeKey] = []
         self._kept = 0
         #: agent -> the gauges of its latest batch: mostly those of the next one too
@@ -64,18 +64,18 @@ class GaugeHead:
 
     @property
     def floor_s(self) -> int:
-        """Every reading of a window from this second on is in here; only ever rises."""
+        """The time from which on every value is here; it only rises."""
         with self._lock:
             self._advance()
             return self._floor_s
 
     @property
     def size_bytes(self) -> int:
-        """Bytes held, near enough."""
+        """Bytes held, approximately."""
         return self._bytes + _NAME_BYTES * len(self._numbers)
 
     def add(self, batch: Batch, window_s: int) -> None:
-        """Put in the gauges of a batch; those before the floor are left to the store."""
+        """Add the gauges of a batch; those before the floor are left to the journal."""
         if not batch.gauges:
             return
         with self._lock:
@@ -100,7 +100,7 @@ class GaugeHead:
                 self._raise(min(self._windows) + _WINDOW_S)
 
     def snapshot(self, start_s: int, end_s: int) -> tuple[int, list[GaugeKey], list[Taken]]:
-        """Return the floor, the gauges by number, and gauges of windows in [start_s, end_s)."""
+        """Return the floor, the gauges by number, and the values of windows in [start_s, end_s)."""
         with self._lock:
             self._advance()
             if len(self._keys) != len(self._numbers):
@@ -127,7 +127,7 @@ class GaugeHead:
             self._renumber()
 
     def _renumber(self) -> None:
-        """Forget the names that no window has."""
+        """Drop the names that no window uses."""
         batches = [taken for window in self._windows.values() for taken in window.batches]
         arrays = {id(taken.gauge): taken.gauge for taken in batches}
         alive = np.zeros(len(self._numbers), bool)

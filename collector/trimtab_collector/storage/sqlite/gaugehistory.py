@@ -1,6 +1,6 @@
 """Reads of the history of gauges: the latest windows from memory, older ones from the files.
 
-Every gauge is followed by itself first, so that a step knows the mean of each; only then are gauges
+Points are merged per gauge first, so that a step has the mean of each gauge; only then are gauges
 of one name put together.
 """
 
@@ -30,7 +30,7 @@ __all__ = ["GaugeReader"]
 
 logger = logging.getLogger("trimtab.reading")
 
-#: a read may go through so many points and batches
+#: most points and batches that a read may go through
 _MOST_POINTS: Final = 20_000_000
 _MOST_BATCHES: Final = 50_000
 
@@ -43,7 +43,7 @@ class GaugeReader:
         self._ring = ring
 
     def read(self, selection: GaugeSelection) -> GaugeRows:
-        """Return what gauges came to; raises TooMuchError before it takes much memory."""
+        """Return the history of gauges; raises TooMuchError before it takes much memory."""
         found = GaugeSteps(selection)
         start_s, end_s = selection.edges_s[0], selection.edges_s[-1]
 
@@ -78,7 +78,7 @@ class GaugeReader:
     def _chunks(
         self, view: FileView, found: GaugeSteps, selection: GaugeSelection
     ) -> tuple[Array, list[GaugeChunkEntry]]:
-        """Return the numbers of a file's gauges and the chunks that may have what is wanted."""
+        """Return the numbers of a file's gauges, and the chunks that may hold what is wanted."""
         try:
             gauges = list(gauges_of(view.connection, selection.names, selection.where))
             if not gauges:

@@ -1,4 +1,4 @@
-"""The gauges of a unit of compaction on their way into the tiers, beside its points."""
+"""The gauges of a unit of compaction on their way into the tiers."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ __all__ = ["GaugeUnit"]
 
 
 class GaugeUnit:
-    """Gauges of one hour; what it is given is written in the caller's transactions."""
+    """Gauges of one hour, written in the caller's transactions."""
 
     def __init__(self, hour_s: int) -> None:
         self._hour_s = hour_s
         self._numbers: dict[tuple[str, ...], int] = {}
-        #: gauges of the window of an hour: written once, when all slices are in
+        #: gauges of windows of an hour: written once, after the last slice
         self._coarse: list[GaugePoints] = []
         self._known: tuple[tuple[int, ...], GaugePoints] = ((), chosen([]))
 
     def take(self, batch: Batch, t: int) -> Taken | None:
-        """Return the gauges of a batch of the window t, None when it has none."""
+        """Return the gauges of a batch of the window t, None if it has none."""
         return take(batch, t, self._numbers) if batch.gauges else None
 
     def put(
@@ -40,9 +40,9 @@ class GaugeUnit:
         rows: tuple[int, ...],
         taken: Sequence[Taken | None],
     ) -> None:
-        """Put the gauges of a slice into a file; rows are the numbers of its batches.
+        """Write the gauges of a slice to a file; rows are the ids of its journal rows.
 
-        Tiers are given finest first.
+        Call it for the finest tier first.
         """
         known, points = self._known
         if known != rows:
@@ -56,7 +56,7 @@ class GaugeUnit:
             self._write(connection, tier, points)
 
     def finish(self, connection: sqlite3.Connection) -> None:
-        """Put what belongs to the widest windows into their file."""
+        """Write the widest windows to their file."""
         self._write(connection, COARSE, merge(self._coarse))
 
     def _write(self, connection: sqlite3.Connection, tier: Tier, points: GaugePoints) -> None:

@@ -1,8 +1,8 @@
-"""Keeps the compaction worker running and takes its steps, in a thread of the collector.
+"""Keeps the compaction worker running and applies its steps, in a thread of the collector.
 
-A worker that ends is started again, ever more slowly; nothing is lost by it, the journal waits. The
-collector goes on without compaction, says so in /health, and takes no more when the journal is
-full.
+A worker that ends is started again, after pauses that grow. Nothing is lost by that, since the
+journal waits. Without compaction the collector goes on, says so in /health, and accepts no more
+batches once the journal is full.
 """
 
 import contextlib
@@ -39,21 +39,21 @@ logger = logging.getLogger("trimtab.compaction")
 
 _EVERY_S: Final = 30.0
 _TIDY_S: Final = 10.0
-#: pauses after a worker that failed
+#: pauses before a failed worker is started again
 _LEAST_S: Final = 1.0
 _MOST_S: Final = 60.0
-#: a worker may finish its sentence when the collector stops; it may be killed at any time
+#: time for a worker to finish when the collector stops; killing it at any time is safe, too
 _STOP_S: Final = 1.0
-#: readers wait for a commit; one that takes this long is cut off
+#: readers wait during a commit; a worker that takes this long is killed
 _COMMIT_S: Final = 20.0
 
 
 class _EndedError(Exception):
-    """The worker has ended, or talks nonsense."""
+    """The worker has ended, or sent a message that makes no sense."""
 
 
 class _Worker:
-    """The process and the two ends of the conversation."""
+    """The process and the pipes to and from it."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "trimtab_collector.storage.sqlite.worker"]
@@ -65,7 +65,7 @@ class _Worker:
         self._poll.register(self._pipe("stdout"), select.POLLIN)
 
     def send(self, line: bytes) -> None:
-        """Say a line; raises _EndedError."""
+        """Send a line; raises _EndedError."""
         pipe = self._pipe("stdin")
         try:
             pipe.write(line + b"\n")
@@ -74,7 +74,7 @@ class _Worker:
             raise _EndedError(f"its process has ended ({self._process.poll()})") from error
 
     def hear(self, timeout_s: float | None = None) -> Said:
-        """Return the next message; raises _EndedError."""
+        """Return the next message of the worker; raises _EndedError."""
         if timeout_s is not None and not self._poll.poll(timeout_s * 1000):
             self._process.kill()
             raise _EndedError(f"its process took over {timeout_s:g} s for a commit and was killed")
@@ -85,7 +85,7 @@ class _Worker:
         return said
 
     def end(self) -> None:
-        """Leave nothing of it; from any thread, more than once."""
+        """Kill the process; from any thread, may be repeated."""
         with contextlib.suppress(OSError, ValueError):
             self._pipe("stdin").close()
         try:
@@ -95,7 +95,7 @@ class _Worker:
             self._process.wait()
 
     def close(self) -> None:
-        """Let go of its last words; for the thread that hears them."""
+        """Close the pipes; for the thread that reads them."""
         self._pipe("stdout").close()
 
     def _pipe(self, name: str) -> IO[bytes]:
@@ -106,7 +106,7 @@ class _Worker:
 
 
 class Supervisor:
-    """Runs the worker; start and stop belong to the composition root."""
+    """Runs the worker; `start` and `stop` are for the owner of the store."""
 
     def __init__(
         self, tiering: Tiering, setup: Setup, clock: Callable[[], float] = time.time
@@ -130,11 +130,11 @@ class Supervisor:
             thread.start()
 
     def wake(self) -> None:
-        """Look now for what is due; from any thread."""
+        """Check now for what is due; from any thread."""
         self._due.set()
 
     def stop(self) -> None:
-        """End worker and threads; may be called without start, and twice."""
+        """End worker and threads; may be called without `start`, and repeatedly."""
         with self._guard:
             self._stop.set()
             self._due.set()
@@ -173,7 +173,7 @@ class Supervisor:
         return self._child
 
     def _serve(self, child: _Worker) -> None:
-        """Ask for one run and take its steps, then wait for the next."""
+        """Ask for one run and apply its steps, then wait for the next run."""
         now_s, begun_s = self._clock(), time.monotonic()
         run = CompactionRun(now_s, self._tiering.cutoff_s(now_s), dict(self._tiering.floors()))
         child.send(msgspec.json.encode(run))
@@ -199,7 +199,7 @@ class Supervisor:
         self._pause(_EVERY_S)
 
     def _take(self, child: _Worker, told: Told) -> None:
-        """Let a step be committed and apply it, with readers held back."""
+        """Have a step committed and apply it, while readers wait."""
         with self._tiering.publication.moving():
             self._tiering.announce(told.step)
             child.send(GO)
@@ -209,7 +209,7 @@ class Supervisor:
             try:
                 self._tiering.apply(told.step)
             except (sqlite3.Error, UnavailableError) as error:
-                # Rows are in tiers and journal now, and marked: the next worker clears it up.
+                # Rows are in tiers and journal now, and marked: the next worker deletes them.
                 raise _EndedError(f"the journal cannot be written: {error}") from error
         child.send(NEXT)
 

@@ -1,6 +1,6 @@
-"""What changes in the small file and in memory as batches move from the journal into tiers.
+"""The changes in metrics.db and in memory when batches move from the journal into tiers.
 
-A `Supervisor` drives it with a worker process; `compact` does the same in the caller's thread.
+A `Supervisor` drives this with a worker process; `compact` does the same in the caller's thread.
 """
 
 import logging
@@ -31,9 +31,9 @@ __all__ = ["FLOOR", "JournalSize", "Tiering"]
 
 logger = logging.getLogger("trimtab.compaction")
 
-#: slices of measures rolled up in one go
+#: slices of measures rolled up per run
 _MOST_ROLLS: Final = 50
-#: numbers of merged batches are kept longer than any window is taken (7 days)
+#: names of merged batches are kept longer than late windows are accepted (7 days)
 _SEEN_S: Final = 8 * 24 * 3600
 FLOOR: Final = "floor_"
 
@@ -47,7 +47,7 @@ class JournalSize:
         self.size_bytes = size_bytes
 
     def add(self, received: Sequence[Received]) -> None:
-        """Note what has become durable."""
+        """Count batches that have become durable."""
         self.change(len(received), sum(len(each.raw) for each in received))
 
     def change(self, batches: int, size_bytes: int) -> None:
@@ -58,7 +58,7 @@ class JournalSize:
 
 
 class Floors:
-    """From when on each tier is whole; any thread."""
+    """The time from which on each tier holds everything; any thread."""
 
     def __init__(
         self, facts: Mapping[str, int], retention: Retention, clock: Callable[[], float]
@@ -72,18 +72,18 @@ class Floors:
         self._clock = clock
 
     def __call__(self) -> Mapping[str, int]:
-        """Return for each tier, by name, the epoch second from which on it holds everything."""
+        """Return the floor of each tier by name, epoch seconds."""
         return self._retention.floors(self._clock(), dict(self._dropped))
 
     def raise_to(self, floors: Mapping[str, int]) -> Mapping[str, int]:
-        """Note what is dropped by hand, and return it as facts."""
+        """Note the new floors of files deleted for lack of space, and return them as facts."""
         for tier, floor_s in floors.items():
             self._dropped[tier] = max(floor_s, self._dropped.get(tier, 0))
         return {FLOOR + tier: self._dropped[tier] for tier in floors}
 
 
 class Tiering:
-    """Takes the steps of a compactor; one thread at a time, not the loop's."""
+    """Applies the steps of a compactor; one thread at a time, not the loop's."""
 
     def __init__(
         self,
@@ -105,25 +105,25 @@ class Tiering:
         self._accounting, self._measures, self._events = tables
         self._oldest = oldest
         self._log = RateLimited(logger)
-        #: floors that the disk had no room for
+        #: floors that the disk had no space to store
         self._unsaved: dict[str, int] = {}
-        #: why compaction does not work, and its process: for whoever drives it to set
+        #: why compaction does not work, and the id of its process: set by the driver
         self.trouble = ""
         self.worker: int | None = None
         self.publication = reader.publication
 
     def cutoff_s(self, now_s: float) -> int:
-        """Return what to merge into tiers: windows that are over, and those memory has no room for.
+        """Return the time before which to merge: what memory need not or cannot hold.
 
-        It is a full minute, so that no minute is merged in two.
+        It is a full minute, so that no minute is merged in two steps.
         """
         cutoff_s = max(int(now_s) - RECENT_S - WINDOW_S, self._memory.recent.floor_s)
         return cutoff_s - cutoff_s % 60
 
     def announce(self, step: Step) -> None:
-        """Note from when on tiers are whole once a step is committed, before it is.
+        """Note the floors of tiers that a step will change, before it is committed.
 
-        Needs no room: on a full disk it is kept in memory, and noted with a later step.
+        This needs no space: on a full disk they are kept in memory and stored with a later step.
         """
         self._unsaved.update(self.floors.raise_to(step.floors))
         try:
@@ -134,27 +134,27 @@ class Tiering:
             self._log.warning("floors", "what is dropped cannot be noted yet: %s", error)
 
     def apply(self, step: Step) -> None:
-        """Change the small file after a step was committed.
+        """Change metrics.db after a step was committed.
 
-        Raises sqlite3.Error when the disk does not take it: the step is then repeated.
+        Raises sqlite3.Error if the disk refuses the write: the step is then repeated.
         """
         if step.what == "drop":
             self._reader.files.let_go()
-            # There may be room now.
+            # There may be space now.
             self.announce(step)
         elif step.journal:
             self._committer.run(partial(_apply, step))
         self._journal.change(-len(step.journal), -step.size_bytes)
 
     def release(self, cutoff_s: int) -> None:
-        """Let memory go of windows that tiers hold, after a run to cutoff_s."""
+        """Drop the windows from memory that tiers hold, after a run to cutoff_s."""
         left_s = self._oldest()
         floor_s = cutoff_s if left_s is None else min(cutoff_s, left_s)
-        # A full minute: below it reads then find whole minutes in the tiers.
+        # A full minute, so that reads below it find whole minutes in the tiers.
         self._memory.release(floor_s - floor_s % 60)
 
     def retire(self, now_s: float) -> None:
-        """Let go of what is kept to know repeats, silent processes, and names without data."""
+        """Delete old names of batches, silent processes, and names without data."""
 
         def drop(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM seen WHERE t < ?", (int(now_s) - _SEEN_S,))
@@ -169,15 +169,15 @@ class Tiering:
             if not self._committer.run(partial(self._measures.roll_up, now_s=now_s)):
                 break
         with self.publication.moving():
-            # What a read was in when it was deleted.
+            # Files that were deleted while a read had them open.
             self._reader.files.let_go()
 
     def tidy(self, now_s: float) -> None:
-        """Keep memory ready for readers; any thread."""
+        """Prepare memory for readers, and drop what is not used; any thread."""
         self._memory.tidy(now_s)
 
     def compact(self, compactor: Compactor, now_s: float) -> int:
-        """Take all the steps that are due; returns the batches merged."""
+        """Take all steps that are due; returns the number of batches merged."""
         self.tidy(now_s)
         total = 0
         with locked(self._directory, 10):

@@ -1,10 +1,10 @@
-"""Blocks of version 1 of the store, read once to become batches of the journal.
+"""Blocks of version 1 of the store, which become batches of the journal once.
 
 A block held the merged points of one hour, as zstd of a header and narrow columns.
 
 Layout, unpacked: u32 little-endian length of the header, the header (msgpack), then the columns one
-after the other. Series ids and times travel as the step from the point before. Values of the
-merged batches lie beside them, one msgpack binary a compaction, in `gauges`.
+after the other. Series numbers and times are stored as the difference from the point before. The
+gauges of the merged batches are in `gauges`, one msgpack binary per compaction.
 """
 
 import logging
@@ -28,7 +28,7 @@ __all__ = ["BlockError", "blocks_to_journal", "decode_block"]
 logger = logging.getLogger("trimtab.migration")
 
 _VERSION: Final = 1
-#: points of a batch
+#: points per batch
 _POINTS: Final = 1000
 _LENGTH: Final = struct.Struct("<I")
 _TYPES: Final = tuple(np.dtype(name) for name in ("u1", "<u2", "<u4", "<u8"))
@@ -49,10 +49,10 @@ class _Header(msgspec.Struct):
 
 
 def blocks_to_journal(connection: sqlite3.Connection) -> None:
-    """Put the points of all blocks into the journal as batches, within the open transaction.
+    """Write the points of all blocks to the journal as batches, within the open transaction.
 
-    The compactor then merges them like any others. A block that cannot be read is left out and
-    named in the log.
+    The compactor then merges them like any other batches. A block that cannot be read is left out
+    and named in the log.
     """
     keys = {row[0]: SeriesKey(*row[1:]) for row in connection.execute("SELECT * FROM series")}
     cursor = connection.execute(
@@ -77,7 +77,7 @@ def blocks_to_journal(connection: sqlite3.Connection) -> None:
 
 
 def decode_block(data: bytes) -> tuple[Columns, list[bytes]]:
-    """Return the columns and gauges of a block; raises BlockError when it is damaged."""
+    """Return the columns and gauges of a block; raises BlockError if it is damaged."""
     try:
         body = zstandard.ZstdDecompressor().decompress(data)
         (length,) = _LENGTH.unpack_from(body)
@@ -103,7 +103,7 @@ def decode_block(data: bytes) -> tuple[Columns, list[bytes]]:
 
 
 def _batches(columns: Columns, keys: Mapping[int, SeriesKey]) -> Iterator[tuple[int, Batch]]:
-    """Yield the points of a block as batches of one window and at most a thousand series."""
+    """Yield the points of a block as batches, each of one window and at most a thousand series."""
     times = times_of(columns.key)
     for t in np.unique(times).tolist():
         places = np.flatnonzero(times == t)

@@ -1,8 +1,8 @@
-"""Tier files of version 2, beside a small file of version 3: names of series move into them.
+"""Moves the names of series from a metrics.db of version 3 into tier files of version 2.
 
-The small file named every series of the store by number. Each tier file gets the names of its own
-series, under the numbers that its chunks have already. One transaction a file; a file that was done
-is left alone, so that a migration that was cut short goes on.
+metrics.db named every series of the store by number. Each tier file gets the names of its own
+series, under the numbers that its chunks already use. Each file has its own transaction, and
+finished files are left alone, so that an interrupted migration continues.
 """
 
 import logging
@@ -23,9 +23,9 @@ _BEFORE: Final = 2
 
 
 def name_series(metrics: sqlite3.Connection, directory: Path, identity: int) -> None:
-    """Bring every tier file forward; raises sqlite3.Error when a disk does not take it.
+    """Migrate every tier file; raises sqlite3.Error if a disk refuses the write.
 
-    A file that is broken is left as it is and named in the log: readers will say so, too.
+    A broken file is left as it is and named in the log; readers will report it, too.
     """
     rows = metrics.execute("SELECT * FROM series ORDER BY id").fetchall()
     for _, _, path in files_of(directory):

@@ -1,12 +1,12 @@
-"""The compactor as a process of its own, so that long work never delays ingest.
+"""The compactor as a separate process, so that long work never delays ingest.
 
-It speaks lines of JSON with the collector over stdin and stdout and dies with it. A step is told,
-committed only on `go`, and the next one begins only when the collector has applied it:
+It exchanges lines of JSON with the collector over stdin and stdout and ends with it. It announces a
+step, commits it only on `go`, and begins the next one only when the collector has applied it:
 
     collector -> {"directory", "max_series", "max_bytes"}           once
     collector -> {"now_s", "cutoff_s", "floors"}                    a run
-    worker    -> {"type": "step", ...}    collector -> "go"         readers are held back
-    worker    -> {"type": "done"}         collector -> "next"       the small file has changed
+    worker    -> {"type": "step", ...}    collector -> "go"         readers wait now
+    worker    -> {"type": "done"}         collector -> "next"       metrics.db has changed
     worker    -> {"type": "idle"} or {"type": "failed", "why"}      the run is over
 """
 
@@ -31,7 +31,7 @@ logger = logging.getLogger("trimtab.compaction")
 
 GO: Final = b"go"
 NEXT: Final = b"next"
-#: how long to wait for a backup, or for the worker of a collector that has just ended
+#: time to wait for a backup, or for the worker of a collector that has just ended
 _LOCK_S: Final = 30.0
 _NICE: Final = 5
 
@@ -60,7 +60,7 @@ class Told(msgspec.Struct, tag="step"):
 
 
 class Done(msgspec.Struct, tag="done"):
-    """It is committed and waits for `next`."""
+    """The step is committed and waits for `next`."""
 
 
 class Idle(msgspec.Struct, tag="idle"):
@@ -68,7 +68,7 @@ class Idle(msgspec.Struct, tag="idle"):
 
 
 class Failed(msgspec.Struct, tag="failed"):
-    """The run ended early; the next one goes on from there."""
+    """The run ended early; the next one continues from there."""
 
     why: str
 
@@ -77,11 +77,11 @@ Said = Told | Done | Idle | Failed
 
 
 class _GoneError(Exception):
-    """The collector has gone, or wants no more of this run."""
+    """The collector has ended, or wants no more of this run."""
 
 
 class _Line:
-    """The two ends of the conversation."""
+    """The pipes from and to the collector."""
 
     def __init__(self, source: BinaryIO, target: BinaryIO) -> None:
         self.source = source
@@ -98,7 +98,7 @@ class _Line:
 
 def main() -> int:
     """Serve one collector until it closes stdin; returns the exit code."""
-    # Whoever prints must not talk into the conversation.
+    # A print anywhere must not get into the messages.
     line = _Line(sys.stdin.buffer, os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
     first = line.source.readline()
@@ -114,7 +114,7 @@ def main() -> int:
         while ask := line.source.readline():
             run = msgspec.json.decode(ask, type=CompactionRun)
             try:
-                # Only while it works: in between, a backup may have its turn.
+                # Only while it works, so that a backup can lock the files in between.
                 with locked(directory, _LOCK_S):
                     _run(compactor, run, line)
             except StartupError as error:

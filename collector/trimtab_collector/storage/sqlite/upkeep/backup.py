@@ -1,8 +1,8 @@
 """A backup of a data directory, while its collector runs or not.
 
-Compaction and retention wait meanwhile, so tier files stand still; they are copied first. Batches
-that come are taken as ever: they are in the small file alone, which is copied after the tiers. The
-other way round, a batch could be in neither.
+Compaction and retention wait meanwhile, so tier files do not change; they are copied first. Batches
+that arrive are accepted as usual: they are only in metrics.db, which is copied after the tiers. In
+the opposite order a batch could be in neither copy.
 """
 
 import os
@@ -43,10 +43,10 @@ _BESIDE: Final = ("-wal", "-shm", "-journal")
 
 
 def backup(directory: Path, target: Path, say: Say) -> Manifest:
-    """Copy the store of a directory to target, which becomes a directory that holds its secrets.
+    """Copy the store of a directory to target, a new directory, which will hold its secrets.
 
-    It is there as a whole or not at all. Raises StartupError when there is no store or target is
-    taken, MaintenanceError when the copy fails.
+    The backup is there completely or not at all. Raises StartupError if there is no store or target
+    exists, MaintenanceError if the copy fails.
     """
     _check(directory, target)
     partial = target.with_name(target.name + ".partial")
@@ -75,7 +75,7 @@ def _check(directory: Path, target: Path) -> None:
 
 
 def _copy(directory: Path, partial: Path, say: Say) -> Manifest:
-    """Copy all files, the small one after the tiers; returns what came."""
+    """Copy all files, metrics.db after the tiers; returns what was copied."""
     sources = [path for path in own_files(directory) if not path.name.endswith(_BESIDE)]
     sources.sort(key=lambda path: path.name in (METRICS, KEYS))
     found = Manifest(FORMAT, version("trimtab"), 0, _now(), [])

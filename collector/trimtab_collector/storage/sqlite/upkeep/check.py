@@ -1,16 +1,16 @@
-"""A proof that a store is sound, of a collector that runs or not.
+"""A proof that a store is sound, whether its collector runs or not.
 
-Readers only; compaction and retention wait, so that nothing changes place meanwhile. It holds when
+It only reads; compaction and retention wait, so that nothing moves meanwhile. A store is sound if
 
-- SQLite finds every file whole, every chunk decodes and is what its row says;
-- at each tier, roll-ups come to the sums of the series they sum up, sketches too;
-- hours that two tiers hold come to the same sums and gauges in both, but for batches that a
-  compaction cut short has put into one of them, which are marked there and still in the journal;
-- no batch is in journal and tiers, or was merged twice, by its number;
+- SQLite finds every file intact, and every chunk decodes and matches its row;
+- in each tier, roll-ups equal the sums of their series, sketches included;
+- hours that two tiers hold have the same sums and gauges in both, except for batches that an
+  interrupted compaction has added to one of them, which are marked there and still in the journal;
+- no batch is in both journal and tiers, or was merged twice, by its name;
 - no service has more requests in a tier and the journal than were ever counted.
 
-What retention has dropped cannot be told from what never was: the accounts are a bound. Sums are
-taken chunk by chunk, so that memory is that of a chunk and of the services of a period.
+What retention has deleted cannot be told from what never existed, so the accounting is only an
+upper bound. Sums are taken chunk by chunk: memory is that of a chunk and the services of a period.
 """
 
 import sqlite3
@@ -61,9 +61,9 @@ _Hours = Mapping[int, tuple[int, int]]
 
 
 def check(directory: Path, retention: Retention, say: Say, now_s: float | None = None) -> Report:
-    """Go through a data directory and return what was found.
+    """Check a data directory and return the findings.
 
-    Raises StartupError when there is no store, or a compaction or backup takes too long in it.
+    Raises StartupError if there is no store, or a compaction or backup holds it for too long.
     """
     refuse_other(directory)
     report = Report()
@@ -159,7 +159,7 @@ def _place(
     metrics: Metrics,
     report: Report,
 ) -> None:
-    """Note which tiers have a journal row already, and which will have it."""
+    """Note which tiers have a journal row already, and which are going to have it."""
     inside: set[str] = set()
     for file in files:
         if row.id not in file.marks:
@@ -184,22 +184,22 @@ def _place(
 def _compare(
     fine: Tier, coarse: Tier, tiers: Mapping[str, Held], floors: Mapping[str, int], report: Report
 ) -> None:
-    """Add findings for hours that two tiers hold and do not agree about."""
+    """Add findings for hours that two tiers hold with different content."""
     one, other = tiers[fine.name], tiers[coarse.name]
     ahead = {hour_s for held in tiers.values() for hour_s in held.ahead}
     sums: list[tuple[str, _Hours, _Hours, set[int]]] = [
         ("requests", one.hours, other.hours, set()),
-        # What an interrupted compaction has of gauges is not told apart.
+        # Gauges from an interrupted compaction cannot be told from others.
         ("gauges", one.gauges, other.gauges, ahead),
     ]
-    # Gauges are in tiers of single series alone.
+    # Only tiers with single series have gauges.
     for what, finer, coarser, open_ in sums[: 1 if coarse is SUMMED else 2]:
         apart = []
         for hour_s in sorted({*finer, *coarser} - open_):
             if fine.span(hour_s)[0] not in one.files or coarse.span(hour_s)[0] not in other.files:
                 continue
             here, there = finer.get(hour_s, (0, 0)), coarser.get(hour_s, (0, 0))
-            # Late batches of a time that is no longer kept are in the coarser tier alone.
+            # Late batches of a time that the finer tier no longer keeps are only in the other.
             late = hour_s < floors[fine.name] and here[1] <= there[1]
             if here != there and not late:
                 apart.append((hour_s, here[1], there[1]))
@@ -217,7 +217,7 @@ def _compare(
 
 
 def _accounts(tiers: Mapping[str, Held], metrics: Metrics, report: Report) -> None:
-    """Add findings for services of which more is kept than was counted."""
+    """Add findings for services with more requests kept than counted."""
     for tier, held in tiers.items():
         for name, requests in sorted(held.requests.items()):
             counted = metrics.requests.get(name, 0)

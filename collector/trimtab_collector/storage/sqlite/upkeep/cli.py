@@ -1,6 +1,6 @@
 """The subcommands `trimtab collector backup`, `restore` and `check`.
 
-Progress goes to stderr, what was done to stdout. Exit codes: 0 done and sound, 1 not, 2 usage.
+Progress goes to stderr, results to stdout. Exit codes: 0 done and sound, 1 not, 2 wrong usage.
 """
 
 import argparse
@@ -21,8 +21,8 @@ _NICE: Final = 5
 
 
 def add_commands(parser: argparse.ArgumentParser) -> None:
-    """Give the parser of `trimtab collector` its subcommands; `command` is None without one."""
-    # What was said before the subcommand stands when it is not said again.
+    """Add the subcommands to the parser of `trimtab collector`; without one, `command` is None."""
+    # Options before the subcommand hold unless they are repeated after it.
     silent: Any = argparse.SUPPRESS
     shared = argparse.ArgumentParser(add_help=False, argument_default=silent)
     shared.add_argument("--config", metavar="FILE", help="settings file (default: trimtab.toml)")

@@ -1,4 +1,4 @@
-"""The files of a data directory: which are of the store, who holds it, how one is copied.
+"""The files of a data directory: which belong to the store, its locks, and how they are copied.
 
 A backup is a directory of such files and a manifest, which is written last.
 """
@@ -42,22 +42,22 @@ __all__ = [
 
 MANIFEST: Final = "manifest.json"
 KEYS: Final = "keys.db"
-#: holds the files of a restore that is complete and has not all moved to its place
+#: directory with the files of a complete restore, not all of which have moved to their places
 RESTORING: Final = ".restoring"
 _OWN: Final = re.compile(
     r"((10s|1m|10m)-\d{8}|1h-\d{6}|metrics|keys)\.db(-wal|-shm|-journal)?|token|agent-key"
 )
-#: pages copied between two looks at the time
+#: pages copied between two checks of the time
 _PAGES: Final = 4096
-#: how long a compaction may go on before a backup or check gives up
+#: time that a backup or check waits for a compaction before it gives up
 WAIT_S: Final = 120.0
 
-#: takes a line for the operator
+#: receives a line for the operator
 Say = Callable[[str], None]
 
 
 class MaintenanceError(TrimtabError):
-    """A backup or restore did not succeed; what was there before still is."""
+    """A backup or restore failed; what was there before is unchanged."""
 
 
 class Copied(msgspec.Struct, rename="camel"):
@@ -69,21 +69,21 @@ class Copied(msgspec.Struct, rename="camel"):
 
 
 class Manifest(msgspec.Struct, rename="camel"):
-    """What a backup holds; `store` is the version of its tables."""
+    """The content of a backup; `store` is the version of its tables."""
 
     format: int
     trimtab: str
     store: int
     made: str
     files: list[Copied]
-    #: files that are broken, copied as they are
+    #: broken files, copied as they are
     damaged: list[str] = []
-    #: in a restore: where the files go that were there before
+    #: in a restore: where the files that were there before are moved
     aside: str = ""
 
 
 def own_files(directory: Path) -> list[Path]:
-    """Return the files of a store in a directory, by name; locks and directories are none."""
+    """Return the files of a store in a directory, by name, without locks and directories."""
     return sorted(
         path
         for path in directory.iterdir()
@@ -92,7 +92,7 @@ def own_files(directory: Path) -> list[Path]:
 
 
 def refuse_unfinished(directory: Path) -> None:
-    """Raise StartupError when a restore into a directory was cut short."""
+    """Raise StartupError if a restore into a directory was interrupted."""
     if (directory / RESTORING).exists():
         raise StartupError(
             f"expected a whole store in {directory}, a restore into it was cut short: run "
@@ -101,7 +101,7 @@ def refuse_unfinished(directory: Path) -> None:
 
 
 def refuse_other(directory: Path) -> None:
-    """Raise StartupError for a directory that holds no whole store."""
+    """Raise StartupError for a directory without a complete store."""
     refuse_unfinished(directory)
     if not (directory / METRICS).is_file():
         raise StartupError(
@@ -112,9 +112,9 @@ def refuse_other(directory: Path) -> None:
 
 @contextmanager
 def stopped(directory: Path) -> Iterator[None]:
-    """Hold a directory, made when it is not there, so that no collector runs in it meanwhile.
+    """Lock a directory, making it if needed, so that no collector runs in it meanwhile.
 
-    Raises StartupError when one does.
+    Raises StartupError if one does.
     """
     descriptor = claim(
         directory,
@@ -130,7 +130,7 @@ def stopped(directory: Path) -> Iterator[None]:
 
 
 def copy_database(source: Path, target: Path, say: Say) -> bool:
-    """Copy a SQLite file as it is at one moment; True when it was whole, else its bytes are taken.
+    """Copy a SQLite file as it is at one moment; of a broken one, copy the bytes and return False.
 
     Others may write to it meanwhile. Raises sqlite3.Error and OSError.
     """
@@ -141,10 +141,10 @@ def copy_database(source: Path, target: Path, say: Say) -> bool:
             closing(sqlite3.connect(address, uri=True, isolation_level=None, timeout=5)) as one,
             closing(sqlite3.connect(target, isolation_level=None)) as other,
         ):
-            # Whoever is cut short leaves a directory that is no backup; it is synchronised whole.
+            # An interrupted copy leaves no valid backup; a complete one is synchronised at the end.
             other.execute("PRAGMA journal_mode = OFF")
             other.execute("PRAGMA synchronous = OFF")
-            # A transaction of its own: else each write of another begins the copy anew.
+            # In a transaction, because otherwise each write of others restarts the copy.
             one.execute("BEGIN")
             one.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             one.backup(
@@ -166,7 +166,7 @@ def _tell(say: Say, source: Path, left: int, pages: int) -> None:
 
 
 def copy_plain(source: Path, target: Path) -> None:
-    """Copy the bytes of a file into a new one that only its owner may read; raises OSError."""
+    """Copy the bytes of a file to a new one that only its owner may read; raises OSError."""
     with source.open("rb") as stream, os.fdopen(_created(target), "wb") as copy:
         while piece := stream.read(1024 * 1024):
             copy.write(piece)
@@ -177,7 +177,7 @@ def _created(path: Path) -> int:
 
 
 def entered(path: Path) -> Copied:
-    """Bring a file to the disk and return its entry in a manifest; raises OSError."""
+    """Synchronise a file to the disk and return its entry for a manifest; raises OSError."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -185,7 +185,7 @@ def entered(path: Path) -> Copied:
 
 
 def synchronise(directory: Path) -> None:
-    """Bring the names in a directory to the disk; raises OSError."""
+    """Synchronise the names in a directory to the disk; raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -194,9 +194,9 @@ def synchronise(directory: Path) -> None:
 
 
 def clear(directory: Path) -> None:
-    """Take a directory away that a backup or restore has begun, if it holds nothing else.
+    """Delete a directory that a backup or restore has begun, if it holds nothing else.
 
-    Raises StartupError when it does.
+    Raises StartupError if it does.
     """
     if not directory.exists():
         return
@@ -212,5 +212,5 @@ def clear(directory: Path) -> None:
 
 
 def megabytes(size_bytes: int) -> str:
-    """Return a size for people."""
+    """Return a size as text."""
     return f"{size_bytes / 1e6:.1f} MB"

@@ -1,15 +1,15 @@
-"""What a check has found: each thing that does not hold, and what was gone through."""
+"""The result of a check: its findings, and what was checked."""
 
 import msgspec
 
 __all__ = ["Finding", "Report"]
 
-#: findings of one file that are listed; the rest is counted
+#: most findings listed per file; further ones are counted
 _LISTED = 50
 
 
 class Finding(msgspec.Struct, rename="camel", omit_defaults=True):
-    """One thing that does not hold; chunk is the number of its row in the file."""
+    """One violation; chunk is the id of the chunk's row in the file."""
 
     file: str
     what: str
@@ -25,19 +25,19 @@ class Finding(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class Report(msgspec.Struct, rename="camel", kw_only=True):
-    """The outcome of a check; `sound` when there are no findings."""
+    """The result of a check; `sound` if there are no findings."""
 
     sound: bool = True
     findings: list[Finding] = []
     #: file -> findings that are not listed
     unlisted: dict[str, int] = {}
-    #: what is no damage and may be asked about
+    #: observations that are no damage
     notes: list[str] = []
     files: int = 0
     chunks: int = 0
     points: int = 0
     journal_batches: int = 0
-    #: requests that were ever counted, and the most that a tier and the journal still hold
+    #: requests that were ever counted, and the most that any tier with the journal still holds
     counted_requests: int = 0
     kept_requests: int = 0
 
@@ -50,7 +50,7 @@ class Report(msgspec.Struct, rename="camel", kw_only=True):
             self.unlisted[finding.file] = self.unlisted.get(finding.file, 0) + 1
 
     def text(self) -> str:
-        """Return it for people."""
+        """Return it as text."""
         lines = [finding.text() for finding in self.findings]
         lines += [f"{file}: {count} more findings" for file, count in self.unlisted.items()]
         lines += [f"note: {note}" for note in self.notes]

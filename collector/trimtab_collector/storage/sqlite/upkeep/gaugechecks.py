@@ -1,4 +1,4 @@
-"""Gauges in a tier file, looked through, and their sums by hour."""
+"""Checks the gauges of a tier file, and sums them up by hour."""
 
 import hashlib
 import sqlite3
@@ -24,10 +24,10 @@ _Wrong = tuple[str, str, str]
 def gauge_sums_of(
     connection: sqlite3.Connection, name: str, tier: Tier, report: Report
 ) -> Mapping[int, tuple[int, int]]:
-    """Check the gauges of a file; returns for each hour what equal gauges have in common.
+    """Check the gauges of a file; returns for each hour a digest that equal gauges share.
 
-    That is a hash of gauges, counts, smallest, largest and last gauges, and how many there were.
-    Sums of floats depend on their order and are left out. Raises sqlite3.Error.
+    That is a hash of the gauges with their counts, smallest, largest and last values, and the
+    number of values. Sums of floats depend on their order and are left out. Raises sqlite3.Error.
     """
     gauges = _Gauges(connection)
     span = connection.execute("SELECT DISTINCT period FROM gauge_chunk ORDER BY period").fetchall()
@@ -55,7 +55,7 @@ def gauge_sums_of(
 
 
 class _Gauges:
-    """The gauges of a file: hash of each one's texts and place of its name, by number."""
+    """The gauges of a file, by number: a hash of the texts of each, and the place of its name."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         rows = connection.execute(

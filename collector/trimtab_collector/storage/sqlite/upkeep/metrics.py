@@ -1,4 +1,4 @@
-"""The small file of a store, looked through: numbers of batches, journal and accounting."""
+"""Checks metrics.db: names of batches, journal and accounting."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from trimtab_core.errors import BatchError
 __all__ = ["JournalRow", "Metrics", "integrity", "look", "open_file", "rows"]
 
 _WRONG: Final = 10
-#: a law of the numbers of batches, as a query that finds nothing
+#: a law about names of batches, as a query that must find nothing
 _LAWS: Final = {
     "batches lie in the journal that are noted as merged": "SELECT count(*) FROM journal j WHERE"
     " EXISTS (SELECT 1 FROM seen s WHERE s.origin = j.origin AND s.first <= j.seq"
@@ -37,25 +37,25 @@ _LAWS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What tier files are compared with."""
+    """The facts that tier files are compared with."""
 
     connection: sqlite3.Connection
-    #: what tells this journal from any other
+    #: identity of the journal
     identity: int
-    #: the series of all files and of the journal, under the numbers of this check
+    #: dictionary of the series of all files and of the journal
     series: Dictionary
-    #: the highest number that a journal row was ever given, and the highest that is there now
+    #: the highest id that a journal row ever had, and the highest that is there now
     given: int
     last: int
     #: (environment, service) -> requests that were counted
     requests: dict[tuple[str, str], int]
-    #: what was dropped by hand: tier -> from when on it is kept
+    #: floors of tiers whose files were deleted for lack of space
     floors: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class JournalRow:
-    """A batch of the journal; columns is None when it cannot be read."""
+    """A batch of the journal; columns is None if it cannot be read."""
 
     id: int
     t0: int
@@ -63,14 +63,14 @@ class JournalRow:
 
 
 def integrity(connection: sqlite3.Connection, name: str, report: Report) -> None:
-    """Add what SQLite itself finds wrong with a file; raises sqlite3.Error."""
+    """Add SQLite's own findings about a file; raises sqlite3.Error."""
     for (text,) in connection.execute(f"PRAGMA integrity_check({_WRONG})"):
         if text != "ok":
             report.add(Finding(name, f"SQLite finds it damaged: {text}"))
 
 
 def look(connection: sqlite3.Connection, report: Report) -> Metrics | None:
-    """Check the small file, but for its journal's batches; None when it is of no use.
+    """Check metrics.db except the batches of the journal; None if it is unusable.
 
     Raises sqlite3.Error.
     """
@@ -85,7 +85,7 @@ def look(connection: sqlite3.Connection, report: Report) -> Metrics | None:
         if count:
             report.add(Finding(METRICS, what, "0", str(count)))
     facts = connection.execute("SELECT name, value FROM fact WHERE name LIKE 'floor~_%' ESCAPE '~'")
-    # In one transaction, so that the totals are those of the journal's rows.
+    # In one transaction, so that totals and journal rows belong together.
     connection.execute("BEGIN")
     totals = connection.execute("SELECT environment, service, requests FROM total").fetchall()
     (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
@@ -105,7 +105,7 @@ def look(connection: sqlite3.Connection, report: Report) -> Metrics | None:
 
 
 def open_file(path: Path) -> sqlite3.Connection:
-    """Open a file of SQLite to read; raises sqlite3.Error."""
+    """Open a SQLite file to read; raises sqlite3.Error."""
     address = f"{path.absolute().as_uri()}?mode=rw"
     connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=5)
     connection.execute("PRAGMA query_only = ON")
@@ -113,7 +113,7 @@ def open_file(path: Path) -> sqlite3.Connection:
 
 
 def rows(metrics: Metrics, report: Report) -> Iterator[JournalRow]:
-    """Yield the batches of the journal, one at a time, those that came since left out."""
+    """Yield the batches of the journal one at a time, without those that came since."""
     number = 0
     while True:
         try:

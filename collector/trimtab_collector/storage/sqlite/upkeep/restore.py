@@ -1,9 +1,9 @@
 """A backup put back into a data directory.
 
-Its files are copied beside the store and checked; then one rename says that they are complete, and
-they move to their places. Cut short before that rename nothing has happened; after it no collector
-starts in the directory, and the next run goes on where this one ended. What was there before is
-moved aside, never deleted.
+Its files are copied beside the store and checked. Then one rename marks them as complete, and they
+move to their places. If it is interrupted before that rename, nothing has happened; after it, no
+collector starts in the directory, and the next run continues where this one ended. What was there
+before is moved aside, never deleted.
 """
 
 import os
@@ -40,16 +40,16 @@ from trimtab_core.errors import StartupError
 __all__ = ["read_manifest", "restore"]
 
 _STAGING: Final = ".restore"
-#: first version of the store whose journal never gives a number twice
+#: first version of the store whose journal never gives an id twice
 _NUMBERED: Final = 2
 _NAME: Final = re.compile(r"[\w-][\w.-]*")
 
 
 def restore(source: Path, directory: Path, say: Say, *, force: bool = False) -> Manifest:
-    """Put the backup at source into a directory; with force also where a store is.
+    """Restore the backup at source into a directory; with force, even if it has a store.
 
-    Returns its manifest, with the place of what was there before. Raises StartupError when the
-    directory is not free, MaintenanceError when the backup is not whole or cannot be copied.
+    Returns its manifest, with the place of what was there before. Raises StartupError if the
+    directory is not free, MaintenanceError if the backup is incomplete or cannot be copied.
     """
     manifest = read_manifest(source)
     with stopped(directory):
@@ -86,7 +86,7 @@ def restore(source: Path, directory: Path, say: Say, *, force: bool = False) -> 
 
 
 def read_manifest(source: Path) -> Manifest:
-    """Return the manifest of a backup; raises StartupError for what is none, or of a later one."""
+    """Return the manifest of a backup; raises StartupError if it is none, or of a later version."""
     try:
         manifest = msgspec.json.decode((source / MANIFEST).read_bytes(), type=Manifest)
     except (OSError, msgspec.MsgspecError) as error:
@@ -122,7 +122,7 @@ def _stage(source: Path, staging: Path, manifest: Manifest, say: Say) -> None:
 
 
 def _raise_numbers(staging: Path, manifest: Manifest) -> None:
-    """Let new batches have numbers that no tier file has marked as merged."""
+    """Give new batches journal ids that no tier file has marked as merged."""
     highest = 0
     for _, _, path in files_of(staging):
         if path.name not in manifest.damaged:
@@ -146,9 +146,9 @@ def _raise_numbers(staging: Path, manifest: Manifest) -> None:
 
 
 def _finish(directory: Path) -> Manifest | None:
-    """Bring the files of a complete restore to their places; None when there is none.
+    """Move the files of a complete restore to their places; None if there is none.
 
-    May be cut short anywhere and called again.
+    It may be interrupted anywhere and called again.
     """
     restoring = directory / RESTORING
     if not restoring.exists():
@@ -156,7 +156,7 @@ def _finish(directory: Path) -> Manifest | None:
     manifest = msgspec.json.decode((restoring / MANIFEST).read_bytes(), type=Manifest)
     names = [copied.name for copied in manifest.files]
     if manifest.aside and all((restoring / name).exists() for name in names):
-        # None has moved yet, so what is here is of before.
+        # No file has moved yet, so everything here is from before.
         aside = directory / manifest.aside
         aside.mkdir(mode=0o700, exist_ok=True)
         for path in own_files(directory):
@@ -179,7 +179,7 @@ def _write(path: Path, manifest: Manifest) -> None:
 
 
 def _aside(directory: Path) -> str:
-    """Return a name for a directory that is not there."""
+    """Return an unused name for a directory."""
     name = f"before-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     number = 1
     while (directory / name).exists():

@@ -1,7 +1,7 @@
-"""Points summed up by service and hour, in bounded memory, and compared to the bit.
+"""Points summed up by service and hour, in bounded memory, and compared bit by bit.
 
-All levels of roll-up come to the same sums by service, version, environment and status class; so do
-all tiers by hours. Sums hold every value, the largest of max_us, and the whole sketch.
+All levels of roll-up have the same sums by service, version, environment and status class, and so
+have all tiers by hour. Sums have every value, the largest max_us, and the whole sketch.
 """
 
 import hashlib
@@ -31,21 +31,21 @@ _NAMES: Final = ("requests", *VALUES)
 
 
 class Sums:
-    """The sum of points that are added, by service roll-up and hour."""
+    """The sum of the added points, by service roll-up and hour."""
 
     def __init__(self, parents: Sequence[Array]) -> None:
         self._parents = parents[LEVELS - 1]
         self._parts: list[Columns] = []
 
     def add(self, columns: Columns) -> None:
-        """Add points of any level and tier."""
+        """Add points of any level or tier."""
         if len(columns.key):
             self._parts.append(rolled_up(columns, self._parents, HOUR_S))
         if len(self._parts) >= _GATHER:
             self._parts = [merge(self._parts)]
 
     def columns(self) -> Columns:
-        """Return the sum: one point a service roll-up and hour."""
+        """Return the sum: one point per service roll-up and hour."""
         return merge(self._parts) if self._parts else nothing()
 
 
@@ -58,7 +58,7 @@ def by_hour(columns: Columns) -> Iterator[tuple[int, Columns]]:
 
 
 def digest(columns: Columns) -> int:
-    """Return what is the same for equal sums alone."""
+    """Return a digest that only equal sums share."""
     found = hashlib.blake2b(digest_size=16)
     for array in _arrays(columns):
         found.update(np.ascontiguousarray(array, np.int64).tobytes())
@@ -66,7 +66,7 @@ def digest(columns: Columns) -> int:
 
 
 def difference(expected: Columns, got: Columns, series: Dictionary) -> tuple[str, str] | None:
-    """Return in words where sums differ first, None when they are equal."""
+    """Describe where sums first differ; None if they are equal."""
     if all(map(np.array_equal, _arrays(expected), _arrays(got))):
         return None
     for key in np.union1d(expected.key, got.key).tolist():
@@ -90,7 +90,7 @@ def difference(expected: Columns, got: Columns, series: Dictionary) -> tuple[str
 
 
 def instant(t: int) -> str:
-    """Return a time for people."""
+    """Return a time as text."""
     return datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 

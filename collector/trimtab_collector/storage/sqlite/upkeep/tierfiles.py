@@ -1,4 +1,4 @@
-"""A tier file, looked through: every chunk decoded, and roll-ups against what they sum up."""
+"""Checks a tier file: every chunk, and roll-ups against the series that they sum up."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _Wrong = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class TierFile:
-    """A file and what it should hold."""
+    """A file and what it should contain."""
 
     tier: Tier
     start_s: int
@@ -34,24 +34,24 @@ class TierFile:
     connection: sqlite3.Connection
     #: journal rows that are in it
     marks: frozenset[int]
-    #: its own series, and the number that each has in this check
+    #: its dictionary, and the number of each of its series in this check
     series: Dictionary
     numbers: Array
 
 
 @dataclass(slots=True)
 class Held:
-    """What the files of one tier come to."""
+    """The sums of the files of one tier."""
 
     #: starts of its files that could be read
     files: set[int] = field(default_factory=set)
-    #: hour -> what equal sums have in common, and requests
+    #: hour -> a digest that only equal sums share, and requests
     hours: dict[int, tuple[int, int]] = field(default_factory=dict)
     #: the same of gauges
     gauges: dict[int, tuple[int, int]] = field(default_factory=dict)
     #: (environment, service) -> requests
     requests: dict[tuple[str, str], int] = field(default_factory=dict)
-    #: hour -> batches that other tiers have already: a compaction was cut short
+    #: hour -> batches that other tiers have already, from an interrupted compaction
     ahead: dict[int, list[Columns]] = field(default_factory=dict)
 
     def count(self, columns: Columns, metrics: Metrics) -> None:
@@ -109,7 +109,7 @@ def look_through(file: TierFile, held: Held, metrics: Metrics, report: Report) -
 
 
 def _note(held: Held, tier: Tier, period: int, sums: Columns, metrics: Metrics) -> None:
-    """Keep the sums of each hour, batches that other tiers have already among them."""
+    """Keep the sums of each hour, including batches that other tiers have already."""
     ahead = Sums(metrics.series.parents())
     ahead.add(sums)
     for hour_s in range(period, period + tier.period_s, 3600):
@@ -144,7 +144,7 @@ def _level(file: TierFile, level: int, period: int, metrics: Metrics, report: Re
 
 
 def _wrong(entry: ChunkEntry, columns: Columns, file: TierFile, level: int) -> Iterator[_Wrong]:
-    """Yield what a chunk's row says against its content, and its content against its place."""
+    """Yield contradictions between a chunk's row and content, and between content and place."""
     told, is_so = (entry.points, entry.buckets), (len(columns.key), len(columns.indexes))
     if told != is_so:
         words = [f"{points} points, {buckets} buckets" for points, buckets in (told, is_so)]
