@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from support.clock import Clock
+from support.stores.appending import append
 from support.stores.batches import a_batch, account, key_of, point_of
-from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.sqlite.upkeep.check import check

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from support.clock import Clock
 from support.processes.servers import short_dir
+from support.stores.appending import append, received
 from support.stores.batches import a_batch, account, key_of, point_of
-from support.stores.sqlitestores import append, received
 from trimtab_collector.storage.columns import quantiles_us
 from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.engine import SQLiteStore

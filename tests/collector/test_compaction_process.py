@@ -12,9 +12,9 @@ import pytest
 
 from support.clock import Clock
 from support.processes.servers import wait_for
+from support.stores.appending import append
 from support.stores.batches import a_batch, key_of, point_of
 from support.stores.engines import Pair, Sent, SQLiteEngine
-from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.supervisor import Supervisor
 from trimtab_collector.storage.sqlite.worker import Setup

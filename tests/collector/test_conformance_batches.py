@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from support.clock import Clock
+from support.stores.appending import append, received
 from support.stores.batches import a_batch, account, key_of, point_of
 from support.stores.engines import NOON, Engine, Pair
-from support.stores.sqlitestores import append, received
 from trimtab_collector.storage.store import Received, Selection, Store, UnavailableError
 from trimtab_core.batches import Batch, SeriesKey
 from trimtab_core.columns import Column

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from support.clock import Clock
 from support.laws import DEPTH
 from support.processes.servers import short_dir
+from support.stores.appending import append, received
 from support.stores.batches import a_batch
 from support.stores.engines import ENGINES, NOON, Engine, Pair
 from support.stores.gaugeoracle import GaugeOracle, ask, check
-from support.stores.sqlitestores import append, received
 from trimtab_collector.storage.gaugepoints import GaugeKey
 from trimtab_collector.storage.store import GaugeSelection, LatestGauge, Store
 from trimtab_core.batches import Batch, GaugeRow

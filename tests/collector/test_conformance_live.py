@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from support.clock import Clock
+from support.stores.appending import append, received
 from support.stores.batches import a_batch, account, key_of, point_of
 from support.stores.engines import NOON, Engine, Pair
-from support.stores.sqlitestores import append, received
 from trimtab_collector.storage.store import Selection, Store
 from trimtab_core.batches import Batch
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from support.clock import Clock
 from support.laws import DEPTH
 from support.processes.servers import short_dir
+from support.stores.appending import append
 from support.stores.engines import ENGINES, NOON, Engine, Pair
 from support.stores.rowbatches import batch_of, delta_of, row_of
-from support.stores.sqlitestores import append
 from trimtab_collector.storage.grouping import grouped_by
 from trimtab_collector.storage.store import EventSelection, MeasurePart, MeasureSelection, Store
 from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM, Delta, MeasureKey

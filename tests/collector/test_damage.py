@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from support.clock import Clock
+from support.stores.appending import append
 from support.stores.batches import a_batch, key_of, point_of
-from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.store import Selection
 from trimtab_core.errors import StartupError

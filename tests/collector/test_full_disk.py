@@ -12,8 +12,8 @@ import pytest
 
 from support.clock import Clock
 from support.disks.smalldisk import SmallDisk, small_disk
+from support.stores.appending import append
 from support.stores.batches import a_batch, key_of, point_of
-from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.compaction import Step
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiering import Tiering

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from support.clock import Clock
+from support.stores.appending import append, received
 from support.stores.batches import a_batch
 from support.stores.gaugeoracle import GaugeOracle, ask
-from support.stores.sqlitestores import append, received
 from trimtab_collector.storage.sqlite import gaugehistory
 from trimtab_collector.storage.sqlite.compactor import Compactor, locked
 from trimtab_collector.storage.sqlite.engine import SQLiteStore

@@ -21,9 +21,9 @@ from hypothesis.stateful import (
 
 from support.clock import Clock
 from support.laws import histories
+from support.stores.appending import append
 from support.stores.batches import a_batch
 from support.stores.gaugeoracle import GaugeOracle, ask, check
-from support.stores.sqlitestores import append
 from trimtab_collector.storage import steps
 from trimtab_collector.storage.gaugepoints import GaugeKey
 from trimtab_collector.storage.sqlite import compactor, gaugefile

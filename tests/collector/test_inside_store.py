@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.processes.servers import Collector, short_dir
+from support.stores.appending import append
 from support.stores.batches import Sender, a_batch, key_of, point_of, window
 from support.stores.rowbatches import batch_of, delta_of, row_of
-from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.store import (

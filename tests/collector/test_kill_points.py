@@ -15,8 +15,8 @@ from support.clock import Clock
 from support.processes.servers import clean_environment, short_dir
 from support.processes.tracing import calls_of, killed_at
 from support.stores import killedchild
+from support.stores.appending import append
 from support.stores.killedchild import BATCHES, DAY_S, END_S, KEPT, START_S, batch
-from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.upkeep.check import check
 from trimtab_collector.storage.store import Selection

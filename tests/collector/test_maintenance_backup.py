@@ -14,8 +14,8 @@ import pytest
 from support.processes.servers import Collector, short_dir, trimtab, wait_for
 from support.processes.tracing import killed_at
 from support.processes.upkeep import answered, maintain, maintain_beside
+from support.stores.appending import append
 from support.stores.batches import Sender, a_batch, account, key_of, point_of, window
-from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.schema import VERSION
 from trimtab_collector.storage.sqlite.upkeep.backup import backup

@@ -9,6 +9,7 @@ import pytest
 
 from support.clock import Clock
 from support.processes.servers import short_dir
+from support.stores.appending import append
 from support.stores.checkedstore import (
     DAY_S,
     HOUR_S,
@@ -21,7 +22,6 @@ from support.stores.checkedstore import (
     opened,
     texts,
 )
-from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.sqlite.upkeep.check import check
 

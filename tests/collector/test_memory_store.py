@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 from support.clock import Clock
 from support.processes.servers import wait_for
+from support.stores.appending import append, received
 from support.stores.batches import a_batch, key_of, point_of
 from support.stores.engines import NOON
 from support.stores.rowbatches import batch_of, row_of
-from support.stores.sqlitestores import append, received
 from trimtab_collector.storage.memory.engine import MemoryStore
 from trimtab_collector.storage.store import GaugeSelection, Selection
 from trimtab_core.batches import GaugeRow

@@ -18,9 +18,9 @@ from support.clock import Clock
 from support.processes.servers import Collector, clean_environment, short_dir, trimtab
 from support.processes.tracing import calls_of, killed_at
 from support.stores import checkedstore
+from support.stores.appending import append
 from support.stores.batches import a_batch, account, key_of, point_of
 from support.stores.checkedstore import checked, make
-from support.stores.sqlitestores import append
 from support.stores.version1 import write_store
 from support.stores.version3 import to_version_3
 from trimtab_collector.storage.columns import VALUES

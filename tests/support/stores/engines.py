@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from support.clock import Clock
+from support.stores.appending import received as as_received
 from support.stores.oracle import QUANTILES, SUMS, Account, Answer, Oracle, Row, Tier, check
-from support.stores.sqlitestores import received as as_received
 from trimtab_collector.storage.columns import quantiles_us
 from trimtab_collector.storage.memory.engine import MemoryStore
 from trimtab_collector.storage.sqlite.engine import SQLiteStore

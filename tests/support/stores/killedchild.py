@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from support.clock import Clock
+from support.stores.appending import append
 from support.stores.batches import a_batch, key_of, point_of
-from support.stores.sqlitestores import append
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_core.batches import Batch

@@ -249,12 +249,15 @@ class SQLiteStore:
         return self.tiering.compact(compactor, now_s)
 
     def close(self) -> None:
-        """Stop the helpers, commit what was accepted, then release the directory."""
+        """Stop the helpers, commit what was accepted, then release the directory; safe to repeat."""
+        if self._lock < 0:
+            return
         self._supervisor.stop()
         self._committer.close()
         for connection in (*self._readers, self._writer):
             connection.close()
         os.close(self._lock)
+        self._lock = -1
 
     def _committed(self, new: Sequence[Received]) -> None:
         for received in new:
