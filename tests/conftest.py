@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
@@ -31,6 +32,9 @@ use_profile()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in whatever a shell starts with `&`: the servers of tests would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     given = getattr(config, "workerinput", {}).get("turns")
     config.stash[TURNS] = Path(given or tempfile.mkdtemp(prefix="tt-turns-"))
 
