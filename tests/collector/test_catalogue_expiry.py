@@ -137,13 +137,12 @@ def test_a_batch_that_was_numbered_before_a_sweep_is_counted_under_its_own_names
     tmp: Path,
 ) -> None:
     clock = Clock(NOON)
-    with opened(tmp / "c", clock) as store:
+    with opened(tmp / "c", clock, 2 * LIVE) as store:
         append(store, of_deploy(0, 0, NOON - 20))
         waiting = of_deploy(1, 0, NOON - 20)
         before = store.memory.catalogue.number(waiting, NOON - 20, lambda _: None)
         store.tiering.tidy(clock.now_s)
         assert before.origin is not store.memory.catalogue.dictionary
-        store.memory.catalogue._limit = 100
         append(store, waiting)
         found = routes_of(store, NOON - 60, NOON)
         assert found == {(f"v{d}", f"pod-{d}-{n}", f"/{n}") for d in (0, 1) for n in range(LIVE)}
@@ -194,3 +193,113 @@ def test_a_tier_file_of_another_store_is_shown_under_its_own_names(tmp: Path) ->
         at = NOON - 3 * HOUR_S - DAY_S
         found = routes_of(store, at - 30, at + 30)
     assert {version for version, _, _ in found} == {"v2"}
+
+
+def test_a_full_table_of_names_in_use_is_not_built_anew_again_and_again(tmp: Path) -> None:
+    clock = Clock(NOON)
+    with opened(tmp / "c", clock) as store:
+        append(store, of_deploy(0, 0, NOON - 20))
+        dictionary = store.memory.catalogue.dictionary
+        for _ in range(3):
+            store.tiering.tidy(clock.now_s)
+        assert store.memory.catalogue.dictionary is dictionary
+
+
+def test_series_without_an_instance_count_like_all_others(tmp: Path) -> None:
+    clock = Clock(NOON)
+    with opened(tmp / "c", clock) as store:
+        points = {key_of(f"/{n}", instance=""): point_of([1]) for n in range(4 * LIVE)}
+        append(store, a_batch(0, points, window_s=NOON - 20))
+        assert len(routes_of(store, NOON - 60, NOON)) == LIVE + 1
+        assert store.health().series <= LIVE + 1
+
+
+def test_an_upkeep_that_fails_at_its_end_changes_no_name(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was forgotten in a transaction that is rolled back is known as before."""
+    monkeypatch.setattr("trimtab_collector.storage.sqlite.measures._MOST_MEASURES", LIVE)
+    clock = Clock(NOON)
+    with opened(tmp / "c", clock, 1000) as store:
+        append(store, of_deploy(0, 0, NOON - 20))
+        later_s = NOON + 2 * HOUR_S
+        measures = store._measures
+        before = dict(measures._ids)
+        with pytest.raises(ZeroDivisionError):
+            store._committer.run(lambda connection: measures.forget(connection, later_s) and 1 // 0)
+        assert measures._ids == before
+        clock.now_s = later_s
+        append(store, of_deploy(1, 0, later_s - 20))
+        edges = (NOON - HOUR_S, later_s)
+        parts = store.read_measures(MeasureSelection(edges, ("orders",)))
+        named = {part.instance: part.delta.sum for part in parts if part.instance}
+        assert named == {f"pod-0-{n}": 1.0 for n in range(LIVE)}
+        assert sum(part.delta.sum for part in parts) == 2 * LIVE
+
+
+def test_idle_measures_of_many_names_leave_room_for_those_in_use(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measures without attributes have no `other` of their own: the service has one."""
+    monkeypatch.setattr("trimtab_collector.storage.sqlite.measures._MOST_MEASURES", 40)
+    clock = Clock(NOON)
+    with opened(tmp / "c", clock, 1000) as store:
+        for batch in range(10):
+            rows = [
+                MeasureRow("test", "shop", "", MeasureKey(f"m{batch}.{n}", COUNTER), added(1.0))
+                for n in range(20)
+            ]
+            (packed,) = pack_rows(rows, [])
+            append(store, a_batch(batch, window_s=NOON - 20, rows=packed))
+        (count,) = store._writer.execute("SELECT count(*) FROM measure").fetchone()
+        assert count <= 46
+        clock.now_s += 2 * HOUR_S
+        store.compact(clock.now_s)
+        (count,) = store._writer.execute("SELECT count(*) FROM measure").fetchone()
+        assert count <= 36
+        whose = ("test", "bank", "pod", MeasureKey("salaries", COUNTER))
+        (packed,) = pack_rows([MeasureRow(*whose, added(7.0))], [])
+        append(store, a_batch(99, window_s=int(clock.now_s) - 20, rows=packed))
+        edges = (NOON - HOUR_S, int(clock.now_s))
+        parts = store.read_measures(MeasureSelection(edges, ("*",)))
+        assert [part.delta.sum for part in parts if part[:4] == whose] == [7.0]
+        assert sum(part.delta.sum for part in parts) == 10 * 20 + 7 - store._measures.left_out
+
+
+def test_an_older_state_of_the_small_file_is_noticed_and_hides_nothing(tmp: Path) -> None:
+    clock = Clock(NOON)
+    with opened(tmp / "c", clock, 1000) as store:
+        append(store, of_deploy(0, 0, NOON - 20))
+    shutil.copytree(tmp / "c", tmp / "before")
+    with opened(tmp / "c", clock, 1000) as store:
+        for day in range(1, 9):
+            append(store, of_deploy(day, 0, NOON - 20))
+        clock.now_s += HOUR_S
+        store.compact(clock.now_s)
+    for name in ("metrics.db", "metrics.db-wal", "metrics.db-shm"):
+        (tmp / "c" / name).unlink(missing_ok=True)
+        if (tmp / "before" / name).exists():
+            shutil.copy(tmp / "before" / name, tmp / "c" / name)
+    with opened(tmp / "c", clock, 1000) as store:
+        assert store.health().damage
+        for day in range(20, 28):
+            append(store, of_deploy(day, 0, NOON - 20))
+        store.compact(clock.now_s)
+        found = {version for version, _, _ in routes_of(store, NOON - 60, NOON)}
+    assert found == {f"v{day}" for day in (*range(9), *range(20, 28))}
+
+
+def test_a_tier_file_of_another_version_is_put_aside_and_all_else_goes_on(tmp: Path) -> None:
+    clock = Clock(NOON)
+    with opened(tmp / "c", clock, 1000) as store:
+        append(store, of_deploy(0, 0, NOON - 2 * HOUR_S))
+        store.compact(clock.now_s)
+    (path,) = (tmp / "c").glob("1m-*.db")
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("PRAGMA user_version = 2")
+    with opened(tmp / "c", clock, 1000) as store:
+        append(store, of_deploy(1, 0, NOON - 2 * HOUR_S))
+        assert store.compact(clock.now_s) == 1
+        assert store.health().damage.keys() == {path.name + ".damaged"}
+        found = {version for version, _, _ in routes_of(store, NOON - 3 * HOUR_S, NOON - HOUR_S)}
+    assert found == {"v0", "v1"}

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from trimtab_collector.storage.columns import Array, columns_of_batch
-from trimtab_collector.storage.dictionary import Dictionary
+from trimtab_collector.storage.dictionary import Dictionary, Survivors
 from trimtab_collector.storage.store import Admit, Numbered
 from trimtab_core.batches import MAX_POINTS, Batch, SeriesKey
 from trimtab_core.errors import BatchError
@@ -84,7 +84,7 @@ class Catalogue:
 
     def _begin(self, dictionary: Dictionary, own: int) -> None:
         self.dictionary = dictionary
-        #: series that agents have named, not counting roll-ups
+        #: series that came in batches, not counting those that only sum others up
         self._own = own
         self._kept = own
         self._cache: OrderedDict[bytes, Known] = OrderedDict()
@@ -144,13 +144,22 @@ class Catalogue:
         """Tell whether to look for unused names: many are new, or the limit is reached."""
         return self._own >= self._limit or self._own > 2 * self._kept + _GROWN
 
-    def sweep(self, move: Callable[[Dictionary], tuple[Dictionary, int]]) -> None:
-        """Begin a new dictionary; move returns it, and how many series of agents are in it.
+    def sweep(
+        self, used: Callable[[], Array], move: Callable[[Dictionary, Survivors], int]
+    ) -> None:
+        """Begin a new dictionary with the series in use, if that frees a quarter of the names.
 
-        move is called with the present one while nothing is numbered, and moves what is in memory.
+        used returns the numbers of the series that memory holds. move gives memory the numbers of
+        the new dictionary, adds the series that came meanwhile, and returns how many there are;
+        nothing is numbered while it runs. The slow part, making the new dictionary, comes before
+        and holds nobody up. For one thread at a time.
         """
+        old, numbers = self.dictionary, used()
+        if 4 * (self._own - len(numbers)) < max(self._own, 1):
+            return
+        survivors = old.kept(numbers)
         with self._lock:
-            self._begin(*move(self.dictionary))
+            self._begin(survivors.dictionary, move(old, survivors))
 
     def _number(self, key: SeriesKey) -> int:
         """Give a new series its number."""
@@ -167,5 +176,5 @@ class Catalogue:
                     "raise max_series or send fewer services"
                 )
             self._log.warning("limit", "over %s series: new ones become `other`", self._limit)
-        self._own += bool(key.instance)
+        self._own += 1
         return self.dictionary.add(key)

@@ -34,8 +34,14 @@ class Survivors(NamedTuple):
     dictionary: "Dictionary"
     #: for each series of the other, its number in the new one; -1 if it is not in it
     numbers: Array
-    #: how many of them agents have named, not counting roll-ups
-    own: int
+
+    def renumber(self, old: "Dictionary", used: Array) -> Array:
+        """Return the new number of each series of the old one; those in used get one if need be."""
+        numbers = np.full(len(old), -1, np.int64)
+        numbers[: len(self.numbers)] = self.numbers
+        for number in used[numbers[used] < 0].tolist():
+            numbers[number] = self.dictionary.add(old.key(number))
+        return numbers
 
 
 class Dictionary:
@@ -99,9 +105,7 @@ class Dictionary:
         numbers = np.full(len(self), -1, np.int64)
         for number in used.tolist():
             numbers[number] = dictionary.add(self.key(number))
-        return Survivors(
-            dictionary, numbers, sum(bool(self.key(n).instance) for n in used.tolist())
-        )
+        return Survivors(dictionary, numbers)
 
     def parents(self) -> tuple[Array, ...]:
         """Return for each level the series that every series is part of; for a linked one."""

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from functools import partial
 from typing import Final
 
 from trimtab_collector.storage.accounting import AccountingTable, Ranges, Staged, with_range
@@ -26,7 +27,8 @@ from trimtab_collector.storage.memory.windows import (
     MemoryWindow,
     MemoryWindows,
     WhoseMeasure,
-    renumbered,
+    renumber,
+    used_series,
 )
 from trimtab_collector.storage.steps import GaugeSteps, PointSteps
 from trimtab_collector.storage.store import (
@@ -314,7 +316,7 @@ class MemoryStore:
             }
             if self._catalogue.is_crowded:
                 windows = [*self._stored.windows.values(), *self._live.values()]
-                self._catalogue.sweep(lambda old: renumbered(windows, old))
+                self._catalogue.sweep(partial(used_series, windows), partial(renumber, windows))
         return 0
 
     def _forget_live(self) -> None:

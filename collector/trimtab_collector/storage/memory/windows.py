@@ -18,14 +18,14 @@ from trimtab_collector.storage.columns import (
     series_of,
     times_of,
 )
-from trimtab_collector.storage.dictionary import Dictionary
+from trimtab_collector.storage.dictionary import Dictionary, Survivors
 from trimtab_collector.storage.gaugepoints import GaugeKey, Numbers, Taken, take
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.store import Received
 from trimtab_core.measures import Delta, MeasureKey
 from trimtab_core.rows import EventRow
 
-__all__ = ["MemoryWindow", "MemoryWindows", "SeenEvent", "WhoseMeasure", "renumbered"]
+__all__ = ["MemoryWindow", "MemoryWindows", "SeenEvent", "WhoseMeasure", "renumber", "used_series"]
 
 #: environment, service, instance
 WhoseMeasure = tuple[str, str, str, MeasureKey]
@@ -122,19 +122,20 @@ class MemoryWindows:
             window.gauges = [each._replace(gauge=number[each.gauge]) for each in window.gauges]
 
 
-def renumbered(windows: list[MemoryWindow], old: Dictionary) -> tuple[Dictionary, int]:
-    """Give windows a dictionary of only their series.
+def used_series(windows: Iterable[MemoryWindow]) -> Array:
+    """Return the numbers of the series that windows hold points of."""
+    return _used(series_of(window.points.key) for window in windows)
 
-    Returns it, and how many of these agents have named, not counting roll-ups.
-    """
-    kept = old.kept(_used(series_of(window.points.key) for window in windows))
+
+def renumber(windows: list[MemoryWindow], old: Dictionary, survivors: Survivors) -> int:
+    """Give windows the dictionary of survivors; returns the number of series that they hold."""
+    here = used_series(windows)
+    numbers = survivors.renumber(old, here)
     for window in windows:
         key = window.points.key
         # A new part, because readers may have the old one.
-        window.points = replace(
-            window.points, key=(kept.numbers[series_of(key)] << 32) | times_of(key)
-        )
-    return kept.dictionary, kept.own
+        window.points = replace(window.points, key=(numbers[series_of(key)] << 32) | times_of(key))
+    return len(here)
 
 
 def _used(numbers: Iterable[Array]) -> Array:

@@ -14,6 +14,7 @@ from trimtab_collector.storage.accounting import (
     MAX_PROCESSES,
     AccountingTable,
     CountedProcess,
+    Retirement,
     Staged,
 )
 from trimtab_collector.storage.store import ServiceAccounting
@@ -73,14 +74,14 @@ def write_accounting(connection: sqlite3.Connection, staged: Staged) -> None:
 
 def retire_processes(
     connection: sqlite3.Connection, table: AccountingTable, most: int = MAX_PROCESSES
-) -> None:
+) -> Retirement:
     """Add up the processes over the limit into their services, in an open transaction.
 
-    Committer only. Memory changes at once, so the transaction must not fail after it.
+    Committer only. Give the result to `table.retire` once it is durable.
     """
     retirement = table.retirement(most)
     if not retirement.gone:
-        return
+        return retirement
     connection.executemany(
         "INSERT INTO total (environment, service, counted, sent, lost, dropped)"
         " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET counted = excluded.counted,"
@@ -100,7 +101,7 @@ def retire_processes(
         "DELETE FROM process WHERE process = ? AND environment = ? AND service = ?",
         retirement.gone,
     )
-    table.retire(retirement)
+    return retirement
 
 
 def insert_rows(

@@ -50,6 +50,7 @@ class Waiting:
 @dataclass(slots=True)
 class _Job:
     work: Callable[[sqlite3.Connection], Any]
+    then: Callable[[Any], None] | None
     future: "Future[Any]"
 
 
@@ -147,15 +148,21 @@ class Committer:
         self._oldest_s = group[0].since_s
         self._queue.put(group)
 
-    def run(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+    def run(
+        self,
+        work: Callable[[sqlite3.Connection], Any],
+        then: Callable[[Any], None] | None = None,
+    ) -> Any:
         """Run work in its own transaction and return its result; do not call it from the loop.
 
-        Raises what work raises, and sqlite3.Error if the transaction fails.
+        then gets the result once it is durable, before the next transaction begins: what memory
+        has of the file changes there and never in work, which may fail. Raises what work raises,
+        and sqlite3.Error if the transaction fails.
         """
         if self._closed:
             raise UnavailableError("the collector is stopping", _RETRY_S)
         future: Future[Any] = Future()
-        self._queue.put(_Job(work, future))
+        self._queue.put(_Job(work, then, future))
         return future.result()
 
     def close(self) -> None:
@@ -167,13 +174,19 @@ class Committer:
         self._queue.put(None)
         self._thread.join()
 
-    def forget_origins(self, connection: sqlite3.Connection) -> None:
-        """Delete starts of agents that no batch refers to any more; as work for `run`."""
-        gone = connection.execute(
+    def forget_origins(self) -> None:
+        """Delete starts of agents that no batch refers to any more; not from the loop."""
+        self.run(self._delete_origins, self._forget)
+
+    @staticmethod
+    def _delete_origins(connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
+        return connection.execute(
             "DELETE FROM origin WHERE NOT EXISTS"
             " (SELECT 1 FROM journal j WHERE j.origin = origin.origin) AND NOT EXISTS"
             " (SELECT 1 FROM seen s WHERE s.origin = origin.origin) RETURNING agent, boot"
         ).fetchall()
+
+    def _forget(self, gone: Sequence[tuple[str, bytes]]) -> None:
         for agent, boot in gone:
             self._origins.pop((agent, bytes(boot)), None)
 
@@ -322,6 +335,8 @@ class Committer:
             self._begin()
             result = job.work(self._connection)
             self._connection.execute("COMMIT")
+            if job.then is not None:
+                job.then(result)
         except Exception as error:  # noqa: BLE001 - the border of the thread: told to the caller
             self._rollback()
             job.future.set_exception(error)

@@ -9,8 +9,7 @@ from typing import Final
 
 from trimtab_collector.storage.catalogue import rows_of
 from trimtab_collector.storage.dictionary import Dictionary
-from trimtab_collector.storage.sqlite.openfiles import number_of
-from trimtab_collector.storage.sqlite.tierfile import load_series
+from trimtab_collector.storage.sqlite.tierfile import load_series, number_in
 from trimtab_core.batches import SeriesKey
 
 __all__ = ["Dictionaries"]
@@ -33,7 +32,7 @@ class Dictionaries:
 
         Raises sqlite3.Error, and ValueError for a table with holes.
         """
-        name = (path, number_of(path))
+        name = (path, number_in(connection))
         with self._lock:
             dictionary = self._files.setdefault(name, Dictionary())
             self._files.move_to_end(name)

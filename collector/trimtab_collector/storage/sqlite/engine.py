@@ -24,13 +24,15 @@ from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
 from trimtab_collector.storage.sqlite.reading import Reader
 from trimtab_collector.storage.sqlite.schema import (
+    highest_given,
     identity_of_journal,
     migrate,
     open_metrics,
     refuse,
+    renew_identity,
 )
 from trimtab_collector.storage.sqlite.supervisor import Supervisor
-from trimtab_collector.storage.sqlite.tierfile import DAMAGED, strangers
+from trimtab_collector.storage.sqlite.tierfile import DAMAGED, highest_of, strangers
 from trimtab_collector.storage.sqlite.tiering import Floors, JournalSize, Tiering
 from trimtab_collector.storage.sqlite.tiers import EVERY, Retention, files_of
 from trimtab_collector.storage.sqlite.worker import Setup
@@ -105,6 +107,9 @@ class SQLiteStore:
             os.close(self._lock)
             refuse(self._path, error)
         identity = identity_of_journal(self._writer)
+        if highest_of(files_of(directory), identity) > highest_given(self._writer):
+            # A copy of metrics.db from before was put back: marks would hide what comes now.
+            identity = renew_identity(self._writer)
         self._strangers = strangers(files_of(directory), identity)
         merged_before_s = facts.get("merged_before_s", 0)
         if self._strangers:
@@ -249,7 +254,7 @@ class SQLiteStore:
         return self.tiering.compact(compactor, now_s)
 
     def close(self) -> None:
-        """Stop the helpers, commit what was accepted, then release the directory; safe to repeat."""
+        """Stop the helpers, commit what was accepted, release the directory; safe to repeat."""
         if self._lock < 0:
             return
         self._supervisor.stop()

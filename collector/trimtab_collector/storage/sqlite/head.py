@@ -19,11 +19,11 @@ import numpy as np
 
 from trimtab_collector.storage.arrivals import latest_run
 from trimtab_collector.storage.columns import Array, Columns, narrowed, series_of, times_of
-from trimtab_collector.storage.dictionary import Dictionary
+from trimtab_collector.storage.dictionary import Dictionary, Survivors
 from trimtab_collector.storage.levels import LEVELS, rolled_up
 from trimtab_collector.storage.merging import merge
 
-__all__ = ["LIVE_S", "RECENT_S", "Head", "Snapshot", "move"]
+__all__ = ["LIVE_S", "RECENT_S", "Head", "Snapshot", "move", "used"]
 
 #: stored windows stay in memory for at least this long; batches may come this late at no extra cost
 RECENT_S: Final = 300
@@ -185,10 +185,11 @@ class Head:
 
     def _summed(self, window: _Window, level: int) -> Columns:
         """Return the roll-up of a window at a level: the known sum plus what has come since."""
-        parents = window.dictionary.parents()[level]
         with self._lock:
             parts, joined = list(window.parts), window.joined
             included, known = window.sums.get(level, (0, None))
+        # After the parts: a series that came since the last time is in both.
+        parents = window.dictionary.parents()[level]
         if known is None or included < joined:
             summed = narrowed(rolled_up(merge(parts), parents))
         elif included == joined + len(parts) - 1:
@@ -218,11 +219,9 @@ class Head:
             window.gone = True
             self._size_bytes -= window.size_bytes
 
-    def _used(self) -> Array:
-        """Return the series numbers that windows have; call with the lock held."""
-        parts = [part for window in self._windows.values() for part in window.parts]
-        found: Array = np.unique(np.concatenate([series_of(part.key) for part in parts] or [_NONE]))
-        return found
+    def _keys(self) -> list[Array]:
+        """Return the keys of all points; call with the lock held."""
+        return [part.key for window in self._windows.values() for part in window.parts]
 
     def _renumber(self, dictionary: Dictionary, numbers: Array) -> None:
         """Give the series other numbers; call with the lock held."""
@@ -239,15 +238,27 @@ class Head:
             self._size_bytes += window.size_bytes
 
 
-def move(heads: Sequence[Head], old: Dictionary) -> tuple[Dictionary, int]:
-    """Give heads a new dictionary of what they hold.
+def used(heads: Sequence[Head]) -> Array:
+    """Return the numbers of the series that heads hold points of."""
+    keys: list[Array] = [_NONE]
+    for head in heads:
+        with head._lock:
+            keys += head._keys()
+    return _series(keys)
 
-    Returns it, and how many of its series agents have named, not counting roll-ups.
-    """
+
+def move(heads: Sequence[Head], old: Dictionary, survivors: Survivors) -> int:
+    """Give heads the dictionary of survivors; returns the number of series that they hold."""
     with ExitStack() as stack:
         for head in heads:
             stack.enter_context(head._lock)
-        kept = old.kept(np.unique(np.concatenate([head._used() for head in heads])))
+        here = _series([_NONE, *(key for head in heads for key in head._keys())])
+        numbers = survivors.renumber(old, here)
         for head in heads:
-            head._renumber(kept.dictionary, kept.numbers)
-    return kept.dictionary, kept.own
+            head._renumber(survivors.dictionary, numbers)
+    return len(here)
+
+
+def _series(keys: Sequence[Array]) -> Array:
+    found: Array = np.unique(np.concatenate([series_of(key) for key in keys]))
+    return found

@@ -9,8 +9,11 @@ to for the longest time are added up under the attributes `other`; measures in u
 """
 
 import json
+import logging
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final
 
@@ -23,6 +26,7 @@ from trimtab_collector.storage.store import (
     Received,
     TooMuchError,
 )
+from trimtab_core.logs import RateLimited
 from trimtab_core.measures import OTHER, Attributes, Delta, MeasureKey
 from trimtab_core.rows import MeasureRow
 
@@ -39,6 +43,8 @@ CREATE TABLE amount (measure INTEGER NOT NULL, t INTEGER NOT NULL, step_s INTEGE
 CREATE INDEX amount_measure ON amount (measure, t);
 CREATE INDEX amount_step ON amount (step_s, t);
 """
+logger = logging.getLogger("trimtab.measures")
+
 #: (step, next step, age at which rows of the one become rows of the other), all in seconds
 _ROLLS: Final = ((10, 60, 900), (60, 3600, 2 * 86_400))
 _KEEP_S: Final = 90 * 86_400
@@ -48,6 +54,10 @@ _MOST_READ: Final = 1_000_000
 _IDLE_S: Final = 3600
 #: idle measures that are folded in addition to those over the limit, so that it is rarely needed
 _FOLD_MORE: Final = 1_000
+#: measures that one transaction looks at, and seconds between two foldings
+_LOOKED_AT: Final = 20_000
+_FOLD_EVERY_S: Final = 600.0
+_NAMES: Final = "environment, service, instance, name, kind, unit, attributes"
 #: rows per transaction of a roll-up
 _SLICE: Final = 4_000
 
@@ -71,6 +81,12 @@ class MeasureTable:
 
     def __init__(self) -> None:
         self._ids: dict[_Whose, int] = {}
+        #: id of the measure that `forget` has looked at last, and when it last folded
+        self._looked_at = 0
+        self._folded_s = 0.0
+        #: rows for which even `other` had no room
+        self.left_out = 0
+        self._log = RateLimited(logger)
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Load the known measures."""
@@ -82,12 +98,17 @@ class MeasureTable:
     def write(self, connection: sqlite3.Connection, received: Iterable[Received]) -> Measures:
         """Write the rows of batches in the open transaction; pass the result to `confirm`."""
         new: Measures = {}
+        known = len(self._ids)
         amounts: list[tuple[object, ...]] = []
         for each in received:
             step_s = each.batch.step_s
             for row in each.measures:
                 number = self._number(connection, row, new)
-                amounts.append((number, *_stored(each.window_s, step_s, row.delta)))
+                if number is None:
+                    self.left_out += 1
+                    self._log.warning("limit", "over %s measures: rows are left out", known)
+                else:
+                    amounts.append((number, *_stored(each.window_s, step_s, row.delta)))
         connection.executemany(_INSERT, amounts)
         return new
 
@@ -95,15 +116,24 @@ class MeasureTable:
         """Remember the measures of a transaction that is durable."""
         self._ids.update(new)
 
-    def _number(self, connection: sqlite3.Connection, row: MeasureRow, new: Measures) -> int:
+    def _number(self, connection: sqlite3.Connection, row: MeasureRow, new: Measures) -> int | None:
+        """Return the id of a measure, or of what collects those over the limit; None without room.
+
+        The `other` of names and of services have a twentieth of the limit each beyond it.
+        """
         whose: _Whose = row[:4]
-        found = self._ids.get(whose) or new.get(whose)
-        if found is None and len(self._ids) + len(new) >= _MOST_MEASURES:
-            whose = _other(whose)
-            found = self._ids.get(whose) or new.get(whose)
-        if found is None:
-            found = new[whose] = _insert_measure(connection, whose)
-        return found
+        count = len(self._ids) + len(new)
+        for name, most in (
+            (whose, _MOST_MEASURES),
+            (_other(whose), _MOST_MEASURES * 21 // 20 + 1),
+            (_of_service(whose), _MOST_MEASURES * 22 // 20 + 2),
+        ):
+            found = self._ids.get(name) or new.get(name)
+            if found is None and count < most:
+                found = new[name] = _insert_measure(connection, name)
+            if found is not None:
+                return found
+        return None
 
     def read(
         self, connection: sqlite3.Connection, selection: MeasureSelection
@@ -178,40 +208,77 @@ class MeasureTable:
         connection.executemany("DELETE FROM amount WHERE rowid = ?", [(row[1],) for row in rows])
         connection.executemany(_INSERT, merged)
 
-    def forget(self, connection: sqlite3.Connection, now_s: float) -> None:
+    def forget(self, connection: sqlite3.Connection, now_s: float) -> "Forgotten":
         """Delete measures without rows, and fold idle ones, in the open transaction.
 
-        Beyond nine tenths of the limit, the rows of the measures that have been idle for the
-        longest time, and for at least an hour, become rows of `other`. Committer only.
+        A slice of the measures is looked at. Beyond nine tenths of the limit, the rows of those
+        that have been idle for the longest time, and for at least an hour, become rows of `other`.
+        Committer only; pass the result to `confirm_forgotten` once it is durable.
         """
-        connection.execute(
-            "DELETE FROM measure WHERE NOT EXISTS"
-            " (SELECT 1 FROM amount WHERE amount.measure = measure.id)"
-        )
-        (count,) = connection.execute("SELECT count(*) FROM measure").fetchone()
-        over = count - _MOST_MEASURES * 9 // 10
-        if over > 0:
-            self._fold(connection, over, int(now_s) - _IDLE_S)
-        self.load(connection)
+        forgotten = Forgotten()
+        (end,) = connection.execute(
+            "SELECT max(id) FROM (SELECT id FROM measure WHERE id > ? ORDER BY id LIMIT ?)",
+            (self._looked_at, _LOOKED_AT),
+        ).fetchone()
+        if end is not None:
+            forgotten.gone = [
+                _whose(row)
+                for row in connection.execute(
+                    "DELETE FROM measure WHERE id > ? AND id <= ? AND NOT EXISTS"  # noqa: S608
+                    " (SELECT 1 FROM amount WHERE amount.measure = measure.id)"
+                    f" RETURNING {_NAMES}",
+                    (self._looked_at, end),
+                ).fetchall()
+            ]
+        forgotten.looked_at = end or 0
+        over = len(self._ids) - len(forgotten.gone) - _MOST_MEASURES * 9 // 10
+        if over > 0 and now_s - self._folded_s >= _FOLD_EVERY_S:
+            forgotten.folded_s = now_s
+            self._fold(connection, over + _FOLD_MORE, int(now_s) - _IDLE_S, forgotten)
+        return forgotten
 
-    def _fold(self, connection: sqlite3.Connection, most: int, before_s: int) -> None:
-        idle = connection.execute(
-            "SELECT m.id, m.environment, m.service, m.instance, m.name, m.kind, m.unit,"
-            " m.attributes FROM measure m JOIN"
-            " (SELECT measure, max(t) AS latest FROM amount GROUP BY measure) a"
-            " ON a.measure = m.id WHERE a.latest < ? ORDER BY a.latest LIMIT ?",
-            (before_s, most + _FOLD_MORE),
-        ).fetchall()
-        for number, *row in idle:
-            whose = _other((row[0], row[1], row[2], _key(row[3:])))
-            other = self._ids.get(whose)
-            if other is None:
-                other = self._ids[whose] = _insert_measure(connection, whose)
-            if other != number:
-                connection.execute(
-                    "UPDATE amount SET measure = ? WHERE measure = ?", (other, number)
-                )
-                connection.execute("DELETE FROM measure WHERE id = ?", (number,))
+    def confirm_forgotten(self, forgotten: "Forgotten") -> None:
+        """Let memory follow what `forget` has made durable."""
+        for whose in forgotten.gone:
+            self._ids.pop(whose, None)
+        self._ids.update(forgotten.new)
+        self._looked_at = forgotten.looked_at
+        self._folded_s = max(self._folded_s, forgotten.folded_s)
+
+    def _fold(
+        self, connection: sqlite3.Connection, most: int, before_s: int, forgotten: "Forgotten"
+    ) -> None:
+        """Fold idle measures until there are `most` fewer, or no more that are idle.
+
+        Into the `other` of their name where that has several members, else into that of the
+        service: folding must always leave fewer measures than before.
+        """
+        idle = [
+            (row[0], _whose(row[1:]))
+            for row in connection.execute(
+                f"SELECT id, {_NAMES} FROM measure m JOIN"  # noqa: S608
+                " (SELECT measure, max(t) AS latest FROM amount GROUP BY measure) a"
+                " ON a.measure = m.id WHERE a.latest < ? AND name <> ?"
+                " ORDER BY a.latest LIMIT ?",
+                (before_s, OTHER, _LOOKED_AT),
+            )
+        ]
+        members = Counter(_other(whose) for _, whose in idle)
+        new, fewer = forgotten.new, 0
+        for number, whose in idle:
+            if fewer >= most:
+                break
+            into = _other(whose)
+            if into == whose or (into not in self._ids and into not in new and members[into] < 2):
+                into = _of_service(whose)
+            target = self._ids.get(into) or new.get(into)
+            if target is None:
+                target = new[into] = _insert_measure(connection, into)
+                fewer -= 1
+            connection.execute("UPDATE amount SET measure = ? WHERE measure = ?", (target, number))
+            connection.execute("DELETE FROM measure WHERE id = ?", (number,))
+            forgotten.gone.append(whose)
+            fewer += 1
 
     def drop(self, connection: sqlite3.Connection, now_s: float) -> None:
         """Drop what is too old, in the open transaction; committer only."""
@@ -225,6 +292,27 @@ def _other(whose: _Whose) -> _Whose:
     key = whose[3]
     others = tuple((name, OTHER) for name, _ in key.attributes)
     return (*whose[:2], "", key._replace(attributes=others))
+
+
+def _of_service(whose: _Whose) -> _Whose:
+    """Return the measure that collects measures of any name of a service."""
+    kind = whose[3].kind
+    return (*whose[:2], "", MeasureKey(OTHER, kind))
+
+
+def _whose(row: Sequence[Any]) -> _Whose:
+    """Return a measure from its columns `_NAMES`."""
+    return (row[0], row[1], row[2], _key(row[3:]))
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """What one transaction of `MeasureTable.forget` changes."""
+
+    gone: list[_Whose] = field(default_factory=list)
+    new: Measures = field(default_factory=dict)
+    looked_at: int = 0
+    folded_s: float = 0.0
 
 
 def _insert_measure(connection: sqlite3.Connection, whose: _Whose) -> int:

@@ -4,14 +4,16 @@ Any thread may read; `take` is for the committing thread, `show` for the loop.
 """
 
 import logging
+import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from trimtab_collector.storage.catalogue import Catalogue
 from trimtab_collector.storage.columns import WINDOW_S, Columns, columns_of_batch
 from trimtab_collector.storage.gauges import LatestGauges
 from trimtab_collector.storage.sqlite.gaugehead import GAUGES_S, GaugeHead
-from trimtab_collector.storage.sqlite.head import LIVE_S, Head, move
+from trimtab_collector.storage.sqlite.head import LIVE_S, Head, move, used
 from trimtab_collector.storage.store import Received
 from trimtab_core.batches import Batch, decode
 from trimtab_core.errors import BatchError
@@ -32,6 +34,7 @@ class Memory:
         self, max_series: int, max_bytes: int, clock: Callable[[], float], floor_s: int
     ) -> None:
         self.catalogue = Catalogue(max_series)
+        self._sweeping = threading.Lock()
         dictionary = self.catalogue.dictionary
         self.recent = Head(None, WINDOW_S, max_bytes, dictionary, clock, floor_s)
         self.live = Head(LIVE_S, 1, max_bytes // 4, dictionary, clock)
@@ -99,4 +102,6 @@ class Memory:
 
     def _sweep(self) -> None:
         if self.catalogue.is_crowded:
-            self.catalogue.sweep(lambda dictionary: move((self.recent, self.live), dictionary))
+            heads = (self.recent, self.live)
+            with self._sweeping:
+                self.catalogue.sweep(partial(used, heads), partial(move, heads))

@@ -12,11 +12,13 @@ from trimtab_core.errors import StartupError
 
 __all__ = [
     "VERSION",
+    "highest_given",
     "identity_of_journal",
     "migrate",
     "note_facts",
     "open_metrics",
     "refuse",
+    "renew_identity",
 ]
 
 #: version of the tables; it is in the file's user_version
@@ -97,6 +99,19 @@ def identity_of_journal(connection: sqlite3.Connection) -> int:
     return int(row[0])
 
 
+def renew_identity(connection: sqlite3.Connection) -> int:
+    """Make this journal another one than tier files know; returns its identity."""
+    identity = _new_identity()
+    connection.execute("UPDATE fact SET value = ? WHERE name = 'identity'", (identity,))
+    return identity
+
+
+def highest_given(connection: sqlite3.Connection) -> int:
+    """Return the highest number that a row of this journal was ever given."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'journal'").fetchone()
+    return int(row[0]) if row else 0
+
+
 def _new_identity() -> int:
     return secrets.randbits(62) + 1
 
@@ -106,9 +121,10 @@ def _from_3(connection: sqlite3.Connection, directory: Path) -> None:
     from trimtab_collector.storage.sqlite.version3 import name_series
 
     connection.execute("INSERT OR IGNORE INTO fact VALUES ('identity', ?)", (_new_identity(),))
-    name_series(connection, directory, identity_of_journal(connection))
+    whole = name_series(connection, directory, identity_of_journal(connection))
+    names = "DROP TABLE series;" if whole else "ALTER TABLE series RENAME TO series_of_version_3;"
     connection.executescript(
-        "BEGIN;DROP TABLE series;ALTER TABLE amount RENAME COLUMN slots TO buckets;"
+        f"BEGIN;{names}ALTER TABLE amount RENAME COLUMN slots TO buckets;"
         f"PRAGMA user_version = {VERSION};COMMIT;"
     )
 

@@ -8,7 +8,9 @@ repeats an interrupted compaction sees there which rows the file has already. A 
 several sets of chunks (`part`), which add up until consolidation merges them.
 """
 
+import contextlib
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -35,15 +37,20 @@ __all__ = [
     "adopt",
     "entries",
     "forget",
+    "highest_mark",
+    "highest_of",
     "identity_of",
     "is_damage",
     "load_series",
     "mark",
     "marked",
+    "new_number",
+    "number_in",
     "open_at_rest",
     "open_reader",
     "open_writer",
     "pieces",
+    "put_aside",
     "strangers",
     "taken",
 ]
@@ -106,7 +113,10 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -2048")
         if not _version(connection, path):
-            connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
+            number = f"INSERT INTO fact VALUES ('file', {new_number()});"  # noqa: S608
+            connection.executescript(
+                f"BEGIN;{_SCHEMA}{number}PRAGMA user_version = {VERSION};COMMIT;"
+            )
     except BaseException:
         connection.close()
         raise
@@ -191,8 +201,19 @@ def adopt(connection: sqlite3.Connection, identity: int) -> None:
     """Note whose marks these are, within the open transaction; delete marks of another journal."""
     if identity_of(connection) not in (0, identity):
         connection.execute("DELETE FROM merged")
+        connection.execute("DELETE FROM fact WHERE name = 'highest'")
         connection.execute("INSERT OR REPLACE INTO fact VALUES ('adopted', 1)")
     connection.execute("INSERT OR REPLACE INTO fact VALUES ('identity', ?)", (identity,))
+
+
+def highest_of(files: Iterable[tuple[Tier, int, Path]], identity: int) -> int:
+    """Return the highest row of this journal that any file has ever held."""
+    highest = 0
+    for _, _, path in files:
+        with contextlib.suppress(sqlite3.Error, VersionError), closing(open_reader(path)) as file:
+            if identity_of(file) == identity:
+                highest = max(highest, highest_mark(file))
+    return highest
 
 
 def strangers(files: Iterable[tuple[Tier, int, Path]], identity: int) -> dict[str, str]:
@@ -207,7 +228,8 @@ def strangers(files: Iterable[tuple[Tier, int, Path]], identity: int) -> dict[st
             continue
         if strange:
             found[path.name] = (
-                "written beside another metrics.db, which was lost or replaced: its numbers are "
+                "written beside another metrics.db, or a later state of it, which was lost or "
+                "replaced: its numbers are "
                 "shown, batches that were only in that one are missing"
             )
     return found
@@ -320,9 +342,9 @@ def taken(columns: Columns, order: Array) -> Columns:
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found not in (0, VERSION):
+        whose = "a later collector" if found > VERSION else "an earlier one"
         raise VersionError(
-            f"expected a file of version {VERSION} at {path}, got {found}: it was written by a "
-            "later collector"
+            f"expected a file of version {VERSION} at {path}, got {found}: written by {whose}"
         )
     return int(found)
 
@@ -335,3 +357,42 @@ def forget(connection: sqlite3.Connection, journal: Sequence[int]) -> None:
 def mark(connection: sqlite3.Connection, journal: Sequence[int]) -> None:
     """Mark journal rows as merged into this file, within the open transaction."""
     connection.executemany("INSERT INTO merged VALUES (?)", [(row,) for row in journal])
+    # Marks are deleted with their rows; this one tells a journal that is older than the file.
+    connection.execute(
+        "INSERT OR REPLACE INTO fact SELECT 'highest', max(?, coalesce("
+        "(SELECT value FROM fact WHERE name = 'highest'), 0))",
+        (max(journal, default=0),),
+    )
+
+
+def highest_mark(connection: sqlite3.Connection) -> int:
+    """Return the highest number of a journal row that was ever merged into this file."""
+    row = connection.execute("SELECT value FROM fact WHERE name = 'highest'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def number_in(connection: sqlite3.Connection) -> int:
+    """Return what tells this file from any other, also one that takes its name and place later."""
+    row = connection.execute("SELECT value FROM fact WHERE name = 'file'").fetchone()
+    return int(row[0]) if row else 0
+
+
+def new_number() -> int:
+    """Return a random number that no other file has."""
+    return secrets.randbits(62) + 1
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a file that cannot be used, so that a new one takes its place; returns the new path.
+
+    Its new name says so in /health.
+    """
+    aside = path.with_name(path.name + DAMAGED)
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}{DAMAGED}-{number}")
+    os.rename(path, aside)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return aside

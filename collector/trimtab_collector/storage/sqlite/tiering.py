@@ -158,13 +158,16 @@ class Tiering:
 
         def drop(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM seen WHERE t < ?", (int(now_s) - _SEEN_S,))
-            retire_processes(connection, self._accounting)
             self._measures.drop(connection, now_s)
             self._events.drop(connection, now_s)
 
         self._committer.run(drop)
-        self._committer.run(self._committer.forget_origins)
-        self._committer.run(partial(self._measures.forget, now_s=now_s))
+        self._committer.run(
+            partial(retire_processes, table=self._accounting), self._accounting.retire
+        )
+        self._committer.forget_origins()
+        measures = self._measures
+        self._committer.run(partial(measures.forget, now_s=now_s), measures.confirm_forgotten)
         for _ in range(_MOST_ROLLS):
             if not self._committer.run(partial(self._measures.roll_up, now_s=now_s)):
                 break

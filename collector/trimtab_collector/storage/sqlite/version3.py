@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from trimtab_collector.storage.sqlite.gaugefile import GAUGE_SCHEMA
-from trimtab_collector.storage.sqlite.tierfile import SERIES_SCHEMA, VERSION, is_damage
+from trimtab_collector.storage.sqlite.tierfile import (
+    SERIES_SCHEMA,
+    VERSION,
+    is_damage,
+    new_number,
+    put_aside,
+)
 from trimtab_collector.storage.sqlite.tiers import files_of
 
 __all__ = ["name_series"]
@@ -22,12 +28,14 @@ logger = logging.getLogger("trimtab.migration")
 _BEFORE: Final = 2
 
 
-def name_series(metrics: sqlite3.Connection, directory: Path, identity: int) -> None:
+def name_series(metrics: sqlite3.Connection, directory: Path, identity: int) -> bool:
     """Migrate every tier file; raises sqlite3.Error if a disk refuses the write.
 
-    A broken file is left as it is and named in the log; readers will report it, too.
+    A broken file is put aside, named in the log and in /health. Returns whether there was none:
+    else the names must be kept, since those of that file stand nowhere else.
     """
     rows = metrics.execute("SELECT * FROM series ORDER BY id").fetchall()
+    whole = True
     for _, _, path in files_of(directory):
         try:
             with closing(sqlite3.connect(path, isolation_level=None, timeout=5)) as connection:
@@ -35,7 +43,9 @@ def name_series(metrics: sqlite3.Connection, directory: Path, identity: int) -> 
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            logger.warning("%s is damaged and was not brought forward: %s", path, error)
+            whole = False
+            logger.error("%s is damaged (%s): put aside as %s", path, error, put_aside(path))
+    return whole
 
 
 def _bring(connection: sqlite3.Connection, rows: list[tuple[object, ...]], identity: int) -> None:
@@ -45,7 +55,8 @@ def _bring(connection: sqlite3.Connection, rows: list[tuple[object, ...]], ident
         for statement in (*SERIES_SCHEMA.split(";"), *_RENAMED):
             connection.execute(statement)
         connection.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        connection.execute("INSERT INTO fact VALUES ('identity', ?)", (identity,))
+        facts = [("identity", identity), ("file", new_number())]
+        connection.executemany("INSERT INTO fact VALUES (?, ?)", facts)
         connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
 

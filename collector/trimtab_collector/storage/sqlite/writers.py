@@ -4,7 +4,6 @@ Each connection has the dictionary of its file, as the open transaction will lea
 """
 
 import logging
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,10 +12,11 @@ from typing import Final, TypeVar
 
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.tierfile import (
-    DAMAGED,
+    VersionError,
     is_damage,
     load_series,
     open_writer,
+    put_aside,
 )
 
 __all__ = ["Writers"]
@@ -45,8 +45,8 @@ class Writers:
         try:
             with self.guarded(path):
                 return work(self._begin(path))
-        except sqlite3.DatabaseError as error:
-            if not is_damage(error):
+        except (sqlite3.DatabaseError, VersionError) as error:
+            if not _is_useless(error):
                 raise
             return work(self._begin(path))
 
@@ -55,8 +55,8 @@ class Writers:
         """Put the file aside if an error in the block says that it is broken; the error goes on."""
         try:
             yield
-        except sqlite3.DatabaseError as error:
-            if is_damage(error):
+        except (sqlite3.DatabaseError, VersionError) as error:
+            if _is_useless(error):
                 self._put_aside(path, error)
             raise
 
@@ -100,14 +100,14 @@ class Writers:
         return connection
 
     def _put_aside(self, path: Path, error: Exception) -> None:
-        """Rename a broken file, so that a new one can take its place; /health goes on naming it."""
+        """Keep a file that cannot be written under another name, which stays in /health."""
         self.forget(path)
-        aside = path.with_name(path.name + DAMAGED)
-        number = 1
-        while aside.exists():
-            number += 1
-            aside = path.with_name(f"{path.name}{DAMAGED}-{number}")
-        os.rename(path, aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        logger.error("%s is broken (%s): put aside as %s, a new one begins", path, error, aside)
+        aside = put_aside(path)
+        logger.error(
+            "%s cannot be used (%s): put aside as %s, a new one begins", path, error, aside
+        )
+
+
+def _is_useless(error: Exception) -> bool:
+    """Return whether an error says that a file itself is broken or of another version."""
+    return isinstance(error, VersionError) or is_damage(error)

@@ -18,7 +18,13 @@ import msgspec
 
 from trimtab_collector.storage.sqlite.compactor import METRICS
 from trimtab_collector.storage.sqlite.schema import VERSION
-from trimtab_collector.storage.sqlite.tierfile import VersionError, identity_of, marked, open_reader
+from trimtab_collector.storage.sqlite.tierfile import (
+    VersionError,
+    highest_mark,
+    identity_of,
+    marked,
+    open_reader,
+)
 from trimtab_collector.storage.sqlite.tiers import files_of
 from trimtab_collector.storage.sqlite.upkeep.backup import FORMAT
 from trimtab_collector.storage.sqlite.upkeep.files import (
@@ -129,7 +135,7 @@ def _raise_numbers(staging: Path, manifest: Manifest) -> None:
             try:
                 with closing(open_reader(path)) as connection:
                     marks = marked(connection, identity_of(connection))
-                    highest = max(highest, *marks, 0)
+                    highest = max(highest, *marks, highest_mark(connection))
             except VersionError:
                 continue
     address = f"{(staging / METRICS).absolute().as_uri()}?mode=rw"
