@@ -22,7 +22,8 @@ __all__ = [
     "type_checking",
 ]
 
-#: package -> its folders and modules -> those of the package that each may import
+#: package -> its folders and modules -> those of the package that each may import; `folder.*`
+#: stands for each folder in that folder
 Layers = Mapping[str, Mapping[str, tuple[str, ...]]]
 
 
@@ -142,6 +143,7 @@ def crossings(sources: Iterable[Source], layers: Layers) -> list[str]:
     has the modules that lie in the package itself. A row names other rows, or modules of them.
     """
     texts = {source.module: source.text for source in sources}
+    layers = {package: _spread(package, layers[package], texts) for package in layers}
     found: list[str] = []
     for module, text in texts.items():
         package, _, place = module.partition(".")
@@ -161,6 +163,20 @@ def crossings(sources: Iterable[Source], layers: Layers) -> list[str]:
                 may = ", ".join(rows[row]) or "nothing"
                 found.append(f"{module}:{line} imports {target}: {row or package} may import {may}")
     return found
+
+
+def _spread(
+    package: str, rows: Mapping[str, tuple[str, ...]], modules: Iterable[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Return rows with one for each folder that `folder.*` stands for and no row names."""
+    folders = {module.rpartition(".")[0] for module in modules}
+    spread = {row: allowed for row, allowed in rows.items() if not row.endswith(".*")}
+    for row in rows.keys() - spread.keys():
+        for folder in folders:
+            parent, _, name = folder.removeprefix(f"{package}.").rpartition(".")
+            if parent == row.removesuffix(".*"):
+                spread.setdefault(f"{parent}.{name}", rows[row])
+    return spread
 
 
 def _row(place: str, rows: Collection[str]) -> str | None:
