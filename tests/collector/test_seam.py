@@ -102,6 +102,10 @@ def test_both_engines_give_the_same_answers(tmp: Path) -> None:
         same = ("trouble", "batches", "duplicates", "refused", "damage", "series")
         assert [stores[0][name] for name in same] == [stores[1][name] for name in same]
         assert (stores[1]["batches"], stores[1]["duplicates"]) == (6, 6)
+        own = {"journalBatches", "journalBytes", "tiers"}
+        assert stores[0].keys() - stores[1].keys() == own
+        assert stores[1]["compaction"] == {"trouble": None}
+        assert stores[0]["compaction"].keys() == {"trouble", "worker"}
 
 
 def test_live_summaries_and_refusals_go_through_the_same_doors(tmp: Path) -> None:

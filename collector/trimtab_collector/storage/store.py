@@ -6,7 +6,7 @@ percentiles are computed above it, from merged sketches, so that every engine an
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from trimtab_collector.storage.columns import Array, Columns
 from trimtab_core.batches import Batch
@@ -256,23 +256,25 @@ class ServiceAccounting:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The state of the store; a text in `trouble` says why it accepts nothing."""
+    """The state of the store, as every engine has one; an engine's own figures are `details`."""
 
+    #: why the store accepts nothing, else empty
     trouble: str
+    #: new batches and repeats since the store was opened
     batches: int
     duplicates: int
-    journal_batches: int
-    journal_bytes: int
+    #: accepted and not yet durable
     waiting_bytes: int
-    #: tier -> files and their bytes
-    tiers: Mapping[str, tuple[int, int]]
-    #: why batches are not merged into tiers, empty if they are; and the process that merges them
+    #: why `compact` fails or stands still, else empty
     compaction: str
-    worker: int | None
-    #: file -> what is wrong with it
+    #: part of the data -> what is wrong with it
     damage: Mapping[str, str]
+    #: series in memory
     series: int
-    recent_bytes: int
+
+    def details(self) -> Mapping[str, Any]:
+        """Return what only this engine has to say, by the names that `/health` shows."""
+        return {}
 
 
 #: Called with new batches once they are durable and reads have them; see `Store.on_commit`.

@@ -10,10 +10,11 @@ import logging
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from trimtab_collector.storage.accounting import AccountingTable, Ranges, Staged, with_range
 from trimtab_collector.storage.arrivals import latest_run
@@ -50,7 +51,7 @@ from trimtab_core.batches import Batch
 from trimtab_core.errors import BatchError
 from trimtab_core.rows import EventRow
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryHealth", "MemoryStore"]
 
 logger = logging.getLogger("trimtab.memory")
 
@@ -61,6 +62,18 @@ _SEEN_S: Final = 8 * 86_400
 _TIDY_S: Final = 30
 #: batches whose gauges are merged at once
 _AT_ONCE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryHealth(Health):
+    """The state of a MemoryStore."""
+
+    #: bytes of stored windows
+    recent_bytes: int
+
+    def details(self) -> Mapping[str, Any]:
+        """Return the figure that not every engine has."""
+        return {"recent_bytes": self.recent_bytes}
 
 
 class MemoryStore:
@@ -89,6 +102,8 @@ class MemoryStore:
         self._waiting_bytes = 0
         self._batches = 0
         self._duplicates = 0
+        #: why what is too old stays, else empty
+        self._tidying = ""
         self._listeners: list[Listener] = []
         self._closed = threading.Event()
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="trimtab-commit")
@@ -111,8 +126,10 @@ class MemoryStore:
         while True:
             try:
                 self.compact(self._clock())
-            except Exception:
+                self._tidying = ""
+            except Exception as error:
                 logger.exception("what is too old could not be dropped, it is tried again")
+                self._tidying = f"what is too old could not be dropped: {error}"
             if self._closed.wait(_TIDY_S):
                 return
 
@@ -278,19 +295,15 @@ class MemoryStore:
         with self._lock:
             return self._accounting.services()
 
-    def health(self) -> Health:
+    def health(self) -> MemoryHealth:
         """Return the state of the store."""
         with self._lock:
-            return Health(
+            return MemoryHealth(
                 trouble=self._trouble(),
                 batches=self._batches,
                 duplicates=self._duplicates,
-                journal_batches=0,
-                journal_bytes=0,
                 waiting_bytes=self._waiting_bytes,
-                tiers={},
-                compaction="",
-                worker=None,
+                compaction=self._tidying,
                 damage={},
                 series=len(self._catalogue),
                 recent_bytes=self._stored.size_bytes,

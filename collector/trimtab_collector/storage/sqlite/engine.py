@@ -20,6 +20,7 @@ from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compactor import METRICS, Compactor
 from trimtab_collector.storage.sqlite.events import EventTable
 from trimtab_collector.storage.sqlite.gaugehistory import GaugeReader
+from trimtab_collector.storage.sqlite.health import SQLiteHealth
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
 from trimtab_collector.storage.sqlite.reading import Reader
@@ -39,7 +40,6 @@ from trimtab_collector.storage.store import (
     EventSelection,
     GaugeRows,
     GaugeSelection,
-    Health,
     LatestGauge,
     Listener,
     MeasurePart,
@@ -212,14 +212,14 @@ class SQLiteStore:
         """Return the accounting of every service; from any thread."""
         return self._accounting.services()
 
-    def health(self) -> Health:
+    def health(self) -> SQLiteHealth:
         """Return the state of the store; from any thread."""
         committer, journal = self._committer, self._journal
         trouble = committer.trouble
         if not trouble and journal.size_bytes > self._most_journal_bytes:
             trouble = "the journal is over its limit"
         files = [(tier, path) for tier, _, path in files_of(self.directory)]
-        return Health(
+        return SQLiteHealth(
             trouble=trouble,
             batches=committer.batches,
             duplicates=committer.duplicates,
@@ -249,7 +249,7 @@ class SQLiteStore:
         return self.tiering.compact(compactor, now_s)
 
     def close(self) -> None:
-        """Stop the helpers, commit what was accepted, then release the directory; safe to repeat."""
+        """Stop the helpers, commit what was accepted, then let go of the directory; repeatable."""
         if self._lock < 0:
             return
         self._supervisor.stop()
