@@ -60,6 +60,7 @@ LAYERS: Layers = {
         "storage": (),
         # Each folder below it is an engine, which only those who name it may import.
         "storage.*": ("storage",),
+        "storage.sqlite": ("storage", "settings"),
         "storage.sqlite.upkeep": ("storage", "storage.sqlite", "settings"),
         "auth": ("contract.errors",),
         "reads": ("contract", "storage"),

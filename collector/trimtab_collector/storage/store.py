@@ -16,12 +16,12 @@ from trimtab_core.rows import EventRow, MeasureRow
 
 __all__ = [
     "Admit",
+    "CommitListener",
     "EventSelection",
     "GaugeRows",
     "GaugeSelection",
     "Health",
     "LatestGauge",
-    "Listener",
     "MeasurePart",
     "MeasureSelection",
     "Numbered",
@@ -278,7 +278,7 @@ class Health:
 
 
 #: Called with new batches once they are durable and reads have them; see `Store.on_commit`.
-Listener = Callable[[Sequence[Received]], None]
+CommitListener = Callable[[Sequence[Received]], None]
 
 
 class Store(Protocol):
@@ -318,7 +318,7 @@ class Store(Protocol):
     def note_held(self, batch: Batch, held: int) -> None:
         """Note how many records an agent holds in addition to a batch; loop only."""
 
-    def on_commit(self, listener: Listener) -> None:
+    def on_commit(self, listener: CommitListener) -> None:
         """Call a listener with each group of new batches, in the order of their commits.
 
         It is called in a thread of the engine, before the batches are acknowledged, and must be

@@ -20,6 +20,7 @@ from trimtab_collector.storage.accounting import AccountingTable, Ranges, Staged
 from trimtab_collector.storage.arrivals import latest_run
 from trimtab_collector.storage.catalogue import Catalogue
 from trimtab_collector.storage.columns import WINDOW_S, Columns, columns_of_batch
+from trimtab_collector.storage.commits import tell
 from trimtab_collector.storage.gaugepoints import chosen
 from trimtab_collector.storage.gauges import LatestGauges
 from trimtab_collector.storage.grouping import grouped_by
@@ -32,12 +33,12 @@ from trimtab_collector.storage.memory.windows import (
 from trimtab_collector.storage.steps import GaugeSteps, PointSteps
 from trimtab_collector.storage.store import (
     Admit,
+    CommitListener,
     EventSelection,
     GaugeRows,
     GaugeSelection,
     Health,
     LatestGauge,
-    Listener,
     MeasurePart,
     MeasureSelection,
     Numbered,
@@ -104,7 +105,7 @@ class MemoryStore:
         self._duplicates = 0
         #: why what is too old stays, else empty
         self._tidying = ""
-        self._listeners: list[Listener] = []
+        self._listeners: list[CommitListener] = []
         self._closed = threading.Event()
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="trimtab-commit")
         self._tidier = threading.Thread(target=self._tidy, name="trimtab-tidy", daemon=True)
@@ -157,11 +158,7 @@ class MemoryStore:
                 self._duplicates += 1
                 return True
             self._take(received)
-        for listener in self._listeners:
-            try:
-                listener([received])
-            except Exception:
-                logger.exception("a listener of commits failed, the batch is kept")
+        tell(self._listeners, [received])
         return False
 
     def _is_here(self, received: Received) -> bool:
@@ -211,7 +208,7 @@ class MemoryStore:
         with self._lock:
             self._accounting.note_held(batch, held)
 
-    def on_commit(self, listener: Listener) -> None:
+    def on_commit(self, listener: CommitListener) -> None:
         """Call a listener with each new batch; before `start` only."""
         self._listeners.append(listener)
 

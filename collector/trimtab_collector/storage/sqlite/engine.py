@@ -6,7 +6,6 @@ and with synchronous=FULL a commit is on the disk when it returns. Merged batche
 beside it (`tiers`), which a compactor writes and which are never attached to one another.
 """
 
-import logging
 import os
 import sqlite3
 import threading
@@ -15,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trimtab_collector.storage.accounting import AccountingTable
+from trimtab_collector.storage.commits import tell
 from trimtab_collector.storage.sqlite.accounting import load_accounting
 from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compactor import METRICS, Compactor
@@ -37,11 +37,11 @@ from trimtab_collector.storage.sqlite.tiers import EVERY, Retention, files_of
 from trimtab_collector.storage.sqlite.worker import Setup
 from trimtab_collector.storage.store import (
     Admit,
+    CommitListener,
     EventSelection,
     GaugeRows,
     GaugeSelection,
     LatestGauge,
-    Listener,
     MeasurePart,
     MeasureSelection,
     Numbered,
@@ -56,8 +56,6 @@ from trimtab_core.claim import claim
 from trimtab_core.rows import EventRow
 
 __all__ = ["SQLiteStore"]
-
-logger = logging.getLogger("trimtab.sqlite")
 
 
 class SQLiteStore:
@@ -93,7 +91,7 @@ class SQLiteStore:
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
-        self._listeners: list[Listener] = []
+        self._listeners: list[CommitListener] = []
         self._accounting = AccountingTable()
         self._measures = MeasureTable()
         self._events = EventTable()
@@ -155,7 +153,7 @@ class SQLiteStore:
         """Check now for what is due; from any thread."""
         self._supervisor.wake()
 
-    def on_commit(self, listener: Listener) -> None:
+    def on_commit(self, listener: CommitListener) -> None:
         """Call a listener with each group of new batches; before `start` only."""
         self._listeners.append(listener)
 
@@ -263,11 +261,8 @@ class SQLiteStore:
         for received in new:
             self.memory.take(received)
         self._journal.add(new)
-        for listener in self._listeners if new else ():
-            try:
-                listener(new)
-            except Exception:
-                logger.exception("a listener of commits failed, the batches are kept")
+        if new:
+            tell(self._listeners, new)
 
     def _replay(self) -> None:
         """Fill memory from the journal."""

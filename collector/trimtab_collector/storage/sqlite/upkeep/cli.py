@@ -108,12 +108,7 @@ def _check(settings: CollectorSettings, as_json: bool) -> int:
     from trimtab_collector.storage.sqlite.tiers import Retention
     from trimtab_collector.storage.sqlite.upkeep.check import check
 
-    retention = Retention(
-        settings.keep_10s_hours * 3600,
-        settings.keep_1m_days * 86_400,
-        settings.keep_1h_days * 86_400,
-    )
-    report = check(settings.directory, retention, _say)
+    report = check(settings.directory, Retention.of(settings), _say)
     if as_json:
         print(msgspec.json.encode(report).decode())
     else:
