@@ -181,8 +181,8 @@ def test_every_row_of_the_table_of_layers_is_a_folder_or_module() -> None:
     assert [row for row in rows if row not in modules | folders] == []
 
 
-def test_a_public_class_name_exists_once() -> None:
-    assert doubles(sources()) == []
+def test_a_public_class_name_exists_once_and_in_the_collector_any_type_name() -> None:
+    assert doubles(sources(), {"trimtab_collector"}) == []
 
 
 def test_functions_are_short_but_for_those_with_a_reason() -> None:
@@ -376,6 +376,12 @@ def test_the_checker_sees_a_class_name_that_exists_twice() -> None:
         Source("trimtab_agent.b", "class Point: ...\nclass _Row: ..."),
     ]
     assert doubles(planted) == ["Point is a class of trimtab.a and of trimtab_agent.b"]
+    alias = Source("trimtab_collector.c", "Point = int\nclass _Row: ...\nPLACE = 1")
+    assert doubles([planted[0], alias], ["trimtab_collector"]) == [
+        "Point is a class of trimtab.a and of trimtab_collector.c"
+    ]
+    one, other = Source("trimtab.a", "_Row = int"), Source("trimtab.b", "class _Row: ...")
+    assert doubles([one, other], ["trimtab"]) == ["_Row is a class of trimtab.a and of trimtab.b"]
 
 
 def test_the_checker_counts_the_lines_of_a_function_without_those_within_it() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.stores.batches import a_batch, account
 from trimtab_collector.storage.accounting import (
     AccountingTable,
-    Ranges,
+    RecordRanges,
     Staged,
     covered,
     with_range,
@@ -46,7 +46,7 @@ def only(accounting: AccountingTable) -> ServiceAccounting:
 
 @given(st.lists(ranges, max_size=40))
 def test_ranges_in_any_order_are_a_set_of_numbers(given_ranges: list[tuple[int, int]]) -> None:
-    union: Ranges = ()
+    union: RecordRanges = ()
     numbers: set[int] = set()
     for first, count in given_ranges:
         union = with_range(union, first, count)

@@ -196,18 +196,32 @@ def _allows(allowed: Iterable[str], place: str, rows: Collection[str]) -> bool:
     )
 
 
-def doubles(sources: Iterable[Source]) -> list[str]:
-    """Return each name of a public class that several modules define."""
+def doubles(sources: Iterable[Source], whole: Collection[str] = ()) -> list[str]:
+    """Return each name of a public class that several modules define.
+
+    Of the packages in `whole`, private classes and aliases of types count as well.
+    """
     homes: dict[str, list[str]] = {}
     for source in sources:
         for node in ast.parse(source.text).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                homes.setdefault(node.name, []).append(source.module)
+            name = _type_name(node, with_all=source.package in whole)
+            if name:
+                homes.setdefault(name, []).append(source.module)
     return [
         f"{name} is a class of {' and of '.join(modules)}"
         for name, modules in homes.items()
         if len(modules) > 1
     ]
+
+
+def _type_name(node: ast.stmt, *, with_all: bool) -> str:
+    """Return the name of the class that a statement defines, or with all of the alias; or none."""
+    if isinstance(node, ast.ClassDef):
+        return node.name if with_all or not node.name.startswith("_") else ""
+    if with_all and isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        name = node.targets[0].id
+        return name if name.lstrip("_")[:1].isupper() and not name.isupper() else ""
+    return ""
 
 
 def long_functions(source: Source, most: int) -> dict[str, int]:

@@ -21,7 +21,7 @@ __all__ = [
     "AccountingTable",
     "CountedProcess",
     "ProcessKey",
-    "Ranges",
+    "RecordRanges",
     "Retirement",
     "Staged",
     "covered",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 #: sorted, disjoint, not touching: (first, end) with end not included
-Ranges = tuple[tuple[int, int], ...]
+RecordRanges = tuple[tuple[int, int], ...]
 
 #: a process with more ranges than this has its oldest gap counted as lost for good
 _MAX_RANGES: Final = 2_000
@@ -42,7 +42,7 @@ _MOST: Final = 2**63 - 1
 _MAX_AGENTS: Final = 10_000
 
 
-def with_range(ranges: Ranges, first: int, count: int) -> Ranges:
+def with_range(ranges: RecordRanges, first: int, count: int) -> RecordRanges:
     """Return the union of ranges and the numbers from first to first + count - 1."""
     if not count:
         return ranges
@@ -56,7 +56,7 @@ def with_range(ranges: Ranges, first: int, count: int) -> Ranges:
     return (*ranges[:low], (first, end), *ranges[high:])
 
 
-def covered(ranges: Ranges) -> int:
+def covered(ranges: RecordRanges) -> int:
     """Return how many numbers the ranges hold."""
     return sum(end - first for first, end in ranges)
 
@@ -67,7 +67,7 @@ class CountedProcess:
 
     environment: str
     service: str
-    ranges: Ranges = ()
+    ranges: RecordRanges = ()
     sent: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     #: records of gaps that were closed because there were too many

@@ -16,18 +16,17 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
-from trimtab_collector.storage.accounting import AccountingTable, Ranges, Staged, with_range
+from trimtab_collector.storage.accounting import AccountingTable, RecordRanges, Staged, with_range
 from trimtab_collector.storage.arrivals import latest_run
 from trimtab_collector.storage.catalogue import Catalogue
 from trimtab_collector.storage.columns import WINDOW_S, Columns, columns_of_batch
 from trimtab_collector.storage.commits import tell
 from trimtab_collector.storage.gaugepoints import chosen
 from trimtab_collector.storage.gauges import LatestGauges
-from trimtab_collector.storage.grouping import grouped_by
+from trimtab_collector.storage.grouping import WhoseMeasure, grouped_by
 from trimtab_collector.storage.memory.windows import (
     MemoryWindow,
     MemoryWindows,
-    WhoseMeasure,
     renumbered,
 )
 from trimtab_collector.storage.steps import GaugeSteps, PointSteps
@@ -99,7 +98,7 @@ class MemoryStore:
         self._latest = LatestGauges()
         self._accounting = AccountingTable()
         #: agent and its start -> sequence numbers of its batches, and the latest window it sent
-        self._seen: dict[tuple[str, bytes], tuple[Ranges, int]] = {}
+        self._seen: dict[tuple[str, bytes], tuple[RecordRanges, int]] = {}
         self._waiting_bytes = 0
         self._batches = 0
         self._duplicates = 0

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab_collector.storage.grouping import grouped_by
+from trimtab_collector.storage.grouping import WhoseMeasure, grouped_by
 from trimtab_collector.storage.store import (
     MeasurePart,
     MeasureSelection,
@@ -26,7 +26,7 @@ from trimtab_collector.storage.store import (
 from trimtab_core.measures import OTHER, Attributes, Delta, MeasureKey
 from trimtab_core.rows import MeasureRow
 
-__all__ = ["TABLES", "MeasureTable", "Measures"]
+__all__ = ["TABLES", "MeasureTable", "NewMeasures"]
 
 TABLES: Final = """
 CREATE TABLE measure (id INTEGER PRIMARY KEY, environment TEXT NOT NULL, service TEXT NOT NULL,
@@ -51,9 +51,8 @@ _FOLD_MORE: Final = 1_000
 #: rows per transaction of a roll-up
 _SLICE: Final = 4_000
 
-_Whose = tuple[str, str, str, MeasureKey]
 #: measures that a transaction has added, with their ids
-Measures = dict[_Whose, int]
+NewMeasures = dict[WhoseMeasure, int]
 _AMOUNT: Final = "t, step_s, count, sum, min, max, last, buckets"
 _AMOUNTS: Final = ", ".join(f"a.{name}" for name in _AMOUNT.split(", "))
 _INSERT: Final = (
@@ -70,7 +69,7 @@ class MeasureTable:
     """Rows of measures; writing belongs to the committer, reading to any thread."""
 
     def __init__(self) -> None:
-        self._ids: dict[_Whose, int] = {}
+        self._ids: dict[WhoseMeasure, int] = {}
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Load the known measures."""
@@ -79,9 +78,9 @@ class MeasureTable:
         )
         self._ids = {(row[1], row[2], row[3], _key(row[4:])): row[0] for row in rows}
 
-    def write(self, connection: sqlite3.Connection, received: Iterable[Received]) -> Measures:
+    def write(self, connection: sqlite3.Connection, received: Iterable[Received]) -> NewMeasures:
         """Write the rows of batches in the open transaction; pass the result to `confirm`."""
-        new: Measures = {}
+        new: NewMeasures = {}
         amounts: list[tuple[object, ...]] = []
         for each in received:
             step_s = each.batch.step_s
@@ -91,12 +90,12 @@ class MeasureTable:
         connection.executemany(_INSERT, amounts)
         return new
 
-    def confirm(self, new: Measures) -> None:
+    def confirm(self, new: NewMeasures) -> None:
         """Remember the measures of a transaction that is durable."""
         self._ids.update(new)
 
-    def _number(self, connection: sqlite3.Connection, row: MeasureRow, new: Measures) -> int:
-        whose: _Whose = row[:4]
+    def _number(self, connection: sqlite3.Connection, row: MeasureRow, new: NewMeasures) -> int:
+        whose: WhoseMeasure = row[:4]
         found = self._ids.get(whose) or new.get(whose)
         if found is None and len(self._ids) + len(new) >= _MOST_MEASURES:
             whose = _other(whose)
@@ -126,7 +125,7 @@ class MeasureTable:
                 "or instance, or a shorter range"
             )
         found: dict[tuple[object, ...], MeasurePart] = {}
-        names: dict[int, _Whose] = {}
+        names: dict[int, WhoseMeasure] = {}
         step = 0
         fields = "m.id, m.environment, m.service, m.instance, m.name, m.kind, m.unit, m.attributes"
         for row in connection.execute(
@@ -220,14 +219,14 @@ class MeasureTable:
         )
 
 
-def _other(whose: _Whose) -> _Whose:
+def _other(whose: WhoseMeasure) -> WhoseMeasure:
     """Return the measure that collects this one and all others like it beyond the limit."""
     key = whose[3]
     others = tuple((name, OTHER) for name, _ in key.attributes)
     return (*whose[:2], "", key._replace(attributes=others))
 
 
-def _insert_measure(connection: sqlite3.Connection, whose: _Whose) -> int:
+def _insert_measure(connection: sqlite3.Connection, whose: WhoseMeasure) -> int:
     key = whose[3]
     values = (*whose[:3], key.name, key.kind, key.unit, _text(key.attributes))
     cursor = connection.execute(

@@ -11,14 +11,13 @@ from trimtab_collector.storage.gaugepoints import GaugePoints, merge, rolled_up
 from trimtab_collector.storage.sqlite.gaugefile import GaugeChunkEntry, entries_of, payload_of
 from trimtab_collector.storage.sqlite.planes import ChunkError
 from trimtab_collector.storage.sqlite.tiers import Tier
-from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report
+from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report, Wrong
 from trimtab_collector.storage.sqlite.upkeep.sums import HOUR_S, instant
 
 __all__ = ["gauge_sums_of"]
 
 _GATHER = 64
 _ODD = np.uint64(0x9E3779B97F4A7C15)
-_Wrong = tuple[str, str, str]
 
 
 def gauge_sums_of(
@@ -74,7 +73,7 @@ class _Gauges:
 
 def _wrong(
     entry: GaugeChunkEntry, points: GaugePoints, period: int, tier: Tier, gauges: _Gauges
-) -> Iterator[_Wrong]:
+) -> Iterator[Wrong]:
     if entry.points != len(points.key):
         what = "its row tells another number of gauges than it has"
         yield what, str(entry.points), str(len(points.key))
