@@ -12,7 +12,7 @@ import pytest
 
 from support.processes.api import Api
 from support.processes.servers import Collector, short_dir
-from support.stores.batches import Sender, a_batch, account, key_of, point_of, window
+from support.stores.batches import Sender, a_batch, accounting_of, key_of, point_of, window
 from trimtab_core.batches import GaugeRow
 from trimtab_core.sketch import Sketch
 
@@ -51,7 +51,9 @@ def collector() -> Iterator[Collector]:
             GaugeRow("", "", "host", "system.cpu.utilization", 0.25),
         ]
         with Sender(process.port, process.new_key()) as sender:
-            sender.insist(a_batch(0, points, gauges=gauges, processes=[account([(0, 190)], 190)]))
+            sender.insist(
+                a_batch(0, points, gauges=gauges, processes=[accounting_of([(0, 190)], 190)])
+            )
             sender.insist(a_batch(1, {key_of("/fast"): point_of(FAST)}, window_s=window(60)))
         yield process
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from support.processes.api import TOKEN, Api
 from support.processes.drive import served as serving
-from support.stores.batches import Sender, a_batch, account, key_of, point_of, window
+from support.stores.batches import Sender, a_batch, accounting_of, key_of, point_of, window
 from support.stores.rowbatches import row_of
 from trimtab_collector.app import CollectorApp
 from trimtab_collector.auth.keys import KeyFile
@@ -70,7 +70,7 @@ def batches(begin_s: int) -> list[Batch]:
             points,
             window_s=begin_s + 10 * n,
             gauges=gauges,
-            processes=[account([(3 * n, 3)], 3 * n + 4)],
+            processes=[accounting_of([(3 * n, 3)], 3 * n + 4)],
         )
         found.append(replace(batch, rows=rows))
     return found

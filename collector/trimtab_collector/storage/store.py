@@ -185,8 +185,8 @@ class MeasureSelection:
     """What a read of measures asks for.
 
     Steps are those of `Selection`: a row belongs to the step in which its window starts. Measures
-    with different name, kind or unit are never added up. Measures that differ only in fields and
-    attributes that are not in group_by and `attributes` are.
+    with different name, kind or unit are never added up. Measures that differ only in fields or
+    attributes not grouped by are added up.
     """
 
     edges_s: tuple[int, ...]
@@ -203,8 +203,8 @@ class MeasureSelection:
 class MeasurePart(NamedTuple):
     """What was added to the measures of one group within one step of a read.
 
-    Fields that are not in group_by are empty; attributes that are not asked for are absent. `last`
-    of several gauges is that of the latest row.
+    Fields outside group_by are empty; attributes outside it are absent. `last` of several gauges is
+    that of the latest row.
     """
 
     environment: str
@@ -241,7 +241,7 @@ class ServiceAccounting:
     service: str
     counted: int = 0
     sent: int = 0
-    #: of the records that have not arrived, those that agents say they hold
+    #: missing records that agents report as still on disk, at most
     held: int = 0
     agent_lost: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
@@ -265,7 +265,7 @@ class Health:
     duplicates: int
     #: accepted and not yet durable
     waiting_bytes: int
-    #: why `compact` fails or stands still, else empty
+    #: why compaction stands still, else empty
     compaction: str
     #: part of the data -> what is wrong with it
     damage: Mapping[str, str]
@@ -322,8 +322,8 @@ class Store(Protocol):
         """Call a listener with each group of new batches, in the order of their commits.
 
         It is called in a thread of the engine, before the batches are acknowledged, and must be
-        quick: its purpose is to wake work elsewhere. If it raises, that is logged and has no other
-        effect. Batches that were durable before a crash are not reported again. Before `start`.
+        quick: its purpose is to wake work elsewhere. Exceptions are logged and ignored. Batches
+        committed before a crash are not announced again. Before `start`.
         """
 
     # ------------------------------------------------ reading
@@ -348,8 +348,8 @@ class Store(Protocol):
     ) -> tuple[int, int] | None:
         """Return start and end of the latest run of windows that arrived within [start_s, end_s).
 
-        A run has no gap wider than gap_s. None if nothing has arrived there, or memory no longer
-        has it. Any thread, quick.
+        A run has no gap wider than gap_s. None if the head holds no window there. Any thread,
+        quick.
         """
 
     def accounting(self) -> list[ServiceAccounting]:

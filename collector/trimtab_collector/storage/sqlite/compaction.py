@@ -68,7 +68,7 @@ _DUE: Final = 2_000
 _SLICE_BYTES: Final = 2 * 1024 * 1024
 _SLICE_POINTS: Final = 20_000
 #: this many gauges count as one point
-_READINGS: Final = 4
+_GAUGES_PER_POINT: Final = 4
 #: most rows that a unit looks at, and the points after which it ends
 _ROWS: Final = 6_000
 _UNIT_POINTS: Final = 300_000
@@ -187,7 +187,7 @@ def _slices(
             row.taken = unit.gauges.take(batch, row.t0)
             # Gauges are kept separately: as objects they are most of the memory of some batches.
             row.batch = replace(batch, gauges=()) if batch.gauges else batch
-            points += batch.points + len(batch.gauges) // _READINGS
+            points += batch.points + len(batch.gauges) // _GAUGES_PER_POINT
         except BatchError as error:
             _left_out(row, error)
         row.size_bytes = len(payload)

@@ -27,7 +27,7 @@ _NAME_BYTES: Final = 200
 _BATCH_BYTES: Final = 400
 #: agents whose latest gauges are known
 _AGENTS: Final = 1_000
-#: unused names of gauges are dropped once they outnumber the others and are this many
+#: unused names are dropped once they outnumber used ones by this many
 _GONE: Final = 1_000
 _WINDOW_S: Final = 10
 

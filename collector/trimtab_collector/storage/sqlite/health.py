@@ -17,7 +17,7 @@ class SQLiteHealth(Health):
     journal_bytes: int
     #: tier -> files and their bytes
     tiers: Mapping[str, tuple[int, int]]
-    #: pid of the compaction worker, None while there is none
+    #: pid of the compaction worker
     worker: int | None
     #: bytes of the head
     recent_bytes: int

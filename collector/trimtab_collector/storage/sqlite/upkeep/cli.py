@@ -56,7 +56,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         parents=[shared],
         help="prove the data sound: 0 it is, 1 it is not",
         description="Read all data of a collector that runs or not, decode it and compare its sums "
-        "over tiers, roll-ups and accounts. Exit code 0: it is sound; 1: it is not, and why.",
+        "over tiers, roll-ups and accounting. Exit code 0: it is sound; 1: it is not, and why.",
     )
 
 

@@ -96,7 +96,7 @@ def _wrong(
         whole = f"windows of {tier.name} in the period {instant(period)}"
         yield "a window is not of its period", whole, instant(int(t[outside][:1].sum()))
     if not ((points.low <= points.last) & (points.last <= points.high)).all():
-        yield "a last reading is not between smallest and largest", "in between", "outside"
+        yield "a last value is not between smallest and largest", "in between", "outside"
 
 
 def _hours(points: GaugePoints, gauges: _Gauges) -> Mapping[int, tuple[int, int]]:
@@ -111,9 +111,9 @@ def _hours(points: GaugePoints, gauges: _Gauges) -> Mapping[int, tuple[int, int]
     t = points.key & 0xFFFFFFFF
     found = {}
     for hour_s in np.unique(t).tolist():
-        inside = t == hour_s
+        within = t == hour_s
         found[hour_s] = (
-            int(hashed[inside].sum(dtype=np.uint64)),
-            int(points.count[inside].sum()),
+            int(hashed[within].sum(dtype=np.uint64)),
+            int(points.count[within].sum()),
         )
     return found
