@@ -58,19 +58,20 @@ LAYERS: Layers = {
         "watch": (),
         "serve": (),
         "storage": (),
-        "storage.memory": ("storage",),
-        "storage.sqlite": ("storage",),
+        # Each folder below it is an engine, which only those who name it may import.
+        "storage.*": ("storage",),
+        "storage.sqlite": ("storage", "settings"),
         "storage.sqlite.upkeep": ("storage", "storage.sqlite", "settings"),
         "auth": ("contract.errors",),
         "reads": ("contract", "storage"),
         "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
         "api": ("contract", "reads", "auth.access", "storage.store"),
-        # The one place that names an engine.
+        # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
             *("auth", "reads", "ingest", "api"),
         ),
-        # The console knows the subcommands of the engine, and nothing else of it.
+        # The console knows the subcommands of the engine and nothing else of it.
         "cli": ("settings", "auth", "app", "serve", "storage.sqlite.upkeep.cli"),
     },
     "trimtab_agent": {
@@ -174,15 +175,14 @@ def test_within_a_package_arrows_run_as_the_table_of_layers_allows() -> None:
 
 
 def test_every_row_of_the_table_of_layers_is_a_folder_or_module() -> None:
-    # The second engine is a folder as soon as it is there.
-    modules = {source.module for source in sources()} | {"trimtab_collector.storage.memory"}
-    rows = [f"{package}.{row}".rstrip(".") for package, table in LAYERS.items() for row in table]
+    modules = {source.module for source in sources()}
+    rows = [f"{package}.{row}".rstrip(".*") for package, table in LAYERS.items() for row in table]
     folders = {module.rpartition(".")[0] for module in modules}
     assert [row for row in rows if row not in modules | folders] == []
 
 
-def test_a_public_class_name_exists_once() -> None:
-    assert doubles(sources()) == []
+def test_a_public_class_name_exists_once_and_in_the_collector_any_type_name() -> None:
+    assert doubles(sources(), {"trimtab_collector"}) == []
 
 
 def test_functions_are_short_but_for_those_with_a_reason() -> None:
@@ -319,6 +319,7 @@ def test_the_checker_sees_registries_and_machines() -> None:
         ("api.web", "ingest"),
         ("api.web", "storage.columns"),
         ("api.web", "auth.keys"),
+        ("app", "storage.memory.engine"),
         ("cli", "storage.sqlite.engine"),
         ("cli", "storage.sqlite.upkeep.files"),
         ("common", "app"),
@@ -351,6 +352,16 @@ def test_agent_and_middleware_have_layers_too(module: str, text: str) -> None:
     assert len(found) == (0 if module == "trimtab_agent.agent" else 1)
 
 
+@pytest.mark.parametrize("module", ["reads.zz", "ingest", "storage.zz", "storage.sqlite.zz", "cli"])
+def test_an_engine_that_no_row_names_is_closed_to_all(module: str) -> None:
+    storage, text = "trimtab_collector.storage", "from trimtab_collector.storage.{} import engine"
+    engine = Source(f"{storage}.clickhouse.engine", text.format("sqlite"))
+    breach = Source(f"trimtab_collector.{module}", text.format("clickhouse"))
+    others = [source for source in sources() if source.module != breach.module]
+    found = crossings([*others, Source(f"{storage}.clickhouse", ""), engine, breach], LAYERS)
+    assert sorted(line.split(":")[0] for line in found) == sorted([breach.module, engine.module])
+
+
 def test_the_checker_lets_arrows_pass_that_run_down_or_within_a_folder() -> None:
     text = (
         "from trimtab_collector.contract.body import Body\nimport trimtab_collector.reads.figures\n"
@@ -365,6 +376,12 @@ def test_the_checker_sees_a_class_name_that_exists_twice() -> None:
         Source("trimtab_agent.b", "class Point: ...\nclass _Row: ..."),
     ]
     assert doubles(planted) == ["Point is a class of trimtab.a and of trimtab_agent.b"]
+    alias = Source("trimtab_collector.c", "Point = int\nclass _Row: ...\nPLACE = 1")
+    assert doubles([planted[0], alias], ["trimtab_collector"]) == [
+        "Point is a class of trimtab.a and of trimtab_collector.c"
+    ]
+    one, other = Source("trimtab.a", "_Row = int"), Source("trimtab.b", "class _Row: ...")
+    assert doubles([one, other], ["trimtab"]) == ["_Row is a class of trimtab.a and of trimtab.b"]
 
 
 def test_the_checker_counts_the_lines_of_a_function_without_those_within_it() -> None:

@@ -85,11 +85,7 @@ def _open(settings: CollectorSettings) -> Store:
         queue_bytes=settings.queue_bytes,
         journal_bytes=settings.journal_bytes,
         recent_bytes=settings.recent_bytes,
-        retention=Retention(
-            settings.keep_10s_hours * 3600,
-            settings.keep_1m_days * 86_400,
-            settings.keep_1h_days * 86_400,
-        ),
+        retention=Retention.of(settings),
         max_bytes=settings.storage_max_bytes,
         max_series=settings.max_series,
         log_level=settings.log_level,

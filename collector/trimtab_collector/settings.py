@@ -35,13 +35,13 @@ class CollectorSettings:
     )
     queue_bytes: int = setting(
         32 * 1024 * 1024,
-        "Batches that may wait for the disk; beyond it, agents are told to try again later.",
+        "Bytes of batches waiting to be committed; above it agents get 503.",
         unit="bytes",
         least=1024 * 1024,
     )
     journal_bytes: int = setting(
         4 * 1024**3,
-        "Batches that may wait to be merged; beyond it, agents are told to try again later.",
+        "Bytes of batches waiting to be merged; above it agents get 503.",
         unit="bytes",
         least=1024 * 1024,
     )

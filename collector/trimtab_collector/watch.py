@@ -11,7 +11,7 @@ __all__ = ["Watch"]
 
 #: how long one live read counts as watching
 WATCH_S: Final = 15.0
-#: an agent is told again when the end moved by this much, and not for every read
+#: agents are notified only when the end has moved by at least this much
 _NEWS_S: Final = 5.0
 _MAX_AGENTS: Final = 20_000
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.stores.batches import a_batch, account, key_of, point_of
+from support.stores.batches import a_batch, accounting_of, key_of, point_of
 from trimtab_agent.regroup import halved, merged, points_of
 from trimtab_agent.spool.spool import Spool, SpooledBatch
 from trimtab_core.batches import Batch, GaugeRow, Point, SeriesKey, decode, encode
@@ -73,7 +73,7 @@ def windows(draw: st.DrawFn, instances: int = 3) -> list[Batch]:
                     durations, bytes=draw(sizes), db_us=draw(sizes), backgrounds=draw(st.just(2))
                 )
                 taken[instance] += len(durations) + 2
-            claim = account(
+            claim = accounting_of(
                 [(before, taken[instance] - before)],
                 sent=taken[instance],
                 dropped={draw(st.sampled_from(("agent_away", "slow"))): draw(st.integers(0, 9))},
@@ -141,7 +141,7 @@ def test_halves_are_cut_between_instances_and_cutting_again_makes_the_same() -> 
         for route in routes
     }
     claims = [
-        account([(0, len(routes))], process=b"process%d" % n)._replace(instance=f"host#{n}")
+        accounting_of([(0, len(routes))], process=b"process%d" % n)._replace(instance=f"host#{n}")
         for n, routes in enumerate(("abcd", "efg", "h"))
     ]
     payload = encode(a_batch(7, points, processes=claims))
@@ -170,7 +170,9 @@ def test_what_is_over_the_bounds_of_a_batch_or_malformed_is_not_merged() -> None
     with pytest.raises(TooLargeError):
         merged(many, 60)
     long = [
-        a_batch(n, processes=[account([(2 * i, 1) for i in range(8000 * n, 8000 * n + 8000)])])
+        a_batch(
+            n, processes=[accounting_of([(2 * i, 1) for i in range(8000 * n, 8000 * n + 8000)])]
+        )
         for n in range(2)
     ]
     with pytest.raises(TooLargeError):
@@ -200,7 +202,7 @@ def put(spool: Spool, number: int, parts: int = 1) -> None:
             number * parts + part,
             points,
             window_s=START_S + 10 * number,
-            processes=[account([(80 * number, 80)])._replace(instance=instance)],
+            processes=[accounting_of([(80 * number, 80)])._replace(instance=instance)],
         )
         spool.append(encode(batch), samples=80, window_s=batch.window_s)
 

@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from support.stores.batches import BOOT, a_batch, account, key_of, point_of
+from support.stores.batches import BOOT, a_batch, accounting_of, key_of, point_of
 from trimtab_agent.forwarder import Forwarder, make_client
 from trimtab_agent.regroup import points_of
 from trimtab_agent.spool.spool import Spool
@@ -80,7 +80,7 @@ def filled(directory: Path, batches: list[Batch]) -> Spool:
 
 def wide(seq: int, routes: int) -> Batch:
     points = {key_of(f"/{n}"): point_of([n]) for n in range(routes)}
-    return a_batch(seq, points, processes=[account([(0, routes)], sent=routes)])
+    return a_batch(seq, points, processes=[accounting_of([(0, routes)], sent=routes)])
 
 
 @pytest.mark.asyncio

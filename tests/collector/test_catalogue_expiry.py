@@ -12,7 +12,7 @@ import pytest
 
 from support.clock import Clock
 from support.stores.appending import append
-from support.stores.batches import a_batch, account, key_of, point_of
+from support.stores.batches import a_batch, accounting_of, key_of, point_of
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.sqlite.upkeep.check import check
@@ -48,7 +48,7 @@ def of_deploy(day: int, seq: int, t: int) -> Batch:
         for n in range(LIVE)
     ]
     (packed,) = pack_rows(rows, [])
-    process = account([(10 * seq, LIVE)], 10 * seq + LIVE, process=b"%8d" % day)
+    process = accounting_of([(10 * seq, LIVE)], 10 * seq + LIVE, process=b"%8d" % day)
     return a_batch(
         seq, points, boot=b"boot%4d" % day, window_s=t - t % 10, processes=[process], rows=packed
     )

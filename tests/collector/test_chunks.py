@@ -80,17 +80,13 @@ def test_pieces_are_ordered_by_route_and_add_up_to_the_whole(
     same(merge([part for _, _, part in found]), before)
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.integers(0, 10_000), st.integers(0, 7))
-def test_a_flipped_bit_is_noticed(place: int, bit: int) -> None:
-    data = bytearray(encode_chunk(columns([(7, 1, {700: 3}, {"sum_us": 9, "bytes": 5})] * 1), 10))
-    data[place % len(data)] ^= 1 << bit
-    try:
-        found = decode_chunk(bytes(data))
-    except ChunkError:
-        return
-    # Version and start are not under the checksum's eye only where they change nothing.
-    same(found, columns([(7, 1, {700: 3}, {"sum_us": 9, "bytes": 5})]))
+def test_every_flipped_bit_is_noticed() -> None:
+    chunk = encode_chunk(columns([(7, 1, {700: 3}, {"sum_us": 9, "bytes": 5})]), 10)
+    for bit in range(8 * len(chunk)):
+        data = bytearray(chunk)
+        data[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ChunkError):
+            decode_chunk(bytes(data))
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", bytes(60)])

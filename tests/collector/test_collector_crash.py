@@ -11,7 +11,7 @@ import pytest
 
 from support.disks.smalldisk import small_disk
 from support.processes.servers import Collector, trimtab, wait_for
-from support.stores.batches import Sender, a_batch, account, key_of, point_of, window
+from support.stores.batches import Sender, a_batch, accounting_of, key_of, point_of, window
 from trimtab_core.batches import Batch, Point
 
 AGENTS = 4
@@ -26,7 +26,7 @@ def batch(agent: int, seq: int) -> Batch:
         key_of("/slow", service=service, status_class="5xx"): point_of([900_000], errors=1),
     }
     first = seq * REQUESTS
-    ranges = account(
+    ranges = accounting_of(
         [(first, REQUESTS)], first + REQUESTS, process=b"process%d" % agent, service=service
     )
     return a_batch(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.clock import Clock
 from support.processes.servers import short_dir
 from support.stores.appending import append, received
-from support.stores.batches import a_batch, account, key_of, point_of
+from support.stores.batches import a_batch, accounting_of, key_of, point_of
 from trimtab_collector.storage.columns import quantiles_us
 from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
@@ -50,7 +50,7 @@ def requests(store: SQLiteStore, start_s: int = NOON - 50_000, end_s: int = NOON
 
 
 def test_a_repeat_adds_nothing_also_after_a_restart(tmp: Path) -> None:
-    batch = a_batch(7, window_s=NOON - 10, processes=[account([(0, 1)], 1)])
+    batch = a_batch(7, window_s=NOON - 10, processes=[accounting_of([(0, 1)], 1)])
     with store_in(tmp) as store:
         assert append(store, batch) == [False]
         assert append(store, batch) == [True]
@@ -217,16 +217,16 @@ def test_a_full_ring_changes_no_answer(tmp: Path) -> None:
         assert requests(store) == 160
 
 
-def test_readings_survive_a_restart_and_later_ones_hold(tmp: Path) -> None:
-    def reading(seq: int, value: float, window_s: int) -> Batch:
+def test_gauges_survive_a_restart_and_later_ones_hold(tmp: Path) -> None:
+    def gauge_batch(seq: int, value: float, window_s: int) -> Batch:
         gauge = GaugeRow("test", "shop", "host#0", "http.server.active_requests", value)
         return a_batch(
             seq, window_s=window_s, gauges=[gauge], closed_us=(window_s + 10) * 1_000_000
         )
 
     with store_in(tmp) as store:
-        append(store, reading(0, 4.0, NOON - 10))
-        append(store, reading(1, 9.0, NOON - 60))
+        append(store, gauge_batch(0, 4.0, NOON - 10))
+        append(store, gauge_batch(1, 9.0, NOON - 60))
     with store_in(tmp) as store:
         assert [row.value for row in store.latest_gauges(NOON)] == [4.0]
         assert store.latest_gauges(NOON + 31) == []

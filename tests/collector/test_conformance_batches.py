@@ -11,7 +11,7 @@ import pytest
 
 from support.clock import Clock
 from support.stores.appending import append, received
-from support.stores.batches import a_batch, account, key_of, point_of
+from support.stores.batches import a_batch, accounting_of, key_of, point_of
 from support.stores.engines import NOON, Engine, Pair
 from trimtab_collector.storage.store import Received, Selection, Store, UnavailableError
 from trimtab_core.batches import Batch, SeriesKey
@@ -61,7 +61,7 @@ def test_a_number_is_one_batch_of_one_start_of_one_agent(pair: Pair) -> None:
 
 
 def test_of_repeats_at_the_same_time_one_counts(pair: Pair) -> None:
-    batch = a_batch(7, window_s=NOON - 10, processes=[account([(0, 1)], 1)])
+    batch = a_batch(7, window_s=NOON - 10, processes=[accounting_of([(0, 1)], 1)])
     assert sorted(append(pair.engine.store, *[batch] * 20)) == [False] + [True] * 19
     assert read(pair.engine.store) == {(): 1}
     (services,) = pair.engine.store.accounting()
@@ -209,7 +209,9 @@ def test_what_there_is_no_room_for_is_refused_and_taken_when_there_is(
         routes = [SeriesKey("test", "shop", "1", "h", f"/{n}", "GET", "2xx") for n in range(50)]
         points = {key: point_of([n]) for n, key in enumerate(routes, 1)}
         batches = [
-            a_batch(n, points, window_s=NOON - 10 - 10 * n, processes=[account([(n, 1)], n + 1)])
+            a_batch(
+                n, points, window_s=NOON - 10 - 10 * n, processes=[accounting_of([(n, 1)], n + 1)]
+            )
             for n in range(200)
         ]
         taken = 0

@@ -133,17 +133,23 @@ def test_live_gauges_and_those_that_are_no_number_are_no_history(pair: Pair) -> 
 def test_a_gauge_goes_with_the_last_window_that_has_it(pair: Pair) -> None:
     store = pair.engine.store
     append(store, a_batch(0, {}, window_s=NOON - 20, gauges=[gauge("old", 1.0), gauge("new", 2.0)]))
-    later_s = NOON + pair.engine.tiers[-1].kept_s
+    pair.engine.settle()
+    kept_s = pair.engine.tiers[-1].kept_s
+    later_s = NOON + kept_s // 2
     pair.clock.now_s = later_s
     append(store, a_batch(1, {}, window_s=later_s - 10, gauges=[gauge("new", 3.0)]))
-    pair.clock.now_s += 400 * DAY_S if pair.engine.persists else 0
     pair.engine.settle()
     selection = GaugeSelection((NOON - HOUR_S, later_s + HOUR_S), group_by=("name",))
     rows = store.read_gauges(selection)
-    if not pair.engine.persists:
-        assert (rows.groups, rows.last.tolist()) == ([("new",)], [3.0])
-    else:
-        assert rows.groups == []
+    assert (rows.groups, rows.last.tolist()) == ([("new",), ("old",)], [3.0, 1.0])
+    # A file goes as a whole, up to a month after its oldest window.
+    pair.clock.now_s = NOON + kept_s + (31 * DAY_S if pair.engine.persists else 0)
+    pair.engine.settle()
+    rows = store.read_gauges(selection)
+    assert (rows.groups, rows.last.tolist()) == ([("new",)], [3.0])
+    pair.clock.now_s = later_s + kept_s + 32 * DAY_S
+    pair.engine.settle()
+    assert store.read_gauges(selection).groups == []
 
 
 # ---------------------------------------------------------------- latest values

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from support.laws import DEPTH
 from support.processes.servers import short_dir
-from support.stores.batches import a_batch, account, key_of, point_of
+from support.stores.batches import a_batch, accounting_of, key_of, point_of
 from support.stores.engines import ENGINES, NOON, Engine, Pair, Sent, ask
 from support.stores.oracle import Answer, Row
 from support.stores.randomcases import DAY_S, LATE_S, STARTS, a_selection, a_sent
@@ -37,7 +37,7 @@ def sent(
     ranges: Sequence[tuple[int, int]] = (),
 ) -> Sent:
     points = {key_of(): point_of([2_000])} if points is None else points
-    processes = [account(ranges, 100, {"full": seq})] if ranges else []
+    processes = [accounting_of(ranges, 100, {"full": seq})] if ranges else []
     batch = a_batch(seq, points, window_s=window_s, step_s=step_s, agent=agent, processes=processes)
     return Sent(batch, points, held)
 
@@ -70,7 +70,7 @@ def test_a_batch_counts_once_however_often_and_whenever_it_comes(pair: Pair) -> 
         if pair.now_s <= NOON - 6_000 + LATE_S:
             pair.send(batches)
         pair.compare()
-        pair.compare_accounts()
+        pair.compare_accounting()
 
 
 def test_gaps_stay_gaps(pair: Pair) -> None:
@@ -192,15 +192,15 @@ def test_what_is_read_while_it_settles_is_the_same_before_and_after(pair: Pair) 
                 settled.set()
             assert all(each.result() for each in readers)
         assert [pair.compare(selection).rows for selection in asked] == before
-    pair.compare_accounts()
+    pair.compare_accounting()
 
 
-def test_accounts_hold_whatever_arrives_late_or_never(pair: Pair) -> None:
+def test_accounting_holds_whatever_arrives_late_or_never(pair: Pair) -> None:
     for n, ranges in enumerate(([(0, 10)], [(20, 10)], [(5, 10)], [(90, 20), (40, 1)], [(10, 30)])):
         pair.send([sent(n, NOON - 10 - n, step_s=1, ranges=ranges, held=5 if n == 2 else 30)])
-        pair.compare_accounts()
+        pair.compare_accounting()
     for _ in at_every_age(pair):
-        pair.compare_accounts()
+        pair.compare_accounting()
 
 
 @settings(
@@ -241,7 +241,7 @@ def test_the_order_in_which_batches_arrive_changes_no_answer(
                 pair.clock.now_s = start_s + DAY_S
                 pair.engine.settle()
                 answers.append([pair.compare(selection) for selection in asked])
-                pair.compare_accounts()
+                pair.compare_accounting()
             finally:
                 pair.engine.close()
     assert answers[0] == answers[1]

@@ -8,7 +8,7 @@ import pytest
 
 from support.clock import Clock
 from support.stores.appending import append, received
-from support.stores.batches import a_batch, account, key_of, point_of
+from support.stores.batches import a_batch, accounting_of, key_of, point_of
 from support.stores.engines import NOON, Engine, Pair
 from trimtab_collector.storage.store import Selection, Store
 from trimtab_core.batches import Batch
@@ -19,7 +19,7 @@ DAY_S = 86_400
 def live(seq: int, second: int, route: str = "/", requests: int = 1) -> Batch:
     """Return the summary of one second, counted from noon."""
     points = {key_of(route): point_of([1_000] * requests)}
-    process = account([(seq, requests)], seq + requests)
+    process = accounting_of([(seq, requests)], seq + requests)
     return a_batch(seq, points, window_s=NOON + second, step_s=1, live=True, processes=[process])
 
 

@@ -112,9 +112,9 @@ class StoreMachine(RuleBasedStateMachine):
             self.pair.compare(a_selection(seed + place, self.pair.now_s, self._near()))
 
     @invariant()
-    def accounts_are_whole(self) -> None:
+    def accounting_is_whole(self) -> None:
         if hasattr(self, "pair"):
-            self.pair.compare_accounts()
+            self.pair.compare_accounting()
 
     def teardown(self) -> None:
         if hasattr(self, "pair"):

@@ -96,7 +96,7 @@ def test_of_several_gauges_the_mean_goes_over_all_and_the_total_over_their_means
         assert (rows.mean[0], rows.min[0], rows.max[0]) == (6.0, 4.0, 10.0)
         assert rows.total.tolist() == [14.0]
         assert math.isnan(rows.last[0])
-        # Where a step has one gauge only, its last reading is known.
+        # Where a step has one gauge only, its last value is known.
         rows = store.read_gauges(over(NOON, NOON + 60, 10, group_by=("service", "name")))
         assert rows.last[0] == 4.0
         assert math.isnan(rows.last[1])

@@ -1,4 +1,4 @@
-"""The history of gauges against every reading that was sent, whatever is done to the store.
+"""The history of gauges against every value that was sent, whatever is done to the store.
 
 Batches arrive late, twice and out of order; compaction is cut short before its commits, between
 them and before the journal has changed; the store is reopened with much memory and with little.

@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from support.processes.servers import Collector, trimtab, wait_for
-from support.stores.batches import Connect, Sender, a_batch, account, key_of, point_of, window
+from support.stores.batches import Connect, Sender, a_batch, accounting_of, key_of, point_of, window
 from trimtab_core.batches import MAX_BATCH, GaugeRow, encode
 
 
@@ -21,7 +21,7 @@ def test_a_batch_is_taken_once_and_its_repeat_is_called_a_duplicate(
     collector: Collector, sender: Sender
 ) -> None:
     points = {key_of(service="once"): point_of([1_000, 2_000, 90_000], errors=1)}
-    ranges = account([(0, 3)], 3, {"ring": 2}, b"once-pid", "once")
+    ranges = accounting_of([(0, 3)], 3, {"ring": 2}, b"once-pid", "once")
     batch = a_batch(1, points, agent="once", processes=[ranges])
     assert sender.post(batch) == (202, {"duplicate": False, "watchSeconds": 0.0})
     assert sender.post(batch) == (202, {"duplicate": True, "watchSeconds": 0.0})
@@ -46,7 +46,7 @@ def test_a_gap_is_booked_as_lost_until_the_batch_that_fills_it_comes(
 ) -> None:
     def send(seq: int, first: int, sent: int) -> None:
         points = {key_of(service="gap"): point_of([1_000] * 10)}
-        ranges = account([(first, 10)], sent, process=b"gap-pid!", service="gap")
+        ranges = accounting_of([(first, 10)], sent, process=b"gap-pid!", service="gap")
         sender.insist(a_batch(seq, points, agent="gap", processes=[ranges]))
 
     send(0, 0, 10)
@@ -221,7 +221,7 @@ def test_a_scoped_key_writes_for_its_own_services_only(
     for points in (other, elsewhere, own | other):
         status, body = mine.post(a_batch(1, points, agent="scoped"))
         assert (status, body["error"]["code"]) == (403, "forbidden")
-    liar = a_batch(1, own, agent="scoped", processes=[account([(0, 9)], 9, service="other")])
+    liar = a_batch(1, own, agent="scoped", processes=[accounting_of([(0, 9)], 9, service="other")])
     assert mine.post(liar)[0] == 403
     gauge = GaugeRow("test", "other", "host#0", "process.uptime", 1.0)
     assert mine.post(a_batch(1, own, agent="scoped", gauges=[gauge]))[0] == 403

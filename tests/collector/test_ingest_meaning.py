@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from support.processes.servers import Collector
-from support.stores.batches import Sender, a_batch, account, key_of, point_of, window
+from support.stores.batches import Sender, a_batch, accounting_of, key_of, point_of, window
 from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, GaugeRow, Point, SentAt
 
 
@@ -78,7 +78,7 @@ def test_a_batch_is_as_old_as_the_agents_monotonic_clock_says_whatever_its_wall_
 def test_what_agents_hold_is_late_and_not_lost(collector: Collector, sender: Sender) -> None:
     def send(seq: int, first: int, held: int) -> dict[str, int]:
         points = {key_of(service="holding"): point_of([1_000] * 10)}
-        covers = account([(first, 10)], 40, process=b"held-pid", service="holding")
+        covers = accounting_of([(first, 10)], 40, process=b"held-pid", service="holding")
         sender.more = {HELD_HEADER: str(held)}
         batch = a_batch(seq, points, agent="holding", processes=[covers])
         assert sender.post(batch)[0] == 202
@@ -99,7 +99,7 @@ def test_connections_are_counted_apart_from_requests(collector: Collector, sende
         GaugeRow("test", "open", "host#0", "trimtab.app.websockets", 7.0),
         GaugeRow("test", "open", "host#0", "trimtab.app.event_streams", 1.0),
     ]
-    covers = account([(0, 4)], 4, process=b"open-pid", service="open")
+    covers = accounting_of([(0, 4)], 4, process=b"open-pid", service="open")
     batch = a_batch(1, points, agent="open", processes=[covers], gauges=gauges)
     assert sender.post(batch)[0] == 202
     (row,) = collector.api.get("/services", service="open")["services"]

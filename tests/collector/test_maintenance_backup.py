@@ -15,7 +15,7 @@ from support.processes.servers import Collector, short_dir, trimtab, wait_for
 from support.processes.tracing import killed_at
 from support.processes.upkeep import answered, maintain, maintain_beside
 from support.stores.appending import append
-from support.stores.batches import Sender, a_batch, account, key_of, point_of, window
+from support.stores.batches import Sender, a_batch, accounting_of, key_of, point_of, window
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.schema import VERSION
 from trimtab_collector.storage.sqlite.upkeep.backup import backup
@@ -31,7 +31,7 @@ WINDOWS = 3 * 360
 def batch(seq: int) -> Batch:
     """Return a batch of some window of the last hours, so that compaction has work at once."""
     points = {key_of(f"/{seq % 7}", instance=f"h{seq % 2}"): point_of([1_000 + seq] * REQUESTS)}
-    claim = account([(seq * REQUESTS, REQUESTS)], (seq + 1) * REQUESTS)
+    claim = accounting_of([(seq * REQUESTS, REQUESTS)], (seq + 1) * REQUESTS)
     return a_batch(seq, points, window_s=window(40 + seq * 37 % WINDOWS), processes=[claim])
 
 

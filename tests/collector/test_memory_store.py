@@ -41,6 +41,17 @@ def test_its_helper_drops_what_is_too_old() -> None:
         wait_for(lambda: requests(store) == 1, "the older window to go")
 
 
+def test_a_helper_that_fails_is_told_by_health() -> None:
+    def broken() -> float:
+        raise OSError("no clock")
+
+    store = MemoryStore(clock=broken)
+    assert store.health().compaction == ""
+    store.start()
+    wait_for(lambda: "dropped: no clock" in store.health().compaction, "the failure")
+    store.close()
+
+
 def test_of_all_that_was_dropped_no_byte_is_left() -> None:
     clock = Clock(NOON)
     with opened(clock, keep_s=HOUR_S) as store:

@@ -19,7 +19,7 @@ from support.processes.servers import Collector, clean_environment, short_dir, t
 from support.processes.tracing import calls_of, killed_at
 from support.stores import checkedstore
 from support.stores.appending import append
-from support.stores.batches import a_batch, account, key_of, point_of
+from support.stores.batches import a_batch, accounting_of, key_of, point_of
 from support.stores.checkedstore import checked, make
 from support.stores.version1 import write_store
 from support.stores.version3 import to_version_3
@@ -55,7 +55,7 @@ def batches(first: int, count: int, start_s: int, end_s: int) -> list[Batch]:
             for n in range(seq % 9)
         }
         t = chance.randrange(start_s, end_s)
-        claim = account([(seq, 1)], seq + 1, process=b"%8d" % (seq % 4), service=service)
+        claim = accounting_of([(seq, 1)], seq + 1, process=b"%8d" % (seq % 4), service=service)
         found.append(
             a_batch(seq, points, agent=f"agent-{seq % 2}", window_s=t - t % 10, processes=[claim])
         )
@@ -85,13 +85,13 @@ def opened(directory: Path) -> Iterator[SQLiteStore]:
 
 @pytest.fixture(scope="module")
 def made(reference: SQLiteStore) -> Iterator[Path]:
-    accounts = {each.service: each.requests for each in reference.accounting()}
+    accounting = {each.service: each.requests for each in reference.accounting()}
     processes = [
         (b"%8d" % number, "test", service, msgspec.msgpack.encode([(0, 360)]), 360, b"\x80", 0, NOW)
         for number, service in ((0, "shop"), (1, "café"))
     ]
     with short_dir() as directory:
-        write_store(directory / "c", OLD, NEW, MERGED_BEFORE_S, accounts, processes)
+        write_store(directory / "c", OLD, NEW, MERGED_BEFORE_S, accounting, processes)
         yield directory / "c"
 
 
@@ -309,7 +309,7 @@ def test_killed_in_the_middle_it_has_happened_wholly_or_not_at_all(
 def test_a_collector_takes_over_the_directory_of_version_1(copy: Path, tmp: Path) -> None:
     with Collector(tmp) as collector:
         collector.start()
-        accounts = collector.api.get("/services")["services"]
-        assert {row["service"] for row in accounts} >= {"shop", "café"}
+        accounting = collector.api.get("/services")["services"]
+        assert {row["service"] for row in accounting} >= {"shop", "café"}
         assert collector.stop() == 0
     assert version_of(copy) == VERSION

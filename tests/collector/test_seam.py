@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from support.processes.api import TOKEN, Api
 from support.processes.drive import served as serving
-from support.stores.batches import Sender, a_batch, account, key_of, point_of, window
+from support.stores.batches import Sender, a_batch, accounting_of, key_of, point_of, window
 from support.stores.rowbatches import row_of
 from trimtab_collector.app import CollectorApp
 from trimtab_collector.auth.keys import KeyFile
@@ -70,7 +70,7 @@ def batches(begin_s: int) -> list[Batch]:
             points,
             window_s=begin_s + 10 * n,
             gauges=gauges,
-            processes=[account([(3 * n, 3)], 3 * n + 4)],
+            processes=[accounting_of([(3 * n, 3)], 3 * n + 4)],
         )
         found.append(replace(batch, rows=rows))
     return found
@@ -102,6 +102,10 @@ def test_both_engines_give_the_same_answers(tmp: Path) -> None:
         same = ("trouble", "batches", "duplicates", "refused", "damage", "series")
         assert [stores[0][name] for name in same] == [stores[1][name] for name in same]
         assert (stores[1]["batches"], stores[1]["duplicates"]) == (6, 6)
+        own = {"journalBatches", "journalBytes", "tiers"}
+        assert stores[0].keys() - stores[1].keys() == own
+        assert stores[1]["compaction"] == {"trouble": None}
+        assert stores[0]["compaction"].keys() == {"trouble", "worker"}
 
 
 def test_live_summaries_and_refusals_go_through_the_same_doors(tmp: Path) -> None:

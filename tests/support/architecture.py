@@ -22,7 +22,8 @@ __all__ = [
     "type_checking",
 ]
 
-#: package -> its folders and modules -> those of the package that each may import
+#: package -> its folders and modules -> those of the package that each may import; `folder.*`
+#: stands for each folder in that folder
 Layers = Mapping[str, Mapping[str, tuple[str, ...]]]
 
 
@@ -142,6 +143,7 @@ def crossings(sources: Iterable[Source], layers: Layers) -> list[str]:
     has the modules that lie in the package itself. A row names other rows, or modules of them.
     """
     texts = {source.module: source.text for source in sources}
+    layers = {package: _spread(package, layers[package], texts) for package in layers}
     found: list[str] = []
     for module, text in texts.items():
         package, _, place = module.partition(".")
@@ -163,6 +165,20 @@ def crossings(sources: Iterable[Source], layers: Layers) -> list[str]:
     return found
 
 
+def _spread(
+    package: str, rows: Mapping[str, tuple[str, ...]], modules: Iterable[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Return rows with one for each folder that `folder.*` stands for and no row names."""
+    folders = {module.rpartition(".")[0] for module in modules}
+    spread = {row: allowed for row, allowed in rows.items() if not row.endswith(".*")}
+    for row in rows.keys() - spread.keys():
+        for folder in folders:
+            parent, _, name = folder.removeprefix(f"{package}.").rpartition(".")
+            if parent == row.removesuffix(".*"):
+                spread.setdefault(f"{parent}.{name}", rows[row])
+    return spread
+
+
 def _row(place: str, rows: Collection[str]) -> str | None:
     """Return the row that a place in a package belongs to, None when there is none."""
     leading = [row for row in rows if row and (place == row or place.startswith(f"{row}."))]
@@ -180,18 +196,32 @@ def _allows(allowed: Iterable[str], place: str, rows: Collection[str]) -> bool:
     )
 
 
-def doubles(sources: Iterable[Source]) -> list[str]:
-    """Return each name of a public class that several modules define."""
+def doubles(sources: Iterable[Source], whole: Collection[str] = ()) -> list[str]:
+    """Return each name of a public class that several modules define.
+
+    Of the packages in `whole`, private classes and aliases of types count as well.
+    """
     homes: dict[str, list[str]] = {}
     for source in sources:
         for node in ast.parse(source.text).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                homes.setdefault(node.name, []).append(source.module)
+            name = _type_name(node, with_all=source.package in whole)
+            if name:
+                homes.setdefault(name, []).append(source.module)
     return [
         f"{name} is a class of {' and of '.join(modules)}"
         for name, modules in homes.items()
         if len(modules) > 1
     ]
+
+
+def _type_name(node: ast.stmt, *, with_all: bool) -> str:
+    """Return the name of the class that a statement defines, or with all of the alias; or none."""
+    if isinstance(node, ast.ClassDef):
+        return node.name if with_all or not node.name.startswith("_") else ""
+    if with_all and isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        name = node.targets[0].id
+        return name if name.lstrip("_")[:1].isupper() and not name.isupper() else ""
+    return ""
 
 
 def long_functions(source: Source, most: int) -> dict[str, int]:

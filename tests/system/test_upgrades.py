@@ -12,7 +12,7 @@ import zstandard
 from support.processes.load import Load
 from support.processes.servers import Collector, wait_for
 from support.processes.stack import Stack, connected, gunicorn, stack, uvicorn
-from support.stores.batches import Sender, a_batch, account, key_of, point_of
+from support.stores.batches import Sender, a_batch, accounting_of, key_of, point_of
 from trimtab_core.batches import VERSION
 from trimtab_core.batches import encode as encode_batch
 from trimtab_core.frames import encode
@@ -131,7 +131,7 @@ def changed(raw: bytes, **fields: Any) -> bytes:
 def test_a_batch_of_a_newer_agent_is_understood_and_of_a_newer_form_refused(tmp: Path) -> None:
     with Collector(tmp).start() as collector, Sender(collector.port, collector.new_key()) as sender:
         points = {key_of(service="mixed"): point_of([1_000] * 5)}
-        covers = account([(0, 5)], 5, process=b"mixedpid", service="mixed")
+        covers = accounting_of([(0, 5)], 5, process=b"mixedpid", service="mixed")
         raw = encode_batch(a_batch(1, points, agent="newer", processes=[covers]))
         assert sender.post(changed(raw, weather="fine", extra_column=b"\1"))[0] == 202
         status, body = sender.post(changed(raw, v=VERSION + 1))

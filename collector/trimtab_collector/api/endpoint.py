@@ -24,11 +24,11 @@ class ApiEndpoint:
     paths: tuple[str, ...]
     #: computes the answer, in a reading thread; the first line of its docstring is the summary
     read: Callable[[StoreReader, Parameters], Any]
-    #: what the answer's `data` is, one of these; without any the answer is whatever read returns
+    #: what the answer's `data` is, one of these; empty: no envelope
     bodies: tuple[type[Body], ...]
-    #: without any, the query of a request is not looked at
+    #: empty: the query is ignored
     parameters: tuple[Parameter[Any], ...] = ()
-    #: the range without `from`
+    #: default range in seconds
     back: int | BackBy = BACK_S
     role: Role = Role.READER
     methods: tuple[str, ...] = ("GET",)

@@ -1,5 +1,7 @@
 """How the collector does."""
 
+from msgspec import UNSET, UnsetType
+
 from trimtab_collector.contract.body import Body
 
 __all__ = ["CollectorHealth", "CompactionHealth", "MemoryShare", "StoreHealth", "TierSize"]
@@ -21,29 +23,32 @@ class TierSize(Body, kw_only=True):
 
 
 class CompactionHealth(Body, kw_only=True):
-    """Why batches are not merged into tiers, null when they are; and the process that does it."""
+    """Why compaction stands still, null when it does not; `worker` is the pid of its process."""
 
     trouble: str | None
-    worker: int | None
+    worker: int | UnsetType | None = UNSET
 
 
 class StoreHealth(Body, kw_only=True):
-    """How the store does; `trouble` says why it takes nothing, and is null when it does."""
+    """How the store does; `trouble` says why it takes nothing, and is null when it does.
+
+    Engines differ in what they have to say: what is not required is absent where it has no meaning.
+    """
 
     trouble: str | None
     batches: int
     duplicates: int
     #: refused requests of agents, by code
     refused: dict[str, int]
-    journal_batches: int
-    journal_bytes: int
+    journal_batches: int | UnsetType = UNSET
+    journal_bytes: int | UnsetType = UNSET
     waiting_bytes: int
-    tiers: dict[str, TierSize]
+    tiers: dict[str, TierSize] | UnsetType = UNSET
     compaction: CompactionHealth
     #: file -> what is wrong with it
     damage: dict[str, str]
     series: int
-    recent_bytes: int
+    recent_bytes: int | UnsetType = UNSET
 
 
 class CollectorHealth(Body, kw_only=True):

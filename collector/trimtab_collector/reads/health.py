@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from msgspec import UNSET, convert
+
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.health import (
     CollectorHealth,
@@ -24,6 +26,8 @@ _STARTED_S: Final = time.monotonic()
 def health(reader: StoreReader, _parameters: Parameters) -> CollectorHealth:
     """Return whether the collector is healthy, and what troubles it."""
     store = reader.store.health()
+    details = store.details()
+    tiers = details.get("tiers", UNSET)
     return CollectorHealth(
         status="degraded" if store.trouble or store.compaction or store.damage else "healthy",
         timestamp=instant(),
@@ -34,17 +38,16 @@ def health(reader: StoreReader, _parameters: Parameters) -> CollectorHealth:
             batches=store.batches,
             duplicates=store.duplicates,
             refused=dict(reader.intake.refused),
-            journal_batches=store.journal_batches,
-            journal_bytes=store.journal_bytes,
+            journal_batches=details.get("journal_batches", UNSET),
+            journal_bytes=details.get("journal_bytes", UNSET),
             waiting_bytes=store.waiting_bytes,
-            tiers={
-                name: TierSize(files=files, bytes=size)
-                for name, (files, size) in store.tiers.items()
-            },
-            compaction=CompactionHealth(trouble=store.compaction or None, worker=store.worker),
+            tiers=tiers if tiers is UNSET else convert(tiers, dict[str, TierSize]),
+            compaction=CompactionHealth(
+                trouble=store.compaction or None, worker=details.get("worker", UNSET)
+            ),
             damage=dict(store.damage),
             series=store.series,
-            recent_bytes=store.recent_bytes,
+            recent_bytes=details.get("recent_bytes", UNSET),
         ),
         clock_skew_seconds=dict(reader.intake.skewed()),
     )

@@ -63,9 +63,9 @@ class StoreReader:
         return found[0] if found else no_requests(), figures.rows.resolution_s
 
     def gauges(self, parameters: Parameters) -> list[LatestGauge]:
-        """Return fresh gauges of what was chosen; a host's own are in every choice of service.
+        """Return fresh gauges of what was chosen.
 
-        An instance chooses the gauges of its host too.
+        Host gauges match every service filter; an instance filter also selects its host.
         """
         instance = parameters.where.get("instance")
         return [

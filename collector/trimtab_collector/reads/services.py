@@ -25,19 +25,19 @@ def services(reader: StoreReader, parameters: Parameters) -> Services:
     sockets = _sums(gauges, WEB_SOCKETS)
     streams = _sums(gauges, EVENT_STREAMS)
     answer = []
-    for account in _accounting(reader, parameters, found):
-        name = (account.environment, account.service)
+    for row in _accounting(reader, parameters, found):
+        name = (row.environment, row.service)
         mine = [part for part in names if part[:2] == name]
         answer.append(
             ServiceRow(
-                environment=account.environment,
-                service=account.service,
+                environment=row.environment,
+                service=row.service,
                 versions=sorted({part[2] for part in mine if part[2]}),
                 instances=sorted({part[3] for part in mine if part[3]}),
                 in_flight=in_flight.get(name),
                 open_web_sockets=sockets.get(name),
                 open_event_streams=streams.get(name),
-                accounting=_shown(account),
+                accounting=_shown(row),
                 **found.get(name, no_requests()),
             )
         )
@@ -58,16 +58,16 @@ def _accounting(
     ]
 
 
-def _shown(account: ServiceAccounting) -> Accounting:
+def _shown(row: ServiceAccounting) -> Accounting:
     return Accounting(
-        counted=account.counted,
-        sent=account.sent,
-        held=account.held,
-        agent_lost=account.agent_lost,
-        dropped=account.dropped,
-        requests=account.requests,
-        backgrounds=account.backgrounds,
-        connections=account.connections,
+        counted=row.counted,
+        sent=row.sent,
+        held=row.held,
+        agent_lost=row.agent_lost,
+        dropped=row.dropped,
+        requests=row.requests,
+        backgrounds=row.backgrounds,
+        connections=row.connections,
     )
 
 

@@ -1,1 +1,1 @@
-"""How the collector keeps what it was sent: journal, tiers, memory, accounts."""
+"""How the collector keeps what it was sent: journal, tiers, memory, accounting."""

@@ -21,7 +21,7 @@ __all__ = [
     "AccountingTable",
     "CountedProcess",
     "ProcessKey",
-    "Ranges",
+    "RecordRanges",
     "Retirement",
     "Staged",
     "covered",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 #: sorted, disjoint, not touching: (first, end) with end not included
-Ranges = tuple[tuple[int, int], ...]
+RecordRanges = tuple[tuple[int, int], ...]
 
 #: a process with more ranges than this has its oldest gap counted as lost for good
 _MAX_RANGES: Final = 2_000
@@ -42,7 +42,7 @@ _MOST: Final = 2**63 - 1
 _MAX_AGENTS: Final = 10_000
 
 
-def with_range(ranges: Ranges, first: int, count: int) -> Ranges:
+def with_range(ranges: RecordRanges, first: int, count: int) -> RecordRanges:
     """Return the union of ranges and the numbers from first to first + count - 1."""
     if not count:
         return ranges
@@ -56,7 +56,7 @@ def with_range(ranges: Ranges, first: int, count: int) -> Ranges:
     return (*ranges[:low], (first, end), *ranges[high:])
 
 
-def covered(ranges: Ranges) -> int:
+def covered(ranges: RecordRanges) -> int:
     """Return how many numbers the ranges hold."""
     return sum(end - first for first, end in ranges)
 
@@ -67,7 +67,7 @@ class CountedProcess:
 
     environment: str
     service: str
-    ranges: Ranges = ()
+    ranges: RecordRanges = ()
     sent: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     #: records of gaps that were closed because there were too many
@@ -86,7 +86,7 @@ class CountedProcess:
         return max(self.sent, self.ranges[-1][1] if self.ranges else 0)
 
 
-#: process, environment, service: a process that lies about its service harms only itself
+#: process, environment, service: with the service in the key, a false one affects only that process
 ProcessKey = tuple[bytes, str, str]
 
 
@@ -124,12 +124,12 @@ class AccountingTable:
 
     def stage(self, staged: Staged, received: Received) -> None:
         """Add a batch to the changes."""
-        for account in received.batch.processes:
-            key = (account.process, account.environment, account.service)
+        for claim in received.batch.processes:
+            key = (claim.process, claim.environment, claim.service)
             process = staged.processes.get(key) or self._processes.get(key)
-            process = process or CountedProcess(account.environment, account.service)
+            process = process or CountedProcess(claim.environment, claim.service)
             ranges = process.ranges
-            for first, count in account.ranges:
+            for first, count in claim.ranges:
                 ranges = with_range(ranges, first, count)
             closed = process.closed
             while len(ranges) > _MAX_RANGES:
@@ -140,8 +140,8 @@ class AccountingTable:
                 process.environment,
                 process.service,
                 ranges,
-                max(process.sent, account.sent),
-                _most(process.dropped, account.dropped),
+                max(process.sent, claim.sent),
+                _most(process.dropped, claim.dropped),
                 closed,
                 max(process.updated_s, received.window_s),
             )
@@ -158,8 +158,8 @@ class AccountingTable:
             self._held[batch.agent] = held
         else:
             self._held.pop(batch.agent, None)
-        for account in batch.processes:
-            agents = self._agents.setdefault((account.environment, account.service), set())
+        for claim in batch.processes:
+            agents = self._agents.setdefault((claim.environment, claim.service), set())
             if len(agents) < _MAX_AGENTS:
                 agents.add(batch.agent)
 
@@ -187,33 +187,31 @@ class AccountingTable:
 
     def services(self) -> list[ServiceAccounting]:
         """Return the accounting of each service, by name."""
-        accounts: dict[tuple[str, str], ServiceAccounting] = {}
+        found: dict[tuple[str, str], ServiceAccounting] = {}
         for service, (requests, backgrounds) in list(self._totals.items()):
-            accounts[service] = ServiceAccounting(
-                *service, requests=requests, backgrounds=backgrounds
-            )
+            found[service] = ServiceAccounting(*service, requests=requests, backgrounds=backgrounds)
         for service, row in list(self._retired.items()):
-            account = accounts.setdefault(service, ServiceAccounting(*service))
-            account.counted, account.sent = row.counted, row.sent
-            account.agent_lost, account.dropped = row.agent_lost, dict(row.dropped)
+            total = found.setdefault(service, ServiceAccounting(*service))
+            total.counted, total.sent = row.counted, row.sent
+            total.agent_lost, total.dropped = row.agent_lost, dict(row.dropped)
         for process in list(self._processes.values()):
             service = (process.environment, process.service)
-            _add(accounts.setdefault(service, ServiceAccounting(*service)), process)
-        for service, account in accounts.items():
+            _add(found.setdefault(service, ServiceAccounting(*service)), process)
+        for service, total in found.items():
             # What agents hold is late, not lost; how much of it is this service's is unknown.
             agents = list(self._agents.get(service, ()))
             held = sum(self._held.get(agent, 0) for agent in agents)
-            account.held = min(held, account.agent_lost)
-            account.agent_lost -= account.held
-        return [accounts[service] for service in sorted(accounts)]
+            total.held = min(held, total.agent_lost)
+            total.agent_lost -= total.held
+        return [found[service] for service in sorted(found)]
 
 
-def _add(account: ServiceAccounting, process: CountedProcess) -> None:
-    account.counted += process.counted
-    account.sent += process.known
-    account.agent_lost += process.known - process.counted
+def _add(total: ServiceAccounting, process: CountedProcess) -> None:
+    total.counted += process.counted
+    total.sent += process.known
+    total.agent_lost += process.known - process.counted
     for reason, count in process.dropped.items():
-        account.dropped[reason] = account.dropped.get(reason, 0) + count
+        total.dropped[reason] = total.dropped.get(reason, 0) + count
 
 
 def _most(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:

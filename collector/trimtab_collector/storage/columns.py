@@ -264,13 +264,13 @@ def rekey(columns: Columns, key: Array, keep: Array) -> Columns:
     """Return the points where keep is true, under new keys; key has one entry per point kept."""
     if keep.all():
         return Columns(key, columns.values, columns.buckets, columns.indexes, columns.counts)
-    inside = np.repeat(keep, columns.buckets)
+    within = np.repeat(keep, columns.buckets)
     return Columns(
         key,
         {name: array[keep] for name, array in columns.values.items()},
         columns.buckets[keep],
-        columns.indexes[inside],
-        columns.counts[inside],
+        columns.indexes[within],
+        columns.counts[within],
     )
 
 

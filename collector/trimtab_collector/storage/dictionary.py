@@ -1,7 +1,7 @@
 """The dictionary of series: from the seven texts of a series to a small number, and back.
 
 Every place that keeps points has its own: memory, each tier file, each batch. So names go away with
-the points that use them, and a number has a meaning only together with its dictionary.
+the points that use them, and a number is valid only with its own dictionary.
 """
 
 import threading

@@ -3,12 +3,13 @@
 from trimtab_collector.storage.store import MeasureSelection
 from trimtab_core.measures import MeasureKey
 
-__all__ = ["grouped_by"]
+__all__ = ["WhoseMeasure", "grouped_by"]
 
-_Whose = tuple[str, str, str, MeasureKey]
+#: environment, service, instance, and what is measured there
+WhoseMeasure = tuple[str, str, str, MeasureKey]
 
 
-def grouped_by(selection: MeasureSelection, whose: _Whose) -> _Whose:
+def grouped_by(selection: MeasureSelection, whose: WhoseMeasure) -> WhoseMeasure:
     """Return a measure as a selection sees it: fields not in group_by are empty or absent."""
     environment, service, instance, key = whose
     by = selection.group_by

@@ -62,7 +62,7 @@ def merge(parts: Sequence[Columns]) -> Columns:
 
 
 def merged_in_parts(parts: Sequence[Columns], buckets: int) -> Iterator[Columns]:
-    """Yield the result of merge in ranges of keys, each from about this many buckets.
+    """Yield the result of merge in runs of keys with about `buckets` input buckets each.
 
     Each part must have its keys in order. Only one range at a time is in memory.
     """

@@ -6,7 +6,7 @@ percentiles are computed above it, from merged sketches, so that every engine an
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from trimtab_collector.storage.columns import Array, Columns
 from trimtab_core.batches import Batch
@@ -16,12 +16,12 @@ from trimtab_core.rows import EventRow, MeasureRow
 
 __all__ = [
     "Admit",
+    "CommitListener",
     "EventSelection",
     "GaugeRows",
     "GaugeSelection",
     "Health",
     "LatestGauge",
-    "Listener",
     "MeasurePart",
     "MeasureSelection",
     "Numbered",
@@ -185,8 +185,8 @@ class MeasureSelection:
     """What a read of measures asks for.
 
     Steps are those of `Selection`: a row belongs to the step in which its window starts. Measures
-    with different name, kind or unit are never added up. Measures that differ only in fields and
-    attributes that are not in group_by and `attributes` are.
+    with different name, kind or unit are never added up. Measures that differ only in fields or
+    attributes not grouped by are added up.
     """
 
     edges_s: tuple[int, ...]
@@ -203,8 +203,8 @@ class MeasureSelection:
 class MeasurePart(NamedTuple):
     """What was added to the measures of one group within one step of a read.
 
-    Fields that are not in group_by are empty; attributes that are not asked for are absent. `last`
-    of several gauges is that of the latest row.
+    Fields outside group_by are empty; attributes outside it are absent. `last` of several gauges is
+    that of the latest row.
     """
 
     environment: str
@@ -241,7 +241,7 @@ class ServiceAccounting:
     service: str
     counted: int = 0
     sent: int = 0
-    #: of the records that have not arrived, those that agents say they hold
+    #: missing records that agents report as still on disk, at most
     held: int = 0
     agent_lost: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
@@ -256,27 +256,29 @@ class ServiceAccounting:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The state of the store; a text in `trouble` says why it accepts nothing."""
+    """The state of the store, as every engine has one; an engine's own figures are `details`."""
 
+    #: why the store accepts nothing, else empty
     trouble: str
+    #: new batches and repeats since the store was opened
     batches: int
     duplicates: int
-    journal_batches: int
-    journal_bytes: int
+    #: accepted and not yet durable
     waiting_bytes: int
-    #: tier -> files and their bytes
-    tiers: Mapping[str, tuple[int, int]]
-    #: why batches are not merged into tiers, empty if they are; and the process that merges them
+    #: why compaction stands still, else empty
     compaction: str
-    worker: int | None
-    #: file -> what is wrong with it
+    #: part of the data -> what is wrong with it
     damage: Mapping[str, str]
+    #: series in memory
     series: int
-    recent_bytes: int
+
+    def details(self) -> Mapping[str, Any]:
+        """Return what only this engine has to say, by the names that `/health` shows."""
+        return {}
 
 
 #: Called with new batches once they are durable and reads have them; see `Store.on_commit`.
-Listener = Callable[[Sequence[Received]], None]
+CommitListener = Callable[[Sequence[Received]], None]
 
 
 class Store(Protocol):
@@ -316,12 +318,12 @@ class Store(Protocol):
     def note_held(self, batch: Batch, held: int) -> None:
         """Note how many records an agent holds in addition to a batch; loop only."""
 
-    def on_commit(self, listener: Listener) -> None:
+    def on_commit(self, listener: CommitListener) -> None:
         """Call a listener with each group of new batches, in the order of their commits.
 
         It is called in a thread of the engine, before the batches are acknowledged, and must be
-        quick: its purpose is to wake work elsewhere. If it raises, that is logged and has no other
-        effect. Batches that were durable before a crash are not reported again. Before `start`.
+        quick: its purpose is to wake work elsewhere. Exceptions are logged and ignored. Batches
+        committed before a crash are not announced again. Before `start`.
         """
 
     # ------------------------------------------------ reading
@@ -346,8 +348,8 @@ class Store(Protocol):
     ) -> tuple[int, int] | None:
         """Return start and end of the latest run of windows that arrived within [start_s, end_s).
 
-        A run has no gap wider than gap_s. None if nothing has arrived there, or memory no longer
-        has it. Any thread, quick.
+        A run has no gap wider than gap_s. None if the head holds no window there. Any thread,
+        quick.
         """
 
     def accounting(self) -> list[ServiceAccounting]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from support.stores.batches import a_batch, account, key_of, point_of
+from support.stores.batches import a_batch, accounting_of, key_of, point_of
 from trimtab_core.batches import Batch, decode, encode
 
 __all__ = ["WINDOW_S", "numbers_in", "numbers_of", "packed"]
@@ -14,7 +14,7 @@ WINDOW_S = 1_800_000_000
 def packed(index: int) -> bytes:
     """Return a batch that claims the records 2 * index and 2 * index + 1."""
     points = {key_of("/a"): point_of([1000 + index]), key_of("/b"): point_of([20])}
-    claim = account([(2 * index, 2)], sent=2 * index + 2)
+    claim = accounting_of([(2 * index, 2)], sent=2 * index + 2)
     window_s = WINDOW_S + index // 2 * 10
     return encode(a_batch(index, points, window_s=window_s, closed_us=1, processes=[claim]))
 

@@ -1,4 +1,4 @@
-"""Apps that run and end side by side, each checked by its own accounts.
+"""Apps that run and end side by side, each checked by its own accounting.
 
 Starting a server and waiting until its records are booked takes seconds, most of them idle: a
 module's cases share a stack and run a few at a time, before the first of its tests.
@@ -83,7 +83,7 @@ def _run(system: Stack, cases: Mapping[str, Case]) -> dict[str, Outcome | BaseEx
     found: dict[str, Outcome | BaseException] = {}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         runs = {name: pool.submit(_one, system, name, case) for name, case in cases.items()}
-    # It hands on all that it has: from here on the accounts are final.
+    # It hands on all that it has: from here on the accounting is final.
     assert system.agent.stop() == 0
     for name, future in runs.items():
         try:

@@ -19,7 +19,7 @@ from trimtab_core.batches import (
 )
 from trimtab_core.sketch import bucket_of
 
-__all__ = ["BOOT", "Connect", "Sender", "a_batch", "account", "key_of", "point_of", "window"]
+__all__ = ["BOOT", "Connect", "Sender", "a_batch", "accounting_of", "key_of", "point_of", "window"]
 
 BOOT = b"boot-one"
 
@@ -54,7 +54,7 @@ def point_of(durations_us: Sequence[int], errors: int = 0, **sums: int) -> Point
     return point
 
 
-def account(
+def accounting_of(
     ranges: Sequence[tuple[int, int]],
     sent: int = 0,
     dropped: Mapping[str, int] | None = None,

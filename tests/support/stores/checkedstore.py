@@ -8,7 +8,7 @@ from random import Random
 
 from support.clock import Clock
 from support.stores.appending import append
-from support.stores.batches import a_batch, account, key_of, point_of
+from support.stores.batches import a_batch, accounting_of, key_of, point_of
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.sqlite.upkeep.check import check
@@ -46,7 +46,7 @@ def batch(seq: int, t: int, service: str = "shop") -> Batch:
             f"/{route}", service, "5xx" if route == 3 else "2xx", instance=f"host#{seq % 3}"
         )
         points[key] = point_of(durations, errors=len(durations) * (route == 3), db_us=seq % 900)
-    process = account([(seq, 1)], seq + 1, process=b"%8d" % seq, service=service)
+    process = accounting_of([(seq, 1)], seq + 1, process=b"%8d" % seq, service=service)
     gauges = [
         GaugeRow("test", service, f"host#{seq % 3}", name, chance.random() * 10**n)
         for n, name in enumerate(("cpu", "rss", "threads"))

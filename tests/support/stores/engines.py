@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 from support.clock import Clock
 from support.stores.appending import received as as_received
-from support.stores.oracle import QUANTILES, SUMS, Account, Answer, Oracle, Row, Tier, check
+from support.stores.oracle import QUANTILES, SUMS, Answer, KnownAccounting, Oracle, Row, Tier, check
 from trimtab_collector.storage.columns import quantiles_us
 from trimtab_collector.storage.memory.engine import MemoryStore
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
@@ -21,7 +21,7 @@ from trimtab_collector.storage.store import Rows, Selection, Store, UnavailableE
 from trimtab_core.batches import Batch, Point, SeriesKey
 from trimtab_core.sketch import Sketch
 
-__all__ = ["ENGINES", "NOON", "Engine", "Pair", "Sent", "accounts", "append", "ask"]
+__all__ = ["ENGINES", "NOON", "Engine", "Pair", "Sent", "accounting_in", "append", "ask"]
 
 DAY_S: Final = 86_400
 #: a full hour
@@ -226,9 +226,9 @@ class Pair:
         check(self.oracle, selection, answer, self.engine.tiers, self.clock.now_s)
         return answer
 
-    def compare_accounts(self) -> None:
-        """Compare the account of every service, and see that the engine is well."""
-        assert accounts(self.engine) == self.oracle.accounts()
+    def compare_accounting(self) -> None:
+        """Compare the accounting of every service, and see that the engine is well."""
+        assert accounting_in(self.engine) == self.oracle.accounting()
         health = self.engine.store.health()
         assert (health.trouble, dict(health.damage)) == ("", {})
 
@@ -264,10 +264,10 @@ def _answer(rows: Rows) -> Answer:
     return Answer(answer, rows.resolution_s)
 
 
-def accounts(engine: Engine) -> dict[tuple[str, str], Account]:
-    """Return the account of every service that an engine has."""
+def accounting_in(engine: Engine) -> dict[tuple[str, str], KnownAccounting]:
+    """Return the accounting of every service that an engine has."""
     return {
-        (each.environment, each.service): Account(
+        (each.environment, each.service): KnownAccounting(
             each.counted,
             each.sent,
             each.held,

@@ -1,4 +1,4 @@
-"""What the history of gauges must answer, found by looking at every reading that was sent."""
+"""What the history of gauges must answer, found by looking at every value that was sent."""
 
 import math
 from bisect import bisect_right
@@ -28,7 +28,7 @@ Answer = dict[tuple[tuple[str, ...], int], GaugeRow]
 
 
 class GaugeOracle:
-    """Every reading of the batches sent, each batch once."""
+    """Every gauge of the batches sent, each batch once."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[str, bytes, int]] = set()
@@ -45,8 +45,8 @@ class GaugeOracle:
             window_s = batch.window_s - batch.window_s % 10
             for gauge in batch.gauges:
                 if math.isfinite(gauge.value):
-                    reading = (window_s, batch.window_s + batch.step_s, gauge.value)
-                    self._gauges.setdefault(GaugeKey(batch.agent, *gauge[:4]), []).append(reading)
+                    value = (window_s, batch.window_s + batch.step_s, gauge.value)
+                    self._gauges.setdefault(GaugeKey(batch.agent, *gauge[:4]), []).append(value)
 
     def answer(self, selection: GaugeSelection) -> Answer:
         """Return what a store must answer, as if every window of 10 s were kept."""

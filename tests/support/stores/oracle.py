@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 from trimtab_core.batches import POINT_COLUMNS, Batch, Point, SeriesKey
 from trimtab_core.sketch import Sketch
 
-__all__ = ["QUANTILES", "Account", "Answer", "Asked", "Oracle", "Row", "Tier", "check"]
+__all__ = ["QUANTILES", "Answer", "Asked", "KnownAccounting", "Oracle", "Row", "Tier", "check"]
 
 WINDOW_S: Final = 10
 QUANTILES: Final = (0.0, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0)
@@ -81,7 +81,7 @@ class Answer(NamedTuple):
     resolution_s: int
 
 
-class Account(NamedTuple):
+class KnownAccounting(NamedTuple):
     """What became of a service's records."""
 
     counted: int
@@ -127,20 +127,20 @@ class Oracle:
                 total = self._totals.setdefault(key[:2], [0, 0])
                 total[0] += requests
                 total[1] += backgrounds
-        for account in batch.processes:
-            key3 = (account.process, account.environment, account.service)
+        for claim in batch.processes:
+            key3 = (claim.process, claim.environment, claim.service)
             process = self._processes.setdefault(key3, _Process())
-            for first, count in account.ranges:
+            for first, count in claim.ranges:
                 process.numbers.update(range(first, first + count))
-            process.sent = max(process.sent, account.sent)
-            process.dropped |= Counter(account.dropped)
+            process.sent = max(process.sent, claim.sent)
+            process.dropped |= Counter(claim.dropped)
         return False
 
     def note_held(self, batch: Batch, held: int) -> None:
         """Take what an agent says it holds besides a batch."""
         self._held[batch.agent] = held
-        for account in batch.processes:
-            service = (account.environment, account.service)
+        for claim in batch.processes:
+            service = (claim.environment, claim.service)
             self._speakers.setdefault(service, set()).add(batch.agent)
 
     def reopened(self) -> None:
@@ -148,12 +148,15 @@ class Oracle:
         self._held.clear()
         self._speakers.clear()
 
-    def accounts(self) -> dict[tuple[str, str], Account]:
-        """Return the account of every service."""
-        answer = {service: Account(0, 0, 0, 0, {}, *sums) for service, sums in self._totals.items()}
+    def accounting(self) -> dict[tuple[str, str], KnownAccounting]:
+        """Return the accounting of every service."""
+        answer = {
+            service: KnownAccounting(0, 0, 0, 0, {}, *sums)
+            for service, sums in self._totals.items()
+        }
         for (_, *service), process in self._processes.items():
             name = (service[0], service[1])
-            before = answer.get(name, Account(0, 0, 0, 0, {}, 0, 0))
+            before = answer.get(name, KnownAccounting(0, 0, 0, 0, {}, 0, 0))
             counted = len(process.numbers)
             sent = max(process.sent, max(process.numbers, default=-1) + 1)
             answer[name] = before._replace(
@@ -161,11 +164,11 @@ class Oracle:
                 sent=before.sent + sent,
                 dropped=dict(Counter(before.dropped) + process.dropped),
             )
-        for name, account in answer.items():
-            missing = account.sent - account.counted
+        for name, row in answer.items():
+            missing = row.sent - row.counted
             held = sum(self._held.get(agent, 0) for agent in self._speakers.get(name, ()))
             held = min(held, missing)
-            answer[name] = account._replace(held=held, agent_lost=missing - held)
+            answer[name] = row._replace(held=held, agent_lost=missing - held)
         return answer
 
     def chosen(self, asked: Asked) -> Iterator[tuple[tuple[str, ...], int, Row]]:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from support.stores.batches import a_batch, account, point_of
+from support.stores.batches import a_batch, accounting_of, point_of
 from support.stores.engines import Sent
 from trimtab_collector.storage.store import Selection
 from trimtab_core.batches import POINT_COLUMNS, Point, ProcessAccounting, SeriesKey
@@ -67,7 +67,7 @@ def a_sent(seed: int, now_s: int, near: Sequence[int], seqs: int) -> Sent:
         window_s=window_s,
         step_s=step_s,
         closed_us=(window_s + step_s) * 1_000_000,
-        processes=[_account(random) for _ in range(random.randrange(3))],
+        processes=[_accounting(random) for _ in range(random.randrange(3))],
     )
     return Sent(batch, points, random.choice((0, 0, 7, 1000)))
 
@@ -91,8 +91,8 @@ def _point(random: Random) -> Point:
     return point
 
 
-def _account(random: Random) -> ProcessAccounting:
-    return account(
+def _accounting(random: Random) -> ProcessAccounting:
+    return accounting_of(
         [(random.randrange(300), random.randrange(40)) for _ in range(random.randrange(4))],
         random.randrange(400),
         {reason: random.randrange(9) for reason in random.choice(((), ("full",), ("full", "old")))},

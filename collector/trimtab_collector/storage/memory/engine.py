@@ -10,35 +10,36 @@ import logging
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
-from trimtab_collector.storage.accounting import AccountingTable, Ranges, Staged, with_range
+from trimtab_collector.storage.accounting import AccountingTable, RecordRanges, Staged, with_range
 from trimtab_collector.storage.arrivals import latest_run
 from trimtab_collector.storage.catalogue import Catalogue
 from trimtab_collector.storage.columns import WINDOW_S, Columns, columns_of_batch
+from trimtab_collector.storage.commits import tell
 from trimtab_collector.storage.gaugepoints import chosen
 from trimtab_collector.storage.gauges import LatestGauges
-from trimtab_collector.storage.grouping import grouped_by
+from trimtab_collector.storage.grouping import WhoseMeasure, grouped_by
 from trimtab_collector.storage.memory.windows import (
     MemoryWindow,
     MemoryWindows,
-    WhoseMeasure,
     renumber,
     used_series,
 )
 from trimtab_collector.storage.steps import GaugeSteps, PointSteps
 from trimtab_collector.storage.store import (
     Admit,
+    CommitListener,
     EventSelection,
     GaugeRows,
     GaugeSelection,
     Health,
     LatestGauge,
-    Listener,
     MeasurePart,
     MeasureSelection,
     Numbered,
@@ -52,7 +53,7 @@ from trimtab_core.batches import Batch
 from trimtab_core.errors import BatchError
 from trimtab_core.rows import EventRow
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryHealth", "MemoryStore"]
 
 logger = logging.getLogger("trimtab.memory")
 
@@ -63,6 +64,18 @@ _SEEN_S: Final = 8 * 86_400
 _TIDY_S: Final = 30
 #: batches whose gauges are merged at once
 _AT_ONCE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryHealth(Health):
+    """The state of a MemoryStore."""
+
+    #: bytes of stored windows
+    recent_bytes: int
+
+    def details(self) -> Mapping[str, Any]:
+        """Return the figure that not every engine has."""
+        return {"recent_bytes": self.recent_bytes}
 
 
 class MemoryStore:
@@ -87,11 +100,13 @@ class MemoryStore:
         self._latest = LatestGauges()
         self._accounting = AccountingTable()
         #: agent and its start -> sequence numbers of its batches, and the latest window it sent
-        self._seen: dict[tuple[str, bytes], tuple[Ranges, int]] = {}
+        self._seen: dict[tuple[str, bytes], tuple[RecordRanges, int]] = {}
         self._waiting_bytes = 0
         self._batches = 0
         self._duplicates = 0
-        self._listeners: list[Listener] = []
+        #: why what is too old stays, else empty
+        self._tidying = ""
+        self._listeners: list[CommitListener] = []
         self._closed = threading.Event()
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="trimtab-commit")
         self._tidier = threading.Thread(target=self._tidy, name="trimtab-tidy", daemon=True)
@@ -113,8 +128,10 @@ class MemoryStore:
         while True:
             try:
                 self.compact(self._clock())
-            except Exception:
+                self._tidying = ""
+            except Exception as error:
                 logger.exception("what is too old could not be dropped, it is tried again")
+                self._tidying = f"what is too old could not be dropped: {error}"
             if self._closed.wait(_TIDY_S):
                 return
 
@@ -142,11 +159,7 @@ class MemoryStore:
                 self._duplicates += 1
                 return True
             self._take(received)
-        for listener in self._listeners:
-            try:
-                listener([received])
-            except Exception:
-                logger.exception("a listener of commits failed, the batch is kept")
+        tell(self._listeners, [received])
         return False
 
     def _is_here(self, received: Received) -> bool:
@@ -196,7 +209,7 @@ class MemoryStore:
         with self._lock:
             self._accounting.note_held(batch, held)
 
-    def on_commit(self, listener: Listener) -> None:
+    def on_commit(self, listener: CommitListener) -> None:
         """Call a listener with each new batch; before `start` only."""
         self._listeners.append(listener)
 
@@ -280,19 +293,15 @@ class MemoryStore:
         with self._lock:
             return self._accounting.services()
 
-    def health(self) -> Health:
+    def health(self) -> MemoryHealth:
         """Return the state of the store."""
         with self._lock:
-            return Health(
+            return MemoryHealth(
                 trouble=self._trouble(),
                 batches=self._batches,
                 duplicates=self._duplicates,
-                journal_batches=0,
-                journal_bytes=0,
                 waiting_bytes=self._waiting_bytes,
-                tiers={},
-                compaction="",
-                worker=None,
+                compaction=self._tidying,
                 damage={},
                 series=len(self._catalogue),
                 recent_bytes=self._stored.size_bytes,

@@ -20,15 +20,14 @@ from trimtab_collector.storage.columns import (
 )
 from trimtab_collector.storage.dictionary import Dictionary, Survivors
 from trimtab_collector.storage.gaugepoints import GaugeKey, Numbers, Taken, take
+from trimtab_collector.storage.grouping import WhoseMeasure
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.store import Received
-from trimtab_core.measures import Delta, MeasureKey
+from trimtab_core.measures import Delta
 from trimtab_core.rows import EventRow
 
-__all__ = ["MemoryWindow", "MemoryWindows", "SeenEvent", "WhoseMeasure", "renumber", "used_series"]
+__all__ = ["MemoryWindow", "MemoryWindows", "SeenEvent", "renumber", "used_series"]
 
-#: environment, service, instance
-WhoseMeasure = tuple[str, str, str, MeasureKey]
 #: time of an event by the app's clock in microseconds, and how many events came before it
 SeenEvent = tuple[int, int, EventRow]
 

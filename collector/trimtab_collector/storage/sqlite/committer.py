@@ -19,7 +19,7 @@ from typing import Any, Final
 from trimtab_collector.storage.accounting import AccountingTable, Staged
 from trimtab_collector.storage.sqlite.accounting import insert_rows, write_accounting
 from trimtab_collector.storage.sqlite.events import EventTable
-from trimtab_collector.storage.sqlite.measures import Measures, MeasureTable
+from trimtab_collector.storage.sqlite.measures import MeasureTable, NewMeasures
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_core.logs import RateLimited
 
@@ -72,7 +72,7 @@ class _Group:
     here: set[tuple[int, int]] = field(default_factory=set)
     #: batches with measures or events
     with_rows: list[Received] = field(default_factory=list)
-    measures: Measures = field(default_factory=dict)
+    measures: NewMeasures = field(default_factory=dict)
 
 
 class Committer:

@@ -68,7 +68,7 @@ _DUE: Final = 2_000
 _SLICE_BYTES: Final = 2 * 1024 * 1024
 _SLICE_POINTS: Final = 20_000
 #: this many gauges count as one point
-_READINGS: Final = 4
+_GAUGES_PER_POINT: Final = 4
 #: most rows that a unit looks at, and the points after which it ends
 _ROWS: Final = 6_000
 _UNIT_POINTS: Final = 300_000
@@ -96,7 +96,7 @@ Prepared = tuple[Step, Callable[[], None]]
 
 
 @dataclass(slots=True)
-class _Row:
+class _JournalRow:
     id: int
     origin: int
     seq: int
@@ -153,14 +153,14 @@ def _due(journal: sqlite3.Connection, cutoff_s: int, last: int, least: int) -> i
     return 0
 
 
-def _listed(journal: sqlite3.Connection, start_s: int, end_s: int, last: int) -> list[_Row]:
+def _listed(journal: sqlite3.Connection, start_s: int, end_s: int, last: int) -> list[_JournalRow]:
     """Return the next rows of an hour, up to id last, without payload, by minute and then agent.
 
     So a slice can end between two agents and need not divide a minute of a series, whose points
     would then be stored twice.
     """
     rows = [
-        _Row(*found)
+        _JournalRow(*found)
         for found in journal.execute(
             "SELECT id, origin, seq, t0 FROM journal WHERE t0 >= ? AND t0 < ? AND id <= ?"
             " ORDER BY t0, id LIMIT ?",
@@ -173,10 +173,10 @@ def _listed(journal: sqlite3.Connection, start_s: int, end_s: int, last: int) ->
 
 
 def _slices(
-    journal: sqlite3.Connection, unit: "_Unit", rows: Sequence[_Row]
-) -> Iterator[list[_Row]]:
+    journal: sqlite3.Connection, unit: "_Unit", rows: Sequence[_JournalRow]
+) -> Iterator[list[_JournalRow]]:
     """Yield decoded rows in slices; a row that cannot be read has no batch."""
-    slice_: list[_Row] = []
+    slice_: list[_JournalRow] = []
     size = points = 0
     for row, following in zip(rows, [*rows[1:], None], strict=True):
         (payload,) = journal.execute(
@@ -187,7 +187,7 @@ def _slices(
             row.taken = unit.gauges.take(batch, row.t0)
             # Gauges are kept separately: as objects they are most of the memory of some batches.
             row.batch = replace(batch, gauges=()) if batch.gauges else batch
-            points += batch.points + len(batch.gauges) // _READINGS
+            points += batch.points + len(batch.gauges) // _GAUGES_PER_POINT
         except BatchError as error:
             _left_out(row, error)
         row.size_bytes = len(payload)
@@ -201,7 +201,7 @@ def _slices(
             slice_, size, points = [], 0, 0
 
 
-def _agents_minute(row: _Row) -> tuple[int, int]:
+def _agents_minute(row: _JournalRow) -> tuple[int, int]:
     return row.t0 // 60, row.origin
 
 
@@ -235,7 +235,7 @@ class _Unit:
                 if tier.width_s > MEDIUM.width_s:
                     self._held[tier] = [[] for _ in range(LEVELS)]
 
-    def add(self, rows: Sequence[_Row]) -> None:
+    def add(self, rows: Sequence[_JournalRow]) -> None:
         """Add a slice to every file that does not have its rows yet."""
         known: dict[tuple[int, ...], list[Columns]] = {}
         for tier, file in self._files.items():
@@ -334,7 +334,7 @@ def _begun(
     return _File(path, connection, here - {*gone}, part)
 
 
-def _points(rows: Sequence[_Row], series: Catalogue) -> Columns:
+def _points(rows: Sequence[_JournalRow], series: Catalogue) -> Columns:
     """Return the points of rows, without those rows that are not valid batches."""
     batches = []
     for row in rows:
@@ -357,7 +357,7 @@ def _points(rows: Sequence[_Row], series: Catalogue) -> Columns:
         return merge(found)
 
 
-def _left_out(row: _Row, error: BatchError) -> None:
+def _left_out(row: _JournalRow, error: BatchError) -> None:
     # It was readable when it was accepted; the disk has changed it since.
     logger.warning("journal row %d cannot be read and is left out: %s", row.id, error)
 
@@ -371,7 +371,7 @@ def _gone(journal: sqlite3.Connection, numbers: frozenset[int]) -> list[int]:
     ]
 
 
-def _seen(rows: Sequence[_Row]) -> list[tuple[int, int, int, int]]:
+def _seen(rows: Sequence[_JournalRow]) -> list[tuple[int, int, int, int]]:
     """Return the sequence numbers of batches as (origin, first, last, latest window)."""
     ordered = sorted((row.origin, row.seq, row.t0) for row in rows)
     seen: list[tuple[int, int, int, int]] = []

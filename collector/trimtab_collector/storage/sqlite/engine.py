@@ -6,7 +6,6 @@ and with synchronous=FULL a commit is on the disk when it returns. Merged batche
 beside it (`tiers`), which a compactor writes and which are never attached to one another.
 """
 
-import logging
 import os
 import sqlite3
 import threading
@@ -15,11 +14,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from trimtab_collector.storage.accounting import AccountingTable
+from trimtab_collector.storage.commits import tell
 from trimtab_collector.storage.sqlite.accounting import load_accounting
 from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compactor import METRICS, Compactor
 from trimtab_collector.storage.sqlite.events import EventTable
 from trimtab_collector.storage.sqlite.gaugehistory import GaugeReader
+from trimtab_collector.storage.sqlite.health import SQLiteHealth
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
 from trimtab_collector.storage.sqlite.reading import Reader
@@ -38,12 +39,11 @@ from trimtab_collector.storage.sqlite.tiers import EVERY, Retention, files_of
 from trimtab_collector.storage.sqlite.worker import Setup
 from trimtab_collector.storage.store import (
     Admit,
+    CommitListener,
     EventSelection,
     GaugeRows,
     GaugeSelection,
-    Health,
     LatestGauge,
-    Listener,
     MeasurePart,
     MeasureSelection,
     Numbered,
@@ -58,8 +58,6 @@ from trimtab_core.claim import claim
 from trimtab_core.rows import EventRow
 
 __all__ = ["SQLiteStore"]
-
-logger = logging.getLogger("trimtab.sqlite")
 
 
 class SQLiteStore:
@@ -95,7 +93,7 @@ class SQLiteStore:
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
-        self._listeners: list[Listener] = []
+        self._listeners: list[CommitListener] = []
         self._accounting = AccountingTable()
         self._measures = MeasureTable()
         self._events = EventTable()
@@ -160,7 +158,7 @@ class SQLiteStore:
         """Check now for what is due; from any thread."""
         self._supervisor.wake()
 
-    def on_commit(self, listener: Listener) -> None:
+    def on_commit(self, listener: CommitListener) -> None:
         """Call a listener with each group of new batches; before `start` only."""
         self._listeners.append(listener)
 
@@ -217,14 +215,14 @@ class SQLiteStore:
         """Return the accounting of every service; from any thread."""
         return self._accounting.services()
 
-    def health(self) -> Health:
+    def health(self) -> SQLiteHealth:
         """Return the state of the store; from any thread."""
         committer, journal = self._committer, self._journal
         trouble = committer.trouble
         if not trouble and journal.size_bytes > self._most_journal_bytes:
             trouble = "the journal is over its limit"
         files = [(tier, path) for tier, _, path in files_of(self.directory)]
-        return Health(
+        return SQLiteHealth(
             trouble=trouble,
             batches=committer.batches,
             duplicates=committer.duplicates,
@@ -268,11 +266,8 @@ class SQLiteStore:
         for received in new:
             self.memory.take(received)
         self._journal.add(new)
-        for listener in self._listeners if new else ():
-            try:
-                listener(new)
-            except Exception:
-                logger.exception("a listener of commits failed, the batches are kept")
+        if new:
+            tell(self._listeners, new)
 
     def _replay(self) -> None:
         """Fill memory from the journal."""

@@ -27,13 +27,13 @@ _NAME_BYTES: Final = 200
 _BATCH_BYTES: Final = 400
 #: agents whose latest gauges are known
 _AGENTS: Final = 1_000
-#: unused names of gauges are dropped once they outnumber the others and are this many
+#: unused names are dropped once they outnumber used ones by this many
 _GONE: Final = 1_000
 _WINDOW_S: Final = 10
 
 
 @dataclass(slots=True, eq=False)
-class _Window:
+class _GaugeWindow:
     batches: list[Taken] = field(default_factory=list)
     size_bytes: int = 0
 
@@ -53,7 +53,7 @@ class GaugeHead:
         self._clock = clock
         self._floor_s = floor_s
         self._lock = threading.Lock()
-        self._windows: dict[int, _Window] = {}
+        self._windows: dict[int, _GaugeWindow] = {}
         self._numbers: Numbers = {}
         #: the keys of `_numbers` in order, made on demand; never changed in place
         self._keys: list[GaugeKey] = []
@@ -92,7 +92,7 @@ class GaugeHead:
                     self._latest.clear()
                 self._latest[batch.agent] = taken.gauge
                 size += taken.gauge.nbytes
-            window = self._windows.setdefault(window_s, _Window())
+            window = self._windows.setdefault(window_s, _GaugeWindow())
             window.batches.append(taken)
             window.size_bytes += size
             self._bytes += size

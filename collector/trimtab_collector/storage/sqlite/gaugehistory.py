@@ -107,9 +107,9 @@ class GaugeReader:
             self._reader.damaged(view.path, error)
             return
         t, gauge = points.key & 0xFFFFFFFF, points.key >> 32
-        inside = (t >= view.run.start_s) & (t < view.run.end_s) & (gauge < len(numbers))
-        gauge = numbers[np.where(inside, gauge, 0)]
-        keep = inside & (gauge >= 0)
+        within = (t >= view.run.start_s) & (t < view.run.end_s) & (gauge < len(numbers))
+        gauge = numbers[np.where(within, gauge, 0)]
+        keep = within & (gauge >= 0)
         found.add(points.under(((gauge << 32) | t)[keep], keep))
 
 

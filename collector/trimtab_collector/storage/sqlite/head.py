@@ -33,7 +33,7 @@ _NONE: Final[Array] = np.zeros(0, np.int64)
 
 
 @dataclass(slots=True, eq=False)
-class _Window:
+class _HeadWindow:
     """Points of one window; the first part is the sum of `joined` additions."""
 
     dictionary: Dictionary
@@ -81,7 +81,7 @@ class Head:
         self._clock = clock
         self._dictionary = dictionary
         self._lock = threading.Lock()
-        self._windows: dict[int, _Window] = {}
+        self._windows: dict[int, _HeadWindow] = {}
         self._floor_s = floor_s
         self._size_bytes = 0
         self._advance()
@@ -120,7 +120,7 @@ class Head:
                 return True
             window = self._windows.get(window_s)
             if window is None:
-                window = self._windows[window_s] = _Window(self._dictionary)
+                window = self._windows[window_s] = _HeadWindow(self._dictionary)
             if name is not None:
                 if name in window.names:
                     return True
@@ -163,7 +163,7 @@ class Head:
             held = [t for t in self._windows if start_s <= t < end_s]
         return latest_run(held, self._step_s, gap_s)
 
-    def _joined(self, window: _Window) -> Columns:
+    def _joined(self, window: _HeadWindow) -> Columns:
         """Return all points of a window as one part, and keep that for the next reader."""
         with self._lock:
             parts = list(window.parts)
@@ -175,7 +175,7 @@ class Head:
                 self._replace(window, merged, parts)
         return merged
 
-    def _replace(self, window: _Window, merged: Columns, parts: Sequence[Columns]) -> None:
+    def _replace(self, window: _HeadWindow, merged: Columns, parts: Sequence[Columns]) -> None:
         """Replace the first parts by one; call with the lock held."""
         before = window.size_bytes
         window.parts = [merged, *window.parts[len(parts) :]]
@@ -183,7 +183,7 @@ class Head:
         if not window.gone:
             self._size_bytes += window.size_bytes - before
 
-    def _summed(self, window: _Window, level: int) -> Columns:
+    def _summed(self, window: _HeadWindow, level: int) -> Columns:
         """Return the roll-up of a window at a level: the known sum plus what has come since."""
         with self._lock:
             parts, joined = list(window.parts), window.joined
@@ -233,7 +233,7 @@ class Head:
                 replace(part, key=(numbers[series_of(part.key)] << 32) | times_of(part.key))
                 for part in old.parts
             ]
-            window = _Window(dictionary, parts, old.joined, names=old.names)
+            window = _HeadWindow(dictionary, parts, old.joined, names=old.names)
             self._windows[window_s] = window
             self._size_bytes += window.size_bytes
 

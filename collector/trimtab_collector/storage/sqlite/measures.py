@@ -1,4 +1,4 @@
-"""Measures in metrics.db: one row per measure and window, with what was added to it.
+"""NewMeasures in metrics.db: one row per measure and window, with what was added to it.
 
 A batch's rows are written in the transaction that stores the batch, so they count exactly once.
 Rows of ten seconds become rows of a minute after a quarter of an hour, and rows of an hour after
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab_collector.storage.grouping import grouped_by
+from trimtab_collector.storage.grouping import WhoseMeasure, grouped_by
 from trimtab_collector.storage.store import (
     MeasurePart,
     MeasureSelection,
@@ -30,7 +30,7 @@ from trimtab_core.logs import RateLimited
 from trimtab_core.measures import OTHER, Attributes, Delta, MeasureKey
 from trimtab_core.rows import MeasureRow
 
-__all__ = ["TABLES", "MeasureTable", "Measures"]
+__all__ = ["TABLES", "MeasureTable", "NewMeasures"]
 
 TABLES: Final = """
 CREATE TABLE measure (id INTEGER PRIMARY KEY, environment TEXT NOT NULL, service TEXT NOT NULL,
@@ -61,9 +61,8 @@ _NAMES: Final = "environment, service, instance, name, kind, unit, attributes"
 #: rows per transaction of a roll-up
 _SLICE: Final = 4_000
 
-_Whose = tuple[str, str, str, MeasureKey]
 #: measures that a transaction has added, with their ids
-Measures = dict[_Whose, int]
+NewMeasures = dict[WhoseMeasure, int]
 _AMOUNT: Final = "t, step_s, count, sum, min, max, last, buckets"
 _AMOUNTS: Final = ", ".join(f"a.{name}" for name in _AMOUNT.split(", "))
 _INSERT: Final = (
@@ -80,7 +79,7 @@ class MeasureTable:
     """Rows of measures; writing belongs to the committer, reading to any thread."""
 
     def __init__(self) -> None:
-        self._ids: dict[_Whose, int] = {}
+        self._ids: dict[WhoseMeasure, int] = {}
         #: id of the measure that `forget` has looked at last, and when it last folded
         self._looked_at = 0
         self._folded_s = 0.0
@@ -95,9 +94,9 @@ class MeasureTable:
         )
         self._ids = {(row[1], row[2], row[3], _key(row[4:])): row[0] for row in rows}
 
-    def write(self, connection: sqlite3.Connection, received: Iterable[Received]) -> Measures:
+    def write(self, connection: sqlite3.Connection, received: Iterable[Received]) -> NewMeasures:
         """Write the rows of batches in the open transaction; pass the result to `confirm`."""
-        new: Measures = {}
+        new: NewMeasures = {}
         known = len(self._ids)
         amounts: list[tuple[object, ...]] = []
         for each in received:
@@ -112,16 +111,18 @@ class MeasureTable:
         connection.executemany(_INSERT, amounts)
         return new
 
-    def confirm(self, new: Measures) -> None:
+    def confirm(self, new: NewMeasures) -> None:
         """Remember the measures of a transaction that is durable."""
         self._ids.update(new)
 
-    def _number(self, connection: sqlite3.Connection, row: MeasureRow, new: Measures) -> int | None:
+    def _number(
+        self, connection: sqlite3.Connection, row: MeasureRow, new: NewMeasures
+    ) -> int | None:
         """Return the id of a measure, or of what collects those over the limit; None without room.
 
         The `other` of names and of services have a twentieth of the limit each beyond it.
         """
-        whose: _Whose = row[:4]
+        whose: WhoseMeasure = row[:4]
         count = len(self._ids) + len(new)
         for name, most in (
             (whose, _MOST_MEASURES),
@@ -156,7 +157,7 @@ class MeasureTable:
                 "or instance, or a shorter range"
             )
         found: dict[tuple[object, ...], MeasurePart] = {}
-        names: dict[int, _Whose] = {}
+        names: dict[int, WhoseMeasure] = {}
         step = 0
         fields = "m.id, m.environment, m.service, m.instance, m.name, m.kind, m.unit, m.attributes"
         for row in connection.execute(
@@ -287,20 +288,20 @@ class MeasureTable:
         )
 
 
-def _other(whose: _Whose) -> _Whose:
+def _other(whose: WhoseMeasure) -> WhoseMeasure:
     """Return the measure that collects this one and all others like it beyond the limit."""
     key = whose[3]
     others = tuple((name, OTHER) for name, _ in key.attributes)
     return (*whose[:2], "", key._replace(attributes=others))
 
 
-def _of_service(whose: _Whose) -> _Whose:
+def _of_service(whose: WhoseMeasure) -> WhoseMeasure:
     """Return the measure that collects measures of any name of a service."""
     kind = whose[3].kind
     return (*whose[:2], "", MeasureKey(OTHER, kind))
 
 
-def _whose(row: Sequence[Any]) -> _Whose:
+def _whose(row: Sequence[Any]) -> WhoseMeasure:
     """Return a measure from its columns `_NAMES`."""
     return (row[0], row[1], row[2], _key(row[3:]))
 
@@ -309,13 +310,13 @@ def _whose(row: Sequence[Any]) -> _Whose:
 class Forgotten:
     """What one transaction of `MeasureTable.forget` changes."""
 
-    gone: list[_Whose] = field(default_factory=list)
-    new: Measures = field(default_factory=dict)
+    gone: list[WhoseMeasure] = field(default_factory=list)
+    new: NewMeasures = field(default_factory=dict)
     looked_at: int = 0
     folded_s: float = 0.0
 
 
-def _insert_measure(connection: sqlite3.Connection, whose: _Whose) -> int:
+def _insert_measure(connection: sqlite3.Connection, whose: WhoseMeasure) -> int:
     key = whose[3]
     values = (*whose[:3], key.name, key.kind, key.unit, _text(key.attributes))
     cursor = connection.execute(

@@ -50,8 +50,8 @@ def plan(
         _fill(runs, edges, int(edges[0]), int(edges[-1]), floors, tiers)
     widest = FINE.width_s
     for run in runs:
-        inside = edges[(edges >= run.start_s) & (edges <= run.end_s)]
-        if (inside % run.tier.width_s != 0).any():
+        within = edges[(edges >= run.start_s) & (edges <= run.end_s)]
+        if (within % run.tier.width_s != 0).any():
             widest = max(widest, run.tier.width_s)
     return sorted(runs, key=lambda run: run.start_s), widest
 
@@ -88,8 +88,8 @@ def _fill(
         forced_s = min(end_s, -(-forced_s // width_s) * width_s)
         _add(runs, tier, start_s, forced_s)
         start_s = forced_s
-    inside = edges[(edges >= start_s) & (edges <= end_s)]
-    cut = np.unique(inside[inside % width_s != 0] // width_s) * width_s
+    within = edges[(edges >= start_s) & (edges <= end_s)]
+    cut = np.unique(within[within % width_s != 0] // width_s) * width_s
     for cell in cut.tolist():
         begin, end = max(start_s, cell), min(end_s, cell + width_s)
         if begin > start_s:

@@ -293,11 +293,11 @@ class FileView:
 
 def _wanted(dictionary: Dictionary, group: Array, level: int) -> list[int] | None:
     """Return the numbers of routes that a selection is about, None for all."""
-    inside = group >= 0
-    if inside.all():
+    within = group >= 0
+    if within.all():
         return None
     routes = dictionary.routes()[: len(group)]
-    found = np.unique(routes[inside & dictionary.of_level(level)[: len(group)]])
+    found = np.unique(routes[within & dictionary.of_level(level)[: len(group)]])
     return [int(route) for route in found]
 
 

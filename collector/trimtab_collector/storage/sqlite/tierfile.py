@@ -276,8 +276,8 @@ def add_points(
     chunk_s = tier.chunk_s(level)
     begins = t - t % chunk_s
     for begin in np.unique(begins).tolist():
-        inside = begins == begin
-        chunks = pieces(rekey(columns, columns.key[inside], inside), routes, level)
+        within = begins == begin
+        chunks = pieces(rekey(columns, columns.key[within], within), routes, level)
         connection.executemany(
             "INSERT INTO chunk"
             " (level, period, begin, part, first, last, points, buckets, payload)"

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
+
+from trimtab_collector.settings import CollectorSettings
 
 __all__ = [
     "COARSE",
@@ -80,6 +82,15 @@ class Retention:
     fine_s: int = 48 * HOUR_S
     medium_s: int = 15 * DAY_S
     coarse_s: int = 400 * DAY_S
+
+    @classmethod
+    def of(cls, settings: CollectorSettings) -> Self:
+        """Return the retention that settings ask for."""
+        return cls(
+            settings.keep_10s_hours * HOUR_S,
+            settings.keep_1m_days * DAY_S,
+            settings.keep_1h_days * DAY_S,
+        )
 
     def floors(self, now_s: float, dropped: Mapping[str, int]) -> dict[str, int]:
         """Return the floor of each tier, not below those in dropped.

@@ -100,7 +100,7 @@ def check(directory: Path, retention: Retention, say: Say, now_s: float | None =
         floors = retention.floors(time.time() if now_s is None else now_s, metrics.floors)
         for fine, coarse in (*pairwise(TIERS), (MEDIUM, SUMMED)):
             _compare(fine, coarse, tiers, floors, report)
-        _accounts(tiers, metrics, report)
+        _compare_accounting(tiers, metrics, report)
     return report
 
 
@@ -160,13 +160,13 @@ def _place(
     report: Report,
 ) -> None:
     """Note which tiers have a journal row already, and which are going to have it."""
-    inside: set[str] = set()
+    within: set[str] = set()
     for file in files:
         if row.id not in file.marks:
             continue
         begin_s, end_s = file.tier.span(file.start_s)
         if begin_s <= row.t0 < end_s:
-            inside.add(file.tier.name)
+            within.add(file.tier.name)
         else:
             what = f"it has marked journal row {row.id}, which is not of its time"
             span = f"{instant(begin_s)} to {instant(end_s)}"
@@ -174,10 +174,10 @@ def _place(
     if row.columns is None:
         return
     for name, held in tiers.items():
-        if name in inside:
+        if name in within:
             continue
         held.count(row.columns, metrics)
-        if inside:
+        if within:
             held.ahead.setdefault(row.t0 - row.t0 % HOUR_S, []).append(row.columns)
 
 
@@ -216,7 +216,7 @@ def _compare(
             )
 
 
-def _accounts(tiers: Mapping[str, Held], metrics: Metrics, report: Report) -> None:
+def _compare_accounting(tiers: Mapping[str, Held], metrics: Metrics, report: Report) -> None:
     """Add findings for services with more requests kept than counted."""
     for tier, held in tiers.items():
         for name, requests in sorted(held.requests.items()):

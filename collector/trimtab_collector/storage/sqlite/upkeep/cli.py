@@ -56,7 +56,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         parents=[shared],
         help="prove the data sound: 0 it is, 1 it is not",
         description="Read all data of a collector that runs or not, decode it and compare its sums "
-        "over tiers, roll-ups and accounts. Exit code 0: it is sound; 1: it is not, and why.",
+        "over tiers, roll-ups and accounting. Exit code 0: it is sound; 1: it is not, and why.",
     )
 
 
@@ -108,12 +108,7 @@ def _check(settings: CollectorSettings, as_json: bool) -> int:
     from trimtab_collector.storage.sqlite.tiers import Retention
     from trimtab_collector.storage.sqlite.upkeep.check import check
 
-    retention = Retention(
-        settings.keep_10s_hours * 3600,
-        settings.keep_1m_days * 86_400,
-        settings.keep_1h_days * 86_400,
-    )
-    report = check(settings.directory, retention, _say)
+    report = check(settings.directory, Retention.of(settings), _say)
     if as_json:
         print(msgspec.json.encode(report).decode())
     else:

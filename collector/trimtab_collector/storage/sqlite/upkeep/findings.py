@@ -2,7 +2,10 @@
 
 import msgspec
 
-__all__ = ["Finding", "Report"]
+__all__ = ["Finding", "Report", "Wrong"]
+
+#: what is wrong, what was expected, what came
+Wrong = tuple[str, str, str]
 
 #: most findings listed per file; further ones are counted
 _LISTED = 50

@@ -11,14 +11,13 @@ from trimtab_collector.storage.gaugepoints import GaugePoints, merge, rolled_up
 from trimtab_collector.storage.sqlite.gaugefile import GaugeChunkEntry, entries_of, payload_of
 from trimtab_collector.storage.sqlite.planes import ChunkError
 from trimtab_collector.storage.sqlite.tiers import Tier
-from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report
+from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report, Wrong
 from trimtab_collector.storage.sqlite.upkeep.sums import HOUR_S, instant
 
 __all__ = ["gauge_sums_of"]
 
 _GATHER = 64
 _ODD = np.uint64(0x9E3779B97F4A7C15)
-_Wrong = tuple[str, str, str]
 
 
 def gauge_sums_of(
@@ -74,7 +73,7 @@ class _Gauges:
 
 def _wrong(
     entry: GaugeChunkEntry, points: GaugePoints, period: int, tier: Tier, gauges: _Gauges
-) -> Iterator[_Wrong]:
+) -> Iterator[Wrong]:
     if entry.points != len(points.key):
         what = "its row tells another number of gauges than it has"
         yield what, str(entry.points), str(len(points.key))
@@ -97,7 +96,7 @@ def _wrong(
         whole = f"windows of {tier.name} in the period {instant(period)}"
         yield "a window is not of its period", whole, instant(int(t[outside][:1].sum()))
     if not ((points.low <= points.last) & (points.last <= points.high)).all():
-        yield "a last reading is not between smallest and largest", "in between", "outside"
+        yield "a last value is not between smallest and largest", "in between", "outside"
 
 
 def _hours(points: GaugePoints, gauges: _Gauges) -> Mapping[int, tuple[int, int]]:
@@ -112,9 +111,9 @@ def _hours(points: GaugePoints, gauges: _Gauges) -> Mapping[int, tuple[int, int]
     t = points.key & 0xFFFFFFFF
     found = {}
     for hour_s in np.unique(t).tolist():
-        inside = t == hour_s
+        within = t == hour_s
         found[hour_s] = (
-            int(hashed[inside].sum(dtype=np.uint64)),
-            int(points.count[inside].sum()),
+            int(hashed[within].sum(dtype=np.uint64)),
+            int(points.count[within].sum()),
         )
     return found

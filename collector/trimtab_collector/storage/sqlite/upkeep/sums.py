@@ -53,8 +53,8 @@ def by_hour(columns: Columns) -> Iterator[tuple[int, Columns]]:
     """Yield each hour that sums hold, with its part."""
     t = times_of(columns.key)
     for hour_s in np.unique(t).tolist():
-        inside = t == hour_s
-        yield hour_s, rekey(columns, columns.key[inside], inside)
+        within = t == hour_s
+        yield hour_s, rekey(columns, columns.key[within], within)
 
 
 def digest(columns: Columns) -> int:
@@ -95,8 +95,8 @@ def instant(t: int) -> str:
 
 
 def _at(columns: Columns, key: int) -> Columns:
-    inside = columns.key == key
-    return rekey(columns, columns.key[inside], inside)
+    within = columns.key == key
+    return rekey(columns, columns.key[within], within)
 
 
 def _sum(columns: Columns, name: str) -> int:

@@ -13,15 +13,12 @@ from trimtab_collector.storage.levels import LEVELS
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk
 from trimtab_collector.storage.sqlite.tierfile import ChunkEntry, entries
 from trimtab_collector.storage.sqlite.tiers import SUMMED, Tier
-from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report
+from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report, Wrong
 from trimtab_collector.storage.sqlite.upkeep.gaugechecks import gauge_sums_of
 from trimtab_collector.storage.sqlite.upkeep.metrics import Metrics, integrity
 from trimtab_collector.storage.sqlite.upkeep.sums import Sums, by_hour, difference, digest, instant
 
 __all__ = ["Held", "TierFile", "look_through"]
-
-#: a finding without its file and chunk
-_Wrong = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +140,7 @@ def _level(file: TierFile, level: int, period: int, metrics: Metrics, report: Re
     return sums.columns()
 
 
-def _wrong(entry: ChunkEntry, columns: Columns, file: TierFile, level: int) -> Iterator[_Wrong]:
+def _wrong(entry: ChunkEntry, columns: Columns, file: TierFile, level: int) -> Iterator[Wrong]:
     """Yield contradictions between a chunk's row and content, and between content and place."""
     told, is_so = (entry.points, entry.buckets), (len(columns.key), len(columns.indexes))
     if told != is_so:
@@ -174,7 +171,7 @@ def _wrong(entry: ChunkEntry, columns: Columns, file: TierFile, level: int) -> I
     yield from _values(columns)
 
 
-def _values(columns: Columns) -> Iterator[_Wrong]:
+def _values(columns: Columns) -> Iterator[Wrong]:
     for name in VALUES:
         column = columns.value(name)
         if len(column) and int(column.min()) < 0:

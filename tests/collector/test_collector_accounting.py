@@ -1,4 +1,4 @@
-"""Accounts: the union of ranges is a set of numbers, and what is missing is lost."""
+"""Accounting: the union of ranges is a set of numbers, and what is missing is lost."""
 
 import itertools
 import sqlite3
@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.stores.batches import a_batch, account
+from support.stores.batches import a_batch, accounting_of
 from trimtab_collector.storage.accounting import (
     AccountingTable,
-    Ranges,
+    RecordRanges,
     Staged,
     covered,
     with_range,
@@ -30,10 +30,10 @@ from trimtab_core.batches import ProcessAccounting
 ranges = st.tuples(st.integers(0, 60), st.integers(0, 9))
 
 
-def staged(accounting: AccountingTable, *accounts: ProcessAccounting) -> Staged:
+def staged(accounting: AccountingTable, *processes: ProcessAccounting) -> Staged:
     changes = Staged()
     nothing = Numbered(merge([]), np.zeros(0, np.int64), ())
-    for process in accounts:
+    for process in processes:
         batch = a_batch(0, processes=[process])
         accounting.stage(changes, Received(batch, b"", nothing, batch.window_s, 0, 0.0, {}))
     return changes
@@ -46,7 +46,7 @@ def only(accounting: AccountingTable) -> ServiceAccounting:
 
 @given(st.lists(ranges, max_size=40))
 def test_ranges_in_any_order_are_a_set_of_numbers(given_ranges: list[tuple[int, int]]) -> None:
-    union: Ranges = ()
+    union: RecordRanges = ()
     numbers: set[int] = set()
     for first, count in given_ranges:
         union = with_range(union, first, count)
@@ -63,7 +63,7 @@ def test_counted_and_lost_come_to_what_was_sent(
 ) -> None:
     accounting = AccountingTable()
     for pair in given_ranges:
-        accounting.confirm(staged(accounting, account([pair], sent)))
+        accounting.confirm(staged(accounting, accounting_of([pair], sent)))
     numbers = {n for first, count in given_ranges for n in range(first, first + count)}
     known = max([sent, *(n + 1 for n in numbers)])
     found = only(accounting)
@@ -73,30 +73,32 @@ def test_counted_and_lost_come_to_what_was_sent(
 
 def test_a_gap_is_lost_until_late_data_fills_it() -> None:
     accounting = AccountingTable()
-    accounting.confirm(staged(accounting, account([(0, 10)], 10), account([(15, 5)], 20)))
+    accounting.confirm(
+        staged(accounting, accounting_of([(0, 10)], 10), accounting_of([(15, 5)], 20))
+    )
     assert (only(accounting).counted, only(accounting).agent_lost) == (15, 5)
-    accounting.confirm(staged(accounting, account([(10, 5)], 15)))
+    accounting.confirm(staged(accounting, accounting_of([(10, 5)], 15)))
     assert (only(accounting).counted, only(accounting).agent_lost) == (20, 0)
 
 
 def test_drops_are_counters_of_the_app_and_the_largest_holds() -> None:
     accounting = AccountingTable()
     for dropped in ({"ring": 5}, {"ring": 9, "socket": 1}, {"ring": 7}):
-        accounting.confirm(staged(accounting, account([], 0, dropped)))
+        accounting.confirm(staged(accounting, accounting_of([], 0, dropped)))
     assert only(accounting).dropped == {"ring": 9, "socket": 1}
 
 
 def test_changes_that_were_not_confirmed_leave_no_trace() -> None:
     accounting = AccountingTable()
-    accounting.confirm(staged(accounting, account([(0, 10)], 10)))
-    staged(accounting, account([(10, 10)], 20, {"ring": 1}))
+    accounting.confirm(staged(accounting, accounting_of([(0, 10)], 10)))
+    staged(accounting, accounting_of([(10, 10)], 20, {"ring": 1}))
     assert (only(accounting).counted, only(accounting).dropped) == (10, {})
 
 
 def test_a_process_of_a_thousand_gaps_stays_bounded_and_exact() -> None:
     accounting = AccountingTable()
     for first in range(0, 10_000, 2):
-        accounting.confirm(staged(accounting, account([(first, 1)], first + 1)))
+        accounting.confirm(staged(accounting, accounting_of([(first, 1)], first + 1)))
     (process,) = accounting._processes.values()
     assert len(process.ranges) == 2_000
     assert (only(accounting).counted, only(accounting).agent_lost) == (5_000, 4_999)
@@ -108,7 +110,7 @@ def test_retired_processes_stay_in_the_sums_and_survive_a_restart() -> None:
         accounting = AccountingTable()
         for number in range(5):
             changes = staged(
-                accounting, account([(1, 9)], 12, {"ring": 1}, process=b"process%d" % number)
+                accounting, accounting_of([(1, 9)], 12, {"ring": 1}, process=b"process%d" % number)
             )
             write_accounting(connection, changes)
             accounting.confirm(changes)

@@ -207,13 +207,13 @@ def test_rows_of_others_and_rows_that_are_none_are_refused(tmp: Path) -> None:
         points = {key_of("/"): point_of([1_000])}
         with Sender(collector.port, key) as sender:
             assert sender.insist(good)["duplicate"] is False
-            for seq, rows in enumerate(([foreign], [row_of([1.0]), foreign]), 1):
-                assert sender.post(batch_of(seq, rows, window()))[0] == 403
+            for seq, measured in enumerate(([foreign], [row_of([1.0]), foreign]), 1):
+                assert sender.post(batch_of(seq, measured, window()))[0] == 403
             assert sender.post(batch_of(3, [], window(), [event]))[0] == 403
-            for seq, inside in enumerate(
+            for seq, packed in enumerate(
                 (b"\xff", b"\x92\x91\x90\x90", b"\x93\x90\x90\x90", bytes(2**20 + 1)), 4
             ):
-                status, body = sender.post(replace(a_batch(seq, points), rows=inside))
+                status, body = sender.post(replace(a_batch(seq, points), rows=packed))
                 assert (status, body["error"]["code"]) == (400, "bad_batch"), body
         found = collector.api.get("/custom", from_="-5m")["metrics"]
         assert [(each["name"], each["count"]) for each in found] == [("work", 1)]
