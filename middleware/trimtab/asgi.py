@@ -77,8 +77,8 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
     settings, recorder = runtime.settings, runtime.recorder
     server_timing, request_id = settings.server_timing, settings.request_id
     templates = Templates(recorder.routes)
-    resolve, other = templates.asgi, other_scopes(app, runtime, templates)
     endings = Endings(runtime, _traceparent)
+    resolve, other = templates.asgi, other_scopes(app, runtime, templates, endings)
     finish, background_ns, slow_ns = endings.finish, endings.background_ns, endings.slow_ns
     # recorder.buffer is one object for the life of the process.
     clock, pack, append = monotonic_ns, PLAIN.pack, recorder.buffer.extend

@@ -135,10 +135,16 @@ class Endings:
         self._count()
         self._granted = records
         self._give()
-        settings = self._runtime.settings
-        self.with_context = settings.context or instrumented()
-        if settings.queue_time and not self.looks:
+        self.with_context = self.wants_context()
+        if self._runtime.settings.queue_time and not self.looks:
             self.looks = 1
+
+    def wants_context(self) -> bool:
+        """Tell whether what begins now gets a context: when asked for, or when calls are measured.
+
+        Requests go by `with_context`, which is what this was at the last visit of the emitter.
+        """
+        return self._runtime.settings.context or instrumented()
 
     def _count(self) -> None:
         """Count the plain requests since room was last given."""
@@ -157,13 +163,12 @@ class Endings:
 
     def forget(self) -> None:
         """Start again from nothing; in the child of a fork, too."""
-        settings = self._runtime.settings
         #: requests in flight
         self.active = 0
         self.room = self._given = self._granted = 0
         #: whether requests get a context
-        self.with_context = settings.context or instrumented()
-        self.looks = LOOKS if settings.queue_time else 0
+        self.with_context = self.wants_context()
+        self.looks = LOOKS if self._runtime.settings.queue_time else 0
 
 
 def is_event_stream(headers: object, event_stream: tuple[AnyStr, AnyStr]) -> bool:
