@@ -130,6 +130,18 @@ def test_wsgi_has_the_same_headers(measured: Measured, clock: Clock) -> None:
     assert len(replaced) == 32
 
 
+@pytest.mark.parametrize("headers", [[None], [()], [(None, "x")], None, 7], ids=repr)
+def test_malformed_headers_reach_the_wsgi_server_as_they_are(
+    measured: Measured, headers: Any
+) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", headers)
+        return [b"ok"]
+
+    wrapped = measured.wsgi(app, server_timing=True, request_id=True)
+    assert call_wsgi(wrapped).headers is headers
+
+
 # ---------------------------------------------------------------- X-Request-Start
 
 
