@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from support.architecture import (
-    Layers,
     Source,
     circles,
     crossings,
@@ -23,6 +22,7 @@ from support.architecture import (
     long_functions,
     type_checking,
 )
+from support.layers import LAYERS
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 400
@@ -46,66 +46,6 @@ THIRD_PARTY: Mapping[str, frozenset[str]] = {
 #: module -> what it may import at the top beyond its package's row
 THIRD_PARTY_OF_MODULE: Mapping[str, frozenset[str]] = {
     "trimtab_core.batches": frozenset({"zstandard"}),
-}
-
-
-#: package -> its folders and modules, from the ground -> those of the package that each may import
-LAYERS: Layers = {
-    "trimtab_collector": {
-        "": (),
-        "settings": (),
-        "contract": (),
-        "watch": (),
-        "serve": (),
-        "storage": (),
-        "storage.memory": ("storage",),
-        "storage.sqlite": ("storage",),
-        "storage.sqlite.upkeep": ("storage", "storage.sqlite", "settings"),
-        "auth": ("contract.errors",),
-        "reads": ("contract", "storage"),
-        "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
-        "api": ("contract", "reads", "auth.access", "storage.store"),
-        # The one place that names an engine.
-        "app": (
-            *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
-            *("auth", "reads", "ingest", "api"),
-        ),
-        # The console knows the subcommands of the engine, and nothing else of it.
-        "cli": ("settings", "auth", "app", "serve", "storage.sqlite.upkeep.cli"),
-    },
-    "trimtab_agent": {
-        "": (),
-        "settings": (),
-        "answers": (),
-        "sockets": (),
-        "app": (),
-        "selfmetrics": (),
-        "gauges": (),
-        "spool": (),
-        "probes": ("gauges", "settings", "answers"),
-        "aggregator": ("app",),
-        "gathered": ("app",),
-        "window": ("app", "aggregator"),
-        "listener": ("app", "aggregator", "gathered", "sockets"),
-        "endpoint": ("sockets",),
-        "relay": ("answers",),
-        "forwarder": ("answers", "spool"),
-        # The one place that knows all parts.
-        "agent": (
-            *("settings", "selfmetrics", "gauges", "spool", "probes", "aggregator", "gathered"),
-            *("window", "listener", "endpoint", "relay", "forwarder"),
-        ),
-        "cli": ("settings", "agent"),
-    },
-    "trimtab": {
-        "": ("templates", "metrics", "instrumentation"),
-        "templates": ("",),
-        "metrics": ("",),
-        "instrumentation": ("", "metrics"),
-        "sinks": ("", "metrics"),
-        "servers": ("", "instrumentation"),
-        "autostart": ("servers",),
-    },
 }
 
 MAX_FUNCTION_LINES = 60
@@ -364,6 +304,14 @@ def test_the_checker_sees_an_arrow_against_the_layers(module: str, target: str, 
         ("trimtab_agent.agent", "import trimtab_agent.gauges.host\nimport trimtab_agent.spool.no"),
         ("trimtab.templates.flask", "from trimtab.instrumentation import queries"),
         ("trimtab.metrics.metric", "import trimtab.sinks"),
+        ("trimtab.metrics.measures", "import trimtab.runtime"),
+        ("trimtab.metrics.new", "import trimtab.templates"),
+        ("trimtab.runtime", "import trimtab.endings"),
+        ("trimtab.recorder", "from trimtab.metrics import measures"),
+        ("trimtab.tables", "import trimtab.settings"),
+        ("trimtab.instrumentation.new", "from trimtab.endings import Endings"),
+        ("trimtab.templates.new", "def late():\n    import trimtab.asgi"),
+        ("trimtab.newcomer", "import trimtab.context"),
         ("trimtab.asgi", "import trimtab.servers"),
         ("trimtab.sinks.new", "import trimtab.servers"),
         ("trimtab.extra.new", "import os"),
@@ -372,6 +320,23 @@ def test_the_checker_sees_an_arrow_against_the_layers(module: str, target: str, 
 def test_agent_and_middleware_have_layers_too(module: str, text: str) -> None:
     found = crossings([*sources(), Source(module, text)], LAYERS)
     assert len(found) == (0 if module == "trimtab_agent.agent" else 1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "way"),
+    [
+        ({"a": ("b",), "b": ("a",)}, "a -> b -> a"),
+        ({"": ("a",), "a": ("",)}, "trimtab -> a -> trimtab"),
+        ({"a": ("b.c",), "b": ("d",), "d": ("a",)}, "a -> b -> d -> a"),
+        ({"a": (), "b": ("a",), "b.c": ("a", "b")}, ""),
+        ({"a.low": (), "b": ("a.low",), "a": ("b", "a.low")}, ""),
+    ],
+)
+def test_the_checker_sees_rows_that_name_each_other_also_on_a_detour(
+    rows: Mapping[str, tuple[str, ...]], way: str
+) -> None:
+    wanted = [f"the table of layers lets trimtab run round: {way}"] if way else []
+    assert crossings([], {"trimtab": rows}) == wanted
 
 
 def test_the_checker_lets_arrows_pass_that_run_down_or_within_a_folder() -> None:
