@@ -27,6 +27,7 @@ from trimtab.vitals import Vitals
 from trimtab_core.config import Address, default_socket, parse_address
 from trimtab_core.errors import SettingsError
 from trimtab_core.messages import Hello
+from trimtab_core.records import RECORD_SIZE
 
 __all__ = [
     "PROCESS",
@@ -59,7 +60,6 @@ class Runtime:
     def __init__(self, settings: AppSettings, process: "Process") -> None:
         self.settings = settings
         self.process = process
-        process.routes.most = settings.routes
         self.recorder = Recorder(settings.buffer_kib * 1024, process.routes)
         self._emitter: Emitter | None = None
         self._vitals: Vitals | None = None
@@ -113,7 +113,7 @@ class Runtime:
         """Records sent, held and dropped by this process."""
         emitter = self._emitter
         if emitter is None:
-            return {"sent": 0, "held": len(self.recorder.buffer) // 48, "dropped": 0}
+            return {"sent": 0, "held": len(self.recorder.buffer) // RECORD_SIZE, "dropped": 0}
         return emitter.accounts
 
     def after_fork(self) -> None:
@@ -194,6 +194,8 @@ class Process:
                 if not self._runtimes:
                     atexit.register(self.flush)
                 runtime = self._runtimes[settings] = Runtime(settings, self)
+                # They share the table: the largest cap is the one that none of them is short of.
+                self.routes.most = max(each.routes for each in self._runtimes)
             return runtime
 
     def runtimes(self) -> list[Runtime]:
