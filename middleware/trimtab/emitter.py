@@ -130,7 +130,7 @@ class Emitter:
         return self._link is not None and self._welcomed
 
     @property
-    def accounts(self) -> dict[str, int]:
+    def accounting(self) -> dict[str, int]:
         """Records sent, held here, and dropped in all; for tests and doctor."""
         held = self._held_bytes // RECORD_SIZE + len(self._recorder.buffer) // RECORD_SIZE
         return {"sent": self._sent, "held": held, "dropped": sum(self._drops().values())}

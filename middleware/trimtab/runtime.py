@@ -109,12 +109,12 @@ class Runtime:
         return emitter is not None and emitter.is_connected
 
     @property
-    def accounts(self) -> dict[str, int]:
+    def accounting(self) -> dict[str, int]:
         """Records sent, held and dropped by this process."""
         emitter = self._emitter
         if emitter is None:
             return {"sent": 0, "held": len(self.recorder.buffer) // RECORD_SIZE, "dropped": 0}
-        return emitter.accounts
+        return emitter.accounting
 
     def after_fork(self) -> None:
         """Forget the parent's records, thread and connection; runs in the child of a fork."""
