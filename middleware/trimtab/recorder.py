@@ -126,7 +126,7 @@ class Recorder:
         if ttfb_ns != duration_ns and not kind:
             flags |= FLAG_STREAMED
             ttfb_us = ttfb_ns // 1000
-        at = _NO_SLOT
+        at = _NO_CONTEXT
         if context is not None and context.touched:
             flags |= FLAG_CONTEXT
             at = context
@@ -193,4 +193,4 @@ class Recorder:
             self.dropped_full += 1
 
 
-_NO_SLOT: Final = RequestContext()
+_NO_CONTEXT: Final = RequestContext()

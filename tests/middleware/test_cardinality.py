@@ -107,9 +107,9 @@ drive(app, 2000, n - 2000)
 grown = resident() - before
 runtime = runtime_for(read_settings(**settings))
 runtime.flush(10)
-accounting = runtime.accounting
+found = {"grown": grown, "accounting": runtime.accounting}
 flush_all()
-print(json.dumps({"grown": grown, "routes": len(runtime.recorder.routes), "accounting": accounting}))
+print(json.dumps({**found, "routes": len(runtime.recorder.routes)}))
 """
 
 

@@ -132,7 +132,7 @@ def _is_being_imported(module: ModuleType) -> bool:
 _asking: Final = threading.local()
 
 
-class _Finder:
+class _LibraryFinder:
     """Has the other finders find a library's module, and patches it once it was executed.
 
     No importlib.abc.MetaPathFinder, which takes 4 ms to import, and nothing asks for one.
@@ -164,4 +164,4 @@ def _patch_after(loader: Any) -> None:
     loader.exec_module = exec_module
 
 
-_finder: Final = _Finder()
+_finder: Final = _LibraryFinder()
