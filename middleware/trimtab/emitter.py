@@ -42,7 +42,7 @@ _FREE_CHUNKS: Final = 100
 #: Chunks this close in time are joined while they wait.
 _JOIN_US: Final = 1_000_000
 _BACKOFF_S: Final = (0.1, 1.5)
-#: Gauges, measures and events are gathered as often.
+#: Gauges, measures and events are gathered at this interval.
 _GATHER_S: Final = 1.0
 #: This many of the longest templates, in characters of four bytes, still fit a frame.
 _ROUTES_A_FRAME: Final = 300

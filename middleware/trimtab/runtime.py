@@ -87,7 +87,7 @@ class Runtime:
             log.warning("trimtab could not start its thread", exc_info=True)
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
-        """Send everything recorded so far; tell whether that, or giving up, took no longer."""
+        """Send everything recorded so far; return True if it ended within timeout_s."""
         emitter = self._emitter
         return emitter is None or emitter.flush(timeout_s)
 

@@ -105,7 +105,7 @@ class _Query:
 #: system -> what is known by text, and all of them by shape
 _known: dict[str, ShapeCache[_Query]] = {}
 _queries: dict[tuple[str, str], _Query] = {}
-#: not empty while an outer hook runs; emptied, not only reset, for tasks that inherited it
+#: non-empty while an outer hook runs; emptied, not only reset, for tasks that inherited it
 _outer_mark: Final[ContextVar[list[int] | None]] = ContextVar("trimtab_outer_query", default=None)
 
 
