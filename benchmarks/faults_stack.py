@@ -184,9 +184,9 @@ class Emitters:
 
     def stop(self) -> dict[str, int]:
         """Send all, say bye, end; return the last accounting."""
-        accounting = self._ask("stop")
+        last = self._ask("stop")
         self.child.wait(20)
-        return accounting
+        return last
 
     def _ask(self, word: str) -> dict[str, int]:
         assert self.child.stdin is not None
