@@ -174,19 +174,19 @@ class Emitters:
         """The child's process id."""
         return self.child.pid
 
-    def accounts(self) -> dict[str, int]:
+    def accounting(self) -> dict[str, int]:
         """Return the sums of recorded, sent, held and dropped records, and welcomes of late."""
-        return self._ask("accounts")
+        return self._ask("accounting")
 
     def quiet(self) -> None:
         """Record no more; connections stay."""
         self._ask("quiet")
 
     def stop(self) -> dict[str, int]:
-        """Send all, say bye, end; return the last accounts."""
-        accounts = self._ask("stop")
+        """Send all, say bye, end; return the last accounting."""
+        last = self._ask("stop")
         self.child.wait(20)
-        return accounts
+        return last
 
     def _ask(self, word: str) -> dict[str, int]:
         assert self.child.stdin is not None

@@ -210,7 +210,7 @@ class Peer:
         return counts
 
 
-def account_row(what: str, counts: Mapping[str, int], requests: int, cut_off: int) -> Row:
+def accounting_row(what: str, counts: Mapping[str, int], requests: int, cut_off: int) -> Row:
     """Return the row that says whether every request was recorded and arrived.
 
     Requests that a load client cut off at the end of a window may have been recorded or not.
@@ -243,12 +243,12 @@ def measured(
             if part in options.parts:
                 rows += make(bench, rounds)
     if bench.requests:
-        rows.append(account_row("in process", peer.counts(), bench.requests, 0))
+        rows.append(accounting_row("in process", peer.counts(), bench.requests, 0))
     if "http" in options.parts:
         load = Load(python, environ, quick=quick)
         with peer.listening():
             rows += http_rows(load, rounds)
-        rows.append(account_row("http", peer.counts(), load.responses, load.cut_off))
+        rows.append(accounting_row("http", peer.counts(), load.responses, load.cut_off))
     return rows
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from support.architecture import (
-    Layers,
     Source,
     circles,
     crossings,
@@ -23,6 +22,7 @@ from support.architecture import (
     long_functions,
     type_checking,
 )
+from support.layers import LAYERS
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 400
@@ -46,49 +46,6 @@ THIRD_PARTY: Mapping[str, frozenset[str]] = {
 #: module -> what it may import at the top beyond its package's row
 THIRD_PARTY_OF_MODULE: Mapping[str, frozenset[str]] = {
     "trimtab_core.batches": frozenset({"zstandard"}),
-}
-
-
-#: package -> its folders and modules, from the ground -> those of the package that each may import
-LAYERS: Layers = {
-    "trimtab_collector": {
-        "": (),
-        "settings": (),
-        "contract": (),
-        "watch": (),
-        "serve": (),
-        "storage": (),
-        # Each folder below it is an engine, which only those who name it may import.
-        "storage.*": ("storage",),
-        "storage.sqlite": ("storage", "settings"),
-        "storage.sqlite.upkeep": ("storage", "storage.sqlite", "settings"),
-        "auth": ("contract.errors",),
-        "reads": ("contract", "storage"),
-        "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
-        "api": ("contract", "reads", "auth.access", "storage.store"),
-        # It names the engine; so does the console, for its subcommands.
-        "app": (
-            *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
-            *("auth", "reads", "ingest", "api"),
-        ),
-        # The console knows the subcommands of the engine and nothing else of it.
-        "cli": ("settings", "auth", "app", "serve", "storage.sqlite.upkeep.cli"),
-    },
-    "trimtab_agent": {
-        "": ("gauges", "probes", "spool"),
-        "gauges": (),
-        "probes": ("gauges", "settings", "answers"),
-        "spool": ("regroup",),
-    },
-    "trimtab": {
-        "": ("templates", "metrics", "instrumentation"),
-        "templates": ("",),
-        "metrics": ("",),
-        "instrumentation": ("", "metrics"),
-        "sinks": ("", "metrics"),
-        "servers": ("", "instrumentation"),
-        "autostart": ("servers",),
-    },
 }
 
 MAX_FUNCTION_LINES = 60
@@ -339,9 +296,22 @@ def test_the_checker_sees_an_arrow_against_the_layers(module: str, target: str, 
         ("trimtab_agent.spool.files", "import trimtab_agent.forwarder"),
         ("trimtab_agent.probes.redis", "import trimtab_agent.listener"),
         ("trimtab_agent.gauges.host", "import trimtab_agent.settings"),
+        ("trimtab_agent.spool.spool", "import trimtab_agent.window"),
+        ("trimtab_agent.answers", "import trimtab_agent.probes.http"),
+        ("trimtab_agent.settings", "import trimtab_agent.answers"),
+        ("trimtab_agent.forwarder", "import trimtab_agent.probes.http"),
+        ("trimtab_agent.new", "import trimtab_agent.app"),
         ("trimtab_agent.agent", "import trimtab_agent.gauges.host\nimport trimtab_agent.spool.no"),
         ("trimtab.templates.flask", "from trimtab.instrumentation import queries"),
         ("trimtab.metrics.metric", "import trimtab.sinks"),
+        ("trimtab.metrics.measures", "import trimtab.runtime"),
+        ("trimtab.metrics.new", "import trimtab.templates"),
+        ("trimtab.runtime", "import trimtab.endings"),
+        ("trimtab.recorder", "from trimtab.metrics import measures"),
+        ("trimtab.tables", "import trimtab.settings"),
+        ("trimtab.instrumentation.new", "from trimtab.endings import Endings"),
+        ("trimtab.templates.new", "def late():\n    import trimtab.asgi"),
+        ("trimtab.newcomer", "import trimtab.context"),
         ("trimtab.asgi", "import trimtab.servers"),
         ("trimtab.sinks.new", "import trimtab.servers"),
         ("trimtab.extra.new", "import os"),
@@ -360,6 +330,23 @@ def test_an_engine_that_no_row_names_is_closed_to_all(module: str) -> None:
     others = [source for source in sources() if source.module != breach.module]
     found = crossings([*others, Source(f"{storage}.clickhouse", ""), engine, breach], LAYERS)
     assert sorted(line.split(":")[0] for line in found) == sorted([breach.module, engine.module])
+
+
+@pytest.mark.parametrize(
+    ("rows", "way"),
+    [
+        ({"a": ("b",), "b": ("a",)}, "a -> b -> a"),
+        ({"": ("a",), "a": ("",)}, "trimtab -> a -> trimtab"),
+        ({"a": ("b.c",), "b": ("d",), "d": ("a",)}, "a -> b -> d -> a"),
+        ({"a": (), "b": ("a",), "b.c": ("a", "b")}, ""),
+        ({"a.low": (), "b": ("a.low",), "a": ("b", "a.low")}, ""),
+    ],
+)
+def test_the_checker_sees_rows_that_name_each_other_also_on_a_detour(
+    rows: Mapping[str, tuple[str, ...]], way: str
+) -> None:
+    wanted = [f"the table of layers lets trimtab run round: {way}"] if way else []
+    assert crossings([], {"trimtab": rows}) == wanted
 
 
 def test_the_checker_lets_arrows_pass_that_run_down_or_within_a_folder() -> None:

@@ -35,7 +35,6 @@ __all__ = [
     "MeasureKey",
     "middle",
     "quantile",
-    "value_bucket",
     "value_buckets",
 ]
 
@@ -165,13 +164,8 @@ def _upper(bucket: int) -> float:
 _UPPER: Final = [0.0, *(_upper(bucket) for bucket in range(1, MAX_VALUE_BUCKET))]
 
 
-def value_bucket(value: float) -> int:
-    """Return the bucket of a value: 0 for zero and below, the last one above 2**75."""
-    return bisect_left(_UPPER, value)
-
-
 def value_buckets(values: Iterable[float]) -> dict[int, int]:
-    """Return how many of the values are in each bucket."""
+    """Return how many values each bucket has: 0 for zero and below, the last above 2**75."""
     return Counter(bisect_left(_UPPER, value) for value in values)
 
 

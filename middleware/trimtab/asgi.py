@@ -39,7 +39,7 @@ from trimtab_core.records import FLAG_FAILED, KIND_EVENT_STREAM, METHOD_IDS
 __all__ = ["Middleware", "wrap"]
 
 #: Set in the scope by the outermost wrapper, so that an inner one lets the request pass. The value
-#: is a list: who routes on a copy of the scope leaves the template in it.
+#: is a list shared by all copies of the scope: code that routes on a copy puts the template there.
 _SEEN = CELL_KEY
 _NOTHING: Message = {}
 
@@ -47,7 +47,7 @@ _NOTHING: Message = {}
 class Middleware(Face):
     """Wrap an ASGI application: `app = Middleware(app)`, or `add_middleware(Middleware)`.
 
-    Keyword arguments are the fields of `trimtab.Settings` and go before the environment. Nothing
+    Keyword arguments are the fields of `trimtab.AppSettings` and go before the environment. Nothing
     is started before the first request or the server's lifespan. Safe in any number of worker
     processes, forked or spawned; wrapping twice measures once.
     """
@@ -77,8 +77,8 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
     settings, recorder = runtime.settings, runtime.recorder
     server_timing, request_id = settings.server_timing, settings.request_id
     templates = Templates(recorder.routes)
-    resolve, other = templates.asgi, other_scopes(app, runtime, templates)
     endings = Endings(runtime, _traceparent)
+    resolve, other = templates.asgi, other_scopes(app, runtime, templates, endings)
     finish, background_ns, slow_ns = endings.finish, endings.background_ns, endings.slow_ns
     # recorder.buffer is one object for the life of the process.
     clock, pack, append = monotonic_ns, PLAIN.pack, recorder.buffer.extend

@@ -42,7 +42,8 @@ _FREE_CHUNKS: Final = 100
 #: Chunks this close in time are joined while they wait.
 _JOIN_US: Final = 1_000_000
 _BACKOFF_S: Final = (0.1, 1.5)
-_READINGS_S: Final = 1.0
+#: Gauges, measures and events are gathered at this interval.
+_GATHER_S: Final = 1.0
 #: This many of the longest templates, in characters of four bytes, still fit a frame.
 _ROUTES_A_FRAME: Final = 300
 
@@ -95,7 +96,7 @@ class Emitter:
         self._dropped: dict[str, int] = {}
         self._next_try = 0.0
         self._backoff_s = _BACKOFF_S[0]
-        self._next_readings = self._next_pending = 0.0
+        self._next_gauges = self._next_pending = 0.0
         self._pending = pending
         self._next_warning = 0.0
         self._stopping = False
@@ -130,7 +131,7 @@ class Emitter:
         return self._link is not None and self._welcomed
 
     @property
-    def accounts(self) -> dict[str, int]:
+    def accounting(self) -> dict[str, int]:
         """Records sent, held here, and dropped in all; for tests and doctor."""
         held = self._held_bytes // RECORD_SIZE + len(self._recorder.buffer) // RECORD_SIZE
         return {"sent": self._sent, "held": held, "dropped": sum(self._drops().values())}
@@ -196,11 +197,11 @@ class Emitter:
         self._receive()
         if self._probe is not None:
             self._probe()
-        if self._welcomed and now >= self._next_readings and not self._unsent:
-            self._next_readings = now + _READINGS_S
-            self._write_readings()
+        if self._welcomed and now >= self._next_gauges and not self._unsent:
+            self._next_gauges = now + _GATHER_S
+            self._write_gauges()
         if now >= self._next_pending or self._stopping or self._flushes:
-            self._next_pending = now + _READINGS_S
+            self._next_pending = now + _GATHER_S
             self._pending.gather()
         self._send_all()
 
@@ -266,7 +267,7 @@ class Emitter:
             return
         self._welcomed = self._closing = False
         self._announced = 0
-        self._next_readings = 0.0
+        self._next_gauges = 0.0
         self._pending.connected()
         self._begin(self._hello(self._sent, self._worker).frame())
 
@@ -303,7 +304,7 @@ class Emitter:
             log.debug("the agent sent a malformed frame: %s", error)
             self._disconnect()
 
-    def _write_readings(self) -> None:
+    def _write_gauges(self) -> None:
         if self._gauges is None or self._closing:
             return
         gauges = Gauges(time.time_ns() // 1000, self._sent, self._drops(), self._gauges())

@@ -1,10 +1,10 @@
 """What happens when a request ends, once for ASGI, WSGI lists and WSGI iterators.
 
 A wrapper appends the records of plain requests itself, as many as `room` says: that is the path of
-nearly every request, and its price is what users pay. There is room for what the emitter has
-granted at its last visit, and not beyond the next request that is drawn as a sample. The other
-requests come to `Endings.finish`: the full record, the emitter woken, the notes of the request
-sent, and the request kept whole if it was slow, failed or drawn.
+nearly every request, and its price is what users pay. `room` is the emitter's last grant, cut off
+before the next sampled request. The other requests come to `Endings.finish`: the full record, the
+emitter woken, the notes of the request sent, and the request kept whole if it was slow, failed or
+sampled.
 
 A request is plain when all of this is true:
 
@@ -49,9 +49,12 @@ class Endings:
         settings = runtime.settings
         #: requests whose headers are still looked through for a queue time
         self.looks = 0
-        #: plain requests that may still be appended; what it was when it was last set; what the
-        #: emitter has granted, as of the last `_count`
-        self.room = self._given = self._granted = 0
+        #: plain requests that may still be appended
+        self.room = 0
+        #: what `room` was when it was last set
+        self._given = 0
+        #: what is left of the emitter's grant, as of the last `_count`
+        self._granted = 0
         self._runtime, self._recorder = runtime, runtime.recorder
         self._captures = Captures(
             settings.slow_request_ms, settings.capture_share, runtime.process.events
@@ -61,7 +64,7 @@ class Endings:
         self.slow_ns = self._captures.slow_ns
         #: work after the last byte is booked apart from here on
         self.background_ns = BACKGROUND_NS
-        #: requests up to the one that is kept whole as a sample, as of the last `_count`
+        #: requests left until the next sample, as of the last `_count`
         self._sample = self._captures.next_sample()
         self.forget()
 
@@ -135,10 +138,16 @@ class Endings:
         self._count()
         self._granted = records
         self._give()
-        settings = self._runtime.settings
-        self.with_context = settings.context or instrumented()
-        if settings.queue_time and not self.looks:
+        self.with_context = self.wants_context()
+        if self._runtime.settings.queue_time and not self.looks:
             self.looks = 1
+
+    def wants_context(self) -> bool:
+        """Tell whether what begins now gets a context: when asked for, or when calls are measured.
+
+        Requests go by `with_context`, which is what this was at the last visit of the emitter.
+        """
+        return self._runtime.settings.context or instrumented()
 
     def _count(self) -> None:
         """Count the plain requests since room was last given."""
@@ -157,13 +166,12 @@ class Endings:
 
     def forget(self) -> None:
         """Start again from nothing; in the child of a fork, too."""
-        settings = self._runtime.settings
         #: requests in flight
         self.active = 0
         self.room = self._given = self._granted = 0
         #: whether requests get a context
-        self.with_context = settings.context or instrumented()
-        self.looks = LOOKS if settings.queue_time else 0
+        self.with_context = self.wants_context()
+        self.looks = LOOKS if self._runtime.settings.queue_time else 0
 
 
 def is_event_stream(headers: object, event_stream: tuple[AnyStr, AnyStr]) -> bool:

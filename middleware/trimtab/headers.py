@@ -37,11 +37,11 @@ def server_timing(elapsed_ns: int, queue_us: int, context: RequestContext | None
     if queue_us > 0:
         value += b", queue;dur=%d.%02d" % divmod(queue_us // 10, 100)
     if context is not None and context.touched:
-        value += _inside(context)
+        value += _time_inside(context)
     return value
 
 
-def _inside(context: RequestContext) -> bytes:
+def _time_inside(context: RequestContext) -> bytes:
     """Return the entries of what code in the request has measured so far."""
     value = b""
     if context.db_calls:

@@ -6,8 +6,8 @@ measures add up where they are, and events wait in their bounded queue.
 
 A measure travels by a number that holds for its connection. Numbers are given here, when a measure
 first has something to send on a connection: what waits is kept by key, so a number that goes from
-one key to another can never carry the first one's values. When all numbers are given, the key that
-was sent longest ago loses its own; the agent reads frames in order and is told the new key ahead of
+one key to another can never carry the first one's values. When all numbers are given, the least
+recently sent key loses its number; the agent reads frames in order and is told the new key ahead of
 the first values under it.
 """
 

@@ -59,7 +59,7 @@ class Recorder:
     """The buffer of records and the gauges of requests in flight.
 
     `append` may be called from any thread and never blocks or raises; `take` is for the threads of
-    emitters: one that cannot end, as its agent stands still, and the one after it.
+    emitters. Two of them may overlap: one blocked on a frozen agent, and its successor.
     """
 
     __slots__ = ("__weakref__", "_gates", "_limit", "_taking", "active", "asleep", "buffer",
@@ -81,7 +81,7 @@ class Recorder:
         self.event_streams = 0
         self.routes = routes
         routes.add_holder(self)
-        #: monotonic seconds: what was appended before, an emitter has sent or dropped
+        #: monotonic seconds: every record appended before this time was sent or dropped
         self.held_since = 0.0
         self._limit = limit_bytes // RECORD_SIZE
         self._taking = threading.Lock()
@@ -126,7 +126,7 @@ class Recorder:
         if ttfb_ns != duration_ns and not kind:
             flags |= FLAG_STREAMED
             ttfb_us = ttfb_ns // 1000
-        at = _NO_SLOT
+        at = _NO_CONTEXT
         if context is not None and context.touched:
             flags |= FLAG_CONTEXT
             at = context
@@ -162,7 +162,7 @@ class Recorder:
 
     @property
     def sent_until(self) -> float:
-        """Monotonic seconds: what was appended before has been sent or dropped."""
+        """Monotonic seconds: every record appended before this time was sent or dropped."""
         return inf if self.asleep and not self.buffer else self.held_since
 
     def fall_asleep(self) -> None:
@@ -193,4 +193,4 @@ class Recorder:
             self.dropped_full += 1
 
 
-_NO_SLOT: Final = RequestContext()
+_NO_CONTEXT: Final = RequestContext()

@@ -15,8 +15,8 @@ a new one. Its id goes to another template only when nothing can bear the old me
 
 Until then the old meaning is announced to new connections, too.
 
-The id of a route is read without a look at the table. So once the table is half full the emitters
-tell which ids the records have that they take (`mark`); before that no age matters.
+The id of a route is read without a look at the table. So once the table is half full, emitters
+mark the ids found in the records they take (`mark`); before that no age matters.
 """
 
 import threading
@@ -61,7 +61,7 @@ class Holder(Protocol):
 
     @property
     def sent_until(self) -> float:
-        """Monotonic seconds: what was appended before has been sent or dropped."""
+        """Monotonic seconds: every record appended before this time was sent or dropped."""
         ...
 
 

@@ -27,6 +27,7 @@ from trimtab.vitals import Vitals
 from trimtab_core.config import Address, default_socket, parse_address
 from trimtab_core.errors import SettingsError
 from trimtab_core.messages import Hello
+from trimtab_core.records import RECORD_SIZE
 
 __all__ = [
     "PROCESS",
@@ -59,7 +60,6 @@ class Runtime:
     def __init__(self, settings: AppSettings, process: "Process") -> None:
         self.settings = settings
         self.process = process
-        process.routes.most = settings.routes
         self.recorder = Recorder(settings.buffer_kib * 1024, process.routes)
         self._emitter: Emitter | None = None
         self._vitals: Vitals | None = None
@@ -87,7 +87,7 @@ class Runtime:
             log.warning("trimtab could not start its thread", exc_info=True)
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
-        """Send everything recorded so far; tell whether that, or giving up, took no longer."""
+        """Send everything recorded so far; return True if it ended within timeout_s."""
         emitter = self._emitter
         return emitter is None or emitter.flush(timeout_s)
 
@@ -109,12 +109,12 @@ class Runtime:
         return emitter is not None and emitter.is_connected
 
     @property
-    def accounts(self) -> dict[str, int]:
+    def accounting(self) -> dict[str, int]:
         """Records sent, held and dropped by this process."""
         emitter = self._emitter
         if emitter is None:
-            return {"sent": 0, "held": len(self.recorder.buffer) // 48, "dropped": 0}
-        return emitter.accounts
+            return {"sent": 0, "held": len(self.recorder.buffer) // RECORD_SIZE, "dropped": 0}
+        return emitter.accounting
 
     def after_fork(self) -> None:
         """Forget the parent's records, thread and connection; runs in the child of a fork."""
@@ -194,6 +194,8 @@ class Process:
                 if not self._runtimes:
                     atexit.register(self.flush)
                 runtime = self._runtimes[settings] = Runtime(settings, self)
+                # They share the table: the largest cap is the one that none of them is short of.
+                self.routes.most = max(each.routes for each in self._runtimes)
             return runtime
 
     def runtimes(self) -> list[Runtime]:

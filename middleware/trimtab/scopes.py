@@ -12,6 +12,7 @@ from time import monotonic_ns
 from typing import Any, Final
 
 from trimtab.context import RequestContext, context_variable, reset_context
+from trimtab.endings import Endings
 from trimtab.queueing import look_for_queue
 from trimtab.runtime import Runtime
 from trimtab.templates import CELL_KEY, Templates
@@ -24,7 +25,7 @@ _SWITCHING: Final = 101
 _REFUSED: Final = 403
 
 
-def other_scopes(app: ASGIApp, runtime: Runtime, templates: Templates) -> ASGIApp:
+def other_scopes(app: ASGIApp, runtime: Runtime, templates: Templates, endings: Endings) -> ASGIApp:
     """Return the closure around app for every scope that is not an HTTP request."""
 
     async def other(scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,7 +34,7 @@ def other_scopes(app: ASGIApp, runtime: Runtime, templates: Templates) -> ASGIAp
             await app(scope, receive, send)
         elif scope["type"] == "websocket":
             scope[CELL_KEY] = []
-            await _connection(app, runtime, templates, scope, receive, send)
+            await _connection(app, runtime, templates, endings, scope, receive, send)
         elif scope["type"] == "lifespan":
             scope[CELL_KEY] = []
             await app(scope, receive, _lifespan_send(send, runtime))
@@ -47,6 +48,7 @@ async def _connection(
     app: ASGIApp,
     runtime: Runtime,
     templates: Templates,
+    endings: Endings,
     scope: Scope,
     receive: Receive,
     send: Send,
@@ -79,7 +81,7 @@ async def _connection(
     if recorder.asleep:
         runtime.wake()
     queue_us = look_for_queue(scope.get("headers")) if settings.queue_time else 0
-    context = RequestContext() if settings.context else None
+    context = RequestContext() if endings.wants_context() else None
     token = context_variable.set(context) if context is not None else None
     recorder.websockets += 1
     start = monotonic_ns()

@@ -22,8 +22,9 @@ __all__ = ["IDLE_S", "NameTable"]
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
-#: A name that nobody has used for as long is idle. Shorter, and an app that makes up names without
-#: end would send all of them to the collector; longer, and a burst of such names blocks the table.
+#: A name unused for this long is idle. With a shorter time an app that makes up names without end
+#: would send all of them to the collector; with a longer one a burst of such names would block the
+#: table.
 IDLE_S: Final = 300.0
 
 

@@ -89,7 +89,11 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             except Exception:  # noqa: BLE001 - neither is worth a failed request
                 code = code or 0
             if decorates:
-                headers = _decorated(headers, environ, clock() - start, queue_us, settings, context)
+                try:
+                    took_ns = clock() - start
+                    headers = _decorated(headers, environ, took_ns, queue_us, settings, context)
+                except Exception:  # noqa: BLE001, S110 - malformed headers are the server's to refuse
+                    pass
             if exc_info is None:
                 return start_response(status, headers)
             return start_response(status, headers, exc_info)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trimtab.runtime import Process
 from trimtab.settings import AppSettings, read_settings
 from trimtab_core.config import describe
 from trimtab_core.frames import encode
@@ -108,3 +109,10 @@ def test_one_wrong_setting_does_not_cost_the_others(caplog: pytest.LogCaptureFix
     assert (got.buffer_kib, got.version, got.backlog_kib) == (100, "v1", default.backlog_kib)
     assert len(caplog.records) == 5
     assert all("the default is used" in record.getMessage() for record in caplog.records)
+
+
+def test_the_cap_on_routes_is_the_largest_of_all_wrappers_in_whatever_order() -> None:
+    process = Process()
+    for routes, most in ((50, 50), (20, 50), (70, 70), (50, 70)):
+        process.runtime(read_settings(CLEAN, routes=routes, service=f"of {routes}"))
+        assert process.routes.most == most

@@ -107,9 +107,9 @@ drive(app, 2000, n - 2000)
 grown = resident() - before
 runtime = runtime_for(read_settings(**settings))
 runtime.flush(10)
-accounts = runtime.accounts
+found = {"grown": grown, "accounting": runtime.accounting}
 flush_all()
-print(json.dumps({"grown": grown, "routes": len(runtime.recorder.routes), "accounts": accounts}))
+print(json.dumps({**found, "routes": len(runtime.recorder.routes)}))
 """
 
 
@@ -140,8 +140,8 @@ def test_a_hundred_thousand_of_each_take_no_memory_and_make_one_series(
     found = run(kind, settings, n)
     assert found["grown"] <= MOST_BYTES, found
     if agent:
-        accounts = found["accounts"]
-        assert (accounts["sent"] + accounts["dropped"], accounts["held"]) == (n, 0)
+        accounting = found["accounting"]
+        assert (accounting["sent"] + accounting["dropped"], accounting["held"]) == (n, 0)
         known = {("/known/{x}", "_OTHER")} if kind == "starlette" else set()
         assert _series(measured) == {("unmatched", "_OTHER")} | known
 

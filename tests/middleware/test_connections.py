@@ -68,9 +68,9 @@ async def test_a_websocket_over_the_wire_has_a_record_with_its_template_and_coun
             for text in ("one", "zwölf"):
                 await client.send(text)
                 assert await client.recv() == text
-            reading = await asyncio.to_thread(open_one)
-            assert reading["trimtab.app.websocket.received"] == 2
-            assert reading["trimtab.app.websockets"] == 1
+            gauges = await asyncio.to_thread(open_one)
+            assert gauges["trimtab.app.websocket.received"] == 2
+            assert gauges["trimtab.app.websockets"] == 1
         with pytest.raises(InvalidStatus):
             await connect(f"ws://{place}/deny")
 
@@ -79,7 +79,7 @@ async def test_a_websocket_over_the_wire_has_a_record_with_its_template_and_coun
             values = [dict(each.values) for each in measured.peer.messages(Gauges)]
             return [each for each in values if each["trimtab.app.websocket.sent"] == 2]
 
-        return measured.peer.wait(found, "a reading of the messages")[0]
+        return measured.peer.wait(found, "the gauges of the messages")[0]
 
     with served(app, ws=protocol) as place:
         await talk(place)

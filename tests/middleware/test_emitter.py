@@ -140,7 +140,7 @@ def started(measured: Measured, recorder: Recorder, **changes: Any) -> Emitter:
     return emitter
 
 
-def test_readings_have_names_of_the_catalogue_and_the_state_of_the_accounts(
+def test_gauges_have_names_of_the_catalogue_and_the_state_of_the_accounting(
     measured: Measured,
 ) -> None:
     app = measured.asgi(ok, gauges=True)

@@ -56,14 +56,14 @@ class Load:
         self.sent += n
 
     def books(self) -> dict[str, int]:
-        """Return the accounts of the app as soon as they add up to what was sent."""
+        """Return the accounting of the app as soon as it adds up to what was sent."""
 
         def balanced() -> dict[str, int]:
             # A chunk that is just handed from the recorder to the emitter is in neither.
-            found = self.runtime.accounts
+            found = self.runtime.accounting
             return found if sum(found.values()) == self.sent else {}
 
-        return wait_for(balanced, f"accounts of {self.sent} records to balance")
+        return wait_for(balanced, f"accounting of {self.sent} records to balance")
 
 
 def gaps(ranges: list[tuple[int, int]]) -> int:

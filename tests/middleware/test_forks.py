@@ -77,3 +77,74 @@ def test_whatever_an_app_forks_all_is_counted_once_where_it_was_served(
         assert set(of_a_process.values()) == {1}, "each process connects once"
         assert {os.getpid()} & set(served) == set()
         assert len(peer.messages(Bye)) <= len(of_a_process)
+
+
+#: One thread patches a library, and holds what is locked for that, until the process ends.
+WHILE_PATCHING = """
+import os, signal, sys, threading, types, warnings
+import trimtab
+
+warnings.simplefilter("ignore")
+parent, held = os.getpid(), threading.Event()
+
+class Slow(type):
+    @property
+    def send(cls):
+        if os.getpid() == parent:
+            held.set()
+            threading.Event().wait()
+        return lambda self: None
+
+module = types.ModuleType("requests.sessions")
+module.Session = Slow("Session", (), {})
+sys.modules["requests.sessions"] = module
+assert "sqlite3" not in sys.modules
+threading.Thread(target=trimtab.instrument, args=("requests", "sqlite3"), daemon=True).start()
+assert held.wait(20)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    import sqlite3
+    if sys.argv[1] == "instrument":
+        trimtab.instrument("httpx")
+    elif sys.argv[1] == "uninstrument":
+        trimtab.uninstrument()
+    patched = hasattr(sqlite3.connect, "__wrapped__")
+    os._exit(0 if patched == (sys.argv[1] != "uninstrument") else 3)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("then", ["import", "instrument", "uninstrument"])
+def test_a_fork_while_a_thread_patches_leaves_no_lock_held_in_the_child(then: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WHILE_PATCHING, then],
+        env=clean_environment(), capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout.strip()) == (0, "0"), done.stderr
+
+
+#: The hook of forks is all that tells a worker that it is new.
+AWAKE = """
+from trimtab.instrumentation.tasks import process_started
+from trimtab.runtime import PROCESS
+
+process_started()
+(runtime,) = PROCESS.runtimes()
+seen = [runtime.recorder.asleep]
+PROCESS.after_fork()
+seen.append(runtime.recorder.asleep)
+process_started()
+print([*seen, runtime.recorder.asleep])
+"""
+
+
+def test_a_worker_of_a_queue_learns_from_the_hook_of_forks_that_it_has_to_send() -> None:
+    with running_peer() as peer:
+        done = subprocess.run(
+            [sys.executable, "-c", AWAKE],
+            env=clean_environment() | {"TRIMTAB_AGENT": peer.address},
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert (done.stdout.strip(), done.stderr) == ("[False, True, False]", "")

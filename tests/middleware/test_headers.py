@@ -130,6 +130,18 @@ def test_wsgi_has_the_same_headers(measured: Measured, clock: Clock) -> None:
     assert len(replaced) == 32
 
 
+@pytest.mark.parametrize("headers", [[None], [()], [(None, "x")], None, 7], ids=repr)
+def test_malformed_headers_reach_the_wsgi_server_as_they_are(
+    measured: Measured, headers: Any
+) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", headers)
+        return [b"ok"]
+
+    wrapped = measured.wsgi(app, server_timing=True, request_id=True)
+    assert call_wsgi(wrapped).headers is headers
+
+
 # ---------------------------------------------------------------- X-Request-Start
 
 
@@ -196,7 +208,7 @@ def test_a_proxy_that_comes_late_is_still_noticed(measured: Measured) -> None:
 # ---------------------------------------------------------------- the context
 
 
-def test_what_code_adds_to_the_slot_is_in_the_record(measured: Measured) -> None:
+def test_what_code_adds_to_the_context_is_in_the_record(measured: Measured) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         context = current_context()
         assert context is not None
@@ -213,13 +225,13 @@ def test_what_code_adds_to_the_slot_is_in_the_record(measured: Measured) -> None
     assert (record.cache_us, record.cache_hits, record.cache_misses) == (90, 3, 1)
 
 
-def test_an_untouched_slot_leaves_no_trace_and_is_gone_afterwards(measured: Measured) -> None:
+def test_an_untouched_context_leaves_no_trace_and_is_gone_afterwards(measured: Measured) -> None:
     call(measured.asgi(ok, context=True))
     assert current_context() is None
     assert measured.one().record.flags == 0
 
 
-def test_without_the_setting_there_is_no_slot(measured: Measured) -> None:
+def test_without_the_setting_there_is_no_context(measured: Measured) -> None:
     contexts: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -230,7 +242,7 @@ def test_without_the_setting_there_is_no_slot(measured: Measured) -> None:
     assert contexts == [None]
 
 
-def test_the_slot_works_in_wsgi_too_also_while_the_body_is_made(measured: Measured) -> None:
+def test_the_context_works_in_wsgi_too_also_while_the_body_is_made(measured: Measured) -> None:
     def app(environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [])
         context = current_context()

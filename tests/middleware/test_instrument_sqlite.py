@@ -9,7 +9,9 @@ import aiosqlite
 import pytest
 
 from support.apps.deltas import Look, in_request, instrumented
+from support.processes.drive import Measured, call
 from trimtab.instrumentation import instrument, uninstrument
+from trimtab_core.records import FLAG_CONTEXT
 
 DURATION = "db.client.operation.duration"
 Found = list[tuple[int, str, str]]
@@ -176,3 +178,37 @@ async def test_aiosqlite_is_measured_where_its_caller_waits(look: Look) -> None:
         (1, "SELECT ? AS a", ""),
         (5, "INSERT INTO t VALUES (?)", ""),
     ]
+
+
+# ---------------------------------------------------------------- in a request
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_what_a_handler_runs_is_in_the_record_of_its_request_or_connection(
+    measured: Measured, look: Look, kind: str
+) -> None:
+    app = measured.asgi(_asks)
+    call(app, scope={"type": kind}, events=[{"type": f"{kind}.disconnect"}])
+    record = measured.one().record
+    assert (record.flags, record.db_calls) == (FLAG_CONTEXT, 1)
+
+
+def test_a_connection_to_an_app_that_was_wrapped_before_is_measured_inside_too(
+    measured: Measured,
+) -> None:
+    app = measured.asgi(_asks)
+    with instrumented("sqlite3"):
+        call(app, scope={"type": "websocket"}, events=[])
+    assert measured.one().record.db_calls == 1
+
+
+async def _asks(scope: Any, receive: Any, send: Any) -> None:
+    with sqlite3.connect(":memory:") as connection:
+        connection.execute("SELECT 1")
+    connection.close()
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+    else:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close"})

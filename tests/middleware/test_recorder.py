@@ -124,7 +124,7 @@ def test_background_work_and_unknown_sizes_are_flagged() -> None:
     assert background == Record(3, 1, FLAG_BACKGROUND, 200, 9000)
 
 
-def test_a_slot_over_its_fields_is_clamped() -> None:
+def test_a_context_over_its_fields_is_clamped() -> None:
     recorder = Recorder(1 << 16, RouteTable())
     context = RequestContext()
     context.add_db(10**18, calls=10**6)

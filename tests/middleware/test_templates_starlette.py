@@ -158,7 +158,7 @@ async def test_ten_thousand_random_paths_and_methods_are_one_route(measured: Mea
 
 @pytest.mark.parametrize("path", ["/users/ann/posts/7", "/t/acme/report", "/nothing/here"])
 @pytest.mark.parametrize("place", ["outside", "inside"])
-def test_base_http_middleware_hides_neither_template_nor_slot(
+def test_base_http_middleware_hides_neither_template_nor_context(
     measured: Measured, tmp: Path, path: str, place: str
 ) -> None:
     async def dispatch(request: Request, call_next: Any) -> Any:
@@ -180,7 +180,7 @@ def test_base_http_middleware_hides_neither_template_nor_slot(
     assert seen.template == wanted.get(path, "/{path}")
 
 
-def test_the_slot_is_shared_with_an_endpoint_in_another_task_or_thread(
+def test_the_context_is_shared_with_an_endpoint_in_another_task_or_thread(
     measured: Measured,
 ) -> None:
     def in_thread(request: Request) -> PlainTextResponse:

@@ -106,19 +106,24 @@ def circles(sources: Iterable[Source]) -> list[str]:
     """Return each module that reaches itself by imports, late ones too, with the way it takes."""
     texts = {source.module: source.text for source in sources}
     graph = {module: _modules(module, text, texts) for module, text in texts.items()}
-    found: list[str] = []
+    return [" -> ".join(way) for way in _rounds(graph)]
+
+
+def _rounds(graph: Mapping[str, Collection[str]]) -> list[list[str]]:
+    """Return ways along a graph's arrows that end where they begin; none if there is none."""
+    found: list[list[str]] = []
     done: set[str] = set()
 
-    def visit(module: str, way: list[str]) -> None:
-        if module in way:
-            found.append(" -> ".join([*way[way.index(module) :], module]))
-        elif module not in done:
-            for target in sorted(graph[module]):
-                visit(target, [*way, module])
-            done.add(module)
+    def visit(node: str, way: list[str]) -> None:
+        if node in way:
+            found.append([*way[way.index(node) :], node])
+        elif node not in done:
+            for target in sorted(graph[node]):
+                visit(target, [*way, node])
+            done.add(node)
 
-    for module in sorted(graph):
-        visit(module, [])
+    for node in sorted(graph):
+        visit(node, [])
     return found
 
 
@@ -140,11 +145,12 @@ def crossings(sources: Iterable[Source], layers: Layers) -> list[str]:
     """Return each import within a package that its row in the table does not allow.
 
     A module belongs to the row with the longest name that leads to it; the row of the empty name
-    has the modules that lie in the package itself. A row names other rows, or modules of them.
+    has the modules that lie in the package itself. A row names other rows, or modules of them; a
+    table whose rows lead back to themselves is refused, too.
     """
     texts = {source.module: source.text for source in sources}
     layers = {package: _spread(package, layers[package], texts) for package in layers}
-    found: list[str] = []
+    found = [sentence for package, rows in layers.items() for sentence in _cycles(package, rows)]
     for module, text in texts.items():
         package, _, place = module.partition(".")
         rows = layers.get(package)
@@ -177,6 +183,20 @@ def _spread(
             if parent == row.removesuffix(".*"):
                 spread.setdefault(f"{parent}.{name}", rows[row])
     return spread
+
+
+def _cycles(package: str, rows: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Return each way on which a row may import itself."""
+    # What a row names may be a module of another: it counts as that row.
+    graph = {
+        row: {other for each in allowed if (other := _row(each, rows)) is not None} - {row}
+        for row, allowed in rows.items()
+    }
+    return [
+        f"the table of layers lets {package} run round: "
+        + " -> ".join(row or package for row in way)
+        for way in _rounds(graph)
+    ]
 
 
 def _row(place: str, rows: Collection[str]) -> str | None:

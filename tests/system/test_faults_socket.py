@@ -168,7 +168,7 @@ def cut_at(proxy: Proxy, offset: int | None, service: str) -> int:
         wait_for(lambda: proxy.passed > 200, "the first frames", 20)
     whole = proxy.passed
     record(recorder, 1)
-    wait_for(lambda: emitter.accounts == {"sent": 3, "held": 0, "dropped": 0}, "all sent", 20)
+    wait_for(lambda: emitter.accounting == {"sent": 3, "held": 0, "dropped": 0}, "all sent", 20)
     emitter.stop(20)
     return whole
 
@@ -295,13 +295,13 @@ def test_the_app_that_is_one_too_many_waits_and_the_others_go_on(tmp: Path) -> N
         record(recorder, 10)
         emitter.start()
         wait_for(lambda: refused(system.agent).get("too_many", 0) >= 2, "it to be refused", 10)
-        assert emitter.accounts == {"sent": 0, "held": 10, "dropped": 0}
+        assert emitter.accounting == {"sent": 0, "held": 10, "dropped": 0}
         first.send(samples(0, 3))
         second.send(samples(0, 4))
         system.wait_booked("first", 3)
         system.wait_booked("second", 4)
         first.close()
-        wait_for(lambda: emitter.accounts["sent"] == 10, "its turn", 10)
+        wait_for(lambda: emitter.accounting["sent"] == 10, "its turn", 10)
         emitter.stop(5)
         system.wait_booked("third", 10)
         account = system.collector.api.accounting("third")

@@ -84,7 +84,7 @@ def test_an_agent_that_never_answers_is_sent_nothing_and_not_pressed(
         for _ in range(50):
             call_wsgi(app)
         runtime.flush(0.3)
-        wait_for(lambda: runtime.accounts == {"sent": 0, "held": 100, "dropped": 0}, "the books")
+        wait_for(lambda: runtime.accounting == {"sent": 0, "held": 100, "dropped": 0}, "the books")
         assert threading.active_count() == threads
         if stays:
             assert len(came) == 1

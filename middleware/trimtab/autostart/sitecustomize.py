@@ -33,7 +33,7 @@ def _chain() -> None:
     spec.loader.exec_module(module)
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _ServerFinder(importlib.abc.MetaPathFinder):
     """Has the other finders find a server's module, and wraps it once it was executed."""
 
     def find_spec(
@@ -101,7 +101,7 @@ def _wrap_loader(loader: importlib.abc.Loader) -> None:
 
 
 if os.environ.get("TRIMTAB_RUN"):
-    sys.meta_path.insert(0, _Finder())
+    sys.meta_path.insert(0, _ServerFinder())
 try:
     _chain()
 except Exception as error:  # noqa: BLE001 - what the shadowed one does is not ours to fail by

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from trimtab.instrumentation.patching import Patches
+from trimtab.runtime import PROCESS
 from trimtab.settings import read_settings
 
 __all__ = ["TARGETS", "instrument", "instrumented", "patch", "uninstrument"]
@@ -51,9 +52,23 @@ TARGETS: Final = {
     "rq.queue": "rq",
 }
 
+
+class _Choice:
+    """The libraries that are measured, and the lock under which they are chosen."""
+
+    def __init__(self) -> None:
+        self.libraries: set[str] = set()
+        self.lock = threading.RLock()
+
+    def after_fork(self) -> None:
+        """Replace a lock that another thread of the parent may have held."""
+        self.lock = threading.RLock()
+
+
 _patches: Final = Patches()
-_lock: Final = threading.RLock()
-_chosen: set[str] = set()
+_choice: Final = _Choice()
+PROCESS.join(_patches)
+PROCESS.join(_choice)
 
 
 def instrument(*libraries: str) -> None:
@@ -70,8 +85,8 @@ def instrument(*libraries: str) -> None:
     from trimtab.instrumentation.queries import set_slow_ms
 
     set_slow_ms(read_settings().slow_query_ms)
-    with _lock:
-        _chosen.update(libraries or LIBRARIES)
+    with _choice.lock:
+        _choice.libraries.update(libraries or LIBRARIES)
         if _finder not in sys.meta_path:
             sys.meta_path.insert(0, _finder)
         for name in TARGETS:
@@ -83,8 +98,8 @@ def instrument(*libraries: str) -> None:
 
 def uninstrument() -> None:
     """Put everything back as it was; what was measured stays."""
-    with _lock:
-        _chosen.clear()
+    with _choice.lock:
+        _choice.libraries.clear()
         if _finder in sys.meta_path:
             sys.meta_path.remove(_finder)
         _patches.undo()
@@ -92,7 +107,7 @@ def uninstrument() -> None:
 
 def instrumented() -> bool:
     """Tell whether calls are measured in this process."""
-    return bool(_chosen)
+    return bool(_choice.libraries)
 
 
 def patch(module: ModuleType) -> None:
@@ -101,7 +116,7 @@ def patch(module: ModuleType) -> None:
     It never raises: a warning says what is not measured.
     """
     library = TARGETS.get(module.__name__)
-    if library not in _chosen or library is None:
+    if library not in _choice.libraries or library is None:
         return
     try:
         import_module(LIBRARIES[library]).patch(module, _patches)
@@ -117,7 +132,7 @@ def _is_being_imported(module: ModuleType) -> bool:
 _asking: Final = threading.local()
 
 
-class _Finder:
+class _LibraryFinder:
     """Has the other finders find a library's module, and patches it once it was executed.
 
     No importlib.abc.MetaPathFinder, which takes 4 ms to import, and nothing asks for one.
@@ -149,4 +164,4 @@ def _patch_after(loader: Any) -> None:
     loader.exec_module = exec_module
 
 
-_finder: Final = _Finder()
+_finder: Final = _LibraryFinder()

@@ -10,7 +10,7 @@ _MISSING = object()
 
 
 class Patches:
-    """What was replaced, in order; any thread."""
+    """What was replaced, in order; any thread. A part of the process, for the sake of its lock."""
 
     def __init__(self) -> None:
         self._undo: list[tuple[Any, str, Any]] = []
@@ -43,3 +43,7 @@ class Patches:
                 else:
                     setattr(owner, name, own)
             self._done.clear()
+
+    def after_fork(self) -> None:
+        """Replace a lock that another thread of the parent may have held."""
+        self._lock = threading.Lock()

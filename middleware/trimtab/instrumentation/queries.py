@@ -105,8 +105,8 @@ class _Query:
 #: system -> what is known by text, and all of them by shape
 _known: dict[str, ShapeCache[_Query]] = {}
 _queries: dict[tuple[str, str], _Query] = {}
-#: not empty while an outer hook runs; emptied, not only reset, for tasks that inherited it
-_inside: Final[ContextVar[list[int] | None]] = ContextVar("trimtab_inside_query", default=None)
+#: non-empty while an outer hook runs; emptied, not only reset, for tasks that inherited it
+_outer_mark: Final[ContextVar[list[int] | None]] = ContextVar("trimtab_outer_query", default=None)
 
 
 def set_slow_ms(milliseconds: float) -> None:
@@ -117,15 +117,15 @@ def set_slow_ms(milliseconds: float) -> None:
 
 def nested() -> bool:
     """Tell whether another hook runs this call; any thread or context."""
-    return bool(_inside.get())
+    return bool(_outer_mark.get())
 
 
 def enter() -> list[int] | None:
     """Return what the outermost hook has to clear at its end; None inside another one."""
-    if _inside.get():
+    if _outer_mark.get():
         return None
     mark = [1]
-    _inside.set(mark)
+    _outer_mark.set(mark)
     return mark
 
 
@@ -313,10 +313,10 @@ def hooked(
 
     @functools.wraps(original)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if _inside.get() or (described := _described(describe, args, kwargs)) is None:
+        if _outer_mark.get() or (described := _described(describe, args, kwargs)) is None:
             return original(*args, **kwargs)
         mark = [1]
-        _inside.set(mark)
+        _outer_mark.set(mark)
         start = monotonic_ns()
         try:
             result = original(*args, **kwargs)
@@ -340,10 +340,10 @@ def hooked_async(
 
     @functools.wraps(original)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        if _inside.get() or (described := _described(describe, args, kwargs)) is None:
+        if _outer_mark.get() or (described := _described(describe, args, kwargs)) is None:
             return await original(*args, **kwargs)
         mark = [1]
-        _inside.set(mark)
+        _outer_mark.set(mark)
         start = monotonic_ns()
         try:
             result = await original(*args, **kwargs)

@@ -14,7 +14,7 @@ from trimtab.instrumentation.patching import Patches
 __all__ = ["patch"]
 
 #: whether a thread is inside a send
-_inside: Final = threading.local()
+_sending: Final = threading.local()
 
 
 def patch(module: ModuleType, patches: Patches) -> None:
@@ -25,9 +25,9 @@ def patch(module: ModuleType, patches: Patches) -> None:
 def _send(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def send(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if getattr(_inside, "send", False):
+        if getattr(_sending, "is_on", False):
             return original(self, *args, **kwargs)
-        _inside.send = True
+        _sending.is_on = True
         start_ns = monotonic_ns()
         try:
             response = original(self, *args, **kwargs)
@@ -35,7 +35,7 @@ def _send(original: Callable[..., Any]) -> Callable[..., Any]:
             _book(args, kwargs, start_ns, None, type(error))
             raise
         finally:
-            _inside.send = False
+            _sending.is_on = False
         _book(args, kwargs, start_ns, response, None)
         return response
 

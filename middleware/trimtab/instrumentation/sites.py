@@ -104,14 +104,14 @@ def caller(site: Site | None) -> str:
     of the call in question.
     """
     frame: FrameType | None = sys._getframe(1)
-    inside = False
+    is_above = False
     for _ in range(_MOST_FRAMES):
         if frame is None or site is None:
             return ""
         code = frame.f_code
-        if inside and _is_own(code.co_filename):
+        if is_above and _is_own(code.co_filename):
             return describe((code.co_filename, frame.f_lineno, code.co_name))
-        inside = inside or (code.co_filename, code.co_name) == (site[0], site[2])
+        is_above = is_above or (code.co_filename, code.co_name) == (site[0], site[2])
         frame = frame.f_back
     return ""
 

@@ -3,7 +3,6 @@
 Names of tasks and queues are kept, never ids, arguments or results.
 """
 
-import os
 from typing import Final
 
 from trimtab.runtime import PROCESS
@@ -30,7 +29,19 @@ _waits: Final = PROCESS.measures.family("trimtab.task.wait", HISTOGRAM, "s")
 _sent: Final = PROCESS.measures.family("trimtab.task.sent", COUNTER)
 _lost: Final = PROCESS.measures.family("trimtab.task.lost", COUNTER)
 
-_awake_pid = 0
+
+class _Waking:
+    """Whether this process has been asked to send what it measures."""
+
+    is_done = False
+
+    def after_fork(self) -> None:
+        """Ask anew: the parent's thread is not in the child."""
+        self.is_done = False
+
+
+_waking: Final = _Waking()
+PROCESS.join(_waking)
 
 
 def process_started() -> None:
@@ -38,12 +49,9 @@ def process_started() -> None:
 
     A worker serves no requests, whose first would start the sending.
     """
-    global _awake_pid
-    pid = os.getpid()
-    if pid == _awake_pid:
-        return
-    _awake_pid = pid
-    PROCESS.wake()
+    if not _waking.is_done:
+        _waking.is_done = True
+        PROCESS.wake()
 
 
 def book_sent(system: str, queue: str, task: str) -> None:

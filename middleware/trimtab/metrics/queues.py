@@ -14,7 +14,7 @@ def watch_queue(name: str, depth: Callable[[], float]) -> None:
     """Show a queue of this process by name, such as `webhook` or `notifications`.
 
     depth is called once per second, in trimtab's own thread: it must be quick and thread-safe, as
-    `queue.Queue.qsize` is, or `lambda: len(waiting)`. When it raises, that reading is left out. The
+    `queue.Queue.qsize` is, or `lambda: len(waiting)`. When it raises, that value is left out. The
     processes of a service add up.
     """
     measure = _DEPTH.at((("messaging.destination.name", str(name)),))

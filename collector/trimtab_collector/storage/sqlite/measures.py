@@ -118,7 +118,7 @@ class MeasureTable:
     def _number(
         self, connection: sqlite3.Connection, row: MeasureRow, new: NewMeasures
     ) -> int | None:
-        """Return the id of a measure, or of what collects those over the limit; None without room.
+        """Return the id of a measure, or of the `other` that collects it; None without room.
 
         The `other` of names and of services have a twentieth of the limit each beyond it.
         """

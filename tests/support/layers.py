@@ -1,0 +1,118 @@
+"""The table of layers: which folder or module of a package may import which others of it.
+
+A row names what its modules may import besides each other; the row of the empty name is for the
+modules of the package itself that have none of their own. The longest name that leads to a module
+is its row. Rows may not lead back to themselves, so every package can be read from the ground up.
+"""
+
+from support.architecture import Layers
+
+__all__ = ["LAYERS"]
+
+#: package -> its folders and modules, from the ground -> those of the package that each may import
+LAYERS: Layers = {
+    "trimtab_collector": {
+        "": (),
+        "settings": (),
+        "contract": (),
+        "watch": (),
+        "serve": (),
+        "storage": (),
+        # Each folder below it is an engine, which only those who name it may import.
+        "storage.*": ("storage",),
+        "storage.sqlite": ("storage", "settings"),
+        "storage.sqlite.upkeep": ("storage", "storage.sqlite", "settings"),
+        "auth": ("contract.errors",),
+        "reads": ("contract", "storage"),
+        "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
+        "api": ("contract", "reads", "auth.access", "storage.store"),
+        # It names the engine; so does the console, for its subcommands.
+        "app": (
+            *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
+            *("auth", "reads", "ingest", "api"),
+        ),
+        # The console knows the subcommands of the engine, and nothing else of it.
+        "cli": ("settings", "auth", "app", "serve", "storage.sqlite.upkeep.cli"),
+    },
+    "trimtab_agent": {
+        "": (),
+        "settings": (),
+        "answers": (),
+        "sockets": (),
+        "app": (),
+        "selfmetrics": (),
+        "gauges": (),
+        "spool": (),
+        "probes": ("gauges", "settings", "answers"),
+        "aggregator": ("app",),
+        "gathered": ("app",),
+        "window": ("app", "aggregator"),
+        "listener": ("app", "aggregator", "gathered", "sockets"),
+        "endpoint": ("sockets",),
+        "relay": ("answers",),
+        "forwarder": ("answers", "spool"),
+        # The one place that knows all parts.
+        "agent": (
+            *("settings", "selfmetrics", "gauges", "spool", "probes", "aggregator", "gathered"),
+            *("window", "listener", "endpoint", "relay", "forwarder"),
+        ),
+        "cli": ("settings", "agent"),
+    },
+    "trimtab": {
+        # The face, which imports nothing before it is asked.
+        "": (),
+        "types": (),
+        "context": (),
+        "events": (),
+        "tables": (),
+        "settings": (),
+        "face": (),
+        "queueing": (),
+        "connection": (),
+        # What is recorded, and how it leaves.
+        "metrics.measures": ("tables",),
+        "metrics.registry": ("metrics.measures",),
+        "routes": ("tables",),
+        "recorder": ("context", "routes"),
+        "vitals": ("recorder",),
+        "pending": ("events", "metrics.measures"),
+        "emitter": ("connection", "pending", "recorder"),
+        # The one place that puts these together.
+        "runtime": (
+            *("settings", "events", "metrics.measures", "metrics.registry", "routes", "recorder"),
+            *("vitals", "connection", "pending", "emitter"),
+        ),
+        # What goes by the runtime, each without the others.
+        "metrics": ("metrics.measures", "metrics.registry", "runtime"),
+        "sinks": ("metrics", "runtime"),
+        "templates": ("tables", "routes", "runtime"),
+        "instrumentation": (
+            *("context", "events", "tables", "settings", "metrics.measures", "runtime"),
+        ),
+        "shutdown": ("runtime",),
+        # The wrappers, and what they are made of.
+        "captures": ("context", "events"),
+        "headers": ("types", "context"),
+        "exclude": ("types", "templates"),
+        "endings": (
+            *("context", "queueing", "recorder", "runtime", "instrumentation", "captures"),
+        ),
+        "bodies": ("types", "context", "recorder", "templates", "endings"),
+        "scopes": ("types", "context", "queueing", "runtime", "templates", "endings"),
+        "asgi": (
+            *("types", "context", "settings", "face", "queueing", "recorder", "runtime"),
+            *("templates", "shutdown", "headers", "exclude", "endings", "scopes"),
+        ),
+        "wsgi": (
+            *("types", "context", "settings", "face", "queueing", "recorder", "runtime"),
+            *("templates", "headers", "exclude", "endings", "bodies"),
+        ),
+        # What starts a server with its app wrapped; and the console, which starts that.
+        "servers": (
+            *("settings", "face", "runtime", "instrumentation", "shutdown", "asgi", "wsgi"),
+        ),
+        "autostart": ("servers",),
+        "run": ("settings",),
+        "doctor": ("settings", "connection"),
+    },
+}
