@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.stores.batches import a_batch, account, key_of, point_of
-from trimtab_agent.regroup import halved, merged, points_of
+from trimtab_agent.spool.regroup import halved, merged, points_of
 from trimtab_agent.spool.spool import Spool, SpooledBatch
 from trimtab_core.batches import Batch, GaugeRow, Point, SeriesKey, decode, encode
 from trimtab_core.columns import POINT_COLUMNS

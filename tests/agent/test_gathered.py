@@ -7,7 +7,7 @@ import pytest
 from support.stores.batches import a_batch, key_of, point_of
 from trimtab_agent.app import App
 from trimtab_agent.gathered import Gathered
-from trimtab_agent.regroup import halved, merged
+from trimtab_agent.spool.regroup import halved, merged
 from trimtab_core.batches import decode, encode
 from trimtab_core.deltas import Deltas, Events
 from trimtab_core.errors import FrameError

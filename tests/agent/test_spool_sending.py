@@ -11,7 +11,7 @@ import pytest
 
 from support.stores.batches import BOOT, a_batch, account, key_of, point_of
 from trimtab_agent.forwarder import Forwarder, make_client
-from trimtab_agent.regroup import points_of
+from trimtab_agent.spool.regroup import points_of
 from trimtab_agent.spool.spool import Spool
 from trimtab_core.batches import Batch, decode, encode
 

@@ -15,8 +15,8 @@ hold the same series.
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from trimtab_agent.regroup import merged
 from trimtab_agent.spool.layout import MAX_PAYLOAD, SpoolRecord
+from trimtab_agent.spool.regroup import merged
 from trimtab_agent.spool.replacement import Replacement
 from trimtab_agent.spool.segments import HELD, TRIED, Place, Segment
 from trimtab_agent.spool.shelf import Shelf

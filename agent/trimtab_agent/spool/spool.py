@@ -16,12 +16,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from trimtab_agent.regroup import halved
 from trimtab_agent.spool.coarsen import Coarsener
 from trimtab_agent.spool.files import Disk, Files
 from trimtab_agent.spool.layout import MAX_PAYLOAD, SpoolRecord
 from trimtab_agent.spool.marks import keep_marks, take_marks
 from trimtab_agent.spool.quarantine import put_aside
+from trimtab_agent.spool.regroup import halved
 from trimtab_agent.spool.replacement import Replacement
 from trimtab_agent.spool.segments import HELD, LEASED, TRIED
 from trimtab_agent.spool.shelf import OVERHEAD, Shelf, SpooledBatch
