@@ -1,10 +1,10 @@
 """Settings of the agent process."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from trimtab_core.config import default_socket, setting
+from trimtab_core.config import data_directory, default_socket, setting
 
 __all__ = ["AgentSettings", "resolve"]
 
@@ -53,11 +53,11 @@ class AgentSettings:
     log_level: str = setting("info", "log level", choices=("debug", "info", "warning", "error"))
 
 
-def resolve(settings: AgentSettings) -> AgentSettings:
-    """Return settings with the defaults that depend on this machine filled in."""
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+def resolve(settings: AgentSettings, environ: Mapping[str, str] | None = None) -> AgentSettings:
+    """Return settings with the defaults that depend on this machine filled in, paths absolute."""
+    environ = os.environ if environ is None else environ
     return replace(
         settings,
-        socket=settings.socket or os.environ.get("TRIMTAB_AGENT") or default_socket(),
-        data_dir=settings.data_dir or os.path.join(state, "trimtab", "agent"),
+        socket=settings.socket or environ.get("TRIMTAB_AGENT") or default_socket(environ),
+        data_dir=data_directory(settings.data_dir, environ, "agent"),
     )
