@@ -49,8 +49,12 @@ def setting(
     most: float | None = None,
     choices: Sequence[str] = (),
     secret: bool = False,
+    restart: bool = True,
 ) -> Any:
-    """Return a dataclass field for one setting; doc is one line, unit and bounds are checked."""
+    """Return a dataclass field for one setting; doc is one line, unit and bounds are checked.
+
+    restart False says that the process applies a change when it reads its settings again.
+    """
     metadata = {
         "doc": doc,
         "unit": unit,
@@ -58,6 +62,7 @@ def setting(
         "most": most,
         "choices": tuple(choices),
         "secret": secret,
+        "restart": restart,
     }
     return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
