@@ -122,7 +122,7 @@ class Faults:
 
 
 def latency(sizes: Sizes) -> list[Row]:
-    """Return the rows of latency, of failed requests, of memory and of the accounts."""
+    """Return the rows of latency, of failed requests, of memory and of the accounting."""
     with stack() as one, asgi_app(one.directory, "shop", one.agent.socket) as app:
         app.start()
         faults = Faults(one, app, sizes)

@@ -76,13 +76,13 @@ def descriptors(sizes: Sizes) -> list[Row]:
             before, begun = cpu_s(pid), time.monotonic()
             pause(sizes.s(8.0))
             percent = (cpu_s(pid) - before) / (time.monotonic() - begun) * 100
-        connected = sum(child.accounts()["linked"] for child in children)
+        connected = sum(child.accounting()["linked"] for child in children)
         alive = one.agent.alive
         for child in children:
             child.stop()
         begun = time.monotonic()
         later = exits.enter_context(Emitters(one.agent.socket, "later", 4, rate=_RATE))
-        wait_for(lambda: later.accounts()["linked"] == 4, "the apps that came later", 30)
+        wait_for(lambda: later.accounting()["linked"] == 4, "the apps that came later", 30)
         wait_for(lambda: metrics(one.agent).get("apps") == 4, "only later apps to be there", 30)
         recovered_s = time.monotonic() - begun
     note = (

@@ -200,7 +200,7 @@ class Agent:
             log.warning("the clock was put back by about %s s", self._closed_s - ended_s)
             self._closed_s = ended_s - 1
         if ended_s > self._closed_s:
-            # A window without records still carries gauges and accounts.
+            # A window without records still carries gauges and accounting.
             self.aggregator.open(ended_s)
         await self._spool_windows(self.aggregator.close(before_s))
 

@@ -4,7 +4,7 @@
 
 Each records RATE requests a second, spread over ROUTES routes, and sends them as any app does, with
 the same reconnecting. Says {} when all have started; then answers each line on stdin with a line of
-JSON: `accounts` and `quiet` with the sums of records {"recorded", "sent", "held", "dropped"} and
+JSON: `accounting` and `quiet` with the sums of records {"recorded", "sent", "held", "dropped"} and
 the number of emitters "linked" now; `stop` with the same, after all have sent what they had.
 """
 
@@ -77,7 +77,7 @@ def record(ones: list[One], routes: list[int], rate: float, quiet: threading.Eve
         quiet.wait(max(0.0, begin - time.monotonic()))
 
 
-def accounts(ones: list[One]) -> dict[str, int]:
+def accounting(ones: list[One]) -> dict[str, int]:
     """Return the sums."""
     sums = {"recorded": sum(one.recorded for one in ones), "sent": 0, "held": 0, "dropped": 0}
     for one in ones:
@@ -114,7 +114,7 @@ def main() -> None:
                 one.emitter.flush(max(0.0, deadline - time.monotonic()))
             for one in ones:
                 one.emitter.stop(max(0.0, deadline + 1.0 - time.monotonic()))
-        print(json.dumps(accounts(ones)), flush=True)
+        print(json.dumps(accounting(ones)), flush=True)
         if word == "stop":
             return
 

@@ -2,7 +2,7 @@
 
 Arguments: port, path of the database. The same decoding, HTTP server, group commit, durability
 (WAL, synchronous=FULL) and memory of batch numbers as the collector; the sketch of a point is two
-packed columns of its row. No keys, checks of values, accounts or memory of latest points.
+packed columns of its row. No keys, checks of values, accounting or memory of latest points.
 """
 
 import asyncio

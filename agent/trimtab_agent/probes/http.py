@@ -42,7 +42,7 @@ class HttpProbe:
         self._client: httpx.AsyncClient | None = None
 
     async def read(self) -> Probed:
-        """Return a reading; raises httpx.HTTPError and TimeoutError."""
+        """Read the target once; raises httpx.HTTPError and TimeoutError."""
         if self._client is None:
             self._client = self._made()
         async with asyncio.timeout(LIMIT_S):

@@ -117,7 +117,7 @@ class _Target:
                 reading.cancel()
 
     async def _read(self) -> Probed | str:
-        """Return a reading, or a sentence that says what went wrong."""
+        """Return what was read, or a sentence that says what went wrong."""
         try:
             return await self._probe.read()
         except Exception as error:  # noqa: BLE001 - a target may be wrong in any way
