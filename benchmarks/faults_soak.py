@@ -37,7 +37,7 @@ _AGE_S: Final = (7.0, 9.0)
 _PIECE_S: Final = 10.0
 
 
-class Reading(NamedTuple):
+class Usage(NamedTuple):
     """Memory and descriptors of a process at a time, in seconds since the beginning."""
 
     at_s: float
@@ -65,8 +65,8 @@ class _Loading(threading.Thread):
 def soak(seconds: float) -> list[Row]:
     """Return the rows of a soak of that many seconds."""
     draw = random.Random()
-    app_readings: list[Reading] = []
-    agent_readings: list[Reading] = []
+    app_usage: list[Usage] = []
+    agent_usage: list[Usage] = []
     restarts = 0
     with stack() as one, asgi_app(one.directory, "soaked", one.agent.socket) as app:
         loading = _Loading(app.start())
@@ -80,20 +80,20 @@ def soak(seconds: float) -> list[Row]:
                     restarts += 1
                     born = now = time.monotonic()
                     ends = born + draw.uniform(*_LIFE_S)
-                app_readings.append(_read(app.pid, now - begun, now - begun))
-                agent_readings.append(_read(one.agent.pid, now - begun, now - born))
+                app_usage.append(_read(app.pid, now - begun, now - begun))
+                agent_usage.append(_read(one.agent.pid, now - begun, now - born))
                 if (now - begun) // 60 > told:
                     told = int((now - begun) // 60)
-                    progress(f"soak: {told} min, app {app_readings[-1].memory_mb:.1f} MB")
+                    progress(f"soak: {told} min, app {app_usage[-1].memory_mb:.1f} MB")
                 time.sleep(max(0.0, 1.0 - (time.monotonic() - now)))
         finally:
             loading.over.set()
             loading.join()
         accounting = unaccounted("soak: accounting", one, "soaked", loading.sent)
     warm_s = min(_WARM_S, seconds / 3)
-    of_app = [each for each in app_readings if each.at_s > warm_s]
+    of_app = [each for each in app_usage if each.at_s > warm_s]
     low, high = _AGE_S
-    of_agent = [each for each in agent_readings if each.at_s > warm_s and low <= each.age_s < high]
+    of_agent = [each for each in agent_usage if each.at_s > warm_s and low <= each.age_s < high]
     note = f"{seconds:.0f} s, {RATE} requests/s, {restarts} agents stopped or killed in turn"
     failed = Row(
         "soak: failed requests", loading.failed, "requests", "0", loading.failed == 0,
@@ -114,7 +114,7 @@ def slope(gauges: Sequence[tuple[float, float]]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in gauges) / spread
 
 
-def _rows(name: str, gauges: list[Reading], note: str) -> list[Row]:
+def _rows(name: str, gauges: list[Usage], note: str) -> list[Row]:
     grown = slope([(each.at_s / 60, each.memory_mb) for each in gauges])
     memory = sorted(each.memory_mb for each in gauges)
     files = sorted(each.files for each in gauges)
@@ -122,7 +122,7 @@ def _rows(name: str, gauges: list[Reading], note: str) -> list[Row]:
     early = max((each.files for each in gauges[:half]), default=0)
     late = max((each.files for each in gauges[half:]), default=0)
     if not gauges:
-        return [Row(f"soak: {name}", None, "", note="too short for a reading after warm-up")]
+        return [Row(f"soak: {name}", None, "", note="too short for a value after warm-up")]
     about = f"{memory[0]:.1f} to {memory[-1]:.1f} MB in {len(gauges)} gauges"
     return [
         at_most(
@@ -144,5 +144,5 @@ def _replace(one: Stack, *, kill: bool) -> None:
     wait_for(lambda: metrics(one.agent).get("apps", 0) == 1, "the app to be connected", 30)
 
 
-def _read(pid: int, at_s: float, age_s: float) -> Reading:
-    return Reading(at_s, age_s, rss_mb(pid), len(os.listdir(f"/proc/{pid}/fd")))
+def _read(pid: int, at_s: float, age_s: float) -> Usage:
+    return Usage(at_s, age_s, rss_mb(pid), len(os.listdir(f"/proc/{pid}/fd")))

@@ -313,24 +313,24 @@ def settled(one: Stack, service: str, sent: int, timeout_s: float = 60.0) -> Non
 
 
 def unaccounted(what: str, one: Stack, service: str, sent: int, *, lossless: bool = False) -> Row:
-    """Return the row of a accounting: what was sent, less counted, dropped and lost.
+    """Return the row of what was sent, less counted, dropped and lost.
 
     lossless asks that nothing was dropped or lost either.
     """
     settled(one, service, sent)
-    account: dict[str, Any] = one.collector.api.accounting(service)
-    dropped = sum(account["dropped"].values())
-    missing = sent - account["requests"] - dropped - account["agentLost"]
+    accounting: dict[str, Any] = one.collector.api.accounting(service)
+    dropped = sum(accounting["dropped"].values())
+    missing = sent - accounting["requests"] - dropped - accounting["agentLost"]
     # What is lost or dropped is counted in records, and work after a last byte is one, too: with
     # an app that is kept from the processor there are a few more of them than requests.
-    if 0 > missing >= -max(1.0, sent * 1e-4) and dropped + account["agentLost"]:
+    if 0 > missing >= -max(1.0, sent * 1e-4) and dropped + accounting["agentLost"]:
         missing = 0
     note = (
-        f"{sent} sent, {account['requests']} counted, {dropped} dropped, "
-        f"{account['agentLost']} lost with the agent"
+        f"{sent} sent, {accounting['requests']} counted, {dropped} dropped, "
+        f"{accounting['agentLost']} lost with the agent"
     )
     if lossless:
-        gone = sent - account["requests"]
+        gone = sent - accounting["requests"]
         return Row(what, gone, "records", "0", gone == 0, note=note)
     return Row(what, missing, "records", "0", missing == 0, note=note)
 

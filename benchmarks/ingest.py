@@ -2,7 +2,7 @@
 
 32 keep-alive connections send batches of 200 points (about nine buckets each, scale 5); each is
 answered after an fsync. CPU of the plain ack is that of the serving process: HTTP, decoding,
-checks, accounts, commit. The rival keeps the same data with the same durability as one row a point.
+checks, accounting, commit. The rival keeps the same data, as durably, as one row a point.
 With compaction, it is that of all processes until the journal is empty and all points are merged.
 """
 

@@ -299,7 +299,7 @@ def _encoded(
         _put(columns, "indexes", steps[low:high])
         _put(columns, "counts", points.counts[low:high])
         requests = int(points.requests[begin:end].sum())
-        account = ProcessAccounting(
+        accounting = ProcessAccounting(
             process, "bench", service, named[0].instance, [(sent, requests)], sent + requests, {}
         )
         sent += requests
@@ -314,7 +314,7 @@ def _encoded(
                 series=all_packed if named is keys else pack(named),
                 points=end - begin,
                 columns=columns,
-                processes=[account],
+                processes=[accounting],
                 gauges=[
                     GaugeRow(
                         "bench", service, named[0].instance, name, value * (1 + place % 7 / 50)

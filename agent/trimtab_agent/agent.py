@@ -44,9 +44,7 @@ log = logging.getLogger("trimtab.agent")
 _GRACE_S: Final = 1.0
 _FLUSH_S: Final = 3.0
 #: Settings whose change takes effect at the next start only.
-_FIXED: Final = frozenset({"socket", "tcp", "data_dir", "http", "window_s", "spool_mib"}) | {
-    each.name for each in fields(AgentSettings) if each.name.startswith("probe_")
-}
+_FIXED: Final = frozenset(each.name for each in fields(AgentSettings) if each.metadata["restart"])
 
 
 class Agent:
@@ -163,8 +161,10 @@ class Agent:
         old, self._clients = self._clients, clients
         self.forwarder.use(clients[0])
         self.relay.client = clients[1]
+        self.probes.trust(settings.ca_file)
         self._old_clients = asyncio.gather(*(client.aclose() for client in old))
-        log.info("settings read again changed=%s", ",".join(changed) or "none")
+        applied = [name for name in changed if name not in _FIXED]
+        log.info("settings read again changed=%s", ",".join(applied) or "none")
 
     def ready(self) -> str | None:
         """Return None when ready, else a sentence that says what is missing."""
@@ -200,7 +200,7 @@ class Agent:
             log.warning("the clock was put back by about %s s", self._closed_s - ended_s)
             self._closed_s = ended_s - 1
         if ended_s > self._closed_s:
-            # A window without records still carries gauges and accounts.
+            # A window without records still carries gauges and accounting.
             self.aggregator.open(ended_s)
         await self._spool_windows(self.aggregator.close(before_s))
 

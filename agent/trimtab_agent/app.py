@@ -34,12 +34,12 @@ class App:
         self.connected = True
 
     def leave(self) -> None:
-        """Forget what only further frames would need; the accounts stay for the open windows."""
+        """Forget what only further frames would need; the accounting stays for the open windows."""
         self.connected = False
         self.routes, self.measures, self.series, self.gauges = {}, {}, {}, {}
 
     def accounting(self, ranges: list[list[int]], open_from: int | None) -> ProcessAccounting:
-        """Return the accounts for a closed window.
+        """Return the accounting for a closed window.
 
         open_from is the lowest record number in windows that are still open, None without any.
         """

@@ -6,7 +6,7 @@ import sys
 from typing import Final
 
 from trimtab_core.config import load
-from trimtab_core.console import EXIT_OK
+from trimtab_core.console import EXIT_OK, warn
 from trimtab_core.flags import add_flags
 from trimtab_core.logs import configure
 
@@ -38,18 +38,14 @@ def agent(arguments: list[str]) -> int:
 
     def read() -> AgentSettings:
         settings, warnings = load(AgentSettings, "agent", file=file, flags=options)
-        for warning in warnings:
-            print(f"trimtab agent: warning: {warning}", file=sys.stderr)
+        warn("agent", warnings)
         return resolve(settings)
 
     settings = read()
     configure(settings.log_level)
     if not settings.key:
-        print(
-            "trimtab agent: warning: no key: batches stay on disk until TRIMTAB_AGENT_KEY has one "
-            "from `trimtab key new`",
-            file=sys.stderr,
-        )
+        sentence = "no key: batches stay on disk until TRIMTAB_AGENT_KEY has one from"
+        warn("agent", [f"{sentence} `trimtab key new`"])
 
     async def main() -> None:
         await Agent(settings, read).run(

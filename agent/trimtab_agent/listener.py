@@ -58,7 +58,7 @@ log = logging.getLogger("trimtab.listener")
 
 #: A connection that has not said hello by then is closed.
 _HELLO_S: Final = 10.0
-#: Processes that may leave within a window; their accounts travel when it is closed.
+#: Processes that may leave within a window; their accounting travels when it is closed.
 MAX_DEPARTED: Final = 4096
 #: Reads of a socket whose other end is closed: more than a socket's buffer can hold.
 _MOST_READS: Final = 256
@@ -233,7 +233,7 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse("bad_frame", str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note that the process left; its accounts go with the next window."""
+        """Note that the process left; its accounting goes with the next window."""
         if self._deadline is not None:
             self._deadline.cancel()
         self._leave()
@@ -242,7 +242,7 @@ class Connection(asyncio.BufferedProtocol):
         self._listener.left(self)
         app, self._app = self._app, None
         if app is not None:
-            # Once its records are booked, nothing needs its names any more; the accounts stay.
+            # Once its records are booked, nothing needs its names any more; the accounting stays.
             self._listener.aggregator.book()
             app.leave()
             self._listener.workers.release(app)

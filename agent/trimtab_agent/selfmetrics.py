@@ -43,7 +43,7 @@ class _Key(NamedTuple):
 _OTHER: Final = _Key("other", "other", "other", "other", "other")
 
 
-class _Row:
+class _Durations:
     __slots__ = ("counts", "sum_us", "used_s")
 
     def __init__(self) -> None:
@@ -68,8 +68,8 @@ class Totals:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         #: the series used least recently stands first
-        self._rows: dict[_Key, _Row] = {}
-        self._other = _Row()
+        self._rows: dict[_Key, _Durations] = {}
+        self._other = _Durations()
         #: points that went into the series `other`
         self.over_limit = 0
 
@@ -96,7 +96,7 @@ class Totals:
         for key, row in shown:
             yield from list(_histogram(key._asdict(), row))
 
-    def _row(self, key: _Key) -> _Row:
+    def _row(self, key: _Key) -> _Durations:
         """Return the row of a series, its place made free where that is possible, else `other`."""
         now_s = self._clock()
         row = self._rows.pop(key, None)
@@ -107,7 +107,7 @@ class Totals:
                     self.over_limit += 1
                     return self._other
                 del self._rows[idlest]
-            row = _Row()
+            row = _Durations()
         row.used_s = now_s
         self._rows[key] = row
         return row
@@ -134,7 +134,9 @@ def families_of(
     return families + (totals.families() if totals else [])
 
 
-def _histogram(labels: dict[str, str], row: _Row) -> Iterator[tuple[str, Mapping[str, str], float]]:
+def _histogram(
+    labels: dict[str, str], row: _Durations
+) -> Iterator[tuple[str, Mapping[str, str], float]]:
     total = 0
     for le, count in zip(_LE, row.counts, strict=True):
         total += count

@@ -1,10 +1,10 @@
 """Settings of the agent process."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from trimtab_core.config import default_socket, setting
+from trimtab_core.config import data_directory, default_socket, setting
 
 __all__ = ["AgentSettings", "resolve"]
 
@@ -17,20 +17,32 @@ class AgentSettings:
     tcp: str = setting(
         "", "second address, for apps without Unix sockets: tcp://host:port; empty for none"
     )
-    token: str = setting("", "secret shared with apps that connect over TCP", secret=True)
-    collector_url: str = setting("http://127.0.0.1:8620", "address of the collector")
-    key: str = setting("", "agent key, from `trimtab key new` on the collector", secret=True)
+    token: str = setting(
+        "", "secret shared with apps that connect over TCP", secret=True, restart=False
+    )
+    collector_url: str = setting("http://127.0.0.1:8620", "address of the collector", restart=False)
+    key: str = setting(
+        "", "agent key, from `trimtab key new` on the collector", secret=True, restart=False
+    )
     data_dir: str = setting("", "directory of spool and identity; empty for the user's state")
     http: str = setting("127.0.0.1:8621", "address of /healthz, /readyz and /metrics")
-    http_token: str = setting("", "token that /metrics asks for off loopback", secret=True)
+    http_token: str = setting(
+        "", "token that /metrics asks for off loopback", secret=True, restart=False
+    )
     spool_mib: int = setting(256, "disk space of the spool", unit="MiB", least=1, most=1 << 20)
     window_s: int = setting(10, "length of a window", unit="s", least=1, most=300)
-    max_series: int = setting(10_000, "series in a window; further ones are `other`", least=10)
-    max_apps: int = setting(512, "app processes connected at once", least=1, most=65_000)
-    allow_uids: tuple[str, ...] = setting(
-        (), "user ids that may connect, besides root and the agent's own"
+    max_series: int = setting(
+        10_000, "series in a window; further ones are `other`", least=10, restart=False
     )
-    ca_file: str = setting("", "file of certificates to trust instead of the system's")
+    max_apps: int = setting(
+        512, "app processes connected at once", least=1, most=65_000, restart=False
+    )
+    allow_uids: tuple[str, ...] = setting(
+        (), "user ids that may connect, besides root and the agent's own", restart=False
+    )
+    ca_file: str = setting(
+        "", "file of certificates to trust instead of the system's", restart=False
+    )
     probe_redis: tuple[str, ...] = setting(
         (), "Redis servers to read: redis://USER:PASSWORD@HOST:PORT/DB", secret=True
     )
@@ -50,14 +62,16 @@ class AgentSettings:
     probe_s: int = setting(
         10, "time between two readings of a target", unit="s", least=1, most=3600
     )
-    log_level: str = setting("info", "log level", choices=("debug", "info", "warning", "error"))
+    log_level: str = setting(
+        "info", "log level", choices=("debug", "info", "warning", "error"), restart=False
+    )
 
 
-def resolve(settings: AgentSettings) -> AgentSettings:
-    """Return settings with the defaults that depend on this machine filled in."""
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local/state")
+def resolve(settings: AgentSettings, environ: Mapping[str, str] | None = None) -> AgentSettings:
+    """Return settings with the defaults that depend on this machine filled in, paths absolute."""
+    environ = os.environ if environ is None else environ
     return replace(
         settings,
-        socket=settings.socket or os.environ.get("TRIMTAB_AGENT") or default_socket(),
-        data_dir=settings.data_dir or os.path.join(state, "trimtab", "agent"),
+        socket=settings.socket or environ.get("TRIMTAB_AGENT") or default_socket(environ),
+        data_dir=data_directory(settings.data_dir, environ, "agent"),
     )

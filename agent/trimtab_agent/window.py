@@ -1,8 +1,8 @@
 """Makes batches of a closed window, cut between instances.
 
-All series of an instance and the accounts of its processes travel in one batch. So a batch that is
-lost on the way takes its records and the claim on them with it, and what is missing shows as a gap.
-Only an instance whose series or accounts are too many for one batch is cut itself.
+All series of an instance and the accounting of its processes travel in one batch. So a batch that
+is lost on the way takes its records and the claim on them with it, and what is missing shows as a
+gap. Only an instance with too many series or processes for one batch is cut itself.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ __all__ = ["SLICE", "accounting_of", "batches_of", "gauges_of"]
 
 #: Points per batch, unless one instance has more: 512 take about 4 ms, then the event loop turns.
 SLICE: Final = 512
-#: Accounts of processes, and ranges in them, in one batch.
+#: Processes, and ranges of their records, in one batch.
 _MOST_CLAIMS: Final = 10_000
 #: Gauges in one batch; the collector reads lists of up to 20,000.
 _MOST_GAUGES: Final = 5_000
@@ -91,9 +91,9 @@ def _parts(window: Window, accounting: Sequence[ProcessAccounting]) -> Iterator[
     for key, point in sorted(window.points.items()):
         place = (key.environment, key.service, key.instance)
         instances.setdefault(place, ([], []))[0].append((key, point))
-    for account in accounting:
-        place = (account.environment, account.service, account.instance)
-        instances.setdefault(place, ([], []))[1].append(account)
+    for process in accounting:
+        place = (process.environment, process.service, process.instance)
+        instances.setdefault(place, ([], []))[1].append(process)
     rows: _Rows = []
     covered: list[ProcessAccounting] = []
     for own_rows, own_accounts in instances.values():
@@ -107,30 +107,30 @@ def _parts(window: Window, accounting: Sequence[ProcessAccounting]) -> Iterator[
 
 
 def _bounded(rows: _Rows, covered: list[ProcessAccounting]) -> Iterator[_Part]:
-    """Yield rows and accounts of one instance or several in parts that a batch has room for."""
+    """Yield rows and accounting of one instance or several in parts that a batch has room for."""
     most = MAX_POINTS
     if len(rows) > SLICE:
         size = len(pack_series(key for key, _ in rows))
         # Lengths of names differ little within an instance; half the header is room enough.
         most = min(most, max(SLICE, len(rows) * _MOST_SERIES_BYTES // size))
     pieces: list[list[ProcessAccounting]] = [[]]
-    for account in covered:
-        if pieces[-1] and _claims([*pieces[-1], account]) > _MOST_CLAIMS:
+    for process in covered:
+        if pieces[-1] and _claims([*pieces[-1], process]) > _MOST_CLAIMS:
             pieces.append([])
-        pieces[-1].append(account)
+        pieces[-1].append(process)
     starts = range(0, len(rows), most)
     for start, piece in zip_longest(starts, pieces):
         yield [] if start is None else rows[start : start + most], piece or []
 
 
-def _claims(accounts: Sequence[ProcessAccounting]) -> int:
-    return sum(1 + len(account.ranges) for account in accounts)
+def _claims(processes: Sequence[ProcessAccounting]) -> int:
+    return sum(1 + len(process.ranges) for process in processes)
 
 
 def accounting_of(
     window: Window, apps: Mapping[bytes, App], open_ranges: Mapping[bytes, int]
 ) -> list[ProcessAccounting]:
-    """Return the accounts of all known processes at the close of a window."""
+    """Return the accounting of all known processes at the close of a window."""
     return [
         app.accounting(window.ranges.get(process, []), open_ranges.get(process))
         for process, app in apps.items()

@@ -64,7 +64,7 @@ def made(maker: Maker, asked: dict[str, Any]) -> Iterator[bytes]:
             if asked["varied"]:
                 cut = (7 * seq + agent) % count
                 series = pack_series(names[agent][cut:] + names[agent][:cut])
-            account = ProcessAccounting(
+            process = ProcessAccounting(
                 boot[:4] + agent.to_bytes(4, "big"),
                 "bench",
                 "shop",
@@ -84,7 +84,7 @@ def made(maker: Maker, asked: dict[str, Any]) -> Iterator[bytes]:
                     series,
                     count,
                     maker.columns[(seq + agent) % len(maker.columns)],
-                    [account],
+                    [process],
                 )
             )
             yield request_of(body, asked["key"])

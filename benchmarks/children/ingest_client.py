@@ -96,7 +96,7 @@ class Maker:
         made = []
         for seq in range(count):
             columns: dict[str, Column] = self.columns[seq % VARIANTS]
-            account = ProcessAccounting(
+            process = ProcessAccounting(
                 boot,
                 "bench",
                 "shop",
@@ -111,7 +111,7 @@ class Maker:
                     seq=seq,
                     window_s=now - 10 * (seq % WINDOWS),
                     columns=columns,
-                    processes=[account],
+                    processes=[process],
                 )
             )
             made.append(request_of(body, key))

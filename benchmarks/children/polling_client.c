@@ -29,7 +29,7 @@
 
 #define MAX_CONNECTIONS 1024
 #define MAX_RESPONSE 65536
-#define SLOTS 65536 /* latencies in us; the last slot holds all above */
+#define BUCKETS 65536 /* latencies in us; the last bucket holds all above */
 
 struct connection {
     int fd;
@@ -39,7 +39,7 @@ struct connection {
 };
 
 static struct connection *connections;
-static uint32_t latencies[SLOTS];
+static uint32_t latencies[BUCKETS];
 static char **requests;
 static size_t *lengths;
 static int paths, next_path;
@@ -98,9 +98,9 @@ static int opened(int port) {
 
 static unsigned long quantile(double share, unsigned long total) {
     unsigned long seen = 0, rank = (unsigned long)(share * (double)total);
-    for (unsigned long slot = 0; slot < SLOTS; slot++)
-        if ((seen += latencies[slot]) > rank) return slot;
-    return SLOTS - 1;
+    for (unsigned long bucket = 0; bucket < BUCKETS; bucket++)
+        if ((seen += latencies[bucket]) > rank) return bucket;
+    return BUCKETS - 1;
 }
 
 int main(int count, char **words) {
@@ -141,7 +141,7 @@ int main(int count, char **words) {
             int status = answered(connection);
             if (!status) continue;
             double took = now_us() - connection->sent_us;
-            latencies[took < SLOTS - 1 ? (unsigned)took : SLOTS - 1]++;
+            latencies[took < BUCKETS - 1 ? (unsigned)took : BUCKETS - 1]++;
             responses++;
             bad += status != 200;
             ask(connection);

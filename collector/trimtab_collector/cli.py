@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -17,12 +16,11 @@ from trimtab_collector import settings as collector_settings
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.storage.sqlite.upkeep import cli as upkeep
 from trimtab_core import logs
+from trimtab_core.console import warn
 from trimtab_core.errors import StartupError
 from trimtab_core.flags import add_flags
 
 __all__ = ["collector", "key", "up"]
-
-logger = logging.getLogger("trimtab.cli")
 
 
 def collector(arguments: list[str]) -> int:
@@ -76,7 +74,8 @@ def key(arguments: list[str]) -> int:
     revoke = commands.add_parser("revoke", parents=[shared], help="refuse a key from now on")
     revoke.add_argument("id", metavar="ID", help="the id that trimtab key list shows")
     options = parser.parse_args(arguments)
-    settings, _ = collector_settings.load(options.config, {"data_dir": options.data_dir})
+    settings, warnings = collector_settings.load(options.config, {"data_dir": options.data_dir})
+    warn("key", warnings)
     keys = KeyFile(settings.directory)
     if options.command == "new":
         text, made = keys.new(options.name, options.environment, options.service)
@@ -113,8 +112,7 @@ def _settings(
     flags: dict[str, Any] = vars(options)
     settings, warnings = collector_settings.load(options.config, flags)
     logs.configure(settings.log_level)
-    for warning in warnings:
-        logger.warning("%s", warning)
+    warn(parser.prog.removeprefix("trimtab "), warnings)
     return settings, options
 
 

@@ -1,6 +1,5 @@
 """Settings of the collector: section `collector`, variables TRIMTAB_COLLECTOR_*."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,15 +80,11 @@ def load(
     environ: Mapping[str, str] | None = None,
 ) -> tuple[CollectorSettings, list[str]]:
     """Return the settings, their data directory resolved, and warnings; raises SettingsError."""
-    environ = os.environ if environ is None else environ
     settings, warnings = config.load(
         CollectorSettings, SECTION, file=file, environ=environ, flags=flags
     )
-    data_dir = settings.data_dir
-    if not data_dir:
-        state = environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
-        data_dir = str(Path(state) / "trimtab" / "collector")
-    return replace(settings, data_dir=str(Path(data_dir).expanduser().absolute())), warnings
+    data_dir = config.data_directory(settings.data_dir, environ, SECTION)
+    return replace(settings, data_dir=data_dir), warnings
 
 
 def check_host(settings: CollectorSettings) -> None:

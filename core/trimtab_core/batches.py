@@ -190,8 +190,8 @@ def encode(batch: Batch, level: int = 3) -> bytes:
             "points": batch.points,
             "columns": listed,
             "processes": [
-                [*account[:4], list(map(list, account.ranges)), account.sent, dict(account.dropped)]
-                for account in batch.processes
+                [*process[:4], list(map(list, process.ranges)), process.sent, dict(process.dropped)]
+                for process in batch.processes
             ],
             "gauges": [list(gauge) for gauge in batch.gauges],
             "live": batch.live,
@@ -329,7 +329,7 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
         series=_binary(header["series"]),
         points=points,
         columns=columns,
-        processes=[_account(row) for row in header["processes"]],
+        processes=[_accounting(row) for row in header["processes"]],
         gauges=[_gauge(row) for row in header["gauges"]],
         live=bool(header["live"]),
         rows=_binary(header.get("rows", header.get("inside", b""))),
@@ -353,7 +353,7 @@ def _check_lengths(columns: Mapping[str, Column], points: int) -> None:
             raise ValueError(f"column {name} has {length} entries for {total} buckets")
 
 
-def _account(row: Any) -> ProcessAccounting:
+def _accounting(row: Any) -> ProcessAccounting:
     process, environment, service, instance, ranges, sent, dropped = row
     if not isinstance(process, bytes) or len(process) != 8:
         raise ValueError("process is 8 bytes")

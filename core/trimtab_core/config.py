@@ -22,12 +22,14 @@ from trimtab_core.errors import SettingsError
 __all__ = [
     "Address",
     "Description",
+    "data_directory",
     "default_socket",
     "describe",
     "load",
     "parse_address",
     "setting",
     "shown",
+    "state_directory",
     "variable",
 ]
 
@@ -47,8 +49,12 @@ def setting(
     most: float | None = None,
     choices: Sequence[str] = (),
     secret: bool = False,
+    restart: bool = True,
 ) -> Any:
-    """Return a dataclass field for one setting; doc is one line, unit and bounds are checked."""
+    """Return a dataclass field for one setting; doc is one line, unit and bounds are checked.
+
+    restart False says that the process applies a change when it reads its settings again.
+    """
     metadata = {
         "doc": doc,
         "unit": unit,
@@ -56,6 +62,7 @@ def setting(
         "most": most,
         "choices": tuple(choices),
         "secret": secret,
+        "restart": restart,
     }
     return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
@@ -144,6 +151,24 @@ def parse_address(text: str) -> Address:
     raise SettingsError(f"expected unix:///path or tcp://host:port, got {text!r}")
 
 
+def state_directory(environ: Mapping[str, str] | None = None, part: str = "") -> str:
+    """Return where trimtab, or a part of it, keeps what it writes for this user.
+
+    It lies in `XDG_STATE_HOME`, else in ~/.local/state.
+    """
+    environ = os.environ if environ is None else environ
+    state = environ.get("XDG_STATE_HOME") or os.path.join("~", ".local/state")
+    return os.path.join(os.path.expanduser(state), "trimtab", part).rstrip(os.sep)
+
+
+def data_directory(named: str, environ: Mapping[str, str] | None, part: str) -> str:
+    """Return the absolute path of a directory that a setting names; empty for that of the part.
+
+    A leading `~` is the home directory, for files and variables come here without a shell.
+    """
+    return str(Path(named or state_directory(environ, part)).expanduser().absolute())
+
+
 def default_socket(environ: Mapping[str, str] | None = None) -> str:
     """Return the address used if none is set.
 
@@ -152,11 +177,9 @@ def default_socket(environ: Mapping[str, str] | None = None) -> str:
     """
     if os.name == "nt":
         return "tcp://127.0.0.1:8622"
-    environ = os.environ if environ is None else environ
     if os.access("/run/trimtab", os.X_OK | os.W_OK):
         return "unix:///run/trimtab/agent.sock"
-    state = environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local/state")
-    return f"unix://{state}/trimtab/agent.sock"
+    return f"unix://{state_directory(environ, 'agent.sock')}"
 
 
 def _fields(settings: type) -> dict[str, dataclasses.Field[Any]]:

@@ -6,11 +6,12 @@ a setting is wrong, 130 interrupted.
 """
 
 import sys
+from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points, version
 
 from trimtab_core.errors import SettingsError, StartupError, TrimtabError
 
-__all__ = ["EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "main"]
+__all__ = ["EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "main", "warn"]
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -43,6 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"trimtab: no command {name!r}; trimtab --help lists them", file=sys.stderr)
         return EXIT_USAGE
     return _run(commands[name], arguments[1:])
+
+
+def warn(command: str, warnings: Iterable[str]) -> None:
+    """Print warnings of a subcommand to standard error, before or without a log."""
+    for warning in warnings:
+        print(f"trimtab {command}: warning: {warning}", file=sys.stderr)
 
 
 def _run(point: EntryPoint, arguments: list[str]) -> int:

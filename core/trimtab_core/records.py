@@ -137,11 +137,6 @@ class Record(NamedTuple):
     cache_misses: int = 0
     kind: int = KIND_REQUEST
 
-    @property
-    def first_byte_us(self) -> int:
-        """Time to the first body byte, which may be sent together with the last one."""
-        return self.ttfb_us if self.flags & FLAG_STREAMED else self.duration_us
-
 
 def pack(record: Record) -> bytes:
     """Return the 48 bytes of a record; values that do not fit are clamped and flagged.

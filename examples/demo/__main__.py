@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from examples.demo.client import Client
-from examples.demo.inside import NAMES, inside
+from examples.demo.findings import NAMES, findings
 from examples.demo.parts import PartError, Stack
 from examples.demo.table import Screen, table
 from examples.demo.traffic import Traffic
-from examples.demo.verdict import Account, accounts, sentence, settled
+from examples.demo.verdict import Accounting, accounting_of, sentence, settled
 
 FLUSH_S = 45.0
 #: seconds that what is expected may take to show, beyond the time of the traffic
@@ -62,19 +62,19 @@ class Demo:
         await traffic.stop()
         found = await self._flushed(traffic)
         self._write(found)
-        for account in found:
-            if account.unanswered:
-                say(f"{account.service}: {traffic.failures[account.service][0]}")
+        for each in found:
+            if each.unanswered:
+                say(f"{each.service}: {traffic.failures[each.service][0]}")
         print(f"demo: {sentence(found)}", flush=True)
-        return 1 if missing or any(account.fault for account in found) else 0
+        return 1 if missing or any(each.fault for each in found) else 0
 
     async def _missing(self) -> list[str]:
-        """Say what is seen of the inside, and return what was expected and is not."""
+        """Say what was found, and return what was expected and is not."""
         wanted = self._options.expect
         end = time.monotonic() + EXPECT_S
         seen: dict[str, str] = {}
         while wanted:
-            seen = await inside(self.read, "-10m")
+            seen = await findings(self.read, "-10m")
             if set(wanted) <= set(seen) or time.monotonic() > end:
                 break
             self.stack.check()
@@ -103,7 +103,7 @@ class Demo:
                 screen = self._screen
                 height = screen.height - 2 - len(NAMES)
                 lines = table(services["services"], routes["routes"], height, screen.columns)
-                seen = await inside(self.read)
+                seen = await findings(self.read)
                 lines += [
                     f"  shop, {name}: {said}"[: screen.columns] for name, said in seen.items()
                 ]
@@ -119,23 +119,23 @@ class Demo:
                 ]
             )
 
-    async def _flushed(self, traffic: Traffic) -> list[Account]:
-        """Return the accounts once everything sent is booked, or as they stand at the deadline."""
+    async def _flushed(self, traffic: Traffic) -> list[Accounting]:
+        """Return the accounting once everything sent is booked, or as it stands at the deadline."""
         say = self._screen.say
         say(f"waiting until the {traffic.total:,} requests are counted (up to {FLUSH_S:.0f} s)")
         begun = time.monotonic()
-        found = await self._accounts(traffic)
+        found = await self._accounting(traffic)
         while not settled(found) and time.monotonic() - begun < FLUSH_S:
             self.stack.check()
             await asyncio.sleep(0.5)
-            found = await self._accounts(traffic)
+            found = await self._accounting(traffic)
         # With the services ended nothing can be on its way: what is counted twice shows now.
         await self.stack.stop_services()
-        found = await self._accounts(traffic)
+        found = await self._accounting(traffic)
         say(f"flushed after {time.monotonic() - begun:.1f} s")
         return found
 
-    async def _accounts(self, traffic: Traffic) -> list[Account]:
+    async def _accounting(self, traffic: Traffic) -> list[Accounting]:
         sent = {name: traffic.sent(name) for name in traffic.statuses}
         unanswered = {name: len(failures) for name, failures in traffic.failures.items()}
         try:
@@ -143,7 +143,7 @@ class Demo:
         except ApiError as error:
             self._screen.say(str(error))
             services = []
-        return accounts(sent, unanswered, services)
+        return accounting_of(sent, unanswered, services)
 
     async def read(self, path: str, **params: object) -> Any:
         """Return `data` of an answer of the API, `from_` standing for `from`; raises ApiError."""
@@ -159,9 +159,9 @@ class Demo:
             raise ApiError(f"expected 200 from {path}, got {answer.status}: {body!r:.200}")
         return body["data"]
 
-    def _write(self, found: list[Account]) -> None:
+    def _write(self, found: list[Accounting]) -> None:
         if self._options.json:
-            rows = [{**asdict(account), "fault": account.fault} for account in found]
+            rows = [{**asdict(each), "fault": each.fault} for each in found]
             document = {"passed": not any(row["fault"] for row in rows), "services": rows}
             Path(self._options.json).write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Account", "accounts", "sentence", "settled"]
+__all__ = ["Accounting", "accounting_of", "sentence", "settled"]
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class Accounting:
     """What was sent to a service and what the collector knows of it."""
 
     service: str
@@ -31,7 +31,7 @@ class Account:
 
     @property
     def fault(self) -> str:
-        """What is wrong, in a sentence; empty when the account is right."""
+        """What is wrong, in a sentence; empty when all is well."""
         if self.unanswered:
             return f"{self.service} left {self.unanswered:,} of {self.sent:,} requests unanswered"
         if self.counted != self.sent:
@@ -48,22 +48,22 @@ class Account:
         return ""
 
 
-def accounts(
+def accounting_of(
     sent: Mapping[str, int], unanswered: Mapping[str, int], services: Sequence[Mapping[str, Any]]
-) -> list[Account]:
-    """Return an account a service; services are the rows of the API's /services."""
+) -> list[Accounting]:
+    """Return the accounting of each service; services are the rows of the API's /services."""
     found = []
     for name, number in sent.items():
         row = next((row for row in services if row["service"] == name), {})
-        account = row.get("accounting") or {}
+        known = row.get("accounting") or {}
         found.append(
-            Account(
+            Accounting(
                 name,
                 number,
                 unanswered[name],
-                counted=account.get("requests", 0),
-                lost=account.get("agentLost", 0),
-                dropped=account.get("dropped", {}),
+                counted=known.get("requests", 0),
+                lost=known.get("agentLost", 0),
+                dropped=known.get("dropped", {}),
                 p50_ms=row.get("p50"),
                 p95_ms=row.get("p95"),
                 p99_ms=row.get("p99"),
@@ -72,18 +72,18 @@ def accounts(
     return found
 
 
-def settled(found: list[Account]) -> bool:
+def settled(found: list[Accounting]) -> bool:
     """Whether nothing more is to come: all that was sent is counted or booked."""
-    return all(account.booked >= account.sent for account in found)
+    return all(each.booked >= each.sent for each in found)
 
 
-def sentence(found: list[Account]) -> str:
+def sentence(found: list[Accounting]) -> str:
     """Return the result: all equal, or what is not."""
-    faults = [account.fault for account in found if account.fault]
+    faults = [each.fault for each in found if each.fault]
     if faults:
         return "check failed: " + "; ".join(faults)
     shown = ", ".join(
-        f"{account.service} {account.counted:,} (p99 {account.p99_ms:.1f} ms)" for account in found
+        f"{each.service} {each.counted:,} (p99 {each.p99_ms:.1f} ms)" for each in found
     )
-    total = sum(account.sent for account in found)
+    total = sum(each.sent for each in found)
     return f"check passed: all {total:,} requests sent are counted, one for one: {shown}"

@@ -106,7 +106,8 @@ def one_by_one(app: App, rows: list[Record]) -> dict[SeriesKey, Point]:
             point.sum_us += row.duration_us
             point.max_us = max(point.max_us, row.duration_us)
             point.buckets[bucket_of(row.duration_us)] += 1
-            point.ttfb_us += row.first_byte_us
+            # Else the first byte was sent together with the last one.
+            point.ttfb_us += row.ttfb_us if row.flags & FLAG_STREAMED else row.duration_us
             if row.flags & FLAG_FAILED or 500 <= row.status < 600:
                 point.errors += 1
             method = METHODS[row.method if row.method < len(METHODS) else 0]
@@ -244,12 +245,12 @@ def test_a_process_that_leaves_out_numbers_without_end_breaks_the_protocol() -> 
 
 def test_whatever_apps_have_the_batches_of_a_window_can_be_packed_and_read() -> None:
     window = Window(1_700_000_000)
-    accounts = []
+    processes = []
     for number in range(40):
         app = app_of(b"%08d" % number, number % 2)
         for gap in range(1000):
             window.cover(app.hello.process, 2 * gap, 1)
-        accounts.append(app.accounting(window.ranges[app.hello.process], None))
+        processes.append(app.accounting(window.ranges[app.hello.process], None))
     long = "\N{SNOWMAN}" * 128
     for number in range(5_000):
         key = SeriesKey(long, long, long, f"{long}#0", f"{number:0200}", "GET", "2xx")
@@ -260,30 +261,30 @@ def test_whatever_apps_have_the_batches_of_a_window_can_be_packed_and_read() -> 
     points = 0
     for batch, _ in batches_of(
         window, agent="a", boot=b"12345678", first_seq=0, step_s=10,
-        closed_mono_us=1, accounting=accounts, gauges=gauges, packed_rows=[b"\x92\x90\x90"],
+        closed_mono_us=1, accounting=processes, gauges=gauges, packed_rows=[b"\x92\x90\x90"],
     ):  # fmt: skip
         read = decode(encode(batch))
         seen += read.gauges
         points += len(decode_series(read.series))
-        for account in read.processes:
-            claimed[account.process] += sum(count for _, count in account.ranges)
+        for process in read.processes:
+            claimed[process.process] += sum(count for _, count in process.ranges)
     assert seen == gauges
     assert points == 5_000
     assert claimed == {b"%08d" % number: 1000 for number in range(40)}
 
 
-def test_what_an_account_says_was_sent_stops_at_the_records_still_in_an_open_window() -> None:
+def test_what_accounting_says_was_sent_stops_at_the_records_still_in_an_open_window() -> None:
     aggregator, app = Aggregator(10, 100), app_of()
     aggregator.add(app, samples_of([row()] * 4, 0, NOW_S - 10), NOW_S)
     aggregator.add(app, samples_of([row()] * 6, 4, NOW_S), NOW_S)
     app.end = app.sent = 10
     (window,) = aggregator.close(NOW_S)
     apps = {app.hello.process: app}
-    (account,) = accounting_of(window, apps, aggregator.open_ranges())
-    assert (list(account.ranges), account.sent) == ([(0, 4)], 4)
+    (process,) = accounting_of(window, apps, aggregator.open_ranges())
+    assert (list(process.ranges), process.sent) == ([(0, 4)], 4)
     (window,) = aggregator.close(float("inf"))
-    (account,) = accounting_of(window, apps, aggregator.open_ranges())
-    assert (list(account.ranges), account.sent) == ([(4, 6)], 10)
+    (process,) = accounting_of(window, apps, aggregator.open_ranges())
+    assert (list(process.ranges), process.sent) == ([(4, 6)], 10)
 
 
 def test_a_window_is_cut_between_instances_and_each_part_carries_its_own_claims() -> None:
@@ -295,12 +296,12 @@ def test_a_window_is_cut_between_instances_and_each_part_carries_its_own_claims(
         aggregator.add(app, samples_of(rows, 0), NOW_S)
         app.end = 300
     (window,) = aggregator.close(float("inf"))
-    accounts = accounting_of(window, {app.hello.process: app for app in apps}, {})
+    processes = accounting_of(window, {app.hello.process: app for app in apps}, {})
     parts = list(
         batches_of(
             window, agent="a", boot=b"12345678", first_seq=7, step_s=10,
             closed_mono_us=1,
-            accounting=accounts, gauges=(),
+            accounting=processes, gauges=(),
         )
     )  # fmt: skip
     assert len(parts) == 5  # two instances of 300 series would be over the slice
@@ -308,24 +309,24 @@ def test_a_window_is_cut_between_instances_and_each_part_carries_its_own_claims(
     for batch, requests in parts:
         batch = decode(encode(batch))
         assert batch.points <= SLICE
-        claimed = sum(count for account in batch.processes for _, count in account.ranges)
+        claimed = sum(count for process in batch.processes for _, count in process.ranges)
         counted = sum(values_of(batch.columns["counts"]))
         assert claimed == counted == requests == 300
         instances = {key.instance for key in decode_series(batch.series)}
-        assert instances == {account.instance for account in batch.processes}
+        assert instances == {process.instance for process in batch.processes}
 
 
-def test_an_empty_window_is_one_batch_with_its_accounts() -> None:
+def test_an_empty_window_is_one_batch_with_its_accounting() -> None:
     app = app_of()
-    accounts = accounting_of(Window(0), {app.hello.process: app}, {})
+    processes = accounting_of(Window(0), {app.hello.process: app}, {})
     ((batch, requests),) = batches_of(
         Window(0), agent="a", boot=b"12345678", first_seq=0, step_s=10,
             closed_mono_us=1,
-        accounting=accounts, gauges=(),
+        accounting=processes, gauges=(),
     )  # fmt: skip
     assert (batch.points, requests) == (0, 0)
     assert len(batch.processes) == 1
 
 
-def test_the_table_of_slots_agrees_with_the_search() -> None:
+def test_the_table_of_buckets_agrees_with_the_search() -> None:
     assert buckets_below(1 << 17) == [bucket_of(us) for us in range(1 << 17)]

@@ -237,7 +237,7 @@ def test_files_that_are_missing_or_nonsense_are_left_out(
     assert of_container(HostReader(root).read(1.0)) == {}
 
 
-def test_readings_of_this_host_are_those_the_kernel_shows_and_are_in_the_catalogue() -> None:
+def test_gauges_of_this_host_are_those_the_kernel_shows_and_are_in_the_catalogue() -> None:
     reader = HostReader()
     first = reader.read(10.0)
     assert not [name for name in first if name.endswith(".rate")]

@@ -212,7 +212,7 @@ def test_recycled_processes_take_the_same_worker_numbers_again(tmp: Path) -> Non
     run(tmp, test)
 
 
-def test_who_has_left_keeps_its_accounts_and_no_names(tmp: Path) -> None:
+def test_who_has_left_keeps_its_accounting_and_no_names(tmp: Path) -> None:
     async def test(world: World) -> None:
         app = await world.connect()
         await app.hello(b"process1")

@@ -251,7 +251,7 @@ def test_an_index_that_no_scan_uses_is_named_with_its_size(database_dsn: str) ->
         assert set(unused(read(probe))) == {"public.by_b"}, "what was used once stays used"
 
 
-def test_every_reading_and_measure_is_in_the_catalogue(database_dsn: str) -> None:
+def test_every_gauge_and_measure_is_in_the_catalogue(database_dsn: str) -> None:
     with probing(database_dsn) as probe, connected(database_dsn) as connection:
         connection.execute("CREATE EXTENSION pg_stat_statements")
         connection.execute("CREATE TABLE things (a int)")
@@ -361,7 +361,7 @@ async def test_a_password_is_shown_nowhere_whether_right_or_wrong(
 
     async def scenario() -> list[str]:
         async with running(probe_postgresql=(database_dsn, *wrong)) as probes:
-            names = [watch.name for watch in probes._watches]
+            names = [target.name for target in probes._targets]
             assert len(set(names)) == 3
             await until(lambda: gauges(probes, names[0]).get(UP) == 1, "the right one")
             await until(

@@ -117,7 +117,7 @@ def until_gone(client: Any, name: str) -> None:
         pass
 
 
-def test_every_reading_and_measure_is_in_the_catalogue(server: RedisServer) -> None:
+def test_every_gauge_and_measure_is_in_the_catalogue(server: RedisServer) -> None:
     with connected(server.url) as client, probing(server.url) as probe:
         client.config_set("slowlog-log-slower-than", 0)
         client.config_set("latency-monitor-threshold", 1)

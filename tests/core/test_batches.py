@@ -1,4 +1,4 @@
-"""Batches: every column, account and gauge comes back, and a hostile one is refused in bounds."""
+"""Batches: every column, process and gauge comes back, and a hostile one is refused in bounds."""
 
 import struct
 import subprocess
@@ -43,7 +43,7 @@ POINTS = st.builds(
     **dict.fromkeys(POINT_COLUMNS[1:-1], WIDTHS),
     buckets=st.dictionaries(st.integers(0, 1027), st.integers(1, 2**40), max_size=8),
 )
-ACCOUNTS = st.builds(
+PROCESSES = st.builds(
     ProcessAccounting,
     st.binary(min_size=8, max_size=8),
     NAMES, NAMES, NAMES,
@@ -72,7 +72,7 @@ def batches(draw: st.DrawFn) -> tuple[Batch, list[tuple[int, Point]]]:
         series=pack_series(keys),
         points=len(points),
         columns=columns_of(points),
-        processes=draw(st.lists(ACCOUNTS, max_size=3)),
+        processes=draw(st.lists(PROCESSES, max_size=3)),
         gauges=draw(st.lists(GAUGES, max_size=5)),
         live=draw(st.booleans()),
     )
@@ -172,11 +172,11 @@ def check_well_formed(batch: Batch) -> None:
     total = sum(values.get("buckets", ()))
     assert len(values.get("counts", ())) == total
     assert len(values.get("indexes", ())) in (0, total)
-    for account in batch.processes:
-        assert len(account.process) == 8
-        for text in (account.environment, account.service, account.instance, *account.dropped):
+    for process in batch.processes:
+        assert len(process.process) == 8
+        for text in (process.environment, process.service, process.instance, *process.dropped):
             assert 0 < len(text) <= 256
-        numbers = [account.sent, *account.dropped.values(), *sum(account.ranges, ())]
+        numbers = [process.sent, *process.dropped.values(), *sum(process.ranges, ())]
         assert all(0 <= number < 2**63 for number in numbers)
     for gauge in batch.gauges:
         assert 0 < len(gauge.name) <= 256
@@ -202,7 +202,7 @@ GOOD: dict[str, Any] = {
     "closed_us": 5, "series": b"\x90", "points": 0, "columns": [], "processes": [],
     "gauges": [], "live": False,
 }  # fmt: skip
-ACCOUNT = [bytes(8), "e", "s", "i", [[0, 1]], 1, {}]
+PROCESS = [bytes(8), "e", "s", "i", [[0, 1]], 1, {}]
 DEEP = b"\x91" * 1000 + b"\xc0"
 
 
@@ -258,11 +258,11 @@ def test_a_batch_of_version_1_is_read_under_the_names_of_today() -> None:
         packed({"points": 1, "columns": [["buckets", "B", 1], ["counts", "H", 3]]}, b"\x01abc"),
         packed({"columns": [["counts", "B", 1]]}, b"\x01"),
         packed({"points": 1, "columns": [["buckets", "Q", 8]]}, b"\xff" * 8),
-        packed({"processes": [ACCOUNT[:6]]}),
-        packed({"processes": [[b"", *ACCOUNT[1:]]]}),
-        packed({"processes": [[*ACCOUNT[:4], [[0, -1]], 1, {}]]}),
-        packed({"processes": [[*ACCOUNT[:4], [0, 1], 1, {}]]}),
-        packed({"processes": [[*ACCOUNT[:6], {"full": "many"}]]}),
+        packed({"processes": [PROCESS[:6]]}),
+        packed({"processes": [[b"", *PROCESS[1:]]]}),
+        packed({"processes": [[*PROCESS[:4], [[0, -1]], 1, {}]]}),
+        packed({"processes": [[*PROCESS[:4], [0, 1], 1, {}]]}),
+        packed({"processes": [[*PROCESS[:6], {"full": "many"}]]}),
         packed({"gauges": [["", "", "", "", 1.0]]}),
         packed({"gauges": [["", "", "", "cpu", "much"]]}),
         packed({}, length=3),

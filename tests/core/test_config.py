@@ -2,11 +2,15 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from trimtab_agent.settings import AgentSettings
+from trimtab_agent.settings import resolve as resolve_agent
+from trimtab_collector.settings import load as load_collector
 from trimtab_core.config import (
     Address,
     default_socket,
@@ -222,3 +226,41 @@ def test_a_socket_path_that_is_too_long_is_said_in_bytes(path: str) -> None:
 def test_the_default_socket_follows_the_state_directory() -> None:
     address = parse_address(default_socket({"XDG_STATE_HOME": "/state"}))
     assert address.path in ("/state/trimtab/agent.sock", "/run/trimtab/agent.sock")
+
+
+def agent_directory(data_dir: str, environ: dict[str, str]) -> str:
+    return resolve_agent(AgentSettings(data_dir=data_dir), environ).data_dir
+
+
+def collector_directory(data_dir: str, environ: dict[str, str]) -> str:
+    return load_collector(flags={"data_dir": data_dir}, environ=environ)[0].data_dir
+
+
+@pytest.mark.parametrize(
+    ("part", "directory"),
+    [("agent", agent_directory), ("collector", collector_directory)],
+    ids=["agent", "collector"],
+)
+def test_agent_and_collector_find_their_data_directory_by_one_rule(
+    part: str,
+    directory: Callable[[str, dict[str, str]], str],
+    tmp: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp))
+    monkeypatch.setenv("XDG_STATE_HOME", "/not/asked")
+    monkeypatch.chdir(tmp)
+    assert directory("", {"XDG_STATE_HOME": "/state"}) == f"/state/trimtab/{part}"
+    assert directory("", {}) == str(tmp / ".local/state/trimtab" / part)
+    assert directory("~/spool", {}) == str(tmp / "spool")
+    assert directory("near", {}) == str(tmp / "near")
+    assert directory("/far", {}) == "/far"
+
+
+def test_the_agent_takes_its_socket_from_the_environment_it_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRIMTAB_AGENT", "unix:///not/asked")
+    there = "unix:///given/agent.sock"
+    assert resolve_agent(AgentSettings(), {"TRIMTAB_AGENT": there}).socket == there
+    assert "/not/asked" not in resolve_agent(AgentSettings(), {}).socket

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
 
 import pytest
 
+from support.processes.servers import clean_environment
 from trimtab_core import console
 from trimtab_core.errors import FrameError, SettingsError, StartupError
 
@@ -47,6 +49,39 @@ def test_an_unknown_command_is_one_sentence_and_2() -> None:
 def test_the_version_is_the_distributions() -> None:
     done = run("--version")
     assert (done.returncode, done.stdout) == (0, f"trimtab {version('trimtab')}\n")
+
+
+def test_each_subcommand_has_a_summary_and_each_summary_a_subcommand() -> None:
+    pyproject = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    assert set(console._SUMMARIES) == set(project["entry-points"][console._GROUP])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "section"),
+    [
+        (["key", "list"], "COLLECTOR"),
+        (["collector", "check"], "COLLECTOR"),
+        (["collector", "--host", "192.0.2.1"], "COLLECTOR"),
+        (["up", "--host", "192.0.2.1"], "COLLECTOR"),
+        (["agent", "--tcp", "nowhere"], "AGENT"),
+    ],
+    ids=" ".join,
+)
+def test_an_unknown_variable_is_the_same_warning_of_every_subcommand(
+    arguments: list[str], section: str, tmp: Path
+) -> None:
+    wrong = f"TRIMTAB_{section}_LGO_LEVEL"
+    environ = clean_environment() | {"HOME": str(tmp), wrong: "debug"}
+    command = [sys.executable, "-m", "trimtab_core.console", *arguments]
+    done = subprocess.run(
+        command, env=environ, cwd=tmp, capture_output=True, text=True, check=False, timeout=30
+    )
+    first = done.stderr.splitlines()[0]
+    assert first == (
+        f"trimtab {arguments[0]}: warning: {wrong} is no setting of trimtab; "
+        f"did you mean TRIMTAB_{section}_LOG_LEVEL?"
+    )
 
 
 def test_the_script_is_installed() -> None:

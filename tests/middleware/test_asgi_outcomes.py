@@ -50,8 +50,8 @@ def test_a_plain_request_is_one_record_with_all_its_figures(
     assert (seen.template, seen.method) == ("unmatched", "POST")
     record = seen.record
     assert (record.status, record.bytes, record.flags) == (201, 1234, 0)
-    # A body of one message is its own first byte.
-    assert (record.duration_us, record.first_byte_us) == (5000, 5000)
+    # A body of one message is its own first byte: it has no time of its own.
+    assert (record.duration_us, record.ttfb_us) == (5000, 0)
 
 
 def test_a_stream_lasts_to_its_last_byte_and_begins_with_its_first(

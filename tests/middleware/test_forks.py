@@ -26,7 +26,7 @@ def run(kind: str, tmp: Path, peer: Peer, **env: str) -> Counter[int]:
         env=clean_environment()
         | {
             "TRIMTAB_AGENT": peer.address, "TRIMTAB_SERVICE": "zoo", "TRIMTAB_GAUGES": "1",
-            "ZOO_LEDGER": str(accounting), **env,
+            "ZOO_ACCOUNTING": str(accounting), **env,
         },
         capture_output=True, text=True, check=False, timeout=90,
     )  # fmt: skip

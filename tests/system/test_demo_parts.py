@@ -9,7 +9,7 @@ import pytest
 
 from examples.demo.client import Answer, Client
 from examples.demo.table import table
-from examples.demo.verdict import Account, accounts, sentence, settled
+from examples.demo.verdict import Accounting, accounting_of, sentence, settled
 
 
 @asynccontextmanager
@@ -80,7 +80,7 @@ def row(service: str, counted: int, **other: Any) -> dict[str, Any]:
 
 
 def test_equal_counts_pass_and_the_sentence_says_how_many() -> None:
-    found = accounts(
+    found = accounting_of(
         {"shop": 70, "library": 30},
         {"shop": 0, "library": 0},
         [row("library", 30), row("shop", 70)],
@@ -104,16 +104,16 @@ def test_equal_counts_pass_and_the_sentence_says_how_many() -> None:
 def test_any_difference_fails_and_is_named(
     rows: list[dict[str, Any]], unanswered: int, words: str
 ) -> None:
-    found = accounts({"shop": 70}, {"shop": unanswered}, rows)
+    found = accounting_of({"shop": 70}, {"shop": unanswered}, rows)
     assert words in sentence(found)
     assert sentence(found).startswith("check failed: ")
 
 
-def test_what_is_booked_as_dropped_settles_the_wait_but_not_the_account() -> None:
-    (account,) = accounts({"shop": 70}, {"shop": 0}, [row("shop", 60, dropped={"full": 10})])
-    assert settled([account])
-    assert account.fault
-    assert not settled([Account("shop", 70, 0, 69, 0)])
+def test_what_is_booked_as_dropped_settles_the_wait_but_not_the_check() -> None:
+    (shop,) = accounting_of({"shop": 70}, {"shop": 0}, [row("shop", 60, dropped={"full": 10})])
+    assert settled([shop])
+    assert shop.fault
+    assert not settled([Accounting("shop", 70, 0, 69, 0)])
 
 
 def test_the_table_has_a_line_a_service_and_its_busiest_routes() -> None:

@@ -7,6 +7,7 @@ writes the tables and files anew; what a person wrote around them stays.
 
 import json
 import os
+import re
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -115,6 +116,13 @@ def test_a_settings_file_of_deploy_has_every_setting_with_its_default(name: str)
 def test_a_settings_file_of_deploy_can_be_used_and_changes_nothing(name: str) -> None:
     section, settings = FILES[name]
     assert load(settings, section, file=ROOT / name, environ={}) == (settings(), [])
+
+
+def test_the_page_of_the_agent_names_what_takes_effect_without_a_restart() -> None:
+    text = (ROOT / "docs/agent.md").read_text(encoding="utf-8")
+    sentence = text.partition("**`SIGHUP`**")[2].partition("Changes of ")[2]
+    named = re.findall(r"`(\w+)`", sentence.partition("take effect at once")[0])
+    assert named == [field.name for field in fields(AgentSettings) if not field.metadata["restart"]]
 
 
 @pytest.mark.parametrize(("section", "settings"), [*PAGES.values()], ids=[*PAGES])

@@ -1,7 +1,7 @@
 """A process that serves requests and meanwhile makes children in one of the ways there are.
 
 `python zoo.py KIND`: the agent and the interval come from the environment. Whoever serves says so
-in the file ZOO_LEDGER, a line `pid requests` each; who hangs is ended by an alarm.
+in the file ZOO_ACCOUNTING, a line `pid requests` each; who hangs is ended by an alarm.
 """
 
 import multiprocessing
@@ -57,7 +57,7 @@ def serve(n: int = 3) -> int:
 
 def note(requests: int) -> None:
     """Write down what this process has served."""
-    accounting = os.open(os.environ["ZOO_LEDGER"], os.O_WRONLY | os.O_APPEND)
+    accounting = os.open(os.environ["ZOO_ACCOUNTING"], os.O_WRONLY | os.O_APPEND)
     os.write(accounting, b"%d %d\n" % (os.getpid(), requests))
     os.close(accounting)
 

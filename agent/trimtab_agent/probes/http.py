@@ -31,12 +31,18 @@ class HttpProbe:
         own_port = parts.port in (None, _PORTS[parts.scheme])
         self.target = f"http:{host}" if own_port else f"http:{host}:{parts.port}"
         self._address = TargetAddress.of(url, {parts.path.strip("/"), parts.query})
+        self._tls = parts.scheme == "https"
+        self.trust(ca_file)
+
+    def trust(self, ca_file: str) -> None:
+        """Trust the certificates of a file, or the system's, from the next reading on."""
         # Without TLS, to which no redirect leads, certificates need not be loaded (20 ms).
-        self._verify: bool | str = (ca_file or True) if parts.scheme == "https" else False
+        self._verify: bool | str = (ca_file or True) if self._tls else False
+        # It keeps no connection that would have to be closed.
         self._client: httpx.AsyncClient | None = None
 
     async def read(self) -> Probed:
-        """Return a reading; raises httpx.HTTPError and TimeoutError."""
+        """Read the target once; raises httpx.HTTPError and TimeoutError."""
         if self._client is None:
             self._client = self._made()
         async with asyncio.timeout(LIMIT_S):

@@ -107,7 +107,7 @@ class PostgresqlProbe:
         self._connection: Any = None
 
     async def read(self) -> Probed:
-        """Return a reading; raises psycopg.Error."""
+        """Read the target once; raises psycopg.Error."""
         return await in_thread(self._read)
 
     def redacted(self, error: BaseException) -> str:

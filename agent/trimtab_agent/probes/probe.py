@@ -1,4 +1,4 @@
-"""What a probe is: it reads one target at intervals, and a failure counts as a reading.
+"""What a probe is: it reads one target at intervals, and a failure is a result, too.
 
 Addresses hold secrets. A probe shows only the name of its target and sentences that went through
 `TargetAddress.redacted`. The address itself is never shown, not even if it cannot be understood.
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 class Probed(NamedTuple):
-    """The result of one reading: gauges by name, deltas of measures, and a fault."""
+    """What was read of a target at one time: gauges by name, deltas of measures, and a fault."""
 
     gauges: Mapping[str, float]
     measures: Sequence[tuple[MeasureKey, Delta]] = ()
@@ -42,7 +42,7 @@ class Probe(Protocol):
         """Name of what is read, without secrets: `redis:127.0.0.1:6379/0`."""
 
     async def read(self) -> Probed:
-        """Return a reading within LIMIT_S or a few seconds more, without blocking the event loop.
+        """Return what was read, in LIMIT_S or a few seconds more, without blocking the loop.
 
         Raises whatever its driver raises; that is shown through `redacted` only.
         """

@@ -40,7 +40,7 @@ class QueueProbe:
         self._client = client_of(url)
 
     async def read(self) -> Probed:
-        """Return a reading; raises redis.RedisError."""
+        """Read the target once; raises redis.RedisError."""
         return Probed(await in_thread(lambda: self._depths(self._client, self._name)))
 
     def redacted(self, error: BaseException) -> str:

@@ -45,7 +45,7 @@ def client_of(url: str) -> Any:
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    # No retry here: a failure is a reading, and the schedule tries again.
+    # No retry here: a failure is told as one, and the schedule tries again.
     return redis.Redis.from_url(
         url,
         socket_timeout=_WAIT_S,
@@ -82,7 +82,7 @@ class RedisProbe:
         self._last_slow: int | None = None
 
     async def read(self) -> Probed:
-        """Return a reading; raises redis.RedisError."""
+        """Read the target once; raises redis.RedisError."""
         return await in_thread(self._read)
 
     def redacted(self, error: BaseException) -> str:

@@ -39,18 +39,19 @@ class Probes:
 
     def __init__(self, settings: AgentSettings, slow_s: float = 60.0) -> None:
         probes = list(_probes(settings, slow_s))
+        self._http = [probe for probe in probes if isinstance(probe, HttpProbe)]
         seen: Counter[str] = Counter()
-        self._watches = []
+        self._targets = []
         for probe in probes:
             seen[probe.target] += 1
             count = seen[probe.target]
             name = f"{probe.target}#{count}" if count > 1 else probe.target
-            self._watches.append(_Watch(probe, name[:256], settings.probe_s))
+            self._targets.append(_Target(probe, name[:256], settings.probe_s))
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to read all targets, without a first pause."""
-        self._tasks = [asyncio.create_task(watch.run()) for watch in self._watches]
+        self._tasks = [asyncio.create_task(target.run()) for target in self._targets]
 
     async def stop(self) -> None:
         """End the tasks within a second; a reading that hangs stays in its thread."""
@@ -60,24 +61,29 @@ class Probes:
             await asyncio.wait(self._tasks, timeout=_STOP_S)
         self._tasks = []
 
+    def trust(self, ca_file: str) -> None:
+        """Read the certificates of HTTP services again, from the next reading on."""
+        for probe in self._http:
+            probe.trust(ca_file)
+
     def gauges(self) -> list[GaugeRow]:
         """Return the latest gauges; a target that does not answer has only `trimtab.probe.up`."""
         return [
-            GaugeRow("", "", watch.name, name, value)
-            for watch in self._watches
-            for name, value in watch.gauges.items()
+            GaugeRow("", "", target.name, name, value)
+            for target in self._targets
+            for name, value in target.gauges.items()
         ]
 
     def measures(self) -> list[Row]:
         """Return what was added to measures since the last call, and forget it."""
         rows: list[Row] = []
-        for watch in self._watches:
-            taken, watch.measures = watch.measures, {}
-            rows += [("", "", watch.name, key, delta) for key, delta in taken.items()]
+        for target in self._targets:
+            taken, target.measures = target.measures, {}
+            rows += [("", "", target.name, key, delta) for key, delta in taken.items()]
         return rows
 
 
-class _Watch:
+class _Target:
     """One target and its latest figures."""
 
     def __init__(self, probe: Probe, name: str, period_s: float) -> None:
@@ -111,7 +117,7 @@ class _Watch:
                 reading.cancel()
 
     async def _read(self) -> Probed | str:
-        """Return a reading, or a sentence that says what went wrong."""
+        """Return what was read, or a sentence that says what went wrong."""
         try:
             return await self._probe.read()
         except Exception as error:  # noqa: BLE001 - a target may be wrong in any way

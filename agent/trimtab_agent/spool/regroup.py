@@ -1,8 +1,8 @@
 """Batches made from batches: several merged into a coarser window, or one cut into halves.
 
-Sums, counts and sketches are added. Accounts of app processes are united: all ranges, the highest
-`sent`, the highest number dropped per reason. The latest value of a gauge counts. Nothing is
-rounded.
+Sums, counts and sketches are added. The accounting of app processes is united: all ranges, the
+highest `sent`, the highest number dropped per reason. The latest value of a gauge counts. Nothing
+is rounded.
 """
 
 from collections.abc import Iterable, Sequence
@@ -95,7 +95,7 @@ def merged(batches: Sequence[Batch], step_s: int) -> Batch:
         step_s=step_s,
         closed_us=last.closed_us,
         closed_mono_us=last.closed_mono_us,
-        processes=_united(account for batch in batches for account in batch.processes),
+        processes=_united(process for batch in batches for process in batch.processes),
         gauges=list(gauges.values()),
         rows=_rows_of(batches),
     )
@@ -106,10 +106,10 @@ def halved(payload: bytes, samples: int) -> list[tuple[bytes, int]] | None:
     """Return a packed batch as two, each with its number of requests.
 
     None for a batch of fewer than two points. If there are several instances, the cut is between
-    two of them: a half that is lost takes the accounts of its processes with it, so what is missing
-    shows as a gap. Within one instance each half claims as many records as it holds. It is unknown
-    which ones, but accounts are about how many. The sequence numbers of the halves follow from that
-    of the whole and from the place of the cut, so cutting again makes the same batches.
+    two of them: a half that is lost takes the accounting of its processes with it, so what is
+    missing shows as a gap. Within one instance each half claims as many records as it holds. It is
+    unknown which ones, but accounting is about how many. The sequence numbers of the halves follow
+    from that of the whole and from the place of the cut, so cutting again makes the same batches.
     """
     try:
         batch = decode(payload)
@@ -182,7 +182,7 @@ def _with(batch: Batch, rows: _Rows) -> Batch:
 
 def _bounded(batch: Batch) -> Batch:
     rows = batch.points + len(batch.gauges)
-    rows += sum(3 + len(account.ranges) for account in batch.processes)
+    rows += sum(3 + len(process.ranges) for process in batch.processes)
     if batch.points > MAX_POINTS or rows > _MOST_ROWS:
         raise TooLargeError(f"a batch holds at most {MAX_POINTS} points, {_MOST_ROWS} rows in all")
     return batch
@@ -192,20 +192,20 @@ def _where(row: SeriesKey | ProcessAccounting | GaugeRow) -> _Where:
     return row.environment, row.service, row.instance
 
 
-def _united(accounts: Iterable[ProcessAccounting]) -> list[ProcessAccounting]:
+def _united(processes: Iterable[ProcessAccounting]) -> list[ProcessAccounting]:
     united: dict[tuple[bytes, _Where], ProcessAccounting] = {}
-    for account in accounts:
-        name = (account.process, _where(account))
+    for process in processes:
+        name = (process.process, _where(process))
         before = united.get(name)
         if before is None:
-            united[name] = account
+            united[name] = process
             continue
         dropped = dict(before.dropped)
-        for reason, count in account.dropped.items():
+        for reason, count in process.dropped.items():
             dropped[reason] = max(dropped.get(reason, 0), count)
-        united[name] = account._replace(
-            ranges=_joined([*before.ranges, *account.ranges]),
-            sent=max(before.sent, account.sent),
+        united[name] = process._replace(
+            ranges=_joined([*before.ranges, *process.ranges]),
+            sent=max(before.sent, process.sent),
             dropped=dropped,
         )
     return list(united.values())
@@ -241,28 +241,28 @@ def _records(rows: _Rows) -> int:
 
 
 def _by_place(
-    accounts: Iterable[ProcessAccounting], here: set[_Where]
+    processes: Iterable[ProcessAccounting], here: set[_Where]
 ) -> tuple[list[ProcessAccounting], list[ProcessAccounting]]:
-    accounts = list(accounts)
+    processes = list(processes)
     return (
-        [account for account in accounts if _where(account) in here],
-        [account for account in accounts if _where(account) not in here],
+        [process for process in processes if _where(process) in here],
+        [process for process in processes if _where(process) not in here],
     )
 
 
 def _by_count(
-    accounts: Iterable[ProcessAccounting], part: int, whole: int
+    processes: Iterable[ProcessAccounting], part: int, whole: int
 ) -> tuple[list[ProcessAccounting], list[ProcessAccounting]]:
     """Share claims by number of records; what was sent and dropped goes with the second half."""
-    accounts = list(accounts)
-    claimed = sum(count for account in accounts for _, count in account.ranges)
+    processes = list(processes)
+    claimed = sum(count for process in processes for _, count in process.ranges)
     share = claimed * part // max(whole, 1)
     ours: list[ProcessAccounting] = []
     theirs: list[ProcessAccounting] = []
-    for account in accounts:
+    for process in processes:
         taken: list[tuple[int, int]] = []
         left: list[tuple[int, int]] = []
-        for first, count in account.ranges:
+        for first, count in process.ranges:
             some = min(count, share)
             share -= some
             if some:
@@ -271,6 +271,6 @@ def _by_count(
                 left.append((first + some, count - some))
         if taken:
             end = max(first + count for first, count in taken)
-            ours.append(account._replace(ranges=taken, sent=min(end, account.sent)))
-        theirs.append(account._replace(ranges=left))
+            ours.append(process._replace(ranges=taken, sent=min(end, process.sent)))
+        theirs.append(process._replace(ranges=left))
     return ours, theirs

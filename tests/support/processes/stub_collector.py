@@ -1,5 +1,6 @@
 """A collector that answers what a test wants and notes what it was asked, when and how."""
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -38,10 +39,13 @@ class Asked:
 class StubCollector:
     """HTTP/1.1 on a port of its own, threads in the test's process.
 
-    answer is called with the body of each request and the count of requests before it.
+    answer is called with the body of each request and the count of requests before it. With tls it
+    speaks HTTPS.
     """
 
-    def __init__(self, answer: Callable[[bytes, int], Answer]) -> None:
+    def __init__(
+        self, answer: Callable[[bytes, int], Answer], tls: ssl.SSLContext | None = None
+    ) -> None:
         self.asked: list[Asked] = []
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -87,7 +91,9 @@ class StubCollector:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     def __enter__(self) -> Self:

@@ -17,10 +17,10 @@ import trimtab
 SECRETS = [f"s3cret-{number:02}" for number in range(22)]
 CARD, TOKEN = "4111111111111111", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJzM2NyZXQifQ.c2VjcmV0LXNpZw"
 
-asked = trimtab.Counter("inside.asked", "Requests that were asked.", labels=["by"])
+asked = trimtab.Counter("instrumented.asked", "Requests that were asked.", labels=["by"])
 trimtab.watch_queue("webhook", lambda: 7)
 trimtab.watch_queue("broken", lambda: 1 // 0)
-sizes = trimtab.Histogram("inside.sizes", "Sizes.", unit="By")
+sizes = trimtab.Histogram("instrumented.sizes", "Sizes.", unit="By")
 engine = sqlalchemy.create_engine(
     os.environ["DSN"].replace("postgresql://", "postgresql+psycopg://")
 )

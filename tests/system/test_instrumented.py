@@ -31,8 +31,8 @@ def system(redis_url: str, postgresql_dsn: str) -> Iterator[tuple[Stack, App]]:
         connection.execute("CREATE TABLE things (id int, word text, name text)")
     with short_dir() as directory, stack(directory) as system:
         app = system.app(
-            "inside",
-            uvicorn(target="inside_target:app"),
+            "instrumented",
+            uvicorn(target="instrumented_target:app"),
             DSN=postgresql_dsn,
             REDIS=redis_url,
             TRIMTAB_SLOW_REQUEST_MS="250",
@@ -51,7 +51,7 @@ def system(redis_url: str, postgresql_dsn: str) -> Iterator[tuple[Stack, App]]:
             ask(app, "/calls")
         ask(app, "/path-s3cret/17", expected=404)
         ask(app, "/planted?word=query-s3cret", body=b"body-s3cret")
-        system.wait_booked("inside", 5 + 1 + 1 + 10 + 6 + 2)
+        system.wait_booked("instrumented", 5 + 1 + 1 + 10 + 6 + 2)
         wait_for(lambda: read(system, "/external")["calls"]["count"] == 3, "the calls", 20)
         yield system, app
 
@@ -75,7 +75,7 @@ def ask(app: App, path: str, body: bytes | None = None, expected: int = 200) -> 
 
 
 def read(system: Stack, path: str, **params: Any) -> Any:
-    return system.collector.api.get(path, service="inside", from_="-10m", **params)
+    return system.collector.api.get(path, service="instrumented", from_="-10m", **params)
 
 
 def test_queries_are_counted_and_told_apart_by_shape(system: tuple[Stack, App]) -> None:
@@ -84,7 +84,7 @@ def test_queries_are_counted_and_told_apart_by_shape(system: tuple[Stack, App]) 
     shape = next(query for query in by_query if query.startswith("SELECT name FROM things"))
     assert by_query[shape]["calls"]["count"] == 35
     assert by_query[shape]["system"] == "postgresql"
-    assert by_query[shape]["services"] == ["inside"]
+    assert by_query[shape]["services"] == ["instrumented"]
     slept = next(query for query in by_query if "pg_sleep" in query)
     assert 300 <= by_query[slept]["calls"]["max"] < 5_000
     failed = next(each for query, each in by_query.items() if "no_such_column" in query)
@@ -98,12 +98,12 @@ def test_slow_and_repeated_queries_have_their_route_and_line(system: tuple[Stack
     (slow,) = [each for each in found["last"] if "pg_sleep" in each["query"]]
     assert (slow["route"], slow["method"], slow["system"]) == ("/slow", "GET", "postgresql")
     assert slow["duration"] >= 300
-    assert "inside_target.py:" in slow["site"]
+    assert "instrumented_target.py:" in slow["site"]
     assert slow["trace"] == "4bf92f3577b34da6a3ce929d0e0e4736"
     assert found["worst"][0]["duration"] >= 300
     (repeated,) = found["nPlusOne"]
     assert (repeated["route"], repeated["most"], repeated["requests"]) == ("/orders/{id}", 7, 5)
-    assert "inside_target.py:" in repeated["site"]
+    assert "instrumented_target.py:" in repeated["site"]
     assert "_orders" in repeated["site"]
     assert "pg_sleep" in found["statements"][0]["query"]
 
@@ -129,14 +129,14 @@ def test_calls_to_others_are_seen_by_host(system: tuple[Stack, App]) -> None:
 def test_own_metrics_are_added_up(system: tuple[Stack, App]) -> None:
     counter, histogram = read(system[0], "/custom")["metrics"]
     assert (counter["name"], counter["kind"], counter["labels"]) == (
-        "inside.asked",
+        "instrumented.asked",
         "counter",
         {"by": "calls"},
     )
     assert (counter["value"], counter["instances"]) == (3, 1)
     assert (histogram["count"], histogram["max"], histogram["unit"]) == (3, 2.5, "By")
     assert histogram["p50"] == pytest.approx(2.5, rel=0.011)
-    assert read(system[0], "/custom", name="inside.s*")["metrics"] == [histogram]
+    assert read(system[0], "/custom", name="instrumented.s*")["metrics"] == [histogram]
 
 
 def test_queues_that_the_app_names_are_shown(system: tuple[Stack, App]) -> None:

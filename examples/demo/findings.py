@@ -1,17 +1,17 @@
-"""What the collector shows of the inside of the shop, one sentence each."""
+"""What the collector shows about the shop beyond its requests, one sentence each."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-__all__ = ["NAMES", "inside"]
+__all__ = ["NAMES", "findings"]
 
 Read = Callable[..., Awaitable[Any]]
 _WIDTH: Final = 60
 
 
-async def inside(read: Read, from_: str = "-60s") -> dict[str, str]:
+async def findings(read: Read, from_: str = "-60s") -> dict[str, str]:
     """Return a sentence for each of NAMES that can be seen; `read` asks the API."""
-    return {name: said for name in NAMES if (said := await _SIGHTS[name](read, from_))}
+    return {name: said for name in NAMES if (said := await _FINDERS[name](read, from_))}
 
 
 async def _slow_query(read: Read, from_: str) -> str:
@@ -59,7 +59,7 @@ async def _queue(read: Read, from_: str) -> str:
     return ""
 
 
-_SIGHTS: Final = {
+_FINDERS: Final = {
     "slow-query": _slow_query,
     "n-plus-one": _n_plus_one,
     "cache": _cache,
@@ -67,4 +67,4 @@ _SIGHTS: Final = {
     "queue": _queue,
 }
 #: what may be expected
-NAMES: Final = tuple(_SIGHTS)
+NAMES: Final = tuple(_FINDERS)
