@@ -38,7 +38,7 @@ def most_us(batches: list[Batch]) -> dict[SeriesKey, int]:
     return found
 
 
-def accounting_of(batches: list[Batch]) -> dict[bytes, tuple[set[int], int, dict[str, int]]]:
+def claimed_by(batches: list[Batch]) -> dict[bytes, tuple[set[int], int, dict[str, int]]]:
     """Return per process: numbers claimed, the highest sent, the most dropped by reason."""
     found: dict[bytes, tuple[set[int], int, dict[str, int]]] = {}
     for batch in batches:
@@ -107,7 +107,7 @@ def test_a_merged_batch_is_the_sum_of_its_parts(
     assert (whole.window_s, whole.step_s) == (START_S // step_s * step_s, step_s)
     assert sums([whole]) == sums(parts)
     assert most_us([whole]) == most_us(parts)
-    assert accounting_of([whole]) == accounting_of(parts)
+    assert claimed_by([whole]) == claimed_by(parts)
     assert list(whole.gauges) == list(parts[-1].gauges)
     assert whole.closed_us == parts[-1].closed_us
 
@@ -125,7 +125,7 @@ def test_halves_are_together_what_the_whole_was_and_each_claims_what_it_holds(
     cut = [decode(payload) for payload, _ in pieces]
     assert len({batch.seq for batch in cut}) == len(cut)
     assert sums(cut) == sums([whole])
-    assert accounting_of(cut) == accounting_of([whole])
+    assert claimed_by(cut) == claimed_by([whole])
     assert sorted(gauge for batch in cut for gauge in batch.gauges) == sorted(whole.gauges)
     assert sum(count for _, count in pieces) == samples
     for batch in cut:
@@ -226,7 +226,7 @@ def test_near_its_bound_a_spool_gives_up_resolution_and_no_data(spool: Spool) ->
     assert (
         sum(sum(point.buckets.values()) for b in batches for _, point in points_of(b)) == 80 * count
     )
-    assert accounting_of(batches)[b"process1"][0] == set(range(80 * count))
+    assert claimed_by(batches)[b"process1"][0] == set(range(80 * count))
     assert count == spool.stats.held_batches + spool.stats.coarsened
     assert {600, 60, 10} <= {batch.step_s for batch in batches}
     assert len({batch.seq for batch in batches}) == len(batches)
@@ -320,5 +320,5 @@ def test_a_restart_after_merging_finds_each_record_once(tmp_path: Path) -> None:
         companion.unlink()  # only the names in the merged batches tell what they stand in for
     spool.close()
     spool = Spool(tmp_path / "spool", 400_000)
-    assert accounting_of(drain(spool))[b"process1"][0] == set(range(80 * 700))
+    assert claimed_by(drain(spool))[b"process1"][0] == set(range(80 * 700))
     spool.close()
