@@ -61,6 +61,13 @@ _MAX_RANGES: Final = 1000
 #: Open windows. The clocks of apps choose them, so there must be a bound; over it old records count
 #: as new ones.
 _MAX_WINDOWS: Final = 1000
+#: Memory of all open windows together, in full windows: the present one, the one before it, and a
+#: backlog of six full ones or of many more that are not. By their number alone, windows could take
+#: 10 GB.
+_FULL_WINDOWS: Final = 8
+#: A series with its point and a few buckets, besides the text of its route; and with that text.
+_POINT_BYTES: Final = 700
+_SERIES_BYTES: Final = 1000
 _CLOCKS_AGREE_S: Final = 2.0
 #: A monotonic clock below this was started for a time namespace, or is not a clock at all.
 _FRESH_CLOCK_US: Final = 60_000_000
@@ -105,6 +112,8 @@ class Window:
         #: how far the wall clock was ahead of the monotonic one when the window was opened
         self.offset_us = time.time_ns() // 1000 - time.monotonic_ns() // 1000
         self.points: dict[SeriesKey, Point] = {}
+        #: memory of the points, in bytes, approximately
+        self.size_bytes = 0
         #: process -> [first, count] of records; adjacent ranges are joined
         self.ranges: dict[bytes, list[list[int]]] = {}
         self.waiting: dict[App, _Waiting] = {}
@@ -128,6 +137,8 @@ class Aggregator:
 
     The table of names is the window's own: each window names the first max_series that are used in
     it, so that one full of names says nothing about the next. A busy series is among the first.
+    All open windows together have a bound in bytes, too: over it, series are `other` likewise; over
+    twice the bound, old records count as new ones.
     """
 
     def __init__(self, window_s: int, max_series: int) -> None:
@@ -135,6 +146,8 @@ class Aggregator:
         #: series in a window; may be changed at any time
         self.max_series = max_series
         self.windows: dict[int, Window] = {}
+        #: of all windows, the live one too
+        self._size_bytes = 0
         self._live: Window | None = None
         self._waiting = 0
         #: times a series was folded into `other`
@@ -159,7 +172,9 @@ class Aggregator:
         ):
             age_s = mono_age_s
         start_s = int(now_s - max(0.0, age_s)) // self.window_s * self.window_s
-        if start_s not in self.windows and len(self.windows) >= _MAX_WINDOWS:
+        if start_s not in self.windows and (
+            len(self.windows) >= _MAX_WINDOWS or self._size_bytes >= 2 * self._most_bytes
+        ):
             start_s = int(now_s) // self.window_s * self.window_s
         window = self.open(start_s)
         window.cover(app.hello.process, samples.first, samples.count)
@@ -202,12 +217,15 @@ class Aggregator:
         )
         if ended:
             self.book()
-        return [self.windows.pop(start) for start in ended]
+        windows = [self.windows.pop(start) for start in ended]
+        self._size_bytes -= sum(window.size_bytes for window in windows)
+        return windows
 
     def take_live(self, start_s: int | None) -> Window | None:
         """Take the one-second summary and begin the next at start_s; None begins no other."""
         self.book()
         taken, self._live = self._live, Window(start_s) if start_s is not None else None
+        self._size_bytes -= taken.size_bytes if taken is not None else 0
         return taken
 
     @property
@@ -235,8 +253,11 @@ class Aggregator:
 
     def _point(self, app: App, key: int, window: Window) -> Point:
         series = app.series.get(key) or _series(app, key)
+        self.over_limit += key & 0xFFFF in app.other_routes
         point = window.points.get(series)
-        if point is None and len(window.points) >= self.max_series:
+        if point is None and (
+            len(window.points) >= self.max_series or self._size_bytes >= self._most_bytes
+        ):
             self.over_limit += 1
             series = series._replace(
                 version="", route=OTHER_ROUTE, method=OTHER_METHOD, status_class=_CLASSES[0]
@@ -244,7 +265,14 @@ class Aggregator:
             point = window.points.get(series)
         if point is None:
             point = window.points[series] = Point(buckets=Counter())
+            size = _POINT_BYTES + sys.getsizeof(series.route)
+            window.size_bytes += size
+            self._size_bytes += size
         return point
+
+    @property
+    def _most_bytes(self) -> int:
+        return _FULL_WINDOWS * _SERIES_BYTES * self.max_series
 
 
 def _series(app: App, key: int) -> SeriesKey:

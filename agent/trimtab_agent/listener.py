@@ -285,7 +285,7 @@ class Connection(asyncio.BufferedProtocol):
             if isinstance(message, Gauges):
                 app.gauges = message.values
         elif isinstance(message, MeasureNames):
-            app.measures.update(message.keys)
+            app.name_measures(message.keys)
         elif isinstance(message, Deltas):
             self._listener.gathered.add(app, message)
         elif isinstance(message, Events):
@@ -299,7 +299,7 @@ class Connection(asyncio.BufferedProtocol):
             # An app gives the id of a route that is no longer used to another one. Records that
             # came before this frame belong to the old route.
             self._listener.aggregator.book()
-        app.routes.update(routes)
+        app.name_routes(routes)
         app.series.clear()
 
     def send(self, message: Welcome | Closing | ChallengeResponse) -> None:

@@ -177,6 +177,49 @@ def test_series_over_the_limit_are_one_series_other_and_counted() -> None:
     assert aggregator.over_limit == 47
 
 
+def test_routes_over_the_bound_of_names_are_other_and_counted() -> None:
+    aggregator, app = Aggregator(10, 1000), App(app_of().hello, 0, max_name_bytes=5_000)
+    app.name_routes({route: f"/{route:0180}" for route in range(1, 101)})
+    aggregator.add(app, samples_of([row(route=route) for route in range(1, 101)], 0), NOW_S)
+    (window,) = aggregator.close(float("inf"))
+    named = len(window.points) - 1
+    assert 15 < named < 25
+    assert sorted(key.route for key in window.points)[-1] == "other"
+    assert sum(sum(point.buckets.values()) for point in window.points.values()) == 100
+    assert aggregator.over_limit == 100 - named
+
+
+def test_open_windows_together_have_a_bound_and_a_closed_one_gives_its_part_back() -> None:
+    aggregator, app = Aggregator(10, 100), app_of()
+    app.name_routes({route: f"/r{route}" for route in range(1, 101)})
+    records = [row(route=route) for route in range(1, 101)]
+    first = 0
+    for turn in range(2):
+        for age in range(200):
+            aggregator.add(app, samples_of(records, first, NOW_S - 10 * age), NOW_S)
+            first += len(records)
+            aggregator.book()
+        assert sum(len(window.points) for window in aggregator.windows.values()) < 2_500
+        windows = aggregator.close(float("inf"))
+        # The eight full windows of the bound, or a little more; then only `other`.
+        full = [window for window in windows if len(window.points) == 100]
+        assert 8 <= len(full) <= 12
+        assert aggregator.over_limit > 0
+        points = [point for window in windows for point in window.points.values()]
+        assert sum(sum(point.buckets.values()) for point in points) == 20_000, turn
+
+
+def test_live_summaries_give_their_part_of_the_bound_back() -> None:
+    aggregator, app = Aggregator(10, 10), app_of()
+    app.name_routes({route: f"/r{route}" for route in range(1, 11)})
+    for second in range(100):
+        aggregator.take_live(second)
+        records = [row(route=route) for route in range(1, 11)]
+        aggregator.add(app, samples_of(records, 10 * second, NOW_S), NOW_S)
+        aggregator.book()
+    assert aggregator.over_limit == 0
+
+
 @pytest.mark.parametrize("jump_s", [-7200, -30, 30, 10_800])
 def test_a_wall_clock_that_has_jumped_is_overruled_by_the_monotonic_one(jump_s: int) -> None:
     aggregator, app = Aggregator(10, 100), app_of()

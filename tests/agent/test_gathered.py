@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from support.stores.batches import a_batch, key_of, point_of
-from trimtab_agent.app import App
+from trimtab_agent.app import App, size_of
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.spool.regroup import halved, merged
 from trimtab_core.batches import decode, encode
@@ -85,6 +85,66 @@ def test_over_twice_the_limit_what_is_new_is_left_out_and_counted() -> None:
     measures, _ = rows_of(gathered.take())
     assert {row.key.name: row.delta.sum for row in measures} == {f"hits{n}": 2 for n in range(1, 7)}
     assert (gathered.over_limit, gathered.measures_dropped) == (0, 8)
+
+
+def long_key(number: int, size: int = 1000) -> MeasureKey:
+    return MeasureKey("hits", COUNTER, "1", (("n", f"{number:0{size}}"),))
+
+
+def test_long_names_of_a_process_are_one_measure_over_its_bound_and_counted() -> None:
+    gathered, app = Gathered(), app_of()
+    app = App(app.hello, 0, max_name_bytes=100_000)
+    for first in range(1, 20_000, 100):
+        app.name_measures({n: long_key(n) for n in range(first, first + 100)})
+    distinct = {id(key): key for key in app.measures.values() if key is not None}
+    assert sum(size_of(key) for key in distinct.values()) < 101_000
+    assert len(app.measures) == 20_000
+    numbers = (1, 2, 19_000, 20_000)
+    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in numbers]))
+    measures, _ = rows_of(gathered.take())
+    found = {row.key.attributes[0][1]: row.delta.sum for row in measures}
+    assert found == {f"{1:01000}": 1, f"{2:01000}": 1, "other": 2}
+    assert gathered.over_limit == 2
+
+
+def test_names_that_find_no_place_even_as_other_are_left_out_and_counted() -> None:
+    gathered = Gathered()
+    app = App(app_of().hello, 0, max_name_bytes=10_000)
+    keys = {n: MeasureKey("m", COUNTER, "1", ((f"{n:01000}", ""),)) for n in range(1, 101)}
+    app.name_measures(keys)
+    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in keys]))
+    measures, _ = rows_of(gathered.take())
+    assert len(measures) + gathered.measures_dropped == 100
+    assert 0 < gathered.over_limit == sum(row.key.attributes[0][1] == "other" for row in measures)
+    assert 10 < len(measures) < 20
+
+
+def test_a_number_that_is_given_again_frees_the_place_of_its_old_name() -> None:
+    app = App(app_of().hello, 0, max_name_bytes=10_000)
+    for turn in range(100):
+        keys = {n: long_key(100 * turn + n) for n in range(1, 7)}
+        app.name_measures(keys)
+        assert app.measures == keys
+        routes = {n: f"/{turn}/{n}" for n in range(1, 7)}
+        app.name_routes(routes)
+        assert app.routes == routes
+    assert not app.other_routes
+    assert not app.other_measures
+
+
+def test_names_of_a_window_have_a_bound_in_bytes_and_no_value_is_lost() -> None:
+    gathered = Gathered(max_name_bytes=10_000)
+    app = app_of()
+    for turn in range(3):
+        for n in range(50):
+            # One process after the other announces other names under the same number.
+            app.name_measures({1: long_key(n)})
+            gathered.add(app, Deltas([(1, delta_of(1.0))]))
+        measures, _ = rows_of(gathered.take())
+        assert sum(row.delta.sum for row in measures) == 50
+        assert measures[-1].key.attributes[0][1] == "other"
+        assert 5 < len(measures) < 10
+        assert gathered.over_limit == (turn + 1) * (51 - len(measures))
 
 
 def test_a_window_full_of_names_says_nothing_about_the_next() -> None:
