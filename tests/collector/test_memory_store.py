@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from support.clock import Clock
 from support.processes.servers import wait_for
 from support.stores.appending import append, received
@@ -10,7 +12,8 @@ from support.stores.batches import a_batch, key_of, point_of
 from support.stores.engines import NOON
 from support.stores.rowbatches import batch_of, row_of
 from trimtab_collector.storage.memory.engine import MemoryStore
-from trimtab_collector.storage.store import GaugeSelection, Selection
+from trimtab_collector.storage.memory.seen import SeenBatches
+from trimtab_collector.storage.store import GaugeSelection, Selection, UnavailableError
 from trimtab_core.batches import GaugeRow
 from trimtab_core.rows import EventRow
 
@@ -82,6 +85,49 @@ def test_of_all_that_was_dropped_no_byte_is_left() -> None:
         clock.now_s += HOUR_S
         store.compact(clock.now_s)
         assert store.health().recent_bytes == 0
+
+
+def test_lives_of_agents_are_counted_and_those_silent_the_longest_are_forgotten() -> None:
+    clock = Clock(NOON)
+    seen = SeenBatches(20_000)
+    for number in range(1_000):
+        for seq in (0, 1, 5):
+            batch = a_batch(seq, {}, agent=f"agent-{number}")
+            assert batch not in seen
+            seen.add(batch, NOON)
+            assert batch in seen
+    assert 20 < len(seen) < 40
+    assert 15_000 < seen.size_bytes <= 20_000
+    assert a_batch(5, {}, agent="agent-999") in seen
+    assert a_batch(4, {}, agent="agent-999") not in seen
+    assert a_batch(5, {}, agent="agent-0") not in seen
+    seen.forget(clock.now_s + 1)
+    assert (len(seen), seen.size_bytes) == (0, 0)
+
+
+def test_a_life_with_gaps_without_end_takes_a_bounded_place() -> None:
+    seen = SeenBatches(1_000_000)
+    for seq in range(0, 10_000, 2):
+        seen.add(a_batch(seq, {}), NOON)
+    assert seen.size_bytes < 300_000
+    assert a_batch(9_998, {}) in seen
+    assert a_batch(9_997, {}) not in seen
+
+
+def test_what_is_remembered_of_agents_counts_for_the_bound() -> None:
+    clock = Clock(NOON)
+    with opened(clock, max_bytes=30_000, keep_s=HOUR_S) as store:
+        number = 0
+        while not store.health().trouble:
+            number += 1
+            append(store, a_batch(0, {}, agent=f"{number:0128}", window_s=NOON))
+        with pytest.raises(UnavailableError, match="memory is full"):
+            append(store, a_batch(1, {}, window_s=NOON))
+        assert store.health().recent_bytes < 26_000, "windows alone are under the bound"
+        # Names of agents alone never fill the store for days.
+        clock.now_s += 2 * HOUR_S
+        store.compact(clock.now_s)
+        assert store.health().trouble == ""
 
 
 def test_live_summaries_over_the_bound_push_out_the_oldest() -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from trimtab_collector.storage.accounting import AccountingTable, RecordRanges, Staged, with_range
+from trimtab_collector.storage.accounting import AccountingTable, Staged
 from trimtab_collector.storage.arrivals import latest_run
 from trimtab_collector.storage.catalogue import Catalogue
 from trimtab_collector.storage.columns import WINDOW_S, Columns, columns_of_batch
@@ -25,6 +25,7 @@ from trimtab_collector.storage.commits import tell
 from trimtab_collector.storage.gaugepoints import chosen
 from trimtab_collector.storage.gauges import LatestGauges
 from trimtab_collector.storage.grouping import WhoseMeasure, grouped_by
+from trimtab_collector.storage.memory.seen import SeenBatches
 from trimtab_collector.storage.memory.windows import (
     MemoryWindow,
     MemoryWindows,
@@ -99,8 +100,7 @@ class MemoryStore:
         self._live: dict[int, MemoryWindow] = {}
         self._latest = LatestGauges()
         self._accounting = AccountingTable()
-        #: agent and its start -> sequence numbers of its batches, and the latest window it sent
-        self._seen: dict[tuple[str, bytes], tuple[RecordRanges, int]] = {}
+        self._seen = SeenBatches(max_bytes // 4)
         self._waiting_bytes = 0
         self._batches = 0
         self._duplicates = 0
@@ -155,33 +155,24 @@ class MemoryStore:
     def _commit(self, received: Received) -> bool:
         with self._lock:
             self._waiting_bytes -= len(received.raw)
-            if self._is_here(received):
+            if received.batch in self._seen:
                 self._duplicates += 1
                 return True
             self._take(received)
         tell(self._listeners, [received])
         return False
 
-    def _is_here(self, received: Received) -> bool:
-        batch = received.batch
-        ranges, _ = self._seen.get((batch.agent, batch.boot), ((), 0))
-        place = bisect_right(ranges, batch.seq, key=lambda pair: pair[0])
-        return place > 0 and batch.seq < ranges[place - 1][1]
-
     def _take(self, received: Received) -> None:
-        batch, window_s = received.batch, received.window_s
         try:
             points = self._points(received)
         except BatchError as error:
             raise UnavailableError(f"{error}; send the batch again", 10) from error
         self._stored.add(received, points)
-        self._latest.note(batch, received.read_s)
+        self._latest.note(received.batch, received.read_s)
         staged = Staged()
         self._accounting.stage(staged, received)
         self._accounting.confirm(staged)
-        name = (batch.agent, batch.boot)
-        ranges, latest_s = self._seen.get(name, ((), 0))
-        self._seen[name] = (with_range(ranges, batch.seq, 1), max(latest_s, window_s))
+        self._seen.add(received.batch, received.window_s)
         self._batches += 1
 
     def _points(self, received: Received) -> Columns:
@@ -308,7 +299,7 @@ class MemoryStore:
             )
 
     def _trouble(self) -> str:
-        held = self._stored.size_bytes + self._waiting_bytes
+        held = self._stored.size_bytes + self._seen.size_bytes + self._waiting_bytes
         return f"memory is full, {held} bytes are held" if held > self._max_bytes else ""
 
     # ------------------------------------------------ upkeep
@@ -320,9 +311,7 @@ class MemoryStore:
             self._forget_live()
             self._latest.forget(now_s)
             self._accounting.retire(self._accounting.retirement())
-            self._seen = {
-                name: seen for name, seen in self._seen.items() if seen[1] >= now_s - _SEEN_S
-            }
+            self._seen.forget(now_s - _SEEN_S)
             if self._catalogue.is_crowded:
                 windows = [*self._stored.windows.values(), *self._live.values()]
                 self._catalogue.sweep(partial(used_series, windows), partial(renumber, windows))
