@@ -360,6 +360,7 @@ def test_health_tells_of_memory_and_store(collector: Collector) -> None:
     assert 0 < data["memory"]["used"] < data["memory"]["total"]
     assert data["store"]["batches"] >= 2
     assert data["store"]["trouble"] is None
+    assert data["store"]["gaugesLeftOut"] == 0
     assert data["uptime"] > 0
 
 

@@ -48,6 +48,8 @@ class StoreHealth(Body, kw_only=True):
     #: file -> what is wrong with it
     damage: dict[str, str]
     series: int
+    #: latest values of gauges that found no place, since the start
+    gauges_left_out: int
     recent_bytes: int | UnsetType = UNSET
 
 

@@ -47,6 +47,7 @@ def health(reader: StoreReader, _parameters: Parameters) -> CollectorHealth:
             ),
             damage=dict(store.damage),
             series=store.series,
+            gauges_left_out=store.gauges_left_out,
             recent_bytes=details.get("recent_bytes", UNSET),
         ),
         clock_skew_seconds=dict(reader.intake.skewed()),

@@ -15,23 +15,47 @@ _FORGET_S: Final = 900
 
 
 class LatestGauges:
-    """Latest gauges by agent and name; beyond 100,000, new ones are left out and counted."""
+    """Latest gauges by agent and name, up to 100,000.
 
-    def __init__(self) -> None:
+    When all places are taken, a gauge that is stale gives its place to a new one. Without any, new
+    ones are left out and counted.
+    """
+
+    def __init__(self, max_gauges: int = _MAX_GAUGES) -> None:
+        self._max_gauges = max_gauges
         self._lock = threading.Lock()
+        #: the gauge that came least recently stands first
         self._latest: dict[tuple[str, str, str, str, str], LatestGauge] = {}
+        #: the latest time at which any gauge was read
+        self._latest_s = 0.0
+        #: values that found no place
         self.left_out = 0
 
     def note(self, batch: Batch, read_s: float) -> None:
         """Take the gauges of a batch, read at read_s, unless later values are here."""
         with self._lock:
+            self._latest_s = max(self._latest_s, read_s)
             for gauge in batch.gauges:
                 key = (batch.agent, *gauge[:4])
                 before = self._latest.get(key)
-                if before is None and len(self._latest) >= _MAX_GAUGES:
+                if before is None and not self._has_place(read_s):
                     self.left_out += 1
                 elif before is None or before.read_s <= read_s:
+                    self._latest.pop(key, None)
                     self._latest[key] = LatestGauge(*key, gauge.value, read_s)
+
+    def _has_place(self, read_s: float) -> bool:
+        """Tell whether there is a place for a new gauge, after a stale one was dropped for it."""
+        if len(self._latest) < self._max_gauges:
+            return True
+        # Only the first is looked at, so that a full table costs no search. Others that are stale
+        # get there within 30 s, as all that are not stale come again or become so.
+        key, row = next(iter(self._latest.items()))
+        stale_s = self._latest_s - STALE_S
+        if row.read_s >= stale_s or read_s < stale_s:
+            return False
+        del self._latest[key]
+        return True
 
     def fresh(self, now_s: float) -> list[LatestGauge]:
         """Return the gauges that are not stale."""

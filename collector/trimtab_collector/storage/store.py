@@ -271,6 +271,8 @@ class Health:
     damage: Mapping[str, str]
     #: series in memory
     series: int
+    #: latest values of gauges that found no place, since the start
+    gauges_left_out: int
 
     def details(self) -> Mapping[str, Any]:
         """Return what only this engine has to say, by the names that `/health` shows."""

@@ -295,6 +295,7 @@ class MemoryStore:
                 compaction=self._tidying,
                 damage={},
                 series=len(self._catalogue),
+                gauges_left_out=self._latest.left_out,
                 recent_bytes=self._stored.size_bytes,
             )
 

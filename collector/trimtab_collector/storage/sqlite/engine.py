@@ -237,6 +237,7 @@ class SQLiteStore:
             worker=self.tiering.worker,
             damage={**self._strangers, **self._reads.damage(), **self._put_aside()},
             series=len(self.memory.catalogue),
+            gauges_left_out=self.memory.latest.left_out,
             recent_bytes=self.memory.size_bytes,
         )
 
