@@ -355,6 +355,32 @@ def test_times_may_be_given_in_every_form(collector: Collector) -> None:
         assert collector.api.get("/routes", service="shop", from_=form, to="now")["routes"]
 
 
+@pytest.mark.parametrize(
+    ("path", "query", "names"),
+    [
+        ("/routes", "limit=bogus&limit=7", "'limit'"),
+        ("/routes", "service=shop&service=other", "'shop and other'"),
+        ("/routes", "from=-5m&service=shop&from=-5m", "one value"),
+        ("/gauges", "name=cpu&limit=1&limit=1", "one value"),
+    ],
+)
+def test_a_parameter_that_comes_twice_is_refused(
+    collector: Collector, path: str, query: str, names: str
+) -> None:
+    with Sender(collector.port, collector.api.token) as sender:
+        status, body = sender.request("GET", f"/api/performance{path}?{query}")
+    assert (status, body["error"]["code"]) == (422, "bad_parameter")
+    assert names in body["error"]["message"]
+
+
+def test_a_list_may_come_in_parts(collector: Collector) -> None:
+    query = "name=process.memory.usage&name=trimtab.app.loop_delay&groupBy=service&groupBy=instance"
+    with Sender(collector.port, collector.api.token) as sender:
+        status, body = sender.request("GET", f"/api/performance/gauges?{query}")
+    assert status == 200
+    assert len(body["data"]["gauges"]) == 3
+
+
 def test_health_tells_of_memory_and_store(collector: Collector) -> None:
     data = collector.api.get("/health")
     assert 0 < data["memory"]["used"] < data["memory"]["total"]

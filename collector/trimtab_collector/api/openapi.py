@@ -133,7 +133,7 @@ def _parameter(parameter: Parameter[Any], endpoint: ApiEndpoint) -> Mapping[str,
             about += f" Without it, by {endpoint.back.parameter.name}: {', '.join(backs)}."
         else:
             about += f" Without it, {endpoint.back} seconds before the end."
-    lists = {"style": "form", "explode": False} if schema.get("type") == "array" else {}
+    lists = {"style": "form", "explode": False} if parameter.is_list else {}
     return {
         "name": parameter.name,
         "in": "query",

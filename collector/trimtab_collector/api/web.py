@@ -77,9 +77,10 @@ class Api:
         self._access.check(endpoint.role, request.headers.get("authorization", ""))
         now_s = self._clock()
         if endpoint.parameters:
-            parameters = parse(endpoint.parameters, request.query_params, now_s, endpoint.back)
+            pairs = request.query_params.multi_items()
+            parameters = parse(endpoint.parameters, pairs, now_s, endpoint.back)
         else:
-            parameters = parse(RANGE, {}, now_s)
+            parameters = parse(RANGE, (), now_s)
         return await self._executor.run(endpoint.read, self._reader, parameters)
 
     async def _refused(self, request: Request, error: HTTPException) -> Response:

@@ -72,6 +72,11 @@ class Parameter(ABC, Generic[T_co]):
         """Return the JSON schema of the value, with its default."""
 
     @property
+    def is_list(self) -> bool:
+        """Whether its text is a list with commas between."""
+        return bool(self.schema().get("type") == "array")
+
+    @property
     def required(self) -> bool:
         """Whether a request without it is refused."""
         return False

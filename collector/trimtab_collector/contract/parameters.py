@@ -1,6 +1,6 @@
 """The parameters that reads share, and the checked parameters of one request."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final, TypeVar
@@ -118,19 +118,17 @@ class Parameters:
 
 def parse(
     declared: Sequence[Parameter[Any]],
-    query: Mapping[str, str],
+    pairs: Iterable[tuple[str, str]],
     now_s: float,
     back: int | BackBy = BACK_S,
 ) -> Parameters:
     """Return the checked parameters of a request to an endpoint that has those declared.
 
-    RANGE is among them; back is the range without `from`. Raises ApiError 422 for names and
-    values that are not understood.
+    RANGE is among them; pairs are names and texts in the order of the query; back is the range
+    without `from`. Raises ApiError 422 for names and values that are not understood.
     """
     known = {parameter.name: parameter for parameter in declared}
-    for name in query:
-        if name not in known:
-            raise bad_parameter(name, f"a parameter among {', '.join(sorted(known))}", query[name])
+    query = _texts(known, pairs)
     # The zone comes first: other times are read in it.
     tz = TZ.read(query.get(TZ.name, "UTC"), Moment(now_s, TZ.absent))
     moment = Moment(now_s, tz)
@@ -147,6 +145,24 @@ def parse(
     where = {each.field: query[each.name] for each in declared
              if isinstance(each, Filter) and each.name in query}  # fmt: skip
     return Parameters(where, from_s, to_s, now_s, tz, values, query)
+
+
+def _texts(
+    known: Mapping[str, Parameter[Any]], pairs: Iterable[tuple[str, str]]
+) -> Mapping[str, str]:
+    """Return the text of each parameter that was given; a repeated list is one list.
+
+    Raises ApiError 422 for names that are not known and for others that are repeated.
+    """
+    every: dict[str, list[str]] = {}
+    for name, text in pairs:
+        if name not in known:
+            raise bad_parameter(name, f"a parameter among {', '.join(sorted(known))}", text)
+        every.setdefault(name, []).append(text)
+    for name, texts in every.items():
+        if len(texts) > 1 and not known[name].is_list:
+            raise bad_parameter(name, "one value", " and ".join(texts))
+    return {name: ",".join(texts) for name, texts in every.items()}
 
 
 def check_range(from_s: float, to_s: float, begin: str = "from", end: str = "to") -> None:

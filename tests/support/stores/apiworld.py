@@ -67,7 +67,9 @@ class World:
         """Return `data` of the answer to a GET, as JSON has it; `from_` stands for `from`."""
         (endpoint,) = [each for each in ENDPOINTS if path in each.paths]
         texts = {name.rstrip("_"): str(value) for name, value in query.items()}
-        parameters = parse(endpoint.parameters or RANGE, texts, self.clock.now_s, endpoint.back)
+        parameters = parse(
+            endpoint.parameters or RANGE, texts.items(), self.clock.now_s, endpoint.back
+        )
         return msgspec.to_builtins(endpoint.read(self.reader, parameters))
 
     def within(self, start_s: float, end_s: float, **fields: str) -> list[Request]:
