@@ -5,7 +5,9 @@ endpoint, write its body in `contract/`, its computation in `reads/`, and one ro
 """
 
 import functools
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from trimtab_collector.api.endpoint import ApiEndpoint
 from trimtab_collector.api.openapi import document
@@ -75,14 +77,14 @@ _HOUR_S: Final = 3600
 _NOW_S: Final = 10
 
 
-def _openapi(_reader: StoreReader, _parameters: Parameters) -> dict[str, Any]:
+def _openapi(_reader: StoreReader, _parameters: Parameters) -> msgspec.Raw:
     """Return this API as an OpenAPI 3.1 document."""
     return _document()
 
 
 @functools.cache
-def _document() -> dict[str, Any]:
-    return document(ENDPOINTS)
+def _document() -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(document(ENDPOINTS)))
 
 
 def _below_metrics(name: str) -> tuple[str, str]:

@@ -85,7 +85,7 @@ def _operation(endpoint: ApiEndpoint, path: str, method: str) -> dict[str, Any]:
 def _impossible(endpoint: ApiEndpoint) -> Iterable[str]:
     """Yield the refusals that an endpoint never answers."""
     if endpoint.role is Role.ANYONE:
-        yield "401"
+        yield from ("401", "503")
     if not endpoint.parameters:
         yield "422"
 

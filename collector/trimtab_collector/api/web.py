@@ -15,8 +15,8 @@ from starlette.routing import BaseRoute, Route
 
 from trimtab_collector.api.endpoint import BASE, ApiEndpoint
 from trimtab_collector.api.endpoints import ENDPOINTS
-from trimtab_collector.api.executor import ReadExecutor
-from trimtab_collector.auth.access import Access
+from trimtab_collector.api.executor import KeptAnswer, ReadExecutor
+from trimtab_collector.auth.access import Access, Role
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure, success
 from trimtab_collector.contract.parameters import RANGE, parse
 from trimtab_collector.reads.reader import StoreReader
@@ -60,17 +60,30 @@ class Api:
         return {HTTPException: self._refused, Exception: self._failed}
 
     def _handler(self, endpoint: ApiEndpoint) -> Callable[[Request], Awaitable[Response]]:
+        kept = self._kept(endpoint) if endpoint.role is Role.ANYONE else None
+
         async def handle(request: Request) -> Response:
+            authorization = request.headers.get("authorization", "")
+            if kept is not None and not self._access.is_reader(authorization):
+                return _response(200, await kept.get())
             try:
                 found = await self._answer(endpoint, request)
             except ApiError as error:
                 return _response(error.status, failure(error), error.headers)
             except TooMuchError as error:
                 return _response(422, failure(ApiError(422, "too_much", str(error))))
-            body = success(found) if endpoint.bodies else msgspec.json.encode(found)
-            return _response(200, body)
+            return _response(200, _body(endpoint, found))
 
         return handle
+
+    def _kept(self, endpoint: ApiEndpoint) -> KeptAnswer:
+        """Return the answer for those without a token: it has no parameters."""
+
+        def compute() -> bytes:
+            parameters = parse(RANGE, (), self._clock())
+            return _body(endpoint, endpoint.read(self._reader, parameters))
+
+        return KeptAnswer(self._executor, compute)
 
     async def _answer(self, endpoint: ApiEndpoint, request: Request) -> Any:
         """Check one request and return what the endpoint computes."""
@@ -109,6 +122,10 @@ class Api:
             {"path": request.url.path},
         )
         return _response(500, failure(refusal))
+
+
+def _body(endpoint: ApiEndpoint, found: Any) -> bytes:
+    return success(found) if endpoint.bodies else msgspec.json.encode(found)
 
 
 def _response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Response:

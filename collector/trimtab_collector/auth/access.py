@@ -25,12 +25,7 @@ class Access:
 
     def check(self, role: Role, authorization: str) -> None:
         """Raise ApiError 401 unless the header of a request shows the role."""
-        if role is Role.ANYONE:
-            return
-        kind, _, text = authorization.partition(" ")
-        # Compared as bytes: compare_digest takes no text beyond ASCII.
-        same = hmac.compare_digest(text.strip().encode("utf-8", "replace"), self._token)
-        if kind.lower() != "bearer" or not same:
+        if role is not Role.ANYONE and not self.is_reader(authorization):
             got = "another" if authorization else "none"
             raise ApiError(
                 401,
@@ -39,3 +34,10 @@ class Access:
                 "first start and lies in the file token of the data directory",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+
+    def is_reader(self, authorization: str) -> bool:
+        """Tell whether the header of a request shows the read token."""
+        kind, _, text = authorization.partition(" ")
+        # Compared as bytes: compare_digest takes no text beyond ASCII.
+        same = hmac.compare_digest(text.strip().encode("utf-8", "replace"), self._token)
+        return kind.lower() == "bearer" and same

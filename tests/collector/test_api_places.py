@@ -1,0 +1,135 @@
+"""Requests without a token take no place from readers, and cost one computation at a time."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from support.clock import Clock
+from trimtab_collector.api.endpoint import BASE, ApiEndpoint
+from trimtab_collector.api.endpoints import ENDPOINTS
+from trimtab_collector.api.executor import KeptAnswer, ReadExecutor
+from trimtab_collector.api.web import Api
+from trimtab_collector.auth.access import Access, Role
+from trimtab_collector.contract.health import TierSize
+from trimtab_collector.contract.parameters import RANGE
+from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.storage.memory.engine import MemoryStore
+
+TOKEN = {"Authorization": "Bearer sesame"}
+DEADLINE_S = 10
+
+
+class Held:
+    """A computation that waits until it may go on, and counts how often it was begun."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.go = threading.Event()
+
+    def __call__(self, *_: Any) -> TierSize:
+        self.begun += 1
+        assert self.go.wait(DEADLINE_S)
+        return TierSize(files=self.begun, bytes=0)
+
+
+Ask = Callable[..., Coroutine[Any, Any, httpx.Response]]
+
+
+def run(test: Callable[[Ask], Awaitable[None]], *endpoints: ApiEndpoint) -> None:
+    """Run a test with what asks an API of these endpoints."""
+    executor, store = ReadExecutor(), MemoryStore()
+
+    async def main() -> None:
+        api = Api(StoreReader(store), executor, Access("sesame"), endpoints or ENDPOINTS)
+        app = Starlette(routes=api.routes(), exception_handlers=api.exception_handlers())
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://x{BASE}") as client:
+            await asyncio.wait_for(test(client.get), DEADLINE_S)
+
+    try:
+        asyncio.run(main())
+    finally:
+        executor.close()
+        store.close()
+
+
+async def settle() -> None:
+    """Let every task that is ready run, until it waits for a thread."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+def test_a_reader_is_answered_while_a_hundred_without_a_token_wait() -> None:
+    health = Held()
+
+    async def test(ask: Ask) -> None:
+        waiting = [asyncio.create_task(ask("/health")) for _ in range(100)]
+        await settle()
+        assert (await ask("/services", headers=TOKEN)).status_code == 200
+        assert (await ask("/openapi.json")).status_code == 200
+        health.go.set()
+        answers = await asyncio.gather(*waiting)
+        assert {(each.status_code, each.json()["data"]["files"]) for each in answers} == {(200, 1)}
+        assert health.begun == 1
+
+    others = [each for each in ENDPOINTS if each.paths != ("/health",)]
+    run(test, ApiEndpoint(("/health",), health, (TierSize,), role=Role.ANYONE), *others)
+
+
+def test_health_is_there_for_anyone_while_readers_wait_at_every_place() -> None:
+    slow = Held()
+
+    async def test(ask: Ask) -> None:
+        waiting = [asyncio.create_task(ask("/slow", headers=TOKEN)) for _ in range(64)]
+        await settle()
+        busy = await ask("/slow", headers=TOKEN)
+        assert (busy.status_code, busy.json()["error"]["code"]) == (503, "busy")
+        assert (await ask("/health")).json()["data"]["status"] == "healthy"
+        slow.go.set()
+        assert {each.status_code for each in await asyncio.gather(*waiting)} == {200}
+
+    run(test, ApiEndpoint(("/slow",), slow, (TierSize,), RANGE), *ENDPOINTS)
+
+
+def test_an_answer_is_kept_for_a_second_and_a_failure_for_those_who_waited() -> None:
+    clock, found = Clock(100), [b"one", None, b"two"]
+
+    def compute() -> bytes:
+        answer = found.pop(0)
+        if answer is None:
+            raise OSError("a disk")
+        return answer
+
+    async def test() -> None:
+        executor = ReadExecutor()
+        kept = KeptAnswer(executor, compute, clock)
+        try:
+            assert await kept.get() == b"one"
+            clock.now_s += 0.9
+            assert await kept.get() == b"one"
+            clock.now_s += 0.2
+            with pytest.raises(OSError, match="a disk"):
+                await kept.get()
+            assert await kept.get() == b"two"
+        finally:
+            executor.close()
+
+    asyncio.run(test())
+
+
+def test_one_with_the_token_sees_health_as_it_is_now() -> None:
+    health = Held()
+    health.go.set()
+
+    async def test(ask: Ask) -> None:
+        first = await ask("/health")
+        assert (await ask("/health")).content == first.content
+        fresh = await ask("/health", headers=TOKEN)
+        assert fresh.json()["data"]["files"] == 2
+
+    run(test, ApiEndpoint(("/health",), health, (TierSize,), role=Role.ANYONE))
