@@ -52,8 +52,6 @@ _MOST_MEASURES: Final = 200_000
 _MOST_READ: Final = 1_000_000
 #: a measure is idle when nothing was added to it for this long, seconds
 _IDLE_S: Final = 3600
-#: idle measures that are folded in addition to those over the limit, so that it is rarely needed
-_FOLD_MORE: Final = 1_000
 #: measures that one transaction looks at, and seconds between two foldings
 _LOOKED_AT: Final = 20_000
 _FOLD_EVERY_S: Final = 600.0
@@ -235,21 +233,21 @@ class MeasureTable:
         over = len(self._ids) - len(forgotten.gone) - _MOST_MEASURES * 9 // 10
         if over > 0 and now_s - self._folded_s >= _FOLD_EVERY_S:
             forgotten.folded_s = now_s
-            self._fold(connection, over + _FOLD_MORE, int(now_s) - _IDLE_S, forgotten)
+            self._fold(connection, over, int(now_s) - _IDLE_S, forgotten)
         return forgotten
 
     def confirm_forgotten(self, forgotten: "Forgotten") -> None:
         """Let memory follow what `forget` has made durable."""
-        for whose in forgotten.gone:
+        for whose in (*forgotten.gone, *forgotten.folded):
             self._ids.pop(whose, None)
         self._ids.update(forgotten.new)
         self._looked_at = forgotten.looked_at
         self._folded_s = max(self._folded_s, forgotten.folded_s)
 
     def _fold(
-        self, connection: sqlite3.Connection, most: int, before_s: int, forgotten: "Forgotten"
+        self, connection: sqlite3.Connection, over: int, before_s: int, forgotten: "Forgotten"
     ) -> None:
-        """Fold idle measures until there are `most` fewer, or no more that are idle.
+        """Fold idle measures until there are `over` fewer, or no more that are idle.
 
         Into the `other` of their name where that has several members, else into that of the
         service: folding must always leave fewer measures than before.
@@ -264,22 +262,36 @@ class MeasureTable:
                 (before_s, OTHER, _LOOKED_AT),
             )
         ]
-        members = Counter(_other(whose) for _, whose in idle)
-        new, fewer = forgotten.new, 0
-        for number, whose in idle:
-            if fewer >= most:
-                break
-            into = _other(whose)
-            if into == whose or (into not in self._ids and into not in new and members[into] < 2):
-                into = _of_service(whose)
-            target = self._ids.get(into) or new.get(into)
-            if target is None:
-                target = new[into] = _insert_measure(connection, into)
-                fewer -= 1
-            connection.execute("UPDATE amount SET measure = ? WHERE measure = ?", (target, number))
-            connection.execute("DELETE FROM measure WHERE id = ?", (number,))
-            forgotten.gone.append(whose)
-            fewer += 1
+        members = Counter(each(whose) for _, whose in idle for each in (_other, _of_service))
+        fewer = 0
+        # A name goes only when folding within names does not leave enough room.
+        for to_service, wanted in ((False, over + _MOST_MEASURES // 100), (True, over)):
+            for number, whose in idle:
+                if fewer >= wanted:
+                    break
+                into = _of_service(whose) if to_service else _other(whose)
+                known = into in self._ids or into in forgotten.new
+                if into == whose or whose in forgotten.folded or not (known or members[into] > 1):
+                    continue
+                fewer += self._fold_one(connection, number, whose, into, forgotten)
+
+    def _fold_one(
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        whose: WhoseMeasure,
+        into: WhoseMeasure,
+        forgotten: "Forgotten",
+    ) -> int:
+        """Make the rows of a measure those of another; returns how many measures are fewer."""
+        target = self._ids.get(into) or forgotten.new.get(into)
+        fewer = 1 if target else 0
+        if not target:
+            target = forgotten.new[into] = _insert_measure(connection, into)
+        connection.execute("UPDATE amount SET measure = ? WHERE measure = ?", (target, number))
+        connection.execute("DELETE FROM measure WHERE id = ?", (number,))
+        forgotten.folded.add(whose)
+        return fewer
 
     def drop(self, connection: sqlite3.Connection, now_s: float) -> None:
         """Drop what is too old, in the open transaction; committer only."""
@@ -311,6 +323,7 @@ class Forgotten:
     """What one transaction of `MeasureTable.forget` changes."""
 
     gone: list[WhoseMeasure] = field(default_factory=list)
+    folded: set[WhoseMeasure] = field(default_factory=set)
     new: NewMeasures = field(default_factory=dict)
     looked_at: int = 0
     folded_s: float = 0.0
