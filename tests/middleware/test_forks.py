@@ -147,4 +147,5 @@ def test_a_worker_of_a_queue_learns_from_the_hook_of_forks_that_it_has_to_send()
             env=clean_environment() | {"TRIMTAB_AGENT": peer.address},
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
-    assert (done.stdout.strip(), done.stderr) == ("[False, True, False]", "")
+    # The thread of the emitter is still there, unlike after a fork: it may complain of its socket.
+    assert (done.returncode, done.stdout.strip()) == (0, "[False, True, False]"), done.stderr
