@@ -5,10 +5,11 @@ appends 48 bytes; nothing is encoded, locked, logged or sent there (`./dev bench
 is plain, and what happens to the rest, is in `trimtab.endings`.
 
 How a request is counted:
-- duration: entry to the last body byte handed to the server; work after it has its own record;
-- 500: an exception before the response started, or no response at all;
-- 499: the client left: cancelled, ClientDisconnect, an OSError once the response had started, or
-  a return without the last body;
+- duration: entry to the last body byte handed to the server; work after it has a record of its own
+  when it takes 10 ms or fails;
+- 500: an exception before the response started, no response at all, or a status that is no number;
+- 499: the client left: cancelled, closed, ClientDisconnect, an OSError once the response had
+  started, or a return without the last body;
 - any other exception after the start keeps the status that was sent and is flagged as failed;
 - an event stream (`text/event-stream`) is not a request: its record says how long it was open.
 """
@@ -89,7 +90,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
             await other(scope, receive, send)
             return
         scope[_SEEN] = []
-        status = first = last = size = flags = queue_us = kind = 0
+        status = first = last = size = flags = queue_us = kind = late = 0
         started: Message = _NOTHING
         context: RequestContext | None = None
         failure = ""
@@ -134,6 +135,8 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
             if not last or failure == _LEFT:
                 # The latter also behind the 500 that a framework answered nobody with.
                 status, flags = _outcome(error, status)
+            else:
+                late = _is_late_failure(error, status)
             raise
         finally:
             end = clock()
@@ -169,10 +172,10 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
                     scope, resolve(scope), scope.get("method", ""), flags, status,
                     (start, first, last), queue_us, size, context, kind, failure,
                 )  # fmt: skip
-            if end - last >= background_ns:
+            if late or end - last >= background_ns:
                 endings.background(
                     resolve(scope), scope.get("method", ""), status, end - last,
-                    failed=failure not in ("", _LEFT),
+                    failed=failure not in _NO_FAILURES,
                 )  # fmt: skip
 
     recorder.attach(trimtab_asgi, endings)
@@ -181,6 +184,8 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
 
 #: Exception by which frameworks say that the client left.
 _LEFT = "ClientDisconnect"
+#: How work after the last byte ends that did not fail: by itself, or as the server or client went.
+_NO_FAILURES = {"", _LEFT, "CancelledError", "GeneratorExit"}
 _ENDS = {"http.response.trailers", "http.response.pathsend", "http.response.zerocopysend"}
 
 
@@ -213,7 +218,21 @@ def _outcome(error: BaseException, status: int) -> tuple[int, int]:
     return status, FLAG_FAILED
 
 
+def _is_late_failure(error: BaseException, status: Any) -> bool:
+    """Tell whether an exception after the last byte is to be booked, however soon it came.
+
+    A framework raises again what it answered with a 500; an OSError may be that of the server's
+    `send`, whose client left.
+    """
+    if type(error).__name__ in _NO_FAILURES or isinstance(error, OSError):
+        return False
+    return not (isinstance(status, int) and status >= 500)
+
+
 def _is_cancelled(error: BaseException) -> bool:
+    # The server closes the coroutine of a request that it leaves behind when it stops.
+    if isinstance(error, GeneratorExit):
+        return True
     # Who was cancelled has asyncio loaded; importing it here would double the time of our import.
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and isinstance(error, asyncio.CancelledError)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Token
 from time import monotonic_ns
 from typing import Any
 
-from trimtab.context import RequestContext, reset_context
+from trimtab.context import RequestContext, current_context, reset_context
 from trimtab.endings import WSGI_STREAM, Endings, is_event_stream
 from trimtab.recorder import UNKNOWN_SIZE
 from trimtab.templates import Templates
@@ -23,8 +24,8 @@ class OpenRequest:
     started returns what `start_response` was given so far: status code, route and headers.
     """
 
-    __slots__ = ("_context", "_endings", "_environ", "_is_stream", "_kind", "_queue_us", "_start",
-                 "_started", "_status", "_templates", "_token")  # fmt: skip
+    __slots__ = ("_context", "_endings", "_environ", "_is_stream", "_kind", "_life", "_queue_us",
+                 "_start", "_started", "_status", "_templates", "_token")  # fmt: skip
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class OpenRequest:
         token: Token[RequestContext | None] | None,
     ) -> None:
         self._endings, self._templates = endings, templates
+        self._life = endings.life
         self._environ, self._started = environ, started
         self._start, self._queue_us = start_ns, queue_us
         self._context, self._token = context, token
@@ -92,9 +94,26 @@ class OpenRequest:
             kind, failure,
         )  # fmt: skip
 
+    def dropped(self, **figures: Any) -> None:
+        """Book a request whose body nobody holds any more, and nobody has closed; in a finalizer.
+
+        Not one of the parent of a fork, which has it, too.
+        """
+        if self._status or self._life is not self._endings.life:
+            return
+        try:
+            if current_context() is not self._context:
+                # Another request's context is in its place by now.
+                self._token = None
+            status = 0 if self.method == "HEAD" else 499
+            self.ended(status, last_ns=monotonic_ns(), **figures)
+        except Exception:  # noqa: BLE001, S110 - the app would find it on its stderr
+            pass
+
     def worked_on(self, duration_ns: int, *, failed: bool) -> None:
-        """Book work of the app after the end: what its `close` did."""
-        if self._status and duration_ns >= self._endings.background_ns:
+        """Book work of the app after the end: what its `close` did, if it was long or failed."""
+        is_first_failure = failed and self._status < 500
+        if self._status and (is_first_failure or duration_ns >= self._endings.background_ns):
             route = self._templates.wsgi(self._environ, self._started()[1])
             self._endings.background(route, self.method, self._status, duration_ns, failed=failed)
 
@@ -119,20 +138,39 @@ def _is_iterable(body: object) -> bool:
 
 def _closing_file(body: Any, request: OpenRequest) -> Iterable[bytes]:
     # The server looks for its own type, to hand the file to the kernel: only close is ours.
-    close = getattr(body, "close", None)
-
-    def finishing_close() -> None:
-        try:
-            if close is not None:
-                close()
-        finally:
-            request.ended(last_ns=monotonic_ns(), size=UNKNOWN_SIZE)
-
     try:
-        body.close = finishing_close
+        body.close = _FileClose(getattr(body, "close", None), request)
     except AttributeError:
         request.ended(last_ns=monotonic_ns(), size=UNKNOWN_SIZE)
     return body  # type: ignore[no-any-return]
+
+
+class _FileClose:
+    """The `close` of a file that the server sends; it is all that we see of its end."""
+
+    __slots__ = ("_close", "_request")
+
+    def __init__(self, close: Callable[[], object] | None, request: OpenRequest) -> None:
+        self._close, self._request = close, request
+
+    def __call__(self) -> None:
+        # Servers close in the `finally` or `except` of their sending: what broke it is there.
+        broke = sys.exc_info()[1]
+        try:
+            if self._close is not None:
+                self._close()
+        finally:
+            failed = isinstance(broke, Exception) and not isinstance(broke, OSError)
+            self._request.ended(
+                499 if broke is not None and not failed else 0,
+                last_ns=monotonic_ns(),
+                flags=FLAG_FAILED if failed else 0,
+                size=UNKNOWN_SIZE,
+                failure=type(broke).__name__ if failed else "",
+            )
+
+    def __del__(self) -> None:
+        self._request.dropped(size=UNKNOWN_SIZE)
 
 
 class _Body:
@@ -193,6 +231,9 @@ class _Body:
             self._request.worked_on(monotonic_ns() - began, failed=failed)
             left = self._iterator is not None and self._request.method != "HEAD"
             self._end(499 if left else 0)
+
+    def __del__(self) -> None:
+        self._request.dropped(first_ns=self._first, size=self._size)
 
 
 class _SizedBody(_Body):

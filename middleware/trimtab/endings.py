@@ -42,7 +42,7 @@ class Endings:
 
     __slots__ = (
         "_captures", "_given", "_granted", "_recorder", "_runtime", "_sample", "_traceparent",
-        "active", "background_ns", "looks", "room", "slow_ns", "with_context",
+        "active", "background_ns", "life", "looks", "room", "slow_ns", "with_context",
     )  # fmt: skip
 
     def __init__(self, runtime: Runtime, traceparent: Callable[[Mapping[str, Any]], str]) -> None:
@@ -88,6 +88,8 @@ class Endings:
         last byte; failure is the type of the exception that it ended with, empty for none.
         """
         recorder = self._recorder
+        if type(status) is not int:
+            status = _number(status)
         start, first, last = times_ns
         took = last - start
         recorder.append(
@@ -119,7 +121,7 @@ class Endings:
         """Book the work that an app did after the last byte of a request."""
         flags = FLAG_FAILED if failed else 0
         method_id = METHOD_IDS.get(method, 0)
-        self._recorder.append_background(route, method_id, flags, status, duration_ns)
+        self._recorder.append_background(route, method_id, flags, _number(status), duration_ns)
 
     def stream_began(self, headers: object, event_stream: tuple[AnyStr, AnyStr]) -> int:
         """Return the kind of what has sent its first part; an event stream is open from here."""
@@ -166,12 +168,22 @@ class Endings:
 
     def forget(self) -> None:
         """Start again from nothing; in the child of a fork, too."""
+        #: what a request that began before is told by
+        self.life = object()
         #: requests in flight
         self.active = 0
         self.room = self._given = self._granted = 0
         #: whether requests get a context
         self.with_context = self.wants_context()
         self.looks = LOOKS if self._runtime.settings.queue_time else 0
+
+
+def _number(status: Any) -> int:
+    """Return what an app gave as its status as a number; 500 for what no server can send."""
+    try:
+        return int(status)
+    except Exception:  # noqa: BLE001 - whatever the app has put there
+        return 500
 
 
 def is_event_stream(headers: object, event_stream: tuple[AnyStr, AnyStr]) -> bool:

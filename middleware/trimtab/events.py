@@ -36,7 +36,8 @@ class EventQueue:
 
     def forget(self) -> None:
         """Start from nothing."""
-        self._lock = threading.Lock()
+        # A finalizer that runs in the middle of this may add an event, too.
+        self._lock = threading.RLock()
         self._waiting: deque[dict[str, Any]] = deque()
         self._alike: dict[tuple[str, str], int] = {}
         self._since = 0.0

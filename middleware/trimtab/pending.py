@@ -1,8 +1,10 @@
 """Frames of what is measured inside the app: measures, and events.
 
 One emitter of the process sends them, the first that asks. What was taken from the process and is
-not sent to its end when a connection breaks is sent again on the next one; while there is no agent
-measures add up where they are, and events wait in their bounded queue.
+not sent to its end when a connection breaks is sent again on the next one. While there is no agent,
+or one that does not read, measures add up where they are, and events wait in their bounded queue: a
+measure that waits to be taken keeps its place in its family, so the cap of the family bounds what
+an app that makes up names can make wait.
 
 A measure travels by a number that holds for its connection. Numbers are given here, when a measure
 first has something to send on a connection: what waits is kept by key, so a number that goes from
@@ -11,6 +13,7 @@ recently sent key loses its number; the agent reads frames in order and is told 
 the first values under it.
 """
 
+from itertools import islice
 from math import isfinite
 from typing import Any, Final
 
@@ -27,6 +30,8 @@ _DELTAS_A_FRAME: Final = 200
 _BUCKETS_A_FRAME: Final = 15_000
 _EVENTS_A_FRAME: Final = 5
 _EVENTS_A_SECOND: Final = 200
+#: Deltas that may wait here; beyond that they stay where they are added up.
+_MOST_DELTAS: Final = 2_000
 #: Numbers of a connection; with what is announced at once they stay below the agent's bound.
 _MOST_NUMBERS: Final = 10_000
 
@@ -42,6 +47,8 @@ class Pending:
         #: what the agent knows on this connection, the key that was sent longest ago first
         self._numbers: dict[MeasureKey, int] = {}
         self._deltas: dict[MeasureKey, Delta] = {}
+        #: whether there was more to take than may wait here
+        self._left_some = False
         self._events: list[dict[str, Any]] = []
         #: what the frame that is being sent holds
         self._sending_deltas: dict[MeasureKey, Delta] = {}
@@ -63,14 +70,19 @@ class Pending:
         if not self._measures.claim(self):
             return
         self._measures.ask()
-        for key, delta in self._measures.changed():
-            if isfinite(delta.sum):
-                self._add(key, delta)
+        self._take()
         # Also while some wait: at the end of a process there is no next time.
         taken = self._queue.take(max(0, _EVENTS_A_SECOND - len(self._events)))
         fitting = [event for event in taken if fits(event)]
         self._events += fitting
         self._dropped += len(taken) - len(fitting)
+
+    def _take(self) -> None:
+        room = max(0, _MOST_DELTAS - len(self._deltas))
+        self._left_some = self._measures.waiting > room
+        for key, delta in self._measures.changed(room):
+            if isfinite(delta.sum):
+                self._add(key, delta)
 
     def _add(self, key: MeasureKey, delta: Delta) -> None:
         before = self._deltas.get(key)
@@ -82,12 +94,15 @@ class Pending:
     @property
     def is_empty(self) -> bool:
         """Tell whether all that was gathered has been sent."""
-        return not (self._deltas or self._events or self._sending_deltas or self._sending_events)
+        waiting = self._deltas or self._events or self._left_some
+        return not (waiting or self._sending_deltas or self._sending_events)
 
     def next_frame(self) -> list[Any] | None:
         """Return the next message, None when there is none; it is sent when `sent` is called."""
+        if self._left_some and not self._deltas:
+            self._take()
         if self._deltas:
-            keys = list(self._deltas)[: min(_DELTAS_A_FRAME, self._most_numbers)]
+            keys = list(islice(self._deltas, min(_DELTAS_A_FRAME, self._most_numbers)))
             unknown = self._number(keys)
             if unknown:
                 return MeasureNames(unknown).frame()

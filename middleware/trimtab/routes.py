@@ -76,6 +76,9 @@ class RouteTable:
             most, Route.is_busy, self._retire, idle_s=idle_s, clock=clock
         )
         self._lock = threading.RLock()
+        #: whether the thread that holds the lock gives an id, or reads which are given: a signal
+        #: handler or finalizer that runs in it meanwhile gets none
+        self._is_giving = False
         #: id -> number of its announcement and route, the latest announcement last
         self._given: dict[int, tuple[int, str]] = {}
         self._routes: dict[int, Route] = {}
@@ -115,17 +118,26 @@ class RouteTable:
         # What the agent would refuse, it would refuse with all that is sent after it.
         template = template[:MAX_TEMPLATE].encode("utf-8", "replace").decode() or "/"
         with self._lock:
-            found = self._table.add(template, lambda: self._give(template))
-            if found is not None and found.id == _LET_GO:
-                # All ids are given: the place is for one that gets one.
-                self._table.discard(template)
-                found = None
-            if found is None:
-                return self._of_others()
-            if not self.is_filling and 2 * len(self._table) >= self.most:
-                self.is_filling = True
-                self._table.start_over()
-            return found
+            if self._is_giving:
+                return self._other or Route(UNMATCHED, 0, is_other=True)
+            self._is_giving = True
+            try:
+                return self._with_place(template)
+            finally:
+                self._is_giving = False
+
+    def _with_place(self, template: str) -> Route:
+        found = self._table.add(template, lambda: self._give(template))
+        if found is not None and found.id == _LET_GO:
+            # All ids are given: the place is for one that gets one.
+            self._table.discard(template)
+            found = None
+        if found is None:
+            return self._of_others()
+        if not self.is_filling and 2 * len(self._table) >= self.most:
+            self.is_filling = True
+            self._table.start_over()
+        return found
 
     def _of_others(self) -> Route:
         if self._other is None:
@@ -182,11 +194,15 @@ class RouteTable:
         """Return at most that many announcements after one, and the number of the last of them."""
         with self._lock:
             later: list[tuple[int, int, str]] = []
-            for number in reversed(self._given):
-                at, template = self._given[number]
-                if at <= seq:
-                    break
-                later.append((at, number, template))
+            self._is_giving = True
+            try:
+                for number in reversed(self._given):
+                    at, template = self._given[number]
+                    if at <= seq:
+                        break
+                    later.append((at, number, template))
+            finally:
+                self._is_giving = False
         later = later[: -most - 1 : -1]
         last = later[-1][0] if later else seq
         return last, {number: template for _, number, template in later}
@@ -194,4 +210,5 @@ class RouteTable:
     def after_fork(self) -> None:
         """Replace locks that another thread of the parent may have held."""
         self._lock = threading.RLock()
+        self._is_giving = False
         self._table.after_fork()

@@ -63,7 +63,8 @@ class Runtime:
         self.recorder = Recorder(settings.buffer_kib * 1024, process.routes)
         self._emitter: Emitter | None = None
         self._vitals: Vitals | None = None
-        self._lock = threading.Lock()
+        # A request that ends in a finalizer wakes the emitter, too.
+        self._lock = threading.RLock()
         self._address = _address(settings.agent)
 
     def wake(self) -> None:
@@ -120,7 +121,7 @@ class Runtime:
         """Forget the parent's records, thread and connection; runs in the child of a fork."""
         emitter, self._emitter = self._emitter, None
         vitals, self._vitals = self._vitals, None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         if emitter is not None:
             emitter.abandon()
         if vitals is not None:

@@ -1,13 +1,14 @@
 """What an ASGI request is counted as: status, bytes, time to first byte, duration, who left."""
 
 import asyncio
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 
 from support.clock import Clock
 from support.processes.drive import Measured, Message, call, request
-from trimtab_core.records import FLAG_BACKGROUND, FLAG_FAILED, FLAG_UNKNOWN_BYTES
+from trimtab_core.records import FLAG_BACKGROUND, FLAG_FAILED, FLAG_STREAMED, FLAG_UNKNOWN_BYTES
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 
@@ -93,6 +94,54 @@ def test_work_after_the_last_byte_that_fails_is_flagged_and_the_request_is_not(
     assert background.record.flags == FLAG_BACKGROUND | FLAG_FAILED
 
 
+def test_work_after_the_last_byte_that_fails_at_once_is_booked(
+    measured: Measured, clock: Clock
+) -> None:
+    answer = call(measured.asgi(app_of(START, body(b"x"), KeyError("task"))))
+    assert isinstance(answer.error, KeyError)
+    request_, background = measured.records(2)
+    assert (request_.record.status, request_.record.flags) == (200, 0)
+    assert background.record.flags == FLAG_BACKGROUND | FLAG_FAILED
+    assert (background.record.duration_us, background.record.status) == (0, 200)
+
+
+def test_work_after_the_last_byte_that_is_cancelled_has_not_failed(
+    measured: Measured, clock: Clock
+) -> None:
+    steps = (START, body(b"x"), lambda: clock.advance_ms(50), asyncio.CancelledError())
+    call(measured.asgi(app_of(*steps)))
+    _, background = measured.records(2)
+    assert background.record.flags == FLAG_BACKGROUND
+
+
+@pytest.mark.parametrize(
+    ("messages", "status"),
+    [((), 499), ((START,), 499), ((START, body(b"x", True)), 499), ((START, body(b"x")), 200)],
+    ids=["before the start", "after the start", "mid stream", "after the last byte"],
+)
+def test_a_request_that_the_server_leaves_behind_as_it_stops_has_not_failed(
+    measured: Measured, clock: Clock, messages: Any, status: int
+) -> None:
+    class Never:
+        def __await__(self) -> Generator[None, None, None]:
+            yield
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for message in messages:
+            await send(message)
+        await Never()
+
+    async def send(message: Message) -> None:
+        pass
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "root_path": ""}
+    left = measured.asgi(app)(scope, send, send)  # type: ignore[arg-type]
+    left.send(None)
+    left.close()
+    record = measured.one().record
+    assert (record.status, record.flags & ~FLAG_STREAMED) == (status, 0)
+
+
 @pytest.mark.parametrize(
     ("steps", "status", "flags"),
     [
@@ -114,6 +163,7 @@ def test_work_after_the_last_byte_that_fails_is_flagged_and_the_request_is_not(
         (({**START, "status": 500}, body(b"boom"), ClientDisconnect()), 499, 0),
         (({**START, "status": 500}, body(b"boom"), RuntimeError("re-raised")), 500, 0),
         ((START, body(b"x"), asyncio.CancelledError()), 200, 0),
+        ((START, body(b"x"), OSError("gone")), 200, 0),
     ],
     ids=[
         "exception before the start", "OSError before the start", "no response at all",
@@ -124,6 +174,7 @@ def test_work_after_the_last_byte_that_fails_is_flagged_and_the_request_is_not(
         "return without the last body", "a 503 without its last body",
         "ClientDisconnect that a framework answered with its 500",
         "a 500 that the framework re-raises", "cancelled after the last byte",
+        "the server's send of the last byte",
     ],
 )  # fmt: skip
 def test_each_way_to_end_has_its_status(
@@ -219,11 +270,16 @@ def test_a_request_of_two_hours_is_clamped_and_counted(measured: Measured, clock
     assert measured.one().record.duration_us == 2**32 - 1
 
 
-def test_a_status_that_is_no_number_costs_its_own_record_only(measured: Measured) -> None:
-    bad = measured.asgi(app_of({**START, "status": "200"}, body(b"")))
-    assert call(bad).error is None
-    call(measured.asgi(app_of(START, body(b""))))
-    assert measured.one().record.status == 200
+@pytest.mark.parametrize(
+    ("given", "status"), [("201", 201), (201.0, 201), (None, 500), ("fine", 500), (object(), 500)]
+)
+def test_a_status_that_is_no_number_is_booked_as_what_a_server_makes_of_it(
+    measured: Measured, clock: Clock, given: Any, status: int
+) -> None:
+    steps = ({**START, "status": given}, body(b""), lambda: clock.advance_ms(50))
+    assert call(measured.asgi(app_of(*steps))).error is None
+    request_, background = measured.records(2)
+    assert (request_.record.status, background.record.status) == (status, status)
 
 
 @pytest.mark.asyncio

@@ -8,19 +8,21 @@ from typing import Any
 
 import pytest
 
+from support.clock import Clock
 from support.processes.drive import Measured, request
 from support.processes.peer import Peer
 from support.processes.servers import wait_for
-from trimtab.events import SLOW_QUERY
+from trimtab.events import SLOW_QUERY, EventQueue
 from trimtab.metrics.counter import Counter
-from trimtab.metrics.measures import MeasureFamily
+from trimtab.metrics.measures import MeasureFamily, Measures
 from trimtab.metrics.metric import collect
+from trimtab.pending import Pending
 from trimtab.runtime import PROCESS, flush_all, runtime_for
 from trimtab.settings import read_settings
 from trimtab.sinks import AgentSink
-from trimtab_core.deltas import MAX_EVENT
+from trimtab_core.deltas import MAX_EVENT, MeasureNames
 from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM, Delta, MeasureKey, quantile
-from trimtab_core.messages import Deltas
+from trimtab_core.messages import Deltas, parse
 
 _names = count()
 
@@ -226,3 +228,51 @@ def test_a_name_keeps_its_kind(measured: Measured) -> None:
     assert PROCESS.measures.family(counters.name, COUNTER, "1") is counters
     with pytest.raises(ValueError, match="choose another name"):
         PROCESS.measures.family(counters.name, GAUGE, "1")
+
+
+def drained(pending: Pending) -> dict[MeasureKey, float]:
+    """Take all frames, as an agent that reads again; return what is added up in them."""
+    names: dict[int, MeasureKey] = {}
+    found: dict[MeasureKey, float] = {}
+    while (frame := pending.next_frame()) is not None:
+        message = parse(frame)
+        if isinstance(message, MeasureNames):
+            names.update(message.keys)
+        elif isinstance(message, Deltas):
+            for number, delta in message.deltas:
+                found[names[number]] = found.get(names[number], 0) + delta.sum
+        pending.sent()
+    return found
+
+
+def test_an_agent_that_does_not_read_makes_nothing_grow() -> None:
+    clock = Clock()
+    measures = Measures(clock)
+    pending = Pending(measures, EventQueue())
+    pending.connected()
+    names = measures.family("names", COUNTER)
+    made = count()
+    for _ in range(1_000):
+        for _ in range(20):
+            names.at((("name", str(next(made))),)).add(1)
+        clock.advance_s(10)
+        pending.gather()
+    found = drained(pending)
+    assert len(found) <= 2_000 + 1_000 + 1
+    assert sum(found.values()) == 20_000
+    assert pending.is_empty
+    pending.gather()
+    assert pending.next_frame() is None
+
+
+def test_all_that_was_added_is_sent_at_the_end_however_much_it_is() -> None:
+    measures = Measures()
+    pending = Pending(measures, EventQueue())
+    pending.connected()
+    for number in range(9):
+        for name in range(1_000):
+            measures.family(f"many.{number}", COUNTER).at((("name", str(name)),)).add(1)
+    pending.gather()
+    assert not pending.is_empty
+    assert len(drained(pending)) == 9_000
+    assert pending.is_empty

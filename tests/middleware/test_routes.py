@@ -46,6 +46,37 @@ def idle(routes: RouteTable, seconds: Clock, *busy: str) -> None:
         routes._table.age()
 
 
+def test_a_template_that_is_asked_for_while_an_id_is_given_goes_by_another_name(
+    seconds: Clock,
+) -> None:
+    class Asking:
+        """A recorder during whose answer a signal handler or finalizer asks for a route."""
+
+        @property
+        def sent_until(self) -> float:
+            asked.append(routes.of("/asked"))
+            return seconds.now_s
+
+    asked: list[Any] = []
+    holder = Asking()
+    routes = RouteTable(3, clock=seconds)
+    routes.add_holder(holder)
+    for template in ("/a", "/b", "/c"):
+        routes.of(template)
+    idle(routes, seconds, "/a")
+    for template in ("/d", "/e"):
+        seconds.advance_s(GRACE_S + 1)
+        routes.of(template)
+        routes.of(template + "x")
+    assert asked
+    assert {route.is_other for route in asked} == {True}
+    assert {route.template for route in asked} <= {"unmatched", "other"}
+    _, announced = routes.after(0, 100)
+    assert len(set(announced.values())) == len(announced)
+    given = [routes.of(template) for template in ("/a", "/d", "/e")]
+    assert all(announced[each.id] == each.template for each in given if not each.is_other)
+
+
 def test_a_route_that_no_request_had_makes_room_and_a_busy_one_keeps_its_id(
     seconds: Clock,
 ) -> None:

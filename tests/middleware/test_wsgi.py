@@ -1,8 +1,11 @@
 """The WSGI wrapper: what the server gets is what the app gave, and each request is one record."""
 
+import gc
 import io
+import os
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from typing import Any
 from wsgiref.util import FileWrapper
 from wsgiref.validate import validator
@@ -12,9 +15,16 @@ import pytest
 from support.clock import Clock
 from support.processes.drive import Measured, call_wsgi
 from trimtab import WSGIMiddleware
+from trimtab.context import RequestContext, context_variable, current_context
 from trimtab.runtime import runtime_for
 from trimtab.settings import read_settings
-from trimtab_core.records import FLAG_FAILED, FLAG_STREAMED, FLAG_UNKNOWN_BYTES
+from trimtab_core.records import (
+    FLAG_BACKGROUND,
+    FLAG_FAILED,
+    FLAG_STREAMED,
+    FLAG_UNKNOWN_BYTES,
+    KIND_EVENT_STREAM,
+)
 
 Start = Callable[..., Any]
 PLAIN = [("Content-Type", "text/plain")]
@@ -107,7 +117,62 @@ def test_a_close_that_fails_is_heard_of_and_the_request_counted(measured: Measur
 
     with pytest.raises(RuntimeError, match="close"):
         call_wsgi(measured.wsgi(app_of(Failing(b"a"))))
-    assert measured.one().record.status == 200
+    request, background = (seen.record for seen in measured.records(2))
+    assert (request.status, request.flags & FLAG_FAILED) == (200, 0)
+    assert (background.status, background.flags) == (200, FLAG_BACKGROUND | FLAG_FAILED)
+
+
+def test_a_request_that_has_failed_does_not_fail_twice(measured: Measured) -> None:
+    class Failing(Body):
+        def close(self) -> None:
+            raise RuntimeError("close")
+
+    with pytest.raises(RuntimeError, match="close"):
+        call_wsgi(measured.wsgi(app_of(Failing(ValueError()))))
+    assert measured.one().record.status == 500
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/event-stream"])
+@pytest.mark.parametrize("take", [1, 0], ids=["taken in part", "never taken"])
+def test_a_body_that_nobody_closes_ends_when_nobody_holds_it(
+    measured: Measured, take: int, kind: str
+) -> None:
+    def app(environ: Any, start_response: Start) -> Any:
+        start_response("200 OK", [("Content-Type", kind)])
+        return Body(b"a", b"b")
+
+    recorder = runtime_for(read_settings(**measured.settings(context=True))).recorder
+    wrapped = measured.wsgi(app, context=True)
+
+    def two_requests() -> None:
+        started = call_wsgi(wrapped, take=take, close=False)
+        assert recorder.in_flight() + recorder.event_streams == 1
+        context_variable.set(other := RequestContext())
+        del started
+        gc.collect()
+        assert current_context() is other, "that of another request stays"
+
+    copy_context().run(two_requests)
+    assert (recorder.in_flight(), recorder.event_streams) == (0, 0)
+    record = measured.one().record
+    if kind == "text/plain":
+        assert (record.status, record.kind) == (499, 0)
+    else:
+        assert (record.status, record.kind) == (200, KIND_EVENT_STREAM)
+
+
+def test_the_child_of_a_fork_does_not_book_a_body_of_its_parent(measured: Measured) -> None:
+    wrapped = measured.wsgi(app_of(Body(b"a", b"b")))
+    started = call_wsgi(wrapped, take=1, close=False)
+    recorder = runtime_for(read_settings(**measured.settings())).recorder
+    child = os.fork()
+    if not child:
+        del started
+        gc.collect()
+        os._exit(len(recorder.buffer) + recorder.in_flight())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    started.body.close()
+    assert measured.one().record.status == 499
 
 
 def test_a_body_without_close_gets_none_that_fails(measured: Measured) -> None:
@@ -135,6 +200,45 @@ def test_a_file_wrapper_stays_the_servers_own_and_is_closed(measured: Measured) 
     assert file.closed
     record = measured.one().record
     assert (record.status, record.bytes, record.flags) == (200, 0, FLAG_UNKNOWN_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "flags"),
+    [(BrokenPipeError(), 499, 0), (SystemExit(), 499, 0), (ValueError(), 200, FLAG_FAILED)],
+    ids=["the client left", "the server stops", "the file cannot be read"],
+)
+def test_a_file_whose_sending_breaks_is_booked_as_other_bodies_are(
+    measured: Measured, error: BaseException, status: int, flags: int
+) -> None:
+    def app(environ: Any, start_response: Start) -> Any:
+        start_response("200 OK", PLAIN)
+        return environ["wsgi.file_wrapper"](io.BytesIO(b"x" * 100), 64)
+
+    body = call_wsgi(
+        measured.wsgi(app), environ={"wsgi.file_wrapper": FileWrapper}, close=False, take=1
+    ).body
+
+    def send() -> None:
+        try:
+            raise error
+        finally:
+            body.close()
+
+    with pytest.raises(type(error)):
+        send()
+    record = measured.one().record
+    assert (record.status, record.flags) == (status, flags | FLAG_UNKNOWN_BYTES)
+
+
+def test_a_file_that_nobody_closes_ends_when_nobody_holds_it(measured: Measured) -> None:
+    def app(environ: Any, start_response: Start) -> Any:
+        start_response("200 OK", PLAIN)
+        return environ["wsgi.file_wrapper"](io.BytesIO(b"x" * 100), 64)
+
+    call_wsgi(measured.wsgi(app), environ={"wsgi.file_wrapper": FileWrapper}, close=False, take=1)
+    gc.collect()
+    record = measured.one().record
+    assert (record.status, record.flags) == (499, FLAG_UNKNOWN_BYTES)
 
 
 def test_the_write_callable_is_the_servers_own(measured: Measured) -> None:

@@ -19,6 +19,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from math import isnan, nan
+from sys import maxsize
 from time import monotonic
 from typing import Any, Final
 
@@ -172,7 +173,7 @@ class MeasureFamily:
         return self._new(attributes) if found is None else found
 
     def _new(self, attributes: Attributes) -> Measure:
-        if self._measures.has_room():
+        if self._may_have_place():
             found = self._found.add(
                 attributes, lambda: self._measures.new(self._key(attributes), self)
             )
@@ -180,6 +181,10 @@ class MeasureFamily:
                 return found
         self.over_cap += 1
         return self._other(attributes)
+
+    def _may_have_place(self) -> bool:
+        # In a full family a new one takes a place of its own, if any.
+        return len(self._found) >= self._found.most or self._measures.has_room()
 
     def _other(self, attributes: Attributes) -> Measure:
         others = tuple((name, OTHER) for name, _ in attributes)
@@ -202,12 +207,17 @@ class MeasureFamily:
         if measure.is_kept:
             return measure.key
         attributes = measure.key.attributes
-        if self._measures.has_room():
+        if self._may_have_place():
             found = self._found.add(attributes, lambda: self._measures.keep(measure))
             if found is not None:
                 return found.key
         self.over_cap += 1
         return self._other(attributes).key
+
+    @property
+    def places(self) -> int:
+        """Return how many measures have a place."""
+        return len(self._found)
 
     def shed(self) -> bool:
         """Let go of a measure that nobody uses; tell whether there was one."""
@@ -234,8 +244,7 @@ class Measures:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self.clock = clock
         self._families: dict[str, MeasureFamily] = {}
-        #: measures that have a place in a family, and those that were let go of
-        self._kept = 0
+        #: measures that have no place in their family any more
         self._let_go: weakref.WeakSet[Measure] = weakref.WeakSet()
         #: those that were added to since the last `changed`
         self._changed: deque[Measure] = deque()
@@ -253,7 +262,9 @@ class Measures:
         with self._lock:
             found = self._families.get(name)
             if found is None:
-                found = self._families[name] = MeasureFamily(self, name, kind, unit, cap)
+                # A signal handler may be first: the lock lets it in.
+                made = MeasureFamily(self, name, kind, unit, cap)
+                found = self._families.setdefault(name, made)
         if (found.kind, found.unit) != (kind, unit):
             raise ValueError(
                 f"expected {name} to be a {found.kind} in {found.unit!r} as before, got a {kind} "
@@ -263,8 +274,6 @@ class Measures:
 
     def new(self, key: MeasureKey, family: MeasureFamily) -> Measure:
         """Return a new measure that gets a place; for families, as the methods that follow."""
-        with self._lock:
-            self._kept += 1
         return Measure(key, family, self._changed)
 
     def other(self, key: MeasureKey, family: MeasureFamily) -> Measure:
@@ -274,24 +283,24 @@ class Measures:
     def let_go(self, measure: Measure) -> None:
         """Note that a measure has lost its place."""
         with self._lock:
-            self._kept -= 1
             self._let_go.add(measure)
         measure.is_kept = False
 
     def keep(self, measure: Measure) -> Measure:
         """Note that a measure gets its place back, and return it."""
         with self._lock:
-            self._kept += 1
             self._let_go.discard(measure)
         measure.is_kept = True
         return measure
 
     def has_room(self) -> bool:
         """Tell whether a measure more may have a place, if need be that of an idle one."""
-        if self._kept < _MOST_MEASURES:
+        families = list(self._families.values())
+        # Counted where they are: a count of its own could be wrong for ever after an interruption.
+        if sum(family.places for family in families) < _MOST_MEASURES:
             return True
         # No lock is held here: each family takes its own, one after the other.
-        return any(family.shed() for family in list(self._families.values()))
+        return any(family.shed() for family in families)
 
     def claim(self, owner: object) -> bool:
         """Tell whether owner is the one that sends the measures; the first to ask is."""
@@ -319,14 +328,22 @@ class Measures:
             except Exception:
                 log.debug("a reader of measures failed", exc_info=True)
 
-    def changed(self) -> Iterator[tuple[MeasureKey, Delta]]:
-        """Take what was added, measure by measure, with the key under which it is sent."""
+    @property
+    def waiting(self) -> int:
+        """Return how many measures have something to be taken, or a few more."""
+        return len(self._changed)
+
+    def changed(self, most: int = maxsize) -> Iterator[tuple[MeasureKey, Delta]]:
+        """Take what was added to at most that many measures, with the keys to send it under.
+
+        The others keep what was added to them, and their places.
+        """
         now = self.clock()
         if now >= self._next_age:
             self._next_age = now + _AGE_S
             for family in list(self._families.values()):
                 family.age()
-        for _ in range(len(self._changed)):
+        for _ in range(min(most, len(self._changed))):
             delta = (measure := self._changed.popleft()).take()
             if delta is not None:
                 yield measure.family.key_of(measure), delta
@@ -340,7 +357,7 @@ class Measures:
         self._lock = threading.RLock()
         self._owner = None
         self._changed.clear()
-        for family in self._families.values():
+        for family in list(self._families.values()):
             family.after_fork()
         for measure in list(self._let_go):
             measure.forget()

@@ -197,7 +197,7 @@ class Metric:
         """Forget series that lost their place to others; one that is held can still be added to."""
         for values, child in list(self._children.items()):
             if child._measure is not None and not child._measure.is_kept:
-                del self._children[values]
+                self._children.pop(values, None)
 
     def _attributes(self, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         return tuple(sorted(zip(self.definition.labels, values, strict=True)))
