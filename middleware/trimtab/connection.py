@@ -5,6 +5,7 @@ Only emitter threads connect; they may wait here, for at most one second.
 
 import socket
 import sys
+import threading
 import time
 import weakref
 from typing import Any, Final, NamedTuple
@@ -36,6 +37,9 @@ class Connections:
 
     def __init__(self) -> None:
         self._opened: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        #: held while a socket is made and is not in `_opened` yet, and during a fork
+        self._making = threading.Lock()
+        self._forking = 0
 
     def connect(self, address: Address, peer_uids: frozenset[int], token: str) -> Link:
         """Return a link to the agent; raises OSError with a sentence for what stands against it.
@@ -48,12 +52,12 @@ class Connections:
                 raise OSError(
                     "there are no Unix sockets here: set TRIMTAB_AGENT=tcp://127.0.0.1:8622"
                 )
-            opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            family = socket.AF_UNIX
         else:
-            opened = socket.socket(
-                socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM
-            )
-        self._opened.add(opened)
+            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        with self._making:
+            opened = socket.socket(family, socket.SOCK_STREAM)
+            self._opened.add(opened)
         try:
             if address.kind == "unix":
                 opened.settimeout(_UNIX_S)
@@ -77,8 +81,22 @@ class Connections:
         In the child of a fork that thread is not there; its copy of the parent's connection is,
         and would keep it open after the parent has gone.
         """
+        self._making = threading.Lock()
+        self._forking = 0
         for opened in list(self._opened):
             opened.close()
+
+    def before_fork(self) -> None:
+        """Wait until no socket is being made: a child would have it open and not know of it."""
+        # With a limit: whoever forks where the lock is held, in a finalizer, must get on.
+        if self._making.acquire(timeout=_UNIX_S):
+            self._forking = threading.get_ident()
+
+    def forked(self) -> None:
+        """Let sockets be made again, in the parent."""
+        if self._forking == threading.get_ident():
+            self._forking = 0
+            self._making.release()
 
 
 def _check_peer(opened: socket.socket, peer_uids: frozenset[int]) -> None:

@@ -241,7 +241,11 @@ class Process:
 #: The one of this process.
 PROCESS: Final = Process()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=PROCESS.after_fork)
+    os.register_at_fork(
+        before=PROCESS.connections.before_fork,
+        after_in_parent=PROCESS.connections.forked,
+        after_in_child=PROCESS.after_fork,
+    )
 
 #: What most callers want of it.
 runtime_for = PROCESS.runtime

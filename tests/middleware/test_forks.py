@@ -149,3 +149,48 @@ def test_a_worker_of_a_queue_learns_from_the_hook_of_forks_that_it_has_to_send()
         )  # fmt: skip
     # The thread of the emitter is still there, unlike after a fork: it may complain of its socket.
     assert (done.returncode, done.stdout.strip()) == (0, "[False, True, False]"), done.stderr
+
+
+#: A fork comes just when the emitter's thread has made a socket and has not told anybody of it.
+WHILE_CONNECTING = """
+import os, socket, sys, threading
+
+from trimtab.runtime import PROCESS
+from trimtab_core.config import parse_address
+
+made, forking = threading.Event(), threading.Event()
+
+class Slow(socket.socket):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        made.set()
+        forking.wait(10)
+
+def connect():
+    try:
+        PROCESS.connections.connect(parse_address("unix:///nowhere/agent.sock"), frozenset(), "")
+    except OSError:
+        pass
+
+# Hooks that come later are called first: the fork begins, then it waits for the socket.
+os.register_at_fork(before=forking.set)
+socket.socket = Slow
+thread = threading.Thread(target=connect)
+thread.start()
+made.wait(10)
+if child := os.fork():
+    thread.join()
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+links = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+names = [os.readlink(link) for link in links if os.path.lexists(link)]
+os._exit(sum("socket" in name for name in names))
+"""
+
+
+def test_a_fork_while_the_emitter_connects_leaves_no_socket_open_in_the_child() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WHILE_CONNECTING],
+        env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
