@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.lacking import lack
 from support.processes.load import drive
 from support.processes.servers import Agent, App, Collector, Proc, wait_for
 from support.processes.stack import uvicorn
@@ -94,9 +95,10 @@ def certificate(directory: Path, name: str) -> tuple[Path, Path]:
     return made, key
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
 @pytest.mark.parametrize("change", ["another file", "another content"])
 def test_new_certificates_are_for_the_collector_and_for_probes(tmp: Path, change: str) -> None:
+    if shutil.which("openssl") is None:
+        lack("openssl makes the certificates: install it (on Debian: apt install openssl)")
     (trusted, key), (other, _) = certificate(tmp, "trusted"), certificate(tmp, "other")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(trusted, key)
