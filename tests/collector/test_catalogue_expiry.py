@@ -3,7 +3,7 @@
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -264,6 +264,35 @@ def test_idle_measures_of_many_names_leave_room_for_those_in_use(
         parts = store.read_measures(MeasureSelection(edges, ("*",)))
         assert [part.delta.sum for part in parts if part[:4] == whose] == [7.0]
         assert sum(part.delta.sum for part in parts) == 10 * 20 + 7 - store._measures.left_out
+
+
+def test_rows_are_never_folded_into_a_measure_that_goes_in_the_same_moment(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trimtab_collector.storage.sqlite.measures._MOST_MEASURES", 10)
+    clock = Clock(NOON)
+
+    def orders(instances: Sequence[str], value: float) -> bytes:
+        key = MeasureKey("orders", COUNTER)
+        rows = [MeasureRow("test", "shop", each, key, added(value)) for each in instances]
+        return pack_rows(rows, [])[0]
+
+    with opened(tmp / "c", clock, 1000) as store:
+        # The measure that collects others is there, and its rows have expired.
+        append(store, a_batch(0, window_s=NOON - 20, rows=orders([""], 1.0)))
+        store._committer.run(lambda connection: connection.execute("DELETE FROM amount"))
+        pods = [f"pod-{n}" for n in range(9)]
+        append(store, a_batch(1, window_s=NOON - 20, rows=orders(pods, 3.0)))
+        full = [MeasureRow("test", "bank", "", MeasureKey("salaries", COUNTER), added(1.0))]
+        append(store, a_batch(3, window_s=NOON - 20, rows=pack_rows(full, [])[0]))
+        clock.now_s += 2 * HOUR_S
+        store.compact(clock.now_s)
+        selection = MeasureSelection((NOON - HOUR_S, NOON), ("orders",))
+        parts = store.read_measures(selection)
+        assert sum(part.delta.sum for part in parts) == 9 * 3.0
+        append(store, a_batch(2, window_s=NOON - 20, rows=orders([""], 5.0)))
+        parts = store.read_measures(selection)
+        assert sum(part.delta.sum for part in parts) == 9 * 3.0 + 5.0
 
 
 def test_an_older_state_of_the_small_file_is_noticed_and_hides_nothing(tmp: Path) -> None:

@@ -220,7 +220,7 @@ class MeasureTable:
             (self._looked_at, _LOOKED_AT),
         ).fetchone()
         if end is not None:
-            forgotten.gone = [
+            forgotten.gone.update(
                 _whose(row)
                 for row in connection.execute(
                     "DELETE FROM measure WHERE id > ? AND id <= ? AND NOT EXISTS"  # noqa: S608
@@ -228,7 +228,7 @@ class MeasureTable:
                     f" RETURNING {_NAMES}",
                     (self._looked_at, end),
                 ).fetchall()
-            ]
+            )
         forgotten.looked_at = end or 0
         over = len(self._ids) - len(forgotten.gone) - _MOST_MEASURES * 9 // 10
         if over > 0 and now_s - self._folded_s >= _FOLD_EVERY_S:
@@ -238,7 +238,7 @@ class MeasureTable:
 
     def confirm_forgotten(self, forgotten: "Forgotten") -> None:
         """Let memory follow what `forget` has made durable."""
-        for whose in (*forgotten.gone, *forgotten.folded):
+        for whose in forgotten.gone:
             self._ids.pop(whose, None)
         self._ids.update(forgotten.new)
         self._looked_at = forgotten.looked_at
@@ -270,28 +270,23 @@ class MeasureTable:
                 if fewer >= wanted:
                     break
                 into = _of_service(whose) if to_service else _other(whose)
-                known = into in self._ids or into in forgotten.new
-                if into == whose or whose in forgotten.folded or not (known or members[into] > 1):
+                target = self._target(into, forgotten)
+                if into == whose or whose in forgotten.gone or not (target or members[into] > 1):
                     continue
-                fewer += self._fold_one(connection, number, whose, into, forgotten)
+                if target is None:
+                    target = forgotten.new[into] = _insert_measure(connection, into)
+                    fewer -= 1
+                connection.execute(
+                    "UPDATE amount SET measure = ? WHERE measure = ?", (target, number)
+                )
+                connection.execute("DELETE FROM measure WHERE id = ?", (number,))
+                forgotten.gone.add(whose)
+                fewer += 1
 
-    def _fold_one(
-        self,
-        connection: sqlite3.Connection,
-        number: int,
-        whose: WhoseMeasure,
-        into: WhoseMeasure,
-        forgotten: "Forgotten",
-    ) -> int:
-        """Make the rows of a measure those of another; returns how many measures are fewer."""
-        target = self._ids.get(into) or forgotten.new.get(into)
-        fewer = 1 if target else 0
-        if not target:
-            target = forgotten.new[into] = _insert_measure(connection, into)
-        connection.execute("UPDATE amount SET measure = ? WHERE measure = ?", (target, number))
-        connection.execute("DELETE FROM measure WHERE id = ?", (number,))
-        forgotten.folded.add(whose)
-        return fewer
+    def _target(self, into: WhoseMeasure, forgotten: "Forgotten") -> int | None:
+        """Return the id of a measure as this transaction leaves it; None if it has none."""
+        known = None if into in forgotten.gone else self._ids.get(into)
+        return forgotten.new.get(into) or known
 
     def drop(self, connection: sqlite3.Connection, now_s: float) -> None:
         """Drop what is too old, in the open transaction; committer only."""
@@ -322,8 +317,7 @@ def _whose(row: Sequence[Any]) -> WhoseMeasure:
 class Forgotten:
     """What one transaction of `MeasureTable.forget` changes."""
 
-    gone: list[WhoseMeasure] = field(default_factory=list)
-    folded: set[WhoseMeasure] = field(default_factory=set)
+    gone: set[WhoseMeasure] = field(default_factory=set)
     new: NewMeasures = field(default_factory=dict)
     looked_at: int = 0
     folded_s: float = 0.0
