@@ -10,12 +10,12 @@ from functools import partial
 from typing import Final
 
 from trimtab_collector.storage.catalogue import Catalogue
-from trimtab_collector.storage.columns import WINDOW_S, Columns, columns_of_batch
+from trimtab_collector.storage.columns import WINDOW_S, columns_of_batch
 from trimtab_collector.storage.gauges import LatestGauges
 from trimtab_collector.storage.sqlite.gaugehead import GAUGES_S, GaugeHead
 from trimtab_collector.storage.sqlite.head import LIVE_S, Head, move, used
 from trimtab_collector.storage.store import Received
-from trimtab_core.batches import Batch, decode
+from trimtab_core.batches import decode
 from trimtab_core.errors import BatchError
 from trimtab_core.logs import RateLimited
 
@@ -50,7 +50,7 @@ class Memory:
     def take(self, received: Received) -> None:
         """Add a batch that has just become durable."""
         batch = received.batch
-        self._add(self.recent, batch, received.window_s, received.columns, received)
+        self._add(self.recent, received)
         self.latest.note(batch, received.read_s)
         self.gauges.add(batch, received.window_s)
 
@@ -58,19 +58,12 @@ class Memory:
         """Add a live summary."""
         batch = received.batch
         name = (batch.agent, batch.boot, batch.seq)
-        self._add(self.live, batch, received.window_s, received.columns, received, name)
+        self._add(self.live, received, name)
         self.latest.note(batch, received.read_s)
 
-    def _add(
-        self,
-        head: Head,
-        batch: Batch,
-        window_s: int,
-        columns: Columns,
-        received: Received,
-        name: object = None,
-    ) -> None:
-        origin: object = received.numbered.origin
+    def _add(self, head: Head, received: Received, name: object = None) -> None:
+        batch, window_s = received.batch, received.window_s
+        columns, origin = received.columns, received.numbered.origin
         while not head.add(window_s, columns, origin, name):
             # The catalogue has started a new dictionary since the batch was numbered.
             known = self.catalogue.know(batch.series)
