@@ -40,7 +40,10 @@ THIRD_PARTY: Mapping[str, frozenset[str]] = {
     "trimtab": frozenset(),
     "trimtab_agent": frozenset({"psutil", "httpx", "zstandard"}),
     "trimtab_collector": frozenset(
-        {"starlette", "uvicorn", "httpx", "msgspec", "numpy", "zstandard"}
+        {
+            *("starlette", "uvicorn", "httpx", "msgspec", "numpy", "zstandard"),
+            *("socketio", "jwt", "argon2", "aiosmtplib"),
+        }
     ),
 }
 #: module -> what it may import at the top beyond its package's row
@@ -270,7 +273,8 @@ def test_the_checker_sees_registries_and_machines() -> None:
         ("reads.routes", "storage.sqlite.engine"),
         ("reads.routes", "api.web"),
         ("reads.routes", "watch"),
-        ("auth.access", "contract.body"),
+        ("auth.access", "storage.store"),
+        ("statefile", "auth.access"),
         ("ingest", "contract.body"),
         ("ingest", "storage.sqlite.engine"),
         ("api.web", "ingest"),

@@ -45,7 +45,7 @@ class CollectorApp:
         )
         self._executor = ReadExecutor()
         reader = StoreReader(self.store, self.watch.mark, self.ingest)
-        self._api = Api(reader, self._executor, Access(self.token.text))
+        self._api = Api([reader], self._executor, Access(self.token.text))
         self._web = Starlette(
             routes=self._api.routes(),
             exception_handlers=self._api.exception_handlers(),

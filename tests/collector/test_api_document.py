@@ -16,7 +16,8 @@ from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.openapi import document
 from trimtab_collector.api.web import Api
-from trimtab_collector.auth.access import Access, Role
+from trimtab_collector.auth.access import Access
+from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.kinds import Moment, Parameter
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
@@ -103,7 +104,8 @@ def test_parameters_and_schemas_are_well_formed(found: Any) -> None:
         names = [each["name"] for each in operation["parameters"]]
         assert len(set(names)) == len(names), path
         for each in operation["parameters"]:
-            assert (each["in"], type(each["required"])) == ("query", bool)
+            assert each["in"] == ("path" if "{" + each["name"] + "}" in path else "query")
+            assert each["required"] is True or each["in"] == "query"
             assert each["description"].endswith(".")
             assert ("style" in each) == (each["schema"].get("type") == "array")
             every.append(each["schema"])
@@ -120,20 +122,24 @@ def test_it_covers_every_route_parameter_and_role(found: Any) -> None:
     with short_dir() as directory, world(directory, empty=True) as nothing:
         executor = ReadExecutor()
         try:
-            routes = Api(nothing.reader, executor, Access("x")).routes()
+            routes = Api([nothing.reader], executor, Access("x")).routes()
         finally:
             executor.close()
-    served = {getattr(route, "path", "").removeprefix("/api/performance") for route in routes}
-    assert served == set(found["paths"])
+    served = {
+        (getattr(route, "path", "").removeprefix("/api/performance"), method.lower())
+        for route in routes
+        for method in getattr(route, "methods", ())
+        if method != "HEAD"
+    }
+    assert served == {(path, method) for path, item in found["paths"].items() for method in item}
     assert len(served) == sum(len(endpoint.paths) for endpoint in ENDPOINTS) > 25
     for endpoint in ENDPOINTS:
         for path in endpoint.paths:
-            item = found["paths"][path]
-            assert set(item) == {method.lower() for method in endpoint.methods}
-            for operation in item.values():
-                documented = [each["name"] for each in operation["parameters"]]
-                assert documented == [each.name for each in endpoint.parameters]
-                assert bool(operation["security"]) == (endpoint.role is not Role.ANYONE)
+            operation = found["paths"][path][endpoint.method.lower()]
+            documented = [each["name"] for each in operation["parameters"]]
+            assert documented == [each.name for each in endpoint.parameters]
+            assert bool(operation["security"]) == (endpoint.role is not Role.ANYONE)
+            assert ("requestBody" in operation) == (endpoint.takes is not None)
 
 
 def test_a_default_is_a_value_that_its_parameter_takes() -> None:

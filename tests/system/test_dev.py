@@ -141,7 +141,7 @@ def test_packages_are_installed_with_their_services_forbidden_to_start(
     for name, value in {
         "POLICY": policy,
         "CACHE": tmp_path,
-        "PACKAGES": {"sail": [str(tmp_path / "no-sail")], "mast": [str(apt)]},
+        "PACKAGES": {"sail": str(tmp_path / "no-sail"), "mast": str(apt)},
     }.items():
         monkeypatch.setattr(dev, name, value)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")

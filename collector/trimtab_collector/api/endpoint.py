@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from trimtab_collector.auth.access import Role
 from trimtab_collector.contract.body import Body
+from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.kinds import Parameter
 from trimtab_collector.contract.parameters import BACK_S, BackBy, Parameters
 from trimtab_collector.reads.reader import StoreReader
@@ -22,13 +22,20 @@ class ApiEndpoint:
 
     #: below BASE; each has the same answer
     paths: tuple[str, ...]
-    #: computes the answer, in a reading thread; the first line of its docstring is the summary
-    read: Callable[[StoreReader, Parameters], Any]
+    #: computes the answer from what `of` names, in a reading or writing thread, or, if it is a
+    #: coroutine function, in the loop; the first line of its docstring is the summary
+    read: Callable[[Any, Parameters], Any]
     #: what the answer's `data` is, one of these; empty: no envelope
     bodies: tuple[type[Body], ...]
     #: empty: the query is ignored
     parameters: tuple[Parameter[Any], ...] = ()
     #: default range in seconds
     back: int | BackBy = BACK_S
-    role: Role = Role.READER
-    methods: tuple[str, ...] = ("GET",)
+    role: Role = Role.PLANNER
+    method: str = "GET"
+    #: what the body of the request is; None: it is ignored
+    takes: type[Body] | None = None
+    #: the part of the collector that is asked
+    of: type[Any] = StoreReader
+    #: of an answer that states no other
+    status: int = 200

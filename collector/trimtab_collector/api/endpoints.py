@@ -11,9 +11,9 @@ import msgspec
 
 from trimtab_collector.api.endpoint import ApiEndpoint
 from trimtab_collector.api.openapi import document
-from trimtab_collector.auth.access import Role
 from trimtab_collector.contract.application import Application
 from trimtab_collector.contract.caches import CacheReads
+from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.comparison import COMPARISON, Comparison
 from trimtab_collector.contract.current import Current, MetricsNow
 from trimtab_collector.contract.custom import METRICS, NAME, Custom

@@ -29,9 +29,11 @@ class ReadExecutor:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="trimtab-read")
         #: one for each of the two endpoints for anyone, started when it is first needed
         self._apart = ThreadPoolExecutor(_THREADS, thread_name_prefix="trimtab-anyone")
+        #: changes, one after the other: no number of reads delays them
+        self._changes = ThreadPoolExecutor(1, thread_name_prefix="trimtab-change")
         self._waiting = 0
 
-    async def run(self, work: Callable[..., _T], *arguments: Any) -> _T:
+    async def run(self, work: Callable[..., _T], *arguments: Any, change: bool = False) -> _T:
         """Return what work returns, and raise what it raises; ApiError 503 when too many wait."""
         if self._waiting >= _MAX_WAITING:
             raise ApiError(
@@ -43,7 +45,8 @@ class ReadExecutor:
         self._waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, work, *arguments)
+            threads = self._changes if change else self._threads
+            return await loop.run_in_executor(threads, work, *arguments)
         finally:
             self._waiting -= 1
 
@@ -54,6 +57,7 @@ class ReadExecutor:
     def close(self) -> None:
         """Finish the reads that run, drop those that wait."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._changes.shutdown(wait=True, cancel_futures=True)
         self._apart.shutdown(wait=True, cancel_futures=True)
 
 

@@ -4,6 +4,7 @@ It follows the OpenAPI Specification 3.1.0; schemas of bodies are those of msgsp
 2020-12).
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any, Final
@@ -11,8 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from trimtab_collector.api.endpoint import BASE, ApiEndpoint
-from trimtab_collector.auth.access import Role
 from trimtab_collector.contract.body import Body
+from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.errors import ErrorBody
 from trimtab_collector.contract.kinds import Parameter
 from trimtab_collector.contract.parameters import FROM, BackBy
@@ -20,12 +21,17 @@ from trimtab_collector.contract.parameters import FROM, BackBy
 __all__ = ["document"]
 
 _SCHEMAS: Final = "#/components/schemas/"
-_TOKEN: Final = "readToken"  # noqa: S105 - the name of a scheme
+_TOKEN: Final = "bearer"  # noqa: S105 - the name of a scheme
 _TIMESTAMP: Final = {"type": "string", "format": "date-time"}
 #: status of a refusal -> when it comes
 _REFUSALS: Final = {
-    "401": "The read token is missing, or another one came.",
-    "422": "A parameter is not understood, or the answer would be over a limit.",
+    "400": "The body is not JSON.",
+    "401": "The token is missing, or another one came.",
+    "403": "The caller lacks the role.",
+    "404": "There is nothing of that name.",
+    "413": "The body is too large.",
+    "415": "The body is not declared as JSON.",
+    "422": "A parameter or a part of the body is not understood, or the answer is over a limit.",
     "500": "The collector failed; its log says why.",
     "503": "Too many reads wait; Retry-After says when to ask again.",
 }
@@ -34,8 +40,9 @@ _REFUSALS: Final = {
 def document(endpoints: Sequence[ApiEndpoint]) -> dict[str, Any]:
     """Return the document, as built-in types."""
     bodies = dict.fromkeys(body for endpoint in endpoints for body in endpoint.bodies)
+    taken = dict.fromkeys(each.takes for each in endpoints if each.takes is not None)
     _, schemas = msgspec.json.schema_components(
-        [ErrorBody, *bodies], ref_template=_SCHEMAS + "{name}"
+        [ErrorBody, *bodies, *taken], ref_template=_SCHEMAS + "{name}"
     )
     return {
         "openapi": "3.1.0",
@@ -46,14 +53,7 @@ def document(endpoints: Sequence[ApiEndpoint]) -> dict[str, Any]:
             "second, sizes bytes, shares 0 to 1; what was not measured is null.",
         },
         "servers": [{"url": BASE}],
-        "paths": {
-            path: {
-                method.lower(): _operation(endpoint, path, method.lower())
-                for method in endpoint.methods
-            }
-            for endpoint in endpoints
-            for path in endpoint.paths
-        },
+        "paths": _paths(endpoints),
         "components": {
             "schemas": schemas,
             "responses": {status: _refusal(text) for status, text in _REFUSALS.items()},
@@ -62,17 +62,29 @@ def document(endpoints: Sequence[ApiEndpoint]) -> dict[str, Any]:
     }
 
 
+def _paths(endpoints: Sequence[ApiEndpoint]) -> dict[str, dict[str, Any]]:
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        for path in endpoint.paths:
+            method = endpoint.method.lower()
+            paths.setdefault(path, {})[method] = _operation(endpoint, path, method)
+    return paths
+
+
 def _operation(endpoint: ApiEndpoint, path: str, method: str) -> dict[str, Any]:
     summary = (endpoint.read.__doc__ or path).partition("\n")[0]
     summary = summary.removeprefix("Return ").rstrip(".")
-    words = path.removesuffix(".json").replace("-", "/").split("/")
+    words = re.split("[^a-zA-Z]+", path.removesuffix(".json"))
     statuses = [status for status in _REFUSALS if status not in _impossible(endpoint)]
+    takes = endpoint.takes
+    content = {"application/json": {"schema": {"$ref": _SCHEMAS + takes.__name__}}} if takes else {}
     return {
+        **({"requestBody": {"required": True, "content": content}} if takes else {}),
         "operationId": method + "".join(map(str.capitalize, words)),
         "summary": summary[:1].upper() + summary[1:],
         "parameters": [_parameter(each, endpoint) for each in endpoint.parameters],
         "responses": {
-            "200": {
+            str(endpoint.status): {
                 "description": _described(endpoint.bodies),
                 "content": {"application/json": {"schema": _answer(endpoint.bodies)}},
             },
@@ -85,8 +97,16 @@ def _operation(endpoint: ApiEndpoint, path: str, method: str) -> dict[str, Any]:
 def _impossible(endpoint: ApiEndpoint) -> Iterable[str]:
     """Yield the refusals that an endpoint never answers."""
     if endpoint.role is Role.ANYONE:
-        yield from ("401", "503")
-    if not endpoint.parameters:
+        yield "401"
+        if endpoint.takes is None:
+            yield "503"
+    if endpoint.role is not Role.ADMIN:
+        yield "403"
+    if endpoint.takes is None:
+        yield from ("400", "413", "415")
+    if all(each.place != "path" for each in endpoint.parameters):
+        yield "404"
+    if not endpoint.parameters and endpoint.takes is None:
         yield "422"
 
 
@@ -136,7 +156,7 @@ def _parameter(parameter: Parameter[Any], endpoint: ApiEndpoint) -> Mapping[str,
     lists = {"style": "form", "explode": False} if parameter.is_list else {}
     return {
         "name": parameter.name,
-        "in": "query",
+        "in": parameter.place,
         "description": about,
         "required": parameter.required,
         "schema": schema,

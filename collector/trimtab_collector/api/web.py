@@ -3,8 +3,10 @@
 Every answer but the OpenAPI document has the envelope, and every request passes the same checks.
 """
 
+import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -16,10 +18,11 @@ from starlette.routing import BaseRoute, Route
 from trimtab_collector.api.endpoint import BASE, ApiEndpoint
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import KeptAnswer, ReadExecutor
-from trimtab_collector.auth.access import Access, Role
+from trimtab_collector.api.taking import read_body
+from trimtab_collector.auth.access import Access
+from trimtab_collector.contract.callers import Reply, Role
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure, success
-from trimtab_collector.contract.parameters import RANGE, parse
-from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.contract.parameters import RANGE, Parameters, parse
 from trimtab_collector.storage.store import TooMuchError
 
 __all__ = ["Api"]
@@ -30,37 +33,48 @@ class Api:
 
     def __init__(
         self,
-        reader: StoreReader,
+        parts: Sequence[Any],
         executor: ReadExecutor,
         access: Access,
         endpoints: Sequence[ApiEndpoint] = ENDPOINTS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._reader = reader
+        """Ask parts by their class, which `of` names in a row of the table."""
+        self._parts = {type(part): part for part in parts}
         self._executor = executor
         self._access = access
-        self._endpoints = endpoints
         self._clock = clock
-        self._methods = {
-            BASE + path: " or ".join(endpoint.methods)
-            for endpoint in endpoints
-            for path in endpoint.paths
-        }
+        #: path -> method -> what answers
+        self._table: dict[str, dict[str, ApiEndpoint]] = {}
+        for endpoint in endpoints:
+            for path in endpoint.paths:
+                self._table.setdefault(BASE + path, {})[endpoint.method] = endpoint
 
     def routes(self) -> list[BaseRoute]:
         """Return a route for each path of the table."""
         return [
-            Route(BASE + path, self._handler(endpoint), methods=list(endpoint.methods))
-            for endpoint in self._endpoints
-            for path in endpoint.paths
+            Route(path, self._dispatch(methods), methods=list(methods))
+            for path, methods in self._table.items()
         ]
 
     def exception_handlers(self) -> Mapping[Any, Any]:
         """Return what answers for requests that no route takes or that fail."""
         return {HTTPException: self._refused, Exception: self._failed}
 
+    def _dispatch(
+        self, methods: Mapping[str, ApiEndpoint]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        handlers = {method: self._handler(endpoint) for method, endpoint in methods.items()}
+
+        async def handle(request: Request) -> Response:
+            # Starlette answers HEAD wherever GET is.
+            return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+        return handle
+
     def _handler(self, endpoint: ApiEndpoint) -> Callable[[Request], Awaitable[Response]]:
-        kept = self._kept(endpoint) if endpoint.role is Role.ANYONE else None
+        anyone = endpoint.role is Role.ANYONE and endpoint.method == "GET"
+        kept = self._kept(endpoint) if anyone else None
 
         async def handle(request: Request) -> Response:
             authorization = request.headers.get("authorization", "")
@@ -72,7 +86,9 @@ class Api:
                 return _response(error.status, failure(error), error.headers)
             except TooMuchError as error:
                 return _response(422, failure(ApiError(422, "too_much", str(error))))
-            return _response(200, _body(endpoint, found))
+            if isinstance(found, Reply):
+                return _response(found.status, _body(endpoint, found.data), found.headers)
+            return _response(endpoint.status, _body(endpoint, found))
 
         return handle
 
@@ -81,20 +97,35 @@ class Api:
 
         def compute() -> bytes:
             parameters = parse(RANGE, (), self._clock())
-            return _body(endpoint, endpoint.read(self._reader, parameters))
+            return _body(endpoint, endpoint.read(self._parts[endpoint.of], parameters))
 
         return KeptAnswer(self._executor, compute)
 
     async def _answer(self, endpoint: ApiEndpoint, request: Request) -> Any:
         """Check one request and return what the endpoint computes."""
-        self._access.check(endpoint.role, request.headers.get("authorization", ""))
+        caller = self._access.check(endpoint.role, request.headers.get("authorization", ""))
+        parameters = replace(
+            self._parameters(endpoint, request),
+            body=None if endpoint.takes is None else await read_body(request, endpoint.takes),
+            caller=caller,
+            address=request.client.host if request.client else "",
+            headers=dict(request.headers),
+        )
+        part = self._parts[endpoint.of]
+        if inspect.iscoroutinefunction(endpoint.read):
+            return await endpoint.read(part, parameters)
+        change = endpoint.method != "GET"
+        return await self._executor.run(endpoint.read, part, parameters, change=change)
+
+    def _parameters(self, endpoint: ApiEndpoint, request: Request) -> Parameters:
         now_s = self._clock()
-        if endpoint.parameters:
-            pairs = request.query_params.multi_items()
-            parameters = parse(endpoint.parameters, pairs, now_s, endpoint.back)
-        else:
-            parameters = parse(RANGE, (), now_s)
-        return await self._executor.run(endpoint.read, self._reader, parameters)
+        if not endpoint.parameters:
+            return parse(RANGE, (), now_s)
+        pairs = (*request.path_params.items(), *request.query_params.multi_items())
+        # Of endpoints that have no range there is none to choose.
+        declared = endpoint.parameters
+        declared = declared if RANGE[0] in declared else (*declared, *RANGE)
+        return parse(declared, pairs, now_s, endpoint.back)
 
     async def _refused(self, request: Request, error: HTTPException) -> Response:
         path, method = request.url.path, request.method
@@ -102,7 +133,8 @@ class Api:
             refusal = ApiError(
                 405,
                 "method_not_allowed",
-                f"expected {self._methods.get(path, 'GET')} on {path:.120}, got {method:.20}",
+                f"expected {error.headers['Allow'] if error.headers else 'GET'} on {path:.120}, "
+                f"got {method:.20}",
                 headers=error.headers,
             )
         elif error.status_code == 404:

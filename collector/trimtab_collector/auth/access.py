@@ -1,20 +1,14 @@
 """Who may use an endpoint: the role that it asks for, and what a request shows for itself."""
 
 import hmac
-from enum import Enum
+from typing import Final
 
+from trimtab_collector.contract.callers import NOBODY, Caller, Role
 from trimtab_collector.contract.errors import ApiError
 
-__all__ = ["Access", "Role"]
+__all__ = ["Access"]
 
-
-class Role(Enum):
-    """What a caller must be to use an endpoint."""
-
-    #: nobody in particular
-    ANYONE = "anyone"
-    #: somebody with the read token
-    READER = "reader"
+_TOKEN: Final = Caller("read token", Role.PLANNER)
 
 
 class Access:
@@ -23,17 +17,25 @@ class Access:
     def __init__(self, token: str) -> None:
         self._token = token.encode()
 
-    def check(self, role: Role, authorization: str) -> None:
-        """Raise ApiError 401 unless the header of a request shows the role."""
-        if role is not Role.ANYONE and not self.is_reader(authorization):
-            got = "another" if authorization else "none"
-            raise ApiError(
-                401,
-                "unauthorized",
-                f"expected the read token as Authorization: Bearer, got {got}: it was shown at the "
-                "first start and lies in the file token of the data directory",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+    def check(self, role: Role, authorization: str) -> Caller:
+        """Return who a request is from.
+
+        Raises ApiError 401 unless its header shows somebody, 403 when they lack the role.
+        """
+        if self.is_reader(authorization):
+            if role.rank > _TOKEN.role.rank:
+                raise ApiError(403, "forbidden", f"expected the role {role.value}, got planner")
+            return _TOKEN
+        if role is Role.ANYONE:
+            return NOBODY
+        got = "another" if authorization else "none"
+        raise ApiError(
+            401,
+            "unauthorized",
+            f"expected the read token as Authorization: Bearer, got {got}: it was shown at the "
+            "first start and lies in the file token of the data directory",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
 
     def is_reader(self, authorization: str) -> bool:
         """Tell whether the header of a request shows the read token."""

@@ -24,6 +24,7 @@ __all__ = [
     "Moment",
     "Names",
     "Parameter",
+    "PathName",
     "StepWidth",
     "Text",
     "Whole",
@@ -70,6 +71,11 @@ class Parameter(ABC, Generic[T_co]):
     @abstractmethod
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of the value, with its default."""
+
+    @property
+    def place(self) -> str:
+        """Where it stands: query or path."""
+        return "query"
 
     @property
     def is_list(self) -> bool:
@@ -240,6 +246,34 @@ class Names(Parameter[tuple[str, ...]]):
         """Return the schema of the list."""
         items = {"type": "string", "minLength": 1}
         return {"type": "array", "items": items, "minItems": 1, "maxItems": self.most}
+
+    @property
+    def required(self) -> bool:
+        """Always."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class PathName(Parameter[str]):
+    """A part of the path, in braces there."""
+
+    def read(self, text: str, moment: Moment) -> str:
+        """Return the text."""
+        return text
+
+    @property
+    def absent(self) -> str:
+        """Never: the route has it."""
+        return ""
+
+    def schema(self) -> dict[str, Any]:
+        """Return the schema of the text."""
+        return {"type": "string", "minLength": 1}
+
+    @property
+    def place(self) -> str:
+        """The path."""
+        return "path"
 
     @property
     def required(self) -> bool:

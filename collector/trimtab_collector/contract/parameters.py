@@ -1,10 +1,11 @@
 """The parameters that reads share, and the checked parameters of one request."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final, TypeVar
 
+from trimtab_collector.contract.callers import NOBODY, Caller
 from trimtab_collector.contract.errors import bad_parameter
 from trimtab_collector.contract.kinds import (
     Choice,
@@ -83,7 +84,7 @@ class BackBy:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The checked parameters of one read; from_s is before to_s, epoch seconds."""
+    """One checked request; from_s is before to_s, epoch seconds."""
 
     #: field of a series or gauge -> the text it must have
     where: Mapping[str, str]
@@ -95,6 +96,13 @@ class Parameters:
     values: Mapping[str, Any]
     #: name -> text, of those that were given
     given: Mapping[str, str]
+    #: what was sent, of the type that the endpoint takes
+    body: Any = None
+    caller: Caller = NOBODY
+    #: address of the client
+    address: str = ""
+    #: lower-case name -> text
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, parameter: Parameter[_T]) -> _T:
         """Return the value of a parameter that the endpoint has, its default if not given."""

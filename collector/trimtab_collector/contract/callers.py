@@ -1,0 +1,44 @@
+"""Who asks: the role that a caller has, and how an answer may differ from plain data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+__all__ = ["NOBODY", "Caller", "Reply", "Role"]
+
+
+class Role(Enum):
+    """What a caller must be to use an endpoint; each may do what those before it may."""
+
+    #: nobody in particular
+    ANYONE = "anyone"
+    #: reads everything, changes nothing
+    PLANNER = "planner"
+    #: reads, changes and acts
+    ADMIN = "admin"
+
+    @property
+    def rank(self) -> int:
+        """Place in the order of rights."""
+        return list(Role).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody whose request was checked: a name for the audit trail, and a role."""
+
+    name: str
+    role: Role
+
+
+NOBODY: Final = Caller("anyone", Role.ANYONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer with a status or headers of its own, such as 201 and a cookie."""
+
+    data: Any
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,118 @@
+"""`state.db`: what the collector must remember besides measurements, in one small SQLite file.
+
+People, keys, alerts, silences, marks and messages on their way. Each owner of tables brings a
+`Schema`; what belongs together is changed in one transaction, also across owners. The console
+opens the file while the collector runs.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from trimtab_core.errors import StartupError
+
+__all__ = ["Schema", "StateFile"]
+
+_FILE: Final = "state.db"
+#: how long a change waits for one of another process
+_BUSY_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The tables of one owner: statements that make them, in steps.
+
+    A released step never changes: to change a table, append a step that alters it. The number of
+    steps carried out is kept per owner.
+    """
+
+    owner: str
+    #: each is a script of statements
+    steps: tuple[str, ...]
+
+
+class StateFile:
+    """One connection to the file; any thread. Changes are durable when `change` ends.
+
+    Raises StartupError when the file cannot be used, or was written by a newer version.
+    """
+
+    def __init__(self, directory: Path, schemas: Sequence[Schema] = ()) -> None:
+        self.path = directory / _FILE
+        self._lock = threading.RLock()
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.touch(mode=0o600)
+            self._connection = sqlite3.connect(
+                self.path, isolation_level=None, timeout=_BUSY_S, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            with self.change() as connection:
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS schema_step"
+                    " (owner TEXT PRIMARY KEY, steps INTEGER NOT NULL) WITHOUT ROWID"
+                )
+                for schema in schemas:
+                    self._bring(connection, schema)
+        except (OSError, sqlite3.Error) as error:
+            raise StartupError(
+                f"expected a file that can be written at {self.path}, got: {error}; choose another "
+                "directory with --data-dir"
+            ) from error
+
+    def bring(self, schema: Schema) -> None:
+        """Make the tables of an owner that are missing; raises StartupError."""
+        with self.change() as connection:
+            self._bring(connection, schema)
+
+    @contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """Yield the connection within a transaction: all of it is kept, or nothing on an exception.
+
+        Changes of one thread may be nested; the outermost is the transaction.
+        """
+        with self._lock:
+            if self._connection.in_transaction:
+                yield self._connection
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        with self._lock:
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+    def _bring(self, connection: sqlite3.Connection, schema: Schema) -> None:
+        found = connection.execute(
+            "SELECT steps FROM schema_step WHERE owner = ?", (schema.owner,)
+        ).fetchone()
+        done = found[0] if found else 0
+        if done > len(schema.steps):
+            raise StartupError(
+                f"expected {self.path} to be written by this version or an older one, got "
+                f"{schema.owner} of a newer version: start that version again"
+            )
+        for step in schema.steps[done:]:
+            # Not executescript: it would commit the transaction.
+            for statement in filter(str.strip, step.split(";\n")):
+                connection.execute(statement)
+        connection.execute(
+            "INSERT OR REPLACE INTO schema_step VALUES (?, ?)", (schema.owner, len(schema.steps))
+        )
