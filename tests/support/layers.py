@@ -25,12 +25,14 @@ LAYERS: Layers = {
         "storage.sqlite.upkeep": ("storage", "storage.sqlite", "settings"),
         "auth": ("contract", "statefile"),
         "reads": ("contract", "storage"),
+        # It knows nothing of alerts: whoever judges hands it notices.
+        "notify": ("contract", "statefile", "settings"),
         "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
-        "api": ("contract", "reads", "auth.access", "storage.store"),
+        "api": ("contract", "reads", "notify", "auth.access", "storage.store"),
         # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
-            *("auth", "reads", "ingest", "api"),
+            *("auth", "reads", "notify", "ingest", "api"),
         ),
         # The console knows the subcommands of the engine, and nothing else of it.
         "cli": ("settings", "auth", "app", "serve", "storage.sqlite.upkeep.cli"),

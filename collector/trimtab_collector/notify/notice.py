@@ -1,0 +1,110 @@
+"""What a message is about, without a word of its text.
+
+Whoever judges fills in a `Notice`; the texts are made where it is sent, in the language and the
+time zone of each channel. A notice is plain data, so that it is kept as JSON until it has left.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import msgspec
+
+__all__ = ["Change", "Member", "Notice", "NoticeKind", "Where", "pack", "unpack"]
+
+# fmt: off
+NoticeKind = Literal[
+    "firing", "escalated", "updated", "reminder", "resolved", "expired", "flapping",
+    "test", "digest",
+]
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What an alert is about; "" is what it does not name."""
+
+    environment: str = ""
+    service: str = ""
+    route: str = ""
+    instance: str = ""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One series of an alert's group."""
+
+    where: Where
+    value: float | None
+    severity: str
+    since_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that changed at about the time when the alert began.
+
+    `kind` "mark" is a deploy or another mark: its name, its detail and when it was. Kind "share" is
+    what made up the change: `name` is the part, such as "db", and `share` its share of it, 0 to 1.
+    """
+
+    kind: str
+    name: str
+    detail: str = ""
+    at_s: float | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One transition of one alert, or another thing to tell. Times are Unix seconds."""
+
+    #: unique per notice: "<id of the group>:<number of the transition>"
+    key: str
+    #: the same for all notices of one alert, so that a channel can keep them together
+    thread: str
+    kind: NoticeKind
+    #: "warning" or "critical"
+    severity: str
+    #: "performance", "predictive" or "critical"
+    type: str
+    rule_id: str
+    rule_name: str
+    metric: str
+    #: "gt", "gte", "lt", "lte" or "eq"
+    operator: str
+    threshold: float | None
+    #: of value, worst and threshold: "ms", "s", "ratio", "1/s", "bytes", "bytes/s"; "" for a count
+    unit: str
+    #: now
+    value: float | None
+    #: so far
+    worst: float | None
+    where: Where
+    members: tuple[Member, ...]
+    #: how many more members there are than `members` holds
+    members_left_out: int
+    since_s: float
+    at_s: float
+    ended_s: float | None = None
+    changes: tuple[Change, ...] = ()
+    #: what the author of the rule wrote
+    description: str = ""
+    #: names of channels, or mail addresses; none: every channel that is on by default
+    recipients: tuple[str, ...] = ()
+    #: what is found there, and the path below `base_url`
+    links: tuple[tuple[str, str], ...] = ()
+
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder(Notice)
+
+
+def pack(notice: Notice) -> bytes:
+    """Return a notice as JSON. A value that is not finite becomes null."""
+    return _encoder.encode(notice)
+
+
+def unpack(text: bytes | str) -> Notice:
+    """Return the notice that `pack` made; raises msgspec.MsgspecError."""
+    return _decoder.decode(text)
