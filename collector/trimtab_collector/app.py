@@ -14,9 +14,12 @@ from trimtab_collector.api.web import Api
 from trimtab_collector.auth.access import Access
 from trimtab_collector.auth.keys import KeyRing
 from trimtab_collector.auth.token import ReadToken, read_token
+from trimtab_collector.deploys import Deploys
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
+from trimtab_collector.marks import Marks
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.settings import CollectorSettings
+from trimtab_collector.statefile import StateFile
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.sqlite.upkeep.files import refuse_unfinished
@@ -39,13 +42,17 @@ class CollectorApp:
         self.store = _open(settings) if store is None else store
         self.token: ReadToken = read_token(directory, settings.token)
         self.keys = KeyRing(directory)
+        self.state = StateFile(directory)
         self.watch = Watch()
         self.ingest = Ingest(
             self.store, self.keys, self.watch, settings.max_body_bytes, settings.queue_bytes
         )
         self._executor = ReadExecutor()
         reader = StoreReader(self.store, self.watch.mark, self.ingest)
-        self._api = Api([reader], self._executor, Access(self.token.text))
+        self.marks = Marks(self.state)
+        self._deploys = Deploys(self.marks, self.state)
+        self.store.on_commit(self._deploys.note)
+        self._api = Api([reader, self.marks], self._executor, Access(self.token.text))
         self._web = Starlette(
             routes=self._api.routes(),
             exception_handlers=self._api.exception_handlers(),
@@ -71,10 +78,14 @@ class CollectorApp:
         self._executor.close()
         self.keys.close()
         self.store.close()
+        # Batches that were committed at last may bring versions.
+        self._deploys.stop()
+        self.state.close()
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         self.store.start()
+        self._deploys.start()
         yield
 
 

@@ -78,7 +78,8 @@ def test_it_has_the_parts_that_the_specification_asks_for(found: Any) -> None:
         assert method in METHODS
         assert operation["summary"]
         identifiers.append(operation["operationId"])
-        assert {"200", "500"} <= set(operation["responses"])
+        assert "500" in operation["responses"]
+        assert {"200", "201"} & set(operation["responses"])
         for status, response in operation["responses"].items():
             assert re.fullmatch(r"[1-5]\d\d", status)
             assert response.get("description") or response["$ref"]
@@ -122,7 +123,7 @@ def test_it_covers_every_route_parameter_and_role(found: Any) -> None:
     with short_dir() as directory, world(directory, empty=True) as nothing:
         executor = ReadExecutor()
         try:
-            routes = Api([nothing.reader], executor, Access("x")).routes()
+            routes = Api([*nothing.parts.values()], executor, Access("x")).routes()
         finally:
             executor.close()
     served = {
@@ -160,7 +161,13 @@ def test_a_default_is_a_value_that_its_parameter_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    "endpoint", [each for each in ENDPOINTS if each.bodies], ids=lambda each: each.paths[0]
+    "endpoint",
+    [
+        each
+        for each in ENDPOINTS
+        if each.bodies and each.method == "GET" and "{" not in each.paths[0]
+    ],
+    ids=lambda each: each.paths[0],
 )
 def test_an_answer_has_the_form_that_is_documented(days: World, endpoint: ApiEndpoint) -> None:
     path = endpoint.paths[0]

@@ -323,11 +323,12 @@ def test_the_page_of_the_api_names_every_path_parameter_and_code() -> None:
         path, *also = endpoint.paths
         # The nouns below /metrics are described under their short names.
         assert also in ([], [f"/metrics{path}"])
-        heading = rf"GET (.+, )?{re.escape(path)}(, .+)?"
-        (own,) = [part for name, part in sections.items() if re.fullmatch(heading, name)]
+        heading = rf"(.+, )?({endpoint.method} )?{re.escape(path)}(, .+)?"
+        named = [name for name in sections if re.fullmatch(heading, name)]
+        (own,) = [sections[name] for name in named if endpoint.method in name]
         for parameter in endpoint.parameters:
-            named = re.search(rf"`[^`\n]*\b{parameter.name}\b", own + shared)
-            assert named, f"{parameter.name} of {path}"
+            found = re.search(rf"`[^`\n]*\b{parameter.name}\b", own + shared)
+            assert found, f"{parameter.name} of {path}"
     for code in ("too_much", "bad_parameter", "unauthorized", "busy"):
         assert f"`{code}`" in page
 

@@ -28,11 +28,17 @@ LAYERS: Layers = {
         # It knows nothing of alerts: whoever judges hands it notices.
         "notify": ("contract", "statefile", "settings"),
         "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
-        "api": ("contract", "reads", "notify", "auth.access", "storage.store"),
+        "marks": ("contract", "statefile"),
+        "deploys": ("contract.marks", "marks", "statefile", "storage"),
+        "api": (
+            *("contract", "reads", "notify", "auth.access", "storage.store"),
+            *("marks",),
+        ),
         # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
             *("auth", "reads", "notify", "ingest", "api"),
+            *("statefile", "marks", "deploys"),
         ),
         # The console knows the subcommands of the engine, and nothing else of it.
         "cli": ("settings", "auth", "app", "serve", "storage.sqlite.upkeep.cli"),

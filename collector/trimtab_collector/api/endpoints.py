@@ -32,6 +32,7 @@ from trimtab_collector.contract.history import (
     GroupedHistory,
     History,
 )
+from trimtab_collector.contract.marks import KIND, MARK_ID, MarkBody, MarkList, NewMark
 from trimtab_collector.contract.parameters import (
     APDEX,
     LIMIT,
@@ -40,6 +41,7 @@ from trimtab_collector.contract.parameters import (
     REQUESTS,
     ROUTE,
     STEP,
+    TZ,
     Parameters,
 )
 from trimtab_collector.contract.queues import Queues
@@ -49,6 +51,7 @@ from trimtab_collector.contract.responses import ResponseTime
 from trimtab_collector.contract.routes import LATENCY_BY, ROUTES_BY, Latency, RouteList
 from trimtab_collector.contract.services import Services
 from trimtab_collector.contract.system import MemoryGauges, SystemGauges
+from trimtab_collector.marks import Marks, delete_mark, list_marks, post_mark
 from trimtab_collector.reads.application import application
 from trimtab_collector.reads.caches import cache
 from trimtab_collector.reads.comparison import comparison
@@ -74,6 +77,7 @@ _REQUESTS: Final = (*REQUESTS, *RANGE)
 _OWNERS: Final = (*OWNERS, *RANGE)
 _ROUTE: Final = (*OWNERS, ROUTE, *RANGE)
 _HOUR_S: Final = 3600
+_WEEK_S: Final = 7 * 86_400
 _NOW_S: Final = 10
 
 
@@ -120,5 +124,12 @@ ENDPOINTS: Final = (
     ApiEndpoint(("/slow-queries",), slow_queries, (SlowQueries,), (*_ROUTE, STATEMENTS_BY, LIMIT)),
     ApiEndpoint(("/slow-requests",), slow_requests, (SlowRequests,),
              (*_ROUTE, REASON, CAPTURED_BY, LIMIT)),
+
+    ApiEndpoint(("/marks",), list_marks, (MarkList,), (*OWNERS[:2], *RANGE, KIND, LIMIT), _WEEK_S,
+             of=Marks),
+    ApiEndpoint(("/marks",), post_mark, (MarkBody,), (TZ,), role=Role.ADMIN, method="POST",
+             takes=NewMark, of=Marks, status=201),
+    ApiEndpoint(("/marks/{id}",), delete_mark, (MarkBody,), (MARK_ID, TZ), role=Role.ADMIN,
+             method="DELETE", of=Marks),
 )
 # fmt: on

@@ -16,7 +16,9 @@ from support.stores.batches import a_batch, point_of
 from support.stores.engines import Sent, SQLiteEngine, append
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.contract.parameters import RANGE, parse
+from trimtab_collector.marks import Marks
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.statefile import StateFile
 from trimtab_core.batches import SeriesKey
 from trimtab_core.sketch import Sketch, bucket_of, middle_us
 
@@ -40,11 +42,15 @@ class Request(NamedTuple):
 class World:
     """A store with requests in it, and the list of them."""
 
-    def __init__(self, engine: SQLiteEngine, clock: Clock) -> None:
+    def __init__(self, engine: SQLiteEngine, clock: Clock, directory: Path) -> None:
         self.engine = engine
         self.clock = clock
         self.requests: list[Request] = []
         self.reader = StoreReader(engine.store)
+        self.state = StateFile(directory / "state")
+        self.marks = Marks(self.state, clock)
+        #: what endpoints ask, by its class
+        self.parts: dict[type[Any], Any] = {type(part): part for part in (self.reader, self.marks)}
         self._seq = 0
 
     def send(self, requests: Sequence[Request]) -> None:
@@ -65,12 +71,12 @@ class World:
 
     def ask(self, path: str, **query: object) -> Any:
         """Return `data` of the answer to a GET, as JSON has it; `from_` stands for `from`."""
-        (endpoint,) = [each for each in ENDPOINTS if path in each.paths]
+        (endpoint,) = [each for each in ENDPOINTS if path in each.paths and each.method == "GET"]
         texts = {name.rstrip("_"): str(value) for name, value in query.items()}
         parameters = parse(
             endpoint.parameters or RANGE, texts.items(), self.clock.now_s, endpoint.back
         )
-        return msgspec.to_builtins(endpoint.read(self.reader, parameters))
+        return msgspec.to_builtins(endpoint.read(self.parts[endpoint.of], parameters))
 
     def within(self, start_s: float, end_s: float, **fields: str) -> list[Request]:
         """Return the requests of windows in a range, with these texts in their series."""
@@ -132,7 +138,7 @@ def world(directory: Path, *, empty: bool = False) -> Iterator[World]:
     """Yield a store, with four days of requests merged into its tiers unless it is to be empty."""
     clock, engine = Clock(NOW_S), SQLiteEngine()
     engine.open(directory, clock)
-    found = World(engine, clock)
+    found = World(engine, clock, directory)
     try:
         if not empty:
             found.send(list(_random_requests()))
@@ -140,3 +146,4 @@ def world(directory: Path, *, empty: bool = False) -> Iterator[World]:
         yield found
     finally:
         engine.close()
+        found.state.close()
