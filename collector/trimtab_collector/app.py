@@ -17,6 +17,8 @@ from trimtab_collector.auth.token import ReadToken, read_token
 from trimtab_collector.deploys import Deploys
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.marks import Marks
+from trimtab_collector.objectives.answers import Objectives
+from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.statefile import StateFile
@@ -50,9 +52,12 @@ class CollectorApp:
         self._executor = ReadExecutor()
         reader = StoreReader(self.store, self.watch.mark, self.ingest)
         self.marks = Marks(self.state)
+        self.objectives = Objectives(self.store, SloBook(self.state))
         self._deploys = Deploys(self.marks, self.state)
         self.store.on_commit(self._deploys.note)
-        self._api = Api([reader, self.marks], self._executor, Access(self.token.text))
+        self._api = Api(
+            [reader, self.marks, self.objectives], self._executor, Access(self.token.text)
+        )
         self._web = Starlette(
             routes=self._api.routes(),
             exception_handlers=self._api.exception_handlers(),

@@ -30,15 +30,16 @@ LAYERS: Layers = {
         "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
         "marks": ("contract", "statefile"),
         "deploys": ("contract.marks", "marks", "statefile", "storage"),
+        "objectives": ("contract", "statefile", "reads", "storage"),
         "api": (
             *("contract", "reads", "notify", "auth.access", "storage.store"),
-            *("marks",),
+            *("marks", "objectives"),
         ),
         # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
             *("auth", "reads", "notify", "ingest", "api"),
-            *("statefile", "marks", "deploys"),
+            *("statefile", "marks", "deploys", "objectives"),
         ),
         # The console knows the subcommands of the engine, and nothing else of it.
         "cli": ("settings", "auth", "app", "serve", "storage.sqlite.upkeep.cli"),

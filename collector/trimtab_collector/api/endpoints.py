@@ -50,8 +50,16 @@ from trimtab_collector.contract.requests import REASON, SlowRequests
 from trimtab_collector.contract.responses import ResponseTime
 from trimtab_collector.contract.routes import LATENCY_BY, ROUTES_BY, Latency, RouteList
 from trimtab_collector.contract.services import Services
+from trimtab_collector.contract.slos import SLO_ID, SloBody, SloList, SloSettings
 from trimtab_collector.contract.system import MemoryGauges, SystemGauges
 from trimtab_collector.marks import Marks, delete_mark, list_marks, post_mark
+from trimtab_collector.objectives.answers import (
+    Objectives,
+    delete_slo,
+    list_slos,
+    post_slo,
+    put_slo,
+)
 from trimtab_collector.reads.application import application
 from trimtab_collector.reads.caches import cache
 from trimtab_collector.reads.comparison import comparison
@@ -131,5 +139,12 @@ ENDPOINTS: Final = (
              takes=NewMark, of=Marks, status=201),
     ApiEndpoint(("/marks/{id}",), delete_mark, (MarkBody,), (MARK_ID, TZ), role=Role.ADMIN,
              method="DELETE", of=Marks),
+    ApiEndpoint(("/slos",), list_slos, (SloList,), (*OWNERS[:2], TZ), of=Objectives),
+    ApiEndpoint(("/slos",), post_slo, (SloBody,), (TZ,), role=Role.ADMIN, method="POST",
+             takes=SloSettings, of=Objectives, status=201),
+    ApiEndpoint(("/slos/{id}",), put_slo, (SloBody,), (SLO_ID, TZ), role=Role.ADMIN,
+             method="PUT", takes=SloSettings, of=Objectives),
+    ApiEndpoint(("/slos/{id}",), delete_slo, (SloBody,), (SLO_ID, TZ), role=Role.ADMIN,
+             method="DELETE", of=Objectives),
 )
 # fmt: on

@@ -17,6 +17,8 @@ from support.stores.engines import Sent, SQLiteEngine, append
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.contract.parameters import RANGE, parse
 from trimtab_collector.marks import Marks
+from trimtab_collector.objectives.answers import Objectives
+from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.statefile import StateFile
 from trimtab_core.batches import SeriesKey
@@ -49,8 +51,11 @@ class World:
         self.reader = StoreReader(engine.store)
         self.state = StateFile(directory / "state")
         self.marks = Marks(self.state, clock)
+        self.objectives = Objectives(engine.store, SloBook(self.state, clock), clock)
         #: what endpoints ask, by its class
-        self.parts: dict[type[Any], Any] = {type(part): part for part in (self.reader, self.marks)}
+        self.parts: dict[type[Any], Any] = {
+            type(part): part for part in (self.reader, self.marks, self.objectives)
+        }
         self._seq = 0
 
     def send(self, requests: Sequence[Request]) -> None:
@@ -73,9 +78,8 @@ class World:
         """Return `data` of the answer to a GET, as JSON has it; `from_` stands for `from`."""
         (endpoint,) = [each for each in ENDPOINTS if path in each.paths and each.method == "GET"]
         texts = {name.rstrip("_"): str(value) for name, value in query.items()}
-        parameters = parse(
-            endpoint.parameters or RANGE, texts.items(), self.clock.now_s, endpoint.back
-        )
+        declared = (*endpoint.parameters, *RANGE)
+        parameters = parse(declared, texts.items(), self.clock.now_s, endpoint.back)
         return msgspec.to_builtins(endpoint.read(self.parts[endpoint.of], parameters))
 
     def within(self, start_s: float, end_s: float, **fields: str) -> list[Request]:
