@@ -26,6 +26,7 @@ from trimtab_collector.contract.health import CollectorHealth
 from trimtab_collector.contract.heatmap import BUCKETS, FINEST, Heatmap
 from trimtab_collector.contract.history import (
     BACK,
+    EMPTY,
     GROUP_BY,
     GROUPS,
     PERIOD,
@@ -118,7 +119,7 @@ ENDPOINTS: Final = (
     ApiEndpoint(("/metrics",), snapshot, (MetricsNow,), (*_OWNERS, APDEX), _NOW_S),
     ApiEndpoint(("/metrics/current",), current, (Current,), _OWNERS, _NOW_S),
     ApiEndpoint(("/metrics/history",), history, (History, GroupedHistory),
-             (*_REQUESTS, PERIOD, GROUP_BY, GROUPS, STEP, APDEX), BACK),
+             (*_REQUESTS, PERIOD, GROUP_BY, GROUPS, STEP, EMPTY, APDEX), BACK),
     ApiEndpoint(("/gauges",), gauges, (GaugeHistory,),
              (*GAUGE_FILTERS, *RANGE, NAMES, GAUGES_BY, SERIES, STEP), _HOUR_S),
     ApiEndpoint(_below_metrics("application"), application, (Application,), (*_ROUTE, APDEX)),
