@@ -31,15 +31,16 @@ LAYERS: Layers = {
         "marks": ("contract", "statefile"),
         "deploys": ("contract.marks", "marks", "statefile", "storage"),
         "objectives": ("contract", "statefile", "reads", "storage"),
+        "reports": ("contract", "statefile", "reads", "marks", "objectives", "storage"),
         "api": (
             *("contract", "reads", "notify", "auth.access", "storage.store"),
-            *("marks", "objectives"),
+            *("marks", "objectives", "reports"),
         ),
         # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
             *("auth", "reads", "notify", "ingest", "api"),
-            *("statefile", "marks", "deploys", "objectives"),
+            *("statefile", "marks", "deploys", "objectives", "reports"),
         ),
         # The console knows the subcommands of the engine, and nothing else of it.
         "cli": ("settings", "auth", "app", "serve", "storage.sqlite.upkeep.cli"),

@@ -33,6 +33,7 @@ from trimtab_collector.contract.history import (
     GroupedHistory,
     History,
 )
+from trimtab_collector.contract.kpis import KpiList, KpiTargets
 from trimtab_collector.contract.marks import KIND, MARK_ID, MarkBody, MarkList, NewMark
 from trimtab_collector.contract.parameters import (
     APDEX,
@@ -61,6 +62,7 @@ from trimtab_collector.objectives.answers import (
     post_slo,
     put_slo,
 )
+from trimtab_collector.objectives.kpis import KpiBook, get_kpis, put_kpis
 from trimtab_collector.reads.application import application
 from trimtab_collector.reads.caches import cache
 from trimtab_collector.reads.comparison import comparison
@@ -145,6 +147,9 @@ ENDPOINTS: Final = (
              takes=SloSettings, of=Objectives, status=201),
     ApiEndpoint(("/slos/{id}",), put_slo, (SloBody,), (SLO_ID, TZ), role=Role.ADMIN,
              method="PUT", takes=SloSettings, of=Objectives),
+    ApiEndpoint(("/kpis",), get_kpis, (KpiList,), (TZ,), of=KpiBook),
+    ApiEndpoint(("/kpis",), put_kpis, (KpiList,), (TZ,), role=Role.ADMIN, method="PUT",
+             takes=KpiTargets, of=KpiBook),
     ApiEndpoint(("/slos/{id}",), delete_slo, (SloBody,), (SLO_ID, TZ), role=Role.ADMIN,
              method="DELETE", of=Objectives),
 )

@@ -18,6 +18,7 @@ from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.contract.parameters import RANGE, parse
 from trimtab_collector.marks import Marks
 from trimtab_collector.objectives.answers import Objectives
+from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.statefile import StateFile
@@ -52,9 +53,10 @@ class World:
         self.state = StateFile(directory / "state")
         self.marks = Marks(self.state, clock)
         self.objectives = Objectives(engine.store, SloBook(self.state, clock), clock)
+        self.kpis = KpiBook(self.state, clock)
         #: what endpoints ask, by its class
         self.parts: dict[type[Any], Any] = {
-            type(part): part for part in (self.reader, self.marks, self.objectives)
+            type(part): part for part in (self.reader, self.marks, self.objectives, self.kpis)
         }
         self._seq = 0
 
