@@ -27,12 +27,14 @@ LAYERS: Layers = {
         "reads": ("contract", "storage"),
         # It knows nothing of alerts: whoever judges hands it notices.
         "notify": ("contract", "statefile", "settings"),
+        # What is judged, and when somebody is told.
+        "alerts": ("contract", "statefile", "auth.audit", "storage", "reads", "notify.notice"),
         "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
-        "api": ("contract", "reads", "notify", "auth.access", "storage.store"),
+        "api": ("contract", "reads", "notify", "alerts", "auth.access", "storage.store"),
         # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
-            *("auth", "reads", "notify", "ingest", "api"),
+            *("statefile", "auth", "reads", "notify", "alerts", "ingest", "api"),
         ),
         # The console knows the subcommands of the engine, and nothing else of it.
         "cli": ("settings", "auth", "app", "serve", "storage.sqlite.upkeep.cli"),

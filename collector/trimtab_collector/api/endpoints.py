@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from trimtab_collector.api.endpoint import ApiEndpoint
+from trimtab_collector.api.judging import JUDGING
 from trimtab_collector.api.openapi import document
 from trimtab_collector.contract.application import Application
 from trimtab_collector.contract.caches import CacheReads
@@ -120,5 +121,6 @@ ENDPOINTS: Final = (
     ApiEndpoint(("/slow-queries",), slow_queries, (SlowQueries,), (*_ROUTE, STATEMENTS_BY, LIMIT)),
     ApiEndpoint(("/slow-requests",), slow_requests, (SlowRequests,),
              (*_ROUTE, REASON, CAPTURED_BY, LIMIT)),
+    *JUDGING,
 )
 # fmt: on
