@@ -81,7 +81,7 @@ class Agent:
         sending, polling = self._clients
         self.forwarder = Forwarder(self.spool, sending, settings.window_s, self.watch, self.boot)
         self.relay = Relay(polling, self.id, self.watch, self.forwarder.reached)
-        self.host = HostReader()
+        self.host = HostReader(network_bits_per_second=settings.network_bits_per_second)
         self.probes = Probes(settings)
         self._process = psutil.Process()
         self._gauges: dict[str, float] = {}
@@ -213,7 +213,9 @@ class Agent:
     async def _spool_window(self, window: Window, *, is_last: bool) -> None:
         apps = self.listener.apps
         accounting = accounting_of(window, apps, self.aggregator.open_ranges())
-        gauges = gauges_of(apps, self._host_name, self._gauges, self.probes.gauges())
+        gauges = gauges_of(
+            apps, self._host_name, {**self._gauges, **self._own_gauges()}, self.probes.gauges()
+        )
         for row in self.probes.measures():
             self.gathered.add_delta(*row)
         # A process that left is forgotten with the last window that may hold its records.
@@ -241,6 +243,15 @@ class Agent:
             await asyncio.sleep(0)
         for key, point in window.points.items():
             self.totals.add(key, point)
+
+    def _own_gauges(self) -> dict[str, float]:
+        """Return what the collector watches of this agent, and whether it is about to stop."""
+        return {
+            "trimtab.agent.memory.usage": self._process.memory_info().rss,
+            "trimtab.agent.spool.size": self.spool.stats.held_bytes,
+            "trimtab.agent.spool.batches": self.spool.stats.held_batches,
+            "trimtab.agent.stopping": float(self._stop.is_set()),
+        }
 
     async def _send_live(self, second: int) -> None:
         if not self.aggregator.is_live:

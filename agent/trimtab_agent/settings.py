@@ -29,6 +29,12 @@ class AgentSettings:
     http_token: str = setting(
         "", "token that /metrics asks for off loopback", secret=True, restart=False
     )
+    network_bits_per_second: int = setting(
+        0,
+        "what the host's network carries each way, for its utilization; 0: not known",
+        unit="bit/s",
+        least=0,
+    )
     spool_mib: int = setting(256, "disk space of the spool", unit="MiB", least=1, most=1 << 20)
     window_s: int = setting(10, "length of a window", unit="s", least=1, most=300)
     max_series: int = setting(

@@ -3,21 +3,32 @@
 The only place that knows all parts and names the engine.
 """
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 
+from trimtab_collector.alerts.book import AlertBook
+from trimtab_collector.alerts.evaluator import Evaluator
+from trimtab_collector.alerts.file import AlertsFile
+from trimtab_collector.alerts.preview import Previews
+from trimtab_collector.alerts.reading import Signal
+from trimtab_collector.alerts.ruleset import RuleSet
+from trimtab_collector.alerts.silences import SilenceBook
 from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.web import Api
 from trimtab_collector.auth.access import Access
+from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keys import KeyRing
 from trimtab_collector.auth.token import ReadToken, read_token
 from trimtab_collector.deploys import Deploys
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.marks import Marks
 from trimtab_collector.objectives.answers import Objectives
+from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.settings import CollectorSettings
@@ -44,20 +55,34 @@ class CollectorApp:
         self.store = _open(settings) if store is None else store
         self.token: ReadToken = read_token(directory, settings.token)
         self.keys = KeyRing(directory)
-        self.state = StateFile(directory)
         self.watch = Watch()
         self.ingest = Ingest(
             self.store, self.keys, self.watch, settings.max_body_bytes, settings.queue_bytes
         )
         self._executor = ReadExecutor()
-        reader = StoreReader(self.store, self.watch.mark, self.ingest)
-        self.marks = Marks(self.state)
-        self.objectives = Objectives(self.store, SloBook(self.state))
-        self._deploys = Deploys(self.marks, self.state)
-        self.store.on_commit(self._deploys.note)
-        self._api = Api(
-            [reader, self.marks, self.objectives], self._executor, Access(self.token.text)
+        self.state = StateFile(directory, (AUDIT,))
+        file = AlertsFile(_alerts_file(settings))
+        rules, silences = RuleSet(self.state, file), SilenceBook(self.state)
+        self.alerts = AlertBook(self.state)
+        self.evaluator = Evaluator(
+            self.store,
+            self.state,
+            rules,
+            silences,
+            self.alerts,
+            _Nowhere(),
+            signals=(self._troubles,),
+            skews=self.ingest.skewed,
         )
+        file.start()
+        self.marks = Marks(self.state)
+        self.deploys = Deploys(self.marks, self.state)
+        self.store.on_commit(self.deploys.note)
+        self.objectives = Objectives(self.store, SloBook(self.state))
+        reader = StoreReader(self.store, self.watch.mark, self.ingest)
+        parts = [reader, rules, silences, self.alerts, Previews(self.store)]
+        parts += [self.marks, self.objectives, KpiBook(self.state)]
+        self._api = Api(parts, self._executor, Access(self.token.text))
         self._web = Starlette(
             routes=self._api.routes(),
             exception_handlers=self._api.exception_handlers(),
@@ -80,18 +105,46 @@ class CollectorApp:
 
     def close(self) -> None:
         """Stop what runs and let go of the directory; the loop must have ended or never begun."""
+        self.evaluator.stop()
         self._executor.close()
         self.keys.close()
         self.store.close()
         # Batches that were committed at last may bring versions.
-        self._deploys.stop()
+        self.deploys.stop()
         self.state.close()
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         self.store.start()
-        self._deploys.start()
+        self.evaluator.start()
+        self.deploys.start()
         yield
+        await asyncio.to_thread(self.evaluator.stop)
+
+    def _troubles(self, _now_s: float) -> Iterator[Signal]:
+        """Yield for each part of the collector whether something is wrong with it."""
+        health = self.store.health()
+        for part, trouble in (
+            ("store", health.trouble),
+            ("compaction", health.compaction),
+            ("damage", " ".join(health.damage)),
+            ("deploys", self.deploys.trouble),
+        ):
+            yield Signal("collectorTrouble", {"part": part}, float(bool(trouble)))
+
+
+class _Nowhere:
+    def add(self, connection: Any, notice: Any) -> None:
+        pass
+
+    def beat(self, connection: Any, at_s: float) -> None:
+        pass
+
+
+def _alerts_file(settings: CollectorSettings) -> Path:
+    return (
+        Path(settings.alerts_file) if settings.alerts_file else settings.directory / "alerts.toml"
+    )
 
 
 def _open(settings: CollectorSettings) -> Store:

@@ -66,6 +66,10 @@ class CollectorSettings:
     max_series: int = setting(
         200_000, "Series in use at one time; new ones beyond it are counted as `other`.", least=1
     )
+    alerts_file: str = setting(
+        "",
+        "File with thresholds, rules and channels; empty for alerts.toml in the data directory.",
+    )
     log_level: str = setting("info", "What to log.", choices=("debug", "info", "warning", "error"))
 
     @property

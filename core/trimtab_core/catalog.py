@@ -107,6 +107,12 @@ _METRICS: Final = (
         "system.network.transmit.rate", "By/s", "gauge", "Bytes sent per second, without loopback."
     ),
     CatalogMetric(
+        "system.network.utilization",
+        "1",
+        "gauge",
+        "Share of the network's capacity in use, the busier way; where the capacity is stated.",
+    ),
+    CatalogMetric(
         "system.network.error.rate", "{error}/s", "gauge", "Network errors and drops per second."
     ),
     CatalogMetric(

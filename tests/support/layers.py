@@ -27,20 +27,22 @@ LAYERS: Layers = {
         "reads": ("contract", "storage"),
         # It knows nothing of alerts: whoever judges hands it notices.
         "notify": ("contract", "statefile", "settings"),
-        "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
+        # What is judged, and when somebody is told.
+        "alerts": ("contract", "statefile", "auth.audit", "storage", "reads", "notify.notice"),
         "marks": ("contract", "statefile"),
         "deploys": ("contract.marks", "marks", "statefile", "storage"),
-        "objectives": ("contract", "statefile", "reads", "storage"),
+        "objectives": ("contract", "statefile", "auth.audit", "reads", "storage"),
         "reports": ("contract", "statefile", "reads", "marks", "objectives", "storage"),
+        "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
         "api": (
-            *("contract", "reads", "notify", "auth.access", "storage.store"),
+            *("contract", "reads", "notify", "alerts", "auth.access", "storage.store"),
             *("marks", "objectives", "reports"),
         ),
         # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
-            *("auth", "reads", "notify", "ingest", "api"),
-            *("statefile", "marks", "deploys", "objectives", "reports"),
+            *("statefile", "auth", "reads", "notify", "alerts", "ingest", "api"),
+            *("marks", "deploys", "objectives", "reports"),
         ),
         # The console knows the subcommands of the engine, and nothing else of it.
         "cli": ("settings", "auth", "app", "serve", "storage.sqlite.upkeep.cli"),

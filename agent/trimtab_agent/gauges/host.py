@@ -31,7 +31,9 @@ class HostReader:
     memory, pressure and disk names; psutil reads its own.
     """
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    def __init__(self, root: Path = Path("/"), network_bits_per_second: int = 0) -> None:
+        """Take what the network can carry each way, which the kernel cannot know; 0: not known."""
+        self._network_bytes_s = network_bits_per_second / 8
         self._root = root
         self._rates = Rates()
         self._container = container_of(root)
@@ -142,13 +144,16 @@ class HostReader:
             if name != "lo"
         ]
         faults = sum(card.errin + card.errout + card.dropin + card.dropout for card in cards)
+        rates = [
+            self._rates.rate("net.receive", sum(card.bytes_recv for card in cards), now_s),
+            self._rates.rate("net.transmit", sum(card.bytes_sent for card in cards), now_s),
+        ]
+        known = [rate for rate in rates if rate is not None]
+        share = max(known) / self._network_bytes_s if known and self._network_bytes_s else None
         return {
-            "system.network.receive.rate": self._rates.rate(
-                "net.receive", sum(card.bytes_recv for card in cards), now_s
-            ),
-            "system.network.transmit.rate": self._rates.rate(
-                "net.transmit", sum(card.bytes_sent for card in cards), now_s
-            ),
+            "system.network.receive.rate": rates[0],
+            "system.network.transmit.rate": rates[1],
+            "system.network.utilization": share,
             "system.network.error.rate": self._rates.rate("net.error", faults, now_s),
         }
 

@@ -10,7 +10,9 @@ from typing import Final
 import msgspec
 
 from trimtab_collector.api.endpoint import ApiEndpoint
+from trimtab_collector.api.judging import JUDGING
 from trimtab_collector.api.openapi import document
+from trimtab_collector.api.reporting import REPORTING
 from trimtab_collector.contract.application import Application
 from trimtab_collector.contract.caches import CacheReads
 from trimtab_collector.contract.callers import Role
@@ -33,8 +35,6 @@ from trimtab_collector.contract.history import (
     GroupedHistory,
     History,
 )
-from trimtab_collector.contract.kpis import KpiList, KpiTargets
-from trimtab_collector.contract.marks import KIND, MARK_ID, MarkBody, MarkList, NewMark
 from trimtab_collector.contract.parameters import (
     APDEX,
     LIMIT,
@@ -43,7 +43,6 @@ from trimtab_collector.contract.parameters import (
     REQUESTS,
     ROUTE,
     STEP,
-    TZ,
     Parameters,
 )
 from trimtab_collector.contract.queues import Queues
@@ -52,17 +51,7 @@ from trimtab_collector.contract.requests import REASON, SlowRequests
 from trimtab_collector.contract.responses import ResponseTime
 from trimtab_collector.contract.routes import LATENCY_BY, ROUTES_BY, Latency, RouteList
 from trimtab_collector.contract.services import Services
-from trimtab_collector.contract.slos import SLO_ID, SloBody, SloList, SloSettings
 from trimtab_collector.contract.system import MemoryGauges, SystemGauges
-from trimtab_collector.marks import Marks, delete_mark, list_marks, post_mark
-from trimtab_collector.objectives.answers import (
-    Objectives,
-    delete_slo,
-    list_slos,
-    post_slo,
-    put_slo,
-)
-from trimtab_collector.objectives.kpis import KpiBook, get_kpis, put_kpis
 from trimtab_collector.reads.application import application
 from trimtab_collector.reads.caches import cache
 from trimtab_collector.reads.comparison import comparison
@@ -88,7 +77,6 @@ _REQUESTS: Final = (*REQUESTS, *RANGE)
 _OWNERS: Final = (*OWNERS, *RANGE)
 _ROUTE: Final = (*OWNERS, ROUTE, *RANGE)
 _HOUR_S: Final = 3600
-_WEEK_S: Final = 7 * 86_400
 _NOW_S: Final = 10
 
 
@@ -135,22 +123,7 @@ ENDPOINTS: Final = (
     ApiEndpoint(("/slow-queries",), slow_queries, (SlowQueries,), (*_ROUTE, STATEMENTS_BY, LIMIT)),
     ApiEndpoint(("/slow-requests",), slow_requests, (SlowRequests,),
              (*_ROUTE, REASON, CAPTURED_BY, LIMIT)),
-
-    ApiEndpoint(("/marks",), list_marks, (MarkList,), (*OWNERS[:2], *RANGE, KIND, LIMIT), _WEEK_S,
-             of=Marks),
-    ApiEndpoint(("/marks",), post_mark, (MarkBody,), (TZ,), role=Role.ADMIN, method="POST",
-             takes=NewMark, of=Marks, status=201),
-    ApiEndpoint(("/marks/{id}",), delete_mark, (MarkBody,), (MARK_ID, TZ), role=Role.ADMIN,
-             method="DELETE", of=Marks),
-    ApiEndpoint(("/slos",), list_slos, (SloList,), (*OWNERS[:2], TZ), of=Objectives),
-    ApiEndpoint(("/slos",), post_slo, (SloBody,), (TZ,), role=Role.ADMIN, method="POST",
-             takes=SloSettings, of=Objectives, status=201),
-    ApiEndpoint(("/slos/{id}",), put_slo, (SloBody,), (SLO_ID, TZ), role=Role.ADMIN,
-             method="PUT", takes=SloSettings, of=Objectives),
-    ApiEndpoint(("/kpis",), get_kpis, (KpiList,), (TZ,), of=KpiBook),
-    ApiEndpoint(("/kpis",), put_kpis, (KpiList,), (TZ,), role=Role.ADMIN, method="PUT",
-             takes=KpiTargets, of=KpiBook),
-    ApiEndpoint(("/slos/{id}",), delete_slo, (SloBody,), (SLO_ID, TZ), role=Role.ADMIN,
-             method="DELETE", of=Objectives),
+    *JUDGING,
+    *REPORTING,
 )
 # fmt: on

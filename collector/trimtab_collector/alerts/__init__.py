@@ -1,0 +1,1 @@
+"""Judges what was measured: rules, alerts, and when somebody must be told."""

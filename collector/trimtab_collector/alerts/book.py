@@ -1,0 +1,252 @@
+"""The alerts of a collector: what is open, what was, and what people do with it.
+
+Alerts are judged in memory and kept in `state.db`; a transition and the messages about it are one
+transaction, so that a crash neither forgets nor invents one.
+"""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from trimtab_collector.alerts.bodies import body_of
+from trimtab_collector.alerts.incidents import Incident
+from trimtab_collector.alerts.judge import Judge, Outcome
+from trimtab_collector.alerts.machine import Alert
+from trimtab_collector.alerts.rules import Rule
+from trimtab_collector.auth.audit import note
+from trimtab_collector.contract.alerts import ALERT, SEVERITY, STATE, AlertBody, Alerts
+from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.contract.parameters import LIMIT, Parameters
+from trimtab_collector.statefile import Schema, StateFile
+
+__all__ = ["AlertBook", "acknowledge", "alerts", "one_alert"]
+
+logger = logging.getLogger("trimtab.alerts")
+
+_SCHEMA: Final = Schema(
+    "alerts",
+    (
+        """
+CREATE TABLE alert (id TEXT PRIMARY KEY, rule_id TEXT NOT NULL, rule TEXT NOT NULL,
+ data TEXT NOT NULL, state TEXT NOT NULL, highest INTEGER NOT NULL, environment TEXT NOT NULL,
+ service TEXT NOT NULL, since_s REAL NOT NULL, fired_s REAL, ended_s REAL) WITHOUT ROWID;
+CREATE INDEX alert_ended ON alert (ended_s);
+CREATE TABLE incident (id TEXT PRIMARY KEY, rule TEXT NOT NULL, data TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE evaluation (one INTEGER PRIMARY KEY CHECK (one = 1), judged_s REAL NOT NULL)
+""",
+    ),
+)
+_KEPT: Final = 100_000
+_KEPT_S: Final = 400 * 86_400
+
+#: called with alerts whose state or level changed, once that is durable
+ChangeListener = Callable[[Sequence[AlertBody]], None]
+
+
+class AlertBook:
+    """Every alert, open and past; any thread. The evaluator alone lets it judge."""
+
+    def __init__(self, state: StateFile) -> None:
+        state.bring(_SCHEMA)
+        self._state = state
+        self._listeners: list[ChangeListener] = []
+        #: held while alerts are judged, read or acknowledged
+        self.lock = threading.RLock()
+        self.judge = Judge()
+        #: end of the last step that was judged, None before the first
+        self.judged_s: float | None = None
+        self._load()
+
+    def on_change(self, listener: ChangeListener) -> None:
+        """Call a listener with alerts that began, got worse or better, or ended.
+
+        It is called in the evaluator's thread after the commit, and must be quick.
+        """
+        self._listeners.append(listener)
+
+    def keep(
+        self,
+        connection: sqlite3.Connection,
+        outcome: Outcome,
+        t_s: float,
+        more: Iterable[Alert] = (),
+    ) -> None:
+        """Write what a step did, within the transaction of its messages; more are written too."""
+        for alert in {id(each): each for each in (*outcome.changed, *more)}.values():
+            if alert.is_over and alert.fired_s is None:
+                connection.execute("DELETE FROM alert WHERE id = ?", (alert.id,))
+            else:
+                _write(connection, alert, outcome.rules[alert.rule_id])
+        for incident in outcome.incidents:
+            rule = outcome.rules[incident.rule_id]
+            connection.execute(
+                "INSERT OR REPLACE INTO incident VALUES (?, ?, ?)",
+                (incident.id, _packed(rule), _packed(incident)),
+            )
+        for incident in outcome.gone:
+            connection.execute("DELETE FROM incident WHERE id = ?", (incident.id,))
+        connection.execute("INSERT OR REPLACE INTO evaluation VALUES (1, ?)", (t_s,))
+        if any(alert.is_over for alert in outcome.changed):
+            connection.execute("DELETE FROM alert WHERE ended_s < ?", (t_s - _KEPT_S,))
+            connection.execute(
+                "DELETE FROM alert WHERE id IN (SELECT id FROM alert WHERE ended_s IS NOT NULL"
+                " ORDER BY ended_s DESC LIMIT -1 OFFSET ?)",
+                (_KEPT,),
+            )
+
+    def announce(self, changed: Sequence[Alert], rules: Mapping[str, Rule]) -> None:
+        """Tell listeners of alerts that changed."""
+        bodies = [
+            body_of(rules[alert.rule_id], alert, self._incident(alert))
+            for alert in changed
+            if not (alert.is_over and alert.fired_s is None)
+        ]
+        for listener in self._listeners if bodies else ():
+            try:
+                listener(bodies)
+            except Exception:
+                logger.exception("a listener of alerts failed")
+
+    def open(self, environment: str = "", service: str = "") -> list[AlertBody]:
+        """Return alerts that are not over, those that need somebody first."""
+        with self.lock:
+            found = []
+            for rule_id, rows in self.judge.alerts.items():
+                rule = self.judge.rules[rule_id]
+                found += [body_of(rule, each, self._incident(each)) for each in rows.values()]
+        order = {"firing": 0, "keeping": 1, "pending": 2}
+        found.sort(key=lambda each: (order[each.state], each.severity, each.since))
+        return [each for each in found if _chosen(each, environment, service)]
+
+    def between(
+        self, from_s: float, to_s: float, environment: str = "", service: str = "", most: int = 1000
+    ) -> list[AlertBody]:
+        """Return alerts that fired at any time within a range, the latest first."""
+        rows = self._state.rows(
+            "SELECT rule, data FROM alert WHERE fired_s IS NOT NULL AND fired_s < ?"
+            " AND (ended_s IS NULL OR ended_s >= ?) AND (? = '' OR environment = ?)"
+            " AND (? = '' OR service = ?) ORDER BY fired_s DESC LIMIT ?",
+            (to_s, from_s, environment, environment, service, service, most),
+        )
+        return [body_of(*_read(rule, data), None) for rule, data in rows]
+
+    def find(self, alert_id: str) -> AlertBody:
+        """Return one alert; raises ApiError 404."""
+        with self.lock:
+            alert = self._open_one(alert_id)
+            if alert is not None:
+                return body_of(self.judge.rules[alert.rule_id], alert, self._incident(alert))
+        rows = self._state.rows("SELECT rule, data FROM alert WHERE id = ?", (alert_id,))
+        if not rows:
+            raise ApiError(404, "not_found", f"expected the id of an alert, got {alert_id!r:.80}")
+        return body_of(*_read(*rows[0]), None)
+
+    def acknowledge(self, alert_id: str, by: Parameters) -> AlertBody:
+        """Note who looks after an open alert, which ends its reminders.
+
+        Raises ApiError 404, and 409 for one that is over.
+        """
+        with self.lock:
+            alert = self._open_one(alert_id)
+            if alert is None:
+                ended = self.find(alert_id)
+                raise ApiError(
+                    409,
+                    "ended",
+                    f"expected an open alert, this one is {ended.state}: nothing to do",
+                )
+            rule = self.judge.rules[alert.rule_id]
+            alert.acknowledged_by, alert.acknowledged_s = by.caller.name, by.now_s
+            with self._state.change() as connection:
+                _write(connection, alert, rule)
+                note(connection, by.caller, "alert.acknowledge", alert_id)
+            self.announce([alert], {rule.id: rule})
+            return body_of(rule, alert, self._incident(alert))
+
+    def _open_one(self, alert_id: str) -> Alert | None:
+        every = (alert for rows in self.judge.alerts.values() for alert in rows.values())
+        return next((alert for alert in every if alert.id == alert_id), None)
+
+    def _incident(self, alert: Alert) -> Incident | None:
+        every = self.judge.incidents.values()
+        return next((each for each in every if each.id == alert.group_id), None)
+
+    def _load(self) -> None:
+        for rule, data in self._state.rows("SELECT rule, data FROM alert WHERE ended_s IS NULL"):
+            judged, alert = _read(rule, data)
+            self.judge.rules[judged.id] = judged
+            self.judge.alerts.setdefault(alert.rule_id, {})[alert.labels] = alert
+        for rule, data in self._state.rows("SELECT rule, data FROM incident"):
+            incident = msgspec.json.decode(data, type=Incident)
+            self.judge.incidents[incident.key] = incident
+            self.judge.rules.setdefault(incident.rule_id, msgspec.json.decode(rule, type=Rule))
+        for (judged_s,) in self._state.rows("SELECT judged_s FROM evaluation"):
+            self.judged_s = judged_s
+
+
+def alerts(book: AlertBook, parameters: Parameters) -> Alerts:
+    """Return alerts."""
+    where = parameters.where
+    environment, service = where.get("environment", ""), where.get("service", "")
+    open_ = book.open(environment, service)
+    found = [] if parameters[STATE] == "ended" else [*open_]
+    if parameters[STATE] != "open":
+        past = book.between(parameters.from_s, parameters.to_s, environment, service)
+        found += [each for each in past if each.resolved_at is not None]
+    severity = parameters[SEVERITY]
+    chosen = [each for each in found if severity in ("any", each.severity)]
+    limit = parameters[LIMIT]
+    firing = [each for each in open_ if each.state != "pending"]
+    return Alerts(
+        alerts=chosen[:limit],
+        alerts_left_out=max(0, len(chosen) - limit),
+        open={
+            name: sum(each.severity == name for each in firing) for name in ("critical", "warning")
+        },
+    )
+
+
+def one_alert(book: AlertBook, parameters: Parameters) -> AlertBody:
+    """Return one alert."""
+    return book.find(parameters[ALERT])
+
+
+def acknowledge(book: AlertBook, parameters: Parameters) -> AlertBody:
+    """Note who looks after an alert."""
+    return book.acknowledge(parameters[ALERT], parameters)
+
+
+def _chosen(body: AlertBody, environment: str, service: str) -> bool:
+    return environment in ("", body.environment) and service in ("", body.service)
+
+
+def _write(connection: sqlite3.Connection, alert: Alert, rule: Rule) -> None:
+    labels = {**rule.where, **dict(zip(rule.group_by, alert.labels, strict=True))}
+    connection.execute(
+        "INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            alert.id,
+            alert.rule_id,
+            _packed(rule),
+            _packed(alert),
+            alert.state,
+            alert.highest,
+            labels.get("environment", ""),
+            labels.get("service", ""),
+            alert.since_s,
+            alert.fired_s,
+            alert.ended_s,
+        ),
+    )
+
+
+def _packed(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _read(rule: Any, data: Any) -> tuple[Rule, Alert]:
+    return msgspec.json.decode(rule, type=Rule), msgspec.json.decode(data, type=Alert)

@@ -1,0 +1,61 @@
+"""What is judged before anybody has said anything: thresholds, and two examples, which are off.
+
+The lines are those of the feature list (B1). Five minutes over a line before it fires, and a
+quarter of an hour beyond it before it is over, keep blips and flapping out: see the row `noise` of
+`./dev bench judge`. The critical line is far enough from noise to fire after a minute.
+"""
+
+from typing import Final, NamedTuple
+
+from trimtab_collector.contract.alertconfigs import NewAlertConfig
+
+__all__ = ["EXAMPLES", "THRESHOLDS", "Shipped"]
+
+
+class Shipped(NamedTuple):
+    """The lines of a metric, and how long they must be crossed, in seconds."""
+
+    warning: float | None
+    critical: float | None
+    for_s: int = 300
+    critical_for_s: int = 60
+    keep_firing_s: int = 900
+    operator: str = "gt"
+
+
+#: metric -> its lines
+THRESHOLDS: Final[dict[str, Shipped]] = {
+    "responseTime": Shipped(1000, 5000),
+    "errorRate": Shipped(0.05, 0.1),
+    "queryTime": Shipped(500, 1000),
+    "eventLoopDelay": Shipped(10, 50, critical_for_s=300),
+    "cpuUsage": Shipped(0.7, 0.9, critical_for_s=300),
+    "memoryUsage": Shipped(0.8, 0.9, critical_for_s=120),
+    "networkUsage": Shipped(0.7, 0.9, critical_for_s=300),
+    "diskUsage": Shipped(0.85, 0.95),
+    # What watches must be watched: an agent writes every 10 seconds, and 2.5 of these are too long.
+    "agentSilence": Shipped(25, None, for_s=0, keep_firing_s=60),
+    "clockSkew": Shipped(60, None),
+    "spoolSize": Shipped(32 * 2**20, 192 * 2**20),
+    "collectorTrouble": Shipped(None, 0, for_s=60, keep_firing_s=120),
+}
+
+EXAMPLES: Final[dict[str, NewAlertConfig]] = {
+    "example-response-time": NewAlertConfig(
+        metric="responseTime",
+        name="Response time over 2 s",
+        threshold=2000,
+        cooldown=300,
+        enabled=False,
+        description="An example; switch it on, or change it to what your service promises.",
+    ),
+    "example-memory-usage": NewAlertConfig(
+        metric="memoryUsage",
+        name="Memory usage over 90 %",
+        threshold=0.9,
+        severity="critical",
+        cooldown=600,
+        enabled=False,
+        description="An example; switch it on, or change it to what your hosts can take.",
+    ),
+}

@@ -1,0 +1,239 @@
+"""Judges every window once, as soon as it has arrived, and sends off what is due to be told.
+
+It follows the event clock: a step ends where a window ends. A window is judged when every agent
+that writes has sent it, or five seconds after its end. After a pause the steps of the last five
+minutes are made up for; what lies before them is not judged, and moves no alert.
+"""
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from trimtab_collector.alerts.agents import Agents
+from trimtab_collector.alerts.bodies import labels_of, notice_of
+from trimtab_collector.alerts.book import AlertBook
+from trimtab_collector.alerts.incidents import Telling
+from trimtab_collector.alerts.judge import Judged, Outcome
+from trimtab_collector.alerts.machine import Alert
+from trimtab_collector.alerts.reading import MetricReader, Signal
+from trimtab_collector.alerts.rules import Rule, severity_of
+from trimtab_collector.alerts.ruleset import RuleSet
+from trimtab_collector.alerts.silences import SilenceBook
+from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.notify.notice import Change, Notice
+from trimtab_collector.statefile import StateFile
+from trimtab_collector.storage.columns import WINDOW_S
+from trimtab_collector.storage.store import Received, Store, TooMuchError
+
+__all__ = ["LIVE_ONLY", "Evaluator", "NoticeSink"]
+
+logger = logging.getLogger("trimtab.alerts")
+
+#: recipients of what is shown, and sent to no channel
+LIVE_ONLY: Final = ("live",)
+#: windows that have not arrived by then are judged without what is missing
+_GRACE_S: Final = 5.0
+_CATCH_UP_S: Final = 300
+#: how often values of open alerts are written although nothing happened
+_KEEP_S: Final = 60
+
+
+class NoticeSink(Protocol):
+    """Where notices go; see `notify.outbox.Outbox`."""
+
+    def add(self, connection: sqlite3.Connection, notice: Notice) -> None:
+        """Keep a notice for each channel, within the transaction."""
+
+    def beat(self, connection: sqlite3.Connection, at_s: float) -> None:
+        """Keep a heartbeat, within the transaction."""
+
+
+#: what changed about a place, of a rule and its labels, since a time up to another
+Explain = Callable[[Rule, Mapping[str, str], float, float], Sequence[Change]]
+
+
+class Evaluator:
+    """A thread that judges; `start` and `stop` from the loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        state: StateFile,
+        rules: RuleSet,
+        silences: SilenceBook,
+        book: AlertBook,
+        outbox: NoticeSink,
+        *,
+        signals: Sequence[Callable[[float], Iterable[Signal]]] = (),
+        skews: Callable[[], Mapping[str, float]] = dict,
+        explain: Explain = lambda rule, labels, from_s, to_s: (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._state = state
+        self._rules = rules
+        self._silences = silences
+        self._book = book
+        self._outbox = outbox
+        self._explain = explain
+        self._clock = clock
+        self._more_signals = signals
+        self._skews = skews
+        self.agents = Agents(state)
+        self._reader = MetricReader(store, self._signals)
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._kept_s = 0.0
+        self._beaten_s = 0.0
+        #: why the last step was not judged, else empty
+        self.trouble = ""
+        self.steps = 0
+        self.failures = 0
+        #: CPU seconds of the last step
+        self.step_cpu_s = 0.0
+        store.on_commit(self._committed)
+
+    def start(self) -> None:
+        """Begin to judge."""
+        self._thread = threading.Thread(target=self._run, name="trimtab-alerts", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the step that is being judged, and no more."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def health(self) -> Mapping[str, Any]:
+        """Return what `/health` shows."""
+        judged_s = self._book.judged_s
+        return {
+            "trouble": self.trouble or self._rules.file.error or None,
+            "steps": self.steps,
+            "failures": self.failures,
+            "behindSeconds": None if judged_s is None else round(self._clock() - judged_s, 1),
+            "stepCpuSeconds": round(self.step_cpu_s, 4),
+            "alertsLeftOut": self._book.judge.left_out,
+        }
+
+    def step(self, t_s: int) -> Outcome:
+        """Judge the step that ends at t_s; from one thread at a time."""
+        self._rules.file.refresh()
+        begun = time.thread_time()
+        rules = {rule.id: rule for rule in self._rules.rules() if rule.enabled}
+        judged = self._read(list(rules.values()), t_s)
+        missing = self.agents.missing(t_s)
+        matchers = self._silences.matchers()
+
+        def silenced(rule: Rule, alert: Alert) -> bool:
+            labels = {**labels_of(rule, alert), "metric": rule.metric, "rule": rule.id}
+            labels["severity"] = severity_of(alert.level or 1)
+            return any(matcher.matches(labels, t_s) for matcher in matchers)
+
+        def is_missing(labels: Mapping[str, str]) -> bool:
+            named = [(name, labels[name]) for name in ("environment", "service") if name in labels]
+            # A host is known by one agent: without it there is no value to be good.
+            return bool(named) and any(
+                all(text == (at[0] if name == "environment" else at[1]) for name, text in named)
+                for at in missing
+            )
+
+        with self._book.lock:
+            outcome = self._book.judge.step(t_s, WINDOW_S, judged, silenced, is_missing)
+            notices = [self._notice(rule, telling, t_s) for rule, telling in outcome.tellings]
+            self._keep(outcome, notices, t_s)
+        self.step_cpu_s = time.thread_time() - begun
+        self.steps += 1
+        self._book.announce(outcome.changed, outcome.rules)
+        return outcome
+
+    def _keep(self, outcome: Outcome, notices: Sequence[Notice], t_s: float) -> None:
+        more: list[Alert] = []
+        if abs(t_s - self._kept_s) >= _KEEP_S:
+            self._kept_s = t_s
+            more = [each for rows in self._book.judge.alerts.values() for each in rows.values()]
+        with self._state.change() as connection:
+            self._book.keep(connection, outcome, t_s, more)
+            for notice in notices:
+                if notice.recipients != LIVE_ONLY:
+                    self._outbox.add(connection, notice)
+            if abs(t_s - self._beaten_s) >= _KEEP_S:
+                self._beaten_s = t_s
+                self._outbox.beat(connection, t_s)
+        self._book.judged_s = t_s
+        self.agents.keep(t_s)
+
+    def _notice(self, rule: Rule, telling: Telling, t_s: float) -> Notice:
+        changes: Sequence[Change] = ()
+        incident = telling.incident
+        if telling.kind in ("firing", "escalated") and telling.alerts:
+            first = telling.alerts[0]
+            try:
+                changes = self._explain(rule, labels_of(rule, first), first.since_s, t_s)
+            except Exception:
+                # What changed with it is a help; the message must not wait for it.
+                self.failures += 1
+                logger.exception("what changed could not be found rule=%s", rule.id)
+        return notice_of(rule, telling, t_s, changes, incident.worst)
+
+    def _read(self, rules: Sequence[Rule], t_s: int) -> list[Judged]:
+        """Return rules with their values; one that cannot be read has none, and costs itself."""
+        try:
+            return self._reader.at(rules, t_s)
+        except (TooMuchError, ApiError) as error:
+            logger.warning("rules are read one by one: %s", error)
+        judged = []
+        for rule in rules:
+            try:
+                judged += self._reader.at([rule], t_s)
+            except (TooMuchError, ApiError) as error:
+                self.failures += 1
+                logger.warning("rule is not judged: %s rule=%s", error, rule.id)
+                judged.append(Judged(rule, None))
+        return judged
+
+    def _signals(self, now_s: float) -> Iterable[Signal]:
+        yield from self.agents.signals(now_s, self._skews())
+        for each in self._more_signals:
+            yield from each(now_s)
+
+    def _committed(self, batches: Sequence[Received]) -> None:
+        self.agents.note(batches)
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            due_s = self._due()
+            if due_s is None:
+                self._wake.wait(0.5)
+                self._wake.clear()
+                continue
+            try:
+                self.step(due_s)
+                self.trouble = ""
+            except Exception as error:
+                # The step is not repeated: whatever is wrong with it must not stop the next one.
+                self.failures += 1
+                self.trouble = f"a step was not judged: {error!r:.200}"
+                logger.exception("a step was not judged")
+                self._book.judged_s = due_s
+
+    def _due(self) -> int | None:
+        """Return the end of the step that is to be judged now, None when there is none."""
+        now_s = self._clock()
+        judged_s = self._book.judged_s
+        newest_s = int(now_s) // WINDOW_S * WINDOW_S
+        # A clock that was put back does not stop the judging until it has caught up.
+        if judged_s is None or judged_s > newest_s + WINDOW_S:
+            judged_s = newest_s - WINDOW_S
+        oldest_s = newest_s - _CATCH_UP_S
+        due_s = int(max(judged_s, oldest_s) // WINDOW_S * WINDOW_S + WINDOW_S)
+        if due_s > newest_s:
+            return None
+        if now_s < due_s + _GRACE_S and not self.agents.are_complete(due_s):
+            return None
+        return due_s

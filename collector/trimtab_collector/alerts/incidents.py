@@ -1,0 +1,162 @@
+"""What people are told: alerts of one rule and service together, and no more often than helps.
+
+An incident is open while any of its alerts fires. It is told when it opens, when it gets worse,
+when more of it fires (not more often than every five minutes), again after each cooldown, and once
+when all of it has ended. What must not be told now (silenced, hidden by a critical one, flapping)
+is decided anew at each step, so that whatever is still true is told when the reason ends.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from trimtab_collector.alerts.machine import EXPIRED, PENDING, Alert
+from trimtab_collector.alerts.rules import Rule
+from trimtab_collector.notify.notice import NoticeKind
+
+__all__ = ["Incident", "Telling", "tell"]
+
+#: more of the same within this time is one message
+_GATHER_S: Final = 300
+#: openings within an hour after which an incident flaps
+_FLAPS: Final = 4
+_HOUR_S: Final = 3600
+
+
+@dataclass(slots=True)
+class Incident:
+    """What is told together: the alerts of one rule in one environment and service."""
+
+    id: str
+    rule_id: str
+    environment: str
+    service: str
+    #: when its first alert fired, None while all are pending
+    opened_s: float | None = None
+    #: what was told last: level, 0 for nothing or for its end; when, and with how many alerts
+    told_level: int = 0
+    told_s: float = 0.0
+    told_alerts: int = 0
+    #: notices so far
+    notices: int = 0
+    #: when it opened in the last hour, also those that ended
+    openings_s: list[float] = field(default_factory=list)
+    flapping: bool = False
+    #: why it is not told, else empty: silenced, inhibited, flapping
+    held: str = ""
+    worst: float | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What it is found by."""
+        return self.rule_id, self.environment, self.service
+
+
+class Telling(NamedTuple):
+    """One notice that is due, and the alerts that it is about."""
+
+    kind: NoticeKind
+    level: int
+    incident: Incident
+    alerts: tuple[Alert, ...]
+    number: int
+
+
+def tell(
+    incident: Incident,
+    rule: Rule,
+    alerts: Sequence[Alert],
+    t_s: float,
+    silenced: Callable[[Alert], bool],
+    *,
+    inhibited: bool,
+) -> Telling | None:
+    """Return what is to be told of an incident at t_s, and note it as told.
+
+    alerts are all of the incident, also those that have just ended.
+    """
+    open_ = [alert for alert in alerts if alert.is_open]
+    _count(incident, rule, open_, t_s)
+    if not open_:
+        return _ended(incident, alerts, t_s)
+    heard = [alert for alert in open_ if not silenced(alert)]
+    level = max((alert.level for alert in heard), default=0)
+    incident.held = _held(incident, level, heard=bool(heard), inhibited=inhibited)
+    if incident.held:
+        if incident.held == "flapping" and not incident.told_level:
+            return _told(incident, "flapping", level, heard, t_s)
+        return None
+    kind = _due(incident, rule, heard, level, t_s)
+    return None if kind is None else _told(incident, kind, level, heard, t_s)
+
+
+def _count(incident: Incident, rule: Rule, open_: Sequence[Alert], t_s: float) -> None:
+    """Note that an incident opened, and whether it flaps."""
+    incident.openings_s = [at for at in incident.openings_s if at > t_s - _HOUR_S]
+    if open_ and incident.opened_s is None:
+        incident.opened_s = min(alert.fired_s or t_s for alert in open_)
+        incident.openings_s.append(t_s)
+        incident.worst = None
+    for alert in open_:
+        if alert.worst is not None:
+            incident.worst = rule.worse(alert.worst, incident.worst)
+    if len(incident.openings_s) > _FLAPS:
+        incident.flapping = True
+    elif len(incident.openings_s) <= 1:
+        incident.flapping = False
+
+
+def _held(incident: Incident, level: int, *, heard: bool, inhibited: bool) -> str:
+    if not heard:
+        return "silenced"
+    if inhibited:
+        return "inhibited"
+    # Worse than all that was told is told, whatever else.
+    if incident.flapping and (not incident.told_level or level <= incident.told_level):
+        return "flapping"
+    return ""
+
+
+def _due(
+    incident: Incident, rule: Rule, heard: Sequence[Alert], level: int, t_s: float
+) -> NoticeKind | None:
+    passed_s = t_s - incident.told_s
+    if not incident.told_level:
+        return "firing"
+    if level > incident.told_level:
+        return "escalated"
+    if len(heard) > incident.told_alerts and passed_s >= _GATHER_S:
+        return "updated"
+    unseen = any(not alert.acknowledged_by for alert in heard)
+    if unseen and passed_s >= rule.cooldown_s:
+        return "reminder"
+    return None
+
+
+def _ended(incident: Incident, alerts: Sequence[Alert], t_s: float) -> Telling | None:
+    """Return the notice of the end, if its beginning was told; flapping ends after a quiet hour."""
+    if any(alert.state == PENDING for alert in alerts) and incident.opened_s is None:
+        return None
+    incident.held = ""
+    if incident.flapping:
+        incident.opened_s = None
+        incident.held = "flapping"
+        return None
+    level, incident.opened_s = incident.told_level, None
+    if not level:
+        return None
+    ended = [alert for alert in alerts if alert.is_over and alert.fired_s is not None]
+    expired = bool(ended) and all(alert.state == EXPIRED for alert in ended)
+    telling = _told(incident, "expired" if expired else "resolved", level, ended, t_s)
+    incident.told_level = incident.told_alerts = 0
+    return telling
+
+
+def _told(
+    incident: Incident, kind: NoticeKind, level: int, alerts: Sequence[Alert], t_s: float
+) -> Telling:
+    incident.notices += 1
+    incident.told_level = max(level, 1)
+    incident.told_s = t_s
+    incident.told_alerts = max(incident.told_alerts, len(alerts))
+    return Telling(kind, max(level, 1), incident, tuple(alerts), incident.notices)

@@ -1,0 +1,215 @@
+"""All rules over the values of one step: which alerts begin, move on and end, and what is told.
+
+Pure state in memory: the evaluator keeps it in a file, a preview throws it away.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from trimtab_collector.alerts.incidents import Incident, Telling, tell
+from trimtab_collector.alerts.machine import PENDING, RESOLVED, Alert, advance
+from trimtab_collector.alerts.rules import LEVELS, Rule
+from trimtab_collector.alerts.values import Values
+
+__all__ = ["Judge", "Judged", "Outcome"]
+
+#: alerts of a rule at one time; further series that cross are counted
+_MOST_ALERTS: Final = 1_000
+#: a series is expected to have data for this long after its last
+_EXPECTED_S: Final = 86_400
+
+Silenced = Callable[[Rule, Alert], bool]
+Missing = Callable[[Mapping[str, str]], bool]
+
+
+class Judged(NamedTuple):
+    """A rule and the values that it is held against; None: none could be read."""
+
+    rule: Rule
+    values: Values | None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one step did."""
+
+    #: the rules of everything below, by id
+    rules: dict[str, Rule]
+    #: alerts that began, changed state or level, or ended
+    changed: list[Alert] = field(default_factory=list)
+    tellings: list[tuple[Rule, Telling]] = field(default_factory=list)
+    incidents: list[Incident] = field(default_factory=list)
+    gone: list[Incident] = field(default_factory=list)
+
+
+class Judge:
+    """Alerts and incidents of all rules; one thread at a time."""
+
+    def __init__(self) -> None:
+        self.alerts: dict[str, dict[tuple[str, ...], Alert]] = {}
+        #: the rules of alerts and incidents, as they were judged last
+        self.rules: dict[str, Rule] = {}
+        self.incidents: dict[tuple[str, str, str], Incident] = {}
+        #: series that crossed a line and found no place, since the start
+        self.left_out = 0
+        #: rule -> series -> when it last had data, for rules that want to know of its absence
+        self._seen: dict[str, dict[tuple[str, ...], float]] = {}
+
+    def step(
+        self,
+        t_s: float,
+        step_s: float,
+        judged: Sequence[Judged],
+        silenced: Silenced = lambda rule, alert: False,
+        missing: Missing = lambda labels: False,
+    ) -> Outcome:
+        """Judge all rules by their values over the step_s seconds up to t_s.
+
+        Alerts of rules that are not among them, or judge something else by now, end.
+        """
+        rules = {each.rule.id: each.rule for each in judged}
+        outcome = Outcome({**self.rules, **rules})
+        outcome.changed += self._retire(rules, t_s)
+        for rule, values in judged:
+            outcome.changed += self._judge(rule, values, t_s, step_s, missing)
+        over: dict[str, list[Alert]] = {}
+        for alert in outcome.changed:
+            if alert.is_over:
+                self.alerts[alert.rule_id].pop(alert.labels, None)
+                over.setdefault(alert.group_id, []).append(alert)
+        self._tell(outcome, over, t_s, silenced)
+        told = {incident.rule_id for incident in self.incidents.values()}
+        self.alerts = {each: rows for each, rows in self.alerts.items() if rows}
+        self.rules = {
+            each: rule
+            for each, rule in outcome.rules.items()
+            if each in self.alerts or each in told
+        }
+        return outcome
+
+    def _retire(self, rules: Mapping[str, Rule], t_s: float) -> list[Alert]:
+        """End the alerts of rules that are no more."""
+        retired = []
+        for rule_id, before in self.rules.items():
+            if rule_id not in rules or rules[rule_id].subject != before.subject:
+                for alert in self.alerts.get(rule_id, {}).values():
+                    alert.state, alert.ended_s = RESOLVED, t_s
+                    retired.append(alert)
+                self.alerts[rule_id] = {}
+        return retired
+
+    def open_alerts(self) -> list[Alert]:
+        """Return the alerts that fire or keep on."""
+        return [each for rows in self.alerts.values() for each in rows.values() if each.is_open]
+
+    def _judge(
+        self, rule: Rule, values: Values | None, t_s: float, step_s: float, missing: Missing
+    ) -> list[Alert]:
+        active = self.alerts.setdefault(rule.id, {})
+        new: list[Alert] = []
+        if values is not None:
+            for labels, value in values.crossing(rule):
+                if labels not in active:
+                    new += self._begin(rule, labels, value, t_s)
+        if rule.no_data == "alert":
+            new += [
+                alert
+                for labels in self._absent(rule, values, t_s)
+                if labels not in active
+                for alert in self._begin(rule, labels, None, t_s)
+            ]
+        changed = []
+        for labels, alert in list(active.items()):
+            known = None if values is None else values.value_of(rule, labels)
+            hold = missing(dict(zip(rule.group_by, labels, strict=True)))
+            if advance(alert, rule, t_s, known, step_s, hold=hold):
+                changed.append(alert)
+        seen = {id(alert) for alert in changed}
+        return [*(alert for alert in new if id(alert) not in seen), *changed]
+
+    def _begin(
+        self, rule: Rule, labels: tuple[str, ...], value: float | None, t_s: float
+    ) -> list[Alert]:
+        active = self.alerts[rule.id]
+        if len(active) >= _MOST_ALERTS:
+            self.left_out += 1
+            return []
+        incident = self._incident(rule, labels)
+        alert = Alert(
+            uuid.uuid4().hex[:16], rule.id, labels, PENDING, incident.id, t_s, t_s, value=value
+        )
+        active[labels] = alert
+        return [alert]
+
+    def _incident(self, rule: Rule, labels: tuple[str, ...]) -> Incident:
+        of = {**rule.where, **dict(zip(rule.group_by, labels, strict=True))}
+        key = (rule.id, of.get("environment", ""), of.get("service", ""))
+        if key not in self.incidents:
+            self.incidents[key] = Incident(uuid.uuid4().hex[:16], *key)
+        return self.incidents[key]
+
+    def _absent(self, rule: Rule, values: Values | None, t_s: float) -> Iterable[tuple[str, ...]]:
+        """Yield the series of a rule that had data within a day, or are named, and have none."""
+        seen = self._seen.setdefault(rule.id, {})
+        if values is None:
+            return
+        now = dict.fromkeys(values.labels(rule), t_s)
+        seen.update(now)
+        for labels, at_s in list(seen.items()):
+            if at_s < t_s - _EXPECTED_S or len(seen) > 20 * _MOST_ALERTS:
+                del seen[labels]
+        yield from seen.keys() - now.keys()
+        named = tuple(rule.where.get(name, "") for name in rule.group_by)
+        if all(named) and named not in now and named not in seen:
+            yield named
+
+    def _tell(
+        self,
+        outcome: Outcome,
+        over: Mapping[str, Sequence[Alert]],
+        t_s: float,
+        silenced: Silenced,
+    ) -> None:
+        rules = outcome.rules
+        members: dict[str, list[Alert]] = {group: [*alerts] for group, alerts in over.items()}
+        for rows in self.alerts.values():
+            for alert in rows.values():
+                members.setdefault(alert.group_id, []).append(alert)
+        critical = self._critical(rules, members)
+        for key, incident in list(self.incidents.items()):
+            rule = rules[incident.rule_id]
+            alerts = members.get(incident.id, [])
+            level = max((alert.level for alert in alerts if alert.is_open), default=0)
+            place = (rule.metric, incident.environment, incident.service)
+            others = critical.get(place, set()) - {rule.id}
+            telling = tell(
+                incident,
+                rule,
+                alerts,
+                t_s,
+                lambda alert, rule=rule: silenced(rule, alert),  # type: ignore[misc]
+                inhibited=bool(others) and level < len(LEVELS),
+            )
+            if telling is not None:
+                outcome.tellings.append((rule, telling))
+            over_all = all(alert.is_over for alert in alerts)
+            if over_all and not incident.openings_s and not incident.told_level:
+                del self.incidents[key]
+                outcome.gone.append(incident)
+            else:
+                outcome.incidents.append(incident)
+
+    def _critical(
+        self, rules: Mapping[str, Rule], members: Mapping[str, Sequence[Alert]]
+    ) -> dict[tuple[str, str, str], set[str]]:
+        """Return the rules that are critical, by what they judge."""
+        found: dict[tuple[str, str, str], set[str]] = {}
+        for incident in self.incidents.values():
+            rule = rules[incident.rule_id]
+            alerts = members.get(incident.id, ())
+            if any(alert.is_open and alert.level == len(LEVELS) for alert in alerts):
+                place = (rule.metric, incident.environment, incident.service)
+                found.setdefault(place, set()).add(rule.id)
+        return found

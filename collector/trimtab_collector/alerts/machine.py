@@ -1,0 +1,163 @@
+"""The life of one alert: pending, firing, keeping, resolved or expired.
+
+Pure: time is the event clock, the ends of the windows that are judged, and every value that is
+known is given once. A value that is not known (nothing arrived, or too few requests) moves nothing:
+it neither fires nor resolves, whatever the wall clock says.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from trimtab_collector.alerts.rules import Rule
+
+__all__ = ["EXPIRED", "FIRING", "KEEPING", "PENDING", "RESOLVED", "Alert", "advance"]
+
+#: a line is crossed, not for long enough
+PENDING: Final = "pending"
+FIRING: Final = "firing"
+#: recovered, not for long enough
+KEEPING: Final = "keeping"
+RESOLVED: Final = "resolved"
+#: ended without being seen to recover: nothing was heard for a day
+EXPIRED: Final = "expired"
+_EXPIRES_S: Final = 86_400
+
+
+@dataclass(slots=True)
+class Alert:
+    """One series of a rule that crosses a line, or did until a moment ago."""
+
+    id: str
+    rule_id: str
+    #: texts of the rule's group_by
+    labels: tuple[str, ...]
+    state: str
+    #: of the incident it is told with
+    group_id: str
+    #: since when its lowest line is crossed
+    since_s: float
+    #: when it was last judged by a known value
+    known_s: float
+    #: 0 while pending, then 1 warning, 2 critical
+    level: int = 0
+    highest: int = 0
+    value: float | None = None
+    worst: float | None = None
+    #: since when each line is crossed without a break; None where it is not
+    crossed_s: list[float | None] = field(default_factory=lambda: [None, None])
+    #: for how long it has recovered, and is below the line of its level; known time only
+    recovered_s: float = 0.0
+    below_s: float = 0.0
+    fired_s: float | None = None
+    ended_s: float | None = None
+    acknowledged_by: str = ""
+    acknowledged_s: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it fires, or keeps on for a while."""
+        return self.state in (FIRING, KEEPING)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.state in (RESOLVED, EXPIRED)
+
+
+def advance(
+    alert: Alert, rule: Rule, t_s: float, value: float | None, step_s: float, *, hold: bool
+) -> bool:
+    """Move an alert on to t_s by its value there; returns whether its state or level changed.
+
+    value is None where it is not known; it stands for the last step_s seconds. hold: part of what
+    the value is made of is missing, so that a good value does not count as recovery. A pending
+    alert that is dropped becomes RESOLVED with fired_s None.
+    """
+    before = (alert.state, alert.level)
+    if value is None:
+        _unknown(alert, rule, t_s, step_s)
+    else:
+        if alert.state == PENDING and t_s - alert.known_s > max(*rule.for_s, 3 * step_s):
+            # Nobody knows what was in between: it has not been crossed all the time.
+            alert.crossed_s, alert.since_s = [None, None], t_s
+        alert.known_s = t_s
+        alert.value = value
+        _cross(alert, rule, t_s, value)
+        if any(since is not None for since in alert.crossed_s):
+            alert.worst = rule.worse(value, alert.worst)
+        if alert.state == PENDING:
+            _pending(alert, rule, t_s)
+        else:
+            _open(alert, rule, t_s, 0.0 if hold else step_s, good=rule.recovered(value))
+    return (alert.state, alert.level) != before
+
+
+def _cross(alert: Alert, rule: Rule, t_s: float, value: float) -> None:
+    for level in rule.levels:
+        if not rule.crosses(value, level):
+            alert.crossed_s[level - 1] = None
+        elif alert.crossed_s[level - 1] is None:
+            alert.crossed_s[level - 1] = t_s
+
+
+def _reached(alert: Alert, rule: Rule, t_s: float) -> int:
+    """Return the highest level whose line has been crossed for long enough."""
+    reached = 0
+    for level in rule.levels:
+        since_s = alert.crossed_s[level - 1]
+        if since_s is not None and t_s - since_s >= rule.for_s[level - 1]:
+            reached = level
+    return reached
+
+
+def _pending(alert: Alert, rule: Rule, t_s: float) -> None:
+    reached = _reached(alert, rule, t_s)
+    if reached:
+        alert.state, alert.level, alert.highest = FIRING, reached, reached
+        alert.fired_s = t_s
+    elif all(since is None for since in alert.crossed_s):
+        alert.state, alert.ended_s = RESOLVED, t_s
+
+
+def _open(alert: Alert, rule: Rule, t_s: float, passed_s: float, *, good: bool) -> None:
+    reached = _reached(alert, rule, t_s)
+    if reached > alert.level:
+        alert.level = reached
+        alert.highest = max(alert.highest, reached)
+    line_s = alert.crossed_s[alert.level - 1]
+    alert.below_s = 0.0 if line_s is not None else alert.below_s + passed_s
+    if not good:
+        alert.state, alert.recovered_s = FIRING, 0.0
+    elif passed_s:
+        alert.recovered_s = alert.recovered_s + passed_s if alert.state == KEEPING else 0.0
+        alert.state = KEEPING
+        if alert.recovered_s >= rule.keep_firing_s:
+            alert.state, alert.ended_s = RESOLVED, t_s
+            return
+    if alert.level > rule.lowest and alert.below_s > rule.keep_firing_s:
+        # It was told with its highest level; the milder one shows, and says nothing.
+        alert.level = max(level for level in rule.levels if level < alert.level)
+        alert.below_s = 0.0
+
+
+def _unknown(alert: Alert, rule: Rule, t_s: float, step_s: float) -> None:
+    silent_s = t_s - alert.known_s
+    if rule.no_data == "ok":
+        if alert.state == PENDING:
+            alert.state, alert.ended_s = RESOLVED, t_s
+        else:
+            alert.crossed_s = [None, None]
+            _open(alert, rule, t_s, step_s, good=True)
+    elif rule.no_data == "alert":
+        lowest = rule.lowest
+        if alert.crossed_s[lowest - 1] is None:
+            alert.crossed_s[lowest - 1] = t_s
+        alert.recovered_s = 0.0
+        if alert.state == PENDING:
+            _pending(alert, rule, t_s)
+        else:
+            alert.state = FIRING
+    elif alert.state == PENDING and silent_s > max(rule.for_s):
+        alert.state, alert.ended_s = RESOLVED, t_s
+    elif silent_s > _EXPIRES_S:
+        alert.state, alert.ended_s = EXPIRED, t_s

@@ -1,0 +1,138 @@
+"""What a rule would have done: the same judge over what is stored, told to nobody.
+
+Live, a value is over a sliding range and judged every ten seconds. Here, ranges lie end to end, and
+are as long as the step: the rule's own, or longer where the store has kept longer windows only.
+"""
+
+from collections import Counter
+from typing import Final
+
+from trimtab_collector.alerts.bodies import labels_of
+from trimtab_collector.alerts.configs import rule_of
+from trimtab_collector.alerts.judge import Judge, Judged
+from trimtab_collector.alerts.machine import Alert
+from trimtab_collector.alerts.metrics import metric_of
+from trimtab_collector.alerts.reading import MetricReader
+from trimtab_collector.alerts.rules import Rule, severity_of
+from trimtab_collector.contract.alertconfigs import Preview, PreviewAlert
+from trimtab_collector.contract.errors import ApiError, instant
+from trimtab_collector.contract.parameters import Parameters
+from trimtab_collector.storage.store import Store
+
+__all__ = ["Previews", "preview"]
+
+_MOST_S: Final = 30 * 86_400
+_WEEK_S: Final = 7 * 86_400
+_MOST_SHOWN: Final = 200
+#: age up to which windows are this long, in seconds
+_TIERS: Final = ((2 * 86_400, 10), (15 * 86_400, 60))
+_COARSEST_S: Final = 3600
+#: steps of one preview, at most
+_MOST_STEPS: Final = 20_000
+
+
+class Previews:
+    """Runs rules over a store; from reading threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._reader = MetricReader(store)
+
+    def run(self, rule: Rule, from_s: float, to_s: float, now_s: float) -> Preview:
+        """Return what a rule would have done; raises ApiError 422, TooMuchError."""
+        if to_s - from_s > _MOST_S:
+            raise ApiError(422, "bad_parameter", "expected a range of at most 30 days")
+        if metric_of(rule.metric, rule.figure).kind == "signal":
+            raise ApiError(
+                422, "bad_rule", f"metric: expected one that is stored, got {rule.metric!r}: it is "
+                "only known at the moment", {"field": "metric"},
+            )  # fmt: skip
+        step_s = _step_s(rule.over_s, from_s, to_s, now_s)
+        first = int(from_s) // step_s * step_s
+        edges_s = tuple(range(first, int(to_s) // step_s * step_s + 1, step_s))
+        if len(edges_s) < 2:
+            raise ApiError(422, "bad_parameter", f"expected a range of at least {step_s} s")
+        return self._run(rule, edges_s, step_s)
+
+    def _run(self, rule: Rule, edges_s: tuple[int, ...], step_s: int) -> Preview:
+        judge = Judge()
+        ended: list[Alert] = []
+        kinds: Counter[str] = Counter()
+        series: set[tuple[str, ...]] = set()
+        firing_s = with_data_s = 0
+        for end_s, values in self._reader.steps(rule, edges_s):
+            series.update(values.groups)
+            with_data_s += step_s * bool(values.groups)
+            if not judge.alerts and not judge.incidents and not any(values.crossing(rule)):
+                continue
+            outcome = judge.step(end_s, step_s, [Judged(rule, values)])
+            ended += [each for each in outcome.changed if each.is_over and each.fired_s is not None]
+            kinds.update(telling.kind for _, telling in outcome.tellings)
+            firing_s += step_s * bool(judge.open_alerts())
+        alerts = [*ended, *judge.open_alerts()]
+        alerts.sort(key=lambda each: each.fired_s or 0.0)
+        total = sum(kinds.values())
+        whole_s = edges_s[-1] - edges_s[0]
+        return Preview(
+            from_=instant(edges_s[0]),
+            to=instant(edges_s[-1]),
+            step=step_s,
+            series=len(series),
+            alerts=[_shown(rule, each, edges_s[-1]) for each in alerts[:_MOST_SHOWN]],
+            alerts_left_out=max(0, len(alerts) - _MOST_SHOWN),
+            fired=len(alerts),
+            firing_seconds=firing_s,
+            messages=dict(kinds),
+            messages_total=total,
+            messages_per_week=total / whole_s * _WEEK_S,
+            seconds_with_data=with_data_s,
+            notes=_notes(
+                rule, step_s, series=len(series), with_data_s=with_data_s, whole_s=whole_s
+            ),
+        )
+
+
+def preview(previews: Previews, parameters: Parameters) -> Preview:
+    """Return when a configuration would have fired, and how many messages that is."""
+    rule = rule_of("preview", parameters.body)
+    return previews.run(rule, parameters.from_s, parameters.to_s, parameters.now_s)
+
+
+def _step_s(over_s: int, from_s: float, to_s: float, now_s: float) -> int:
+    """Return the length of steps: what a value is over, and no shorter than what is stored."""
+    age_s = now_s - from_s
+    stored_s = next((width for most_s, width in _TIERS if age_s <= most_s), _COARSEST_S)
+    step_s = -(-over_s // stored_s) * stored_s
+    while (to_s - from_s) / step_s > _MOST_STEPS:
+        step_s *= 2
+    return step_s
+
+
+def _shown(rule: Rule, alert: Alert, to_s: float) -> PreviewAlert:
+    fired_s = alert.fired_s or alert.since_s
+    return PreviewAlert(
+        since=instant(alert.since_s),
+        fired=instant(fired_s),
+        ended=None if alert.ended_s is None else instant(alert.ended_s),
+        duration=(alert.ended_s or to_s) - fired_s,
+        severity=severity_of(alert.highest),
+        worst=alert.worst,
+        labels=labels_of(rule, alert),
+    )
+
+
+def _notes(rule: Rule, step_s: int, *, series: int, with_data_s: int, whole_s: int) -> list[str]:
+    notes = []
+    if step_s > rule.over_s:
+        notes.append(
+            f"values are over {step_s} s here, as the store keeps longer windows of that time; "
+            f"live, they are over {rule.over_s} s"
+        )
+    if any(0 < wanted < step_s for wanted in rule.for_s):
+        notes.append(f"a line fires after {step_s} s here, not earlier: that is one step")
+    if not series:
+        notes.append("no series matched: look at the metric and the filter")
+    elif with_data_s < whole_s:
+        notes.append(f"{(whole_s - with_data_s) / whole_s:.0%} of the range holds no data")
+    if rule.no_data == "alert":
+        notes.append("what is absent from the start is not known here to be expected")
+    return notes

@@ -1,0 +1,114 @@
+"""Alerts and silences, as they are read and written."""
+
+from typing import Final
+
+from trimtab_collector.contract.body import Body
+from trimtab_collector.contract.kinds import Choice, PathName
+
+__all__ = [
+    "ALERT",
+    "MATCHED",
+    "SEVERITY",
+    "SILENCE",
+    "STATE",
+    "AlertBody",
+    "Alerts",
+    "NewSilence",
+    "Silence",
+    "Silences",
+]
+
+ALERT: Final = PathName("id", "The id of an alert.")
+SILENCE: Final = PathName("id", "The id of a silence.")
+STATE: Final = Choice(
+    "state",
+    "Which alerts: those that are not over, those that are, or both.",
+    ("open", "ended", "all"),
+    "open",
+)
+SEVERITY: Final = Choice("severity", "Only this severity.", ("any", "warning", "critical"), "any")
+#: what a silence may match
+MATCHED: Final = (
+    *("environment", "service", "route", "instance", "version", "metric", "rule", "severity"),
+    *("agent", "slo"),
+)
+
+
+class AlertBody(Body):
+    """One series of a rule that crosses its line, or did."""
+
+    id: str
+    #: what it is told with
+    incident: str
+    rule_id: str
+    rule_name: str
+    type: str
+    #: warning or critical; of a pending alert, what it would be
+    severity: str
+    #: pending, firing, keeping, resolved or expired
+    state: str
+    metric: str
+    operator: str
+    threshold: float
+    value: float | None
+    worst: float | None
+    unit: str
+    environment: str
+    service: str
+    route: str
+    instance: str
+    version: str
+    #: every label, also those without a field here
+    labels: dict[str, str]
+    since: str
+    fired_at: str | None
+    resolved_at: str | None
+    #: when a value was last known
+    last_data: str
+    acknowledged_by: str | None
+    acknowledged_at: str | None
+    #: why nothing is told of it: silenced, inhibited or flapping
+    held: str | None
+    title: str
+    message: str
+
+
+class Alerts(Body):
+    """Alerts, those that need somebody first."""
+
+    alerts: list[AlertBody]
+    alerts_left_out: int
+    #: open ones by severity, whatever was asked for
+    open: dict[str, int]
+
+
+class NewSilence(Body, forbid_unknown_fields=True):
+    """What is not told for a while: alerts with all of these texts; `*` at the end of a text."""
+
+    matchers: dict[str, str]
+    comment: str
+    #: seconds or `2h30m`, instead of `endsAt`
+    duration: int | str | None = None
+    #: ISO 8601; without it, now
+    starts_at: str | None = None
+    ends_at: str | None = None
+
+
+class Silence(Body):
+    """A silence."""
+
+    id: str
+    matchers: dict[str, str]
+    comment: str
+    starts_at: str
+    ends_at: str
+    created_by: str
+    created_at: str
+    #: pending, active or expired
+    state: str
+
+
+class Silences(Body):
+    """Silences, the latest first; those that ended long ago are forgotten."""
+
+    silences: list[Silence]
