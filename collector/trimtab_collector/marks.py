@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from trimtab_collector.contract.callers import Reply
+from trimtab_collector.auth.audit import note
+from trimtab_collector.contract.callers import Caller, Reply
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.kinds import Instant, Moment
 from trimtab_collector.contract.marks import KIND, MARK_ID, MarkBody, MarkList, NewMark
@@ -124,10 +125,14 @@ class Marks:
             "SELECT environment, service, name FROM mark WHERE by = '' AND noted_s >= ?", (since_s,)
         )
 
-    def delete(self, number: int) -> bool:
-        """Forget a mark; False when it is not here."""
+    def delete(self, number: int, by: Caller) -> Mark | None:
+        """Forget a mark, and return it; None when it is not here."""
         with self._state.change() as connection:
-            return bool(connection.execute("DELETE FROM mark WHERE id = ?", (number,)).rowcount)
+            mark = self.find(number)
+            if mark is not None:
+                connection.execute("DELETE FROM mark WHERE id = ?", (number,))
+                note(connection, by, "mark.delete", str(number), asdict(mark))
+        return mark
 
 
 def list_marks(marks: Marks, parameters: Parameters) -> MarkList:
@@ -169,8 +174,8 @@ def delete_mark(marks: Marks, parameters: Parameters) -> MarkBody:
     """Delete a mark, and return what it was."""
     text = parameters[MARK_ID]
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else -1
-    found = marks.find(number)
-    if found is None or not marks.delete(number):
+    found = marks.delete(number, parameters.caller)
+    if found is None:
         raise ApiError(404, "no_such_mark", f"expected the id of a mark, got {text!r:.40}")
     return mark_body(found, parameters)
 

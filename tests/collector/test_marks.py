@@ -13,6 +13,8 @@ from support.processes.servers import Collector, wait_for
 from support.stores.appending import received
 from support.stores.batches import Sender, a_batch, key_of, point_of, window
 from support.stores.engines import NOON
+from trimtab_collector.auth.audit import AUDIT, AuditTrail
+from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.deploys import Deploys
 from trimtab_collector.marks import Mark, Marks
 from trimtab_collector.statefile import StateFile
@@ -24,7 +26,7 @@ class Town:
 
     def __init__(self, directory: Path) -> None:
         self.clock = Clock(NOON)
-        self.state = StateFile(directory)
+        self.state = StateFile(directory, (AUDIT,))
         self.store = MemoryStore(clock=self.clock)
         self.marks = Marks(self.state, self.clock)
         self.deploys = Deploys(self.marks, self.state, self.clock)
@@ -203,6 +205,15 @@ def test_the_oldest_marks_go_when_there_are_too_many(town: Town, monkeypatch: An
     for number in range(8):
         town.marks.add("note", str(number), at_s=NOON + number)
     assert town.names() == ["3", "4", "5", "6", "7"]
+
+
+def test_a_deleted_mark_is_in_the_audit_trail(town: Town) -> None:
+    mark = town.marks.add("note", "x", by="ada")
+    bob = Caller("bob", Role.ADMIN)
+    assert town.marks.delete(mark.id, bob) == mark
+    assert town.marks.delete(mark.id, bob) is None
+    ((entry,), _) = AuditTrail(town.state).entries(0, 2**32, 10)
+    assert (entry.by, entry.action, entry.subject) == ("bob", "mark.delete", str(mark.id))
 
 
 def test_a_running_collector_marks_a_new_version(collector: Collector) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from support.processes.servers import short_dir
 from support.stores.apiworld import NOW_S, Request, World, world
+from trimtab_collector.auth.audit import AuditTrail
+from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.slos import SloSettings
 from trimtab_collector.objectives.burning import PAIRS, budget, burn, count
@@ -18,6 +20,7 @@ from trimtab_core.errors import SettingsError
 from trimtab_core.sketch import bucket_of, middle_us
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+ADA, BOB = Caller("ada", Role.ADMIN), Caller("bob", Role.ADMIN)
 ERRORS = SloSettings(name="few errors", target=0.999)
 FAST = SloSettings(name="fast", target=0.99, objective="latency", below=300)
 
@@ -134,17 +137,21 @@ def test_an_objective_is_of_its_service_and_route_alone(tmp: Any) -> None:
 
 def test_objectives_survive_a_restart_and_know_who_changed_them(days: World) -> None:
     book = SloBook(days.state, days.clock)
-    made = book.add(ERRORS, "ada")
+    made = book.add(ERRORS, ADA)
     again = SloBook(days.state, days.clock)
     assert again.find(made.id) == made
     assert (made.changed_by, made.changed_s) == ("ada", days.clock.now_s)
-    changed = again.replace(made.id, FAST, "bob")
+    changed = again.replace(made.id, FAST, BOB)
     assert book.find(made.id) == changed
     answer = days.ask("/slos")["slos"]
     assert [(row["settings"]["name"], row["changedBy"]) for row in answer] == [("fast", "bob")]
     assert "1.1 %" in answer[0]["note"]
-    book.delete(made.id)
+    book.delete(made.id, BOB)
     assert days.ask("/slos")["slos"] == []
+    (trail, _) = AuditTrail(days.state).entries(0, 2**32, 10)
+    assert [(entry.by, entry.action) for entry in trail] == [
+        ("bob", "slo.delete"), ("bob", "slo.change"), ("ada", "slo.add")
+    ]  # fmt: skip
 
 
 def test_objectives_from_a_file_are_read_only(days: World) -> None:
@@ -154,10 +161,10 @@ def test_objectives_from_a_file_are_read_only(days: World) -> None:
     (slo,) = book.every()
     assert (slo.id, slo.source, slo.settings.window_days) == ("file-checkout-is-fast", "file", 7)
     with pytest.raises(ApiError, match="from a file") as refused:
-        book.delete(slo.id)
+        book.delete(slo.id, ADA)
     assert refused.value.status == 409
     with pytest.raises(ApiError) as refused:
-        book.replace("slo-unknown", ERRORS, "ada")
+        book.replace("slo-unknown", ERRORS, ADA)
     assert refused.value.status == 404
 
 
@@ -180,7 +187,7 @@ def test_there_are_at_most_two_hundred(tmp: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("trimtab_collector.objectives.slos._MOST", 2)
     with world(tmp, empty=True) as found:
         book = SloBook(found.state)
-        book.add(ERRORS, "ada")
-        book.add(ERRORS, "ada")
+        book.add(ERRORS, ADA)
+        book.add(ERRORS, ADA)
         with pytest.raises(ApiError, match="at most 2"):
-            book.add(ERRORS, "ada")
+            book.add(ERRORS, ADA)

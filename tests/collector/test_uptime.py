@@ -11,6 +11,7 @@ from support.processes.servers import short_dir
 from support.stores.apiworld import NOW_S, World, world
 from support.stores.batches import a_batch, key_of, point_of
 from support.stores.engines import Sent, append
+from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError, instant
 from trimtab_collector.contract.kpis import Kpi
 from trimtab_collector.contract.parameters import RANGE, REQUESTS, parse
@@ -19,6 +20,7 @@ from trimtab_collector.reports.keyfigures import KeyFigures
 from trimtab_collector.reports.uptime import ServiceUptime, uptime
 from trimtab_core.batches import GaugeRow
 
+ADA = Caller("ada", Role.ADMIN)
 START_S = NOW_S - 4 * 3600
 END_S = NOW_S - 3600
 
@@ -188,12 +190,12 @@ def test_targets_are_kept_and_know_who_changed_them(town: World) -> None:
     assert town.ask("/kpis")["changedBy"] is None
     assert [row["id"] for row in town.ask("/kpis")["kpis"]] == [kpi.id for kpi in DEFAULTS]
     mine = Kpi(id="pages", name="Pages", figure="responseTime", target=300, match=["GET /pages*"])
-    book.put([mine], "ada")
+    book.put([mine], ADA)
     answer = town.ask("/kpis")
     assert (answer["changedBy"], answer["units"]["cpuMean"]) == ("ada", "ratio")
     assert answer["kpis"] == [msgspec.to_builtins(mine)]
     assert len(answer["defaults"]) == len(DEFAULTS)
-    book.put(list(DEFAULTS), "ada")
+    book.put(list(DEFAULTS), ADA)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +210,6 @@ def test_targets_are_kept_and_know_who_changed_them(town: World) -> None:
 def test_contradictions_are_refused(town: World, change: dict[str, Any], says: str) -> None:
     table = {"id": "x", "name": "X", "figure": "responseTime", "target": 300.0, "match": ["GET *"]}
     with pytest.raises(ApiError, match=says):
-        KpiBook(town.state).put([msgspec.convert({**table, **change}, Kpi)], "ada")
+        KpiBook(town.state).put([msgspec.convert({**table, **change}, Kpi)], ADA)
     with pytest.raises(ApiError, match="each id once"):
-        KpiBook(town.state).put([msgspec.convert(table, Kpi)] * 2, "ada")
+        KpiBook(town.state).put([msgspec.convert(table, Kpi)] * 2, ADA)

@@ -29,7 +29,7 @@ LAYERS: Layers = {
         "notify": ("contract", "statefile", "settings"),
         # What is judged, and when somebody is told.
         "alerts": ("contract", "statefile", "auth.audit", "storage", "reads", "notify.notice"),
-        "marks": ("contract", "statefile"),
+        "marks": ("contract", "statefile", "auth.audit"),
         "deploys": ("contract.marks", "marks", "statefile", "storage"),
         "objectives": ("contract", "statefile", "auth.audit", "reads", "storage"),
         "reports": ("contract", "statefile", "reads", "marks", "objectives", "storage"),

@@ -72,13 +72,13 @@ def list_slos(objectives: Objectives, parameters: Parameters) -> SloList:
 
 def post_slo(objectives: Objectives, parameters: Parameters) -> Any:
     """Make an objective."""
-    slo = objectives.book.add(parameters.body, parameters.caller.name)
+    slo = objectives.book.add(parameters.body, parameters.caller)
     return Reply(_body(objectives, slo, parameters), 201)
 
 
 def put_slo(objectives: Objectives, parameters: Parameters) -> SloBody:
     """Change an objective."""
-    book, by = objectives.book, parameters.caller.name
+    book, by = objectives.book, parameters.caller
     return _body(objectives, book.replace(parameters[SLO_ID], parameters.body, by), parameters)
 
 
@@ -86,7 +86,7 @@ def delete_slo(objectives: Objectives, parameters: Parameters) -> SloBody:
     """Delete an objective, and return what it was."""
     slo = objectives.book.find(parameters[SLO_ID])
     body = _body(objectives, slo, parameters)
-    objectives.book.delete(slo.id)
+    objectives.book.delete(slo.id, parameters.caller)
     return body
 
 

@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from trimtab_collector.auth.audit import note
+from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.kpis import FIGURES, Kpi, KpiList, KpiTargets
 from trimtab_collector.contract.parameters import Parameters
@@ -75,7 +77,7 @@ class KpiBook:
         """Return the targets, in the order in which they are shown."""
         return self._kept()[0]
 
-    def put(self, kpis: Sequence[Kpi], by: str) -> None:
+    def put(self, kpis: Sequence[Kpi], by: Caller) -> None:
         """Hold these from now on; raises ApiError 422 for contradictions."""
         seen: set[str] = set()
         for kpi in kpis:
@@ -83,11 +85,19 @@ class KpiBook:
             if wrong:
                 raise ApiError(422, "bad_body", f"body: target {kpi.id!r:.40}: {wrong}")
             seen.add(kpi.id)
+        old = {kpi.id: kpi for kpi in self.targets()}
+        new = {kpi.id: kpi for kpi in kpis}
+        changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        sides = (
+            {name: msgspec.to_builtins(side[name]) for name in changed if name in side}
+            for side in (old, new)
+        )
         with self._state.change() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO kpi_targets VALUES (1, ?, ?, ?)",
-                (msgspec.json.encode(kpis).decode(), by, self._clock()),
+                (msgspec.json.encode(kpis).decode(), by.name, self._clock()),
             )
+            note(connection, by, "kpis.change", ", ".join(changed), *sides)
 
     def shown(self, parameters: Parameters) -> KpiList:
         """Return the targets as the API shows them."""
@@ -116,7 +126,7 @@ def get_kpis(book: KpiBook, parameters: Parameters) -> KpiList:
 def put_kpis(book: KpiBook, parameters: Parameters) -> KpiList:
     """Replace the targets of key figures."""
     new: KpiTargets = parameters.body
-    book.put(new.kpis, parameters.caller.name)
+    book.put(new.kpis, parameters.caller)
     return book.shown(parameters)
 
 

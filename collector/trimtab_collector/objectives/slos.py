@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from trimtab_collector.auth.audit import note
+from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.slos import SloSettings
 from trimtab_collector.statefile import Schema, StateFile
@@ -71,7 +73,7 @@ class SloBook:
                 return slo
         raise ApiError(404, "no_such_slo", f"expected the id of an objective, got {slo_id!r:.40}")
 
-    def add(self, settings: SloSettings, by: str) -> Slo:
+    def add(self, settings: SloSettings, by: Caller) -> Slo:
         """Keep a new objective; raises ApiError 422 for contradictions and for one too many."""
         _refuse(settings)
         with self._state.change():
@@ -79,19 +81,21 @@ class SloBook:
                 raise ApiError(
                     422, "too_many", f"expected at most {_MOST} objectives: delete one first"
                 )
-            return self._keep(Slo(f"slo-{secrets.token_hex(6)}", settings), by)
+            return self._keep(Slo(f"slo-{secrets.token_hex(6)}", settings), None, by)
 
-    def replace(self, slo_id: str, settings: SloSettings, by: str) -> Slo:
+    def replace(self, slo_id: str, settings: SloSettings, by: Caller) -> Slo:
         """Change an objective; raises ApiError 404, 409 for one from a file, 422."""
         _refuse(settings)
         with self._state.change():
-            return self._keep(replace(self._own(slo_id), settings=settings), by)
+            before = self._own(slo_id)
+            return self._keep(replace(before, settings=settings), before, by)
 
-    def delete(self, slo_id: str) -> Slo:
+    def delete(self, slo_id: str, by: Caller) -> Slo:
         """Forget an objective, and return it; raises ApiError 404, and 409 for one from a file."""
         with self._state.change() as connection:
             slo = self._own(slo_id)
             connection.execute("DELETE FROM slo WHERE id = ?", (slo_id,))
+            note(connection, by, "slo.delete", slo_id, msgspec.to_builtins(slo.settings))
         return slo
 
     def _own(self, slo_id: str) -> Slo:
@@ -102,13 +106,16 @@ class SloBook:
             )
         return slo
 
-    def _keep(self, slo: Slo, by: str) -> Slo:
-        slo = replace(slo, changed_by=by, changed_s=self._clock())
+    def _keep(self, slo: Slo, before: Slo | None, by: Caller) -> Slo:
+        slo = replace(slo, changed_by=by.name, changed_s=self._clock())
+        old = None if before is None else msgspec.to_builtins(before.settings)
         with self._state.change() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO slo VALUES (?, ?, ?, ?)",
-                (slo.id, msgspec.json.encode(slo.settings).decode(), by, slo.changed_s),
+                (slo.id, msgspec.json.encode(slo.settings).decode(), by.name, slo.changed_s),
             )
+            action = "slo.change" if before else "slo.add"
+            note(connection, by, action, slo.id, old, msgspec.to_builtins(slo.settings))
         return slo
 
 

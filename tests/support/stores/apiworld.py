@@ -15,6 +15,7 @@ from support.clock import Clock
 from support.stores.batches import a_batch, point_of
 from support.stores.engines import Sent, SQLiteEngine, append
 from trimtab_collector.api.endpoints import ENDPOINTS
+from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.contract.parameters import RANGE, parse
 from trimtab_collector.marks import Marks
 from trimtab_collector.objectives.answers import Objectives
@@ -50,7 +51,7 @@ class World:
         self.clock = clock
         self.requests: list[Request] = []
         self.reader = StoreReader(engine.store)
-        self.state = StateFile(directory / "state")
+        self.state = StateFile(directory / "state", (AUDIT,))
         self.marks = Marks(self.state, clock)
         self.objectives = Objectives(engine.store, SloBook(self.state, clock), clock)
         self.kpis = KpiBook(self.state, clock)
