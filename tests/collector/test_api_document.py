@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from support.onetoken import access_by
 from support.processes.servers import short_dir
 from support.stores.apiworld import END_S, START_S, World, world
 from trimtab_collector.api.endpoint import ApiEndpoint
@@ -16,9 +17,9 @@ from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.openapi import document
 from trimtab_collector.api.web import Api
-from trimtab_collector.auth.access import Access
 from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.kinds import Moment, Parameter
+from trimtab_collector.reads.reader import StoreReader
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 TYPES = {"null", "boolean", "object", "array", "number", "string", "integer"}
@@ -78,7 +79,8 @@ def test_it_has_the_parts_that_the_specification_asks_for(found: Any) -> None:
         assert method in METHODS
         assert operation["summary"]
         identifiers.append(operation["operationId"])
-        assert {"200", "500"} <= set(operation["responses"])
+        assert "500" in operation["responses"]
+        assert {"200", "201"} & set(operation["responses"])
         for status, response in operation["responses"].items():
             assert re.fullmatch(r"[1-5]\d\d", status)
             assert response.get("description") or response["$ref"]
@@ -122,7 +124,7 @@ def test_it_covers_every_route_parameter_and_role(found: Any) -> None:
     with short_dir() as directory, world(directory, empty=True) as nothing:
         executor = ReadExecutor()
         try:
-            routes = Api([nothing.reader], executor, Access("x")).routes()
+            routes = Api([nothing.reader], executor, access_by("x")).routes()
         finally:
             executor.close()
     served = {
@@ -160,7 +162,9 @@ def test_a_default_is_a_value_that_its_parameter_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    "endpoint", [each for each in ENDPOINTS if each.bodies], ids=lambda each: each.paths[0]
+    "endpoint",
+    [each for each in ENDPOINTS if each.bodies and each.of is StoreReader],
+    ids=lambda each: each.paths[0],
 )
 def test_an_answer_has_the_form_that_is_documented(days: World, endpoint: ApiEndpoint) -> None:
     path = endpoint.paths[0]
