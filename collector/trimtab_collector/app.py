@@ -20,10 +20,9 @@ from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
 from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.web import Api
-from trimtab_collector.auth.access import Access
+from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keys import KeyRing
-from trimtab_collector.auth.token import ReadToken, read_token
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.settings import CollectorSettings
@@ -41,21 +40,27 @@ class CollectorApp:
     """ASGI application of a collector; holds its data directory from construction to the end.
 
     The store is the embedded engine in that directory, unless another one is given; either is
-    closed with the app. Keys and token lie in the directory in any case. Raises StartupError when
-    it cannot be used.
+    closed with the app. Keys, users and tokens lie in the directory in any case. Raises
+    StartupError when it cannot be used.
     """
 
     def __init__(self, settings: CollectorSettings, store: Store | None = None) -> None:
         directory = settings.directory
         self.store = _open(settings) if store is None else store
-        self.token: ReadToken = read_token(directory, settings.token)
+        self.state = StateFile(directory, (AUDIT,))
+        self.accounts = Accounts(
+            self.state,
+            directory,
+            settings.token,
+            settings.admin_name,
+            settings.admin_password,
+        )
         self.keys = KeyRing(directory)
         self.watch = Watch()
         self.ingest = Ingest(
             self.store, self.keys, self.watch, settings.max_body_bytes, settings.queue_bytes
         )
         self._executor = ReadExecutor()
-        self.state = StateFile(directory, (AUDIT,))
         file = AlertsFile(_alerts_file(settings))
         rules, silences = RuleSet(self.state, file), SilenceBook(self.state)
         self.alerts = AlertBook(self.state)
@@ -71,8 +76,9 @@ class CollectorApp:
         )
         file.start()
         reader = StoreReader(self.store, self.watch.mark, self.ingest)
-        parts = [reader, rules, silences, self.alerts, Previews(self.store)]
-        self._api = Api(parts, self._executor, Access(self.token.text))
+        parts: list[Any] = [reader, rules, silences, self.alerts, Previews(self.store)]
+        parts += self.accounts.parts()
+        self._api = Api(parts, self._executor, self.accounts.access)
         self._web = Starlette(
             routes=self._api.routes(),
             exception_handlers=self._api.exception_handlers(),
@@ -97,6 +103,7 @@ class CollectorApp:
         """Stop what runs and let go of the directory; the loop must have ended or never begun."""
         self.evaluator.stop()
         self._executor.close()
+        self.accounts.close()
         self.keys.close()
         self.store.close()
         self.state.close()
@@ -105,7 +112,9 @@ class CollectorApp:
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         self.store.start()
         self.evaluator.start()
+        keeping = asyncio.create_task(self.accounts.keep_up())
         yield
+        keeping.cancel()
         await asyncio.to_thread(self.evaluator.stop)
 
     def _troubles(self, _now_s: float) -> Iterator[Signal]:
@@ -115,6 +124,7 @@ class CollectorApp:
             ("store", health.trouble),
             ("compaction", health.compaction),
             ("damage", " ".join(health.damage)),
+            ("accounts", self.accounts.trouble),
         ):
             yield Signal("collectorTrouble", {"part": part}, float(bool(trouble)))
 

@@ -52,6 +52,8 @@ def up(arguments: list[str]) -> int:
 
 def key(arguments: list[str]) -> int:
     """Run `trimtab key new|list|revoke`; returns the exit code."""
+    from trimtab_collector.auth.administration import make_key, revoke_key
+    from trimtab_collector.auth.cli import console, opened
     from trimtab_collector.auth.keys import KeyFile
 
     parser = argparse.ArgumentParser(
@@ -78,7 +80,10 @@ def key(arguments: list[str]) -> int:
     warn("key", warnings)
     keys = KeyFile(settings.directory)
     if options.command == "new":
-        text, made = keys.new(options.name, options.environment, options.service)
+        with opened(settings.directory) as state:
+            text, made = make_key(
+                state, keys, console(), options.name, options.environment, options.service
+            )
         if options.json:
             print(json.dumps({"key": text, **_shown(made)}))
         else:
@@ -95,7 +100,8 @@ def key(arguments: list[str]) -> int:
         else:
             _table(rows)
     else:
-        keys.revoke(options.id)
+        with opened(settings.directory) as state:
+            revoke_key(state, keys, console(), options.id)
         print(json.dumps({"revoked": options.id}) if options.json else f"revoked {options.id}")
     return 0
 
@@ -138,14 +144,21 @@ def _collector(
     url = url_of(listener)
 
     def ready() -> None:
-        if app.token.new:
+        token, link = app.accounts.token, app.accounts.setup
+        if token.new:
             print(
-                f"trimtab collector: read token {app.token.text} (kept in {app.token.path}, "
+                f"trimtab collector: read token {token.text} (kept in {token.path}, "
                 "not shown again)",
                 file=sys.stderr,
             )
+        if link.token:
+            print(
+                f"trimtab collector: no user yet; add the first admin within an hour at "
+                f"{url}/setup#{link.token}",
+                file=sys.stderr,
+            )
         if as_json:
-            path = app.token.path
+            path = token.path
             line = {"url": url, "tokenFile": str(path) if path else None}
             print(json.dumps(line), flush=True)
         print(f"trimtab collector listening on {url}", file=sys.stderr, flush=True)

@@ -26,7 +26,11 @@ class CollectorSettings:
         "", "Directory of the store; empty for trimtab/collector in the user's state directory."
     )
     token: str = setting(
-        "", "Bearer token of the read API; empty to make one at the first start.", secret=True
+        "", "Service token for reads; empty to make one at the first start.", secret=True
+    )
+    admin_name: str = setting("admin", "Name of the first admin, if admin_password is set.")
+    admin_password: str = setting(
+        "", "Password of the first admin, who is added if there is no user.", secret=True
     )
     insecure: bool = setting(False, "Listen off loopback without TLS: keys and data in the clear.")
     max_body_bytes: int = setting(

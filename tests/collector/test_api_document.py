@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from support.onetoken import access_by
 from support.processes.servers import short_dir
 from support.stores.apiworld import END_S, START_S, World, world
 from trimtab_collector.api.endpoint import ApiEndpoint
@@ -16,7 +17,6 @@ from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.openapi import document
 from trimtab_collector.api.web import Api
-from trimtab_collector.auth.access import Access
 from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.kinds import Moment, Parameter
 from trimtab_collector.reads.reader import StoreReader
@@ -124,7 +124,7 @@ def test_it_covers_every_route_parameter_and_role(found: Any) -> None:
     with short_dir() as directory, world(directory, empty=True) as nothing:
         executor = ReadExecutor()
         try:
-            routes = Api([nothing.reader], executor, Access("x")).routes()
+            routes = Api([nothing.reader], executor, access_by("x")).routes()
         finally:
             executor.close()
     served = {

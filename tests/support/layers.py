@@ -24,13 +24,18 @@ LAYERS: Layers = {
         "storage.sqlite": ("storage", "settings"),
         "storage.sqlite.upkeep": ("storage", "storage.sqlite", "settings"),
         "auth": ("contract", "statefile"),
+        # Its subcommands, which know the settings.
+        "auth.cli": ("contract", "statefile", "auth", "settings"),
         "reads": ("contract", "storage"),
         # It knows nothing of alerts: whoever judges hands it notices.
         "notify": ("contract", "statefile", "settings"),
         # What is judged, and when somebody is told.
         "alerts": ("contract", "statefile", "auth.audit", "storage", "reads", "notify.notice"),
         "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
-        "api": ("contract", "reads", "notify", "alerts", "auth.access", "storage.store"),
+        "api": (
+            *("contract", "reads", "notify", "alerts", "storage.store"),
+            *("auth.access", "auth.logins", "auth.administration"),
+        ),
         # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),

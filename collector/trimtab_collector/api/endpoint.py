@@ -39,3 +39,5 @@ class ApiEndpoint:
     of: type[Any] = StoreReader
     #: of an answer that states no other
     status: int = 200
+    #: statuses of refusals beyond those that follow from the rest of the row
+    refuses: tuple[int, ...] = ()

@@ -12,6 +12,7 @@ import msgspec
 from trimtab_collector.api.endpoint import ApiEndpoint
 from trimtab_collector.api.judging import JUDGING
 from trimtab_collector.api.openapi import document
+from trimtab_collector.api.people import PEOPLE
 from trimtab_collector.contract.application import Application
 from trimtab_collector.contract.caches import CacheReads
 from trimtab_collector.contract.callers import Role
@@ -122,5 +123,6 @@ ENDPOINTS: Final = (
     ApiEndpoint(("/slow-requests",), slow_requests, (SlowRequests,),
              (*_ROUTE, REASON, CAPTURED_BY, LIMIT)),
     *JUDGING,
+    *PEOPLE,
 )
 # fmt: on

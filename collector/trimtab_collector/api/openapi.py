@@ -26,12 +26,14 @@ _TIMESTAMP: Final = {"type": "string", "format": "date-time"}
 #: status of a refusal -> when it comes
 _REFUSALS: Final = {
     "400": "The body is not JSON.",
-    "401": "The token is missing, or another one came.",
+    "401": "Whoever asks is not known: the details say why (none, unknown, expired, revoked).",
     "403": "The caller lacks the role.",
     "404": "There is nothing of that name.",
+    "409": "It cannot be so beside what there is; the message says why.",
     "413": "The body is too large.",
     "415": "The body is not declared as JSON.",
     "422": "A parameter or a part of the body is not understood, or the answer is over a limit.",
+    "429": "Too many tries failed, or too many wait; Retry-After says when to ask again.",
     "500": "The collector failed; its log says why.",
     "503": "Too many reads wait; Retry-After says when to ask again.",
 }
@@ -75,7 +77,8 @@ def _operation(endpoint: ApiEndpoint, path: str, method: str) -> dict[str, Any]:
     summary = (endpoint.read.__doc__ or path).partition("\n")[0]
     summary = summary.removeprefix("Return ").rstrip(".")
     words = re.split("[^a-zA-Z]+", path.removesuffix(".json"))
-    statuses = [status for status in _REFUSALS if status not in _impossible(endpoint)]
+    impossible = {*_impossible(endpoint)} - {*map(str, endpoint.refuses)}
+    statuses = [status for status in _REFUSALS if status not in impossible]
     takes = endpoint.takes
     content = {"application/json": {"schema": {"$ref": _SCHEMAS + takes.__name__}}} if takes else {}
     return {
@@ -106,6 +109,8 @@ def _impossible(endpoint: ApiEndpoint) -> Iterable[str]:
         yield from ("400", "413", "415")
     if all(each.place != "path" for each in endpoint.parameters):
         yield "404"
+    # Only where a row says so.
+    yield from ("409", "429")
     if not endpoint.parameters and endpoint.takes is None:
         yield "422"
 

@@ -78,7 +78,7 @@ class Api:
 
         async def handle(request: Request) -> Response:
             authorization = request.headers.get("authorization", "")
-            if kept is not None and not self._access.is_reader(authorization):
+            if kept is not None and self._access.known(authorization) is None:
                 return _response(200, await kept.get())
             try:
                 found = await self._answer(endpoint, request)
@@ -109,6 +109,7 @@ class Api:
             body=None if endpoint.takes is None else await read_body(request, endpoint.takes),
             caller=caller,
             address=request.client.host if request.client else "",
+            secure=request.url.scheme == "https",
             headers=dict(request.headers),
         )
         part = self._parts[endpoint.of]

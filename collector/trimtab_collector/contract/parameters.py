@@ -101,6 +101,8 @@ class Parameters:
     caller: Caller = NOBODY
     #: address of the client
     address: str = ""
+    #: whether the request came over TLS
+    secure: bool = False
     #: lower-case name -> text
     headers: Mapping[str, str] = field(default_factory=dict)
 
