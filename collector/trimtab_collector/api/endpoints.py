@@ -47,7 +47,7 @@ from trimtab_collector.contract.queues import Queues
 from trimtab_collector.contract.requests import BY as CAPTURED_BY
 from trimtab_collector.contract.requests import REASON, SlowRequests
 from trimtab_collector.contract.responses import ResponseTime
-from trimtab_collector.contract.routes import LATENCY_BY, ROUTES_BY, Latency, RouteList
+from trimtab_collector.contract.routes import KIND, LATENCY_BY, ROUTES_BY, Latency, RouteList
 from trimtab_collector.contract.services import Services
 from trimtab_collector.contract.system import MemoryGauges, SystemGauges
 from trimtab_collector.reads.application import application
@@ -98,7 +98,7 @@ ENDPOINTS: Final = (
     ApiEndpoint(("/health",), health, (CollectorHealth,), role=Role.ANYONE),
     ApiEndpoint(("/openapi.json",), _openapi, (), role=Role.ANYONE),
     ApiEndpoint(("/services",), services, (Services,), (*_REQUESTS, APDEX)),
-    ApiEndpoint(("/routes",), routes, (RouteList,), (*_REQUESTS, ROUTES_BY, LIMIT, APDEX)),
+    ApiEndpoint(("/routes",), routes, (RouteList,), (*_REQUESTS, KIND, ROUTES_BY, LIMIT, APDEX)),
     ApiEndpoint(("/routes/latency",), latency, (Latency,), (*_REQUESTS, LATENCY_BY, LIMIT, STEP)),
     ApiEndpoint(("/response-time",), response_time, (ResponseTime,), (*_REQUESTS, APDEX)),
     ApiEndpoint(("/heatmap",), heatmap, (Heatmap,), (*_REQUESTS, FINEST, BUCKETS, STEP), _HOUR_S),

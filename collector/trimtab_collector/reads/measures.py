@@ -82,7 +82,7 @@ def calls_of(parts: Iterable[MeasurePart], seconds: float) -> Calls:
     return Calls(
         count=count,
         errors=errors,
-        error_rate=share(errors, count),
+        error_rate=errors / count if count else None,
         per_second=count / seconds,
         total_time=whole.sum * 1000,
         mean=whole.sum / count * 1000 if count else None,
