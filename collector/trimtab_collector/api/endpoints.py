@@ -20,6 +20,7 @@ from trimtab_collector.contract.current import Current, MetricsNow
 from trimtab_collector.contract.custom import METRICS, NAME, Custom
 from trimtab_collector.contract.databases import BY as STATEMENTS_BY
 from trimtab_collector.contract.databases import Database, SlowQueries
+from trimtab_collector.contract.explanation import EXPLAINED, Explanation
 from trimtab_collector.contract.external import External
 from trimtab_collector.contract.gauges import GAUGE_FILTERS, NAMES, SERIES, GaugeHistory
 from trimtab_collector.contract.gauges import GROUP_BY as GAUGES_BY
@@ -56,6 +57,7 @@ from trimtab_collector.reads.comparison import comparison
 from trimtab_collector.reads.current import current, snapshot
 from trimtab_collector.reads.custom import custom
 from trimtab_collector.reads.databases import database, slow_queries
+from trimtab_collector.reads.explain import explain
 from trimtab_collector.reads.external import external
 from trimtab_collector.reads.gauges import gauges
 from trimtab_collector.reads.health import health
@@ -104,6 +106,7 @@ ENDPOINTS: Final = (
     ApiEndpoint(("/heatmap",), heatmap, (Heatmap,), (*_REQUESTS, FINEST, BUCKETS, STEP), _HOUR_S),
     ApiEndpoint(("/compare",), comparison, (Comparison,), (*_REQUESTS, *COMPARISON, LIMIT, APDEX),
              _HOUR_S),
+    ApiEndpoint(("/explain",), explain, (Explanation,), (*_REQUESTS, *EXPLAINED), _HOUR_S),
     ApiEndpoint(("/metrics",), snapshot, (MetricsNow,), (*_OWNERS, APDEX), _NOW_S),
     ApiEndpoint(("/metrics/current",), current, (Current,), _OWNERS, _NOW_S),
     ApiEndpoint(("/metrics/history",), history, (History, GroupedHistory),

@@ -31,7 +31,7 @@ class MeasureReads:
 
     def __init__(self, reader: StoreReader, time_range: TimeRange, names: Sequence[str]) -> None:
         edges_s = (time_range.selection.start_s, time_range.selection.end_s)
-        where = time_range.parameters.where
+        where = time_range.selection.where
         chosen = {name: text for name, text in where.items() if name in _FIELDS}
         self.seconds = time_range.seconds
         self._parts = reader.store.read_measures(MeasureSelection(edges_s, tuple(names), chosen))
