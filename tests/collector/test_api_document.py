@@ -23,7 +23,7 @@ from trimtab_collector.contract.kinds import Moment, Parameter
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 TYPES = {"null", "boolean", "object", "array", "number", "string", "integer"}
 #: what an endpoint cannot do without
-NEEDED = {"/gauges": {"name": "process.memory.usage"}}
+NEEDED = {"/gauges": {"name": "process.memory.usage"}, "/measures": {"name": "*"}}
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,14 @@ from trimtab_collector.contract.history import (
     GroupedHistory,
     History,
 )
+from trimtab_collector.contract.measures import (
+    ATTRIBUTES,
+    MEASURE_GROUPS,
+    MEASURE_SERIES,
+    MEASURES,
+    MEASURES_BY,
+    MeasureHistory,
+)
 from trimtab_collector.contract.parameters import (
     APDEX,
     LIMIT,
@@ -63,6 +71,7 @@ from trimtab_collector.reads.gauges import gauges
 from trimtab_collector.reads.health import health
 from trimtab_collector.reads.heatmap import heatmap
 from trimtab_collector.reads.history import history
+from trimtab_collector.reads.measured import measures
 from trimtab_collector.reads.queues import queues
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reads.requests import slow_requests
@@ -113,6 +122,9 @@ ENDPOINTS: Final = (
              (*_REQUESTS, PERIOD, GROUP_BY, GROUPS, STEP, APDEX), BACK),
     ApiEndpoint(("/gauges",), gauges, (GaugeHistory,),
              (*GAUGE_FILTERS, *RANGE, NAMES, GAUGES_BY, SERIES, STEP), _HOUR_S),
+    ApiEndpoint(("/measures",), measures, (MeasureHistory,),
+             (*_OWNERS, MEASURES, ATTRIBUTES, MEASURE_GROUPS, MEASURES_BY, MEASURE_SERIES, STEP),
+             _HOUR_S),
     ApiEndpoint(_below_metrics("application"), application, (Application,), (*_ROUTE, APDEX)),
     ApiEndpoint(_below_metrics("database"), database, (Database,), (*_OWNERS, LIMIT)),
     ApiEndpoint(_below_metrics("cache"), cache, (CacheReads,), _OWNERS),

@@ -153,7 +153,9 @@ def _parameter(parameter: Parameter[Any], endpoint: ApiEndpoint) -> Mapping[str,
             about += f" Without it, by {endpoint.back.parameter.name}: {', '.join(backs)}."
         else:
             about += f" Without it, {endpoint.back} seconds before the end."
-    lists = {"style": "form", "explode": False} if parameter.is_list else {}
+    # A list that has no commas between is repeated.
+    explode = parameter.between != ","
+    lists = {"style": "form", "explode": explode} if parameter.is_list else {}
     return {
         "name": parameter.name,
         "in": parameter.place,

@@ -22,7 +22,6 @@ __all__ = [
     "Filter",
     "Instant",
     "Moment",
-    "Names",
     "Parameter",
     "PathName",
     "StepWidth",
@@ -81,6 +80,11 @@ class Parameter(ABC, Generic[T_co]):
     def is_list(self) -> bool:
         """Whether its text is a list with commas between."""
         return bool(self.schema().get("type") == "array")
+
+    @property
+    def between(self) -> str:
+        """What stands between the texts of a list that comes in parts."""
+        return ","
 
     @property
     def required(self) -> bool:
@@ -219,38 +223,6 @@ class Fields(Parameter[tuple[str, ...]]):
             "uniqueItems": True,
             "default": list(self.default),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Names(Parameter[tuple[str, ...]]):
-    """Names with commas between, from one up to a limit; a request without any is refused."""
-
-    #: what they are the names of
-    noun: str
-    most: int
-
-    def read(self, text: str, moment: Moment) -> tuple[str, ...]:
-        """Return the names, each once."""
-        names = tuple(dict.fromkeys(name for name in text.split(",") if name))
-        if not 0 < len(names) <= self.most:
-            expected = f"1 to {self.most} names of {self.noun}, with commas between"
-            raise bad_parameter(self.name, expected, text)
-        return names
-
-    @property
-    def absent(self) -> tuple[str, ...]:
-        """Refuse a request without it."""
-        return self.read("", Moment(0.0, UTC))
-
-    def schema(self) -> dict[str, Any]:
-        """Return the schema of the list."""
-        items = {"type": "string", "minLength": 1}
-        return {"type": "array", "items": items, "minItems": 1, "maxItems": self.most}
-
-    @property
-    def required(self) -> bool:
-        """Always."""
-        return True
 
 
 @dataclass(frozen=True, slots=True)
