@@ -5,11 +5,12 @@ endpoint, write its body in `contract/`, its computation in `reads/`, and one ro
 """
 
 import functools
+from importlib import metadata
 from typing import Final
 
 import msgspec
 
-from trimtab_collector.api.endpoint import ApiEndpoint
+from trimtab_collector.api.endpoint import BASE, ApiEndpoint, summary_of
 from trimtab_collector.api.judging import JUDGING
 from trimtab_collector.api.openapi import document
 from trimtab_collector.contract.application import Application
@@ -34,6 +35,7 @@ from trimtab_collector.contract.history import (
     GroupedHistory,
     History,
 )
+from trimtab_collector.contract.index import ApiIndex, IndexEntry
 from trimtab_collector.contract.measures import (
     ATTRIBUTES,
     MEASURE_GROUPS,
@@ -94,6 +96,25 @@ def _openapi(_reader: StoreReader, _parameters: Parameters) -> msgspec.Raw:
     return _document()
 
 
+def _index(_reader: StoreReader, _parameters: Parameters) -> ApiIndex:
+    """Return every path of this API, and where its OpenAPI document is."""
+    return ApiIndex(
+        name="trimtab",
+        version=metadata.version("trimtab"),
+        document=f"{BASE}/openapi.json",
+        endpoints=[
+            IndexEntry(
+                method=each.method,
+                path=BASE + path.removesuffix("/"),
+                role=each.role.value,
+                summary=summary_of(each),
+            )
+            for each in ENDPOINTS
+            for path in each.paths
+        ],
+    )
+
+
 @functools.cache
 def _document() -> msgspec.Raw:
     return msgspec.Raw(msgspec.json.encode(document(ENDPOINTS)))
@@ -106,6 +127,8 @@ def _below_metrics(name: str) -> tuple[str, str]:
 
 # fmt: off
 ENDPOINTS: Final = (
+    # The only path that may end in a slash, or not.
+    ApiEndpoint(("/",), _index, (ApiIndex,), role=Role.ANYONE),
     ApiEndpoint(("/health",), health, (CollectorHealth,), role=Role.ANYONE),
     ApiEndpoint(("/openapi.json",), _openapi, (), role=Role.ANYONE),
     ApiEndpoint(("/services",), services, (Services,), (*_REQUESTS, APDEX)),

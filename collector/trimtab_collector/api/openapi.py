@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab_collector.api.endpoint import BASE, ApiEndpoint
+from trimtab_collector.api.endpoint import BASE, ApiEndpoint, summary_of
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.errors import ErrorBody
@@ -30,6 +30,7 @@ _REFUSALS: Final = {
     "403": "The caller lacks the role.",
     "404": "There is nothing of that name.",
     "413": "The body is too large.",
+    "414": "The query is too long.",
     "415": "The body is not declared as JSON.",
     "422": "A parameter or a part of the body is not understood, or the answer is over a limit.",
     "500": "The collector failed; its log says why.",
@@ -72,16 +73,14 @@ def _paths(endpoints: Sequence[ApiEndpoint]) -> dict[str, dict[str, Any]]:
 
 
 def _operation(endpoint: ApiEndpoint, path: str, method: str) -> dict[str, Any]:
-    summary = (endpoint.read.__doc__ or path).partition("\n")[0]
-    summary = summary.removeprefix("Return ").rstrip(".")
-    words = re.split("[^a-zA-Z]+", path.removesuffix(".json"))
+    words = re.split("[^a-zA-Z]+", path.removesuffix(".json") if path != "/" else "index")
     statuses = [status for status in _REFUSALS if status not in _impossible(endpoint)]
     takes = endpoint.takes
     content = {"application/json": {"schema": {"$ref": _SCHEMAS + takes.__name__}}} if takes else {}
     return {
         **({"requestBody": {"required": True, "content": content}} if takes else {}),
         "operationId": method + "".join(map(str.capitalize, words)),
-        "summary": summary[:1].upper() + summary[1:],
+        "summary": summary_of(endpoint),
         "parameters": [_parameter(each, endpoint) for each in endpoint.parameters],
         "responses": {
             str(endpoint.status): {

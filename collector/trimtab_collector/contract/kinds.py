@@ -33,7 +33,9 @@ __all__ = [
 
 T_co = TypeVar("T_co", covariant=True)
 
-_RELATIVE: Final = re.compile(r"-(\d{1,9}(?:\.\d{1,3})?)(s|m|h|d|w)")
+#: a duration, as in 15m or 1h30m
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw])")
+_RELATIVE: Final = re.compile(rf"-(?:{_DURATION.pattern}){{1,5}}")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 #: every step is a multiple of the shortest
 SHORTEST_STEP_S: Final = 10
@@ -259,13 +261,15 @@ class Instant(Parameter[float | None]):
 
     def read(self, text: str, moment: Moment) -> float | None:
         """Return the time."""
-        expected = "ISO 8601, epoch seconds, or relative to now as in -15m (s, m, h, d, w)"
+        expected = (
+            "ISO 8601, epoch seconds, or relative to now as in -15m or -1h30m (s, m, h, d, w)"
+        )
         if text == "now":
             return moment.now_s
-        found = _RELATIVE.fullmatch(text)
         try:
-            if found:
-                seconds = moment.now_s - float(found[1]) * _UNITS[found[2]]
+            if _RELATIVE.fullmatch(text):
+                parts = _DURATION.findall(text)
+                seconds = moment.now_s - sum(float(size) * _UNITS[unit] for size, unit in parts)
             elif re.fullmatch(r"\d{1,12}(\.\d+)?", text):
                 seconds = float(text)
             else:
@@ -285,7 +289,10 @@ class Instant(Parameter[float | None]):
 
     def schema(self) -> dict[str, Any]:
         """Return the schema of the text."""
-        return {"type": "string", "examples": ["-15m", "now", "1764460800", "2025-11-30T00:00:00Z"]}
+        return {
+            "type": "string",
+            "examples": ["-15m", "-1h30m", "now", "1764460800", "2025-11-30T00:00:00Z"],
+        }
 
 
 @dataclass(frozen=True, slots=True)
