@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab_collector.api.endpoint import BASE, ApiEndpoint
+from trimtab_collector.api.endpoint import BASE, ApiEndpoint, summary_of
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.errors import ErrorBody
@@ -31,6 +31,7 @@ _REFUSALS: Final = {
     "404": "There is nothing of that name.",
     "409": "It cannot be so beside what there is; the message says why.",
     "413": "The body is too large.",
+    "414": "The query is too long.",
     "415": "The body is not declared as JSON.",
     "422": "A parameter or a part of the body is not understood, or the answer is over a limit.",
     "429": "Too many tries failed, or too many wait; Retry-After says when to ask again.",
@@ -74,9 +75,7 @@ def _paths(endpoints: Sequence[ApiEndpoint]) -> dict[str, dict[str, Any]]:
 
 
 def _operation(endpoint: ApiEndpoint, path: str, method: str) -> dict[str, Any]:
-    summary = (endpoint.read.__doc__ or path).partition("\n")[0]
-    summary = summary.removeprefix("Return ").rstrip(".")
-    words = re.split("[^a-zA-Z]+", path.removesuffix(".json"))
+    words = re.split("[^a-zA-Z]+", path.removesuffix(".json") if path != "/" else "index")
     impossible = {*_impossible(endpoint)} - {*map(str, endpoint.refuses)}
     statuses = [status for status in _REFUSALS if status not in impossible]
     takes = endpoint.takes
@@ -84,7 +83,7 @@ def _operation(endpoint: ApiEndpoint, path: str, method: str) -> dict[str, Any]:
     return {
         **({"requestBody": {"required": True, "content": content}} if takes else {}),
         "operationId": method + "".join(map(str.capitalize, words)),
-        "summary": summary[:1].upper() + summary[1:],
+        "summary": summary_of(endpoint),
         "parameters": [_parameter(each, endpoint) for each in endpoint.parameters],
         "responses": {
             str(endpoint.status): {
@@ -158,7 +157,9 @@ def _parameter(parameter: Parameter[Any], endpoint: ApiEndpoint) -> Mapping[str,
             about += f" Without it, by {endpoint.back.parameter.name}: {', '.join(backs)}."
         else:
             about += f" Without it, {endpoint.back} seconds before the end."
-    lists = {"style": "form", "explode": False} if parameter.is_list else {}
+    # A list that has no commas between is repeated.
+    explode = parameter.between != ","
+    lists = {"style": "form", "explode": explode} if parameter.is_list else {}
     return {
         "name": parameter.name,
         "in": parameter.place,

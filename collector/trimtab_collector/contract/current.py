@@ -19,7 +19,7 @@ class Current(Body, kw_only=True):
     active_requests: int | None
     uptime: float | None
     requests_per_second: float
-    error_rate: float
+    error_rate: float | None
     response_time: dict[str, float | None]
     system: list[HostGauges]
     instances: list[ProcessGauges]
@@ -30,7 +30,7 @@ class ApplicationNow(Body, kw_only=True):
 
     requests: int
     response_time: dict[str, float | None]
-    error_rate: float
+    error_rate: float | None
     throughput: float
     apdex: float | None
     concurrent_users: int | None

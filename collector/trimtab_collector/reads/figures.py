@@ -5,16 +5,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from trimtab_collector.contract.figures import Stats
+from trimtab_collector.contract.figures import RequestStats, Stats
 from trimtab_collector.reads.apdex import without_class
 from trimtab_collector.storage.columns import Array, quantiles_us
 from trimtab_collector.storage.store import Rows
 
-__all__ = ["FIGURES", "Figures", "group_of", "no_requests", "ranked"]
+__all__ = ["FIGURES", "REQUEST_FIGURES", "Figures", "group_of", "no_requests", "ranked"]
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 #: every figure of a group of requests
 FIGURES: Final = Stats.__struct_fields__
+#: those of requests alone
+REQUEST_FIGURES: Final = RequestStats.__struct_fields__
 
 
 class Figures:
@@ -41,7 +43,7 @@ class Figures:
         self._columns: dict[str, Array] = {
             "requests": requests,
             "errors": columns.value("errors"),
-            "error_rate": np.where(some, _share(columns.value("errors"), requests), 0.0),
+            "error_rate": _share(columns.value("errors"), requests),
             "requests_per_second": requests / self.seconds,
             "mean": _share(self.total_time, requests),
             **dict(zip(_QUANTILES, quantiles.T / 1000, strict=True)),
@@ -71,11 +73,6 @@ class Figures:
     def names(self) -> list[tuple[str, ...]]:
         """The name of each row's group."""
         return [self.rows.groups[place] for place in self.rows.group]
-
-    def filled(self) -> Array:
-        """Return the places of rows with requests or connections."""
-        held = self["requests"] + self["web_sockets"] + self["event_streams"]
-        return np.flatnonzero(held > 0)
 
     def dicts(
         self, places: Array | None = None, names: Sequence[str] = FIGURES
@@ -117,9 +114,8 @@ def group_of(fields: Sequence[str], name: Sequence[str]) -> dict[str, Any]:
 def no_requests() -> Mapping[str, Any]:
     """Return the figures of no requests."""
     whole = ("requests", "errors", "bytes", "web_sockets", "event_streams")
-    rates = ("error_rate", "requests_per_second")
     return {
         **dict.fromkeys(FIGURES),
         **dict.fromkeys(whole, 0),
-        **dict.fromkeys(rates, 0.0),
+        "requests_per_second": 0.0,
     }
