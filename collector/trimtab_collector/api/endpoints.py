@@ -61,6 +61,9 @@ from trimtab_collector.contract.requests import REASON, SlowRequests
 from trimtab_collector.contract.responses import ResponseTime
 from trimtab_collector.contract.routes import KIND, LATENCY_BY, ROUTES_BY, Latency, RouteList
 from trimtab_collector.contract.services import Services
+from trimtab_collector.contract.statuscodes import CODE, StatusCodes
+from trimtab_collector.contract.statuscodes import GROUP_BY as CODES_BY
+from trimtab_collector.contract.statuscodes import GROUPS as CODE_GROUPS
 from trimtab_collector.contract.system import MemoryGauges, SystemGauges
 from trimtab_collector.reads.application import application
 from trimtab_collector.reads.caches import cache
@@ -81,6 +84,7 @@ from trimtab_collector.reads.requests import slow_requests
 from trimtab_collector.reads.responses import response_time
 from trimtab_collector.reads.routes import latency, routes
 from trimtab_collector.reads.services import services
+from trimtab_collector.reads.statuscodes import status_codes
 from trimtab_collector.reads.system import memory, system
 
 __all__ = ["ENDPOINTS"]
@@ -136,6 +140,8 @@ ENDPOINTS: Final = (
     ApiEndpoint(("/routes",), routes, (RouteList,), (*_REQUESTS, KIND, ROUTES_BY, LIMIT, APDEX)),
     ApiEndpoint(("/routes/latency",), latency, (Latency,), (*_REQUESTS, LATENCY_BY, LIMIT, STEP)),
     ApiEndpoint(("/response-time",), response_time, (ResponseTime,), (*_REQUESTS, APDEX)),
+    ApiEndpoint(("/status-codes",), status_codes, (StatusCodes,),
+             (*_REQUESTS, CODE, CODES_BY, CODE_GROUPS, STEP)),
     ApiEndpoint(("/heatmap",), heatmap, (Heatmap,), (*_REQUESTS, FINEST, BUCKETS, STEP), _HOUR_S),
     ApiEndpoint(("/compare",), comparison, (Comparison,), (*_REQUESTS, *COMPARISON, LIMIT, APDEX),
              _HOUR_S),

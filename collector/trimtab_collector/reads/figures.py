@@ -1,12 +1,14 @@
 """Figures of merged rows, as the API shows them: computed by columns, made into rows last."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 
 from trimtab_collector.contract.figures import RequestStats, Stats
 from trimtab_collector.reads.apdex import without_class
+from trimtab_collector.reads.codes import codes_of
 from trimtab_collector.storage.columns import Array, quantiles_us
 from trimtab_collector.storage.store import Rows
 
@@ -69,6 +71,10 @@ class Figures:
         """Return a figure of every row, numbers; nan where it has none."""
         return self.total_time if name == "total_time" else self._columns[name]
 
+    @cached_property
+    def _codes(self) -> list[dict[str, int]]:
+        return codes_of(self.rows.columns)
+
     @property
     def names(self) -> list[tuple[str, ...]]:
         """The name of each row's group."""
@@ -80,6 +86,10 @@ class Figures:
         """Return the figures of rows, all or those at places, by name; None for nan."""
         columns = []
         for name in names:
+            if name == "status_codes":
+                chosen = range(len(self)) if places is None else places.tolist()
+                columns.append([self._codes[place] for place in chosen])
+                continue
             column = self[name] if places is None else self[name][places]
             texts = column.tolist()
             if column.dtype.kind == "f" and np.isnan(column).any():
@@ -118,4 +128,5 @@ def no_requests() -> Mapping[str, Any]:
         **dict.fromkeys(FIGURES),
         **dict.fromkeys(whole, 0),
         "requests_per_second": 0.0,
+        "status_codes": {},
     }
