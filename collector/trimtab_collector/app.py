@@ -26,6 +26,7 @@ from trimtab_collector.auth.keys import KeyRing
 from trimtab_collector.auth.token import ReadToken, read_token
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.reload import Reload
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.statefile import StateFile
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
@@ -45,8 +46,15 @@ class CollectorApp:
     it cannot be used.
     """
 
-    def __init__(self, settings: CollectorSettings, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        settings: CollectorSettings,
+        store: Store | None = None,
+        reload: Reload | None = None,
+    ) -> None:
         directory = settings.directory
+        #: parts whose settings may change while it runs register here
+        self.reload = reload or Reload(settings)
         self.store = _open(settings) if store is None else store
         self.token: ReadToken = read_token(directory, settings.token)
         self.keys = KeyRing(directory)
@@ -70,8 +78,9 @@ class CollectorApp:
             skews=self.ingest.skewed,
         )
         file.start()
-        reader = StoreReader(self.store, self.watch.mark, self.ingest)
-        parts = [reader, rules, silences, self.alerts, Previews(self.store)]
+        self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
+        self.reader.parts["reload"] = self.reload.health
+        parts = [self.reader, rules, silences, self.alerts, Previews(self.store)]
         self._api = Api(parts, self._executor, Access(self.token.text))
         self._web = Starlette(
             routes=self._api.routes(),
