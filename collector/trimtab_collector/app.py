@@ -25,6 +25,7 @@ from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keys import KeyRing
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.reload import Reload
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.statefile import StateFile
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
@@ -44,8 +45,15 @@ class CollectorApp:
     StartupError when it cannot be used.
     """
 
-    def __init__(self, settings: CollectorSettings, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        settings: CollectorSettings,
+        store: Store | None = None,
+        reload: Reload | None = None,
+    ) -> None:
         directory = settings.directory
+        #: parts whose settings may change while it runs register here
+        self.reload = reload or Reload(settings)
         self.store = _open(settings) if store is None else store
         self.state = StateFile(directory, (AUDIT,))
         self.accounts = Accounts(
@@ -75,8 +83,10 @@ class CollectorApp:
             skews=self.ingest.skewed,
         )
         file.start()
-        reader = StoreReader(self.store, self.watch.mark, self.ingest)
-        parts: list[Any] = [reader, rules, silences, self.alerts, Previews(self.store)]
+        self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
+        self.reader.parts["reload"] = self.reload.health
+        self.reader.parts["alerts"] = self.evaluator.health
+        parts: list[Any] = [self.reader, rules, silences, self.alerts, Previews(self.store)]
         parts += self.accounts.parts()
         self._api = Api(parts, self._executor, self.accounts.access)
         self._web = Starlette(

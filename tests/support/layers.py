@@ -16,7 +16,13 @@ LAYERS: Layers = {
         "settings": (),
         "contract": (),
         "watch": (),
-        "serve": (),
+        "reload": ("settings", "contract"),
+        # What a request passes before the app: connection, TLS, proxies.
+        "connections": ("contract",),
+        "acceptor": ("connections",),
+        "certificate": ("contract",),
+        "front": ("settings",),
+        "serve": ("acceptor", "connections"),
         "statefile": (),
         "storage": (),
         # Each folder below it is an engine, which only those who name it may import.
@@ -39,10 +45,13 @@ LAYERS: Layers = {
         # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
-            *("statefile", "auth", "reads", "notify", "alerts", "ingest", "api"),
+            *("statefile", "auth", "reads", "notify", "alerts", "ingest", "api", "reload"),
+        ),
+        "running": (
+            *("settings", "reload", "connections", "certificate", "front", "serve", "app"),
         ),
         # The console knows the subcommands of the engine, and nothing else of it.
-        "cli": ("settings", "auth", "app", "serve", "storage.sqlite.upkeep.cli"),
+        "cli": ("settings", "auth", "running", "storage.sqlite.upkeep.cli"),
     },
     "trimtab_agent": {
         "": (),
