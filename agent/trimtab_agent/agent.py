@@ -31,6 +31,7 @@ from trimtab_agent.selfmetrics import Totals, families_of
 from trimtab_agent.settings import AgentSettings
 from trimtab_agent.spool import Spool
 from trimtab_agent.window import accounting_of, batches_of, gauges_of
+from trimtab_core.addresses import web_address
 from trimtab_core.batches import encode
 from trimtab_core.errors import StartupError, TooLargeError, TrimtabError
 from trimtab_core.exposition import MetricFamily
@@ -332,7 +333,13 @@ class Agent:
 
 def _clients(settings: AgentSettings) -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
     """Return the clients of forwarder and relay."""
-    arguments = (settings.collector_url, settings.key, settings.ca_file)
+    ca_file, proxy = settings.collector_ca_file or settings.ca_file, settings.collector_proxy
+    arguments = (settings.collector_url, settings.key, ca_file, proxy)
+    address = web_address(settings.collector_url, "collector_url")
+    if not address.tls and not address.loopback:
+        log.warning(
+            "collector_url=%s is not https: the key and all data travel in the clear", address
+        )
     return make_client(*arguments), make_client(*arguments)
 
 

@@ -66,8 +66,8 @@ _MAX_WINDOWS: Final = 1000
 #: 10 GB.
 _FULL_WINDOWS: Final = 8
 #: A series with its point and a few buckets, besides the text of its route; and with that text.
-_POINT_BYTES: Final = 700
-_SERIES_BYTES: Final = 1000
+_POINT_BYTES: Final = 900
+_SERIES_BYTES: Final = 1200
 _CLOCKS_AGREE_S: Final = 2.0
 #: A monotonic clock below this was started for a time namespace, or is not a clock at all.
 _FRESH_CLOCK_US: Final = 60_000_000
@@ -341,6 +341,9 @@ def _book(key: int, point: Point, words: list[int]) -> None:
         _book_connections(kind, point, count, total_us)
         point.bytes += sum(both[1::2].tolist()) * (1024 if flags & FLAG_KIB else 1)
         return
+    status = key >> 32 & 0xFFFF
+    code = status if 100 <= status < 600 else 0
+    point.statuses[code] = point.statuses.get(code, 0) + count
     point.sum_us += total_us
     most_us = max(durations)
     if most_us > point.max_us:
@@ -353,7 +356,7 @@ def _book(key: int, point: Point, words: list[int]) -> None:
     point.buckets.update(buckets)  # type: ignore[arg-type]
     if not flags & FLAG_STREAMED:
         point.ttfb_us += total_us
-    if flags & FLAG_FAILED or 500 <= key >> 32 & 0xFFFF < 600:
+    if flags & FLAG_FAILED or 500 <= status < 600:
         point.errors += count
     # The body of a HEAD response is never sent, whatever the app handed over.
     if key >> 16 & 0xFF != _HEAD and not flags & FLAG_UNKNOWN_BYTES:

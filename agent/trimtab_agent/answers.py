@@ -38,6 +38,12 @@ class Answer:
     @property
     def sentence(self) -> str:
         """Why the request was refused: the collector's sentence, or else the status."""
+        if 300 <= self.status < 400:
+            target = self.headers.get("location", "")
+            return (
+                f"it redirects to {target!r:.200}, where nothing was sent: if that is the "
+                "collector, set collector_url to it"
+            )
         try:
             return str(self._decoded()["error"]["message"])[:300]
         except (ValueError, KeyError, TypeError, RecursionError):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
-from trimtab_agent.sockets import is_loopback
+from trimtab_core.addresses import host_and_port, is_loopback, joined
 from trimtab_core.errors import SettingsError, StartupError
 from trimtab_core.exposition import CONTENT_TYPE, MetricFamily, lines
 from trimtab_core.logs import RateLimited
@@ -80,8 +80,8 @@ class Endpoint:
             busy = error.errno == errno.EADDRINUSE
             cause = "another process listens there" if busy else error.strerror or str(error)
             raise StartupError(
-                f"expected to serve HTTP on {self._host}:{self._port}, but {cause}; stop that "
-                f"process or set another address (http, TRIMTAB_AGENT_HTTP)"
+                f"expected to serve HTTP on {joined(self._host, self._port)}, but {cause}; stop "
+                f"that process or set another address (http, TRIMTAB_AGENT_HTTP)"
             ) from error
 
     async def stop(self) -> None:
@@ -189,10 +189,12 @@ class Endpoint:
 
 
 def _parse(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
-        raise SettingsError(f"expected an HTTP address as host:port, got {address!r}")
-    return host.strip("[]"), int(port)
+    found = host_and_port(address)
+    if found is None:
+        raise SettingsError(
+            f"expected an HTTP address as host:port or [IPv6]:port, got {address!r}"
+        )
+    return found
 
 
 def _parse_head(head: bytes) -> tuple[str, str, dict[str, str]]:

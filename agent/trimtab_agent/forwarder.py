@@ -22,6 +22,8 @@ from trimtab_agent.answers import Answer, ask, no_cookies
 from trimtab_agent.spool import Spool, SpooledBatch
 from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, SentAt
 from trimtab_core.logs import RateLimited
+from trimtab_core.proxies import NONE
+from trimtab_core.tls import client_context, explained
 
 __all__ = ["Forwarder", "make_client"]
 
@@ -41,8 +43,14 @@ _KEPT_S: Final = 60.0
 _CONTENT_TYPE: Final = "application/x-trimtab-batch"
 
 
-def make_client(collector_url: str, key: str, ca_file: str) -> httpx.AsyncClient:
-    """Return a client for the collector; it follows no redirects, so that the key stays there."""
+def make_client(collector_url: str, key: str, ca_file: str, proxy: str = NONE) -> httpx.AsyncClient:
+    """Return a client for the collector; it follows no redirects, so that the key stays there.
+
+    It takes the proxy that is given, and none of the environment's. Raises SettingsError for a file
+    without certificates.
+    """
+    # Without TLS no certificate is checked, and loading them takes 4 MB.
+    tls = collector_url.lower().startswith("https")
     return httpx.AsyncClient(
         base_url=collector_url,
         headers={
@@ -51,8 +59,9 @@ def make_client(collector_url: str, key: str, ca_file: str) -> httpx.AsyncClient
             "accept-encoding": "identity",
         },
         timeout=httpx.Timeout(10.0, connect=5.0),
-        # Without TLS no certificate is checked, and loading them takes 4 MB.
-        verify=(ca_file or True) if collector_url.lower().startswith("https") else False,
+        verify=client_context(ca_file, "collector_ca_file") if tls else False,
+        proxy=None if proxy == NONE else proxy,
+        trust_env=False,
         follow_redirects=False,
         cookies=no_cookies(),
         limits=httpx.Limits(keepalive_expiry=_KEPT_S),
@@ -142,7 +151,8 @@ class Forwarder:
             unsent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
             self._spool.release(entry, tried=not unsent)
             self.reached.clear()
-            return self._failed("unreachable", f"{type(error).__name__}: {error}", None)
+            why = explained(error, self._client.base_url.host, "collector_ca_file")
+            return self._failed("unreachable", why or f"{type(error).__name__}: {error}", None)
         except Exception as error:  # noqa: BLE001 - the sender must go on, whatever a library does
             self._spool.release(entry)
             self._warn.warning("traceback", "sending raised:\n%s", traceback.format_exc())

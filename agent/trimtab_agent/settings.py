@@ -4,7 +4,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from trimtab_core.addresses import web_address
 from trimtab_core.config import data_directory, default_socket, setting
+from trimtab_core.proxies import ENVIRONMENT, NONE, proxy_for
 
 __all__ = ["AgentSettings", "resolve"]
 
@@ -49,6 +51,16 @@ class AgentSettings:
     ca_file: str = setting(
         "", "file of certificates to trust instead of the system's", restart=False
     )
+    collector_ca_file: str = setting(
+        "", "the same for the collector alone; empty for ca_file", restart=False
+    )
+    collector_proxy: str = setting(
+        ENVIRONMENT,
+        "proxy to an https collector: environment (HTTPS_PROXY, NO_PROXY), none, or "
+        "http://HOST:PORT; never for this machine itself",
+        secret=True,
+        restart=False,
+    )
     probe_redis: tuple[str, ...] = setting(
         (), "Redis servers to read: redis://USER:PASSWORD@HOST:PORT/DB", secret=True
     )
@@ -74,10 +86,17 @@ class AgentSettings:
 
 
 def resolve(settings: AgentSettings, environ: Mapping[str, str] | None = None) -> AgentSettings:
-    """Return settings with the defaults that depend on this machine filled in, paths absolute."""
+    """Return settings with the defaults that depend on this machine filled in, paths absolute.
+
+    Raises SettingsError for a collector_url or collector_proxy that cannot be used.
+    """
     environ = os.environ if environ is None else environ
+    address = web_address(settings.collector_url, "collector_url")
+    proxy = proxy_for(address, settings.collector_proxy, environ)
     return replace(
         settings,
         socket=settings.socket or environ.get("TRIMTAB_AGENT") or default_socket(environ),
         data_dir=data_directory(settings.data_dir, environ, "agent"),
+        collector_ca_file=settings.collector_ca_file or settings.ca_file,
+        collector_proxy=proxy or NONE,
     )

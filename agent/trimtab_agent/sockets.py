@@ -5,7 +5,6 @@ TCP is for systems without Unix sockets; a token is optional on loopback and req
 """
 
 import errno
-import ipaddress
 import os
 import resource
 import socket
@@ -14,6 +13,7 @@ import struct
 from pathlib import Path
 from typing import Final
 
+from trimtab_core.addresses import is_loopback
 from trimtab_core.config import Address
 from trimtab_core.errors import StartupError
 from trimtab_core.seal import MIN_TOKEN
@@ -23,7 +23,6 @@ __all__ = [
     "BACKLOG",
     "bind_tcp",
     "bind_unix",
-    "is_loopback",
     "most_connections",
     "peer_uid",
 ]
@@ -109,14 +108,6 @@ def most_connections(wanted: int) -> int:
         soft = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return max(1, min(wanted, soft - min(_RESERVE, soft * 3 // 4)))
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine alone: a loopback address or `localhost`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _make_directory(directory: Path) -> None:

@@ -20,10 +20,9 @@ from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
 from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.web import Api
-from trimtab_collector.auth.access import Access
+from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keys import KeyRing
-from trimtab_collector.auth.token import ReadToken, read_token
 from trimtab_collector.deploys import Deploys
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.marks import Marks
@@ -31,6 +30,7 @@ from trimtab_collector.objectives.answers import Objectives
 from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.reload import Reload
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.statefile import StateFile
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
@@ -46,21 +46,34 @@ class CollectorApp:
     """ASGI application of a collector; holds its data directory from construction to the end.
 
     The store is the embedded engine in that directory, unless another one is given; either is
-    closed with the app. Keys and token lie in the directory in any case. Raises StartupError when
-    it cannot be used.
+    closed with the app. Keys, users and tokens lie in the directory in any case. Raises
+    StartupError when it cannot be used.
     """
 
-    def __init__(self, settings: CollectorSettings, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        settings: CollectorSettings,
+        store: Store | None = None,
+        reload: Reload | None = None,
+    ) -> None:
         directory = settings.directory
+        #: parts whose settings may change while it runs register here
+        self.reload = reload or Reload(settings)
         self.store = _open(settings) if store is None else store
-        self.token: ReadToken = read_token(directory, settings.token)
+        self.state = StateFile(directory, (AUDIT,))
+        self.accounts = Accounts(
+            self.state,
+            directory,
+            settings.token,
+            settings.admin_name,
+            settings.admin_password,
+        )
         self.keys = KeyRing(directory)
         self.watch = Watch()
         self.ingest = Ingest(
             self.store, self.keys, self.watch, settings.max_body_bytes, settings.queue_bytes
         )
         self._executor = ReadExecutor()
-        self.state = StateFile(directory, (AUDIT,))
         file = AlertsFile(_alerts_file(settings))
         rules, silences = RuleSet(self.state, file), SilenceBook(self.state)
         self.alerts = AlertBook(self.state)
@@ -75,14 +88,18 @@ class CollectorApp:
             skews=self.ingest.skewed,
         )
         file.start()
+        self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
+        self.reader.parts["reload"] = self.reload.health
+        self.reader.parts["alerts"] = self.evaluator.health
         self.marks = Marks(self.state)
         self.deploys = Deploys(self.marks, self.state)
         self.store.on_commit(self.deploys.note)
+        self.reader.parts["deploys"] = self.deploys.health
         self.objectives = Objectives(self.store, SloBook(self.state))
-        reader = StoreReader(self.store, self.watch.mark, self.ingest)
-        parts = [reader, rules, silences, self.alerts, Previews(self.store)]
+        parts: list[Any] = [self.reader, rules, silences, self.alerts, Previews(self.store)]
+        parts += self.accounts.parts()
         parts += [self.marks, self.objectives, KpiBook(self.state)]
-        self._api = Api(parts, self._executor, Access(self.token.text))
+        self._api = Api(parts, self._executor, self.accounts.access)
         self._web = Starlette(
             routes=self._api.routes(),
             exception_handlers=self._api.exception_handlers(),
@@ -107,6 +124,7 @@ class CollectorApp:
         """Stop what runs and let go of the directory; the loop must have ended or never begun."""
         self.evaluator.stop()
         self._executor.close()
+        self.accounts.close()
         self.keys.close()
         self.store.close()
         # Batches that were committed at last may bring versions.
@@ -118,7 +136,9 @@ class CollectorApp:
         self.store.start()
         self.evaluator.start()
         self.deploys.start()
+        keeping = asyncio.create_task(self.accounts.keep_up())
         yield
+        keeping.cancel()
         await asyncio.to_thread(self.evaluator.stop)
 
     def _troubles(self, _now_s: float) -> Iterator[Signal]:
@@ -129,6 +149,7 @@ class CollectorApp:
             ("compaction", health.compaction),
             ("damage", " ".join(health.damage)),
             ("deploys", self.deploys.trouble),
+            ("accounts", self.accounts.trouble),
         ):
             yield Signal("collectorTrouble", {"part": part}, float(bool(trouble)))
 

@@ -31,10 +31,10 @@ def collector(arguments: list[str]) -> int:
         "the data of a collector.",
     )
     upkeep.add_commands(parser)
-    settings, options = _settings(parser, arguments)
+    read, options = _settings(parser, arguments)
     if options.command:
-        return upkeep.run(settings, options)
-    return _collector(settings, as_json=options.json)
+        return upkeep.run(read(), options)
+    return _collector(read, as_json=options.json)
 
 
 def up(arguments: list[str]) -> int:
@@ -44,14 +44,15 @@ def up(arguments: list[str]) -> int:
         description="Run collector and agent together, for one machine. The agent takes its "
         "settings from TRIMTAB_AGENT_* and the settings file; a key is made for it.",
     )
-    settings, options = _settings(parser, arguments)
-    agent = _Agent(settings, options.config)
-    code = _collector(settings, as_json=options.json, on_ready=agent.start, on_signal=agent.stop)
-    return code or agent.code
+    read, options = _settings(parser, arguments)
+    agent = _Agent(options.config)
+    return _collector(read, as_json=options.json, agent=agent) or agent.code
 
 
 def key(arguments: list[str]) -> int:
     """Run `trimtab key new|list|revoke`; returns the exit code."""
+    from trimtab_collector.auth.administration import make_key, revoke_key
+    from trimtab_collector.auth.cli import console, opened
     from trimtab_collector.auth.keys import KeyFile
 
     parser = argparse.ArgumentParser(
@@ -78,7 +79,10 @@ def key(arguments: list[str]) -> int:
     warn("key", warnings)
     keys = KeyFile(settings.directory)
     if options.command == "new":
-        text, made = keys.new(options.name, options.environment, options.service)
+        with opened(settings.directory) as state:
+            text, made = make_key(
+                state, keys, console(), options.name, options.environment, options.service
+            )
         if options.json:
             print(json.dumps({"key": text, **_shown(made)}))
         else:
@@ -95,14 +99,16 @@ def key(arguments: list[str]) -> int:
         else:
             _table(rows)
     else:
-        keys.revoke(options.id)
+        with opened(settings.directory) as state:
+            revoke_key(state, keys, console(), options.id)
         print(json.dumps({"revoked": options.id}) if options.json else f"revoked {options.id}")
     return 0
 
 
 def _settings(
     parser: argparse.ArgumentParser, arguments: list[str]
-) -> tuple[CollectorSettings, argparse.Namespace]:
+) -> tuple[Callable[[], CollectorSettings], argparse.Namespace]:
+    """Return what reads the settings, now and at every SIGHUP, and the options."""
     add_flags(parser, CollectorSettings)
     parser.add_argument("--config", metavar="FILE", help="settings file (default: trimtab.toml)")
     parser.add_argument(
@@ -110,53 +116,45 @@ def _settings(
     )
     options = parser.parse_args(arguments)
     flags: dict[str, Any] = vars(options)
-    settings, warnings = collector_settings.load(options.config, flags)
-    logs.configure(settings.log_level)
-    warn(parser.prog.removeprefix("trimtab "), warnings)
-    return settings, options
+
+    def read() -> CollectorSettings:
+        settings, warnings = collector_settings.load(options.config, flags)
+        warn(parser.prog.removeprefix("trimtab "), warnings)
+        return settings
+
+    return read, options
 
 
 def _collector(
-    settings: CollectorSettings,
-    *,
-    as_json: bool = False,
-    on_ready: Callable[[str], None] = lambda url: None,
-    on_signal: Callable[[], None] = lambda: None,
+    read: Callable[[], CollectorSettings], *, as_json: bool, agent: "_Agent | None" = None
 ) -> int:
-    from trimtab_collector.app import CollectorApp
-    from trimtab_collector.serve import bind, serve, url_of
+    from trimtab_collector.running import Ready, run
 
-    collector_settings.check_host(settings)
-    # Long numpy work in a thread must not keep the loop from the interpreter for 5 ms.
-    sys.setswitchinterval(0.001)
-    listener = bind(settings.host, settings.port)
-    try:
-        app = CollectorApp(settings)
-    except BaseException:
-        listener.close()
-        raise
-    url = url_of(listener)
+    settings = read()
+    logs.configure(settings.log_level)
 
-    def ready() -> None:
-        if app.token.new:
+    def ready(found: Ready) -> None:
+        token, link = found.app.accounts.token, found.app.accounts.setup
+        if token.new:
             print(
-                f"trimtab collector: read token {app.token.text} (kept in {app.token.path}, "
+                f"trimtab collector: read token {token.text} (kept in {token.path}, "
                 "not shown again)",
                 file=sys.stderr,
             )
+        if link.token:
+            print(
+                f"trimtab collector: no user yet; add the first admin within an hour at "
+                f"{found.url}/setup#{link.token}",
+                file=sys.stderr,
+            )
         if as_json:
-            path = app.token.path
-            line = {"url": url, "tokenFile": str(path) if path else None}
+            line = {"url": found.url, "tokenFile": str(token.path) if token.path else None}
             print(json.dumps(line), flush=True)
-        print(f"trimtab collector listening on {url}", file=sys.stderr, flush=True)
-        on_ready(url)
+        print(f"trimtab collector listening on {found.url}", file=sys.stderr, flush=True)
+        if agent is not None:
+            agent.start(found.inner_url, settings.directory)
 
-    try:
-        return serve(app, listener, settings.log_level, ready, on_signal, app.release)
-    finally:
-        on_signal()
-        app.close()
-        listener.close()
+    return run(settings, read, ready, agent)
 
 
 class _Agent:
@@ -165,8 +163,7 @@ class _Agent:
     When it ends by itself, the collector is told to stop as by Ctrl-C.
     """
 
-    def __init__(self, settings: CollectorSettings, file: str | None) -> None:
-        self._directory = settings.directory
+    def __init__(self, file: str | None) -> None:
         self._file = file
         self._child: subprocess.Popen[bytes] | None = None
         self._stopping = False
@@ -174,13 +171,13 @@ class _Agent:
         #: exit code of an agent that ended by itself or in error
         self.code = 0
 
-    def start(self, url: str) -> None:
-        """Start the agent."""
+    def start(self, url: str, directory: Path) -> None:
+        """Start the agent, with a key that is kept in the collector's directory."""
         environ = {
             **os.environ,
             "TRIMTAB_AGENT_COLLECTOR_URL": url,
             # By environment: arguments can be read by everybody on the machine.
-            "TRIMTAB_AGENT_KEY": _own_key(self._directory),
+            "TRIMTAB_AGENT_KEY": _own_key(directory),
         }
         command = [sys.executable, "-m", "trimtab_core.console", "agent"]
         if self._file:
@@ -204,6 +201,11 @@ class _Agent:
                 self._child.kill()
         if self._waiter is not None:
             self._waiter.join()
+
+    def read_again(self) -> None:
+        """Have the agent read its settings again."""
+        if self._child is not None and self._child.poll() is None:
+            self._child.send_signal(signal.SIGHUP)
 
     def _wait(self, child: "subprocess.Popen[bytes]") -> None:
         code = child.wait()

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from trimtab_collector.contract.callers import Caller
+from trimtab_collector.contract.health import DeploysHealth, HealthPart
 from trimtab_collector.contract.marks import DEPLOY
 from trimtab_collector.marks import Marks
 from trimtab_collector.statefile import Schema, StateFile
@@ -128,6 +130,13 @@ class Deploys:
             self._thread.join()
             self._thread = None
         self._guarded(self._save, 0)
+
+    def health(self, _caller: Caller) -> HealthPart:
+        """Return what `/health` shows."""
+        body = DeploysHealth(
+            trouble=self.trouble or None, left_out=self.left_out, missed=self.missed
+        )
+        return HealthPart(body, bool(self.trouble))
 
     def look(self) -> None:
         """Look at the batches that wait, in the order of their windows."""

@@ -1,31 +1,79 @@
-"""Runs uvicorn: on a socket made here, with one line when ready, and a stop within seconds."""
+"""Runs uvicorn: on sockets made here, with one line when ready, and a stop within seconds."""
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
+import ssl
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import uvicorn
 
+from trimtab_collector.acceptor import Acceptor
+from trimtab_collector.connections import ConnectionTable, TimedProtocol
+from trimtab_core.addresses import bare, joined
 from trimtab_core.errors import StartupError
+from trimtab_core.logs import RateLimited
 
-__all__ = ["bind", "serve", "url_of"]
+__all__ = ["Hooks", "Listening", "bind", "serve"]
 
 #: agents send every 10 s: a connection must outlive the pause
 _KEEP_ALIVE_S: Final = 75
 _STOP_S: Final = 4
+#: between two looks at files that may have changed
+_LOOK_S: Final = 5.0
+
+logger = logging.getLogger("trimtab.serve")
+
+
+class Listening(NamedTuple):
+    """A listening socket, and what it speaks TLS with; None: it does not."""
+
+    socket: socket.socket
+    context: ssl.SSLContext | None = None
+
+    @property
+    def url(self) -> str:
+        """Its address as a URL."""
+        host, port = self.socket.getsockname()[:2]
+        return f"{'https' if self.context else 'http'}://{joined(host, port)}"
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What a server calls."""
+
+    #: in the loop, when it takes connections
+    ready: Callable[[], None] = _nothing
+    #: in a thread, when it is told to stop, while requests are still served
+    signal: Callable[[], None] = _nothing
+    #: in the loop, after that: it must let long polls go
+    stop: Callable[[], None] = _nothing
+    #: in a thread, at SIGHUP
+    hangup: Callable[[], None] = _nothing
+    #: in a thread, every 5 s
+    look: Callable[[], None] = _nothing
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; raises StartupError when the address cannot be used."""
+    """Return a socket that listens; raises StartupError when the address cannot be used.
+
+    `::` takes IPv4 as well.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            bare(host), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
@@ -34,50 +82,79 @@ def bind(host: str, port: int) -> socket.socket:
         ) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and address[0] == "::":
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(address)
         listener.listen(2048)
     except OSError as error:
         listener.close()
         raise StartupError(
-            f"expected {host}:{port} to be free, got: {os.strerror(error.errno or 0)}; stop what "
-            "listens there or choose another with --port"
+            f"expected {joined(bare(host), port)} to be free, got: "
+            f"{os.strerror(error.errno or 0)}; stop what listens there or choose another with "
+            "--port"
         ) from error
     listener.setblocking(False)
     return listener
 
 
-def url_of(listener: socket.socket) -> str:
-    """Return the address of a listening socket as a URL."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 class _Server(uvicorn.Server):
-    """uvicorn that says when it is ready and when it is asked to stop."""
+    """uvicorn with sockets and limits of its own, that says when it is ready and when it stops."""
 
     def __init__(
         self,
         config: uvicorn.Config,
-        on_ready: Callable[[], None],
-        on_signal: Callable[[], None],
-        on_stop: Callable[[], None],
+        listening: Sequence[Listening],
+        table: ConnectionTable,
+        hooks: Hooks,
     ) -> None:
         super().__init__(config)
-        self._on_ready = on_ready
-        self._on_signal = on_signal
-        self._on_stop = on_stop
+        self._listening = listening
+        self._table = table
+        self._hooks = hooks
         self._asked = False
+        self._looking: asyncio.Task[None] | None = None
+        self._terminal = _has_terminal()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and not self.should_exit:
-            self._on_ready()
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(uvicorn.config.STARTUP_FAILURE)
+        self.servers: list[Any] = [
+            Acceptor(each.socket, self._made, self._table, each.context) for each in self._listening
+        ]
+        self.started = True
+        self._looking = asyncio.create_task(self._look())
+        if not self.should_exit:
+            self._hooks.ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        self._table.stop()
+        await super().shutdown(sockets)
+
+    def _made(self) -> TimedProtocol:
+        return TimedProtocol(
+            self._table,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            try:
+                await asyncio.to_thread(self._hooks.look)
+            except Exception:
+                logger.exception("looking at files failed and is tried again")
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # The original raises the signal again at the end: an orderly stop would exit with -15.
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up)
         try:
             yield
         finally:
@@ -87,31 +164,56 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._asked:
             super().handle_exit(sig, frame)
-            self._on_stop()
+            self._hooks.stop()
             return
         self._asked = True
         # In a thread: the loop must keep serving while on_signal waits for others to end.
         threading.Thread(target=self._end, args=(sig,), name="trimtab-stop").start()
 
     def _end(self, sig: int) -> None:
-        self._on_signal()
+        self._hooks.signal()
         super().handle_exit(sig, None)
-        self._on_stop()
+        self._hooks.stop()
+
+    def _hang_up(self, sig: int, frame: FrameType | None) -> None:
+        if self._terminal and not _has_terminal():
+            # The window in which it was started was closed: nobody asked for another reading.
+            self.handle_exit(sig, frame)
+        else:
+            threading.Thread(target=self._hooks.hangup, name="trimtab-reload").start()
+
+
+def _has_terminal() -> bool:
+    """Whether standard error is a terminal that is still there."""
+    try:
+        return os.isatty(2)
+    except OSError:
+        return False
+
+
+class _CalmFilter(logging.Filter):
+    """Lets each message of uvicorn about bad requests pass once a minute; loop only."""
+
+    _CALMED: Final = ("Invalid HTTP request received.", "Unsupported upgrade request.")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._log = RateLimited(logger)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = str(record.msg)
+        if not message.startswith(self._CALMED):
+            return not message.startswith("No supported WebSocket library")
+        self._log.warning(message, "%s", message)
+        return False
 
 
 def serve(
-    app: Any,
-    listener: socket.socket,
-    log_level: str,
-    on_ready: Callable[[], None],
-    on_signal: Callable[[], None],
-    on_stop: Callable[[], None],
+    app: Any, listening: Sequence[Listening], log_level: str, table: ConnectionTable, hooks: Hooks
 ) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code.
 
-    on_signal runs in a thread when the signal comes, and requests are still served while it does.
-    on_stop runs in the loop after it: it must let long polls go. What is still open 4 s later is
-    cut. A second signal does not wait for on_signal.
+    What is still open 4 s after the signal is cut. A second signal does not wait for the hook.
     """
     config = uvicorn.Config(
         app,
@@ -128,15 +230,21 @@ def serve(
         timeout_graceful_shutdown=_STOP_S,
     )
 
+    calm = _CalmFilter()
+    logging.getLogger("uvicorn.error").addFilter(calm)
+
     async def run() -> bool:
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
-            loop.call_soon_threadsafe(on_stop)
+            loop.call_soon_threadsafe(hooks.stop)
 
-        server = _Server(config, on_ready, on_signal, stop)
-        await server.serve([listener])
+        server = _Server(config, listening, table, replace(hooks, stop=stop))
+        await server.serve([each.socket for each in listening])
         return server.started
 
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        return 0 if runner.run(run()) else 1
+    try:
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            return 0 if runner.run(run()) else 1
+    finally:
+        logging.getLogger("uvicorn.error").removeFilter(calm)

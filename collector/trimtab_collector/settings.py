@@ -1,19 +1,22 @@
 """Settings of the collector: section `collector`, variables TRIMTAB_COLLECTOR_*."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from trimtab_core import config
+from trimtab_core.addresses import is_loopback, web_address
 from trimtab_core.batches import MAX_BATCH
 from trimtab_core.config import setting
-from trimtab_core.errors import StartupError
+from trimtab_core.errors import SettingsError, StartupError
 
-__all__ = ["SECTION", "CollectorSettings", "check_host", "load"]
+__all__ = ["SECTION", "CollectorSettings", "check", "load"]
+
+logger = logging.getLogger("trimtab.collector")
 
 SECTION: Final = "collector"
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +29,55 @@ class CollectorSettings:
         "", "Directory of the store; empty for trimtab/collector in the user's state directory."
     )
     token: str = setting(
-        "", "Bearer token of the read API; empty to make one at the first start.", secret=True
+        "", "Service token for reads; empty to make one at the first start.", secret=True
+    )
+    admin_name: str = setting("admin", "Name of the first admin, if admin_password is set.")
+    admin_password: str = setting(
+        "", "Password of the first admin, who is added if there is no user.", secret=True
+    )
+    tls_cert: str = setting(
+        "",
+        "File with the certificate and those that lead to its authority, as PEM; empty for no TLS.",
+        restart=False,
+    )
+    tls_key: str = setting(
+        "",
+        "File with the certificate's private key, as PEM without a passphrase; empty if it is in "
+        "tls_cert.",
+        restart=False,
     )
     insecure: bool = setting(False, "Listen off loopback without TLS: keys and data in the clear.")
+    base_url: str = setting(
+        "",
+        "Address by which people reach the collector, for links: https://HOST or "
+        "https://HOST/PREFIX; empty for the address it listens on.",
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        "Addresses and networks of proxies whose word on client, scheme and host is believed.",
+        restart=False,
+    )
+    forwarded_header: str = setting(
+        "x-forwarded",
+        "What trusted proxies send: X-Forwarded-For, -Proto and -Host, or Forwarded (RFC 7239).",
+        choices=("x-forwarded", "forwarded"),
+        restart=False,
+    )
+    hsts_days: int = setting(
+        30,
+        "How long browsers shall insist on https after an answer over https; 0 says nothing.",
+        unit="days",
+        least=0,
+        most=3650,
+        restart=False,
+    )
+    max_connections: int = setting(
+        4096,
+        "Connections at one time; beyond it, those that have been silent the longest make room.",
+        least=16,
+        most=1_000_000,
+        restart=False,
+    )
     max_body_bytes: int = setting(
         MAX_BATCH, "Largest batch as sent.", unit="bytes", least=1024, most=MAX_BATCH
     )
@@ -70,7 +119,9 @@ class CollectorSettings:
         "",
         "File with thresholds, rules and channels; empty for alerts.toml in the data directory.",
     )
-    log_level: str = setting("info", "What to log.", choices=("debug", "info", "warning", "error"))
+    log_level: str = setting(
+        "info", "What to log.", choices=("debug", "info", "warning", "error"), restart=False
+    )
 
     @property
     def directory(self) -> Path:
@@ -91,10 +142,23 @@ def load(
     return replace(settings, data_dir=data_dir), warnings
 
 
-def check_host(settings: CollectorSettings) -> None:
-    """Raise StartupError for an address that others can reach, unless insecure says so."""
-    if settings.host not in _LOOPBACK and not settings.insecure:
+def check(settings: CollectorSettings) -> None:
+    """Raise StartupError or SettingsError for what the collector must not or cannot be.
+
+    It listens where others can reach it only with TLS, or if insecure says so.
+    """
+    if settings.base_url:
+        web_address(settings.base_url, "base_url")
+    if settings.tls_key and not settings.tls_cert:
+        raise SettingsError("tls_key: expected tls_cert beside it, the key's certificate")
+    if settings.tls_cert or is_loopback(settings.host):
+        return
+    if not settings.insecure:
         raise StartupError(
             f"expected a loopback address, got host {settings.host!r}: keys and data would travel "
-            "in the clear; put TLS in front of 127.0.0.1, or set insecure = true and mean it"
+            "in the clear; set tls_cert and tls_key, or put TLS in front of 127.0.0.1, or set "
+            "insecure = true and mean it"
         )
+    logger.warning(
+        "insecure = true: keys, tokens and data travel in the clear host=%s", settings.host
+    )

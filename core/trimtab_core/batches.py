@@ -3,11 +3,11 @@
 Unpacked layout: u32 little-endian length of the header, the header, then the columns back to back
 in the order the header lists them. A batch is self-contained: its series travel in it as one packed
 binary, which a collector may recognise by its digest.
-
 Every column is as wide as its largest value needs (B, H, I or Q of the struct module) and is left
 out if all its values are zero. The column `buckets` says how many entries of `indexes` and `counts`
 are the sketch of each point. The first index is absolute, each other one is the distance to the
-index before it. The count of a point is the sum of its `counts`.
+index before it. The count of a point is the sum of its `counts`. `statuses` says likewise how many
+entries of `status_codes` and `status_counts` are those of each point.
 
 Decoding is bounded: compressed and unpacked size, window of the compressor, one zstd frame only,
 number of points, length of every column. Size claims in the zstd frame are not trusted.
@@ -27,6 +27,7 @@ from trimtab_core.columns import (
     BUCKET_COLUMNS,
     ITEM_SIZES,
     POINT_COLUMNS,
+    STATUS_COLUMNS,
     Column,
     Point,
     columns_of,
@@ -337,20 +338,20 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
 
 
 def _check_lengths(columns: Mapping[str, Column], points: int) -> None:
-    for name in POINT_COLUMNS:
+    for name in (*POINT_COLUMNS, STATUS_COLUMNS[0]):
         column = columns.get(name)
         if column is not None and len(column.data) != points * ITEM_SIZES[column.kind]:
             raise ValueError(f"column {name} has {len(column.data)} bytes for {points} points")
-    buckets = columns.get("buckets")
-    total = sum(values_of(buckets)) if buckets else 0
-    for name in BUCKET_COLUMNS:
-        column = columns.get(name)
-        # Without indexes all durations are below one microsecond; counts are never zero.
-        if column is None and (name == "indexes" or not total):
-            continue
-        length = len(column.data) // ITEM_SIZES[column.kind] if column else 0
-        if length != total or (column and len(column.data) % ITEM_SIZES[column.kind]):
-            raise ValueError(f"column {name} has {length} entries for {total} buckets")
+    # Without indexes all durations are below one microsecond; counts are never zero.
+    for sizes, values, counts in (("buckets", *BUCKET_COLUMNS), STATUS_COLUMNS):
+        total = sum(values_of(columns[sizes])) if sizes in columns else 0
+        for name in (values, counts):
+            column = columns.get(name)
+            if column is None and (name == values or not total):
+                continue
+            length = len(column.data) // ITEM_SIZES[column.kind] if column else 0
+            if length != total or (column and len(column.data) % ITEM_SIZES[column.kind]):
+                raise ValueError(f"column {name} has {length} entries for {total} {sizes}")
 
 
 def _accounting(row: Any) -> ProcessAccounting:

@@ -14,6 +14,7 @@ __all__ = [
     "BUCKET_COLUMNS",
     "ITEM_SIZES",
     "POINT_COLUMNS",
+    "STATUS_COLUMNS",
     "Column",
     "Point",
     "columns_of",
@@ -51,11 +52,18 @@ POINT_COLUMNS: Final = (
 )
 #: Columns with one value per bucket: the buckets of the first point, then of the second, and so on.
 BUCKET_COLUMNS: Final = ("indexes", "counts")
+#: How many status codes each point has, and then, with one value per code as for buckets, the codes
+#: and how often each was sent.
+STATUS_COLUMNS: Final = ("statuses", "status_codes", "status_counts")
 
 
 @dataclass(slots=True)
 class Point:
-    """One series in one window: sums in us or bytes; `buckets` is the sketch, bucket -> count."""
+    """One series in one window: sums in us or bytes; `buckets` is the sketch, bucket -> count.
+
+    `statuses` has the number of requests by status code, 0 for a code outside 100 to 599. Together
+    they are at most the requests of the sketch: older agents do not tell codes.
+    """
 
     errors: int = 0
     sum_us: int = 0
@@ -78,6 +86,7 @@ class Point:
     event_stream_us: int = 0
     event_streams: int = 0
     buckets: dict[int, int] = field(default_factory=dict)
+    statuses: dict[int, int] = field(default_factory=dict)
 
 
 class Column(NamedTuple):
@@ -123,6 +132,10 @@ def columns_of(points: Sequence[tuple[int, Point]]) -> dict[str, Column]:
             before = bucket
     _put(columns, "indexes", indexes)
     _put(columns, "counts", counts)
+    _put(columns, "statuses", [len(point.statuses) for _, point in points])
+    statuses = [pair for _, point in points for pair in sorted(point.statuses.items())]
+    _put(columns, "status_codes", [code for code, _ in statuses])
+    _put(columns, "status_counts", [count for _, count in statuses])
     return columns
 
 

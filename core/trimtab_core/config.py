@@ -130,11 +130,20 @@ class Address(NamedTuple):
     port: int = 0
 
     def __str__(self) -> str:
-        return f"unix://{self.path}" if self.kind == "unix" else f"tcp://{self.host}:{self.port}"
+        if self.kind == "unix":
+            return f"unix://{self.path}"
+        return (
+            f"tcp://[{self.host}]:{self.port}"
+            if ":" in self.host
+            else (f"tcp://{self.host}:{self.port}")
+        )
 
 
 def parse_address(text: str) -> Address:
-    """Return the address in `unix:///path` or `tcp://host:port`; raises SettingsError."""
+    """Return the address in `unix:///path` or `tcp://host:port`; raises SettingsError.
+
+    An IPv6 address stands in brackets.
+    """
     kind, _, rest = text.partition("://")
     if kind == "unix" and rest.startswith("/"):
         length = len(os.fsencode(rest))
@@ -146,9 +155,14 @@ def parse_address(text: str) -> Address:
         return Address("unix", path=rest)
     if kind == "tcp":
         host, _, port = rest.rpartition(":")
-        if host and port.isdecimal() and 0 < int(port) < 65536:
-            return Address("tcp", host=host.strip("[]"), port=int(port))
-    raise SettingsError(f"expected unix:///path or tcp://host:port, got {text!r}")
+        # Without brackets, the end of an IPv6 address would be taken for a port.
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        good = bool(bare) and (":" in bare) == (bare != host)
+        if good and port.isascii() and port.isdecimal() and 0 < int(port) < 65536:
+            return Address("tcp", host=bare, port=int(port))
+    raise SettingsError(
+        f"expected unix:///path or tcp://host:port, with an IPv6 host in brackets, got {text!r}"
+    )
 
 
 def state_directory(environ: Mapping[str, str] | None = None, part: str = "") -> str:

@@ -24,6 +24,8 @@ _SUMMARIES = {
     "collector": "run the central collector",
     "up": "run collector and agent together, for one machine",
     "key": "make, list and revoke agent keys",
+    "user": "add, list and change the people who may log in",
+    "token": "make, list and revoke tokens for programs that read",
 }
 #: The extra to install if a part's package is missing.
 _EXTRAS = {"trimtab_agent": "agent", "trimtab_collector": "collector"}

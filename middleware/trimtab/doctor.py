@@ -11,8 +11,6 @@ import os
 import platform
 import stat
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -21,9 +19,11 @@ from typing import Final
 
 from trimtab.connection import Connections
 from trimtab.settings import AppSettings
+from trimtab_core.asking import HttpClient
 from trimtab_core.config import Address, default_socket, load, parse_address
 from trimtab_core.console import EXIT_FAILED, EXIT_OK
 from trimtab_core.errors import SettingsError
+from trimtab_core.proxies import ENVIRONMENT
 
 __all__ = ["Diagnosis", "command", "examine"]
 
@@ -32,6 +32,8 @@ _SERVERS: Final = (
     "uvicorn", "gunicorn", "hypercorn", "granian", "waitress", "daphne", "uwsgi", "pyuwsgi"
 )  # fmt: skip
 _SKEW_S: Final = 30
+#: a certificate that ends sooner should have been renewed by now
+_RENEW_DAYS: Final = 14
 _MARKS: Final = {"ok": "ok  ", "warning": "warn", "failed": "FAIL"}
 
 
@@ -188,29 +190,43 @@ def _connect(address: Address, token: str) -> Diagnosis:
 
 def _agent(environ: dict[str, str]) -> Iterator[Diagnosis]:
     place = environ.get("TRIMTAB_AGENT_HTTP", "127.0.0.1:8621")
-    status, body, _ = _get(f"http://{place}/readyz")
-    if status == 200:
+    try:
+        client = HttpClient(f"http://{place}", environ, variable="TRIMTAB_AGENT_HTTP", timeout_s=3)
+    except SettingsError as error:
+        yield Diagnosis("agent health", "failed", str(error), "set it to host:port")
+        return
+    answer = client.ask("/readyz")
+    if answer.status == 200:
         yield Diagnosis("agent health", "ok", f"ready at {place}")
-    elif status:
-        yield Diagnosis("agent health", "warning", body.strip()[:200] or f"HTTP {status}")
+    elif answer.status:
+        found = answer.text.strip()[:200] or f"HTTP {answer.status}"
+        yield Diagnosis("agent health", "warning", found)
     else:
         yield Diagnosis(
-            "agent health", "warning", f"no answer at {place}: {body}",
+            "agent health", "warning", f"no answer at {place}: {answer.trouble}",
             "set TRIMTAB_AGENT_HTTP to the agent's address when it is another one",
         )  # fmt: skip
 
 
 def _collector(environ: dict[str, str]) -> Iterator[Diagnosis]:
-    url = environ.get("TRIMTAB_AGENT_COLLECTOR_URL", "http://127.0.0.1:8620").rstrip("/")
-    status, body, date = _get(f"{url}/api/performance/health")
-    if status != 200:
+    try:
+        client = _client(environ)
+    except (SettingsError, OSError) as error:
+        yield Diagnosis("collector", "failed", str(error), "correct it where the agent is started")
+        return
+    address = client.address
+    answer = client.ask("/api/performance/health")
+    if answer.status != 200:
         yield Diagnosis(
-            "collector", "failed", f"expected health at {url}, got {status or body}",
+            "collector", "failed",
+            f"expected health at {address}, got {answer.trouble or answer.status}",
             "start `trimtab collector`, or set TRIMTAB_AGENT_COLLECTOR_URL to where it is",
         )  # fmt: skip
         return
-    yield Diagnosis("collector", "ok", f"healthy at {url}")
-    stamp = email.utils.parsedate_tz(date)
+    way = " through a proxy" if client.through_proxy else ""
+    yield Diagnosis("collector", "ok", f"answers at {address}{way}")
+    yield _encryption(client)
+    stamp = email.utils.parsedate_tz(answer.headers.get("date", ""))
     if stamp is not None:
         skew_s = email.utils.mktime_tz(stamp) - time.time()
         if abs(skew_s) > _SKEW_S:
@@ -220,10 +236,51 @@ def _collector(environ: dict[str, str]) -> Iterator[Diagnosis]:
             )  # fmt: skip
         else:
             yield Diagnosis("clock", "ok", "within a second or two of the collector's")
-    yield _key(url, environ)
+    yield _key(client, environ)
 
 
-def _key(url: str, environ: dict[str, str]) -> Diagnosis:
+def _client(environ: dict[str, str]) -> HttpClient:
+    """Return what asks the collector as the agent does; raises SettingsError and OSError."""
+    prefix = "TRIMTAB_AGENT_"
+    proxy = environ.get(f"{prefix}COLLECTOR_PROXY", "")
+    path = environ.get(f"{prefix}COLLECTOR_PROXY_FILE", "")
+    if not proxy and path:
+        proxy = Path(path).read_text(encoding="utf-8").strip()
+    ca_file = environ.get(f"{prefix}COLLECTOR_CA_FILE") or environ.get(f"{prefix}CA_FILE", "")
+    return HttpClient(
+        environ.get(f"{prefix}COLLECTOR_URL", "http://127.0.0.1:8620"),
+        environ,
+        ca_file=ca_file,
+        proxy=proxy or ENVIRONMENT,
+        variable=f"{prefix}COLLECTOR_URL",
+        timeout_s=3,
+    )
+
+
+def _encryption(client: HttpClient) -> Diagnosis:
+    """Return whether what is sent to the collector can be read on the way, and for how long not."""
+    address = client.address
+    if not address.tls:
+        if address.loopback:
+            return Diagnosis("encryption", "ok", "none, and none needed: it is this machine")
+        return Diagnosis(
+            "encryption", "warning", "none: the key and all data travel in the clear",
+            "give the collector a certificate (tls_cert, tls_key) and use its https address",
+        )  # fmt: skip
+    if client.through_proxy:
+        return Diagnosis("encryption", "ok", "TLS, also past the proxy")
+    try:
+        version, until_s = client.certificate()
+    except OSError as error:
+        return Diagnosis("encryption", "warning", f"its certificate cannot be read: {error}")
+    days = int((until_s - time.time()) // 86_400)
+    found = f"{version}, its certificate ends in {days} days"
+    if days < _RENEW_DAYS:
+        return Diagnosis("encryption", "warning", found, "renew it on the collector's machine")
+    return Diagnosis("encryption", "ok", found)
+
+
+def _key(client: HttpClient, environ: dict[str, str]) -> Diagnosis:
     key = environ.get("TRIMTAB_AGENT_KEY", "")
     path = environ.get("TRIMTAB_AGENT_KEY_FILE", "")
     if not key and path:
@@ -236,28 +293,11 @@ def _key(url: str, environ: dict[str, str]) -> Diagnosis:
             "agent key", "warning", "no TRIMTAB_AGENT_KEY in this environment: not checked",
             "run doctor with the agent's environment, or make a key with `trimtab key new`",
         )  # fmt: skip
-    status, body, _ = _get(f"{url}/agent/v1/commands?agent=doctor&wait=0", key)
-    if status == 200:
+    headers = {"authorization": f"Bearer {key}"}
+    answer = client.ask("/agent/v1/commands?agent=doctor&wait=0", headers=headers)
+    if answer.status == 200:
         return Diagnosis("agent key", "ok", "the collector accepts it")
     return Diagnosis(
-        "agent key", "failed", f"the collector refuses it: {status or body}",
+        "agent key", "failed", f"the collector refuses it: {answer.trouble or answer.status}",
         "make another with `trimtab key new` and give it to the agent as TRIMTAB_AGENT_KEY",
     )  # fmt: skip
-
-
-def _get(url: str, key: str = "") -> tuple[int, str, str]:
-    """Return status (0 without an answer), body or cause, and the Date header."""
-    request = urllib.request.Request(url, headers={"authorization": f"Bearer {key}"} if key else {})
-    try:
-        with urllib.request.urlopen(request, timeout=3) as response:
-            return response.status, response.read(65536).decode("utf-8", "replace"), _date(response)
-    except urllib.error.HTTPError as error:
-        return error.code, error.read(65536).decode("utf-8", "replace"), _date(error)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        return 0, str(reason), ""
-
-
-def _date(response: object) -> str:
-    headers = getattr(response, "headers", {})
-    return str(headers.get("date", ""))

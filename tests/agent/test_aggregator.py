@@ -106,6 +106,8 @@ def one_by_one(app: App, rows: list[Record]) -> dict[SeriesKey, Point]:
             point.sum_us += row.duration_us
             point.max_us = max(point.max_us, row.duration_us)
             point.buckets[bucket_of(row.duration_us)] += 1
+            code = row.status if 100 <= row.status < 600 else 0
+            point.statuses[code] = point.statuses.get(code, 0) + 1
             # Else the first byte was sent together with the last one.
             point.ttfb_us += row.ttfb_us if row.flags & FLAG_STREAMED else row.duration_us
             if row.flags & FLAG_FAILED or 500 <= row.status < 600:

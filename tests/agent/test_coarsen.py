@@ -17,16 +17,18 @@ from trimtab_core.errors import BatchError, TooLargeError
 
 START_S = 1_799_999_400  # a whole ten minutes, not a whole hour
 SUMS = [name for name in POINT_COLUMNS[1:-1] if name != "max_us"]
+CODES = st.sampled_from((0, 200, 201, 404, 499))
 
 
 def sums(batches: list[Batch]) -> dict[SeriesKey, Counter[str | int]]:
-    """Return all that adds up, by series: columns by name, the sketch by bucket."""
+    """Return all that adds up, by series: columns by name, the sketch by bucket, codes."""
     found: dict[SeriesKey, Counter[str | int]] = {}
     for batch in batches:
         for key, point in points_of(batch):
             counter = found.setdefault(key, Counter())
             counter.update({name: getattr(point, name) for name in SUMS})
             counter.update(point.buckets)
+            counter.update({f"status {code}": n for code, n in point.statuses.items()})
     return {key: +counter for key, counter in found.items()}
 
 
@@ -72,6 +74,8 @@ def windows(draw: st.DrawFn, instances: int = 3) -> list[Batch]:
                 points[key] = point_of(
                     durations, bytes=draw(sizes), db_us=draw(sizes), backgrounds=draw(st.just(2))
                 )
+                for code in draw(st.lists(CODES, max_size=len(durations))):
+                    points[key].statuses[code] = points[key].statuses.get(code, 0) + 1
                 taken[instance] += len(durations) + 2
             claim = accounting_of(
                 [(before, taken[instance] - before)],

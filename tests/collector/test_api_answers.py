@@ -273,15 +273,46 @@ def test_a_step_that_has_not_ended_has_the_rate_of_what_has_arrived() -> None:
         assert groups["groups"][0]["series"] == series
 
 
-def test_a_route_without_requests_comes_last() -> None:
+def test_connections_have_rows_of_their_own_behind_those_of_requests() -> None:
     points = {
         key_of("/ws"): Point(websockets=2, websocket_us=8_000_000),
-        key_of("/"): point_of([500]),
+        key_of("/events"): Point(event_streams=1, event_stream_us=500_000),
+        key_of("/"): point_of([500], event_streams=3, event_stream_us=9_000),
     }
     with short_dir() as directory, world(directory, empty=True) as found:
         append(found.engine, Sent(a_batch(0, points, window_s=START_S), points))
-        for by in ("p99", "totalTime", "rps"):
+        for by in ("p99", "totalTime", "rps", "requests", "errorRate"):
             rows = found.ask("/routes", by=by, **ALL)["routes"]
-            assert [row["route"] for row in rows] == ["/", "/ws"]
-        assert (rows[1]["requests"], rows[1]["webSockets"], rows[1]["p99"]) == (0, 2, None)
+            assert [(row["kind"], row["route"]) for row in rows] == [
+                ("request", "/"),
+                ("webSocket", "/ws"),
+                ("eventStream", "/"),
+                ("eventStream", "/events"),
+            ]
+        assert (rows[0]["requests"], "webSockets" in rows[0]) == (1, False)
+        assert (rows[1]["connections"], rows[1]["openMean"], "p99" in rows[1]) == (2, 4000, False)
+        assert rows[2]["connectionsPerSecond"] == pytest.approx(3 / (END_S - START_S))
+        few = found.ask("/routes", limit=2, **ALL)
+        assert (few["routes"], few["routesLeftOut"]) == (rows[:2], 2)
+        assert found.ask("/routes", kind="eventStream", **ALL)["routes"] == rows[2:]
         assert len(found.ask("/routes/latency", **ALL)["routes"]) == 1
+        against = found.ask("/compare", from_=START_S, to=START_S + 10)
+        assert [row["route"] for row in against["routes"]] == ["/"]
+
+
+def test_at_the_live_edge_a_range_is_compared_with_one_of_the_same_length() -> None:
+    with short_dir() as directory, world(directory, empty=True) as found:
+        now_s = found.clock.now_s = START_S + 137
+        keys = (key_of("/", "shop"), key_of("/", "books"))
+        windows = [START_S + 10 * place for place in range(13)]
+        found.send([Request(t, key, 1000) for t in windows for key in keys])
+        answer = found.ask("/compare", from_=now_s - 60, service="shop")
+        # Those of the range that have arrived: the last is still on its way.
+        assert answer["a"]["seconds"] == answer["b"]["seconds"] == 60
+        assert answer["a"]["to"] == answer["b"]["from"]
+        assert answer["a"]["requests"] == answer["b"]["requests"] == 6
+        assert answer["a"]["where"] == answer["b"]["where"] == {"service": "shop"}
+        assert len(answer["notes"]) == 3  # counts, and what six requests do not show
+        assert answer["overall"]["difference"]["requests"] == 0
+        yesterday = found.ask("/compare", from_=now_s - 60, against="day")
+        assert yesterday["a"]["seconds"] == yesterday["b"]["seconds"]

@@ -10,11 +10,11 @@ import pytest
 from starlette.applications import Starlette
 
 from support.clock import Clock
+from support.onetoken import access_by
 from trimtab_collector.api.endpoint import BASE, ApiEndpoint
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import KeptAnswer, ReadExecutor
 from trimtab_collector.api.web import Api
-from trimtab_collector.auth.access import Access
 from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.health import TierSize
 from trimtab_collector.contract.parameters import RANGE
@@ -46,7 +46,7 @@ def run(test: Callable[[Ask], Awaitable[None]], *endpoints: ApiEndpoint) -> None
     executor, store = ReadExecutor(), MemoryStore()
 
     async def main() -> None:
-        api = Api([StoreReader(store)], executor, Access("sesame"), endpoints or ENDPOINTS)
+        api = Api([StoreReader(store)], executor, access_by("sesame"), endpoints or ENDPOINTS)
         app = Starlette(routes=api.routes(), exception_handlers=api.exception_handlers())
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=f"http://x{BASE}") as client:

@@ -12,6 +12,7 @@ from trimtab_collector.storage.columns import VALUES, Columns
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk, encode_chunk
 from trimtab_collector.storage.sqlite.tierfile import pieces
+from trimtab_collector.storage.statuses import Statuses, no_statuses
 from trimtab_core.sketch import BUCKETS, bucket_of
 
 NOON = 1_700_006_400
@@ -23,19 +24,23 @@ rows = st.lists(
         st.integers(0, 400),
         sketches,
         st.dictionaries(st.sampled_from(VALUES), whole, max_size=6),
+        st.dictionaries(st.integers(0, 599), st.integers(1, 2**32), max_size=3),
     ),
     min_size=1,
     max_size=30,
     unique_by=lambda row: row[:2],
 )
-Row = tuple[int, int, Mapping[int, int], Mapping[str, int]]
+#: series, window, sketch, values, requests by status code
+Row = tuple[int, int, Mapping[int, int], Mapping[str, int], Mapping[int, int]]
 
 
 def columns(rows: Sequence[Row], width_s: int = 10) -> Columns:
-    """Return rows of (series, window, sketch, values) as columns, in order of key."""
+    """Return rows as columns, in order of key."""
     rows = sorted(rows, key=lambda row: row[:2])
     buckets = [sorted(row[2].items()) for row in rows]
     flat = [pair for row in buckets for pair in row]
+    statuses = [sorted(row[4].items()) for row in rows]
+    codes = [pair for row in statuses for pair in row]
     return Columns(
         np.array([row[0] << 32 | (NOON + row[1] * width_s) for row in rows], np.int64),
         {
@@ -45,6 +50,11 @@ def columns(rows: Sequence[Row], width_s: int = 10) -> Columns:
         np.array([len(row) for row in buckets], np.int64),
         np.array([bucket for bucket, _ in flat], np.uint16),
         np.array([count for _, count in flat], np.int64),
+        Statuses(
+            np.array([len(row) for row in statuses], np.int64),
+            np.array([code for code, _ in codes], np.uint16),
+            np.array([count for _, count in codes], np.int64),
+        ),
     )
 
 
@@ -55,6 +65,9 @@ def same(one: Columns, other: Columns) -> None:
     assert one.counts.tolist() == other.counts.tolist()
     for name in {*one.values, *other.values}:
         assert one.value(name).tolist() == other.value(name).tolist(), name
+    statuses = [each.statuses or no_statuses(len(each.key)) for each in (one, other)]
+    for before, after in zip(*statuses, strict=True):
+        assert before.tolist() == after.tolist()
 
 
 @settings(deadline=None)
@@ -69,7 +82,7 @@ def test_a_chunk_gives_back_what_it_was_given(given_rows: list[Row], width_s: in
 def test_pieces_are_ordered_by_route_and_add_up_to_the_whole(
     given_rows: list[Row], routes: list[int]
 ) -> None:
-    small = [(number % 400, t, sketch, values) for number, t, sketch, values in given_rows]
+    small = [(number % 400, *rest) for number, *rest in given_rows]
     before = columns({row[:2]: row for row in small}.values())  # type: ignore[arg-type]
     found = list(pieces(before, np.array(routes), 1))
     assert [first for first, _, _ in found] == sorted(first for first, _, _ in found)
@@ -81,7 +94,7 @@ def test_pieces_are_ordered_by_route_and_add_up_to_the_whole(
 
 
 def test_every_flipped_bit_is_noticed() -> None:
-    chunk = encode_chunk(columns([(7, 1, {700: 3}, {"sum_us": 9, "bytes": 5})]), 10)
+    chunk = encode_chunk(columns([(7, 1, {700: 3}, {"sum_us": 9, "bytes": 5}, {404: 2})]), 10)
     for bit in range(8 * len(chunk)):
         data = bytearray(chunk)
         data[bit // 8] ^= 1 << bit % 8
@@ -113,6 +126,6 @@ def test_a_minute_takes_few_bytes(requests: int) -> None:
             for us in durations:
                 sketch[bucket_of(us)] = sketch.get(bucket_of(us), 0) + 1
             sums = {"sum_us": sum(durations), "max_us": max(durations), "bytes": 1834 * requests}
-            points.append((series, t, sketch, sums))
+            points.append((series, t, sketch, sums, {200: requests}))
     found = columns(points, 60)
     assert len(encode_chunk(found, 60)) <= 5 * len(found.key) + 0.8 * len(found.indexes)

@@ -1,6 +1,9 @@
 """Columns: what batches say, merged in any way, read as the same quantiles to the bit."""
 
+import random
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -126,6 +129,9 @@ def changed(batch: Batch, **columns: list[int]) -> Batch:
     )
 
 
+CODES = {"statuses": [1, 1], "status_codes": [200, 404], "status_counts": [1, 1]}
+
+
 @pytest.mark.parametrize(
     ("columns", "word"),
     [
@@ -140,12 +146,45 @@ def changed(batch: Batch, **columns: list[int]) -> Batch:
         ({"sum_us": [1, 2**60]}, "sum_us up to"),
         ({"max_us": [1, 2**33]}, "max_us up to"),
         ({"errors": [0, 2]}, "as many errors as requests"),
+        ({**CODES, "status_codes": [99, 200]}, "status codes of 100 to 599, or 0"),
+        ({**CODES, "status_codes": [200, 600]}, "status codes of 100 to 599, or 0"),
+        ({**CODES, "status_codes": [200, 2**63]}, "status codes of 100 to 599, or 0"),
+        ({**CODES, "status_counts": [1, 0]}, "at least 1, got a status code with 0"),
+        ({**CODES, "status_counts": [1, 2]}, "as many status codes as requests"),
+        ({**CODES, "status_counts": [1, 2**63]}, "as many status codes as requests"),
+        ({**CODES, "statuses": [2, 0], "status_codes": [200, 200]}, "in ascending order"),
+        ({**CODES, "statuses": [2, 0], "status_codes": [404, 200]}, "in ascending order"),
     ],
 )
 def test_values_no_agent_sends_are_refused(columns: dict[str, list[int]], word: str) -> None:
     batch = a_batch(0, {key_of("/a"): point_of([5]), key_of("/b"): point_of([9])})
     with pytest.raises(BatchError, match=word):
         columns_of_batch(changed(batch, **columns), np.arange(2), WINDOW)
+
+
+def test_codes_that_no_agent_knows_are_all_of_one_kind() -> None:
+    batch = a_batch(0, {key_of("/a"): point_of([5]), key_of("/b"): point_of([9])})
+    unknown = changed(batch, statuses=[1, 1], status_counts=[1, 1])
+    found = columns_of_batch(unknown, np.arange(2), WINDOW).statuses
+    assert found is not None
+    assert found.codes.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("codes", [range(200, 205), range(100, 600)])
+def test_status_codes_add_up_however_many_there_are(codes: range) -> None:
+    chance = random.Random(len(codes))
+    parts, expected = [], Counter[int]()
+    for place in range(30):
+        sent = {code: chance.randrange(1, 9) for code in chance.sample(codes, 3)}
+        expected.update(sent)
+        point = point_of([5] * sum(sent.values()), statuses=sent)
+        parts.append(columns([*[point_of([7])] * place, point]))
+    one = [replace(part, key=part.key * 0 + WINDOW) for part in parts]
+    (whole, apart) = (merge(one).statuses, merge(parts).statuses)
+    assert whole is not None
+    assert apart is not None
+    assert dict(zip(whole.codes.tolist(), whole.counts.tolist(), strict=True)) == expected
+    assert apart.sizes.tolist() == [3] * 30
 
 
 def test_durations_below_a_microsecond_survive_the_journey() -> None:

@@ -4,6 +4,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import msgpack
@@ -30,6 +31,7 @@ from trimtab_core.batches import (
     pack_series,
     values_of,
 )
+from trimtab_core.columns import STATUS_COLUMNS
 from trimtab_core.errors import BatchError, TooLargeError
 
 BUDGET = 64 * 1024 * 1024
@@ -42,6 +44,7 @@ POINTS = st.builds(
     Point,
     **dict.fromkeys(POINT_COLUMNS[1:-1], WIDTHS),
     buckets=st.dictionaries(st.integers(0, 1027), st.integers(1, 2**40), max_size=8),
+    statuses=st.dictionaries(st.integers(0, 599), st.integers(1, 2**40), max_size=4),
 )
 PROCESSES = st.builds(
     ProcessAccounting,
@@ -88,6 +91,9 @@ def points_of(batch: Batch) -> list[tuple[int, Point]]:
     rows = {name: column(name, batch.points) for name in POINT_COLUMNS}
     total = sum(rows["buckets"])
     steps, counts = iter(column("indexes", total)), iter(column("counts", total))
+    sizes, codes, code_counts = STATUS_COLUMNS
+    rows[sizes] = column(sizes, batch.points)
+    pairs = zip(column(codes, sum(rows[sizes])), column(code_counts, sum(rows[sizes])), strict=True)
     found = []
     for row in range(batch.points):
         bucket, buckets = 0, {}
@@ -95,7 +101,8 @@ def points_of(batch: Batch) -> list[tuple[int, Point]]:
             bucket += next(steps)
             buckets[bucket] = next(counts)
         fields = {name: rows[name][row] for name in POINT_COLUMNS[1:-1]}
-        found.append((rows["series"][row], Point(**fields, buckets=buckets)))
+        statuses = dict(islice(pairs, rows[sizes][row]))
+        found.append((rows["series"][row], Point(**fields, buckets=buckets, statuses=statuses)))
     return found
 
 
@@ -172,6 +179,10 @@ def check_well_formed(batch: Batch) -> None:
     total = sum(values.get("buckets", ()))
     assert len(values.get("counts", ())) == total
     assert len(values.get("indexes", ())) in (0, total)
+    sizes, codes, code_counts = (values.get(name, ()) for name in STATUS_COLUMNS)
+    assert len(sizes) in (0, batch.points)
+    assert len(code_counts) == sum(sizes)
+    assert len(codes) in (0, sum(sizes))
     for process in batch.processes:
         assert len(process.process) == 8
         for text in (process.environment, process.service, process.instance, *process.dropped):

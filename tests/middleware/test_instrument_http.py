@@ -238,6 +238,23 @@ def test_redirects_that_the_app_follows_are_calls_of_their_own(server: str, look
     ]
 
 
+@by_any
+def test_a_host_is_told_by_its_port_also_by_the_one_of_the_scheme(
+    call: Call, server: str, look: Look
+) -> None:
+    call("GET", f"{server}/status/200")
+    with pytest.raises((httpx.ConnectError, requests.ConnectionError)):
+        call("GET", "http://127.0.0.2/")
+    with pytest.raises((httpx.ConnectError, requests.ConnectionError)):
+        call("GET", "https://127.0.0.2/")
+    ports = {place for _, place in look(CALLS, "server.address", "server.port")}
+    assert ports == {
+        ("127.0.0.1", server.rpartition(":")[2]),
+        ("127.0.0.2", "80"),
+        ("127.0.0.2", "443"),
+    }
+
+
 @pytest.mark.asyncio
 async def test_hosts_beyond_the_cap_are_one(look: Look) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -248,9 +265,9 @@ async def test_hosts_beyond_the_cap_are_one(look: Look) -> None:
     async with httpx.AsyncClient(transport=transport) as client:
         for number in range(calls.MAX_HOSTS + 50):
             await client.get(f"http://host-{number}/")
-    found = {host: count for count, (host,) in look(CALLS, "server.address")}
-    assert found["host-0"] == 1
-    assert found["other"] >= 50
+    found = {host: count for count, host in look(CALLS, "server.address", "server.port")}
+    assert found["host-0", "80"] == 1
+    assert found["other", "other"] >= 50
     assert len(found) <= calls.MAX_HOSTS + 1
 
 

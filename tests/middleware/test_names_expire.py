@@ -276,17 +276,17 @@ def test_a_query_that_found_no_place_gets_one_later(
 def test_hosts_that_nobody_calls_make_room(seconds: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     from trimtab.instrumentation import calls
 
-    table: NameTable[str, Any] = NameTable(3, clock=seconds)
+    table: NameTable[tuple[str, int], Any] = NameTable(3, clock=seconds)
     measures = Measures(seconds)
     monkeypatch.setattr(calls, "_hosts", table)
-    monkeypatch.setattr(calls, "_others", calls._Host(OTHER))
+    monkeypatch.setattr(calls, "_others", calls._Host(OTHER, OTHER))
     monkeypatch.setattr(
         calls, "_durations", measures.family("http.client.request.duration", HISTOGRAM, "s")
     )
 
     def called(*hosts: str) -> set[str]:
         for host in hosts:
-            calls.book_call("GET", host, time.monotonic_ns(), 200)
+            calls.book_call("GET", (host, 80), time.monotonic_ns(), 200)
         return {dict(key.attributes)["server.address"] for key, _ in measures.changed()}
 
     assert called("busy", "b", "c") == {"busy", "b", "c"}

@@ -16,7 +16,13 @@ LAYERS: Layers = {
         "settings": (),
         "contract": (),
         "watch": (),
-        "serve": (),
+        "reload": ("settings", "contract"),
+        # What a request passes before the app: connection, TLS, proxies.
+        "connections": ("contract",),
+        "acceptor": ("connections",),
+        "certificate": ("contract",),
+        "front": ("settings",),
+        "serve": ("acceptor", "connections"),
         "statefile": (),
         "storage": (),
         # Each folder below it is an engine, which only those who name it may import.
@@ -24,28 +30,34 @@ LAYERS: Layers = {
         "storage.sqlite": ("storage", "settings"),
         "storage.sqlite.upkeep": ("storage", "storage.sqlite", "settings"),
         "auth": ("contract", "statefile"),
+        # Its subcommands, which know the settings.
+        "auth.cli": ("contract", "statefile", "auth", "settings"),
         "reads": ("contract", "storage"),
         # It knows nothing of alerts: whoever judges hands it notices.
         "notify": ("contract", "statefile", "settings"),
         # What is judged, and when somebody is told.
         "alerts": ("contract", "statefile", "auth.audit", "storage", "reads", "notify.notice"),
         "marks": ("contract", "statefile", "auth.audit"),
-        "deploys": ("contract.marks", "marks", "statefile", "storage"),
+        "deploys": ("contract", "marks", "statefile", "storage"),
         "objectives": ("contract", "statefile", "auth.audit", "reads", "storage"),
         "reports": ("contract", "statefile", "reads", "marks", "objectives", "storage"),
         "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
         "api": (
-            *("contract", "reads", "notify", "alerts", "auth.access", "storage.store"),
+            *("contract", "reads", "notify", "alerts", "storage.store"),
+            *("auth.access", "auth.logins", "auth.administration"),
             *("marks", "objectives", "reports"),
         ),
         # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
-            *("statefile", "auth", "reads", "notify", "alerts", "ingest", "api"),
+            *("statefile", "auth", "reads", "notify", "alerts", "ingest", "api", "reload"),
             *("marks", "deploys", "objectives", "reports"),
         ),
+        "running": (
+            *("settings", "reload", "connections", "certificate", "front", "serve", "app"),
+        ),
         # The console knows the subcommands of the engine, and nothing else of it.
-        "cli": ("settings", "auth", "app", "serve", "storage.sqlite.upkeep.cli"),
+        "cli": ("settings", "auth", "running", "storage.sqlite.upkeep.cli"),
     },
     "trimtab_agent": {
         "": (),

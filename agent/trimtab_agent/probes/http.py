@@ -1,6 +1,7 @@
 """HTTP services that apps depend on: whether they answer, and how soon."""
 
 import asyncio
+import ssl
 import time
 from typing import Final
 
@@ -8,6 +9,8 @@ import httpx
 
 from trimtab_agent.answers import no_cookies
 from trimtab_agent.probes.probe import LIMIT_S, Probed, TargetAddress, split_url
+from trimtab_core.addresses import is_loopback
+from trimtab_core.tls import client_context
 
 __all__ = ["HttpProbe"]
 
@@ -32,12 +35,13 @@ class HttpProbe:
         self.target = f"http:{host}" if own_port else f"http:{host}:{parts.port}"
         self._address = TargetAddress.of(url, {parts.path.strip("/"), parts.query})
         self._tls = parts.scheme == "https"
+        self._local = is_loopback(parts.hostname or "")
         self.trust(ca_file)
 
     def trust(self, ca_file: str) -> None:
         """Trust the certificates of a file, or the system's, from the next reading on."""
         # Without TLS, to which no redirect leads, certificates need not be loaded (20 ms).
-        self._verify: bool | str = (ca_file or True) if self._tls else False
+        self._verify: bool | ssl.SSLContext = client_context(ca_file) if self._tls else False
         # It keeps no connection that would have to be closed.
         self._client: httpx.AsyncClient | None = None
 
@@ -63,6 +67,8 @@ class HttpProbe:
             verify=self._verify,
             follow_redirects=False,
             cookies=no_cookies(),
+            # What is on this machine is not asked for through a proxy.
+            trust_env=not self._local,
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 

@@ -5,8 +5,9 @@ highest `sent`, the highest number dropped per reason. The latest value of a gau
 is rounded.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Final
 
 from trimtab_core.batches import (
@@ -23,7 +24,7 @@ from trimtab_core.batches import (
     pack_series,
     values_of,
 )
-from trimtab_core.columns import BUCKET_COLUMNS, POINT_COLUMNS
+from trimtab_core.columns import BUCKET_COLUMNS, POINT_COLUMNS, STATUS_COLUMNS
 from trimtab_core.errors import BatchError, TooLargeError
 from trimtab_core.measures import Delta, MeasureKey
 from trimtab_core.rows import MAX_ROWS, EventRow, MeasureRow, pack_rows, unpack_rows
@@ -36,7 +37,7 @@ _MOST_EVENTS: Final = 1000
 #: Sequence numbers of an agent stay below this. The bits above it say which part of a batch it is.
 _PART: Final = 1 << 40
 _SUMS: Final = frozenset(POINT_COLUMNS[1:-1]) - {"max_us"}
-_OTHERS: Final = frozenset(("series", "max_us", "buckets", *BUCKET_COLUMNS))
+_OTHERS: Final = frozenset(("series", "max_us", "buckets", *BUCKET_COLUMNS, *STATUS_COLUMNS))
 
 _Rows = list[tuple[SeriesKey, Point]]
 _Where = tuple[str, str, str]
@@ -62,6 +63,7 @@ def points_of(batch: Batch) -> _Rows:
             bucket += steps[place]
             point.buckets[bucket] = point.buckets.get(bucket, 0) + counts[place]
         at += buckets
+    _add_statuses(columns, points)
     try:
         return [
             (keys[index], point)
@@ -69,6 +71,14 @@ def points_of(batch: Batch) -> _Rows:
         ]
     except IndexError:
         raise BatchError(f"expected series below {len(keys)}, got more") from None
+
+
+def _add_statuses(columns: Mapping[str, Sequence[int]], points: Sequence[Point]) -> None:
+    sizes, codes, counts = (columns.get(name, ()) for name in STATUS_COLUMNS)
+    pairs = zip(codes or [0] * len(counts), counts, strict=True)
+    for point, size in zip(points, sizes or [0] * len(points), strict=True):
+        for code, count in islice(pairs, size):
+            point.statuses[code] = point.statuses.get(code, 0) + count
 
 
 def merged(batches: Sequence[Batch], step_s: int) -> Batch:
@@ -169,6 +179,8 @@ def _add(into: Point, point: Point) -> None:
     into.max_us = max(into.max_us, point.max_us)
     for bucket, count in point.buckets.items():
         into.buckets[bucket] = into.buckets.get(bucket, 0) + count
+    for code, count in point.statuses.items():
+        into.statuses[code] = into.statuses.get(code, 0) + count
 
 
 def _with(batch: Batch, rows: _Rows) -> Batch:

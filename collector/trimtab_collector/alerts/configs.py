@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Final
 
-from trimtab_collector.alerts.metrics import Metric, metric_of
+from trimtab_collector.alerts.metrics import JudgedMetric, metric_of
 from trimtab_collector.alerts.rules import LEVELS, NO_DATA, OPERATORS, TYPES, Rule, severity_of
 from trimtab_collector.contract.alertconfigs import AlertConfig, NewAlertConfig, duration_s
 from trimtab_collector.contract.errors import ApiError
@@ -144,7 +144,7 @@ def _check_order(rule: Rule) -> None:
             raise _bad("recovery", f"{side} the lowest line {line:g}", f"{rule.recovery:g}")
 
 
-def _field(where: str, name: str, metric: Metric) -> str:
+def _field(where: str, name: str, metric: JudgedMetric) -> str:
     field = _FIELD.get(name, name)
     if field not in metric.fields or (name in _WIRE and where):
         known = ", ".join(_WIRE.get(each, each) for each in metric.fields) or "nothing"

@@ -127,7 +127,7 @@ class Evaluator:
         rules = {rule.id: rule for rule in self._rules.rules() if rule.enabled}
         judged = self._read(list(rules.values()), t_s)
         missing = self.agents.missing(t_s)
-        matchers = self._silences.matchers()
+        matchers = self._silences.matchers(t_s)
 
         def silenced(rule: Rule, alert: Alert) -> bool:
             labels = {**labels_of(rule, alert), "metric": rule.metric, "rule": rule.id}

@@ -15,7 +15,7 @@ __all__ = [
     "FIGURES",
     "METRICS",
     "SIGNALS",
-    "Metric",
+    "JudgedMetric",
     "metric_of",
 ]
 
@@ -34,7 +34,7 @@ _UNITS: Final = {"s": "s", "1": "ratio", "By": "bytes", "By/s": "bytes/s"}
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class JudgedMetric:
     """How a metric is read."""
 
     name: str
@@ -54,24 +54,24 @@ class Metric:
     has_floor: bool = False
 
 
-def _requests(name: str, figure: str, unit: str, *, floor: bool = True) -> Metric:
+def _requests(name: str, figure: str, unit: str, *, floor: bool = True) -> JudgedMetric:
     by = ("environment", "service")
-    return Metric(name, "requests", unit, _REQUEST_FIELDS, by, (), figure, has_floor=floor)
+    return JudgedMetric(name, "requests", unit, _REQUEST_FIELDS, by, (), figure, has_floor=floor)
 
 
-def _gauge(name: str, unit: str, names: tuple[str, ...], **more: object) -> Metric:
+def _gauge(name: str, unit: str, names: tuple[str, ...], **more: object) -> JudgedMetric:
     shown = {"figure": "mean", "fields": _OWNERS, "group_by": _OWNERS, **more}
-    return Metric(name, "gauge", unit, names=names, **shown)  # type: ignore[arg-type]
+    return JudgedMetric(name, "gauge", unit, names=names, **shown)  # type: ignore[arg-type]
 
 
-def _signal(name: str, unit: str, *fields: str) -> Metric:
-    return Metric(name, "signal", unit, fields, fields)
+def _signal(name: str, unit: str, *fields: str) -> JudgedMetric:
+    return JudgedMetric(name, "signal", unit, fields, fields)
 
 
 _HOST: Final = {"fields": ("instance", "agent"), "group_by": ("instance",)}
 
 #: name -> how it is read
-METRICS: Final[Mapping[str, Metric]] = {
+METRICS: Final[Mapping[str, JudgedMetric]] = {
     metric.name: metric
     for metric in (
         _requests("responseTime", "p95", "ms"),
@@ -100,15 +100,15 @@ METRICS: Final[Mapping[str, Metric]] = {
         _gauge("eventLoopDelay", "ms", ("trimtab.app.loop_delay",), scale=1000.0),
         _gauge("spoolSize", "bytes", ("trimtab.agent.spool.size",), **_HOST),
         _gauge("agentMemory", "bytes", ("trimtab.agent.memory.usage",), **_HOST),
-        Metric(
+        JudgedMetric(
             *("queryTime", "measure", "ms", _OWNERS, ("environment", "service")),
             *(("db.client.operation.duration",), "p90", 1000.0, True),
         ),
-        Metric(
+        JudgedMetric(
             *("externalTime", "measure", "ms", _OWNERS, ("environment", "service")),
             *(("http.client.request.duration",), "p95", 1000.0, True),
         ),
-        Metric(
+        JudgedMetric(
             *("cacheHitRate", "ratio", "ratio", _OWNERS, ("environment", "service")),
             *(("trimtab.cache.hits", "trimtab.cache.misses"), "", 1.0, True),
         ),
@@ -122,7 +122,7 @@ METRICS: Final[Mapping[str, Metric]] = {
 SIGNALS: Final = tuple(metric.name for metric in METRICS.values() if metric.kind == "signal")
 
 
-def metric_of(name: str, figure: str = "") -> Metric:
+def metric_of(name: str, figure: str = "") -> JudgedMetric:
     """Return how a metric is read; raises ApiError 422 for a name or figure that cannot be."""
     if figure and figure not in FIGURES:
         raise _bad("figure", f"one of {', '.join(FIGURES)}", figure)
@@ -130,7 +130,7 @@ def metric_of(name: str, figure: str = "") -> Metric:
         if figure and METRICS[name].kind != "gauge":
             raise _bad("figure", f"none, as {name} says what it is", figure)
         found = METRICS[name]
-        return found if not figure else Metric(
+        return found if not figure else JudgedMetric(
             found.name, found.kind, found.unit, found.fields, found.group_by, found.names, figure,
             found.scale,
         )  # fmt: skip
@@ -144,7 +144,7 @@ def metric_of(name: str, figure: str = "") -> Metric:
         raise _bad("metric", f"one of {known}, or the name of a gauge or measure", name)
     if kind == "gauge" and figure and figure not in _GAUGE_FIGURES:
         raise _bad("figure", f"one of {', '.join(_GAUGE_FIGURES)} for a gauge", figure)
-    return Metric(name, kind, _unit(rest), _OWNERS, _OWNERS, (rest,), figure)
+    return JudgedMetric(name, kind, _unit(rest), _OWNERS, _OWNERS, (rest,), figure)
 
 
 def _unit(name: str) -> str:

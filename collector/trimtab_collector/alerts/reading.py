@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from trimtab_collector.alerts.judge import Judged
-from trimtab_collector.alerts.metrics import Metric, metric_of
+from trimtab_collector.alerts.metrics import JudgedMetric, metric_of
 from trimtab_collector.alerts.rules import Rule
 from trimtab_collector.alerts.values import FIELDS, Values
 from trimtab_collector.storage.columns import Array, quantiles_us
@@ -113,7 +113,7 @@ class _Reads:
 
     def table(
         self,
-        metric: Metric,
+        metric: JudgedMetric,
         fields: tuple[str, ...],
         where: Mapping[str, str],
         edges_s: tuple[int, ...],
@@ -149,7 +149,7 @@ def _steps_of(t: Array, edges_s: tuple[int, ...]) -> Array:
 
 
 def _of_requests(
-    rows: Rows, metric: Metric, fields: tuple[str, ...], edges_s: tuple[int, ...]
+    rows: Rows, metric: JudgedMetric, fields: tuple[str, ...], edges_s: tuple[int, ...]
 ) -> _Table:
     columns = rows.columns
     requests = columns.value("requests").astype(np.float64)
@@ -178,7 +178,7 @@ def _of_requests(
 
 
 def _of_gauges(
-    rows: GaugeRows, metric: Metric, fields: tuple[str, ...], edges_s: tuple[int, ...]
+    rows: GaugeRows, metric: JudgedMetric, fields: tuple[str, ...], edges_s: tuple[int, ...]
 ) -> _Table:
     value: Array = getattr(rows, metric.figure or "mean") * metric.scale
     step = _steps_of(rows.t, edges_s)
@@ -205,7 +205,7 @@ def _of_signals(signals: Sequence[Signal], name: str, fields: tuple[str, ...]) -
 
 def _of_measures(
     parts: Sequence[MeasurePart],
-    metric: Metric,
+    metric: JudgedMetric,
     fields: tuple[str, ...],
     edges_s: tuple[int, ...],
 ) -> _Table:

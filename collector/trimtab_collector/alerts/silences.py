@@ -1,7 +1,6 @@
 """Silences: what is not told for a while, because somebody knows."""
 
 import json
-import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,10 +59,10 @@ class SilenceBook:
         state.bring(_SCHEMA)
         self._state = state
 
-    def matchers(self) -> list[Matcher]:
-        """Return the silences that are not over."""
+    def matchers(self, now_s: float) -> list[Matcher]:
+        """Return the silences that are not over at a time."""
         rows = self._state.rows(
-            "SELECT matchers, starts_s, ends_s FROM silence WHERE ends_s > ?", (time.time(),)
+            "SELECT matchers, starts_s, ends_s FROM silence WHERE ends_s > ?", (now_s,)
         )
         return [
             Matcher(tuple(json.loads(texts).items()), starts_s, ends_s)

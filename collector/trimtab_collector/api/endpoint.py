@@ -10,7 +10,7 @@ from trimtab_collector.contract.kinds import Parameter
 from trimtab_collector.contract.parameters import BACK_S, BackBy, Parameters
 from trimtab_collector.reads.reader import StoreReader
 
-__all__ = ["BASE", "ApiEndpoint"]
+__all__ = ["BASE", "ApiEndpoint", "summary_of"]
 
 #: what every path begins with
 BASE: Final = "/api/performance"
@@ -39,3 +39,12 @@ class ApiEndpoint:
     of: type[Any] = StoreReader
     #: of an answer that states no other
     status: int = 200
+    #: statuses of refusals beyond those that follow from the rest of the row
+    refuses: tuple[int, ...] = ()
+
+
+def summary_of(endpoint: ApiEndpoint) -> str:
+    """Return what an endpoint answers or does, as a phrase: the first line of its docstring."""
+    text = (endpoint.read.__doc__ or endpoint.paths[0]).partition("\n")[0]
+    text = text.removeprefix("Return ").rstrip(".")
+    return text[:1].upper() + text[1:]

@@ -27,7 +27,7 @@ class ReadExecutor:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="trimtab-read")
-        #: one for each of the two endpoints for anyone, started when it is first needed
+        #: for the endpoints for anyone, started when they are first needed
         self._apart = ThreadPoolExecutor(_THREADS, thread_name_prefix="trimtab-anyone")
         #: changes, one after the other: no number of reads delays them
         self._changes = ThreadPoolExecutor(1, thread_name_prefix="trimtab-change")

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab_collector.api.endpoint import BASE, ApiEndpoint
+from trimtab_collector.api.endpoint import BASE, ApiEndpoint, summary_of
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.errors import ErrorBody
@@ -26,12 +26,15 @@ _TIMESTAMP: Final = {"type": "string", "format": "date-time"}
 #: status of a refusal -> when it comes
 _REFUSALS: Final = {
     "400": "The body is not JSON.",
-    "401": "The token is missing, or another one came.",
+    "401": "Whoever asks is not known: the details say why (none, unknown, expired, revoked).",
     "403": "The caller lacks the role.",
     "404": "There is nothing of that name.",
+    "409": "It cannot be so beside what there is; the message says why.",
     "413": "The body is too large.",
+    "414": "The query is too long.",
     "415": "The body is not declared as JSON.",
     "422": "A parameter or a part of the body is not understood, or the answer is over a limit.",
+    "429": "Too many tries failed, or too many wait; Retry-After says when to ask again.",
     "500": "The collector failed; its log says why.",
     "503": "Too many reads wait; Retry-After says when to ask again.",
 }
@@ -72,16 +75,15 @@ def _paths(endpoints: Sequence[ApiEndpoint]) -> dict[str, dict[str, Any]]:
 
 
 def _operation(endpoint: ApiEndpoint, path: str, method: str) -> dict[str, Any]:
-    summary = (endpoint.read.__doc__ or path).partition("\n")[0]
-    summary = summary.removeprefix("Return ").rstrip(".")
-    words = re.split("[^a-zA-Z]+", path.removesuffix(".json"))
-    statuses = [status for status in _REFUSALS if status not in _impossible(endpoint)]
+    words = re.split("[^a-zA-Z]+", path.removesuffix(".json") if path != "/" else "index")
+    impossible = {*_impossible(endpoint)} - {*map(str, endpoint.refuses)}
+    statuses = [status for status in _REFUSALS if status not in impossible]
     takes = endpoint.takes
     content = {"application/json": {"schema": {"$ref": _SCHEMAS + takes.__name__}}} if takes else {}
     return {
         **({"requestBody": {"required": True, "content": content}} if takes else {}),
         "operationId": method + "".join(map(str.capitalize, words)),
-        "summary": summary[:1].upper() + summary[1:],
+        "summary": summary_of(endpoint),
         "parameters": [_parameter(each, endpoint) for each in endpoint.parameters],
         "responses": {
             str(endpoint.status): {
@@ -106,6 +108,8 @@ def _impossible(endpoint: ApiEndpoint) -> Iterable[str]:
         yield from ("400", "413", "415")
     if all(each.place != "path" for each in endpoint.parameters):
         yield "404"
+    # Only where a row says so.
+    yield from ("409", "429")
     if not endpoint.parameters and endpoint.takes is None:
         yield "422"
 
@@ -153,7 +157,9 @@ def _parameter(parameter: Parameter[Any], endpoint: ApiEndpoint) -> Mapping[str,
             about += f" Without it, by {endpoint.back.parameter.name}: {', '.join(backs)}."
         else:
             about += f" Without it, {endpoint.back} seconds before the end."
-    lists = {"style": "form", "explode": False} if parameter.is_list else {}
+    # A list that has no commas between is repeated.
+    explode = parameter.between != ","
+    lists = {"style": "form", "explode": explode} if parameter.is_list else {}
     return {
         "name": parameter.name,
         "in": parameter.place,

@@ -7,7 +7,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 from trimtab_collector.api.endpoint import BASE, ApiEndpoint
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import KeptAnswer, ReadExecutor
+from trimtab_collector.api.lost import no_such_path
 from trimtab_collector.api.taking import read_body
 from trimtab_collector.auth.access import Access
 from trimtab_collector.contract.callers import Reply, Role
@@ -26,6 +27,9 @@ from trimtab_collector.contract.parameters import RANGE, Parameters, parse
 from trimtab_collector.storage.store import TooMuchError
 
 __all__ = ["Api"]
+
+#: bytes of a query; a server takes longer ones, but nobody asks so
+_MAX_QUERY: Final = 16 * 1024
 
 
 class Api:
@@ -51,10 +55,12 @@ class Api:
                 self._table.setdefault(BASE + path, {})[endpoint.method] = endpoint
 
     def routes(self) -> list[BaseRoute]:
-        """Return a route for each path of the table."""
+        """Return a route for each path of the table; its index is also at the root."""
+        index = self._table.get(f"{BASE}/", {})
+        table = {**self._table, BASE: index, "/": index} if index else self._table
         return [
             Route(path, self._dispatch(methods), methods=list(methods))
-            for path, methods in self._table.items()
+            for path, methods in table.items()
         ]
 
     def exception_handlers(self) -> Mapping[Any, Any]:
@@ -78,7 +84,7 @@ class Api:
 
         async def handle(request: Request) -> Response:
             authorization = request.headers.get("authorization", "")
-            if kept is not None and not self._access.is_reader(authorization):
+            if kept is not None and self._access.known(authorization) is None:
                 return _response(200, await kept.get())
             try:
                 found = await self._answer(endpoint, request)
@@ -109,6 +115,7 @@ class Api:
             body=None if endpoint.takes is None else await read_body(request, endpoint.takes),
             caller=caller,
             address=request.client.host if request.client else "",
+            secure=request.url.scheme == "https",
             headers=dict(request.headers),
         )
         part = self._parts[endpoint.of]
@@ -119,6 +126,8 @@ class Api:
 
     def _parameters(self, endpoint: ApiEndpoint, request: Request) -> Parameters:
         now_s = self._clock()
+        if len(request.scope["query_string"]) > _MAX_QUERY:
+            raise ApiError(414, "uri_too_long", f"expected a query of at most {_MAX_QUERY} bytes")
         if not endpoint.parameters:
             return parse(RANGE, (), now_s)
         pairs = (*request.path_params.items(), *request.query_params.multi_items())
@@ -130,17 +139,15 @@ class Api:
     async def _refused(self, request: Request, error: HTTPException) -> Response:
         path, method = request.url.path, request.method
         if error.status_code == 405:
+            allowed = ", ".join(sorted((error.headers or {}).get("Allow", "GET").split(", ")))
             refusal = ApiError(
                 405,
                 "method_not_allowed",
-                f"expected {error.headers['Allow'] if error.headers else 'GET'} on {path:.120}, "
-                f"got {method:.20}",
-                headers=error.headers,
+                f"expected {allowed} on {path:.120}, got {method:.20}",
+                headers={"Allow": allowed},
             )
         elif error.status_code == 404:
-            refusal = ApiError(
-                404, "not_found", f"expected a path under {BASE}, got {path:.120}: see docs/api"
-            )
+            refusal = no_such_path(path, self._table)
         else:
             refusal = ApiError(error.status_code, "refused", str(error.detail))
         return _response(refusal.status, failure(refusal), refusal.headers)

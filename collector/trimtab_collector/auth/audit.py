@@ -104,9 +104,11 @@ class AuditTrail:
             [*values, limit],
         )
         ((found,),) = self._state.rows(f"SELECT count(*) FROM audit WHERE {where}", values)  # noqa: S608
-        return [AuditEntry(*row[:6], _unpacked(row[6]), _unpacked(row[7])) for row in rows], (
-            found - len(rows)
-        )
+        entries = [
+            AuditEntry(*row)._replace(before=_unpacked(row[6]), after=_unpacked(row[7]))
+            for row in rows
+        ]
+        return entries, found - len(rows)
 
 
 def _packed(side: Mapping[str, Any] | None) -> str | None:

@@ -110,8 +110,8 @@ class KeyFile:
         with closing(self._open()) as connection:
             return [_key(row) for row in connection.execute(_SELECT)]
 
-    def revoke(self, key_id: str) -> None:
-        """Revoke a key, by its id or its text; doing it again changes nothing.
+    def revoke(self, key_id: str) -> AgentKey:
+        """Revoke a key, by its id or its text, and return it; doing it again changes nothing.
 
         Raises SettingsError for an id that is not there.
         """
@@ -127,6 +127,8 @@ class KeyFile:
                     f"expected the id of a key in {self.path}, got {key_id!r:.80}: "
                     "trimtab key list shows them"
                 )
+            rows = connection.execute(_SELECT)
+            return next(key for key in map(_key, rows) if key.id == key_id)
 
     def _open(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, isolation_level=None, timeout=5)

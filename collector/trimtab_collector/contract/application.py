@@ -11,7 +11,8 @@ class Application(RangeBody, kw_only=True):
 
     requests: int
     requests_per_second: float
-    error_rate: float
+    error_rate: float | None
+    status_codes: dict[str, int]
     response_time: dict[str, float | None]
     #: of a request, mean ms in queries, calls and caches
     database_time: float | None

@@ -3,7 +3,7 @@
 from trimtab_collector.contract.body import Body, RangeBody
 from trimtab_collector.contract.calls import Calls, ProbedTarget
 
-__all__ = ["CacheLevel", "CacheReads"]
+__all__ = ["CacheLevel", "CacheReads", "LatencySpike", "SlowCommand"]
 
 
 class CacheLevel(Body, kw_only=True):
@@ -14,6 +14,23 @@ class CacheLevel(Body, kw_only=True):
     misses: int
     hit_rate: float
     miss_rate: float
+
+
+class SlowCommand(Body, kw_only=True):
+    """Entries of a server's slow log by command, without arguments."""
+
+    target: str
+    command: str
+    calls: Calls
+
+
+class LatencySpike(Body, kw_only=True):
+    """Spikes of an event that a server watches: the latest, and the longest in the range, ms."""
+
+    target: str
+    event: str
+    latest: float
+    longest: float
 
 
 class CacheReads(RangeBody, kw_only=True):
@@ -28,3 +45,6 @@ class CacheReads(RangeBody, kw_only=True):
     calls: Calls
     operations: dict[str, Calls]
     servers: list[ProbedTarget]
+    #: those with the most time first
+    slow_commands: list[SlowCommand]
+    latency_spikes: list[LatencySpike]

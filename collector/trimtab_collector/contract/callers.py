@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-__all__ = ["NOBODY", "Caller", "Reply", "Role"]
+__all__ = ["ITSELF", "NOBODY", "Caller", "Reply", "Role"]
 
 
 class Role(Enum):
@@ -30,9 +30,16 @@ class Caller:
 
     name: str
     role: Role
+    #: id of the user; empty for programs, and where nobody showed anything
+    user: str = ""
+    #: the user's session, and the access token that was shown
+    session: str = ""
+    token: str = ""
 
 
 NOBODY: Final = Caller("anyone", Role.ANYONE)
+#: the collector, where it changes something by itself
+ITSELF: Final = Caller("trimtab", Role.ADMIN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ __all__ = ["Calls", "ProbedTarget"]
 
 
 class Calls(Body, kw_only=True):
-    """The figures of calls of one kind; times are null without calls."""
+    """The figures of calls of one kind; times and shares are null without calls."""
 
     count: int
     errors: int
-    error_rate: float
+    error_rate: float | None
     per_second: float
     total_time: float
     mean: float | None

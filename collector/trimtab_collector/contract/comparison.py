@@ -3,7 +3,7 @@
 from typing import Final
 
 from trimtab_collector.contract.body import Body, ResolvedBody
-from trimtab_collector.contract.figures import TIMES, Stats
+from trimtab_collector.contract.figures import RANKED, Stats
 from trimtab_collector.contract.kinds import Choice, Instant, Text, Whole
 
 __all__ = [
@@ -24,11 +24,11 @@ __all__ = [
     "Side",
 ]
 
-#: what routes may be ordered by -> the field of Stats
+#: figures that grow with the length of a side
+_AMOUNTS: Final = ("requests", "errors", "totalTime")
+#: what routes may be ordered by -> the figure: what sides of different length have in common
 COMPARED: Final = {
-    **{name: name for name in TIMES},
-    "requestsPerSecond": "requests_per_second",
-    "errorRate": "error_rate",
+    **{name: figure for name, figure in RANKED.items() if name not in _AMOUNTS},
     "apdex": "apdex",
 }
 #: value of `against` -> how many days earlier; 0 is the range right before
@@ -52,7 +52,7 @@ COMPARISON: Final = (BY, LEAST, FIELD, A, B, AGAINST, AGAINST_FROM, AGAINST_TO)
 class Side(ResolvedBody, kw_only=True):
     """One side of a comparison: what it is of, and how much there is."""
 
-    #: what its requests have in common besides the filters of both sides
+    #: what its requests have in common: the filters of both sides, and `field`
     where: dict[str, str]
     seconds: float
     requests: int

@@ -5,7 +5,22 @@ from typing import Any
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.gauges import HostGauges, ProcessGauges
 
-__all__ = ["ApplicationNow", "CacheNow", "Current", "DatabaseNow", "MetricsNow"]
+__all__ = ["ApplicationNow", "CacheNow", "Current", "DatabaseNow", "MemoryUsage", "MetricsNow"]
+
+
+class MemoryUsage(Body, kw_only=True):
+    """Memory of the processes in bytes, and the blocks of memory that Python has in use.
+
+    CPython tells neither the size of its arenas nor that of its buffers cheaply, so what would be
+    made of these is null.
+    """
+
+    rss: int | None
+    blocks: int | None
+    heap_total: int | None = None
+    heap_used: int | None = None
+    external: int | None = None
+    array_buffers: int | None = None
 
 
 class Current(Body, kw_only=True):
@@ -13,13 +28,13 @@ class Current(Body, kw_only=True):
 
     timestamp: str
     cpu_usage: dict[str, float | None]
-    memory_usage: dict[str, float | None]
+    memory_usage: MemoryUsage
     event_loop_delay: float | None
     active_handles: int | None
     active_requests: int | None
     uptime: float | None
     requests_per_second: float
-    error_rate: float
+    error_rate: float | None
     response_time: dict[str, float | None]
     system: list[HostGauges]
     instances: list[ProcessGauges]
@@ -30,7 +45,8 @@ class ApplicationNow(Body, kw_only=True):
 
     requests: int
     response_time: dict[str, float | None]
-    error_rate: float
+    error_rate: float | None
+    status_codes: dict[str, int]
     throughput: float
     apdex: float | None
     concurrent_users: int | None

@@ -11,9 +11,11 @@ __all__ = [
     "STATEMENTS_BY",
     "Database",
     "Repeated",
+    "ServerStatement",
     "SlowQueries",
     "SlowQuery",
     "Statement",
+    "UnusedIndex",
 ]
 
 #: what statements may be ordered by -> the field of Calls
@@ -33,6 +35,24 @@ class Statement(Body, kw_only=True):
     services: list[str]
 
 
+class ServerStatement(Body, kw_only=True):
+    """What a server counted of one statement itself: of all its clients, in sums alone."""
+
+    target: str
+    database: str
+    query: str
+    calls: Calls
+
+
+class UnusedIndex(Body, kw_only=True):
+    """An index that no scan has used since the agent watches it; size in bytes."""
+
+    target: str
+    index: str
+    table: str
+    size: int
+
+
 class Database(RangeBody, kw_only=True):
     """Queries of the range."""
 
@@ -48,7 +68,15 @@ class Database(RangeBody, kw_only=True):
     #: of each pool of connections: environment, service, instance, name, and what is known of it
     pools: list[dict[str, Any]]
     pool_wait: Calls | None
+    #: queries that went on without being measured, because the hook failed
+    unmeasured: int
     servers: list[ProbedTarget]
+    #: of `pg_stat_statements`: those with the most time first
+    server_statements: list[ServerStatement]
+    server_statements_left_out: int
+    #: the largest first
+    unused_indexes: list[UnusedIndex]
+    unused_indexes_left_out: int
 
 
 class SlowQuery(Body, kw_only=True):

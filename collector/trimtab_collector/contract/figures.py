@@ -4,18 +4,27 @@ from typing import Final
 
 from trimtab_collector.contract.body import Body
 
-__all__ = ["TIMES", "Stats", "Times"]
+__all__ = ["RANKED", "TIMES", "RequestStats", "Stats", "Times"]
 
 #: figures that are response times, in ms
 TIMES: Final = ("mean", "p50", "p90", "p95", "p99", "p999", "max")
+#: what rows of requests may be ordered by -> the figure; the names are keys of the rows
+RANKED: Final = {
+    **{name: name for name in TIMES},
+    "requests": "requests",
+    "errors": "errors",
+    "errorRate": "error_rate",
+    "requestsPerSecond": "requests_per_second",
+    "totalTime": "total_time",
+}
 
 
-class Stats(Body, kw_only=True):
-    """The figures of a group of requests; times are null without requests."""
+class RequestStats(Body, kw_only=True):
+    """The figures of a group of requests; times and shares are null without requests."""
 
     requests: int
     errors: int
-    error_rate: float
+    error_rate: float | None
     requests_per_second: float
     mean: float | None
     p50: float | None
@@ -28,11 +37,17 @@ class Stats(Body, kw_only=True):
     queue_mean: float | None
     apdex: float | None
     bytes: int
-    #: connections that ended, and how long they were open on average
+
+
+class Stats(RequestStats, kw_only=True):
+    """The figures of requests, and of connections that ended: how many, how long they were open."""
+
     web_sockets: int
     web_socket_mean: float | None
     event_streams: int
     event_stream_mean: float | None
+    #: requests by exact status code; see contract/statuscodes.py for `other` and `unknown`
+    status_codes: dict[str, int]
 
 
 class Times(Body, kw_only=True):

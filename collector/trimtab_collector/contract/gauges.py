@@ -3,7 +3,8 @@
 from typing import Final
 
 from trimtab_collector.contract.body import Body, ResolvedBody
-from trimtab_collector.contract.kinds import Fields, Filter, Names, Whole
+from trimtab_collector.contract.kinds import Fields, Filter, Whole
+from trimtab_collector.contract.lists import Names
 from trimtab_collector.contract.parameters import OWNERS
 
 __all__ = [

@@ -1,10 +1,22 @@
 """How the collector does."""
 
+from typing import NamedTuple
+
 from msgspec import UNSET, UnsetType
 
 from trimtab_collector.contract.body import Body
 
-__all__ = ["CollectorHealth", "CompactionHealth", "MemoryShare", "StoreHealth", "TierSize"]
+__all__ = [
+    "CertificateHealth",
+    "CollectorHealth",
+    "CompactionHealth",
+    "ConnectionHealth",
+    "HealthPart",
+    "MemoryShare",
+    "ReloadHealth",
+    "StoreHealth",
+    "TierSize",
+]
 
 
 class MemoryShare(Body, kw_only=True):
@@ -53,6 +65,50 @@ class StoreHealth(Body, kw_only=True):
     recent_bytes: int | UnsetType = UNSET
 
 
+class ConnectionHealth(Body, kw_only=True):
+    """Connections that are open, and how many were closed since the start, by cause."""
+
+    open: int
+    most: int
+    timed_out: int
+    displaced: int
+    refused: int
+    failed_handshakes: int
+
+
+class CertificateHealth(Body, kw_only=True):
+    """The certificate in use; `trouble` says why newer files are not, and is null when they are."""
+
+    valid_until: str
+    trouble: str | None
+
+
+class ReloadHealth(Body, kw_only=True):
+    """The last reading of settings after the start: when, what was refused, what waits."""
+
+    at: str | None
+    errors: list[str]
+    #: settings that change at the next start
+    waiting: list[str]
+
+
+class DeploysHealth(Body, kw_only=True):
+    """How new versions are noted; `trouble` says why they are not, and is null when they are."""
+
+    trouble: str | None
+    #: new versions that got no mark, because there were too many within an hour
+    left_out: int
+    #: batches that were not looked at
+    missed: int
+
+
+class HealthPart(NamedTuple):
+    """How a part does, and whether that makes the collector `degraded`."""
+
+    body: Body
+    degraded: bool = False
+
+
 class CollectorHealth(Body, kw_only=True):
     """How the collector does: `healthy` or `degraded`, and why."""
 
@@ -63,3 +119,8 @@ class CollectorHealth(Body, kw_only=True):
     store: StoreHealth
     #: agent -> seconds by which its clock is ahead, for those more than a minute off
     clock_skew_seconds: dict[str, float]
+    connections: ConnectionHealth | UnsetType = UNSET
+    #: absent without TLS
+    certificate: CertificateHealth | UnsetType = UNSET
+    reload: ReloadHealth | UnsetType = UNSET
+    deploys: DeploysHealth | UnsetType = UNSET

@@ -52,6 +52,7 @@ class HistoryRow(Stats, kw_only=True):
     bytes: int | None  # type: ignore[assignment]
     web_sockets: int | None  # type: ignore[assignment]
     event_streams: int | None  # type: ignore[assignment]
+    status_codes: dict[str, int] | None  # type: ignore[assignment]
 
 
 class History(ResolvedBody, kw_only=True):

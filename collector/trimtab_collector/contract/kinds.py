@@ -22,7 +22,6 @@ __all__ = [
     "Filter",
     "Instant",
     "Moment",
-    "Names",
     "Parameter",
     "PathName",
     "StepWidth",
@@ -34,7 +33,9 @@ __all__ = [
 
 T_co = TypeVar("T_co", covariant=True)
 
-_RELATIVE: Final = re.compile(r"-(\d{1,9}(?:\.\d{1,3})?)(s|m|h|d|w)")
+#: a duration, as in 15m or 1h30m
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw])")
+_RELATIVE: Final = re.compile(rf"-(?:{_DURATION.pattern}){{1,5}}")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 #: every step is a multiple of the shortest
 SHORTEST_STEP_S: Final = 10
@@ -81,6 +82,11 @@ class Parameter(ABC, Generic[T_co]):
     def is_list(self) -> bool:
         """Whether its text is a list with commas between."""
         return bool(self.schema().get("type") == "array")
+
+    @property
+    def between(self) -> str:
+        """What stands between the texts of a list that comes in parts."""
+        return ","
 
     @property
     def required(self) -> bool:
@@ -222,38 +228,6 @@ class Fields(Parameter[tuple[str, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
-class Names(Parameter[tuple[str, ...]]):
-    """Names with commas between, from one up to a limit; a request without any is refused."""
-
-    #: what they are the names of
-    noun: str
-    most: int
-
-    def read(self, text: str, moment: Moment) -> tuple[str, ...]:
-        """Return the names, each once."""
-        names = tuple(dict.fromkeys(name for name in text.split(",") if name))
-        if not 0 < len(names) <= self.most:
-            expected = f"1 to {self.most} names of {self.noun}, with commas between"
-            raise bad_parameter(self.name, expected, text)
-        return names
-
-    @property
-    def absent(self) -> tuple[str, ...]:
-        """Refuse a request without it."""
-        return self.read("", Moment(0.0, UTC))
-
-    def schema(self) -> dict[str, Any]:
-        """Return the schema of the list."""
-        items = {"type": "string", "minLength": 1}
-        return {"type": "array", "items": items, "minItems": 1, "maxItems": self.most}
-
-    @property
-    def required(self) -> bool:
-        """Always."""
-        return True
-
-
-@dataclass(frozen=True, slots=True)
 class PathName(Parameter[str]):
     """A part of the path, in braces there."""
 
@@ -287,13 +261,15 @@ class Instant(Parameter[float | None]):
 
     def read(self, text: str, moment: Moment) -> float | None:
         """Return the time."""
-        expected = "ISO 8601, epoch seconds, or relative to now as in -15m (s, m, h, d, w)"
+        expected = (
+            "ISO 8601, epoch seconds, or relative to now as in -15m or -1h30m (s, m, h, d, w)"
+        )
         if text == "now":
             return moment.now_s
-        found = _RELATIVE.fullmatch(text)
         try:
-            if found:
-                seconds = moment.now_s - float(found[1]) * _UNITS[found[2]]
+            if _RELATIVE.fullmatch(text):
+                parts = _DURATION.findall(text)
+                seconds = moment.now_s - sum(float(size) * _UNITS[unit] for size, unit in parts)
             elif re.fullmatch(r"\d{1,12}(\.\d+)?", text):
                 seconds = float(text)
             else:
@@ -313,7 +289,10 @@ class Instant(Parameter[float | None]):
 
     def schema(self) -> dict[str, Any]:
         """Return the schema of the text."""
-        return {"type": "string", "examples": ["-15m", "now", "1764460800", "2025-11-30T00:00:00Z"]}
+        return {
+            "type": "string",
+            "examples": ["-15m", "-1h30m", "now", "1764460800", "2025-11-30T00:00:00Z"],
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,8 @@ class Parameters:
     caller: Caller = NOBODY
     #: address of the client
     address: str = ""
+    #: whether the request came over TLS
+    secure: bool = False
     #: lower-case name -> text
     headers: Mapping[str, str] = field(default_factory=dict)
 
@@ -170,7 +172,7 @@ def _texts(
     for name, texts in every.items():
         if len(texts) > 1 and not known[name].is_list:
             raise bad_parameter(name, "one value", " and ".join(texts))
-    return {name: ",".join(texts) for name, texts in every.items()}
+    return {name: known[name].between.join(texts) for name, texts in every.items()}
 
 
 def check_range(from_s: float, to_s: float, begin: str = "from", end: str = "to") -> None:

@@ -32,4 +32,6 @@ class Queues(RangeBody, kw_only=True):
 
     queues: list[QueueGauges]
     tasks: list[TaskCalls]
+    #: tasks that were sent, and tasks whose process ended while they ran
     sent: int
+    lost: int

@@ -4,36 +4,44 @@ from typing import Final
 
 import msgspec
 
-from trimtab_collector.contract.body import ResolvedBody
-from trimtab_collector.contract.figures import TIMES, Stats, Times
+from trimtab_collector.contract.body import Body, ResolvedBody
+from trimtab_collector.contract.figures import RANKED, TIMES, RequestStats, Times
 from trimtab_collector.contract.kinds import Choice
 
 __all__ = [
+    "KIND",
+    "KINDS",
     "LATENCY_BY",
     "RANKINGS",
     "ROUTES_BY",
+    "EventStreamRow",
     "Latency",
     "LatencyRow",
     "LatencyStep",
     "RouteList",
     "RouteRow",
+    "StreamRow",
+    "WebSocketRow",
 ]
 
-#: what routes may be ordered by -> the field of RouteRow
-RANKINGS: Final = {
-    "p99": "p99",
-    "totalTime": "total_time",
-    "errorRate": "error_rate",
-    "rps": "requests_per_second",
-}
+#: what routes may be ordered by -> the figure
+RANKINGS: Final = {**RANKED, "rps": "requests_per_second"}
 ROUTES_BY: Final = Choice(
     "by", "Routes with the largest of this come first.", RANKINGS, "totalTime"
 )
-LATENCY_BY: Final = Choice("by", "Routes with the largest of this come first.", TIMES, "p99")
+#: kinds of rows: of requests, and of connections that are no requests
+KINDS: Final = ("request", "webSocket", "eventStream")
+KIND: Final = Choice("kind", "Only rows of this kind; without it all.", ("", *KINDS), "")
+LATENCY_BY: Final = Choice(
+    "by",
+    "Routes with the largest of this come first.",
+    (*TIMES, "requests", "requestsPerSecond"),
+    "p99",
+)
 
 
-class RouteRow(Stats, kw_only=True):
-    """A route template and method of a service."""
+class RouteRow(RequestStats, kw_only=True, tag_field="kind", tag="request"):
+    """A route template and method of a service, and its requests."""
 
     environment: str
     service: str
@@ -42,10 +50,31 @@ class RouteRow(Stats, kw_only=True):
     total_time: float
 
 
-class RouteList(ResolvedBody, kw_only=True):
-    """Routes that had requests in the range, in the order that was asked for."""
+class StreamRow(Body, kw_only=True):
+    """A route whose connections stay open: those that ended, and how long they were open."""
 
-    routes: list[RouteRow]
+    environment: str
+    service: str
+    route: str
+    method: str
+    connections: int
+    connections_per_second: float
+    #: mean time that they were open, ms
+    open_mean: float
+
+
+class WebSocketRow(StreamRow, kw_only=True, tag_field="kind", tag="webSocket"):
+    """A route of WebSockets."""
+
+
+class EventStreamRow(StreamRow, kw_only=True, tag_field="kind", tag="eventStream"):
+    """A route of event streams (SSE)."""
+
+
+class RouteList(ResolvedBody, kw_only=True):
+    """Routes with traffic in the range: of requests in the order asked for, then connections."""
+
+    routes: list[RouteRow | WebSocketRow | EventStreamRow]
     routes_left_out: int
 
 

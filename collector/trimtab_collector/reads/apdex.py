@@ -5,9 +5,11 @@ with a 5xx is frustrated however fast it was. Apdex = (satisfied + tolerated / 2
 from sketches: T is exact to half a bucket, 1.1 %, and may be another one in each question.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
-from trimtab_collector.storage.columns import MIDDLES_US, Array, Columns
+from trimtab_collector.storage.columns import MIDDLES_US, Array
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.store import Rows
 
@@ -32,7 +34,7 @@ def without_class(rows: Rows, threshold_us: float) -> tuple[Rows, Array]:
     failed = np.asarray([name[-1] == "5xx" for name in rows.groups], bool)[rows.group]
     twice[failed] = 0
     key = group << 32 | rows.t
-    merged = merge([Columns(key, columns.values, columns.buckets, columns.indexes, columns.counts)])
+    merged = merge([replace(columns, key=key)])
     sums = np.zeros(len(merged.key))
     np.add.at(sums, np.searchsorted(merged.key, key), twice)
     requests = merged.values["requests"]

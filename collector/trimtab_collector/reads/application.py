@@ -24,6 +24,7 @@ def application(reader: StoreReader, parameters: Parameters) -> Application:
         requests=requests,
         requests_per_second=figures["requests_per_second"],
         error_rate=figures["error_rate"],
+        status_codes=figures["status_codes"],
         response_time={name: figures[name] for name in TIMES},
         database_time=mean("db_us", 1000),
         external_time=mean("external_us", 1000),

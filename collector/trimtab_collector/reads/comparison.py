@@ -5,55 +5,39 @@ and twice as fast are changes of the same size; shares by difference. Routes wit
 last, whatever their change: the percentiles of few requests say little.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from math import inf, log
 from typing import Any, Final
 
+import numpy as np
+
 from trimtab_collector.contract.comparison import (
-    AGAINST,
-    AGAINST_FROM,
-    AGAINST_TO,
     BY,
     COMPARED,
-    DAYS_BEFORE,
-    FIELD,
     LEAST,
-    A,
-    B,
     Compared,
     ComparedRoute,
     Comparison,
     Side,
 )
-from trimtab_collector.contract.errors import bad_parameter
 from trimtab_collector.contract.figures import Stats
-from trimtab_collector.contract.kinds import Text
-from trimtab_collector.contract.parameters import FIELDS, LIMIT, Parameters, check_range
+from trimtab_collector.contract.parameters import LIMIT, Parameters
 from trimtab_collector.reads.figures import Figures, group_of, no_requests
-from trimtab_collector.reads.ranges import Ranges, TimeRange
+from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reads.routes import ROUTE_FIELDS
+from trimtab_collector.reads.sides import sides_of
 
-__all__ = ["comparison"]
+__all__ = ["comparison", "side_of"]
 
 _SHARES: Final = ("error_rate", "apdex")
 #: with fewer requests than these a percentile is the slowest request itself
 _NEEDED: Final = {"p90": 10, "p95": 20, "p99": 100, "p999": 1000}
 
 
-@dataclass(frozen=True, slots=True)
-class _Sides:
-    """What is compared: b against a, and what tells them apart besides their ranges."""
-
-    a: TimeRange
-    b: TimeRange
-    a_where: dict[str, str]
-    b_where: dict[str, str]
-
-
 def comparison(reader: StoreReader, parameters: Parameters) -> Comparison:
     """Return both sides, and the routes with the largest change of a figure first."""
-    sides = _sides(reader.ranges, parameters)
+    sides = sides_of(reader.ranges, parameters)
     by, limit, least = parameters[BY], parameters[LIMIT], parameters[LEAST]
     figure = COMPARED[by]
     same = sides.a.seconds == sides.b.seconds
@@ -68,18 +52,8 @@ def comparison(reader: StoreReader, parameters: Parameters) -> Comparison:
         for name in sorted({*a, *b})
     ]
     routes.sort(key=lambda row: (not row.enough, -_size(row, figure)))
-    side_a = Side(
-        **sides.a.resolved(a_resolution_s),
-        where=sides.a_where,
-        seconds=sides.a.seconds,
-        requests=all_a["requests"],
-    )
-    side_b = Side(
-        **sides.b.resolved(b_resolution_s),
-        where=sides.b_where,
-        seconds=sides.b.seconds,
-        requests=all_b["requests"],
-    )
+    side_a = side_of(sides.a, sides.a_where, all_a, a_resolution_s)
+    side_b = side_of(sides.b, sides.b_where, all_b, b_resolution_s)
     return Comparison(
         by=by,
         min_requests=least,
@@ -92,72 +66,20 @@ def comparison(reader: StoreReader, parameters: Parameters) -> Comparison:
     )
 
 
-def _sides(ranges: Ranges, parameters: Parameters) -> _Sides:
-    """Return the sides that parameters ask for; raises ApiError 422 for contradictions."""
-    field, given = parameters[FIELD], parameters.given
-    b = ranges.stored(parameters)
-    if field is None:
-        for name in (A.name, B.name):
-            if name in given:
-                raise bad_parameter(name, "field beside it, such as field=version", given[name])
-        return _Sides(_earlier(ranges, parameters, b), b, {}, {})
-    for name in (AGAINST.name, AGAINST_FROM.name, AGAINST_TO.name):
-        if name in given:
-            raise bad_parameter(name, "either two ranges or two values of a field", given[name])
-    if field not in FIELDS:
-        raise bad_parameter(FIELD.name, f"one of {', '.join(FIELDS)}", field)
-    if FIELDS[field] in parameters.where:
-        raise bad_parameter(field, "no filter by what is compared", given[field])
-    a_text, b_text = _value(parameters, A, field), _value(parameters, B, field)
-    if a_text == b_text:
-        raise bad_parameter(B.name, f"another {field} than a", b_text)
-    return _Sides(
-        _with(b, FIELDS[field], a_text),
-        _with(b, FIELDS[field], b_text),
-        {field: a_text},
-        {field: b_text},
+def side_of(
+    time_range: TimeRange, where: dict[str, str], figures: Mapping[str, Any], resolution_s: int
+) -> Side:
+    """Return what a side is of, and how much there is."""
+    return Side(
+        **time_range.resolved(resolution_s),
+        where=where,
+        seconds=time_range.seconds,
+        requests=figures["requests"],
     )
 
 
-def _value(parameters: Parameters, side: Text, field: str) -> str:
-    text = parameters[side]
-    if text is None:
-        raise bad_parameter(side.name, f"a {field} on each side, a and b", "none")
-    return text
-
-
-def _earlier(ranges: Ranges, parameters: Parameters, b: TimeRange) -> TimeRange:
-    """Return the range to compare with: the one that is named, else the one before."""
-    given = parameters.given
-    if AGAINST_FROM.name not in given and AGAINST_TO.name not in given:
-        days = DAYS_BEFORE[parameters[AGAINST]]
-        start_s, end_s = b.selection.start_s, b.selection.end_s
-        if not days:
-            # It ends where the other starts, so that no window is on both sides.
-            return ranges.stored(parameters, max(0, 2 * start_s - end_s), start_s)
-        from_s, to_s = (parameters.days_before(t, days) for t in (parameters.from_s,
-                                                                  parameters.to_s))  # fmt: skip
-        if from_s < 0:
-            raise bad_parameter(AGAINST.name, "a range after 1970", parameters[AGAINST])
-        return ranges.stored(parameters, from_s, to_s)
-    if AGAINST.name in given:
-        expected = "either against or againstFrom and againstTo"
-        raise bad_parameter(AGAINST.name, expected, given[AGAINST.name])
-    begin, end = parameters[AGAINST_FROM], parameters[AGAINST_TO]
-    if begin is None or end is None:
-        name = AGAINST_FROM.name if begin is None else AGAINST_TO.name
-        raise bad_parameter(name, "a time for each end", "none")
-    check_range(begin, end, AGAINST_FROM.name, AGAINST_TO.name)
-    return ranges.stored(parameters, begin, end)
-
-
-def _with(time_range: TimeRange, field: str, text: str) -> TimeRange:
-    where = {**time_range.selection.where, field: text}
-    return replace(time_range, selection=replace(time_range.selection, where=where))
-
-
 def _by_name(figures: Figures) -> dict[tuple[str, ...], dict[str, Any]]:
-    places = figures.filled()
+    places = np.flatnonzero(figures["requests"] > 0)
     names = figures.names
     fields = figures.dicts(places)
     return {names[place]: row for place, row in zip(places.tolist(), fields, strict=True)}
@@ -171,7 +93,7 @@ def _compared(
     difference: dict[str, float | None] = {}
     change: dict[str, float | None] = {}
     for name, key in (("requests", "requests"), *COMPARED.items()):
-        old, new = (_known(row, key) for row in (before, after))
+        old, new = before[key], after[key]
         known = old is not None and new is not None and (same or key != "requests")
         difference[name] = new - old if known else None
         change[name] = (new - old) / old if known and old else None
@@ -185,11 +107,6 @@ def _compared(
         "change": change,
         "enough": enough >= least,
     }
-
-
-def _known(row: dict[str, Any], key: str) -> Any:
-    """Return a figure; without requests there is no share of errors."""
-    return None if key == "error_rate" and not row["requests"] else row[key]
 
 
 def _size(row: Compared, figure: str) -> float:

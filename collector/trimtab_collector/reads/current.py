@@ -9,6 +9,7 @@ from trimtab_collector.contract.current import (
     CacheNow,
     Current,
     DatabaseNow,
+    MemoryUsage,
     MetricsNow,
 )
 from trimtab_collector.contract.figures import TIMES
@@ -46,13 +47,10 @@ def current(reader: StoreReader, parameters: Parameters) -> Current:
             "system": _microseconds(gauges, "process.cpu.time.system"),
             "utilization": _sum(gauges, "process.cpu.utilization"),
         },
-        memory_usage={
-            "rss": _sum(gauges, "process.memory.usage"),
-            "heapTotal": None,
-            "heapUsed": None,
-            "external": None,
-            "arrayBuffers": None,
-        },
+        memory_usage=MemoryUsage(
+            rss=_count(gauges, "process.memory.usage"),
+            blocks=_count(gauges, "cpython.memory.blocks"),
+        ),
         event_loop_delay=_loop_delay_ms(gauges),
         active_handles=_count(gauges, "process.unix.file_descriptor.count"),
         active_requests=_count(gauges, ACTIVE),
@@ -80,6 +78,7 @@ def snapshot(reader: StoreReader, parameters: Parameters) -> MetricsNow:
         requests=figures["requests"],
         response_time={name: figures[name] for name in TIMES},
         error_rate=figures["error_rate"],
+        status_codes=figures["status_codes"],
         throughput=figures["requests_per_second"],
         apdex=figures["apdex"],
         concurrent_users=None,
@@ -132,7 +131,8 @@ def _services(reader: StoreReader, time_range: TimeRange) -> dict[str, dict[str,
         }
     for host in looked.hosts:
         calls = host.calls
-        found[host.host] = {"calls": calls.count, "errorRate": calls.error_rate, "p95": calls.p95}
+        name = host.host if host.port is None else f"{host.host}:{host.port}"
+        found[name] = {"calls": calls.count, "errorRate": calls.error_rate, "p95": calls.p95}
     return found or None
 
 

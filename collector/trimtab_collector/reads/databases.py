@@ -9,9 +9,11 @@ from trimtab_collector.contract.databases import (
     STATEMENTS_BY,
     Database,
     Repeated,
+    ServerStatement,
     SlowQueries,
     SlowQuery,
     Statement,
+    UnusedIndex,
 )
 from trimtab_collector.contract.parameters import LIMIT, Parameters
 from trimtab_collector.reads.events import events, number
@@ -27,14 +29,27 @@ from trimtab_collector.reads.measures import (
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.store import MeasurePart
+from trimtab_core.measures import COUNTER, HISTOGRAM
 from trimtab_core.rows import EventRow
 
-__all__ = ["CONNECTION_ERROR", "DEADLOCK", "database", "query_calls", "slow_queries"]
+__all__ = [
+    "CONNECTION_ERROR",
+    "DEADLOCK",
+    "database",
+    "query_calls",
+    "server_statements",
+    "slow_queries",
+    "unused_indexes",
+]
 
 _DURATION: Final = "db.client.operation.duration"
 _WAIT: Final = "db.client.connection.wait_time"
 _ROWS: Final = "trimtab.db.rows"
 _POOL: Final = "db.client.connection."
+_OVERFLOW: Final = "trimtab.db.connection.overflow"
+_FAILED: Final = "trimtab.instrumentation.failures"
+_COUNTED: Final = "postgresql.statement.duration"
+_UNUSED: Final = "postgresql.index.unused.size"
 _QUERY, _SYSTEM = "db.query.text", "db.system.name"
 #: types of error that have a figure of their own
 CONNECTION_ERROR: Final = "connection"
@@ -46,7 +61,9 @@ _EVENTS: Final = 2000
 def database(reader: StoreReader, parameters: Parameters) -> Database:
     """Return the queries of a range; the statements with the most time first."""
     time_range = reader.ranges.stored(parameters)
-    measures = MeasureReads(reader, time_range, (_DURATION, _ROWS, f"{_POOL}*"))
+    measures = MeasureReads(reader, time_range, (_DURATION, _ROWS, f"{_POOL}*", _OVERFLOW, _FAILED))
+    counted = server_statements(reader, time_range)
+    unused = unused_indexes(reader, time_range)
     parts = _queries(measures)
     statements = ordered(_statements(parts, measures.seconds))
     limit = parameters[LIMIT]
@@ -64,7 +81,12 @@ def database(reader: StoreReader, parameters: Parameters) -> Database:
         statements_left_out=max(0, len(statements) - limit),
         pools=_pools(measures),
         pool_wait=calls_of(waits, measures.seconds) if waits else None,
+        unmeasured=int(measures.total(_FAILED)),
         servers=targets_of(reader.gauges(parameters), "postgresql"),
+        server_statements=counted[:limit],
+        server_statements_left_out=max(0, len(counted) - limit),
+        unused_indexes=unused[:limit],
+        unused_indexes_left_out=max(0, len(unused) - limit),
     )
 
 
@@ -86,6 +108,35 @@ def slow_queries(reader: StoreReader, parameters: Parameters) -> SlowQueries:
         worst=sorted(slow, key=lambda each: -each.duration)[:limit],
         n_plus_one=repeated[:limit],
     )
+
+
+def server_statements(reader: StoreReader, time_range: TimeRange) -> list[ServerStatement]:
+    """Return what servers counted of their statements; those with the most time first."""
+    measures = MeasureReads(reader, time_range, (_COUNTED,), of_servers=True)
+    return ordered(
+        ServerStatement(
+            target=part.instance,
+            database=attribute(part, "db.namespace"),
+            query=attribute(part, _QUERY),
+            calls=calls_of([part], measures.seconds),
+        )
+        for part in measures.of()
+    )
+
+
+def unused_indexes(reader: StoreReader, time_range: TimeRange) -> list[UnusedIndex]:
+    """Return the indexes that were unused at a reading within the range; the largest first."""
+    measures = MeasureReads(reader, time_range, (_UNUSED,), of_servers=True)
+    found = [
+        UnusedIndex(
+            target=part.instance,
+            index=attribute(part, "postgresql.index.name"),
+            table=attribute(part, "postgresql.table.name"),
+            size=int(part.delta.last),
+        )
+        for part in measures.of()
+    ]
+    return sorted(found, key=lambda each: (-each.size, each.target, each.index))
 
 
 def query_calls(reader: StoreReader, time_range: TimeRange) -> tuple[Calls, dict[str, int]]:
@@ -117,17 +168,21 @@ def _statements(parts: Iterable[MeasurePart], seconds: float) -> list[Statement]
 def _pools(measures: MeasureReads) -> list[dict[str, Any]]:
     pools: dict[tuple[str, str, str, str], dict[str, Any]] = {}
     for part in measures.of():
-        if part.key.kind != "gauge" or not part.key.name.startswith(_POOL):
+        name = part.key.name
+        if part.key.kind == HISTOGRAM or not name.startswith((_POOL, _OVERFLOW)):
             continue
         whose = (part.environment, part.service, part.instance)
-        name = attribute(part, "db.client.connection.pool.name")
+        own = attribute(part, "db.client.connection.pool.name")
         pool = pools.setdefault(
-            (*whose, name),
-            dict(zip(("environment", "service", "instance"), whose, strict=True)) | {"name": name},
+            (*whose, own),
+            dict(zip(("environment", "service", "instance"), whose, strict=True)) | {"name": own},
         )
-        figure = part.key.name.removeprefix(_POOL)
+        figure = name.rpartition(".")[2]
         state = attribute(part, "db.client.connection.state")
-        pool[f"{figure}.{state}" if state else figure] = part.delta.last
+        counts = part.key.kind == COUNTER
+        pool[f"{figure}.{state}" if state else figure] = (
+            part.delta.sum if counts else part.delta.last
+        )
     return [pool for _, pool in sorted(pools.items())]
 
 

@@ -1,20 +1,24 @@
 """Figures of merged rows, as the API shows them: computed by columns, made into rows last."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 
-from trimtab_collector.contract.figures import Stats
+from trimtab_collector.contract.figures import RequestStats, Stats
 from trimtab_collector.reads.apdex import without_class
+from trimtab_collector.reads.codes import codes_of
 from trimtab_collector.storage.columns import Array, quantiles_us
 from trimtab_collector.storage.store import Rows
 
-__all__ = ["FIGURES", "Figures", "group_of", "no_requests", "ranked"]
+__all__ = ["FIGURES", "REQUEST_FIGURES", "Figures", "group_of", "no_requests", "ranked"]
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 #: every figure of a group of requests
 FIGURES: Final = Stats.__struct_fields__
+#: those of requests alone
+REQUEST_FIGURES: Final = RequestStats.__struct_fields__
 
 
 class Figures:
@@ -41,7 +45,7 @@ class Figures:
         self._columns: dict[str, Array] = {
             "requests": requests,
             "errors": columns.value("errors"),
-            "error_rate": np.where(some, _share(columns.value("errors"), requests), 0.0),
+            "error_rate": _share(columns.value("errors"), requests),
             "requests_per_second": requests / self.seconds,
             "mean": _share(self.total_time, requests),
             **dict(zip(_QUANTILES, quantiles.T / 1000, strict=True)),
@@ -67,15 +71,14 @@ class Figures:
         """Return a figure of every row, numbers; nan where it has none."""
         return self.total_time if name == "total_time" else self._columns[name]
 
+    @cached_property
+    def _codes(self) -> list[dict[str, int]]:
+        return codes_of(self.rows.columns)
+
     @property
     def names(self) -> list[tuple[str, ...]]:
         """The name of each row's group."""
         return [self.rows.groups[place] for place in self.rows.group]
-
-    def filled(self) -> Array:
-        """Return the places of rows with requests or connections."""
-        held = self["requests"] + self["web_sockets"] + self["event_streams"]
-        return np.flatnonzero(held > 0)
 
     def dicts(
         self, places: Array | None = None, names: Sequence[str] = FIGURES
@@ -83,6 +86,10 @@ class Figures:
         """Return the figures of rows, all or those at places, by name; None for nan."""
         columns = []
         for name in names:
+            if name == "status_codes":
+                chosen = range(len(self)) if places is None else places.tolist()
+                columns.append([self._codes[place] for place in chosen])
+                continue
             column = self[name] if places is None else self[name][places]
             texts = column.tolist()
             if column.dtype.kind == "f" and np.isnan(column).any():
@@ -117,9 +124,9 @@ def group_of(fields: Sequence[str], name: Sequence[str]) -> dict[str, Any]:
 def no_requests() -> Mapping[str, Any]:
     """Return the figures of no requests."""
     whole = ("requests", "errors", "bytes", "web_sockets", "event_streams")
-    rates = ("error_rate", "requests_per_second")
     return {
         **dict.fromkeys(FIGURES),
         **dict.fromkeys(whole, 0),
-        **dict.fromkeys(rates, 0.0),
+        "requests_per_second": 0.0,
+        "status_codes": {},
     }

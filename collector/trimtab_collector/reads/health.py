@@ -3,7 +3,7 @@
 import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from msgspec import UNSET, convert
 
@@ -23,13 +23,17 @@ __all__ = ["health"]
 _STARTED_S: Final = time.monotonic()
 
 
-def health(reader: StoreReader, _parameters: Parameters) -> CollectorHealth:
+def health(reader: StoreReader, parameters: Parameters) -> CollectorHealth:
     """Return whether the collector is healthy, and what troubles it."""
     store = reader.store.health()
+    parts = {name: part(parameters.caller) for name, part in reader.parts.items()}
+    troubled = bool(store.trouble or store.compaction or store.damage)
+    troubled = troubled or any(part.degraded for part in parts.values())
+    bodies: dict[str, Any] = {name: part.body for name, part in parts.items()}
     details = store.details()
     tiers = details.get("tiers", UNSET)
     return CollectorHealth(
-        status="degraded" if store.trouble or store.compaction or store.damage else "healthy",
+        status="degraded" if troubled else "healthy",
         timestamp=instant(),
         uptime=round(time.monotonic() - _STARTED_S, 3),
         memory=_memory(),
@@ -51,6 +55,7 @@ def health(reader: StoreReader, _parameters: Parameters) -> CollectorHealth:
             recent_bytes=details.get("recent_bytes", UNSET),
         ),
         clock_skew_seconds=dict(reader.intake.skewed()),
+        **bodies,
     )
 
 

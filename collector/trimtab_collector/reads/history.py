@@ -1,7 +1,7 @@
 """Figures step by step: of everything chosen, or of each group of it."""
 
 from math import ceil
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -22,14 +22,10 @@ from trimtab_collector.reads.figures import FIGURES, Figures, no_requests
 from trimtab_collector.reads.presence import GAP, presence
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
-from trimtab_collector.reads.steps import MOST
+from trimtab_collector.reads.steps import MOST, bound_groups
 from trimtab_collector.storage.columns import Array
-from trimtab_collector.storage.store import TooMuchError
 
 __all__ = ["filled", "history"]
-
-#: groups times steps that a read may take, of which `MOST` are answered
-_MOST_READ: Final = 200_000
 
 
 def history(reader: StoreReader, parameters: Parameters) -> History | GroupedHistory:
@@ -95,7 +91,7 @@ def _grouped(reader: StoreReader, time_range: TimeRange) -> GroupedHistory:
     fields = tuple(FIELDS[name] for name in by)
     whole = reader.rows(time_range.whole(), fields)
     count = len(time_range.selection.edges_s) - 1
-    _bound(count, len(whole.group), min(limit, len(whole.group)))
+    bound_groups(count, len(whole.group), min(limit, len(whole.group)))
     requests = whole.columns.value("requests")
     names = [whole.groups[place] for place in whole.group]
     order = sorted(range(len(names)), key=lambda at: (-requests[at], names[at]))
@@ -128,12 +124,3 @@ def _rows(figures: Figures, places: Array, parameters: Parameters) -> list[Histo
         HistoryRow(t=parameters.shown(t), seconds=arrived, **row)
         for t, arrived, row in zip(times, seconds, fields, strict=True)
     ]
-
-
-def _bound(steps: int, groups: int, shown: int) -> None:
-    if steps * groups > _MOST_READ or steps * shown > MOST:
-        raise TooMuchError(
-            f"expected at most {_MOST_READ} steps of all groups together and {MOST} of those "
-            f"shown, got {steps} steps of {groups} groups, {shown} shown: choose a longer step, a "
-            "shorter range, a lower limit, or one service"
-        )

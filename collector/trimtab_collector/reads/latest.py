@@ -7,12 +7,22 @@ from trimtab_collector.contract.calls import ProbedTarget
 from trimtab_collector.contract.gauges import HostGauges, ProcessGauges
 from trimtab_collector.storage.store import LatestGauge
 
-__all__ = ["ACTIVE", "EVENT_STREAMS", "WEB_SOCKETS", "hosts_of", "instances_of", "targets_of"]
+__all__ = [
+    "ACTIVE",
+    "EVENT_STREAMS",
+    "UPTIME",
+    "WEB_SOCKETS",
+    "hosts_of",
+    "instances_of",
+    "targets_of",
+]
 
 #: gauges of processes: requests being served, open connections
 ACTIVE: Final = "http.server.active_requests"
 WEB_SOCKETS: Final = "trimtab.app.websockets"
 EVENT_STREAMS: Final = "trimtab.app.event_streams"
+#: every process has this one
+UPTIME: Final = "process.uptime"
 #: how the instance of what agents look at begins; any other without a service is a host
 _PROBED: Final = ("redis:", "postgresql:", "queue:", "http:")
 

@@ -27,12 +27,25 @@ _FIELDS: Final = ("environment", "service", "instance")
 
 
 class MeasureReads:
-    """The measures of some names in a range, read once; a name that ends in `*` is a beginning."""
+    """The measures of some names in a range, read once; a name that ends in `*` is a beginning.
 
-    def __init__(self, reader: StoreReader, time_range: TimeRange, names: Sequence[str]) -> None:
+    They are those of apps, or those that agents read of servers, which are nobody's and therefore
+    match every filter by environment and service.
+    """
+
+    def __init__(
+        self,
+        reader: StoreReader,
+        time_range: TimeRange,
+        names: Sequence[str],
+        *,
+        of_servers: bool = False,
+    ) -> None:
         edges_s = (time_range.selection.start_s, time_range.selection.end_s)
-        where = time_range.parameters.where
+        where = time_range.selection.where
         chosen = {name: text for name, text in where.items() if name in _FIELDS}
+        if of_servers:
+            chosen |= {"environment": "", "service": ""}
         self.seconds = time_range.seconds
         self._parts = reader.store.read_measures(MeasureSelection(edges_s, tuple(names), chosen))
 
@@ -82,7 +95,7 @@ def calls_of(parts: Iterable[MeasurePart], seconds: float) -> Calls:
     return Calls(
         count=count,
         errors=errors,
-        error_rate=share(errors, count),
+        error_rate=errors / count if count else None,
         per_second=count / seconds,
         total_time=whole.sum * 1000,
         mean=whole.sum / count * 1000 if count else None,

@@ -16,12 +16,13 @@ DEPTH: Final = "trimtab.queue.depth"
 _TASK: Final = "messaging.process.duration"
 _WAIT: Final = "trimtab.task.wait"
 _SENT: Final = "trimtab.task.sent"
+_LOST: Final = "trimtab.task.lost"
 
 
 def queues(reader: StoreReader, parameters: Parameters) -> Queues:
     """Return the queues now, and the tasks of a range, those with the most time first."""
     time_range = reader.ranges.stored(parameters)
-    measures = MeasureReads(reader, time_range, (_TASK, _WAIT, _SENT, DEPTH))
+    measures = MeasureReads(reader, time_range, (_TASK, _WAIT, _SENT, _LOST, DEPTH))
     own = grouped(measures.of(DEPTH), lambda part: attribute(part, "messaging.destination.name"))
     waits = grouped(measures.of(_WAIT), _task_of)
     tasks = [
@@ -37,6 +38,7 @@ def queues(reader: StoreReader, parameters: Parameters) -> Queues:
         ],
         tasks=ordered(tasks)[: parameters[LIMIT]],
         sent=int(measures.total(_SENT)),
+        lost=int(measures.total(_LOST)),
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from trimtab_collector.contract.callers import Caller
+from trimtab_collector.contract.health import HealthPart
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.reads.figures import Figures, no_requests
 from trimtab_collector.reads.ranges import Ranges, TimeRange
@@ -45,6 +47,8 @@ class StoreReader:
         """Call watched, from a reading thread, when somebody looks at what happens now."""
         self.store = store
         self.intake = intake or _NoIntake()
+        #: fields of `/health` that parts beside the store fill in, for a caller
+        self.parts: dict[str, Callable[[Caller], HealthPart]] = {}
         self.ranges = Ranges(store, watched)
 
     def rows(self, time_range: TimeRange, by: Sequence[str] = ()) -> Rows:

@@ -1,15 +1,21 @@
 """Services: their requests in the range, and what became of their records."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.contract.services import Accounting, ServiceRow, Services
 from trimtab_collector.reads.figures import no_requests
-from trimtab_collector.reads.latest import ACTIVE, EVENT_STREAMS, WEB_SOCKETS
+from trimtab_collector.reads.latest import ACTIVE, EVENT_STREAMS, UPTIME, WEB_SOCKETS
+from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
-from trimtab_collector.storage.store import LatestGauge, ServiceAccounting
+from trimtab_collector.storage.columns import WINDOW_S
+from trimtab_collector.storage.store import GaugeSelection, LatestGauge, ServiceAccounting
 
 __all__ = ["services"]
+
+#: fields that gauges of processes have
+_OWNED: Final = frozenset({"environment", "service", "instance"})
 
 
 def services(reader: StoreReader, parameters: Parameters) -> Services:
@@ -21,11 +27,12 @@ def services(reader: StoreReader, parameters: Parameters) -> Services:
     parts = reader.rows(time_range, (*by, "version", "instance"))
     names = [parts.groups[place] for place in parts.group]
     gauges = reader.gauges(parameters)
+    idle = _without_requests(reader, time_range, gauges)
     in_flight = _sums(gauges, ACTIVE)
     sockets = _sums(gauges, WEB_SOCKETS)
     streams = _sums(gauges, EVENT_STREAMS)
     answer = []
-    for row in _accounting(reader, parameters, found):
+    for row in _accounting(reader, parameters, {*found, *(each[:2] for each in idle)}):
         name = (row.environment, row.service)
         mine = [part for part in names if part[:2] == name]
         answer.append(
@@ -33,7 +40,10 @@ def services(reader: StoreReader, parameters: Parameters) -> Services:
                 environment=row.environment,
                 service=row.service,
                 versions=sorted({part[2] for part in mine if part[2]}),
-                instances=sorted({part[3] for part in mine if part[3]}),
+                instances=sorted(
+                    {part[3] for part in mine if part[3]}
+                    | {each[2] for each in idle if each[:2] == name}
+                ),
                 in_flight=in_flight.get(name),
                 open_web_sockets=sockets.get(name),
                 open_event_streams=streams.get(name),
@@ -42,6 +52,30 @@ def services(reader: StoreReader, parameters: Parameters) -> Services:
             )
         )
     return Services(**time_range.resolved(figures.rows.resolution_s), services=answer)
+
+
+def _without_requests(
+    reader: StoreReader, time_range: TimeRange, gauges: Iterable[LatestGauge]
+) -> set[tuple[str, str, str]]:
+    """Return environment, service and instance of what had gauges in the range.
+
+    Processes that serve no request have these alone. Nothing where requests were chosen by what
+    gauges do not have.
+    """
+    where = time_range.parameters.where
+    if not where.keys() <= _OWNED:
+        return set()
+    selection = time_range.selection
+    start_s = selection.start_s - selection.start_s % WINDOW_S
+    named = ("environment", "service", "instance")
+    rows = reader.store.read_gauges(
+        GaugeSelection((start_s, selection.end_s), (UPTIME,), where, (*named, "name"))
+    )
+    found = {(name[0], name[1], name[2]) for name in rows.groups}
+    if time_range.parameters.to_s >= time_range.parameters.now_s - WINDOW_S:
+        # Those of the last seconds are still on their way into the history.
+        found |= {(row.environment, row.service, row.instance) for row in gauges if row.service}
+    return found
 
 
 def _accounting(

@@ -9,14 +9,15 @@ stored, so that sums are exact. A sum beyond 2**62 is capped, so that it cannot 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from trimtab_collector.storage.statuses import Statuses, checked
 from trimtab_core.batches import POINT_COLUMNS, Batch
-from trimtab_core.columns import Column
+from trimtab_core.columns import STATUS_COLUMNS, Column
 from trimtab_core.errors import BatchError
 from trimtab_core.sketch import BUCKETS, middle_us
 
@@ -65,12 +66,15 @@ class Columns:
     #: index and count of each bucket (m,)
     indexes: Array
     counts: Array
+    #: requests by status code; None where no code is known
+    statuses: Statuses | None = None
 
     @property
     def size_bytes(self) -> int:
         """Bytes of memory, accurate enough for a bound."""
         arrays = (self.key, self.buckets, self.indexes, self.counts, *self.values.values())
-        return 1_000 + sum(array.nbytes for array in arrays)
+        statuses = 0 if self.statuses is None else self.statuses.nbytes
+        return 1_000 + statuses + sum(array.nbytes for array in arrays)
 
     def value(self, name: str) -> Array:
         """Return a column, zeros if it is absent."""
@@ -135,7 +139,21 @@ def columns_of_batches(batches: Sequence[tuple[Batch, Array, int]]) -> Columns:
             values[name] = _value(name, _column(name, batches, sizes))
     if "errors" in values and np.count_nonzero(values["errors"] > requests):
         raise BatchError("expected at most as many errors as requests, got more")
-    return Columns(key, values, buckets, indexes, counts)
+    statuses = _statuses(batches, sizes, requests)
+    return Columns(key, values, buckets, indexes, counts, statuses)
+
+
+def _statuses(
+    batches: Sequence[tuple[Batch, Array, int]], sizes: Sequence[int], requests: Array
+) -> Statuses | None:
+    name, codes, counts = STATUS_COLUMNS
+    if not any(name in batch.columns for batch, _, _ in batches):
+        return None
+    numbers = _column(name, batches, sizes)
+    ends = numbers.cumsum(dtype=np.int64)
+    totals = np.diff(ends[np.cumsum(sizes) - 1], prepend=0).tolist()
+    found = [_column(each, batches, totals) for each in (codes, counts)]
+    return checked(numbers, found[0], found[1], requests)
 
 
 def _keys(batch: Batch, ids: Array, window_s: int) -> Array:
@@ -227,28 +245,39 @@ def part_of(columns: Columns, ends: Array, begin: int, end: int) -> Columns:
         columns.buckets[begin:end],
         columns.indexes[low:high],
         columns.counts[low:high],
+        None if columns.statuses is None else columns.statuses.part(begin, end),
     )
 
 
 def narrowed(columns: Columns) -> Columns:
     """Return the same points in the narrowest types that hold their values."""
+    statuses = columns.statuses
     return Columns(
         columns.key,
         {name: _narrow(column) for name, column in columns.values.items()},
         _narrow(columns.buckets),
         columns.indexes,
         _narrow(columns.counts),
+        None
+        if statuses is None
+        else Statuses(_narrow(statuses.sizes), statuses.codes, _narrow(statuses.counts)),
     )
 
 
 def widened(columns: Columns) -> Columns:
     """Return the same points as int64, to calculate with."""
+    statuses = columns.statuses
     return Columns(
         columns.key,
         {name: column.astype(np.int64) for name, column in columns.values.items()},
         columns.buckets.astype(np.int64),
         columns.indexes,
         columns.counts.astype(np.int64),
+        None
+        if statuses is None
+        else Statuses(
+            statuses.sizes.astype(np.int64), statuses.codes, statuses.counts.astype(np.int64)
+        ),
     )
 
 
@@ -263,7 +292,7 @@ def _narrow(array: Array) -> Array:
 def rekey(columns: Columns, key: Array, keep: Array) -> Columns:
     """Return the points where keep is true, under new keys; key has one entry per point kept."""
     if keep.all():
-        return Columns(key, columns.values, columns.buckets, columns.indexes, columns.counts)
+        return replace(columns, key=key)
     within = np.repeat(keep, columns.buckets)
     return Columns(
         key,
@@ -271,6 +300,7 @@ def rekey(columns: Columns, key: Array, keep: Array) -> Columns:
         columns.buckets[keep],
         columns.indexes[within],
         columns.counts[within],
+        None if columns.statuses is None else columns.statuses.kept(keep),
     )
 
 

@@ -5,6 +5,7 @@ environment and status class are kept at every level.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from trimtab_collector.storage.columns import Array, Columns, series_of, times_of
@@ -39,7 +40,7 @@ def rolled_up(columns: Columns, parents: Array, width_s: int = 1) -> Columns:
     """Return points under other series (parents[series]) and in windows of width_s, merged."""
     t = times_of(columns.key)
     key = (parents[series_of(columns.key)] << 32) | (t - t % width_s)
-    return merge([Columns(key, columns.values, columns.buckets, columns.indexes, columns.counts)])
+    return merge([replace(columns, key=key)])
 
 
 def above(columns: Columns, parents: tuple[Array, ...]) -> Iterator[Columns]:

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from trimtab_collector.storage.columns import VALUES, Array, Columns, nothing, part_of
+from trimtab_collector.storage.statuses import added, joined
 from trimtab_core.sketch import BUCKETS
 
 __all__ = ["merge", "merged_in_parts"]
@@ -49,16 +50,20 @@ def merge(parts: Sequence[Columns]) -> Columns:
     buckets = _joined([part.buckets for part in parts]).astype(np.int64)
     indexes = _joined([part.indexes for part in parts])
     counts = _joined([part.counts for part in parts])
+    statuses = joined([(part.statuses, len(part.key)) for part in parts])
     if len(first) == len(key):
         if order is not None:
             buckets, indexes, counts = _reordered(order, buckets, indexes, counts)
-        return Columns(key, values, buckets, indexes, counts)
+            statuses = None if statuses is None else statuses.taken(order)
+        return Columns(key, values, buckets, indexes, counts, statuses)
     row = np.cumsum(new) - 1
     if order is not None:
         place = np.empty(len(key), np.int64)
         place[order] = row
         row = place
-    return Columns(key[first], values, *_sketches(row, order, first, buckets, indexes, counts))
+    sketches = _sketches(row, order, first, buckets, indexes, counts)
+    statuses = None if statuses is None else added(statuses, row, len(first))
+    return Columns(key[first], values, *sketches, statuses)
 
 
 def merged_in_parts(parts: Sequence[Columns], buckets: int) -> Iterator[Columns]:

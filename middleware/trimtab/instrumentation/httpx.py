@@ -6,7 +6,7 @@ from time import monotonic_ns
 from types import ModuleType
 from typing import Any
 
-from trimtab.instrumentation.calls import book_call
+from trimtab.instrumentation.calls import DEFAULT_PORTS, book_call
 from trimtab.instrumentation.patching import Patches
 
 __all__ = ["patch"]
@@ -53,7 +53,8 @@ def _book(
 ) -> None:
     try:
         request = args[0] if args else kwargs["request"]
-        method, host = request.method, request.url.host
+        method, url = request.method, request.url
+        host = url.host, url.port or DEFAULT_PORTS.get(url.scheme, 0)
         status = 0 if response is None else response.status_code
     except Exception:  # noqa: BLE001 - httpx itself has refused a malformed one
         return

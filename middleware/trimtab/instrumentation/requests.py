@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from trimtab.instrumentation.calls import book_call
+from trimtab.instrumentation.calls import DEFAULT_PORTS, book_call
 from trimtab.instrumentation.patching import Patches
 
 __all__ = ["patch"]
@@ -47,7 +47,8 @@ def _book(
 ) -> None:
     try:
         request = args[0] if args else kwargs["request"]
-        method, host = request.method, urlsplit(request.url).hostname or ""
+        method, url = request.method, urlsplit(request.url)
+        host = url.hostname or "", url.port or DEFAULT_PORTS.get(url.scheme, 0)
         status = 0 if response is None else response.status_code
     except Exception:  # noqa: BLE001 - requests itself has refused a malformed one
         return

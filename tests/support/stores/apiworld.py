@@ -1,6 +1,7 @@
 """Four days of requests over a clock change, in a store and in a list: answers can be counted."""
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -26,7 +27,17 @@ from trimtab_collector.statefile import StateFile
 from trimtab_core.batches import SeriesKey
 from trimtab_core.sketch import Sketch, bucket_of, middle_us
 
-__all__ = ["BERLIN", "END_S", "NOW_S", "START_S", "Request", "World", "figures", "world"]
+__all__ = [
+    "BERLIN",
+    "END_S",
+    "NOW_S",
+    "START_S",
+    "Request",
+    "World",
+    "codes_of",
+    "figures",
+    "world",
+]
 
 BERLIN: Final = ZoneInfo("Europe/Berlin")
 #: clocks go back on the 25th at three
@@ -35,16 +46,31 @@ END_S: Final = int(datetime(2026, 10, 27, 12, tzinfo=BERLIN).timestamp())
 NOW_S: Final = END_S + 7_200
 
 
+#: class of status -> codes of it, as requests have them here
+_CODES: Final = {
+    "2xx": (200, 200, 201, 204),
+    "4xx": (401, 404, 429, 499, -1),
+    "5xx": (500, 502, 503),
+}
+
+
 class Request(NamedTuple):
-    """One request: the window it lies in, its series and how long it took."""
+    """One request: the window it lies in, its series, how long it took, and its status code.
+
+    A code of -1 is one that its agent did not tell.
+    """
 
     t: int
     key: SeriesKey
     us: int
+    code: int = -1
 
 
 class World:
     """A store with requests in it, and the list of them."""
+
+    #: classes of the parts that there are
+    PARTS: Final = (StoreReader, Marks, Objectives, KpiBook)
 
     def __init__(self, engine: SQLiteEngine, clock: Clock, directory: Path) -> None:
         self.engine = engine
@@ -63,14 +89,18 @@ class World:
 
     def send(self, requests: Sequence[Request]) -> None:
         """Store requests, those of a window in one batch."""
-        windows: dict[int, dict[SeriesKey, list[int]]] = {}
+        windows: dict[int, dict[SeriesKey, list[Request]]] = {}
         for one in requests:
-            windows.setdefault(one.t, {}).setdefault(one.key, []).append(one.us)
+            windows.setdefault(one.t, {}).setdefault(one.key, []).append(one)
         sent = []
         for t, series in windows.items():
             points = {
-                key: point_of(times, errors=len(times) * (key.status_class == "5xx"))
-                for key, times in series.items()
+                key: point_of(
+                    [one.us for one in some],
+                    len(some) * (key.status_class == "5xx"),
+                    Counter(one.code for one in some if one.code >= 0),
+                )
+                for key, some in series.items()
             }
             sent.append(Sent(a_batch(self._seq, points, window_s=t), points))
             self._seq += 1
@@ -118,14 +148,21 @@ def figures(requests: Iterable[Request], seconds: float, apdex_ms: int = 500) ->
         **{name: sketch.quantile_us(q) / 1000 for name, q in quantiles.items()},
         "max": max(times) / 1000,
         "apdex": pytest.approx(sum(worth) / 2 / len(found)),
+        "statusCodes": codes_of(found),
     }
 
 
-def _random_requests() -> Iterator[Request]:
-    dice = random.Random(4)
+def codes_of(requests: Iterable[Request]) -> dict[str, int]:
+    """Return requests by status code as the API names them, counted one by one."""
+    words = {0: "other", -1: "unknown"}
+    return dict(Counter(words.get(one.code, str(one.code)) for one in requests))
+
+
+def _random_requests(windows: int) -> Iterator[Request]:
+    dice, codes = random.Random(4), random.Random(5)
     # Nothing between midnight and six, UTC.
-    windows = [t for t in range(START_S, END_S, 10) if t % 86_400 >= 6 * 3600]
-    for t in sorted(dice.choices(windows, k=700)):
+    times = [t for t in range(START_S, END_S, 10) if t % 86_400 >= 6 * 3600]
+    for t in sorted(dice.choices(times, k=windows)):
         service = dice.choice(["shop", "shop", "books"])
         key = SeriesKey(
             dice.choice(["live", "test"]),
@@ -137,18 +174,19 @@ def _random_requests() -> Iterator[Request]:
             dice.choice(["2xx", "2xx", "2xx", "4xx", "5xx"]),
         )
         for _ in range(dice.randrange(1, 6)):
-            yield Request(t, key, int(dice.lognormvariate(11, 2)) + 1)
+            us = int(dice.lognormvariate(11, 2)) + 1
+            yield Request(t, key, us, codes.choice(_CODES[key.status_class]))
 
 
 @contextmanager
-def world(directory: Path, *, empty: bool = False) -> Iterator[World]:
+def world(directory: Path, *, empty: bool = False, windows: int = 700) -> Iterator[World]:
     """Yield a store, with four days of requests merged into its tiers unless it is to be empty."""
     clock, engine = Clock(NOW_S), SQLiteEngine()
     engine.open(directory, clock)
     found = World(engine, clock, directory)
     try:
         if not empty:
-            found.send(list(_random_requests()))
+            found.send(list(_random_requests(windows)))
             engine.settle()
         yield found
     finally:

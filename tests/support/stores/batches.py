@@ -43,9 +43,15 @@ def key_of(
     return SeriesKey(environment, service, version, instance, route, method, status_class)
 
 
-def point_of(durations_us: Sequence[int], errors: int = 0, **sums: int) -> Point:
-    """Return the point of requests of these durations."""
+def point_of(
+    durations_us: Sequence[int],
+    errors: int = 0,
+    statuses: Mapping[int, int] | None = None,
+    **sums: int,
+) -> Point:
+    """Return the point of requests of these durations; statuses are requests by code."""
     point = Point(errors=errors, sum_us=sum(durations_us), max_us=max(durations_us, default=0))
+    point.statuses.update(statuses or {})
     for duration in durations_us:
         bucket = bucket_of(duration)
         point.buckets[bucket] = point.buckets.get(bucket, 0) + 1

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -17,6 +18,7 @@ from trimtab_collector.storage.columns import quantiles_us
 from trimtab_collector.storage.memory.engine import MemoryStore
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
+from trimtab_collector.storage.statuses import no_statuses
 from trimtab_collector.storage.store import Rows, Selection, Store, UnavailableError
 from trimtab_core.batches import Batch, Point, SeriesKey
 from trimtab_core.sketch import Sketch
@@ -249,18 +251,26 @@ def _answer(rows: Rows) -> Answer:
     sums = {name: columns.value(name).tolist() for name in SUMS}
     most, requests = columns.value("max_us").tolist(), columns.value("requests").tolist()
     times = quantiles_us(columns, QUANTILES).tolist()
+    statuses = columns.statuses or no_statuses(len(order))
+    pairs = zip(statuses.codes.tolist(), statuses.counts.tolist(), strict=True)
+    assert len(statuses.sizes) == len(order)
     answer: dict[tuple[tuple[str, ...], int], Row] = {}
     end = 0
     for place, (number, start_s) in enumerate(order):
         begin, end = end, end + buckets[place]
+        codes = list(islice(pairs, int(statuses.sizes[place])))
+        assert codes == sorted(dict(codes).items())
+        assert min((count for _, count in codes), default=1) > 0
         assert indexes[begin:end] == sorted(set(indexes[begin:end]))
         row = Row(sketch=Sketch(dict(zip(indexes[begin:end], counts[begin:end], strict=True))))
         row.sketch.max_us, row.points = most[place], 1
+        row.statuses.update(dict(codes))
         row.sums.update({name: column[place] for name, column in sums.items() if column[place]})
         assert requests[place] == row.sketch.count
         assert min(counts[begin:end], default=1) > 0
         assert times[place] == [row.sketch.quantile_us(q) for q in QUANTILES]
         answer[rows.groups[number], start_s] = row
+    assert not list(pairs)
     return Answer(answer, rows.resolution_s)
 
 

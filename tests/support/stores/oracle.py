@@ -51,6 +51,7 @@ class Row:
     sums: Counter[str] = field(default_factory=Counter)
     sketch: Sketch = field(default_factory=Sketch)
     points: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
 
     def add(self, other: "Row") -> None:
         """Add another row to this one."""
@@ -58,12 +59,16 @@ class Row:
             self.sums[name] += value
         self.sketch.merge(other.sketch)
         self.points += other.points
+        self.statuses.update(other.statuses)
 
     def shown(self) -> tuple[object, ...]:
         """Return all that an engine must answer to the bit."""
         sums = {name: min(value, MOST) for name, value in sorted(self.sums.items()) if value}
         times = [self.sketch.quantile_us(q) for q in QUANTILES]
-        return sums, self.sketch.max_us, dict(sorted(self.sketch.buckets.items())), times
+        buckets, statuses = (
+            dict(sorted(counts.items())) for counts in (self.sketch.buckets, self.statuses)
+        )
+        return sums, self.sketch.max_us, buckets, times, statuses
 
     def within(self, other: "Row") -> bool:
         """Return whether nothing here is more than in the other."""
@@ -71,6 +76,7 @@ class Row:
             all(min(value, MOST) <= other.sums[name] for name, value in self.sums.items())
             and all(count <= other.sketch.buckets[s] for s, count in self.sketch.buckets.items())
             and self.sketch.max_us <= other.sketch.max_us
+            and self.statuses <= other.statuses
         )
 
 
@@ -265,4 +271,4 @@ def _sum(rows: Iterable[Row]) -> Row:
 
 def _row(point: Point) -> Row:
     sums = Counter({name: getattr(point, name) for name in SUMS if getattr(point, name)})
-    return Row(sums, Sketch(point.buckets, point.max_us), 1)
+    return Row(sums, Sketch(point.buckets, point.max_us), 1, Counter(point.statuses))

@@ -79,16 +79,32 @@ def _series(random: Random) -> SeriesKey:
 def _point(random: Random) -> Point:
     """Return what agents send, or what none may ever send and a store must still add up."""
     if random.random() < 0.6:
-        return point_of([random.randrange(5_000_000) for _ in range(random.randrange(4))])
+        usual = point_of([random.randrange(5_000_000) for _ in range(random.randrange(4))])
+        usual.statuses = _statuses(random, sum(usual.buckets.values()))
+        return usual
     point = Point(max_us=random.choice((0, 1, 2_000, 2**32 - 1)))
     for _ in range(random.randrange(4)):
         point.buckets[random.choice((random.randrange(1028), 0, 400, 401, 1027))] = random.choice(
             (1, 2, 256, 65_536, 2**32 - 1)
         )
-    point.errors = min(random.choice((0, 1, 2**40)), sum(point.buckets.values()))
+    requests = sum(point.buckets.values())
+    point.errors = min(random.choice((0, 1, 2**40)), requests)
+    point.statuses = _statuses(random, requests)
     for name in random.sample(_SUMS, random.randrange(4)):
         setattr(point, name, random.choice((*_HUGE, random.randrange(5_000_000))))
     return point
+
+
+def _statuses(random: Random, requests: int) -> dict[int, int]:
+    """Return the codes of requests: of all, of some, or of none, as older agents send them."""
+    statuses: dict[int, int] = {}
+    for _ in range(random.randrange(4)):
+        count = random.choice((requests, random.randrange(requests + 1)))
+        if count:
+            code = random.choice((200, 200, 404, 0, 100, 599, random.randrange(100, 600)))
+            statuses[code] = statuses.get(code, 0) + count
+            requests -= count
+    return statuses
 
 
 def _accounting(random: Random) -> ProcessAccounting:

@@ -11,7 +11,9 @@ what they predict, which is small:
 - `ttfb_us` as its distance from the share of `sum_us` that the series has in this chunk, every
   other sum as its distance from requests times the rate of the series;
 - the first bucket of a point as the difference from the first bucket of the point before, each
-  further bucket as the distance from the bucket before; counts minus one.
+  further bucket as the distance from the bucket before; counts minus one;
+- a status code as the difference from the one before it; in place of the last count of a point, the
+  requests whose code is unknown, which are few or none.
 """
 
 from collections.abc import Sequence
@@ -31,6 +33,7 @@ from trimtab_collector.storage.sqlite.planes import (
     unzigzag,
     zigzag,
 )
+from trimtab_collector.storage.statuses import Statuses
 from trimtab_core.sketch import UPPER_US
 
 __all__ = ["ChunkError", "decode_chunk", "decode_chunks", "encode_chunk"]
@@ -44,6 +47,8 @@ _SHARED: Final = frozenset({"ttfb_us"})
 _SHARE: Final = 16
 #: columns of a chunk by their number; a sum has its rate in `_RATES + 2 * place`, its distance next
 _SERIES, _T, _BUCKETS, _FIRST, _INDEXES, _COUNTS, _SUM, _MAX, _ERRORS, _SOME = range(10)
+#: they stand behind all others, where earlier versions do not look
+_STATUSES, _CODES, _CODE_COUNTS = range(10, 13)
 _RATES: Final = 32
 
 
@@ -96,7 +101,27 @@ def encode_chunk(columns: Columns, width_s: int) -> bytes:
         rate = np.minimum(parts, 2.0**40).astype(np.int64)
         writer.put(_RATES + 2 * place, rate)
         writer.put(_RATES + 2 * place + 1, zigzag(column - (rate[run] * base >> scale)))
+    if columns.statuses is not None:
+        _put_statuses(writer, columns.statuses, requests)
     return writer.finish(width_s, points, len(indexes), start)
+
+
+def _put_statuses(writer: PlaneWriter, statuses: Statuses, requests: Array) -> None:
+    sizes, counts = (array.astype(np.int64) for array in (statuses.sizes, statuses.counts))
+    if not len(counts):
+        return
+    writer.put(_STATUSES, sizes)
+    writer.put(_CODES, zigzag(np.diff(statuses.codes.astype(np.int64), prepend=0)))
+    last, filled = _last_of(sizes)
+    unknown = requests[filled] - np.add.reduceat(counts, last - sizes[filled] + 1)
+    counts[last] = unknown
+    writer.put(_CODE_COUNTS, counts)
+
+
+def _last_of(sizes: Array) -> tuple[Array, Array]:
+    """Return the place of the last code of each point with codes, and the places of these."""
+    filled = np.flatnonzero(sizes)
+    return np.cumsum(sizes)[filled] - 1, filled
 
 
 def decode_chunk(data: bytes) -> Columns:
@@ -158,7 +183,26 @@ def _decode(readers: Sequence[PlaneReader]) -> Columns:
             distance = unzigzag(_take(readers, _RATES + 2 * place + 1, sizes))
             base, scale = (sums, _SHARE) if name in _SHARED else (requests, 0)
             values[name] = distance + (rate[run] * base >> scale)
-    return Columns((series << 32) | t, values, buckets, indexes.astype(np.uint16), counts)
+    statuses = _statuses(readers, sizes, starts, requests)
+    key, indexes = (series << 32) | t, indexes.astype(np.uint16)
+    return Columns(key, values, buckets, indexes, counts, statuses)
+
+
+def _statuses(
+    readers: Sequence[PlaneReader], points: Sequence[int], starts: Array, requests: Array
+) -> Statuses | None:
+    if not any(reader.has(_STATUSES) for reader in readers):
+        return None
+    sizes = _take(readers, _STATUSES, points)
+    totals = np.add.reduceat(sizes, starts)
+    codes = unzigzag(_take(readers, _CODES, totals.tolist()))
+    some = np.flatnonzero(totals)
+    codes = _restarted(codes, (np.cumsum(totals) - totals)[some], totals[some])
+    counts = _take(readers, _CODE_COUNTS, totals.tolist()).copy()
+    last, filled = _last_of(sizes)
+    sums = np.add.reduceat(counts, last - sizes[filled] + 1)
+    counts[last] = requests[filled] - sums
+    return Statuses(sizes, codes.astype(np.uint16), counts)
 
 
 def _take(readers: Sequence[PlaneReader], column: int, sizes: Sequence[int]) -> Array:

@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from trimtab_collector.storage.grouping import WhoseMeasure, grouped_by
+from trimtab_collector.storage.rolls import ROLLS, rolled_before_s
 from trimtab_collector.storage.store import (
     MeasurePart,
     MeasureSelection,
@@ -45,8 +46,6 @@ CREATE INDEX amount_step ON amount (step_s, t);
 """
 logger = logging.getLogger("trimtab.measures")
 
-#: (step, next step, age at which rows of the one become rows of the other), all in seconds
-_ROLLS: Final = ((10, 60, 900), (60, 3600, 2 * 86_400))
 _KEEP_S: Final = 90 * 86_400
 _MOST_MEASURES: Final = 200_000
 _MOST_READ: Final = 1_000_000
@@ -179,8 +178,8 @@ class MeasureTable:
 
         False if none are left. Committer only.
         """
-        for step_s, wider_s, age_s in _ROLLS:
-            before_s = (int(now_s) - age_s) // wider_s * wider_s
+        for step_s, wider_s, age_s in ROLLS:
+            before_s = rolled_before_s(now_s, wider_s, age_s)
             (oldest,) = connection.execute(
                 "SELECT min(t) FROM amount WHERE step_s = ? AND t < ?", (step_s, before_s)
             ).fetchone()

@@ -336,6 +336,7 @@ def taken(columns: Columns, order: Array) -> Columns:
         buckets,
         columns.indexes[place],
         columns.counts[place],
+        None if columns.statuses is None else columns.statuses.taken(order),
     )
 
 

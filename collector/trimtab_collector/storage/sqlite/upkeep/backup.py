@@ -20,6 +20,7 @@ from trimtab_collector.storage.sqlite.tierfile import DAMAGED
 from trimtab_collector.storage.sqlite.upkeep.files import (
     KEYS,
     MANIFEST,
+    STATE,
     WAIT_S,
     MaintenanceError,
     Manifest,
@@ -77,7 +78,7 @@ def _check(directory: Path, target: Path) -> None:
 def _copy(directory: Path, partial: Path, say: Say) -> Manifest:
     """Copy all files, metrics.db after the tiers; returns what was copied."""
     sources = [path for path in own_files(directory) if not path.name.endswith(_BESIDE)]
-    sources.sort(key=lambda path: path.name in (METRICS, KEYS))
+    sources.sort(key=lambda path: path.name in (METRICS, KEYS, STATE))
     found = Manifest(FORMAT, version("trimtab"), 0, _now(), [])
     for place, source in enumerate(sources, 1):
         target = partial / source.name

@@ -41,7 +41,14 @@ from trimtab_collector.storage.sqlite.tiers import (
     Tier,
     files_of,
 )
-from trimtab_collector.storage.sqlite.upkeep.files import KEYS, WAIT_S, Say, own_files, refuse_other
+from trimtab_collector.storage.sqlite.upkeep.files import (
+    KEYS,
+    STATE,
+    WAIT_S,
+    Say,
+    own_files,
+    refuse_other,
+)
 from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report
 from trimtab_collector.storage.sqlite.upkeep.metrics import (
     JournalRow,
@@ -106,7 +113,7 @@ def check(directory: Path, retention: Retention, say: Say, now_s: float | None =
 
 def _metrics(directory: Path, report: Report, stack: ExitStack) -> Metrics | None:
     metrics = None
-    for name in (KEYS, METRICS):
+    for name in (KEYS, STATE, METRICS):
         if not (directory / name).exists():
             continue
         report.files += 1

@@ -23,6 +23,7 @@ __all__ = [
     "KEYS",
     "MANIFEST",
     "RESTORING",
+    "STATE",
     "WAIT_S",
     "Copied",
     "MaintenanceError",
@@ -42,10 +43,11 @@ __all__ = [
 
 MANIFEST: Final = "manifest.json"
 KEYS: Final = "keys.db"
+STATE: Final = "state.db"
 #: directory with the files of a complete restore, not all of which have moved to their places
 RESTORING: Final = ".restoring"
 _OWN: Final = re.compile(
-    r"((10s|1m|10m)-\d{8}|1h-\d{6}|metrics|keys)\.db(-wal|-shm|-journal)?|token|agent-key"
+    r"((10s|1m|10m)-\d{8}|1h-\d{6}|metrics|keys|state)\.db(-wal|-shm|-journal)?|token|agent-key"
 )
 #: pages copied between two checks of the time
 _PAGES: Final = 4096
@@ -152,7 +154,7 @@ def copy_database(source: Path, target: Path, say: Say) -> bool:
             )
             one.execute("ROLLBACK")
     except sqlite3.DatabaseError as error:
-        if not is_damage(error) or source.name in (METRICS, KEYS):
+        if not is_damage(error) or source.name in (METRICS, KEYS, STATE):
             raise
         target.unlink()
         copy_plain(source, target)

@@ -22,6 +22,7 @@ from trimtab_collector.storage.columns import (
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.levels import LEVELS, rolled_up
 from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.statuses import no_statuses
 
 __all__ = ["HOUR_S", "Sums", "by_hour", "difference", "digest", "instant"]
 
@@ -105,4 +106,5 @@ def _sum(columns: Columns, name: str) -> int:
 
 def _arrays(columns: Columns) -> list[Array]:
     values = [columns.value(name) for name in _NAMES]
-    return [columns.key, *values, columns.buckets, columns.indexes, columns.counts]
+    statuses = columns.statuses or no_statuses(len(columns.key))
+    return [columns.key, *values, columns.buckets, columns.indexes, columns.counts, *statuses]

@@ -1,0 +1,136 @@
+"""Takes the connections of listening sockets: with TLS or without, as many as there may be.
+
+asyncio's own server knows of a connection only when its TLS handshake is over. This one knows it
+from the start, so that a handshake that does not go on counts and ends like any other waiting.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from trimtab_collector.connections import ConnectionTable, TimedProtocol, answer_of
+from trimtab_core.logs import RateLimited
+
+__all__ = ["Acceptor"]
+
+logger = logging.getLogger("trimtab.connections")
+
+#: no more descriptors or memory: it may have more in a moment
+_SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_SHORT_S: Final = 0.1
+#: the first byte of every TLS connection (RFC 8446, 5.1)
+_HANDSHAKE: Final = b"\x16"
+_PLAIN: Final = answer_of(
+    HTTPStatus.UPGRADE_REQUIRED,
+    "this port speaks TLS: use https",
+    "upgrade: TLS/1.2, HTTP/1.1\r\n",
+)
+
+
+class Acceptor:
+    """Serves one listening socket, as asyncio's Server does for uvicorn; loop only."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        made: Callable[[], TimedProtocol],
+        table: ConnectionTable,
+        context: ssl.SSLContext | None,
+        handshake_s: float = 10.0,
+    ) -> None:
+        self._listener = listener
+        self._made = made
+        self._table = table
+        self._context = context
+        self._handshake_s = handshake_s
+        self._log = RateLimited(logger)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+
+    def close(self) -> None:
+        """Take no more connections; those that are open stay."""
+        self._accepting.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until nothing is left of what close ended."""
+        await asyncio.gather(self._accepting, *self._tasks, return_exceptions=True)
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                opened, _ = await loop.sock_accept(self._listener)
+            except OSError as error:
+                if error.errno in _SHORT:
+                    self._log.warning("accept", "cannot take a connection: %s", error.strerror)
+                    self._table.make_room()
+                    await asyncio.sleep(_SHORT_S)
+                elif error.errno == errno.EBADF:
+                    return
+                continue
+            protocol = self._made()
+            if not self._table.admit(protocol):
+                opened.close()
+                continue
+            task = loop.create_task(self._take(opened, protocol))
+            protocol.shaking = task
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _take(self, opened: socket.socket, protocol: TimedProtocol) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            if opened.family != socket.AF_UNIX:
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._context is None:
+                await loop.connect_accepted_socket(lambda: protocol, opened)
+                return
+            if await _first_byte(opened) != _HANDSHAKE:
+                await _say_plainly(opened)
+                raise ssl.SSLError("its first byte is none of TLS")
+            await loop.connect_accepted_socket(
+                lambda: protocol,
+                opened,
+                ssl=self._context,
+                ssl_handshake_timeout=self._handshake_s,
+            )
+        except (OSError, ssl.SSLError) as error:
+            self._table.failed_handshakes += self._context is not None
+            self._log.warning("handshake", "no connection was made: %s", error)
+            self._table.left(protocol)
+            opened.close()
+        except BaseException:
+            self._table.left(protocol)
+            opened.close()
+            raise
+
+
+async def _first_byte(opened: socket.socket) -> bytes:
+    """Return the first byte that a client sends, and leave it there; empty when it left."""
+    loop = asyncio.get_running_loop()
+    readable = loop.create_future()
+
+    def arrived() -> None:
+        if not readable.done():
+            readable.set_result(None)
+
+    loop.add_reader(opened, arrived)
+    try:
+        await readable
+    finally:
+        loop.remove_reader(opened)
+    return opened.recv(1, socket.MSG_PEEK)
+
+
+async def _say_plainly(opened: socket.socket) -> None:
+    """Tell a client without TLS what is wrong; what it sent is read, else it would be reset."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_recv(opened, 65536)
+    await loop.sock_sendall(opened, _PLAIN)

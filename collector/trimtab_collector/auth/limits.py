@@ -1,0 +1,117 @@
+"""How often one may try to log in: per account and per address, decided before anything is hashed.
+
+A try takes a place from two buckets, which fill again with time (a token bucket); a success gives
+both back, so that only failures count. An address from which somebody has logged in has a bucket of
+its own for that account: a stranger who tries names cannot lock people out where they work.
+"""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+from trimtab_collector.contract.errors import ApiError
+
+__all__ = ["LoginLimits", "RateLimit"]
+
+#: keys that are remembered at most; the one that was used the longest time ago is forgotten
+_MAX_KEYS: Final = 10_000
+_ACCOUNT: Final = (10, 30.0)
+_ADDRESS: Final = (20, 3.0)
+
+
+class RateLimit:
+    """Buckets of places by key; one thread at a time."""
+
+    def __init__(
+        self, places: int, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Give each key so many places, of which one is free again every so many seconds."""
+        self._places = places
+        self._seconds = seconds
+        self._clock = clock
+        #: key -> time at which all its places are free again
+        self._free_at_s: OrderedDict[Hashable, float] = OrderedDict()
+
+    def wait_s(self, key: Hashable) -> float:
+        """Return how long until a place is free, 0 when one is."""
+        taken_s = self._free_at_s.get(key, 0.0) - self._clock()
+        return max(0.0, taken_s - self._seconds * (self._places - 1))
+
+    def take(self, key: Hashable) -> None:
+        """Take a place."""
+        now_s = self._clock()
+        self._free_at_s[key] = max(self._free_at_s.get(key, now_s), now_s) + self._seconds
+        self._free_at_s.move_to_end(key)
+        if len(self._free_at_s) > _MAX_KEYS:
+            self._free_at_s.popitem(last=False)
+
+    def give_back(self, key: Hashable) -> None:
+        """Free a place that was taken."""
+        if key in self._free_at_s:
+            self._free_at_s[key] -= self._seconds
+
+    def clear(self, key: Hashable) -> None:
+        """Free all places of a key."""
+        self._free_at_s.pop(key, None)
+
+
+class LoginLimits:
+    """Whether somebody may try now; loop only.
+
+    An account has 10 failures, then one in 30 s; an address 20, then one in 3 s.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._accounts = RateLimit(*_ACCOUNT, clock)
+        self._addresses = RateLimit(*_ADDRESS, clock)
+        #: pairs of account and network that have worked
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def begin(self, address: str, account: str = "") -> None:
+        """Count a try, of an account if it names one; raises ApiError 429 for one too many."""
+        network, key = _network(address), self._account(address, account)
+        wait_s = self._addresses.wait_s(network)
+        if account:
+            wait_s = max(wait_s, self._accounts.wait_s(key))
+        if wait_s:
+            seconds = math.ceil(wait_s)
+            raise ApiError(
+                429,
+                "too_many_tries",
+                f"expected fewer failed tries from this address or for this account: try again in "
+                f"{seconds} s",
+                headers={"Retry-After": str(seconds)},
+            )
+        self._addresses.take(network)
+        if account:
+            self._accounts.take(key)
+
+    def worked(self, address: str, account: str = "") -> None:
+        """Take back what the try of these has counted."""
+        self._addresses.give_back(_network(address))
+        if account:
+            self._accounts.clear(self._account(address, account))
+            known = (account, _network(address))
+            self._known[known] = None
+            self._known.move_to_end(known)
+            if len(self._known) > _MAX_KEYS:
+                self._known.popitem(last=False)
+
+    def _account(self, address: str, account: str) -> Hashable:
+        known = (account, _network(address))
+        return known if known in self._known else account
+
+
+def _network(address: str) -> str:
+    """Return what stands for one client: an address of IPv4, the first 64 bits of one of IPv6."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if isinstance(found, IPv6Address):
+        mapped = found.ipv4_mapped
+        return str(mapped) if mapped else str(IPv6Address(int(found) >> 64 << 64))
+    return str(found)

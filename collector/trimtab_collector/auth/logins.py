@@ -1,0 +1,189 @@
+"""Log in, refresh, log out, set up: what somebody asks who is not let in yet."""
+
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+
+from trimtab_collector.auth.limits import LoginLimits
+from trimtab_collector.auth.passwords import (
+    HashThread,
+    check_password,
+    hash_password,
+    is_password,
+)
+from trimtab_collector.auth.people import People, Person, check_name
+from trimtab_collector.auth.sessions import IDLE_S, Issued, Sessions, refused
+from trimtab_collector.auth.setup import SetupLink
+from trimtab_collector.auth.signing import ACCESS_S
+from trimtab_collector.contract.callers import Caller, Reply, Role
+from trimtab_collector.contract.errors import ApiError, instant
+from trimtab_collector.contract.parameters import Parameters
+from trimtab_collector.contract.people import LoggedIn, LoggedOut, UserBody, WhoBody
+
+__all__ = ["COOKIE", "Logins", "change_password", "login", "logout", "me", "refresh", "setup"]
+
+COOKIE: Final = "trimtab_refresh"
+_COOKIE_PATH: Final = "/api/performance/auth"
+#: a page of another site cannot send it: it would have to be allowed to first
+_GUARD: Final = "x-trimtab-request"
+
+
+class Logins:
+    """What logging in needs; loop only, the work is done in the thread for it."""
+
+    def __init__(
+        self,
+        people: People,
+        sessions: Sessions,
+        link: SetupLink,
+        thread: HashThread,
+        limits: LoginLimits,
+    ) -> None:
+        self.people = people
+        self.sessions = sessions
+        self.link = link
+        self.thread = thread
+        self.limits = limits
+
+    def enter(self, name: str, password: str) -> Issued:
+        """Begin a session of the user of a name; raises ApiError 401, after the same time each."""
+        person = self.people.by_name(name)
+        if not is_password(person.password if person else None, password) or person is None:
+            raise refused("expected a name and its password, got others")
+        if person.disabled_s is not None:
+            # Not said to be so: it would tell a stranger that the password is right.
+            raise refused("expected a name and its password, got others")
+        return self.sessions.begin(person)
+
+    def found(self, name: str, password: str) -> Issued:
+        """Add the first admin and begin a session."""
+        admin = Caller(name, Role.ADMIN)
+        person = self.people.add(admin, name, hash_password(password), Role.ADMIN, first=True)
+        self.link.close()
+        return self.sessions.begin(person)
+
+    def replace(self, caller: Caller, password: str, new_password: str) -> Issued:
+        """Change one's own password, which ends all of one's sessions, and begin another."""
+        person = self.people.find(caller.user)
+        if person is None or not is_password(person.password, password):
+            raise ApiError(403, "wrong_password", "expected your present password, got another")
+        changed = self.people.change(caller, person.id, password=hash_password(new_password))
+        return self.sessions.begin(changed)
+
+
+async def login(logins: Logins, parameters: Parameters) -> Reply:
+    """Return an access token and a refresh token for a name and its password."""
+    body, account = parameters.body, parameters.body.name.casefold()
+    logins.limits.begin(parameters.address, account)
+    issued = await logins.thread.hash(logins.enter, body.name, body.password)
+    logins.limits.worked(parameters.address, account)
+    return _entered(issued, parameters, cookie=body.cookie)
+
+
+async def refresh(logins: Logins, parameters: Parameters) -> Reply:
+    """Return the next access token and refresh token; the one given is used up."""
+    text, cookie = _refresh_token(parameters)
+    logins.limits.begin(parameters.address)
+    issued = await logins.thread.run(logins.sessions.renew, text)
+    logins.limits.worked(parameters.address)
+    return _entered(issued, parameters, cookie=cookie)
+
+
+async def logout(logins: Logins, parameters: Parameters) -> Reply:
+    """Return how many sessions ended: that of the access token, and that of the refresh token."""
+    text, cookie = _refresh_token(parameters)
+    ended = await logins.thread.run(logins.sessions.end, parameters.caller, text)
+    headers = {"Set-Cookie": _cookie("", 0, parameters)} if cookie else {}
+    return Reply(LoggedOut(ended=ended), headers=headers)
+
+
+async def setup(logins: Logins, parameters: Parameters) -> Reply:
+    """Return a session of the first admin, who is added with the token of the set-up link."""
+    body = parameters.body
+    logins.limits.begin(parameters.address)
+    logins.link.check(body.token)
+    check_name(body.name)
+    check_password(body.password, body.name)
+    issued = await logins.thread.hash(logins.found, body.name, body.password)
+    logins.limits.worked(parameters.address)
+    return _entered(issued, parameters, cookie=body.cookie, status=201)
+
+
+async def change_password(logins: Logins, parameters: Parameters) -> Reply:
+    """Return a new session after one's password was changed, which ended all others."""
+    body, caller = parameters.body, parameters.caller
+    if not caller.user:
+        raise ApiError(403, "forbidden", "expected somebody who logged in, got a service token")
+    check_password(body.new_password, caller.name)
+    account = caller.name.casefold()
+    logins.limits.begin(parameters.address, account)
+    issued = await logins.thread.hash(logins.replace, caller, body.password, body.new_password)
+    logins.limits.worked(parameters.address, account)
+    return _entered(issued, parameters, cookie=body.cookie)
+
+
+async def me(_logins: Logins, parameters: Parameters) -> WhoBody:
+    """Return who asks, and their role."""
+    caller = parameters.caller
+    kind = "user" if caller.user else "token"
+    return WhoBody(name=caller.name, role=caller.role.value, kind=kind)
+
+
+def user_body(person: Person) -> UserBody:
+    """Return a user as the API shows one."""
+    return UserBody(
+        id=person.id,
+        name=person.name,
+        role=person.role.value,
+        disabled=person.disabled_s is not None,
+        created=instant(person.created_s),
+        last_login=None if person.login_s is None else instant(person.login_s),
+    )
+
+
+def _entered(issued: Issued, parameters: Parameters, *, cookie: bool, status: int = 200) -> Reply:
+    body = LoggedIn(
+        access_token=issued.access,
+        token_type="Bearer",  # noqa: S106 - the scheme
+        expires_in_seconds=ACCESS_S,
+        refresh_token=None if cookie else issued.refresh,
+        user=user_body(issued.person),
+    )
+    set_cookie = {"Set-Cookie": _cookie(issued.refresh, IDLE_S, parameters)} if cookie else {}
+    return Reply(body, status, set_cookie)
+
+
+def _refresh_token(parameters: Parameters) -> tuple[str, bool]:
+    """Return the refresh token of the body, else that of the cookie, and whether it is the latter.
+
+    A cookie is taken from pages of this origin alone: SameSite=Strict keeps it from other sites,
+    JSON and the header from what a form or a script of theirs may send. Raises ApiError 403.
+    """
+    text: str = parameters.body.refresh_token
+    cookie = _cookie_of(parameters.headers)
+    if text or not cookie:
+        return text, False
+    site = parameters.headers.get("sec-fetch-site", "same-origin")
+    if _GUARD not in parameters.headers or site not in ("same-origin", "none"):
+        raise ApiError(
+            403,
+            "cross_site",
+            f"expected the header {_GUARD} with a cookie, from a page of this origin",
+        )
+    return cookie, True
+
+
+def _cookie_of(headers: Mapping[str, str]) -> str:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")[:8_192]).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value[:256] if found else ""
+
+
+def _cookie(text: str, seconds: int, parameters: Parameters) -> str:
+    secure = "; Secure" if parameters.secure else ""
+    return (
+        f"{COOKIE}={text}; Path={_COOKIE_PATH}; Max-Age={seconds}; HttpOnly; SameSite=Strict"
+        f"{secure}"
+    )

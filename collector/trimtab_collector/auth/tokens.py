@@ -1,0 +1,213 @@
+"""Service tokens: for scripts and boards, which read everything and change nothing.
+
+A token is `tts_<id>_<secret>`, of which the hash is stored. The collector makes one at its first
+start, for whoever set it up, and keeps its text in the file `token`; the setting `token` names
+another. Both are service tokens like all others: they are listed, and can be revoked.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from trimtab_collector.auth.audit import AUDIT, note
+from trimtab_collector.auth.people import PEOPLE
+from trimtab_collector.contract.callers import ITSELF, Caller
+from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.statefile import StateFile
+from trimtab_core.errors import StartupError
+
+__all__ = ["FirstToken", "ServiceToken", "ServiceTokens", "hash_token", "service_token_of"]
+
+_TEXT: Final = re.compile(r"tts_([0-9a-f]{12})_[0-9a-f]{64}")
+_MAX_TOKENS: Final = 1_000
+_FILE: Final = "token"
+_FIRST: Final = "first start"
+_SETTINGS: Final = "settings"
+_SELECT: Final = (
+    "SELECT id, hash, name, origin, created_s, expires_s, revoked_s, used_s FROM service_token "
+)
+
+
+class ServiceToken(NamedTuple):
+    """A token without its secret; times in epoch seconds."""
+
+    id: str
+    hash: bytes
+    name: str
+    #: console, api, first start or settings
+    origin: str
+    created_s: float
+    expires_s: float | None
+    revoked_s: float | None
+    used_s: float | None
+
+
+class FirstToken(NamedTuple):
+    """The token of the file or the settings: its text, and whether it was made just now.
+
+    path is None where the settings have it, text is empty where it was revoked.
+    """
+
+    text: str
+    path: Path | None
+    new: bool
+
+
+class ServiceTokens:
+    """The tokens in the state file; any thread, each change is one transaction with its entry."""
+
+    def __init__(self, state: StateFile, clock: Callable[[], float] = time.time) -> None:
+        state.bring(PEOPLE)
+        state.bring(AUDIT)
+        self._state = state
+        self._clock = clock
+
+    def list(self) -> Sequence[ServiceToken]:
+        """Return all tokens, revoked ones too, oldest first."""
+        rows = self._state.rows(_SELECT + "ORDER BY created_s, id")
+        return [service_token_of(row) for row in rows]
+
+    def new(
+        self, caller: Caller, name: str, origin: str, days: float | None = None
+    ) -> tuple[str, ServiceToken]:
+        """Make a token; returns its text, which is nowhere else, and what is stored."""
+        token_id = secrets.token_hex(6)
+        text = f"tts_{token_id}_{secrets.token_hex(32)}"
+        return text, self._add(caller, token_id, text, name, origin, days)
+
+    def revoke(self, caller: Caller, token_id: str) -> ServiceToken:
+        """Refuse a token from now on, by its id or its text; doing it again changes nothing.
+
+        Raises ApiError 404 for an id that is not there.
+        """
+        found = _TEXT.fullmatch(token_id)
+        with self._state.change() as connection:
+            token = self._known(found[1] if found else token_id, hash_token(token_id))
+            if token.revoked_s is not None:
+                return token
+            token = token._replace(revoked_s=self._clock())
+            connection.execute(
+                "UPDATE service_token SET revoked_s = ? WHERE id = ?", (token.revoked_s, token.id)
+            )
+            note(connection, caller, "token.revoke", token.id, {"name": token.name}, None)
+        return token
+
+    def used(self, uses: Mapping[str, float]) -> None:
+        """Keep when tokens were last used: id -> epoch seconds."""
+        if not uses:
+            return
+        with self._state.change() as connection:
+            connection.executemany(
+                "UPDATE service_token SET used_s = ? WHERE id = ?",
+                [(used_s, token_id) for token_id, used_s in uses.items()],
+            )
+
+    def first(self, directory: Path, configured: str = "") -> FirstToken:
+        """Return the token of the settings, else that of the file, made at the first start.
+
+        One that was revoked is not made again. What the settings or the file held before is no
+        longer good. Raises StartupError when the file cannot be read or written.
+        """
+        if configured:
+            return FirstToken(self._adopt(configured, _SETTINGS), None, False)
+        self._replace(_SETTINGS, b"")
+        path = directory / _FILE
+        try:
+            if path.exists():
+                text = path.read_text(encoding="utf-8").strip()
+                if not text:
+                    raise StartupError(
+                        f"expected a token in {path}, it is empty: delete it and start again"
+                    )
+                return FirstToken(self._adopt(text, _FIRST), path, False)
+            earlier = [each for each in self.list() if each.origin == _FIRST]
+            if earlier and earlier[-1].revoked_s is not None:
+                return FirstToken("", None, False)
+            text = f"tts_{secrets.token_hex(6)}_{secrets.token_hex(32)}"
+            _write(path, text)
+        except OSError as error:
+            raise StartupError(
+                f"expected a file for the token at {path}, got: {error.strerror}; choose another "
+                "directory with --data-dir"
+            ) from error
+        return FirstToken(self._adopt(text, _FIRST), path, True)
+
+    def _adopt(self, text: str, origin: str) -> str:
+        """Know a token that was not made here; returns its text, or nothing if it is revoked."""
+        digest = hash_token(text)
+        with self._state.change():
+            known = [each for each in self.list() if each.hash == digest]
+            self._replace(origin, digest)
+            if not known:
+                found = _TEXT.fullmatch(text)
+                token_id = found[1] if found else secrets.token_hex(6)
+                self._add(ITSELF, token_id, text, origin, origin)
+        return "" if known and known[0].revoked_s is not None else text
+
+    def _replace(self, origin: str, digest: bytes) -> None:
+        """Forget what came from an origin and is another token than it has now."""
+        with self._state.change() as connection:
+            for each in self.list():
+                if each.origin == origin and each.hash != digest and each.revoked_s is None:
+                    connection.execute("DELETE FROM service_token WHERE id = ?", (each.id,))
+                    note(connection, ITSELF, "token.replace", each.id, {"name": each.name}, None)
+
+    def _add(
+        self,
+        caller: Caller,
+        token_id: str,
+        text: str,
+        name: str,
+        origin: str,
+        days: float | None = None,
+    ) -> ServiceToken:
+        now_s = self._clock()
+        expires_s = None if days is None else now_s + days * 86_400
+        token = ServiceToken(token_id, hash_token(text), name, origin, now_s, expires_s, None, None)
+        with self._state.change() as connection:
+            connection.execute(
+                "DELETE FROM service_token WHERE revoked_s < ?", (now_s - 400 * 86_400,)
+            )
+            if len(self.list()) >= _MAX_TOKENS:
+                raise ApiError(
+                    409,
+                    "too_many",
+                    f"expected at most {_MAX_TOKENS} tokens, revoked ones of the last 400 days too",
+                )
+            connection.execute("INSERT INTO service_token VALUES (?, ?, ?, ?, ?, ?, ?, ?)", token)
+            note(connection, caller, "token.new", token_id, None, {"name": name, "days": days})
+        return token
+
+    def _known(self, token_id: str, digest: bytes) -> ServiceToken:
+        rows = self._state.rows(_SELECT + "WHERE id = ? OR hash = ?", (token_id, digest))
+        if not rows:
+            raise ApiError(
+                404,
+                "not_found",
+                f"expected the id of a service token, got {token_id!r:.20}: trimtab token list "
+                "shows them",
+            )
+        return service_token_of(rows[0])
+
+
+def hash_token(text: str) -> bytes:
+    """Return what is stored of a token: one SHA-256, as it has 256 random bits."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
+
+
+def service_token_of(row: Sequence[Any]) -> ServiceToken:
+    """Return the token of a row of the table, in the order of the fields."""
+    return ServiceToken(*row)
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
