@@ -31,6 +31,7 @@ from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reload import Reload
+from trimtab_collector.reports.reporter import Reporter
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.statefile import StateFile
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
@@ -98,7 +99,9 @@ class CollectorApp:
         self.objectives = Objectives(self.store, SloBook(self.state))
         parts: list[Any] = [self.reader, rules, silences, self.alerts, Previews(self.store)]
         parts += self.accounts.parts()
-        parts += [self.marks, self.objectives, KpiBook(self.state)]
+        kpis = KpiBook(self.state)
+        parts += [self.marks, self.objectives, kpis]
+        parts += [Reporter(self.reader, self.marks, self.objectives, kpis, self.alerts)]
         self._api = Api(parts, self._executor, self.accounts.access)
         self._web = Starlette(
             routes=self._api.routes(),

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final
 
+from trimtab_collector.contract.callers import Page
 from trimtab_collector.contract.history import HistoryRow
 from trimtab_collector.contract.languages import language_of
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.contract.reports import (
     DATE,
+    FORMAT,
     REPORT_PERIOD,
     AlertSpan,
     GapSpan,
@@ -32,9 +34,11 @@ from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reports.hosts import host_reports
 from trimtab_collector.reports.keyfigures import KeyFigures
+from trimtab_collector.reports.page import page_of
 from trimtab_collector.reports.periods import Period, period_of
 from trimtab_collector.reports.routes import route_lists
 from trimtab_collector.reports.saying import notes_of, summary_of
+from trimtab_collector.reports.style import POLICY
 from trimtab_collector.reports.uptime import (
     AlertHistory,
     Outage,
@@ -45,7 +49,7 @@ from trimtab_collector.reports.uptime import (
 )
 from trimtab_collector.storage.store import GaugeSelection
 
-__all__ = ["Reporter", "report_of"]
+__all__ = ["Reporter", "report", "report_of"]
 
 #: rows of the lists of a report
 _SHOWN: Final = 50
@@ -63,6 +67,15 @@ class Reporter:
     objectives: Objectives
     kpis: KpiBook
     alerts: AlertHistory
+
+
+def report(reporter: Reporter, parameters: Parameters) -> Report | Page:
+    """Return a day or a week in figures, as JSON or as a page with plots."""
+    found = report_of(reporter, parameters)
+    if parameters[FORMAT] == "json":
+        return found
+    made_at = parameters.shown(parameters.now_s)[:16].replace("T", " ")
+    return Page(page_of(found, made_at), POLICY)
 
 
 def report_of(reporter: Reporter, parameters: Parameters) -> Report:

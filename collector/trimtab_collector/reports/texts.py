@@ -13,13 +13,12 @@ ENGLISH: Final[Mapping[str, str]] = {
     "sum_nothing": "No requests arrived.",
     "sum_traffic": "{what}: {requests} requests, p95 {p95}, {errors} errors.",
     "sum_same": "{what}: {requests} requests, p95 {p95}, as before ({before}), {errors} errors.",
-    "sum_slower": "{what}: slower than before: p95 {p95}, was {before} ({change}); "
+    "sum_slower": "{what}: slower than before, p95 {p95}, was {before} ({change}); "
     "{requests} requests, {errors} errors.",
-    "sum_faster": "{what}: faster than before: p95 {p95}, was {before} ({change}); "
+    "sum_faster": "{what}: faster than before, p95 {p95}, was {before} ({change}); "
     "{requests} requests, {errors} errors.",
     "sum_up": "Every service was up in every minute that was watched.",
-    "sum_down": "Uptime {share}: outages {outages}, the longest total is that of {worst} with "
-    "{long}.",
+    "sum_down": "Uptime {share}, {outages} outages; {worst} was down longest, {long} in all.",
     "sum_calm": "No alert fired.",
     "sum_alerts": "Alerts that fired: {critical} critical, {warning} warning.",
     "sum_targets": "Targets met: {met} of {all} that were measured.",
@@ -111,7 +110,17 @@ ENGLISH: Final[Mapping[str, str]] = {
     "notes": "What limits this report",
     "made": "Made {at} by trimtab; times are of {zone}.",
     "none_slos": "No objective is set.",
-    "low": "low",
+    "share_of_requests": "share",
+    "n_requests": "requests",
+    "n_errors": "errors",
+    "n_uptime": "uptime",
+    "line": "line",
+    "mark": "mark",
+    "at": "at",
+    "kind": "kind",
+    "detail": "detail",
+    "sent": "sent",
+    "lost_share": "share lost",
     "kpi_health": "Health check",
     "kpi_create": "Create",
     "kpi_status": "Status",
@@ -139,13 +148,13 @@ KOREAN: Final[Mapping[str, str]] = {
     "sum_nothing": "들어온 요청이 없습니다.",
     "sum_traffic": "{what}: 요청 {requests}건, p95 {p95}, 오류 {errors}.",
     "sum_same": "{what}: 요청 {requests}건, p95 {p95}로 이전({before})과 비슷함, 오류 {errors}.",
-    "sum_slower": "{what}: 이전보다 느려짐: p95 {p95}, 이전 {before} ({change}); "
+    "sum_slower": "{what}: 이전보다 느려짐, p95 {p95}, 이전 {before} ({change}); "
     "요청 {requests}건, 오류 {errors}.",
-    "sum_faster": "{what}: 이전보다 빨라짐: p95 {p95}, 이전 {before} ({change}); "
+    "sum_faster": "{what}: 이전보다 빨라짐, p95 {p95}, 이전 {before} ({change}); "
     "요청 {requests}건, 오류 {errors}.",
     "sum_up": "관측된 모든 시간 동안 모든 서비스가 가동되었습니다.",
-    "sum_down": "가동률 {share}: 중단 {outages}회, 중단 시간이 가장 긴 서비스는 "
-    "{worst}({long})입니다.",
+    "sum_down": "가동률 {share}, 중단 {outages}회. 가장 오래 중단된 서비스는 "
+    "{worst}(총 {long})입니다.",
     "sum_calm": "발생한 경보가 없습니다.",
     "sum_alerts": "발생한 경보: 심각 {critical}건, 경고 {warning}건.",
     "sum_targets": "측정된 목표 {all}개 중 {met}개를 달성했습니다.",
@@ -237,7 +246,17 @@ KOREAN: Final[Mapping[str, str]] = {
     "notes": "이 보고서의 한계",
     "made": "trimtab이 {at}에 작성했습니다. 시각은 {zone} 기준입니다.",
     "none_slos": "설정된 목표가 없습니다.",
-    "low": "부족",
+    "share_of_requests": "비율",
+    "n_requests": "요청",
+    "n_errors": "오류",
+    "n_uptime": "가동률",
+    "line": "기준값",
+    "mark": "표시",
+    "at": "시각",
+    "kind": "종류",
+    "detail": "상세",
+    "sent": "보냄",
+    "lost_share": "유실 비율",
     "kpi_health": "상태 확인",
     "kpi_create": "생성",
     "kpi_status": "상태 조회",

@@ -23,6 +23,8 @@ from trimtab_collector.objectives.answers import Objectives
 from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.reports.reporter import Reporter
+from trimtab_collector.reports.uptime import NoAlerts
 from trimtab_collector.statefile import StateFile
 from trimtab_core.batches import SeriesKey
 from trimtab_core.sketch import Sketch, bucket_of, middle_us
@@ -70,7 +72,7 @@ class World:
     """A store with requests in it, and the list of them."""
 
     #: classes of the parts that there are
-    PARTS: Final = (StoreReader, Marks, Objectives, KpiBook)
+    PARTS: Final = (StoreReader, Marks, Objectives, KpiBook, Reporter)
 
     def __init__(self, engine: SQLiteEngine, clock: Clock, directory: Path) -> None:
         self.engine = engine
@@ -81,9 +83,11 @@ class World:
         self.marks = Marks(self.state, clock)
         self.objectives = Objectives(engine.store, SloBook(self.state, clock), clock)
         self.kpis = KpiBook(self.state, clock)
+        self.reporter = Reporter(self.reader, self.marks, self.objectives, self.kpis, NoAlerts())
         #: what endpoints ask, by its class
         self.parts: dict[type[Any], Any] = {
-            type(part): part for part in (self.reader, self.marks, self.objectives, self.kpis)
+            type(part): part
+            for part in (self.reader, self.marks, self.objectives, self.kpis, self.reporter)
         }
         self._seq = 0
 
