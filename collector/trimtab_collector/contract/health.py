@@ -92,6 +92,21 @@ class ReloadHealth(Body, kw_only=True):
     waiting: list[str]
 
 
+class AlertsHealth(Body, kw_only=True):
+    """How judging does; `trouble` says what was not judged, or what is wrong with the file."""
+
+    trouble: str | None
+    steps: int
+    #: steps, rules and explanations that failed, since the start
+    failures: int
+    #: age of the newest step that was judged; null before the first
+    behind: float | None
+    #: CPU time of the last step, ms
+    step_cpu: float
+    #: series that crossed a line and found no place, since the start
+    alerts_left_out: int
+
+
 class HealthPart(NamedTuple):
     """How a part does, and whether that makes the collector `degraded`."""
 
@@ -113,3 +128,4 @@ class CollectorHealth(Body, kw_only=True):
     #: absent without TLS
     certificate: CertificateHealth | UnsetType = UNSET
     reload: ReloadHealth | UnsetType = UNSET
+    alerts: AlertsHealth | UnsetType = UNSET
