@@ -72,8 +72,10 @@ def put(
 
 def times(count: int, ms: int, **parts: int) -> Point:
     """Return requests that all take a time; parts are of all of them together, ms."""
-    sums = {f"{name}_us": 1000 * value * count for name, value in parts.items()}
-    return point_of([1000 * ms] * count, **sums)
+    point = point_of([1000 * ms] * count)
+    for name, value in parts.items():
+        setattr(point, f"{name}_us", 1000 * value * count)
+    return point
 
 
 @pytest.fixture(scope="module")

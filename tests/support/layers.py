@@ -57,7 +57,7 @@ LAYERS: Layers = {
             *("settings", "reload", "connections", "certificate", "front", "serve", "app"),
         ),
         # The console knows the subcommands of the engine, and nothing else of it.
-        "cli": ("settings", "auth", "running", "storage.sqlite.upkeep.cli"),
+        "cli": ("settings", "auth", "auth.cli", "running", "storage.sqlite.upkeep.cli"),
     },
     "trimtab_agent": {
         "": (),

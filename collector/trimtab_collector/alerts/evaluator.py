@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from trimtab_collector.alerts.agents import Agents
 from trimtab_collector.alerts.bodies import labels_of, notice_of
@@ -22,7 +22,9 @@ from trimtab_collector.alerts.reading import MetricReader, Signal
 from trimtab_collector.alerts.rules import Rule, severity_of
 from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
+from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.contract.health import AlertsHealth, HealthPart
 from trimtab_collector.notify.notice import Change, Notice
 from trimtab_collector.statefile import StateFile
 from trimtab_collector.storage.columns import WINDOW_S
@@ -37,6 +39,8 @@ LIVE_ONLY: Final = ("live",)
 #: windows that have not arrived by then are judged without what is missing
 _GRACE_S: Final = 5.0
 _CATCH_UP_S: Final = 300
+#: judging that is so far behind stands still
+_STANDS_S: Final = 120
 #: how often values of open alerts are written although nothing happened
 _KEEP_S: Final = 60
 
@@ -108,17 +112,20 @@ class Evaluator:
         if self._thread is not None:
             self._thread.join()
 
-    def health(self) -> Mapping[str, Any]:
-        """Return what `/health` shows."""
+    def health(self, _caller: Caller) -> HealthPart:
+        """Return what `/health` shows; judging that stands still is a trouble."""
         judged_s = self._book.judged_s
-        return {
-            "trouble": self.trouble or self._rules.file.error or None,
-            "steps": self.steps,
-            "failures": self.failures,
-            "behindSeconds": None if judged_s is None else round(self._clock() - judged_s, 1),
-            "stepCpuSeconds": round(self.step_cpu_s, 4),
-            "alertsLeftOut": self._book.judge.left_out,
-        }
+        behind_s = None if judged_s is None else round(self._clock() - judged_s, 1)
+        trouble = self.trouble or self._rules.file.error
+        body = AlertsHealth(
+            trouble=trouble or None,
+            steps=self.steps,
+            failures=self.failures,
+            behind=behind_s,
+            step_cpu=round(1000 * self.step_cpu_s, 1),
+            alerts_left_out=self._book.judge.left_out,
+        )
+        return HealthPart(body, bool(trouble) or (behind_s or 0) > _STANDS_S)
 
     def step(self, t_s: int) -> Outcome:
         """Judge the step that ends at t_s; from one thread at a time."""

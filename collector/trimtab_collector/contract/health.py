@@ -102,6 +102,21 @@ class DeploysHealth(Body, kw_only=True):
     missed: int
 
 
+class AlertsHealth(Body, kw_only=True):
+    """How judging does; `trouble` says what was not judged, or what is wrong with the file."""
+
+    trouble: str | None
+    steps: int
+    #: steps, rules and explanations that failed, since the start
+    failures: int
+    #: age of the newest step that was judged; null before the first
+    behind: float | None
+    #: CPU time of the last step, ms
+    step_cpu: float
+    #: series that crossed a line and found no place, since the start
+    alerts_left_out: int
+
+
 class HealthPart(NamedTuple):
     """How a part does, and whether that makes the collector `degraded`."""
 
@@ -124,3 +139,4 @@ class CollectorHealth(Body, kw_only=True):
     certificate: CertificateHealth | UnsetType = UNSET
     reload: ReloadHealth | UnsetType = UNSET
     deploys: DeploysHealth | UnsetType = UNSET
+    alerts: AlertsHealth | UnsetType = UNSET

@@ -34,7 +34,7 @@ __all__ = [
 _Label = Annotated[str, Meta(max_length=200)]
 _Secret = Annotated[str, Meta(max_length=256)]
 _Role = Annotated[str, Meta(pattern="^(admin|planner)$")]
-_Scope = Annotated[list[_Label], Meta(max_length=100)]
+_Places = Annotated[list[_Label], Meta(max_length=100)]
 
 
 class Credentials(Body, kw_only=True):
@@ -152,8 +152,8 @@ class NewAgentKey(Body, kw_only=True):
     """A key to make; an empty scope is all."""
 
     name: _Label = ""
-    environments: _Scope = field(default_factory=list)
-    services: _Scope = field(default_factory=list)
+    environments: _Places = field(default_factory=list)
+    services: _Places = field(default_factory=list)
 
 
 class MadeAgentKey(Body, kw_only=True):
