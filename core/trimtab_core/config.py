@@ -260,8 +260,11 @@ def _from_environment(
     return values
 
 
-#: Variables that trimtab sets for its own children.
-_RESERVED: Final = ("TRIMTAB_RUN", "TRIMTAB_RUN_CHAIN")
+#: Variables that trimtab sets for its own children, and those of subcommands that ask a collector.
+_RESERVED: Final = (
+    *("TRIMTAB_RUN", "TRIMTAB_RUN_CHAIN"),
+    *("TRIMTAB_URL", "TRIMTAB_TOKEN"),
+)
 
 
 def _convert(settings: type, name: str, value: Any, where: str) -> Any:

@@ -41,6 +41,8 @@ LAYERS: Layers = {
         "deploys": ("contract", "marks", "statefile", "storage"),
         "objectives": ("contract", "statefile", "auth.audit", "reads", "storage"),
         "reports": ("contract", "statefile", "reads", "marks", "objectives", "storage"),
+        "asking": (),
+        "reports.cli": ("asking",),
         "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
         "api": (
             *("contract", "reads", "notify", "alerts", "storage.store"),

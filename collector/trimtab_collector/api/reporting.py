@@ -8,7 +8,7 @@ from trimtab_collector.contract.kpis import KpiList, KpiTargets
 from trimtab_collector.contract.languages import LANG
 from trimtab_collector.contract.marks import KIND, MARK_ID, MarkBody, MarkList, NewMark
 from trimtab_collector.contract.parameters import LIMIT, OWNERS, RANGE, TZ
-from trimtab_collector.contract.reports import DATE, FORMAT, REPORT_PERIOD, Report
+from trimtab_collector.contract.reports import DATE, FORMAT, REPORT_PERIOD, ReportBody
 from trimtab_collector.contract.slos import SLO_ID, SloBody, SloList, SloSettings
 from trimtab_collector.marks import Marks, delete_mark, list_marks, post_mark
 from trimtab_collector.objectives.answers import (
@@ -43,7 +43,7 @@ REPORTING: Final = (
     ApiEndpoint(("/kpis",), get_kpis, (KpiList,), (TZ,), of=KpiBook),
     ApiEndpoint(("/kpis",), put_kpis, (KpiList,), (TZ,), role=Role.ADMIN, method="PUT",
              takes=KpiTargets, of=KpiBook),
-    ApiEndpoint(("/report",), report, (Report,),
+    ApiEndpoint(("/report",), report, (ReportBody,),
              (*OWNERS[:2], REPORT_PERIOD, DATE, TZ, FORMAT, LANG), of=Reporter, html=True),
 )
 # fmt: on

@@ -22,7 +22,7 @@ __all__ = [
     "HostReport",
     "LossReport",
     "OutageBody",
-    "Report",
+    "ReportBody",
     "ReportRoute",
     "ReportTotals",
     "SloReport",
@@ -189,7 +189,7 @@ class LossReport(Body, kw_only=True):
     lost_share: float | None
 
 
-class Report(Body, kw_only=True):
+class ReportBody(Body, kw_only=True):
     """A day or a week."""
 
     period: str

@@ -7,7 +7,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from trimtab_collector.contract.history import HistoryRow
-from trimtab_collector.contract.reports import Report
+from trimtab_collector.contract.reports import ReportBody
 from trimtab_collector.reports.formats import (
     DASH,
     Quantity,
@@ -41,13 +41,13 @@ _UNIT: Final = re.compile(r"(?<=\d) (?=(?:%|ms|s|min|h|d|B|[KMGT]i?B)\b|%)")
 _MOVED: Final = 0.1
 
 
-def page_of(report: Report, made_at: str) -> str:
+def page_of(report: ReportBody, made_at: str) -> str:
     """Return the page of a report; made_at is shown at its foot."""
     return f"<!doctype html>\n{_Page(report).html(made_at)}\n"
 
 
 class _Page:
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: ReportBody) -> None:
         self._report = report
         self._from_s, self._to_s = seconds(report.from_), seconds(report.to)
         self._frame = self._framed()

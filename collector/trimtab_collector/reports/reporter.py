@@ -17,7 +17,7 @@ from trimtab_collector.contract.reports import (
     GapSpan,
     LossReport,
     OutageBody,
-    Report,
+    ReportBody,
     ReportTotals,
     SloReport,
     UptimeBody,
@@ -69,7 +69,7 @@ class Reporter:
     alerts: AlertHistory
 
 
-def report(reporter: Reporter, parameters: Parameters) -> Report | Page:
+def report(reporter: Reporter, parameters: Parameters) -> ReportBody | Page:
     """Return a day or a week in figures, as JSON or as a page with plots."""
     found = report_of(reporter, parameters)
     if parameters[FORMAT] == "json":
@@ -78,7 +78,7 @@ def report(reporter: Reporter, parameters: Parameters) -> Report | Page:
     return Page(page_of(found, made_at), POLICY)
 
 
-def report_of(reporter: Reporter, parameters: Parameters) -> Report:
+def report_of(reporter: Reporter, parameters: Parameters) -> ReportBody:
     """Return a day or a week in figures; raises TooMuchError."""
     kind = parameters[REPORT_PERIOD]
     period = period_of(kind, parameters[DATE], parameters.now_s, parameters.tz)
@@ -99,7 +99,7 @@ class _Work:
         self._before = self._range(period.before_s, period.from_s)
         self._until_s = min(period.to_s, int(parameters.now_s))
 
-    def report(self) -> Report:
+    def report(self) -> ReportBody:
         parameters, period = self._parameters, self._period
         now, now_figures = self._totals(self._now)
         before, _ = self._totals(self._before)
@@ -115,7 +115,7 @@ class _Work:
         hosts = host_reports(self._store, self._now.selection.edges_s, self._hosts())
         marks = self._marks()
         losses = self._losses()
-        found = Report(
+        found = ReportBody(
             period=period.kind,
             from_=parameters.shown(period.from_s),
             to=parameters.shown(period.to_s),

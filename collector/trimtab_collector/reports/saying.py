@@ -5,7 +5,7 @@ from typing import Final
 
 from trimtab_collector.contract.kpis import FIGURES
 from trimtab_collector.contract.languages import Phrases
-from trimtab_collector.contract.reports import Report
+from trimtab_collector.contract.reports import ReportBody
 from trimtab_collector.reports.formats import change, duration, number, percent, quantity
 from trimtab_collector.reports.texts import ENGLISH, KOREAN
 
@@ -26,13 +26,13 @@ def kpi_name(language: str, kpi_id: str, name: str) -> str:
     return name
 
 
-def summary_of(report: Report) -> list[str]:
+def summary_of(report: ReportBody) -> list[str]:
     """Return what there is to say first; the first sentence is the most important one."""
     return [*_traffic(report), *_uptime(report), *_alerts(report), *_targets(report),
             *_budgets(report), *_deploys(report)]  # fmt: skip
 
 
-def notes_of(report: Report) -> list[str]:
+def notes_of(report: ReportBody) -> list[str]:
     """Return what limits a report."""
     notes = []
     if not report.complete:
@@ -54,11 +54,11 @@ def notes_of(report: Report) -> list[str]:
     return notes
 
 
-def _say(report: Report, key: str, **fields: str) -> str:
+def _say(report: ReportBody, key: str, **fields: str) -> str:
     return PHRASES.say(report.language, key, **fields)
 
 
-def _traffic(report: Report) -> list[str]:
+def _traffic(report: ReportBody) -> list[str]:
     now = report.now
     if not now.requests or now.p95 is None:
         return [_say(report, "sum_nothing")]
@@ -78,7 +78,7 @@ def _traffic(report: Report) -> list[str]:
     return [_say(report, key, before=before, change=change(moved), **fields)]
 
 
-def _uptime(report: Report) -> list[str]:
+def _uptime(report: ReportBody) -> list[str]:
     down_s = sum(row.down_seconds for row in report.uptime)
     watched_s = down_s + sum(row.up_seconds for row in report.uptime)
     if not watched_s:
@@ -99,7 +99,7 @@ def _uptime(report: Report) -> list[str]:
     ]
 
 
-def _alerts(report: Report) -> list[str]:
+def _alerts(report: ReportBody) -> list[str]:
     counts = Counter(alert.severity for alert in report.alerts)
     if not counts:
         return [_say(report, "sum_calm")]
@@ -113,7 +113,7 @@ def _alerts(report: Report) -> list[str]:
     ]
 
 
-def _targets(report: Report) -> list[str]:
+def _targets(report: ReportBody) -> list[str]:
     measured = [row for row in report.kpis if row.status != "notMeasured"]
     missed = [row for row in measured if row.status == "fail"]
     if not measured:
@@ -131,7 +131,7 @@ def _targets(report: Report) -> list[str]:
     return [_say(report, "sum_missed", names=names, **met)]
 
 
-def _budgets(report: Report) -> list[str]:
+def _budgets(report: ReportBody) -> list[str]:
     low = [row for row in report.slos if row.budget.left is not None]
     if not low or low[0].budget.left is None:
         return []
@@ -143,7 +143,7 @@ def _budgets(report: Report) -> list[str]:
     return []
 
 
-def _deploys(report: Report) -> list[str]:
+def _deploys(report: ReportBody) -> list[str]:
     deploys = [mark for mark in report.marks if mark.kind == "deploy"]
     if not deploys:
         return []

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from trimtab_collector.contract.reports import Report, ReportRoute, UptimeBody
+from trimtab_collector.contract.reports import ReportBody, ReportRoute, UptimeBody
 from trimtab_collector.reports.formats import (
     DASH,
     change,
@@ -27,7 +27,7 @@ _LITTLE = 0.25
 class Sections:
     """Writes the cards below the plots, in the language of the report."""
 
-    def __init__(self, report: Report, frame: Frame) -> None:
+    def __init__(self, report: ReportBody, frame: Frame) -> None:
         self._report = report
         self._frame = frame
 
