@@ -63,6 +63,7 @@ class CollectorApp:
             settings.token,
             settings.admin_name,
             settings.admin_password,
+            settings.base_url,
         )
         self.keys = KeyRing(directory)
         self.watch = Watch()
@@ -87,6 +88,7 @@ class CollectorApp:
         self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
         self.reader.parts["reload"] = self.reload.health
         self.reader.parts["alerts"] = self.evaluator.health
+        self.reader.parts["accounts"] = self.accounts.health
         parts: list[Any] = [self.reader, rules, silences, self.alerts, Previews(self.store)]
         parts += self.accounts.parts()
         self._api = Api(parts, self._executor, self.accounts.access)
