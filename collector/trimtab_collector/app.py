@@ -19,6 +19,7 @@ from trimtab_collector.alerts.reading import Signal
 from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
 from trimtab_collector.api.executor import ReadExecutor
+from trimtab_collector.api.setuppage import setup_routes
 from trimtab_collector.api.web import Api
 from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
@@ -62,6 +63,7 @@ class CollectorApp:
             settings.token,
             settings.admin_name,
             settings.admin_password,
+            settings.base_url,
         )
         self.keys = KeyRing(directory)
         self.watch = Watch()
@@ -86,11 +88,12 @@ class CollectorApp:
         self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
         self.reader.parts["reload"] = self.reload.health
         self.reader.parts["alerts"] = self.evaluator.health
+        self.reader.parts["accounts"] = self.accounts.health
         parts: list[Any] = [self.reader, rules, silences, self.alerts, Previews(self.store)]
         parts += self.accounts.parts()
         self._api = Api(parts, self._executor, self.accounts.access)
         self._web = Starlette(
-            routes=self._api.routes(),
+            routes=[*self._api.routes(), *setup_routes()],
             exception_handlers=self._api.exception_handlers(),
             lifespan=self._lifespan,
         )

@@ -302,8 +302,10 @@ def test_the_page_of_the_api_names_every_path_parameter_and_code() -> None:
         path, *also = endpoint.paths
         # The nouns below /metrics are described under their short names.
         assert also in ([], [f"/metrics{path}"])
-        heading = rf"GET (.+, )?{re.escape(path)}(, .+)?"
-        (own,) = [part for name, part in sections.items() if re.fullmatch(heading, name)]
+        # A heading names methods and paths: `## GET, POST /users, PUT, DELETE /users/{id}`.
+        heading = re.compile(rf"(.*[ ,])?{re.escape(path)}(,.*)?")
+        (own,) = [part for name, part in sections.items() if heading.fullmatch(name)]
+        assert endpoint.method in own.partition("\n")[0].split(path)[0], (endpoint.method, path)
         for parameter in endpoint.parameters:
             named = re.search(rf"`[^`\n]*\b{parameter.name}\b", own + shared)
             assert named, f"{parameter.name} of {path}"

@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 from trimtab_collector.contract.body import Body
 
 __all__ = [
+    "AccountsHealth",
     "CertificateHealth",
     "CollectorHealth",
     "CompactionHealth",
@@ -92,6 +93,14 @@ class ReloadHealth(Body, kw_only=True):
     waiting: list[str]
 
 
+class AccountsHealth(Body, kw_only=True):
+    """How keeping sessions and tokens goes; `trouble` is null when it does."""
+
+    trouble: str | None
+    #: since the start
+    failures: int
+
+
 class AlertsHealth(Body, kw_only=True):
     """How judging does; `trouble` says what was not judged, or what is wrong with the file."""
 
@@ -129,3 +138,4 @@ class CollectorHealth(Body, kw_only=True):
     certificate: CertificateHealth | UnsetType = UNSET
     reload: ReloadHealth | UnsetType = UNSET
     alerts: AlertsHealth | UnsetType = UNSET
+    accounts: AccountsHealth | UnsetType = UNSET
