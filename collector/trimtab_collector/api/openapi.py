@@ -31,7 +31,7 @@ _REFUSALS: Final = {
     "404": "There is nothing of that name.",
     "409": "It cannot be so beside what there is; the message says why.",
     "413": "The body is too large.",
-    "414": "The query is too long.",
+    "414": "Path and query are longer than 8 KiB.",
     "415": "The body is not declared as JSON.",
     "422": "A parameter or a part of the body is not understood, or the answer is over a limit.",
     "429": "Too many tries failed, or too many wait; Retry-After says when to ask again.",
