@@ -74,8 +74,7 @@ def admin(collector: Collector) -> str:
 
 def ask(collector: Collector, admin: str, name: str, mode: GenerationMode) -> None:
     operation = OPERATIONS[name]
-    declared = {each["name"] for each in DOCUMENT["paths"][operation.path][operation.method]
-                ["parameters"]}  # fmt: skip
+    declared = {each.name for each in operation.query}
     fits = mode is GenerationMode.POSITIVE
     pinned = {key: text for key, text in PINNED.items() if fits and key in declared}
     # A session must not be ended by what is asked here.
