@@ -141,3 +141,17 @@ def test_a_batch_of_a_newer_agent_is_understood_and_of_a_newer_form_refused(tmp:
         # What an older agent does not send yet is not missed.
         body_of_older = changed(raw, seq=2)
         assert sender.post(body_of_older)[0] == 202
+
+
+def test_requests_of_an_agent_that_tells_no_codes_are_unknown_and_lose_nothing(tmp: Path) -> None:
+    with Collector(tmp).start() as collector, Sender(collector.port, collector.new_key()) as sender:
+        key = key_of(service="mixed", status_class="4xx")
+        older = a_batch(1, {key: point_of([1_000] * 5)}, agent="older")
+        assert not {name for name in older.columns if name.startswith("status")}
+        newer = {key: point_of([1_000] * 4, statuses={404: 3, 429: 1})}
+        assert sender.post(older)[0] == 202
+        assert sender.post(a_batch(1, newer, agent="newer"))[0] == 202
+        found = collector.api.get("/status-codes", service="mixed", statusClass="4xx")
+        assert found["statusCodes"] == {"404": 3, "429": 1, "unknown": 5}
+        (row,) = collector.api.get("/routes", service="mixed")["routes"]
+        assert (row["requests"], row["statusCodes"]) == (9, found["statusCodes"])
