@@ -18,7 +18,10 @@ from trimtab_collector.alerts.preview import Previews
 from trimtab_collector.alerts.reading import Signal
 from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
+from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import ReadExecutor
+from trimtab_collector.api.live.answers import Questions
+from trimtab_collector.api.live.stream import LIVE_PATH, Live
 from trimtab_collector.api.web import Api
 from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
@@ -89,6 +92,18 @@ class CollectorApp:
         parts: list[Any] = [self.reader, rules, silences, self.alerts, Previews(self.store)]
         parts += self.accounts.parts()
         self._api = Api(parts, self._executor, self.accounts.access)
+        self.live = Live(
+            self.reader,
+            self._executor,
+            self.accounts.access.caller,
+            Questions(parts, ENDPOINTS),
+            (*settings.allowed_origins, settings.base_url),
+            self.alerts.open,
+        )
+        self.alerts.on_change(self.live.alerts)
+        self.reader.parts["live"] = self.live.health
+        #: the end of the live stream, once it has begun
+        self._stopping: asyncio.Task[None] | None = None
         self._web = Starlette(
             routes=self._api.routes(),
             exception_handlers=self._api.exception_handlers(),
@@ -102,12 +117,15 @@ class CollectorApp:
         if scope["type"] == "http" and scope["path"].startswith("/agent/"):
             # Past the framework: this is where the load is.
             await self.ingest(scope, receive, send)
+        elif scope["type"] != "lifespan" and scope["path"].startswith(LIVE_PATH):
+            await self.live(scope, receive, send)
         else:
             await self._web(scope, receive, send)
 
     def release(self) -> None:
-        """Let long polls go, so that the server can stop; loop only."""
+        """Let long polls and live clients go, so that the server can stop; loop only."""
         self.watch.stop()
+        self._stopping = asyncio.create_task(self.live.stop())
 
     def close(self) -> None:
         """Stop what runs and let go of the directory; the loop must have ended or never begun."""
@@ -121,10 +139,12 @@ class CollectorApp:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         self.store.start()
+        self.live.start()
         self.evaluator.start()
         keeping = asyncio.create_task(self.accounts.keep_up())
         yield
         keeping.cancel()
+        await self.live.stop()
         await asyncio.to_thread(self.evaluator.stop)
 
     def _troubles(self, _now_s: float) -> Iterator[Signal]:

@@ -78,6 +78,10 @@ class CollectorSettings:
         most=1_000_000,
         restart=False,
     )
+    allowed_origins: tuple[str, ...] = setting(
+        (),
+        "Origins of other pages that may use the live stream, such as https://board.example.",
+    )
     max_body_bytes: int = setting(
         MAX_BATCH, "Largest batch as sent.", unit="bytes", least=1024, most=MAX_BATCH
     )

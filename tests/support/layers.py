@@ -22,7 +22,8 @@ LAYERS: Layers = {
         "acceptor": ("connections",),
         "certificate": ("contract",),
         "front": ("settings",),
-        "serve": ("acceptor", "connections"),
+        "websocket": (),
+        "serve": ("acceptor", "connections", "websocket"),
         "statefile": (),
         "storage": (),
         # Each folder below it is an engine, which only those who name it may import.
