@@ -390,7 +390,7 @@ def test_stopping_takes_no_longer_than_a_moment_with_a_client_that_hangs() -> No
     with live_server(bounds(queue_bytes=10**8)) as server, raw(server) as deaf:
         deaf.send('421["subscribe:alerts"]')
         hears(deaf, "431")
-        server.live.alerts([SentAlert(id="x" * 200_000) for _ in range(60)])
+        server.live.alerts([SentAlert(id=f"{n}-{'x' * 200_000}") for n in range(60)])
         wait_for(lambda: health(server).sent >= 60, "60 alerts")
         assert server.stop() < 3
         assert ends(deaf)

@@ -15,10 +15,10 @@ from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
 
 __all__ = ["CONNECTION", "CUT", "LiveGate", "LiveLoad"]
 
-_Scope = dict[str, Any]
-_Receive = Callable[[], Awaitable[dict[str, Any]]]
-_Send = Callable[[dict[str, Any]], Awaitable[None]]
-_Handle = Callable[[_Scope, _Receive, _Send], Awaitable[Any]]
+_LiveScope = dict[str, Any]
+_LiveReceive = Callable[[], Awaitable[dict[str, Any]]]
+_LiveSend = Callable[[dict[str, Any]], Awaitable[None]]
+_LiveHandle = Callable[[_LiveScope, _LiveReceive, _LiveSend], Awaitable[Any]]
 
 #: the server's own end of a connection, in the state of a scope
 CUT: Final = "trimtab.cut"
@@ -53,7 +53,12 @@ class LiveGate:
         self.refused = 0
 
     async def __call__(
-        self, scope: _Scope, receive: _Receive, send: _Send, handle: _Handle, load: LiveLoad
+        self,
+        scope: _LiveScope,
+        receive: _LiveReceive,
+        send: _LiveSend,
+        handle: _LiveHandle,
+        load: LiveLoad,
     ) -> None:
         """Hand a request or a connection on to handle, or refuse it."""
         sid = _sid(scope)
@@ -68,7 +73,7 @@ class LiveGate:
         else:
             await self._poll(scope, receive, send, handle, sid)
 
-    def allows(self, origin: str, scope: _Scope) -> bool:
+    def allows(self, origin: str, scope: _LiveScope) -> bool:
         """Return whether a page of an origin may use the stream."""
         scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
         host = _header(scope, b"host")
@@ -81,7 +86,7 @@ class LiveGate:
             if connection.sid == sid:
                 connection.cut()
 
-    def _check(self, scope: _Scope, sid: str, load: LiveLoad) -> None:
+    def _check(self, scope: _LiveScope, sid: str, load: LiveLoad) -> None:
         origin = _header(scope, b"origin")
         if origin and not self.allows(origin, scope):
             raise ApiError(
@@ -104,7 +109,12 @@ class LiveGate:
             )
 
     async def _poll(
-        self, scope: _Scope, receive: _Receive, send: _Send, handle: _Handle, sid: str
+        self,
+        scope: _LiveScope,
+        receive: _LiveReceive,
+        send: _LiveSend,
+        handle: _LiveHandle,
+        sid: str,
     ) -> None:
         started = False
 
@@ -130,10 +140,10 @@ class LiveGate:
 
     async def _socket(
         self,
-        scope: _Scope,
-        receive: _Receive,
-        send: _Send,
-        handle: _Handle,
+        scope: _LiveScope,
+        receive: _LiveReceive,
+        send: _LiveSend,
+        handle: _LiveHandle,
         sid: str,
         *,
         known: bool,
@@ -178,18 +188,20 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{port}" if port and port != usual else "")
 
 
-def _header(scope: _Scope, name: bytes) -> str:
+def _header(scope: _LiveScope, name: bytes) -> str:
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return next((value.decode("latin-1") for key, value in headers if key == name), "")
 
 
-def _sid(scope: _Scope) -> str:
+def _sid(scope: _LiveScope) -> str:
     text: bytes = scope.get("query_string", b"")
     query = parse_qs(text.decode("latin-1"))
     return query.get("sid", [""])[0]
 
 
-async def _refuse(scope: _Scope, receive: _Receive, send: _Send, error: ApiError) -> None:
+async def _refuse(
+    scope: _LiveScope, receive: _LiveReceive, send: _LiveSend, error: ApiError
+) -> None:
     """Answer with a refusal as the API has it."""
     headers = [
         *JSON_HEADERS,

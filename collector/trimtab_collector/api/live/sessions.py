@@ -42,7 +42,7 @@ class LiveLimits:
     check_s: float = 1.0
     #: filters of metrics that differ, at a time
     filters: int = 64
-    #: alerts that wait to be sent, and whose last state is known; and open ones in one acknowledgement
+    #: alerts that wait to be sent or whose last state is known, and open ones in one answer
     alerts: int = 10_000
     open_alerts: int = 500
     #: time for clients to leave when the collector stops
