@@ -96,10 +96,16 @@ class Seldom(logging.Filter):
 
 
 def configure(level: str = "info") -> None:
-    """Send log lines of this process to standard error; never called in a user's process."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(PlainFormatter(_FORMAT))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    """Send log lines of this process to standard error; never called in a user's process.
+
+    Called again, it changes the level; handlers of others stay.
+    """
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    if not any(isinstance(each.formatter, PlainFormatter) for each in root.handlers):
+        handler = logging.StreamHandler()
+        handler.setFormatter(PlainFormatter(_FORMAT))
+        root.addHandler(handler)
     for chatty in ("httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 

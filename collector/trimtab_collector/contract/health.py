@@ -6,6 +6,7 @@ from msgspec import UNSET, UnsetType
 
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.live import LiveHealth
+from trimtab_collector.contract.logs import LogHealth
 
 __all__ = [
     "CertificateHealth",
@@ -132,3 +133,5 @@ class CollectorHealth(Body, kw_only=True):
     alerts: AlertsHealth | UnsetType = UNSET
     #: absent where nothing serves it
     live: LiveHealth | UnsetType = UNSET
+    #: absent without log_dir
+    logs: LogHealth | UnsetType = UNSET
