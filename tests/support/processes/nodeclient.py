@@ -15,7 +15,7 @@ from support.lacking import lack
 from support.processes.api import TOKEN
 from support.processes.servers import clean_environment, wait_for
 
-__all__ = ["NodeClient", "node_client"]
+__all__ = ["NodeClient", "installed", "node_client"]
 
 _SOURCES: Final = Path(__file__).resolve().parents[2] / "targets" / "socketio"
 _CACHE: Final = Path(__file__).resolve().parents[3] / ".cache"
@@ -23,7 +23,7 @@ _INSTALL: Final = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "
 _WAIT_S: Final = 15.0
 
 
-def _installed() -> Path:
+def installed() -> Path:
     """Return the directory with the client and its packages, installed at the first call."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
@@ -139,7 +139,7 @@ class NodeClient:
 @contextmanager
 def node_client() -> Iterator[NodeClient]:
     """Yield a client that is not connected yet; its process is gone afterwards."""
-    client = NodeClient(_installed())
+    client = NodeClient(installed())
     try:
         client.wait("ready")
         yield client
