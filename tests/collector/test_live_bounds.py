@@ -146,6 +146,7 @@ def test_a_client_that_answers_no_ping_is_cut_off() -> None:
     with live_server(limits) as server, raw(server) as socket:
         assert ends(socket)
         wait_for(lambda: health(server).connections == 0, "no connection")
+        assert health(server).dropped == 1
 
 
 def test_updates_for_a_client_that_has_not_taken_the_last_are_left_out() -> None:

@@ -95,9 +95,11 @@ class LiveClients:
         }
         for sid, socket in list(self._sockets.items()):
             session = self._sessions.get(sid)
-            if socket.closed or not await socket.check_ping_timeout():
+            was_closed = socket.closed
+            if was_closed or not await socket.check_ping_timeout():
                 # Its WebSocket may hang in a write that the client never reads.
-                self._gate.cut(sid)
+                if self._gate.cut(sid) or not was_closed:
+                    self._note_dropped("did not answer")
                 self._sockets.pop(sid, None)
             elif socket.queue.overflowed or socket.queue.waited_s > self._limits.unread_s:
                 await self._drop(sid, "did not read")

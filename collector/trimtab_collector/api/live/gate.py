@@ -80,11 +80,12 @@ class LiveGate:
         page = _origin(origin)
         return page in self._origins or (page != "" and page == _origin(f"{scheme}://{host}"))
 
-    def cut(self, sid: str) -> None:
-        """End the WebSocket of a connection at once, if it has one."""
-        for connection in self.connections:
-            if connection.sid == sid:
-                connection.cut()
+    def cut(self, sid: str) -> bool:
+        """End the WebSocket of a connection at once; return whether it has one."""
+        found = [each for each in self.connections if each.sid == sid]
+        for connection in found:
+            connection.cut()
+        return bool(found)
 
     def _check(self, scope: _LiveScope, sid: str, load: LiveLoad) -> None:
         origin = _header(scope, b"origin")
