@@ -5,7 +5,7 @@ The only place that knows all parts and names the engine.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,17 @@ from trimtab_collector.alerts.preview import Previews
 from trimtab_collector.alerts.reading import Signal
 from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
+from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.setuppage import setup_routes
+from trimtab_collector.api.live.answers import Questions
+from trimtab_collector.api.live.stream import LIVE_PATH, Live
 from trimtab_collector.api.web import Api
 from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keys import KeyRing
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
+from trimtab_collector.logs.book import LogBook
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reload import Reload
 from trimtab_collector.settings import CollectorSettings
@@ -92,6 +96,10 @@ class CollectorApp:
         parts: list[Any] = [self.reader, rules, silences, self.alerts, Previews(self.store)]
         parts += self.accounts.parts()
         self._api = Api(parts, self._executor, self.accounts.access)
+        self.live = self._stream(settings, parts)
+        #: the end of the live stream, once it has begun
+        self._stopping: asyncio.Task[None] | None = None
+        self._logs = self._log_files(settings)
         self._web = Starlette(
             routes=[*self._api.routes(), *setup_routes()],
             exception_handlers=self._api.exception_handlers(),
@@ -105,17 +113,22 @@ class CollectorApp:
         if scope["type"] == "http" and scope["path"].startswith("/agent/"):
             # Past the framework: this is where the load is.
             await self.ingest(scope, receive, send)
+        elif scope["type"] != "lifespan" and scope["path"].startswith(LIVE_PATH):
+            await self.live(scope, receive, send)
         else:
             await self._web(scope, receive, send)
 
     def release(self) -> None:
-        """Let long polls go, so that the server can stop; loop only."""
+        """Let long polls and live clients go, so that the server can stop; loop only."""
         self.watch.stop()
+        self._stopping = asyncio.create_task(self.live.stop())
 
     def close(self) -> None:
         """Stop what runs and let go of the directory; the loop must have ended or never begun."""
         self.evaluator.stop()
         self._executor.close()
+        if self._logs is not None:
+            self._logs.close()
         self.accounts.close()
         self.keys.close()
         self.store.close()
@@ -124,11 +137,37 @@ class CollectorApp:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         self.store.start()
+        if self._logs is not None:
+            self._logs.start()
+        self.live.start()
         self.evaluator.start()
         keeping = asyncio.create_task(self.accounts.keep_up())
         yield
         keeping.cancel()
+        await self.live.stop()
         await asyncio.to_thread(self.evaluator.stop)
+
+    def _stream(self, settings: CollectorSettings, parts: Sequence[Any]) -> Live:
+        stream = Live(
+            self.reader,
+            self._executor,
+            self.accounts.access.caller,
+            Questions(parts, ENDPOINTS),
+            (*settings.allowed_origins, settings.base_url),
+            self.alerts.open,
+        )
+        self.alerts.on_change(stream.alerts)
+        self.reader.parts["live"] = stream.health
+        return stream
+
+    def _log_files(self, settings: CollectorSettings) -> LogBook | None:
+        if not settings.log_dir:
+            return None
+        directory = Path(settings.log_dir)
+        book = LogBook(directory, settings.log_max_bytes, settings.log_keep, self.reader)
+        self.alerts.on_change(book.alerts)
+        self.reader.parts["logs"] = book.health
+        return book
 
     def _troubles(self, _now_s: float) -> Iterator[Signal]:
         """Yield for each part of the collector whether something is wrong with it."""

@@ -22,7 +22,8 @@ LAYERS: Layers = {
         "acceptor": ("connections",),
         "certificate": ("contract",),
         "front": ("settings",),
-        "serve": ("acceptor", "connections"),
+        "websocket": (),
+        "serve": ("acceptor", "connections", "websocket"),
         "statefile": (),
         "storage": (),
         # Each folder below it is an engine, which only those who name it may import.
@@ -37,6 +38,7 @@ LAYERS: Layers = {
         "notify": ("contract", "statefile", "settings"),
         # What is judged, and when somebody is told.
         "alerts": ("contract", "statefile", "auth.audit", "storage", "reads", "notify.notice"),
+        "logs": ("contract", "storage.store", "reads"),
         "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
         "api": (
             *("contract", "reads", "notify", "alerts", "storage.store"),
@@ -45,7 +47,8 @@ LAYERS: Layers = {
         # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
-            *("statefile", "auth", "reads", "notify", "alerts", "ingest", "api", "reload"),
+            *("statefile", "auth", "reads", "notify", "alerts", "logs", "ingest", "api"),
+            "reload",
         ),
         "running": (
             *("settings", "reload", "connections", "certificate", "front", "serve", "app"),

@@ -5,6 +5,8 @@ from typing import NamedTuple
 from msgspec import UNSET, UnsetType
 
 from trimtab_collector.contract.body import Body
+from trimtab_collector.contract.live import LiveHealth
+from trimtab_collector.contract.logs import LogHealth
 
 __all__ = [
     "AccountsHealth",
@@ -139,3 +141,7 @@ class CollectorHealth(Body, kw_only=True):
     reload: ReloadHealth | UnsetType = UNSET
     alerts: AlertsHealth | UnsetType = UNSET
     accounts: AccountsHealth | UnsetType = UNSET
+    #: absent where nothing serves it
+    live: LiveHealth | UnsetType = UNSET
+    #: absent without log_dir
+    logs: LogHealth | UnsetType = UNSET
