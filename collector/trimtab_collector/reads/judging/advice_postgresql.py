@@ -86,7 +86,7 @@ def jit_off(facts: Facts) -> Iterator[Advised | Unseen]:
             )
 
 
-class _Table(NamedTuple):
+class _TableUse(NamedTuple):
     """A table of a server over the range."""
 
     where: Place
@@ -97,7 +97,7 @@ class _Table(NamedTuple):
     scanned_rows: float
 
 
-def _tables(facts: Facts) -> list[_Table]:
+def _tables(facts: Facts) -> list[_TableUse]:
     by_table = grouped(
         (part for part in facts.measures if part.key.name.startswith("postgresql.table.")),
         lambda part: (part.instance, attribute(part, _TABLE)),
@@ -106,7 +106,7 @@ def _tables(facts: Facts) -> list[_Table]:
     for (instance, name), parts in sorted(by_table.items()):
         of = {part.key.name.removeprefix("postgresql.table."): part.delta for part in parts}
         found.append(
-            _Table(
+            _TableUse(
                 Place(target=instance), name, _last(of, "rows"), _last(of, "modified_rows"),
                 _sum(of, "sequential_scans"), _sum(of, "sequential_rows"),
             )
@@ -169,7 +169,7 @@ def partial_index(facts: Facts) -> Iterator[Advised | Unseen]:
             break
 
 
-def _read_whole(tables: list[_Table]) -> list[_Table]:
+def _read_whole(tables: list[_TableUse]) -> list[_TableUse]:
     found = [
         each
         for each in tables
@@ -178,12 +178,12 @@ def _read_whole(tables: list[_Table]) -> list[_Table]:
     return sorted(found, key=lambda each: -each.scanned_rows)[:_MOST]
 
 
-def _scan_fields(table: _Table) -> dict[str, Any]:
+def _scan_fields(table: _TableUse) -> dict[str, Any]:
     return {"table": table.name, "rows": table.rows, "scans": table.scans,
             "each": table.scanned_rows / table.scans}  # fmt: skip
 
 
-def _clues(table: _Table, texts: list[tuple[str, TableAccess]]) -> tuple[Clue, ...]:
+def _clues(table: _TableUse, texts: list[tuple[str, TableAccess]]) -> tuple[Clue, ...]:
     return tuple(
         Clue("statement_on", {"table": table.name}, table.where, text[:200])
         for text, _ in texts[:2]

@@ -42,12 +42,11 @@ _DEPTH: Final = "trimtab.queue.depth"
 _GAUGES: Final = (
     "container.cpu.throttled", "container.cpu.utilization", "container.memory.limit",
     "container.memory.usage", "container.memory.utilization", "postgresql.backends",
-    "postgresql.connection.max", "postgresql.setting.idle_in_transaction_timeout",
-    "postgresql.setting.jit", "postgresql.setting.statement_timeout", "process.memory.usage",
-    "redis.keys", "redis.keys.evicted", "redis.keys.expired", "redis.keys.volatile",
-    "redis.keyspace.hits", "redis.keyspace.misses", "redis.maxmemory", "redis.memory.used",
-    "system.cpu.utilization", "system.memory.limit", "system.memory.usage",
-    "system.memory.utilization", "trimtab.app.loop_delay", "trimtab.probe.up", _DEPTH,
+    "postgresql.connection.max", "postgresql.setting.jit", "postgresql.setting.statement_timeout",
+    "process.memory.usage", "redis.keys", "redis.keys.evicted", "redis.keys.expired",
+    "redis.keys.volatile", "redis.keyspace.hits", "redis.keyspace.misses", "redis.maxmemory",
+    "redis.memory.used", "system.cpu.utilization", "system.memory.limit", "system.memory.usage",
+    "system.memory.utilization", "trimtab.app.loop_delay", _DEPTH,
 )  # fmt: skip
 _MEASURES: Final = (
     "db.client.connection.*", "db.client.operation.duration", "http.client.request.duration",
