@@ -148,6 +148,7 @@ def test_every_measure_of_tables_is_in_the_catalogue(database_dsn: str) -> None:
 
 def test_keys_are_counted_with_those_that_will_expire(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
+        server.start()
         client: Any = redis.Redis.from_url(server.url)
         probe = RedisProbe(server.url)
         other = RedisProbe(server.url.rstrip("/0") + "/3")
