@@ -16,7 +16,7 @@ from trimtab_core.batches import GaugeRow, Point, SeriesKey
 from trimtab_core.measures import COUNTER, GAUGE, HISTOGRAM, Delta, MeasureKey, value_buckets
 from trimtab_core.rows import EventRow, MeasureRow, pack_rows
 
-__all__ = ["NOW_S", "Owner", "Planted"]
+__all__ = ["NOW_S", "AdviceByRule", "Owner", "Planted"]
 
 #: environment, service, instance
 Owner = tuple[str, str, str]
@@ -140,3 +140,15 @@ def _spread(values: Sequence[Any]) -> list[tuple[int, Any]]:
 
 def _sorted(attributes: dict[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name.replace("_", "."), text) for name, text in attributes.items()))
+
+
+class AdviceByRule:
+    """The answer of /advice, by rule."""
+
+    def __init__(self, planted: Planted, **query: object) -> None:
+        found = planted.ask("/advice", **query)
+        self.advice: dict[str, dict[str, Any]] = {each["type"]: each for each in found["advice"]}
+        self.fine = {each["type"] for each in found["fine"]}
+        self.reasons: dict[str, str] = {
+            each["type"]: each["reason"] for each in found["notLookedAt"]
+        }

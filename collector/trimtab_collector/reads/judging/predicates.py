@@ -5,6 +5,7 @@ nothing is said, because a wrong index costs more than none. Values have been ta
 texts by whoever measured them: `?`, `$1` or `%s` stand for them.
 """
 
+import functools
 import re
 from typing import Final, NamedTuple
 
@@ -43,6 +44,7 @@ class TableAccess(NamedTuple):
     conditions: tuple[str, ...]
 
 
+@functools.lru_cache(4096)
 def access_of(statement: str) -> TableAccess | None:
     """Return what an index for a statement would need; None for what is not understood."""
     found = _STATEMENT.fullmatch(statement.strip())
