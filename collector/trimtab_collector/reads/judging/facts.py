@@ -38,6 +38,7 @@ _STEPS: Final = 12
 #: the latest events looked at, of each kind
 _EVENTS: Final = 2000
 _DEPTH: Final = "trimtab.queue.depth"
+_OWNER_FIELDS: Final = ("environment", "service", "instance")
 #: gauges of hosts, processes and probed servers that rules look at
 _GAUGES: Final = (
     "container.cpu.throttled", "container.cpu.utilization", "container.memory.limit",
@@ -229,7 +230,9 @@ class Facts:
     @cached_property
     def own_queues(self) -> list[GaugeTrack]:
         """The queues that apps name themselves, each summed over its processes."""
-        where = {name: text for name, text in self.parameters.where.items() if name != "route"}
+        where = {
+            name: text for name, text in self.parameters.where.items() if name in _OWNER_FIELDS
+        }
         parts = self._reader.store.read_measures(MeasureSelection(self._edges_s, (_DEPTH,), where))
         depths: dict[tuple[str, str, str], dict[int, float]] = {}
         for part in parts:
