@@ -88,7 +88,7 @@ def test_tasks_that_were_lost_make_late_acknowledgement_urgent(planted: Planted)
     planted.counter("trimtab.task.lost", 2, trimtab_task="mail", error_type="WorkerLostError")
     item = AdviceByRule(planted).advice["celery_acks_late"]
     assert item["priority"] == "high"
-    assert item["evidence"][0]["text"] == "2 tasks were lost with their worker process"
+    assert item["evidence"][0]["text"] == "tasks that were lost with their worker process: 2"
 
 
 def test_workers_that_grow_make_their_replacement_more_urgent(planted: Planted) -> None:

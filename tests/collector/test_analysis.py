@@ -329,6 +329,14 @@ def test_a_host_is_asked_for_by_the_processes_on_it(planted: Planted) -> None:
     assert len(planted.ask("/analysis")["issues"]) == 2
 
 
+def test_the_host_of_processes_without_requests_is_found_by_their_gauges(planted: Planted) -> None:
+    planted.gauge("process.memory.usage", 1e8, 1e8, of="test/idle/host#0")
+    planted.gauge("system.cpu.utilization", 0.9, 0.9, 0.9, of="host")
+    planted.gauge("system.cpu.utilization", 0.9, 0.9, 0.9, of="another")
+    found = planted.ask("/analysis", service="idle")["issues"]
+    assert [each["where"] for each in found] == [{"instance": "host"}]
+
+
 def test_texts_come_in_the_language_asked_for(planted: Planted) -> None:
     planted.requests(1500, each=100)
     english, korean = (planted.ask("/analysis", lang=name) for name in ("en", "ko"))

@@ -86,7 +86,7 @@ def test_the_analysis_finds_what_is_wrong_and_the_lines_it_comes_from(system: St
     assert repeated["metrics"]["queries"] == 8
     assert repeated["evidence"][0]["query"] == "SELECT id FROM things WHERE word = ?"
     unjudged = found(answer["notJudged"])
-    assert "26 requests" in unjudged["high_latency"]["reason"]
+    assert "requests in the range: 26" in unjudged["high_latency"]["reason"]
 
 
 def test_the_advisor_knows_what_is_set_in_app_and_server(system: Stack) -> None:

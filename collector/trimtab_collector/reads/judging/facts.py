@@ -1,6 +1,6 @@
 """What was measured in a range, gathered once for all rules; rules themselves read nothing."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil
@@ -183,11 +183,15 @@ class Facts:
     @cached_property
     def _tracks(self) -> dict[str, list[GaugeTrack]]:
         rows = self._reader.store.read_gauges(GaugeSelection(self._edges_s, _GAUGES))
+        hosts = {"", *(_host_of(each.where.instance) for each in self.processes)}
+        for _, environment, service, instance, _ in rows.groups:
+            if service and self._is_chosen(environment, service, instance):
+                hosts.add(_host_of(instance))
         found: dict[str, list[GaugeTrack]] = {}
         for group, (_, environment, service, instance, name) in enumerate(rows.groups):
-            begin, end = np.searchsorted(rows.group, [group, group + 1]).tolist()
-            if not self._is_chosen(environment, service, instance):
+            if not self._is_chosen(environment, service, instance, hosts):
                 continue
+            begin, end = np.searchsorted(rows.group, [group, group + 1]).tolist()
             count, mean = rows.count[begin:end], rows.mean[begin:end]
             track = GaugeTrack(
                 environment,
@@ -203,8 +207,13 @@ class Facts:
             found.setdefault(name, []).append(track)
         return found
 
-    def _is_chosen(self, environment: str, service: str, instance: str) -> bool:
-        """Tell whether a gauge is among what was asked for; servers are of everybody."""
+    def _is_chosen(
+        self, environment: str, service: str, instance: str, hosts: Collection[str] = ()
+    ) -> bool:
+        """Tell whether a gauge is among what was asked for; hosts are those of its processes.
+
+        What agents read is of everybody, but not of a single instance.
+        """
         where = self.parameters.where
         if service:
             return self.parameters.chooses(
@@ -212,12 +221,7 @@ class Facts:
             )
         if is_probed(instance):
             return "instance" not in where
-        return not where or instance in ("", *self._hosts)
-
-    @cached_property
-    def _hosts(self) -> frozenset[str]:
-        """Hosts of the processes that were chosen."""
-        return frozenset(each.where.instance.rpartition("#")[0] for each in self.processes)
+        return not where or instance in hosts
 
     def tracks(self, name: str) -> list[GaugeTrack]:
         """Return the gauges of a name over the range."""
@@ -266,6 +270,11 @@ class Facts:
 def is_probed(instance: str) -> bool:
     """Tell whether a name without a service is that of a server, and not of a host."""
     return instance.startswith(_PROBED)
+
+
+def _host_of(instance: str) -> str:
+    """Return the host of a process."""
+    return instance.rpartition("#")[0]
 
 
 def whole(parts: Iterable[MeasurePart]) -> Delta:
