@@ -20,9 +20,9 @@ from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import ReadExecutor
-from trimtab_collector.api.setuppage import setup_routes
 from trimtab_collector.api.live.answers import Questions
 from trimtab_collector.api.live.stream import LIVE_PATH, Live
+from trimtab_collector.api.setuppage import setup_routes
 from trimtab_collector.api.web import Api
 from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
