@@ -27,10 +27,16 @@ from trimtab_collector.api.web import Api
 from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keys import KeyRing
+from trimtab_collector.deploys import Deploys
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.logs.book import LogBook
+from trimtab_collector.marks import Marks
+from trimtab_collector.objectives.answers import Objectives
+from trimtab_collector.objectives.kpis import KpiBook
+from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reload import Reload
+from trimtab_collector.reports.reporter import Reporter
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.statefile import StateFile
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
@@ -93,8 +99,16 @@ class CollectorApp:
         self.reader.parts["reload"] = self.reload.health
         self.reader.parts["alerts"] = self.evaluator.health
         self.reader.parts["accounts"] = self.accounts.health
+        self.marks = Marks(self.state)
+        self.deploys = Deploys(self.marks, self.state)
+        self.store.on_commit(self.deploys.note)
+        self.reader.parts["deploys"] = self.deploys.health
+        self.objectives = Objectives(self.store, SloBook(self.state))
         parts: list[Any] = [self.reader, rules, silences, self.alerts, Previews(self.store)]
         parts += self.accounts.parts()
+        kpis = KpiBook(self.state)
+        parts += [self.marks, self.objectives, kpis]
+        parts += [Reporter(self.reader, self.marks, self.objectives, kpis, self.alerts)]
         self._api = Api(parts, self._executor, self.accounts.access)
         self.live = self._stream(settings, parts)
         #: the end of the live stream, once it has begun
@@ -132,6 +146,8 @@ class CollectorApp:
         self.accounts.close()
         self.keys.close()
         self.store.close()
+        # Batches that were committed at last may bring versions.
+        self.deploys.stop()
         self.state.close()
 
     @contextlib.asynccontextmanager
@@ -141,6 +157,7 @@ class CollectorApp:
             self._logs.start()
         self.live.start()
         self.evaluator.start()
+        self.deploys.start()
         keeping = asyncio.create_task(self.accounts.keep_up())
         yield
         keeping.cancel()
@@ -176,6 +193,7 @@ class CollectorApp:
             ("store", health.trouble),
             ("compaction", health.compaction),
             ("damage", " ".join(health.damage)),
+            ("deploys", self.deploys.trouble),
             ("accounts", self.accounts.trouble),
         ):
             yield Signal("collectorTrouble", {"part": part}, float(bool(trouble)))

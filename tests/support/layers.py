@@ -39,16 +39,23 @@ LAYERS: Layers = {
         # What is judged, and when somebody is told.
         "alerts": ("contract", "statefile", "auth.audit", "storage", "reads", "notify.notice"),
         "logs": ("contract", "storage.store", "reads"),
+        "marks": ("contract", "statefile", "auth.audit"),
+        "deploys": ("contract", "marks", "statefile", "storage"),
+        "objectives": ("contract", "statefile", "auth.audit", "reads", "storage"),
+        "reports": ("contract", "statefile", "reads", "marks", "objectives", "storage"),
         "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
         "api": (
             *("contract", "reads", "notify", "alerts", "storage.store"),
             *("auth.access", "auth.logins", "auth.administration"),
+            *("marks", "objectives", "reports"),
         ),
         # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
             *("statefile", "auth", "reads", "notify", "alerts", "logs", "ingest", "api"),
             "reload",
+            *("statefile", "auth", "reads", "notify", "alerts", "ingest", "api", "reload"),
+            *("marks", "deploys", "objectives", "reports"),
         ),
         "running": (
             *("settings", "reload", "connections", "certificate", "front", "serve", "app"),

@@ -39,6 +39,8 @@ class ApiEndpoint:
     of: type[Any] = StoreReader
     #: of an answer that states no other
     status: int = 200
+    #: whether the answer may be a page of HTML instead
+    html: bool = False
     #: statuses of refusals beyond those that follow from the rest of the row
     refuses: tuple[int, ...] = ()
 

@@ -16,6 +16,7 @@ from trimtab_collector.api.openapi import document
 from trimtab_collector.api.people import PEOPLE
 from trimtab_collector.contract.advice import Advice
 from trimtab_collector.contract.analysis import Analysis
+from trimtab_collector.api.reporting import REPORTING
 from trimtab_collector.contract.application import Application
 from trimtab_collector.contract.caches import CacheReads
 from trimtab_collector.contract.callers import Role
@@ -32,6 +33,7 @@ from trimtab_collector.contract.health import CollectorHealth
 from trimtab_collector.contract.heatmap import BUCKETS, FINEST, Heatmap
 from trimtab_collector.contract.history import (
     BACK,
+    EMPTY,
     GROUP_BY,
     GROUPS,
     PERIOD,
@@ -154,7 +156,7 @@ ENDPOINTS: Final = (
     ApiEndpoint(("/metrics",), snapshot, (MetricsNow,), (*_OWNERS, APDEX), _NOW_S),
     ApiEndpoint(("/metrics/current",), current, (Current,), _OWNERS, _NOW_S),
     ApiEndpoint(("/metrics/history",), history, (History, GroupedHistory),
-             (*_REQUESTS, PERIOD, GROUP_BY, GROUPS, STEP, APDEX), BACK),
+             (*_REQUESTS, PERIOD, GROUP_BY, GROUPS, STEP, EMPTY, APDEX), BACK),
     ApiEndpoint(("/gauges",), gauges, (GaugeHistory,),
              (*GAUGE_FILTERS, *RANGE, NAMES, GAUGES_BY, SERIES, STEP), _HOUR_S),
     ApiEndpoint(("/measures",), measures, (MeasureHistory,),
@@ -172,6 +174,7 @@ ENDPOINTS: Final = (
     ApiEndpoint(("/slow-requests",), slow_requests, (SlowRequests,),
              (*_ROUTE, REASON, CAPTURED_BY, LIMIT)),
     *JUDGING,
+    *REPORTING,
     *PEOPLE,
     ApiEndpoint(("/analysis",), analysis, (Analysis,), (*_OWNERS, LIMIT, LANG)),
     ApiEndpoint(("/advice",), advice, (Advice,), (*_OWNERS, LIMIT, LANG), _HOUR_S),

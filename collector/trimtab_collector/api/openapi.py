@@ -113,7 +113,10 @@ def _operation(endpoint: ApiEndpoint, path: str, method: str) -> dict[str, Any]:
         "responses": {
             str(endpoint.status): {
                 "description": _described(endpoint.bodies),
-                "content": {"application/json": {"schema": _answer(endpoint.bodies)}},
+                "content": {
+                    "application/json": {"schema": _answer(endpoint.bodies)},
+                    **({"text/html": {"schema": {"type": "string"}}} if endpoint.html else {}),
+                },
             },
             **{status: {"$ref": f"#/components/responses/{status}"} for status in statuses},
         },

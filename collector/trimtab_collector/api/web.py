@@ -21,7 +21,7 @@ from trimtab_collector.api.executor import KeptAnswer, ReadExecutor
 from trimtab_collector.api.lost import no_such_path
 from trimtab_collector.api.taking import read_body
 from trimtab_collector.auth.access import Access
-from trimtab_collector.contract.callers import Reply, Role
+from trimtab_collector.contract.callers import Page, Reply, Role
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure, success
 from trimtab_collector.contract.parameters import RANGE, Parameters, parse
 from trimtab_collector.storage.store import TooMuchError
@@ -89,6 +89,8 @@ class Api:
                 return _response(error.status, failure(error), error.headers)
             except TooMuchError as error:
                 return _response(422, failure(ApiError(422, "too_much", str(error))))
+            if isinstance(found, Page):
+                return _page(found)
             if isinstance(found, Reply):
                 return _response(found.status, _body(endpoint, found.data), found.headers)
             return _response(endpoint.status, _body(endpoint, found))
@@ -160,6 +162,12 @@ class Api:
 
 def _body(endpoint: ApiEndpoint, found: Any) -> bytes:
     return success(found) if endpoint.bodies else msgspec.json.encode(found)
+
+
+def _page(page: Page) -> Response:
+    policy = f"{page.policy}; frame-ancestors 'none'"
+    headers = {"content-type": "text/html; charset=utf-8", "content-security-policy": policy}
+    return _response(200, page.html.encode(), headers)
 
 
 def _response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> Response:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-__all__ = ["ITSELF", "NOBODY", "Caller", "Reply", "Role"]
+__all__ = ["ITSELF", "NOBODY", "Caller", "Page", "Reply", "Role"]
 
 
 class Role(Enum):
@@ -49,3 +49,11 @@ class Reply:
     data: Any
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer that is a page of HTML, and the Content-Security-Policy that it is shown under."""
+
+    html: str
+    policy: str

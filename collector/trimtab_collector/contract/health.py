@@ -101,6 +101,14 @@ class AccountsHealth(Body, kw_only=True):
     trouble: str | None
     #: since the start
     failures: int
+class DeploysHealth(Body, kw_only=True):
+    """How new versions are noted; `trouble` says why they are not, and is null when they are."""
+
+    trouble: str | None
+    #: new versions that got no mark, because there were too many within an hour
+    left_out: int
+    #: batches that were not looked at
+    missed: int
 
 
 class AlertsHealth(Body, kw_only=True):
@@ -139,6 +147,7 @@ class CollectorHealth(Body, kw_only=True):
     #: absent without TLS
     certificate: CertificateHealth | UnsetType = UNSET
     reload: ReloadHealth | UnsetType = UNSET
+    deploys: DeploysHealth | UnsetType = UNSET
     alerts: AlertsHealth | UnsetType = UNSET
     accounts: AccountsHealth | UnsetType = UNSET
     #: absent where nothing serves it

@@ -9,6 +9,7 @@ from trimtab_collector.contract.parameters import FIELDS, BackBy
 
 __all__ = [
     "BACK",
+    "EMPTY",
     "GROUPS",
     "GROUP_BY",
     "PERIOD",
@@ -27,15 +28,35 @@ GROUP_BY: Final = Fields("groupBy", "A series for each of these, together.", FIE
 GROUPS: Final = Whole("limit", "Most groups; those with the most requests come first.", 1, 100, 20)
 
 
+EMPTY: Final = Choice(
+    "empty",
+    "What steps without requests have: no row, or one that says why there are none.",
+    ("none", "rows"),
+    "none",
+)
+
+
 class HistoryRow(Stats, kw_only=True):
-    """One step of history; rates are over the seconds of it that have arrived."""
+    """One step of history; rates are over the seconds of it that have arrived.
+
+    `state` is measured, quiet (no requests), down (no process ran) or gap: nothing could arrive,
+    and every figure is null.
+    """
 
     t: str
     seconds: float
+    state: str = "measured"
+    requests: int | None  # type: ignore[assignment]
+    errors: int | None  # type: ignore[assignment]
+    requests_per_second: float | None  # type: ignore[assignment]
+    bytes: int | None  # type: ignore[assignment]
+    web_sockets: int | None  # type: ignore[assignment]
+    event_streams: int | None  # type: ignore[assignment]
+    status_codes: dict[str, int] | None  # type: ignore[assignment]
 
 
 class History(ResolvedBody, kw_only=True):
-    """Steps that hold something; the others have no row."""
+    """Steps that hold something; the others have a row only if that was asked for."""
 
     period: str
     step: int | str

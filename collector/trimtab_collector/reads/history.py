@@ -1,10 +1,13 @@
 """Figures step by step: of everything chosen, or of each group of it."""
 
+from math import ceil
 from typing import Any
 
 import numpy as np
 
+from trimtab_collector.contract.errors import bad_parameter
 from trimtab_collector.contract.history import (
+    EMPTY,
     GROUP_BY,
     GROUPS,
     PERIOD,
@@ -15,13 +18,14 @@ from trimtab_collector.contract.history import (
     HistoryRow,
 )
 from trimtab_collector.contract.parameters import FIELDS, Parameters
-from trimtab_collector.reads.figures import Figures
+from trimtab_collector.reads.figures import FIGURES, Figures, no_requests
+from trimtab_collector.reads.presence import GAP, presence
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reads.steps import MOST, bound_groups
 from trimtab_collector.storage.columns import Array
 
-__all__ = ["history"]
+__all__ = ["filled", "history"]
 
 
 def history(reader: StoreReader, parameters: Parameters) -> History | GroupedHistory:
@@ -32,14 +36,49 @@ def history(reader: StoreReader, parameters: Parameters) -> History | GroupedHis
     _, step_s = PERIODS[parameters[PERIOD]]
     time_range = reader.ranges.stepped(parameters, MOST, step_s)
     if parameters[GROUP_BY]:
+        if parameters[EMPTY] != EMPTY.default:
+            raise bad_parameter(EMPTY.name, "rows of empty steps without groupBy", "both")
         return _grouped(reader, time_range)
     figures = reader.figures(time_range)
+    series = _rows(figures, np.arange(len(figures)), parameters)
+    if parameters[EMPTY] == "rows":
+        series = filled(reader, time_range, figures.rows.t, series)
     return History(
         **time_range.resolved(figures.rows.resolution_s),
         period=parameters[PERIOD],
         step=time_range.step,
-        series=_rows(figures, np.arange(len(figures)), parameters),
+        series=series,
     )
+
+
+def filled(
+    reader: StoreReader, time_range: TimeRange, t: Array, rows: list[HistoryRow]
+) -> list[HistoryRow]:
+    """Return rows for every step that has arrived, also of those without requests.
+
+    t are the starts of the steps that have rows. Raises TooMuchError.
+    """
+    edges_s = [edge for edge in time_range.selection.edges_s if edge < time_range.arrived_s]
+    if not edges_s:
+        return rows
+    last = min(time_range.selection.end_s, ceil(time_range.arrived_s))
+    edges_s.append(max(last, edges_s[-1] + 1))
+    starts = np.array(edges_s[:-1])
+    had = dict(zip(t.tolist(), rows, strict=True))
+    measured = np.array([bool(start in had and had[start].requests) for start in edges_s[:-1]])
+    where, parameters = time_range.selection.where, time_range.parameters
+    seconds = time_range.seconds_of(starts).tolist()
+    answer = []
+    for start, long, state in zip(
+        starts.tolist(), seconds, presence(reader.store, edges_s, where, measured), strict=True
+    ):
+        row = had.get(start)
+        if row is None:
+            nothing = dict.fromkeys(FIGURES) if state == GAP else dict(no_requests())
+            row = HistoryRow(t=parameters.shown(start), seconds=long, **nothing)
+        row.state = state
+        answer.append(row)
+    return answer
 
 
 def _grouped(reader: StoreReader, time_range: TimeRange) -> GroupedHistory:

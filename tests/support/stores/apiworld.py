@@ -16,8 +16,16 @@ from support.clock import Clock
 from support.stores.batches import a_batch, coded, point_of
 from support.stores.engines import Sent, SQLiteEngine, append
 from trimtab_collector.api.endpoints import ENDPOINTS
+from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.contract.parameters import RANGE, parse
+from trimtab_collector.marks import Marks
+from trimtab_collector.objectives.answers import Objectives
+from trimtab_collector.objectives.kpis import KpiBook
+from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.reports.reporter import Reporter
+from trimtab_collector.reports.uptime import NoAlerts
+from trimtab_collector.statefile import StateFile
 from trimtab_core.batches import SeriesKey
 from trimtab_core.sketch import Sketch, bucket_of, middle_us
 
@@ -63,11 +71,24 @@ class Request(NamedTuple):
 class World:
     """A store with requests in it, and the list of them."""
 
-    def __init__(self, engine: SQLiteEngine, clock: Clock) -> None:
+    #: classes of the parts that there are
+    PARTS: Final = (StoreReader, Marks, Objectives, KpiBook, Reporter)
+
+    def __init__(self, engine: SQLiteEngine, clock: Clock, directory: Path) -> None:
         self.engine = engine
         self.clock = clock
         self.requests: list[Request] = []
         self.reader = StoreReader(engine.store)
+        self.state = StateFile(directory / "state", (AUDIT,))
+        self.marks = Marks(self.state, clock)
+        self.objectives = Objectives(engine.store, SloBook(self.state, clock), clock)
+        self.kpis = KpiBook(self.state, clock)
+        self.reporter = Reporter(self.reader, self.marks, self.objectives, self.kpis, NoAlerts())
+        #: what endpoints ask, by its class
+        self.parts: dict[type[Any], Any] = {
+            type(part): part
+            for part in (self.reader, self.marks, self.objectives, self.kpis, self.reporter)
+        }
         self._seq = 0
 
     def send(self, requests: Sequence[Request]) -> None:
@@ -91,12 +112,11 @@ class World:
 
     def ask(self, path: str, **query: object) -> Any:
         """Return `data` of the answer to a GET, as JSON has it; `from_` stands for `from`."""
-        (endpoint,) = [each for each in ENDPOINTS if path in each.paths]
+        (endpoint,) = [each for each in ENDPOINTS if path in each.paths and each.method == "GET"]
         texts = {name.rstrip("_"): str(value) for name, value in query.items()}
-        parameters = parse(
-            endpoint.parameters or RANGE, texts.items(), self.clock.now_s, endpoint.back
-        )
-        return msgspec.to_builtins(endpoint.read(self.reader, parameters))
+        declared = (*endpoint.parameters, *RANGE)
+        parameters = parse(declared, texts.items(), self.clock.now_s, endpoint.back)
+        return msgspec.to_builtins(endpoint.read(self.parts[endpoint.of], parameters))
 
     def within(self, start_s: float, end_s: float, **fields: str) -> list[Request]:
         """Return the requests of windows in a range, with these texts in their series."""
@@ -166,7 +186,7 @@ def world(directory: Path, *, empty: bool = False, windows: int = 700) -> Iterat
     """Yield a store, with four days of requests merged into its tiers unless it is to be empty."""
     clock, engine = Clock(NOW_S), SQLiteEngine()
     engine.open(directory, clock)
-    found = World(engine, clock)
+    found = World(engine, clock, directory)
     try:
         if not empty:
             found.send(list(_random_requests(windows)))
@@ -174,3 +194,4 @@ def world(directory: Path, *, empty: bool = False, windows: int = 700) -> Iterat
         yield found
     finally:
         engine.close()
+        found.state.close()

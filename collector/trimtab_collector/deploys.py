@@ -1,0 +1,252 @@
+"""Deploys: a version of a service that shows up is a mark by itself.
+
+The first version of a service is no deploy, and a version on several instances is one. A version
+that returns after it was gone is a deploy again: a rollback. It is gone once another version was
+seen five minutes or more after it; a version that is seen rarely has to be gone for longer, for
+twice its longest absence so far, at most an hour.
+
+Whoever may send batches may invent versions: a service gets at most 6 marks per hour this way, all
+services 60, and 20 versions of each of 500 services are remembered.
+"""
+
+import hashlib
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from trimtab_collector.contract.callers import Caller
+from trimtab_collector.contract.health import DeploysHealth, HealthPart
+from trimtab_collector.contract.marks import DEPLOY
+from trimtab_collector.marks import Marks
+from trimtab_collector.statefile import Schema, StateFile
+from trimtab_collector.storage.catalogue import rows_of
+from trimtab_collector.storage.store import Received
+from trimtab_core.logs import RateLimited
+
+__all__ = ["Deploys"]
+
+logger = logging.getLogger("trimtab.deploys")
+
+_GONE_S: Final = 300
+_MOST_GONE_S: Final = 3600
+_PER_HOUR: Final = 6
+_ALL_PER_HOUR: Final = 60
+_VERSIONS: Final = 20
+_SERVICES: Final = 500
+#: new versions that wait for their mark
+_UNMARKED: Final = 1_000
+#: batches that wait for the thread
+_WAITING: Final = 10_000
+#: series binaries whose versions are known
+_CACHED: Final = 512
+#: how often it is written when versions were seen last
+_SAVED_S: Final = 300
+#: a mark that somebody set for the same version stands for the one of its own
+_SAME_S: Final = 900
+_SCHEMA: Final = Schema(
+    "deploys",
+    (
+        """CREATE TABLE seen_version (
+            environment TEXT NOT NULL,
+            service TEXT NOT NULL,
+            version TEXT NOT NULL,
+            last_s REAL NOT NULL,
+            widest_s REAL NOT NULL,
+            PRIMARY KEY (environment, service, version)
+        ) WITHOUT ROWID""",
+    ),
+)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """When a version was seen last, and its longest absence while others were seen, in seconds."""
+
+    last_s: float
+    widest_s: float = 0.0
+
+
+class Deploys:
+    """Watches the versions in new batches; `note` from any thread, the work in one of its own."""
+
+    def __init__(
+        self, marks: Marks, state: StateFile, clock: Callable[[], float] = time.time
+    ) -> None:
+        state.bring(_SCHEMA)
+        self._marks = marks
+        self._state = state
+        self._clock = clock
+        self._log = RateLimited(logger)
+        #: series of a batch, start of its window
+        self._waiting: deque[tuple[bytes, int]] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._parsed: OrderedDict[bytes, frozenset[tuple[str, str, str]]] = OrderedDict()
+        #: (environment, service) -> version -> when it was seen; the service seen last is last
+        self._services: OrderedDict[tuple[str, str], dict[str, _Seen]] = OrderedDict()
+        self._saved_s = clock()
+        #: environment, service, version, window, version before; they stay here after a failure
+        self._unmarked: list[tuple[str, str, str, int, str]] = []
+        #: versions that got no mark because there were too many
+        self.left_out = 0
+        #: batches that were not looked at, because the thread was behind or failed
+        self.missed = 0
+        #: why it does not work, else empty
+        self.trouble = ""
+        for environment, service, version, last_s, widest_s in state.rows(
+            "SELECT environment, service, version, last_s, widest_s FROM seen_version"
+            " ORDER BY last_s"
+        ):
+            seen = self._services.setdefault((environment, service), {})
+            seen[version] = _Seen(last_s, widest_s)
+
+    def note(self, new: Sequence[Received]) -> None:
+        """Take new batches, for `Store.on_commit`; quick."""
+        with self._wake:
+            for received in new:
+                if received.batch.points:
+                    if len(self._waiting) >= _WAITING:
+                        self.missed += 1
+                    else:
+                        self._waiting.append((received.batch.series, received.window_s))
+            self._wake.notify()
+
+    def start(self) -> None:
+        """Start the thread; once."""
+        self._thread = threading.Thread(target=self._run, name="trimtab-deploys", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look at what waits, write down what was seen, and end the thread."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._guarded(self._save, 0)
+
+    def health(self, _caller: Caller) -> HealthPart:
+        """Return what `/health` shows."""
+        body = DeploysHealth(
+            trouble=self.trouble or None, left_out=self.left_out, missed=self.missed
+        )
+        return HealthPart(body, bool(self.trouble))
+
+    def look(self) -> None:
+        """Look at the batches that wait, in the order of their windows."""
+        with self._wake:
+            waiting = sorted(self._waiting, key=lambda row: row[1])
+            self._waiting.clear()
+        if waiting:
+            self._guarded(lambda: self._look(waiting), len(waiting))
+        if self._clock() - self._saved_s >= _SAVED_S:
+            self._guarded(self._save, 0)
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting or self._stopping, _SAVED_S)
+                stopping = self._stopping and not self._waiting
+            if stopping:
+                return
+            self.look()
+
+    def _guarded(self, work: Callable[[], None], batches: int) -> None:
+        try:
+            work()
+            self.trouble = ""
+        except Exception as error:  # noqa: BLE001 - a border: the thread goes on
+            self.trouble = f"{type(error).__name__}: {error}"[:200]
+            self.missed += batches
+            self._log.warning("trouble", "new versions are not noted: %s", self.trouble)
+
+    def _look(self, waiting: Iterable[tuple[bytes, int]]) -> None:
+        for series, window_s in waiting:
+            # Those that are known come first, so that no new one takes their place.
+            versions = sorted(self._versions(series), key=self._is_new)
+            for environment, service, version in versions:
+                before = self._see(environment, service, version, window_s)
+                if before is not None and len(self._unmarked) < _UNMARKED:
+                    self._unmarked.append((environment, service, version, window_s, before))
+                elif before is not None:
+                    self.left_out += 1
+        if self._unmarked:
+            with self._state.change():
+                if self._mark(self._unmarked):
+                    self._save()
+            self._unmarked.clear()
+
+    def _versions(self, series: bytes) -> frozenset[tuple[str, str, str]]:
+        digest = hashlib.sha256(series).digest()
+        found = self._parsed.get(digest)
+        if found is None:
+            found = frozenset((row[0], row[1], row[2]) for row in rows_of(series) if row[2])
+            self._parsed[digest] = found
+            while len(self._parsed) > _CACHED:
+                self._parsed.popitem(last=False)
+        return found
+
+    def _is_new(self, row: tuple[str, str, str]) -> bool:
+        return row[2] not in self._services.get(row[:2], ())
+
+    def _see(self, environment: str, service: str, version: str, t: int) -> str | None:
+        """Note that a version was seen; returns what ran before it when that is a deploy."""
+        versions = self._services.setdefault((environment, service), {})
+        self._services.move_to_end((environment, service))
+        while len(self._services) > _SERVICES:
+            self._services.popitem(last=False)
+        seen = versions.get(version)
+        if seen is not None and t <= seen.last_s:
+            return None
+        others = [(row.last_s, name) for name, row in versions.items() if name != version]
+        last_s, before = max(others, default=(0.0, ""))
+        if seen is None:
+            versions[version] = _Seen(t)
+            if len(versions) > _VERSIONS:
+                oldest = min(reversed([*versions]), key=lambda name: versions[name].last_s)
+                del versions[oldest]
+            # What comes from an agent's backlog is older than what runs by now.
+            return before if before and t > last_s - _GONE_S else None
+        # Absent is what others outlived: a night without requests says nothing.
+        absent_s = max(0.0, min(last_s, t) - seen.last_s)
+        gone = absent_s >= min(max(_GONE_S, 2 * seen.widest_s), _MOST_GONE_S)
+        seen.last_s, seen.widest_s = t, max(seen.widest_s, absent_s)
+        return before if gone else None
+
+    def _mark(self, new: Iterable[tuple[str, str, str, int, str]]) -> bool:
+        """Set marks for versions; returns whether there is a new one."""
+        made = False
+        noted = self._marks.by_itself(self._clock() - 3600)
+        for environment, service, version, t, before in new:
+            near = self._marks.between(t - _SAME_S, t + _SAME_S, environment, service)
+            if any(mark.by and (mark.kind, mark.name) == (DEPLOY, version) for mark in near):
+                continue
+            own = sum(row[:2] == (environment, service) for row in noted)
+            if own >= _PER_HOUR or len(noted) >= _ALL_PER_HOUR:
+                self.left_out += 1
+                self._log.warning(
+                    "left_out", "too many new versions in an hour: %r has no mark", version[:80]
+                )
+                continue
+            self._marks.add(DEPLOY, version, environment, service, t, detail=f"before: {before}")
+            noted.append((environment, service, version))
+            made = True
+        return made
+
+    def _save(self) -> None:
+        """Write down which versions were seen when."""
+        rows = [
+            (*service, version, seen.last_s, seen.widest_s)
+            for service, versions in self._services.items()
+            for version, seen in versions.items()
+        ]
+        with self._state.change() as connection:
+            connection.execute("DELETE FROM seen_version")
+            connection.executemany("INSERT INTO seen_version VALUES (?, ?, ?, ?, ?)", rows)
+        self._saved_s = self._clock()

@@ -1,0 +1,1 @@
+"""What is promised: service level objectives with their budgets, and targets of key figures."""

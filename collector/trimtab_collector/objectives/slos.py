@@ -1,0 +1,157 @@
+"""Service level objectives as data: from the API, kept in `state.db`, and from a file."""
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+
+from trimtab_collector.auth.audit import note
+from trimtab_collector.contract.callers import Caller
+from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.contract.slos import SloSettings
+from trimtab_collector.statefile import Schema, StateFile
+from trimtab_core.errors import SettingsError
+
+__all__ = ["Slo", "SloBook", "check", "parse_slo"]
+
+_MOST: Final = 200
+_SCHEMA: Final = Schema(
+    "slos",
+    (
+        """CREATE TABLE slo (
+            id TEXT PRIMARY KEY,
+            settings TEXT NOT NULL,
+            changed_by TEXT NOT NULL,
+            changed_s REAL NOT NULL
+        ) WITHOUT ROWID""",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """One objective."""
+
+    id: str
+    settings: SloSettings
+    #: api or file
+    source: str = "api"
+    changed_by: str = ""
+    changed_s: float = 0.0
+
+
+class SloBook:
+    """All objectives, at most 200; any thread."""
+
+    def __init__(self, state: StateFile, clock: Callable[[], float] = time.time) -> None:
+        state.bring(_SCHEMA)
+        self._state = state
+        self._clock = clock
+        self._of_file: dict[str, Slo] = {}
+
+    def use_file(self, slos: Iterable[Slo]) -> None:
+        """Take these as the ones of the file, in place of those before."""
+        self._of_file = {slo.id: slo for slo in slos}
+
+    def every(self) -> list[Slo]:
+        """Return all objectives, by name."""
+        rows = self._state.rows("SELECT id, settings, changed_by, changed_s FROM slo")
+        kept = [
+            Slo(row[0], msgspec.json.decode(row[1], type=SloSettings), "api", row[2], row[3])
+            for row in rows
+        ]
+        return sorted([*kept, *self._of_file.values()], key=lambda slo: (slo.settings.name, slo.id))
+
+    def find(self, slo_id: str) -> Slo:
+        """Return an objective; raises ApiError 404."""
+        for slo in self.every():
+            if slo.id == slo_id:
+                return slo
+        raise ApiError(404, "no_such_slo", f"expected the id of an objective, got {slo_id!r:.40}")
+
+    def add(self, settings: SloSettings, by: Caller) -> Slo:
+        """Keep a new objective; raises ApiError 422 for contradictions and for one too many."""
+        _refuse(settings)
+        with self._state.change():
+            if len(self.every()) >= _MOST:
+                raise ApiError(
+                    422, "too_many", f"expected at most {_MOST} objectives: delete one first"
+                )
+            return self._keep(Slo(f"slo-{secrets.token_hex(6)}", settings), None, by)
+
+    def replace(self, slo_id: str, settings: SloSettings, by: Caller) -> Slo:
+        """Change an objective; raises ApiError 404, 409 for one from a file, 422."""
+        _refuse(settings)
+        with self._state.change():
+            before = self._own(slo_id)
+            return self._keep(replace(before, settings=settings), before, by)
+
+    def delete(self, slo_id: str, by: Caller) -> Slo:
+        """Forget an objective, and return it; raises ApiError 404, and 409 for one from a file."""
+        with self._state.change() as connection:
+            slo = self._own(slo_id)
+            connection.execute("DELETE FROM slo WHERE id = ?", (slo_id,))
+            note(connection, by, "slo.delete", slo_id, msgspec.to_builtins(slo.settings))
+        return slo
+
+    def _own(self, slo_id: str) -> Slo:
+        slo = self.find(slo_id)
+        if slo.source != "api":
+            raise ApiError(
+                409, "read_only", f"objective {slo_id!r:.40} is from a file: change it there"
+            )
+        return slo
+
+    def _keep(self, slo: Slo, before: Slo | None, by: Caller) -> Slo:
+        slo = replace(slo, changed_by=by.name, changed_s=self._clock())
+        old = None if before is None else msgspec.to_builtins(before.settings)
+        with self._state.change() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO slo VALUES (?, ?, ?, ?)",
+                (slo.id, msgspec.json.encode(slo.settings).decode(), by.name, slo.changed_s),
+            )
+            action = "slo.change" if before else "slo.add"
+            note(connection, by, action, slo.id, old, msgspec.to_builtins(slo.settings))
+        return slo
+
+
+def check(settings: SloSettings) -> str:
+    """Return what contradicts itself in settings, else an empty text."""
+    if settings.objective == "latency" and settings.below is None:
+        return "expected below (ms) beside objective latency, got none"
+    if settings.objective == "errors" and settings.below is not None:
+        return "expected no below beside objective errors; for a limit in ms take latency"
+    return ""
+
+
+def parse_slo(table: Mapping[str, Any]) -> Slo:
+    """Return the objective of a table of a file; keys are those of the API in snake_case.
+
+    Its id is made of its name. Raises SettingsError.
+    """
+    fields, keys = SloSettings.__struct_fields__, SloSettings.__struct_encode_fields__
+    known = dict(zip(fields, keys, strict=True))
+    for key in table:
+        if key not in known:
+            raise SettingsError(
+                f"slo: expected some of {', '.join(known)}, got {key!r:.40}: mend the file"
+            )
+    try:
+        settings = msgspec.convert({known[key]: value for key, value in table.items()}, SloSettings)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"slo {table.get('name')!r:.80}: {error}") from error
+    wrong = check(settings)
+    if wrong:
+        raise SettingsError(f"slo {settings.name!r:.80}: {wrong}")
+    slug = re.sub("[^a-z0-9]+", "-", settings.name.lower()).strip("-") or "objective"
+    return Slo(f"file-{slug}", settings, "file")
+
+
+def _refuse(settings: SloSettings) -> None:
+    wrong = check(settings)
+    if wrong:
+        raise ApiError(422, "bad_body", f"body: {wrong}")

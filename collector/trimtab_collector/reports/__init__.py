@@ -1,0 +1,1 @@
+"""Looking back: uptime, key figures, daily and weekly reports as JSON and as a page."""

@@ -1,0 +1,55 @@
+"""Hosts of a period: CPU and memory as shares of what a host, or its container, may use."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from trimtab_collector.contract.reports import HostReport
+from trimtab_collector.storage.store import GaugeRows, GaugeSelection, Store
+
+__all__ = ["host_reports"]
+
+#: of each the first that a host has
+_CPU: Final = ("container.cpu.utilization", "system.cpu.utilization")
+_MEMORY: Final = ("container.memory.utilization", "system.memory.utilization")
+_DISK: Final = "system.filesystem.utilization"
+
+
+def host_reports(
+    store: Store, edges_s: Sequence[int], hosts: frozenset[str] | None
+) -> list[HostReport]:
+    """Return the hosts chosen, the busiest first; None for all. Raises TooMuchError.
+
+    A peak is the mean of the busiest step.
+    """
+    names = (*_CPU, *_MEMORY, _DISK)
+    rows = store.read_gauges(GaugeSelection(tuple(edges_s), names, {}, ("name", "instance")))
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for place, (name, host) in enumerate(rows.groups):
+        if hosts is None or host in hosts:
+            found.setdefault(host, {})[name] = _of_group(rows, place)
+    reports = [_report(host, gauges) for host, gauges in found.items()]
+    reports.sort(key=lambda each: (-(each.cpu_mean or 0.0), each.host))
+    return reports
+
+
+def _of_group(rows: GaugeRows, place: int) -> tuple[float, float]:
+    """Return the mean of all values, and the largest mean of a step."""
+    begin, end = np.searchsorted(rows.group, [place, place + 1]).tolist()
+    means, counts = rows.mean[begin:end], rows.count[begin:end]
+    return float((means * counts).sum() / counts.sum()), float(means.max())
+
+
+def _report(host: str, gauges: Mapping[str, tuple[float, float]]) -> HostReport:
+    cpu = next((gauges[name] for name in _CPU if name in gauges), None)
+    memory = next((gauges[name] for name in _MEMORY if name in gauges), None)
+    disk = gauges.get(_DISK)
+    return HostReport(
+        host=host,
+        cpu_mean=cpu[0] if cpu else None,
+        cpu_peak=cpu[1] if cpu else None,
+        memory_mean=memory[0] if memory else None,
+        memory_peak=memory[1] if memory else None,
+        disk_used=disk[1] if disk else None,
+    )

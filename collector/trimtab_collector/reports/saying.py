@@ -1,0 +1,150 @@
+"""What a report says in sentences: the summary first, and what limits it."""
+
+from collections import Counter
+from typing import Final
+
+from trimtab_collector.contract.kpis import FIGURES
+from trimtab_collector.contract.languages import Phrases
+from trimtab_collector.contract.reports import Report
+from trimtab_collector.reports.formats import change, duration, number, percent, quantity
+from trimtab_collector.reports.texts import ENGLISH, KOREAN
+
+__all__ = ["PHRASES", "kpi_name", "notes_of", "summary_of"]
+
+PHRASES: Final = Phrases({"en": ENGLISH, "ko": KOREAN})
+#: names of missed targets in a sentence
+_NAMED: Final = 3
+#: less of a budget than this is worth a sentence
+_LITTLE: Final = 0.25
+
+
+def kpi_name(language: str, kpi_id: str, name: str) -> str:
+    """Return the name of a target; shipped ones have one in each language, unless renamed."""
+    key = f"kpi_{kpi_id}"
+    if key in PHRASES.keys and PHRASES.say("en", key) == name:
+        return PHRASES.say(language, key)
+    return name
+
+
+def summary_of(report: Report) -> list[str]:
+    """Return what there is to say first; the first sentence is the most important one."""
+    return [*_traffic(report), *_uptime(report), *_alerts(report), *_targets(report),
+            *_budgets(report), *_deploys(report)]  # fmt: skip
+
+
+def notes_of(report: Report) -> list[str]:
+    """Return what limits a report."""
+    notes = []
+    if not report.complete:
+        notes.append(_say(report, "note_incomplete"))
+    missing_s = sum(gap.seconds for gap in report.gaps)
+    if missing_s:
+        notes.append(_say(report, "note_gaps", long=duration(missing_s)))
+    if report.now.requests and not report.before.requests:
+        notes.append(_say(report, "note_before"))
+    if report.resolution > 60:
+        notes.append(_say(report, "note_resolution", long=duration(report.resolution)))
+    lost = sum(
+        row.accounting.agent_lost + sum(row.accounting.dropped.values())
+        for row in report.accounting
+    )
+    if lost:
+        notes.append(_say(report, "note_lost", count=number(lost)))
+    notes.append(_say(report, "note_exact"))
+    return notes
+
+
+def _say(report: Report, key: str, **fields: str) -> str:
+    return PHRASES.say(report.language, key, **fields)
+
+
+def _traffic(report: Report) -> list[str]:
+    now = report.now
+    if not now.requests or now.p95 is None:
+        return [_say(report, "sum_nothing")]
+    fields = {
+        "what": report.service or _say(report, "all_services"),
+        "requests": f"{now.requests:,}",
+        "p95": str(quantity(now.p95, "ms")),
+        "errors": percent(now.error_rate),
+    }
+    moved = report.change["p95"]
+    if moved is None or report.before.p95 is None:
+        return [_say(report, "sum_traffic", **fields)]
+    before = str(quantity(report.before.p95, "ms"))
+    if abs(moved) < 0.1:
+        return [_say(report, "sum_same", before=before, **fields)]
+    key = "sum_slower" if moved > 0 else "sum_faster"
+    return [_say(report, key, before=before, change=change(moved), **fields)]
+
+
+def _uptime(report: Report) -> list[str]:
+    down_s = sum(row.down_seconds for row in report.uptime)
+    watched_s = down_s + sum(row.up_seconds for row in report.uptime)
+    if not watched_s:
+        return []
+    if not down_s:
+        return [_say(report, "sum_up")]
+    outages = sum(len(row.outages) + row.outages_left_out for row in report.uptime)
+    worst = report.uptime[0]
+    return [
+        _say(
+            report,
+            "sum_down",
+            share=percent(1 - down_s / watched_s, 5),
+            outages=str(outages),
+            worst=worst.service,
+            long=duration(worst.down_seconds),
+        )
+    ]
+
+
+def _alerts(report: Report) -> list[str]:
+    counts = Counter(alert.severity for alert in report.alerts)
+    if not counts:
+        return [_say(report, "sum_calm")]
+    return [
+        _say(
+            report,
+            "sum_alerts",
+            critical=str(counts["critical"]),
+            warning=str(counts["warning"]),
+        )
+    ]
+
+
+def _targets(report: Report) -> list[str]:
+    measured = [row for row in report.kpis if row.status != "notMeasured"]
+    missed = [row for row in measured if row.status == "fail"]
+    if not measured:
+        return []
+    met = {"met": str(len(measured) - len(missed)), "all": str(len(measured))}
+    if not missed:
+        return [_say(report, "sum_targets", **met)]
+    named = [
+        f"{kpi_name(report.language, row.id, row.name)} "
+        f"({quantity(row.value, FIGURES[row.figure].unit)})"
+        for row in missed[:_NAMED]
+    ]
+    more = len(missed) - len(named)
+    names = ", ".join(named) + (f" + {more}" if more else "")
+    return [_say(report, "sum_missed", names=names, **met)]
+
+
+def _budgets(report: Report) -> list[str]:
+    low = [row for row in report.slos if row.budget.left is not None]
+    if not low or low[0].budget.left is None:
+        return []
+    left = low[0].budget.left
+    if left < 0:
+        return [_say(report, "sum_overdrawn", name=low[0].name)]
+    if left < _LITTLE:
+        return [_say(report, "sum_budget", name=low[0].name, left=percent(left, 2))]
+    return []
+
+
+def _deploys(report: Report) -> list[str]:
+    deploys = [mark for mark in report.marks if mark.kind == "deploy"]
+    if not deploys:
+        return []
+    return [_say(report, "sum_deploys", count=str(len(deploys)))]

@@ -1,0 +1,272 @@
+"""When services were up: measured minute by minute from what processes and agents report.
+
+A minute is down when no process of the service reported while the agents of its hosts did, or when
+a critical alert of the service fired. A minute in which those agents were silent too is unknown and
+counts neither way. A service exists from its first sight until a day after its last one.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from math import ceil
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+
+from trimtab_collector.reads.presence import PROCESS, agents_of, hosts_seen
+from trimtab_collector.storage.columns import Array
+from trimtab_collector.storage.store import GaugeSelection, Store
+
+__all__ = ["AlertHistory", "NoAlerts", "Outage", "PastAlert", "ServiceUptime", "seconds", "uptime"]
+
+_MINUTE_S: Final = 60
+_HOUR_S: Final = 3600
+_DAY_S: Final = 86_400
+#: the last minute is on its way
+_LATE_S: Final = 30
+
+
+class PastAlert(Protocol):
+    """What is needed of an alert: times are ISO 8601."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def rule_name(self) -> str:
+        """Name of the rule."""
+
+    @property
+    def type(self) -> str:
+        """One of performance, predictive, critical."""
+
+    @property
+    def severity(self) -> str:
+        """One of warning, critical."""
+
+    @property
+    def metric(self) -> str:
+        """What it is about."""
+
+    @property
+    def worst(self) -> float | None:
+        """The worst value."""
+
+    @property
+    def unit(self) -> str:
+        """Unit of the value."""
+
+    @property
+    def threshold(self) -> float:
+        """The line."""
+
+    @property
+    def environment(self) -> str:
+        """Where."""
+
+    @property
+    def service(self) -> str:
+        """Where, empty for hosts."""
+
+    @property
+    def route(self) -> str:
+        """Where."""
+
+    @property
+    def instance(self) -> str:
+        """Where."""
+
+    @property
+    def title(self) -> str:
+        """What it says, in a few words."""
+
+    @property
+    def fired_at(self) -> str | None:
+        """When it fired."""
+
+    @property
+    def resolved_at(self) -> str | None:
+        """When it ended, None while it goes on."""
+
+
+class AlertHistory(Protocol):
+    """Alerts, also those that have ended; any thread."""
+
+    def between(
+        self, from_s: float, to_s: float, environment: str = "", service: str = ""
+    ) -> Sequence[PastAlert]:
+        """Return the alerts that fired at any time within a range."""
+
+
+class NoAlerts:
+    """No alert ever fired."""
+
+    def between(
+        self, from_s: float, to_s: float, environment: str = "", service: str = ""
+    ) -> Sequence[PastAlert]:
+        """Return no alert."""
+        return ()
+
+
+class Outage(NamedTuple):
+    """A time in which a service was down, epoch seconds."""
+
+    from_s: int
+    to_s: int
+    #: why: `no process`, or titles of critical alerts
+    causes: tuple[str, ...]
+    #: whether it goes on at the end of what is known
+    open: bool
+
+
+class ServiceUptime(NamedTuple):
+    """What is known of one service, in seconds."""
+
+    environment: str
+    service: str
+    up_s: int
+    down_s: int
+    unknown_s: int
+    outages: tuple[Outage, ...]
+
+    @property
+    def share(self) -> float | None:
+        """The share of the watched time in which it was up; None if it was never watched."""
+        watched_s = self.up_s + self.down_s
+        return self.up_s / watched_s if watched_s else None
+
+    @property
+    def recovery_s(self) -> float | None:
+        """Mean length of the outages that ended, None without one."""
+        ended = [outage.to_s - outage.from_s for outage in self.outages if not outage.open]
+        return sum(ended) / len(ended) if ended else None
+
+
+def seconds(text: str) -> float:
+    """Return epoch seconds of ISO 8601."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def uptime(
+    store: Store,
+    alerts: Sequence[PastAlert],
+    from_s: int,
+    to_s: int,
+    now_s: float,
+    where: Mapping[str, str],
+) -> list[ServiceUptime]:
+    """Return when the services chosen were up in a range; raises TooMuchError.
+
+    where may name environment and service.
+    """
+    end_s = min(to_s, int(now_s - _LATE_S) // _MINUTE_S * _MINUTE_S)
+    if end_s <= from_s:
+        return []
+    chosen = {name: where[name] for name in ("environment", "service") if name in where}
+    edges_s = tuple(from_s + _MINUTE_S * i for i in range(ceil((end_s - from_s) / _MINUTE_S)))
+    edges_s = (*edges_s, end_s)
+    runs = _runs(store, edges_s, chosen)
+    hours_s = tuple(max(0, from_s - _HOUR_S * back) for back in range(24, -1, -1))
+    before = {
+        name: hours_s[int(np.flatnonzero(seen_in)[-1]) + 1]
+        for name, seen_in in _runs(store, hours_s, chosen).items()
+    }
+    return [
+        _of_service(store, name, runs.get(name), before.get(name), alerts, edges_s)
+        for name in sorted({*runs, *before})
+    ]
+
+
+def _runs(
+    store: Store, edges_s: Sequence[int], where: Mapping[str, str]
+) -> dict[tuple[str, str], Array]:
+    """Return for each service in which steps processes of it reported."""
+    by = ("name", "environment", "service")
+    rows = store.read_gauges(GaugeSelection(tuple(edges_s), (PROCESS,), where, by))
+    step = np.searchsorted(np.array(edges_s), rows.t, "right") - 1
+    found: dict[tuple[str, str], Array] = {}
+    for place, group in enumerate(rows.groups):
+        runs = np.zeros(len(edges_s) - 1, bool)
+        runs[step[rows.group == place]] = True
+        found[group[1], group[2]] = runs
+    return found
+
+
+def _of_service(
+    store: Store,
+    name: tuple[str, str],
+    runs: Array | None,
+    before_s: int | None,
+    alerts: Sequence[PastAlert],
+    edges_s: Sequence[int],
+) -> ServiceUptime:
+    count = len(edges_s) - 1
+    runs = np.zeros(count, bool) if runs is None else runs
+    exists = _exists(runs, edges_s, before_s)
+    absent = exists & ~runs
+    heard = np.ones(count, bool)
+    if absent.any():
+        where = {"environment": name[0], "service": name[1]}
+        day_before = (max(0, edges_s[0] - _DAY_S), edges_s[-1])
+        heard = hosts_seen(store, edges_s, agents_of(store, day_before, where))
+    unknown = absent & ~heard
+    fired = _fired(alerts, name, edges_s)
+    alarmed = np.logical_or.reduce([mask for _, mask in fired]) if fired else np.zeros(count, bool)
+    down = (absent & heard) | (alarmed & exists & ~unknown)
+    widths = np.diff(np.array(edges_s))
+    return ServiceUptime(
+        *name,
+        up_s=int(widths[exists & ~down & ~unknown].sum()),
+        down_s=int(widths[down].sum()),
+        unknown_s=int(widths[unknown].sum()),
+        outages=tuple(_outages(down, absent & heard, fired, edges_s)),
+    )
+
+
+def _exists(runs: Array, edges_s: Sequence[int], before_s: int | None) -> Array:
+    """Return in which minutes a service is expected; before_s is when it was seen earlier."""
+    places = np.flatnonzero(runs)
+    if len(places):
+        last_s = edges_s[int(places[-1]) + 1]
+        first_s = edges_s[0] if before_s is not None else edges_s[int(places[0])]
+    elif before_s is not None:
+        first_s, last_s = edges_s[0], before_s
+    else:
+        return np.zeros(len(runs), bool)
+    starts = np.array(edges_s[:-1])
+    exists: Array = (starts >= first_s) & (starts < last_s + _DAY_S)
+    return exists
+
+
+def _fired(
+    alerts: Sequence[PastAlert], name: tuple[str, str], edges_s: Sequence[int]
+) -> list[tuple[str, Array]]:
+    """Return titles of the critical alerts of a service, and the minutes in which they fired."""
+    found = []
+    starts = np.array(edges_s)
+    for alert in alerts:
+        mine = alert.service == name[1] and alert.environment in ("", name[0])
+        if not mine or alert.severity != "critical" or alert.type == "predictive":
+            continue
+        if alert.fired_at is None:
+            continue
+        begin_s = seconds(alert.fired_at)
+        finish_s = edges_s[-1] if alert.resolved_at is None else seconds(alert.resolved_at)
+        mask = (starts[1:] > begin_s) & (starts[:-1] < finish_s)
+        if mask.any():
+            found.append((alert.title, mask))
+    return found
+
+
+def _outages(
+    down: Array, absent: Array, fired: Sequence[tuple[str, Array]], edges_s: Sequence[int]
+) -> list[Outage]:
+    turns = np.flatnonzero(np.diff(np.concatenate([[False], down, [False]]).astype(np.int8)))
+    outages = []
+    for begin, end in turns.reshape(-1, 2).tolist():
+        causes = ["no process"] if absent[begin:end].any() else []
+        causes += dict.fromkeys(title for title, mask in fired if mask[begin:end].any())
+        outages.append(
+            Outage(edges_s[begin], edges_s[end], tuple(causes[:5]), end == len(edges_s) - 1)
+        )
+    return outages

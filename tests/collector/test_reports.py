@@ -1,0 +1,320 @@
+"""Reports: their figures against requests counted one by one, and the page against the figures."""
+
+import base64
+import functools
+import hashlib
+import re
+import urllib.request
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Any
+from xml.etree import ElementTree
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from support.processes.servers import Collector, short_dir
+from support.stores.apiworld import BERLIN, Request, World, figures, world
+from support.stores.batches import a_batch
+from support.stores.engines import Sent, append
+from trimtab_collector.api.endpoints import ENDPOINTS
+from trimtab_collector.contract.callers import Caller, Page, Role
+from trimtab_collector.contract.parameters import RANGE, parse
+from trimtab_collector.contract.reports import DATE, FORMAT, REPORT_PERIOD
+from trimtab_collector.contract.slos import SloSettings
+from trimtab_collector.reports.formats import change, duration, number, percent, quantity
+from trimtab_collector.reports.markup import el
+from trimtab_collector.reports.periods import period_of
+from trimtab_collector.reports.saying import PHRASES
+from trimtab_collector.reports.style import STYLE
+from trimtab_core.batches import GaugeRow, SeriesKey
+
+DAY_S = 86_400
+#: midnight in Berlin, and the clocks go back on the 25th
+DAY = datetime(2026, 10, 26, tzinfo=BERLIN)
+NASTY = "<script>alert('1')</script> & \"x\" \x07\u202e"
+
+
+def stored(found: World, day: datetime, slow: int, runs: range) -> None:
+    """Send a day: requests of three routes each ten minutes, while processes run."""
+    start_s = int(day.timestamp())
+    requests, sent = [], []
+    for number_, t in enumerate(range(start_s, start_s + DAY_S, 600)):
+        hour = (t - start_s) // 3600
+        gauges = [GaugeRow("", "", "web", "system.memory.usage", 1e9),
+                  GaugeRow("", "", "web", "system.cpu.utilization", 0.25)]  # fmt: skip
+        if hour in runs:
+            gauges += [GaugeRow("live", "shop", "web#0", "process.uptime", 5.0)]
+            requests += [
+                Request(t, SeriesKey("live", "shop", "1", "web#0", route, method, status), us)
+                for route, method, status, us in (
+                    ("/", "GET", "2xx", 20_000 + number_),
+                    (NASTY, "GET", "2xx", slow + 10 * number_),
+                    ("/orders", "POST", "5xx" if number_ % 25 == 0 else "2xx", 90_000),
+                )
+            ]
+        batch = a_batch(start_s // 10 + number_, {}, agent="agent", window_s=t, gauges=gauges)
+        if hour != 5:
+            sent.append(Sent(batch, {}))
+    append(found.engine, *sent)
+    found.send(requests)
+
+
+@pytest.fixture(scope="module")
+def town() -> Iterator[World]:
+    """Two days; on the second a route is slow, no process runs before 6, nothing comes at 5."""
+    with short_dir() as directory, world(directory, empty=True) as found:
+        found.clock.now_s = DAY.timestamp() + DAY_S + 3600
+        stored(found, datetime(2026, 10, 25, tzinfo=BERLIN), 100_000, range(24))
+        stored(found, DAY, 300_000, range(6, 24))
+        found.engine.settle()
+        found.marks.add("deploy", "2.0", "live", "shop", DAY.timestamp() + 7200)
+        found.marks.add("note", NASTY, "live", "shop", DAY.timestamp() + 9000, by=NASTY)
+        ada = Caller("ada", Role.ADMIN)
+        found.objectives.book.add(SloSettings(name=f"answers {NASTY}", target=0.99), ada)
+        yield found
+
+
+@functools.cache
+def ask(town: World, **query: str) -> Any:
+    return town.ask("/report", **{"date": "2026-10-26", "tz": "Europe/Berlin", **query})
+
+
+@functools.cache
+def page(town: World, **query: str) -> Page:
+    texts = {"date": "2026-10-26", "tz": "Europe/Berlin", "format": "html", **query}
+    endpoint = next(each for each in ENDPOINTS if "/report" in each.paths)
+    found = endpoint.read(
+        town.reporter, parse((*endpoint.parameters, *RANGE), texts.items(), town.clock.now_s)
+    )
+    assert isinstance(found, Page)
+    return found
+
+
+def tree(found: Page) -> ElementTree.Element:
+    """Return a page, parsed strictly."""
+    return ElementTree.fromstring(found.html.removeprefix("<!doctype html>"))
+
+
+def rows(root: ElementTree.Element, card: str) -> list[list[str]]:
+    """Return the texts of the table of a card."""
+    (section,) = root.findall(f".//section[@id='{card}']")
+    return [
+        [re.sub(r"\s+", " ", "".join(cell.itertext())).strip() for cell in row]
+        for row in section.findall(".//tbody/tr")
+    ]
+
+
+def test_totals_are_those_of_requests_counted_one_by_one(town: World) -> None:
+    report = ask(town)
+    start_s = DAY.timestamp()
+    mine = town.within(start_s, start_s + DAY_S)
+    want = figures(mine, DAY_S)
+    shown = {name: report["now"][name] for name in want if name in report["now"]}
+    assert {"requests", "p95", "errorRate", "apdex"} < set(shown)
+    assert shown == {name: want[name] for name in shown}
+    assert sum(row["requests"] or 0 for row in report["series"]) == len(mine)
+    before = town.within(start_s - DAY_S - 3600, start_s)
+    assert report["before"]["requests"] == len(before)
+    assert report["change"]["requests"] == pytest.approx(len(mine) / len(before) - 1)
+
+
+def test_routes_stand_beside_the_day_before(town: World) -> None:
+    report = ask(town)
+    (slower,) = report["slower"]
+    assert (slower["route"], slower["method"]) == (NASTY, "GET")
+    assert slower["change"] == pytest.approx(2, rel=0.05)
+    (failing,) = report["failing"]
+    assert (failing["route"], failing["errors"]) == ("/orders", report["now"]["errors"])
+    assert sum(row["timeShare"] for row in report["routes"]) == pytest.approx(1)
+    assert report["routes"][0]["route"] == NASTY
+
+
+def test_a_report_tells_gaps_from_outages(town: World) -> None:
+    report = ask(town)
+    assert [(gap["from"], gap["seconds"]) for gap in report["gaps"]] == [
+        ("2026-10-26T05:00:00.000+01:00", 3600)
+    ]
+    (shop,) = report["uptime"]
+    assert shop["unknownSeconds"] >= 3600
+    assert shop["downSeconds"] > 0
+    assert {"no process"} == {cause for each in shop["outages"] for cause in each["causes"]}
+    assert any("left open" in note for note in report["notes"])
+
+
+def test_a_report_has_objectives_marks_hosts_and_accounting(town: World) -> None:
+    report = ask(town)
+    (slo,) = report["slos"]
+    assert (slo["requests"], slo["bad"]) == (report["now"]["requests"], report["now"]["errors"])
+    assert slo["taken"] == pytest.approx(slo["bad"] / slo["budget"]["allowed"])
+    assert [mark["name"] for mark in report["marks"]] == ["2.0", NASTY]
+    assert [(host["host"], host["cpuMean"]) for host in report["hosts"]] == [("web", 0.25)]
+    assert [row["service"] for row in report["accounting"]] == ["shop"]
+    assert {row["id"] for row in report["kpis"]} >= {"health", "uptime", "recovery"}
+
+
+def test_a_report_of_a_service_that_is_not_there_says_that_nothing_arrived(town: World) -> None:
+    report = ask(town, service="nobody")
+    assert report["summary"][0] == "No requests arrived."
+    assert report["now"]["p95"] is report["now"]["errorRate"] is None
+    assert (report["routes"], report["uptime"], report["hosts"]) == ([], [], [])
+    assert tree(page(town, service="nobody")).find(".//h1") is not None
+
+
+def test_a_period_that_has_not_ended_says_so(town: World) -> None:
+    report = ask(town, date="2026-10-27")
+    assert report["complete"] is False
+    assert any("has not ended" in note for note in report["notes"])
+    assert ask(town)["complete"] is True
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+@pytest.mark.parametrize("period", ["daily", "weekly"])
+def test_the_page_shows_the_figures_of_the_json(town: World, lang: str, period: str) -> None:
+    report = ask(town, lang=lang, period=period)
+    root = tree(page(town, lang=lang, period=period))
+    assert root.get("lang") == lang
+    values = ["".join(tile.itertext()) for tile in root.findall(".//*[@class='value']")]
+    assert values[0] == f"{report['now']['requests']:,}"
+    assert values[1] == str(quantity(report["now"]["p95"], "ms")).replace(" ", "")
+    assert values[2] == percent(report["now"]["errorRate"]).replace(" ", "")
+    for row, cells in zip(report["routes"], rows(root, "routes-time"), strict=True):
+        assert cells[1] == f"{row['requests']:,}"
+        assert cells[3] == str(quantity(row["p95"], "ms"))
+        assert cells[7] == change(row["change"])
+    for row, cells in zip(report["kpis"], rows(root, "key-figures"), strict=True):
+        assert cells[3].startswith(str(quantity(row["value"], row["unit"])))
+        assert cells[4] == PHRASES.say(lang, f"status_{row['status']}")
+    (uptime,) = rows(root, "uptime")
+    assert uptime[2] == percent(report["uptime"][0]["share"], 5)
+    assert uptime[3] == duration(report["uptime"][0]["downSeconds"])
+    assert len(root.findall(".//svg[@role='img']")) >= 2
+
+
+def test_the_page_draws_no_line_where_nothing_is_known(town: World) -> None:
+    root = tree(page(town))
+    (p50,) = [
+        [path.get("d", "") for path in svg.findall(".//path[@class='p50']")]
+        for svg in root.findall(".//section[@class='card']/svg")
+        if svg.find(".//path[@class='p50']") is not None
+    ]
+    assert len(p50) == 1  # from six o'clock on
+    assert root.findall(".//rect[@class='gap']")
+
+
+def test_nothing_from_outside_becomes_markup(town: World) -> None:
+    html = page(town).html
+    root = tree(page(town))
+    assert {"script", "img", "link", "iframe", "a"}.isdisjoint(part.tag for part in root.iter())
+    assert not any(name.startswith("on") for part in root.iter() for name in part.attrib)
+    assert not any("style" in part.attrib for part in root.iter())
+    assert re.search(r"https?://|url\((?!#)|@import|[\x00-\x08\u202e]", html) is None
+    assert "&lt;script&gt;alert(" in html
+
+
+def test_the_policy_lets_the_style_of_the_page_apply_and_nothing_else(town: World) -> None:
+    found = page(town)
+    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+    assert found.policy.startswith(f"default-src 'none'; style-src 'sha256-{digest}';")
+    root = tree(found)
+    (style,) = root.findall(".//style")
+    assert style.text == STYLE
+    assert [meta.get("content") for meta in root.findall(".//meta[@http-equiv]")] == [found.policy]
+    assert "@media print" in STYLE
+    assert "prefers-color-scheme:dark" in STYLE
+
+
+def test_texts_of_both_languages_have_the_same_keys_and_placeholders() -> None:
+    assert list(PHRASES.differences()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "day", "first", "hours"),
+    [
+        ("daily", date(2026, 10, 24), "2026-10-24", 24),
+        ("daily", date(2026, 10, 25), "2026-10-25", 25),
+        ("daily", date(2026, 3, 29), "2026-03-29", 23),
+        ("weekly", date(2026, 10, 25), "2026-10-19", 169),
+        ("daily", None, "2026-10-26", 24),
+        ("weekly", None, "2026-10-19", 169),
+    ],
+)
+def test_days_and_weeks_are_those_of_the_zone(
+    kind: str, day: date | None, first: str, hours: int
+) -> None:
+    now_s = datetime(2026, 10, 27, 0, 30, tzinfo=BERLIN).timestamp()
+    found = period_of(kind, day, now_s, BERLIN)
+    assert str(found.first) == first
+    assert (found.to_s - found.from_s) / 3600 == hours
+    edges = found.edges(found.from_s, found.to_s)
+    assert (edges[0], edges[-1]) == (found.from_s, found.to_s)
+    assert list(edges) == sorted(set(edges))
+    assert datetime.fromtimestamp(found.before_s, BERLIN).hour == 0
+
+
+def test_a_zone_of_quarter_hours_has_its_own_days() -> None:
+    zone = ZoneInfo("Asia/Kathmandu")
+    found = period_of("daily", date(2026, 10, 24), 2e9, zone)
+    assert datetime.fromtimestamp(found.from_s, zone).isoformat() == "2026-10-24T00:00:00+05:45"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.4126, "ms", "0.413 ms"),
+        (412.3, "ms", "412 ms"),
+        (12_345.0, "ms", "12.3 s"),
+        (300_000.0, "ms", "5 min"),
+        (None, "ms", "\N{EN DASH}"),
+        (0.99994, "ratio", "99.994 %"),
+        (0.999999, "ratio", "99.999 %"),
+        (1.0, "ratio", "100 %"),
+        (0.0, "ratio", "0 %"),
+        (512 * 2**20, "bytes", "512 MiB"),
+        (10e6, "bytes/s", "10 MB/s"),
+        (1284.0, "1/s", "1,284 /s"),
+    ],
+)
+def test_figures_are_shown_with_the_digits_that_count(
+    value: float | None, unit: str, text: str
+) -> None:
+    assert str(quantity(value, unit)) == text
+
+
+def test_numbers_durations_and_changes_read_well() -> None:
+    assert [number(value) for value in (0, 0.000123, 99.96, 1234567)] == [
+        "0", "0.000123", "100", "1,234,567"
+    ]  # fmt: skip
+    assert [duration(s) for s in (5, 90, 3600, 5400, 200_000)] == [
+        "5 s", "1 min 30 s", "1 h", "1 h 30 min", "2 d 7 h"
+    ]  # fmt: skip
+    assert [change(value) for value in (0.116, -0.5, 0.0001, None)] == [
+        "+12 %", "\N{MINUS SIGN}50 %", "0 %", "\N{EN DASH}"
+    ]  # fmt: skip
+
+
+def test_attributes_and_texts_are_escaped_at_one_place() -> None:
+    made = el("p", '<b>&"', el("i", "x"), title='"<&', class_="a")
+    assert made == '<p title="&quot;&lt;&amp;" class="a">&lt;b&gt;&amp;&quot;<i>x</i></p>'
+
+
+def test_a_collector_serves_the_page_under_its_policy(collector: Collector) -> None:
+    url = f"{collector.api.base}/report?format=html&tz=Asia/Seoul"
+    headers = {"Authorization": f"Bearer {collector.api.token}", "Accept-Language": "ko-KR,en;q=.5"}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
+        text = answer.read().decode()
+        policy = answer.headers["content-security-policy"]
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert answer.headers.get_all("content-security-policy") == [policy]
+    assert "frame-ancestors 'none'" in policy
+    assert "sha256-" in policy
+    assert ElementTree.fromstring(text.removeprefix("<!doctype html>")).get("lang") == "ko"
+    assert collector.api.get("/report", period="weekly")["period"] == "weekly"
+    for query, word in (
+        ({"date": "2026-13-01"}, "a day such as"),
+        ({"format": "pdf"}, "json, html"),
+    ):
+        status, body = collector.api.request("/report", **query)
+        assert (status, body["error"]["code"]) == (422, "bad_parameter")
+        assert word in body["error"]["message"]
+    assert {DATE.name, FORMAT.name, REPORT_PERIOD.name} == {"date", "format", "period"}
