@@ -3,13 +3,14 @@
 To add a channel, write a class with `send` and a row in `kinds.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from trimtab_collector.notify.notice import Notice
 from trimtab_core.errors import TrimtabError
 
-__all__ = ["Channel", "DeliveryError", "Message"]
+__all__ = ["Channel", "DeliveryError", "Message", "RenewingChannel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Message:
     addresses: tuple[str, ...] = ()
     #: how many notices it stands for; those before the newest of an alert never left
     stands_for: int = 1
+    #: what the channel last had of this alert, None at its first message
+    before: Notice | None = None
     #: alerts of a digest that there was no room for
     left_out: int = 0
 
@@ -66,4 +69,16 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Let go of what is held."""
+        ...
+
+
+@runtime_checkable
+class RenewingChannel(Channel, Protocol):
+    """A channel whose receiver forgets alerts that are not sent again."""
+
+    #: seconds between renewals
+    renew_s: float
+
+    async def renew(self, notices: Sequence[Notice], now_s: float) -> None:
+        """Send the newest notice of every alert that goes on; raises DeliveryError."""
         ...
