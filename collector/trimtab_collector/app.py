@@ -5,6 +5,7 @@ The only place that knows all parts and names the engine.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,13 @@ from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keys import KeyRing
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
+from trimtab_collector.notify.addresses import AllowedHosts
+from trimtab_collector.notify.channels import ChannelBook
+from trimtab_collector.notify.log import DeliveryLog
+from trimtab_collector.notify.options import Sending
+from trimtab_collector.notify.outbound import Outbound
+from trimtab_collector.notify.outbox import Outbox
+from trimtab_collector.notify.sender import Sender
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reload import Reload
 from trimtab_collector.settings import CollectorSettings
@@ -72,22 +80,30 @@ class CollectorApp:
         file = AlertsFile(_alerts_file(settings))
         rules, silences = RuleSet(self.state, file), SilenceBook(self.state)
         self.alerts = AlertBook(self.state)
+        channels = ChannelBook(self.state)
+        file.section("channels", channels.of_file)
+        outbox = Outbox(self.state, channels, heartbeats=bool(settings.heartbeat_url))
+        self.sender = Sender(outbox, channels, _sending(settings), settings.heartbeat_url)
         self.evaluator = Evaluator(
             self.store,
             self.state,
             rules,
             silences,
             self.alerts,
-            _Nowhere(),
+            outbox,
             signals=(self._troubles,),
             skews=self.ingest.skewed,
         )
         file.start()
         self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
         self.reader.parts["reload"] = self.reload.health
+        log = DeliveryLog(self.state)
+        self.reader.parts["notifications"] = lambda caller: log.health(
+            caller, time.time(), self.sender.trouble
+        )
         self.reader.parts["alerts"] = self.evaluator.health
         parts: list[Any] = [self.reader, rules, silences, self.alerts, Previews(self.store)]
-        parts += self.accounts.parts()
+        parts += [channels, self.sender, log, *self.accounts.parts()]
         self._api = Api(parts, self._executor, self.accounts.access)
         self._web = Starlette(
             routes=self._api.routes(),
@@ -121,11 +137,13 @@ class CollectorApp:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         self.store.start()
+        await self.sender.start()
         self.evaluator.start()
         keeping = asyncio.create_task(self.accounts.keep_up())
         yield
         keeping.cancel()
         await asyncio.to_thread(self.evaluator.stop)
+        await self.sender.stop()
 
     def _troubles(self, _now_s: float) -> Iterator[Signal]:
         """Yield for each part of the collector whether something is wrong with it."""
@@ -139,12 +157,10 @@ class CollectorApp:
             yield Signal("collectorTrouble", {"part": part}, float(bool(trouble)))
 
 
-class _Nowhere:
-    def add(self, connection: Any, notice: Any) -> None:
-        pass
-
-    def beat(self, connection: Any, at_s: float) -> None:
-        pass
+def _sending(settings: CollectorSettings) -> Sending:
+    allowed = AllowedHosts.of(settings.allow_hosts)
+    outbound = Outbound(allowed, settings.outbound_ca_file, settings.outbound_proxy)
+    return Sending(outbound, settings.base_url)
 
 
 def _alerts_file(settings: CollectorSettings) -> Path:

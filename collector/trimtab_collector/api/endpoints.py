@@ -12,6 +12,7 @@ import msgspec
 
 from trimtab_collector.api.endpoint import BASE, ApiEndpoint, summary_of
 from trimtab_collector.api.judging import JUDGING
+from trimtab_collector.api.notifying import NOTIFYING
 from trimtab_collector.api.openapi import document
 from trimtab_collector.api.people import PEOPLE
 from trimtab_collector.contract.application import Application
@@ -168,5 +169,6 @@ ENDPOINTS: Final = (
              (*_ROUTE, REASON, CAPTURED_BY, LIMIT)),
     *JUDGING,
     *PEOPLE,
+    *NOTIFYING,
 )
 # fmt: on

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from msgspec import UNSET, UnsetType
 
 from trimtab_collector.contract.body import Body
+from trimtab_collector.contract.channels import NotifyHealth
 
 __all__ = [
     "CertificateHealth",
@@ -129,3 +130,4 @@ class CollectorHealth(Body, kw_only=True):
     certificate: CertificateHealth | UnsetType = UNSET
     reload: ReloadHealth | UnsetType = UNSET
     alerts: AlertsHealth | UnsetType = UNSET
+    notifications: NotifyHealth | UnsetType = UNSET

@@ -4,11 +4,13 @@ import dataclasses
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from trimtab_collector.auth.audit import AUDIT, note
+from trimtab_collector.contract.callers import Caller
 from trimtab_collector.notify.heartbeat import HEARTBEAT
 from trimtab_collector.notify.kinds import KINDS
 from trimtab_collector.notify.options import ChannelSettings
@@ -19,6 +21,8 @@ from trimtab_core.errors import SettingsError
 __all__ = ["MAX_CHANNELS", "ChannelBook", "ChannelEntry", "parse_channel"]
 
 MAX_CHANNELS: Final = 100
+#: names that stand for something else: the watchdog, and what is shown and sent nowhere
+_RESERVED: Final = (HEARTBEAT, "live")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _MAX_TEXT: Final = 2000
 _MAX_SECRET_FILE: Final = 64 * 1024
@@ -30,9 +34,7 @@ _SCHEMA: Final = Schema(
             name TEXT PRIMARY KEY,
             kind TEXT NOT NULL,
             origin TEXT NOT NULL,
-            settings TEXT NOT NULL,
-            changed_s REAL NOT NULL,
-            changed_by TEXT NOT NULL
+            settings TEXT NOT NULL
         ) WITHOUT ROWID""",
     ),
 )
@@ -54,15 +56,27 @@ class ChannelEntry:
         """The settings; raises SettingsError when another version wrote what this one refuses."""
         return _checked(self.kind, self.values, f"channel {self.name!r}:")
 
+    @property
+    def secrets(self) -> dict[str, bool]:
+        """Whether each setting of its kind is a secret."""
+        return {field.name: field.metadata["secret"] for field in self._fields()}
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The default of each setting of its kind."""
+        return {field.name: field.default for field in self._fields()}
+
     def shown(self) -> dict[str, Any]:
         """Return every setting; of a secret "set" or "", never more."""
-        kind = KINDS[self.kind].settings
         found: dict[str, Any] = {}
-        for field in dataclasses.fields(kind):
+        for field in self._fields():
             value = self.values.get(field.name, field.default)
             secret = field.metadata["secret"]
             found[field.name] = ("set" if value else "") if secret else value
         return found
+
+    def _fields(self) -> tuple["dataclasses.Field[Any]", ...]:
+        return dataclasses.fields(KINDS[self.kind].settings) if self.kind in KINDS else ()
 
 
 def parse_channel(
@@ -74,10 +88,10 @@ def parse_channel(
     SettingsError that begins with `where` and names key, what was expected and what came.
     """
     where = where or f"channel {name!r:.80}:"
-    if not _NAME.fullmatch(name) or name == HEARTBEAT:
+    if not _NAME.fullmatch(name) or name in _RESERVED:
         raise SettingsError(
             f"{where} expected a name of up to 63 small letters, digits, '.', '_' and '-', other "
-            f"than {HEARTBEAT}, got {name!r:.80}"
+            f"than {' and '.join(_RESERVED)}, got {name!r:.80}"
         )
     values = dict(table)
     kind = values.pop("kind", None)
@@ -101,6 +115,7 @@ class ChannelBook:
     def __init__(self, state: StateFile) -> None:
         self._state = state
         state.bring(_SCHEMA)
+        state.bring(AUDIT)
 
     def all(self) -> list[ChannelEntry]:
         """Return every channel, by name."""
@@ -114,47 +129,68 @@ class ChannelBook:
         )
         return _entry(rows[0]) if rows else None
 
-    def put(self, entry: ChannelEntry, by: str, at_s: float) -> None:
-        """Keep a channel, new or changed; raises SettingsError when there are too many."""
-        with self._state.change() as connection:
-            _put(connection, entry, by, at_s)
+    def put(self, entry: ChannelEntry, by: Caller) -> None:
+        """Keep a channel, new or changed, with a line in the audit trail.
 
-    def remove(self, name: str) -> bool:
-        """Forget a channel; return whether there was one."""
-        with self._state.change() as connection:
-            return bool(connection.execute("DELETE FROM channel WHERE name = ?", (name,)).rowcount)
-
-    def take_file(self, entries: Iterable[ChannelEntry], at_s: float) -> None:
-        """Replace the channels of `alerts.toml` by these.
-
-        Raises SettingsError, and changes nothing, when one has the name of a channel that was made
-        by the API or the console.
+        Raises SettingsError when there are too many.
         """
-        entries = list(entries)
+        before = self.get(entry.name)
         with self._state.change() as connection:
-            found = connection.execute("SELECT name FROM channel WHERE origin <> 'file'")
-            own = {name for (name,) in found}
-            for entry in entries:
-                if entry.name in own:
-                    raise SettingsError(
-                        f"channel {entry.name!r} of alerts.toml: expected a name of its own, got "
-                        f"that of a channel that was made by API or console: rename it, or run "
-                        f"trimtab channel remove {entry.name}"
-                    )
-            connection.execute("DELETE FROM channel WHERE origin = 'file'")
-            for entry in entries:
-                _put(connection, entry, "alerts.toml", at_s)
+            _put(connection, entry)
+            old = None if before is None else {"kind": before.kind, **before.shown()}
+            new = {"kind": entry.kind, **entry.shown()}
+            note(connection, by, "channel.set", entry.name, old, new)
+
+    def remove(self, name: str, by: Caller) -> bool:
+        """Forget a channel, with a line in the audit trail; return whether there was one."""
+        with self._state.change() as connection:
+            done = connection.execute("DELETE FROM channel WHERE name = ?", (name,))
+            if done.rowcount:
+                note(connection, by, "channel.remove", name)
+            return bool(done.rowcount)
+
+    def of_file(self, content: Any) -> Callable[[], None]:
+        """Check the section `channels` of `alerts.toml`; return what makes it hold.
+
+        It is None, or a table with a table for each channel. Raises ValueError, and changes
+        nothing, for one that is wrong, or has the name of a channel that the API or the console
+        made.
+        """
+        tables = {} if content is None else content
+        if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
+            raise ValueError("expected [channels.NAME] for each channel")
+        own = {each.name for each in self.all() if each.origin != "file"}
+        if len(own) + len(tables) > MAX_CHANNELS:
+            raise ValueError(f"expected at most {MAX_CHANNELS} channels, got {len(tables)}")
+        try:
+            entries = [parse_channel(name, table) for name, table in tables.items()]
+        except SettingsError as error:
+            raise ValueError(str(error)) from error
+        for entry in entries:
+            if entry.name in own:
+                raise ValueError(
+                    f"channel {entry.name!r}: expected a name of its own, got that of a channel "
+                    f"made by API or console: rename it, or run trimtab channel remove {entry.name}"
+                )
+
+        def hold() -> None:
+            with self._state.change() as connection:
+                connection.execute("DELETE FROM channel WHERE origin = 'file'")
+                for entry in entries:
+                    _put(connection, entry)
+
+        return hold
 
 
-def _put(connection: sqlite3.Connection, entry: ChannelEntry, by: str, at_s: float) -> None:
+def _put(connection: sqlite3.Connection, entry: ChannelEntry) -> None:
     (others,) = connection.execute(
         "SELECT count(*) FROM channel WHERE name <> ?", (entry.name,)
     ).fetchone()
     if others >= MAX_CHANNELS:
         raise SettingsError(f"expected at most {MAX_CHANNELS} channels, got one more")
     connection.execute(
-        "INSERT OR REPLACE INTO channel VALUES (?, ?, ?, ?, ?, ?)",
-        (entry.name, entry.kind, entry.origin, json.dumps(dict(entry.values)), at_s, by),
+        "INSERT OR REPLACE INTO channel VALUES (?, ?, ?, ?)",
+        (entry.name, entry.kind, entry.origin, json.dumps(dict(entry.values))),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from trimtab_collector.notify.notice import Notice, pack, unpack
-from trimtab_collector.notify.routing import Route
+from trimtab_collector.notify.routing import ChannelRoute
 from trimtab_collector.statefile import Schema
 
 __all__ = [
@@ -91,7 +91,7 @@ class PendingRow:
 
 
 def insert(
-    connection: sqlite3.Connection, route: Route, notice: Notice, text: str, now_s: float
+    connection: sqlite3.Connection, route: ChannelRoute, notice: Notice, text: str, now_s: float
 ) -> None:
     """Add a row, but not a second one of the same channel and key."""
     connection.execute(

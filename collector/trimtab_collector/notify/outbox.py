@@ -37,7 +37,7 @@ from trimtab_collector.notify.deliveries import (
 )
 from trimtab_collector.notify.heartbeat import HEARTBEAT, beat_notice
 from trimtab_collector.notify.notice import Notice, pack, unpack
-from trimtab_collector.notify.routing import Route, bounded, routes
+from trimtab_collector.notify.routing import ChannelRoute, bounded, routes
 from trimtab_collector.statefile import StateFile
 
 __all__ = ["Lease", "Outbox", "Wait"]
@@ -123,7 +123,7 @@ class Outbox:
             (notice.key, text, now_s, now_s, HEARTBEAT),
         )
         if not replaced.rowcount:
-            insert(connection, Route(HEARTBEAT), notice, text, now_s)
+            insert(connection, ChannelRoute(HEARTBEAT), notice, text, now_s)
         self._added()
 
     def waiting(self) -> list[str]:
@@ -230,15 +230,15 @@ class Outbox:
         )
         return [unpack(text) for (text,) in rows]
 
-    def record(self, entry: ChannelEntry, message: Message, error: str) -> None:
+    def record(self, entry: ChannelEntry, message: Message, error: str, *, delivered: bool) -> None:
         """Write a message that was sent past the queue, such as a test, into the delivery log."""
         notice, now_s = message.notices[0], self._clock()
         with self._state.change() as connection:
-            insert(connection, Route(entry.name), notice, pack(notice).decode(), now_s)
+            insert(connection, ChannelRoute(entry.name), notice, pack(notice).decode(), now_s)
             connection.execute(
                 "UPDATE delivery SET state = ?, error = ?, attempts = 1, done_s = ?, message = ?"
                 " WHERE channel = ? AND key = ?",
-                ("dead" if error else "sent", error[:500], now_s, "", entry.name, notice.key),
+                ("sent" if delivered else "dead", error[:500], now_s, "", entry.name, notice.key),
             )
 
     def backoff_s(self, attempts: int) -> float:

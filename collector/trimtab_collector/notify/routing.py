@@ -10,7 +10,7 @@ from trimtab_collector.notify.notice import Change, Member, Notice, Where
 from trimtab_collector.notify.smtp import MAX_ADDRESSES, SmtpSettings, is_address
 from trimtab_core.errors import SettingsError
 
-__all__ = ["Route", "bounded", "routes"]
+__all__ = ["ChannelRoute", "bounded", "routes"]
 
 _MAX_MEMBERS: Final = 50
 _MAX_CHANGES: Final = 20
@@ -21,7 +21,7 @@ _MAX_DESCRIPTION: Final = 4000
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class ChannelRoute:
     """One row of the outbox that a notice becomes."""
 
     channel: str
@@ -34,23 +34,25 @@ class Route:
 
 def routes(
     connection: sqlite3.Connection, channels: Sequence[ChannelEntry], notice: Notice
-) -> Iterator[Route]:
+) -> Iterator[ChannelRoute]:
     """Yield where a notice goes: recipients that lead nowhere are dead letters, for all to see."""
     named = {each for each in notice.recipients if "@" not in each}
     addresses = tuple(dict.fromkeys(each for each in notice.recipients if "@" in each))
     entries = {each.name: each for each in channels}
     for name in sorted(named - set(entries)):
-        yield Route(name, state="dead", trouble=f"expected a channel, got {name!r}: none has it")
+        yield ChannelRoute(
+            name, state="dead", trouble=f"expected a channel, got {name!r}: none has it"
+        )
     mail = _mail_channel(channels, named) if addresses else None
     if addresses and mail is None:
         trouble = "expected a channel of kind smtp for mail addresses, got none"
-        yield Route("smtp", state="dead", trouble=trouble)
+        yield ChannelRoute("smtp", state="dead", trouble=trouble)
     for entry in channels:
         try:
             settings = entry.settings
         except SettingsError as error:
             if entry.name in named or not notice.recipients:
-                yield Route(entry.name, state="dead", trouble=str(error))
+                yield ChannelRoute(entry.name, state="dead", trouble=str(error))
             continue
         asked = entry.name in named or (not notice.recipients and settings.default)
         if not asked and entry is not mail:
@@ -63,11 +65,13 @@ def routes(
         wrong = [each for each in extra if not is_address(each)]
         if not settings.enabled:
             if entry.name in named or entry is mail:
-                yield Route(entry.name, to, "skipped", "the channel is switched off")
+                yield ChannelRoute(entry.name, to, "skipped", "the channel is switched off")
         elif wrong:
-            yield Route(entry.name, to, "dead", f"expected mail addresses, got {wrong[0]!r:.80}")
+            yield ChannelRoute(
+                entry.name, to, "dead", f"expected mail addresses, got {wrong[0]!r:.80}"
+            )
         else:
-            yield Route(entry.name, to)
+            yield ChannelRoute(entry.name, to)
 
 
 def _mail_channel(channels: Sequence[ChannelEntry], named: set[str]) -> ChannelEntry | None:

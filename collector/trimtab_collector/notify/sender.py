@@ -127,25 +127,31 @@ class Sender:
             await _close(lane)
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    async def test(self, entry: ChannelEntry) -> str:
-        """Send a test message past the queue; return "" or why it failed. It is in the log."""
+    async def find(self, name: str) -> ChannelEntry | None:
+        """Return a channel by its name, None when there is none."""
+        return await self._do(self._channels.get, name)
+
+    async def test(self, entry: ChannelEntry) -> tuple[bool, str]:
+        """Send a test message past the queue, and write it into the delivery log.
+
+        Returns whether it was delivered, and why not, or what the receiver remarked.
+        """
         now_s = self._clock()
         message = Message(f"test:{secrets.token_hex(8)}", (_test_notice(now_s),), now_s)
-        lane, error = _Lane(), ""
+        lane, delivered = _Lane(), False
         try:
             channel, _ = await self._channel(lane, entry)
             async with asyncio.timeout(SEND_S):
-                error = await channel.send(message)
-        except DeliveryError as failure:
-            error = str(failure)
-        except SettingsError as failure:
-            error = str(failure)
+                text = await channel.send(message)
+            delivered = True
+        except (DeliveryError, SettingsError) as failure:
+            text = str(failure)
         except TimeoutError:
-            error = f"no answer within {SEND_S:g} s"
+            text = f"no answer within {SEND_S:g} s"
         finally:
             await _close(lane)
-        await self._do(self._outbox.record, entry, message, error)
-        return error
+        await self._do(self._outbox.record, entry, message, text, delivered=delivered)
+        return delivered, text
 
     async def _run(self) -> None:
         tidied_s = self._clock()

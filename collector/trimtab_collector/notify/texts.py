@@ -225,7 +225,8 @@ class Texts:
         return [self._word("more", count=count)] if count else []
 
     def _metric(self, metric: str) -> str:
-        return self._language.metrics.get(metric, clean(metric))
+        name = metric.removeprefix("gauge:").removeprefix("measure:")
+        return self._language.metrics.get(metric, clean(name))
 
     def _severity(self, severity: str) -> str:
         return self._language.words.get(f"severity.{severity}", clean(severity))

@@ -72,9 +72,8 @@ ENGLISH: Final = Wording(
         "part.cpu": "the app's own code",
         "part.gc": "garbage collection",
         "part.loop": "a blocked event loop",
-        "link.alert": "This alert",
-        "link.route": "The route",
-        "link.service": "The service",
+        "link.alerts": "Alerts there",
+        "link.routes": "Routes there",
         "link.history": "History",
         "link.slow-requests": "Slow requests",
         "link.slow-queries": "Slow queries",
@@ -84,22 +83,27 @@ ENGLISH: Final = Wording(
     metrics={
         "responseTime": "response time p95",
         "errorRate": "error rate",
-        "throughput": "requests",
+        **{name: f"response time {name}" for name in ("p50", "p90", "p95", "p99", "p999")},
+        "mean": "mean response time",
+        "max": "longest response time",
+        "ttfb": "time to first byte",
+        "queueTime": "time in the queue",
         "requestsPerSecond": "requests",
-        "apdex": "Apdex",
         "memoryUsage": "memory",
         "cpuUsage": "CPU",
         "networkUsage": "network",
         "diskUsage": "disk",
         "eventLoopDelay": "event loop delay",
         "queryTime": "query time p90",
+        "externalTime": "time of calls p95",
         "cacheHitRate": "cache hit rate",
-        "queueLength": "queue length",
-        "poolUsage": "pool usage",
-        "activeRequests": "active requests",
-        "agentLost": "agent silent",
+        "spoolSize": "data waiting in the agent",
+        "agentMemory": "memory of the agent",
+        "agentSilence": "silence of the agent",
         "clockSkew": "clock skew",
-        "uptime": "uptime",
+        "collectorTrouble": "trouble in the collector",
+        "burnRate": "burn rate of the error budget",
+        "analysis": "analysis",
     },
     hints={
         "responseTime": (
@@ -113,16 +117,12 @@ ENGLISH: Final = Wording(
             ),
         ),
         "errorRate": (
-            "GET /slow-requests?reason=error shows exception, file and line of the failures.",
+            "GET /slow-requests?reason=failed shows exception, file and line of the failures.",
             "Compare versions: if only the newest one fails, roll it back.",
-        ),
-        "throughput": (
-            "Look whether clients, load balancer or health checks send something else than usual.",
         ),
         "requestsPerSecond": (
             "Look whether clients, load balancer or health checks send something else than usual.",
         ),
-        "apdex": ("GET /routes?by=totalTime names the routes that cost users the most time.",),
         "memoryUsage": (
             (
                 "GET /memory shows each worker: one that grows without end leaks, all of them at "
@@ -150,23 +150,19 @@ ENGLISH: Final = Wording(
             "GET /cache shows hits and evictions: many evictions mean that the cache is too small.",
             "Look for a deploy that changed keys, or for an expiry that is too short.",
         ),
-        "queueLength": (
-            "GET /queues shows whether workers are gone or slower, or more is sent than usual.",
+        "queueTime": ("Requests wait for a free worker: GET /metrics/current shows how many run.",),
+        "externalTime": ("GET /external shows which host answers slowly, and with which status.",),
+        "spoolSize": (
+            "On that host: does `trimtab doctor` reach the collector, and is its key valid?",
+            "GET /health shows whether the collector keeps up.",
         ),
-        "poolUsage": (
-            "Look for connections that are held during slow calls, and for transactions left open.",
+        "agentSilence": (
+            "On that host: does `trimtab agent` run, and does `trimtab doctor` reach it?",
         ),
-        "activeRequests": ("Requests pile up: look at what they wait for in GET /slow-requests.",),
-        "agentLost": (
-            (
-                "On that host: does `trimtab agent` run, and does `trimtab doctor` reach the "
-                "collector?"
-            ),
-        ),
-        "clockSkew": (
-            "On that host: is time synchronisation (chrony, systemd-timesyncd) running?",
-        ),
-        "uptime": ("Look at the process manager's log: who restarted it, and why.",),
+        "clockSkew": ("On that host: is time synchronised (chrony, systemd-timesyncd)?",),
+        "collectorTrouble": ("GET /health says what is wrong, and the log of the collector why.",),
+        "burnRate": ("GET /slow-requests?reason=failed shows what uses up the budget.",),
+        "analysis": ("GET /analysis names each issue with evidence and recommendation.",),
         "": ("GET /metrics/history shows how it went before.",),
     },
     units={

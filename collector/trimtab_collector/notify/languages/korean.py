@@ -75,9 +75,8 @@ KOREAN: Final = Wording(
         "part.cpu": "앱 자체 코드",
         "part.gc": "가비지 컬렉션",
         "part.loop": "이벤트 루프 차단",
-        "link.alert": "이 알림",
-        "link.route": "경로",
-        "link.service": "서비스",
+        "link.alerts": "관련 알림",
+        "link.routes": "관련 경로",
         "link.history": "이력",
         "link.slow-requests": "느린 요청",
         "link.slow-queries": "느린 쿼리",
@@ -87,22 +86,27 @@ KOREAN: Final = Wording(
     metrics={
         "responseTime": "응답 시간 p95",
         "errorRate": "오류율",
-        "throughput": "요청 수",
+        **{name: f"응답 시간 {name}" for name in ("p50", "p90", "p95", "p99", "p999")},
+        "mean": "평균 응답 시간",
+        "max": "최대 응답 시간",
+        "ttfb": "첫 바이트까지의 시간",
+        "queueTime": "대기열 시간",
         "requestsPerSecond": "요청 수",
-        "apdex": "Apdex",
         "memoryUsage": "메모리",
         "cpuUsage": "CPU",
         "networkUsage": "네트워크",
         "diskUsage": "디스크",
         "eventLoopDelay": "이벤트 루프 지연",
         "queryTime": "쿼리 시간 p90",
+        "externalTime": "외부 호출 시간 p95",
         "cacheHitRate": "캐시 적중률",
-        "queueLength": "큐 길이",
-        "poolUsage": "풀 사용률",
-        "activeRequests": "처리 중인 요청",
-        "agentLost": "에이전트 무응답",
+        "spoolSize": "에이전트에 쌓인 데이터",
+        "agentMemory": "에이전트 메모리",
+        "agentSilence": "에이전트 무응답",
         "clockSkew": "시계 오차",
-        "uptime": "가동률",
+        "collectorTrouble": "수집기 이상",
+        "burnRate": "오류 예산 소진율",
+        "analysis": "분석",
     },
     hints={
         "responseTime": (
@@ -116,15 +120,11 @@ KOREAN: Final = Wording(
             ),
         ),
         "errorRate": (
-            "GET /slow-requests?reason=error에서 실패한 요청의 예외, 파일, 줄 번호를 확인하세요.",
+            "GET /slow-requests?reason=failed에서 실패한 요청의 예외, 파일, 줄 번호를 확인하세요.",
             "버전별로 비교하세요. 최신 버전만 실패한다면 되돌리세요.",
         ),
-        "throughput": ("클라이언트, 로드 밸런서, 상태 검사의 요청이 평소와 다른지 확인하세요.",),
         "requestsPerSecond": (
             "클라이언트, 로드 밸런서, 상태 검사의 요청이 평소와 다른지 확인하세요.",
-        ),
-        "apdex": (
-            "GET /routes?by=totalTime에서 사용자의 시간을 가장 많이 쓰는 경로를 확인하세요.",
         ),
         "memoryUsage": (
             (
@@ -156,25 +156,21 @@ KOREAN: Final = Wording(
             "GET /cache에서 적중과 제거 횟수를 확인하세요. 제거가 많으면 캐시가 작은 것입니다.",
             "키를 바꾼 배포나 너무 짧은 만료 시간이 있는지 확인하세요.",
         ),
-        "queueLength": (
-            "GET /queues에서 워커가 줄었거나 느려졌는지, 작업이 평소보다 많은지 확인하세요.",
+        "queueTime": (
+            "요청이 빈 워커를 기다립니다. GET /metrics/current에서 처리 중인 수를 확인하세요.",
         ),
-        "poolUsage": (
-            "느린 호출 동안 잡고 있는 연결이나 열린 채 남은 트랜잭션이 있는지 확인하세요.",
+        "externalTime": ("GET /external에서 어느 호스트가 느린지, 상태 코드와 함께 확인하세요.",),
+        "spoolSize": (
+            "해당 호스트에서 `trimtab doctor`가 수집기에 연결되는지, 키가 유효한지 확인하세요.",
+            "GET /health에서 수집기가 처리 속도를 따라가는지 확인하세요.",
         ),
-        "activeRequests": (
-            "요청이 쌓이고 있습니다. 무엇을 기다리는지 GET /slow-requests에서 확인하세요.",
+        "agentSilence": (
+            "해당 호스트에서 `trimtab agent`가 실행 중인지, `trimtab doctor`로 확인하세요.",
         ),
-        "agentLost": (
-            (
-                "해당 호스트에서 `trimtab agent`가 실행 중인지, `trimtab doctor`가 수집기에 "
-                "연결되는지 확인하세요."
-            ),
-        ),
-        "clockSkew": (
-            "해당 호스트에서 시간 동기화(chrony, systemd-timesyncd)가 동작하는지 확인하세요.",
-        ),
-        "uptime": ("프로세스 관리자의 로그에서 누가 왜 재시작했는지 확인하세요.",),
+        "clockSkew": ("해당 호스트의 시간 동기화(chrony, systemd-timesyncd)를 확인하세요.",),
+        "collectorTrouble": ("GET /health와 수집기 로그에서 원인을 확인하세요.",),
+        "burnRate": ("GET /slow-requests?reason=failed에서 예산을 쓰는 요청을 확인하세요.",),
+        "analysis": ("GET /analysis에서 문제별 근거와 권장 사항을 확인하세요.",),
         "": ("GET /metrics/history에서 이전 추이를 확인하세요.",),
     },
     units={
