@@ -18,15 +18,19 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: prefixes that hold an IPv4 address in their last 32 bits (RFC 6052, RFC 4291)
 _EMBEDDING: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::ffff:0:0/96", "::/96")))
+#: IPv6 addresses of the internet; all others are of special use, or not given to anybody
+_GLOBAL: Final = ipaddress.IPv6Network("2000::/3")
+#: the registries of special addresses (RFC 6890): versions of Python know more or fewer of them
 _CLOSED: Final = tuple(
     map(
         ipaddress.ip_network,
         (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+            *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+            *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3"),
             "168.63.129.16/32",  # the wire server of Azure, within public addresses
-            "64:ff9b:1::/48",  # local NAT64 (RFC 8215)
-            "2001::/23",  # Teredo and others of special use: what they lead to is not in them
-            "fec0::/10",  # site-local, deprecated and still routed by some
-            "192.88.99.0/24",  # relays of 6to4
+            "2001::/23",  # Teredo and others: what they lead to is not in them
+            *("2001:db8::/32", "3fff::/20"),
         ),
     )
 )
@@ -42,6 +46,8 @@ def is_public(address: IPAddress) -> bool:
         inner = _embedded(address)
         if inner is not None:
             return is_public(inner)
+        if address not in _GLOBAL:
+            return False
     if any(address in network for network in _CLOSED if network.version == address.version):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved

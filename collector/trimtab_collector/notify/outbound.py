@@ -8,6 +8,7 @@ told the address, not the name. TLS is verified against the name.
 import asyncio
 import base64
 import ipaddress
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -43,6 +44,9 @@ def reason(error: BaseException | None) -> str:
         return "no connection in time"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}; see outbound_ca_file"
+    if isinstance(error, ConnectionError) and error.errno:
+        # asyncio puts the address into the text, which stands there already.
+        return os.strerror(error.errno)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"{error!s:.200}" or type(error).__name__
