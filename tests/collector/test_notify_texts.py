@@ -13,13 +13,22 @@ from support.notices import AT_S, notice
 from trimtab_collector.alerts.metrics import METRICS
 from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.languages import LANGUAGES
-from trimtab_collector.notify.notice import Change, Member, Notice, Where, pack, unpack
+from trimtab_collector.notify.notice import Change, Member, Notice, NoticeKind, Where, pack, unpack
 from trimtab_collector.notify.quantities import duration, moment, pair, quantity
 from trimtab_collector.notify.texts import Texts, WrittenMessage, clean
 
 UTC = ZoneInfo("UTC")
 UNITS = LANGUAGES["en"].units
-KINDS = ("firing", "escalated", "updated", "reminder", "resolved", "expired", "flapping", "test")
+KINDS: tuple[NoticeKind, ...] = (
+    "firing",
+    "escalated",
+    "updated",
+    "reminder",
+    "resolved",
+    "expired",
+    "flapping",
+    "test",
+)
 
 
 def written(
@@ -122,7 +131,7 @@ def test_korean_messages_are_korean() -> None:
 
 @pytest.mark.parametrize("lang", sorted(LANGUAGES))
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_can_be_written_also_with_nothing_known(lang: str, kind: str) -> None:
+def test_every_kind_can_be_written_also_with_nothing_known(lang: str, kind: NoticeKind) -> None:
     bare = replace(
         notice(kind), value=None, worst=None, threshold=None, where=Where(), operator="?",
         metric="my.metric", severity="strange", changes=(Change("mark", "x"), Change("new", "y")),

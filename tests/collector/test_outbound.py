@@ -78,7 +78,7 @@ def test_an_address_of_the_internet_is_public(text: str) -> None:
 )  # fmt: skip
 async def test_no_way_of_writing_an_address_leads_to_this_machine(host: str) -> None:
     with StubCollector(taking) as stub:
-        with pytest.raises(DeliveryError, match="public address|expected an address"):
+        with pytest.raises(DeliveryError, match=r"public address|expected an address"):
             await send(f"https://{host}:{stub.port}/", Outbound())
         assert stub.asked == []
 
@@ -183,7 +183,7 @@ async def test_tls_is_verified_against_the_name_and_a_file_of_certificates(tmp_p
         with pytest.raises(DeliveryError, match="not trusted"):
             await send(f"https://other.example:{stub.port}/", good)
         unknown = Outbound(allowed, resolver=told("127.0.0.1"))
-        with pytest.raises(DeliveryError, match="not trusted: .*outbound_ca_file"):
+        with pytest.raises(DeliveryError, match=r"not trusted: .*outbound_ca_file"):
             await send(f"https://hook.example:{stub.port}/", unknown)
         assert len(stub.asked) == 1
 
@@ -316,7 +316,7 @@ def test_a_wrong_allowed_host_is_refused(text: str) -> None:
      "https://x:99999/", "https://ü.example/", "https://[::1", "https://x/" + "y" * 2000],
 )  # fmt: skip
 def test_what_is_no_address_is_refused_without_being_shown(url: str) -> None:
-    with pytest.raises(SettingsError, match="^url: expected an address") as told:
+    with pytest.raises(SettingsError, match=r"^url: expected an address") as told:
         Target.of(url, "url")
     assert "a:b" not in str(told.value)
 

@@ -1,5 +1,6 @@
 """The outbox: who gets what, in which order, how often, and what becomes of what does not leave."""
 
+import itertools
 import sqlite3
 from collections.abc import Iterator
 
@@ -24,9 +25,13 @@ def mail() -> Iterator[Box]:
 
 
 def test_a_notice_is_kept_only_with_the_transaction_that_made_it(mail: Box) -> None:
-    with pytest.raises(RuntimeError), mail.state.change() as connection:
-        mail.outbox.add(connection, notice())
-        raise RuntimeError
+    def judge() -> None:
+        with mail.state.change() as connection:
+            mail.outbox.add(connection, notice())
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        judge()
     assert mail.outbox.take("ops", "me") is None
 
 
@@ -113,8 +118,10 @@ def test_tries_are_a_second_to_five_minutes_apart_and_end_after_a_day(mail: Box)
 
 def test_half_of_a_wait_is_by_chance_also_at_its_longest() -> None:
     with box() as made:
-        shares = [outbox.Outbox(made.state, made.channels, random_share=lambda s=s: s)
-                  for s in (0.0, 1.0)]  # type: ignore[misc]  # fmt: skip
+        shares = [
+            outbox.Outbox(made.state, made.channels, random_share=itertools.repeat(share).__next__)
+            for share in (0.0, 1.0)
+        ]
         assert [each.backoff_s(50) for each in shares] == [150, 300]
         assert [each.backoff_s(1) for each in shares] == [1, 1]
 
@@ -312,8 +319,13 @@ def test_whatever_happens_each_notice_leaves_once_and_in_order(
         for what, thread in steps:
             if what == "add":
                 numbers[thread] += 1
-                kind = "firing" if numbers[thread] % 2 else "resolved"
-                made.add(notice(kind, numbers[thread], str(thread)))
+                made.add(
+                    notice(
+                        "firing" if numbers[thread] % 2 else "resolved",
+                        numbers[thread],
+                        str(thread),
+                    )
+                )
             elif what == "wait":
                 made.clock.advance_s(20)
             else:

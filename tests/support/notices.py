@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from trimtab_collector.notify.notice import Notice, Where
+from trimtab_collector.notify.notice import Notice, NoticeKind, Where
 
 __all__ = ["AT_S", "notice"]
 
@@ -11,7 +11,9 @@ __all__ = ["AT_S", "notice"]
 AT_S = 1_764_511_500.0
 
 
-def notice(kind: str = "firing", number: int = 1, thread: str = "incident", **more: Any) -> Notice:
+def notice(
+    kind: NoticeKind = "firing", number: int = 1, thread: str = "incident", **more: Any
+) -> Notice:
     """Return a notice about slow pages of a service, one of an incident's."""
     over = kind in ("resolved", "expired")
     found = Notice(

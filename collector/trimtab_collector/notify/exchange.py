@@ -121,8 +121,8 @@ async def _exchange(
             if status >= 200:
                 return status, fields
     finally:
-        # Not closed in order: nothing is to be waited for.
-        writer.transport.abort()
+        # The end of TLS is not waited for: nothing follows the answer.
+        (writer.transport.abort if secure else writer.close)()
 
 
 def _head(target: Target, length: int, headers: Mapping[str, str]) -> bytes:

@@ -14,6 +14,8 @@ _SIZES: Final = ("B", "kB", "MB", "GB", "TB")
 
 def quantity(value: float, unit: str, units: Mapping[str, str], digits: int = _DIGITS) -> str:
     """Return a value with its unit: 5230 ms as "5.23 s", a ratio of 0.053 as "5.3 %"."""
+    if not math.isfinite(value):
+        return "?"
     if unit == "s":
         value, unit = value * 1000, "ms"
     if unit == "ms":
@@ -77,8 +79,6 @@ def _size(value: float, units: Mapping[str, str], digits: int) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    if not math.isfinite(value):
-        return "?"
     if value == 0 or abs(value) < 0.001:
         return "0" if value == 0 or digits == _DIGITS else f"{value:.{digits}g}"
     if abs(value) >= 10 ** (digits - 1):
