@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.notices import AT_S, notice
-from support.outboxes import Box, box
+from support.outboxes import ADMIN, Box, box
+from trimtab_collector.contract.callers import NOBODY
 from trimtab_collector.notify import deliveries, outbox
 from trimtab_collector.notify.heartbeat import HEARTBEAT
 from trimtab_collector.notify.notice import Member, Where
@@ -279,11 +280,16 @@ def test_the_health_names_what_waits_and_why(mail: Box) -> None:
     mail.add(notice("firing", 1, "a"), notice("firing", 1, "b"))
     mail.outbox.failed(mail.take("ops"), "mail.example.com: connection refused")
     mail.clock.advance_s(30)
-    found = mail.log.health(mail.clock()).channels["ops"]
+    found = mail.health()
     assert (found.pending, found.dead, found.oldest_pending_seconds) == (2, 0, 30.0)
     assert found.last_error == "mail.example.com: connection refused"
+    # Who may not read is not told the names of hosts.
+    assert mail.health(NOBODY).last_error is None
+    assert not mail.log.health(ADMIN, mail.clock()).degraded
+    mail.clock.advance_s(300)
+    assert mail.log.health(ADMIN, mail.clock()).degraded
     mail.outbox.give_up("ops", "dead", "the channel was removed")
-    assert mail.log.health(mail.clock()).channels["ops"].dead == 2
+    assert mail.health().dead == 2
 
 
 STEPS = st.lists(

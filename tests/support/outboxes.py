@@ -9,6 +9,7 @@ from support.clock import Clock
 from support.notices import AT_S
 from support.processes.servers import short_dir
 from trimtab_collector.contract.callers import Caller, Role
+from trimtab_collector.contract.channels import ChannelHealth, NotifyHealth
 from trimtab_collector.notify.channels import ChannelBook, parse_channel
 from trimtab_collector.notify.log import DeliveryLog
 from trimtab_collector.notify.notice import Notice
@@ -56,6 +57,12 @@ class Box:
         lease = self.take(channel, per_minute)
         self.outbox.sent(lease)
         return lease
+
+    def health(self, caller: Caller = ADMIN, channel: str = "ops") -> ChannelHealth:
+        """Return how a channel does."""
+        body = self.log.health(caller, self.clock()).body
+        assert isinstance(body, NotifyHealth)
+        return body.channels[channel]
 
     def states(self, channel: str) -> dict[str, str]:
         """Return the state of each notice of a channel by its key."""

@@ -102,16 +102,13 @@ async def _exchange(
     """Return status and headers of the answer."""
     secure = target.scheme == "https"
     connection = await outbound.connect(target.host, target.port, by_proxy=secure)
-    try:
-        reader, writer = await asyncio.open_connection(
-            sock=connection,
-            limit=_MAX_HEAD,
-            ssl=outbound.tls if secure else None,
-            server_hostname=target.host if secure else None,
-        )
-    except BaseException:
-        connection.close()
-        raise
+    # From here on the transport owns the connection, and closes it when this fails.
+    reader, writer = await asyncio.open_connection(
+        sock=connection,
+        limit=_MAX_HEAD,
+        ssl=outbound.tls if secure else None,
+        server_hostname=target.host if secure else None,
+    )
     try:
         writer.write(_head(target, len(body), headers) + body)
         await writer.drain()

@@ -41,7 +41,7 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 def reason(error: BaseException | None) -> str:
     """Return why a connection failed, in a line."""
     if isinstance(error, TimeoutError):
-        return "no connection in time"
+        return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}; see outbound_ca_file"
     if isinstance(error, ConnectionError) and error.errno:

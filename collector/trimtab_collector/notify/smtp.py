@@ -1,5 +1,7 @@
 """Mail by SMTP: a plain and an HTML part, threads by References, STARTTLS unless told otherwise."""
 
+import asyncio
+import contextlib
 import hashlib
 import html
 import re
@@ -10,7 +12,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
-from typing import Final
+from typing import Any, Final
 
 import aiosmtplib
 
@@ -26,6 +28,7 @@ __all__ = ["MAX_ADDRESSES", "SmtpChannel", "SmtpSettings", "is_address"]
 MAX_ADDRESSES: Final = 50
 #: for one command; the sender bounds them all
 _COMMAND_S: Final = 10.0
+_GOODBYE_S: Final = 1.0
 _PORTS: Final = {"starttls": 587, "tls": 465, "none": 25}
 _ADDRESS: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.A)
 _COLOURS: Final = {"critical": "#b3261e", "warning": "#9a6700", "over": "#1a7f37"}
@@ -104,12 +107,13 @@ class SmtpChannel:
         mail = self.mail(message, to)
         settings = self._settings
         connection = await self._outbound.connect(settings.host, settings.number)
+        if settings.security == "none" and not is_loopback(connection):
+            connection.close()
+            raise DeliveryError(
+                f"expected security starttls or tls for {settings.host}, got none: only mail "
+                "servers on this machine are spoken to in the clear"
+            )
         try:
-            if settings.security == "none" and not is_loopback(connection):
-                raise DeliveryError(
-                    f"expected security starttls or tls for {settings.host}, got none: only mail "
-                    "servers on this machine are spoken to in the clear"
-                )
             refused = await self._transmit(connection, mail, to)
         except aiosmtplib.SMTPRecipientsRefused as error:
             first = error.recipients[0]
@@ -125,9 +129,8 @@ class SmtpChannel:
                 f"{settings.host} answered {_said(error)}", lasting=lasting
             ) from error
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            raise DeliveryError(f"{settings.host}:{settings.number}: {reason(error)}") from error
-        finally:
-            connection.close()
+            cause = error.__cause__ or error
+            raise DeliveryError(f"{settings.host}:{settings.number}: {reason(cause)}") from error
         return f"refused: {', '.join(refused)}" if refused else ""
 
     async def close(self) -> None:
@@ -178,8 +181,15 @@ class SmtpChannel:
             if settings.username:
                 await client.login(settings.username, settings.password)
             refused, _ = await client.send_message(mail, recipients=list(to))
+            # The server has the mail: whatever becomes of the goodbye does not make it fail.
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+                async with asyncio.timeout(_GOODBYE_S):
+                    await client.quit()
             return list(refused)
         finally:
+            # The client owns the connection; the end of TLS is not waited for.
+            abort: Any = getattr(client.transport, "abort", client.close)
+            abort()
             client.close()
 
 
