@@ -222,4 +222,5 @@ def test_no_name_breaks_a_line_whatever_it_is(name: str) -> None:
 def test_a_notice_is_kept_as_json_and_comes_back() -> None:
     full = notice(changes=(Change("share", "db", share=0.5),), recipients=("ops", "a@b.c"))
     assert unpack(pack(full)) == full
-    assert unpack(pack(notice(value=float("inf")))).value is None
+    assert unpack(pack(notice(value=float("inf")))) == notice(value=None)
+    assert unpack(b"{") is unpack("[1]") is None

@@ -99,6 +99,7 @@ async def test_the_body_of_trimtab_has_the_whole_notice(stub: StubCollector) -> 
 @pytest.mark.asyncio
 async def test_values_that_json_has_not_are_null(stub: StubCollector) -> None:
     odd = unpack(pack(full(value=float("nan"), worst=float("inf"))))
+    assert odd is not None
     body = json.loads((await sent(stub, of(odd), kind="webhook")).body)
     assert body["value"] is None
     assert body["worst"] is None

@@ -34,6 +34,7 @@ class Box:
             self.state, self.channels, heartbeats=True, clock=self.clock, random_share=lambda: 1.0
         )
         self.log = DeliveryLog(self.state)
+        self.admin = ADMIN
 
     def channel(self, name: str, **table: Any) -> None:
         """Make a channel, of mail unless it says otherwise."""
@@ -68,6 +69,13 @@ class Box:
         """Return the state of each notice of a channel by its key."""
         rows = self.state.rows("SELECT key, state FROM delivery WHERE channel = ?", (channel,))
         return dict(rows)
+
+    def log_attempts(self, channel: str) -> list[int]:
+        """Return how often each notice of a channel was tried, oldest first."""
+        rows = self.state.rows(
+            "SELECT attempts FROM delivery WHERE channel = ? ORDER BY id", (channel,)
+        )
+        return [attempts for (attempts,) in rows]
 
     def errors(self, channel: str) -> list[str]:
         """Return the errors of a channel, oldest first."""

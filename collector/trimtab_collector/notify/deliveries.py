@@ -155,7 +155,8 @@ def sent_since(connection: sqlite3.Connection, channel: str, since_s: float) -> 
     return count, oldest_s or 0.0
 
 
-def read_notice(connection: sqlite3.Connection, row_id: int) -> tuple[Notice, list[str]]:
+def read_notice(connection: sqlite3.Connection, row_id: int) -> tuple[Notice | None, list[str]]:
+    """Return the notice of a row, None when it cannot be read, and its mail addresses."""
     text, addresses = connection.execute(
         "SELECT notice, addresses FROM delivery WHERE id = ?", (row_id,)
     ).fetchone()

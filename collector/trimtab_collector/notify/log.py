@@ -91,10 +91,11 @@ class DeliveryLog:
 def _delivery(row: tuple[Any, ...]) -> Delivery:
     row_id, channel, kind, severity, key, thread, state, attempts, error, *times, notice = row
     added_s, done_s, due_s = times
+    found = unpack(notice)
     return Delivery(
         id=row_id,
         channel=channel,
-        subject=_texts.title(unpack(notice), added_s),
+        subject="" if found is None else _texts.title(found, added_s),
         kind=kind,
         severity=severity,
         key=key,

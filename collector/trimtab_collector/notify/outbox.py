@@ -228,7 +228,7 @@ class Outbox:
             "SELECT notice FROM standing WHERE channel = ? ORDER BY thread LIMIT ?",
             (channel, MAX_PENDING),
         )
-        return [unpack(text) for (text,) in rows]
+        return [notice for (text,) in rows if (notice := unpack(text)) is not None]
 
     def record(self, entry: ChannelEntry, message: Message, error: str, *, delivered: bool) -> None:
         """Write a message that was sent past the queue, such as a test, into the delivery log."""
@@ -263,9 +263,12 @@ class Outbox:
         owner: str,
         threads: Sequence[Sequence[PendingRow]],
         now_s: float,
-    ) -> Lease:
+    ) -> Lease | Wait:
+        threads, shown = self._readable(connection, threads, now_s)
+        if not threads:
+            return Wait(now_s)
         rows = sorted((row for thread in threads for row in thread), key=lambda row: row.id)
-        newest = sorted((thread[-1] for thread in threads), key=lambda row: row.id)
+        newest = [thread[-1] for thread in threads]
         attempts = max(row.attempts for row in rows) + 1
         # Due again at once if this process is killed while it sends, and later if that repeats.
         due_s = now_s + self.backoff_s(attempts)
@@ -274,7 +277,6 @@ class Outbox:
             " WHERE id = ?",
             [(owner, now_s + LEASE_S, due_s, row.id) for row in rows],
         )
-        shown = [read_notice(connection, row.id) for row in newest]
         key = f"{newest[0].key}:{channel}"
         if len(newest) > 1:
             key = f"digest:{rows[0].id}-{rows[-1].id}:{channel}"
@@ -291,3 +293,24 @@ class Outbox:
         )
         ids = frozenset(row.id for row in newest)
         return Lease(channel, message, tuple((r.id, r.key) for r in rows), ids, attempts, owner)
+
+    def _readable(
+        self,
+        connection: sqlite3.Connection,
+        threads: Sequence[Sequence[PendingRow]],
+        now_s: float,
+    ) -> tuple[list[Sequence[PendingRow]], list[tuple[Notice, list[str]]]]:
+        """Return the alerts whose newest row can be read, in its order, with what it holds.
+
+        A row that cannot be read is given up, and costs itself alone.
+        """
+        kept, shown = [], []
+        for thread in sorted(threads, key=lambda rows: rows[-1].id):
+            notice, addresses = read_notice(connection, thread[-1].id)
+            if notice is None:
+                error = "the row cannot be read"
+                be_done(connection, "id = ?", (thread[-1].id,), now_s, error)
+            else:
+                kept.append(thread)
+                shown.append((notice, addresses))
+        return kept, shown
