@@ -39,7 +39,7 @@ class Box:
     def channel(self, name: str, **table: Any) -> None:
         """Make a channel, of mail unless it says otherwise."""
         whole = table if "kind" in table else {**MAIL, **table}
-        self.channels.put(parse_channel(name, whole), ADMIN)
+        self.channels.put(parse_channel(name, whole, origin="api"), ADMIN)
 
     def add(self, *notices: Notice) -> None:
         """Add notices, each in a transaction of its own."""

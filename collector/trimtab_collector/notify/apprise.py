@@ -32,12 +32,12 @@ class AppriseSettings(ChannelSettings):
     def check(self) -> None:
         """Raise SettingsError for what the types do not say."""
         super(AppriseSettings, self).check()
-        if not self.urls or not all("://" in each for each in self.urls):
-            raise SettingsError("urls: expected addresses such as tgram://token/chat, got others")
         if importlib.util.find_spec("apprise") is None:
             raise SettingsError(
                 "expected the package apprise, which is not installed: pip install trimtab[notify]"
             )
+        if not self.urls or not all("://" in each for each in self.urls):
+            raise SettingsError("urls: expected addresses such as tgram://token/chat, got others")
 
 
 class AppriseChannel:

@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from trimtab_collector.notify.channel import DeliveryError
-from trimtab_collector.notify.outbound import Outbound, reason
+from trimtab_collector.notify.outbound import Outbound, allow, reason
 from trimtab_core.errors import SettingsError
 
 __all__ = ["Target", "post"]
@@ -75,10 +75,8 @@ async def post(outbound: Outbound, target: Target, body: bytes, headers: Mapping
     """
     place = target.place
     if target.scheme == "http" and not outbound.allows(target.host, target.port):
-        raise DeliveryError(
-            f"expected https, got http to {place}; if that is meant, add it to the setting "
-            "allow_hosts of the collector"
-        )
+        advice = allow(target.host, target.port)
+        raise DeliveryError(f"expected https, got http to {place}; {advice}")
     try:
         async with asyncio.timeout(EXCHANGE_S):
             status, fields = await _exchange(outbound, target, body, headers)

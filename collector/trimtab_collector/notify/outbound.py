@@ -21,12 +21,11 @@ from trimtab_collector.notify.addresses import AllowedHosts, IPAddress, is_publi
 from trimtab_collector.notify.channel import DeliveryError
 from trimtab_core.errors import SettingsError
 
-__all__ = ["Outbound", "reason", "resolve"]
+__all__ = ["Outbound", "allow", "is_loopback", "reason", "resolve"]
 
 CONNECT_S: Final = 5.0
 _MAX_ADDRESSES: Final = 4
 _MAX_PROXY_HEAD: Final = 16 * 1024
-_ALLOW: Final = "if that is meant, add it to the setting allow_hosts of the collector"
 
 _Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
@@ -115,8 +114,19 @@ class Outbound:
         usable = found if self.allows(host, port) else [*filter(is_public, found)]
         if not usable:
             shown = ", ".join(map(str, found[:3])) or "none"
-            raise DeliveryError(f"expected a public address of {host!r:.80}, got {shown}; {_ALLOW}")
+            raise DeliveryError(
+                f"expected a public address of {host!r:.80}, got {shown}; {allow(host, port)}"
+            )
         return usable[:_MAX_ADDRESSES]
+
+
+def allow(host: str, port: int) -> str:
+    """Return what the operator does to allow a host."""
+    name = f"[{host}]" if ":" in host else host
+    return (
+        f"to allow it, start the collector with TRIMTAB_COLLECTOR_ALLOW_HOSTS={name:.80}:{port} "
+        f"(allow_hosts in trimtab.toml)"
+    )
 
 
 def is_loopback(connection: socket.socket) -> bool:
