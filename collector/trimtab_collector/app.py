@@ -6,6 +6,8 @@ The only place that knows all parts and names the engine.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,13 @@ from trimtab_collector.marks import Marks
 from trimtab_collector.objectives.answers import Objectives
 from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.objectives.slos import SloBook
+from trimtab_collector.notify.addresses import AllowedHosts
+from trimtab_collector.notify.channels import ChannelBook
+from trimtab_collector.notify.log import DeliveryLog
+from trimtab_collector.notify.options import Sending
+from trimtab_collector.notify.outbound import Outbound
+from trimtab_collector.notify.outbox import Outbox
+from trimtab_collector.notify.sender import Sender
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reload import Reload
 from trimtab_collector.reports.reporter import Reporter
@@ -84,19 +93,27 @@ class CollectorApp:
         file = AlertsFile(_alerts_file(settings))
         rules, silences = RuleSet(self.state, file), SilenceBook(self.state)
         self.alerts = AlertBook(self.state)
+        channels = ChannelBook(self.state)
+        file.section("channels", channels.of_file)
+        outbox = Outbox(self.state, channels, heartbeats=bool(settings.heartbeat_url))
+        self.sender = Sender(outbox, channels, _sending(settings), settings.heartbeat_url)
         self.evaluator = Evaluator(
             self.store,
             self.state,
             rules,
             silences,
             self.alerts,
-            _Nowhere(),
+            outbox,
             signals=(self._troubles,),
             skews=self.ingest.skewed,
         )
         file.start()
         self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
         self.reader.parts["reload"] = self.reload.health
+        log = DeliveryLog(self.state)
+        self.reader.parts["notifications"] = lambda caller: log.health(
+            caller, time.time(), self.sender.trouble
+        )
         self.reader.parts["alerts"] = self.evaluator.health
         self.reader.parts["accounts"] = self.accounts.health
         self.marks = Marks(self.state)
@@ -109,6 +126,7 @@ class CollectorApp:
         kpis = KpiBook(self.state)
         parts += [self.marks, self.objectives, kpis]
         parts += [Reporter(self.reader, self.marks, self.objectives, kpis, self.alerts)]
+        parts += [channels, self.sender, log, *self.accounts.parts()]
         self._api = Api(parts, self._executor, self.accounts.access)
         self.live = self._stream(settings, parts)
         #: the end of the live stream, once it has begun
@@ -156,6 +174,7 @@ class CollectorApp:
         if self._logs is not None:
             self._logs.start()
         self.live.start()
+        await self.sender.start()
         self.evaluator.start()
         self.deploys.start()
         keeping = asyncio.create_task(self.accounts.keep_up())
@@ -163,6 +182,7 @@ class CollectorApp:
         keeping.cancel()
         await self.live.stop()
         await asyncio.to_thread(self.evaluator.stop)
+        await self.sender.stop()
 
     def _stream(self, settings: CollectorSettings, parts: Sequence[Any]) -> Live:
         stream = Live(
@@ -199,12 +219,10 @@ class CollectorApp:
             yield Signal("collectorTrouble", {"part": part}, float(bool(trouble)))
 
 
-class _Nowhere:
-    def add(self, connection: Any, notice: Any) -> None:
-        pass
-
-    def beat(self, connection: Any, at_s: float) -> None:
-        pass
+def _sending(settings: CollectorSettings) -> Sending:
+    allowed = AllowedHosts.of(settings.allow_hosts)
+    outbound = Outbound(allowed, settings.outbound_ca_file, settings.outbound_proxy)
+    return Sending(outbound, settings.base_url)
 
 
 def _alerts_file(settings: CollectorSettings) -> Path:

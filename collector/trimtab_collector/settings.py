@@ -123,6 +123,23 @@ class CollectorSettings:
         "",
         "File with thresholds, rules and channels; empty for alerts.toml in the data directory.",
     )
+    heartbeat_url: str = setting(
+        "",
+        "Address that is posted to every minute while alerts are judged and messages leave; a "
+        "service there calls you when that stops. Empty for none.",
+        secret=True,
+    )
+    allow_hosts: tuple[str, ...] = setting(
+        (),
+        "Hosts, or `host:port`, that messages may be sent to although they are private or without "
+        "TLS.",
+    )
+    outbound_ca_file: str = setting(
+        "", "Certificates (PEM) to trust for what is sent, besides those of the system."
+    )
+    outbound_proxy: bool = setting(
+        False, "Send messages through the proxy of HTTPS_PROXY, but not to hosts of NO_PROXY."
+    )
     log_level: str = setting(
         "info", "What to log.", choices=("debug", "info", "warning", "error"), restart=False
     )

@@ -26,6 +26,7 @@ _SUMMARIES = {
     "key": "make, list and revoke agent keys",
     "user": "add, list and change the people who may log in",
     "token": "make, list and revoke tokens for programs that read",
+    "channel": "list, add, test and remove the channels that notifications are sent by",
 }
 #: The extra to install if a part's package is missing.
 _EXTRAS = {"trimtab_agent": "agent", "trimtab_collector": "collector"}

@@ -35,7 +35,8 @@ LAYERS: Layers = {
         "auth.cli": ("contract", "statefile", "auth", "settings"),
         "reads": ("contract", "storage"),
         # It knows nothing of alerts: whoever judges hands it notices.
-        "notify": ("contract", "statefile", "settings"),
+        "notify": ("contract", "statefile", "auth.audit"),
+        "notify.cli": ("contract", "statefile", "settings", "auth.cli", "notify"),
         # What is judged, and when somebody is told.
         "alerts": ("contract", "statefile", "auth.audit", "storage", "reads", "notify.notice"),
         "logs": ("contract", "storage.store", "reads"),

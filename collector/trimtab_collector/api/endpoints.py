@@ -12,6 +12,7 @@ import msgspec
 
 from trimtab_collector.api.endpoint import BASE, ApiEndpoint, summary_of
 from trimtab_collector.api.judging import JUDGING
+from trimtab_collector.api.notifying import NOTIFYING
 from trimtab_collector.api.openapi import document
 from trimtab_collector.api.people import PEOPLE
 from trimtab_collector.contract.advice import Advice
@@ -178,5 +179,6 @@ ENDPOINTS: Final = (
     *PEOPLE,
     ApiEndpoint(("/analysis",), analysis, (Analysis,), (*_OWNERS, LIMIT, LANG)),
     ApiEndpoint(("/advice",), advice, (Advice,), (*_OWNERS, LIMIT, LANG), _HOUR_S),
+    *NOTIFYING,
 )
 # fmt: on

@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.live import LiveHealth
 from trimtab_collector.contract.logs import LogHealth
+from trimtab_collector.contract.channels import NotifyHealth
 
 __all__ = [
     "AccountsHealth",
@@ -154,3 +155,4 @@ class CollectorHealth(Body, kw_only=True):
     live: LiveHealth | UnsetType = UNSET
     #: absent without log_dir
     logs: LogHealth | UnsetType = UNSET
+    notifications: NotifyHealth | UnsetType = UNSET
