@@ -5,9 +5,8 @@ The only place that knows all parts and names the engine.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,6 @@ from trimtab_collector.deploys import Deploys
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.logs.book import LogBook
 from trimtab_collector.marks import Marks
-from trimtab_collector.objectives.answers import Objectives
-from trimtab_collector.objectives.kpis import KpiBook
-from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.notify.addresses import AllowedHosts
 from trimtab_collector.notify.channels import ChannelBook
 from trimtab_collector.notify.log import DeliveryLog
@@ -43,6 +39,9 @@ from trimtab_collector.notify.options import Sending
 from trimtab_collector.notify.outbound import Outbound
 from trimtab_collector.notify.outbox import Outbox
 from trimtab_collector.notify.sender import Sender
+from trimtab_collector.objectives.answers import Objectives
+from trimtab_collector.objectives.kpis import KpiBook
+from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reload import Reload
 from trimtab_collector.reports.reporter import Reporter

@@ -292,24 +292,6 @@ def test_a_snapshot_says_null_where_nothing_is_measured(collector: Collector) ->
     assert application["queueSizes"] is application["concurrentUsers"] is None
 
 
-def test_the_page_of_the_api_names_every_path_parameter_and_code() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
-    sections = {part.partition("\n")[0]: part for part in page.split("\n## ")[1:]}
-    shared = sections["Parameters of every read"] + sections["Steps"]
-    for endpoint in ENDPOINTS[1:]:
-        path, *also = endpoint.paths
-        # The nouns below /metrics are described under their short names.
-        assert also in ([], [f"/metrics{path}"])
-        heading = rf"(.+, )?({endpoint.method} )?{re.escape(path)}(, .+)?"
-        named = [name for name in sections if re.fullmatch(heading, name)]
-        (own,) = [sections[name] for name in named if endpoint.method in name]
-        for parameter in endpoint.parameters:
-            found = re.search(rf"`[^`\n]*\b{parameter.name}\b", own + shared)
-            assert found, f"{parameter.name} of {path}"
-    for code in ("too_much", "bad_parameter", "unauthorized", "busy"):
-        assert f"`{code}`" in page
-
-
 def test_the_document_of_the_api_is_there_for_anyone(collector: Collector) -> None:
     status, found = Api(collector.url, "").request("/openapi.json")
     assert (status, found["openapi"]) == (200, "3.1.0")

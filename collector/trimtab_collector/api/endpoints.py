@@ -15,9 +15,9 @@ from trimtab_collector.api.judging import JUDGING
 from trimtab_collector.api.notifying import NOTIFYING
 from trimtab_collector.api.openapi import document
 from trimtab_collector.api.people import PEOPLE
+from trimtab_collector.api.reporting import REPORTING
 from trimtab_collector.contract.advice import Advice
 from trimtab_collector.contract.analysis import Analysis
-from trimtab_collector.api.reporting import REPORTING
 from trimtab_collector.contract.application import Application
 from trimtab_collector.contract.caches import CacheReads
 from trimtab_collector.contract.callers import Role

@@ -5,9 +5,9 @@ from typing import NamedTuple
 from msgspec import UNSET, UnsetType
 
 from trimtab_collector.contract.body import Body
+from trimtab_collector.contract.channels import NotifyHealth
 from trimtab_collector.contract.live import LiveHealth
 from trimtab_collector.contract.logs import LogHealth
-from trimtab_collector.contract.channels import NotifyHealth
 
 __all__ = [
     "AccountsHealth",
