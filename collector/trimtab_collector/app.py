@@ -5,7 +5,8 @@ The only place that knows all parts and names the engine.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,26 @@ from trimtab_collector.alerts.preview import Previews
 from trimtab_collector.alerts.reading import Signal
 from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
+from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import ReadExecutor
+from trimtab_collector.api.live.answers import Questions
+from trimtab_collector.api.live.stream import LIVE_PATH, Live
+from trimtab_collector.api.setuppage import setup_routes
 from trimtab_collector.api.web import Api
 from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keys import KeyRing
 from trimtab_collector.deploys import Deploys
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
+from trimtab_collector.logs.book import LogBook
 from trimtab_collector.marks import Marks
+from trimtab_collector.notify.addresses import AllowedHosts
+from trimtab_collector.notify.channels import ChannelBook
+from trimtab_collector.notify.log import DeliveryLog
+from trimtab_collector.notify.options import Sending
+from trimtab_collector.notify.outbound import Outbound
+from trimtab_collector.notify.outbox import Outbox
+from trimtab_collector.notify.sender import Sender
 from trimtab_collector.objectives.answers import Objectives
 from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.objectives.slos import SloBook
@@ -68,6 +81,7 @@ class CollectorApp:
             settings.token,
             settings.admin_name,
             settings.admin_password,
+            settings.base_url,
         )
         self.keys = KeyRing(directory)
         self.watch = Watch()
@@ -78,20 +92,29 @@ class CollectorApp:
         file = AlertsFile(_alerts_file(settings))
         rules, silences = RuleSet(self.state, file), SilenceBook(self.state)
         self.alerts = AlertBook(self.state)
+        channels = ChannelBook(self.state)
+        file.section("channels", channels.of_file)
+        outbox = Outbox(self.state, channels, heartbeats=bool(settings.heartbeat_url))
+        self.sender = Sender(outbox, channels, _sending(settings), settings.heartbeat_url)
         self.evaluator = Evaluator(
             self.store,
             self.state,
             rules,
             silences,
             self.alerts,
-            _Nowhere(),
+            outbox,
             signals=(self._troubles,),
             skews=self.ingest.skewed,
         )
         file.start()
         self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
         self.reader.parts["reload"] = self.reload.health
+        log = DeliveryLog(self.state)
+        self.reader.parts["notifications"] = lambda caller: log.health(
+            caller, time.time(), self.sender.trouble
+        )
         self.reader.parts["alerts"] = self.evaluator.health
+        self.reader.parts["accounts"] = self.accounts.health
         self.marks = Marks(self.state)
         self.deploys = Deploys(self.marks, self.state)
         self.store.on_commit(self.deploys.note)
@@ -102,9 +125,14 @@ class CollectorApp:
         kpis = KpiBook(self.state)
         parts += [self.marks, self.objectives, kpis]
         parts += [Reporter(self.reader, self.marks, self.objectives, kpis, self.alerts)]
+        parts += [channels, self.sender, log, *self.accounts.parts()]
         self._api = Api(parts, self._executor, self.accounts.access)
+        self.live = self._stream(settings, parts)
+        #: the end of the live stream, once it has begun
+        self._stopping: asyncio.Task[None] | None = None
+        self._logs = self._log_files(settings)
         self._web = Starlette(
-            routes=self._api.routes(),
+            routes=[*self._api.routes(), *setup_routes()],
             exception_handlers=self._api.exception_handlers(),
             lifespan=self._lifespan,
         )
@@ -116,17 +144,22 @@ class CollectorApp:
         if scope["type"] == "http" and scope["path"].startswith("/agent/"):
             # Past the framework: this is where the load is.
             await self.ingest(scope, receive, send)
+        elif scope["type"] != "lifespan" and scope["path"].startswith(LIVE_PATH):
+            await self.live(scope, receive, send)
         else:
             await self._web(scope, receive, send)
 
     def release(self) -> None:
-        """Let long polls go, so that the server can stop; loop only."""
+        """Let long polls and live clients go, so that the server can stop; loop only."""
         self.watch.stop()
+        self._stopping = asyncio.create_task(self.live.stop())
 
     def close(self) -> None:
         """Stop what runs and let go of the directory; the loop must have ended or never begun."""
         self.evaluator.stop()
         self._executor.close()
+        if self._logs is not None:
+            self._logs.close()
         self.accounts.close()
         self.keys.close()
         self.store.close()
@@ -137,12 +170,40 @@ class CollectorApp:
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
         self.store.start()
+        if self._logs is not None:
+            self._logs.start()
+        self.live.start()
+        await self.sender.start()
         self.evaluator.start()
         self.deploys.start()
         keeping = asyncio.create_task(self.accounts.keep_up())
         yield
         keeping.cancel()
+        await self.live.stop()
         await asyncio.to_thread(self.evaluator.stop)
+        await self.sender.stop()
+
+    def _stream(self, settings: CollectorSettings, parts: Sequence[Any]) -> Live:
+        stream = Live(
+            self.reader,
+            self._executor,
+            self.accounts.access.caller,
+            Questions(parts, ENDPOINTS),
+            (*settings.allowed_origins, settings.base_url),
+            self.alerts.open,
+        )
+        self.alerts.on_change(stream.alerts)
+        self.reader.parts["live"] = stream.health
+        return stream
+
+    def _log_files(self, settings: CollectorSettings) -> LogBook | None:
+        if not settings.log_dir:
+            return None
+        directory = Path(settings.log_dir)
+        book = LogBook(directory, settings.log_max_bytes, settings.log_keep, self.reader)
+        self.alerts.on_change(book.alerts)
+        self.reader.parts["logs"] = book.health
+        return book
 
     def _troubles(self, _now_s: float) -> Iterator[Signal]:
         """Yield for each part of the collector whether something is wrong with it."""
@@ -157,12 +218,10 @@ class CollectorApp:
             yield Signal("collectorTrouble", {"part": part}, float(bool(trouble)))
 
 
-class _Nowhere:
-    def add(self, connection: Any, notice: Any) -> None:
-        pass
-
-    def beat(self, connection: Any, at_s: float) -> None:
-        pass
+def _sending(settings: CollectorSettings) -> Sending:
+    allowed = AllowedHosts.of(settings.allow_hosts)
+    outbound = Outbound(allowed, settings.outbound_ca_file, settings.outbound_proxy)
+    return Sending(outbound, settings.base_url)
 
 
 def _alerts_file(settings: CollectorSettings) -> Path:

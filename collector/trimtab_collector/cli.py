@@ -144,7 +144,7 @@ def _collector(
         if link.token:
             print(
                 f"trimtab collector: no user yet; add the first admin within an hour at "
-                f"{found.url}/setup#{link.token}",
+                f"{settings.base_url.rstrip('/') or found.url}/setup#{link.token}",
                 file=sys.stderr,
             )
         if as_json:

@@ -18,6 +18,7 @@ import uvicorn
 
 from trimtab_collector.acceptor import Acceptor
 from trimtab_collector.connections import ConnectionTable, TimedProtocol
+from trimtab_collector.websocket import WEBSOCKETS, QuietWebSockets
 from trimtab_core.addresses import bare, joined
 from trimtab_core.errors import StartupError
 from trimtab_core.logs import RateLimited
@@ -219,7 +220,7 @@ def serve(
         app,
         loop="uvloop",
         http="httptools",
-        ws="none",
+        **WEBSOCKETS,
         lifespan="on",
         log_config=None,
         log_level=log_level,
@@ -230,8 +231,9 @@ def serve(
         timeout_graceful_shutdown=_STOP_S,
     )
 
-    calm = _CalmFilter()
+    calm, quiet = _CalmFilter(), QuietWebSockets()
     logging.getLogger("uvicorn.error").addFilter(calm)
+    logging.getLogger("uvicorn.error").addFilter(quiet)
 
     async def run() -> bool:
         loop = asyncio.get_running_loop()
@@ -248,3 +250,4 @@ def serve(
             return 0 if runner.run(run()) else 1
     finally:
         logging.getLogger("uvicorn.error").removeFilter(calm)
+        logging.getLogger("uvicorn.error").removeFilter(quiet)

@@ -78,6 +78,10 @@ class CollectorSettings:
         most=1_000_000,
         restart=False,
     )
+    allowed_origins: tuple[str, ...] = setting(
+        (),
+        "Origins of other pages that may use the live stream, such as https://board.example.",
+    )
     max_body_bytes: int = setting(
         MAX_BATCH, "Largest batch as sent.", unit="bytes", least=1024, most=MAX_BATCH
     )
@@ -119,8 +123,40 @@ class CollectorSettings:
         "",
         "File with thresholds, rules and channels; empty for alerts.toml in the data directory.",
     )
+    heartbeat_url: str = setting(
+        "",
+        "Address that is posted to every minute while alerts are judged and messages leave; a "
+        "service there calls you when that stops. Empty for none.",
+        secret=True,
+    )
+    allow_hosts: tuple[str, ...] = setting(
+        (),
+        "Hosts, or `host:port`, that messages may be sent to although they are private or without "
+        "TLS.",
+    )
+    outbound_ca_file: str = setting(
+        "", "Certificates (PEM) to trust for what is sent, besides those of the system."
+    )
+    outbound_proxy: bool = setting(
+        False, "Send messages through the proxy of HTTPS_PROXY, but not to hosts of NO_PROXY."
+    )
     log_level: str = setting(
         "info", "What to log.", choices=("debug", "info", "warning", "error"), restart=False
+    )
+
+    log_dir: str = setting(
+        "",
+        "Directory of performance.log, error.log and combined.log, one collector each; empty for "
+        "none of them.",
+    )
+    log_max_bytes: int = setting(
+        10 * 1024 * 1024,
+        "Size at which a log file is put aside and a new one begun.",
+        unit="bytes",
+        least=64 * 1024,
+    )
+    log_keep: int = setting(
+        5, "How many files that were put aside are kept of each log.", least=1, most=1000
     )
 
     @property

@@ -213,6 +213,8 @@ _METRICS: Final = (
         "gauge",
         "Share of lookups since the last reading that found their key.",
     ),
+    CatalogMetric("redis.keys", "{key}", "gauge", "Keys in the database."),
+    CatalogMetric("redis.keys.volatile", "{key}", "gauge", "Keys that have a time to live."),
     CatalogMetric("redis.keys.evicted", "{key}", "counter", "Keys removed as memory was full."),
     CatalogMetric(
         "redis.keys.expired", "{key}", "counter", "Keys removed at the end of their time."
@@ -293,6 +295,13 @@ _METRICS: Final = (
         "gauge",
         "Size of an index that no scan used since it is watched.",
     ),
+    # What sessions begin with; of several roles the longest time, 0 for no limit.
+    CatalogMetric("postgresql.setting.statement_timeout", "s", "gauge", "Most time of statements."),
+    CatalogMetric("postgresql.setting.jit", "1", "gauge", "1 when expressions are compiled."),
+    CatalogMetric("postgresql.table.rows", "{row}", "gauge", "Rows of a table, estimated."),
+    CatalogMetric("postgresql.table.modified_rows", "{row}", "gauge", "Changed since ANALYZE."),
+    CatalogMetric("postgresql.table.sequential_scans", "{scan}", "counter", "Scans of all rows."),
+    CatalogMetric("postgresql.table.sequential_rows", "{row}", "counter", "Rows these have read."),
     # of trimtab itself: in = out + held + dropped, hop by hop
     CatalogMetric("trimtab.agent.samples", "{sample}", "counter", "Records received from apps."),
     CatalogMetric("trimtab.agent.dropped", "{sample}", "counter", "Records lost, by reason."),

@@ -133,9 +133,16 @@ def columns_of(points: Sequence[tuple[int, Point]]) -> dict[str, Column]:
     _put(columns, "indexes", indexes)
     _put(columns, "counts", counts)
     _put(columns, "statuses", [len(point.statuses) for _, point in points])
-    statuses = [pair for _, point in points for pair in sorted(point.statuses.items())]
-    _put(columns, "status_codes", [code for code, _ in statuses])
-    _put(columns, "status_counts", [count for _, count in statuses])
+    codes: list[int] = []
+    counts = []
+    for _, point in points:
+        statuses = point.statuses
+        if len(statuses) > 1:
+            statuses = dict(sorted(statuses.items()))
+        codes += statuses
+        counts += statuses.values()
+    _put(columns, "status_codes", codes)
+    _put(columns, "status_counts", counts)
     return columns
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "data_directory",
     "default_socket",
     "describe",
+    "from_table",
     "load",
     "parse_address",
     "setting",
@@ -225,12 +226,19 @@ def _from_file(
             raise SettingsError(f"{path}: unknown table [{name}]{_suggestion(name, known)}")
         if not isinstance(tables[name], dict):
             raise SettingsError(f"{path}: expected a table [{name}], got {tables[name]!r:.40}")
+    return from_table(settings, tables.get(section, {}), f"{path}: [{section}]")
+
+
+def from_table(settings: type, table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the checked values of a table that a file or a request holds; where names it.
+
+    Raises SettingsError with the key, what was expected and what came; a secret is not shown.
+    """
     values: dict[str, Any] = {}
-    for name, value in tables.get(section, {}).items():
-        where = f"{path}: [{section}] {name}"
+    for name, value in table.items():
         if name not in _fields(settings):
-            raise SettingsError(f"{where} is unknown{_suggestion(name, _fields(settings))}")
-        values[name] = _convert(settings, name, value, where)
+            raise SettingsError(f"{where} {name} is unknown{_suggestion(name, _fields(settings))}")
+        values[name] = _convert(settings, name, value, f"{where} {name}")
     return values
 
 

@@ -28,6 +28,7 @@ _SUMMARIES = {
     "report": "write the report of a day or a week, as a page or as JSON",
     "user": "add, list and change the people who may log in",
     "token": "make, list and revoke tokens for programs that read",
+    "channel": "list, add, test and remove the channels that notifications are sent by",
 }
 #: The extra to install if a part's package is missing.
 _EXTRAS = {"trimtab_agent": "agent", "trimtab_collector": "collector"}

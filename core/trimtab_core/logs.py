@@ -1,19 +1,111 @@
-"""Logging of agent and collector, limited to one line per cause and minute."""
+"""Logging of agent and collector: lines that nobody can forge, one per cause and minute.
+
+What is logged may hold names that come from outside: paths, agents, errors of servers. So every
+text passes `plain`, which leaves nothing in it that a terminal or a reader of lines obeys, and
+`veiled`, which leaves out what looks like a key or a password.
+"""
 
 import logging
+import re
 import time
 from collections.abc import Callable
+from typing import Final
 
-__all__ = ["MAX_CAUSES", "RateLimited", "configure"]
+__all__ = ["MAX_CAUSES", "PlainFormatter", "RateLimited", "Seldom", "configure", "plain", "veiled"]
 
 #: Causes that a `RateLimited` remembers.
 MAX_CAUSES = 256
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+#: C0 and C1 controls, marks and overrides of direction, separators of lines, lone surrogates,
+#: characters without width, byte order marks, tags
+_OBEYED: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+_SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+#: keys and tokens of trimtab, JSON web tokens, bearer headers, passwords in addresses
+_SECRET: Final = re.compile(
+    r"(?P<kind>tt[a-z]_)(?:[0-9a-f]{6,}_?)+"
+    r"|(?P<jwt>eyJ)[\w-]{4,}\.[\w-]+\.[\w-]*"
+    r"|(?P<bearer>(?i:bearer) +)[\w.~+/-]{8,}=*"
+    r"|(?P<user>://[^\s/:@]{0,80}:)[^\s/@]{1,200}(?=@)"
+)
+
+
+def plain(text: str) -> str:
+    """Return a text of one line, in which nothing is obeyed by a terminal or a reader of lines.
+
+    Controls, separators of lines and marks of direction become `\\n`, `\\x1b` or `\\u202e`.
+    """
+    return text if text.isascii() and text.isprintable() else _OBEYED.sub(_escaped, text)
+
+
+def veiled(text: str) -> str:
+    """Return a text without what looks like a key, a token or a password."""
+    return _SECRET.sub(lambda found: f"{found[found.lastgroup or 0]}...", text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    character = found[0]
+    code = ord(character)
+    if character in _SHORT:
+        return _SHORT[character]
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+class PlainFormatter(logging.Formatter):
+    """Formats a record as one plain line; the lines of a traceback below it are indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and the traceback below it."""
+        record.message = plain(veiled(record.getMessage()))
+        record.asctime = self.formatTime(record)
+        line = self.formatMessage(record)
+        return "\n".join([line, *(f"    {each}" for each in self.trace(record))])
+
+    def trace(self, record: logging.LogRecord) -> list[str]:
+        """Return the traceback of a record, as plain lines; none where it has none."""
+        texts = []
+        if record.exc_info and not isinstance(record.exc_info, bool):
+            texts.append(self.formatException(record.exc_info))
+        if record.stack_info:
+            texts.append(self.formatStack(record.stack_info))
+        return [plain(veiled(line)) for text in texts for line in text.split("\n")]
+
+
+class Seldom(logging.Filter):
+    """Lets a message through once a minute, by its text before anything is filled in."""
+
+    def __init__(self, period_s: float = 60, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._period_s = period_s
+        self._clock = clock
+        self._next: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is logged."""
+        now_s, text = self._clock(), str(record.msg)
+        if now_s < self._next.get(text, 0):
+            return False
+        if len(self._next) >= MAX_CAUSES:
+            self._next.pop(next(iter(self._next)))
+        self._next[text] = now_s + self._period_s
+        return True
 
 
 def configure(level: str = "info") -> None:
-    """Send log lines of this process to standard error; never called in a user's process."""
-    logging.basicConfig(level=level.upper(), format=_FORMAT, force=True)
+    """Send log lines of this process to standard error; never called in a user's process.
+
+    Called again, it changes the level; handlers of others stay.
+    """
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    if not any(isinstance(each.formatter, PlainFormatter) for each in root.handlers):
+        handler = logging.StreamHandler()
+        handler.setFormatter(PlainFormatter(_FORMAT))
+        root.addHandler(handler)
     for chatty in ("httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 

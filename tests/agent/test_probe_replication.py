@@ -1,15 +1,10 @@
 """The probe of PostgreSQL on a primary and its real standby, whose replay is held back."""
 
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import psycopg
 
-from support.processes.backends import PASSWORD, PostgresqlServer
+from support.processes.backends import replicated
 from support.processes.probing import read
-from support.processes.servers import clean_environment, short_dir, wait_for
+from support.processes.servers import wait_for
 from trimtab_agent.probes.postgresql import PostgresqlProbe
 
 LAG = "postgresql.replication.lag"
@@ -17,46 +12,9 @@ DELAY = "postgresql.replication.data_delay"
 STANDBYS = "postgresql.replication.standbys"
 
 
-class Standby(PostgresqlServer):
-    """A standby of another server, made by pg_basebackup; it refuses what is no reading."""
-
-    def __init__(self, directory: Path, primary: PostgresqlServer) -> None:
-        super().__init__(directory, "hot_standby=on")
-        self._primary = primary.port
-
-    def _make_data(self) -> None:
-        source = f"host=127.0.0.1 port={self._primary} user=postgres password={PASSWORD}"
-        program = str(Path(self._initdb[-3]).with_name("pg_basebackup"))
-        words = [
-            program,
-            "-D",
-            str(self.data),
-            "-d",
-            source,
-            "-R",
-            "--checkpoint=fast",
-            "--no-sync",
-        ]
-        subprocess.run(
-            [*self._as_user, *words],
-            env=clean_environment(),
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
-
-
-@contextmanager
-def pair() -> Iterator[tuple[PostgresqlServer, Standby]]:
-    with short_dir() as one, short_dir() as two, PostgresqlServer(one) as primary:
-        primary.start()
-        with Standby(two, primary) as standby:
-            yield primary, standby.start()
-
-
 def test_a_standby_that_falls_behind_shows_on_both_sides() -> None:
     with (
-        pair() as (primary, standby),
+        replicated() as (primary, standby),
         psycopg.connect(primary.dsn, autocommit=True) as writer,
         psycopg.connect(standby.dsn, autocommit=True) as other,
     ):

@@ -117,6 +117,7 @@ def test_a_row_of_the_table_that_names_no_role_is_closed() -> None:
 def test_what_is_open_to_anyone_is_this_and_nothing_else() -> None:
     open_ = {(each.method, each.path) for each in EVERY if each.role is Role.ANYONE}
     assert open_ == {
+        ("GET", "/"),
         ("GET", "/health"),
         ("GET", "/openapi.json"),
         ("POST", "/auth/login"),

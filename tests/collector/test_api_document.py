@@ -1,18 +1,27 @@
-"""The OpenAPI document: it follows the specification, and says what the API does."""
+"""The OpenAPI document: it follows the specification, and says what the API does.
+
+    UPDATE_DOCS=1 ./dev test tests/collector/test_api_document.py
+
+writes docs/openapi.json anew.
+"""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from datetime import UTC
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import schemathesis
 
 from support.onetoken import access_by
+from support.processes.openapi import parameters_of
 from support.processes.servers import short_dir
 from support.stores.apiworld import END_S, START_S, World, world
-from trimtab_collector.api.endpoint import ApiEndpoint
+from trimtab_collector.api.endpoint import BASE, ApiEndpoint
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.openapi import document
@@ -20,6 +29,9 @@ from trimtab_collector.api.web import Api
 from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.kinds import Moment, Parameter
 
+#: the document as it stands in the tree, for those who generate clients from it
+PAGE = Path(__file__).parents[2] / "docs" / "openapi.json"
+WIDTH = 100
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 TYPES = {"null", "boolean", "object", "array", "number", "string", "integer"}
 #: what an endpoint cannot do without
@@ -89,6 +101,34 @@ def test_it_has_the_parts_that_the_specification_asks_for(found: Any) -> None:
     assert all(re.fullmatch(r"[A-Za-z]+", name) for name in identifiers)
 
 
+def test_it_follows_the_specification() -> None:
+    schemathesis.openapi.from_dict(json.loads(PAGE.read_text(encoding="utf-8"))).validate()
+
+
+def test_the_document_in_the_tree_is_that_of_the_code(found: Any) -> None:
+    text = written(found) + "\n"
+    if os.environ.get("UPDATE_DOCS") == "1":
+        PAGE.write_text(text, encoding="utf-8")
+    assert PAGE.read_text(encoding="utf-8") == text, "UPDATE_DOCS=1 writes it anew"
+    assert json.loads(text) == found
+
+
+def written(value: Any, indent: str = "") -> str:
+    """Return JSON with a line for each part that fits into one."""
+    text = json.dumps(value, ensure_ascii=False)
+    if len(indent) + len(text) <= WIDTH or not isinstance(value, (dict, list)):
+        return text
+    inner = indent + "  "
+    if isinstance(value, dict):
+        parts = [f"{json.dumps(key)}: {written(each, inner)}" for key, each in value.items()]
+        begin, end = "{}"
+    else:
+        parts = [written(each, inner) for each in value]
+        begin, end = "[]"
+    lines = f",\n{inner}".join(parts)
+    return f"{begin}\n{inner}{lines}\n{indent}{end}"
+
+
 def test_every_reference_leads_somewhere(found: Any) -> None:
     targets = set(references(found))
     assert len(targets) > 20
@@ -102,9 +142,10 @@ def test_every_reference_leads_somewhere(found: Any) -> None:
 def test_parameters_and_schemas_are_well_formed(found: Any) -> None:
     every = [*found["components"]["schemas"].values()]
     for path, _, operation in operations(found):
-        names = [each["name"] for each in operation["parameters"]]
+        parameters = parameters_of(found, operation)
+        names = [each["name"] for each in parameters]
         assert len(set(names)) == len(names), path
-        for each in operation["parameters"]:
+        for each in parameters:
             assert each["in"] == ("path" if "{" + each["name"] + "}" in path else "query")
             assert each["required"] is True or each["in"] == "query"
             assert each["description"].endswith(".")
@@ -138,7 +179,7 @@ def test_it_covers_every_route_parameter_and_role(found: Any) -> None:
     for endpoint in ENDPOINTS:
         for path in endpoint.paths:
             operation = found["paths"][path][endpoint.method.lower()]
-            documented = [each["name"] for each in operation["parameters"]]
+            documented = [each["name"] for each in parameters_of(found, operation)]
             assert documented == [each.name for each in endpoint.parameters]
             assert bool(operation["security"]) == (endpoint.role is not Role.ANYONE)
             assert ("requestBody" in operation) == (endpoint.takes is not None)
@@ -177,3 +218,26 @@ def test_an_answer_has_the_form_that_is_documented(days: World, endpoint: ApiEnd
         answer = days.ask(path, **each)
         # Converted strictly, and the same again: no key is missing, unknown, or of another type.
         assert msgspec.to_builtins(msgspec.convert(answer, body, strict=True)) == answer
+
+
+def sections() -> list[str]:
+    """Return the sections of the pages of the documentation."""
+    pages = [page.read_text(encoding="utf-8") for page in sorted(PAGE.parent.rglob("*.md"))]
+    return [part for page in pages for part in page.split("\n## ")]
+
+
+def test_the_pages_name_every_path_parameter_and_code() -> None:
+    every = sections()
+    shared = "".join(
+        part for part in every if part.startswith(("Parameters of every read", "Steps"))
+    )
+    for endpoint in ENDPOINTS:
+        path = endpoint.paths[0] if endpoint.paths[0] != "/" else BASE
+        named = re.compile(rf"\b{endpoint.method} (\S+, )*{re.escape(path)}(?![\w/{{-])")
+        own = "".join(part for part in every if named.search(part))
+        assert own, f"no page in docs/ names {endpoint.method} {path}"
+        for parameter in endpoint.parameters:
+            found = re.search(rf"`[^`\n]*\b{parameter.name}\b", own + shared)
+            assert found or parameter.place == "path", f"{parameter.name} of {path}"
+    for code in ("too_much", "bad_parameter", "unauthorized", "busy", "not_found"):
+        assert any(f"`{code}`" in part for part in every)

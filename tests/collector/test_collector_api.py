@@ -1,19 +1,17 @@
 """The read API: envelope, token, parameters, and figures that agree with what was sent."""
 
-import re
 import socket
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.processes.api import Api
+from support.processes.openapi import parameters_of
 from support.processes.servers import Collector, short_dir
 from support.stores.batches import Sender, a_batch, accounting_of, key_of, point_of, window
-from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_core.batches import GaugeRow
 from trimtab_core.sketch import Sketch
 
@@ -294,24 +292,6 @@ def test_a_snapshot_says_null_where_nothing_is_measured(collector: Collector) ->
     assert application["queueSizes"] is application["concurrentUsers"] is None
 
 
-def test_the_page_of_the_api_names_every_path_parameter_and_code() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
-    sections = {part.partition("\n")[0]: part for part in page.split("\n## ")[1:]}
-    shared = sections["Parameters of every read"] + sections["Steps"]
-    for endpoint in ENDPOINTS[1:]:
-        path, *also = endpoint.paths
-        # The nouns below /metrics are described under their short names.
-        assert also in ([], [f"/metrics{path}"])
-        heading = rf"(.+, )?({endpoint.method} )?{re.escape(path)}(, .+)?"
-        named = [name for name in sections if re.fullmatch(heading, name)]
-        (own,) = [sections[name] for name in named if endpoint.method in name]
-        for parameter in endpoint.parameters:
-            found = re.search(rf"`[^`\n]*\b{parameter.name}\b", own + shared)
-            assert found, f"{parameter.name} of {path}"
-    for code in ("too_much", "bad_parameter", "unauthorized", "busy"):
-        assert f"`{code}`" in page
-
-
 def test_the_document_of_the_api_is_there_for_anyone(collector: Collector) -> None:
     status, found = Api(collector.url, "").request("/openapi.json")
     assert (status, found["openapi"]) == (200, "3.1.0")
@@ -319,7 +299,8 @@ def test_the_document_of_the_api_is_there_for_anyone(collector: Collector) -> No
     for path in READS:
         _, body = collector.api.request(path, nonsense="1")
         listed = body["error"]["message"].partition("among ")[2].partition(", got")[0]
-        documented = [each["name"] for each in found["paths"][path]["get"]["parameters"]]
+        parameters = parameters_of(found, found["paths"][path]["get"])
+        documented = [each["name"] for each in parameters]
         assert sorted(documented) == listed.split(", ")
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.stores.batches import a_batch, key_of, point_of
+from support.stores.batches import a_batch, coded, key_of, point_of
 from trimtab_collector.storage.columns import (
     Columns,
     columns_of_batch,
@@ -177,7 +177,7 @@ def test_status_codes_add_up_however_many_there_are(codes: range) -> None:
     for place in range(30):
         sent = {code: chance.randrange(1, 9) for code in chance.sample(codes, 3)}
         expected.update(sent)
-        point = point_of([5] * sum(sent.values()), statuses=sent)
+        point = coded(point_of([5] * sum(sent.values())), sent)
         parts.append(columns([*[point_of([7])] * place, point]))
     one = [replace(part, key=part.key * 0 + WINDOW) for part in parts]
     (whole, apart) = (merge(one).statuses, merge(parts).statuses)

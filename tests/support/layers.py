@@ -22,7 +22,8 @@ LAYERS: Layers = {
         "acceptor": ("connections",),
         "certificate": ("contract",),
         "front": ("settings",),
-        "serve": ("acceptor", "connections"),
+        "websocket": (),
+        "serve": ("acceptor", "connections", "websocket"),
         "statefile": (),
         "storage": (),
         # Each folder below it is an engine, which only those who name it may import.
@@ -34,9 +35,11 @@ LAYERS: Layers = {
         "auth.cli": ("contract", "statefile", "auth", "settings"),
         "reads": ("contract", "storage"),
         # It knows nothing of alerts: whoever judges hands it notices.
-        "notify": ("contract", "statefile", "settings"),
+        "notify": ("contract", "statefile", "auth.audit"),
+        "notify.cli": ("contract", "statefile", "settings", "auth.cli", "notify"),
         # What is judged, and when somebody is told.
         "alerts": ("contract", "statefile", "auth.audit", "storage", "reads", "notify.notice"),
+        "logs": ("contract", "storage.store", "reads"),
         "marks": ("contract", "statefile", "auth.audit"),
         "deploys": ("contract", "marks", "statefile", "storage"),
         "objectives": ("contract", "statefile", "auth.audit", "reads", "storage"),
@@ -52,6 +55,8 @@ LAYERS: Layers = {
         # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
+            *("statefile", "auth", "reads", "notify", "alerts", "logs", "ingest", "api"),
+            "reload",
             *("statefile", "auth", "reads", "notify", "alerts", "ingest", "api", "reload"),
             *("marks", "deploys", "objectives", "reports"),
         ),

@@ -122,8 +122,13 @@ def test_the_cache_is_seen_by_what_its_reads_found(system: tuple[Stack, App]) ->
 
 def test_calls_to_others_are_seen_by_host(system: tuple[Stack, App]) -> None:
     found = read(system[0], "/external")
-    assert [(each["host"], each["calls"]["count"]) for each in found["hosts"]] == [("127.0.0.1", 3)]
-    assert found["calls"]["errors"] == 0
+    (host,) = found["hosts"]
+    assert (host["host"], host["port"]) == ("127.0.0.1", system[1].port)
+    assert (host["calls"]["count"], host["statusCodes"]) == (3, {"200": 3})
+    (method,) = host["methods"]
+    assert (method["method"], method["status"], method["error"]) == ("GET", 200, None)
+    assert method["calls"] == host["calls"]
+    assert found["calls"]["errors"] == found["hostsLeftOut"] == 0
 
 
 def test_own_metrics_are_added_up(system: tuple[Stack, App]) -> None:

@@ -12,7 +12,7 @@ import zstandard
 from support.processes.load import Load
 from support.processes.servers import Collector, wait_for
 from support.processes.stack import Stack, connected, gunicorn, stack, uvicorn
-from support.stores.batches import Sender, a_batch, accounting_of, key_of, point_of
+from support.stores.batches import Sender, a_batch, accounting_of, coded, key_of, point_of
 from trimtab_core.batches import VERSION
 from trimtab_core.batches import encode as encode_batch
 from trimtab_core.frames import encode
@@ -141,3 +141,17 @@ def test_a_batch_of_a_newer_agent_is_understood_and_of_a_newer_form_refused(tmp:
         # What an older agent does not send yet is not missed.
         body_of_older = changed(raw, seq=2)
         assert sender.post(body_of_older)[0] == 202
+
+
+def test_requests_of_an_agent_that_tells_no_codes_are_unknown_and_lose_nothing(tmp: Path) -> None:
+    with Collector(tmp).start() as collector, Sender(collector.port, collector.new_key()) as sender:
+        key = key_of(service="mixed", status_class="4xx")
+        older = a_batch(1, {key: point_of([1_000] * 5)}, agent="older")
+        assert not {name for name in older.columns if name.startswith("status")}
+        newer = {key: coded(point_of([1_000] * 4), {404: 3, 429: 1})}
+        assert sender.post(older)[0] == 202
+        assert sender.post(a_batch(1, newer, agent="newer"))[0] == 202
+        found = collector.api.get("/status-codes", service="mixed", statusClass="4xx")
+        assert found["statusCodes"] == {"404": 3, "429": 1, "unknown": 5}
+        (row,) = collector.api.get("/routes", service="mixed")["routes"]
+        assert (row["requests"], row["statusCodes"]) == (9, found["statusCodes"])

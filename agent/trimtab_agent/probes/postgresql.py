@@ -1,4 +1,4 @@
-"""PostgreSQL: connections, locks, deadlocks, cache, replication, statements, unused indexes.
+"""PostgreSQL: connections, locks, cache, replication, settings, statements, tables, indexes.
 
 Reads over one read-only connection whose statements end after 2 s. Figures are left out if the user
 lacks the rights for them or an extension is missing; see docs/databases.md.
@@ -8,8 +8,10 @@ import time
 from typing import Any, Final
 
 from trimtab_agent.gauges.kernel import Rates
+from trimtab_agent.probes.defaults import session_defaults
 from trimtab_agent.probes.probe import Probed, TargetAddress, in_thread
 from trimtab_agent.probes.statements import Statements
+from trimtab_agent.probes.tables import Tables
 from trimtab_core.errors import SettingsError
 from trimtab_core.measures import GAUGE, Delta, MeasureKey
 
@@ -102,6 +104,7 @@ class PostgresqlProbe:
         self._slow_gauges: dict[str, float] = {}
         self._rates = Rates()
         self._statements = Statements(database)
+        self._tables = Tables()
         #: index -> its scans when it was first seen; -1 if it was scanned since
         self._scans: dict[int, int] = {}
         self._connection: Any = None
@@ -130,7 +133,7 @@ class PostgresqlProbe:
             import psycopg
             from psycopg import conninfo
 
-            options = f"-c statement_timeout={_STATEMENT_MS} -c default_transaction_read_only=on"
+            options = "-c default_transaction_read_only=on"
             given = {
                 **self._parts,
                 "application_name": "trimtab",
@@ -140,6 +143,8 @@ class PostgresqlProbe:
             self._connection = psycopg.connect(
                 conninfo.make_conninfo("", **given), autocommit=True, prepare_threshold=None
             )
+            # Not among the options: it would hide what sessions begin with.
+            self._connection.execute(f"SET /* trimtab */ statement_timeout = {_STATEMENT_MS}")
         return self._connection
 
     def _found(self, connection: Any) -> Probed:
@@ -169,6 +174,7 @@ class PostgresqlProbe:
 
         size = _optional(connection, _SIZE)
         self._slow_gauges = {"postgresql.db_size": float(size[0])} if size else {}
+        self._slow_gauges |= session_defaults(connection)
         try:
             measures = self._statements.read(connection)
         except (
@@ -178,7 +184,7 @@ class PostgresqlProbe:
         ):
             # The user may not read it, it is too old or not loaded, or it was too slow this time.
             measures = []
-        return measures + self._unused(connection)
+        return measures + self._tables.read(connection) + self._unused(connection)
 
     def _unused(self, connection: Any) -> list[tuple[MeasureKey, Delta]]:
         """Return the sizes of indexes that no scan has used since they were first seen here."""

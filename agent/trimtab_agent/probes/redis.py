@@ -76,6 +76,7 @@ class RedisProbe:
         self._address = TargetAddress.of(url)
         self.target = f"redis:{place_of(url, 'probe_redis')}"
         self._client = client_of(url)
+        self._database = self._client.connection_pool.connection_kwargs.get("db") or 0
         self._rates = Rates()
         self._run_id: object = None
         #: id of the newest slow log entry seen; None before the first reading
@@ -101,11 +102,23 @@ class RedisProbe:
             self._last_slow = None if self._run_id is None else -1
             self._run_id, self._rates = info.get("run_id"), Rates()
         gauges |= {name: float(info[field]) for field, name in _FIELDS.items() if field in info}
+        gauges |= self._keys(info)
         ratio = self._hit_ratio(info)
         if ratio is not None:
             gauges["redis.keyspace.hit_ratio"] = ratio
         measures = self._slow(gauges) + self._latency()
         return Probed(gauges, measures)
+
+    def _keys(self, info: Mapping[str, Any]) -> dict[str, float]:
+        """Return the keys of the database, and how many of them will expire."""
+        found = info.get(f"db{self._database}")
+        if not isinstance(found, Mapping):
+            # INFO leaves out databases without keys, and some servers the whole section.
+            return {}
+        return {
+            "redis.keys": float(found.get("keys", 0)),
+            "redis.keys.volatile": float(found.get("expires", 0)),
+        }
 
     def _hit_ratio(self, info: Mapping[str, Any]) -> float | None:
         now_s = time.monotonic()

@@ -93,7 +93,10 @@ class Judge:
         """End the alerts of rules that are no more."""
         retired = []
         for rule_id, before in self.rules.items():
-            if rule_id not in rules or rules[rule_id].subject != before.subject:
+            now = rules.get(rule_id)
+            if now is before:
+                continue
+            if now is None or now.subject != before.subject:
                 for alert in self.alerts.get(rule_id, {}).values():
                     alert.state, alert.ended_s = RESOLVED, t_s
                     retired.append(alert)

@@ -4,7 +4,9 @@ Live, a value is over a sliding range and judged every ten seconds. Here, ranges
 are as long as the step: the rule's own, or longer where the store has kept longer windows only.
 """
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 from trimtab_collector.alerts.bodies import labels_of
@@ -17,7 +19,7 @@ from trimtab_collector.alerts.rules import Rule, severity_of
 from trimtab_collector.contract.alertconfigs import Preview, PreviewAlert
 from trimtab_collector.contract.errors import ApiError, instant
 from trimtab_collector.contract.parameters import Parameters
-from trimtab_collector.storage.store import Store
+from trimtab_collector.storage.store import Store, TooMuchError
 
 __all__ = ["Previews", "preview"]
 
@@ -27,6 +29,8 @@ _MOST_SHOWN: Final = 200
 #: age up to which windows are this long, in seconds
 _TIERS: Final = ((2 * 86_400, 10), (15 * 86_400, 60))
 _COARSEST_S: Final = 3600
+#: steps that are tried next when finer ones take too long; reads of others wait meanwhile
+_COARSER_S: Final = (600, 3600)
 #: steps of one preview, at most
 _MOST_STEPS: Final = 20_000
 
@@ -34,8 +38,9 @@ _MOST_STEPS: Final = 20_000
 class Previews:
     """Runs rules over a store; from reading threads."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._reader = MetricReader(store)
+        self._clock = clock
 
     def run(self, rule: Rule, from_s: float, to_s: float, now_s: float) -> Preview:
         """Return what a rule would have done; raises ApiError 422, TooMuchError."""
@@ -46,20 +51,34 @@ class Previews:
                 422, "bad_rule", f"metric: expected one that is stored, got {rule.metric!r}: it is "
                 "only known at the moment", {"field": "metric"},
             )  # fmt: skip
-        step_s = _step_s(rule.over_s, from_s, to_s, now_s)
-        first = int(from_s) // step_s * step_s
-        edges_s = tuple(range(first, int(to_s) // step_s * step_s + 1, step_s))
-        if len(edges_s) < 2:
-            raise ApiError(422, "bad_parameter", f"expected a range of at least {step_s} s")
-        return self._run(rule, edges_s, step_s)
+        finest_s = _step_s(rule.over_s, from_s, to_s, now_s)
+        coarser = [step_s for step_s in _COARSER_S if step_s > finest_s]
+        if to_s - from_s < finest_s:
+            raise ApiError(422, "bad_parameter", f"expected a range of at least {finest_s} s")
+        for step_s in (finest_s, *coarser):
+            first = int(from_s) // step_s * step_s
+            edges_s = tuple(range(first, int(to_s) // step_s * step_s + 1, step_s))
+            last = step_s == (finest_s, *coarser)[-1]
+            try:
+                if len(edges_s) > 1:
+                    return self._run(rule, edges_s, step_s, finest_s, 20.0 if last else 6.0)
+            except TimeoutError:
+                continue
+        raise TooMuchError(
+            "the preview took over 20 s: ask for a shorter range, one service or fewer groups"
+        )
 
-    def _run(self, rule: Rule, edges_s: tuple[int, ...], step_s: int) -> Preview:
-        judge = Judge()
+    def _run(
+        self, rule: Rule, edges_s: tuple[int, ...], step_s: int, finest_s: int, most_time_s: float
+    ) -> Preview:
+        judge, until_s = Judge(), self._clock() + most_time_s
         ended: list[Alert] = []
         kinds: Counter[str] = Counter()
         series: set[tuple[str, ...]] = set()
         firing_s = with_data_s = 0
         for end_s, values in self._reader.steps(rule, edges_s):
+            if self._clock() > until_s:
+                raise TimeoutError
             series.update(values.groups)
             with_data_s += step_s * bool(values.groups)
             if not judge.alerts and not judge.incidents and not any(values.crossing(rule)):
@@ -86,7 +105,7 @@ class Previews:
             messages_per_week=total / whole_s * _WEEK_S,
             seconds_with_data=with_data_s,
             notes=_notes(
-                rule, step_s, series=len(series), with_data_s=with_data_s, whole_s=whole_s
+                rule, step_s, finest_s, series=len(series), with_data_s=with_data_s, whole_s=whole_s
             ),
         )
 
@@ -120,9 +139,16 @@ def _shown(rule: Rule, alert: Alert, to_s: float) -> PreviewAlert:
     )
 
 
-def _notes(rule: Rule, step_s: int, *, series: int, with_data_s: int, whole_s: int) -> list[str]:
+def _notes(
+    rule: Rule, step_s: int, finest_s: int, *, series: int, with_data_s: int, whole_s: int
+) -> list[str]:
     notes = []
-    if step_s > rule.over_s:
+    if step_s > finest_s:
+        notes.append(
+            f"values are over {step_s} s here, as finer ones would take too long: ask for one "
+            f"service or a shorter range to see them over {finest_s} s"
+        )
+    elif step_s > rule.over_s:
         notes.append(
             f"values are over {step_s} s here, as the store keeps longer windows of that time; "
             f"live, they are over {rule.over_s} s"

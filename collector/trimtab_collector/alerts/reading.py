@@ -20,12 +20,15 @@ from trimtab_collector.storage.store import (
     Rows,
     Selection,
     Store,
+    TooMuchError,
 )
 from trimtab_core.measures import COUNTER, HISTOGRAM, Delta, quantile
 
 __all__ = ["MetricReader", "Signal"]
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+#: what is read at a time of a long range
+_SLICE_S: Final = 86_400
 nan: Final = float("nan")
 
 
@@ -83,23 +86,37 @@ class MetricReader:
         return judged
 
     def steps(self, rule: Rule, edges_s: tuple[int, ...]) -> Iterator[tuple[int, Values]]:
-        """Yield the end of each step and the values within it; raises TooMuchError."""
+        """Yield the end of each step and the values within it; raises TooMuchError.
+
+        A day is read at a time, or less where a day is too much, so that only the time that a
+        long range takes grows with it.
+        """
         metric = metric_of(rule.metric, rule.figure)
-        reads = _Reads(self._store, self._signals)
-        table = reads.table(metric, _fields(rule), rule.where, edges_s)
-        order = np.argsort(table.step, kind="stable")
-        sorted_ = table._replace(
-            group=table.group[order],
-            step=table.step[order],
-            value=table.value[order],
-            weight=None if table.weight is None else table.weight[order],
-        )
-        begins = np.searchsorted(sorted_.step, np.arange(len(edges_s)))
-        for place, end_s in enumerate(edges_s[1:]):
-            low, high = int(begins[place]), int(begins[place + 1])
-            groups = [sorted_.groups[each] for each in sorted_.group[low:high].tolist()]
-            weight = None if sorted_.weight is None else sorted_.weight[low:high]
-            yield end_s, Values(sorted_.fields, groups, sorted_.value[low:high], weight)
+        begin, width = 0, max(1, _SLICE_S // (edges_s[1] - edges_s[0]))
+        while begin < len(edges_s) - 1:
+            part = edges_s[begin : begin + width + 1]
+            try:
+                reads = _Reads(self._store, self._signals)
+                table = reads.table(metric, _fields(rule), rule.where, part)
+            except TooMuchError:
+                if width == 1:
+                    raise
+                width = max(1, width // 4)
+                continue
+            yield from _split(table, part)
+            begin += len(part) - 1
+
+
+def _split(table: _Table, edges_s: tuple[int, ...]) -> Iterator[tuple[int, Values]]:
+    order = np.argsort(table.step, kind="stable")
+    group, step, value = table.group[order], table.step[order], table.value[order]
+    weights = None if table.weight is None else table.weight[order]
+    begins = np.searchsorted(step, np.arange(len(edges_s)))
+    for place, end_s in enumerate(edges_s[1:]):
+        low, high = int(begins[place]), int(begins[place + 1])
+        groups = [table.groups[each] for each in group[low:high].tolist()]
+        weight = None if weights is None else weights[low:high]
+        yield end_s, Values(table.fields, groups, value[low:high], weight)
 
 
 class _Reads:

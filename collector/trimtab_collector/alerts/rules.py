@@ -68,7 +68,10 @@ class Rule:
     @property
     def levels(self) -> tuple[int, ...]:
         """The levels that have a line, ascending."""
-        return tuple(at for at in (1, 2) if self.lines[at - 1] is not None)
+        warning, critical = self.lines
+        if warning is None:
+            return () if critical is None else (2,)
+        return (1,) if critical is None else (1, 2)
 
     @property
     def lowest(self) -> int:

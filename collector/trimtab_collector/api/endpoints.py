@@ -12,9 +12,12 @@ import msgspec
 
 from trimtab_collector.api.endpoint import BASE, ApiEndpoint, summary_of
 from trimtab_collector.api.judging import JUDGING
+from trimtab_collector.api.notifying import NOTIFYING
 from trimtab_collector.api.openapi import document
 from trimtab_collector.api.people import PEOPLE
 from trimtab_collector.api.reporting import REPORTING
+from trimtab_collector.contract.advice import Advice
+from trimtab_collector.contract.analysis import Analysis
 from trimtab_collector.contract.application import Application
 from trimtab_collector.contract.caches import CacheReads
 from trimtab_collector.contract.callers import Role
@@ -39,6 +42,7 @@ from trimtab_collector.contract.history import (
     History,
 )
 from trimtab_collector.contract.index import ApiIndex, IndexEntry
+from trimtab_collector.contract.languages import LANG
 from trimtab_collector.contract.measures import (
     ATTRIBUTES,
     MEASURE_GROUPS,
@@ -67,6 +71,8 @@ from trimtab_collector.contract.statuscodes import CODE, StatusCodes
 from trimtab_collector.contract.statuscodes import GROUP_BY as CODES_BY
 from trimtab_collector.contract.statuscodes import GROUPS as CODE_GROUPS
 from trimtab_collector.contract.system import MemoryGauges, SystemGauges
+from trimtab_collector.reads.advice import advice
+from trimtab_collector.reads.analysis import analysis
 from trimtab_collector.reads.application import application
 from trimtab_collector.reads.caches import cache
 from trimtab_collector.reads.comparison import comparison
@@ -171,5 +177,8 @@ ENDPOINTS: Final = (
     *JUDGING,
     *REPORTING,
     *PEOPLE,
+    ApiEndpoint(("/analysis",), analysis, (Analysis,), (*_OWNERS, LIMIT, LANG)),
+    ApiEndpoint(("/advice",), advice, (Advice,), (*_OWNERS, LIMIT, LANG), _HOUR_S),
+    *NOTIFYING,
 )
 # fmt: on

@@ -31,7 +31,7 @@ _REFUSALS: Final = {
     "404": "There is nothing of that name.",
     "409": "It cannot be so beside what there is; the message says why.",
     "413": "The body is too large.",
-    "414": "The query is too long.",
+    "414": "Path and query are longer than 8 KiB.",
     "415": "The body is not declared as JSON.",
     "422": "A parameter or a part of the body is not understood, or the answer is over a limit.",
     "429": "Too many tries failed, or too many wait; Retry-After says when to ask again.",
@@ -47,6 +47,8 @@ def document(endpoints: Sequence[ApiEndpoint]) -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(
         [ErrorBody, *bodies, *taken], ref_template=_SCHEMAS + "{name}"
     )
+    paths = _paths(endpoints)
+    shared = _shared(paths)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -56,9 +58,10 @@ def document(endpoints: Sequence[ApiEndpoint]) -> dict[str, Any]:
             "second, sizes bytes, shares 0 to 1; what was not measured is null.",
         },
         "servers": [{"url": BASE}],
-        "paths": _paths(endpoints),
+        "paths": paths,
         "components": {
             "schemas": schemas,
+            "parameters": shared,
             "responses": {status: _refusal(text) for status, text in _REFUSALS.items()},
             "securitySchemes": {_TOKEN: {"type": "http", "scheme": "bearer"}},
         },
@@ -72,6 +75,28 @@ def _paths(endpoints: Sequence[ApiEndpoint]) -> dict[str, dict[str, Any]]:
             method = endpoint.method.lower()
             paths.setdefault(path, {})[method] = _operation(endpoint, path, method)
     return paths
+
+
+def _shared(paths: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Put references in the place of parameters that several operations have; return these."""
+    operations = [operation for methods in paths.values() for operation in methods.values()]
+    every = [each for operation in operations for each in operation["parameters"]]
+    texts = [msgspec.json.encode(each) for each in every]
+    keys: dict[bytes, str] = {}
+    shared: dict[str, Any] = {}
+    for text, each in zip(texts, every, strict=True):
+        if texts.count(text) > 1 and text not in keys:
+            # Parameters of one name differ in what they say, or in their default.
+            alike = sum(key.partition("-")[0] == each["name"] for key in shared)
+            keys[text] = f"{each['name']}-{alike + 1}" if alike else each["name"]
+            shared[keys[text]] = each
+    for operation in operations:
+        operation["parameters"] = [
+            {"$ref": f"#/components/parameters/{key}"} if key else each
+            for each in operation["parameters"]
+            for key in [keys.get(msgspec.json.encode(each), "")]
+        ]
+    return shared
 
 
 def _operation(endpoint: ApiEndpoint, path: str, method: str) -> dict[str, Any]:

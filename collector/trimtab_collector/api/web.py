@@ -7,7 +7,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -27,9 +27,6 @@ from trimtab_collector.contract.parameters import RANGE, Parameters, parse
 from trimtab_collector.storage.store import TooMuchError
 
 __all__ = ["Api"]
-
-#: bytes of a query; a server takes longer ones, but nobody asks so
-_MAX_QUERY: Final = 16 * 1024
 
 
 class Api:
@@ -128,8 +125,6 @@ class Api:
 
     def _parameters(self, endpoint: ApiEndpoint, request: Request) -> Parameters:
         now_s = self._clock()
-        if len(request.scope["query_string"]) > _MAX_QUERY:
-            raise ApiError(414, "uri_too_long", f"expected a query of at most {_MAX_QUERY} bytes")
         if not endpoint.parameters:
             return parse(RANGE, (), now_s)
         pairs = (*request.path_params.items(), *request.query_params.multi_items())

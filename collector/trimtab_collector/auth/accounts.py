@@ -19,6 +19,8 @@ from trimtab_collector.auth.sessions import Sessions
 from trimtab_collector.auth.setup import SetupLink, first_admin
 from trimtab_collector.auth.signing import SigningKeys
 from trimtab_collector.auth.tokens import FirstToken, ServiceTokens
+from trimtab_collector.contract.callers import Caller, Role
+from trimtab_collector.contract.health import AccountsHealth, HealthPart
 from trimtab_collector.statefile import StateFile
 
 __all__ = ["Accounts"]
@@ -42,6 +44,7 @@ class Accounts:
         token: str = "",
         admin_name: str = "admin",
         admin_password: str = "",
+        base_url: str = "",
     ) -> None:
         people = People(state)
         self._tokens = ServiceTokens(state)
@@ -55,12 +58,23 @@ class Accounts:
         self._register = Register(state, keys)
         self.access = Access(self._register)
         self._thread = HashThread()
-        self._logins = Logins(people, self._sessions, self.setup, self._thread, LoginLimits())
+        self._logins = Logins(
+            people, self._sessions, self.setup, self._thread, LoginLimits(), base_url
+        )
         self._administration = Administration(
             state, people, self._tokens, KeyFile(directory), self._thread
         )
         #: why last uses and what has expired are not kept up, empty when they are
         self.trouble = ""
+        self.failures = 0
+
+    def health(self, caller: Caller) -> HealthPart:
+        """Return what `/health` shows; only those who may read are told why."""
+        trouble = self.trouble
+        if trouble and caller.role is Role.ANYONE:
+            trouble = "sessions cannot be tidied up: the log says why"
+        body = AccountsHealth(trouble=trouble or None, failures=self.failures)
+        return HealthPart(body, bool(trouble))
 
     def parts(self) -> Sequence[Any]:
         """Return what endpoints ask."""
@@ -74,6 +88,7 @@ class Accounts:
                 await self._thread.run(self._tidy, self._register.take_uses())
                 self.trouble = ""
             except Exception as error:  # noqa: BLE001 - a failure must not end the loop
+                self.failures += 1
                 self.trouble = f"sessions cannot be tidied up: {error}"
                 logger.warning("sessions cannot be tidied up error=%r", error)
 

@@ -45,14 +45,19 @@ def user(arguments: list[str]) -> int:
         help="read the password from a file, - for standard input (default: ask for it)",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add = commands.add_parser("add", parents=[shared, secret], help="add somebody")
+    # Not abbreviated: who writes --password SECRET must not be taken for naming a file.
+    add = commands.add_parser(
+        "add", parents=[shared, secret], help="add somebody", allow_abbrev=False
+    )
     add.add_argument("name", metavar="NAME")
     add.add_argument("--admin", action="store_true", help="as an admin (default: a planner)")
     commands.add_parser("list", parents=[shared], help="list everybody")
     role = commands.add_parser("role", parents=[shared], help="make somebody admin or planner")
     role.add_argument("name", metavar="NAME")
     role.add_argument("role", choices=("admin", "planner"))
-    reset = commands.add_parser("reset", parents=[shared, secret], help="set another password")
+    reset = commands.add_parser(
+        "reset", parents=[shared, secret], help="set another password", allow_abbrev=False
+    )
     reset.add_argument("name", metavar="NAME")
     for word, text in (
         ("disable", "let somebody in no longer"),

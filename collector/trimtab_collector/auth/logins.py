@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
+from urllib.parse import urlsplit
 
 from trimtab_collector.auth.limits import LoginLimits
 from trimtab_collector.auth.passwords import (
@@ -23,7 +24,6 @@ from trimtab_collector.contract.people import LoggedIn, LoggedOut, UserBody, Who
 __all__ = ["COOKIE", "Logins", "change_password", "login", "logout", "me", "refresh", "setup"]
 
 COOKIE: Final = "trimtab_refresh"
-_COOKIE_PATH: Final = "/api/performance/auth"
 #: a page of another site cannot send it: it would have to be allowed to first
 _GUARD: Final = "x-trimtab-request"
 
@@ -38,12 +38,18 @@ class Logins:
         link: SetupLink,
         thread: HashThread,
         limits: LoginLimits,
+        base_url: str = "",
     ) -> None:
+        """Take base_url for the address by which browsers come, if it is given."""
         self.people = people
         self.sessions = sessions
         self.link = link
         self.thread = thread
         self.limits = limits
+        found = urlsplit(base_url)
+        #: where browsers send the cookie
+        self.cookie_path = f"{found.path.rstrip('/')}/api/performance/auth"
+        self.always_tls = found.scheme == "https"
 
     def enter(self, name: str, password: str) -> Issued:
         """Begin a session of the user of a name; raises ApiError 401, after the same time each."""
@@ -77,7 +83,7 @@ async def login(logins: Logins, parameters: Parameters) -> Reply:
     logins.limits.begin(parameters.address, account)
     issued = await logins.thread.hash(logins.enter, body.name, body.password)
     logins.limits.worked(parameters.address, account)
-    return _entered(issued, parameters, cookie=body.cookie)
+    return _entered(logins, issued, parameters, cookie=body.cookie)
 
 
 async def refresh(logins: Logins, parameters: Parameters) -> Reply:
@@ -86,14 +92,14 @@ async def refresh(logins: Logins, parameters: Parameters) -> Reply:
     logins.limits.begin(parameters.address)
     issued = await logins.thread.run(logins.sessions.renew, text)
     logins.limits.worked(parameters.address)
-    return _entered(issued, parameters, cookie=cookie)
+    return _entered(logins, issued, parameters, cookie=cookie)
 
 
 async def logout(logins: Logins, parameters: Parameters) -> Reply:
     """Return how many sessions ended: that of the access token, and that of the refresh token."""
     text, cookie = _refresh_token(parameters)
     ended = await logins.thread.run(logins.sessions.end, parameters.caller, text)
-    headers = {"Set-Cookie": _cookie("", 0, parameters)} if cookie else {}
+    headers = {"Set-Cookie": _cookie(logins, "", 0, parameters)} if cookie else {}
     return Reply(LoggedOut(ended=ended), headers=headers)
 
 
@@ -106,7 +112,7 @@ async def setup(logins: Logins, parameters: Parameters) -> Reply:
     check_password(body.password, body.name)
     issued = await logins.thread.hash(logins.found, body.name, body.password)
     logins.limits.worked(parameters.address)
-    return _entered(issued, parameters, cookie=body.cookie, status=201)
+    return _entered(logins, issued, parameters, cookie=body.cookie, status=201)
 
 
 async def change_password(logins: Logins, parameters: Parameters) -> Reply:
@@ -119,7 +125,7 @@ async def change_password(logins: Logins, parameters: Parameters) -> Reply:
     logins.limits.begin(parameters.address, account)
     issued = await logins.thread.hash(logins.replace, caller, body.password, body.new_password)
     logins.limits.worked(parameters.address, account)
-    return _entered(issued, parameters, cookie=body.cookie)
+    return _entered(logins, issued, parameters, cookie=body.cookie)
 
 
 async def me(_logins: Logins, parameters: Parameters) -> WhoBody:
@@ -141,7 +147,9 @@ def user_body(person: Person) -> UserBody:
     )
 
 
-def _entered(issued: Issued, parameters: Parameters, *, cookie: bool, status: int = 200) -> Reply:
+def _entered(
+    logins: Logins, issued: Issued, parameters: Parameters, *, cookie: bool, status: int = 200
+) -> Reply:
     body = LoggedIn(
         access_token=issued.access,
         token_type="Bearer",  # noqa: S106 - the scheme
@@ -149,7 +157,9 @@ def _entered(issued: Issued, parameters: Parameters, *, cookie: bool, status: in
         refresh_token=None if cookie else issued.refresh,
         user=user_body(issued.person),
     )
-    set_cookie = {"Set-Cookie": _cookie(issued.refresh, IDLE_S, parameters)} if cookie else {}
+    set_cookie = {}
+    if cookie:
+        set_cookie = {"Set-Cookie": _cookie(logins, issued.refresh, IDLE_S, parameters)}
     return Reply(body, status, set_cookie)
 
 
@@ -181,9 +191,9 @@ def _cookie_of(headers: Mapping[str, str]) -> str:
     return found.value[:256] if found else ""
 
 
-def _cookie(text: str, seconds: int, parameters: Parameters) -> str:
-    secure = "; Secure" if parameters.secure else ""
+def _cookie(logins: Logins, text: str, seconds: int, parameters: Parameters) -> str:
+    secure = "; Secure" if parameters.secure or logins.always_tls else ""
     return (
-        f"{COOKIE}={text}; Path={_COOKIE_PATH}; Max-Age={seconds}; HttpOnly; SameSite=Strict"
+        f"{COOKIE}={text}; Path={logins.cookie_path}; Max-Age={seconds}; HttpOnly; SameSite=Strict"
         f"{secure}"
     )

@@ -5,6 +5,7 @@ from typing import Final
 from trimtab_collector.contract.body import Body, ResolvedBody
 from trimtab_collector.contract.figures import RANKED, Stats
 from trimtab_collector.contract.kinds import Choice, Instant, Text, Whole
+from trimtab_collector.contract.parameters import TO
 
 __all__ = [
     "AGAINST",
@@ -45,7 +46,7 @@ AGAINST: Final = Choice(
     "against", "The earlier range that is side a.", tuple(DAYS_BEFORE), "previous"
 )
 AGAINST_FROM: Final = Instant("againstFrom", "Start of side a, together with `againstTo`.")
-AGAINST_TO: Final = Instant("againstTo", "End of side a, together with `againstFrom`.")
+AGAINST_TO: Final = Instant("againstTo", "End of side a, together with `againstFrom`.", TO.examples)
 COMPARISON: Final = (BY, LEAST, FIELD, A, B, AGAINST, AGAINST_FROM, AGAINST_TO)
 
 

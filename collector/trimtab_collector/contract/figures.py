@@ -37,6 +37,8 @@ class RequestStats(Body, kw_only=True):
     queue_mean: float | None
     apdex: float | None
     bytes: int
+    #: requests by exact status code; see contract/statuscodes.py for `other` and `unknown`
+    status_codes: dict[str, int]
 
 
 class Stats(RequestStats, kw_only=True):
@@ -46,8 +48,6 @@ class Stats(RequestStats, kw_only=True):
     web_socket_mean: float | None
     event_streams: int
     event_stream_mean: float | None
-    #: requests by exact status code; see contract/statuscodes.py for `other` and `unknown`
-    status_codes: dict[str, int]
 
 
 class Times(Body, kw_only=True):

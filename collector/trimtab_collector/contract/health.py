@@ -5,8 +5,12 @@ from typing import NamedTuple
 from msgspec import UNSET, UnsetType
 
 from trimtab_collector.contract.body import Body
+from trimtab_collector.contract.channels import NotifyHealth
+from trimtab_collector.contract.live import LiveHealth
+from trimtab_collector.contract.logs import LogHealth
 
 __all__ = [
+    "AccountsHealth",
     "CertificateHealth",
     "CollectorHealth",
     "CompactionHealth",
@@ -92,6 +96,12 @@ class ReloadHealth(Body, kw_only=True):
     waiting: list[str]
 
 
+class AccountsHealth(Body, kw_only=True):
+    """How keeping sessions and tokens goes; `trouble` is null when it does."""
+
+    trouble: str | None
+    #: since the start
+    failures: int
 class DeploysHealth(Body, kw_only=True):
     """How new versions are noted; `trouble` says why they are not, and is null when they are."""
 
@@ -140,3 +150,9 @@ class CollectorHealth(Body, kw_only=True):
     reload: ReloadHealth | UnsetType = UNSET
     deploys: DeploysHealth | UnsetType = UNSET
     alerts: AlertsHealth | UnsetType = UNSET
+    accounts: AccountsHealth | UnsetType = UNSET
+    #: absent where nothing serves it
+    live: LiveHealth | UnsetType = UNSET
+    #: absent without log_dir
+    logs: LogHealth | UnsetType = UNSET
+    notifications: NotifyHealth | UnsetType = UNSET

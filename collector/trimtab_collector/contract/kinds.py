@@ -259,6 +259,8 @@ class PathName(Parameter[str]):
 class Instant(Parameter[float | None]):
     """A time, as epoch seconds; None where it is not given."""
 
+    examples: tuple[str, ...] = ("-15m", "-1h30m", "1764460800", "2025-11-30T00:00:00Z")
+
     def read(self, text: str, moment: Moment) -> float | None:
         """Return the time."""
         expected = (
@@ -289,10 +291,7 @@ class Instant(Parameter[float | None]):
 
     def schema(self) -> dict[str, Any]:
         """Return the schema of the text."""
-        return {
-            "type": "string",
-            "examples": ["-15m", "-1h30m", "now", "1764460800", "2025-11-30T00:00:00Z"],
-        }
+        return {"type": "string", "examples": list(self.examples)}
 
 
 @dataclass(frozen=True, slots=True)

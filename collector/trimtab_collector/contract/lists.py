@@ -64,7 +64,7 @@ class Labels(Parameter[tuple[str, ...]]):
 
     def schema(self) -> dict[str, Any]:
         """Return the schema of the list."""
-        items = {"type": "string", "minLength": 1, "pattern": "^[^,]+$"}
+        items = {"type": "string", "pattern": "^[^,]*$"}
         return {"type": "array", "items": items, "maxItems": self.most, "uniqueItems": True,
                 "default": []}  # fmt: skip
 

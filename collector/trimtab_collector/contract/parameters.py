@@ -64,7 +64,11 @@ REQUESTS: Final = (
 FIELDS: Final[Mapping[str, str]] = {each.name: each.field for each in REQUESTS}
 
 FROM: Final = Instant("from", "Start of the range.")
-TO: Final = Instant("to", "End of the range; without it, now.")
+#: examples are later than those of `from`, one by one
+TO: Final = Instant(
+    "to", "End of the range; without it, now.",
+    ("now", "-30m", "1764464400", "2025-11-30T01:00:00Z"),
+)  # fmt: skip
 TZ: Final = Zone("tz", "Zone of times in the answer, of times without a zone, and of steps.")
 RANGE: Final = (FROM, TO, TZ)
 

@@ -105,6 +105,9 @@ def pack(notice: Notice) -> bytes:
     return _encoder.encode(notice)
 
 
-def unpack(text: bytes | str) -> Notice:
-    """Return the notice that `pack` made; raises msgspec.MsgspecError."""
-    return _decoder.decode(text)
+def unpack(text: bytes | str) -> Notice | None:
+    """Return the notice that `pack` made; None for what no version of it can have made."""
+    try:
+        return _decoder.decode(text)
+    except (msgspec.MsgspecError, UnicodeError):
+        return None

@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any, Final
 
@@ -27,8 +27,10 @@ from trimtab.instrumentation.tasks import (
     book_wait,
     process_started,
 )
+from trimtab.runtime import PROCESS
+from trimtab_core.measures import GAUGE
 
-__all__ = ["HEADER", "patch"]
+__all__ = ["HEADER", "gauges", "patch"]
 
 log = logging.getLogger("trimtab.instrument")
 
@@ -40,6 +42,22 @@ _STATES: Final = {"SUCCESS": SUCCESS, "FAILURE": FAILURE, "RETRY": RETRY}
 _LOST: Final = frozenset({"TimeLimitExceeded", "WorkerLostError"})
 #: tasks that run at once in one process; of more it is not known when they began
 _MOST_RUNNING: Final = 10_000
+
+_GAUGES: Final = {
+    name: PROCESS.measures.family(f"trimtab.celery.{name}", GAUGE, unit)
+    for name, unit in {
+        "prefetch_multiplier": "1",
+        "concurrency": "{process}",
+        "max_tasks_per_child": "{task}",
+        "acks_late": "1",
+        "result_expires": "s",
+        "compression": "1",
+        "broker_pool_limit": "{connection}",
+    }.items()
+}
+
+#: settings that this process works or publishes with, by name; the child of a worker inherits them
+_settings: Final[dict[str, float]] = {}
 
 #: id of a task that runs here -> ns of the monotonic clock at its start
 _running: Final[dict[str, int]] = {}
@@ -54,6 +72,7 @@ def patch(module: ModuleType, patches: Patches) -> None:
         module.task_postrun: _postrun,
         module.task_failure: _failure,
         module.worker_process_shutdown: _process_shutdown,
+        module.worker_init: _worker_init,
     }
     patches.replace(_connection, "connected", lambda _: True)
 
@@ -76,6 +95,7 @@ class _Connection:
     def connected(self) -> None:
         for signal, receiver in self.signals.items():
             signal.disconnect(receiver, dispatch_uid=__name__)
+        _settings.clear()
 
 
 _connection: Final = _Connection()
@@ -100,6 +120,10 @@ def _before_publish(headers: dict[str, Any], **_: Any) -> None:
 @_quietly
 def _after_publish(sender: str, routing_key: str, exchange: Any, **_: Any) -> None:
     book_sent(SYSTEM, _queue(routing_key, exchange), sender)
+    if "broker_pool_limit" not in _settings:
+        from celery import current_app  # type: ignore[import-untyped]
+
+        _note_app(current_app.conf)
 
 
 @_quietly
@@ -108,6 +132,7 @@ def _prerun(task_id: str, task: Any, **_: Any) -> None:
     request = task.request
     if request.is_eager:
         return
+    _settings["acks_late"] = min(float(bool(task.acks_late)), _settings.get("acks_late", 1.0))
     if len(_running) < _MOST_RUNNING:
         _running[task_id] = time.monotonic_ns()
     ready_ms = _ready_ms(request)
@@ -147,6 +172,36 @@ def _failure(sender: Any, exception: Any = None, **_: Any) -> None:
 def _process_shutdown(**_: Any) -> None:
     # A child of the pool leaves by os._exit.
     runtime.flush_all()
+
+
+@_quietly
+def _worker_init(sender: Any, **_: Any) -> None:
+    # After the command line was read, and before children are forked.
+    _settings["prefetch_multiplier"] = float(sender.prefetch_multiplier)
+    _settings["max_tasks_per_child"] = float(sender.max_tasks_per_child or 0)
+    if isinstance(sender.concurrency, int):
+        _settings["concurrency"] = float(sender.concurrency)
+    conf = sender.app.conf
+    _note_app(conf)
+    if conf.result_backend and not conf.task_ignore_result:
+        expires = conf.result_expires
+        seconds = expires.total_seconds() if isinstance(expires, timedelta) else expires
+        _settings["result_expires"] = float(seconds or 0)
+
+
+def _note_app(conf: Any) -> None:
+    """Note what publishers have set; 0 connections are no pool."""
+    _settings["broker_pool_limit"] = float(conf.broker_pool_limit or 0)
+    _settings["compression"] = float(bool(conf.task_compression))
+
+
+def gauges() -> None:
+    """Add settings to their gauges; once per second, from any thread."""
+    for name, value in tuple(_settings.items()):
+        _GAUGES[name].at().add(value)
+
+
+PROCESS.measures.before(gauges)
 
 
 def _queue_of(request: Any) -> str:

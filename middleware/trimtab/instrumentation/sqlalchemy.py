@@ -33,6 +33,17 @@ _TIMEOUTS: Final = PROCESS.measures.family("db.client.connection.timeouts", COUN
 _COUNT: Final = PROCESS.measures.family("db.client.connection.count", GAUGE, "{connection}")
 _MAX: Final = PROCESS.measures.family("db.client.connection.max", GAUGE, "{connection}")
 _OVERFLOW: Final = PROCESS.measures.family("trimtab.db.connection.overflow", GAUGE, "{connection}")
+#: what a pool was made with: figure -> its gauge
+_SETTINGS: Final = {
+    name: PROCESS.measures.family(f"trimtab.db.pool.{name}", GAUGE, unit)
+    for name, unit in {
+        "size": "{connection}",
+        "max_overflow": "{connection}",
+        "pre_ping": "1",
+        "recycle": "s",
+        "timeout": "s",
+    }.items()
+}
 
 #: pools that live -> name
 _pools: "weakref.WeakKeyDictionary[Any, str]" = weakref.WeakKeyDictionary()
@@ -196,6 +207,18 @@ def gauges() -> None:
         _COUNT.at(((_NAME, name), (state, "idle"))).add(idle)
         _MAX.at(((_NAME, name),)).add(most)
         _OVERFLOW.at(((_NAME, name),)).add(overflow)
+        for setting, value in _settings(pool, size).items():
+            _SETTINGS[setting].at(((_NAME, name),)).add(value)
+
+
+def _settings(pool: Any, size: int) -> dict[str, float]:
+    """Return what a pool was made with; -1 for no limit, and for connections that last."""
+    found = {"size": float(size)}
+    for setting in ("max_overflow", "pre_ping", "recycle", "timeout"):
+        value = getattr(pool, f"_{setting}", None)
+        if isinstance(value, (bool, int, float)):
+            found[setting] = float(value)
+    return found
 
 
 PROCESS.measures.before(gauges)

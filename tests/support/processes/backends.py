@@ -33,7 +33,15 @@ from support.processes.servers import (
     wait_for,
 )
 
-__all__ = ["PostgresqlServer", "RedisServer", "new_database", "postgresql", "redis_server"]
+__all__ = [
+    "PostgresqlServer",
+    "RedisServer",
+    "Standby",
+    "new_database",
+    "postgresql",
+    "redis_server",
+    "replicated",
+]
 
 #: Password of PostgreSQL's superuser; it is asked for, so a wrong one is refused.
 PASSWORD = "pg-word-of-the-tests"
@@ -165,6 +173,35 @@ class PostgresqlServer(Proc):
                 pass
 
 
+class Standby(PostgresqlServer):
+    """A standby of another server, made by pg_basebackup; it refuses what is no reading."""
+
+    def __init__(self, directory: Path, primary: PostgresqlServer) -> None:
+        super().__init__(directory, "hot_standby=on")
+        self._primary = primary.port
+
+    def _make_data(self) -> None:
+        source = f"host=127.0.0.1 port={self._primary} user=postgres password={PASSWORD}"
+        program = str(Path(self._initdb[-3]).with_name("pg_basebackup"))
+        words = [
+            program,
+            "-D",
+            str(self.data),
+            "-d",
+            source,
+            "-R",
+            "--checkpoint=fast",
+            "--no-sync",
+        ]
+        subprocess.run(
+            [*self._as_user, *words],
+            env=clean_environment(),
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+
+
 def _dying_with_us(signal_name: str) -> list[str]:
     """Return what starts a program that ends when we do, also when we are killed.
 
@@ -203,6 +240,15 @@ def postgresql(*settings: str) -> Iterator[str]:
     """
     with short_dir() as directory, PostgresqlServer(directory, *settings) as server:
         yield server.start().dsn
+
+
+@contextmanager
+def replicated() -> Iterator[tuple[PostgresqlServer, Standby]]:
+    """Yield a running primary and a running standby of it."""
+    with short_dir() as one, short_dir() as two, PostgresqlServer(one) as primary:
+        primary.start()
+        with Standby(two, primary) as standby:
+            yield primary, standby.start()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from support.clock import Clock
-from support.stores.batches import a_batch, point_of
+from support.stores.batches import a_batch, coded, point_of
 from support.stores.engines import Sent, SQLiteEngine, append
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.auth.audit import AUDIT
@@ -99,9 +99,8 @@ class World:
         sent = []
         for t, series in windows.items():
             points = {
-                key: point_of(
-                    [one.us for one in some],
-                    len(some) * (key.status_class == "5xx"),
+                key: coded(
+                    point_of([one.us for one in some], len(some) * (key.status_class == "5xx")),
                     Counter(one.code for one in some if one.code >= 0),
                 )
                 for key, some in series.items()

@@ -19,7 +19,17 @@ from trimtab_core.batches import (
 )
 from trimtab_core.sketch import bucket_of
 
-__all__ = ["BOOT", "Connect", "Sender", "a_batch", "accounting_of", "key_of", "point_of", "window"]
+__all__ = [
+    "BOOT",
+    "Connect",
+    "Sender",
+    "a_batch",
+    "accounting_of",
+    "coded",
+    "key_of",
+    "point_of",
+    "window",
+]
 
 BOOT = b"boot-one"
 
@@ -43,15 +53,15 @@ def key_of(
     return SeriesKey(environment, service, version, instance, route, method, status_class)
 
 
-def point_of(
-    durations_us: Sequence[int],
-    errors: int = 0,
-    statuses: Mapping[int, int] | None = None,
-    **sums: int,
-) -> Point:
-    """Return the point of requests of these durations; statuses are requests by code."""
+def coded(point: Point, statuses: Mapping[int, int]) -> Point:
+    """Return a point, with its requests by status code."""
+    point.statuses.update(statuses)
+    return point
+
+
+def point_of(durations_us: Sequence[int], errors: int = 0, **sums: int) -> Point:
+    """Return the point of requests of these durations, without their status codes."""
     point = Point(errors=errors, sum_us=sum(durations_us), max_us=max(durations_us, default=0))
-    point.statuses.update(statuses or {})
     for duration in durations_us:
         bucket = bucket_of(duration)
         point.buckets[bucket] = point.buckets.get(bucket, 0) + 1

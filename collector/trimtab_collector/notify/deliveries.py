@@ -1,0 +1,202 @@
+"""The tables of the outbox, and what is asked of them within a transaction."""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from trimtab_collector.notify.notice import Notice, pack, unpack
+from trimtab_collector.notify.routing import ChannelRoute
+from trimtab_collector.statefile import Schema
+
+__all__ = [
+    "KEEP_ROWS",
+    "KEEP_S",
+    "MAX_PENDING",
+    "SCHEMA",
+    "PendingRow",
+    "be_done",
+    "due_time",
+    "insert",
+    "pending_threads",
+    "read_notice",
+    "remember",
+    "rows_of_message",
+    "sent_since",
+    "shed",
+    "standing_notice",
+]
+
+logger = logging.getLogger("trimtab.notify")
+
+#: pending rows of one channel; beyond it the oldest are given up
+MAX_PENDING: Final = 5000
+#: rows that are done with, for the delivery log
+KEEP_ROWS: Final = 10_000
+KEEP_S: Final = 30 * 86_400.0
+#: after which a message that waits is merged with newer ones of its alert
+_MERGE_AFTER_S: Final = 60.0
+#: pending rows of one channel that are looked at for one message
+_LOOK: Final = 500
+
+SCHEMA: Final = Schema(
+    "notify",
+    (
+        """CREATE TABLE delivery (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            channel TEXT NOT NULL,
+            key TEXT NOT NULL,
+            thread TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            severity TEXT NOT NULL,
+            notice TEXT NOT NULL,
+            addresses TEXT NOT NULL,
+            state TEXT NOT NULL,
+            added_s REAL NOT NULL,
+            due_s REAL NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            lease TEXT NOT NULL DEFAULT '',
+            lease_until_s REAL NOT NULL DEFAULT 0,
+            error TEXT NOT NULL DEFAULT '',
+            message TEXT NOT NULL DEFAULT '',
+            done_s REAL,
+            UNIQUE (channel, key)
+        );
+        CREATE INDEX delivery_pending ON delivery (channel, id) WHERE state = 'pending';
+        CREATE INDEX delivery_sent ON delivery (channel, done_s) WHERE state = 'sent';
+        CREATE TABLE standing (
+            channel TEXT NOT NULL,
+            thread TEXT NOT NULL,
+            notice TEXT NOT NULL,
+            PRIMARY KEY (channel, thread)
+        ) WITHOUT ROWID""",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRow:
+    """One pending row, without its notice."""
+
+    id: int
+    key: str
+    thread: str
+    added_s: float
+    due_s: float
+    attempts: int
+    lease_until_s: float
+    addresses: str
+
+
+def insert(
+    connection: sqlite3.Connection, route: ChannelRoute, notice: Notice, text: str, now_s: float
+) -> None:
+    """Add a row, but not a second one of the same channel and key."""
+    connection.execute(
+        "INSERT OR IGNORE INTO delivery (channel, key, thread, kind, severity, notice,"
+        " addresses, state, added_s, due_s, error, done_s)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(route.channel, notice.key, notice.thread, notice.kind, notice.severity, text),
+            *(json.dumps(route.addresses), route.state, now_s, now_s, route.trouble),
+            None if route.state == "pending" else now_s,
+        ),
+    )
+
+
+def shed(connection: sqlite3.Connection, channel: str, now_s: float) -> None:
+    """Give up the oldest rows of a channel with too many."""
+    found = connection.execute(
+        "SELECT id FROM delivery WHERE state = 'pending' AND channel = ?"
+        " ORDER BY id DESC LIMIT 1 OFFSET ?",
+        (channel, MAX_PENDING),
+    ).fetchone()
+    if found:
+        error = f"more than {MAX_PENDING} messages waited: the oldest were given up"
+        be_done(connection, "channel = ? AND id <= ?", (channel, found[0]), now_s, error)
+
+
+def pending_threads(connection: sqlite3.Connection, channel: str) -> list[list[PendingRow]]:
+    """Return the pending rows of a channel by alert, each in order; the oldest alert first."""
+    rows = connection.execute(
+        "SELECT id, key, thread, added_s, due_s, attempts, lease_until_s,"
+        " addresses FROM delivery"
+        " WHERE state = 'pending' AND channel = ? ORDER BY id LIMIT ?",
+        (channel, _LOOK),
+    )
+    threads: dict[str, list[PendingRow]] = {}
+    for row in rows:
+        pending = PendingRow(*row)
+        threads.setdefault(pending.thread, []).append(pending)
+    return list(threads.values())
+
+
+def due_time(thread: Sequence[PendingRow]) -> float:
+    """Return when the first row of an alert may be sent; the others wait for it."""
+    return max(thread[0].due_s, *(row.lease_until_s for row in thread))
+
+
+def rows_of_message(thread: Sequence[PendingRow], now_s: float) -> Sequence[PendingRow]:
+    """Return the rows that one message of an alert stands for."""
+    first = thread[0]
+    late = first.attempts > 0 or now_s - first.added_s > _MERGE_AFTER_S
+    return thread if late else thread[:1]
+
+
+def sent_since(connection: sqlite3.Connection, channel: str, since_s: float) -> tuple[int, float]:
+    """Return how many messages a channel took since a time, and when the first of them."""
+    count, oldest_s = connection.execute(
+        "SELECT count(DISTINCT message), min(done_s) FROM delivery"
+        " WHERE state = 'sent' AND channel = ? AND done_s > ? AND message <> ''",
+        (channel, since_s),
+    ).fetchone()
+    return count, oldest_s or 0.0
+
+
+def read_notice(connection: sqlite3.Connection, row_id: int) -> tuple[Notice | None, list[str]]:
+    """Return the notice of a row, None when it cannot be read, and its mail addresses."""
+    text, addresses = connection.execute(
+        "SELECT notice, addresses FROM delivery WHERE id = ?", (row_id,)
+    ).fetchone()
+    return unpack(text), json.loads(addresses)
+
+
+def standing_notice(connection: sqlite3.Connection, channel: str, thread: str) -> Notice | None:
+    found = connection.execute(
+        "SELECT notice FROM standing WHERE channel = ? AND thread = ?", (channel, thread)
+    ).fetchone()
+    return unpack(found[0]) if found else None
+
+
+def remember(connection: sqlite3.Connection, channel: str, notice: Notice) -> None:
+    """Remember what a channel had last of an alert, until that is over."""
+    if notice.ended_s is None and notice.kind not in ("resolved", "expired", "test"):
+        connection.execute(
+            "INSERT OR REPLACE INTO standing VALUES (?, ?, ?)",
+            (channel, notice.thread, pack(notice).decode()),
+        )
+    else:
+        connection.execute(
+            "DELETE FROM standing WHERE channel = ? AND thread = ?", (channel, notice.thread)
+        )
+
+
+def be_done(
+    connection: sqlite3.Connection,
+    which: str,
+    values: Sequence[object],
+    now_s: float,
+    error: str,
+    state: str = "dead",
+) -> None:
+    """Be done with pending rows without having sent them; an earlier error is kept beside."""
+    done = connection.execute(
+        "UPDATE delivery SET state = ?, done_s = ?, lease = '',"  # noqa: S608 - which is ours
+        " error = CASE WHEN error IN ('', ?) THEN ? ELSE ? || '; last: ' || error END"
+        f" WHERE state = 'pending' AND {which}",
+        (state, now_s, error, error, error, *values),
+    )
+    if done.rowcount:
+        logger.warning("messages were not sent: %s count=%d state=%s", error, done.rowcount, state)

@@ -1,0 +1,10 @@
+"""The words of messages, by language; a test compares their keys."""
+
+from trimtab_collector.notify.languages.english import ENGLISH
+from trimtab_collector.notify.languages.korean import KOREAN
+from trimtab_collector.notify.languages.wording import Wording
+
+__all__ = ["LANGUAGES", "Wording"]
+
+#: code -> words
+LANGUAGES = {"en": ENGLISH, "ko": KOREAN}

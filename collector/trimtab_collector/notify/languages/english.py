@@ -1,0 +1,185 @@
+"""Messages in English."""
+
+from typing import Final
+
+from trimtab_collector.notify.languages.wording import Wording
+
+__all__ = ["ENGLISH"]
+
+ENGLISH: Final = Wording(
+    words={
+        "severity.warning": "warning",
+        "severity.critical": "critical",
+        "tag.predictive": "forecast",
+        "side.gt": "{value} over {threshold}",
+        "side.gte": "{value} over {threshold}",
+        "side.lt": "{value} under {threshold}",
+        "side.lte": "{value} under {threshold}",
+        "side.eq": "{value}",
+        "side.none": "{value}",
+        "value.none": "no value",
+        "subject.none": "all services",
+        "title.firing": "[{severity}] {subject}: {metric} {figure} (since {since})",
+        "title.escalated": "[{severity}] {subject}: {metric} {figure} (since {since})",
+        "title.updated": "[{severity}, changed] {subject}: {metric} {figure} (since {since})",
+        "title.reminder": "[{severity}, still] {subject}: {metric} {figure} (since {since})",
+        "title.resolved": "[resolved] {subject}: {metric} is {value} after {duration}",
+        "title.expired": "[ended] {subject}: {metric} is no longer judged, after {duration}",
+        "title.flapping": "[{severity}, unsteady] {subject}: {metric} keeps crossing {threshold}",
+        "title.test": "[test] trimtab reaches this channel",
+        "title.digest": "[digest] {count} alerts, {critical} of them critical",
+        "lead.firing": "{What} of {subject}: {figure}, since {since}.",
+        "lead.escalated": "{What} of {subject} has become worse: {figure}, since {since}.",
+        "lead.updated": "The alert has changed. {What} of {subject}: {figure}, since {since}.",
+        "lead.reminder": "It goes on. {What} of {subject}: {figure}, since {since}.",
+        "lead.resolved": "{What} of {subject} has recovered: {value}. It lasted {duration}, "
+        "from {since} to {ended}; the worst was {worst}.",
+        "lead.expired": "{What} of {subject} is no longer judged: its data or its rule is gone. "
+        "A recovery was not seen. It began at {since}; the worst was {worst}.",
+        "lead.flapping": "{What} of {subject} crosses {threshold} again and again. Until it is "
+        "steady, further messages are held back.",
+        "lead.test": "This is a test message of trimtab. Nothing is wrong: the channel works.",
+        "lead.digest": "More alerts came than this channel takes one by one. The most severe "
+        "are first.",
+        "lead.merged": "It had begun and ended before a message could be delivered.",
+        "fact.rule": "Rule",
+        "fact.value": "Now",
+        "fact.worst": "Worst",
+        "fact.threshold": "Line",
+        "fact.since": "Since",
+        "fact.ended": "Ended",
+        "fact.duration": "Duration",
+        "fact.environment": "Environment",
+        "fact.service": "Service",
+        "fact.route": "Route",
+        "fact.instance": "Instance",
+        "fact.version": "Version",
+        "section.members": "Affected",
+        "section.changes": "What changed with it",
+        "section.hints": "What to look at",
+        "section.description": "Note of the rule",
+        "section.alerts": "Alerts",
+        "section.links": "Links",
+        "member": "{where}: {value} ({severity}, since {since})",
+        "more": "and {count} more",
+        "change.mark": "{at}: {name} {detail}",
+        "change.share": "{name}: {share} of the change {detail}",
+        "change.other": "{name} {detail}",
+        "part.db": "database",
+        "part.cache": "cache",
+        "part.external": "calls to other services",
+        "part.queue": "waiting for a worker",
+        "part.cpu": "the app's own code",
+        "part.gc": "garbage collection",
+        "part.loop": "a blocked event loop",
+        "link.alerts": "Alerts there",
+        "link.routes": "Routes there",
+        "link.history": "History",
+        "link.slow-requests": "Slow requests",
+        "link.slow-queries": "Slow queries",
+        "link.explain": "Why it is slow",
+        "link.dashboard": "Dashboard",
+    },
+    metrics={
+        "responseTime": "response time p95",
+        "errorRate": "error rate",
+        **{name: f"response time {name}" for name in ("p50", "p90", "p95", "p99", "p999")},
+        "mean": "mean response time",
+        "max": "longest response time",
+        "ttfb": "time to first byte",
+        "queueTime": "time in the queue",
+        "requestsPerSecond": "requests",
+        "memoryUsage": "memory",
+        "cpuUsage": "CPU",
+        "networkUsage": "network",
+        "diskUsage": "disk",
+        "eventLoopDelay": "event loop delay",
+        "queryTime": "query time p90",
+        "externalTime": "time of calls p95",
+        "cacheHitRate": "cache hit rate",
+        "spoolSize": "data waiting in the agent",
+        "agentMemory": "memory of the agent",
+        "agentSilence": "silence of the agent",
+        "clockSkew": "clock skew",
+        "collectorTrouble": "trouble in the collector",
+        "burnRate": "burn rate of the error budget",
+        "analysis": "analysis",
+    },
+    hints={
+        "responseTime": (
+            (
+                "GET /slow-requests shows where the time of the slowest went: database, cache, "
+                "calls or waiting."
+            ),
+            (
+                "GET /compare with the hour before shows which routes, versions and instances "
+                "became slower."
+            ),
+        ),
+        "errorRate": (
+            "GET /slow-requests?reason=failed shows exception, file and line of the failures.",
+            "Compare versions: if only the newest one fails, roll it back.",
+        ),
+        "requestsPerSecond": (
+            "Look whether clients, load balancer or health checks send something else than usual.",
+        ),
+        "memoryUsage": (
+            (
+                "GET /memory shows each worker: one that grows without end leaks, all of them at "
+                "once point to load or caches."
+            ),
+            "A restart of the workers gains time; compare versions for the cause.",
+        ),
+        "cpuUsage": (
+            "GET /system shows throttling: a container at its limit is slow before it is at 100 %.",
+            "GET /routes?by=totalTime names the routes that use the most time.",
+        ),
+        "networkUsage": (
+            "GET /routes shows bytes sent: look for large responses without compression.",
+        ),
+        "diskUsage": ("Look for logs, uploads and temporary files that nobody deletes.",),
+        "eventLoopDelay": (
+            "Something blocks the loop: a synchronous call in a coroutine, or much computation.",
+            "GET /slow-requests shows requests that waited without database or calls.",
+        ),
+        "queryTime": (
+            "GET /slow-queries names the statements with route, file and line.",
+            "Look for missing indexes, repeated queries and waits for locks or connections.",
+        ),
+        "cacheHitRate": (
+            "GET /cache shows hits and evictions: many evictions mean that the cache is too small.",
+            "Look for a deploy that changed keys, or for an expiry that is too short.",
+        ),
+        "queueTime": ("Requests wait for a free worker: GET /metrics/current shows how many run.",),
+        "externalTime": ("GET /external shows which host answers slowly, and with which status.",),
+        "spoolSize": (
+            "On that host: does `trimtab doctor` reach the collector, and is its key valid?",
+            "GET /health shows whether the collector keeps up.",
+        ),
+        "agentSilence": (
+            "On that host: does `trimtab agent` run, and does `trimtab doctor` reach it?",
+        ),
+        "clockSkew": ("On that host: is time synchronised (chrony, systemd-timesyncd)?",),
+        "collectorTrouble": ("GET /health says what is wrong, and the log of the collector why.",),
+        "burnRate": ("GET /slow-requests?reason=failed shows what uses up the budget.",),
+        "analysis": ("GET /analysis names each issue with evidence and recommendation.",),
+        "": ("GET /metrics/history shows how it went before.",),
+    },
+    units={
+        "ms": "{number} ms",
+        "s": "{number} s",
+        "ratio": "{number} %",
+        "1/s": "{number}/s",
+        "B": "{number} B",
+        "kB": "{number} kB",
+        "MB": "{number} MB",
+        "GB": "{number} GB",
+        "TB": "{number} TB",
+        "per_s": "{quantity}/s",
+        "count": "{number}",
+        "other": "{number} {unit}",
+        "minutes": "{number} min",
+        "hours": "{number} h",
+        "days": "{number} d",
+    },
+)

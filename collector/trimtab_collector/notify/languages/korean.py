@@ -1,0 +1,193 @@
+"""Messages in Korean."""
+
+from typing import Final
+
+from trimtab_collector.notify.languages.wording import Wording
+
+__all__ = ["KOREAN"]
+
+KOREAN: Final = Wording(
+    words={
+        "severity.warning": "경고",
+        "severity.critical": "심각",
+        "tag.predictive": "예측",
+        "side.gt": "{value}, 기준 {threshold} 초과",
+        "side.gte": "{value}, 기준 {threshold} 이상",
+        "side.lt": "{value}, 기준 {threshold} 미만",
+        "side.lte": "{value}, 기준 {threshold} 이하",
+        "side.eq": "{value}",
+        "side.none": "{value}",
+        "value.none": "값 없음",
+        "subject.none": "전체 서비스",
+        "title.firing": "[{severity}] {subject}: {metric} {figure} ({since}부터)",
+        "title.escalated": "[{severity}] {subject}: {metric} {figure} ({since}부터)",
+        "title.updated": "[{severity}, 변경] {subject}: {metric} {figure} ({since}부터)",
+        "title.reminder": "[{severity}, 지속 중] {subject}: {metric} {figure} ({since}부터)",
+        "title.resolved": "[해결] {subject}: {metric} {value}, {duration} 만에 회복",
+        "title.expired": "[종료] {subject}: {metric} 판정 중단, {duration} 경과",
+        "title.flapping": "[{severity}, 불안정] {subject}: {metric} 기준 {threshold} 반복 통과",
+        "title.test": "[테스트] trimtab 알림 채널 확인",
+        "title.digest": "[모음] 알림 {count}건, 그중 심각 {critical}건",
+        "lead.firing": "{subject}의 {metric}: {figure}. {since}부터 계속되고 있습니다.",
+        "lead.escalated": "{subject}의 {metric}: 상태가 나빠졌습니다. {figure}. "
+        "{since}부터 계속되고 있습니다.",
+        "lead.updated": "알림 내용이 바뀌었습니다. {subject}의 {metric}: {figure}. "
+        "{since}부터 계속되고 있습니다.",
+        "lead.reminder": "아직 해결되지 않았습니다. {subject}의 {metric}: {figure}. "
+        "{since}부터 계속되고 있습니다.",
+        "lead.resolved": "{subject}의 {metric}: {value}로 회복되었습니다. {since}부터 {ended}까지 "
+        "{duration} 걸렸으며, 가장 나쁜 값은 {worst}였습니다.",
+        "lead.expired": "{subject}의 {metric}: 데이터나 규칙이 없어져 더 이상 판정하지 않습니다. "
+        "회복은 확인되지 않았습니다. 시작 {since}, 가장 나쁜 값 {worst}.",
+        "lead.flapping": "{subject}의 {metric}: 기준 {threshold}을(를) 계속 넘나들고 있습니다. "
+        "안정될 때까지 추가 알림을 보류합니다.",
+        "lead.test": "trimtab이 보낸 테스트 메시지입니다. 문제는 없으며, 채널이 정상 동작합니다.",
+        "lead.digest": "이 채널로 하나씩 보낼 수 있는 것보다 많은 알림이 발생했습니다. "
+        "심각한 것부터 나열합니다.",
+        "lead.merged": "메시지가 전달되기 전에 시작되고 끝난 알림입니다.",
+        "fact.rule": "규칙",
+        "fact.value": "현재 값",
+        "fact.worst": "가장 나쁜 값",
+        "fact.threshold": "기준",
+        "fact.since": "시작",
+        "fact.ended": "종료",
+        "fact.duration": "지속 시간",
+        "fact.environment": "환경",
+        "fact.service": "서비스",
+        "fact.route": "경로",
+        "fact.instance": "인스턴스",
+        "fact.version": "버전",
+        "section.members": "영향을 받는 대상",
+        "section.changes": "함께 바뀐 것",
+        "section.hints": "확인할 것",
+        "section.description": "규칙 설명",
+        "section.alerts": "알림",
+        "section.links": "링크",
+        "member": "{where}: {value} ({severity}, {since}부터)",
+        "more": "외 {count}건",
+        "change.mark": "{at}: {name} {detail}",
+        "change.share": "{name}: 변화의 {share} {detail}",
+        "change.other": "{name} {detail}",
+        "part.db": "데이터베이스",
+        "part.cache": "캐시",
+        "part.external": "외부 서비스 호출",
+        "part.queue": "워커 대기",
+        "part.cpu": "앱 자체 코드",
+        "part.gc": "가비지 컬렉션",
+        "part.loop": "이벤트 루프 차단",
+        "link.alerts": "관련 알림",
+        "link.routes": "관련 경로",
+        "link.history": "이력",
+        "link.slow-requests": "느린 요청",
+        "link.slow-queries": "느린 쿼리",
+        "link.explain": "느려진 이유",
+        "link.dashboard": "대시보드",
+    },
+    metrics={
+        "responseTime": "응답 시간 p95",
+        "errorRate": "오류율",
+        **{name: f"응답 시간 {name}" for name in ("p50", "p90", "p95", "p99", "p999")},
+        "mean": "평균 응답 시간",
+        "max": "최대 응답 시간",
+        "ttfb": "첫 바이트까지의 시간",
+        "queueTime": "대기열 시간",
+        "requestsPerSecond": "요청 수",
+        "memoryUsage": "메모리",
+        "cpuUsage": "CPU",
+        "networkUsage": "네트워크",
+        "diskUsage": "디스크",
+        "eventLoopDelay": "이벤트 루프 지연",
+        "queryTime": "쿼리 시간 p90",
+        "externalTime": "외부 호출 시간 p95",
+        "cacheHitRate": "캐시 적중률",
+        "spoolSize": "에이전트에 쌓인 데이터",
+        "agentMemory": "에이전트 메모리",
+        "agentSilence": "에이전트 무응답",
+        "clockSkew": "시계 오차",
+        "collectorTrouble": "수집기 이상",
+        "burnRate": "오류 예산 소진율",
+        "analysis": "분석",
+    },
+    hints={
+        "responseTime": (
+            (
+                "GET /slow-requests에서 가장 느린 요청의 시간이 데이터베이스, 캐시, 외부 호출, "
+                "대기 중 어디에 쓰였는지 확인하세요."
+            ),
+            (
+                "GET /compare로 한 시간 전과 비교하여 어느 경로, 버전, 인스턴스가 느려졌는지 "
+                "확인하세요."
+            ),
+        ),
+        "errorRate": (
+            "GET /slow-requests?reason=failed에서 실패한 요청의 예외, 파일, 줄 번호를 확인하세요.",
+            "버전별로 비교하세요. 최신 버전만 실패한다면 되돌리세요.",
+        ),
+        "requestsPerSecond": (
+            "클라이언트, 로드 밸런서, 상태 검사의 요청이 평소와 다른지 확인하세요.",
+        ),
+        "memoryUsage": (
+            (
+                "GET /memory에서 워커별로 확인하세요. 한 워커만 계속 늘면 누수이고, 모두 함께 늘면 "
+                "부하나 캐시가 원인입니다."
+            ),
+            "워커를 재시작하면 시간을 벌 수 있습니다. 원인은 버전을 비교하여 찾으세요.",
+        ),
+        "cpuUsage": (
+            (
+                "GET /system에서 스로틀링을 확인하세요. 한도에 이른 컨테이너는 100%가 되기 전에 "
+                "느려집니다."
+            ),
+            "GET /routes?by=totalTime에서 시간을 가장 많이 쓰는 경로를 확인하세요.",
+        ),
+        "networkUsage": (
+            "GET /routes에서 전송 바이트를 보고, 압축하지 않은 큰 응답이 있는지 확인하세요.",
+        ),
+        "diskUsage": ("지워지지 않는 로그, 업로드 파일, 임시 파일이 있는지 확인하세요.",),
+        "eventLoopDelay": (
+            "코루틴 안의 동기 호출이나 긴 계산이 이벤트 루프를 막고 있습니다.",
+            "GET /slow-requests에서 데이터베이스나 호출 없이 기다린 요청을 확인하세요.",
+        ),
+        "queryTime": (
+            "GET /slow-queries에서 해당 쿼리의 경로, 파일, 줄 번호를 확인하세요.",
+            "빠진 인덱스, 반복되는 쿼리, 잠금이나 연결 대기가 있는지 확인하세요.",
+        ),
+        "cacheHitRate": (
+            "GET /cache에서 적중과 제거 횟수를 확인하세요. 제거가 많으면 캐시가 작은 것입니다.",
+            "키를 바꾼 배포나 너무 짧은 만료 시간이 있는지 확인하세요.",
+        ),
+        "queueTime": (
+            "요청이 빈 워커를 기다립니다. GET /metrics/current에서 처리 중인 수를 확인하세요.",
+        ),
+        "externalTime": ("GET /external에서 어느 호스트가 느린지, 상태 코드와 함께 확인하세요.",),
+        "spoolSize": (
+            "해당 호스트에서 `trimtab doctor`가 수집기에 연결되는지, 키가 유효한지 확인하세요.",
+            "GET /health에서 수집기가 처리 속도를 따라가는지 확인하세요.",
+        ),
+        "agentSilence": (
+            "해당 호스트에서 `trimtab agent`가 실행 중인지, `trimtab doctor`로 확인하세요.",
+        ),
+        "clockSkew": ("해당 호스트의 시간 동기화(chrony, systemd-timesyncd)를 확인하세요.",),
+        "collectorTrouble": ("GET /health와 수집기 로그에서 원인을 확인하세요.",),
+        "burnRate": ("GET /slow-requests?reason=failed에서 예산을 쓰는 요청을 확인하세요.",),
+        "analysis": ("GET /analysis에서 문제별 근거와 권장 사항을 확인하세요.",),
+        "": ("GET /metrics/history에서 이전 추이를 확인하세요.",),
+    },
+    units={
+        "ms": "{number}ms",
+        "s": "{number}초",
+        "ratio": "{number}%",
+        "1/s": "초당 {number}건",
+        "B": "{number}B",
+        "kB": "{number}kB",
+        "MB": "{number}MB",
+        "GB": "{number}GB",
+        "TB": "{number}TB",
+        "per_s": "초당 {quantity}",
+        "count": "{number}",
+        "other": "{number} {unit}",
+        "minutes": "{number}분",
+        "hours": "{number}시간",
+        "days": "{number}일",
+    },
+)

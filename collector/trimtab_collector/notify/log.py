@@ -1,0 +1,129 @@
+"""The delivery log, and how the channels do: reads of the outbox."""
+
+from datetime import UTC
+from typing import Any, Final
+
+from trimtab_collector.contract.callers import Caller, Role
+from trimtab_collector.contract.channels import (
+    DELIVERED,
+    ChannelHealth,
+    Deliveries,
+    Delivery,
+    NotifyHealth,
+)
+from trimtab_collector.contract.errors import instant
+from trimtab_collector.contract.health import HealthPart
+from trimtab_collector.contract.parameters import LIMIT, Parameters
+from trimtab_collector.notify.notice import unpack
+from trimtab_collector.notify.texts import Texts
+from trimtab_collector.statefile import StateFile
+
+__all__ = ["DeliveryLog", "deliveries"]
+
+_DAY_S: Final = 86_400.0
+_LATE_S: Final = 300.0
+_texts: Final = Texts("en", UTC, "")
+
+
+class DeliveryLog:
+    """Reads what the outbox holds; any thread."""
+
+    def __init__(self, state: StateFile) -> None:
+        self._state = state
+
+    def rows(
+        self, from_s: float, to_s: float, channel: str | None, delivered: str, limit: int
+    ) -> tuple[list[Delivery], int]:
+        """Return the latest deliveries of a range, and how many more there are."""
+        where = "added_s >= ? AND added_s < ?"
+        given: list[Any] = [from_s, to_s]
+        if channel is not None:
+            where += " AND channel = ?"
+            given.append(channel)
+        if delivered != "any":
+            where += " AND state = ?"
+            given.append(delivered)
+        columns = (
+            "id, channel, kind, severity, key, thread, state, attempts, error, added_s, done_s,"
+            " due_s, notice"
+        )
+        # No text of a caller is in it.
+        found = self._state.rows(
+            f"SELECT {columns} FROM delivery WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
+            [*given, limit],
+        )
+        ((count,),) = self._state.rows(f"SELECT count(*) FROM delivery WHERE {where}", given)  # noqa: S608
+        return [_delivery(row) for row in found], count - len(found)
+
+    def health(self, caller: Caller, now_s: float, trouble: str | None = None) -> HealthPart:
+        """Return how each channel does that has anything in the log.
+
+        A message that waits for over five minutes is a trouble. Errors name hosts: only those who
+        may read are told.
+        """
+        told = caller.role is not Role.ANYONE
+        rows = self._state.rows(
+            "SELECT channel, sum(state = 'pending'), min(CASE state WHEN 'pending' THEN added_s"
+            " END), sum(state = 'dead' AND done_s > ?), max(CASE state WHEN 'sent' THEN done_s END)"
+            " FROM delivery GROUP BY channel",
+            (now_s - _DAY_S,),
+        )
+        errors = dict(
+            self._state.rows(
+                "SELECT channel, error FROM delivery WHERE id IN (SELECT max(id) FROM delivery"
+                " WHERE state = 'dead' OR (state = 'pending' AND error <> '') GROUP BY channel)"
+            )
+        )
+        channels = {
+            channel: ChannelHealth(
+                pending=pending,
+                oldest_pending_seconds=None if oldest_s is None else round(now_s - oldest_s, 1),
+                dead=dead,
+                last_sent=None if sent_s is None else instant(sent_s),
+                last_error=errors.get(channel) if told and (pending or dead) else None,
+            )
+            for channel, pending, oldest_s, dead, sent_s in rows
+        }
+        late = any((each.oldest_pending_seconds or 0) > _LATE_S for each in channels.values())
+        return HealthPart(NotifyHealth(trouble=trouble, channels=channels), late or bool(trouble))
+
+
+def _delivery(row: tuple[Any, ...]) -> Delivery:
+    row_id, channel, kind, severity, key, thread, state, attempts, error, *times, notice = row
+    added_s, done_s, due_s = times
+    found = unpack(notice)
+    return Delivery(
+        id=row_id,
+        channel=channel,
+        subject="" if found is None else _texts.title(found, added_s),
+        kind=kind,
+        severity=severity,
+        key=key,
+        thread=thread,
+        state=state,
+        attempts=attempts,
+        error=error or None,
+        added=instant(added_s),
+        done=None if done_s is None else instant(done_s),
+        next_try=instant(due_s) if state == "pending" else None,
+    )
+
+
+# ---------------------------------------------------------------- what the API asks for
+
+
+def deliveries(log: DeliveryLog, parameters: Parameters) -> Deliveries:
+    """Return the delivery log: what was sent by which channel, and what was not."""
+    rows, left_out = log.rows(
+        parameters.from_s,
+        parameters.to_s,
+        parameters.where.get("channel"),
+        parameters[DELIVERED],
+        parameters[LIMIT],
+    )
+    return Deliveries(
+        from_=parameters.shown(parameters.from_s),
+        to=parameters.shown(parameters.to_s),
+        deliveries=rows,
+        deliveries_left_out=left_out,
+    )

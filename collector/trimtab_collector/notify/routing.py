@@ -1,0 +1,129 @@
+"""Which channels a notice goes to, and how much of it is kept."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from trimtab_collector.notify.channels import ChannelEntry
+from trimtab_collector.notify.notice import Change, Member, Notice, Where
+from trimtab_collector.notify.smtp import MAX_ADDRESSES, SmtpSettings, is_address
+from trimtab_core.errors import SettingsError
+
+__all__ = ["ChannelRoute", "bounded", "routes"]
+
+_MAX_MEMBERS: Final = 50
+_MAX_CHANGES: Final = 20
+_MAX_LINKS: Final = 20
+_MAX_RECIPIENTS: Final = 100
+_MAX_NAME: Final = 300
+_MAX_DESCRIPTION: Final = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRoute:
+    """One row of the outbox that a notice becomes."""
+
+    channel: str
+    #: mail addresses instead of those of the channel
+    addresses: tuple[str, ...] = ()
+    state: str = "pending"
+    #: why it cannot be sent
+    trouble: str = ""
+
+
+def routes(
+    connection: sqlite3.Connection, channels: Sequence[ChannelEntry], notice: Notice
+) -> Iterator[ChannelRoute]:
+    """Yield where a notice goes: recipients that lead nowhere are dead letters, for all to see."""
+    named = {each for each in notice.recipients if "@" not in each}
+    addresses = tuple(dict.fromkeys(each for each in notice.recipients if "@" in each))
+    entries = {each.name: each for each in channels}
+    for name in sorted(named - set(entries)):
+        yield ChannelRoute(
+            name, state="dead", trouble=f"expected a channel, got {name!r}: none has it"
+        )
+    mail = _mail_channel(channels, named) if addresses else None
+    if addresses and mail is None:
+        trouble = "expected a channel of kind smtp for mail addresses, got none"
+        yield ChannelRoute("smtp", state="dead", trouble=trouble)
+    for entry in channels:
+        try:
+            settings = entry.settings
+        except SettingsError as error:
+            if entry.name in named or not notice.recipients:
+                yield ChannelRoute(entry.name, state="dead", trouble=str(error))
+            continue
+        asked = entry.name in named or (not notice.recipients and settings.default)
+        if not asked and entry is not mail:
+            continue
+        if not _wanted(connection, entry.name, settings.severity, notice):
+            continue
+        own = settings.to if asked and isinstance(settings, SmtpSettings) else ()
+        extra = addresses if entry is mail else ()
+        to = tuple(dict.fromkeys((*own, *extra)))[:MAX_ADDRESSES] if extra else ()
+        wrong = [each for each in extra if not is_address(each)]
+        if not settings.enabled:
+            if entry.name in named or entry is mail:
+                yield ChannelRoute(entry.name, to, "skipped", "the channel is switched off")
+        elif wrong:
+            yield ChannelRoute(
+                entry.name, to, "dead", f"expected mail addresses, got {wrong[0]!r:.80}"
+            )
+        else:
+            yield ChannelRoute(entry.name, to)
+
+
+def _mail_channel(channels: Sequence[ChannelEntry], named: set[str]) -> ChannelEntry | None:
+    """Return the channel that sends to addresses: a named one, else one that is on by default."""
+
+    def rank(entry: ChannelEntry) -> tuple[bool, bool, bool, str]:
+        on = entry.values.get("enabled", True)
+        return entry.name not in named, not on, not entry.values.get("default", True), entry.name
+
+    return min((each for each in channels if each.kind == "smtp"), key=rank, default=None)
+
+
+def _wanted(connection: sqlite3.Connection, channel: str, severity: str, notice: Notice) -> bool:
+    """Return whether a channel takes a severity, or had something of this alert already."""
+    if severity == "warning" or notice.severity == "critical":
+        return True
+    found = connection.execute(
+        "SELECT 1 FROM standing WHERE channel = ? AND thread = ? UNION ALL"
+        " SELECT 1 FROM delivery WHERE state = 'pending' AND channel = ? AND thread = ? LIMIT 1",
+        (channel, notice.thread, channel, notice.thread),
+    ).fetchone()
+    return found is not None
+
+
+def bounded(notice: Notice) -> Notice:
+    """Return a notice with no more of anything than is kept."""
+    left_out = len(notice.members[_MAX_MEMBERS:])
+    return replace(
+        notice,
+        key=notice.key[:_MAX_NAME],
+        thread=notice.thread[:_MAX_NAME],
+        rule_id=notice.rule_id[:_MAX_NAME],
+        rule_name=notice.rule_name[:_MAX_NAME],
+        metric=notice.metric[:_MAX_NAME],
+        where=_where(notice.where),
+        members=tuple(map(_member, notice.members[:_MAX_MEMBERS])),
+        members_left_out=notice.members_left_out + left_out,
+        changes=tuple(map(_change, notice.changes[:_MAX_CHANGES])),
+        description=notice.description[:_MAX_DESCRIPTION],
+        recipients=tuple(each[:_MAX_NAME] for each in notice.recipients[:_MAX_RECIPIENTS]),
+        links=tuple((a[:_MAX_NAME], b[: 4 * _MAX_NAME]) for a, b in notice.links[:_MAX_LINKS]),
+    )
+
+
+def _where(where: Where) -> Where:
+    places = (where.environment, where.service, where.route, where.instance, where.version)
+    return Where(*(each[:_MAX_NAME] for each in places))
+
+
+def _member(member: Member) -> Member:
+    return replace(member, where=_where(member.where))
+
+
+def _change(change: Change) -> Change:
+    return replace(change, name=change.name[:_MAX_NAME], detail=change.detail[:_MAX_NAME])

@@ -1,0 +1,258 @@
+"""From a notice to sentences: what, since when, how much against which line, where, and what next.
+
+The result has no markup. Each channel puts it into its own form and escapes what it must there.
+Names come from apps and from people, so that each is cleaned here: one line, no control or
+direction characters, of bounded length.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Final
+
+from trimtab_collector.notify.channel import Message
+from trimtab_collector.notify.languages import LANGUAGES
+from trimtab_collector.notify.notice import Change, Member, Notice, Where
+from trimtab_collector.notify.quantities import duration, moment, pair, quantity
+
+__all__ = ["Texts", "WrittenMessage", "clean"]
+
+_MAX_NAME: Final = 120
+_MAX_LINE: Final = 400
+_MAX_TITLE: Final = 200
+_MAX_MEMBERS: Final = 10
+_MAX_CHANGES: Final = 5
+_MAX_LINES: Final = 20
+_PLACES: Final = ("environment", "service", "route", "instance", "version")
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenMessage:
+    """A message in words, without markup; every text is one line."""
+
+    title: str
+    lead: str
+    #: label and text
+    facts: tuple[tuple[str, str], ...] = ()
+    #: heading and lines
+    sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    #: text and absolute address
+    links: tuple[tuple[str, str], ...] = ()
+    #: heading of the links
+    links_heading: str = ""
+
+    def plain(self) -> str:
+        """Return the body as plain text, without the title."""
+        blocks = [self.lead]
+        if self.facts:
+            width = max(_width(label) for label, _ in self.facts) + 2
+            rows = (f"{label}:{' ' * (width - _width(label))}{text}" for label, text in self.facts)
+            blocks.append("\n".join(rows))
+        blocks += [
+            "\n".join((f"{heading}:", *(f"  - {line}" for line in lines)))
+            for heading, lines in self.sections
+        ]
+        if self.links:
+            rows = (f"  - {text}: {address}" for text, address in self.links)
+            blocks.append("\n".join((f"{self.links_heading}:", *rows)))
+        return "\n\n".join(blocks) + "\n"
+
+
+def clean(text: str, most: int = _MAX_NAME) -> str:
+    """Return a text as one line without control, format and direction characters, cut to most."""
+    cut = text[: most * 2]
+    kept = (" " if unicodedata.category(each)[0] in "CZ" else each for each in cut)
+    line = " ".join("".join(kept).split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+class Texts:
+    """Writes messages in one language and time zone; any thread."""
+
+    def __init__(self, lang: str, tz: tzinfo, base_url: str) -> None:
+        """Write links where `base_url` (of the collector, as people reach it) is not empty."""
+        self._language = LANGUAGES[lang]
+        self._tz = tz
+        self._base_url = base_url.rstrip("/")
+
+    def write(self, message: Message) -> WrittenMessage:
+        """Return a message in words."""
+        if message.is_digest:
+            return self._digest(message)
+        notice = message.notices[0]
+        merged = message.stands_for > 1 and notice.ended_s is not None
+        lead = self._sentence("lead", notice, message.sent_s)
+        if merged:
+            lead = f"{lead} {self._word('lead.merged')}"
+        if notice.kind == "test":
+            return WrittenMessage(self.title(notice, message.sent_s), lead)
+        return WrittenMessage(
+            title=self.title(notice, message.sent_s),
+            lead=lead,
+            facts=tuple(self._facts(notice, message.sent_s)),
+            sections=tuple(self._sections(notice, message.sent_s)),
+            links=self._links([notice]),
+            links_heading=self._word("section.links"),
+        )
+
+    def title(self, notice: Notice, now_s: float) -> str:
+        """Return the subject of a notice, most important first."""
+        return clean(self._sentence("title", notice, now_s), _MAX_TITLE)
+
+    def _digest(self, message: Message) -> WrittenMessage:
+        notices = sorted(message.notices, key=_urgency)
+        lines = [self.title(notice, message.sent_s) for notice in notices]
+        count = len(notices) + message.left_out
+        lines += self._more(message.left_out)
+        open_ones = [each for each in notices if each.ended_s is None]
+        return WrittenMessage(
+            title=self._word(
+                "title.digest",
+                count=count,
+                critical=sum(notice.severity == "critical" for notice in open_ones),
+            ),
+            lead=self._word("lead.digest"),
+            sections=((self._word("section.alerts"), tuple(lines)),),
+            links=self._links(notices[:3]),
+            links_heading=self._word("section.links"),
+        )
+
+    def _sentence(self, part: str, notice: Notice, now_s: float) -> str:
+        value, threshold, figure = self._figure(notice)
+        end_s = notice.at_s if notice.ended_s is None else notice.ended_s
+        severity = self._severity(notice.severity)
+        if notice.type == "predictive":
+            severity = f"{severity}, {self._word('tag.predictive')}"
+        zone = part == "lead"
+        metric = self._metric(notice.metric)
+        return self._word(
+            f"{part}.{notice.kind}",
+            severity=severity,
+            subject=self._subject(notice.where),
+            metric=metric,
+            What=metric[:1].upper() + metric[1:],
+            figure=figure,
+            value=value,
+            threshold=threshold,
+            worst=self._quantity(notice.worst, notice.unit),
+            since=moment(notice.since_s, now_s, self._tz, zone=zone),
+            ended=moment(end_s, now_s, self._tz, zone=zone),
+            duration=duration(end_s - notice.since_s, self._language.units),
+        )
+
+    def _figure(self, notice: Notice) -> tuple[str, str, str]:
+        """Return value, line, and one against the other."""
+        value = self._quantity(notice.value, notice.unit)
+        threshold = self._quantity(notice.threshold, notice.unit)
+        if notice.value is not None and notice.threshold is not None:
+            units = self._language.units
+            value, threshold = pair(notice.value, notice.threshold, notice.unit, units)
+        against = notice.operator if notice.threshold is not None else "none"
+        form = f"side.{against}" if f"side.{against}" in self._language.words else "side.none"
+        return value, threshold, self._word(form, value=value, threshold=threshold)
+
+    def _facts(self, notice: Notice, now_s: float) -> Iterable[tuple[str, str]]:
+        units = self._language.units
+        end_s = notice.at_s if notice.ended_s is None else notice.ended_s
+        value, threshold, _ = self._figure(notice)
+        rows: list[tuple[str, str]] = [
+            ("rule", clean(notice.rule_name)),
+            ("value", value if notice.value is not None else ""),
+            ("worst", self._quantity(notice.worst, notice.unit) if notice.worst else ""),
+            ("threshold", threshold if notice.threshold is not None else ""),
+            ("since", moment(notice.since_s, now_s, self._tz, zone=True)),
+        ]
+        if notice.ended_s is not None:
+            rows.append(("ended", moment(notice.ended_s, now_s, self._tz, zone=True)))
+        rows.append(("duration", duration(end_s - notice.since_s, units)))
+        rows += [(place, clean(getattr(notice.where, place))) for place in _PLACES]
+        return [(self._word(f"fact.{name}"), text) for name, text in rows if text]
+
+    def _sections(self, notice: Notice, now_s: float) -> Iterable[tuple[str, tuple[str, ...]]]:
+        members = [self._member(notice, each, now_s) for each in notice.members[:_MAX_MEMBERS]]
+        members += self._more(len(notice.members[_MAX_MEMBERS:]) + notice.members_left_out)
+        changes = [self._change(each, now_s) for each in notice.changes[:_MAX_CHANGES]]
+        lines = (clean(line, _MAX_LINE) for line in notice.description.splitlines()[:_MAX_LINES])
+        hints = self._language.hints
+        over = notice.ended_s is not None
+        found = {
+            "members": members if len(notice.members) > 1 or notice.members_left_out else [],
+            "changes": changes,
+            "hints": () if over else hints.get(notice.metric, hints[""]),
+            "description": [line for line in lines if line],
+        }
+        return [
+            (self._word(f"section.{name}"), tuple(each)) for name, each in found.items() if each
+        ]
+
+    def _member(self, notice: Notice, member: Member, now_s: float) -> str:
+        return self._word(
+            "member",
+            where=" ".join(self._places(member.where)) or self._word("subject.none"),
+            value=self._quantity(member.value, notice.unit),
+            severity=self._severity(member.severity),
+            since=moment(member.since_s, now_s, self._tz),
+        )
+
+    def _change(self, change: Change, now_s: float) -> str:
+        kind = change.kind
+        if (kind == "mark" and change.at_s is None) or (kind == "share" and change.share is None):
+            kind = "other"
+        form = f"change.{kind}" if f"change.{kind}" in self._language.words else "change.other"
+        name = clean(change.name)
+        text = self._word(
+            form,
+            name=self._language.words.get(f"part.{name}", name) if kind == "share" else name,
+            detail=clean(change.detail),
+            at=moment(change.at_s or 0.0, now_s, self._tz),
+            share=self._quantity(change.share, "ratio"),
+        )
+        return text.strip()
+
+    def _links(self, notices: Iterable[Notice]) -> tuple[tuple[str, str], ...]:
+        if not self._base_url:
+            return ()
+        found = {
+            self._base_url + path: self._language.words.get(f"link.{what}", clean(what))
+            for notice in notices
+            for what, path in notice.links
+            if path.startswith("/") and path.isprintable() and " " not in path
+        }
+        return tuple((text, address) for address, text in found.items())[:_MAX_LINES]
+
+    def _more(self, count: int) -> list[str]:
+        return [self._word("more", count=count)] if count else []
+
+    def _metric(self, metric: str) -> str:
+        name = metric.removeprefix("gauge:").removeprefix("measure:")
+        return self._language.metrics.get(metric, clean(name))
+
+    def _severity(self, severity: str) -> str:
+        return self._language.words.get(f"severity.{severity}", clean(severity))
+
+    def _subject(self, where: Where) -> str:
+        places = [where.service, where.route] if where.service else [where.environment, where.route]
+        places.append("" if where.service and where.route else where.instance)
+        return " ".join(clean(each) for each in places if each) or self._word("subject.none")
+
+    def _places(self, where: Where) -> list[str]:
+        return [clean(text) for place in _PLACES if (text := getattr(where, place))]
+
+    def _quantity(self, value: float | None, unit: str) -> str:
+        if value is None:
+            return self._word("value.none")
+        return quantity(value, unit, self._language.units)
+
+    def _word(self, key: str, **places: object) -> str:
+        return self._language.words[key].format(**places)
+
+
+def _urgency(notice: Notice) -> tuple[bool, bool, float]:
+    """Order notices: what goes on before what is over, critical first, then the oldest."""
+    return notice.ended_s is not None, notice.severity != "critical", notice.since_s
+
+
+def _width(text: str) -> int:
+    """Return the columns of a text: letters of East Asian scripts take two."""
+    return sum(2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text)

@@ -1,0 +1,202 @@
+"""The rules of the analysis of hosts, processes, pools and queues, one function each."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from trimtab_collector.contract.analysis import Place
+from trimtab_collector.reads.judging.facts import Facts, GaugeTrack, is_probed, whole
+from trimtab_collector.reads.judging.findings import (
+    HIGH,
+    MEDIUM,
+    Clue,
+    FoundIssue,
+    IssueRule,
+    Unjudged,
+)
+from trimtab_collector.reads.judging.pools import pools_of
+from trimtab_collector.reads.measures import calls_of
+
+__all__ = ["MACHINE_RULES"]
+
+#: readings of a gauge in the range, with fewer of which nothing is said
+_READINGS: Final = 3
+_CPU: Final = 0.8
+_MEMORY: Final = (0.8, 0.9)
+_LOOP_S: Final = (0.010, 0.050)
+_POOL: Final = 0.8
+_POOL_WAIT_MS: Final = 100.0
+_WAITS: Final = 20
+#: messages that a queue must have gained and must hold, and by how much it must have grown
+_GAINED: Final = 100
+_GROWN: Final = 1.5
+#: steps without which a trend of a queue is none
+_TREND_STEPS: Final = 6
+_CLUES: Final = 3
+
+
+def high_cpu_usage(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
+    """Judge the mean CPU use of containers, else of hosts: over 80 % is high."""
+    tracks = _of_machines(facts, "cpu")
+    for track in tracks:
+        if track.mean > _CPU:
+            throttled = facts.track("container.cpu.throttled", track.instance)
+            yield FoundIssue(
+                "high_cpu_usage",
+                HIGH,
+                {"usage": track.mean, "throttling": throttled.mean if throttled else None},
+                Place(instance=track.instance),
+                (Clue("gauge_share", {"mean": track.mean, "max": track.max},
+                      Place(instance=track.instance)),),
+                size=track.mean,
+            )  # fmt: skip
+    if not tracks:
+        yield Unjudged("high_cpu_usage", "no_host")
+
+
+def high_memory_usage(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
+    """Judge memory in use, of containers, else of hosts: from 80 % medium, from 90 % high."""
+    tracks = _of_machines(facts, "memory")
+    for track in tracks:
+        if track.last < _MEMORY[0] or track.mean < _MEMORY[0]:
+            continue  # a peak that is over, or one that has only begun
+        kind = track.name.partition(".")[0]
+        used, limit = (
+            facts.track(f"{kind}.memory.{each}", track.instance) for each in ("usage", "limit")
+        )
+        yield FoundIssue(
+            "high_memory_usage",
+            HIGH if track.mean >= _MEMORY[1] else MEDIUM,
+            {
+                "usage": track.last,
+                "used": used.last if used else None,
+                "limit": limit.last if limit else None,
+            },
+            Place(instance=track.instance),
+            tuple(_largest(facts, track.instance)),
+            size=track.last,
+        )
+    if not tracks:
+        yield Unjudged("high_memory_usage", "no_host")
+
+
+def _of_machines(facts: Facts, what: str) -> list[GaugeTrack]:
+    """Return the use of each host, of the container around its agent where there is one."""
+    found = {
+        each.instance: each
+        for kind in ("system", "container")
+        for each in facts.tracks(f"{kind}.{what}.utilization")
+        if not each.service and each.count >= _READINGS
+    }
+    return [track for _, track in sorted(found.items())]
+
+
+def _largest(facts: Facts, host: str) -> Iterator[Clue]:
+    """Yield the processes of a host with the most memory, and how much they gained."""
+    processes = [
+        each
+        for each in facts.tracks("process.memory.usage")
+        if each.service and each.instance.rpartition("#")[0] == host
+    ]
+    for each in sorted(processes, key=lambda one: -one.last)[:_CLUES]:
+        gained = each.last - each.steps[0].mean
+        yield Clue(
+            "process_memory",
+            {"mb": each.last / 1e6, "gained": gained / 1e6},
+            Place(environment=each.environment, service=each.service, instance=each.instance),
+        )
+
+
+def event_loop_delay(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
+    """Judge the mean delay of event loops: from 10 ms medium, from 50 ms high."""
+    owners: dict[tuple[str, str], list[GaugeTrack]] = {}
+    for track in facts.tracks("trimtab.app.loop_delay"):
+        if track.service and track.count >= _READINGS and track.mean >= _LOOP_S[0]:
+            owners.setdefault((track.environment, track.service), []).append(track)
+    for (environment, service), tracks in sorted(owners.items()):
+        tracks.sort(key=lambda each: -each.mean)
+        worst = tracks[0]
+        yield FoundIssue(
+            "event_loop_delay",
+            HIGH if worst.mean >= _LOOP_S[1] else MEDIUM,
+            {"delay": worst.mean * 1000, "max": max(each.max for each in tracks) * 1000,
+             "processes": len(tracks)},
+            Place(environment=environment, service=service),
+            tuple(
+                Clue("loop", {"mean": each.mean * 1000, "max": each.max * 1000},
+                     Place(environment=environment, service=service, instance=each.instance))
+                for each in tracks[:_CLUES]
+            ),
+            size=worst.mean,
+        )  # fmt: skip
+
+
+def pool_saturation(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
+    """Judge pools of connections: time-outs are high, long waits or 80 % in use medium."""
+    for pool in pools_of(facts):
+        waits = calls_of(pool.waits, facts.seconds)
+        waited = waits.p90 if waits.count >= _WAITS else None
+        is_full = pool.use is not None and pool.use >= _POOL
+        if not pool.timeouts and not is_full and (waited is None or waited <= _POOL_WAIT_MS):
+            continue
+        yield FoundIssue(
+            "pool_saturation",
+            HIGH if pool.timeouts else MEDIUM,
+            {"used": pool.used, "max": pool.most, "utilization": pool.use,
+             "waitP90": waited, "timeouts": pool.timeouts},
+            pool.where,
+            tuple(
+                Clue("pool_wait", {"p90": each.p90 or 0.0, "count": each.count}, where)
+                for each, where in pool.slowest(facts.seconds)[:_CLUES]
+            ),
+            size=pool.timeouts + (pool.use or 0.0),
+        )  # fmt: skip
+
+
+def queue_growth(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
+    """Judge queues: half as long again, and 100 messages more, is medium; threefold high."""
+    probed = [each for each in facts.tracks("trimtab.queue.depth") if is_probed(each.instance)]
+    queues = [*probed, *facts.own_queues]
+    for queue in queues:
+        third = len(queue.steps) // 3
+        if len(queue.steps) < _TREND_STEPS:
+            continue
+        before = sum(each.mean for each in queue.steps[:third]) / third
+        after = sum(each.mean for each in queue.steps[-third:]) / third
+        gained = after - before
+        if gained < _GAINED or after < _GROWN * before or queue.last < _GAINED:
+            continue
+        apart_s = queue.steps[-1].t - queue.steps[third - 1].t
+        place = Place(environment=queue.environment, service=queue.service, target=queue.instance)
+        yield FoundIssue(
+            "queue_growth",
+            HIGH if after >= 3 * before else MEDIUM,
+            {"depth": queue.last, "before": before, "perMinute": gained / apart_s * 60},
+            place,
+            tuple(_of_queue(facts, queue)),
+            size=gained,
+        )
+    if not queues:
+        yield Unjudged("queue_growth", "no_queue")
+
+
+def _of_queue(facts: Facts, queue: GaugeTrack) -> Iterator[Clue]:
+    """Yield how tasks of a queue ran, if workers say so."""
+    name = queue.instance.removeprefix("queue:")
+    key = ("messaging.destination.name", name)
+    ran = [part for part in facts.of("messaging.process.duration") if key in part.key.attributes]
+    place = Place(target=queue.instance)
+    if ran:
+        done = whole(ran)
+        fields = {"perMinute": done.count / facts.seconds * 60, "mean": done.sum / done.count}
+        yield Clue("tasks", fields, place)
+    else:
+        yield Clue("no_tasks", {}, place)
+
+
+MACHINE_RULES: Final[tuple[IssueRule, ...]] = (
+    high_cpu_usage,
+    high_memory_usage,
+    event_loop_delay,
+    pool_saturation,
+    queue_growth,
+)

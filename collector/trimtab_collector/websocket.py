@@ -1,0 +1,48 @@
+"""WebSockets as the collector's server runs them: small messages, no compressor, an end that works.
+
+Closing a WebSocket waits until everything is sent, which a client that does not read prevents. So
+each connection hands the app an end without a farewell.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+__all__ = ["WEBSOCKETS", "QuietWebSockets"]
+
+#: bytes of one message
+_MESSAGE_BYTES: Final = 64 * 1024
+
+
+class CutWebSocket(WebSocketsSansIOProtocol):
+    """A WebSocket whose scope has `trimtab.cut` in its state: it ends the connection at once."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the transport that can be cut."""
+        super().connection_made(transport)
+        cut = getattr(transport, "abort", transport.close)
+        self.app_state = {**self.app_state, "trimtab.cut": cut}
+
+
+#: what uvicorn is told of WebSockets; the protocol above them has pings of its own, and a
+#: compressor takes memory for each client
+WEBSOCKETS: Final[dict[str, Any]] = {
+    "ws": CutWebSocket,
+    "ws_max_size": _MESSAGE_BYTES,
+    "ws_ping_interval": None,
+    "ws_per_message_deflate": False,
+}
+
+
+class QuietWebSockets(logging.Filter):
+    """For the log `uvicorn.error`: leaves out the lines about each WebSocket.
+
+    Below info they are every header and every message, with the tokens in them.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a line is about something else."""
+        about = ('%s - "WebSocket', "connection ")
+        return record.levelno >= logging.INFO and not str(record.msg).startswith(about)

@@ -1,0 +1,172 @@
+"""How often one may try: per account and per address, before anything is hashed."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from support.clock import Clock
+from trimtab_collector.auth.limits import LoginLimits
+from trimtab_collector.auth.passwords import (
+    HashThread,
+    check_password,
+    hash_password,
+    is_password,
+)
+from trimtab_collector.contract.errors import ApiError
+
+
+def refused_for_s(limits: LoginLimits, address: str, account: str = "") -> int:
+    """Return for how long a try is refused, 0 when it is not; it counts as a failed one."""
+    try:
+        limits.begin(address, account)
+    except ApiError as error:
+        refused = error
+    else:
+        return 0
+    assert (refused.status, refused.code) == (429, "too_many_tries")
+    return int(refused.headers["Retry-After"])
+
+
+def test_an_account_has_ten_failures_from_anywhere_and_then_one_in_thirty_seconds() -> None:
+    clock = Clock()
+    limits = LoginLimits(clock)
+    assert [refused_for_s(limits, f"192.0.2.{n}", "ada") for n in range(10)] == [0] * 10
+    assert refused_for_s(limits, "192.0.2.99", "ada") == 30
+    assert refused_for_s(limits, "192.0.2.99", "paul") == 0
+    clock.advance_s(29)
+    assert refused_for_s(limits, "192.0.2.99", "ada") == 1
+    clock.advance_s(1)
+    assert refused_for_s(limits, "192.0.2.99", "ada") == 0
+    assert refused_for_s(limits, "192.0.2.99", "ada") == 30
+
+
+def test_an_address_has_twenty_failures_for_whatever_account() -> None:
+    clock = Clock()
+    limits = LoginLimits(clock)
+    assert [refused_for_s(limits, "192.0.2.1", f"p{n}") for n in range(20)] == [0] * 20
+    assert refused_for_s(limits, "192.0.2.1", "another") == 3
+    assert refused_for_s(limits, "192.0.2.1") == 3
+    assert refused_for_s(limits, "192.0.2.2", "another") == 0
+    clock.advance_s(3)
+    assert refused_for_s(limits, "192.0.2.1") == 0
+
+
+def test_what_worked_was_no_failure() -> None:
+    limits = LoginLimits(Clock())
+    for _ in range(100):
+        assert refused_for_s(limits, "192.0.2.1", "ada") == 0
+        limits.worked("192.0.2.1", "ada")
+
+
+def test_a_stranger_cannot_lock_somebody_out_where_they_work() -> None:
+    limits = LoginLimits(Clock())
+    limits.begin("192.0.2.1", "ada")
+    limits.worked("192.0.2.1", "ada")
+    while not refused_for_s(limits, "203.0.113.7", "ada"):
+        pass
+    assert refused_for_s(limits, "192.0.2.1", "ada") == 0
+    # And there too, the tries are counted.
+    while not refused_for_s(limits, "192.0.2.1", "ada"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("2001:db8::1", "2001:db8::2:3", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::1%eth1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("", "", True),
+        ("no address", "no address", True),
+    ],
+)
+def test_addresses_of_one_client_are_counted_together(first: str, second: str, same: bool) -> None:
+    limits = LoginLimits(Clock())
+    while not refused_for_s(limits, first):
+        pass
+    assert bool(refused_for_s(limits, second)) == same
+
+
+def test_the_memory_of_addresses_and_accounts_is_bounded() -> None:
+    limits = LoginLimits(Clock())
+    for n in range(30_000):
+        address, account = f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", f"p{n}"
+        limits.begin(address, account)
+        limits.worked(address, account)
+        limits.begin(address, account)
+    assert len(limits._accounts._free_at_s) == len(limits._addresses._free_at_s) == 10_000
+    assert len(limits._known) == 10_000
+
+
+# ---------------------------------------------------------------- passwords
+
+
+@pytest.mark.parametrize("password", ["", "short", "x" * 257, "Ada.Lovelace"])
+def test_a_password_is_neither_short_nor_endless_nor_the_name(password: str) -> None:
+    with pytest.raises(ApiError) as found:
+        check_password(password, "ada.lovelace")
+    assert (found.value.status, found.value.code) == (422, "bad_password")
+    assert not password or password not in found.value.message
+
+
+def test_a_password_is_the_same_from_every_keyboard_and_hashes_are_not() -> None:
+    composed, decomposed = "na\N{LATIN SMALL LETTER I WITH DIAERESIS}vete 1", "nai\u0308vete 1"
+    hashed = hash_password(composed)
+    assert hashed != hash_password(composed)
+    assert is_password(hashed, decomposed)
+    assert not is_password(hashed, "naivete 1")
+    assert not is_password(None, composed)
+    assert not is_password("$argon2id$nonsense", composed)
+    assert not is_password(hashed, "\ud800" * 10)
+
+
+def test_one_hash_runs_and_twenty_wait_and_others_have_places_of_their_own() -> None:
+    go, most, running = threading.Event(), 0, 0
+
+    def work() -> None:
+        nonlocal most, running
+        running += 1
+        most = max(most, running)
+        assert go.wait(10)
+        running -= 1
+
+    async def test() -> None:
+        thread = HashThread()
+        try:
+            hashes = [asyncio.create_task(thread.hash(work)) for _ in range(20)]
+            others = [asyncio.create_task(thread.run(work)) for _ in range(64)]
+            await asyncio.sleep(0)
+            for each in (thread.hash(work), thread.run(work)):
+                with pytest.raises(ApiError) as found:
+                    await each
+                assert (found.value.status, found.value.code) == (429, "busy")
+                assert found.value.headers["Retry-After"] == "1"
+            go.set()
+            await asyncio.gather(*hashes, *others)
+            await thread.hash(work)
+        finally:
+            thread.close()
+
+    asyncio.run(asyncio.wait_for(test(), 10))
+    assert most == 1
+
+
+def test_the_thread_that_hashes_yields_to_others() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    async def test() -> int:
+        thread = HashThread()
+        try:
+            return await thread.run(niceness)
+        finally:
+            thread.close()
+
+    if not Path("/proc/self/task").is_dir():
+        pytest.skip("threads have no priority of their own here")
+    assert asyncio.run(test()) > niceness() or niceness() >= 10

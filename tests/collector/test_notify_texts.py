@@ -1,0 +1,226 @@
+"""The texts of messages: what they say, in which order, and that no name can do harm in them."""
+
+import re
+import string
+from dataclasses import replace
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.notices import AT_S, notice
+from trimtab_collector.alerts.metrics import METRICS
+from trimtab_collector.notify.channel import Message
+from trimtab_collector.notify.languages import LANGUAGES
+from trimtab_collector.notify.notice import Change, Member, Notice, NoticeKind, Where, pack, unpack
+from trimtab_collector.notify.quantities import duration, moment, pair, quantity
+from trimtab_collector.notify.texts import Texts, WrittenMessage, clean
+
+UTC = ZoneInfo("UTC")
+UNITS = LANGUAGES["en"].units
+KINDS: tuple[NoticeKind, ...] = (
+    "firing",
+    "escalated",
+    "updated",
+    "reminder",
+    "resolved",
+    "expired",
+    "flapping",
+    "test",
+)
+
+
+def written(
+    *notices: Notice, lang: str = "en", tz: str = "UTC", sent_s: float = AT_S, base_url: str = ""
+) -> WrittenMessage:
+    texts = Texts(lang, ZoneInfo(tz), base_url)
+    return texts.write(Message("k", notices, sent_s))
+
+
+def places(text: str) -> set[str]:
+    return {name.lower() for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_all_languages_have_the_same_keys_and_fill_only_places_that_exist() -> None:
+    english, korean = LANGUAGES["en"], LANGUAGES["ko"]
+    assert set(english.words) == set(korean.words)
+    assert set(english.metrics) == set(korean.metrics)
+    assert set(english.units) == set(korean.units)
+    assert {k: len(v) for k, v in english.hints.items()} == {
+        k: len(v) for k, v in korean.hints.items()
+    }
+    for key, text in english.words.items():
+        if not key.startswith(("title.", "lead.")):
+            assert places(text) == places(korean.words[key]), key
+    assert {"warning", "critical"} == {
+        k.partition(".")[2] for k in english.words if k.startswith("severity.")
+    }
+
+
+def test_every_metric_that_a_rule_may_judge_has_a_name_that_people_read() -> None:
+    named = set(LANGUAGES["en"].metrics)
+    assert set(METRICS) - named == set()
+
+
+def test_the_title_says_the_most_important_first() -> None:
+    found = written(notice())
+    assert found.title == (
+        "[critical] checkout /cart/{id}: response time p95 5.23 s over 5 s (since 14:03)"
+    )
+
+
+def test_a_message_says_what_where_since_when_what_changed_and_what_to_look_at() -> None:
+    changes = (
+        Change("mark", "deploy", "checkout 1.4.2", AT_S - 200),
+        Change("share", "db", share=0.81),
+    )
+    members = tuple(
+        Member(Where(instance=f"web-{n}/0"), 5000.0 + n, "critical", AT_S - 120) for n in (1, 2)
+    )
+    links = (("alerts", "/api/performance/alerts?state=all"),)
+    full = replace(
+        notice(), changes=changes, members=members, members_left_out=3, links=links,
+        description="Call the shop team.",
+    )  # fmt: skip
+    body = written(full, base_url="https://trimtab.example.com/").plain()
+    for line in (
+        "Response time p95 of checkout /cart/{id}: 5.23 s over 5 s, since 14:03 UTC.",
+        "Rule:         Slow pages",
+        "Worst:        7 s",
+        "Duration:     2 min",
+        "Version:      1.4.2",
+        "  - web-1/0: 5 s (critical, since 14:03)",
+        "  - and 3 more",
+        "  - 14:01: deploy checkout 1.4.2",
+        "  - database: 81 % of the change",
+        "  - Call the shop team.",
+        "  - Alerts there: https://trimtab.example.com/api/performance/alerts?state=all",
+    ):
+        assert line in body.splitlines()
+    assert "GET /slow-requests" in body
+
+
+def test_without_an_address_of_the_collector_there_are_no_links() -> None:
+    assert written(notice(links=(("alerts", "/x"),))).links == ()
+
+
+def test_a_link_is_never_more_than_a_path_below_the_address() -> None:
+    hostile = (("alerts", "https://evil.example"), ("routes", "javascript:x"), ("explain", "/a b"))
+    assert written(notice(links=hostile), base_url="https://t.example").links == ()
+
+
+def test_times_are_those_of_the_channel_with_the_date_when_it_is_not_today() -> None:
+    assert "(since 23:03)" in written(notice(), tz="Asia/Seoul").title
+    later = written(notice(), sent_s=AT_S + 86_400).title
+    assert "(since 2025-11-30 14:03)" in later
+    # After midnight in Seoul, it was yesterday there.
+    assert (
+        "(since 2025-11-30 23:03)" in written(notice(), tz="Asia/Seoul", sent_s=AT_S + 7200).title
+    )
+    assert moment(AT_S, AT_S, ZoneInfo("Europe/Berlin"), zone=True) == "15:05 CET"
+
+
+def test_korean_messages_are_korean() -> None:
+    found = written(notice(), lang="ko", tz="Asia/Seoul")
+    assert (
+        found.title == "[심각] checkout /cart/{id}: 응답 시간 p95 5.23초, 기준 5초 초과 (23:03부터)"
+    )
+    assert "확인할 것" in found.plain()
+
+
+@pytest.mark.parametrize("lang", sorted(LANGUAGES))
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_can_be_written_also_with_nothing_known(lang: str, kind: NoticeKind) -> None:
+    bare = replace(
+        notice(kind), value=None, worst=None, threshold=None, where=Where(), operator="?",
+        metric="my.metric", severity="strange", changes=(Change("mark", "x"), Change("new", "y")),
+    )  # fmt: skip
+    for each in (notice(kind), bare):
+        found = written(each, lang=lang)
+        assert found.title
+        assert "{" not in found.title.replace("{id}", "")
+        assert found.lead in found.plain()
+
+
+def test_a_recovery_says_how_long_it_lasted_and_has_no_hints() -> None:
+    found = written(notice("resolved", value=400.0))
+    assert found.title == "[resolved] checkout /cart/{id}: response time p95 is 400 ms after 2 min"
+    assert "It lasted 2 min" in found.lead
+    assert "What to look at" not in found.plain()
+
+
+def test_a_recovery_whose_beginning_never_left_says_so() -> None:
+    texts = Texts("en", UTC, "")
+    found = texts.write(Message("k", (notice("resolved"),), AT_S, stands_for=2))
+    assert "before a message could be delivered" in found.lead
+
+
+def test_a_digest_lists_alerts_the_most_severe_first() -> None:
+    texts = Texts("en", UTC, "")
+    some = (
+        notice("resolved", 1, "a"),
+        notice("firing", 1, "b", severity="warning"),
+        notice("firing", 1, "c"),
+    )
+    found = texts.write(Message("k", some, AT_S, left_out=4))
+    assert found.title == "[digest] 7 alerts, 1 of them critical"
+    (_, lines), *_ = found.sections
+    assert [line.partition("]")[0] for line in lines] == [
+        *("[critical", "[warning", "[resolved", "and 4 more")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.42, "ms", "0.42 ms"), (340.0, "ms", "340 ms"), (5230.4, "ms", "5.23 s"),
+        (0.0031, "s", "3.1 ms"), (130_000.0, "ms", "2 min"), (0.0531, "ratio", "5.31 %"),
+        (0.0, "ratio", "0 %"), (12_400.0, "", "12,400"), (120.4, "1/s", "120/s"),
+        (1_234_567.0, "bytes", "1.23 MB"), (999.0, "bytes", "999 B"), (2e9, "bytes/s", "2 GB/s"),
+        (3.0, "widgets", "3 widgets"), (float("nan"), "", "?"), (1e-9, "", "0"),
+    ],
+)  # fmt: skip
+def test_numbers_have_units_that_people_read(value: float, unit: str, text: str) -> None:
+    assert quantity(value, unit, UNITS) == text
+
+
+def test_a_value_and_its_line_never_look_the_same_unless_they_are() -> None:
+    assert pair(5000.3, 5000.0, "ms", UNITS) == ("5.0003 s", "5 s")
+    assert pair(0.90004, 0.9, "ratio", UNITS) == ("90.004 %", "90 %")
+    assert pair(5000.0, 5000.0, "ms", UNITS) == ("5 s", "5 s")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (-3, "0 s"), (119, "119 s"), (720, "12 min"), (12_000, "3 h 20 min"),
+     (187_200, "2 d 4 h"), (7200, "2 h")],
+)  # fmt: skip
+def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
+    assert duration(seconds, UNITS) == text
+
+
+HOSTILE = "a\r\nBcc: x@y\x1b]0;t\x07\u202egnp.exe\u2028<!channel>\x00"
+
+
+def test_a_name_becomes_one_clean_line() -> None:
+    assert clean(HOSTILE) == "a Bcc: x@y ]0;t gnp.exe <!channel>"
+    assert clean("x" * 500) == "x" * 119 + "…"
+
+
+@given(st.text(max_size=60))
+def test_no_name_breaks_a_line_whatever_it_is(name: str) -> None:
+    hostile = replace(
+        notice(), rule_name=name, metric=name, where=Where(name, name, name, name, name)
+    )
+    found = written(hostile)
+    for text in (found.title, found.lead, *(text for _, text in found.facts)):
+        assert text.isprintable()
+        assert not re.search("[\u200e\u200f\u202a-\u202e\u2066-\u2069]", text)
+
+
+def test_a_notice_is_kept_as_json_and_comes_back() -> None:
+    full = notice(changes=(Change("share", "db", share=0.5),), recipients=("ops", "a@b.c"))
+    assert unpack(pack(full)) == full
+    assert unpack(pack(notice(value=float("inf")))) == notice(value=None)
+    assert unpack(b"{") is unpack("[1]") is None
