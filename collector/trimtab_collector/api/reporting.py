@@ -4,10 +4,11 @@ from typing import Final
 
 from trimtab_collector.api.endpoint import ApiEndpoint
 from trimtab_collector.contract.callers import Role
+from trimtab_collector.contract.dashboard import Dashboard
 from trimtab_collector.contract.kpis import KpiList, KpiTargets
 from trimtab_collector.contract.languages import LANG
 from trimtab_collector.contract.marks import KIND, MARK_ID, MarkBody, MarkList, NewMark
-from trimtab_collector.contract.parameters import LIMIT, OWNERS, RANGE, TZ
+from trimtab_collector.contract.parameters import APDEX, LIMIT, OWNERS, RANGE, ROUTE, TZ
 from trimtab_collector.contract.reports import DATE, FORMAT, REPORT_PERIOD, ReportBody
 from trimtab_collector.contract.slos import SLO_ID, SloBody, SloList, SloSettings
 from trimtab_collector.marks import Marks, delete_mark, list_marks, post_mark
@@ -19,6 +20,7 @@ from trimtab_collector.objectives.answers import (
     put_slo,
 )
 from trimtab_collector.objectives.kpis import KpiBook, get_kpis, put_kpis
+from trimtab_collector.reports.dashboard import dashboard
 from trimtab_collector.reports.reporter import Reporter, report
 
 __all__ = ["REPORTING"]
@@ -43,6 +45,8 @@ REPORTING: Final = (
     ApiEndpoint(("/kpis",), get_kpis, (KpiList,), (TZ,), of=KpiBook),
     ApiEndpoint(("/kpis",), put_kpis, (KpiList,), (TZ,), role=Role.ADMIN, method="PUT",
              takes=KpiTargets, of=KpiBook),
+    ApiEndpoint(("/dashboard",), dashboard, (Dashboard,), (*OWNERS, ROUTE, TZ, LANG, APDEX),
+             of=Reporter),
     ApiEndpoint(("/report",), report, (ReportBody,),
              (*OWNERS[:2], REPORT_PERIOD, DATE, TZ, FORMAT, LANG), of=Reporter, html=True),
 )

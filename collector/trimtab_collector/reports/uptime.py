@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
+from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.reads.presence import PROCESS, agents_of, hosts_seen
 from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.store import GaugeSelection, Store
@@ -97,6 +98,9 @@ class AlertHistory(Protocol):
     ) -> Sequence[PastAlert]:
         """Return the alerts that fired at any time within a range."""
 
+    def open(self, environment: str = "", service: str = "") -> Sequence[AlertBody]:
+        """Return the alerts that are not over."""
+
 
 class NoAlerts:
     """No alert ever fired."""
@@ -104,6 +108,10 @@ class NoAlerts:
     def between(
         self, from_s: float, to_s: float, environment: str = "", service: str = ""
     ) -> Sequence[PastAlert]:
+        """Return no alert."""
+        return ()
+
+    def open(self, environment: str = "", service: str = "") -> Sequence[AlertBody]:
         """Return no alert."""
         return ()
 
