@@ -28,6 +28,7 @@ from trimtab_collector.api.web import Api
 from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keys import KeyRing
+from trimtab_collector.circumstances import Circumstances
 from trimtab_collector.deploys import Deploys
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.logs.book import LogBook
@@ -89,43 +90,21 @@ class CollectorApp:
             self.store, self.keys, self.watch, settings.max_body_bytes, settings.queue_bytes
         )
         self._executor = ReadExecutor()
-        file = AlertsFile(_alerts_file(settings))
-        rules, silences = RuleSet(self.state, file), SilenceBook(self.state)
-        self.alerts = AlertBook(self.state)
-        channels = ChannelBook(self.state)
-        file.section("channels", channels.of_file)
-        outbox = Outbox(self.state, channels, heartbeats=bool(settings.heartbeat_url))
-        self.sender = Sender(outbox, channels, _sending(settings), settings.heartbeat_url)
-        self.evaluator = Evaluator(
-            self.store,
-            self.state,
-            rules,
-            silences,
-            self.alerts,
-            outbox,
-            signals=(self._troubles,),
-            skews=self.ingest.skewed,
-        )
-        file.start()
         self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
-        self.reader.parts["reload"] = self.reload.health
-        log = DeliveryLog(self.state)
-        self.reader.parts["notifications"] = lambda caller: log.health(
-            caller, time.time(), self.sender.trouble
-        )
-        self.reader.parts["alerts"] = self.evaluator.health
-        self.reader.parts["accounts"] = self.accounts.health
         self.marks = Marks(self.state)
         self.deploys = Deploys(self.marks, self.state)
         self.store.on_commit(self.deploys.note)
-        self.reader.parts["deploys"] = self.deploys.health
-        self.objectives = Objectives(self.store, SloBook(self.state))
-        parts: list[Any] = [self.reader, rules, silences, self.alerts, Previews(self.store)]
-        parts += self.accounts.parts()
-        kpis = KpiBook(self.state)
-        parts += [self.marks, self.objectives, kpis]
-        parts += [Reporter(self.reader, self.marks, self.objectives, kpis, self.alerts)]
-        parts += [channels, self.sender, log, *self.accounts.parts()]
+        slos, kpis = SloBook(self.state), KpiBook(self.state)
+        self.objectives = Objectives(self.store, slos)
+        parts: list[Any] = [
+            *(self.reader, self.marks, self.objectives, kpis),
+            *self._judging(settings, slos),
+            Reporter(self.reader, self.marks, self.objectives, kpis, self.alerts),
+            *self.accounts.parts(),
+        ]
+        self.reader.parts.update(
+            reload=self.reload.health, accounts=self.accounts.health, deploys=self.deploys.health
+        )
         self._api = Api(parts, self._executor, self.accounts.access)
         self.live = self._stream(settings, parts)
         #: the end of the live stream, once it has begun
@@ -183,6 +162,30 @@ class CollectorApp:
         await asyncio.to_thread(self.evaluator.stop)
         await self.sender.stop()
 
+    def _judging(self, settings: CollectorSettings, slos: SloBook) -> Sequence[Any]:
+        """Put together what judges and tells; returns what the API asks of it."""
+        circumstances = Circumstances(self.reader, slos, self.marks)
+        file = AlertsFile(_alerts_file(settings))
+        rules, silences = RuleSet(self.state, file), SilenceBook(self.state)
+        channels, log = ChannelBook(self.state), DeliveryLog(self.state)
+        file.section("channels", channels.of_file)
+        file.section("slo", slos.of_file)
+        outbox = Outbox(self.state, channels, heartbeats=bool(settings.heartbeat_url))
+        self.sender = Sender(outbox, channels, _sending(settings), settings.heartbeat_url)
+        self.alerts = AlertBook(self.state, circumstances.metadata)
+        self.evaluator = Evaluator(
+            *(self.store, self.state, rules, silences, self.alerts, outbox),
+            signals=(self._troubles, circumstances.burns, circumstances.analyses),
+            skews=self.ingest.skewed,
+            explain=circumstances.changes,
+        )
+        file.start()
+        self.reader.parts.update(
+            alerts=self.evaluator.health,
+            notifications=lambda caller: log.health(caller, time.time(), self.sender.trouble),
+        )
+        return (rules, silences, self.alerts, Previews(self.store), channels, self.sender, log)
+
     def _stream(self, settings: CollectorSettings, parts: Sequence[Any]) -> Live:
         stream = Live(
             self.reader,
@@ -214,6 +217,9 @@ class CollectorApp:
             ("damage", " ".join(health.damage)),
             ("deploys", self.deploys.trouble),
             ("accounts", self.accounts.trouble),
+            ("notifications", self.sender.trouble),
+            ("evaluation", self.evaluator.trouble),
+            ("alertsFile", self.evaluator.file_error),
         ):
             yield Signal("collectorTrouble", {"part": part}, float(bool(trouble)))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.demo.client import Client
+from examples.demo.fault import FAULTS, Listeners, inject
 from examples.demo.findings import NAMES, findings
 from examples.demo.parts import PartError, Stack
 from examples.demo.table import Screen, table
@@ -21,6 +22,8 @@ from examples.demo.traffic import Traffic
 from examples.demo.verdict import Accounting, accounting_of, sentence, settled
 
 FLUSH_S = 45.0
+#: seconds without a fault before it, so that there is something to compare with
+QUIET_S = 25.0
 #: seconds that what is expected may take to show, beyond the time of the traffic
 EXPECT_S = 15.0
 #: seconds between two blocks of the table where it cannot be redrawn in place
@@ -39,6 +42,7 @@ class Demo:
         self._screen = screen
         self.stack = Stack(directory, screen.say)
         self.traffic: Traffic | None = None
+        self.listeners: Listeners | None = None
         self._api = Client(self.stack.ports["collector"])
         self._begun = time.monotonic()
 
@@ -46,6 +50,10 @@ class Demo:
         """Start, show and, where asked to, check; returns the exit code. Raises PartError."""
         say = self._screen.say
         say("starting collector, agent and three services under trimtab run")
+        if self._options.fault:
+            self.listeners = Listeners(say)
+            await self.listeners.start(self.stack.ports["webhook"], self.stack.ports["mail"])
+            self.stack.watch_for_fault()
         await self.stack.start()
         traffic = self.traffic = Traffic(self.stack.ports, self._options.rate)
         say(f"all ready after {time.monotonic() - self._begun:.1f} s, sending {self._load()}")
@@ -53,6 +61,11 @@ class Demo:
             f"{self.stack.url}/api/performance/services")  # fmt: skip
         self._begun = time.monotonic()
         traffic.start()
+        if self._options.fault:
+            wrong = await self._fault()
+            if self._options.check or wrong:
+                traffic.abandon()
+                return 1 if wrong else 0
         await self._show(traffic)
         if not self._options.check:
             traffic.abandon()
@@ -67,6 +80,26 @@ class Demo:
                 say(f"{each.service}: {traffic.failures[each.service][0]}")
         print(f"demo: {sentence(found)}", flush=True)
         return 1 if missing or any(each.fault for each in found) else 0
+
+    async def _fault(self) -> list[str]:
+        """Carry out the fault beside the traffic, and say what was told of it."""
+        listeners = self.listeners
+        assert listeners is not None
+        listeners.follow(self.stack.ports["collector"], self.stack.token)
+        say = self._screen.say
+        say("the shop is well; in some seconds its disk will not be")
+        await asyncio.sleep(QUIET_S)
+        wrong = await inject(self.stack.directory / "shop", listeners, self.stack.check, say)
+        for sentence_ in wrong:
+            say(sentence_)
+        if not wrong:
+            say("a warning, a critical and a resolution came once each, in order, by live stream, "
+                "mail and webhook")  # fmt: skip
+            report = await self._page("/report", period="daily", format="html")
+            path = Path(self._options.report or "trimtab-report.html")
+            path.write_bytes(report)
+            say(f"the daily report: {path} (open it in a browser)")
+        return wrong
 
     async def _missing(self) -> list[str]:
         """Say what was found, and return what was expected and is not."""
@@ -145,6 +178,15 @@ class Demo:
             services = []
         return accounting_of(sent, unanswered, services)
 
+    async def _page(self, path: str, **params: object) -> bytes:
+        """Return an answer of the API as it is; raises ApiError."""
+        bearer = {"Authorization": f"Bearer {self.stack.token}"}
+        where = f"/api/performance{path}?{urllib.parse.urlencode(params)}"
+        answer = await self._api.request("GET", where, headers=bearer)
+        if answer.status != 200:
+            raise ApiError(f"expected 200 from {path}, got {answer.status}: {answer.body!r:.200}")
+        return answer.body
+
     async def read(self, path: str, **params: object) -> Any:
         """Return `data` of an answer of the API, `from_` standing for `from`; raises ApiError."""
         query = urllib.parse.urlencode({name.rstrip("_"): value for name, value in params.items()})
@@ -188,6 +230,8 @@ async def run(options: argparse.Namespace) -> int:
         finally:
             if demo.traffic:
                 demo.traffic.abandon()
+            if demo.listeners:
+                await demo.listeners.stop()
             begun = time.monotonic()
             await demo.stack.stop()
         if not options.check or last:
@@ -222,6 +266,16 @@ def main() -> int:
         + ", ".join(NAMES),
     )
     parser.add_argument("--json", metavar="FILE", help="write the result of --check to FILE")
+    parser.add_argument(
+        "--fault",
+        choices=FAULTS,
+        help="let something go wrong, and show who is told: latency makes the shop's disk slow, "
+        "slower, and well again (two minutes); with --check: exit 1 when a warning, a critical and "
+        "a resolution did not arrive once each, in order, by live stream, mail and webhook",
+    )
+    parser.add_argument(
+        "--report", metavar="FILE", help="with --fault: where the daily report is written"
+    )
     options = parser.parse_args()
     if options.check and options.seconds is None:
         options.seconds = 20.0

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from examples.demo.fault import alerts_toml
+
 __all__ = ["HOST", "Part", "PartError", "Stack"]
 
 HOST = "127.0.0.1"
@@ -112,12 +114,12 @@ class Stack:
 
     def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
         self.token = secrets.token_urlsafe(18)
-        names = ("collector", "agent", "redis", *SERVICES)
+        names = ("collector", "agent", "redis", "webhook", "mail", *SERVICES)
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         #: what is not shown, for want of a program
         self.left_out: list[str] = []
         self.url = f"http://{HOST}:{self.ports['collector']}"
-        self._directory = directory
+        self.directory = directory
         self._say = say
         self._parts: list[Part] = []
         self._collector_env = {
@@ -126,6 +128,15 @@ class Stack:
             "TRIMTAB_COLLECTOR_DATA_DIR": str(directory / "collector"),
             "TRIMTAB_COLLECTOR_TOKEN": self.token,
         }
+
+    def watch_for_fault(self) -> None:
+        """Give the collector a rule and channels for the demo's fault; before `start`."""
+        path = self.directory / "alerts.toml"
+        text = alerts_toml(self.ports["webhook"], self.ports["mail"])
+        path.write_text(text, encoding="utf-8")
+        self._collector_env["TRIMTAB_COLLECTOR_ALERTS_FILE"] = str(path)
+        # Channels refuse addresses of this machine unless they are named here.
+        self._collector_env["TRIMTAB_COLLECTOR_ALLOW_HOSTS"] = HOST
 
     async def start(self) -> None:
         """Start everything; raises PartError with a sentence when one part fails."""
@@ -137,7 +148,7 @@ class Stack:
             "TRIMTAB_AGENT_PROBE_QUEUES": f"{redis}#list:shop:mail",
             "TRIMTAB_AGENT_PROBE_S": "5",
         }
-        socket_path = self._directory / "agent.sock"
+        socket_path = self.directory / "agent.sock"
         agent = self._part(
             "agent",
             trimtab("agent"),
@@ -145,7 +156,7 @@ class Stack:
                 "TRIMTAB_AGENT_SOCKET": f"unix://{socket_path}",
                 "TRIMTAB_AGENT_COLLECTOR_URL": self.url,
                 "TRIMTAB_AGENT_KEY": await self._key(),
-                "TRIMTAB_AGENT_DATA_DIR": str(self._directory / "agent"),
+                "TRIMTAB_AGENT_DATA_DIR": str(self.directory / "agent"),
                 "TRIMTAB_AGENT_HTTP": f"{HOST}:{self.ports['agent']}",
                 **(probes if redis else {}),
             },
@@ -158,7 +169,7 @@ class Stack:
                 "TRIMTAB_AGENT": f"unix://{socket_path}",
                 "TRIMTAB_SERVICE": name,
                 "TRIMTAB_ENVIRONMENT": "demo",
-                f"{name.upper()}_DATA": str(self._directory / name),
+                f"{name.upper()}_DATA": str(self.directory / name),
                 # The shop's report is slow on this scale: its database is a small one.
                 "TRIMTAB_SLOW_QUERY_MS": "10",
                 "TRIMTAB_SERVER_TIMING": "1",
@@ -185,7 +196,7 @@ class Stack:
             )
             return ""
         port = self.ports["redis"]
-        options = {"bind": HOST, "port": str(port), "save": "", "dir": str(self._directory)}
+        options = {"bind": HOST, "port": str(port), "save": "", "dir": str(self.directory)}
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         part = self._part("redis", [program, *words], {})
         await self._ready(part, lambda: accepts(port))
@@ -210,7 +221,7 @@ class Stack:
         await asyncio.gather(*(part.end() for part in parts))
 
     def _part(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> Part:
-        part = Part(name, command, environment() | dict(env), self._directory / f"{name}.log")
+        part = Part(name, command, environment() | dict(env), self.directory / f"{name}.log")
         self._parts.append(part)
         return part
 

@@ -73,7 +73,7 @@ def test_the_title_says_the_most_important_first() -> None:
 def test_a_message_says_what_where_since_when_what_changed_and_what_to_look_at() -> None:
     changes = (
         Change("mark", "deploy", "checkout 1.4.2", AT_S - 200),
-        Change("share", "db", share=0.81),
+        Change("share", "database", share=0.81),
     )
     members = tuple(
         Member(Where(instance=f"web-{n}/0"), 5000.0 + n, "critical", AT_S - 120) for n in (1, 2)
@@ -220,7 +220,7 @@ def test_no_name_breaks_a_line_whatever_it_is(name: str) -> None:
 
 
 def test_a_notice_is_kept_as_json_and_comes_back() -> None:
-    full = notice(changes=(Change("share", "db", share=0.5),), recipients=("ops", "a@b.c"))
+    full = notice(changes=(Change("share", "database", share=0.5),), recipients=("ops", "a@b.c"))
     assert unpack(pack(full)) == full
     assert unpack(pack(notice(value=float("inf")))) == notice(value=None)
     assert unpack(b"{") is unpack("[1]") is None

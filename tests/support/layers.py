@@ -43,6 +43,10 @@ LAYERS: Layers = {
         "marks": ("contract", "statefile", "auth.audit"),
         "deploys": ("contract", "marks", "statefile", "storage"),
         "objectives": ("contract", "statefile", "auth.audit", "reads", "storage"),
+        # What alerts ask of the rest.
+        "circumstances": (
+            *("contract", "alerts", "marks", "notify.notice", "objectives", "reads", "storage"),
+        ),
         "reports": ("contract", "statefile", "reads", "marks", "objectives", "storage"),
         "asking": (),
         "reports.cli": ("asking",),
@@ -56,9 +60,7 @@ LAYERS: Layers = {
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
             *("statefile", "auth", "reads", "notify", "alerts", "logs", "ingest", "api"),
-            "reload",
-            *("statefile", "auth", "reads", "notify", "alerts", "ingest", "api", "reload"),
-            *("marks", "deploys", "objectives", "reports"),
+            *("reload", "marks", "deploys", "objectives", "reports", "circumstances"),
         ),
         "running": (
             *("settings", "reload", "connections", "certificate", "front", "serve", "app"),

@@ -71,6 +71,7 @@ def body_of(rule: Rule, alert: Alert, incident: Incident | None) -> AlertBody:
         held=(incident.held or None) if incident else None,
         title=f"{place}: {rule.name}",
         message="",
+        metadata=None,
     )
     body.message = _sentence(body)
     return body

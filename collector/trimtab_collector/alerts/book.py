@@ -45,14 +45,17 @@ _KEPT_S: Final = 400 * 86_400
 
 #: called with alerts whose state or level changed, once that is durable
 ChangeListener = Callable[[Sequence[AlertBody]], None]
+Metadata = Callable[[Rule, Mapping[str, str]], dict[str, Any] | None]
 
 
 class AlertBook:
     """Every alert, open and past; any thread. The evaluator alone lets it judge."""
 
-    def __init__(self, state: StateFile) -> None:
+    def __init__(self, state: StateFile, metadata: Metadata = lambda rule, labels: None) -> None:
+        """Ask metadata what an open alert carries along, by its rule and labels."""
         state.bring(_SCHEMA)
         self._state = state
+        self._metadata = metadata
         self._listeners: list[ChangeListener] = []
         #: held while alerts are judged, read or acknowledged
         self.lock = threading.RLock()
@@ -101,7 +104,7 @@ class AlertBook:
     def announce(self, changed: Sequence[Alert], rules: Mapping[str, Rule]) -> None:
         """Tell listeners of alerts that changed."""
         bodies = [
-            body_of(rules[alert.rule_id], alert, self._incident(alert))
+            self._body(rules[alert.rule_id], alert)
             for alert in changed
             if not (alert.is_over and alert.fired_s is None)
         ]
@@ -117,7 +120,7 @@ class AlertBook:
             found = []
             for rule_id, rows in self.judge.alerts.items():
                 rule = self.judge.rules[rule_id]
-                found += [body_of(rule, each, self._incident(each)) for each in rows.values()]
+                found += [self._body(rule, each) for each in rows.values()]
         order = {"firing": 0, "keeping": 1, "pending": 2}
         found.sort(key=lambda each: (order[each.state], each.severity, each.since))
         return [each for each in found if _chosen(each, environment, service)]
@@ -139,7 +142,7 @@ class AlertBook:
         with self.lock:
             alert = self._open_one(alert_id)
             if alert is not None:
-                return body_of(self.judge.rules[alert.rule_id], alert, self._incident(alert))
+                return self._body(self.judge.rules[alert.rule_id], alert)
         rows = self._state.rows("SELECT rule, data FROM alert WHERE id = ?", (alert_id,))
         if not rows:
             raise ApiError(404, "not_found", f"expected the id of an alert, got {alert_id!r:.80}")
@@ -165,11 +168,16 @@ class AlertBook:
                 _write(connection, alert, rule)
                 note(connection, by.caller, "alert.acknowledge", alert_id)
             self.announce([alert], {rule.id: rule})
-            return body_of(rule, alert, self._incident(alert))
+            return self._body(rule, alert)
 
     def _open_one(self, alert_id: str) -> Alert | None:
         every = (alert for rows in self.judge.alerts.values() for alert in rows.values())
         return next((alert for alert in every if alert.id == alert_id), None)
+
+    def _body(self, rule: Rule, alert: Alert) -> AlertBody:
+        body = body_of(rule, alert, self._incident(alert))
+        body.metadata = self._metadata(rule, body.labels)
+        return body
 
     def _incident(self, alert: Alert) -> Incident | None:
         every = self.judge.incidents.values()

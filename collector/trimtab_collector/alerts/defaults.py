@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from trimtab_collector.contract.alertconfigs import NewAlertConfig
 
-__all__ = ["EXAMPLES", "THRESHOLDS", "Shipped"]
+__all__ = ["BUILT_IN", "EXAMPLES", "THRESHOLDS", "Shipped"]
 
 
 class Shipped(NamedTuple):
@@ -37,7 +37,39 @@ THRESHOLDS: Final[dict[str, Shipped]] = {
     "agentSilence": Shipped(25, None, for_s=0, keep_firing_s=60),
     "clockSkew": Shipped(60, None),
     "spoolSize": Shipped(32 * 2**20, 192 * 2**20),
-    "collectorTrouble": Shipped(None, 0, for_s=60, keep_firing_s=120),
+    "collectorTrouble": Shipped(None, 0, critical_for_s=60, keep_firing_s=120),
+}
+
+#: rules that are always there, and are shaped by what they judge: id -> configuration, recipients
+BUILT_IN: Final[dict[str, NewAlertConfig]] = {
+    **{
+        f"slo.{window}": NewAlertConfig(
+            metric="burnRate",
+            name=f"Error budget burns, {window} window",
+            operator="gte",
+            where={"window": window},
+            group_by=["slo", "environment", "service"],
+            for_=0,
+            keep_firing_for=300,
+            **{severity: rate},  # type: ignore[arg-type]
+        )
+        for window, severity, rate in (
+            ("1h", "critical", 14.4),
+            ("6h", "critical", 6.0),
+            ("72h", "warning", 1.0),
+        )
+    },
+    "analysis": NewAlertConfig(
+        metric="analysis",
+        name="Analysis",
+        operator="gte",
+        warning=1,
+        critical=2,
+        for_=120,
+        keep_firing_for=120,
+        recipients=["live"],
+        description="What GET /analysis finds; shown and streamed, sent to no channel.",
+    ),
 }
 
 EXAMPLES: Final[dict[str, NewAlertConfig]] = {

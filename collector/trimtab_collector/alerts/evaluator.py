@@ -100,6 +100,11 @@ class Evaluator:
         self.step_cpu_s = 0.0
         store.on_commit(self._committed)
 
+    @property
+    def file_error(self) -> str:
+        """What is wrong with the alerts file, else empty."""
+        return self._rules.file.error
+
     def start(self) -> None:
         """Begin to judge."""
         self._thread = threading.Thread(target=self._run, name="trimtab-alerts", daemon=True)

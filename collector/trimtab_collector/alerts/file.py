@@ -16,7 +16,7 @@ import msgspec
 from trimtab_collector.alerts.configs import rule_of
 from trimtab_collector.contract.alertconfigs import NewAlertConfig, ThresholdPair
 from trimtab_collector.contract.errors import ApiError
-from trimtab_core.errors import StartupError
+from trimtab_core.errors import SettingsError, StartupError
 
 __all__ = ["AlertsFile", "configs_in"]
 
@@ -82,7 +82,7 @@ class AlertsFile:
         self._seen = seen
         try:
             holds = self._read(self._text() if seen else "")
-        except (ApiError, ValueError, OSError) as error:
+        except (ApiError, ValueError, OSError, SettingsError) as error:
             self.error = f"{self.path}: {error}; what it held before goes on holding"
             logger.warning("alerts file is not used: %s", self.error)
             return False

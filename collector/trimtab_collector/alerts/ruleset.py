@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from trimtab_collector.alerts.configs import config_of, rule_of, unit_of
-from trimtab_collector.alerts.defaults import EXAMPLES, THRESHOLDS, Shipped
+from trimtab_collector.alerts.defaults import BUILT_IN, EXAMPLES, THRESHOLDS, Shipped
 from trimtab_collector.alerts.file import AlertsFile
 from trimtab_collector.alerts.metrics import METRICS
 from trimtab_collector.alerts.rules import Rule
@@ -75,7 +75,7 @@ class RuleSet:
         """Return every rule that has lines, also those that are switched off."""
         with self._lock:
             if self._rules is None:
-                self._rules = (*self._threshold_rules(), *self.config_rules())
+                self._rules = (*self._threshold_rules(), *_built_in(), *self.config_rules())
             return self._rules
 
     def rule(self, rule_id: str) -> Rule | None:
@@ -198,6 +198,10 @@ class RuleSet:
     def _forget(self) -> None:
         with self._lock:
             self._rules = None
+
+
+def _built_in() -> list[Rule]:
+    return [rule_of(each, config, "default") for each, config in BUILT_IN.items()]
 
 
 def _threshold_rule(metric: str, lines: Shipped, source: str) -> Rule:

@@ -131,7 +131,8 @@ class KeyFile:
             return next(key for key in map(_key, rows) if key.id == key_id)
 
     def _open(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, isolation_level=None, timeout=5)
+        # Made where the app is put together, used in the loop: not always the same thread.
+        return sqlite3.connect(self.path, isolation_level=None, timeout=5, check_same_thread=False)
 
 
 class KeyRing:

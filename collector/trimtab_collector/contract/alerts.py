@@ -1,6 +1,6 @@
 """Alerts and silences, as they are read and written."""
 
-from typing import Final
+from typing import Any, Final
 
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.kinds import Choice, PathName
@@ -71,6 +71,8 @@ class AlertBody(Body):
     held: str | None
     title: str
     message: str
+    #: of an alert of the analysis, while it is open: its title, message and `analysis`
+    metadata: dict[str, Any] | None = None
 
 
 class Alerts(Body):

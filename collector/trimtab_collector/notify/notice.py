@@ -45,7 +45,8 @@ class Change:
     """Something that changed at about the time when the alert began.
 
     `kind` "mark" is a deploy or another mark: its name, its detail and when it was. Kind "share" is
-    what made up the change: `name` is the part, such as "db", and `share` its share of it, 0 to 1.
+    what made up the change: `name` is the cause, such as "database", and `share` its share of it, 0
+    to 1.
     """
 
     kind: str

@@ -57,6 +57,19 @@ class SloBook:
         """Take these as the ones of the file, in place of those before."""
         self._of_file = {slo.id: slo for slo in slos}
 
+    def of_file(self, content: Any) -> Callable[[], None]:
+        """Check the tables `[[slo]]` of a file; returns what makes them hold.
+
+        Raises ValueError for what is no list of tables, or names one twice; SettingsError.
+        """
+        tables = [] if content is None else content
+        if not isinstance(tables, list):
+            raise ValueError("expected [[slo]] for each objective, got [slo]")
+        found = [parse_slo(table) for table in tables]
+        if len({slo.id for slo in found}) < len(found):
+            raise ValueError("slo: expected a name of its own for each, got one twice")
+        return lambda: self.use_file(found)
+
     def every(self) -> list[Slo]:
         """Return all objectives, by name."""
         rows = self._state.rows("SELECT id, settings, changed_by, changed_s FROM slo")

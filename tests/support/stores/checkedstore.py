@@ -12,7 +12,7 @@ from support.stores.batches import a_batch, accounting_of, key_of, point_of
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.sqlite.upkeep.check import check
-from trimtab_collector.storage.sqlite.upkeep.findings import Report
+from trimtab_collector.storage.sqlite.upkeep.findings import CheckReport
 from trimtab_core.batches import Batch, GaugeRow
 
 __all__ = [
@@ -79,7 +79,7 @@ def fill(store: SQLiteStore, first: int, now_s: int, batches: int = 240, step_s:
     return first + batches
 
 
-def checked(directory: Path, now_s: float = NOW) -> Report:
+def checked(directory: Path, now_s: float = NOW) -> CheckReport:
     return check(directory, Retention(), lambda line: None, now_s)
 
 
@@ -90,7 +90,7 @@ def make(directory: Path) -> None:
         assert store.compact(NOW) > 200
 
 
-def texts(report: Report) -> str:
+def texts(report: CheckReport) -> str:
     assert not report.sound
     return report.text()
 

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from trimtab_collector.notify.languages.wording import Wording
+from trimtab_collector.notify.languages.wording import MessageWording
 
 __all__ = ["ENGLISH"]
 
-ENGLISH: Final = Wording(
+ENGLISH: Final = MessageWording(
     words={
         "severity.warning": "warning",
         "severity.critical": "critical",
@@ -65,11 +65,11 @@ ENGLISH: Final = Wording(
         "change.mark": "{at}: {name} {detail}",
         "change.share": "{name}: {share} of the change {detail}",
         "change.other": "{name} {detail}",
-        "part.db": "database",
+        "part.database": "database",
         "part.cache": "cache",
         "part.external": "calls to other services",
         "part.queue": "waiting for a worker",
-        "part.cpu": "the app's own code",
+        "part.app": "the app's own code",
         "part.gc": "garbage collection",
         "part.loop": "a blocked event loop",
         "link.alerts": "Alerts there",

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from trimtab_collector.notify.languages.wording import Wording
+from trimtab_collector.notify.languages.wording import MessageWording
 
 __all__ = ["KOREAN"]
 
-KOREAN: Final = Wording(
+KOREAN: Final = MessageWording(
     words={
         "severity.warning": "경고",
         "severity.critical": "심각",
@@ -68,11 +68,11 @@ KOREAN: Final = Wording(
         "change.mark": "{at}: {name} {detail}",
         "change.share": "{name}: 변화의 {share} {detail}",
         "change.other": "{name} {detail}",
-        "part.db": "데이터베이스",
+        "part.database": "데이터베이스",
         "part.cache": "캐시",
         "part.external": "외부 서비스 호출",
         "part.queue": "워커 대기",
-        "part.cpu": "앱 자체 코드",
+        "part.app": "앱 자체 코드",
         "part.gc": "가비지 컬렉션",
         "part.loop": "이벤트 루프 차단",
         "link.alerts": "관련 알림",

@@ -49,7 +49,7 @@ from trimtab_collector.storage.sqlite.upkeep.files import (
     own_files,
     refuse_other,
 )
-from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report
+from trimtab_collector.storage.sqlite.upkeep.findings import CheckReport, Finding
 from trimtab_collector.storage.sqlite.upkeep.metrics import (
     JournalRow,
     Metrics,
@@ -67,13 +67,15 @@ _EVERY = 1000
 _Hours = Mapping[int, tuple[int, int]]
 
 
-def check(directory: Path, retention: Retention, say: Say, now_s: float | None = None) -> Report:
+def check(
+    directory: Path, retention: Retention, say: Say, now_s: float | None = None
+) -> CheckReport:
     """Check a data directory and return the findings.
 
     Raises StartupError if there is no store, or a compaction or backup holds it for too long.
     """
     refuse_other(directory)
-    report = Report()
+    report = CheckReport()
     with locked(directory, WAIT_S), ExitStack() as stack:
         for path in own_files(directory):
             if DAMAGED in path.name:
@@ -111,7 +113,7 @@ def check(directory: Path, retention: Retention, say: Say, now_s: float | None =
     return report
 
 
-def _metrics(directory: Path, report: Report, stack: ExitStack) -> Metrics | None:
+def _metrics(directory: Path, report: CheckReport, stack: ExitStack) -> Metrics | None:
     metrics = None
     for name in (KEYS, STATE, METRICS):
         if not (directory / name).exists():
@@ -132,7 +134,7 @@ def _open(
     directory: Path,
     metrics: Metrics,
     tiers: Mapping[str, Held],
-    report: Report,
+    report: CheckReport,
     stack: ExitStack,
 ) -> list[TierFile]:
     files = []
@@ -164,7 +166,7 @@ def _place(
     files: list[TierFile],
     tiers: Mapping[str, Held],
     metrics: Metrics,
-    report: Report,
+    report: CheckReport,
 ) -> None:
     """Note which tiers have a journal row already, and which are going to have it."""
     within: set[str] = set()
@@ -189,7 +191,11 @@ def _place(
 
 
 def _compare(
-    fine: Tier, coarse: Tier, tiers: Mapping[str, Held], floors: Mapping[str, int], report: Report
+    fine: Tier,
+    coarse: Tier,
+    tiers: Mapping[str, Held],
+    floors: Mapping[str, int],
+    report: CheckReport,
 ) -> None:
     """Add findings for hours that two tiers hold with different content."""
     one, other = tiers[fine.name], tiers[coarse.name]
@@ -223,7 +229,7 @@ def _compare(
             )
 
 
-def _compare_accounting(tiers: Mapping[str, Held], metrics: Metrics, report: Report) -> None:
+def _compare_accounting(tiers: Mapping[str, Held], metrics: Metrics, report: CheckReport) -> None:
     """Add findings for services with more requests kept than counted."""
     for tier, held in tiers.items():
         for name, requests in sorted(held.requests.items()):

@@ -2,7 +2,7 @@
 
 import msgspec
 
-__all__ = ["Finding", "Report", "Wrong"]
+__all__ = ["CheckReport", "Finding", "Wrong"]
 
 #: what is wrong, what was expected, what came
 Wrong = tuple[str, str, str]
@@ -27,7 +27,7 @@ class Finding(msgspec.Struct, rename="camel", omit_defaults=True):
         return f"{where}: {self.what}{but}"
 
 
-class Report(msgspec.Struct, rename="camel", kw_only=True):
+class CheckReport(msgspec.Struct, rename="camel", kw_only=True):
     """The result of a check; `sound` if there are no findings."""
 
     sound: bool = True

@@ -11,7 +11,7 @@ from trimtab_collector.storage.gaugepoints import GaugePoints, merge, rolled_up
 from trimtab_collector.storage.sqlite.gaugefile import GaugeChunkEntry, entries_of, payload_of
 from trimtab_collector.storage.sqlite.planes import ChunkError
 from trimtab_collector.storage.sqlite.tiers import Tier
-from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report, Wrong
+from trimtab_collector.storage.sqlite.upkeep.findings import CheckReport, Finding, Wrong
 from trimtab_collector.storage.sqlite.upkeep.sums import HOUR_S, instant
 
 __all__ = ["gauge_sums_of"]
@@ -21,7 +21,7 @@ _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def gauge_sums_of(
-    connection: sqlite3.Connection, name: str, tier: Tier, report: Report
+    connection: sqlite3.Connection, name: str, tier: Tier, report: CheckReport
 ) -> Mapping[int, tuple[int, int]]:
     """Check the gauges of a file; returns for each hour a digest that equal gauges share.
 

@@ -12,7 +12,7 @@ from trimtab_collector.storage.columns import Columns, columns_of_batch
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.compactor import METRICS
 from trimtab_collector.storage.sqlite.schema import VERSION, identity_of_journal
-from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report
+from trimtab_collector.storage.sqlite.upkeep.findings import CheckReport, Finding
 from trimtab_core.batches import decode, decode_series
 from trimtab_core.errors import BatchError
 
@@ -62,14 +62,14 @@ class JournalRow:
     columns: Columns | None
 
 
-def integrity(connection: sqlite3.Connection, name: str, report: Report) -> None:
+def integrity(connection: sqlite3.Connection, name: str, report: CheckReport) -> None:
     """Add SQLite's own findings about a file; raises sqlite3.Error."""
     for (text,) in connection.execute(f"PRAGMA integrity_check({_WRONG})"):
         if text != "ok":
             report.add(Finding(name, f"SQLite finds it damaged: {text}"))
 
 
-def look(connection: sqlite3.Connection, report: Report) -> Metrics | None:
+def look(connection: sqlite3.Connection, report: CheckReport) -> Metrics | None:
     """Check metrics.db except the batches of the journal; None if it is unusable.
 
     Raises sqlite3.Error.
@@ -112,7 +112,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def rows(metrics: Metrics, report: Report) -> Iterator[JournalRow]:
+def rows(metrics: Metrics, report: CheckReport) -> Iterator[JournalRow]:
     """Yield the batches of the journal one at a time, without those that came since."""
     number = 0
     while True:

@@ -13,7 +13,7 @@ from trimtab_collector.storage.levels import LEVELS
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk
 from trimtab_collector.storage.sqlite.tierfile import ChunkEntry, entries
 from trimtab_collector.storage.sqlite.tiers import SUMMED, Tier
-from trimtab_collector.storage.sqlite.upkeep.findings import Finding, Report, Wrong
+from trimtab_collector.storage.sqlite.upkeep.findings import CheckReport, Finding, Wrong
 from trimtab_collector.storage.sqlite.upkeep.gaugechecks import gauge_sums_of
 from trimtab_collector.storage.sqlite.upkeep.metrics import Metrics, integrity
 from trimtab_collector.storage.sqlite.upkeep.sums import Sums, by_hour, difference, digest, instant
@@ -62,7 +62,7 @@ class Held:
             self.requests[name] = self.requests.get(name, 0) + requests
 
 
-def look_through(file: TierFile, held: Held, metrics: Metrics, report: Report) -> None:
+def look_through(file: TierFile, held: Held, metrics: Metrics, report: CheckReport) -> None:
     """Check one file and add its sums to those of its tier; raises sqlite3.Error."""
     name, tier = file.path.name, file.tier
     integrity(file.connection, name, report)
@@ -116,7 +116,9 @@ def _note(held: Held, tier: Tier, period: int, sums: Columns, metrics: Metrics) 
         held.hours[hour_s] = (digest(part), int(part.value("requests").sum()))
 
 
-def _level(file: TierFile, level: int, period: int, metrics: Metrics, report: Report) -> Columns:
+def _level(
+    file: TierFile, level: int, period: int, metrics: Metrics, report: CheckReport
+) -> Columns:
     """Check the chunks of a level and period and return their sum."""
     sums = Sums(metrics.series.parents())
     for entry in entries(file.connection, level, period, period + 1):
