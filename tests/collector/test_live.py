@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from support.processes.api import TOKEN
+from support.processes.certificates import self_signed
 from support.processes.nodeclient import NodeClient, node_client
 from support.processes.servers import Collector, short_dir, wait_for
 from support.stores.batches import Sender, a_batch, key_of, point_of
@@ -184,12 +185,19 @@ def test_a_client_comes_back_after_a_restart_and_subscribes_again() -> None:
         client.wait("metrics:update", heard + 1)
 
 
-def test_the_collector_stops_within_seconds_whoever_is_connected() -> None:
-    with short_dir() as directory, Collector(directory) as collector, ExitStack() as exits:
-        collector.start()
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_collector_stops_within_seconds_whoever_is_connected(scheme: str) -> None:
+    with short_dir() as directory, ExitStack() as exits:
+        tls = {}
+        if scheme == "https":
+            certificate, private = self_signed(directory, "IP:127.0.0.1")
+            tls["TRIMTAB_COLLECTOR_TLS_CERT"] = str(certificate)
+            tls["TRIMTAB_COLLECTOR_TLS_KEY"] = str(private)
+        collector = exits.enter_context(Collector(directory, **tls).start())
+        url = f"{scheme}://127.0.0.1:{collector.port}"
         clients = [exits.enter_context(node_client()) for _ in range(3)]
         for client, transport in zip(clients, ["websocket", "polling", "websocket"], strict=True):
-            client.connect(collector.url, TOKEN, transport)
+            client.connect(url, TOKEN, transport)
             client.emit("subscribe:metrics")
         clients[2].freeze()
         begun = time.monotonic()
