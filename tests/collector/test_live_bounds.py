@@ -93,7 +93,7 @@ def test_a_token_that_ends_ends_its_connection_and_a_new_one_opens_another(
 
 
 def test_an_event_after_the_end_of_a_token_is_refused() -> None:
-    with live_server(bounds(every_s=2)) as server:
+    with live_server(bounds(every_s=1)) as server:
         server.callers["planner"] = (Caller("planner", Role.PLANNER), time.time() + 0.5)
         with raw(server) as socket:
             wait_for(lambda: time.time() > (server.callers["planner"][1] or 0), "its end")
@@ -252,6 +252,17 @@ def test_a_packet_that_is_too_large_ends_the_connection(
 ) -> None:
     with raw(server, token) as socket:
         socket.send(f'42["subscribe:metrics","{"x" * 70_000}"]')
+        assert ends(socket)
+
+
+@pytest.mark.parametrize(
+    "packet", ['459-["subscribe:metrics",{"_placeholder":true,"num":0}]', b"x"]
+)
+def test_binary_data_of_which_no_event_has_any_ends_the_connection(
+    server: LiveServer, packet: str | bytes
+) -> None:
+    with raw(server) as socket:
+        socket.send(packet)
         assert ends(socket)
 
 
