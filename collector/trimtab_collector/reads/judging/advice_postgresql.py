@@ -140,11 +140,36 @@ def missing_index(facts: Facts) -> Iterator[Advised | Unseen]:
         yield _no_server(facts, "no_tables")
     for table in _read_whole(tables):
         texts = _statements_on(facts, table.name)
-        columns = {access.columns: None for _, access in texts if access.columns}
-        commands = [f"CREATE INDEX CONCURRENTLY ON {table.name} ({', '.join(each)});"
-                    for each in list(columns)[:2]]  # fmt: skip
-        yield Advised(HIGH, MEDIUM, table.where, _scan_fields(table), _clues(table, texts),
-                      tuple(commands))  # fmt: skip
+        wanted = dict.fromkeys(access.columns for _, access in texts if access.columns)
+        there = {columns: _index_on(facts, table, columns) for columns in wanted}
+        commands = [
+            f"CREATE INDEX CONCURRENTLY ON {table.name} ({', '.join(columns)});"
+            for columns, index in there.items()
+            if not index
+        ]
+        useless = [
+            Clue("index_there", {"index": index, "columns": ", ".join(columns)}, table.where)
+            for columns, index in there.items()
+            if index
+        ]
+        clues = (*_clues(table, texts), *useless[:2])
+        yield Advised(HIGH, MEDIUM, table.where, _scan_fields(table), clues, tuple(commands[:2]))
+
+
+def _index_on(facts: Facts, table: _TableUse, columns: tuple[str, ...]) -> str:
+    """Return an index that has these columns in front, in any order; empty without one."""
+    wanted = {_plain(column) for column in columns}
+    for part in facts.of("postgresql.index.size"):
+        if part.instance == table.where.target and attribute(part, _TABLE) == table.name:
+            have = attribute(part, "postgresql.index.columns").split(", ")
+            if {_plain(column) for column in have[: len(wanted)]} == wanted:
+                return attribute(part, "postgresql.index.name")
+    return ""
+
+
+def _plain(column: str) -> str:
+    """Return a column as PostgreSQL names it: what is not quoted is lower case."""
+    return column.strip('"') if column.startswith('"') else column.lower()
 
 
 def partial_index(facts: Facts) -> Iterator[Advised | Unseen]:
