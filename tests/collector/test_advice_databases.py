@@ -325,6 +325,15 @@ def test_advice_is_given_for_the_service_asked_for(planted: Planted) -> None:
     assert set(AdviceByRule(planted, service="shop").advice) == {"pool_pre_ping"}
 
 
+def test_servers_are_looked_at_for_every_service(planted: Planted) -> None:
+    probed(planted, statement_timeout=0)
+    table(planted, rows=50_000, scans=20)
+    expected = {"statement_timeout", "missing_index"}
+    assert set(AdviceByRule(planted, service="books").advice) == expected
+    assert set(AdviceByRule(planted, instance=DATABASE).advice) == expected
+    assert AdviceByRule(planted, instance="host#0").advice == {}
+
+
 def test_advice_comes_in_korean(planted: Planted) -> None:
     pool(planted, pre_ping=0)
     item = AdviceByRule(planted, lang="ko").advice["pool_pre_ping"]
