@@ -96,6 +96,24 @@ def test_a_slow_statement_of_the_probe_is_still_ended(database_dsn: str) -> None
     assert shown == ("2s",)
 
 
+def test_where_the_server_has_no_connection_to_spare_all_else_is_still_read(
+    database_dsn: str,
+) -> None:
+    name = urlsplit(database_dsn).path.strip("/")
+    role = f"single_{name}"
+    parts = urlsplit(database_dsn)
+    alone = urlunsplit(parts._replace(netloc=f"{role}:w0rd@127.0.0.1:{parts.port}"))
+    with connected(database_dsn) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'w0rd' CONNECTION LIMIT 1")
+        try:
+            with probing(alone) as probe:
+                found = read(probe).gauges
+            assert TIMEOUT not in found
+            assert found["postgresql.db_size"] > 0
+        finally:
+            connection.execute(f"DROP ROLE {role}")
+
+
 def test_tables_are_read_with_their_scans_since_the_last_reading(database_dsn: str) -> None:
     with probing(database_dsn) as probe, connected(database_dsn) as connection:
         connection.execute('CREATE TABLE "Orders" AS SELECT generate_series(1, 3000) AS id')
