@@ -12,9 +12,11 @@ __all__ = [
     "Database",
     "Repeated",
     "ServerStatement",
+    "ServerTable",
     "SlowQueries",
     "SlowQuery",
     "Statement",
+    "TableIndex",
     "UnusedIndex",
 ]
 
@@ -53,6 +55,29 @@ class UnusedIndex(Body, kw_only=True):
     size: int
 
 
+class TableIndex(Body, kw_only=True):
+    """An index of a table that was scanned; columns with commas between, size in bytes."""
+
+    index: str
+    columns: str
+    size: int
+
+
+class ServerTable(Body, kw_only=True):
+    """A table of a server; scans are those that read it as a whole within the range."""
+
+    target: str
+    table: str
+    rows: int
+    #: changed since the last ANALYZE
+    modified_rows: int
+    sequential_scans: int
+    #: that these scans have read
+    sequential_rows: int
+    #: neither partial ones nor those on expressions; only of tables that were scanned
+    indexes: list[TableIndex]
+
+
 class Database(RangeBody, kw_only=True):
     """Queries of the range."""
 
@@ -77,6 +102,9 @@ class Database(RangeBody, kw_only=True):
     #: the largest first
     unused_indexes: list[UnusedIndex]
     unused_indexes_left_out: int
+    #: those whose scans read most first
+    server_tables: list[ServerTable]
+    server_tables_left_out: int
 
 
 class SlowQuery(Body, kw_only=True):

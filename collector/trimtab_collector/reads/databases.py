@@ -28,6 +28,7 @@ from trimtab_collector.reads.measures import (
 )
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.reads.tables import server_tables
 from trimtab_collector.storage.store import MeasurePart
 from trimtab_core.measures import COUNTER, HISTOGRAM
 from trimtab_core.rows import EventRow
@@ -64,6 +65,7 @@ def database(reader: StoreReader, parameters: Parameters) -> Database:
     measures = MeasureReads(reader, time_range, (_DURATION, _ROWS, f"{_POOL}*", _OVERFLOW, _FAILED))
     counted = server_statements(reader, time_range)
     unused = unused_indexes(reader, time_range)
+    tables = server_tables(reader, time_range)
     parts = _queries(measures)
     statements = ordered(_statements(parts, measures.seconds))
     limit = parameters[LIMIT]
@@ -87,6 +89,8 @@ def database(reader: StoreReader, parameters: Parameters) -> Database:
         server_statements_left_out=max(0, len(counted) - limit),
         unused_indexes=unused[:limit],
         unused_indexes_left_out=max(0, len(unused) - limit),
+        server_tables=tables[:limit],
+        server_tables_left_out=max(0, len(tables) - limit),
     )
 
 
