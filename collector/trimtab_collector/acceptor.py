@@ -13,7 +13,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from trimtab_collector.connections import ConnectionTable, TimedProtocol, answer_of
+from trimtab_collector.connections import ConnectionTable, Phase, TimedProtocol, answer_of
 from trimtab_core.logs import RateLimited
 
 __all__ = ["Acceptor"]
@@ -49,14 +49,15 @@ class Acceptor:
         self._context = context
         self._handshake_s = handshake_s
         self._log = RateLimited(logger)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], TimedProtocol] = {}
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
     def close(self) -> None:
         """Take no more connections; those that are open stay."""
         self._accepting.cancel()
-        for task in self._tasks:
-            task.cancel()
+        for protocol in self._tasks.values():
+            if protocol.phase is Phase.SHAKING:
+                protocol.cut()
 
     async def wait_closed(self) -> None:
         """Wait until nothing is left of what close ended."""
@@ -80,9 +81,9 @@ class Acceptor:
                 opened.close()
                 continue
             task = loop.create_task(self._take(opened, protocol))
-            protocol.shaking = task
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            protocol.shaking = task if self._context is not None else None
+            self._tasks[task] = protocol
+            task.add_done_callback(self._tasks.pop)
 
     async def _take(self, opened: socket.socket, protocol: TimedProtocol) -> None:
         loop = asyncio.get_running_loop()

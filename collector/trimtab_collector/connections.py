@@ -27,6 +27,7 @@ __all__ = [
     "MOST_TARGET",
     "ConnectionTable",
     "Patience",
+    "Phase",
     "TimedProtocol",
     "answer_of",
     "most_connections",
@@ -37,7 +38,6 @@ logger = logging.getLogger("trimtab.connections")
 #: bytes of a request line and its headers, and of the target in it
 MOST_HEAD: Final = 32 * 1024
 MOST_TARGET: Final = 8 * 1024
-_SWEEP_S: Final = 1.0
 #: when all places are taken, this share of them is made free at once
 _ROOM: Final = 64
 #: descriptors kept for everything but connections: the store's files, logs, channels
@@ -63,12 +63,15 @@ class Patience:
     def __init__(
         self,
         *,
+        sweep_s: float = 1.0,
         head_s: float = 10.0,
         body_s: float = 40.0,
         idle_s: float = 75.0,
         linger_s: float = 5.0,
         stalled_s: float = 30.0,
     ) -> None:
+        #: time between two looks at all connections
+        self.sweep_s = sweep_s
         self.of: dict[Phase, float | None] = {
             Phase.SHAKING: head_s,
             Phase.HEAD: head_s,
@@ -150,7 +153,7 @@ class ConnectionTable:
             return False
         self._held.add(protocol)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
+            self._timer = asyncio.get_running_loop().call_later(self.patience.sweep_s, self._sweep)
         return True
 
     def left(self, protocol: "TimedProtocol") -> None:
@@ -202,7 +205,7 @@ class ConnectionTable:
                 self.timed_out += 1
                 each.give_up()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_SWEEP_S, self._sweep) if self._held else None
+        self._timer = loop.call_later(self.patience.sweep_s, self._sweep) if self._held else None
 
 
 class TimedProtocol(HttpToolsProtocol):
@@ -214,8 +217,10 @@ class TimedProtocol(HttpToolsProtocol):
         self.phase = Phase.SHAKING
         #: when that phase began
         self.since_s = table.clock()
-        #: cancelled if the connection is given up before it is made
+        #: the TLS handshake, cancelled if it is given up. Without TLS there is none: uvloop closes
+        #: a connection that is cancelled while it is made, and tells nobody
         self.shaking: asyncio.Task[None] | None = None
+        self._unwanted = False
         self._head_bytes = 0
         self._refusal: HTTPStatus | None = None
         #: how much was left to send at the last check, and since when
@@ -246,16 +251,20 @@ class TimedProtocol(HttpToolsProtocol):
 
     def cut(self) -> None:
         """Close the connection at once."""
-        if self.shaking is not None and not self.shaking.done():
-            self.shaking.cancel()
-        elif self.transport is not None:
+        if self.transport is not None:
             self.transport.abort()
+            return
+        self._unwanted = True
+        if self.shaking is not None:
+            self.shaking.cancel()
 
     # ------------------------------------------------------------ for the transport
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._enter(Phase.HEAD)
+        if self._unwanted:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
