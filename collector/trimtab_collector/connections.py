@@ -6,10 +6,14 @@ all places are taken, the connections that have been silent the longest make roo
 open many and say nothing keep nobody out.
 """
 
+import array
 import asyncio
+import contextlib
 import enum
+import fcntl
 import logging
 import resource
+import termios
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -89,10 +93,10 @@ class Patience:
 #: who makes room first
 _RANKS: Final = {
     Phase.SHAKING: 0,
+    Phase.HEAD: 0,
     Phase.CLOSING: 0,
-    Phase.HEAD: 1,
-    Phase.LINGERING: 2,
-    Phase.IDLE: 3,
+    Phase.LINGERING: 1,
+    Phase.IDLE: 2,
 }
 
 
@@ -202,7 +206,7 @@ class ConnectionTable:
                 # Its other protocol is told of its end, not this one.
                 self.left(each)
             elif each.is_overdue(now_s, self.patience):
-                self.timed_out += 1
+                self.timed_out += each.phase is not Phase.CLOSING
                 each.give_up()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self.patience.sweep_s, self._sweep) if self._held else None
@@ -230,17 +234,17 @@ class TimedProtocol(HttpToolsProtocol):
 
     def is_overdue(self, now_s: float, patience: Patience) -> bool:
         """Tell whether the client has been waited for long enough."""
+        if self.phase not in (Phase.SHAKING, Phase.UPGRADED):
+            unsent = _unsent(self.transport)
+            if unsent != self._unsent[0]:
+                self._unsent = (unsent, now_s)
+            if unsent:
+                # It is still reading what it asked for, or not.
+                return now_s - self._unsent[1] > patience.stalled_s
         limit_s = patience.of[self.phase]
         if self.phase is Phase.BODY and self.flow.read_paused:
             limit_s = None  # it is the app that does not read
-        if limit_s is not None and now_s - self.since_s > limit_s:
-            return True
-        if self.phase in (Phase.SHAKING, Phase.UPGRADED):
-            return False
-        unsent = self.transport.get_write_buffer_size()
-        if not unsent or unsent != self._unsent[0]:
-            self._unsent = (unsent, now_s)
-        return now_s - self._unsent[1] > patience.stalled_s
+        return limit_s is not None and now_s - self.since_s > limit_s
 
     def give_up(self) -> None:
         """Close a connection that is overdue; say why where a request had begun."""
@@ -344,6 +348,22 @@ class TimedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(answer_of(status))
             self.transport.close()
+
+
+def _unsent(transport: asyncio.Transport) -> int:
+    """Return the bytes of a transport that the client has not taken yet; 0 if all are sent.
+
+    Those in the system's buffer count while there are others: it is so large that a slow reader
+    seems to stand still without them.
+    """
+    waiting = transport.get_write_buffer_size()
+    opened = transport.get_extra_info("socket") if waiting else None
+    if opened is not None:
+        queued = array.array("i", [0])
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(opened.fileno(), termios.TIOCOUTQ, queued)
+        waiting += queued[0]
+    return waiting
 
 
 def answer_of(status: HTTPStatus, sentence: str = "", headers: str = "") -> bytes:
