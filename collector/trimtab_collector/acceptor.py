@@ -24,6 +24,8 @@ logger = logging.getLogger("trimtab.connections")
 #: no more descriptors or memory: it may have more in a moment
 _SHORT: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SHORT_S: Final = 0.1
+#: time for a client's part in the end of TLS
+_GOODBYE_S: Final = 2.0
 #: connections taken in one turn of the loop
 _BATCH: Final = 64
 #: the first byte of every TLS connection (RFC 8446, 5.1)
@@ -123,6 +125,7 @@ class Acceptor:
             opened,
             ssl=self._context,
             ssl_handshake_timeout=self._handshake_s,
+            ssl_shutdown_timeout=_GOODBYE_S,
         )
 
 

@@ -42,6 +42,8 @@ logger = logging.getLogger("trimtab.connections")
 #: bytes of a request line and its headers, and of the target in it
 MOST_HEAD: Final = 32 * 1024
 MOST_TARGET: Final = 8 * 1024
+#: time for the last bytes of an idle connection when the collector stops
+_GOODBYE_S: Final = 0.5
 #: when all places are taken, this share of them is made free at once
 _ROOM: Final = 64
 #: descriptors kept for everything but connections: the store's files, logs, channels
@@ -287,6 +289,13 @@ class TimedProtocol(HttpToolsProtocol):
                 self._refuse(self._refusal)
             else:
                 self.cut()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            # Over TLS it would wait for the client to say goodbye, too.
+            self._enter(Phase.CLOSING)
+            self.loop.call_later(_GOODBYE_S, self.cut)
 
     def handle_websocket_upgrade(self) -> None:
         self._enter(Phase.UPGRADED)
