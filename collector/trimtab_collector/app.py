@@ -5,7 +5,6 @@ The only place that knows all parts and names the engine.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,13 +31,7 @@ from trimtab_collector.deploys import Deploys
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.logs.book import LogBook
 from trimtab_collector.marks import Marks
-from trimtab_collector.notify.addresses import AllowedHosts
-from trimtab_collector.notify.channels import ChannelBook
-from trimtab_collector.notify.log import DeliveryLog
-from trimtab_collector.notify.options import Sending
-from trimtab_collector.notify.outbound import Outbound
-from trimtab_collector.notify.outbox import Outbox
-from trimtab_collector.notify.sender import Sender
+from trimtab_collector.notify.notifications import Notifications
 from trimtab_collector.objectives.answers import Objectives
 from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.objectives.slos import SloBook
@@ -92,27 +85,22 @@ class CollectorApp:
         file = AlertsFile(_alerts_file(settings))
         rules, silences = RuleSet(self.state, file), SilenceBook(self.state)
         self.alerts = AlertBook(self.state)
-        channels = ChannelBook(self.state)
-        file.section("channels", channels.of_file)
-        outbox = Outbox(self.state, channels, heartbeats=bool(settings.heartbeat_url))
-        self.sender = Sender(outbox, channels, _sending(settings), settings.heartbeat_url)
+        self.notifications = _notifications(settings, self.state)
+        file.section("channels", self.notifications.channels.of_file)
         self.evaluator = Evaluator(
             self.store,
             self.state,
             rules,
             silences,
             self.alerts,
-            outbox,
+            self.notifications.outbox,
             signals=(self._troubles,),
             skews=self.ingest.skewed,
         )
         file.start()
         self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
         self.reader.parts["reload"] = self.reload.health
-        log = DeliveryLog(self.state)
-        self.reader.parts["notifications"] = lambda caller: log.health(
-            caller, time.time(), self.sender.trouble
-        )
+        self.reader.parts["notifications"] = self.notifications.health
         self.reader.parts["alerts"] = self.evaluator.health
         self.reader.parts["accounts"] = self.accounts.health
         self.marks = Marks(self.state)
@@ -121,11 +109,10 @@ class CollectorApp:
         self.reader.parts["deploys"] = self.deploys.health
         self.objectives = Objectives(self.store, SloBook(self.state))
         parts: list[Any] = [self.reader, rules, silences, self.alerts, Previews(self.store)]
-        parts += self.accounts.parts()
         kpis = KpiBook(self.state)
         parts += [self.marks, self.objectives, kpis]
         parts += [Reporter(self.reader, self.marks, self.objectives, kpis, self.alerts)]
-        parts += [channels, self.sender, log, *self.accounts.parts()]
+        parts += [*self.accounts.parts(), *self.notifications.parts()]
         self._api = Api(parts, self._executor, self.accounts.access)
         self.live = self._stream(settings, parts)
         #: the end of the live stream, once it has begun
@@ -173,7 +160,7 @@ class CollectorApp:
         if self._logs is not None:
             self._logs.start()
         self.live.start()
-        await self.sender.start()
+        await self.notifications.sender.start()
         self.evaluator.start()
         self.deploys.start()
         keeping = asyncio.create_task(self.accounts.keep_up())
@@ -181,7 +168,7 @@ class CollectorApp:
         keeping.cancel()
         await self.live.stop()
         await asyncio.to_thread(self.evaluator.stop)
-        await self.sender.stop()
+        await self.notifications.sender.stop()
 
     def _stream(self, settings: CollectorSettings, parts: Sequence[Any]) -> Live:
         stream = Live(
@@ -213,15 +200,21 @@ class CollectorApp:
             ("compaction", health.compaction),
             ("damage", " ".join(health.damage)),
             ("deploys", self.deploys.trouble),
+            ("notifications", self.notifications.is_late),
             ("accounts", self.accounts.trouble),
         ):
             yield Signal("collectorTrouble", {"part": part}, float(bool(trouble)))
 
 
-def _sending(settings: CollectorSettings) -> Sending:
-    allowed = AllowedHosts.of(settings.allow_hosts)
-    outbound = Outbound(allowed, settings.outbound_ca_file, settings.outbound_proxy)
-    return Sending(outbound, settings.base_url)
+def _notifications(settings: CollectorSettings, state: StateFile) -> Notifications:
+    return Notifications(
+        state,
+        base_url=settings.base_url,
+        allow_hosts=settings.allow_hosts,
+        ca_file=settings.outbound_ca_file,
+        proxy=settings.outbound_proxy,
+        heartbeat_url=settings.heartbeat_url,
+    )
 
 
 def _alerts_file(settings: CollectorSettings) -> Path:

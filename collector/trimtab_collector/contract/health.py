@@ -102,6 +102,8 @@ class AccountsHealth(Body, kw_only=True):
     trouble: str | None
     #: since the start
     failures: int
+
+
 class DeploysHealth(Body, kw_only=True):
     """How new versions are noted; `trouble` says why they are not, and is null when they are."""
 
