@@ -120,7 +120,7 @@ def test_every_measure_that_hooks_take_is_read_by_some_endpoint() -> None:
         and isinstance(node.args[0], ast.Constant)
     }
     reads = Path(__file__).parents[2] / "collector" / "trimtab_collector" / "reads"
-    texts = [path.read_text() for path in reads.glob("*.py")]
+    texts = [path.read_text() for path in reads.rglob("*.py")]
     assert len(measured) > 10
     unread = {
         name
