@@ -1,6 +1,7 @@
 """The channels that there are: from the API and from `alerts.toml`, kept in `state.db`."""
 
 import dataclasses
+import functools
 import json
 import re
 import sqlite3
@@ -54,7 +55,7 @@ class ChannelEntry:
     @property
     def settings(self) -> ChannelSettings:
         """The settings; raises SettingsError when another version wrote what this one refuses."""
-        return _checked(self.kind, self.values, f"channel {self.name!r}:")
+        return _known(self.kind, json.dumps(dict(self.values), sort_keys=True), self.name)
 
     @property
     def secrets(self) -> dict[str, bool]:
@@ -196,10 +197,19 @@ def _put(connection: sqlite3.Connection, entry: ChannelEntry) -> None:
 
 def _entry(row: tuple[Any, ...]) -> ChannelEntry:
     name, kind, settings, origin = row
-    values = json.loads(settings)
+    return ChannelEntry(name, kind, _values(settings), origin)
+
+
+@functools.lru_cache(maxsize=2 * MAX_CHANNELS)
+def _known(kind: str, text: str, name: str) -> ChannelSettings:
+    """Return settings that were checked before at once: every notice asks for those of all."""
+    return _checked(kind, _values(text), f"channel {name!r}:")
+
+
+def _values(text: str) -> dict[str, Any]:
     # JSON has no tuples.
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return ChannelEntry(name, kind, values, origin)
+    values = json.loads(text)
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
 
 
 def _checked(kind: str, values: Mapping[str, Any], where: str) -> ChannelSettings:

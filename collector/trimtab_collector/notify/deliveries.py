@@ -66,6 +66,9 @@ SCHEMA: Final = Schema(
         );
         CREATE INDEX delivery_pending ON delivery (channel, id) WHERE state = 'pending';
         CREATE INDEX delivery_sent ON delivery (channel, done_s) WHERE state = 'sent';
+        CREATE INDEX delivery_failing ON delivery (channel, id)
+            WHERE state = 'pending' AND error <> '';
+        CREATE INDEX delivery_state ON delivery (channel, state, added_s, done_s);
         CREATE TABLE standing (
             channel TEXT NOT NULL,
             thread TEXT NOT NULL,

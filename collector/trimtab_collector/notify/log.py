@@ -65,13 +65,14 @@ class DeliveryLog:
         rows = self._state.rows(
             "SELECT channel, sum(state = 'pending'), min(CASE state WHEN 'pending' THEN added_s"
             " END), sum(state = 'dead' AND done_s > ?), max(CASE state WHEN 'sent' THEN done_s END)"
-            " FROM delivery GROUP BY channel",
+            " FROM delivery INDEXED BY delivery_state GROUP BY channel",
             (now_s - _DAY_S,),
         )
         errors = dict(
             self._state.rows(
                 "SELECT channel, error FROM delivery WHERE id IN (SELECT max(id) FROM delivery"
-                " WHERE state = 'dead' OR (state = 'pending' AND error <> '') GROUP BY channel)"
+                " WHERE state = 'dead' GROUP BY channel UNION SELECT max(id) FROM delivery"
+                " WHERE state = 'pending' AND error <> '' GROUP BY channel) ORDER BY id"
             )
         )
         channels = {

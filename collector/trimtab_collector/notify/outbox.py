@@ -128,7 +128,10 @@ class Outbox:
 
     def waiting(self) -> list[str]:
         """Return the channels with pending rows."""
-        rows = self._state.rows("SELECT DISTINCT channel FROM delivery WHERE state = 'pending'")
+        rows = self._state.rows(
+            "SELECT DISTINCT channel FROM delivery INDEXED BY delivery_pending"
+            " WHERE state = 'pending'"
+        )
         return [channel for (channel,) in rows]
 
     def take(self, channel: str, owner: str, per_minute: int = 0) -> Lease | Wait | None:
