@@ -237,14 +237,19 @@ def test_a_file_that_is_wrong_changes_nothing_and_says_what() -> None:
         assert [each.name for each in made.channels.all()] == ["mine"]
 
 
-def test_a_channel_that_a_newer_version_wrote_is_shown_with_what_is_wrong() -> None:
+@pytest.mark.parametrize(
+    ("settings", "error"), [('{"beam": 1}', "beam is unknown"), ("{", "(unreadable) is unknown")]
+)
+def test_a_channel_that_cannot_be_read_costs_no_other_a_notice(settings: str, error: str) -> None:
     with box() as made:
-        made.channel("old")
+        made.channel("bad")
+        made.channel("good")
         with made.state.change() as connection:
-            connection.execute("UPDATE channel SET settings = '{\"beam\": 1}' WHERE name = 'old'")
+            connection.execute("UPDATE channel SET settings = ? WHERE name = 'bad'", (settings,))
         made.add(notice())
-        assert made.states("old") == {"incident:1": "dead"}
-        assert "beam is unknown" in made.errors("old")[0]
+        assert made.states("bad") == {"incident:1": "dead"}
+        assert error in made.errors("bad")[0]
+        assert made.states("good") == {"incident:1": "pending"}
 
 
 def test_there_are_at_most_a_hundred_channels() -> None:

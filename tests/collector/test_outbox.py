@@ -205,6 +205,17 @@ def test_recipients_that_lead_nowhere_are_dead_letters_at_once(
     assert mail.errors(channel) == [error]
 
 
+def test_what_is_for_the_live_stream_goes_to_no_channel(mail: Box) -> None:
+    mail.add(notice(recipients=("live",)), notice("firing", 2, recipients=("live", "ops")))
+    assert mail.states("ops") == {"incident:2": "pending"}
+    assert mail.states("live") == {}
+
+
+def test_a_name_that_is_no_text_does_not_stop_who_judges(mail: Box) -> None:
+    mail.add(notice(rule_name="a\ud800b", thread="\udfff", description="\ud800"))
+    assert mail.take("ops").message.notices[0].rule_name == "a?b"
+
+
 def test_addresses_without_a_channel_of_mail_are_a_dead_letter() -> None:
     with box() as made:
         made.add(notice(recipients=("ada@x.org",)))

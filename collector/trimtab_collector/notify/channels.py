@@ -19,11 +19,12 @@ from trimtab_collector.statefile import Schema, StateFile
 from trimtab_core.config import from_table
 from trimtab_core.errors import SettingsError
 
-__all__ = ["MAX_CHANNELS", "ChannelBook", "ChannelEntry", "parse_channel"]
+__all__ = ["LIVE", "MAX_CHANNELS", "ChannelBook", "ChannelEntry", "parse_channel"]
 
 MAX_CHANNELS: Final = 100
-#: names that stand for something else: the watchdog, and what is shown and sent nowhere
-_RESERVED: Final = (HEARTBEAT, "live")
+#: the recipient of what is shown live and sent nowhere
+LIVE: Final = "live"
+_RESERVED: Final = (HEARTBEAT, LIVE)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _MAX_TEXT: Final = 2000
 _MAX_SECRET_FILE: Final = 64 * 1024
@@ -207,8 +208,14 @@ def _known(kind: str, text: str, name: str) -> ChannelSettings:
 
 
 def _values(text: str) -> dict[str, Any]:
+    """Return what a row holds; what cannot be read is refused like an unknown setting."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        return {"(unreadable)": ""}
     # JSON has no tuples.
-    values = json.loads(text)
     return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
 
 
