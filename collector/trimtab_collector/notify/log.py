@@ -55,7 +55,9 @@ class DeliveryLog:
         ((count,),) = self._state.rows(f"SELECT count(*) FROM delivery WHERE {where}", given)  # noqa: S608
         return [_delivery(row) for row in found], count - len(found)
 
-    def health(self, caller: Caller, now_s: float, trouble: str | None = None) -> HealthPart:
+    def health(
+        self, caller: Caller, now_s: float, trouble: str | None = None, failures: int = 0
+    ) -> HealthPart:
         """Return how each channel does that has anything in the log.
 
         A message that waits for over five minutes is a trouble. Errors name hosts: only those who
@@ -86,7 +88,8 @@ class DeliveryLog:
             for channel, pending, oldest_s, dead, sent_s in rows
         }
         late = any((each.oldest_pending_seconds or 0) > _LATE_S for each in channels.values())
-        return HealthPart(NotifyHealth(trouble=trouble, channels=channels), late or bool(trouble))
+        body = NotifyHealth(trouble=trouble, failures=failures, channels=channels)
+        return HealthPart(body, late or bool(trouble))
 
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:

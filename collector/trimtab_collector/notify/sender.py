@@ -58,6 +58,8 @@ class _Lane:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     #: delivered, and what the receiver remarked; not marked so far
     unmarked: tuple[Lease, str] | None = None
+    #: why its task fails, empty when it does not
+    trouble: str = ""
     renewed_s: float = 0.0
     renewal: asyncio.Task[None] | None = None
 
@@ -84,13 +86,23 @@ class Sender:
         self._changed = asyncio.Event()
         self._run_task: asyncio.Task[None] | None = None
         self._stopping = False
-        #: why the loop fails, None when it does not
-        self.trouble: str | None = None
+        #: why the outbox cannot be read, empty when it can
+        self._trouble = ""
+        #: what failed that was not expected to, since the start
+        self.failures = 0
         self._heartbeat = (
             HeartbeatChannel(heartbeat_url, sending, lambda: metadata.version("trimtab"))
             if heartbeat_url
             else None
         )
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps messages from being sent at all, None when nothing does; any thread."""
+        found = (
+            f"{name}: {lane.trouble}" for name, lane in list(self._lanes.items()) if lane.trouble
+        )
+        return self._trouble or next(found, None)
 
     async def start(self) -> None:
         """Begin to send."""
@@ -164,11 +176,12 @@ class Sender:
                 if self._clock() - tidied_s > _TIDY_S:
                     tidied_s = self._clock()
                     await self._do(self._outbox.tidy)
-                self.trouble = None
+                self._trouble = ""
             except Exception as error:
-                if self.trouble is None:
+                self.failures += 1
+                if not self._trouble:
                     logger.exception("the outbox cannot be read; it is tried again")
-                self.trouble = f"{type(error).__name__}: {error!s:.200}"
+                self._trouble = f"{type(error).__name__}: {error!s:.200}"
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S):
                     await self._changed.wait()
@@ -186,8 +199,12 @@ class Sender:
             try:
                 async with lane.lock:
                     until_s = await self._step(name, lane)
-            except Exception:
-                logger.exception("sending failed; it is tried again channel=%s", name)
+                lane.trouble = ""
+            except Exception as error:
+                self.failures += 1
+                if not lane.trouble:
+                    logger.exception("sending failed; it is tried again channel=%s", name)
+                lane.trouble = f"{type(error).__name__}: {error!s:.200}"
                 until_s = self._clock() + _LOOK_S
             if until_s is None:
                 return
@@ -242,6 +259,7 @@ class Sender:
         except TimeoutError:
             failure = DeliveryError(f"no answer within {SEND_S:g} s")
         except Exception as error:
+            self.failures += 1
             logger.exception("a channel failed channel=%s", lease.channel)
             failure = DeliveryError(f"{type(error).__name__}: {error!s:.200}")
         else:
@@ -297,6 +315,7 @@ class Sender:
         except (DeliveryError, SettingsError, TimeoutError) as error:
             logger.warning("alerts were not renewed: %s channel=%s", error, entry.name)
         except Exception:
+            self.failures += 1
             logger.exception("renewing failed channel=%s", entry.name)
 
     async def _channel(self, lane: _Lane, entry: ChannelEntry | None) -> tuple[Channel, int]:
