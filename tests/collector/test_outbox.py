@@ -133,6 +133,14 @@ def test_the_receiver_says_when_it_wants_to_be_asked_again(mail: Box) -> None:
     assert mail.outbox.take("ops", "me") == Wait(AT_S + 90)
 
 
+def test_a_clock_that_is_put_back_keeps_nothing_waiting(mail: Box) -> None:
+    mail.add(notice("firing", 1), notice("firing", 1, "other"))
+    mail.outbox.failed(mail.take("ops"), "no")
+    mail.deliver("ops", 1)
+    mail.clock.advance_s(-86_400)
+    assert mail.deliver("ops", 1).message.thread == "incident"
+
+
 def test_what_is_refused_for_good_is_a_dead_letter_and_lets_the_next_one_go(mail: Box) -> None:
     mail.add(notice("firing", 1), notice("resolved", 2))
     mail.outbox.failed(mail.take("ops"), "answered 400", lasting=True)

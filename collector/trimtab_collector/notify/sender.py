@@ -36,6 +36,8 @@ _T = TypeVar("_T")
 SEND_S: Final = 30.0
 #: how often the outbox is looked at when nobody says that there is something
 _LOOK_S: Final = 5.0
+#: longest pause between heartbeats that fail
+_BEAT_S: Final = 30.0
 _TIDY_S: Final = 600.0
 #: what is being sent at the end may take this long
 _STOP_S: Final = 2.0
@@ -50,7 +52,7 @@ class _Lane:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     #: failures in a row, whichever messages they were
     failures: int = 0
-    #: nothing is sent before
+    #: monotonic: nothing is sent before
     paused_until_s: float = 0.0
     entry: ChannelEntry | None = None
     channel: Channel | None = None
@@ -207,26 +209,29 @@ class Sender:
                 lane.trouble = f"{type(error).__name__}: {error!s:.200}"
                 until_s = self._clock() + _LOOK_S
             if until_s is None:
+                if lane.wake.is_set():
+                    continue  # something came while it was looked for
                 return
             wait_s = until_s - self._clock()
             if wait_s > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
-                        await self._woken(lane, until_s)
+                        await self._woken(lane)
 
-    async def _woken(self, lane: _Lane, until_s: float) -> None:
+    async def _woken(self, lane: _Lane) -> None:
         """Return when there may be more to do than was known; a pause lasts its time."""
         while True:
             await lane.wake.wait()
-            if self._stopping or lane.paused_until_s < until_s:
+            if self._stopping or lane.paused_until_s <= time.monotonic():
                 return
             lane.wake.clear()
 
     async def _step(self, name: str, lane: _Lane) -> float | None:
         """Send one message; return when to come again, or None when nothing is pending."""
         await self._mark(lane)
-        if lane.paused_until_s > self._clock():
-            return lane.paused_until_s
+        paused_s = lane.paused_until_s - time.monotonic()
+        if paused_s > 0:
+            return self._clock() + paused_s
         entry = None
         if name != HEARTBEAT:
             entry = await self._do(self._channels.get, name)
@@ -276,7 +281,9 @@ class Sender:
             # What kept this message will keep the next one: all wait, not for each the full time.
             lane.failures += 1
             wait_s = max(self._outbox.backoff_s(lane.failures), failure.retry_after_s)
-            lane.paused_until_s = self._clock() + wait_s
+            if lease.channel == HEARTBEAT:
+                wait_s = min(wait_s, _BEAT_S)  # whoever listens must hear soon that all is well
+            lane.paused_until_s = time.monotonic() + wait_s
         return self._clock()
 
     async def _mark(self, lane: _Lane) -> None:
