@@ -219,7 +219,7 @@ class CollectorApp:
 def _notifications(settings: CollectorSettings, state: StateFile) -> Notifications:
     return Notifications(
         state,
-        base_url=settings.base_url,
+        base_url=settings.public_url,
         allow_hosts=settings.allow_hosts,
         ca_file=settings.outbound_ca_file,
         proxy=settings.outbound_proxy,
