@@ -34,8 +34,8 @@ def requests(start_s: int, end_s: int, bad_share: float, seed: int = 1) -> list[
     dice = random.Random(seed)
     return [
         Request(t, key("5xx" if dice.random() < bad_share else "2xx"), dice.randrange(1, 900_000))
-        for t in range(start_s // 60 * 60, end_s // 60 * 60, 60)
-        for _ in range(10)
+        for t in range(start_s // 120 * 120, end_s // 120 * 120, 120)
+        for _ in range(20)
     ]
 
 
