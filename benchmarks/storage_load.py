@@ -52,6 +52,7 @@ class Held(NamedTuple):
     busy_s: float
     answers: int
     #: over all of it
+    all_p50_ms: float
     all_p99_ms: float
     #: batches merged while it went on, and sent
     merged: int
@@ -125,7 +126,9 @@ def half_load(server: Collector, rate: float, seconds: float, end_s: int, seed: 
     beside = [
         ms for due_s, ms in result["answers"] if any(low <= due_s < high for low, high in busy)
     ]
-    all_p99_ms = _quantile([ms for _, ms in result["answers"]], 0.99)
+    every = [ms for _, ms in result["answers"]]
+    all_p50_ms, all_p99_ms = _quantile(every, 0.5), _quantile(every, 0.99)
+    assert all_p50_ms is not None
     assert all_p99_ms is not None
     return Held(
         rate,
@@ -134,6 +137,7 @@ def half_load(server: Collector, rate: float, seconds: float, end_s: int, seed: 
         max(beside, default=None),
         sum(high - low for low, high in busy),
         len(beside),
+        all_p50_ms,
         all_p99_ms,
         merged,
         sent,

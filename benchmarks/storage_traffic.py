@@ -36,8 +36,10 @@ __all__ = ["VERSION", "Host", "Service", "batches"]
 Array = npt.NDArray[Any]
 
 #: changes whenever the same seeds give other batches
-VERSION: Final = 2
+VERSION: Final = 3
 CLASSES: Final = ("2xx", "4xx", "5xx")
+#: the usual status code of each class; of every fifth point one request has the next one
+_CODES: Final = np.array((200, 404, 502))
 _POOL: Final = 4096
 _MANY: Final = 60
 _DEPLOY_S: Final = 4 * 86_400
@@ -298,6 +300,8 @@ def _encoded(
         _put(columns, "buckets", points.buckets[begin:end])
         _put(columns, "indexes", steps[low:high])
         _put(columns, "counts", points.counts[low:high])
+        for name, values in _statuses(points.series[begin:end], points.requests[begin:end]):
+            _put(columns, name, values)
         requests = int(points.requests[begin:end].sum())
         accounting = ProcessAccounting(
             process, "bench", service, named[0].instance, [(sent, requests)], sent + requests, {}
@@ -323,6 +327,19 @@ def _encoded(
                 ],
             )
         )
+
+
+def _statuses(series: Array, requests: Array) -> Iterator[tuple[str, Array]]:
+    """Yield the columns of the status codes of points."""
+    sizes = 1 + ((series % 5 == 0) & (requests > 1))
+    yield "statuses", sizes
+    last = np.cumsum(sizes) - 1
+    codes = np.repeat(_CODES[series % len(CLASSES)], sizes)
+    codes[last] += sizes - 1
+    yield "status_codes", codes
+    counts = np.repeat(requests - (sizes - 1), sizes)
+    counts[last[sizes > 1]] = 1
+    yield "status_counts", counts
 
 
 def _put(columns: dict[str, Column], name: str, values: Array) -> None:

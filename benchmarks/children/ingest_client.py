@@ -78,6 +78,9 @@ class Maker:
         point.db_us = point.sum_us // 2
         point.db_calls = 2 * count
         point.errors = int(self.random.random() < 0.05)
+        point.statuses = {200: count}
+        if count > 1 and self.points % 5 == 0:
+            point.statuses = {200: count - 1, 204: 1}
         self.points += 1
         self.buckets += len(point.buckets)
         self.counted += count

@@ -5,7 +5,6 @@ The only place that knows all parts and names the engine.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,13 +32,7 @@ from trimtab_collector.deploys import Deploys
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.logs.book import LogBook
 from trimtab_collector.marks import Marks
-from trimtab_collector.notify.addresses import AllowedHosts
-from trimtab_collector.notify.channels import ChannelBook
-from trimtab_collector.notify.log import DeliveryLog
-from trimtab_collector.notify.options import Sending
-from trimtab_collector.notify.outbound import Outbound
-from trimtab_collector.notify.outbox import Outbox
-from trimtab_collector.notify.sender import Sender
+from trimtab_collector.notify.notifications import Notifications
 from trimtab_collector.objectives.answers import Objectives
 from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.objectives.slos import SloBook
@@ -152,7 +145,7 @@ class CollectorApp:
         if self._logs is not None:
             self._logs.start()
         self.live.start()
-        await self.sender.start()
+        await self.notifications.sender.start()
         self.evaluator.start()
         self.deploys.start()
         keeping = asyncio.create_task(self.accounts.keep_up())
@@ -160,31 +153,30 @@ class CollectorApp:
         keeping.cancel()
         await self.live.stop()
         await asyncio.to_thread(self.evaluator.stop)
-        await self.sender.stop()
+        await self.notifications.sender.stop()
 
     def _judging(self, settings: CollectorSettings, slos: SloBook) -> Sequence[Any]:
         """Put together what judges and tells; returns what the API asks of it."""
         circumstances = Circumstances(self.reader, slos, self.marks)
         file = AlertsFile(_alerts_file(settings))
         rules, silences = RuleSet(self.state, file), SilenceBook(self.state)
-        channels, log = ChannelBook(self.state), DeliveryLog(self.state)
-        file.section("channels", channels.of_file)
+        self.notifications = _notifications(settings, self.state)
+        file.section("channels", self.notifications.channels.of_file)
         file.section("slo", slos.of_file)
-        outbox = Outbox(self.state, channels, heartbeats=bool(settings.heartbeat_url))
-        self.sender = Sender(outbox, channels, _sending(settings), settings.heartbeat_url)
         self.alerts = AlertBook(self.state, circumstances.metadata)
         self.evaluator = Evaluator(
-            *(self.store, self.state, rules, silences, self.alerts, outbox),
+            *(self.store, self.state, rules, silences, self.alerts),
+            self.notifications.outbox,
             signals=(self._troubles, circumstances.burns, circumstances.analyses),
             skews=self.ingest.skewed,
             explain=circumstances.changes,
         )
         file.start()
         self.reader.parts.update(
-            alerts=self.evaluator.health,
-            notifications=lambda caller: log.health(caller, time.time(), self.sender.trouble),
+            alerts=self.evaluator.health, notifications=self.notifications.health
         )
-        return (rules, silences, self.alerts, Previews(self.store), channels, self.sender, log)
+        asked = self.notifications.parts()
+        return (rules, silences, self.alerts, Previews(self.store), *asked)
 
     def _stream(self, settings: CollectorSettings, parts: Sequence[Any]) -> Live:
         stream = Live(
@@ -216,18 +208,23 @@ class CollectorApp:
             ("compaction", health.compaction),
             ("damage", " ".join(health.damage)),
             ("deploys", self.deploys.trouble),
+            ("notifications", self.notifications.is_late),
             ("accounts", self.accounts.trouble),
-            ("notifications", self.sender.trouble),
             ("evaluation", self.evaluator.trouble),
             ("alertsFile", self.evaluator.file_error),
         ):
             yield Signal("collectorTrouble", {"part": part}, float(bool(trouble)))
 
 
-def _sending(settings: CollectorSettings) -> Sending:
-    allowed = AllowedHosts.of(settings.allow_hosts)
-    outbound = Outbound(allowed, settings.outbound_ca_file, settings.outbound_proxy)
-    return Sending(outbound, settings.base_url)
+def _notifications(settings: CollectorSettings, state: StateFile) -> Notifications:
+    return Notifications(
+        state,
+        base_url=settings.base_url,
+        allow_hosts=settings.allow_hosts,
+        ca_file=settings.outbound_ca_file,
+        proxy=settings.outbound_proxy,
+        heartbeat_url=settings.heartbeat_url,
+    )
 
 
 def _alerts_file(settings: CollectorSettings) -> Path:

@@ -6,10 +6,14 @@ all places are taken, the connections that have been silent the longest make roo
 open many and say nothing keep nobody out.
 """
 
+import array
 import asyncio
+import contextlib
 import enum
+import fcntl
 import logging
 import resource
+import termios
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -27,6 +31,7 @@ __all__ = [
     "MOST_TARGET",
     "ConnectionTable",
     "Patience",
+    "Phase",
     "TimedProtocol",
     "answer_of",
     "most_connections",
@@ -37,7 +42,8 @@ logger = logging.getLogger("trimtab.connections")
 #: bytes of a request line and its headers, and of the target in it
 MOST_HEAD: Final = 32 * 1024
 MOST_TARGET: Final = 8 * 1024
-_SWEEP_S: Final = 1.0
+#: time for the last bytes of an idle connection when the collector stops
+_GOODBYE_S: Final = 0.5
 #: when all places are taken, this share of them is made free at once
 _ROOM: Final = 64
 #: descriptors kept for everything but connections: the store's files, logs, channels
@@ -63,12 +69,15 @@ class Patience:
     def __init__(
         self,
         *,
+        sweep_s: float = 1.0,
         head_s: float = 10.0,
         body_s: float = 40.0,
         idle_s: float = 75.0,
         linger_s: float = 5.0,
         stalled_s: float = 30.0,
     ) -> None:
+        #: time between two looks at all connections
+        self.sweep_s = sweep_s
         self.of: dict[Phase, float | None] = {
             Phase.SHAKING: head_s,
             Phase.HEAD: head_s,
@@ -86,10 +95,10 @@ class Patience:
 #: who makes room first
 _RANKS: Final = {
     Phase.SHAKING: 0,
+    Phase.HEAD: 0,
     Phase.CLOSING: 0,
-    Phase.HEAD: 1,
-    Phase.LINGERING: 2,
-    Phase.IDLE: 3,
+    Phase.LINGERING: 1,
+    Phase.IDLE: 2,
 }
 
 
@@ -150,7 +159,7 @@ class ConnectionTable:
             return False
         self._held.add(protocol)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
+            self._timer = asyncio.get_running_loop().call_later(self.patience.sweep_s, self._sweep)
         return True
 
     def left(self, protocol: "TimedProtocol") -> None:
@@ -199,10 +208,10 @@ class ConnectionTable:
                 # Its other protocol is told of its end, not this one.
                 self.left(each)
             elif each.is_overdue(now_s, self.patience):
-                self.timed_out += 1
+                self.timed_out += each.phase is not Phase.CLOSING
                 each.give_up()
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_SWEEP_S, self._sweep) if self._held else None
+        self._timer = loop.call_later(self.patience.sweep_s, self._sweep) if self._held else None
 
 
 class TimedProtocol(HttpToolsProtocol):
@@ -214,8 +223,10 @@ class TimedProtocol(HttpToolsProtocol):
         self.phase = Phase.SHAKING
         #: when that phase began
         self.since_s = table.clock()
-        #: cancelled if the connection is given up before it is made
+        #: the TLS handshake, cancelled if it is given up. Without TLS there is none: uvloop closes
+        #: a connection that is cancelled while it is made, and tells nobody
         self.shaking: asyncio.Task[None] | None = None
+        self._unwanted = False
         self._head_bytes = 0
         self._refusal: HTTPStatus | None = None
         #: how much was left to send at the last check, and since when
@@ -225,17 +236,17 @@ class TimedProtocol(HttpToolsProtocol):
 
     def is_overdue(self, now_s: float, patience: Patience) -> bool:
         """Tell whether the client has been waited for long enough."""
+        if self.phase not in (Phase.SHAKING, Phase.UPGRADED):
+            unsent = _unsent(self.transport)
+            if unsent != self._unsent[0]:
+                self._unsent = (unsent, now_s)
+            if unsent:
+                # It is still reading what it asked for, or not.
+                return now_s - self._unsent[1] > patience.stalled_s
         limit_s = patience.of[self.phase]
         if self.phase is Phase.BODY and self.flow.read_paused:
             limit_s = None  # it is the app that does not read
-        if limit_s is not None and now_s - self.since_s > limit_s:
-            return True
-        if self.phase in (Phase.SHAKING, Phase.UPGRADED):
-            return False
-        unsent = self.transport.get_write_buffer_size()
-        if not unsent or unsent != self._unsent[0]:
-            self._unsent = (unsent, now_s)
-        return now_s - self._unsent[1] > patience.stalled_s
+        return limit_s is not None and now_s - self.since_s > limit_s
 
     def give_up(self) -> None:
         """Close a connection that is overdue; say why where a request had begun."""
@@ -246,16 +257,20 @@ class TimedProtocol(HttpToolsProtocol):
 
     def cut(self) -> None:
         """Close the connection at once."""
-        if self.shaking is not None and not self.shaking.done():
-            self.shaking.cancel()
-        elif self.transport is not None:
+        if self.transport is not None:
             self.transport.abort()
+            return
+        self._unwanted = True
+        if self.shaking is not None:
+            self.shaking.cancel()
 
     # ------------------------------------------------------------ for the transport
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._enter(Phase.HEAD)
+        if self._unwanted:
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -274,6 +289,13 @@ class TimedProtocol(HttpToolsProtocol):
                 self._refuse(self._refusal)
             else:
                 self.cut()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            # Over TLS it would wait for the client to say goodbye, too.
+            self._enter(Phase.CLOSING)
+            self.loop.call_later(_GOODBYE_S, self.cut)
 
     def handle_websocket_upgrade(self) -> None:
         self._enter(Phase.UPGRADED)
@@ -335,6 +357,22 @@ class TimedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(answer_of(status))
             self.transport.close()
+
+
+def _unsent(transport: asyncio.Transport) -> int:
+    """Return the bytes of a transport that the client has not taken yet; 0 if all are sent.
+
+    Those in the system's buffer count while there are others: it is so large that a slow reader
+    seems to stand still without them.
+    """
+    waiting = transport.get_write_buffer_size()
+    opened = transport.get_extra_info("socket") if waiting else None
+    if opened is not None:
+        queued = array.array("i", [0])
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(opened.fileno(), termios.TIOCOUTQ, queued)
+        waiting += queued[0]
+    return waiting
 
 
 def answer_of(status: HTTPStatus, sentence: str = "", headers: str = "") -> bytes:

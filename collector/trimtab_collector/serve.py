@@ -29,7 +29,7 @@ __all__ = ["Hooks", "Listening", "bind", "serve"]
 _KEEP_ALIVE_S: Final = 75
 _STOP_S: Final = 4
 #: between two looks at files that may have changed
-_LOOK_S: Final = 5.0
+_LOOK_S: Final = 2.0
 
 logger = logging.getLogger("trimtab.serve")
 
@@ -63,7 +63,7 @@ class Hooks:
     stop: Callable[[], None] = _nothing
     #: in a thread, at SIGHUP
     hangup: Callable[[], None] = _nothing
-    #: in a thread, every 5 s
+    #: in a thread, every 2 s
     look: Callable[[], None] = _nothing
 
 

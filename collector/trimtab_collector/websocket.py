@@ -14,6 +14,8 @@ __all__ = ["WEBSOCKETS", "QuietWebSockets"]
 
 #: bytes of one message
 _MESSAGE_BYTES: Final = 64 * 1024
+#: how long a farewell may take
+_FAREWELL_S: Final = 1.0
 
 
 class CutWebSocket(WebSocketsSansIOProtocol):
@@ -22,8 +24,14 @@ class CutWebSocket(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport that can be cut."""
         super().connection_made(transport)
-        cut = getattr(transport, "abort", transport.close)
-        self.app_state = {**self.app_state, "trimtab.cut": cut}
+        self._cut = getattr(transport, "abort", transport.close)
+        self.app_state = {**self.app_state, "trimtab.cut": self._cut}
+
+    def shutdown(self) -> None:
+        """Say farewell when the server stops, and wait a moment for it to be taken."""
+        super().shutdown()
+        # TLS waits half a minute for the other side to agree to the end.
+        self.loop.call_later(_FAREWELL_S, self._cut)
 
 
 #: what uvicorn is told of WebSockets; the protocol above them has pings of its own, and a

@@ -298,6 +298,7 @@ _METRICS: Final = (
     # What sessions begin with; of several roles the longest time, 0 for no limit.
     CatalogMetric("postgresql.setting.statement_timeout", "s", "gauge", "Most time of statements."),
     CatalogMetric("postgresql.setting.jit", "1", "gauge", "1 when expressions are compiled."),
+    CatalogMetric("postgresql.index.size", "By", "gauge", "Size of an index of a scanned table."),
     CatalogMetric("postgresql.table.rows", "{row}", "gauge", "Rows of a table, estimated."),
     CatalogMetric("postgresql.table.modified_rows", "{row}", "gauge", "Changed since ANALYZE."),
     CatalogMetric("postgresql.table.sequential_scans", "{scan}", "counter", "Scans of all rows."),

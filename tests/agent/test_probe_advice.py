@@ -96,6 +96,24 @@ def test_a_slow_statement_of_the_probe_is_still_ended(database_dsn: str) -> None
     assert shown == ("2s",)
 
 
+def test_where_the_server_has_no_connection_to_spare_all_else_is_still_read(
+    database_dsn: str,
+) -> None:
+    name = urlsplit(database_dsn).path.strip("/")
+    role = f"single_{name}"
+    parts = urlsplit(database_dsn)
+    alone = urlunsplit(parts._replace(netloc=f"{role}:w0rd@127.0.0.1:{parts.port}"))
+    with connected(database_dsn) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'w0rd' CONNECTION LIMIT 1")
+        try:
+            with probing(alone) as probe:
+                found = read(probe).gauges
+            assert TIMEOUT not in found
+            assert found["postgresql.db_size"] > 0
+        finally:
+            connection.execute(f"DROP ROLE {role}")
+
+
 def test_tables_are_read_with_their_scans_since_the_last_reading(database_dsn: str) -> None:
     with probing(database_dsn) as probe, connected(database_dsn) as connection:
         connection.execute('CREATE TABLE "Orders" AS SELECT generate_series(1, 3000) AS id')
@@ -132,6 +150,37 @@ def test_tables_are_read_with_their_scans_since_the_last_reading(database_dsn: s
         assert (scans.sum, rows.sum) == (4, 12_000)
         again = tables(read(probe))['public."Orders"']
         assert set(again) == {"rows", "modified_rows"}, "nothing was scanned since"
+
+
+def test_the_indexes_of_scanned_tables_are_told_with_their_columns(database_dsn: str) -> None:
+    with probing(database_dsn) as probe, connected(database_dsn) as connection:
+        connection.execute(
+            'CREATE TABLE orders AS SELECT n AS id, n AS at, n AS "Paid" '
+            "FROM generate_series(1, 2000) n"
+        )
+        connection.execute('CREATE INDEX by_paid ON orders ("Paid", at) INCLUDE (id)')
+        connection.execute("CREATE INDEX partly ON orders (id) WHERE at > 7")
+        connection.execute("CREATE INDEX computed ON orders ((id + 1))")
+        connection.execute("ANALYZE orders")
+        connection.execute("SELECT pg_stat_force_next_flush()")
+        read(probe)
+
+        def indexes() -> dict[str, tuple[str, float]]:
+            connection.execute("SELECT count(*) FROM orders")
+            connection.execute("SELECT pg_stat_force_next_flush()")
+            found = {}
+            for key, delta in read(probe).measures:
+                if key.name == "postgresql.index.size":
+                    given = dict(key.attributes)
+                    assert (key.kind, key.unit) == ("gauge", CATALOG[key.name].unit)
+                    assert given["postgresql.table.name"] == "public.orders"
+                    columns = given["postgresql.index.columns"]
+                    found[given["postgresql.index.name"]] = (columns, delta.last)
+            return found
+
+        found = wait_for(indexes, "a scan of the table")
+        size = connection.execute("SELECT pg_relation_size('by_paid')").fetchone()[0]
+        assert found == {"public.by_paid": ('"Paid", at', size)}
 
 
 def test_every_measure_of_tables_is_in_the_catalogue(database_dsn: str) -> None:

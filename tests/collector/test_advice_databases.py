@@ -240,6 +240,31 @@ def test_an_index_is_suggested_for_what_reads_a_table_as_a_whole(planted: Plante
     assert "partial_index" in found.fine
 
 
+@pytest.mark.parametrize(
+    ("columns", "command"),
+    [
+        ("at, customer_id, id", None),
+        ("customer_id", "(customer_id, at)"),
+        ("id, customer_id, at", "(customer_id, at)"),
+        ('"AT", customer_id', "(customer_id, at)"),
+    ],
+)
+def test_an_index_that_is_there_is_named_and_not_suggested_again(
+    planted: Planted, columns: str, command: str | None
+) -> None:
+    table(planted, rows=50_000, scans=20)
+    statements(planted, 0.2, text="SELECT * FROM orders WHERE Customer_id = $1 AND at > $2")
+    planted.level(
+        "postgresql.index.size", 1e6, of=SERVER, postgresql_index_columns=columns,
+        postgresql_index_name="public.by_at", postgresql_table_name="public.orders",
+    )  # fmt: skip
+    item = AdviceByRule(planted).advice["missing_index"]
+    commands = " ".join(item["commands"]).lower()
+    assert command is None or command in commands
+    assert bool(commands) is (command is not None)
+    assert any("public.by_at" in each["text"] for each in item["evidence"]) is (command is None)
+
+
 @pytest.mark.parametrize(("rows", "scans"), [(9_000, 100), (50_000, 9)], ids=["small", "seldom"])
 def test_small_tables_and_rare_scans_need_no_index(
     planted: Planted, rows: float, scans: float
@@ -298,6 +323,15 @@ def test_advice_is_given_for_the_service_asked_for(planted: Planted) -> None:
     pool(planted, pre_ping=0)
     assert AdviceByRule(planted, service="books").advice == {}
     assert set(AdviceByRule(planted, service="shop").advice) == {"pool_pre_ping"}
+
+
+def test_servers_are_looked_at_for_every_service(planted: Planted) -> None:
+    probed(planted, statement_timeout=0)
+    table(planted, rows=50_000, scans=20)
+    expected = {"statement_timeout", "missing_index"}
+    assert set(AdviceByRule(planted, service="books").advice) == expected
+    assert set(AdviceByRule(planted, instance=DATABASE).advice) == expected
+    assert AdviceByRule(planted, instance="host#0").advice == {}
 
 
 def test_advice_comes_in_korean(planted: Planted) -> None:

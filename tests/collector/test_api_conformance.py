@@ -39,10 +39,12 @@ OPERATIONS = {
     for path, methods in DOCUMENT["paths"].items()
     for method in methods
 }
-#: whose parameters, or parts of a body, may fit the document each and contradict each other
+#: whose parameters, or parts of a body, may fit the document each and contradict each other; or
+#: name a day that is not over
 CONTRADICTORY = {
     "GET /compare",
     "GET /explain",
+    "GET /report",
     *(name for name, each in OPERATIONS.items() if each.body),
 }
 

@@ -91,7 +91,7 @@ def test_answers_have_the_envelope_and_the_headers(collector: Collector) -> None
         ("/services", {"from_": "-500d"}, "400 days"),
         ("/services", {"tz": "Mars/Olympus"}, "time zone"),
         ("/services", {"tz": "../../etc/passwd"}, "time zone"),
-        ("/services", {"form": "-1h"}, "among apdex, environment"),
+        ("/services", {"form": "-1h"}, "among apdex, by, environment"),
         ("/routes", {"by": "p42"}, "one of mean, p50"),
         ("/routes", {"limit": "0"}, "1 to 1000"),
         ("/routes", {"limit": "9" * 400}, "1 to 1000"),
@@ -159,6 +159,17 @@ def test_routes_are_ranked(collector: Collector, by: str, first: str) -> None:
     assert rows[0]["route"] == first
     assert len(rows) == 2
     assert len(collector.api.get("/routes", by=by, limit=1)["routes"]) == 1
+
+
+def test_services_come_by_name_or_by_a_figure(collector: Collector) -> None:
+    def names(**query: object) -> list[str]:
+        data = collector.api.get("/services", from_="-5m", **query)
+        assert len(data["services"]) + data["servicesLeftOut"] == 2
+        return [row["service"] for row in data["services"]]
+
+    assert names() == ["other", "shop"]
+    assert names(by="requests") == names(by="errorRate") == ["shop", "other"]
+    assert names(by="p50", limit=1) == ["other"]
 
 
 def test_filters_take_what_they_say(collector: Collector) -> None:

@@ -201,6 +201,36 @@ def test_pauses_of_garbage_collection_are_taken_out_of_the_apps_own_time() -> No
         assert causes["app"]["difference"] == pytest.approx(50 - 20)
 
 
+def test_gauges_are_those_of_the_processes_and_hosts_of_each_side() -> None:
+    with short_dir() as directory, world(directory, empty=True) as found:
+        for hour, cpu in enumerate((0.25, 0.75)):
+            gauges = [
+                GaugeRow("test", "shop", "web-1#0", "process.cpu.utilization", cpu),
+                GaugeRow("test", "shop", "web-2#0", "process.cpu.utilization", cpu / 2),
+                GaugeRow("test", "other", "web-1#0", "process.cpu.utilization", 1.0),
+                *(
+                    GaugeRow("", "", f"web-{n}", "system.cpu.utilization", n / 10)
+                    for n in (1, 2, 3)
+                ),
+            ]
+            points = {key_of(instance=f"web-{n}#0"): times(10, 50) for n in (1, 2)}
+            put(found, START_S + hour * HOUR_S + 60, points, gauges=gauges)
+        values = {
+            row["name"]: row for row in found.ask("/explain", service="shop", **BOTH)["gauges"]
+        }
+        assert values["process.cpu.utilization"]["a"] == pytest.approx((0.25 + 0.125) / 2)
+        assert values["process.cpu.utilization"]["b"] == pytest.approx((0.75 + 0.375) / 2)
+        assert values["system.cpu.utilization"]["unit"] == "1"
+        assert values["system.cpu.utilization"]["a"] == pytest.approx(0.15)
+        beside = {"field": "instance", "a": "web-1#0", "b": "web-2#0", "service": "shop", **BOTH}
+        values = {row["name"]: row for row in found.ask("/explain", **beside)["gauges"]}
+        assert values["process.cpu.utilization"]["a"] == 0.75
+        assert values["system.cpu.utilization"] == {
+            "name": "system.cpu.utilization", "unit": "1", "a": pytest.approx(0.1),
+            "b": pytest.approx(0.2),
+        }  # fmt: skip
+
+
 def test_what_chance_makes_is_said_and_nothing_is_blamed() -> None:
     with short_dir() as directory, world(directory, empty=True) as found:
         spread = point_of([1000 * ms for ms in range(1, 200)])

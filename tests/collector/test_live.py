@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from support.processes.api import TOKEN
+from support.processes.certificates import self_signed
 from support.processes.nodeclient import NodeClient, node_client
 from support.processes.servers import Collector, short_dir, wait_for
 from support.stores.batches import Sender, a_batch, key_of, point_of
@@ -184,15 +185,21 @@ def test_a_client_comes_back_after_a_restart_and_subscribes_again() -> None:
         client.wait("metrics:update", heard + 1)
 
 
-def test_the_collector_stops_within_seconds_whoever_is_connected() -> None:
-    with short_dir() as directory, Collector(directory) as collector, ExitStack() as exits:
-        collector.start()
-        clients = [exits.enter_context(node_client()) for _ in range(4)]
-        for client, transport in zip(clients, ["websocket", "polling"] * 2, strict=True):
-            client.connect(collector.url, TOKEN, transport)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_collector_stops_within_seconds_whoever_is_connected(scheme: str) -> None:
+    with short_dir() as directory, ExitStack() as exits:
+        tls = {}
+        if scheme == "https":
+            certificate, private = self_signed(directory, "IP:127.0.0.1")
+            tls["TRIMTAB_COLLECTOR_TLS_CERT"] = str(certificate)
+            tls["TRIMTAB_COLLECTOR_TLS_KEY"] = str(private)
+        collector = exits.enter_context(Collector(directory, **tls).start())
+        url = f"{scheme}://127.0.0.1:{collector.port}"
+        clients = [exits.enter_context(node_client()) for _ in range(3)]
+        for client, transport in zip(clients, ["websocket", "polling", "websocket"], strict=True):
+            client.connect(url, TOKEN, transport)
             client.emit("subscribe:metrics")
-        for client in clients[2:]:
-            client.freeze()
+        clients[2].freeze()
         begun = time.monotonic()
         assert collector.stop() == 0
         assert time.monotonic() - begun < 5
@@ -243,14 +250,14 @@ def test_pages_of_other_origins_are_refused(
         connection.close()
 
 
-def test_health_counts_connections_and_what_was_sent() -> None:
-    with short_dir() as directory, Collector(directory) as collector, node_client() as client:
-        collector.start()
-        assert collector.api.get("/health")["live"]["connections"] == 0
-        client.connect(collector.url, TOKEN)
-        client.emit("subscribe:metrics")
-        client.wait("metrics:update")
-        found = collector.api.get("/health")["live"]
-        assert (found["connections"], found["subscribers"]) == (1, 1)
-        assert found["sent"] >= 1
-        assert (found["dropped"], found["refused"], found["trouble"]) == (0, 0, None)
+def test_health_counts_connections_and_what_was_sent(
+    collector: Collector, client: NodeClient
+) -> None:
+    client.connect(collector.url, TOKEN, "websocket")
+    client.emit("subscribe:metrics")
+    client.wait("metrics:update")
+    found = collector.api.get("/health")["live"]
+    assert found["connections"] >= 1
+    assert found["subscribers"] >= 1
+    assert found["sent"] >= 1
+    assert found["trouble"] is None

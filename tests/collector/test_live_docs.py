@@ -9,7 +9,7 @@ import pytest
 
 from support.processes.api import TOKEN
 from support.processes.nodeclient import installed
-from support.processes.servers import Collector, Proc, short_dir
+from support.processes.servers import Collector, Proc
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "live.md"
 
@@ -24,20 +24,20 @@ def example(beginning: str) -> str:
 
 
 @pytest.mark.parametrize("language", ["node", "python"])
-def test_the_client_of_the_page_hears_updates(language: str) -> None:
-    with short_dir() as directory, Collector(directory) as collector:
-        collector.start()
-        if language == "node":
-            # Its packages are found from where it lies.
-            path = installed() / f"page-{os.getpid()}.mjs"
-            text, command = example("import { io }"), ["node", str(path)]
-        else:
-            path = directory / "page.py"
-            text, command = example("import os"), [sys.executable, str(path)]
-        path.write_text(text.replace("http://127.0.0.1:8620", collector.url), encoding="utf-8")
-        try:
-            with Proc("client", command, directory, {"TRIMTAB_TOKEN": TOKEN}) as client:
-                client.start()
-                client.wait_line("Z 0" if language == "node" else "Z 0.0")
-        finally:
-            path.unlink()
+def test_the_client_of_the_page_hears_updates(
+    collector: Collector, tmp: Path, language: str
+) -> None:
+    if language == "node":
+        # Its packages are found from where it lies.
+        path = installed() / f"page-{os.getpid()}.mjs"
+        text, command = example("import { io }"), ["node", str(path)]
+    else:
+        path = tmp / "page.py"
+        text, command = example("import os"), [sys.executable, str(path)]
+    path.write_text(text.replace("http://127.0.0.1:8620", collector.url), encoding="utf-8")
+    try:
+        with Proc("client", command, tmp, {"TRIMTAB_TOKEN": TOKEN}) as client:
+            client.start()
+            client.wait_line("Z 0" if language == "node" else "Z 0.0")
+    finally:
+        path.unlink()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from support.clock import Clock
 from trimtab_collector.auth.limits import LoginLimits
 from trimtab_collector.auth.passwords import (
-    HashThread,
+    LoginThreads,
     check_password,
     hash_password,
     is_password,
@@ -125,7 +126,7 @@ def test_a_password_is_the_same_from_every_keyboard_and_hashes_are_not() -> None
     assert not is_password(hashed, "\ud800" * 10)
 
 
-def test_one_hash_runs_and_twenty_wait_and_others_have_places_of_their_own() -> None:
+def test_one_hash_runs_at_a_time_and_others_are_not_held_up_by_it() -> None:
     go, most, running = threading.Event(), 0, 0
 
     def work() -> None:
@@ -136,24 +137,37 @@ def test_one_hash_runs_and_twenty_wait_and_others_have_places_of_their_own() -> 
         running -= 1
 
     async def test() -> None:
-        thread = HashThread()
+        threads = LoginThreads()
         try:
-            hashes = [asyncio.create_task(thread.hash(work)) for _ in range(20)]
-            others = [asyncio.create_task(thread.run(work)) for _ in range(64)]
+            hashes = [asyncio.create_task(threads.hash(work)) for _ in range(64)]
             await asyncio.sleep(0)
-            for each in (thread.hash(work), thread.run(work)):
-                with pytest.raises(ApiError) as found:
-                    await each
-                assert (found.value.status, found.value.code) == (429, "busy")
-                assert found.value.headers["Retry-After"] == "1"
+            with pytest.raises(ApiError) as found:
+                await threads.hash(work)
+            assert (found.value.status, found.value.code) == (429, "busy")
+            hashes.pop().cancel()
+            await asyncio.sleep(0)
+            assert await threads.run(lambda: "done") == "done"
             go.set()
-            await asyncio.gather(*hashes, *others)
-            await thread.hash(work)
+            await asyncio.gather(*hashes)
         finally:
-            thread.close()
+            threads.close()
 
     asyncio.run(asyncio.wait_for(test(), 10))
     assert most == 1
+
+
+def test_twenty_may_be_logging_in_and_the_next_is_told_when_to_come_again() -> None:
+    threads = LoginThreads()
+    with ExitStack() as places:
+        for _ in range(20):
+            places.enter_context(threads.place())
+        with pytest.raises(ApiError) as found, threads.place():
+            pass
+        assert (found.value.status, found.value.code) == (429, "busy")
+        assert found.value.headers["Retry-After"] == "1"
+    with threads.place():
+        pass
+    threads.close()
 
 
 def test_the_thread_that_hashes_yields_to_others() -> None:
@@ -161,11 +175,11 @@ def test_the_thread_that_hashes_yields_to_others() -> None:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     async def test() -> int:
-        thread = HashThread()
+        threads = LoginThreads()
         try:
-            return await thread.run(niceness)
+            return await threads.hash(niceness)
         finally:
-            thread.close()
+            threads.close()
 
     if not Path("/proc/self/task").is_dir():
         pytest.skip("threads have no priority of their own here")

@@ -137,7 +137,10 @@ def test_a_restored_store_is_as_it_was_at_the_backup_and_what_was_there_is_kept(
         key = collector.new_key()
         assert send(collector, key, range(20)) == 20
         maintain_beside("--data-dir", data, "backup", str(target))
-        assert {path.name for path in target.iterdir()} >= {"token", "keys.db", "metrics.db"}
+        copied = {path.name for path in target.iterdir()}
+        assert copied >= {"token", "keys.db", "state.db", "metrics.db"}
+        assert (collector.data / "login-keys").exists()
+        assert "login-keys" not in copied  # whoever has a backup cannot sign
         assert target.stat().st_mode & 0o777 == 0o700
         assert {path.stat().st_mode & 0o777 for path in target.iterdir()} == {0o600}
         assert send(collector, key, range(20, 25)) == 5

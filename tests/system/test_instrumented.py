@@ -108,6 +108,31 @@ def test_slow_and_repeated_queries_have_their_route_and_line(system: tuple[Stack
     assert "pg_sleep" in found["statements"][0]["query"]
 
 
+def test_queries_over_time_are_the_same_queries(system: tuple[Stack, App]) -> None:
+    asked = {"name": "db.client.operation.duration", "attribute": "db.system.name=postgresql"}
+    found = read(system[0], "/measures", groupBy="db.query.text", limit=50, **asked)
+    statements = {
+        each["query"]: each["calls"]["count"]
+        for each in read(system[0], "/database")["statements"]
+        if each["system"] == "postgresql"
+    }
+    over_time = {each["group"]["db.query.text"]: each for each in found["measures"]}
+    assert {text: each["total"]["count"] for text, each in over_time.items()} == statements
+    assert {each["unit"] for each in over_time.values()} == {"s"}
+    for each in over_time.values():
+        assert sum(step["count"] for step in each["series"]) == each["total"]["count"]
+
+
+def test_requests_that_are_kept_are_chosen_by_status_and_method(system: tuple[Stack, App]) -> None:
+    def routes(**query: str) -> set[str]:
+        return {each["route"] for each in read(system[0], "/slow-requests", **query)["requests"]}
+
+    assert routes(statusClass="5xx") == {"/failing"}
+    assert "/slow" in routes(statusClass="2xx", method="GET")
+    assert "/failing" not in routes(statusClass="2xx")
+    assert routes(method="DELETE") == set()
+
+
 def test_the_cache_is_seen_by_what_its_reads_found(system: tuple[Stack, App]) -> None:
     found = read(system[0], "/cache")
     assert (found["hits"], found["misses"]) == (6, 4)

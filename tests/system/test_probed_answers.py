@@ -26,12 +26,22 @@ from trimtab_core.rows import MeasureRow, pack_rows
 
 DOCS: Final = (Path(__file__).parents[2] / "docs" / "databases.md").read_text(encoding="utf-8")
 #: names there that are of attributes and of a file
-OTHERS: Final = {"postgresql.index.name", "postgresql.table.name", "trimtab.toml"}
+OTHERS: Final = {
+    "postgresql.index.columns",
+    "postgresql.index.name",
+    "postgresql.table.name",
+    "trimtab.toml",
+}
 _NAME: Final = re.compile(r"`((?:redis|postgresql|trimtab)(?:\.\w+)+|(?:\.\w+)+)`")
 #: measure -> path and key of its rows in the answer
 MEASURES: Final = {
     "postgresql.statement.duration": ("/database", "serverStatements"),
     "postgresql.index.unused.size": ("/database", "unusedIndexes"),
+    **{
+        name: ("/database", "serverTables")
+        for name in CATALOG
+        if name.startswith(("postgresql.table.", "postgresql.index.size"))
+    },
     "redis.slowlog.duration": ("/cache", "slowCommands"),
     "redis.latency.latest": ("/cache", "latencySpikes"),
 }
@@ -67,6 +77,7 @@ async def probed(settings: Mapping[str, Any], writer: Any, client: Any) -> tuple
         def all_seen() -> bool:
             writer.execute("SELECT name FROM things WHERE name = 'never-shown'")
             writer.execute("SELECT count(*) FROM things")
+            writer.execute("SELECT count(*) FROM others WHERE word = 'x'")
             client.eval(BUSY, 0)
             client.get("some-key")
             rows.extend(MeasureRow(*row) for row in probes.measures())
@@ -99,7 +110,12 @@ def answers() -> Iterator[tuple[World, dict[str, str]]]:
         writer.execute("CREATE EXTENSION pg_stat_statements")
         writer.execute("CREATE TABLE things AS SELECT 'a' AS name FROM generate_series(1, 3000)")
         writer.execute("CREATE INDEX by_name_unused ON things ((name || 'x'))")
-        writer.execute("ANALYZE things")
+        writer.execute(
+            "CREATE TABLE others AS SELECT n AS id, 'y' AS word FROM generate_series(1, 2000) n"
+        )
+        writer.execute("CREATE UNIQUE INDEX others_id ON others (id)")
+        writer.execute("SELECT pg_stat_force_next_flush()")
+        writer.execute("ANALYZE")
         client.config_set("latency-monitor-threshold", 5)
         client.rpush("jobs", "a", "b", "c")
         client.zadd("rq:failed:mail", {"job": 1})
@@ -176,6 +192,22 @@ def test_unused_indexes_come_back_with_table_and_size(
         "index": "public.by_name_unused",
         "table": "public.things",
     }
+
+
+def test_scanned_tables_come_back_with_their_indexes(
+    answers: tuple[World, dict[str, str]],
+) -> None:
+    found = answers[0].ask("/database", service="any")
+    tables = {each["table"]: each for each in found["serverTables"]}
+    table = tables["public.others"]
+    assert table["target"] == answers[1]["postgresql"]
+    assert (table["rows"], table["modifiedRows"]) == (2000, 0)
+    assert table["sequentialScans"] >= 1
+    assert table["sequentialRows"] == 2000 * table["sequentialScans"]
+    (index,) = table["indexes"]
+    assert (index["index"], index["columns"]) == ("public.others_id", "id")
+    assert index["size"] > 8192
+    assert found["serverTablesLeftOut"] == 0
 
 
 def test_slow_commands_and_spikes_come_back_by_command_and_event(

@@ -38,7 +38,7 @@ def session_defaults(connection: Any) -> dict[str, float]:
 
     Of several roles that are connected the one with the longest time, none being the longest, and
     on if it is on for any. Without another role it is what a role without settings of its own
-    gets. The connection must not have begun with these settings in its options. Raises
+    gets. The connection must be new, and have none of these settings in its options. Raises
     psycopg.Error.
     """
     server = dict(connection.execute(_SERVER, (list(_SETTINGS),)).fetchall())

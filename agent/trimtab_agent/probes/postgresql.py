@@ -130,22 +130,20 @@ class PostgresqlProbe:
 
     def _connected(self) -> Any:
         if self._connection is None:
-            import psycopg
-            from psycopg import conninfo
-
-            options = "-c default_transaction_read_only=on"
-            given = {
-                **self._parts,
-                "application_name": "trimtab",
-                "options": f"{self._parts.get('options', '')} {options}".strip(),
-            }
-            # Nothing prepared: behind a pooler the next statement may meet another session.
-            self._connection = psycopg.connect(
-                conninfo.make_conninfo("", **given), autocommit=True, prepare_threshold=None
-            )
-            # Not among the options: it would hide what sessions begin with.
-            self._connection.execute(f"SET /* trimtab */ statement_timeout = {_STATEMENT_MS}")
+            self._connection = self._connect(f"-c statement_timeout={_STATEMENT_MS}")
         return self._connection
+
+    def _connect(self, option: str = "") -> Any:
+        import psycopg
+        from psycopg import conninfo
+
+        given = self._parts.get("options", "")
+        options = f"{given} {option} -c default_transaction_read_only=on"
+        parts = {**self._parts, "application_name": "trimtab", "options": options.strip()}
+        # Nothing prepared: behind a pooler the next statement may meet another session.
+        return psycopg.connect(
+            conninfo.make_conninfo("", **parts), autocommit=True, prepare_threshold=None
+        )
 
     def _found(self, connection: Any) -> Probed:
         now_s = time.monotonic()
@@ -174,7 +172,7 @@ class PostgresqlProbe:
 
         size = _optional(connection, _SIZE)
         self._slow_gauges = {"postgresql.db_size": float(size[0])} if size else {}
-        self._slow_gauges |= session_defaults(connection)
+        self._slow_gauges |= self._defaults()
         try:
             measures = self._statements.read(connection)
         except (
@@ -185,6 +183,20 @@ class PostgresqlProbe:
             # The user may not read it, it is too old or not loaded, or it was too slow this time.
             measures = []
         return measures + self._tables.read(connection) + self._unused(connection)
+
+    def _defaults(self) -> dict[str, float]:
+        """Return settings as a session begins with them: one without our own time limit.
+
+        That limit is never set by a statement: behind a pooler it would stay for others.
+        """
+        import psycopg
+
+        try:
+            with self._connect() as fresh:
+                return session_defaults(fresh)
+        except psycopg.Error:
+            # The server has no connection to spare, or ended this one: what is known is enough.
+            return {}
 
     def _unused(self, connection: Any) -> list[tuple[MeasureKey, Delta]]:
         """Return the sizes of indexes that no scan has used since they were first seen here."""

@@ -1,4 +1,4 @@
-"""Tables of a PostgreSQL database: how often they are read as a whole, and how much has changed.
+"""Tables of a PostgreSQL database: how often they are read as a whole, what has changed, indexes.
 
 The server counts since its statistics were reset; what is told is the growth since the last
 reading. Names are quoted as SQL writes them.
@@ -19,6 +19,21 @@ quote_ident(schemaname) || '.' || quote_ident(relname),
 seq_scan, seq_tup_read, n_live_tup, n_mod_since_analyze
 FROM pg_catalog.pg_stat_user_tables
 WHERE n_live_tup >= %s OR n_mod_since_analyze >= %s OR relid = ANY(%s)"""
+#: Indexes that are shown of these tables.
+_MOST_INDEXES: Final = 100
+_MOST_TEXT: Final = 500
+# Of indexes on expressions the columns do not tell what they are for.
+_INDEXES: Final = """SELECT /* trimtab */ i.indrelid,
+quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+(SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY k.place)
+FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (number, place)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+WHERE k.place <= i.indnkeyatts),
+c.relpages * current_setting('block_size')::bigint
+FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE i.indrelid = ANY(%s) AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+ORDER BY c.relpages DESC LIMIT %s"""
 
 
 class _Counted(NamedTuple):
@@ -60,7 +75,34 @@ class Tables:
                     (_key("sequential_scans", COUNTER, "{scan}", name), _one(grown[relid].scans)),
                     (_key("sequential_rows", COUNTER, "{row}", name), _one(grown[relid].rows)),
                 ]
-        return found
+        scanned = {
+            row[0]: row[1] for row in order[:_TOP] if row[0] in grown and grown[row[0]].scans
+        }
+        return found + _indexes(connection, scanned)
+
+
+def _indexes(connection: Any, tables: dict[int, str]) -> list[tuple[MeasureKey, Delta]]:
+    """Return the indexes of tables, with the columns that they find rows by, as sizes."""
+    if not tables:
+        return []
+    rows = connection.execute(_INDEXES, (list(tables), _MOST_INDEXES)).fetchall()
+    return [
+        (
+            MeasureKey(
+                "postgresql.index.size",
+                GAUGE,
+                "By",
+                (
+                    ("postgresql.index.columns", columns[:_MOST_TEXT]),
+                    ("postgresql.index.name", name),
+                    ("postgresql.table.name", tables[relid]),
+                ),
+            ),
+            _one(size),
+        )
+        for relid, name, columns, size in rows
+        if columns
+    ]
 
 
 def _key(name: str, kind: str, unit: str, table: str) -> MeasureKey:

@@ -21,10 +21,10 @@ from trimtab_collector.contract.analysis import Analysis
 from trimtab_collector.contract.application import Application
 from trimtab_collector.contract.caches import CacheReads
 from trimtab_collector.contract.callers import Role
+from trimtab_collector.contract.calls import CALLS_BY
 from trimtab_collector.contract.comparison import COMPARISON, Comparison
 from trimtab_collector.contract.current import Current, MetricsNow
 from trimtab_collector.contract.custom import METRICS, NAME, Custom
-from trimtab_collector.contract.databases import BY as STATEMENTS_BY
 from trimtab_collector.contract.databases import Database, SlowQueries
 from trimtab_collector.contract.explanation import EXPLAINED, Explanation
 from trimtab_collector.contract.external import External
@@ -66,7 +66,7 @@ from trimtab_collector.contract.requests import BY as CAPTURED_BY
 from trimtab_collector.contract.requests import REASON, SlowRequests
 from trimtab_collector.contract.responses import ResponseTime
 from trimtab_collector.contract.routes import KIND, LATENCY_BY, ROUTES_BY, Latency, RouteList
-from trimtab_collector.contract.services import Services
+from trimtab_collector.contract.services import SERVICES_BY, SERVICES_LIMIT, Services
 from trimtab_collector.contract.statuscodes import CODE, StatusCodes
 from trimtab_collector.contract.statuscodes import GROUP_BY as CODES_BY
 from trimtab_collector.contract.statuscodes import GROUPS as CODE_GROUPS
@@ -144,7 +144,8 @@ ENDPOINTS: Final = (
     ApiEndpoint(("/",), _index, (ApiIndex,), role=Role.ANYONE),
     ApiEndpoint(("/health",), health, (CollectorHealth,), role=Role.ANYONE),
     ApiEndpoint(("/openapi.json",), _openapi, (), role=Role.ANYONE),
-    ApiEndpoint(("/services",), services, (Services,), (*_REQUESTS, APDEX)),
+    ApiEndpoint(("/services",), services, (Services,),
+             (*_REQUESTS, SERVICES_BY, SERVICES_LIMIT, APDEX)),
     ApiEndpoint(("/routes",), routes, (RouteList,), (*_REQUESTS, KIND, ROUTES_BY, LIMIT, APDEX)),
     ApiEndpoint(("/routes/latency",), latency, (Latency,), (*_REQUESTS, LATENCY_BY, LIMIT, STEP)),
     ApiEndpoint(("/response-time",), response_time, (ResponseTime,), (*_REQUESTS, APDEX)),
@@ -164,16 +165,16 @@ ENDPOINTS: Final = (
              (*_OWNERS, MEASURES, ATTRIBUTES, MEASURE_GROUPS, MEASURES_BY, MEASURE_SERIES, STEP),
              _HOUR_S),
     ApiEndpoint(_below_metrics("application"), application, (Application,), (*_ROUTE, APDEX)),
-    ApiEndpoint(_below_metrics("database"), database, (Database,), (*_OWNERS, LIMIT)),
+    ApiEndpoint(_below_metrics("database"), database, (Database,), (*_OWNERS, CALLS_BY, LIMIT)),
     ApiEndpoint(_below_metrics("cache"), cache, (CacheReads,), _OWNERS),
-    ApiEndpoint(_below_metrics("external"), external, (External,), (*_OWNERS, LIMIT)),
-    ApiEndpoint(_below_metrics("queues"), queues, (Queues,), (*_OWNERS, LIMIT)),
+    ApiEndpoint(_below_metrics("external"), external, (External,), (*_OWNERS, CALLS_BY, LIMIT)),
+    ApiEndpoint(_below_metrics("queues"), queues, (Queues,), (*_OWNERS, CALLS_BY, LIMIT)),
     ApiEndpoint(_below_metrics("custom"), custom, (Custom,), (*_OWNERS, NAME, METRICS)),
     ApiEndpoint(_below_metrics("system"), system, (SystemGauges,), _OWNERS),
     ApiEndpoint(_below_metrics("memory"), memory, (MemoryGauges,), _OWNERS),
-    ApiEndpoint(("/slow-queries",), slow_queries, (SlowQueries,), (*_ROUTE, STATEMENTS_BY, LIMIT)),
+    ApiEndpoint(("/slow-queries",), slow_queries, (SlowQueries,), (*_ROUTE, CALLS_BY, LIMIT)),
     ApiEndpoint(("/slow-requests",), slow_requests, (SlowRequests,),
-             (*_ROUTE, REASON, CAPTURED_BY, LIMIT)),
+             (*_ROUTE, *REQUESTS[-2:], REASON, CAPTURED_BY, LIMIT)),
     *JUDGING,
     *REPORTING,
     *PEOPLE,

@@ -12,7 +12,7 @@ from trimtab_collector.auth.administration import Administration
 from trimtab_collector.auth.keys import KeyFile
 from trimtab_collector.auth.limits import LoginLimits
 from trimtab_collector.auth.logins import Logins
-from trimtab_collector.auth.passwords import HashThread
+from trimtab_collector.auth.passwords import LoginThreads
 from trimtab_collector.auth.people import People
 from trimtab_collector.auth.register import Register
 from trimtab_collector.auth.sessions import Sessions
@@ -57,12 +57,12 @@ class Accounts:
         self._sessions = Sessions(state, people, keys)
         self._register = Register(state, keys)
         self.access = Access(self._register)
-        self._thread = HashThread()
+        self._threads = LoginThreads()
         self._logins = Logins(
-            people, self._sessions, self.setup, self._thread, LoginLimits(), base_url
+            people, self._sessions, self.setup, self._threads, LoginLimits(), base_url
         )
         self._administration = Administration(
-            state, people, self._tokens, KeyFile(directory), self._thread
+            state, people, self._tokens, KeyFile(directory), self._threads
         )
         #: why last uses and what has expired are not kept up, empty when they are
         self.trouble = ""
@@ -85,7 +85,7 @@ class Accounts:
         while True:
             await asyncio.sleep(_KEEP_S)
             try:
-                await self._thread.run(self._tidy, self._register.take_uses())
+                await self._threads.run(self._tidy, self._register.take_uses())
                 self.trouble = ""
             except Exception as error:  # noqa: BLE001 - a failure must not end the loop
                 self.failures += 1
@@ -94,7 +94,7 @@ class Accounts:
 
     def close(self) -> None:
         """Store what is to be kept and let go of the files."""
-        self._thread.close()
+        self._threads.close()
         try:
             self._tidy(self._register.take_uses())
         except sqlite3.Error as error:

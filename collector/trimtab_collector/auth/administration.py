@@ -6,8 +6,8 @@ from typing import Any
 from trimtab_collector.auth.audit import AUDIT, AuditTrail, note
 from trimtab_collector.auth.keys import AgentKey, KeyFile
 from trimtab_collector.auth.logins import user_body
-from trimtab_collector.auth.passwords import HashThread, check_password, hash_password
-from trimtab_collector.auth.people import People, Person, check_name
+from trimtab_collector.auth.passwords import LoginThreads, check_password, hash_password
+from trimtab_collector.auth.people import People, check_name
 from trimtab_collector.auth.tokens import ServiceToken, ServiceTokens
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError, instant
@@ -66,7 +66,7 @@ class Administration:
         people: People,
         service_tokens: ServiceTokens,
         keys: KeyFile,
-        thread: HashThread,
+        threads: LoginThreads,
     ) -> None:
         state.bring(AUDIT)
         self.state = state
@@ -74,7 +74,7 @@ class Administration:
         self.tokens = service_tokens
         self.keys = keys
         self.trail = AuditTrail(state)
-        self.thread = thread
+        self.threads = threads
 
 
 def users(admin: Administration, _parameters: Parameters) -> UserList:
@@ -88,27 +88,25 @@ async def new_user(admin: Administration, parameters: Parameters) -> UserBody:
     check_name(body.name)
     check_password(body.password, body.name)
 
-    def add() -> Person:
-        hashed = hash_password(body.password)
-        return admin.people.add(caller, body.name, hashed, Role(body.role))
-
-    return user_body(await admin.thread.run(add))
+    hashed = await admin.threads.hash(hash_password, body.password)
+    return user_body(
+        await admin.threads.run(admin.people.add, caller, body.name, hashed, Role(body.role))
+    )
 
 
 async def change_user(admin: Administration, parameters: Parameters) -> UserBody:
     """Return a user whose role, state or password was changed, which ends all of their sessions."""
     body, caller, person_id = parameters.body, parameters.caller, parameters[USER_ID]
 
-    def change() -> Person:
-        hashed = None
-        if body.password is not None:
-            found = admin.people.find(person_id)
-            check_password(body.password, found.name if found else "")
-            hashed = hash_password(body.password)
-        role = None if body.role is None else Role(body.role)
-        return admin.people.change(caller, person_id, role, body.disabled, hashed)
-
-    return user_body(await admin.thread.run(change))
+    hashed = None
+    if body.password is not None:
+        found = await admin.threads.run(admin.people.find, person_id)
+        check_password(body.password, found.name if found else "")
+        hashed = await admin.threads.hash(hash_password, body.password)
+    role = None if body.role is None else Role(body.role)
+    return user_body(
+        await admin.threads.run(admin.people.change, caller, person_id, role, body.disabled, hashed)
+    )
 
 
 def delete_user(admin: Administration, parameters: Parameters) -> UserBody:

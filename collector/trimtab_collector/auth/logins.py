@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from trimtab_collector.auth.limits import LoginLimits
 from trimtab_collector.auth.passwords import (
-    HashThread,
+    LoginThreads,
     check_password,
     hash_password,
     is_password,
@@ -29,14 +29,14 @@ _GUARD: Final = "x-trimtab-request"
 
 
 class Logins:
-    """What logging in needs; loop only, the work is done in the thread for it."""
+    """What logging in needs; loop only, the work is done in threads for it."""
 
     def __init__(
         self,
         people: People,
         sessions: Sessions,
         link: SetupLink,
-        thread: HashThread,
+        threads: LoginThreads,
         limits: LoginLimits,
         base_url: str = "",
     ) -> None:
@@ -44,44 +44,55 @@ class Logins:
         self.people = people
         self.sessions = sessions
         self.link = link
-        self.thread = thread
+        self.threads = threads
         self.limits = limits
         found = urlsplit(base_url)
         #: where browsers send the cookie
         self.cookie_path = f"{found.path.rstrip('/')}/api/performance/auth"
         self.always_tls = found.scheme == "https"
 
-    def enter(self, name: str, password: str) -> Issued:
+    async def enter(self, name: str, password: str) -> Issued:
         """Begin a session of the user of a name; raises ApiError 401, after the same time each."""
-        person = self.people.by_name(name)
-        if not is_password(person.password if person else None, password) or person is None:
+        person = await self.threads.run(self.people.by_name, name)
+        hashed = person.password if person else None
+        right = await self.threads.hash(is_password, hashed, password)
+        # That somebody is disabled is not said: a stranger would know that the password is right.
+        if person is None or not right or person.disabled_s is not None:
             raise refused("expected a name and its password, got others")
-        if person.disabled_s is not None:
-            # Not said to be so: it would tell a stranger that the password is right.
-            raise refused("expected a name and its password, got others")
-        return self.sessions.begin(person)
+        return await self.threads.run(self.sessions.begin, person)
 
-    def found(self, name: str, password: str) -> Issued:
+    async def found(self, name: str, password: str) -> Issued:
         """Add the first admin and begin a session."""
-        admin = Caller(name, Role.ADMIN)
-        person = self.people.add(admin, name, hash_password(password), Role.ADMIN, first=True)
-        self.link.close()
-        return self.sessions.begin(person)
+        hashed = await self.threads.hash(hash_password, password)
 
-    def replace(self, caller: Caller, password: str, new_password: str) -> Issued:
+        def add() -> Issued:
+            admin = Caller(name, Role.ADMIN)
+            person = self.people.add(admin, name, hashed, Role.ADMIN, first=True)
+            self.link.close()
+            return self.sessions.begin(person)
+
+        return await self.threads.run(add)
+
+    async def replace(self, caller: Caller, password: str, new_password: str) -> Issued:
         """Change one's own password, which ends all of one's sessions, and begin another."""
-        person = self.people.find(caller.user)
-        if person is None or not is_password(person.password, password):
+        person = await self.threads.run(self.people.find, caller.user)
+        hashed = person.password if person else None
+        if not await self.threads.hash(is_password, hashed, password):
             raise ApiError(403, "wrong_password", "expected your present password, got another")
-        changed = self.people.change(caller, person.id, password=hash_password(new_password))
-        return self.sessions.begin(changed)
+        new = await self.threads.hash(hash_password, new_password)
+
+        def change() -> Issued:
+            return self.sessions.begin(self.people.change(caller, caller.user, password=new))
+
+        return await self.threads.run(change)
 
 
 async def login(logins: Logins, parameters: Parameters) -> Reply:
     """Return an access token and a refresh token for a name and its password."""
     body, account = parameters.body, parameters.body.name.casefold()
     logins.limits.begin(parameters.address, account)
-    issued = await logins.thread.hash(logins.enter, body.name, body.password)
+    with logins.threads.place():
+        issued = await logins.enter(body.name, body.password)
     logins.limits.worked(parameters.address, account)
     return _entered(logins, issued, parameters, cookie=body.cookie)
 
@@ -90,7 +101,7 @@ async def refresh(logins: Logins, parameters: Parameters) -> Reply:
     """Return the next access token and refresh token; the one given is used up."""
     text, cookie = _refresh_token(parameters)
     logins.limits.begin(parameters.address)
-    issued = await logins.thread.run(logins.sessions.renew, text)
+    issued = await logins.threads.run(logins.sessions.renew, text)
     logins.limits.worked(parameters.address)
     return _entered(logins, issued, parameters, cookie=cookie)
 
@@ -98,7 +109,7 @@ async def refresh(logins: Logins, parameters: Parameters) -> Reply:
 async def logout(logins: Logins, parameters: Parameters) -> Reply:
     """Return how many sessions ended: that of the access token, and that of the refresh token."""
     text, cookie = _refresh_token(parameters)
-    ended = await logins.thread.run(logins.sessions.end, parameters.caller, text)
+    ended = await logins.threads.run(logins.sessions.end, parameters.caller, text)
     headers = {"Set-Cookie": _cookie(logins, "", 0, parameters)} if cookie else {}
     return Reply(LoggedOut(ended=ended), headers=headers)
 
@@ -110,7 +121,8 @@ async def setup(logins: Logins, parameters: Parameters) -> Reply:
     logins.link.check(body.token)
     check_name(body.name)
     check_password(body.password, body.name)
-    issued = await logins.thread.hash(logins.found, body.name, body.password)
+    with logins.threads.place():
+        issued = await logins.found(body.name, body.password)
     logins.limits.worked(parameters.address)
     return _entered(logins, issued, parameters, cookie=body.cookie, status=201)
 
@@ -123,7 +135,8 @@ async def change_password(logins: Logins, parameters: Parameters) -> Reply:
     check_password(body.new_password, caller.name)
     account = caller.name.casefold()
     logins.limits.begin(parameters.address, account)
-    issued = await logins.thread.hash(logins.replace, caller, body.password, body.new_password)
+    with logins.threads.place():
+        issued = await logins.replace(caller, body.password, body.new_password)
     logins.limits.worked(parameters.address, account)
     return _entered(logins, issued, parameters, cookie=body.cookie)
 

@@ -9,9 +9,9 @@ import asyncio
 import os
 import threading
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from argon2 import PasswordHasher
@@ -19,7 +19,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from trimtab_collector.contract.errors import ApiError
 
-__all__ = ["HashThread", "check_password", "hash_password", "is_password"]
+__all__ = ["LoginThreads", "check_password", "hash_password", "is_password"]
 
 _T = TypeVar("_T")
 _LEAST: Final = 10
@@ -27,8 +27,8 @@ _MOST: Final = 256
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 #: checked for names that nobody has, so that they take as long; no password has it
 _NOBODYS: Final = f"$argon2id$v=19$m=19456,t=2,p=1${'A' * 22}${'A' * 43}"
-_MAX_HASHES: Final = 20
-_MAX_OTHERS: Final = 64
+_MAX_LOGINS: Final = 20
+_MAX_WAITING: Final = 64
 #: how much the thread yields to others (of 19)
 _NICE: Final = 10
 
@@ -63,42 +63,55 @@ def _same(password: str) -> bytes:
     return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
 
 
-class HashThread:
-    """Does what needs a password or a session, one after the other; loop only."""
+class LoginThreads:
+    """Where what logging in needs is done: a thread that hashes and one for the rest; loop only.
+
+    The one that hashes yields to all others of the machine. It does nothing else: held up anywhere
+    in Python, it would hold up the whole process.
+    """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(
-            1, thread_name_prefix="trimtab-login", initializer=_yield_to_others
+        self._hashing = ThreadPoolExecutor(
+            1, thread_name_prefix="trimtab-hash", initializer=_yield_to_others
         )
-        self._hashes = 0
-        self._others = 0
+        self._doing = ThreadPoolExecutor(1, thread_name_prefix="trimtab-login")
+        self._logins = 0
+        self._waiting = 0
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold one of 20 places of those who log in; raises ApiError 429 when all are taken."""
+        if self._logins >= _MAX_LOGINS:
+            raise _busy("log-ins", self._logins)
+        self._logins += 1
+        try:
+            yield
+        finally:
+            self._logins -= 1
 
     async def hash(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        """Return what work, which hashes, returns; raises ApiError 429 when 20 wait or run."""
-        if self._hashes >= _MAX_HASHES:
-            raise _busy("log-ins", self._hashes)
-        self._hashes += 1
-        try:
-            return await self._run(work, *arguments)
-        finally:
-            self._hashes -= 1
+        """Return what work, which hashes, returns; raises ApiError 429 when 64 of all wait."""
+        return await self._run(self._hashing, work, *arguments)
 
     async def run(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        """Return what work returns; raises ApiError 429 when 64 others than hashes wait or run."""
-        if self._others >= _MAX_OTHERS:
-            raise _busy("requests", self._others)
-        self._others += 1
-        try:
-            return await self._run(work, *arguments)
-        finally:
-            self._others -= 1
+        """Return what work returns; raises ApiError 429 when 64 of all wait."""
+        return await self._run(self._doing, work, *arguments)
 
     def close(self) -> None:
         """Finish what runs, drop what waits."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._hashing.shutdown(wait=True, cancel_futures=True)
+        self._doing.shutdown(wait=True, cancel_futures=True)
 
-    async def _run(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+    async def _run(
+        self, thread: ThreadPoolExecutor, work: Callable[..., _T], *arguments: Any
+    ) -> _T:
+        if self._waiting >= _MAX_WAITING:
+            raise _busy("requests", self._waiting)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(thread, work, *arguments)
+        finally:
+            self._waiting -= 1
 
 
 def _busy(what: str, count: int) -> ApiError:

@@ -38,8 +38,8 @@ class Caller:
 
 
 NOBODY: Final = Caller("anyone", Role.ANYONE)
-#: the collector, where it changes something by itself
-ITSELF: Final = Caller("trimtab", Role.ADMIN)
+#: who changes something that nobody asked for; no user has this name, which has a space
+ITSELF: Final = Caller("the collector", Role.ADMIN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,24 @@
 """Calls of one kind summed up, and the servers that agents look at."""
 
-from trimtab_collector.contract.body import Body
+from typing import Final
 
-__all__ = ["Calls", "ProbedTarget"]
+from trimtab_collector.contract.body import Body
+from trimtab_collector.contract.kinds import Choice
+
+__all__ = ["CALLS_BY", "RANKED_CALLS", "Calls", "ProbedTarget"]
+
+#: what rows of calls may be ordered by -> the figure; the names are keys of their `calls`
+RANKED_CALLS: Final = {
+    "totalTime": "total_time",
+    "count": "count",
+    "errors": "errors",
+    "errorRate": "error_rate",
+    "perSecond": "per_second",
+    **{name: name for name in ("mean", "p50", "p90", "p95", "p99", "max")},
+}
+CALLS_BY: Final = Choice(
+    "by", "Rows with the largest of this come first.", RANKED_CALLS, "totalTime"
+)
 
 
 class Calls(Body, kw_only=True):

@@ -1,27 +1,21 @@
 """Queries: all together, by statement, slow ones and repeated ones."""
 
-from typing import Any, Final
+from typing import Any
 
 from trimtab_collector.contract.body import Body, RangeBody
 from trimtab_collector.contract.calls import Calls, ProbedTarget
-from trimtab_collector.contract.kinds import Choice
 
 __all__ = [
-    "BY",
-    "STATEMENTS_BY",
     "Database",
     "Repeated",
     "ServerStatement",
+    "ServerTable",
     "SlowQueries",
     "SlowQuery",
     "Statement",
+    "TableIndex",
     "UnusedIndex",
 ]
-
-#: what statements may be ordered by -> the field of Calls
-STATEMENTS_BY: Final = {"totalTime": "total_time", "count": "count", "p95": "p95", "max": "max"}
-BY: Final = Choice("by", "Statements with the largest of this come first.", STATEMENTS_BY,
-                   "totalTime")  # fmt: skip
 
 
 class Statement(Body, kw_only=True):
@@ -53,6 +47,29 @@ class UnusedIndex(Body, kw_only=True):
     size: int
 
 
+class TableIndex(Body, kw_only=True):
+    """An index of a table that was scanned; columns with commas between, size in bytes."""
+
+    index: str
+    columns: str
+    size: int
+
+
+class ServerTable(Body, kw_only=True):
+    """A table of a server; scans are those that read it as a whole within the range."""
+
+    target: str
+    table: str
+    rows: int
+    #: changed since the last ANALYZE
+    modified_rows: int
+    sequential_scans: int
+    #: that these scans have read
+    sequential_rows: int
+    #: neither partial ones nor those on expressions; only of tables that were scanned
+    indexes: list[TableIndex]
+
+
 class Database(RangeBody, kw_only=True):
     """Queries of the range."""
 
@@ -61,8 +78,8 @@ class Database(RangeBody, kw_only=True):
     errors: dict[str, int]
     connection_errors: int
     deadlocks: int
-    rows: float | None
-    #: those with the most time first
+    rows: int | None
+    #: in the order asked for, as those of the server
     statements: list[Statement]
     statements_left_out: int
     #: of each pool of connections: environment, service, instance, name, and what is known of it
@@ -71,12 +88,15 @@ class Database(RangeBody, kw_only=True):
     #: queries that went on without being measured, because the hook failed
     unmeasured: int
     servers: list[ProbedTarget]
-    #: of `pg_stat_statements`: those with the most time first
+    #: of `pg_stat_statements`
     server_statements: list[ServerStatement]
     server_statements_left_out: int
     #: the largest first
     unused_indexes: list[UnusedIndex]
     unused_indexes_left_out: int
+    #: those whose scans read most first
+    server_tables: list[ServerTable]
+    server_tables_left_out: int
 
 
 class SlowQuery(Body, kw_only=True):
@@ -120,6 +140,10 @@ class SlowQueries(RangeBody, kw_only=True):
     """Slow queries: which take the time, the latest, the slowest, and those repeated."""
 
     statements: list[Statement]
+    statements_left_out: int
     last: list[SlowQuery]
     worst: list[SlowQuery]
+    #: of last and worst alike, as far as events were kept
+    queries_left_out: int
     n_plus_one: list[Repeated]
+    n_plus_one_left_out: int

@@ -52,6 +52,8 @@ class GaugeSeries(Body, kw_only=True):
     """The steps of one gauge, or of those of one name and group."""
 
     name: str
+    #: a UCUM code, empty for a gauge that the catalogue does not have
+    unit: str
     group: dict[str, str]
     series: list[GaugeStep]
 

@@ -32,6 +32,7 @@ class Queues(RangeBody, kw_only=True):
 
     queues: list[QueueGauges]
     tasks: list[TaskCalls]
+    tasks_left_out: int
     #: tasks that were sent, and tasks whose process ended while they ran
     sent: int
     lost: int

@@ -5,7 +5,16 @@ from typing import Final
 from trimtab_collector.contract.body import Body, RangeBody
 from trimtab_collector.contract.kinds import Choice
 
-__all__ = ["BY", "REASON", "REASONS", "SlowRequest", "SlowRequests", "TimelineSpan"]
+__all__ = [
+    "BY",
+    "REASON",
+    "REASONS",
+    "CallsOfRequest",
+    "ReadsOfRequest",
+    "SlowRequest",
+    "SlowRequests",
+    "TimelineSpan",
+]
 
 REASONS: Final = ("slow", "failed", "sample")
 REASON: Final = Choice(
@@ -21,6 +30,21 @@ class TimelineSpan(Body, kw_only=True):
     start: float
     duration: float
     text: str
+
+
+class CallsOfRequest(Body, kw_only=True):
+    """Queries, or calls to other services, of one request: ms together, and how many."""
+
+    time: float
+    calls: int
+
+
+class ReadsOfRequest(Body, kw_only=True):
+    """Reads of caches of one request: ms together, and how they ended."""
+
+    time: float
+    hits: int
+    misses: int
 
 
 class SlowRequest(Body, kw_only=True):
@@ -39,10 +63,9 @@ class SlowRequest(Body, kw_only=True):
     service: str
     environment: str
     instance: str
-    #: milliseconds and counts of queries, calls and reads of caches
-    database: dict[str, float]
-    external: dict[str, float]
-    cache: dict[str, float]
+    database: CallsOfRequest
+    external: CallsOfRequest
+    cache: ReadsOfRequest
     timeline: list[TimelineSpan]
     timeline_left_out: int
 
@@ -51,3 +74,5 @@ class SlowRequests(RangeBody, kw_only=True):
     """Requests that were kept whole, the latest or the longest first."""
 
     requests: list[SlowRequest]
+    #: as far as events were kept
+    requests_left_out: int

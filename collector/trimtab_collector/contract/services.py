@@ -1,9 +1,22 @@
 """Services, and what became of their records."""
 
-from trimtab_collector.contract.body import Body, ResolvedBody
-from trimtab_collector.contract.figures import Stats
+from typing import Final
 
-__all__ = ["Accounting", "ServiceRow", "Services"]
+from trimtab_collector.contract.body import Body, ResolvedBody
+from trimtab_collector.contract.figures import RANKED, Stats
+from trimtab_collector.contract.kinds import Choice, Whole
+
+__all__ = ["SERVICES_BY", "SERVICES_LIMIT", "Accounting", "ServiceRow", "Services"]
+
+SERVICES_BY: Final = Choice(
+    "by",
+    "Services with the largest of this come first; or all in the order of their names.",
+    ("name", *RANKED),
+    "name",
+)
+SERVICES_LIMIT: Final = Whole(
+    "limit", "Most services; the others are counted as left out.", 1, 1000, 1000
+)
 
 
 class Accounting(Body, kw_only=True):
@@ -37,6 +50,7 @@ class ServiceRow(Stats, kw_only=True):
 
 
 class Services(ResolvedBody, kw_only=True):
-    """All services of the store."""
+    """The services of the store, in the order asked for."""
 
     services: list[ServiceRow]
+    services_left_out: int

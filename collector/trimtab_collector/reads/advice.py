@@ -12,7 +12,7 @@ from trimtab_collector.reads.judging.advice_tasks import TASK_RULES
 from trimtab_collector.reads.judging.advising import AdviceRule, Advised
 from trimtab_collector.reads.judging.facts import Facts
 from trimtab_collector.reads.judging.findings import RANKS
-from trimtab_collector.reads.judging.wording import Wording
+from trimtab_collector.reads.judging.wording import Phrasing
 from trimtab_collector.reads.reader import StoreReader
 
 __all__ = ["ADVICE_RULES", "advice", "advice_of"]
@@ -38,7 +38,7 @@ def advice_of(facts: Facts, language: str, limit: int = LIMIT.default) -> Advice
 
     Pure but for what facts read. Raises TooMuchError.
     """
-    wording = Wording(language)
+    wording = Phrasing(language)
     advised, fine, unseen = [], [], []
     for rule in ADVICE_RULES:
         found = list(rule.look(facts))

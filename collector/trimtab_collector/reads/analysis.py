@@ -18,7 +18,7 @@ from trimtab_collector.reads.judging.facts import Facts
 from trimtab_collector.reads.judging.findings import HIGH, LOW, MEDIUM, RANKS, FoundIssue, Unjudged
 from trimtab_collector.reads.judging.issues import ENOUGH_REQUESTS, REQUEST_RULES
 from trimtab_collector.reads.judging.machines import MACHINE_RULES
-from trimtab_collector.reads.judging.wording import Wording, place_text
+from trimtab_collector.reads.judging.wording import Phrasing, place_text
 from trimtab_collector.reads.measures import share
 from trimtab_collector.reads.reader import StoreReader
 
@@ -47,7 +47,7 @@ def analysis_of(facts: Facts, language: str, limit: int = LIMIT.default) -> Anal
     findings = [each for each in found if isinstance(each, FoundIssue)]
     findings.sort(key=lambda each: (-RANKS[each.severity], -each.size))
     unjudged = [each for each in found if isinstance(each, Unjudged)]
-    wording = Wording(language)
+    wording = Phrasing(language)
     return Analysis(
         **facts.range.fields(),
         status=_status(findings),
@@ -95,7 +95,7 @@ def alert_of(found: Analysis, language: str) -> AnalysisAlert | None:
     """
     if found.status == HEALTHY:
         return None
-    wording = Wording(language)
+    wording = Phrasing(language)
     severity = HIGH if found.status == CRITICAL else MEDIUM
     issues = [each for each in found.issues if each.severity == severity]
     places = {each.where.service or place_text(each.where) for each in issues}
@@ -117,7 +117,7 @@ def sentences(found: Analysis, advice: Advice, language: str) -> list[str]:
 
     Both must be in that language.
     """
-    wording = Wording(language)
+    wording = Phrasing(language)
     told = [
         wording.say("alert.message", issue=each.description, recommendation=each.recommendation)
         for each in found.issues

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from trimtab_collector.contract.calls import Calls
+from trimtab_collector.contract.calls import CALLS_BY, RANKED_CALLS, Calls
 from trimtab_collector.contract.databases import (
-    BY,
-    STATEMENTS_BY,
     Database,
     Repeated,
     ServerStatement,
@@ -28,6 +26,7 @@ from trimtab_collector.reads.measures import (
 )
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.reads.tables import server_tables
 from trimtab_collector.storage.store import MeasurePart
 from trimtab_core.measures import COUNTER, HISTOGRAM
 from trimtab_core.rows import EventRow
@@ -59,13 +58,15 @@ _EVENTS: Final = 2000
 
 
 def database(reader: StoreReader, parameters: Parameters) -> Database:
-    """Return the queries of a range; the statements with the most time first."""
+    """Return the queries of a range; the statements with the most of a figure first."""
     time_range = reader.ranges.stored(parameters)
     measures = MeasureReads(reader, time_range, (_DURATION, _ROWS, f"{_POOL}*", _OVERFLOW, _FAILED))
-    counted = server_statements(reader, time_range)
+    by = RANKED_CALLS[parameters[CALLS_BY]]
+    counted = server_statements(reader, time_range, by)
     unused = unused_indexes(reader, time_range)
+    tables = server_tables(reader, time_range)
     parts = _queries(measures)
-    statements = ordered(_statements(parts, measures.seconds))
+    statements = ordered(_statements(parts, measures.seconds), by)
     limit = parameters[LIMIT]
     errors = errors_of(parts)
     waits = measures.of(_WAIT)
@@ -76,7 +77,7 @@ def database(reader: StoreReader, parameters: Parameters) -> Database:
         errors=errors,
         connection_errors=errors.get(CONNECTION_ERROR, 0),
         deadlocks=errors.get(DEADLOCK, 0),
-        rows=sum(part.delta.sum for part in rows) if rows else None,
+        rows=int(sum(part.delta.sum for part in rows)) if rows else None,
         statements=statements[:limit],
         statements_left_out=max(0, len(statements) - limit),
         pools=_pools(measures),
@@ -87,6 +88,8 @@ def database(reader: StoreReader, parameters: Parameters) -> Database:
         server_statements_left_out=max(0, len(counted) - limit),
         unused_indexes=unused[:limit],
         unused_indexes_left_out=max(0, len(unused) - limit),
+        server_tables=tables[:limit],
+        server_tables_left_out=max(0, len(tables) - limit),
     )
 
 
@@ -98,22 +101,27 @@ def slow_queries(reader: StoreReader, parameters: Parameters) -> SlowQueries:
     repeated = _repeated(parameters, events(reader, time_range, "n_plus_one", _EVENTS))
     slow = [_slow(parameters, row, event) for row, event in found]
     statements = ordered(
-        _statements(_queries(measures), measures.seconds), STATEMENTS_BY[parameters[BY]]
+        _statements(_queries(measures), measures.seconds), RANKED_CALLS[parameters[CALLS_BY]]
     )
     limit = parameters[LIMIT]
     return SlowQueries(
         **time_range.fields(),
         statements=statements[:limit],
+        statements_left_out=max(0, len(statements) - limit),
         last=slow[:limit],
         worst=sorted(slow, key=lambda each: -each.duration)[:limit],
+        queries_left_out=max(0, len(slow) - limit),
         n_plus_one=repeated[:limit],
+        n_plus_one_left_out=max(0, len(repeated) - limit),
     )
 
 
-def server_statements(reader: StoreReader, time_range: TimeRange) -> list[ServerStatement]:
-    """Return what servers counted of their statements; those with the most time first."""
+def server_statements(
+    reader: StoreReader, time_range: TimeRange, by: str = "total_time"
+) -> list[ServerStatement]:
+    """Return what servers counted of their statements; those with the most of a figure first."""
     measures = MeasureReads(reader, time_range, (_COUNTED,), of_servers=True)
-    return ordered(
+    found = [
         ServerStatement(
             target=part.instance,
             database=attribute(part, "db.namespace"),
@@ -121,7 +129,8 @@ def server_statements(reader: StoreReader, time_range: TimeRange) -> list[Server
             calls=calls_of([part], measures.seconds),
         )
         for part in measures.of()
-    )
+    ]
+    return ordered(found, by)
 
 
 def unused_indexes(reader: StoreReader, time_range: TimeRange) -> list[UnusedIndex]:

@@ -63,13 +63,15 @@ def pause_shares(reader: StoreReader, time_range: TimeRange) -> dict[tuple[str, 
 
 
 def gauges_of(
-    reader: StoreReader, a: TimeRange, b: TimeRange, instances: Iterable[str]
+    reader: StoreReader, ranges: Sequence[TimeRange], instances: Sequence[Iterable[str]]
 ) -> list[ExplainedGauge]:
-    """Return gauges of the processes of both sides, and of the hosts that these run on."""
-    hosts = {instance.rpartition("#")[0] for instance in instances}
+    """Return gauges of the processes of both sides, and of the hosts of their instances."""
     sides = [
-        {**_means(reader, side, _OF_PROCESSES), **_means(reader, side, _OF_HOSTS, hosts)}
-        for side in (a, b)
+        {
+            **_means(reader, side, _OF_PROCESSES),
+            **_means(reader, side, _OF_HOSTS, {each.rpartition("#")[0] for each in mine}),
+        }
+        for side, mine in zip(ranges, instances, strict=True)
     ]
     return [
         ExplainedGauge(

@@ -146,7 +146,7 @@ def explain(reader: StoreReader, parameters: Parameters) -> Explanation:
         statements_left_out=max(0, len(statements) - limit),
         hosts=hosts[:limit],
         hosts_left_out=max(0, len(hosts) - limit),
-        gauges=gauges_of(reader, sides.a, sides.b, [part.name[2] for part in instances]),
+        gauges=gauges_of(reader, (sides.a, sides.b), _instances(sides, instances)),
         notes=notes_of(sides, (spent_a, spent_b), causes, routes, noise, least),
     )
 
@@ -174,6 +174,16 @@ def _parts(
     # Of groups by what tells the sides apart each would be on one side only.
     parts = [] if sides.field in fields else parts_of(a, b)
     return added(a), added(b), parts
+
+
+def _instances(sides: Sides, parts: Sequence[ShareOfChange]) -> tuple[set[str], set[str]]:
+    """Return the instances of each side."""
+    if sides.field == "instance":
+        return {sides.a_where["instance"]}, {sides.b_where["instance"]}
+    return (
+        {part.name[2] for part in parts if part.a.requests},
+        {part.name[2] for part in parts if part.b.requests},
+    )
 
 
 def _causes(a: Spent, b: Spent, difference: float) -> list[Cause]:

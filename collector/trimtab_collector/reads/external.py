@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from trimtab_collector.contract.calls import CALLS_BY, RANKED_CALLS
 from trimtab_collector.contract.external import External, HostCalls, MethodCalls
 from trimtab_collector.contract.parameters import LIMIT, Parameters
 from trimtab_collector.reads.latest import targets_of
@@ -23,11 +24,14 @@ _DURATION: Final = "http.client.request.duration"
 
 
 def external(reader: StoreReader, parameters: Parameters) -> External:
-    """Return the calls to other services; the hosts with the most time first."""
-    return external_calls(reader, reader.ranges.stored(parameters), parameters[LIMIT])
+    """Return the calls to other services; the hosts with the most of a figure first."""
+    by = RANKED_CALLS[parameters[CALLS_BY]]
+    return external_calls(reader, reader.ranges.stored(parameters), parameters[LIMIT], by)
 
 
-def external_calls(reader: StoreReader, time_range: TimeRange, limit: int) -> External:
+def external_calls(
+    reader: StoreReader, time_range: TimeRange, limit: int, by: str = "total_time"
+) -> External:
     """Return the calls to other services in a range that is stored; at most limit hosts."""
     measures = MeasureReads(reader, time_range, (_DURATION,))
     places = grouped(measures.of(), _place)
@@ -35,7 +39,7 @@ def external_calls(reader: StoreReader, time_range: TimeRange, limit: int) -> Ex
     return External(
         **time_range.fields(),
         calls=calls_of(measures.of(), measures.seconds),
-        hosts=ordered(hosts)[:limit],
+        hosts=ordered(hosts, by)[:limit],
         hosts_left_out=max(0, len(hosts) - limit),
         dependencies=targets_of(
             reader.gauges(time_range.parameters), "http", "redis", "postgresql"

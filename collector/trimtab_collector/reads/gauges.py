@@ -18,6 +18,7 @@ from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reads.steps import MOST
 from trimtab_collector.storage.store import GaugeRows, GaugeSelection, TooMuchError
+from trimtab_core.catalog import CATALOG
 
 __all__ = ["gauges"]
 
@@ -56,6 +57,7 @@ def gauges(reader: StoreReader, parameters: Parameters) -> GaugeHistory:
         gauges=[
             GaugeSeries(
                 name=rows.groups[at][0],
+                unit=CATALOG[rows.groups[at][0]].unit if rows.groups[at][0] in CATALOG else "",
                 group=dict(zip(by, rows.groups[at][1:], strict=True)),
                 series=_steps(rows, at, parameters),
             )

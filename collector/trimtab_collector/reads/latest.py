@@ -6,12 +6,14 @@ from typing import Final
 from trimtab_collector.contract.calls import ProbedTarget
 from trimtab_collector.contract.gauges import HostGauges, ProcessGauges
 from trimtab_collector.storage.store import LatestGauge
+from trimtab_core.catalog import CATALOG
 
 __all__ = [
     "ACTIVE",
     "EVENT_STREAMS",
     "UPTIME",
     "WEB_SOCKETS",
+    "amount",
     "hosts_of",
     "instances_of",
     "targets_of",
@@ -33,7 +35,7 @@ def instances_of(gauges: Iterable[LatestGauge]) -> list[ProcessGauges]:
     for row in gauges:
         if row.service:
             name = (row.environment, row.service, row.instance)
-            found.setdefault(name, {})[row.name] = row.value
+            found.setdefault(name, {})[row.name] = amount(row.name, row.value)
     return [
         ProcessGauges(environment=name[0], service=name[1], instance=name[2], gauges=values)
         for name, values in sorted(found.items())
@@ -45,7 +47,7 @@ def hosts_of(gauges: Iterable[LatestGauge]) -> list[HostGauges]:
     found: dict[tuple[str, str], dict[str, float]] = {}
     for row in gauges:
         if not row.service and not row.instance.startswith(_PROBED):
-            found.setdefault((row.instance, row.agent), {})[row.name] = row.value
+            found.setdefault((row.instance, row.agent), {})[row.name] = amount(row.name, row.value)
     return [
         HostGauges(host=host, agent=agent, gauges=values)
         for (host, agent), values in sorted(found.items())
@@ -57,8 +59,16 @@ def targets_of(gauges: Iterable[LatestGauge], *kinds: str) -> list[ProbedTarget]
     found: dict[tuple[str, str], dict[str, float]] = {}
     for row in gauges:
         if not row.service and row.instance.partition(":")[0] in kinds:
-            found.setdefault((row.instance, row.agent), {})[row.name] = row.value
+            found.setdefault((row.instance, row.agent), {})[row.name] = amount(row.name, row.value)
     return [
         ProbedTarget(target=target, agent=agent, gauges=dict(sorted(values.items())))
         for (target, agent), values in sorted(found.items())
     ]
+
+
+def amount(name: str, value: float) -> float:
+    """Return a value as a whole number where its gauge counts something: bytes, requests."""
+    metric = CATALOG.get(name)
+    unit = metric.unit if metric else ""
+    counts = unit == "By" or (unit.startswith("{") and unit.endswith("}"))
+    return int(value) if counts and value.is_integer() else value

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Final
 
+from trimtab_collector.contract.calls import CALLS_BY, RANKED_CALLS
 from trimtab_collector.contract.parameters import LIMIT, Parameters
 from trimtab_collector.contract.queues import QueueGauges, Queues, TaskCalls
-from trimtab_collector.reads.latest import targets_of
+from trimtab_collector.reads.latest import amount, targets_of
 from trimtab_collector.reads.measures import MeasureReads, attribute, calls_of, grouped, ordered
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.store import LatestGauge, MeasurePart
@@ -20,7 +21,7 @@ _LOST: Final = "trimtab.task.lost"
 
 
 def queues(reader: StoreReader, parameters: Parameters) -> Queues:
-    """Return the queues now, and the tasks of a range, those with the most time first."""
+    """Return the queues now, and the tasks of a range, those with the most of a figure first."""
     time_range = reader.ranges.stored(parameters)
     measures = MeasureReads(reader, time_range, (_TASK, _WAIT, _SENT, _LOST, DEPTH))
     own = grouped(measures.of(DEPTH), lambda part: attribute(part, "messaging.destination.name"))
@@ -29,14 +30,18 @@ def queues(reader: StoreReader, parameters: Parameters) -> Queues:
         _task(names, some, waits.get(names, []), measures.seconds)
         for names, some in grouped(measures.of(_TASK), _task_of).items()
     ]
+    limit = parameters[LIMIT]
     return Queues(
         **time_range.fields(),
         queues=queues_of(reader.gauges(parameters))
         + [
-            QueueGauges(queue=name, gauges={DEPTH: sum(part.delta.last for part in parts)})
+            QueueGauges(
+                queue=name, gauges={DEPTH: amount(DEPTH, sum(part.delta.last for part in parts))}
+            )
             for name, parts in sorted(own.items())
         ],
-        tasks=ordered(tasks)[: parameters[LIMIT]],
+        tasks=ordered(tasks, RANKED_CALLS[parameters[CALLS_BY]])[:limit],
+        tasks_left_out=max(0, len(tasks) - limit),
         sent=int(measures.total(_SENT)),
         lost=int(measures.total(_LOST)),
     )

@@ -8,6 +8,8 @@ from trimtab_collector.contract.requests import (
     BY,
     REASON,
     REASONS,
+    CallsOfRequest,
+    ReadsOfRequest,
     SlowRequest,
     SlowRequests,
     TimelineSpan,
@@ -30,19 +32,33 @@ def slow_requests(reader: StoreReader, parameters: Parameters) -> SlowRequests:
     found = [
         _request(parameters, row, event)
         for row, event in events(reader, time_range, "request", _EVENTS)
-        if event.get("reason") in wanted
+        if event.get("reason") in wanted and _chosen(parameters, event)
     ]
     if parameters[BY] == "duration":
         found.sort(key=lambda each: -each.duration)
-    return SlowRequests(**time_range.fields(), requests=found[: parameters[LIMIT]])
+    limit = parameters[LIMIT]
+    return SlowRequests(
+        **time_range.fields(),
+        requests=found[:limit],
+        requests_left_out=max(0, len(found) - limit),
+    )
+
+
+def _chosen(parameters: Parameters, event: Mapping[str, Any]) -> bool:
+    """Return whether method and status are among what was asked for."""
+    status = int(number(event, "status")) // 100
+    return parameters.chooses(
+        method=str(event.get("method", "")),
+        status_class=f"{status}xx" if 1 <= status <= 5 else "other",
+    )
 
 
 def _request(parameters: Parameters, row: EventRow, event: Mapping[str, Any]) -> SlowRequest:
     def ms(name: str) -> float:
         return number(event, name) / 1000
 
-    def count(name: str) -> float:
-        return float(number(event, name))
+    def count(name: str) -> int:
+        return int(number(event, name))
 
     spans = event.get("spans", [])
     return SlowRequest(
@@ -58,13 +74,11 @@ def _request(parameters: Parameters, row: EventRow, event: Mapping[str, Any]) ->
         service=row.service,
         environment=row.environment,
         instance=row.instance,
-        database={"time": ms("db_us"), "calls": count("db_calls")},
-        external={"time": ms("external_us"), "calls": count("external_calls")},
-        cache={
-            "time": ms("cache_us"),
-            "hits": count("cache_hits"),
-            "misses": count("cache_misses"),
-        },
+        database=CallsOfRequest(time=ms("db_us"), calls=count("db_calls")),
+        external=CallsOfRequest(time=ms("external_us"), calls=count("external_calls")),
+        cache=ReadsOfRequest(
+            time=ms("cache_us"), hits=count("cache_hits"), misses=count("cache_misses")
+        ),
         timeline=[
             TimelineSpan(what=span[0], start=span[1] / 1000, duration=span[2] / 1000, text=span[3])
             for span in (spans if isinstance(spans, list) else [])

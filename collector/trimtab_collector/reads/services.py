@@ -3,9 +3,18 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+import numpy as np
+
+from trimtab_collector.contract.figures import RANKED
 from trimtab_collector.contract.parameters import Parameters
-from trimtab_collector.contract.services import Accounting, ServiceRow, Services
-from trimtab_collector.reads.figures import no_requests
+from trimtab_collector.contract.services import (
+    SERVICES_BY,
+    SERVICES_LIMIT,
+    Accounting,
+    ServiceRow,
+    Services,
+)
+from trimtab_collector.reads.figures import no_requests, ranked
 from trimtab_collector.reads.latest import ACTIVE, EVENT_STREAMS, UPTIME, WEB_SOCKETS
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
@@ -51,7 +60,16 @@ def services(reader: StoreReader, parameters: Parameters) -> Services:
                 **found.get(name, no_requests()),
             )
         )
-    return Services(**time_range.resolved(figures.rows.resolution_s), services=answer)
+    if parameters[SERVICES_BY] != "name":
+        order = ranked(figures, RANKED[parameters[SERVICES_BY]], np.arange(len(figures)))
+        place = {figures.names[row]: at for at, row in enumerate(order.tolist())}
+        answer.sort(key=lambda row: place.get((row.environment, row.service), len(place)))
+    limit = parameters[SERVICES_LIMIT]
+    return Services(
+        **time_range.resolved(figures.rows.resolution_s),
+        services=answer[:limit],
+        services_left_out=max(0, len(answer) - limit),
+    )
 
 
 def _without_requests(

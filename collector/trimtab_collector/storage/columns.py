@@ -150,8 +150,10 @@ def _statuses(
     if not any(name in batch.columns for batch, _, _ in batches):
         return None
     numbers = _column(name, batches, sizes)
-    ends = numbers.cumsum(dtype=np.int64)
-    totals = np.diff(ends[np.cumsum(sizes) - 1], prepend=0).tolist()
+    totals = [int(numbers.sum(dtype=np.int64))]
+    if len(batches) > 1:
+        ends = numbers.cumsum(dtype=np.int64)
+        totals = np.diff(ends[np.cumsum(sizes) - 1], prepend=0).tolist()
     found = [_column(each, batches, totals) for each in (codes, counts)]
     return checked(numbers, found[0], found[1], requests)
 

@@ -19,6 +19,8 @@ __all__ = ["Statuses", "added", "checked", "joined", "no_statuses"]
 _CODES: Final = 600
 #: cells that adding may take for each code that is added, before it sorts instead
 _CELLS: Final = 8
+_SENT: Final[NDArray[Any]] = np.zeros(_CODES, bool)
+_SENT[0], _SENT[100:] = True, True
 _NO_CODES: Final[NDArray[Any]] = np.zeros(0, np.uint16)
 _NO_COUNTS: Final[NDArray[Any]] = np.zeros(0, np.int64)
 
@@ -68,19 +70,28 @@ def checked(
     sizes: NDArray[Any], codes: NDArray[Any], counts: NDArray[Any], requests: NDArray[Any]
 ) -> Statuses:
     """Return the statuses that a batch states; raises BatchError for what no agent sends."""
-    sizes = sizes.astype(np.int64)
-    if ((codes < 100) & (codes != 0) | (codes >= _CODES)).any():
+    if len(codes) and (np.maximum.reduce(codes) >= _CODES or not _SENT[codes].all()):
         raise BatchError(f"expected status codes of 100 to {_CODES - 1}, or 0, got another")
-    codes = codes.astype(np.uint16)
-    owner = np.repeat(np.arange(len(sizes)), sizes)
-    if (np.diff(owner * _CODES + codes) <= 0).any():
-        raise BatchError("expected the status codes of a point in ascending order")
-    if not counts.all():
+    if np.count_nonzero(counts) != len(counts):
         raise BatchError("expected counts of at least 1, got a status code with 0")
-    # float64 is exact enough to refuse what is far too much, and exact for what is accepted.
-    if (np.bincount(owner, counts, len(sizes)) > requests).any():
+    sums = counts
+    # As a rule each point has one code.
+    if len(codes) != len(sizes) or np.maximum.reduce(sizes) != 1:
+        some = sizes
+        if np.count_nonzero(sizes) != len(sizes):
+            filled = sizes > 0
+            some, requests = sizes[filled], requests[filled]
+        begins = some.cumsum(dtype=np.int64)
+        begins -= some
+        falls = codes[1:] <= codes[:-1]
+        falls[begins[1:] - 1] = False
+        if falls.any():
+            raise BatchError("expected the status codes of a point in ascending order")
+        # Of at most 501 codes with counts up to 2**53, so that none wraps around.
+        sums = np.add.reduceat(counts, begins, dtype=np.int64) if len(begins) else counts
+    if np.count_nonzero(sums > requests):
         raise BatchError("expected at most as many status codes as requests, got more")
-    return Statuses(sizes, codes, counts.astype(np.int64))
+    return Statuses(sizes, codes.astype(np.uint16, copy=False), counts)
 
 
 def joined(parts: Sequence[tuple[Statuses | None, int]]) -> Statuses | None:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from trimtab_collector.api.live.stream import Live
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.contract.live import LiveAlert
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.serve import bind
 from trimtab_collector.storage.memory.engine import MemoryStore
@@ -49,6 +50,7 @@ class LiveServer:
             "anyone": (Caller("anyone", Role.ANYONE), None),
         }
         self.open: list[SentAlert] = []
+        self.open_alerts: Callable[[], Sequence[LiveAlert]] = lambda: self.open
         self.executor = ReadExecutor()
         self.reader = StoreReader(MemoryStore())
         self.live = Live(
@@ -57,7 +59,7 @@ class LiveServer:
             self._identify,
             Questions([self.reader], ENDPOINTS),
             origins,
-            lambda: self.open,
+            lambda: self.open_alerts(),
             limits,
         )
         self.listener = bind("127.0.0.1", 0)

@@ -22,6 +22,8 @@ __all__ = ["Identify", "LiveClients"]
 Identify = Callable[[str], tuple[Caller, float | None]]
 
 _LONGEST_TOKEN: Final = 8192
+#: packet types of events and acknowledgements with binary parts
+_BINARY: Final = ("5", "6")
 
 logger = logging.getLogger("trimtab.live")
 _engine_logger: Final = logging.getLogger("trimtab.live.engine")
@@ -144,6 +146,16 @@ class LiveClients:
             engineio_logger=_engine_logger,
         )
         server.eio.create_queue = lambda *_: PacketQueue(limits)
+        take = server.eio.handlers["message"]
+
+        async def take_text(sid: str, data: Any) -> None:
+            # Parts of a binary event would be kept until all that it announces have come.
+            if isinstance(data, str) and data[:1] not in _BINARY:
+                await take(sid, data)
+            else:
+                await self._drop(sid, "sent binary data")
+
+        server.eio.on("message", take_text)
         server.on("connect", self._connected)
         server.on("disconnect", self._disconnected)
         return server

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from trimtab_collector.contract.callers import Caller
@@ -118,7 +118,7 @@ class LiveSession:
     #: name of its connection in the layer below, where its packets wait
     connection: str
     caller: Caller
-    token: str
+    token: str = field(repr=False)
     #: when the token ends, epoch seconds; None: never
     expires_s: float | None
     checked_s: float

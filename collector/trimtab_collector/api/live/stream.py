@@ -40,6 +40,8 @@ _ASKED: Final = {
 _TURN: Final = 50
 #: alerts in these states are told; the others are steps on the way
 _TOLD: Final = frozenset({"firing", "resolved", "expired"})
+#: alerts in these states were told, and their end was not
+_OPEN: Final = frozenset({"firing", "keeping"})
 
 logger = logging.getLogger("trimtab.live")
 
@@ -71,7 +73,7 @@ class Live:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._skipped = 0
-        self._alerts_lost = 0
+        self.alerts_lost = 0
         self._round_s: float | None = None
         self._trouble: dict[str, str] = {}
         self._log = RateLimited(logger)
@@ -109,7 +111,7 @@ class Live:
             skipped=self._skipped,
             dropped=self._clients.dropped,
             refused=self._clients.refused,
-            alerts_lost=self._alerts_lost,
+            alerts_lost=self.alerts_lost,
             round=None if self._round_s is None else round(1000 * self._round_s, 3),
         )
         return HealthPart(body, trouble is not None)
@@ -121,7 +123,7 @@ class Live:
             try:
                 loop.call_soon_threadsafe(self._take, tuple(alerts))
             except RuntimeError:
-                self._alerts_lost += len(alerts)  # the loop has ended
+                self.alerts_lost += len(alerts)  # the loop has ended
 
     # ------------------------------------------------ what runs beside the connections
 
@@ -193,8 +195,10 @@ class Live:
 
     def _is_news(self, alert: LiveAlert) -> bool:
         """Return whether to tell of an alert: each severity while it fires, and its end, once."""
-        if alert.state not in _TOLD or alert.held is not None:
+        if alert.state not in _TOLD:
             return False
+        if alert.held is not None and (alert.state == "firing" or alert.id not in self._told):
+            return False  # whose beginning was told, its end is told as well
         now = (alert.severity, alert.state)
         if self._told.get(alert.id) == now:
             return False
@@ -206,7 +210,7 @@ class Live:
 
     def _take(self, alerts: Sequence[LiveAlert]) -> None:
         room = max(0, self._limits.alerts - len(self._alerts))
-        self._alerts_lost += max(0, len(alerts) - room)
+        self.alerts_lost += max(0, len(alerts) - room)
         self._alerts.extend(alerts[:room])
         self._news.set()
 
@@ -280,7 +284,11 @@ class Live:
         # First, so that none is missed between; one that comes twice is known by its id and state.
         session.alerts = chosen = live_filter(asked)
         found = await self._executor.run(self._open_alerts)
-        alerts = [alert for alert in found if chosen.chooses(alert)]
+        alerts = [
+            alert
+            for alert in found
+            if alert.state in _OPEN and alert.held is None and chosen.chooses(alert)
+        ]
         most = self._limits.open_alerts
         left_out = max(0, len(alerts) - most)
         return {"filter": chosen.given(), "alerts": alerts[:most], "alertsLeftOut": left_out}

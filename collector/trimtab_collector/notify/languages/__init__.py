@@ -2,9 +2,9 @@
 
 from trimtab_collector.notify.languages.english import ENGLISH
 from trimtab_collector.notify.languages.korean import KOREAN
-from trimtab_collector.notify.languages.wording import MessageWording
+from trimtab_collector.notify.languages.words import MessageWords
 
-__all__ = ["LANGUAGES", "MessageWording"]
+__all__ = ["LANGUAGES", "MessageWords"]
 
 #: code -> words
 LANGUAGES = {"en": ENGLISH, "ko": KOREAN}

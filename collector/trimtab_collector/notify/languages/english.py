@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from trimtab_collector.notify.languages.wording import MessageWording
+from trimtab_collector.notify.languages.words import MessageWords
 
 __all__ = ["ENGLISH"]
 
-ENGLISH: Final = MessageWording(
+ENGLISH: Final = MessageWords(
     words={
         "severity.warning": "warning",
         "severity.critical": "critical",

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from trimtab_collector.notify.languages.wording import MessageWording
+from trimtab_collector.notify.languages.words import MessageWords
 
 __all__ = ["KOREAN"]
 
-KOREAN: Final = MessageWording(
+KOREAN: Final = MessageWords(
     words={
         "severity.warning": "경고",
         "severity.critical": "심각",

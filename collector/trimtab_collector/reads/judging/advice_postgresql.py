@@ -1,16 +1,17 @@
 """Advice on PostgreSQL: time limits, the compiler, statistics and indexes."""
 
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from trimtab_collector.contract.analysis import Place
+from trimtab_collector.contract.databases import ServerTable
 from trimtab_collector.reads.judging.advising import AdviceRule, Advised, Unseen, is_measured
 from trimtab_collector.reads.judging.facts import Facts, whole
 from trimtab_collector.reads.judging.findings import HIGH, LOW, MEDIUM, Clue
 from trimtab_collector.reads.judging.predicates import TableAccess, access_of, same_table
-from trimtab_collector.reads.measures import attribute, grouped
+from trimtab_collector.reads.measures import attribute
+from trimtab_collector.reads.tables import tables_of
 from trimtab_collector.storage.store import MeasurePart
-from trimtab_core.measures import Delta
 
 __all__ = ["POSTGRESQL_RULES"]
 
@@ -29,7 +30,7 @@ _LARGE_INDEX_BYTES: Final = 100e6
 #: pieces of advice of one rule
 _MOST: Final = 10
 
-_TABLE: Final = "postgresql.table.name"
+_TABLE: Final = "postgresql.table.table"
 _TEXT: Final = "db.query.text"
 _UNUSED: Final = "postgresql.index.unused.size"
 _STATEMENT: Final = "postgresql.statement.duration"
@@ -86,74 +87,63 @@ def jit_off(facts: Facts) -> Iterator[Advised | Unseen]:
             )
 
 
-class _TableUse(NamedTuple):
-    """A table of a server over the range."""
-
-    where: Place
-    name: str
-    rows: float
-    changed: float
-    scans: float
-    scanned_rows: float
-
-
-def _tables(facts: Facts) -> list[_TableUse]:
-    by_table = grouped(
-        (part for part in facts.measures if part.key.name.startswith("postgresql.table.")),
-        lambda part: (part.instance, attribute(part, _TABLE)),
-    )
-    found = []
-    for (instance, name), parts in sorted(by_table.items()):
-        of = {part.key.name.removeprefix("postgresql.table."): part.delta for part in parts}
-        found.append(
-            _TableUse(
-                Place(target=instance), name, _last(of, "rows"), _last(of, "modified_rows"),
-                _sum(of, "sequential_scans"), _sum(of, "sequential_rows"),
-            )
-        )  # fmt: skip
-    return found
-
-
-def _last(of: dict[str, Delta], name: str) -> float:
-    return of[name].last if name in of else 0.0
-
-
-def _sum(of: dict[str, Delta], name: str) -> float:
-    return of[name].sum if name in of else 0.0
-
-
 def analyze(facts: Facts) -> Iterator[Advised | Unseen]:
     """Have statistics taken anew where a fifth of a table has changed."""
-    tables = _tables(facts)
+    tables = tables_of(facts.measures)
     if not tables:
         yield _no_server(facts, "no_tables")
-    stale = [each for each in tables if each.changed >= max(_CHANGED_ROWS, _CHANGED * each.rows)]
-    for each in sorted(stale, key=lambda one: -one.changed)[:_MOST]:
-        fields = {"table": each.name, "rows": each.rows, "changed": each.changed}
-        yield Advised(MEDIUM, LOW, each.where, fields, (), (f"ANALYZE {each.name};",))
+    stale = [
+        each for each in tables if each.modified_rows >= max(_CHANGED_ROWS, _CHANGED * each.rows)
+    ]
+    for each in sorted(stale, key=lambda one: -one.modified_rows)[:_MOST]:
+        fields = {"table": each.table, "rows": each.rows, "changed": each.modified_rows}
+        yield Advised(MEDIUM, LOW, _place(each), fields, (), (f"ANALYZE {each.table};",))
 
 
 def missing_index(facts: Facts) -> Iterator[Advised | Unseen]:
     """Find large tables that are read whole again and again, and what would find the rows."""
-    tables = _tables(facts)
+    tables = tables_of(facts.measures)
     if not tables:
         yield _no_server(facts, "no_tables")
     for table in _read_whole(tables):
-        texts = _statements_on(facts, table.name)
-        columns = {access.columns: None for _, access in texts if access.columns}
-        commands = [f"CREATE INDEX CONCURRENTLY ON {table.name} ({', '.join(each)});"
-                    for each in list(columns)[:2]]  # fmt: skip
-        yield Advised(HIGH, MEDIUM, table.where, _scan_fields(table), _clues(table, texts),
-                      tuple(commands))  # fmt: skip
+        texts = _statements_on(facts, table.table)
+        wanted = dict.fromkeys(access.columns for _, access in texts if access.columns)
+        there = {columns: _index_on(table, columns) for columns in wanted}
+        commands = [
+            f"CREATE INDEX CONCURRENTLY ON {table.table} ({', '.join(columns)});"
+            for columns, index in there.items()
+            if not index
+        ]
+        useless = [
+            Clue("index_there", {"index": index, "columns": ", ".join(columns)}, _place(table))
+            for columns, index in there.items()
+            if index
+        ]
+        clues = (*_clues(table, texts), *useless[:2])
+        yield Advised(HIGH, MEDIUM, _place(table), _scan_fields(table), clues, tuple(commands[:2]))
+
+
+def _index_on(table: ServerTable, columns: tuple[str, ...]) -> str:
+    """Return an index that has these columns in front, in any order; empty without one."""
+    wanted = {_plain(column) for column in columns}
+    for each in table.indexes:
+        if {_plain(column) for column in each.columns.split(", ")[: len(wanted)]} == wanted:
+            return each.index
+    return ""
+
+
+def _plain(column: str) -> str:
+    """Return a column as PostgreSQL names it: what is not quoted is lower case."""
+    return column.strip('"') if column.startswith('"') else column.lower()
 
 
 def partial_index(facts: Facts) -> Iterator[Advised | Unseen]:
     """Of a table that is read whole, index only the rows that a statement always asks for."""
-    tables = _tables(facts)
+    tables = tables_of(facts.measures)
     if not tables:
         yield _no_server(facts, "no_tables")
     for table in _read_whole(tables):
-        for text, access in _statements_on(facts, table.name):
+        for text, access in _statements_on(facts, table.table):
             if not access.conditions:
                 continue
             # Without a column to search by, the rows themselves are what is looked for.
@@ -162,30 +152,40 @@ def partial_index(facts: Facts) -> Iterator[Advised | Unseen]:
                 columns = (access.conditions[0].split()[0],)
             condition = " AND ".join(access.conditions)
             fields = {**_scan_fields(table), "condition": condition}
-            what = f"{table.name} ({', '.join(columns)}) WHERE {condition}"
+            what = f"{table.table} ({', '.join(columns)}) WHERE {condition}"
             commands = (f"CREATE INDEX CONCURRENTLY ON {what};",)
             clues = _clues(table, [(text, access)])
-            yield Advised(MEDIUM, MEDIUM, table.where, fields, clues, commands)
+            yield Advised(MEDIUM, MEDIUM, _place(table), fields, clues, commands)
             break
 
 
-def _read_whole(tables: list[_TableUse]) -> list[_TableUse]:
+def _read_whole(tables: list[ServerTable]) -> list[ServerTable]:
     found = [
         each
         for each in tables
-        if each.rows >= _ROWS and each.scans >= _SCANS and each.scanned_rows / each.scans >= _ROWS
+        if each.rows >= _ROWS
+        and each.sequential_scans >= _SCANS
+        and each.sequential_rows >= _ROWS * each.sequential_scans
     ]
-    return sorted(found, key=lambda each: -each.scanned_rows)[:_MOST]
+    return sorted(found, key=lambda each: -each.sequential_rows)[:_MOST]
 
 
-def _scan_fields(table: _TableUse) -> dict[str, Any]:
-    return {"table": table.name, "rows": table.rows, "scans": table.scans,
-            "each": table.scanned_rows / table.scans}  # fmt: skip
+def _scan_fields(table: ServerTable) -> dict[str, Any]:
+    return {
+        "table": table.table,
+        "rows": table.rows,
+        "scans": table.sequential_scans,
+        "each": table.sequential_rows / table.sequential_scans,
+    }
 
 
-def _clues(table: _TableUse, texts: list[tuple[str, TableAccess]]) -> tuple[Clue, ...]:
+def _place(table: ServerTable) -> Place:
+    return Place(target=table.target)
+
+
+def _clues(table: ServerTable, texts: list[tuple[str, TableAccess]]) -> tuple[Clue, ...]:
     return tuple(
-        Clue("statement_on", {"table": table.name}, table.where, text[:200])
+        Clue("statement_on", {"table": table.table}, _place(table), text[:200])
         for text, _ in texts[:2]
     )
 

@@ -51,9 +51,10 @@ _GAUGES: Final = (
 )  # fmt: skip
 _MEASURES: Final = (
     "db.client.connection.*", "db.client.operation.duration", "http.client.request.duration",
-    "messaging.process.duration", "postgresql.*", "trimtab.cache.*", "trimtab.celery.*",
+    "messaging.process.duration", "trimtab.cache.*", "trimtab.celery.*",
     "trimtab.db.*", "trimtab.http.*", "trimtab.task.*",
 )  # fmt: skip
+_OF_SERVERS: Final = ("postgresql.*",)
 #: how the name of what an agent reads begins; any other gauge without a service is a host's
 _PROBED: Final = ("redis:", "postgresql:", "queue:", "http:")
 
@@ -158,8 +159,9 @@ class Facts:
 
     @cached_property
     def measures(self) -> list[MeasurePart]:
-        """Every measure that rules look at, by process and attributes."""
-        return MeasureReads(self._reader, self.range, _MEASURES).of()
+        """Every measure that rules look at, by process or server, and attributes."""
+        of_apps = MeasureReads(self._reader, self.range, _MEASURES).of()
+        return of_apps + MeasureReads(self._reader, self.range, _OF_SERVERS, of_servers=True).of()
 
     def of(self, *names: str) -> list[MeasurePart]:
         """Return the measures of these names."""
@@ -212,7 +214,7 @@ class Facts:
     ) -> bool:
         """Tell whether a gauge is among what was asked for; hosts are those of its processes.
 
-        What agents read is of everybody, but not of a single instance.
+        What agents read is of everybody.
         """
         where = self.parameters.where
         if service:
@@ -220,7 +222,7 @@ class Facts:
                 environment=environment, service=service, instance=instance
             )
         if is_probed(instance):
-            return "instance" not in where
+            return where.get("instance", instance) == instance
         return not where or instance in hosts
 
     def tracks(self, name: str) -> list[GaugeTrack]:

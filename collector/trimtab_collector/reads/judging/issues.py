@@ -37,6 +37,8 @@ _SLOW_QUERY_S: Final = 0.1
 _HIT_RATE: Final = 0.8
 _ERRORS: Final = (0.05, 0.1)
 _REPEATED_MS: Final = 100.0
+#: share of the time of requests that says something
+_WORTH: Final = 0.05
 #: pieces of evidence of one issue
 _CLUES: Final = 3
 
@@ -83,8 +85,8 @@ def _slowest(groups: Iterable[RequestGroup], service: RequestGroup) -> list[Clue
 
 
 def _where_time_goes(service: RequestGroup) -> Iterator[Clue]:
-    """Yield the parts of the time of requests, if any was measured inside them."""
-    if service.database or service.external or service.cache:
+    """Yield the parts of the time of requests, if any that was measured is worth a word."""
+    if max(service.database, service.external, service.cache) >= _WORTH:
         parts = {
             "database": service.database,
             "external": service.external,

@@ -24,7 +24,7 @@ from trimtab_collector.reads.judging.findings import (
     Unjudged,
 )
 
-__all__ = ["PHRASES", "Wording", "place_text"]
+__all__ = ["PHRASES", "Phrasing", "place_text"]
 
 PHRASES: Final = Phrases.of(Path(__file__).parent / "texts")
 #: type of an issue -> recommendation, and its effort
@@ -42,7 +42,7 @@ _ANSWERS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-class Wording:
+class Phrasing:
     """Says things in one language."""
 
     def __init__(self, language: str) -> None:

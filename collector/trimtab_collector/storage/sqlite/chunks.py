@@ -198,10 +198,14 @@ def _statuses(
     codes = unzigzag(_take(readers, _CODES, totals.tolist()))
     some = np.flatnonzero(totals)
     codes = _restarted(codes, (np.cumsum(totals) - totals)[some], totals[some])
-    counts = _take(readers, _CODE_COUNTS, totals.tolist()).copy()
-    last, filled = _last_of(sizes)
-    sums = np.add.reduceat(counts, last - sizes[filled] + 1)
-    counts[last] = requests[filled] - sums
+    counts = _take(readers, _CODE_COUNTS, totals.tolist())
+    if len(counts) == len(sizes) and (sizes == 1).all():
+        counts = requests - counts
+    else:
+        last, filled = _last_of(sizes)
+        sums = np.add.reduceat(counts, last - sizes[filled] + 1)
+        counts = counts.copy()
+        counts[last] = requests[filled] - sums
     return Statuses(sizes, codes.astype(np.uint16), counts)
 
 

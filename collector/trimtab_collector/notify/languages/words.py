@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["MessageWording"]
+__all__ = ["MessageWords"]
 
 
 @dataclass(frozen=True, slots=True)
-class MessageWording:
+class MessageWords:
     """The words of one language. Places in braces are filled by `texts.py`."""
 
     #: key -> sentence or word

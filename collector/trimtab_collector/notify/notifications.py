@@ -1,0 +1,52 @@
+"""Notifications put together: channels, outbox, sender, delivery log."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from trimtab_collector.contract.callers import NOBODY, Caller
+from trimtab_collector.contract.health import HealthPart
+from trimtab_collector.notify.addresses import AllowedHosts
+from trimtab_collector.notify.channels import ChannelBook
+from trimtab_collector.notify.log import DeliveryLog
+from trimtab_collector.notify.options import Sending
+from trimtab_collector.notify.outbound import Outbound
+from trimtab_collector.notify.outbox import Outbox
+from trimtab_collector.notify.sender import Sender
+from trimtab_collector.statefile import StateFile
+
+__all__ = ["Notifications"]
+
+
+class Notifications:
+    """What tells people and programs of alerts; raises SettingsError for a setting of no use."""
+
+    def __init__(
+        self,
+        state: StateFile,
+        *,
+        base_url: str = "",
+        allow_hosts: Sequence[str] = (),
+        ca_file: str = "",
+        proxy: bool = False,
+        heartbeat_url: str = "",
+    ) -> None:
+        """Take the settings of the collector that are of these names, outbound_ or not."""
+        outbound = Outbound(AllowedHosts.of(allow_hosts), ca_file, proxy)
+        self.channels = ChannelBook(state)
+        self.outbox = Outbox(state, self.channels, heartbeats=bool(heartbeat_url))
+        self.sender = Sender(self.outbox, self.channels, Sending(outbound, base_url), heartbeat_url)
+        self.log = DeliveryLog(state)
+
+    def parts(self) -> list[Any]:
+        """Return what the API asks."""
+        return [self.channels, self.sender, self.log]
+
+    def health(self, caller: Caller) -> HealthPart:
+        """Return what `/health` shows."""
+        return self.log.health(caller, time.time(), self.sender.trouble)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether messages have waited for over five minutes, or the sender fails; any thread."""
+        return self.health(NOBODY).degraded

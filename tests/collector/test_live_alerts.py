@@ -1,0 +1,127 @@
+"""Alerts on the live stream: at once, in order, once each, and none missed by who comes late."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.processes.livestream import LiveServer, SentAlert, live_server
+from support.processes.nodeclient import NodeClient, node_client
+from support.stores.alertworld import alert_world, asked
+from trimtab_collector.contract.alertconfigs import NewAlertConfig
+
+
+@pytest.fixture
+def server() -> Iterator[LiveServer]:
+    with live_server() as running:
+        yield running
+
+
+def heard(client: NodeClient) -> list[tuple[str, str, str]]:
+    """Return event, id and state of the alerts that a client heard of, in order."""
+    return [
+        (each["on"], each["data"]["id"], each["data"]["state"])
+        for each in client.seen
+        if each.get("on", "").startswith("alert:")
+    ]
+
+
+def test_alerts_come_at_once_in_order_to_those_whose_filter_has_them(server: LiveServer) -> None:
+    with node_client() as shop, node_client() as every:
+        for client, chosen in ((shop, {"service": "shop"}), (every, None)):
+            client.connect(server.url, "planner", "websocket")
+            assert client.emit("subscribe:alerts", chosen)["data"]["alerts"] == []
+        begun = time.time()
+        server.live.alerts(
+            [
+                SentAlert(id="1"),
+                SentAlert(id="2", service="books"),
+                SentAlert(id="3", state="pending"),
+                SentAlert(id="1", state="keeping"),
+                SentAlert(id="1"),
+                SentAlert(id="5", held="silenced"),
+                SentAlert(id="5", held="silenced", state="resolved"),
+                SentAlert(id="4", severity="warning"),
+                SentAlert(id="4", severity="critical"),
+                SentAlert(id="4", severity="critical", state="resolved"),
+                SentAlert(id="1", state="resolved", held="silenced"),
+            ]
+        )
+        every.wait("alert:new", 4)
+        shop.wait("alert:new", 3)
+
+        of_shop = [
+            ("alert:new", "1", "firing"),
+            ("alert:new", "4", "firing"),
+            ("alert:critical", "4", "firing"),
+            ("alert:critical", "4", "resolved"),
+            ("alert:new", "1", "resolved"),
+        ]
+        assert heard(shop) == of_shop
+        assert heard(every) == [of_shop[0], ("alert:new", "2", "firing"), *of_shop[1:]]
+        assert every.all("alert:new")[-1]["at"] / 1000 - begun < 1
+
+
+def test_open_alerts_come_with_the_subscription(server: LiveServer) -> None:
+    server.open = [SentAlert(id=str(number)) for number in range(600)]
+    server.open.append(SentAlert(id="other", service="books", state="keeping"))
+    server.open.append(SentAlert(id="early", service="books", state="pending"))
+    server.open.append(SentAlert(id="quiet", service="books", held="silenced"))
+    with node_client() as client:
+        client.connect(server.url, "planner", "websocket")
+        data = client.emit("subscribe:alerts", {"service": "shop"})["data"]
+        assert (len(data["alerts"]), data["alertsLeftOut"]) == (500, 100)
+        assert client.emit("subscribe:alerts", {"service": "books"})["data"]["alerts"] == [
+            {"id": "other", "severity": "warning", "state": "keeping", "held": None,
+             "environment": "test", "service": "books", "route": "/"}
+        ]  # fmt: skip
+        assert client.emit("unsubscribe:alerts")["success"] is True
+        server.live.alerts([SentAlert(id="x")])
+        assert client.emit("subscribe:alerts")["success"] is True
+        assert not client.all("alert:new")
+
+
+def test_a_storm_of_alerts_reaches_those_who_read(server: LiveServer) -> None:
+    with node_client() as client:
+        client.connect(server.url, "planner", "websocket")
+        client.emit("subscribe:alerts")
+        server.live.alerts([SentAlert(id=str(number)) for number in range(5000)])
+        client.wait("alert:new", 5000)
+        assert [each["data"]["id"] for each in client.all("alert:new")] == [
+            str(number) for number in range(5000)
+        ]
+    assert server.live.alerts_lost == 0
+
+
+def test_a_rule_that_fires_grows_worse_and_ends_is_told_once_each(
+    server: LiveServer, tmp: Path
+) -> None:
+    config = NewAlertConfig(
+        metric="responseTime", warning=100, critical=1000, for_=10, keep_firing_for=20, over=10
+    )
+    with alert_world(tmp) as world, node_client() as client, node_client() as late:
+        world.rules.change("slow", config, asked(world))
+        world.book.on_change(server.live.alerts)
+        server.open_alerts = world.book.open
+        client.connect(server.url, "planner", "websocket")
+        client.emit("subscribe:alerts")
+        world.pass_windows(4, 20)
+        world.pass_windows(4, 500)
+        client.wait("alert:new")
+        world.pass_windows(4, 3000)
+        critical = client.wait("alert:critical")["data"]
+        assert (critical["service"], critical["metric"]) == ("shop", "responseTime")
+        # Who connects now finds it in the acknowledgement.
+        late.connect(server.url, "planner", "websocket")
+        (alert,) = late.emit("subscribe:alerts", {"service": "shop"})["data"]["alerts"]
+        assert (alert["id"], alert["state"]) == (critical["id"], "firing")
+        world.pass_windows(8, 20)
+        late.wait("alert:critical")
+        client.wait("alert:critical", 2)
+        assert heard(client) == [
+            ("alert:new", critical["id"], "firing"),
+            ("alert:critical", critical["id"], "firing"),
+            ("alert:critical", critical["id"], "resolved"),
+        ]
+        assert heard(late) == [("alert:critical", critical["id"], "resolved")]

@@ -1,0 +1,380 @@
+"""Clients that dawdle, pour or say nothing: each is bounded, and others are served meanwhile.
+
+Real sockets and the collector's own acceptor and protocol, with limits of fractions of a second.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+import uvloop
+from uvicorn.server import ServerState
+
+from support.processes.authority import Authority
+from support.processes.servers import wait_for
+from trimtab_collector.acceptor import Acceptor
+from trimtab_collector.certificate import ServerCertificate
+from trimtab_collector.connections import (
+    MOST_HEAD,
+    MOST_TARGET,
+    ConnectionTable,
+    Patience,
+    TimedProtocol,
+)
+from trimtab_collector.serve import bind
+from trimtab_core.tls import client_context
+
+QUICK = Patience(sweep_s=0.05, head_s=0.4, body_s=0.6, idle_s=0.8, linger_s=0.3, stalled_s=0.6)
+LARGE = 32 * 1024 * 1024
+GET = b"GET /quick HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+class Application:
+    """Answers /quick at once, /wait when told to, /large with much, and reads no body of /early."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.asked = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked += 1
+        body = b"x" * LARGE if scope["path"] == "/large" else b"ok"
+        if scope["path"] == "/wait":
+            await self.go.wait()
+        elif scope["path"] != "/early":
+            while (message := await receive())["type"] == "http.request" and message["more_body"]:
+                pass
+        length = (b"content-length", b"%d" % len(body))
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": body})
+
+
+class Serving:
+    """A server in a thread of its own."""
+
+    def __init__(self, table: ConnectionTable, context: ssl.SSLContext | None) -> None:
+        self.table = table
+        self._context = context
+        self._listener = bind("127.0.0.1", 0)
+        self.port = int(self._listener.getsockname()[1])
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: uvloop.run(self._run()))
+
+    async def _run(self) -> None:
+        self.app = Application()
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        config = uvicorn.Config(
+            self.app, http="httptools", lifespan="off", log_config=None, timeout_keep_alive=75
+        )
+        config.load()
+        self.state = ServerState()
+
+        def made() -> TimedProtocol:
+            return TimedProtocol(self.table, config=config, server_state=self.state, app_state={})
+
+        acceptor = Acceptor(self._listener, made, self.table, self._context)
+        self._ready.set()
+        await self._end.wait()
+        acceptor.close()
+        await acceptor.wait_closed()
+        self.table.stop()
+        self.app.go.set()
+        for each in list(self.state.connections):
+            each.transport.abort()
+        while self.state.connections or self.state.tasks or len(self.table):
+            await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)  # libuv closes the descriptors a turn later
+        self._listener.close()
+
+    def go(self) -> None:
+        """Have /wait answer."""
+        self._loop.call_soon_threadsafe(self.app.go.set)
+
+    def __enter__(self) -> "Serving":
+        self._thread.start()
+        assert self._ready.wait(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(10)
+        assert not self._thread.is_alive(), "connections are left that were told of no end"
+
+    @contextmanager
+    def client(self, sent: bytes = b"") -> Iterator[socket.socket]:
+        """Yield a connection that has sent something."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as opened:
+            opened.sendall(sent)
+            yield opened
+
+
+@contextmanager
+def serving(
+    most: int = 100, patience: Patience = QUICK, context: ssl.SSLContext | None = None
+) -> Iterator[Serving]:
+    with Serving(ConnectionTable(most, patience), context) as server:
+        yield server
+
+
+def rest(opened: socket.socket) -> bytes:
+    """Return all that comes until the other end closes."""
+    found = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := opened.recv(65536):
+            found += piece
+    return found
+
+
+def answer(opened: socket.socket) -> bytes:
+    """Return one answer of two bytes."""
+    found = b""
+    while not found.endswith(b"ok"):
+        piece = opened.recv(65536)
+        assert piece, f"the connection ended after {found!r}"
+        found += piece
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"", b""),
+        (b"\r\n\r\n", b"408"),
+        (b"GET /qui", b"408"),
+        (b"GET /quick HTTP/1.1\r\nhost: a\r\n", b"408"),
+    ],
+    ids=["nothing", "empty lines", "half a line", "half a head"],
+)
+def test_a_request_that_does_not_come_ends_its_connection(sent: bytes, status: bytes) -> None:
+    with serving() as server, server.client(sent) as opened:
+        begun = time.monotonic()
+        assert rest(opened)[9:12] == status
+        assert 0.3 < time.monotonic() - begun < 3
+        assert server.table.timed_out == 1
+
+
+def test_headers_that_come_a_byte_at_a_time_do_not_extend_the_time() -> None:
+    with serving() as server, server.client(b"GET /quick HTTP/1.1\r\nx: ") as opened:
+        ended = threading.Event()
+
+        def drip() -> None:
+            with contextlib.suppress(OSError):
+                while not ended.wait(0.02):
+                    opened.sendall(b"a")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        begun = time.monotonic()
+        rest(opened)
+        ended.set()
+        thread.join()
+        assert time.monotonic() - begun < 3
+
+
+def test_a_body_that_does_not_come_ends_its_connection() -> None:
+    with serving() as server:
+        head = b"POST /quick HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nabc"
+        with server.client(head) as opened:
+            assert rest(opened) == b""
+        assert server.table.timed_out == 1
+
+
+def test_a_body_that_was_answered_early_is_waited_for_only_a_moment() -> None:
+    with serving(patience=Patience(sweep_s=0.05, linger_s=0.2)) as server:
+        head = b"POST /early HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nabc"
+        with server.client(head) as opened:
+            assert rest(opened).startswith(b"HTTP/1.1 200")
+        assert server.table.timed_out == 1
+
+
+def test_an_idle_connection_is_closed_and_one_in_use_is_not() -> None:
+    with serving() as server, server.client() as idle, server.client() as busy:
+        idle.sendall(GET)
+        answer(idle)
+        begun = time.monotonic()
+        ended: list[float] = []
+
+        def wait_for_the_end() -> None:
+            rest(idle)
+            ended.append(time.monotonic())
+
+        thread = threading.Thread(target=wait_for_the_end)
+        thread.start()
+        while thread.is_alive():
+            busy.sendall(GET)
+            answer(busy)
+            thread.join(0.05)
+        assert ended[0] - begun > 0.5
+
+
+def test_a_request_that_takes_long_to_answer_is_not_cut() -> None:
+    with serving() as server, server.client(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n") as opened:
+        with server.client() as other:
+            # Twice as long as anything may be waited for.
+            assert rest(other) == b""
+        with server.client() as other:
+            assert rest(other) == b""
+        server.go()
+        assert answer(opened).startswith(b"HTTP/1.1 200")
+        assert server.table.timed_out == 2
+
+
+def test_a_client_that_does_not_read_is_cut_and_one_that_reads_slowly_is_not() -> None:
+    request = b"GET /large HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    with serving() as server, server.client() as slow, server.client() as never:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        never.sendall(request)
+        slow.sendall(request)
+        got = 0
+        pause = threading.Event()
+        begun = time.monotonic()
+        while piece := slow.recv(65536):
+            got += len(piece)
+            if time.monotonic() - begun < 2 * QUICK.stalled_s:
+                pause.wait(0.01)
+        assert got > LARGE
+        assert time.monotonic() - begun > QUICK.stalled_s
+        wait_for(lambda: server.table.timed_out, "the one that does not read to be cut", 10)
+        assert len(rest(never)) < LARGE
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /quick HTTP/1.1\r\nx: " + b"a" * MOST_HEAD + b"\r\n\r\n", b"431"),
+        (b"GET /quick HTTP/1.1\r\n" + b"x: aaaaaaaa\r\n" * 5000 + b"\r\n", b"431"),
+        (b"GET /" + b"a" * MOST_TARGET + b" HTTP/1.1\r\nhost: a\r\n\r\n", b"414"),
+        (b"GET /quick HTTP/1.1\r\nx: " + b"a" * (MOST_HEAD - 2000) + b"\r\n\r\n", b"200"),
+        (b"GET /" + b"a" * (MOST_TARGET - 1) + b" HTTP/1.1\r\nhost: a\r\n\r\n", b"200"),
+    ],
+    ids=["long header", "many headers", "long target", "almost", "almost a long target"],
+)
+def test_headers_and_targets_have_a_longest(sent: bytes, status: bytes) -> None:
+    with serving() as server, server.client(sent) as opened:
+        opened.settimeout(5)
+        assert opened.recv(100)[9:12] == status
+
+
+def test_headers_without_end_are_cut_before_they_take_memory() -> None:
+    with serving(patience=Patience()) as server, server.client() as opened:
+        opened.sendall(b"GET /quick HTTP/1.1\r\nx: ")
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 64 * 1024 * 1024:
+                sent += opened.send(b"a" * 65536)
+        assert sent < 64 * 1024 * 1024
+
+
+def test_a_pipelined_request_waits_for_the_answer_before_it_without_being_cut() -> None:
+    slow = b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n"
+    post = b"POST /quick HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nab"
+    with serving() as server, server.client(slow + post) as opened:
+        with server.client() as other:
+            assert rest(other) == b""  # time passes
+        with server.client() as other:
+            assert rest(other) == b""
+        server.go()
+        found = answer(opened)
+        while found.count(b"HTTP/1.1 200") < 2:
+            found += answer(opened)
+
+
+# ---------------------------------------------------------------- how many
+
+
+def test_silent_connections_make_room_and_requests_that_are_answered_do_not() -> None:
+    patience = Patience(sweep_s=30)
+    with serving(16, patience) as server, ExitStack() as exits:
+        waiting = exits.enter_context(server.client(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n"))
+        wait_for(lambda: server.app.asked == 1, "the request to arrive")
+        silent = [exits.enter_context(server.client(b"GET /qu")) for _ in range(40)]
+        with server.client(GET) as opened:
+            assert b"200" in answer(opened)
+        assert len(server.table) <= 16
+        assert server.table.displaced >= 24
+        assert rest(silent[0]) == b""
+        server.go()
+        assert b"200" in answer(waiting)
+
+
+def test_when_every_place_is_taken_by_a_request_the_next_is_refused_and_counted() -> None:
+    with serving(16) as server, ExitStack() as exits:
+        request = b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n"
+        taken = [exits.enter_context(server.client(request)) for _ in range(16)]
+        wait_for(lambda: server.app.asked == 16, "the requests to arrive")
+        with server.client() as opened:
+            assert rest(opened) == b""
+        assert server.table.refused == 1
+        server.go()
+        assert all(b"200" in answer(each) for each in taken)
+        with server.client(GET) as opened:
+            assert b"200" in answer(opened)
+
+
+def test_connections_that_end_by_themselves_leave_no_trace() -> None:
+    with serving() as server:
+        for sent in (b"", b"GET /qu", GET, b"nonsense\r\n\r\n"):
+            for _ in range(5):
+                with server.client(sent):
+                    pass
+        wait_for(lambda: len(server.table) == 0, "all connections to be forgotten")
+        assert server.table.timed_out == 0
+
+
+# ---------------------------------------------------------------- with TLS
+
+
+@pytest.fixture
+def authority(tmp: Path) -> Authority:
+    return Authority(tmp)
+
+
+def certified(authority: Authority) -> ssl.SSLContext:
+    pair = authority.issue("localhost")
+    return ServerCertificate(str(pair.cert), str(pair.key)).context
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"])
+def test_a_handshake_that_does_not_go_on_ends_and_counts_like_any_other_waiting(
+    authority: Authority, sent: bytes
+) -> None:
+    with serving(context=certified(authority)) as server, server.client(sent) as opened:
+        wait_for(lambda: len(server.table) == 1, "the connection to count")
+        begun = time.monotonic()
+        assert rest(opened) == b""
+        assert time.monotonic() - begun < 3
+        wait_for(lambda: len(server.table) == 0, "it to be forgotten")
+
+
+def test_handshakes_that_do_not_go_on_keep_nobody_out(authority: Authority) -> None:
+    patience = Patience(sweep_s=30)
+    server = serving(16, patience, certified(authority))
+    with server as running, ExitStack() as exits:
+        for sent in (b"", b"\x16\x03\x01\x02\x00\x01") * 20:
+            exits.enter_context(running.client(sent))
+        context = client_context(str(authority.ca_file))
+        with (
+            running.client() as opened,
+            context.wrap_socket(opened, server_hostname="localhost") as shaken,
+        ):
+            shaken.sendall(GET)
+            assert b"200" in answer(shaken)
+        assert len(running.table) <= 16
+
+
+def test_who_speaks_no_tls_is_told_so(authority: Authority) -> None:
+    with serving(context=certified(authority)) as server, server.client(GET) as opened:
+        found = rest(opened)
+        assert found.startswith(b"HTTP/1.1 426 Upgrade Required\r\n")
+        assert b"this port speaks TLS: use https" in found
+        assert server.app.asked == 0
