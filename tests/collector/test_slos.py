@@ -34,8 +34,8 @@ def requests(start_s: int, end_s: int, bad_share: float, seed: int = 1) -> list[
     dice = random.Random(seed)
     return [
         Request(t, key("5xx" if dice.random() < bad_share else "2xx"), dice.randrange(1, 900_000))
-        for t in range(start_s // 60 * 60, end_s // 60 * 60, 60)
-        for _ in range(10)
+        for t in range(start_s // 120 * 120, end_s // 120 * 120, 120)
+        for _ in range(20)
     ]
 
 
@@ -191,3 +191,21 @@ def test_there_are_at_most_two_hundred(tmp: Any, monkeypatch: Any) -> None:
         book.add(ERRORS, ADA)
         with pytest.raises(ApiError, match="at most 2"):
             book.add(ERRORS, ADA)
+
+
+def test_a_section_of_the_file_holds_as_a_whole_or_not_at_all(days: World) -> None:
+    book = SloBook(days.state, days.clock)
+    book.of_file([{"name": "one", "target": 0.9}])()
+    assert [slo.id for slo in book.every()] == ["file-one"]
+    for wrong in (
+        {"name": "x"},
+        ["x"],
+        [{"name": "one", "target": 2}],
+        [{"name": "one", "target": 0.9}, {"name": "One", "target": 0.9}],
+        [{"name": f"slo {n}", "target": 0.9} for n in range(201)],
+    ):
+        with pytest.raises((ValueError, SettingsError)):
+            book.of_file(wrong)
+    assert [slo.id for slo in book.every()] == ["file-one"]
+    book.of_file(None)()
+    assert book.every() == []

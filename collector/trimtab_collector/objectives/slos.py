@@ -65,6 +65,8 @@ class SloBook:
         tables = [] if content is None else content
         if not isinstance(tables, list):
             raise ValueError("expected [[slo]] for each objective, got [slo]")
+        if len(tables) > _MOST:
+            raise ValueError(f"expected at most {_MOST} objectives, got {len(tables)}")
         found = [parse_slo(table) for table in tables]
         if len({slo.id for slo in found}) < len(found):
             raise ValueError("slo: expected a name of its own for each, got one twice")
@@ -148,6 +150,8 @@ def parse_slo(table: Mapping[str, Any]) -> Slo:
     """
     fields, keys = SloSettings.__struct_fields__, SloSettings.__struct_encode_fields__
     known = dict(zip(fields, keys, strict=True))
+    if not isinstance(table, Mapping):
+        raise SettingsError(f"slo: expected a table for each objective, got {table!r:.80}")
     for key in table:
         if key not in known:
             raise SettingsError(
