@@ -133,6 +133,15 @@ def test_history_is_that_of_the_api(collector: Collector, client: NodeClient) ->
     }  # fmt: skip
 
 
+def test_the_dashboard_comes_on_request(collector: Collector, client: NodeClient) -> None:
+    client.connect(collector.url, TOKEN, "websocket")
+    acknowledged = client.emit("request:dashboard", {"service": "shop", "lang": "ko"})
+    assert acknowledged["data"] == {"event": "dashboard:data"}
+    data = client.wait("dashboard:data")["data"]
+    assert set(data) == set(collector.api.get("/dashboard", service="shop", lang="ko"))
+    assert "current" in data
+
+
 WRONG = [
     ("subscribe:metrics", {"colour": "red"}, "bad_parameter", "one of environment, service"),
     ("subscribe:metrics", ["shop"], "bad_parameter", "expected an object"),
@@ -140,6 +149,7 @@ WRONG = [
     ("request:history", {"period": "yearly"}, "bad_parameter", "hourly, daily, weekly"),
     ("request:history", {"step": [[1]]}, "bad_parameter", "a text, a number"),
     ("request:history", {"from": "-30d", "step": 10}, "too_much", "longer step"),
+    ("request:dashboard", {"lang": "xx"}, "bad_parameter", "lang"),
     ("subscribe:everything", None, "not_found", "expected one of subscribe:metrics"),
 ]
 

@@ -75,7 +75,7 @@ class Live:
         self._skipped = 0
         self.alerts_lost = 0
         self._round_s: float | None = None
-        self._trouble: dict[str, str] = {}
+        self._failing: dict[str, str] = {}
         self._log = RateLimited(logger)
         self._answer_events()
 
@@ -99,12 +99,17 @@ class Live:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._clients.close_all()
 
+    @property
+    def trouble(self) -> str:
+        """What does not work, else empty; any thread."""
+        return "; ".join(list(self._failing.values()))
+
     def health(self, _caller: Caller = NOBODY) -> HealthPart:
         """Return how the stream does; any thread."""
         sessions = self._clients.all()
-        trouble = "; ".join(list(self._trouble.values())) or None
+        trouble = self.trouble
         body = LiveHealth(
-            trouble=trouble,
+            trouble=trouble or None,
             connections=self._clients.connections,
             subscribers=sum(each.subscribed for each in sessions),
             sent=self._clients.sent,
@@ -114,7 +119,7 @@ class Live:
             alerts_lost=self.alerts_lost,
             round=None if self._round_s is None else round(1000 * self._round_s, 3),
         )
-        return HealthPart(body, trouble is not None)
+        return HealthPart(body, bool(trouble))
 
     def alerts(self, alerts: Sequence[LiveAlert]) -> None:
         """Tell subscribers of alerts that changed, in this order; any thread, never waits."""
@@ -153,11 +158,11 @@ class Live:
         try:
             await work
         except Exception as error:
-            self._trouble[what] = f"{what}: {type(error).__name__}"
+            self._failing[what] = f"{what}: {type(error).__name__}"
             self._log.warning(what, "the live stream failed at %s: %r", what, error)
             logger.debug("the live stream failed at %s", what, exc_info=True)
         else:
-            self._trouble.pop(what, None)
+            self._failing.pop(what, None)
 
     async def _round(self) -> None:
         """Compute figures once for each filter, and send them to those who asked for it."""
