@@ -13,6 +13,8 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.live.answers import Questions, ack, event, metrics_update, refusal
 from trimtab_collector.api.live.clients import Identify, LiveClients
@@ -171,19 +173,28 @@ class Live:
         for session in self._clients.all():
             if session.metrics is not None:
                 filters.setdefault(session.metrics, []).append(session)
+        failed: Exception | None = None
         for chosen, sessions in filters.items():
-            packet = await self._executor.run(metrics_update, self._reader, chosen)
-            for turn, session in enumerate(sessions, 1):
-                if session.metrics != chosen:
-                    continue
-                if self._clients.reads(session):
-                    await self._clients.send(session, packet)
-                else:
-                    # The one before still waits: the client gets the next it has time for.
-                    self._skipped += 1
-                if turn % _TURN == 0:
-                    await asyncio.sleep(0)
+            try:
+                await self._update(chosen, sessions)
+            except Exception as error:  # noqa: BLE001 - it costs its filter, and is raised below
+                failed = error
         self._round_s = time.monotonic() - begun_s if filters else None
+        if failed is not None:
+            raise failed
+
+    async def _update(self, chosen: LiveFilter, sessions: Sequence[LiveSession]) -> None:
+        packet = await self._executor.run(metrics_update, self._reader, chosen)
+        for turn, session in enumerate(sessions, 1):
+            if session.metrics != chosen:
+                continue
+            if self._clients.reads(session):
+                await self._clients.send(session, packet)
+            else:
+                # The one before still waits: the client gets the next it has time for.
+                self._skipped += 1
+            if turn % _TURN == 0:
+                await asyncio.sleep(0)
 
     async def _tell_of(self, alert: LiveAlert) -> None:
         if not self._is_news(alert):
@@ -288,15 +299,18 @@ class Live:
     async def _subscribe_alerts(self, session: LiveSession, asked: Any) -> Any:
         # First, so that none is missed between; one that comes twice is known by its id and state.
         session.alerts = chosen = live_filter(asked)
-        found = await self._executor.run(self._open_alerts)
+        alerts, left_out = await self._executor.run(self._fire, chosen)
+        return {"filter": chosen.given(), "alerts": alerts, "alertsLeftOut": left_out}
+
+    def _fire(self, chosen: LiveFilter) -> tuple[list[Any], int]:
+        """Return alerts that fire, as built-in types, and how many more there are."""
         alerts = [
             alert
-            for alert in found
+            for alert in self._open_alerts()
             if alert.state in _OPEN and alert.held is None and chosen.chooses(alert)
         ]
         most = self._limits.open_alerts
-        left_out = max(0, len(alerts) - most)
-        return {"filter": chosen.given(), "alerts": alerts[:most], "alertsLeftOut": left_out}
+        return [msgspec.to_builtins(each) for each in alerts[:most]], max(0, len(alerts) - most)
 
     async def _unsubscribe_alerts(self, session: LiveSession, _: Any) -> Any:
         session.alerts = None
