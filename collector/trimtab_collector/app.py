@@ -212,6 +212,8 @@ class CollectorApp:
             ("accounts", self.accounts.trouble),
             ("evaluation", self.evaluator.trouble),
             ("alertsFile", self.evaluator.file_error),
+            ("live", self.live.trouble),
+            ("logs", self._logs.trouble if self._logs else ""),
         ):
             yield Signal("collectorTrouble", {"part": part}, float(bool(trouble)))
 
