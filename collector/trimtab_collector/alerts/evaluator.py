@@ -243,6 +243,8 @@ class Evaluator:
                 self.trouble = f"a step was not judged: {error!r:.200}"
                 logger.exception("a step was not judged")
                 self._book.judged_s = due_s
+            # A step that takes long is no pause.
+            looked_s = self._clock()
 
     def _due(self) -> int | None:
         """Return the end of the step that is to be judged now, None when there is none."""
