@@ -1,4 +1,4 @@
-"""Judging: what rules and previews cost, and how much noise the shipped rules make.
+"""Judging: what rules, previews and live clients cost, and how much noise the shipped rules make.
 
 `--series FILE` names the series for the rows of noise (see `judge_noise`); without it they are not
 measured, and say so.
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import harness
+import judge_live
 import judge_noise
 import judge_rules
 
@@ -24,8 +25,11 @@ def main() -> None:
     rounds = options.rounds or (2 if options.quick else 11)
     rows = judge_rules.rule_rows(rounds, quick=options.quick)
     rows += judge_rules.preview_rows(max(2, rounds // 2), quick=options.quick)
+    rows += judge_live.deaf_rows(quick=options.quick)
+    rows += judge_live.alert_rows(quick=options.quick)
     rows += noise_rows(options.series)
-    harness.report("judge", rows, options.json, harness.packages("numpy", "msgspec"))
+    versions = harness.packages("numpy", "msgspec", "python-socketio")
+    harness.report("judge", rows, options.json, versions)
 
 
 def noise_rows(file: str | None) -> list[harness.Row]:

@@ -212,6 +212,8 @@ class CollectorApp:
             ("accounts", self.accounts.trouble),
             ("evaluation", self.evaluator.trouble),
             ("alertsFile", self.evaluator.file_error),
+            ("live", self.live.trouble),
+            ("logs", self._logs.trouble if self._logs else ""),
         ):
             yield Signal("collectorTrouble", {"part": part}, float(bool(trouble)))
 
@@ -219,7 +221,7 @@ class CollectorApp:
 def _notifications(settings: CollectorSettings, state: StateFile) -> Notifications:
     return Notifications(
         state,
-        base_url=settings.base_url,
+        base_url=settings.public_url,
         allow_hosts=settings.allow_hosts,
         ca_file=settings.outbound_ca_file,
         proxy=settings.outbound_proxy,

@@ -160,6 +160,14 @@ class CollectorSettings:
     )
 
     @property
+    def public_url(self) -> str:
+        """Where links lead to: base_url, else the address it listens on, else "" for unknown."""
+        if self.base_url or not self.port or self.host in ("0.0.0.0", "::"):
+            return self.base_url
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}"
+
+    @property
     def directory(self) -> Path:
         """The data directory."""
         return Path(self.data_dir)

@@ -316,3 +316,50 @@ def test_at_the_live_edge_a_range_is_compared_with_one_of_the_same_length() -> N
         assert answer["overall"]["difference"]["requests"] == 0
         yesterday = found.ask("/compare", from_=now_s - 60, against="day")
         assert yesterday["a"]["seconds"] == yesterday["b"]["seconds"]
+
+
+# ---------------------------------------------------------------- analysis, advice
+
+
+def test_days_are_judged_by_all_their_requests(days: World) -> None:
+    found = days.ask("/analysis", from_=START_S, to=END_S)
+    assert found["status"] == "critical"
+    issues = {
+        (each["where"]["environment"], each["where"]["service"]): each
+        for each in found["issues"]
+        if each["type"] == "high_latency"
+    }
+    assert len(found["services"]) == 4
+    for service in found["services"]:
+        name = service["environment"], service["service"]
+        counted = days.within(START_S, END_S, environment=name[0], service=name[1])
+        want = figures(counted, END_S - START_S)
+        assert (service["requests"], service["p99"]) == (want["requests"], want["p99"])
+        assert service["errorRate"] == pytest.approx(want["errorRate"])
+        assert (service["p99"] > 1000) is (name in issues)
+        for evidence in issues[name]["evidence"] if name in issues else ():
+            if "route" in evidence["where"]:
+                route = {key: evidence["where"][key] for key in ("route", "method")}
+                slow = [one for one in counted if one.us > 1_011_000]
+                mine = [one for one in slow if one.key.route == route["route"]
+                        and one.key.method == route["method"]]  # fmt: skip
+                told = int(evidence["text"].partition(" ")[0].replace(",", ""))
+                # A bucket at the line holds requests of both sides of it.
+                assert len(mine) <= told <= len(mine) + 2
+
+
+def test_a_range_without_anything_is_healthy_and_says_so(days: World) -> None:
+    for path, key in (("/analysis", "issues"), ("/advice", "advice")):
+        found = days.ask(path, from_=START_S - 7200, to=START_S - 3600)
+        assert found[key] == []
+        assert found.get("status", "healthy") == "healthy"
+
+
+def test_a_filter_by_service_and_by_instance_leaves_out_the_others(days: World) -> None:
+    found = days.ask("/analysis", from_=START_S, to=END_S, service="books", environment="live")
+    assert [(each["environment"], each["service"]) for each in found["services"]] == [
+        ("live", "books")
+    ]
+    one = days.ask("/analysis", from_=START_S, to=END_S, service="books", environment="live",
+                   instance="host#1")  # fmt: skip
+    assert 0 < one["services"][0]["requests"] < found["services"][0]["requests"]

@@ -41,6 +41,7 @@ ROWS: Final = (
     call([0.4], method="GET", host="pay", port="8443", status="404", error="404"),
     # An app of an earlier version tells no port.
     call([0.5], method="GET", host="old", status="200"),
+    call([0.01], method="GET", host="::1", port="80", status="200"),
     row("db.client.connection.count", GAUGE, [3], db__client__connection__pool__name="main",
         db__client__connection__state="used"),
     row("db.client.connection.max", GAUGE, [7], db__client__connection__pool__name="main"),
@@ -63,7 +64,7 @@ def some() -> Iterator[World]:
 def test_calls_are_told_apart_by_host_port_method_and_ending(some: World) -> None:
     found = some.ask("/external")
     hosts = {(each["host"], each["port"]): each for each in found["hosts"]}
-    assert list(hosts) == [("pay", 443), ("old", None), ("pay", 8443)]
+    assert list(hosts) == [("pay", 443), ("old", None), ("pay", 8443), ("::1", 80)]
     pay = hosts["pay", 443]
     assert (pay["calls"]["count"], pay["calls"]["errors"]) == (12, 2)
     assert pay["statusCodes"] == {"200": 10, "503": 1}
@@ -85,13 +86,13 @@ def test_calls_are_told_apart_by_host_port_method_and_ending(some: World) -> Non
 def test_hosts_beyond_the_limit_are_counted(some: World) -> None:
     found = some.ask("/external", limit=1)
     assert [each["port"] for each in found["hosts"]] == [443]
-    assert found["hostsLeftOut"] == 2
-    assert found["calls"]["count"] == 14
+    assert found["hostsLeftOut"] == 3
+    assert found["calls"]["count"] == 15
 
 
 def test_a_snapshot_names_hosts_with_their_ports(some: World) -> None:
     services = some.ask("/metrics", from_=NOW_S - 70, to=NOW_S)["externalServices"]
-    assert services.keys() == {"pay:443", "pay:8443", "old"}
+    assert services.keys() == {"pay:443", "pay:8443", "old", "[::1]:80"}
 
 
 def test_pools_have_overflow_and_timeouts(some: World) -> None:
@@ -120,7 +121,7 @@ def test_every_measure_that_hooks_take_is_read_by_some_endpoint() -> None:
         and isinstance(node.args[0], ast.Constant)
     }
     reads = Path(__file__).parents[2] / "collector" / "trimtab_collector" / "reads"
-    texts = [path.read_text() for path in reads.glob("*.py")]
+    texts = [path.read_text() for path in reads.rglob("*.py")]
     assert len(measured) > 10
     unread = {
         name

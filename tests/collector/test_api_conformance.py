@@ -27,7 +27,7 @@ from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.openapi import document
 from trimtab_core.batches import GaugeRow
 
-EXAMPLES = 3
+EXAMPLES = 2
 #: times that do not contradict each other, as they might
 PINNED = {"from": "-15m", "to": "now", "tz": "Europe/Berlin"}
 

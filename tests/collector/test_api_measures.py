@@ -44,13 +44,15 @@ def put(found: World, values: Sequence[Value]) -> None:
     for each in values:
         key = MeasureKey(each.name, each.kind, units[each.kind], each.labels)
         windows.setdefault(each.t, {}).setdefault((each.instance, key), []).append(each.value)
+    sent = []
     for t, measured in sorted(windows.items()):
         rows = [
             MeasureRow("test", "shop", instance, key, delta_of(some))
             for (instance, key), some in measured.items()
         ]
         (packed,) = pack_rows(rows, [])
-        append(found.engine, Sent(a_batch(t, {}, window_s=t, rows=packed), {}))
+        sent.append(Sent(a_batch(t, {}, window_s=t, rows=packed), {}))
+    append(found.engine, *sent)
 
 
 def dice() -> list[Value]:
@@ -183,15 +185,16 @@ def test_steps_are_no_finer_than_what_is_kept() -> None:
         now_s = found.clock.now_s
         for days in (0, 1, 3):
             t = int(now_s) - int(now_s) % 3600 - days * 86_400 - 7_200
-            put(found, [Value(t + 10 * n, "a", WORK, HISTOGRAM, (), 1.0) for n in range(360)])
+            put(found, [Value(t + 10 * n, "a", WORK, HISTOGRAM, (), 1.0) for n in range(36)])
         found.engine.settle()
         for days, step in ((1, 60), (3, 3600)):
             start_s = now_s - now_s % 3600 - days * 86_400 - 7_200
             answer = found.ask("/measures", name=WORK, step=10, from_=start_s, to=start_s + 3600)
             assert answer["step"] == step
             (series,) = answer["measures"]
-            assert {row["count"] for row in series["series"]} == {step // 10}
-            assert {row["perSecond"] for row in series["series"]} == {0.1}
+            # Six minutes of one value each ten seconds.
+            assert {row["count"] for row in series["series"]} == {min(step // 10, 36)}
+            assert sum(row["count"] for row in series["series"]) == 36
             assert answer["resolution"] == 10
         cut = {"tz": "Asia/Kolkata", "step": "day", "from_": now_s - 5 * 86_400}
         assert found.ask("/measures", name=WORK, **cut)["resolution"] == 3600
@@ -206,3 +209,10 @@ def test_the_width_of_rows_follows_their_age() -> None:
 def test_more_than_an_answer_may_hold_is_refused_with_the_way_to_ask_less(shop: World) -> None:
     with pytest.raises(TooMuchError, match="20000 steps of all series together"):
         shop.ask("/measures", name=WORK, limit=200, step=60, from_=NOW_S - 86_400)
+    with short_dir() as directory, world(directory, empty=True) as found:
+        many = [Value(START_S, f"host#{n}", DEPTH, GAUGE, (), 1.0) for n in range(3000)]
+        put(found, many)
+        (series,) = found.ask("/measures", name=DEPTH, **ALL, step=60)["measures"]
+        assert series["total"]["last"] == 3000
+        with pytest.raises(TooMuchError, match="61 steps of 3000 measures"):
+            found.ask("/measures", name=DEPTH, step=10, from_=START_S, to=START_S + 610)

@@ -1,10 +1,12 @@
 """What the API says to requests that it does not take, and where it tells what it has."""
 
 import http.client
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from support.processes.people import ADMIN, PASSWORD, Client
 from support.processes.servers import Collector, short_dir
 from support.stores.batches import Sender
 from trimtab_collector.api.endpoints import ENDPOINTS
@@ -12,7 +14,11 @@ from trimtab_collector.api.endpoints import ENDPOINTS
 
 @pytest.fixture(scope="module")
 def collector() -> Iterator[Collector]:
-    with short_dir() as directory, Collector(directory) as process:
+    settings = {
+        "TRIMTAB_COLLECTOR_ADMIN_NAME": ADMIN,
+        "TRIMTAB_COLLECTOR_ADMIN_PASSWORD": PASSWORD,
+    }
+    with short_dir() as directory, Collector(directory, **settings) as process:
         yield process.start()
 
 
@@ -90,3 +96,42 @@ def test_head_has_the_headers_of_get_and_no_body(collector: Collector) -> None:
         assert [row[:2] for row in found] == [(status, "application/json")] * 2
         assert (found[0][2], bool(found[1][2])) == (b"", True)
     connection.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b"{}", "text/plain", 415, "unsupported_media_type"),
+        (b"{}", "", 415, "unsupported_media_type"),
+        (b"{", "application/json", 400, "bad_json"),
+        (b"\xff\xfe", "application/json", 400, "bad_json"),
+        (b"[" * 100_000, "application/json", 422, "bad_body"),
+        (b"[]", "application/json", 422, "bad_body"),
+        (b'{"name": 5}', "application/json; charset=utf-8", 422, "bad_body"),
+        (b" " * 300_000, "application/json", 413, "too_large"),
+    ],
+)
+def test_a_body_that_is_not_taken_is_said_in_a_sentence(
+    collector: Collector, body: bytes, content_type: str, status: int, code: str
+) -> None:
+    admin = Client(collector.port)
+    admin.login()
+    headers = {"Authorization": f"Bearer {admin.token}"}
+    if content_type:
+        headers["Content-Type"] = content_type
+    connection = http.client.HTTPConnection("127.0.0.1", collector.port, timeout=10)
+    try:
+        connection.request("POST", "/api/performance/marks", body, headers)
+        answer = connection.getresponse()
+        found = json.loads(answer.read())
+    finally:
+        connection.close()
+    assert (answer.status, found["success"], found["error"]["code"]) == (status, False, code)
+    assert len(found["error"]["message"]) < 400
+
+
+def test_a_change_is_refused_to_those_who_only_read(collector: Collector) -> None:
+    with Sender(collector.port, collector.api.token) as sender:
+        status, body = sender.request("POST", "/api/performance/marks", b"{}")
+    assert (status, body["error"]["code"]) == (403, "forbidden")
+    assert "admin" in body["error"]["message"]

@@ -23,6 +23,7 @@ from trimtab_collector.notify.channel import DeliveryError, Message
 from trimtab_collector.notify.channels import MAX_CHANNELS, parse_channel
 from trimtab_collector.notify.options import Sending
 from trimtab_collector.notify.outbound import Outbound
+from trimtab_collector.settings import CollectorSettings
 from trimtab_core.errors import SettingsError
 
 SECRET = "s3cret-of-the-test"
@@ -237,14 +238,33 @@ def test_a_file_that_is_wrong_changes_nothing_and_says_what() -> None:
         assert [each.name for each in made.channels.all()] == ["mine"]
 
 
-def test_a_channel_that_a_newer_version_wrote_is_shown_with_what_is_wrong() -> None:
+@pytest.mark.parametrize(
+    ("settings", "error"), [('{"beam": 1}', "beam is unknown"), ("{", "(unreadable) is unknown")]
+)
+def test_a_channel_that_cannot_be_read_costs_no_other_a_notice(settings: str, error: str) -> None:
     with box() as made:
-        made.channel("old")
+        made.channel("bad")
+        made.channel("good")
         with made.state.change() as connection:
-            connection.execute("UPDATE channel SET settings = '{\"beam\": 1}' WHERE name = 'old'")
+            connection.execute("UPDATE channel SET settings = ? WHERE name = 'bad'", (settings,))
         made.add(notice())
-        assert made.states("old") == {"incident:1": "dead"}
-        assert "beam is unknown" in made.errors("old")[0]
+        assert made.states("bad") == {"incident:1": "dead"}
+        assert error in made.errors("bad")[0]
+        assert made.states("good") == {"incident:1": "pending"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "url"),
+    [
+        ({"base_url": "https://t.example.com/x"}, "https://t.example.com/x"),
+        ({}, "http://127.0.0.1:8620"),
+        ({"host": "::1", "tls_cert": "cert.pem"}, "https://[::1]:8620"),
+        ({"host": "0.0.0.0"}, ""),
+        ({"port": 0}, ""),
+    ],
+)
+def test_links_lead_to_where_people_reach_the_collector(settings: dict[str, Any], url: str) -> None:
+    assert CollectorSettings(**settings).public_url == url
 
 
 def test_there_are_at_most_a_hundred_channels() -> None:

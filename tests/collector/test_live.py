@@ -10,6 +10,7 @@ import pytest
 from support.processes.api import TOKEN
 from support.processes.certificates import self_signed
 from support.processes.nodeclient import NodeClient, node_client
+from support.processes.people import ADMIN, PASSWORD, Client
 from support.processes.servers import Collector, short_dir, wait_for
 from support.stores.batches import Sender, a_batch, key_of, point_of
 from trimtab_core.batches import GaugeRow
@@ -132,6 +133,15 @@ def test_history_is_that_of_the_api(collector: Collector, client: NodeClient) ->
     }  # fmt: skip
 
 
+def test_the_dashboard_comes_on_request(collector: Collector, client: NodeClient) -> None:
+    client.connect(collector.url, TOKEN, "websocket")
+    acknowledged = client.emit("request:dashboard", {"service": "shop", "lang": "ko"})
+    assert acknowledged["data"] == {"event": "dashboard:data"}
+    data = client.wait("dashboard:data")["data"]
+    assert set(data) == set(collector.api.get("/dashboard", service="shop", lang="ko"))
+    assert "current" in data
+
+
 WRONG = [
     ("subscribe:metrics", {"colour": "red"}, "bad_parameter", "one of environment, service"),
     ("subscribe:metrics", ["shop"], "bad_parameter", "expected an object"),
@@ -139,6 +149,7 @@ WRONG = [
     ("request:history", {"period": "yearly"}, "bad_parameter", "hourly, daily, weekly"),
     ("request:history", {"step": [[1]]}, "bad_parameter", "a text, a number"),
     ("request:history", {"from": "-30d", "step": 10}, "too_much", "longer step"),
+    ("request:dashboard", {"lang": "xx"}, "bad_parameter", "lang"),
     ("subscribe:everything", None, "not_found", "expected one of subscribe:metrics"),
 ]
 
@@ -168,6 +179,24 @@ def test_without_the_token_a_connection_is_refused_with_a_reason(
         client.token(token)
         client.reconnect()
     client.wait("connect")
+
+
+def test_logging_out_ends_the_connection_and_its_token_opens_no_other() -> None:
+    admin = {
+        "TRIMTAB_COLLECTOR_ADMIN_NAME": ADMIN,
+        "TRIMTAB_COLLECTOR_ADMIN_PASSWORD": PASSWORD,
+    }
+    with short_dir() as directory, Collector(directory, **admin) as collector:
+        collector.start()
+        person = Client(collector.port)
+        refresh = person.login().data["refreshToken"]
+        with node_client() as client:
+            client.connect(collector.url, person.token)
+            assert client.emit("subscribe:alerts")["success"] is True
+            assert person.ask("POST", "/auth/logout", {"refreshToken": refresh}).status < 300
+            client.wait("disconnect")
+            # It tries again by itself, with what its page still has.
+            assert client.wait("connect_error")["data"]["details"] == {"reason": "revoked"}
 
 
 def test_a_client_comes_back_after_a_restart_and_subscribes_again() -> None:

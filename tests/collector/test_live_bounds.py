@@ -17,6 +17,7 @@ from support.processes.nodeclient import node_client
 from support.processes.servers import wait_for
 from trimtab_collector.api.live.sessions import LiveLimits, PacketQueue
 from trimtab_collector.contract.callers import Caller, Role
+from trimtab_collector.contract.parameters import Parameters
 
 
 def bounds(**changed: Any) -> LiveLimits:
@@ -237,6 +238,37 @@ def test_connections_are_bounded_in_all_for_each_caller_and_before_they_say_who_
             third.send('40{"token":"admin"}')
             hears(third, "40")
             assert refused(server) == 503
+
+
+def test_one_address_cannot_take_the_places_of_all_who_come() -> None:
+    limits = bounds(handshakes=3, connect_s=1)
+    with live_server(limits) as server:
+        begun = time.monotonic()
+        for _ in range(3):
+            with raw(server):
+                pass
+        assert refused(server) == 429
+        wait_for(lambda: time.monotonic() - begun > 1.1, "the next round")
+        with raw(server) as socket:
+            socket.send('421["subscribe:alerts"]')
+            assert '"success":true' in hears(socket, "431")
+
+
+def test_a_filter_that_fails_costs_itself(server: LiveServer) -> None:
+    arrived = server.reader.ranges.latest
+
+    def failing(parameters: Parameters) -> Any:
+        if parameters.where.get("service") == "broken":
+            raise RuntimeError("a broken service")
+        return arrived(parameters)
+
+    with raw(server) as broken, raw(server) as whole:
+        server.reader.ranges.latest = failing  # type: ignore[method-assign]
+        broken.send('421["subscribe:metrics",{"service":"broken"}]')
+        whole.send('421["subscribe:metrics"]')
+        for _ in range(3):
+            hears(whole, '42["metrics:update"')
+        assert health(server).trouble == "metrics: RuntimeError"
 
 
 def refused(server: LiveServer) -> int:

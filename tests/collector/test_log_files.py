@@ -15,7 +15,6 @@ from support.disks.smalldisk import small_disk
 from support.processes.servers import Collector, Proc, short_dir, trimtab, wait_for
 from support.stores.batches import Sender, a_batch, key_of, point_of
 from support.stores.engines import NOON, MemoryEngine, Sent, append
-from trimtab_collector.contract.callers import NOBODY
 from trimtab_collector.logs.files import LogFiles
 from trimtab_collector.logs.rotation import RotatedFile
 from trimtab_collector.logs.sources import FailedRequests, MinuteFigures
@@ -47,10 +46,6 @@ def files(tmp: Path) -> Iterator[LogFiles]:
     opened.close()
 
 
-def body_of(files: LogFiles) -> Any:
-    return files.health(NOBODY).body
-
-
 # ---------------------------------------------------------------- lines
 
 
@@ -73,7 +68,7 @@ def test_warnings_are_errors_and_everything_is_combined(files: LogFiles, tmp: Pa
     assert [line["level"] for line in errors] == ["warning", "error"]
     assert errors[1]["trace"][-2:] == ["ValueError: bad", "worse"]
     assert lines_of(tmp / "logs", "performance") == []
-    assert (body_of(files).written, body_of(files).lost) == (3, 0)
+    assert (files.health().written, files.health().lost) == (3, 0)
 
 
 def test_nothing_in_a_line_is_obeyed_by_a_terminal(files: LogFiles, tmp: Path) -> None:
@@ -139,12 +134,12 @@ def test_lines_beyond_the_queue_are_counted_and_nobody_waits(tmp: Path) -> None:
     files = LogFiles(tmp / "logs", 10**7, 1)
     for _ in range(10_500):  # its thread does not run yet
         files.write("error", "error", "log", {})
-    assert (body_of(files).waiting, body_of(files).lost) == (10_000, 500)
+    assert (files.health().waiting, files.health().lost) == (10_000, 500)
     files.start()
     files.close()
-    assert body_of(files).written == 10_000
+    assert files.health().written == 10_000
     files.write("error", "error", "log", {})
-    assert body_of(files).lost == 501
+    assert files.health().lost == 501
 
 
 def test_a_full_disk_costs_lines_and_writing_goes_on_when_there_is_room(tmp: Path) -> None:
@@ -155,13 +150,12 @@ def test_a_full_disk_costs_lines_and_writing_goes_on_when_there_is_room(tmp: Pat
         for _ in range(200):
             files.write("error", "error", "log", {"message": "y" * 1000})
         assert files.flush()
-        assert files.health(NOBODY).degraded
-        assert body_of(files).lost > 0
-        assert "No space left" in body_of(files).trouble
+        assert files.health().lost > 0
+        assert "No space left" in files.trouble
         disk.give_back()
         files.write("error", "error", "log", {"message": "room again"})
         assert files.flush()
-        assert body_of(files).trouble is None
+        assert not files.trouble
         # No half line is left of those that did not fit.
         assert lines_of(disk.path / "logs", "error")[-1]["message"] == "room again"
         files.close()

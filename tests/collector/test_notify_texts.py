@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from support.notices import AT_S, notice
 from trimtab_collector.alerts.metrics import METRICS
+from trimtab_collector.contract.explanation import CAUSES
 from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.languages import LANGUAGES
 from trimtab_collector.notify.notice import Change, Member, Notice, NoticeKind, Where, pack, unpack
@@ -58,6 +59,11 @@ def test_all_languages_have_the_same_keys_and_fill_only_places_that_exist() -> N
     }
 
 
+def test_every_cause_of_a_slow_request_has_a_name_that_people_read() -> None:
+    named = {key.partition(".")[2] for key in LANGUAGES["en"].words if key.startswith("part.")}
+    assert named == set(CAUSES)
+
+
 def test_every_metric_that_a_rule_may_judge_has_a_name_that_people_read() -> None:
     named = set(LANGUAGES["en"].metrics)
     assert set(METRICS) - named == set()
@@ -73,7 +79,7 @@ def test_the_title_says_the_most_important_first() -> None:
 def test_a_message_says_what_where_since_when_what_changed_and_what_to_look_at() -> None:
     changes = (
         Change("mark", "deploy", "checkout 1.4.2", AT_S - 200),
-        Change("share", "database", share=0.81),
+        Change("share", "database", "GET /cart", share=0.81),
     )
     members = tuple(
         Member(Where(instance=f"web-{n}/0"), 5000.0 + n, "critical", AT_S - 120) for n in (1, 2)
@@ -93,7 +99,7 @@ def test_a_message_says_what_where_since_when_what_changed_and_what_to_look_at()
         "  - web-1/0: 5 s (critical, since 14:03)",
         "  - and 3 more",
         "  - 14:01: deploy checkout 1.4.2",
-        "  - database: 81 % of the change",
+        "  - 81 % of the change is database (GET /cart)",
         "  - Call the shop team.",
         "  - Alerts there: https://trimtab.example.com/api/performance/alerts?state=all",
     ):
@@ -169,6 +175,14 @@ def test_a_digest_lists_alerts_the_most_severe_first() -> None:
     assert [line.partition("]")[0] for line in lines] == [
         *("[critical", "[warning", "[resolved", "and 4 more")
     ]
+
+
+def test_a_digest_names_thirty_and_counts_the_others() -> None:
+    many = tuple(notice("firing", 1, f"i{n}") for n in range(500))
+    found = Texts("en", UTC, "").write(Message("k", many, AT_S))
+    (_, lines), *_ = found.sections
+    assert len(lines) == 31
+    assert lines[-1] == "and 470 more"
 
 
 @pytest.mark.parametrize(

@@ -242,9 +242,12 @@ async def test_what_is_delivered_but_cannot_be_marked_is_not_sent_again(
             mark(*arguments)
 
         monkeypatch.setattr(made.outbox, "sent", full)
-        async with sending(made):
+        async with sending(made) as sender:
             made.add(notice())
+            await until(lambda: not failures, "the failures")
             await until(lambda: made.states("hook") == {"incident:1": "sent"}, "the mark")
+            await until(lambda: sender.trouble is None, "the end of the trouble")
+            assert sender.failures == 2
         assert len(stub.asked) == 1
 
 

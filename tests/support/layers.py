@@ -50,6 +50,7 @@ LAYERS: Layers = {
         "reports": ("contract", "statefile", "reads", "marks", "objectives", "storage"),
         "asking": (),
         "reports.cli": ("asking",),
+        "alerts.cli": ("contract", "alerts", "asking"),
         "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
         "api": (
             *("contract", "reads", "notify", "alerts", "storage.store"),

@@ -164,10 +164,12 @@ class Evaluator:
         return outcome
 
     def _keep(self, outcome: Outcome, notices: Sequence[Notice], t_s: float) -> None:
-        more: list[Alert] = []
+        every = [each for rows in self._book.judge.alerts.values() for each in rows.values()]
+        # How long one has recovered counts on after a restart; other values may be a minute old.
+        more = [each for each in every if each.recovered_s or each.below_s]
         if abs(t_s - self._kept_s) >= _KEEP_S:
             self._kept_s = t_s
-            more = [each for rows in self._book.judge.alerts.values() for each in rows.values()]
+            more = every
         with self._state.change() as connection:
             self._book.keep(connection, outcome, t_s, more)
             for notice in notices:

@@ -10,15 +10,17 @@ from trimtab_collector.contract.errors import ApiError
 
 __all__ = ["no_such_path"]
 
-#: a path is compared up to here: what is longer is none of ours
-_LONGEST: Final = 200
+#: characters of a path that are looked at
+_CUT: Final = 200
+#: longer paths are like none of ours; comparing takes time, and anyone may ask
+_LONGEST: Final = 40
 #: likeness from 0 to 1 under which a path is no guess
 _ALIKE: Final = 0.6
 
 
 def no_such_path(path: str, known: Iterable[str]) -> ApiError:
     """Return the refusal of a path, with the nearest of those that there are."""
-    nearest = _nearest(path[:_LONGEST], list(known))
+    nearest = _nearest(path[:_CUT], list(known))
     if nearest is None:
         expected = "a path of this API"
     elif path.rstrip("/") == nearest:
@@ -36,15 +38,12 @@ def no_such_path(path: str, known: Iterable[str]) -> ApiError:
 def _nearest(path: str, known: list[str]) -> str | None:
     """Return the path that was probably meant; one without BASE is looked for below it."""
     text = re.sub("/+", "/", path).rstrip("/")
-    by_case = {each.lower(): each for each in known}
-    for candidate in (text, BASE + text):
-        if candidate.lower() in by_case:
-            return by_case[candidate.lower()]
-    if not text:
+    below = text.removeprefix(BASE)
+    if not below or len(below) > _LONGEST:
         return None
-    below = text if text.startswith(BASE) else BASE + text
-    found = get_close_matches(below, known, 1, _ALIKE)
     # What all paths have in common says nothing about a likeness.
-    tail = get_close_matches(below.removeprefix(BASE), [each.removeprefix(BASE) for each in found],
-                             1, _ALIKE)  # fmt: skip
-    return found[0] if tail else None
+    tails = {each.removeprefix(BASE).lower(): each for each in known}
+    if below.lower() in tails:
+        return tails[below.lower()]
+    found = get_close_matches(below.lower(), tails, 1, _ALIKE)
+    return tails[found[0]] if found else None

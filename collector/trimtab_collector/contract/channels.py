@@ -123,4 +123,6 @@ class NotifyHealth(Body):
     """How notifications do; `trouble` says why none leave, and is null when they do."""
 
     trouble: str | None
+    #: what failed that was not expected to, since the start
+    failures: int
     channels: dict[str, ChannelHealth]

@@ -6,7 +6,6 @@ from pathlib import Path
 from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.callers import NOBODY, Caller
 from trimtab_collector.contract.health import HealthPart
-from trimtab_collector.contract.logs import LogHealth
 from trimtab_collector.logs.files import LogFiles
 from trimtab_collector.logs.sources import FailedRequests, MinuteFigures, log_alerts
 from trimtab_collector.reads.reader import StoreReader
@@ -33,13 +32,16 @@ class LogBook:
         """Write alerts that changed; any thread."""
         self._alerts(alerts)
 
-    def health(self, caller: Caller = NOBODY) -> HealthPart:
+    @property
+    def trouble(self) -> str:
+        """What is not written, else empty; any thread."""
+        return self.files.trouble or self._minutes.trouble
+
+    def health(self, _caller: Caller = NOBODY) -> HealthPart:
         """Return how the files do; any thread."""
-        part = self.files.health(caller)
-        if self._minutes.trouble and isinstance(part.body, LogHealth) and not part.body.trouble:
-            part.body.trouble = self._minutes.trouble
-            return HealthPart(part.body, degraded=True)
-        return part
+        body = self.files.health()
+        body.trouble = self.trouble or None
+        return HealthPart(body, body.trouble is not None)
 
     def close(self) -> None:
         """Write what waits, and end; before the store is closed."""

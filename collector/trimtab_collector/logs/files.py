@@ -15,8 +15,6 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab_collector.contract.callers import NOBODY, Caller
-from trimtab_collector.contract.health import HealthPart
 from trimtab_collector.contract.logs import LogHealth
 from trimtab_collector.logs.rotation import RotatedFile, open_all
 from trimtab_core.logs import PlainFormatter, RateLimited, plain, veiled
@@ -93,16 +91,20 @@ class LogFiles:
             self._bytes += len(line)
             self._changed.notify_all()
 
-    def health(self, _caller: Caller = NOBODY) -> HealthPart:
+    @property
+    def trouble(self) -> str:
+        """Why lines are not written, else empty; any thread."""
+        return self._trouble
+
+    def health(self) -> LogHealth:
         """Return how the files do; any thread."""
         with self._changed:
-            body = LogHealth(
+            return LogHealth(
                 trouble=self._trouble or None,
                 written=self._written,
                 lost=self._lost,
                 waiting=len(self._lines),
             )
-        return HealthPart(body, body.trouble is not None)
 
     def flush(self, timeout_s: float = _CLOSE_S) -> bool:
         """Wait until everything is written or lost; False when the time is over."""

@@ -13,7 +13,6 @@ from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.parameters import APDEX, RANGE, REQUESTS, parse
 from trimtab_collector.logs.files import COMBINED, ERRORS, PERFORMANCE, LogFiles
 from trimtab_collector.reads.reader import StoreReader
-from trimtab_collector.reads.services import services
 from trimtab_collector.storage.store import Received
 from trimtab_core.rows import EventRow
 
@@ -26,10 +25,15 @@ _MINUTE_S: Final = 60
 _LATE_S: Final = 40
 #: minutes made up for after a pause
 _CATCH_UP: Final = 5
-_FIGURES: Final = (
-    *("requests", "requestsPerSecond", "errors", "errorRate", "mean", "p50", "p90", "p95", "p99"),
-    *("max", "apdex"),
-)
+_BY: Final = ("environment", "service")
+#: as shown -> field of the figures
+_FIGURES: Final = {
+    "requests": "requests",
+    "requestsPerSecond": "requests_per_second",
+    "errors": "errors",
+    "errorRate": "error_rate",
+    **{name: name for name in ("mean", "p50", "p90", "p95", "p99", "max", "apdex")},
+}
 _SERVICES: Final = 1000
 #: failed requests written in one second
 _FAILED: Final = 100
@@ -79,9 +83,11 @@ class MinuteFigures:
     def _write(self, start_s: int) -> None:
         pairs = [("from", str(start_s)), ("to", str(start_s + _MINUTE_S))]
         parameters = parse((*REQUESTS, APDEX, *RANGE), pairs, self._clock())
-        rows = [row for row in services(self._reader, parameters).services if row.requests]
-        for row in rows[:_SERVICES]:
-            figures: Mapping[str, Any] = msgspec.to_builtins(row)
+        figures = self._reader.figures(self._reader.ranges.stored(parameters), _BY)
+        rows = sorted(zip(figures.names, figures.dicts(), strict=True), key=lambda row: row[0])
+        for name, row in rows[:_SERVICES]:
+            if not row["requests"]:
+                continue
             self._files.write(
                 PERFORMANCE,
                 "info",
@@ -89,9 +95,8 @@ class MinuteFigures:
                 {
                     "from": instant(start_s),
                     "seconds": _MINUTE_S,
-                    "environment": row.environment,
-                    "service": row.service,
-                    **{name: figures[name] for name in _FIGURES},
+                    **dict(zip(_BY, name, strict=True)),
+                    **{shown: row[field] for shown, field in _FIGURES.items()},
                 },
             )
 

@@ -9,7 +9,7 @@ import msgspec
 
 from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.notice import Notice
-from trimtab_collector.notify.texts import WrittenMessage
+from trimtab_collector.notify.texts import WrittenMessage, whole_lines
 
 __all__ = ["BODIES", "Writer", "shown_where"]
 
@@ -111,7 +111,7 @@ def _discord(message: Message, written: WrittenMessage) -> dict[str, Any]:
         "embeds": [
             {
                 "title": _escaped(written.title)[:250],
-                "description": _whole_lines(lines, _DESCRIPTION),
+                "description": whole_lines(lines, _DESCRIPTION),
                 "color": _COLOURS[_look(message)],
                 "fields": fields[:_FIELDS],
             }
@@ -160,16 +160,6 @@ def _look(message: Message) -> str:
 def _escaped(text: str) -> str:
     """Take the meaning from characters of markup."""
     return _MARKUP.sub(r"\\\1", text)
-
-
-def _whole_lines(lines: list[str], most: int) -> str:
-    """Return the first lines, none of them cut within its markup."""
-    text = ""
-    for line in lines:
-        if len(text) + len(line) >= most:
-            break
-        text += f"{line}\n"
-    return text
 
 
 BODIES: Final[Mapping[str, Writer]] = {

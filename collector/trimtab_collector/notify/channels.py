@@ -1,6 +1,7 @@
 """The channels that there are: from the API and from `alerts.toml`, kept in `state.db`."""
 
 import dataclasses
+import functools
 import json
 import re
 import sqlite3
@@ -18,11 +19,12 @@ from trimtab_collector.statefile import Schema, StateFile
 from trimtab_core.config import from_table
 from trimtab_core.errors import SettingsError
 
-__all__ = ["MAX_CHANNELS", "ChannelBook", "ChannelEntry", "parse_channel"]
+__all__ = ["LIVE", "MAX_CHANNELS", "ChannelBook", "ChannelEntry", "parse_channel"]
 
 MAX_CHANNELS: Final = 100
-#: names that stand for something else: the watchdog, and what is shown and sent nowhere
-_RESERVED: Final = (HEARTBEAT, "live")
+#: the recipient of what is shown live and sent nowhere
+LIVE: Final = "live"
+_RESERVED: Final = (HEARTBEAT, LIVE)
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _MAX_TEXT: Final = 2000
 _MAX_SECRET_FILE: Final = 64 * 1024
@@ -54,7 +56,7 @@ class ChannelEntry:
     @property
     def settings(self) -> ChannelSettings:
         """The settings; raises SettingsError when another version wrote what this one refuses."""
-        return _checked(self.kind, self.values, f"channel {self.name!r}:")
+        return _known(self.kind, json.dumps(dict(self.values), sort_keys=True), self.name)
 
     @property
     def secrets(self) -> dict[str, bool]:
@@ -196,10 +198,25 @@ def _put(connection: sqlite3.Connection, entry: ChannelEntry) -> None:
 
 def _entry(row: tuple[Any, ...]) -> ChannelEntry:
     name, kind, settings, origin = row
-    values = json.loads(settings)
+    return ChannelEntry(name, kind, _values(settings), origin)
+
+
+@functools.lru_cache(maxsize=2 * MAX_CHANNELS)
+def _known(kind: str, text: str, name: str) -> ChannelSettings:
+    """Return settings that were checked before at once: every notice asks for those of all."""
+    return _checked(kind, _values(text), f"channel {name!r}:")
+
+
+def _values(text: str) -> dict[str, Any]:
+    """Return what a row holds; what cannot be read is refused like an unknown setting."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        return {"(unreadable)": ""}
     # JSON has no tuples.
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return ChannelEntry(name, kind, values, origin)
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
 
 
 def _checked(kind: str, values: Mapping[str, Any], where: str) -> ChannelSettings:

@@ -117,7 +117,7 @@ def _test(
     outbound = Outbound(allowed, settings.outbound_ca_file, settings.outbound_proxy)
 
     async def send() -> tuple[bool, str]:
-        sender = Sender(Outbox(state, book), book, Sending(outbound, settings.base_url))
+        sender = Sender(Outbox(state, book), book, Sending(outbound, settings.public_url))
         try:
             return await sender.test(entry)
         finally:

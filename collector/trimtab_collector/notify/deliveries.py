@@ -38,6 +38,8 @@ KEEP_ROWS: Final = 10_000
 KEEP_S: Final = 30 * 86_400.0
 #: after which a message that waits is merged with newer ones of its alert
 _MERGE_AFTER_S: Final = 60.0
+#: longer than any retry, Retry-After or lease
+_FARTHEST_S: Final = 7200.0
 #: pending rows of one channel that are looked at for one message
 _LOOK: Final = 500
 
@@ -66,6 +68,9 @@ SCHEMA: Final = Schema(
         );
         CREATE INDEX delivery_pending ON delivery (channel, id) WHERE state = 'pending';
         CREATE INDEX delivery_sent ON delivery (channel, done_s) WHERE state = 'sent';
+        CREATE INDEX delivery_failing ON delivery (channel, id)
+            WHERE state = 'pending' AND error <> '';
+        CREATE INDEX delivery_state ON delivery (channel, state, added_s, done_s);
         CREATE TABLE standing (
             channel TEXT NOT NULL,
             thread TEXT NOT NULL,
@@ -133,9 +138,13 @@ def pending_threads(connection: sqlite3.Connection, channel: str) -> list[list[P
     return list(threads.values())
 
 
-def due_time(thread: Sequence[PendingRow]) -> float:
-    """Return when the first row of an alert may be sent; the others wait for it."""
-    return max(thread[0].due_s, *(row.lease_until_s for row in thread))
+def due_time(thread: Sequence[PendingRow], now_s: float) -> float:
+    """Return when the first row of an alert may be sent; the others wait for it.
+
+    A time that lies further ahead than any wait is from before the clock was put back.
+    """
+    times = (thread[0].due_s, *(row.lease_until_s for row in thread))
+    return max((at_s for at_s in times if at_s < now_s + _FARTHEST_S), default=0.0)
 
 
 def rows_of_message(thread: Sequence[PendingRow], now_s: float) -> Sequence[PendingRow]:
@@ -145,12 +154,15 @@ def rows_of_message(thread: Sequence[PendingRow], now_s: float) -> Sequence[Pend
     return thread if late else thread[:1]
 
 
-def sent_since(connection: sqlite3.Connection, channel: str, since_s: float) -> tuple[int, float]:
+def sent_since(
+    connection: sqlite3.Connection, channel: str, since_s: float, now_s: float
+) -> tuple[int, float]:
     """Return how many messages a channel took since a time, and when the first of them."""
     count, oldest_s = connection.execute(
         "SELECT count(DISTINCT message), min(done_s) FROM delivery"
-        " WHERE state = 'sent' AND channel = ? AND done_s > ? AND message <> ''",
-        (channel, since_s),
+        " WHERE state = 'sent' AND channel = ? AND done_s > ? AND done_s <= ?"
+        " AND message <> ''",
+        (channel, since_s, now_s),
     ).fetchone()
     return count, oldest_s or 0.0
 

@@ -55,7 +55,9 @@ class DeliveryLog:
         ((count,),) = self._state.rows(f"SELECT count(*) FROM delivery WHERE {where}", given)  # noqa: S608
         return [_delivery(row) for row in found], count - len(found)
 
-    def health(self, caller: Caller, now_s: float, trouble: str | None = None) -> HealthPart:
+    def health(
+        self, caller: Caller, now_s: float, trouble: str | None = None, failures: int = 0
+    ) -> HealthPart:
         """Return how each channel does that has anything in the log.
 
         A message that waits for over five minutes is a trouble. Errors name hosts: only those who
@@ -65,13 +67,14 @@ class DeliveryLog:
         rows = self._state.rows(
             "SELECT channel, sum(state = 'pending'), min(CASE state WHEN 'pending' THEN added_s"
             " END), sum(state = 'dead' AND done_s > ?), max(CASE state WHEN 'sent' THEN done_s END)"
-            " FROM delivery GROUP BY channel",
+            " FROM delivery INDEXED BY delivery_state GROUP BY channel",
             (now_s - _DAY_S,),
         )
         errors = dict(
             self._state.rows(
                 "SELECT channel, error FROM delivery WHERE id IN (SELECT max(id) FROM delivery"
-                " WHERE state = 'dead' OR (state = 'pending' AND error <> '') GROUP BY channel)"
+                " WHERE state = 'dead' GROUP BY channel UNION SELECT max(id) FROM delivery"
+                " WHERE state = 'pending' AND error <> '' GROUP BY channel) ORDER BY id"
             )
         )
         channels = {
@@ -85,7 +88,8 @@ class DeliveryLog:
             for channel, pending, oldest_s, dead, sent_s in rows
         }
         late = any((each.oldest_pending_seconds or 0) > _LATE_S for each in channels.values())
-        return HealthPart(NotifyHealth(trouble=trouble, channels=channels), late or bool(trouble))
+        body = NotifyHealth(trouble=trouble, failures=failures, channels=channels)
+        return HealthPart(body, late or bool(trouble))
 
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:

@@ -44,7 +44,8 @@ class Notifications:
 
     def health(self, caller: Caller) -> HealthPart:
         """Return what `/health` shows."""
-        return self.log.health(caller, time.time(), self.sender.trouble)
+        sender = self.sender
+        return self.log.health(caller, time.time(), sender.trouble, sender.failures)
 
     @property
     def is_late(self) -> bool:

@@ -128,7 +128,10 @@ class Outbox:
 
     def waiting(self) -> list[str]:
         """Return the channels with pending rows."""
-        rows = self._state.rows("SELECT DISTINCT channel FROM delivery WHERE state = 'pending'")
+        rows = self._state.rows(
+            "SELECT DISTINCT channel FROM delivery INDEXED BY delivery_pending"
+            " WHERE state = 'pending'"
+        )
         return [channel for (channel,) in rows]
 
     def take(self, channel: str, owner: str, per_minute: int = 0) -> Lease | Wait | None:
@@ -143,12 +146,13 @@ class Outbox:
             threads = pending_threads(connection, channel)
             if not threads:
                 return None
-            ready = [rows for rows in threads if due_time(rows) <= now_s]
+            due = [due_time(rows, now_s) for rows in threads]
+            ready = [rows for rows, at_s in zip(threads, due, strict=True) if at_s <= now_s]
             if not ready:
-                return Wait(min(map(due_time, threads)))
+                return Wait(min(due))
             digest, alike = False, ready
             if per_minute:
-                sent, oldest_s = sent_since(connection, channel, now_s - _RATE_WINDOW_S)
+                sent, oldest_s = sent_since(connection, channel, now_s - _RATE_WINDOW_S, now_s)
                 if sent >= per_minute:
                     return Wait(oldest_s + _RATE_WINDOW_S)
                 # One mail cannot go to some for one alert and to others for the next.

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from trimtab_collector.notify.channels import ChannelEntry
+from trimtab_collector.notify.channels import LIVE, ChannelEntry
 from trimtab_collector.notify.notice import Change, Member, Notice, Where
 from trimtab_collector.notify.smtp import MAX_ADDRESSES, SmtpSettings, is_address
 from trimtab_core.errors import SettingsError
@@ -18,6 +18,7 @@ _MAX_LINKS: Final = 20
 _MAX_RECIPIENTS: Final = 100
 _MAX_NAME: Final = 300
 _MAX_DESCRIPTION: Final = 4000
+_MAX_PATH: Final = 1200
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def routes(
     connection: sqlite3.Connection, channels: Sequence[ChannelEntry], notice: Notice
 ) -> Iterator[ChannelRoute]:
     """Yield where a notice goes: recipients that lead nowhere are dead letters, for all to see."""
-    named = {each for each in notice.recipients if "@" not in each}
+    named = {each for each in notice.recipients if "@" not in each} - {LIVE}
     addresses = tuple(dict.fromkeys(each for each in notice.recipients if "@" in each))
     entries = {each.name: each for each in channels}
     for name in sorted(named - set(entries)):
@@ -101,24 +102,29 @@ def bounded(notice: Notice) -> Notice:
     left_out = len(notice.members[_MAX_MEMBERS:])
     return replace(
         notice,
-        key=notice.key[:_MAX_NAME],
-        thread=notice.thread[:_MAX_NAME],
-        rule_id=notice.rule_id[:_MAX_NAME],
-        rule_name=notice.rule_name[:_MAX_NAME],
-        metric=notice.metric[:_MAX_NAME],
+        key=_cut(notice.key),
+        thread=_cut(notice.thread),
+        rule_id=_cut(notice.rule_id),
+        rule_name=_cut(notice.rule_name),
+        metric=_cut(notice.metric),
         where=_where(notice.where),
         members=tuple(map(_member, notice.members[:_MAX_MEMBERS])),
         members_left_out=notice.members_left_out + left_out,
         changes=tuple(map(_change, notice.changes[:_MAX_CHANGES])),
-        description=notice.description[:_MAX_DESCRIPTION],
-        recipients=tuple(each[:_MAX_NAME] for each in notice.recipients[:_MAX_RECIPIENTS]),
-        links=tuple((a[:_MAX_NAME], b[: 4 * _MAX_NAME]) for a, b in notice.links[:_MAX_LINKS]),
+        description=_cut(notice.description, _MAX_DESCRIPTION),
+        recipients=tuple(map(_cut, notice.recipients[:_MAX_RECIPIENTS])),
+        links=tuple((_cut(a), _cut(b, _MAX_PATH)) for a, b in notice.links[:_MAX_LINKS]),
     )
+
+
+def _cut(text: str, most: int = _MAX_NAME) -> str:
+    # Half of a pair of surrogates is no text that could be sent, or kept.
+    return text[:most].encode("utf-8", "replace").decode()
 
 
 def _where(where: Where) -> Where:
     places = (where.environment, where.service, where.route, where.instance, where.version)
-    return Where(*(each[:_MAX_NAME] for each in places))
+    return Where(*map(_cut, places))
 
 
 def _member(member: Member) -> Member:
@@ -126,4 +132,4 @@ def _member(member: Member) -> Member:
 
 
 def _change(change: Change) -> Change:
-    return replace(change, name=change.name[:_MAX_NAME], detail=change.detail[:_MAX_NAME])
+    return replace(change, name=_cut(change.name), detail=_cut(change.detail))

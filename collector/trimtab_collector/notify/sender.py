@@ -36,6 +36,8 @@ _T = TypeVar("_T")
 SEND_S: Final = 30.0
 #: how often the outbox is looked at when nobody says that there is something
 _LOOK_S: Final = 5.0
+#: longest pause between heartbeats that fail
+_BEAT_S: Final = 30.0
 _TIDY_S: Final = 600.0
 #: what is being sent at the end may take this long
 _STOP_S: Final = 2.0
@@ -50,7 +52,7 @@ class _Lane:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     #: failures in a row, whichever messages they were
     failures: int = 0
-    #: nothing is sent before
+    #: monotonic: nothing is sent before
     paused_until_s: float = 0.0
     entry: ChannelEntry | None = None
     channel: Channel | None = None
@@ -58,6 +60,8 @@ class _Lane:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     #: delivered, and what the receiver remarked; not marked so far
     unmarked: tuple[Lease, str] | None = None
+    #: why its task fails, empty when it does not
+    trouble: str = ""
     renewed_s: float = 0.0
     renewal: asyncio.Task[None] | None = None
 
@@ -84,13 +88,23 @@ class Sender:
         self._changed = asyncio.Event()
         self._run_task: asyncio.Task[None] | None = None
         self._stopping = False
-        #: why the loop fails, None when it does not
-        self.trouble: str | None = None
+        #: why the outbox cannot be read, empty when it can
+        self._trouble = ""
+        #: what failed that was not expected to, since the start
+        self.failures = 0
         self._heartbeat = (
             HeartbeatChannel(heartbeat_url, sending, lambda: metadata.version("trimtab"))
             if heartbeat_url
             else None
         )
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps messages from being sent at all, None when nothing does; any thread."""
+        found = (
+            f"{name}: {lane.trouble}" for name, lane in list(self._lanes.items()) if lane.trouble
+        )
+        return self._trouble or next(found, None)
 
     async def start(self) -> None:
         """Begin to send."""
@@ -164,11 +178,12 @@ class Sender:
                 if self._clock() - tidied_s > _TIDY_S:
                     tidied_s = self._clock()
                     await self._do(self._outbox.tidy)
-                self.trouble = None
+                self._trouble = ""
             except Exception as error:
-                if self.trouble is None:
+                self.failures += 1
+                if not self._trouble:
                     logger.exception("the outbox cannot be read; it is tried again")
-                self.trouble = f"{type(error).__name__}: {error!s:.200}"
+                self._trouble = f"{type(error).__name__}: {error!s:.200}"
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S):
                     await self._changed.wait()
@@ -186,30 +201,37 @@ class Sender:
             try:
                 async with lane.lock:
                     until_s = await self._step(name, lane)
-            except Exception:
-                logger.exception("sending failed; it is tried again channel=%s", name)
+                lane.trouble = ""
+            except Exception as error:
+                self.failures += 1
+                if not lane.trouble:
+                    logger.exception("sending failed; it is tried again channel=%s", name)
+                lane.trouble = f"{type(error).__name__}: {error!s:.200}"
                 until_s = self._clock() + _LOOK_S
             if until_s is None:
+                if lane.wake.is_set():
+                    continue  # something came while it was looked for
                 return
             wait_s = until_s - self._clock()
             if wait_s > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
-                        await self._woken(lane, until_s)
+                        await self._woken(lane)
 
-    async def _woken(self, lane: _Lane, until_s: float) -> None:
+    async def _woken(self, lane: _Lane) -> None:
         """Return when there may be more to do than was known; a pause lasts its time."""
         while True:
             await lane.wake.wait()
-            if self._stopping or lane.paused_until_s < until_s:
+            if self._stopping or lane.paused_until_s <= time.monotonic():
                 return
             lane.wake.clear()
 
     async def _step(self, name: str, lane: _Lane) -> float | None:
         """Send one message; return when to come again, or None when nothing is pending."""
         await self._mark(lane)
-        if lane.paused_until_s > self._clock():
-            return lane.paused_until_s
+        paused_s = lane.paused_until_s - time.monotonic()
+        if paused_s > 0:
+            return self._clock() + paused_s
         entry = None
         if name != HEARTBEAT:
             entry = await self._do(self._channels.get, name)
@@ -242,6 +264,7 @@ class Sender:
         except TimeoutError:
             failure = DeliveryError(f"no answer within {SEND_S:g} s")
         except Exception as error:
+            self.failures += 1
             logger.exception("a channel failed channel=%s", lease.channel)
             failure = DeliveryError(f"{type(error).__name__}: {error!s:.200}")
         else:
@@ -258,7 +281,9 @@ class Sender:
             # What kept this message will keep the next one: all wait, not for each the full time.
             lane.failures += 1
             wait_s = max(self._outbox.backoff_s(lane.failures), failure.retry_after_s)
-            lane.paused_until_s = self._clock() + wait_s
+            if lease.channel == HEARTBEAT:
+                wait_s = min(wait_s, _BEAT_S)  # whoever listens must hear soon that all is well
+            lane.paused_until_s = time.monotonic() + wait_s
         return self._clock()
 
     async def _mark(self, lane: _Lane) -> None:
@@ -297,6 +322,7 @@ class Sender:
         except (DeliveryError, SettingsError, TimeoutError) as error:
             logger.warning("alerts were not renewed: %s channel=%s", error, entry.name)
         except Exception:
+            self.failures += 1
             logger.exception("renewing failed channel=%s", entry.name)
 
     async def _channel(self, lane: _Lane, entry: ChannelEntry | None) -> tuple[Channel, int]:

@@ -7,14 +7,13 @@ from typing import Any, Final
 from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.exchange import Target, post
 from trimtab_collector.notify.options import ChannelSettings, Sending, headers
-from trimtab_collector.notify.texts import WrittenMessage
+from trimtab_collector.notify.texts import WrittenMessage, whole_lines
 from trimtab_core.config import setting
 
 __all__ = ["SlackChannel", "SlackSettings"]
 
-#: limits of Slack: characters of a header, of a field, of a section, and fields of a section
+#: limits of Slack: characters of a header and of a section, fields of a section
 _HEADER: Final = 150
-_FIELD: Final = 2000
 _SECTION: Final = 3000
 _FIELDS: Final = 10
 
@@ -64,11 +63,13 @@ def slack_body(written: WrittenMessage) -> dict[str, Any]:
         _section(_escaped(written.lead)),
     ]
     fields = [_text(f"*{_escaped(label)}*\n{_escaped(text)}") for label, text in written.facts]
-    if fields:
-        blocks.append({"type": "section", "fields": fields[:_FIELDS]})
+    blocks += [
+        {"type": "section", "fields": fields[begin : begin + _FIELDS]}
+        for begin in range(0, len(fields), _FIELDS)
+    ]
     for heading, lines in written.sections:
-        rows = "\n".join(f"• {_escaped(line)}" for line in lines)
-        blocks.append(_section(f"*{_escaped(heading)}*\n{rows}"))
+        rows = (f"• {_escaped(line)}" for line in lines)
+        blocks.append(_section(whole_lines([f"*{_escaped(heading)}*", *rows], _SECTION)))
     if written.links:
         links = (f"<{_escaped(address)}|{_label(text)}>" for text, address in written.links)
         blocks.append(_section(" · ".join(links)))
@@ -77,12 +78,12 @@ def slack_body(written: WrittenMessage) -> dict[str, Any]:
 
 
 def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": _text(text, _SECTION)}
+    return {"type": "section", "text": _text(text)}
 
 
-def _text(text: str, most: int = _FIELD) -> dict[str, Any]:
+def _text(text: str) -> dict[str, Any]:
     # Verbatim: Slack makes no links and mentions of what looks like them.
-    return {"type": "mrkdwn", "text": text[:most], "verbatim": True}
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def _escaped(text: str) -> str:

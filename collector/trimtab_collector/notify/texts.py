@@ -6,7 +6,7 @@ direction characters, of bounded length.
 """
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final
@@ -16,7 +16,7 @@ from trimtab_collector.notify.languages import LANGUAGES
 from trimtab_collector.notify.notice import Change, Member, Notice, Where
 from trimtab_collector.notify.quantities import duration, moment, pair, quantity
 
-__all__ = ["Texts", "WrittenMessage", "clean"]
+__all__ = ["Texts", "WrittenMessage", "clean", "whole_lines"]
 
 _MAX_NAME: Final = 120
 _MAX_LINE: Final = 400
@@ -24,6 +24,7 @@ _MAX_TITLE: Final = 200
 _MAX_MEMBERS: Final = 10
 _MAX_CHANGES: Final = 5
 _MAX_LINES: Final = 20
+_MAX_DIGEST: Final = 30
 _PLACES: Final = ("environment", "service", "route", "instance", "version")
 
 
@@ -67,6 +68,16 @@ def clean(text: str, most: int = _MAX_NAME) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
+def whole_lines(lines: Sequence[str], most: int) -> str:
+    """Return the first lines, none of them cut within its markup."""
+    text = ""
+    for line in lines:
+        if len(text) + len(line) >= most:
+            break
+        text += f"{line}\n"
+    return text
+
+
 class Texts:
     """Writes messages in one language and time zone; any thread."""
 
@@ -102,9 +113,9 @@ class Texts:
 
     def _digest(self, message: Message) -> WrittenMessage:
         notices = sorted(message.notices, key=_urgency)
-        lines = [self.title(notice, message.sent_s) for notice in notices]
+        lines = [self.title(notice, message.sent_s) for notice in notices[:_MAX_DIGEST]]
         count = len(notices) + message.left_out
-        lines += self._more(message.left_out)
+        lines += self._more(count - len(lines))
         open_ones = [each for each in notices if each.ended_s is None]
         return WrittenMessage(
             title=self._word(
@@ -200,11 +211,11 @@ class Texts:
         if (kind == "mark" and change.at_s is None) or (kind == "share" and change.share is None):
             kind = "other"
         form = f"change.{kind}" if f"change.{kind}" in self._language.words else "change.other"
-        name = clean(change.name)
+        name, detail = clean(change.name), clean(change.detail)
         text = self._word(
             form,
             name=self._language.words.get(f"part.{name}", name) if kind == "share" else name,
-            detail=clean(change.detail),
+            detail=f"({detail})" if kind == "share" and detail else detail,
             at=moment(change.at_s or 0.0, now_s, self._tz),
             share=self._quantity(change.share, "ratio"),
         )

@@ -12,6 +12,7 @@ from trimtab_collector.contract.current import (
     MemoryUsage,
     MetricsNow,
 )
+from trimtab_collector.contract.external import HostCalls
 from trimtab_collector.contract.figures import TIMES
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.reads.caches import cache_reads
@@ -131,9 +132,19 @@ def _services(reader: StoreReader, time_range: TimeRange) -> dict[str, dict[str,
         }
     for host in looked.hosts:
         calls = host.calls
-        name = host.host if host.port is None else f"{host.host}:{host.port}"
-        found[name] = {"calls": calls.count, "errorRate": calls.error_rate, "p95": calls.p95}
+        found[_place(host)] = {
+            "calls": calls.count,
+            "errorRate": calls.error_rate,
+            "p95": calls.p95,
+        }
     return found or None
+
+
+def _place(host: HostCalls) -> str:
+    """Return `HOST:PORT`, as in a URL; the host alone where the port is not known."""
+    if host.port is None:
+        return host.host
+    return f"[{host.host}]:{host.port}" if ":" in host.host else f"{host.host}:{host.port}"
 
 
 def _values(gauges: Sequence[LatestGauge], *names: str) -> list[float]:

@@ -28,7 +28,7 @@ _OF_HOSTS: Final = (
 )  # fmt: skip
 #: steps in which pauses are looked at: their shortest, and most of a range
 _STEP_S: Final = 60
-_STEPS: Final = 60
+_STEPS: Final = 30
 
 
 def pause_shares(reader: StoreReader, time_range: TimeRange) -> dict[tuple[str, str], float]:

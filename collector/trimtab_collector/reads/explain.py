@@ -114,9 +114,7 @@ def explain(reader: StoreReader, parameters: Parameters) -> Explanation:
             (sides.a, sides.b), (sides.a_where, sides.b_where), requests, whole, strict=True
         )
     )
-    pauses = [pause_shares(reader, side) for side in (sides.a, sides.b)]
-    if not all(pauses):
-        pauses = [{}, {}]  # Of what one side lacks there is no difference.
+    pauses = _pauses(reader, sides)
     spent_a, spent_b, routes = _parts(reader, sides, ROUTE_FIELDS, pauses)
     *_, instances = _parts(reader, sides, _INSTANCE, pauses)
     *_, versions = _parts(reader, sides, _VERSION, pauses)
@@ -149,6 +147,13 @@ def explain(reader: StoreReader, parameters: Parameters) -> Explanation:
         gauges=gauges_of(reader, (sides.a, sides.b), _instances(sides, instances)),
         notes=notes_of(sides, (spent_a, spent_b), causes, routes, noise, least),
     )
+
+
+def _pauses(reader: StoreReader, sides: Sides) -> list[dict[tuple[str, str], float]]:
+    """Return the shares of pauses on each side; of what one side lacks there is no difference."""
+    found = [pause_shares(reader, side) for side in (sides.a, sides.b)]
+    both = found[0].keys() & found[1].keys()
+    return [{service: side[service] for service in both} for side in found]
 
 
 def _called(reader: StoreReader, sides: Sides) -> tuple[list[ExplainedCalls], list[ExplainedCalls]]:

@@ -64,10 +64,12 @@ def measures(reader: StoreReader, parameters: Parameters) -> MeasureHistory:
             "choose a longer step, a shorter range or a lower limit"
         )
     whole = _added(reader, time_range.whole())
-    if steps * len(whole) > _MOST_READ:
+    # Of gauges each process is read by itself.
+    count = sum(len(added.last) for steps_of in whole.values() for added in steps_of.values())
+    if steps * count > _MOST_READ:
         raise TooMuchError(
             f"expected at most {_MOST_READ} steps of all measures together, got {steps} steps of "
-            f"{len(whole)} series: choose a longer step, fewer names, or one service or attribute"
+            f"{count} measures: choose a longer step, fewer names, or one service or instance"
         )
     by_step = _added(reader, time_range) if whole else {}
     edges = np.array(time_range.selection.edges_s)

@@ -13,7 +13,7 @@ import msgspec
 
 from trimtab_collector.api.endpoint import ApiEndpoint
 from trimtab_collector.contract.callers import Caller, Role
-from trimtab_collector.contract.errors import ApiError, bad_parameter, failure, success
+from trimtab_collector.contract.errors import ApiError, bad_parameter, failure, instant
 from trimtab_collector.contract.live import LiveFilter
 from trimtab_collector.contract.parameters import APDEX, OWNERS, RANGE, ROUTE, parse
 from trimtab_collector.reads.current import current, snapshot
@@ -33,8 +33,8 @@ def event(name: str, payload: Any) -> str:
 
 
 def ack(data: Any) -> Any:
-    """Return the acknowledgement of an event, in the envelope of the API."""
-    return msgspec.json.decode(success(data))
+    """Return the acknowledgement of an event in the API's envelope; data is built-in types."""
+    return {"success": True, "data": data, "timestamp": instant()}
 
 
 def refusal(error: ApiError) -> Any:

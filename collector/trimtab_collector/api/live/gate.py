@@ -5,6 +5,7 @@ in front of it, on the level of ASGI.
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final, NamedTuple
@@ -26,6 +27,8 @@ CUT: Final = "trimtab.cut"
 CONNECTION: Final = "trimtab.connection"
 #: requests of one polling client at a time: one that waits, one that it replaces, one that sends
 _POLLS: Final = 3
+#: addresses that are counted at a time
+_ADDRESSES: Final = 10_000
 _HEADERS: Final = [pair for pair in JSON_HEADERS if pair[0] != b"content-type"]
 
 
@@ -50,6 +53,9 @@ class LiveGate:
         self.empty = asyncio.Event()
         self.empty.set()
         self._polls: Counter[str] = Counter()
+        #: address -> new connections since `_since_s`
+        self._handshakes: Counter[str] = Counter()
+        self._since_s = 0.0
         self.refused = 0
 
     async def __call__(
@@ -100,6 +106,7 @@ class LiveGate:
             if self._polls[sid] >= _POLLS:
                 raise ApiError(429, "busy", "expected one request after the other, got several")
             return
+        self._note_handshake(scope)
         pending = load.connections - len(load.known)
         if load.connections >= self._limits.connections or pending >= self._limits.pending:
             raise ApiError(
@@ -108,6 +115,23 @@ class LiveGate:
                 f"{load.connections} clients are connected already: try again later",
                 headers={"Retry-After": "5"},
             )
+
+    def _note_handshake(self, scope: _LiveScope) -> None:
+        """Count a new connection; raises ApiError 429 for too many of one address."""
+        now_s = self._clock()
+        if now_s - self._since_s > self._limits.connect_s:
+            self._since_s = now_s
+            self._handshakes.clear()
+        address = _network(scope)
+        count = self._handshakes[address]
+        if count >= self._limits.handshakes or len(self._handshakes) > _ADDRESSES:
+            raise ApiError(
+                429,
+                "too_many",
+                "expected fewer new connections of one address: try again later",
+                headers={"Retry-After": str(math.ceil(self._limits.connect_s))},
+            )
+        self._handshakes[address] = count + 1
 
     async def _poll(
         self,
@@ -192,6 +216,12 @@ def _origin(url: str) -> str:
 def _header(scope: _LiveScope, name: bytes) -> str:
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return next((value.decode("latin-1") for key, value in headers if key == name), "")
+
+
+def _network(scope: _LiveScope) -> str:
+    """Return whose a connection is: an address, or the half of an IPv6 address that names a net."""
+    host: str = (scope.get("client") or ("",))[0]
+    return ":".join(host.split(":")[:4])
 
 
 def _sid(scope: _LiveScope) -> str:

@@ -23,8 +23,10 @@ class LiveLimits:
     every_s: float = 1.0
     #: connections at a time, those among them that have not said who they are, those of one caller
     connections: int = 500
-    pending: int = 100
+    pending: int = 200
     per_caller: int = 100
+    #: new connections of one address within `connect_s`: two rounds leave places to others
+    handshakes: int = 80
     #: bytes of one packet of a client
     packet_bytes: int = 64 * 1024
     #: packets of a client that has not said who it is

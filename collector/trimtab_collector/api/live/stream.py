@@ -13,6 +13,8 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.live.answers import Questions, ack, event, metrics_update, refusal
 from trimtab_collector.api.live.clients import Identify, LiveClients
@@ -75,7 +77,7 @@ class Live:
         self._skipped = 0
         self.alerts_lost = 0
         self._round_s: float | None = None
-        self._trouble: dict[str, str] = {}
+        self._failing: dict[str, str] = {}
         self._log = RateLimited(logger)
         self._answer_events()
 
@@ -99,12 +101,17 @@ class Live:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._clients.close_all()
 
+    @property
+    def trouble(self) -> str:
+        """What does not work, else empty; any thread."""
+        return "; ".join(list(self._failing.values()))
+
     def health(self, _caller: Caller = NOBODY) -> HealthPart:
         """Return how the stream does; any thread."""
         sessions = self._clients.all()
-        trouble = "; ".join(list(self._trouble.values())) or None
+        trouble = self.trouble
         body = LiveHealth(
-            trouble=trouble,
+            trouble=trouble or None,
             connections=self._clients.connections,
             subscribers=sum(each.subscribed for each in sessions),
             sent=self._clients.sent,
@@ -114,7 +121,7 @@ class Live:
             alerts_lost=self.alerts_lost,
             round=None if self._round_s is None else round(1000 * self._round_s, 3),
         )
-        return HealthPart(body, trouble is not None)
+        return HealthPart(body, bool(trouble))
 
     def alerts(self, alerts: Sequence[LiveAlert]) -> None:
         """Tell subscribers of alerts that changed, in this order; any thread, never waits."""
@@ -153,11 +160,11 @@ class Live:
         try:
             await work
         except Exception as error:
-            self._trouble[what] = f"{what}: {type(error).__name__}"
+            self._failing[what] = f"{what}: {type(error).__name__}"
             self._log.warning(what, "the live stream failed at %s: %r", what, error)
             logger.debug("the live stream failed at %s", what, exc_info=True)
         else:
-            self._trouble.pop(what, None)
+            self._failing.pop(what, None)
 
     async def _round(self) -> None:
         """Compute figures once for each filter, and send them to those who asked for it."""
@@ -166,19 +173,28 @@ class Live:
         for session in self._clients.all():
             if session.metrics is not None:
                 filters.setdefault(session.metrics, []).append(session)
+        failed: Exception | None = None
         for chosen, sessions in filters.items():
-            packet = await self._executor.run(metrics_update, self._reader, chosen)
-            for turn, session in enumerate(sessions, 1):
-                if session.metrics != chosen:
-                    continue
-                if self._clients.reads(session):
-                    await self._clients.send(session, packet)
-                else:
-                    # The one before still waits: the client gets the next it has time for.
-                    self._skipped += 1
-                if turn % _TURN == 0:
-                    await asyncio.sleep(0)
+            try:
+                await self._update(chosen, sessions)
+            except Exception as error:  # noqa: BLE001 - it costs its filter, and is raised below
+                failed = error
         self._round_s = time.monotonic() - begun_s if filters else None
+        if failed is not None:
+            raise failed
+
+    async def _update(self, chosen: LiveFilter, sessions: Sequence[LiveSession]) -> None:
+        packet = await self._executor.run(metrics_update, self._reader, chosen)
+        for turn, session in enumerate(sessions, 1):
+            if session.metrics != chosen:
+                continue
+            if self._clients.reads(session):
+                await self._clients.send(session, packet)
+            else:
+                # The one before still waits: the client gets the next it has time for.
+                self._skipped += 1
+            if turn % _TURN == 0:
+                await asyncio.sleep(0)
 
     async def _tell_of(self, alert: LiveAlert) -> None:
         if not self._is_news(alert):
@@ -283,15 +299,18 @@ class Live:
     async def _subscribe_alerts(self, session: LiveSession, asked: Any) -> Any:
         # First, so that none is missed between; one that comes twice is known by its id and state.
         session.alerts = chosen = live_filter(asked)
-        found = await self._executor.run(self._open_alerts)
+        alerts, left_out = await self._executor.run(self._fire, chosen)
+        return {"filter": chosen.given(), "alerts": alerts, "alertsLeftOut": left_out}
+
+    def _fire(self, chosen: LiveFilter) -> tuple[list[Any], int]:
+        """Return alerts that fire, as built-in types, and how many more there are."""
         alerts = [
             alert
-            for alert in found
+            for alert in self._open_alerts()
             if alert.state in _OPEN and alert.held is None and chosen.chooses(alert)
         ]
         most = self._limits.open_alerts
-        left_out = max(0, len(alerts) - most)
-        return {"filter": chosen.given(), "alerts": alerts[:most], "alertsLeftOut": left_out}
+        return [msgspec.to_builtins(each) for each in alerts[:most]], max(0, len(alerts) - most)
 
     async def _unsubscribe_alerts(self, session: LiveSession, _: Any) -> Any:
         session.alerts = None

@@ -43,7 +43,8 @@ _OWNER_FIELDS: Final = ("environment", "service", "instance")
 _GAUGES: Final = (
     "container.cpu.throttled", "container.cpu.utilization", "container.memory.limit",
     "container.memory.usage", "container.memory.utilization", "postgresql.backends",
-    "postgresql.connection.max", "postgresql.setting.jit", "postgresql.setting.statement_timeout",
+    "postgresql.backends.idle_in_transaction", "postgresql.connection.max",
+    "postgresql.setting.jit", "postgresql.setting.statement_timeout", "process.cpu.utilization",
     "process.memory.usage", "redis.keys", "redis.keys.evicted", "redis.keys.expired",
     "redis.keys.volatile", "redis.keyspace.hits", "redis.keyspace.misses", "redis.maxmemory",
     "redis.memory.used", "system.cpu.utilization", "system.memory.limit", "system.memory.usage",

@@ -13,7 +13,7 @@ from trimtab_collector.reads.judging.findings import (
     IssueRule,
     Unjudged,
 )
-from trimtab_collector.reads.judging.pools import pools_of
+from trimtab_collector.reads.judging.pools import ConnectionPool, pools_of
 from trimtab_collector.reads.measures import calls_of
 
 __all__ = ["MACHINE_RULES"]
@@ -45,10 +45,16 @@ def high_cpu_usage(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
                 HIGH,
                 {"usage": track.mean, "throttling": throttled.mean if throttled else None},
                 Place(instance=track.instance),
-                (Clue("gauge_share", {"mean": track.mean, "max": track.max},
-                      Place(instance=track.instance)),),
+                (
+                    Clue(
+                        "gauge_share",
+                        {"mean": track.mean, "max": track.max},
+                        Place(instance=track.instance),
+                    ),
+                    *_busiest(facts, track.instance),
+                ),
                 size=track.mean,
-            )  # fmt: skip
+            )
     if not tracks:
         yield Unjudged("high_cpu_usage", "no_host")
 
@@ -90,20 +96,33 @@ def _of_machines(facts: Facts, what: str) -> list[GaugeTrack]:
     return [track for _, track in sorted(found.items())]
 
 
-def _largest(facts: Facts, host: str) -> Iterator[Clue]:
-    """Yield the processes of a host with the most memory, and how much they gained."""
-    processes = [
+def _processes(facts: Facts, name: str, host: str) -> list[GaugeTrack]:
+    """Return a gauge of the processes of a host."""
+    return [
         each
-        for each in facts.tracks("process.memory.usage")
+        for each in facts.tracks(name)
         if each.service and each.instance.rpartition("#")[0] == host
     ]
+
+
+def _busiest(facts: Facts, host: str) -> Iterator[Clue]:
+    """Yield the processes of a host that use most of its CPUs."""
+    processes = _processes(facts, "process.cpu.utilization", host)
+    for each in sorted(processes, key=lambda one: -one.mean)[:_CLUES]:
+        yield Clue("process_cpu", {"cpus": each.mean}, _place_of(each))
+
+
+def _largest(facts: Facts, host: str) -> Iterator[Clue]:
+    """Yield the processes of a host with the most memory, and how much they gained."""
+    processes = _processes(facts, "process.memory.usage", host)
     for each in sorted(processes, key=lambda one: -one.last)[:_CLUES]:
         gained = each.last - each.steps[0].mean
-        yield Clue(
-            "process_memory",
-            {"mb": each.last / 1e6, "gained": gained / 1e6},
-            Place(environment=each.environment, service=each.service, instance=each.instance),
-        )
+        fields = {"mb": each.last / 1e6, "gained": gained / 1e6}
+        yield Clue("process_memory", fields, _place_of(each))
+
+
+def _place_of(track: GaugeTrack) -> Place:
+    return Place(environment=track.environment, service=track.service, instance=track.instance)
 
 
 def event_loop_delay(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
@@ -144,12 +163,23 @@ def pool_saturation(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
             {"used": pool.used, "max": pool.most, "utilization": pool.use,
              "waitP90": waited, "timeouts": pool.timeouts},
             pool.where,
-            tuple(
-                Clue("pool_wait", {"p90": each.p90 or 0.0, "count": each.count}, where)
-                for each, where in pool.slowest(facts.seconds)[:_CLUES]
+            (
+                *(
+                    Clue("pool_wait", {"p90": each.p90 or 0.0, "count": each.count}, where)
+                    for each, where in pool.slowest(facts.seconds)[:_CLUES]
+                ),
+                *_held(facts, pool),
             ),
             size=pool.timeouts + (pool.use or 0.0),
         )  # fmt: skip
+
+
+def _held(facts: Facts, pool: ConnectionPool) -> Iterator[Clue]:
+    """Yield servers on which connections do nothing within a transaction, and are taken so."""
+    if pool.where.target.startswith("postgresql"):
+        for track in facts.tracks("postgresql.backends.idle_in_transaction"):
+            if track.mean >= 1:
+                yield Clue("held", {"count": track.mean}, Place(target=track.instance))
 
 
 def queue_growth(facts: Facts) -> Iterator[FoundIssue | Unjudged]:

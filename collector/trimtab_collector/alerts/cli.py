@@ -1,0 +1,164 @@
+"""The subcommand `trimtab alert`: what fires, what a file of rules would have done, silences."""
+
+import argparse
+import json
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trimtab_collector.alerts.file import configs_in
+from trimtab_collector.asking import Asker, add_asking, asker_of
+from trimtab_collector.contract.errors import ApiError
+from trimtab_core.errors import SettingsError
+
+__all__ = ["alert"]
+
+_KINDS = ("firing", "escalated", "updated", "reminder", "resolved", "expired", "flapping")
+
+
+def alert(arguments: list[str]) -> int:
+    """Run `trimtab alert list|preview|silence|acknowledge`; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="trimtab alert",
+        description="Show what fires, try rules on what is stored, and keep alerts silent.",
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="answer in JSON")
+    add_asking(shared)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    listed = commands.add_parser("list", parents=[shared], help="list alerts")
+    listed.add_argument(
+        "--state", default="open", choices=("open", "ended", "all"), help="which (default: open)"
+    )
+    listed.add_argument("--service", default="", metavar="NAME", help="only of this service")
+    tried = commands.add_parser(
+        "preview",
+        parents=[shared],
+        help="say when the rules of a file would have fired, and how many messages that is",
+    )
+    tried.add_argument("file", metavar="FILE", help="a file like alerts.toml; nothing is changed")
+    tried.add_argument("--from", dest="begin", default="-7d", metavar="TIME", help="(default: -7d)")
+    tried.add_argument("--to", dest="end", default="now", metavar="TIME", help="(default: now)")
+    silent = commands.add_parser("silence", parents=[shared], help="tell nobody for a while")
+    silent.add_argument(
+        "matchers", nargs="+", metavar="NAME=TEXT", help="such as service=shop or route=/api/*"
+    )
+    silent.add_argument("--for", dest="duration", required=True, metavar="2h", help="how long")
+    silent.add_argument("--comment", required=True, metavar="TEXT", help="why, for the others")
+    seen = commands.add_parser(
+        "acknowledge", parents=[shared], help="say that you look after it: no more reminders"
+    )
+    seen.add_argument("id", metavar="ID", help="the id that trimtab alert list shows")
+    options = parser.parse_args(arguments)
+    run: Callable[[Asker, argparse.Namespace], int] = {
+        "list": _list,
+        "preview": _preview,
+        "silence": _silence,
+        "acknowledge": _acknowledge,
+    }[options.command]
+    return run(asker_of(options), options)
+
+
+def _list(asker: Asker, options: argparse.Namespace) -> int:
+    found = asker.get("/alerts", {"state": options.state, "service": options.service}).data
+    if options.json:
+        print(json.dumps(found))
+        return 0
+    rows = [
+        (each["id"], each["severity"], each["state"], each["since"], _where(each["labels"]),
+         each["ruleName"], _value(each))
+        for each in found["alerts"]
+    ]  # fmt: skip
+    _table(("ID", "SEVERITY", "STATE", "SINCE", "WHERE", "RULE", "VALUE"), rows)
+    if not rows:
+        print("nothing fires" if options.state == "open" else "no alerts")
+    return 0
+
+
+def _preview(asker: Asker, options: argparse.Namespace) -> int:
+    path = Path(options.file)
+    try:
+        configs = configs_in(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ApiError) as error:
+        raise SettingsError(f"{path}: {error}") from error
+    if not configs:
+        raise SettingsError(f"{path}: expected [[rule]] at least once, got none")
+    found: dict[str, Any] = {}
+    for config in configs.values():
+        query = f"/alert-configs/preview?from={options.begin}&to={options.end}"
+        found[config.name] = asker.post(query, msgspec.to_builtins(config)).data
+    if options.json:
+        print(json.dumps(found))
+        return 0
+    for name, one in found.items():
+        _told(name, one)
+    return 0
+
+
+def _told(name: str, found: Mapping[str, Any]) -> None:
+    kinds = ", ".join(f"{found['messages'][kind]} {kind}" for kind in _KINDS
+                      if kind in found["messages"])  # fmt: skip
+    print(f"{name}: {found['from']} to {found['to']}, steps of {found['step']} s, "
+          f"{found['series']} series")  # fmt: skip
+    print(f"  fires {found['fired']} times, {_hours(found['firingSeconds'])} in all; "
+          f"{found['messagesTotal']} messages{f' ({kinds})' if kinds else ''}, "
+          f"{found['messagesPerWeek']:.1f} per week")  # fmt: skip
+    rows = [
+        (each["fired"], _hours(each["duration"]), each["severity"], _where(each["labels"]),
+         "" if each["worst"] is None else f"{each['worst']:.4g}")
+        for each in found["alerts"]
+    ]  # fmt: skip
+    if rows:
+        _table(("FIRED", "FOR", "SEVERITY", "WHERE", "WORST"), rows, "  ")
+    if found["alertsLeftOut"]:
+        print(f"  and {found['alertsLeftOut']} more")
+    for note in found["notes"]:
+        print(f"  note: {note}")
+
+
+def _silence(asker: Asker, options: argparse.Namespace) -> int:
+    matchers = {}
+    for text in options.matchers:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise SettingsError(f"expected NAME=TEXT such as service=shop, got {text!r:.80}")
+        matchers[name] = value
+    body = {"matchers": matchers, "duration": options.duration, "comment": options.comment}
+    made = asker.post("/silences", body).data
+    print(json.dumps(made) if options.json else f"silent until {made['endsAt']} as {made['id']}")
+    return 0
+
+
+def _acknowledge(asker: Asker, options: argparse.Namespace) -> int:
+    found = asker.post(f"/alerts/{options.id}/acknowledge", {}).data
+    by = found["acknowledgedBy"]
+    print(json.dumps(found) if options.json else f"{found['title']}: looked after by {by}")
+    return 0
+
+
+def _where(labels: Mapping[str, str]) -> str:
+    return " ".join(text for text in labels.values() if text) or "everything"
+
+
+def _value(alert_: Mapping[str, Any]) -> str:
+    if alert_["value"] is None:
+        return "unknown"
+    return f"{alert_['value']:.4g} {alert_['unit']} (line {alert_['threshold']:g})"
+
+
+def _hours(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}h{minutes % 60:02}m" if minutes >= 60 else f"{minutes}m"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], before: str = "") -> None:
+    if not rows:
+        return
+    lines = [heads, *rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print(before + "  ".join(cells).rstrip())
