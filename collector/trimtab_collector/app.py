@@ -85,6 +85,7 @@ class CollectorApp:
         self._executor = ReadExecutor()
         self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
         self.marks = Marks(self.state)
+        self.reader.marks = self.marks.shown
         self.deploys = Deploys(self.marks, self.state)
         self.store.on_commit(self.deploys.note)
         slos, kpis = SloBook(self.state), KpiBook(self.state)

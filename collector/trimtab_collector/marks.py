@@ -17,6 +17,8 @@ __all__ = ["Mark", "Marks", "delete_mark", "list_marks", "mark_body", "post_mark
 
 #: marks that are kept; the oldest go first
 _MOST: Final = 20_000
+#: of those that come with a history
+_SHOWN: Final = 100
 _AT: Final = Instant("at", "When it happened.")
 _SCHEMA: Final = Schema(
     "marks",
@@ -110,6 +112,12 @@ class Marks:
             (from_s, to_s, environment, environment, service, service),
         )
         return [Mark(*row) for row in rows]
+
+    def shown(self, parameters: Parameters, from_s: float, to_s: float) -> list[MarkBody]:
+        """Return the latest 100 marks of a range as the API shows them, the earliest first."""
+        where = parameters.where
+        found = self.between(from_s, to_s, where.get("environment", ""), where.get("service", ""))
+        return [mark_body(mark, parameters) for mark in found[-_SHOWN:]]
 
     def find(self, number: int) -> Mark | None:
         """Return a mark by its id."""

@@ -77,6 +77,16 @@ def test_a_step_that_has_not_arrived_is_no_gap(hour: World) -> None:
     assert rows[-1]["state"] == "measured"
 
 
+def test_a_history_carries_the_marks_of_its_range(hour: World) -> None:
+    for number, (service, at_s) in enumerate((("shop", START_S), ("books", START_S), ("", NOW_S))):
+        hour.marks.add("deploy", str(number), "", service, at_s)
+    asked = {"from_": START_S, "to": NOW_S, "step": 600}
+    for more in ({}, {"groupBy": "route"}):
+        marks = hour.ask("/metrics/history", service="shop", **asked, **more)["marks"]
+        assert [(mark["name"], mark["kind"]) for mark in marks] == [("0", "deploy")]
+    assert len(hour.ask("/metrics/history", **asked)["marks"]) == 2
+
+
 def test_rows_of_empty_steps_and_groups_exclude_each_other(hour: World) -> None:
     with pytest.raises(ApiError, match="without groupBy"):
         hour.ask("/metrics/history", groupBy="route", empty="rows")

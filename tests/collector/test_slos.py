@@ -64,7 +64,7 @@ def test_burn_rates_are_those_of_requests_counted_one_by_one(days: World, slo: S
             (each.pair.short_s, each.short, each.short_rate),
         ):
             start_s = NOW_S + 10 - span
-            start_s -= start_s % (60 if span == 3 * DAY_S else 10)
+            start_s -= start_s % {6 * HOUR_S: 600, 3 * DAY_S: HOUR_S}.get(span, 10)
             mine = days.within(start_s, NOW_S + 10)
             wrong = sum(bad(one, slo.below) for one in mine)
             assert counted == (len(mine), wrong)

@@ -5,6 +5,7 @@ from typing import Final
 from trimtab_collector.contract.body import Body, ResolvedBody
 from trimtab_collector.contract.figures import Stats
 from trimtab_collector.contract.kinds import Choice, Fields, Whole
+from trimtab_collector.contract.marks import MarkBody
 from trimtab_collector.contract.parameters import FIELDS, BackBy
 
 __all__ = [
@@ -61,6 +62,8 @@ class History(ResolvedBody, kw_only=True):
     period: str
     step: int | str
     series: list[HistoryRow]
+    #: what happened within the range, the latest 100, the earliest first
+    marks: list[MarkBody]
 
 
 class GroupHistory(Body, kw_only=True):
@@ -79,3 +82,5 @@ class GroupedHistory(ResolvedBody, kw_only=True):
     group_by: list[str]
     groups: list[GroupHistory]
     groups_left_out: int
+    #: what happened within the range, the latest 100, the earliest first
+    marks: list[MarkBody]

@@ -148,7 +148,7 @@ def _slow(rows: Rows, below_us: float) -> Array:
 
 def _start(end_s: int, span_s: int) -> int:
     """Return where a window begins: old windows are wide, and edges should not cut them."""
-    grain = 10 if span_s <= 6 * _HOUR_S else 60 if span_s <= 3 * _DAY_S else _HOUR_S
+    grain = 10 if span_s <= _HOUR_S else 600 if span_s <= 6 * _HOUR_S else _HOUR_S
     return max(0, (end_s - span_s) // grain * grain)
 
 

@@ -17,6 +17,7 @@ from trimtab_collector.contract.history import (
     History,
     HistoryRow,
 )
+from trimtab_collector.contract.marks import MarkBody
 from trimtab_collector.contract.parameters import FIELDS, Parameters
 from trimtab_collector.reads.figures import FIGURES, Figures, no_requests
 from trimtab_collector.reads.presence import GAP, presence
@@ -48,6 +49,7 @@ def history(reader: StoreReader, parameters: Parameters) -> History | GroupedHis
         period=parameters[PERIOD],
         step=time_range.step,
         series=series,
+        marks=_marks(reader, time_range),
     )
 
 
@@ -113,6 +115,7 @@ def _grouped(reader: StoreReader, time_range: TimeRange) -> GroupedHistory:
             for at in order[:limit]
         ],
         groups_left_out=max(0, len(order) - limit),
+        marks=_marks(reader, time_range),
     )
 
 
@@ -124,3 +127,8 @@ def _rows(figures: Figures, places: Array, parameters: Parameters) -> list[Histo
         HistoryRow(t=parameters.shown(t), seconds=arrived, **row)
         for t, arrived, row in zip(times, seconds, fields, strict=True)
     ]
+
+
+def _marks(reader: StoreReader, time_range: TimeRange) -> list[MarkBody]:
+    selection = time_range.selection
+    return reader.marks(time_range.parameters, selection.start_s, selection.end_s)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.health import HealthPart
+from trimtab_collector.contract.marks import MarkBody
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.reads.figures import Figures, no_requests
 from trimtab_collector.reads.ranges import Ranges, TimeRange
@@ -49,6 +50,8 @@ class StoreReader:
         self.intake = intake or _NoIntake()
         #: fields of `/health` that parts beside the store fill in, for a caller
         self.parts: dict[str, Callable[[Caller], HealthPart]] = {}
+        #: what happened in a range, for those who show steps of it
+        self.marks: Callable[[Parameters, float, float], list[MarkBody]] = lambda *_: []
         self.ranges = Ranges(store, watched)
 
     def rows(self, time_range: TimeRange, by: Sequence[str] = ()) -> Rows:

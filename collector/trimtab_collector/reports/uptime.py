@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 
 from trimtab_collector.contract.alerts import AlertBody
-from trimtab_collector.reads.presence import PROCESS, agents_of, hosts_seen
+from trimtab_collector.reads.presence import HOST, PROCESS
 from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.store import GaugeSelection, Store
 
@@ -22,6 +22,8 @@ __all__ = ["AlertHistory", "NoAlerts", "Outage", "PastAlert", "ServiceUptime", "
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _DAY_S: Final = 86_400
+#: of more agents any that reports stands for all
+_AGENTS: Final = 50
 #: the last minute is on its way
 _LATE_S: Final = 30
 
@@ -179,10 +181,53 @@ def uptime(
         name: hours_s[int(np.flatnonzero(seen_in)[-1]) + 1]
         for name, seen_in in _runs(store, hours_s, chosen).items()
     }
+    agents = _Agents(store, edges_s, chosen)
     return [
-        _of_service(store, name, runs.get(name), before.get(name), alerts, edges_s)
+        _of_service(agents, name, runs.get(name), before.get(name), alerts, edges_s)
         for name in sorted({*runs, *before})
     ]
+
+
+class _Agents:
+    """Which agents reported when; read once, and only if a service was absent."""
+
+    def __init__(self, store: Store, edges_s: Sequence[int], where: Mapping[str, str]) -> None:
+        self._store = store
+        self._edges_s = edges_s
+        self._where = where
+        self._of: dict[tuple[str, str], set[str]] | None = None
+        self._heard: dict[str, Array] = {}
+
+    def heard(self, name: tuple[str, str]) -> Array:
+        """Return in which minutes any agent of a service's hosts reported."""
+        if self._of is None:
+            self._read()
+        heard = [self._heard[agent] for agent in (self._of or {}).get(name, ())
+                 if agent in self._heard]  # fmt: skip
+        if not heard:
+            return self._heard.get("", np.zeros(len(self._edges_s) - 1, bool))
+        found: Array = np.logical_or.reduce(heard)
+        return found
+
+    def _read(self) -> None:
+        day_before = (max(0, self._edges_s[0] - _DAY_S), self._edges_s[-1])
+        by = ("name", "environment", "service", "agent")
+        rows = self._store.read_gauges(GaugeSelection(day_before, (PROCESS,), self._where, by))
+        self._of = {}
+        for group in rows.groups:
+            self._of.setdefault((group[1], group[2]), set()).add(group[3])
+        agents = set().union(*self._of.values())
+        each = len(agents) <= _AGENTS
+        hosts = self._store.read_gauges(
+            GaugeSelection(
+                tuple(self._edges_s), (HOST,), {}, ("name", "agent") if each else ("name",)
+            )
+        )
+        step = np.searchsorted(np.array(self._edges_s), hosts.t, "right") - 1
+        for place, group in enumerate(hosts.groups):
+            mask = np.zeros(len(self._edges_s) - 1, bool)
+            mask[step[hosts.group == place]] = True
+            self._heard[group[1] if each else ""] = mask
 
 
 def _runs(
@@ -201,7 +246,7 @@ def _runs(
 
 
 def _of_service(
-    store: Store,
+    agents: _Agents,
     name: tuple[str, str],
     runs: Array | None,
     before_s: int | None,
@@ -214,9 +259,7 @@ def _of_service(
     absent = exists & ~runs
     heard = np.ones(count, bool)
     if absent.any():
-        where = {"environment": name[0], "service": name[1]}
-        day_before = (max(0, edges_s[0] - _DAY_S), edges_s[-1])
-        heard = hosts_seen(store, edges_s, agents_of(store, day_before, where))
+        heard = agents.heard(name)
     unknown = absent & ~heard
     fired = _fired(alerts, name, edges_s)
     alarmed = np.logical_or.reduce([mask for _, mask in fired]) if fired else np.zeros(count, bool)

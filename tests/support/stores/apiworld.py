@@ -81,6 +81,7 @@ class World:
         self.reader = StoreReader(engine.store)
         self.state = StateFile(directory / "state", (AUDIT,))
         self.marks = Marks(self.state, clock)
+        self.reader.marks = self.marks.shown
         self.objectives = Objectives(engine.store, SloBook(self.state, clock), clock)
         self.kpis = KpiBook(self.state, clock)
         self.reporter = Reporter(self.reader, self.marks, self.objectives, self.kpis, NoAlerts())
