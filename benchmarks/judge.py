@@ -10,6 +10,7 @@ from typing import Final
 
 import harness
 import judge_live
+import judge_logins
 import judge_noise
 import judge_rules
 
@@ -25,6 +26,7 @@ def main() -> None:
     rounds = options.rounds or (2 if options.quick else 11)
     rows = judge_rules.rule_rows(rounds, quick=options.quick)
     rows += judge_rules.preview_rows(max(2, rounds // 2), quick=options.quick)
+    rows += judge_logins.login_rows(options.rounds, quick=options.quick)
     rows += judge_live.deaf_rows(quick=options.quick)
     rows += judge_live.alert_rows(quick=options.quick)
     rows += noise_rows(options.series)

@@ -67,7 +67,7 @@ class CollectorApp:
         directory = settings.directory
         #: parts whose settings may change while it runs register here
         self.reload = reload or Reload(settings)
-        self.store = _open(settings) if store is None else store
+        self.store = _open(settings, self.reload) if store is None else store
         self.state = StateFile(directory, (AUDIT,))
         self.accounts = Accounts(
             self.state,
@@ -236,9 +236,9 @@ def _alerts_file(settings: CollectorSettings) -> Path:
     )
 
 
-def _open(settings: CollectorSettings) -> Store:
+def _open(settings: CollectorSettings, reload: Reload) -> Store:
     refuse_unfinished(settings.directory)
-    return SQLiteStore(
+    store = SQLiteStore(
         settings.directory,
         queue_bytes=settings.queue_bytes,
         journal_bytes=settings.journal_bytes,
@@ -248,3 +248,7 @@ def _open(settings: CollectorSettings) -> Store:
         max_series=settings.max_series,
         log_level=settings.log_level,
     )
+    reload.register(
+        "retention", lambda latest: store.keep(Retention.of(latest), latest.storage_max_bytes)
+    )
+    return store

@@ -5,23 +5,25 @@ user of a machine can read; without any, on the collector's own host, from its d
 """
 
 import argparse
+import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
-
-import httpx
+from urllib.parse import urlencode
 
 from trimtab_core import config
+from trimtab_core.asking import HttpClient
 from trimtab_core.errors import SettingsError, TrimtabError
 
 __all__ = ["AskError", "AskedAnswer", "Asker", "add_asking", "asker_of"]
 
+logger = logging.getLogger("trimtab.asking")
+
 _DEFAULT_URL: Final = "http://127.0.0.1:8620"
 _BASE: Final = "/api/performance"
 _TIMEOUT_S: Final = 60.0
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 class AskError(TrimtabError):
@@ -38,55 +40,60 @@ class AskedAnswer(NamedTuple):
 class Asker:
     """Asks one collector; raises AskError."""
 
-    def __init__(self, url: str, token: str, ca_file: str = "") -> None:
-        self._url = url.rstrip("/")
+    def __init__(self, url: str, token: str, environ: Mapping[str, str], ca_file: str = "") -> None:
+        self._client = HttpClient(
+            url, environ, ca_file=ca_file, variable="--url", timeout_s=_TIMEOUT_S
+        )
         self._token = token
-        parts = urlsplit(self._url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SettingsError(f"--url: expected http:// or https:// and a host, got {url!r:.200}")
-        # No proxy is asked for what runs on this machine.
-        self._local = parts.hostname in _LOOPBACK
-        self._verify: Any = ca_file or True
+        address = self._client.address
+        if not address.tls and not address.loopback:
+            logger.warning("%s is not https: token and data travel in the clear", address)
 
     def get(self, path: str, query: Mapping[str, str]) -> AskedAnswer:
         """Return what a path answers."""
-        return self._ask("GET", path, params={name: text for name, text in query.items() if text})
+        given = urlencode({name: text for name, text in query.items() if text})
+        return self._ask("GET", f"{path}?{given}" if given else path)
 
     def post(self, path: str, body: Mapping[str, Any]) -> AskedAnswer:
         """Send a body, and return the answer."""
-        return self._ask("POST", path, json=dict(body))
+        return self._ask("POST", path, body)
 
     def log_in(self, name: str, password: str) -> None:
         """Use the rights of a user from here on."""
         found = self.post("/auth/login", {"name": name, "password": password})
         self._token = str(found.data["accessToken"])
 
-    def _ask(self, method: str, path: str, **more: Any) -> AskedAnswer:
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> AskedAnswer:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        try:
-            with httpx.Client(
-                verify=self._verify, timeout=_TIMEOUT_S, trust_env=not self._local
-            ) as client:
-                answer = client.request(method, self._url + _BASE + path, headers=headers, **more)
-        except (httpx.HTTPError, OSError, ValueError) as error:
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        answer = self._client.ask(
+            _BASE + path,
+            method=method,
+            headers=headers,
+            body=None if body is None else json.dumps(body).encode(),
+        )
+        if answer.trouble:
             raise AskError(
-                f"expected a collector at {self._url}, got {type(error).__name__}: {error}; name "
+                f"expected a collector at {self._client.address}, got: {answer.trouble}; name "
                 "another with --url or TRIMTAB_URL"
-            ) from error
+            )
+        good = 200 <= answer.status < 300
         if answer.headers.get("content-type", "").startswith("text/html"):
-            if answer.is_success:
+            if good:
                 return AskedAnswer(answer.text, None)
-            raise AskError(f"expected an answer of {path}, got status {answer.status_code}")
+            raise AskError(f"expected an answer of {path}, got status {answer.status}")
         try:
-            body = answer.json()
-            if answer.is_success:
-                return AskedAnswer("", body["data"])
-            message = body["error"]["message"]
+            found = json.loads(answer.body)
+            if good:
+                return AskedAnswer("", found["data"])
+            message = found["error"]["message"]
         except (ValueError, KeyError, TypeError) as error:
             raise AskError(
-                f"expected a collector's answer from {self._url}, got status {answer.status_code}"
+                f"expected a collector's answer from {self._client.address}, got status "
+                f"{answer.status}"
             ) from error
-        raise AskError(f"the collector refused ({answer.status_code}): {message}")
+        raise AskError(f"the collector refused ({answer.status}): {message}")
 
 
 def add_asking(parser: argparse.ArgumentParser) -> None:
@@ -110,14 +117,14 @@ def asker_of(options: argparse.Namespace, environ: Mapping[str, str] | None = No
     if bool(options.user) != bool(options.password_file):
         raise SettingsError("expected --user and --password-file together")
     if options.user:
-        asker = Asker(url, "", options.ca_file or "")
+        asker = Asker(url, "", environ, options.ca_file or "")
         asker.log_in(options.user, _read("--password-file", options.password_file))
         return asker
     if options.token_file:
         token = _read("--token-file", options.token_file)
     else:
         token = environ.get("TRIMTAB_TOKEN", "") or _own_token(environ)
-    return Asker(url, token, options.ca_file or "")
+    return Asker(url, token, environ, options.ca_file or "")
 
 
 def _read(flag: str, path: str) -> str:

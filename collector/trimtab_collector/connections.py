@@ -228,6 +228,9 @@ class TimedProtocol(HttpToolsProtocol):
         self.shaking: asyncio.Task[None] | None = None
         self._unwanted = False
         self._head_bytes = 0
+        #: whether the parser is within a head, maybe of a request that waits for the one before it
+        self._in_head = True
+        self._may_be_long = False
         self._refusal: HTTPStatus | None = None
         #: how much was left to send at the last check, and since when
         self._unsent = (0, 0.0)
@@ -279,8 +282,9 @@ class TimedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.phase is Phase.CLOSING:
             return
+        self._may_be_long = self._head_bytes + len(data) > MOST_TARGET
         super().data_received(data)
-        if self.phase is Phase.HEAD:
+        if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD and self._refusal is None:
                 self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -307,10 +311,13 @@ class TimedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         if self.phase is Phase.IDLE:
             self._enter(Phase.HEAD)
-        self._head_bytes = 0
+        self._in_head, self._head_bytes = True, 0
 
     def on_headers_complete(self) -> None:
-        if len(self.url) > MOST_TARGET:
+        self._in_head = False
+        if not self._may_be_long:
+            pass
+        elif len(self.url) > MOST_TARGET:
             self._refusal = HTTPStatus.REQUEST_URI_TOO_LONG
         elif sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD:
             self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -338,7 +345,7 @@ class TimedProtocol(HttpToolsProtocol):
         if queued:
             self._enter(Phase.BODY if self.cycle.more_body else Phase.ANSWERING)
         elif self.phase is Phase.ANSWERING:
-            self._enter(Phase.IDLE)
+            self._enter(Phase.HEAD if self._in_head else Phase.IDLE)
         elif self.phase is Phase.BODY:
             self._enter(Phase.LINGERING)
 

@@ -141,13 +141,16 @@ class Front:
         """Set client, scheme and host of a request to what they were at the outermost proxy."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         peer, port = scope.get("client") or ("", 0)
+        told = not _TAKEN.isdisjoint([name for name, _ in headers])
+        if not told and not peer.startswith("::ffff:"):
+            return
         found = self._proxies.origin(peer, headers)
         if found.client != peer:
             scope["client"] = (found.client, port if found.client == _plain(peer) else 0)
         if found.scheme:
             ws = scope["type"] == "websocket"
             scope["scheme"] = found.scheme.replace("http", "ws") if ws else found.scheme
-        if any(name in _TAKEN for name, _ in headers):
+        if told:
             scope["headers"] = headers = [row for row in headers if row[0] not in _TAKEN]
         if found.host:
             rest = [row for row in headers if row[0] != b"host"]

@@ -104,17 +104,32 @@ class CollectorSettings:
         least=1024 * 1024,
     )
     keep_10s_hours: int = setting(
-        48, "How long 10-second windows are kept, in whole days of UTC.", unit="hours", least=1
+        48,
+        "How long 10-second windows are kept, in whole days of UTC.",
+        unit="hours",
+        least=1,
+        restart=False,
     )
-    keep_1m_days: int = setting(15, "How long 1-minute windows are kept.", unit="days", least=1)
+    keep_1m_days: int = setting(
+        15,
+        "How long 1-minute windows are kept.",
+        unit="days",
+        least=1,
+        restart=False,
+    )
     keep_1h_days: int = setting(
-        400, "How long 1-hour windows are kept, in whole months.", unit="days", least=1
+        400,
+        "How long 1-hour windows are kept, in whole months.",
+        unit="days",
+        least=1,
+        restart=False,
     )
     storage_max_bytes: int = setting(
         0,
         "Disk space of the store; beyond it, the oldest file of the finest tier goes first. "
         "0 is no limit.",
         unit="bytes",
+        restart=False,
     )
     max_series: int = setting(
         200_000, "Series in use at one time; new ones beyond it are counted as `other`.", least=1

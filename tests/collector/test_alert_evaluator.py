@@ -201,6 +201,19 @@ def test_an_agent_that_falls_silent_is_told_and_one_that_stopped_in_order_is_not
     assert world.sink.kinds == ["firing", "resolved"]
 
 
+def test_after_a_pause_of_the_collector_itself_no_agent_is_called_silent(
+    world: AlertWorld,
+) -> None:
+    world.pass_windows(3, 10)
+    world.clock.advance_s(600)
+    world.restart()
+    world.evaluator.agents.excuse(world.clock.now_s)
+    world.pass_windows(2, 10, agents=())
+    assert world.sink.kinds == []
+    world.pass_windows(3, 10, agents=())
+    assert [notice.metric for notice in world.sink.taken] == ["agentSilence"]
+
+
 def test_a_changed_threshold_holds_from_the_next_step_on_and_is_audited(
     world: AlertWorld,
 ) -> None:

@@ -17,6 +17,7 @@ from support.stores.batches import a_batch, key_of, point_of
 from support.stores.engines import Pair, Sent, SQLiteEngine
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.supervisor import Supervisor
+from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.sqlite.worker import Setup
 from trimtab_collector.storage.store import Selection
 
@@ -27,10 +28,10 @@ NOW_S = START_S + 10 * HOUR_S
 
 
 @contextmanager
-def supervised(directory: Path, store: SQLiteStore) -> Iterator[Supervisor]:
+def supervised(directory: Path, store: SQLiteStore, now_s: float = NOW_S) -> Iterator[Supervisor]:
     # The clock is the store's: batches of these tests lie in the past for good.
     supervisor = Supervisor(
-        store.tiering, Setup(str(directory), 200_000, 0, "info"), clock=Clock(NOW_S)
+        store.tiering, Setup(str(directory), 200_000, "info"), clock=Clock(now_s)
     )
     supervisor.start()
     try:
@@ -153,3 +154,28 @@ def test_a_read_between_a_commit_and_its_release_counts_once(
         assert seen
     finally:
         pair.engine.close()
+
+
+def test_what_is_kept_can_change_while_the_worker_runs(tmp: Path) -> None:
+    # Two days later: what is kept for 48 hours holds that day in full.
+    now_s = NOW_S + 48 * HOUR_S
+    store = SQLiteStore(tmp, clock=Clock(now_s))
+    try:
+        with supervised(tmp, store, now_s) as supervisor:
+            fill(store, 0, 400)
+            supervisor.wake()
+            wait_for(lambda: merged(store), "an empty journal", 30)
+            pid = worker(store)
+            files = set(tmp.glob("10s-*.db"))
+            assert files
+            # Shorter: the day that is over is read from the next tier, and its file goes.
+            store.keep(Retention(fine_s=HOUR_S), max_bytes=0)
+            supervisor.wake()
+            wait_for(lambda: not files & set(tmp.glob("10s-*.db")), "the file to go", 20)
+            assert worker(store) == pid
+            assert counted(store) == 1200
+        floor_s = store.tiering.floors()["1h"]
+        store.keep(Retention(coarse_s=800 * 24 * HOUR_S), max_bytes=0)
+        assert store.tiering.floors()["1h"] < floor_s
+    finally:
+        store.close()

@@ -27,7 +27,9 @@ SECRETS = (
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.c2lnbmF0dXJl",
     "hunter2-in-a-dsn",
 )
-HOSTILE = "a\nb\r\x1b]0;title\x07\x9b31m\u202egnp.exe\u2066x\u2028y\u200bz\ud800"
+HOSTILE = "a\nb\r\x1b]0;title\x07\x9b31m\u202egnp.exe\u2066x\u2028y\u200bz"
+#: not for what pytest captures, which sends it to another process
+SURROGATE = "\ud800"
 
 
 def lines_of(directory: Path, name: str) -> list[dict[str, Any]]:
@@ -73,14 +75,14 @@ def test_warnings_are_errors_and_everything_is_combined(files: LogFiles, tmp: Pa
 
 def test_nothing_in_a_line_is_obeyed_by_a_terminal(files: LogFiles, tmp: Path) -> None:
     logging.getLogger("trimtab.test_log_files").warning("%s", HOSTILE)
-    files.write("error", "error", "request", {"route": HOSTILE, HOSTILE: [HOSTILE, {"a": HOSTILE}]})
+    files.write("error", "error", "request", {"route": HOSTILE + SURROGATE, HOSTILE: [HOSTILE]})
     assert files.flush()
     raw = (tmp / "logs" / "error.log").read_bytes()
     assert raw.count(b"\n") == 2
     text = raw.decode()
     assert all(each == "\n" or (each.isprintable() and each != "\u200b") for each in text)
     shown = lines_of(tmp / "logs", "error")[0]["message"]
-    assert shown == (r"a\nb\r\x1b]0;title\x07\x9b31m\u202egnp.exe\u2066x\u2028y\u200bz\ud800")
+    assert shown == (r"a\nb\r\x1b]0;title\x07\x9b31m\u202egnp.exe\u2066x\u2028y\u200bz")
 
 
 def test_secrets_are_left_out_of_every_text(files: LogFiles, tmp: Path) -> None:

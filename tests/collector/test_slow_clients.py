@@ -289,6 +289,16 @@ def test_a_pipelined_request_waits_for_the_answer_before_it_without_being_cut() 
             found += answer(opened)
 
 
+def test_headers_without_end_behind_a_request_that_takes_long_are_cut_too() -> None:
+    slow = b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n"
+    with serving() as server, server.client(slow + b"GET /quick HTTP/1.1\r\nx: ") as opened:
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 64 * 1024 * 1024:
+                sent += opened.send(b"a" * 65536)
+        assert sent < 64 * 1024 * 1024
+
+
 # ---------------------------------------------------------------- how many
 
 

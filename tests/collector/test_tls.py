@@ -204,6 +204,8 @@ def test_settings_are_read_again_and_those_that_cannot_change_are_named(secured:
     assert secured.health()["connections"]["most"] == 500
     with secured.connection() as opened:
         assert b"strict-transport" not in ask(opened)
+    secured.write(keep_10s_hours=24, storage_max_bytes=10**9)
+    assert secured.hang_up() == {**secured.health()["reload"], "errors": [], "waiting": []}
     secured.write(max_series=7)
     assert secured.hang_up()["waiting"] == ["max_series"]
     assert "changing max_series takes a restart" in secured.process.output()

@@ -81,7 +81,7 @@ def test_the_collectors_own_host_needs_no_token(collector: Collector) -> None:
         (("--output", "/no/such/place/r.html"), 2, "--output: cannot write"),
         (("--token-file", "/no/such/file"), 2, "--token-file: cannot read"),
         (("--user", "ada"), 2, "--user and --password-file together"),
-        (("--url", "ftp://x"), 2, "expected http:// or https://"),
+        (("--url", "ftp://x"), 2, "--url: expected https://HOST"),
     ],
 )
 def test_what_goes_wrong_is_said_in_one_sentence(

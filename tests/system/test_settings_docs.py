@@ -125,6 +125,16 @@ def test_the_page_of_the_agent_names_what_takes_effect_without_a_restart() -> No
     assert named == [field.name for field in fields(AgentSettings) if not field.metadata["restart"]]
 
 
+def test_the_page_about_tls_names_what_a_collector_changes_without_a_restart() -> None:
+    text = (ROOT / "docs/tls.md").read_text(encoding="utf-8")
+    section = text.partition("## Settings that change at run time")[2]
+    named = re.findall(
+        r"`(\w+)`", section.partition("take effect at once")[0].rpartition("\n\n")[2]
+    )
+    changing = {each.name for each in fields(CollectorSettings) if not each.metadata["restart"]}
+    assert set(named) == changing
+
+
 @pytest.mark.parametrize(("section", "settings"), [*PAGES.values()], ids=[*PAGES])
 def test_every_setting_has_a_line_of_doc(section: str, settings: type) -> None:
     described = describe(settings, section)

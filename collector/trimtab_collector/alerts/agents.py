@@ -53,6 +53,12 @@ class Agents:
             for agent, data in state.rows("SELECT agent, data FROM agent_seen")
         }
         self._kept_s = 0.0
+        #: nobody is called silent for what lies before
+        self._excused_s = 0.0
+
+    def excuse(self, now_s: float) -> None:
+        """Count silence from now on: until now, nobody could have been heard."""
+        self._excused_s = now_s
 
     def note(self, batches: Sequence[Received]) -> None:
         """Note who sent new batches."""
@@ -93,7 +99,8 @@ class Agents:
             rows = [(agent, seen.heard_s, seen.stopped) for agent, seen in self._agents.items()]
         for agent, heard_s, stopped in rows:
             labels = {"agent": agent}
-            yield Signal("agentSilence", labels, 0.0 if stopped else max(0.0, now_s - heard_s))
+            since_s = max(heard_s, self._excused_s)
+            yield Signal("agentSilence", labels, 0.0 if stopped else max(0.0, now_s - since_s))
             yield Signal("clockSkew", labels, abs(skews.get(agent, 0.0)))
 
     def keep(self, now_s: float) -> None:

@@ -39,6 +39,8 @@ LIVE_ONLY: Final = ("live",)
 #: windows that have not arrived by then are judged without what is missing
 _GRACE_S: Final = 5.0
 _CATCH_UP_S: Final = 300
+#: without a look for so long, this process was not there to hear anybody
+_PAUSE_S: Final = 15
 #: judging that is so far behind stands still
 _STANDS_S: Final = 120
 #: how often values of open alerts are written although nothing happened
@@ -220,7 +222,13 @@ class Evaluator:
         self._wake.set()
 
     def _run(self) -> None:
+        looked_s = -float("inf")
         while not self._stopping:
+            now_s = self._clock()
+            if abs(now_s - looked_s) > _PAUSE_S:
+                # At the start, and after a pause of this process or machine.
+                self.agents.excuse(now_s)
+            looked_s = now_s
             due_s = self._due()
             if due_s is None:
                 self._wake.wait(0.5)
@@ -235,6 +243,8 @@ class Evaluator:
                 self.trouble = f"a step was not judged: {error!r:.200}"
                 logger.exception("a step was not judged")
                 self._book.judged_s = due_s
+            # A step that takes long is no pause.
+            looked_s = self._clock()
 
     def _due(self) -> int | None:
         """Return the end of the step that is to be judged now, None when there is none."""

@@ -60,7 +60,8 @@ class Compactor:
     def __init__(self, directory: Path, max_series: int, max_bytes: int = 0) -> None:
         self._directory = directory
         self._max_series = max_series
-        self._max_bytes = max_bytes
+        #: of the whole store, 0 for no limit; may be changed between two runs
+        self.max_bytes = max_bytes
         self._log = RateLimited(logger)
         self._writers = Writers()
         self._consolidated: dict[Path, float] = {}
@@ -79,7 +80,7 @@ class Compactor:
             # First, because it frees space on a full disk and needs none.
             kept = dict(floors)
             for step, commit in drops(
-                self._directory, self._writers, floors, now_s, self._max_bytes, self._log
+                self._directory, self._writers, floors, now_s, self.max_bytes, self._log
             ):
                 kept |= {name: max(kept[name], floor) for name, floor in step.floors.items()}
                 yield step, commit

@@ -82,7 +82,7 @@ class SQLiteStore:
         self.directory = directory
         self._clock = clock
         self._most_journal_bytes = journal_bytes
-        self._setup = Setup(str(directory), max_series, max_bytes, log_level)
+        self._setup = Setup(str(directory), max_series, log_level)
         self._lock = claim(
             directory,
             what="a collector's data",
@@ -138,6 +138,7 @@ class SQLiteStore:
             (self._accounting, self._measures, self._events),
             self._oldest,
         )
+        self.tiering.max_bytes = max_bytes
         self._supervisor = Supervisor(self.tiering, self._setup, clock)
 
     def _load(self) -> dict[str, int]:
@@ -249,8 +250,13 @@ class SQLiteStore:
     def compact(self, now_s: float) -> int:
         """Merge what is due and drop what is too old; returns the batches merged. Any thread."""
         setup = self._setup
-        compactor = Compactor(self.directory, setup.max_series, setup.max_bytes)
+        compactor = Compactor(self.directory, setup.max_series, self.tiering.max_bytes)
         return self.tiering.compact(compactor, now_s)
+
+    def keep(self, retention: Retention, max_bytes: int) -> None:
+        """Keep tiers for other times, in another space, from the next compaction on; any thread."""
+        self.tiering.floors.retention, self.tiering.max_bytes = retention, max_bytes
+        self._supervisor.wake()
 
     def close(self) -> None:
         """Stop the helpers, commit what was accepted, release the directory; safe to repeat."""

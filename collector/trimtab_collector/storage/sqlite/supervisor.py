@@ -175,7 +175,12 @@ class Supervisor:
     def _serve(self, child: _Worker) -> None:
         """Ask for one run and apply its steps, then wait for the next run."""
         now_s, begun_s = self._clock(), time.monotonic()
-        run = CompactionRun(now_s, self._tiering.cutoff_s(now_s), dict(self._tiering.floors()))
+        run = CompactionRun(
+            now_s,
+            self._tiering.cutoff_s(now_s),
+            dict(self._tiering.floors()),
+            self._tiering.max_bytes,
+        )
         child.send(msgspec.json.encode(run))
         batches = 0
         while not isinstance(said := child.hear(), Idle):

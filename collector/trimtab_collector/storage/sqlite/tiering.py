@@ -68,12 +68,13 @@ class Floors:
             for name, value in facts.items()
             if name.startswith(FLOOR)
         }
-        self._retention = retention
+        #: may be replaced at any time
+        self.retention = retention
         self._clock = clock
 
     def __call__(self) -> Mapping[str, int]:
         """Return the floor of each tier by name, epoch seconds."""
-        return self._retention.floors(self._clock(), dict(self._dropped))
+        return self.retention.floors(self._clock(), dict(self._dropped))
 
     def raise_to(self, floors: Mapping[str, int]) -> Mapping[str, int]:
         """Note the new floors of files deleted for lack of space, and return them as facts."""
@@ -98,6 +99,8 @@ class Tiering:
     ) -> None:
         self._directory = directory
         self.floors = floors
+        #: of the whole store, 0 for no limit; may be changed at any time
+        self.max_bytes = 0
         self._memory = memory
         self._reader = reader
         self._committer = committer

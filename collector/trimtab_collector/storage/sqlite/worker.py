@@ -3,8 +3,8 @@
 It exchanges lines of JSON with the collector over stdin and stdout and ends with it. It announces a
 step, commits it only on `go`, and begins the next one only when the collector has applied it:
 
-    collector -> {"directory", "max_series", "max_bytes"}           once
-    collector -> {"now_s", "cutoff_s", "floors"}                    a run
+    collector -> {"directory", "max_series", "log_level"}           once
+    collector -> {"now_s", "cutoff_s", "floors", "max_bytes"}       a run
     worker    -> {"type": "step", ...}    collector -> "go"         readers wait now
     worker    -> {"type": "done"}         collector -> "next"       metrics.db has changed
     worker    -> {"type": "idle"} or {"type": "failed", "why"}      the run is over
@@ -41,7 +41,6 @@ class Setup(msgspec.Struct):
 
     directory: str
     max_series: int
-    max_bytes: int
     log_level: str
 
 
@@ -51,6 +50,7 @@ class CompactionRun(msgspec.Struct):
     now_s: float
     cutoff_s: int
     floors: dict[str, int]
+    max_bytes: int
 
 
 class Told(msgspec.Struct, tag="step"):
@@ -109,10 +109,11 @@ def main() -> int:
     with contextlib.suppress(OSError):
         os.nice(_NICE)
     directory = Path(setup.directory)
-    compactor = Compactor(directory, setup.max_series, setup.max_bytes)
+    compactor = Compactor(directory, setup.max_series)
     try:
         while ask := line.source.readline():
             run = msgspec.json.decode(ask, type=CompactionRun)
+            compactor.max_bytes = run.max_bytes
             try:
                 # Only while it works, so that a backup can lock the files in between.
                 with locked(directory, _LOCK_S):
