@@ -161,6 +161,14 @@ def test_a_report_of_a_service_that_is_not_there_says_that_nothing_arrived(town:
     assert tree(page(town, service="nobody")).find(".//h1") is not None
 
 
+def test_what_lies_before_the_first_data_is_no_gap(town: World) -> None:
+    report = ask(town, period="weekly", date="2026-10-25")
+    assert report["series"][0]["state"] == "gap"
+    # The day on which clocks go back is an hour longer than what was sent of it.
+    assert [gap["from"] for gap in report["gaps"]] == ["2026-10-25T23:00:00.000+01:00"]
+    assert any("no data before 2026-10-25 00:00" in note for note in report["notes"])
+
+
 def test_a_period_that_has_not_ended_says_so(town: World) -> None:
     report = ask(town, date="2026-10-27")
     assert report["complete"] is False

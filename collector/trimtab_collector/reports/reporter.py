@@ -148,7 +148,7 @@ class _Work:
             hosts_left_out=max(0, len(hosts) - _SHOWN_HOSTS),
             accounting=losses[:_SHOWN],
             accounting_left_out=max(0, len(losses) - _SHOWN),
-            gaps=self._gaps(series),
+            gaps=self._gaps(series, began=bool(before.requests)),
             notes=[],
         )
         found.summary = summary_of(found)
@@ -330,10 +330,13 @@ class _Work:
             found.append((-lost, row.environment, row.service, body))
         return [row[3] for row in sorted(found, key=lambda row: row[:3])]
 
-    def _gaps(self, series: list[HistoryRow]) -> list[GapSpan]:
+    def _gaps(self, series: list[HistoryRow], *, began: bool) -> list[GapSpan]:
+        """Return the gaps; what lies before the first data of all is none."""
         found = []
         for state, rows in groupby(series, key=lambda row: row.state):
-            if state == GAP:
+            if state != GAP:
+                began = True
+            elif began:
                 some = list(rows)
                 from_s = seconds(some[0].t)
                 to_s = seconds(some[-1].t) + some[-1].seconds

@@ -6,6 +6,7 @@ from typing import Final
 from trimtab_collector.contract.kpis import FIGURES
 from trimtab_collector.contract.languages import Phrases
 from trimtab_collector.contract.reports import ReportBody
+from trimtab_collector.reads.presence import GAP
 from trimtab_collector.reports.formats import change, duration, number, percent, quantity
 from trimtab_collector.reports.texts import ENGLISH, KOREAN
 
@@ -37,6 +38,9 @@ def notes_of(report: ReportBody) -> list[str]:
     notes = []
     if not report.complete:
         notes.append(_say(report, "note_incomplete"))
+    first = next((row for row in report.series if row.state != GAP), None)
+    if first is not None and first is not report.series[0] and not report.before.requests:
+        notes.append(_say(report, "note_first", at=first.t[:16].replace("T", " ")))
     missing_s = sum(gap.seconds for gap in report.gaps)
     if missing_s:
         notes.append(_say(report, "note_gaps", long=duration(missing_s)))

@@ -27,6 +27,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "sum_overdrawn": "The budget of objective “{name}” is overdrawn.",
     "sum_deploys": "Deploys: {count}.",
     "note_incomplete": "The period has not ended: figures are those so far.",
+    "note_first": "There are no data before {at}.",
     "note_gaps": "Nothing arrived for {long} in all; plots are left open there.",
     "note_before": "Of the period before there are no requests: nothing is compared.",
     "note_resolution": "Windows of this age are {long} wide: shorter peaks and outages cannot be "
@@ -163,6 +164,7 @@ KOREAN: Final[Mapping[str, str]] = {
     "sum_overdrawn": "목표 “{name}”의 오류 예산을 초과했습니다.",
     "sum_deploys": "배포 {count}회.",
     "note_incomplete": "기간이 아직 끝나지 않아 현재까지의 수치입니다.",
+    "note_first": "{at} 이전의 데이터는 없습니다.",
     "note_gaps": "총 {long} 동안 도착한 데이터가 없어 그래프에서 비워 두었습니다.",
     "note_before": "이전 기간에는 요청이 없어 비교하지 않았습니다.",
     "note_resolution": "이 시기의 데이터는 {long} 단위로 보관되므로 더 짧은 급증이나 중단은 "
