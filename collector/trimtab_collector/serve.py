@@ -17,7 +17,8 @@ from typing import Any, Final, NamedTuple
 import uvicorn
 
 from trimtab_collector.acceptor import Acceptor
-from trimtab_collector.connections import ConnectionTable, TimedProtocol
+from trimtab_collector.connections import ConnectionTable
+from trimtab_collector.timedprotocol import TimedProtocol
 from trimtab_collector.websocket import WEBSOCKETS, QuietWebSockets
 from trimtab_core.addresses import bare, joined
 from trimtab_core.errors import StartupError
