@@ -107,6 +107,8 @@ async def _exchange(
             ssl=outbound.tls if secure else None,
             server_hostname=target.host if secure else None,
         )
+    except OSError:
+        raise  # also of a certificate, which is a ValueError besides
     except ValueError:
         # TLS refused the name, so that there never was a transport.
         connection.close()
