@@ -182,8 +182,7 @@ class _Agent:
         command = [sys.executable, "-m", "trimtab_core.console", "agent"]
         if self._file:
             command += ["--config", self._file]
-        # The child inherits what is ignored: one that reads its settings before it knows SIGHUP would
-        # be ended by it.
+        # The child inherits what is ignored: SIGHUP would end one that does not know it yet.
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             self._child = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL)
