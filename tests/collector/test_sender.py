@@ -61,7 +61,9 @@ class Body:
 
 
 @pytest.mark.asyncio
-async def test_a_notice_leaves_at_once_after_the_commit() -> None:
+async def test_a_notice_leaves_at_once_after_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nobody looks: only the word of who adds can be what wakes the sender.
+    monkeypatch.setattr("trimtab_collector.notify.sender._LOOK_S", 3600.0)
     with box(time.time) as made, StubCollector(lambda body, number: OK) as stub:
         made.channel("hook", **hook(stub))
         async with sending(made):
@@ -69,9 +71,7 @@ async def test_a_notice_leaves_at_once_after_the_commit() -> None:
                 made.outbox.add(connection, notice())
                 # Not before: the transaction may still fail.
                 assert stub.asked == []
-            begun = time.monotonic()
             await until(lambda: made.states("hook") == {"incident:1": "sent"}, "the message")
-            assert time.monotonic() - begun < 4, "it waited for the look every five seconds"
 
 
 @pytest.mark.asyncio
@@ -219,7 +219,7 @@ async def test_it_ends_soon_although_a_message_hangs_and_sends_it_after_the_next
             made.add(notice())
             await until(lambda: made.log_attempts("hook") == [1], "the send to begin")
             begun = time.monotonic()
-        assert time.monotonic() - begun < 4
+        assert time.monotonic() - begun < 20, "it waited for the answer"
         assert made.states("hook") == {"incident:1": "pending"}
         free.set()
         async with sending(made):
