@@ -36,6 +36,7 @@ from trimtab_core.batches import encode
 from trimtab_core.errors import StartupError, TooLargeError, TrimtabError
 from trimtab_core.exposition import MetricFamily
 from trimtab_core.logs import configure
+from trimtab_core.terminal import Terminal
 
 __all__ = ["Agent"]
 
@@ -95,6 +96,7 @@ class Agent:
         self._closed_s = int(time.time()) // settings.window_s * settings.window_s - 1
         self._host_name = os.uname().nodename
         self._stop = asyncio.Event()
+        self._terminal = Terminal()
         #: closes clients that were replaced; kept so that it is not garbage-collected half-way
         self._old_clients: asyncio.Future[list[None]] | None = None
 
@@ -109,7 +111,7 @@ class Agent:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         if self._load is not None:
-            loop.add_signal_handler(signal.SIGHUP, self.reload)
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         announce(
             f"listening on {self.listener.address}, HTTP on port {self.endpoint.port}, "
             f"collector {self.settings.collector_url}"
@@ -124,6 +126,13 @@ class Agent:
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.probes.stop()
             await self._end()
+
+    def _hang_up(self) -> None:
+        if self._terminal.is_gone:
+            # The window in which it was started was closed: nobody asked for another reading.
+            self._stop.set()
+        else:
+            self.reload()
 
     def watch(self, seconds: float) -> None:
         """Send one-second summaries for a time from now."""

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from trimtab_collector.connections import ConnectionTable, Phase, TimedProtocol, answer_of
+from trimtab_collector.connections import ConnectionTable, Phase
+from trimtab_collector.timedprotocol import TimedProtocol, answer_of
 from trimtab_core.logs import RateLimited
 
 __all__ = ["Acceptor"]

@@ -182,7 +182,12 @@ class _Agent:
         command = [sys.executable, "-m", "trimtab_core.console", "agent"]
         if self._file:
             command += ["--config", self._file]
-        self._child = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL)
+        # The child inherits what is ignored: SIGHUP would end one that does not know it yet.
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            self._child = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL)
+        finally:
+            signal.signal(signal.SIGHUP, before)
         self._waiter = threading.Thread(
             target=self._wait, args=(self._child,), name="trimtab-agent-wait", daemon=True
         )

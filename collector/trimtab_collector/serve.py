@@ -17,11 +17,13 @@ from typing import Any, Final, NamedTuple
 import uvicorn
 
 from trimtab_collector.acceptor import Acceptor
-from trimtab_collector.connections import ConnectionTable, TimedProtocol
+from trimtab_collector.connections import ConnectionTable
+from trimtab_collector.timedprotocol import TimedProtocol
 from trimtab_collector.websocket import WEBSOCKETS, QuietWebSockets
 from trimtab_core.addresses import bare, joined
 from trimtab_core.errors import StartupError
 from trimtab_core.logs import RateLimited
+from trimtab_core.terminal import Terminal
 
 __all__ = ["Hooks", "Listening", "bind", "serve"]
 
@@ -114,7 +116,7 @@ class _Server(uvicorn.Server):
         self._hooks = hooks
         self._asked = False
         self._looking: asyncio.Task[None] | None = None
-        self._terminal = _has_terminal()
+        self._terminal = Terminal()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
@@ -177,19 +179,11 @@ class _Server(uvicorn.Server):
         self._hooks.stop()
 
     def _hang_up(self, sig: int, frame: FrameType | None) -> None:
-        if self._terminal and not _has_terminal():
+        if self._terminal.is_gone:
             # The window in which it was started was closed: nobody asked for another reading.
             self.handle_exit(sig, frame)
         else:
             threading.Thread(target=self._hooks.hangup, name="trimtab-reload").start()
-
-
-def _has_terminal() -> bool:
-    """Whether standard error is a terminal that is still there."""
-    try:
-        return os.isatty(2)
-    except OSError:
-        return False
 
 
 class _CalmFilter(logging.Filter):

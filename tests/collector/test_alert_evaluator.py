@@ -11,6 +11,7 @@ from support.stores.batches import a_batch, key_of, point_of
 from support.stores.rowbatches import delta_of
 from trimtab_collector.alerts.configs import rule_of
 from trimtab_collector.alerts.preview import Previews
+from trimtab_collector.alerts.ruleset import thresholds
 from trimtab_collector.contract.alertconfigs import NewAlertConfig, ThresholdPair
 from trimtab_collector.contract.alerts import NewSilence
 from trimtab_collector.contract.errors import ApiError
@@ -225,6 +226,15 @@ def test_a_changed_threshold_holds_from_the_next_step_on_and_is_audited(
     assert rows == [("ada", "threshold.set", "responseTime", '{"warning":100,"critical":200}')]
     world.rules.set_thresholds({"responseTime": None}, asked(world))
     assert world.rules.pairs()["responseTime"][0].warning == 1000
+
+
+@pytest.mark.parametrize("pair", [ThresholdPair(), ThresholdPair(warning=1)], ids=["none", "one"])
+def test_a_threshold_of_no_metric_is_refused_and_not_kept(
+    world: AlertWorld, pair: ThresholdPair
+) -> None:
+    with pytest.raises(ApiError, match="expected one of responseTime"):
+        world.rules.set_thresholds({"nonsense": pair}, asked(world))
+    assert "nonsense" not in thresholds(world.rules, asked(world)).thresholds
 
 
 def test_rules_of_a_file_hold_within_a_step_and_cannot_be_changed_by_the_api(

@@ -245,5 +245,7 @@ def test_the_pages_name_every_path_parameter_and_code() -> None:
             if not re.search(rf"`[^`\n]*\b{each.name}\b", own + shared)
         ]
     assert missing == [], "no page in docs/ names these"
+    (table,) = [part for part in every if part.startswith("What there is")]
+    assert {each.paths[0] for each in ENDPOINTS} <= set(re.findall(r"`(/[^`]*)`", table))
     for code in ("too_much", "bad_parameter", "unauthorized", "busy", "not_found"):
         assert any(f"`{code}`" in part for part in every)

@@ -55,11 +55,16 @@ def test_an_address_has_twenty_failures_for_whatever_account() -> None:
     assert refused_for_s(limits, "192.0.2.1") == 0
 
 
-def test_what_worked_was_no_failure() -> None:
-    limits = LoginLimits(Clock())
-    for _ in range(100):
+def test_what_worked_was_no_failure_but_there_is_an_end_to_it() -> None:
+    clock = Clock()
+    limits = LoginLimits(clock)
+    for _ in range(500):
         assert refused_for_s(limits, "192.0.2.1", "ada") == 0
         limits.worked("192.0.2.1", "ada")
+    assert refused_for_s(limits, "192.0.2.2", "ada") == 5
+    assert refused_for_s(limits, "192.0.2.1", "paul") == 0
+    clock.advance_s(5)
+    assert refused_for_s(limits, "192.0.2.1", "ada") == 0
 
 
 def test_a_stranger_cannot_lock_somebody_out_where_they_work() -> None:

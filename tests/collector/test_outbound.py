@@ -189,6 +189,25 @@ async def test_tls_is_verified_against_the_name_and_a_file_of_certificates(tmp_p
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("host", [".hook.example", "a..b", "x%00y", "-", "x" * 300])
+async def test_a_name_that_cannot_be_one_is_an_error_like_any_other(host: str) -> None:
+    outbound = Outbound(AllowedHosts.of([host.rstrip(".")]))
+    with pytest.raises(DeliveryError):
+        await send(f"https://{host}:{free_port()}/", outbound)
+
+
+@pytest.mark.asyncio
+async def test_a_name_that_tls_refuses_is_an_error_like_any_other(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, "DNS:hook.example")
+    allowed = AllowedHosts.of([".hook.example"])
+    outbound = Outbound(allowed, str(certificate), resolver=told("127.0.0.1"))
+    with StubCollector(taking, server_context(certificate, key)) as stub:
+        with pytest.raises(DeliveryError):
+            await send(f"https://.hook.example:{stub.port}/", outbound)
+        assert stub.asked == []
+
+
+@pytest.mark.asyncio
 async def test_an_endless_answer_is_not_read() -> None:
     endless = Answer(200, body=b"x" * 65_536, times=20_000)
     with StubCollector(lambda body, number: endless) as stub:

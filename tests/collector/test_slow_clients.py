@@ -23,14 +23,9 @@ from support.processes.authority import Authority
 from support.processes.servers import wait_for
 from trimtab_collector.acceptor import Acceptor
 from trimtab_collector.certificate import ServerCertificate
-from trimtab_collector.connections import (
-    MOST_HEAD,
-    MOST_TARGET,
-    ConnectionTable,
-    Patience,
-    TimedProtocol,
-)
+from trimtab_collector.connections import ConnectionTable, Patience
 from trimtab_collector.serve import bind
+from trimtab_collector.timedprotocol import MOST_HEAD, MOST_TARGET, TimedProtocol
 from trimtab_core.tls import client_context
 
 QUICK = Patience(sweep_s=0.05, head_s=0.4, body_s=0.6, idle_s=0.8, linger_s=0.3, stalled_s=0.6)

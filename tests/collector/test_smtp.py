@@ -231,6 +231,24 @@ async def test_a_private_mail_server_is_reached_only_when_it_is_allowed() -> Non
     assert box.mails == []
 
 
+@pytest.mark.asyncio
+async def test_a_name_that_tls_refuses_is_an_error_like_any_other() -> None:
+    async def resolver(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    box = Mailbox()
+    with mail_server(box) as port:
+        table = {
+            "kind": "smtp", "host": ".x.org", "port": port, "security": "tls",
+            "sender": "t@x.org", "to": "ops@x.org",
+        }  # fmt: skip
+        outbound = Outbound(AllowedHosts.of([".x.org"]), resolver=resolver)
+        entry = parse_channel("ops", table)
+        with pytest.raises(DeliveryError):
+            await SmtpChannel(entry.settings, Sending(outbound)).send(of())  # type: ignore[arg-type]
+    assert box.mails == []
+
+
 @pytest.mark.parametrize(
     ("table", "text"),
     [

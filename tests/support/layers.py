@@ -19,11 +19,12 @@ LAYERS: Layers = {
         "reload": ("settings", "contract"),
         # What a request passes before the app: connection, TLS, proxies.
         "connections": ("contract",),
-        "acceptor": ("connections",),
+        "timedprotocol": ("connections", "contract"),
+        "acceptor": ("connections", "timedprotocol"),
         "certificate": ("contract",),
         "front": ("settings",),
         "websocket": (),
-        "serve": ("acceptor", "connections", "websocket"),
+        "serve": ("acceptor", "connections", "timedprotocol", "websocket"),
         "statefile": (),
         "storage": (),
         # Each folder below it is an engine, which only those who name it may import.

@@ -180,7 +180,7 @@ class Judge:
         for rows in self.alerts.values():
             for alert in rows.values():
                 members.setdefault(alert.group_id, []).append(alert)
-        critical = self._critical(rules, members)
+        critical = self._critical(rules, members) if len(self.incidents) > 1 else {}
         for key, incident in list(self.incidents.items()):
             rule = rules[incident.rule_id]
             alerts = members.get(incident.id, [])

@@ -103,11 +103,14 @@ class MetricReader:
                     raise
                 width = max(1, width // 4)
                 continue
-            yield from _split(table, part)
+            # Signals are not read by the store, which filters all others.
+            yield from _split(table, part, filtered=metric.kind != "signal")
             begin += len(part) - 1
 
 
-def _split(table: _Table, edges_s: tuple[int, ...]) -> Iterator[tuple[int, Values]]:
+def _split(
+    table: _Table, edges_s: tuple[int, ...], *, filtered: bool
+) -> Iterator[tuple[int, Values]]:
     order = np.argsort(table.step, kind="stable")
     group, step, value = table.group[order], table.step[order], table.value[order]
     weights = None if table.weight is None else table.weight[order]
@@ -116,7 +119,7 @@ def _split(table: _Table, edges_s: tuple[int, ...]) -> Iterator[tuple[int, Value
         low, high = int(begins[place]), int(begins[place + 1])
         groups = [table.groups[each] for each in group[low:high].tolist()]
         weight = None if weights is None else weights[low:high]
-        yield end_s, Values(table.fields, groups, value[low:high], weight)
+        yield end_s, Values(table.fields, groups, value[low:high], weight, filtered=filtered)
 
 
 class _Reads:

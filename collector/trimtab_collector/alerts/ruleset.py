@@ -151,6 +151,9 @@ class RuleSet:
                     409, "read_only", f"expected a threshold of the API, {metric!r:.80} is set in "
                     f"{self.file.path}: change it there",
                 )  # fmt: skip
+            if pair is not None:
+                # Also of one without lines: what is kept must be shown, too.
+                unit_of(Rule("", "", metric, "gt", (pair.warning, pair.critical)))
             if pair is not None and (pair.warning is not None or pair.critical is not None):
                 _threshold_rule(metric, self._shipped(metric, pair), "api")
         before = {each: self.pairs().get(each) for each in pairs}

@@ -25,11 +25,14 @@ class Values:
         groups: list[tuple[str, ...]],
         value: Array,
         weight: Array | None = None,
+        *,
+        filtered: bool = False,
     ) -> None:
         """Take values, nan where there is none, and how many requests each is made of.
 
-        Without weights, no floor applies.
+        Without weights, no floor applies. filtered: all of them match the rule that will ask.
         """
+        self._filtered = filtered
         self.fields = fields
         self.groups = groups
         self.value = value
@@ -80,6 +83,8 @@ class Values:
     def _matching(self, where: Mapping[str, str]) -> Array | None:
         """Return the places of series with these texts, ascending; None for all."""
         found: Array | None = None
+        if self._filtered:
+            return None
         for name, text in where.items():
             places = self._places_of(self.fields.index(name)).get(text, np.zeros(0, np.int64))
             found = places if found is None else np.intersect1d(found, places, assume_unique=True)

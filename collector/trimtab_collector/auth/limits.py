@@ -1,8 +1,10 @@
 """How often one may try to log in: per account and per address, decided before anything is hashed.
 
 A try takes a place from two buckets, which fill again with time (a token bucket); a success gives
-both back, so that only failures count. An address from which somebody has logged in has a bucket of
-its own for that account: a stranger who tries names cannot lock people out where they work.
+both back, so that only failures count there. Successes have a bucket of their own, far larger: each
+leaves a session, and a revocation when it ends. An address from which somebody has logged in has a
+bucket of its own for that account: a stranger who tries names cannot lock people out where they
+work.
 """
 
 import math
@@ -20,6 +22,7 @@ __all__ = ["LoginLimits", "RateLimit"]
 _MAX_KEYS: Final = 10_000
 _ACCOUNT: Final = (10, 30.0)
 _ADDRESS: Final = (20, 3.0)
+_SUCCESSES: Final = (500, 5.0)
 
 
 class RateLimit:
@@ -61,12 +64,14 @@ class RateLimit:
 class LoginLimits:
     """Whether somebody may try now; loop only.
 
-    An account has 10 failures, then one in 30 s; an address 20, then one in 3 s.
+    An account has 10 failures, then one in 30 s; an address 20, then one in 3 s. An account has
+    500 successes, then one in 5 s.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._accounts = RateLimit(*_ACCOUNT, clock)
         self._addresses = RateLimit(*_ADDRESS, clock)
+        self._successes = RateLimit(*_SUCCESSES, clock)
         #: pairs of account and network that have worked
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
@@ -75,13 +80,13 @@ class LoginLimits:
         network, key = _network(address), self._account(address, account)
         wait_s = self._addresses.wait_s(network)
         if account:
-            wait_s = max(wait_s, self._accounts.wait_s(key))
+            wait_s = max(wait_s, self._accounts.wait_s(key), self._successes.wait_s(account))
         if wait_s:
             seconds = math.ceil(wait_s)
             raise ApiError(
                 429,
                 "too_many_tries",
-                f"expected fewer failed tries from this address or for this account: try again in "
+                f"expected fewer tries from this address or for this account: try again in "
                 f"{seconds} s",
                 headers={"Retry-After": str(seconds)},
             )
@@ -94,6 +99,7 @@ class LoginLimits:
         self._addresses.give_back(_network(address))
         if account:
             self._accounts.clear(self._account(address, account))
+            self._successes.take(account)
             known = (account, _network(address))
             self._known[known] = None
             self._known.move_to_end(known)

@@ -6,7 +6,6 @@ an answer is not read: nothing of it may be shown.
 
 import asyncio
 import email.utils
-import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,7 +81,7 @@ async def post(outbound: Outbound, target: Target, body: bytes, headers: Mapping
             status, fields = await _exchange(outbound, target, body, headers)
     except TimeoutError:
         raise DeliveryError(f"{place} did not answer within {EXCHANGE_S:g} s") from None
-    except (OSError, ssl.SSLError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+    except (OSError, ValueError, EOFError, asyncio.LimitOverrunError) as error:
         raise DeliveryError(f"{place}: {reason(error)}") from error
     if 200 <= status < 300:
         return
@@ -100,13 +99,20 @@ async def _exchange(
     """Return status and headers of the answer."""
     secure = target.scheme == "https"
     connection = await outbound.connect(target.host, target.port, by_proxy=secure)
-    # From here on the transport owns the connection, and closes it when this fails.
-    reader, writer = await asyncio.open_connection(
-        sock=connection,
-        limit=_MAX_HEAD,
-        ssl=outbound.tls if secure else None,
-        server_hostname=target.host if secure else None,
-    )
+    try:
+        # The transport owns the connection, and closes it when this fails.
+        reader, writer = await asyncio.open_connection(
+            sock=connection,
+            limit=_MAX_HEAD,
+            ssl=outbound.tls if secure else None,
+            server_hostname=target.host if secure else None,
+        )
+    except OSError:
+        raise  # also of a certificate, which is a ValueError besides
+    except ValueError:
+        # TLS refused the name, so that there never was a transport.
+        connection.close()
+        raise
     try:
         writer.write(_head(target, len(body), headers) + body)
         await writer.drain()

@@ -162,6 +162,10 @@ class Sender:
             text = str(failure)
         except TimeoutError:
             text = f"no answer within {SEND_S:g} s"
+        except Exception as error:
+            self.failures += 1
+            logger.exception("a channel failed channel=%s", entry.name)
+            text = f"{type(error).__name__}: {error!s:.200}"
         finally:
             await _close(lane)
         await self._do(self._outbox.record, entry, message, text, delivered=delivered)

@@ -128,9 +128,13 @@ class SmtpChannel:
             raise DeliveryError(
                 f"{settings.host} answered {_said(error)}", lasting=lasting
             ) from error
-        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        except (aiosmtplib.SMTPException, OSError) as error:
             cause = error.__cause__ or error
             raise DeliveryError(f"{settings.host}:{settings.number}: {reason(cause)}") from error
+        except ValueError as error:
+            # TLS refused the name, so that there never was a transport to own the connection.
+            connection.close()
+            raise DeliveryError(f"{settings.host}: {error!s:.200}") from error
         return f"refused: {', '.join(refused)}" if refused else ""
 
     async def close(self) -> None:

@@ -93,9 +93,8 @@ class KeyFigures:
                 return self._task_time(kpi.match)
             case "requestsPerSecond":
                 rates = [requests / seconds for requests, seconds in self._requests]
-                return Measured(
-                    max(rates, default=None), len(rates), _unless(rates, "why_requests")
-                )
+                why = None if rates else "why_requests"
+                return Measured(max(rates, default=None), len(rates), why)
             case "queriesPerSecond":
                 return self._queries()
             case "memoryMean" | "memoryPeak":
