@@ -183,6 +183,9 @@ def test_low_demand_is_no_failure_to_serve(town: World) -> None:
     (demand,) = [row for row in figures.results(DEFAULTS) if row.id == "requests"]
     assert (demand.status, demand.value) == ("notMeasured", 3.0)
     assert demand.note == "no more were asked for"
+    (korean,) = [row for row in figures.results(DEFAULTS, "ko") if row.id == "requests"]
+    assert korean.note != demand.note
+    assert korean.how != demand.how
 
 
 def test_targets_are_kept_and_know_who_changed_them(town: World) -> None:

@@ -15,24 +15,22 @@ class KpiFigure(NamedTuple):
     unit: str
     #: whether less is better
     lower: bool
-    #: how it is measured, a sentence for the reader
-    how: str
 
 
 FIGURES: Final = {
-    "responseTime": KpiFigure("ms", True, "p95 of the requests of all matching routes"),
-    "taskTime": KpiFigure("ms", True, "p95 of the run time of all matching tasks"),
-    "requestsPerSecond": KpiFigure("1/s", False, "rate of the busiest step"),
-    "queriesPerSecond": KpiFigure("1/s", False, "rate of the busiest step"),
-    "memoryMean": KpiFigure("bytes", True, "mean memory of the largest process"),
-    "memoryPeak": KpiFigure("bytes", True, "most memory that a process had"),
-    "cpuMean": KpiFigure("ratio", True, "mean of the busiest host or container"),
-    "cpuPeak": KpiFigure("ratio", True, "busiest step of a host or container"),
-    "diskRate": KpiFigure("bytes/s", True, "reads and writes in the busiest step of a host"),
-    "networkRate": KpiFigure("bytes/s", True, "both directions in the busiest step of a host"),
-    "uptime": KpiFigure("ratio", False, "minutes up of all minutes that were watched"),
-    "errorRate": KpiFigure("ratio", True, "share of all requests"),
-    "recoveryTime": KpiFigure("ms", True, "mean length of the outages that ended"),
+    "responseTime": KpiFigure("ms", True),
+    "taskTime": KpiFigure("ms", True),
+    "requestsPerSecond": KpiFigure("1/s", False),
+    "queriesPerSecond": KpiFigure("1/s", False),
+    "memoryMean": KpiFigure("bytes", True),
+    "memoryPeak": KpiFigure("bytes", True),
+    "cpuMean": KpiFigure("ratio", True),
+    "cpuPeak": KpiFigure("ratio", True),
+    "diskRate": KpiFigure("bytes/s", True),
+    "networkRate": KpiFigure("bytes/s", True),
+    "uptime": KpiFigure("ratio", False),
+    "errorRate": KpiFigure("ratio", True),
+    "recoveryTime": KpiFigure("ms", True),
 }
 
 _Figure = Literal[

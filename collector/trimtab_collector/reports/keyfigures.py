@@ -11,6 +11,7 @@ from trimtab_collector.reads.measures import MeasureReads, attribute, calls_of
 from trimtab_collector.reads.presence import PROCESS
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.reports.saying import PHRASES
 from trimtab_collector.reports.uptime import ServiceUptime
 from trimtab_collector.storage.columns import Array, quantiles_us, rekey
 from trimtab_collector.storage.merging import merge
@@ -28,7 +29,7 @@ _NETWORK: Final = ("system.network.receive.rate", "system.network.transmit.rate"
 
 
 class Measured(NamedTuple):
-    """A figure: its value and what it is of; a note where there is no value."""
+    """A figure: its value and what it is of; where there is none, the key of the text why."""
 
     value: float | None
     of: int = 0
@@ -56,11 +57,11 @@ class KeyFigures:
         self._tasks: MeasureReads | None = None
         self._hosts_known: frozenset[str] | None = None
 
-    def results(self, kpis: Sequence[Kpi]) -> list[KpiResult]:
+    def results(self, kpis: Sequence[Kpi], language: str = "en") -> list[KpiResult]:
         """Return the targets that are enabled, with what was measured; raises TooMuchError."""
-        return [self._result(kpi) for kpi in kpis if kpi.enabled]
+        return [self._result(kpi, language) for kpi in kpis if kpi.enabled]
 
-    def _result(self, kpi: Kpi) -> KpiResult:
+    def _result(self, kpi: Kpi, language: str) -> KpiResult:
         figure = FIGURES[kpi.figure]
         found = self.measure(kpi)
         status = _status(kpi, found.value)
@@ -68,7 +69,7 @@ class KeyFigures:
         demand = kpi.figure in ("requestsPerSecond", "queriesPerSecond")
         if demand and status == "fail":
             # Fewer came than could have been served: that proves nothing.
-            status, note = "notMeasured", "no more were asked for"
+            status, note = "notMeasured", "why_demand"
         return KpiResult(
             id=kpi.id,
             name=kpi.name,
@@ -79,8 +80,8 @@ class KeyFigures:
             status=status,
             value=found.value,
             count=found.of,
-            how=figure.how,
-            note=note,
+            how=PHRASES.say(language, f"how_{kpi.figure}"),
+            note=PHRASES.say(language, note) if note else None,
         )
 
     def measure(self, kpi: Kpi) -> Measured:
@@ -92,7 +93,8 @@ class KeyFigures:
                 return self._task_time(kpi.match)
             case "requestsPerSecond":
                 rates = [requests / seconds for requests, seconds in self._requests]
-                return Measured(max(rates, default=None), len(rates), _unless(rates, "no requests"))
+                why = None if rates else "why_requests"
+                return Measured(max(rates, default=None), len(rates), why)
             case "queriesPerSecond":
                 return self._queries()
             case "memoryMean" | "memoryPeak":
@@ -108,7 +110,7 @@ class KeyFigures:
             case "errorRate":
                 requests = int(self._overall["requests"] or 0)
                 value = self._overall["error_rate"] if requests else None
-                return Measured(value, requests, None if requests else "no requests")
+                return Measured(value, requests, None if requests else "why_requests")
             case "recoveryTime":
                 return self._recovery()
 
@@ -121,7 +123,7 @@ class KeyFigures:
         merged = merge([rekey(rows.columns, np.zeros(int(keep.sum()), np.int64), keep)])
         requests = int(merged.value("requests").sum())
         if not requests:
-            return Measured(None, 0, "no requests of matching routes")
+            return Measured(None, 0, "why_routes")
         return Measured(float(quantiles_us(merged, (0.95,))[0, 0]) / 1000, requests)
 
     def _task_time(self, patterns: Sequence[str]) -> Measured:
@@ -131,7 +133,7 @@ class KeyFigures:
             part for part in self._tasks.of() if _fits(attribute(part, "trimtab.task"), patterns)
         ]
         calls = calls_of(parts, self._range.seconds)
-        return Measured(calls.p95, calls.count, None if calls.count else "no matching tasks ran")
+        return Measured(calls.p95, calls.count, None if calls.count else "why_tasks")
 
     def _queries(self) -> Measured:
         selection = self._range.selection
@@ -143,7 +145,7 @@ class KeyFigures:
         for part in parts:
             counts[part.step] += part.delta.count
         if not counts.any():
-            return Measured(None, 0, "no queries")
+            return Measured(None, 0, "why_queries")
         seconds = self._range.seconds_of(np.array(selection.edges_s[:-1]))
         return Measured(float((counts / seconds).max()), len(counts))
 
@@ -154,17 +156,17 @@ class KeyFigures:
             GaugeSelection(selection.edges_s, (_MEMORY,), self._owners(), by)
         )
         values = rows.max if peak else rows.mean
-        return _largest(values, len(rows.groups), "no process reported")
+        return _largest(values, len(rows.groups), "why_processes")
 
     def _cpu(self, *, peak: bool) -> Measured:
         for name in _CPU:
             steps = self._hosts((name,), whole=not peak)
             if len(steps):
                 return _largest(steps, len(steps), "")
-        return Measured(None, 0, "no host reported")
+        return Measured(None, 0, "why_hosts")
 
     def _rate(self, names: Sequence[str]) -> Measured:
-        return _largest(self._hosts(names), 0, "no host reported")
+        return _largest(self._hosts(names), 0, "why_hosts")
 
     def _hosts(self, names: Sequence[str], *, whole: bool = False) -> Array:
         """Return for each host and step the sum of the means of gauges."""
@@ -205,7 +207,7 @@ class KeyFigures:
         up_s = sum(each.up_s for each in self._uptimes)
         watched_s = up_s + sum(each.down_s for each in self._uptimes)
         if not watched_s:
-            return Measured(None, 0, "no process reported")
+            return Measured(None, 0, "why_processes")
         return Measured(up_s / watched_s, watched_s // 60)
 
     def _recovery(self) -> Measured:
@@ -216,7 +218,7 @@ class KeyFigures:
             if not outage.open
         ]
         if not ended:
-            return Measured(None, 0, "no outage ended")
+            return Measured(None, 0, "why_outages")
         return Measured(1000 * sum(ended) / len(ended), len(ended))
 
 
@@ -241,7 +243,3 @@ def _largest(values: Array, count: int, note: str) -> Measured:
     if not len(values):
         return Measured(None, 0, note)
     return Measured(float(values.max()), count or len(values))
-
-
-def _unless(values: Sequence[float], note: str) -> str | None:
-    return None if values else note

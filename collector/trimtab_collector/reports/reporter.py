@@ -133,7 +133,7 @@ class _Work:
             series=series,
             series_before=series_before,
             slos=self._slos(),
-            kpis=key_figures.results(self._reporter.kpis.targets()),
+            kpis=key_figures.results(self._reporter.kpis.targets(), language_of(parameters)),
             routes=routes.most_time,
             routes_left_out=routes.left_out,
             slower=routes.slower,
