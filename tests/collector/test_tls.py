@@ -1,5 +1,6 @@
 """A real collector with TLS: who gets in, what a new certificate changes, what is read again."""
 
+import itertools
 import json
 import signal
 import socket
@@ -22,6 +23,7 @@ from trimtab_collector.settings import load
 from trimtab_core.errors import SettingsError, StartupError
 from trimtab_core.tls import client_context
 
+_numbers = itertools.count()
 HEALTH = "/api/performance/health"
 
 
@@ -78,11 +80,18 @@ def serial_of(opened: ssl.SSLSocket) -> int:
     return int(str((opened.getpeercert() or {})["serialNumber"]), 16)
 
 
-def ask(opened: socket.socket, **headers: str) -> bytes:
+def ask(opened: socket.socket) -> bytes:
+    """Ask for health and return the headers of the answer."""
+    return asked(opened, f"GET {HEALTH} HTTP/1.1\r\nhost: monitor.example\r\n\r\n".encode())
+
+
+def status_of(opened: socket.socket, request: bytes) -> int:
+    return int(asked(opened, request).split(b" ")[1])
+
+
+def asked(opened: socket.socket, request: bytes) -> bytes:
     """Send a request and return the headers of its answer."""
-    lines = [f"GET {HEALTH} HTTP/1.1", "host: monitor.example"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    opened.sendall("\r\n".join([*lines, "", ""]).encode())
+    opened.sendall(request)
     found = b""
     while b"\r\n\r\n" not in found:
         piece = opened.recv(65536)
@@ -238,6 +247,35 @@ def test_a_part_that_cannot_use_new_settings_keeps_its_own_and_the_others_go_on(
     reload = secured.hang_up()
     assert [error.partition(":")[0] for error in reload["errors"]] == ["trusted proxies"]
     assert secured.health()["connections"]["most"] == 600
+
+
+def log_in(opened: socket.socket, client: str) -> int:
+    """Try a name that nobody has, as a client behind a proxy; return the status."""
+    body = b'{"name": "nobody-%d", "password": "wrong"}' % next(_numbers)
+    head = (
+        "POST /api/performance/auth/login HTTP/1.1",
+        "host: monitor.example",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        f"x-forwarded-for: {client}",
+    )
+    return status_of(opened, "\r\n".join([*head, "", ""]).encode() + body)
+
+
+def test_logins_are_limited_by_client_behind_a_trusted_proxy_and_by_peer_otherwise(
+    secured: Secured,
+) -> None:
+    secured.write(trusted_proxies=["127.0.0.1"])
+    secured.hang_up()
+    with secured.connection() as opened:
+        # What a client adds itself does not give it another address.
+        tries = [log_in(opened, f"10.9.9.{n}, 198.51.100.7") for n in range(40)]
+        assert set(tries) == {401, 429}
+        assert log_in(opened, "203.0.113.20") == 401
+    secured.write()
+    secured.hang_up()
+    with secured.connection() as opened:
+        assert 429 in [log_in(opened, f"203.0.{n}.1") for n in range(40)]
 
 
 def test_turning_tls_off_takes_a_restart(secured: Secured) -> None:
