@@ -53,23 +53,34 @@ class StateFile:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA foreign_keys = ON")
-            with self.change() as connection:
-                connection.execute(
-                    "CREATE TABLE IF NOT EXISTS schema_step"
-                    " (owner TEXT PRIMARY KEY, steps INTEGER NOT NULL) WITHOUT ROWID"
-                )
-                for schema in schemas:
-                    self._bring(connection, schema)
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS schema_step"
+                " (owner TEXT PRIMARY KEY, steps INTEGER NOT NULL) WITHOUT ROWID"
+            )
         except (OSError, sqlite3.Error) as error:
-            raise StartupError(
-                f"expected a file that can be written at {self.path}, got: {error}; choose another "
-                "directory with --data-dir"
-            ) from error
+            raise self._unusable(error) from error
+        for schema in schemas:
+            self.bring(schema)
 
     def bring(self, schema: Schema) -> None:
-        """Make the tables of an owner that are missing; raises StartupError."""
-        with self.change() as connection:
-            self._bring(connection, schema)
+        """Make the tables of an owner that are missing; raises StartupError.
+
+        Where none is missing nothing is written: a collector starts on a full disk.
+        """
+        if self._steps(schema) == len(schema.steps):
+            return
+        try:
+            with self.change() as connection:
+                for step in schema.steps[self._steps(schema) :]:
+                    # Not executescript: it would commit the transaction.
+                    for statement in filter(str.strip, step.split(";\n")):
+                        connection.execute(statement)
+                connection.execute(
+                    "INSERT OR REPLACE INTO schema_step VALUES (?, ?)",
+                    (schema.owner, len(schema.steps)),
+                )
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
 
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
@@ -84,10 +95,12 @@ class StateFile:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # A full disk may have ended it already; what is left open would swallow the next.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
@@ -99,20 +112,19 @@ class StateFile:
         with self._lock:
             self._connection.close()
 
-    def _bring(self, connection: sqlite3.Connection, schema: Schema) -> None:
-        found = connection.execute(
-            "SELECT steps FROM schema_step WHERE owner = ?", (schema.owner,)
-        ).fetchone()
-        done = found[0] if found else 0
+    def _steps(self, schema: Schema) -> int:
+        """Return how many steps of an owner were carried out; raises StartupError for too many."""
+        found = self.rows("SELECT steps FROM schema_step WHERE owner = ?", (schema.owner,))
+        done = int(found[0][0]) if found else 0
         if done > len(schema.steps):
             raise StartupError(
                 f"expected {self.path} to be written by this version or an older one, got "
                 f"{schema.owner} of a newer version: start that version again"
             )
-        for step in schema.steps[done:]:
-            # Not executescript: it would commit the transaction.
-            for statement in filter(str.strip, step.split(";\n")):
-                connection.execute(statement)
-        connection.execute(
-            "INSERT OR REPLACE INTO schema_step VALUES (?, ?)", (schema.owner, len(schema.steps))
+        return done
+
+    def _unusable(self, error: Exception) -> StartupError:
+        return StartupError(
+            f"expected a file that can be written at {self.path}, got: {error}; make room, or "
+            "choose another directory with --data-dir"
         )

@@ -116,7 +116,12 @@ def test_a_full_disk_is_told_to_agents_and_passes_by_itself(tmp: Path) -> None:
             disk.give_back()
             assert sender.insist(a_batch(taken, points))["duplicate"] is False
             assert sender.insist(a_batch(taken, points))["duplicate"] is True
-            assert collector.api.get("/health")["status"] == "healthy"
+
+            def healthy() -> bool:
+                return bool(collector.api.get("/health")["status"] == "healthy")
+
+            # What is judged every ten seconds could not be kept either.
+            wait_for(healthy, "a healthy collector", 30)
             assert requests() == taken + 1
         collector.kill9()
         collector.start()
