@@ -16,17 +16,22 @@ def names(state: StateFile) -> list[str]:
     return [name for (name,) in state.rows("SELECT name FROM book ORDER BY name")]
 
 
+def fail(state: StateFile) -> None:
+    with state.change() as outer:
+        outer.execute("INSERT INTO book VALUES ('c')")
+        with state.change() as inner:
+            inner.execute("INSERT INTO book VALUES ('d')")
+        raise ZeroDivisionError
+
+
 def test_a_change_is_kept_whole_or_not_at_all_also_a_nested_one(tmp_path: Path) -> None:
     state = StateFile(tmp_path, (SHELF,))
     with state.change() as outer:
         outer.execute("INSERT INTO book VALUES ('a')")
         with state.change() as inner:
             inner.execute("INSERT INTO book VALUES ('b')")
-    with pytest.raises(ZeroDivisionError), state.change() as outer:
-        outer.execute("INSERT INTO book VALUES ('c')")
-        with state.change() as inner:
-            inner.execute("INSERT INTO book VALUES ('d')")
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        fail(state)
     state.close()
     again = StateFile(tmp_path, (SHELF,))
     assert names(again) == ["a", "b"]
