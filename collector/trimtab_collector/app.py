@@ -28,6 +28,8 @@ from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keys import KeyRing
 from trimtab_collector.circumstances import Circumstances
+from trimtab_collector.contract.callers import ITSELF
+from trimtab_collector.contract.health import HealthPart, StateHealth
 from trimtab_collector.deploys import Deploys
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.logs.book import LogBook
@@ -97,7 +99,12 @@ class CollectorApp:
             *self.accounts.parts(),
         ]
         self.reader.parts.update(
-            reload=self.reload.health, accounts=self.accounts.health, deploys=self.deploys.health
+            reload=self.reload.health,
+            accounts=self.accounts.health,
+            deploys=self.deploys.health,
+            state=lambda _: HealthPart(
+                StateHealth(unreadable=self.state.unreadable), bool(self.state.unreadable)
+            ),
         )
         self._api = Api(parts, self._executor, self.accounts.access)
         self.live = self._stream(settings, parts)
@@ -207,16 +214,11 @@ class CollectorApp:
         for part, trouble in (
             ("store", health.trouble),
             ("compaction", health.compaction),
-            ("damage", " ".join(health.damage)),
-            ("deploys", self.deploys.trouble),
-            ("notifications", self.notifications.is_late),
-            ("accounts", self.accounts.trouble),
-            ("evaluation", self.evaluator.trouble),
-            ("alertsFile", self.evaluator.file_error),
-            ("live", self.live.trouble),
-            ("logs", self._logs.trouble if self._logs else ""),
+            ("damage", health.damage),
         ):
             yield Signal("collectorTrouble", {"part": part}, float(bool(trouble)))
+        for part, ask in self.reader.parts.items():
+            yield Signal("collectorTrouble", {"part": part}, float(ask(ITSELF).degraded))
 
 
 def _notifications(settings: CollectorSettings, state: StateFile) -> Notifications:

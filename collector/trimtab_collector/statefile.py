@@ -5,17 +5,24 @@ People, keys, alerts, silences, marks and messages on their way. Each owner of t
 opens the file while the collector runs.
 """
 
+import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+import msgspec
 
 from trimtab_core.errors import StartupError
+from trimtab_core.logs import RateLimited
 
 __all__ = ["Schema", "StateFile"]
+
+_T = TypeVar("_T")
+logger = logging.getLogger("trimtab.state")
 
 _FILE: Final = "state.db"
 #: how long a change waits for one of another process
@@ -44,6 +51,9 @@ class StateFile:
     def __init__(self, directory: Path, schemas: Sequence[Schema] = ()) -> None:
         self.path = directory / _FILE
         self._lock = threading.RLock()
+        self._log = RateLimited(logger)
+        #: rows that could not be read, each time they were asked for
+        self.unreadable = 0
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.touch(mode=0o600)
@@ -106,6 +116,20 @@ class StateFile:
         """Return the rows of a query."""
         with self._lock:
             return self._connection.execute(sql, parameters).fetchall()
+
+    def decoded(self, sql: str, parameters: Sequence[Any], read: Callable[..., _T]) -> list[_T]:
+        """Return what read makes of each row; one that it cannot read is left out, and counted.
+
+        Such a row stays where it is: a version that can read it may come back.
+        """
+        found = []
+        for row in self.rows(sql, parameters):
+            try:
+                found.append(read(*row))
+            except (msgspec.MsgspecError, ValueError, TypeError, LookupError) as error:
+                self.unreadable += 1
+                self._log.warning(sql, "a row of %s is not read: %s", self.path.name, error)
+        return found
 
     def close(self) -> None:
         """Let go of the file."""

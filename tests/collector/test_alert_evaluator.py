@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from support.stores.alertworld import AlertWorld, alert_world, asked
+from support.stores.alertworld import AlertWorld, add, alert_world, asked, config, told
 from support.stores.batches import a_batch, key_of, point_of
 from support.stores.rowbatches import delta_of
 from trimtab_collector.alerts.configs import rule_of
 from trimtab_collector.alerts.preview import Previews
 from trimtab_collector.alerts.ruleset import thresholds
-from trimtab_collector.contract.alertconfigs import NewAlertConfig, ThresholdPair
+from trimtab_collector.contract.alertconfigs import ThresholdPair
 from trimtab_collector.contract.alerts import NewSilence
 from trimtab_collector.contract.errors import ApiError
 from trimtab_core.batches import GaugeRow
@@ -27,25 +27,11 @@ def world(tmp_path: Path) -> Iterator[AlertWorld]:
         yield found
 
 
-def config(**fields: object) -> NewAlertConfig:
-    """Return a configuration that fires and ends quickly."""
-    known = {"for_": 20, "keep_firing_for": 20, "over": 10, **fields}
-    return NewAlertConfig(**known)  # type: ignore[arg-type]
-
-
-def add(world: AlertWorld, name: str, **fields: object) -> None:
-    world.rules.change(name, config(**fields), asked(world))
-
-
 def added(value: float) -> Delta:
     """Return the delta of a counter."""
     delta = Delta()
     delta.add([value])
     return delta
-
-
-def told(world: AlertWorld, rule: str) -> list[str]:
-    return [notice.kind for notice in world.sink.taken if notice.rule_id == rule]
 
 
 def test_the_shipped_lines_fire_after_five_minutes_of_slow_requests_and_end_after_a_quarter(

@@ -61,7 +61,17 @@ LAYERS: Layers = {
         # It names the engine; so does the console, for its subcommands.
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
-            *("statefile", "auth", "reads", "notify", "alerts", "logs", "ingest", "api"),
+            *(
+                "contract",
+                "statefile",
+                "auth",
+                "reads",
+                "notify",
+                "alerts",
+                "logs",
+                "ingest",
+                "api",
+            ),
             *("reload", "marks", "deploys", "objectives", "reports", "circumstances"),
         ),
         "running": (

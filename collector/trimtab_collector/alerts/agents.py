@@ -48,10 +48,9 @@ class Agents:
         state.bring(_SCHEMA)
         self._state = state
         self._lock = threading.Lock()
-        self._agents: dict[str, Seen] = {
-            agent: msgspec.json.decode(data, type=Seen)
-            for agent, data in state.rows("SELECT agent, data FROM agent_seen")
-        }
+        self._agents: dict[str, Seen] = dict(
+            state.decoded("SELECT agent, data FROM agent_seen", (), _kept)
+        )
         self._kept_s = 0.0
         #: nobody is called silent for what lies before
         self._excused_s = 0.0
@@ -144,3 +143,7 @@ class Agents:
             name = f"{environment}\0{service}"
             if name in seen.services or len(seen.services) < _MOST_SERVICES:
                 seen.services[name] = window_s
+
+
+def _kept(agent: str, data: str) -> tuple[str, Seen]:
+    return agent, msgspec.json.decode(data, type=Seen)

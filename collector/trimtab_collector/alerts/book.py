@@ -16,7 +16,7 @@ from trimtab_collector.alerts.bodies import body_of
 from trimtab_collector.alerts.incidents import Incident
 from trimtab_collector.alerts.judge import Judge, Outcome
 from trimtab_collector.alerts.machine import Alert
-from trimtab_collector.alerts.rules import Rule
+from trimtab_collector.alerts.rules import LEVELS, Rule
 from trimtab_collector.auth.audit import note
 from trimtab_collector.contract.alerts import ALERT, SEVERITY, STATE, AlertBody, Alerts
 from trimtab_collector.contract.errors import ApiError
@@ -41,8 +41,10 @@ CREATE TABLE evaluation (one INTEGER PRIMARY KEY CHECK (one = 1), judged_s REAL 
     ),
 )
 _KEPT: Final = 100_000
+_MOST_BETWEEN: Final = 10_000
 _KEPT_S: Final = 400 * 86_400
 
+_Values = tuple[object, ...]
 #: called with alerts whose state or level changed, once that is durable
 ChangeListener = Callable[[Sequence[AlertBody]], None]
 Metadata = Callable[[Rule, Mapping[str, str]], dict[str, Any] | None]
@@ -126,16 +128,25 @@ class AlertBook:
         return [each for each in found if _chosen(each, environment, service)]
 
     def between(
-        self, from_s: float, to_s: float, environment: str = "", service: str = "", most: int = 1000
+        self, from_s: float, to_s: float, environment: str = "", service: str = ""
     ) -> list[AlertBody]:
-        """Return alerts that fired at any time within a range, the latest first."""
-        rows = self._state.rows(
-            "SELECT rule, data FROM alert WHERE fired_s IS NOT NULL AND fired_s < ?"
-            " AND (ended_s IS NULL OR ended_s >= ?) AND (? = '' OR environment = ?)"
-            " AND (? = '' OR service = ?) ORDER BY fired_s DESC LIMIT ?",
-            (to_s, from_s, environment, environment, service, service, most),
-        )
-        return [body_of(*_read(rule, data), None) for rule, data in rows]
+        """Return up to 10,000 alerts that fired at any time within a range, the latest first."""
+        where, values = _past(from_s, to_s, environment, service)
+        sql = f"SELECT rule, data FROM alert WHERE {where} ORDER BY fired_s DESC LIMIT ?"  # noqa: S608 - constant
+        return self._state.decoded(sql, (*values, _MOST_BETWEEN), _body_of_row)
+
+    def ended(
+        self, from_s: float, to_s: float, environment: str, service: str, severity: str, limit: int
+    ) -> tuple[list[AlertBody], int]:
+        """Return alerts of a range that are over, the latest first, and how many there are."""
+        where, values = _past(from_s, to_s, environment, service)
+        where += " AND ended_s IS NOT NULL"
+        if severity in LEVELS:
+            where += " AND highest = ?"
+            values = (*values, LEVELS.index(severity) + 1)
+        ((count,),) = self._state.rows(f"SELECT count(*) FROM alert WHERE {where}", values)  # noqa: S608 - constant
+        sql = f"SELECT rule, data FROM alert WHERE {where} ORDER BY fired_s DESC LIMIT ?"  # noqa: S608 - constant
+        return self._state.decoded(sql, (*values, limit), _body_of_row), count
 
     def find(self, alert_id: str) -> AlertBody:
         """Return one alert; raises ApiError 404."""
@@ -143,10 +154,11 @@ class AlertBook:
             alert = self._open_one(alert_id)
             if alert is not None:
                 return self._body(self.judge.rules[alert.rule_id], alert)
-        rows = self._state.rows("SELECT rule, data FROM alert WHERE id = ?", (alert_id,))
+        sql = "SELECT rule, data FROM alert WHERE id = ?"
+        rows = self._state.decoded(sql, (alert_id,), _body_of_row)
         if not rows:
             raise ApiError(404, "not_found", f"expected the id of an alert, got {alert_id!r:.80}")
-        return body_of(*_read(*rows[0]), None)
+        return rows[0]
 
     def acknowledge(self, alert_id: str, by: Parameters) -> AlertBody:
         """Note who looks after an open alert, which ends its reminders.
@@ -184,14 +196,14 @@ class AlertBook:
         return next((each for each in every if each.id == alert.group_id), None)
 
     def _load(self) -> None:
-        for rule, data in self._state.rows("SELECT rule, data FROM alert WHERE ended_s IS NULL"):
-            judged, alert = _read(rule, data)
-            self.judge.rules[judged.id] = judged
+        sql = "SELECT rule, data FROM alert WHERE ended_s IS NULL"
+        for rule, alert in self._state.decoded(sql, (), _read):
+            self.judge.rules[rule.id] = rule
             self.judge.alerts.setdefault(alert.rule_id, {})[alert.labels] = alert
-        for rule, data in self._state.rows("SELECT rule, data FROM incident"):
-            incident = msgspec.json.decode(data, type=Incident)
+        sql = "SELECT rule, data FROM incident"
+        for rule, incident in self._state.decoded(sql, (), _read_incident):
             self.judge.incidents[incident.key] = incident
-            self.judge.rules.setdefault(incident.rule_id, msgspec.json.decode(rule, type=Rule))
+            self.judge.rules.setdefault(incident.rule_id, rule)
         for (judged_s,) in self._state.rows("SELECT judged_s FROM evaluation"):
             self.judged_s = judged_s
 
@@ -200,18 +212,22 @@ def alerts(book: AlertBook, parameters: Parameters) -> Alerts:
     """Return alerts."""
     where = parameters.where
     environment, service = where.get("environment", ""), where.get("service", "")
+    severity, limit = parameters[SEVERITY], parameters[LIMIT]
     open_ = book.open(environment, service)
-    found = [] if parameters[STATE] == "ended" else [*open_]
+    chosen = [each for each in open_ if severity in ("any", each.severity)]
+    if parameters[STATE] == "ended":
+        chosen = []
+    found, count = chosen[:limit], len(chosen)
     if parameters[STATE] != "open":
-        past = book.between(parameters.from_s, parameters.to_s, environment, service)
-        found += [each for each in past if each.resolved_at is not None]
-    severity = parameters[SEVERITY]
-    chosen = [each for each in found if severity in ("any", each.severity)]
-    limit = parameters[LIMIT]
+        past, more = book.ended(
+            *(parameters.from_s, parameters.to_s, environment, service, severity),
+            limit - len(found),
+        )
+        found, count = [*found, *past], count + more
     firing = [each for each in open_ if each.state != "pending"]
     return Alerts(
-        alerts=chosen[:limit],
-        alerts_left_out=max(0, len(chosen) - limit),
+        alerts=found,
+        alerts_left_out=count - len(found),
         open={
             name: sum(each.severity == name for each in firing) for name in ("critical", "warning")
         },
@@ -254,6 +270,24 @@ def _write(connection: sqlite3.Connection, alert: Alert, rule: Rule) -> None:
 
 def _packed(value: Any) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _past(from_s: float, to_s: float, environment: str, service: str) -> tuple[str, _Values]:
+    """Return the condition of alerts that fired within a range, and its values."""
+    values = (to_s, from_s, environment, environment, service, service)
+    return (
+        """fired_s IS NOT NULL AND fired_s < ? AND (ended_s IS NULL OR ended_s >= ?)
+        AND (? = '' OR environment = ?) AND (? = '' OR service = ?)""",
+        values,
+    )
+
+
+def _body_of_row(rule: str, data: str) -> AlertBody:
+    return body_of(*_read(rule, data), None)
+
+
+def _read_incident(rule: str, data: str) -> tuple[Rule, Incident]:
+    return msgspec.json.decode(rule, type=Rule), msgspec.json.decode(data, type=Incident)
 
 
 def _read(rule: Any, data: Any) -> tuple[Rule, Alert]:

@@ -23,12 +23,12 @@ from trimtab_collector.alerts.rules import Rule, severity_of
 from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
 from trimtab_collector.contract.callers import Caller
-from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.health import AlertsHealth, HealthPart
 from trimtab_collector.notify.notice import Change, Notice
 from trimtab_collector.statefile import StateFile
 from trimtab_collector.storage.columns import WINDOW_S
-from trimtab_collector.storage.store import Received, Store, TooMuchError
+from trimtab_collector.storage.store import Received, Store
+from trimtab_core.logs import RateLimited
 
 __all__ = ["LIVE_ONLY", "Evaluator", "NoticeSink"]
 
@@ -89,6 +89,7 @@ class Evaluator:
         self._skews = skews
         self.agents = Agents(state)
         self._reader = MetricReader(store, self._signals)
+        self._log = RateLimited(logger)
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -101,11 +102,6 @@ class Evaluator:
         #: CPU seconds of the last step
         self.step_cpu_s = 0.0
         store.on_commit(self._committed)
-
-    @property
-    def file_error(self) -> str:
-        """What is wrong with the alerts file, else empty."""
-        return self._rules.file.error
 
     def start(self) -> None:
         """Begin to judge."""
@@ -200,22 +196,28 @@ class Evaluator:
         """Return rules with their values; one that cannot be read has none, and costs itself."""
         try:
             return self._reader.at(rules, t_s)
-        except (TooMuchError, ApiError) as error:
-            logger.warning("rules are read one by one: %s", error)
+        except Exception as error:  # noqa: BLE001 - said below, by the rule that fails
+            self._log.warning("together", "rules are read one by one: %r", error)
         judged = []
         for rule in rules:
             try:
                 judged += self._reader.at([rule], t_s)
-            except (TooMuchError, ApiError) as error:
+            except Exception as error:  # noqa: BLE001 - a rule costs itself, logged and counted
                 self.failures += 1
-                logger.warning("rule is not judged: %s rule=%s", error, rule.id)
+                self._log.warning(rule.id, "a rule is not judged: %r rule=%s", error, rule.id)
                 judged.append(Judged(rule, None))
         return judged
 
     def _signals(self, now_s: float) -> Iterable[Signal]:
-        yield from self.agents.signals(now_s, self._skews())
-        for each in self._more_signals:
-            yield from each(now_s)
+        for ask in (self._of_agents, *self._more_signals):
+            try:
+                yield from list(ask(now_s))
+            except Exception as error:  # noqa: BLE001 - what cannot be known moves no alert
+                self.failures += 1
+                self._log.warning(repr(ask), "signals could not be asked for: %r", error)
+
+    def _of_agents(self, now_s: float) -> Iterable[Signal]:
+        return self.agents.signals(now_s, self._skews())
 
     def _committed(self, batches: Sequence[Received]) -> None:
         self.agents.note(batches)

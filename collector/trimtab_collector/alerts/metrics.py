@@ -13,6 +13,7 @@ from trimtab_core.catalog import CATALOG
 
 __all__ = [
     "FIGURES",
+    "GAUGE_FIGURES",
     "METRICS",
     "SIGNALS",
     "JudgedMetric",
@@ -24,7 +25,7 @@ FIGURES: Final = (
     *("mean", "max", "min", "last", "total", "rate", "sum", "count"),
     *("p50", "p90", "p95", "p99", "p999"),
 )
-_GAUGE_FIGURES: Final = ("mean", "max", "min", "last", "total")
+GAUGE_FIGURES: Final = ("mean", "max", "min", "last", "total")
 _REQUEST_FIELDS: Final = (
     *("environment", "service", "version", "instance", "route", "method", "status_class"),
 )
@@ -142,8 +143,8 @@ def metric_of(name: str, figure: str = "") -> JudgedMetric:
     if not 0 < len(rest) <= 256 or ("." not in rest and kind == "either"):
         known = ", ".join(METRICS)
         raise _bad("metric", f"one of {known}, or the name of a gauge or measure", name)
-    if kind == "gauge" and figure and figure not in _GAUGE_FIGURES:
-        raise _bad("figure", f"one of {', '.join(_GAUGE_FIGURES)} for a gauge", figure)
+    if kind == "gauge" and figure and figure not in GAUGE_FIGURES:
+        raise _bad("figure", f"one of {', '.join(GAUGE_FIGURES)} for a gauge", figure)
     return JudgedMetric(name, kind, _unit(rest), _OWNERS, _OWNERS, (rest,), figure)
 
 

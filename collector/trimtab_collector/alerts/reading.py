@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from trimtab_collector.alerts.judge import Judged
-from trimtab_collector.alerts.metrics import JudgedMetric, metric_of
+from trimtab_collector.alerts.metrics import GAUGE_FIGURES, JudgedMetric, metric_of
 from trimtab_collector.alerts.rules import Rule
 from trimtab_collector.alerts.values import FIELDS, Values
 from trimtab_collector.storage.columns import Array, quantiles_us
@@ -148,7 +148,10 @@ class _Reads:
             if self._signals is None:
                 self._signals = list(self._ask(edges_s[-1]))
             return _of_signals(self._signals, metric.name, fields)
-        if metric.kind in ("gauge", "either"):
+        # Of what may be either, a figure of measures alone says which.
+        if metric.kind == "gauge" or (
+            metric.kind == "either" and metric.figure in ("", *GAUGE_FIGURES)
+        ):
             selection = GaugeSelection(edges_s, metric.names, where, ("name", *fields))
             rows = self._store.read_gauges(selection)
             if metric.kind == "gauge" or len(rows.group):

@@ -129,6 +129,12 @@ class AlertsHealth(Body, kw_only=True):
     alerts_left_out: int
 
 
+class StateHealth(Body, kw_only=True):
+    """The file of people, rules, alerts and messages; rows that cannot be read are left out."""
+
+    unreadable: int
+
+
 class HealthPart(NamedTuple):
     """How a part does, and whether that makes the collector `degraded`."""
 
@@ -152,6 +158,7 @@ class CollectorHealth(Body, kw_only=True):
     reload: ReloadHealth | UnsetType = UNSET
     deploys: DeploysHealth | UnsetType = UNSET
     alerts: AlertsHealth | UnsetType = UNSET
+    state: StateHealth | UnsetType = UNSET
     accounts: AccountsHealth | UnsetType = UNSET
     #: absent where nothing serves it
     live: LiveHealth | UnsetType = UNSET

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from trimtab_collector.contract.callers import NOBODY, Caller
+from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.health import HealthPart
 from trimtab_collector.notify.addresses import AllowedHosts
 from trimtab_collector.notify.channels import ChannelBook
@@ -46,8 +46,3 @@ class Notifications:
         """Return what `/health` shows."""
         sender = self.sender
         return self.log.health(caller, time.time(), sender.trouble, sender.failures)
-
-    @property
-    def is_late(self) -> bool:
-        """Whether messages have waited for over five minutes, or the sender fails; any thread."""
-        return self.health(NOBODY).degraded

@@ -111,11 +111,13 @@ class KpiBook:
         )
 
     def _kept(self) -> tuple[list[Kpi], str, float]:
-        rows = self._state.rows("SELECT targets, changed_by, changed_s FROM kpi_targets")
-        if not rows:
-            return list(DEFAULTS), "", 0.0
-        targets, by, changed_s = rows[0]
-        return msgspec.json.decode(targets, type=list[Kpi]), by, changed_s
+        sql = "SELECT targets, changed_by, changed_s FROM kpi_targets"
+        rows = self._state.decoded(sql, (), _read_targets)
+        return rows[0] if rows else (list(DEFAULTS), "", 0.0)
+
+
+def _read_targets(targets: str, by: str, changed_s: float) -> tuple[list[Kpi], str, float]:
+    return msgspec.json.decode(targets, type=list[Kpi]), by, changed_s
 
 
 def get_kpis(book: KpiBook, parameters: Parameters) -> KpiList:

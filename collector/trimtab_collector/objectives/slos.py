@@ -74,11 +74,7 @@ class SloBook:
 
     def every(self) -> list[Slo]:
         """Return all objectives, by name."""
-        rows = self._state.rows("SELECT id, settings, changed_by, changed_s FROM slo")
-        kept = [
-            Slo(row[0], msgspec.json.decode(row[1], type=SloSettings), "api", row[2], row[3])
-            for row in rows
-        ]
+        kept = self._state.decoded("SELECT id, settings, changed_by, changed_s FROM slo", (), _kept)
         return sorted([*kept, *self._of_file.values()], key=lambda slo: (slo.settings.name, slo.id))
 
     def find(self, slo_id: str) -> Slo:
@@ -166,6 +162,10 @@ def parse_slo(table: Mapping[str, Any]) -> Slo:
         raise SettingsError(f"slo {settings.name!r:.80}: {wrong}")
     slug = re.sub("[^a-z0-9]+", "-", settings.name.lower()).strip("-") or "objective"
     return Slo(f"file-{slug}", settings, "file")
+
+
+def _kept(slo_id: str, settings: str, by: str, changed_s: float) -> Slo:
+    return Slo(slo_id, msgspec.json.decode(settings, type=SloSettings), "api", by, changed_s)
 
 
 def _refuse(settings: SloSettings) -> None:

@@ -18,6 +18,7 @@ from trimtab_collector.alerts.judge import Outcome
 from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
 from trimtab_collector.auth.audit import AUDIT
+from trimtab_collector.contract.alertconfigs import NewAlertConfig
 from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.parameters import RANGE, Parameters, parse
@@ -27,7 +28,7 @@ from trimtab_collector.storage.memory.engine import MemoryStore
 from trimtab_core.batches import Batch, GaugeRow
 from trimtab_core.rows import MeasureRow, pack_rows
 
-__all__ = ["ADMIN", "AlertWorld", "Sink", "alert_world", "asked"]
+__all__ = ["ADMIN", "AlertWorld", "Sink", "add", "alert_world", "asked", "config", "told"]
 
 ADMIN: Final = Caller("ada", Role.ADMIN)
 WINDOW_S: Final = 10
@@ -147,3 +148,17 @@ def alert_world(directory: Path) -> Iterator[AlertWorld]:
         yield world
     finally:
         world.close()
+
+
+def config(**fields: object) -> NewAlertConfig:
+    """Return a configuration that fires and ends quickly."""
+    known = {"for_": 20, "keep_firing_for": 20, "over": 10, **fields}
+    return NewAlertConfig(**known)  # type: ignore[arg-type]
+
+
+def add(world: AlertWorld, name: str, **fields: object) -> None:
+    world.rules.change(name, config(**fields), asked(world))
+
+
+def told(world: AlertWorld, rule: str) -> list[str]:
+    return [notice.kind for notice in world.sink.taken if notice.rule_id == rule]

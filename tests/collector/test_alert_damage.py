@@ -1,0 +1,113 @@
+"""What is broken costs itself: rules, signals, rows of the state; and lists that count the rest."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from support.stores.alertworld import AlertWorld, add, alert_world, config, told
+from trimtab_collector.alerts.book import alerts
+from trimtab_collector.alerts.configs import rule_of
+from trimtab_collector.alerts.machine import Alert
+from trimtab_collector.alerts.preview import Previews
+from trimtab_collector.alerts.reading import Signal
+from trimtab_collector.api.judging import JUDGING
+from trimtab_collector.contract.parameters import parse
+from trimtab_collector.storage.store import GaugeRows, GaugeSelection
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[AlertWorld]:
+    with alert_world(tmp_path) as found:
+        yield found
+
+
+@pytest.mark.parametrize("figure", ["p95", "rate", "sum", "count", "p50"])
+def test_a_figure_of_measures_asked_of_a_gauge_has_no_value_and_stops_nothing(
+    world: AlertWorld, figure: str
+) -> None:
+    add(world, "odd", metric="system.cpu.utilization", figure=figure, threshold=0.0)
+    add(world, "slow", metric="responseTime", threshold=100)
+    world.pass_windows(4, 500, gauges={"system.cpu.utilization": 0.9})
+    assert told(world, "odd") == []
+    assert told(world, "slow") == ["firing"]
+    rule = rule_of("odd", config(metric="system.cpu.utilization", figure=figure, threshold=0.0))
+    now_s = world.clock.now_s
+    assert Previews(world.store).run(rule, now_s - 100, now_s, now_s).fired == 0
+
+
+def test_a_rule_whose_reading_fails_costs_itself_and_so_does_a_signal(
+    world: AlertWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(world, "bad", metric="shop.broken", threshold=1)
+    add(world, "slow", metric="responseTime", threshold=100)
+    read = world.store.read_gauges
+
+    def broken(selection: GaugeSelection) -> GaugeRows:
+        if selection.names == ("shop.broken",):
+            raise RuntimeError("planted")
+        return read(selection)
+
+    def no_signal(now_s: float) -> list[Signal]:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(world.store, "read_gauges", broken)
+    monkeypatch.setattr(world.evaluator, "_more_signals", (no_signal,))
+    world.pass_windows(4, 500)
+    assert told(world, "slow") == ["firing"]
+    assert world.evaluator.failures >= 8
+
+
+def test_rows_of_the_state_that_cannot_be_read_cost_themselves(world: AlertWorld) -> None:
+    add(world, "slow", metric="responseTime", threshold=100)
+    world.pass_windows(4, 500)
+    with world.state.change() as connection:
+        connection.execute(
+            "INSERT INTO alert SELECT 'x', rule_id, rule, '{\"id\":1}', state, highest,"
+            " environment, service, since_s, fired_s, ended_s FROM alert LIMIT 1"
+        )
+        connection.execute("INSERT INTO incident VALUES ('x', '{', '{')")
+        connection.execute("INSERT INTO agent_seen VALUES ('x', '{')")
+    world.restart()
+    assert world.state.unreadable == 3
+    assert [alert.rule_id for alert in world.book.open() if alert.state == "firing"] == ["slow"]
+    world.pass_windows(5, 10)
+    assert told(world, "slow") == ["firing", "resolved"]
+
+
+def test_what_a_list_of_alerts_leaves_out_is_counted_and_severity_is_chosen_before(
+    world: AlertWorld,
+) -> None:
+    rule, alert = _ended(world)
+    with world.state.change() as connection:
+        for n in range(120):
+            level = 2 if n < 60 else 1
+            one = replace(alert, id=f"a{n}", fired_s=alert.fired_s + n, highest=level, level=level)
+            connection.execute(
+                "INSERT INTO alert VALUES (?, 'slow', ?, ?, 'resolved', ?, 'test', 'shop',"
+                " ?, ?, ?)",
+                (one.id, rule, msgspec.json.encode(one).decode(), level, one.since_s, one.fired_s,
+                 world.clock.now_s),
+            )  # fmt: skip
+    declared = next(each for each in JUDGING if each.paths == ("/alerts",)).parameters
+    query = {"state": "ended", "severity": "critical", "limit": "50"}
+    found = alerts(world.book, parse(declared, query.items(), world.clock.now_s, 86_400))
+    assert len(found.alerts) == 50
+    assert {each.severity for each in found.alerts} == {"critical"}
+    assert found.alerts_left_out == 10
+
+
+def _ended(world: AlertWorld) -> tuple[str, Any]:
+    """Return the rule and data of an alert that has ended; the table is empty then."""
+    add(world, "slow", metric="responseTime", threshold=100)
+    world.pass_windows(4, 500)
+    world.pass_windows(5, 10)
+    ((rule, data),) = world.state.rows(
+        "SELECT rule, data FROM alert WHERE ended_s IS NOT NULL AND rule_id = 'slow'"
+    )
+    with world.state.change() as connection:
+        connection.execute("DELETE FROM alert")
+    return rule, msgspec.json.decode(data, type=Alert)
