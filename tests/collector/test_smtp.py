@@ -2,6 +2,7 @@
 
 import contextlib
 import email
+import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -236,8 +237,9 @@ async def test_a_name_that_tls_refuses_is_an_error_like_any_other() -> None:
     async def resolver(host: str, port: int) -> list[str]:
         return ["127.0.0.1"]
 
-    box = Mailbox()
-    with mail_server(box) as port:
+    # It is only connected to: TLS refuses the name before a word is said.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         table = {
             "kind": "smtp", "host": ".x.org", "port": port, "security": "tls",
             "sender": "t@x.org", "to": "ops@x.org",
@@ -246,7 +248,6 @@ async def test_a_name_that_tls_refuses_is_an_error_like_any_other() -> None:
         entry = parse_channel("ops", table)
         with pytest.raises(DeliveryError):
             await SmtpChannel(entry.settings, Sending(outbound)).send(of())  # type: ignore[arg-type]
-    assert box.mails == []
 
 
 @pytest.mark.parametrize(
