@@ -89,9 +89,13 @@ def wrong(framework: Framework, outcome: Outcome, *, websocket: bool) -> str:
     found = {
         row["route"]: (row["requests"], row["errors"])
         for row in outcome.routes
-        if row["method"] == "GET" and row["requests"]
+        if row["kind"] == "request" and row["method"] == "GET"
     }
-    posts = sum(row["requests"] for row in outcome.routes if row["method"] == "POST")
+    posts = sum(
+        row["requests"]
+        for row in outcome.routes
+        if row["kind"] == "request" and row["method"] == "POST"
+    )
     account = outcome.account
     if found != wanted or posts != 1:
         return f"wanted {wanted} and 1 POST, found {found} and {posts}"
