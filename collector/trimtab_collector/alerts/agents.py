@@ -21,7 +21,7 @@ _SCHEMA: Final = Schema(
 #: gauge of an agent that stops in order, in its last batch
 STOPPING: Final = "trimtab.agent.stopping"
 _MOST_AGENTS: Final = 20_000
-_MOST_SERVICES: Final = 500
+_MOST_SERVICES: Final = 100
 #: a service that an agent has not named for so long is not expected of it
 _EXPECTED_S: Final = 900
 #: an agent that has been silent for so long is no agent
@@ -59,11 +59,24 @@ class Agents:
         """Count silence from now on: until now, nobody could have been heard."""
         self._excused_s = now_s
 
+    def clamp(self, now_s: float) -> None:
+        """Take times that lie ahead for now: the clock was put back."""
+        with self._lock:
+            for seen in self._agents.values():
+                seen.heard_s = min(seen.heard_s, now_s)
+                seen.window_s = min(seen.window_s, now_s)
+                seen.services = {name: min(at_s, now_s) for name, at_s in seen.services.items()}
+
     def note(self, batches: Sequence[Received]) -> None:
         """Note who sent new batches."""
         with self._lock:
             for received in batches:
                 self._note(received)
+
+    def heard(self) -> list[float]:
+        """Return when each agent was heard last."""
+        with self._lock:
+            return [seen.heard_s for seen in self._agents.values()]
 
     def are_complete(self, end_s: int) -> bool:
         """Return whether every agent that writes has sent the window that ends there."""

@@ -66,6 +66,13 @@ class AlertBook:
         self.judged_s: float | None = None
         self._load()
 
+    def reload(self) -> None:
+        """Take what is kept for what holds: a step could not be written, so it did not happen."""
+        with self.lock:
+            before, self.judge = self.judge, Judge()
+            self.judge.left_out, self.judge.left_out_s = before.left_out, before.left_out_s
+            self._load()
+
     def on_change(self, listener: ChangeListener) -> None:
         """Call a listener with alerts that began, got worse or better, or ended.
 
@@ -105,8 +112,10 @@ class AlertBook:
 
     def announce(self, changed: Sequence[Alert], rules: Mapping[str, Rule]) -> None:
         """Tell listeners of alerts that changed."""
+        with self.lock:
+            incidents = {each.id: each for each in self.judge.incidents.values()}
         bodies = [
-            self._body(rules[alert.rule_id], alert)
+            self._body(rules[alert.rule_id], alert, incidents.get(alert.group_id))
             for alert in changed
             if not (alert.is_over and alert.fired_s is None)
         ]
@@ -119,10 +128,12 @@ class AlertBook:
     def open(self, environment: str = "", service: str = "") -> list[AlertBody]:
         """Return alerts that are not over, those that need somebody first."""
         with self.lock:
-            found = []
-            for rule_id, rows in self.judge.alerts.items():
-                rule = self.judge.rules[rule_id]
-                found += [self._body(rule, each) for each in rows.values()]
+            incidents = {each.id: each for each in self.judge.incidents.values()}
+            found = [
+                self._body(self.judge.rules[rule_id], each, incidents.get(each.group_id))
+                for rule_id, rows in self.judge.alerts.items()
+                for each in rows.values()
+            ]
         order = {"firing": 0, "keeping": 1, "pending": 2}
         found.sort(key=lambda each: (order[each.state], each.severity, each.since))
         return [each for each in found if _chosen(each, environment, service)]
@@ -153,7 +164,7 @@ class AlertBook:
         with self.lock:
             alert = self._open_one(alert_id)
             if alert is not None:
-                return self._body(self.judge.rules[alert.rule_id], alert)
+                return self._body(self.judge.rules[alert.rule_id], alert, self._incident(alert))
         sql = "SELECT rule, data FROM alert WHERE id = ?"
         rows = self._state.decoded(sql, (alert_id,), _body_of_row)
         if not rows:
@@ -180,14 +191,14 @@ class AlertBook:
                 _write(connection, alert, rule)
                 note(connection, by.caller, "alert.acknowledge", alert_id)
             self.announce([alert], {rule.id: rule})
-            return self._body(rule, alert)
+            return self._body(rule, alert, self._incident(alert))
 
     def _open_one(self, alert_id: str) -> Alert | None:
         every = (alert for rows in self.judge.alerts.values() for alert in rows.values())
         return next((alert for alert in every if alert.id == alert_id), None)
 
-    def _body(self, rule: Rule, alert: Alert) -> AlertBody:
-        body = body_of(rule, alert, self._incident(alert))
+    def _body(self, rule: Rule, alert: Alert, incident: Incident | None) -> AlertBody:
+        body = body_of(rule, alert, incident)
         body.metadata = self._metadata(rule, body.labels)
         return body
 

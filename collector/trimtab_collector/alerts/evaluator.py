@@ -43,6 +43,12 @@ _CATCH_UP_S: Final = 300
 _PAUSE_S: Final = 15
 #: judging that is so far behind stands still
 _STANDS_S: Final = 120
+#: of a storm, what changed with the first is looked for: each costs reads of the store
+_MOST_EXPLAINED: Final = 5
+#: pause before a step that could not be written is made again
+_AGAIN_S: Final = 1.0
+#: left out within so long is a trouble
+_LEFT_OUT_S: Final = 600
 #: how often values of open alerts are written although nothing happened
 _KEEP_S: Final = 60
 
@@ -95,6 +101,7 @@ class Evaluator:
         self._thread: threading.Thread | None = None
         self._kept_s = 0.0
         self._beaten_s = 0.0
+        self._explained = 0
         #: why the last step was not judged, else empty
         self.trouble = ""
         self.steps = 0
@@ -119,7 +126,10 @@ class Evaluator:
         """Return what `/health` shows; judging that stands still is a trouble."""
         judged_s = self._book.judged_s
         behind_s = None if judged_s is None else round(self._clock() - judged_s, 1)
+        judge = self._book.judge
         trouble = self.trouble or self._rules.file.error
+        if not trouble and judge.left_out and (judged_s or 0) - judge.left_out_s < _LEFT_OUT_S:
+            trouble = "more series cross lines than there are places: some have no alert"
         body = AlertsHealth(
             trouble=trouble or None,
             steps=self.steps,
@@ -153,9 +163,15 @@ class Evaluator:
             )
 
         with self._book.lock:
-            outcome = self._book.judge.step(t_s, WINDOW_S, judged, silenced, is_missing)
-            notices = [self._notice(rule, telling, t_s) for rule, telling in outcome.tellings]
-            self._keep(outcome, notices, t_s)
+            try:
+                outcome = self._book.judge.step(t_s, WINDOW_S, judged, silenced, is_missing)
+                self._explained = 0
+                notices = [self._notice(rule, telling, t_s) for rule, telling in outcome.tellings]
+                self._keep(outcome, notices, t_s)
+            except BaseException:
+                # Memory must not run ahead of what is kept: nobody would be told.
+                self._book.reload()
+                raise
         self.step_cpu_s = time.thread_time() - begun
         self.steps += 1
         self._book.announce(outcome.changed, outcome.rules)
@@ -182,7 +198,9 @@ class Evaluator:
     def _notice(self, rule: Rule, telling: Telling, t_s: float) -> Notice:
         changes: Sequence[Change] = ()
         incident = telling.incident
-        if telling.kind in ("firing", "escalated") and telling.alerts:
+        explains = telling.kind in ("firing", "escalated") and self._explained < _MOST_EXPLAINED
+        if explains and telling.alerts:
+            self._explained += 1
             first = telling.alerts[0]
             try:
                 changes = self._explain(rule, labels_of(rule, first), first.since_s, t_s)
@@ -231,7 +249,7 @@ class Evaluator:
                 # At the start, and after a pause of this process or machine.
                 self.agents.excuse(now_s)
             looked_s = now_s
-            due_s = self._due()
+            due_s = self.due()
             if due_s is None:
                 self._wake.wait(0.5)
                 self._wake.clear()
@@ -239,6 +257,13 @@ class Evaluator:
             try:
                 self.step(due_s)
                 self.trouble = ""
+            except sqlite3.Error as error:
+                # The disk is full, or another process holds the file: the step is made again.
+                self.failures += 1
+                self.trouble = f"a step could not be written: {error}"
+                self._log.warning("written", "a step could not be written: %s", error)
+                self._wake.wait(_AGAIN_S)
+                self._wake.clear()
             except Exception as error:
                 # The step is not repeated: whatever is wrong with it must not stop the next one.
                 self.failures += 1
@@ -248,13 +273,18 @@ class Evaluator:
             # A step that takes long is no pause.
             looked_s = self._clock()
 
-    def _due(self) -> int | None:
+    def due(self) -> int | None:
         """Return the end of the step that is to be judged now, None when there is none."""
         now_s = self._clock()
         judged_s = self._book.judged_s
         newest_s = int(now_s) // WINDOW_S * WINDOW_S
         # A clock that was put back does not stop the judging until it has caught up.
-        if judged_s is None or judged_s > newest_s + WINDOW_S:
+        if judged_s is not None and judged_s > newest_s + WINDOW_S:
+            with self._book.lock:
+                self._book.judge.clamp(newest_s)
+            self.agents.clamp(now_s)
+            judged_s = None
+        if judged_s is None:
             judged_s = newest_s - WINDOW_S
         oldest_s = newest_s - _CATCH_UP_S
         due_s = int(max(judged_s, oldest_s) // WINDOW_S * WINDOW_S + WINDOW_S)

@@ -4,12 +4,13 @@ Pure state in memory: the evaluator keeps it in a file, a preview throws it away
 """
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from trimtab_collector.alerts.incidents import Incident, Telling, tell
-from trimtab_collector.alerts.machine import PENDING, RESOLVED, Alert, advance
+from trimtab_collector.alerts.machine import EXPIRED, PENDING, RESOLVED, Alert, advance
 from trimtab_collector.alerts.rules import LEVELS, Rule
 from trimtab_collector.alerts.values import Values
 
@@ -52,8 +53,9 @@ class Judge:
         #: the rules of alerts and incidents, as they were judged last
         self.rules: dict[str, Rule] = {}
         self.incidents: dict[tuple[str, str, str], Incident] = {}
-        #: series that crossed a line and found no place, since the start
+        #: series that crossed a line and found no place, since the start, and when last
         self.left_out = 0
+        self.left_out_s = 0.0
         #: rule -> series -> when it last had data, for rules that want to know of its absence
         self._seen: dict[str, dict[tuple[str, ...], float]] = {}
 
@@ -107,6 +109,23 @@ class Judge:
         """Return the alerts that fire or keep on."""
         return [each for rows in self.alerts.values() for each in rows.values() if each.is_open]
 
+    def clamp(self, now_s: float) -> None:
+        """Take times that lie ahead for now: the clock was put back."""
+        for rows in self.alerts.values():
+            for alert in rows.values():
+                alert.since_s = min(alert.since_s, now_s)
+                alert.known_s = min(alert.known_s, now_s)
+                alert.crossed_s = [
+                    None if each is None else min(each, now_s) for each in alert.crossed_s
+                ]
+                if alert.fired_s is not None:
+                    alert.fired_s = min(alert.fired_s, now_s)
+        for incident in self.incidents.values():
+            incident.told_s = min(incident.told_s, now_s)
+            incident.openings_s = [min(each, now_s) for each in incident.openings_s]
+            if incident.opened_s is not None:
+                incident.opened_s = min(incident.opened_s, now_s)
+
     def _judge(
         self, rule: Rule, values: Values | None, t_s: float, step_s: float, missing: Missing
     ) -> list[Alert]:
@@ -136,15 +155,41 @@ class Judge:
         self, rule: Rule, labels: tuple[str, ...], value: float | None, t_s: float
     ) -> list[Alert]:
         active = self.alerts[rule.id]
+        shed = []
         if len(active) >= _MOST_ALERTS:
             self.left_out += 1
-            return []
+            self.left_out_s = t_s
+            shed = self._room(rule, labels, t_s)
+            if not shed:
+                return []
         incident = self._incident(rule, labels)
         alert = Alert(
             uuid.uuid4().hex[:16], rule.id, labels, PENDING, incident.id, t_s, t_s, value=value
         )
         active[labels] = alert
-        return [alert]
+        return [*shed, alert]
+
+    def _room(self, rule: Rule, labels: tuple[str, ...], t_s: float) -> list[Alert]:
+        """Make room for a series of an environment that has less than its share; else none.
+
+        No environment takes the places of another: of the one with the most, the latest goes. It
+        ends as one that was not seen to recover.
+        """
+        if "environment" not in rule.group_by:
+            return []
+        place = rule.group_by.index("environment")
+        active = self.alerts[rule.id]
+        counts = Counter(each[place] for each in active)
+        largest, count = counts.most_common(1)[0]
+        if counts[labels[place]] + 1 >= count:
+            return []
+        latest = max(
+            (each for each in active.values() if each.labels[place] == largest),
+            key=lambda each: each.since_s,
+        )
+        latest.state, latest.ended_s = EXPIRED, t_s
+        del active[latest.labels]
+        return [latest]
 
     def _incident(self, rule: Rule, labels: tuple[str, ...]) -> Incident:
         of = {**rule.where, **dict(zip(rule.group_by, labels, strict=True))}

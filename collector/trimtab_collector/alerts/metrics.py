@@ -69,7 +69,8 @@ def _signal(name: str, unit: str, *fields: str) -> JudgedMetric:
     return JudgedMetric(name, "signal", unit, fields, fields)
 
 
-_HOST: Final = {"fields": ("instance", "agent"), "group_by": ("instance",)}
+#: by agent, too: another agent that claims the same host has a series of its own
+_HOST: Final = {"fields": ("instance", "agent"), "group_by": ("instance", "agent")}
 
 #: name -> how it is read
 METRICS: Final[Mapping[str, JudgedMetric]] = {

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Final, NamedTuple
 
@@ -70,7 +71,7 @@ class MetricReader:
 
     def at(self, rules: Sequence[Rule], t_s: int) -> list[Judged]:
         """Return rules with the values that they judge, over what each says, up to t_s."""
-        reads = _Reads(self._store, self._signals)
+        reads = _Reads(self._store, self._signals, _gauges_of(rules))
         shared = Counter((rule.over_s, _fields(rule)) for rule in rules)
         kept: dict[object, Values] = {}
         judged = []
@@ -125,9 +126,17 @@ def _split(
 class _Reads:
     """What one evaluation has read so far."""
 
-    def __init__(self, store: Store, signals: Callable[[float], Iterable[Signal]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        signals: Callable[[float], Iterable[Signal]],
+        together: Mapping[tuple[str, ...], tuple[str, ...]] | None = None,
+    ) -> None:
+        """Read gauges of the same fields together: a read looks at every gauge there is."""
         self._store = store
         self._ask = signals
+        self._together = together or {}
+        self._gauges: dict[object, GaugeRows] = {}
         self._rows: dict[object, Rows] = {}
         self._signals: list[Signal] | None = None
 
@@ -152,12 +161,45 @@ class _Reads:
         if metric.kind == "gauge" or (
             metric.kind == "either" and metric.figure in ("", *GAUGE_FIGURES)
         ):
-            selection = GaugeSelection(edges_s, metric.names, where, ("name", *fields))
-            rows = self._store.read_gauges(selection)
+            rows = _named(self._read_gauges(metric, fields, where, edges_s), metric.names)
             if metric.kind == "gauge" or len(rows.group):
                 return _of_gauges(rows, metric, fields, edges_s)
         selected = MeasureSelection(edges_s, metric.names, where, fields, ())
         return _of_measures(self._store.read_measures(selected), metric, fields, edges_s)
+
+    def _read_gauges(
+        self,
+        metric: JudgedMetric,
+        fields: tuple[str, ...],
+        where: Mapping[str, str],
+        edges_s: tuple[int, ...],
+    ) -> GaugeRows:
+        names = metric.names if where else self._together.get(fields, metric.names)
+        key = (names, fields, edges_s, tuple(where.items()))
+        if key not in self._gauges:
+            selection = GaugeSelection(edges_s, names, where, ("name", *fields))
+            self._gauges[key] = self._store.read_gauges(selection)
+        return self._gauges[key]
+
+
+def _gauges_of(rules: Sequence[Rule]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of gauges that rules may judge, by the fields that they are read by."""
+    found: dict[tuple[str, ...], dict[str, None]] = {}
+    for rule in rules:
+        metric = metric_of(rule.metric, rule.figure)
+        if metric.kind in ("gauge", "either"):
+            found.setdefault(_fields(rule), {}).update(dict.fromkeys(metric.names))
+    return {fields: tuple(names) for fields, names in found.items()}
+
+
+def _named(rows: GaugeRows, names: tuple[str, ...]) -> GaugeRows:
+    """Return the rows of gauges with these names."""
+    wanted = np.array([group[0] in names for group in rows.groups], bool)
+    if wanted.all():
+        return rows
+    keep = wanted[rows.group]
+    columns = ("group", "t", "count", "mean", "min", "max", "last", "total")
+    return replace(rows, **{name: getattr(rows, name)[keep] for name in columns})
 
 
 def _fields(rule: Rule) -> tuple[str, ...]:
