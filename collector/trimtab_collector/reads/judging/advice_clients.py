@@ -133,7 +133,7 @@ def _servers(facts: Facts) -> list[_Redis]:
 
 
 def cache_ttl(facts: Facts) -> Iterator[Advised | Unseen]:
-    """Give keys a time to live where most have none and memory has a bound or is full."""
+    """Give keys a time to live where most have none, and memory has no bound or is full."""
     servers = _servers(facts)
     if not servers:
         yield Unseen("no_redis")
