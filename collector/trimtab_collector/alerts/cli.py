@@ -103,8 +103,10 @@ def _told(name: str, found: Mapping[str, Any]) -> None:
                       if kind in found["messages"])  # fmt: skip
     print(f"{name}: {found['from']} to {found['to']}, steps of {found['step']} s, "
           f"{found['series']} series")  # fmt: skip
-    print(f"  fires {found['fired']} times, {_hours(found['firingSeconds'])} in all; "
-          f"{found['messagesTotal']} messages{f' ({kinds})' if kinds else ''}, "
+    messages = "1 message" if found["messagesTotal"] == 1 else f"{found['messagesTotal']} messages"
+    times = "once" if found["fired"] == 1 else f"{found['fired']} times"
+    print(f"  fires {times}, {_hours(found['firingSeconds'])} in all; "
+          f"{messages}{f' ({kinds})' if kinds else ''}, "
           f"{found['messagesPerWeek']:.1f} per week")  # fmt: skip
     rows = [
         (each["fired"], _hours(each["duration"]), each["severity"], _where(each["labels"]),
