@@ -162,6 +162,12 @@ def test_a_recovery_whose_beginning_never_left_says_so() -> None:
     assert "before a message could be delivered" in found.lead
 
 
+def test_a_worst_value_of_zero_is_a_value() -> None:
+    found = written(replace(notice(), metric="cacheHitRate", unit="ratio", operator="lt",
+                            threshold=0.5, value=0.2, worst=0.0))  # fmt: skip
+    assert ("Worst", "0 %") in found.facts
+
+
 def test_a_digest_lists_alerts_the_most_severe_first() -> None:
     texts = Texts("en", UTC, "")
     some = (
@@ -169,12 +175,10 @@ def test_a_digest_lists_alerts_the_most_severe_first() -> None:
         notice("firing", 1, "b", severity="warning"),
         notice("firing", 1, "c"),
     )
-    found = texts.write(Message("k", some, AT_S, left_out=4))
-    assert found.title == "[digest] 7 alerts, 1 of them critical"
+    found = texts.write(Message("k", some, AT_S))
+    assert found.title == "[digest] 3 alerts, 1 of them critical"
     (_, lines), *_ = found.sections
-    assert [line.partition("]")[0] for line in lines] == [
-        *("[critical", "[warning", "[resolved", "and 4 more")
-    ]
+    assert [line.partition("]")[0] for line in lines] == [*("[critical", "[warning", "[resolved")]
 
 
 def test_a_digest_names_thirty_and_counts_the_others() -> None:

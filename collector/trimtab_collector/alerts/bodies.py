@@ -1,6 +1,7 @@
 """Alerts as the API shows them, and as notices for people elsewhere."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Final
 from urllib.parse import urlencode
 
@@ -146,8 +147,10 @@ def _coming(rule: Rule, alert: Alert) -> int:
 
 
 def _size(rule: Rule, alert: Alert) -> float:
-    worst = alert.worst or 0.0
-    return worst if rule.operator in ("lt", "lte") else -worst
+    """Return what sorts alerts: the worst first, one without a value last."""
+    if alert.worst is None:
+        return inf
+    return alert.worst if rule.operator in ("lt", "lte") else -alert.worst
 
 
 def _sentence(body: AlertBody) -> str:

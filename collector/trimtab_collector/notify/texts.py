@@ -114,13 +114,12 @@ class Texts:
     def _digest(self, message: Message) -> WrittenMessage:
         notices = sorted(message.notices, key=_urgency)
         lines = [self.title(notice, message.sent_s) for notice in notices[:_MAX_DIGEST]]
-        count = len(notices) + message.left_out
-        lines += self._more(count - len(lines))
+        lines += self._more(len(notices) - len(lines))
         open_ones = [each for each in notices if each.ended_s is None]
         return WrittenMessage(
             title=self._word(
                 "title.digest",
-                count=count,
+                count=len(notices),
                 critical=sum(notice.severity == "critical" for notice in open_ones),
             ),
             lead=self._word("lead.digest"),
@@ -170,7 +169,7 @@ class Texts:
         rows: list[tuple[str, str]] = [
             ("rule", clean(notice.rule_name)),
             ("value", value if notice.value is not None else ""),
-            ("worst", self._quantity(notice.worst, notice.unit) if notice.worst else ""),
+            ("worst", "" if notice.worst is None else self._quantity(notice.worst, notice.unit)),
             ("threshold", threshold if notice.threshold is not None else ""),
             ("since", moment(notice.since_s, now_s, self._tz, zone=True)),
         ]

@@ -73,11 +73,7 @@ ENGLISH: Final = MessageWords(
         "part.gc": "garbage collection",
         "link.alerts": "Alerts there",
         "link.routes": "Routes there",
-        "link.history": "History",
-        "link.slow-requests": "Slow requests",
-        "link.slow-queries": "Slow queries",
         "link.explain": "Why it is slow",
-        "link.dashboard": "Dashboard",
     },
     metrics={
         "responseTime": "response time p95",

@@ -76,11 +76,7 @@ KOREAN: Final = MessageWords(
         "part.gc": "가비지 컬렉션",
         "link.alerts": "관련 알림",
         "link.routes": "관련 경로",
-        "link.history": "이력",
-        "link.slow-requests": "느린 요청",
-        "link.slow-queries": "느린 쿼리",
         "link.explain": "느려진 이유",
-        "link.dashboard": "대시보드",
     },
     metrics={
         "responseTime": "응답 시간 p95",
