@@ -11,6 +11,7 @@ from trimtab_collector.alerts.machine import Alert
 from trimtab_collector.alerts.rules import Rule, severity_of
 from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.errors import instant
+from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.notify.notice import Change, Member, Notice, Where
 
 __all__ = ["body_of", "labels_of", "notice_of"]
@@ -155,8 +156,11 @@ def _size(rule: Rule, alert: Alert) -> float:
 
 def _sentence(body: AlertBody) -> str:
     signs = {"gt": "over", "gte": "at or over", "lt": "under", "lte": "at or under", "eq": "at"}
-    value = "unknown" if body.value is None else f"{body.value:.4g} {body.unit}".rstrip()
-    line = f"{body.threshold:.4g} {body.unit}".rstrip()
+    shown = QUANTITIES["en"]
+    if body.value is None:
+        value, line = "unknown", shown.quantity(body.threshold, body.unit)
+    else:
+        value, line = shown.pair(body.value, body.threshold, body.unit)
     return (
         f"{body.metric} is {value}, {signs[body.operator]} {line} is {body.severity}; "
         f"{body.state} since {body.since}"

@@ -12,6 +12,7 @@ import msgspec
 from trimtab_collector.alerts.file import configs_in
 from trimtab_collector.asking import Asker, add_asking, asker_of
 from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_core.errors import SettingsError
 
 __all__ = ["alert"]
@@ -148,7 +149,8 @@ def _where(labels: Mapping[str, str]) -> str:
 def _value(alert_: Mapping[str, Any]) -> str:
     if alert_["value"] is None:
         return "unknown"
-    return f"{alert_['value']:.4g} {alert_['unit']} (line {alert_['threshold']:g})"
+    value, line = QUANTITIES["en"].pair(alert_["value"], alert_["threshold"], alert_["unit"])
+    return f"{value} (line {line})"
 
 
 def _hours(seconds: float) -> str:
