@@ -118,7 +118,7 @@ def _largest(facts: Facts, host: str) -> Iterator[Clue]:
     processes = _processes(facts, "process.memory.usage", host)
     for each in sorted(processes, key=lambda one: -one.last)[:_CLUES]:
         gained = each.last - each.steps[0].mean
-        fields = {"mb": each.last / 1e6, "gained": gained / 1e6}
+        fields = {"mib": each.last / 2**20, "gained": gained / 2**20}
         yield Clue("process_memory", fields, _place_of(each))
 
 
