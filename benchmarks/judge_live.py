@@ -16,8 +16,9 @@ import harness
 from processes import ROOT, rss_mb
 
 sys.path.append(str(ROOT / "tests"))
+from support.alerts import an_alert
 from support.processes.api import TOKEN
-from support.processes.livestream import SentAlert, live_server
+from support.processes.livestream import live_server
 from support.processes.nodeclient import node_client
 from support.processes.servers import Collector, short_dir
 from support.stores.batches import Sender, a_batch, key_of, point_of
@@ -110,7 +111,7 @@ def alert_rows(*, quick: bool = False) -> list[harness.Row]:
         took_s = []
         for number in range(count):
             sent_s = time.time()
-            server.live.alerts([SentAlert(id=str(number))])
+            server.live.alerts([an_alert(str(number))])
             for each in readers:
                 told = each.wait("alert:new", number + 1)
                 took_s.append(max(0.0, told["at"] / 1000 - sent_s))

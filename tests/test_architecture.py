@@ -18,6 +18,7 @@ from support.architecture import (
     crossings,
     doubles,
     foreign,
+    idle_arrows,
     imports,
     long_functions,
     type_checking,
@@ -132,6 +133,10 @@ def test_no_module_imports_itself_on_a_detour() -> None:
 
 def test_within_a_package_arrows_run_as_the_table_of_layers_allows() -> None:
     assert crossings(sources(), LAYERS) == []
+
+
+def test_the_table_of_layers_allows_nothing_that_no_import_needs() -> None:
+    assert idle_arrows(sources(), LAYERS) == []
 
 
 def test_every_row_of_the_table_of_layers_is_a_folder_or_module() -> None:

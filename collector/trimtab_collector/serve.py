@@ -170,7 +170,7 @@ class _Server(uvicorn.Server):
             self._hooks.stop()
             return
         self._asked = True
-        # In a thread: the loop must keep serving while on_signal waits for others to end.
+        # In a thread: the loop must keep serving while `Hooks.signal` waits for others to end.
         threading.Thread(target=self._end, args=(sig,), name="trimtab-stop").start()
 
     def _end(self, sig: int) -> None:

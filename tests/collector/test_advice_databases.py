@@ -339,3 +339,8 @@ def test_advice_comes_in_korean(planted: Planted) -> None:
     item = AdviceByRule(planted, lang="ko").advice["pool_pre_ping"]
     assert item["title"] == "사용 전 연결 확인: postgresql (shop)"
     assert item["commands"] == ["create_engine(url, pool_pre_ping=True)"]
+
+
+def test_what_could_not_be_looked_at_is_counted_beyond_the_limit(planted: Planted) -> None:
+    found = planted.ask("/advice", limit=3)
+    assert (len(found["notLookedAt"]), found["notLookedAtLeftOut"]) == (3, len(ADVICE_RULES) - 3)

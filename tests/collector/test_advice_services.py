@@ -96,7 +96,7 @@ def test_workers_that_grow_make_their_replacement_more_urgent(planted: Planted) 
     planted.gauge("process.memory.usage", 1e8, 1.1e8, 1.3e8, of="test/shop/host#0")
     item = AdviceByRule(planted).advice["celery_max_tasks_per_child"]
     assert item["priority"] == "medium"
-    assert item["evidence"][0]["text"] == "130 MB, +30 MB in the range"
+    assert item["evidence"][0]["text"] == "124 MiB, +29 MiB in the range"
 
 
 def test_shallow_queues_need_no_compression(planted: Planted) -> None:

@@ -46,6 +46,7 @@ def test_the_shipped_lines_fire_after_five_minutes_of_slow_requests_and_end_afte
     assert (notice.where.environment, notice.where.service) == ("test", "shop")
     assert notice.value == pytest.approx(2000, rel=0.011)
     assert notice.threshold == 1000
+    assert world.changed[0].message.startswith("responseTime is 1.98 s, over 1 s is warning")
     world.pass_windows(5 + 91, 20)
     assert world.sink.kinds == ["firing", "resolved"]
     assert {each.state for each in world.changed} == {"pending", "firing", "keeping", "resolved"}

@@ -246,7 +246,7 @@ def test_memory_is_judged_by_its_share(
     assert (found["severity"] if found else None) == severity
     if found:
         assert found["metrics"] == {"usage": share, "used": None, "limit": 1e9}
-        assert found["evidence"][0]["text"] == "400 MB, +300 MB in the range"
+        assert found["evidence"][0]["text"] == "381 MiB, +286 MiB in the range"
 
 
 @pytest.mark.parametrize(("delay", "severity"), [(0.009, None), (0.01, "medium"), (0.05, "high")])

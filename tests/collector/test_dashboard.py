@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from support.alerts import an_alert
 from support.processes.servers import short_dir
 from support.stores.apiworld import NOW_S, World, world
 from support.stores.batches import a_batch, key_of, point_of
@@ -67,13 +68,10 @@ class Fired:
     """A book of alerts in which one is open."""
 
     def __init__(self, severity: str, state: str = "firing") -> None:
-        self._alert = AlertBody(
-            id="a", incident="i", rule_id="r", rule_name="slow", type="performance",
-            severity=severity, state=state, metric="responseTime", operator="gt", threshold=1.0,
-            value=2.0, worst=2.0, unit="ms", environment="test", service="shop", route="",
-            instance="", version="", labels={}, since=instant(NOW_S - 60),
-            fired_at=instant(NOW_S - 60), resolved_at=None, last_data=instant(NOW_S),
-            acknowledged_by=None, acknowledged_at=None, held=None, title="shop: slow", message="",
+        self._alert = an_alert(
+            severity=severity, state=state, type="performance", metric="responseTime", unit="ms",
+            threshold=1.0, value=2.0, worst=2.0, route="", since=instant(NOW_S - 60),
+            fired_at=instant(NOW_S - 60), title="shop: slow",
         )  # fmt: skip
 
     def between(self, *_: object) -> list[AlertBody]:
@@ -89,7 +87,7 @@ def town() -> Iterator[World]:
     with short_dir() as directory, world(directory, empty=True) as found:
         dice, sent = random.Random(1), []
         start_s = NOW_S - 7 * 3600
-        for seq, t in enumerate(range(start_s, NOW_S, 60)):
+        for seq, t in enumerate((*range(start_s, NOW_S, 60), NOW_S - 10)):
             if 1800 <= t - start_s < 3600:
                 continue
             gauges = [
@@ -111,7 +109,7 @@ def test_a_dashboard_has_now_and_then_and_what_to_do(town: World) -> None:
     assert [found["history"][period]["step"] for period in ("hourly", "daily", "weekly")] == [
         60, 600, 3600
     ]  # fmt: skip
-    assert found["current"]["requestsPerSecond"] >= 0
+    assert found["current"]["requestsPerSecond"] == 0.5  # five in ten seconds
     trends = found["trends"]
     assert trends["memoryTrend"] == RISING
     assert trends["memoryChange"] > 0.3

@@ -146,8 +146,6 @@ def test_the_largest_share_says_the_same_as_the_explanation(slower: World) -> No
     assert found is not None
     assert (found.cause, found.route, found.method) == ("database", "/orders", "GET")
     assert found.cause_share == pytest.approx(1)
-    assert found.route_share == pytest.approx(1)
-    assert found.mean_b - found.mean_a == pytest.approx(60)
     # Faster is no rise, and what nobody asked for says nothing.
     for where, at_s in (({"service": "shop"}, start_s + HOUR_S), ({"service": "no"}, start_s)):
         assert largest_share(slower.reader, where, at_s, at_s + HOUR_S, at_s + HOUR_S) is None

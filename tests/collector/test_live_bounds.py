@@ -11,8 +11,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from support.alerts import an_alert
 from support.clock import Clock
-from support.processes.livestream import LiveServer, SentAlert, live_server
+from support.processes.livestream import LiveServer, live_server
 from support.processes.nodeclient import node_client
 from support.processes.servers import wait_for
 from trimtab_collector.api.live.sessions import LiveLimits, PacketQueue
@@ -133,12 +134,12 @@ def test_a_client_that_does_not_read_is_cut_off_and_the_others_go_on() -> None:
         # More than the buffers of both kernels take.
         sent = 0
         while health(server).dropped == 0 and sent < 400:
-            server.live.alerts([SentAlert(id=f"{sent}-{'x' * 50_000}")])
+            server.live.alerts([an_alert(f"{sent}-{'x' * 50_000}")])
             hears(reader, '42["alert:new"')
             sent += 1
         wait_for(lambda: health(server).dropped == 1, "the deaf client to be cut off")
         wait_for(lambda: health(server).connections == 1, "one connection")
-        server.live.alerts([SentAlert(id="last")])
+        server.live.alerts([an_alert("last")])
         assert '"id":"last"' in hears(reader, '42["alert:new"')
 
 
@@ -334,9 +335,9 @@ def test_nonsense_harms_nobody(server: LiveServer) -> None:
 
 def test_alerts_beyond_the_bound_are_counted() -> None:
     with live_server(bounds(alerts=10)) as server:
-        server.live.alerts([SentAlert(id=str(number)) for number in range(25)])
+        server.live.alerts([an_alert(str(number)) for number in range(25)])
         wait_for(lambda: health(server).alerts_lost == 15, "15 alerts lost")
-    server.live.alerts([SentAlert(id="late")])  # nobody is left to hear it
+    server.live.alerts([an_alert("late")])  # nobody is left to hear it
 
 
 def test_a_failure_of_the_figures_shows_and_the_stream_goes_on(server: LiveServer) -> None:
@@ -359,7 +360,7 @@ def test_stopping_takes_no_longer_than_a_moment_with_a_client_that_hangs() -> No
     with live_server(bounds(queue_bytes=10**8)) as server, raw(server) as deaf:
         deaf.send('421["subscribe:alerts"]')
         hears(deaf, "431")
-        server.live.alerts([SentAlert(id=f"{n}-{'x' * 200_000}") for n in range(60)])
+        server.live.alerts([an_alert(f"{n}-{'x' * 200_000}") for n in range(60)])
         wait_for(lambda: health(server).sent >= 60, "60 alerts")
         assert server.stop() < 3
         assert ends(deaf)

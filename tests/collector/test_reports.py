@@ -20,9 +20,9 @@ from support.stores.engines import Sent, append
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.contract.callers import Caller, Page, Role
 from trimtab_collector.contract.parameters import RANGE, parse
+from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.contract.reports import DATE, FORMAT, REPORT_PERIOD
 from trimtab_collector.contract.slos import SloSettings
-from trimtab_collector.reports.formats import change, duration, number, percent, quantity
 from trimtab_collector.reports.markup import el
 from trimtab_collector.reports.periods import period_of
 from trimtab_collector.reports.saying import PHRASES
@@ -182,20 +182,21 @@ def test_the_page_shows_the_figures_of_the_json(town: World, lang: str, period: 
     report = ask(town, lang=lang, period=period)
     root = tree(page(town, lang=lang, period=period))
     assert root.get("lang") == lang
+    shown = QUANTITIES[lang]
     values = ["".join(tile.itertext()) for tile in root.findall(".//*[@class='value']")]
     assert values[0] == f"{report['now']['requests']:,}"
-    assert values[1] == str(quantity(report["now"]["p95"], "ms")).replace(" ", "")
-    assert values[2] == percent(report["now"]["errorRate"]).replace(" ", "")
+    assert values[1] == shown.quantity(report["now"]["p95"], "ms").replace(" ", "")
+    assert values[2] == shown.percent(report["now"]["errorRate"]).replace(" ", "")
     for row, cells in zip(report["routes"], rows(root, "routes-time"), strict=True):
         assert cells[1] == f"{row['requests']:,}"
-        assert cells[3] == str(quantity(row["p95"], "ms"))
-        assert cells[7] == change(row["change"])
+        assert cells[3] == shown.quantity(row["p95"], "ms")
+        assert cells[7] == shown.change(row["change"])
     for row, cells in zip(report["kpis"], rows(root, "key-figures"), strict=True):
-        assert cells[3].startswith(str(quantity(row["value"], row["unit"])))
+        assert cells[3].startswith(shown.quantity(row["value"], row["unit"]))
         assert cells[4] == PHRASES.say(lang, f"status_{row['status']}")
     (uptime,) = rows(root, "uptime")
-    assert uptime[2] == percent(report["uptime"][0]["share"], 5)
-    assert uptime[3] == duration(report["uptime"][0]["downSeconds"])
+    assert uptime[2] == shown.percent(report["uptime"][0]["share"], 5)
+    assert uptime[3] == shown.duration(report["uptime"][0]["downSeconds"])
     assert len(root.findall(".//svg[@role='img']")) >= 2
 
 
@@ -264,41 +265,6 @@ def test_a_zone_of_quarter_hours_has_its_own_days() -> None:
     zone = ZoneInfo("Asia/Kathmandu")
     found = period_of("daily", date(2026, 10, 24), 2e9, zone)
     assert datetime.fromtimestamp(found.from_s, zone).isoformat() == "2026-10-24T00:00:00+05:45"
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (0.4126, "ms", "0.413 ms"),
-        (412.3, "ms", "412 ms"),
-        (12_345.0, "ms", "12.3 s"),
-        (300_000.0, "ms", "5 min"),
-        (None, "ms", "\N{EN DASH}"),
-        (0.99994, "ratio", "99.994 %"),
-        (0.999999, "ratio", "99.999 %"),
-        (1.0, "ratio", "100 %"),
-        (0.0, "ratio", "0 %"),
-        (512 * 2**20, "bytes", "512 MiB"),
-        (10e6, "bytes/s", "10 MB/s"),
-        (1284.0, "1/s", "1,284 /s"),
-    ],
-)
-def test_figures_are_shown_with_the_digits_that_count(
-    value: float | None, unit: str, text: str
-) -> None:
-    assert str(quantity(value, unit)) == text
-
-
-def test_numbers_durations_and_changes_read_well() -> None:
-    assert [number(value) for value in (0, 0.000123, 99.96, 1234567)] == [
-        "0", "0.000123", "100", "1,234,567"
-    ]  # fmt: skip
-    assert [duration(s) for s in (5, 90, 3600, 5400, 200_000)] == [
-        "5 s", "1 min 30 s", "1 h", "1 h 30 min", "2 d 7 h"
-    ]  # fmt: skip
-    assert [change(value) for value in (0.116, -0.5, 0.0001, None)] == [
-        "+12 %", "\N{MINUS SIGN}50 %", "0 %", "\N{EN DASH}"
-    ]  # fmt: skip
 
 
 def test_attributes_and_texts_are_escaped_at_one_place() -> None:

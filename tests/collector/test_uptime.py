@@ -1,16 +1,17 @@
 """Uptime, outages and key figures, of services whose every minute is known."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import pytest
 
+from support.alerts import an_alert
 from support.processes.servers import short_dir
 from support.stores.apiworld import NOW_S, World, world
 from support.stores.batches import a_batch, key_of, point_of
 from support.stores.engines import Sent, append
+from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError, instant
 from trimtab_collector.contract.kpis import Kpi
@@ -25,25 +26,9 @@ START_S = NOW_S - 4 * 3600
 END_S = NOW_S - 3600
 
 
-@dataclass(frozen=True)
-class FiredAlert:
-    """An alert that fired, as the book of alerts has it."""
-
-    fired_at: str | None
-    resolved_at: str | None
-    severity: str = "critical"
-    service: str = "shop"
-    environment: str = "test"
-    id: str = "1"
-    rule_name: str = "errors"
-    type: str = "critical"
-    metric: str = "errorRate"
-    worst: float | None = 1.0
-    unit: str = "ratio"
-    threshold: float = 0.1
-    route: str = ""
-    instance: str = ""
-    title: str = "shop fails"
+def a_fired(since: str | None, until: str | None, **more: Any) -> AlertBody:
+    """Return a critical alert that fired."""
+    return an_alert(**{"severity": "critical", "fired_at": since, "resolved_at": until, **more})
 
 
 def minutes(found: World, service: str, agent: str, runs: Sequence[bool | None]) -> None:
@@ -80,7 +65,7 @@ def town() -> Iterator[World]:
         yield found
 
 
-def of(town: World, service: str, *alerts: FiredAlert) -> ServiceUptime:
+def of(town: World, service: str, *alerts: AlertBody) -> ServiceUptime:
     found = uptime(town.engine.store, alerts, START_S, END_S, NOW_S, {"service": service})
     (one,) = found
     return one
@@ -109,13 +94,13 @@ def test_a_service_is_not_down_before_its_first_sight(town: World) -> None:
 
 
 def test_a_critical_alert_of_the_service_is_an_outage_too(town: World) -> None:
-    fired = FiredAlert(instant(START_S + 600), instant(START_S + 1200))
+    fired = a_fired(instant(START_S + 600), instant(START_S + 1200))
     others = (
-        FiredAlert(instant(START_S + 600), None, severity="warning"),
-        FiredAlert(instant(START_S + 600), None, service="books"),
-        FiredAlert(instant(START_S + 600), None, environment="live"),
-        FiredAlert(instant(START_S + 600), None, type="predictive"),
-        FiredAlert(None, None),
+        a_fired(instant(START_S + 600), None, severity="warning"),
+        a_fired(instant(START_S + 600), None, service="books"),
+        a_fired(instant(START_S + 600), None, environment="live"),
+        a_fired(instant(START_S + 600), None, type="predictive"),
+        a_fired(None, None),
     )
     found = of(town, "shop", fired, *others)
     assert found.down_s == (15 + 10) * 60

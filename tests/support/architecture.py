@@ -17,6 +17,7 @@ __all__ = [
     "crossings",
     "doubles",
     "foreign",
+    "idle_arrows",
     "imports",
     "long_functions",
     "type_checking",
@@ -168,6 +169,30 @@ def crossings(sources: Iterable[Source], layers: Layers) -> list[str]:
             if _row(other, rows) not in (row, None) and not _allows(rows[row], other, rows):
                 may = ", ".join(rows[row]) or "nothing"
                 found.append(f"{module}:{line} imports {target}: {row or package} may import {may}")
+    return found
+
+
+def idle_arrows(sources: Iterable[Source], layers: Layers) -> list[str]:
+    """Return each permission of the table that no import needs."""
+    texts = {source.module: source.text for source in sources}
+    found = []
+    for package, rows in layers.items():
+        spread = _spread(package, rows, texts)
+        used: dict[str | None, set[str]] = {}
+        for module, text in texts.items():
+            if module.partition(".")[0] == package:
+                places = {
+                    name.partition(".")[2]
+                    for name in _modules(module, text, texts)
+                    if name.partition(".")[0] == package
+                }
+                used.setdefault(_row(module.partition(".")[2], spread), set()).update(places)
+        found += [
+            f"{package}.{row} may import {each}, and does not"
+            for row, allowed in spread.items()
+            for each in allowed
+            if not any(_allows((each,), place, spread) for place in used.get(row, ()))
+        ]
     return found
 
 

@@ -37,18 +37,18 @@ LAYERS: Layers = {
         "reads": ("contract", "storage"),
         # It knows nothing of alerts: whoever judges hands it notices.
         "notify": ("contract", "statefile", "auth.audit"),
-        "notify.cli": ("contract", "statefile", "settings", "auth.cli", "notify"),
+        "notify.cli": ("statefile", "settings", "auth.cli", "notify"),
         # What is judged, and when somebody is told.
         "alerts": ("contract", "statefile", "auth.audit", "storage", "reads", "notify.notice"),
         "logs": ("contract", "storage.store", "reads"),
         "marks": ("contract", "statefile", "auth.audit"),
         "deploys": ("contract", "marks", "statefile", "storage"),
-        "objectives": ("contract", "statefile", "auth.audit", "reads", "storage"),
+        "objectives": ("contract", "statefile", "auth.audit", "storage"),
         # What alerts ask of the rest.
         "circumstances": (
             *("contract", "alerts", "marks", "notify.notice", "objectives", "reads", "storage"),
         ),
-        "reports": ("contract", "statefile", "reads", "marks", "objectives", "storage"),
+        "reports": ("contract", "reads", "marks", "objectives", "storage"),
         "asking": (),
         "reports.cli": ("asking",),
         "alerts.cli": ("contract", "alerts", "asking"),
@@ -94,7 +94,7 @@ LAYERS: Layers = {
         "gathered": ("app",),
         "window": ("app", "aggregator"),
         "listener": ("app", "aggregator", "gathered", "sockets"),
-        "endpoint": ("sockets",),
+        "endpoint": (),
         "relay": ("answers",),
         "forwarder": ("answers", "spool"),
         # The one place that knows all parts.

@@ -91,7 +91,7 @@ class Agents:
     def missing(self, end_s: float) -> set[tuple[str, str]]:
         """Return the (environment, service) of which an agent has sent nothing at the end.
 
-        ("", "") stands for an agent without services: what is asked of hosts.
+        Hosts are not among them: of an agent that is silent, their values are absent.
         """
         found: set[tuple[str, str]] = set()
         with self._lock:

@@ -1,6 +1,7 @@
 """Alerts as the API shows them, and as notices for people elsewhere."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Final
 from urllib.parse import urlencode
 
@@ -10,6 +11,7 @@ from trimtab_collector.alerts.machine import Alert
 from trimtab_collector.alerts.rules import Rule, severity_of
 from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.errors import instant
+from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.notify.notice import Change, Member, Notice, Where
 
 __all__ = ["body_of", "labels_of", "notice_of"]
@@ -146,14 +148,19 @@ def _coming(rule: Rule, alert: Alert) -> int:
 
 
 def _size(rule: Rule, alert: Alert) -> float:
-    worst = alert.worst or 0.0
-    return worst if rule.operator in ("lt", "lte") else -worst
+    """Return what sorts alerts: the worst first, one without a value last."""
+    if alert.worst is None:
+        return inf
+    return alert.worst if rule.operator in ("lt", "lte") else -alert.worst
 
 
 def _sentence(body: AlertBody) -> str:
     signs = {"gt": "over", "gte": "at or over", "lt": "under", "lte": "at or under", "eq": "at"}
-    value = "unknown" if body.value is None else f"{body.value:.4g} {body.unit}".rstrip()
-    line = f"{body.threshold:.4g} {body.unit}".rstrip()
+    shown = QUANTITIES["en"]
+    if body.value is None:
+        value, line = "unknown", shown.quantity(body.threshold, body.unit)
+    else:
+        value, line = shown.pair(body.value, body.threshold, body.unit)
     return (
         f"{body.metric} is {value}, {signs[body.operator]} {line} is {body.severity}; "
         f"{body.state} since {body.since}"

@@ -12,6 +12,7 @@ import msgspec
 from trimtab_collector.alerts.file import configs_in
 from trimtab_collector.asking import Asker, add_asking, asker_of
 from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_core.errors import SettingsError
 
 __all__ = ["alert"]
@@ -103,8 +104,10 @@ def _told(name: str, found: Mapping[str, Any]) -> None:
                       if kind in found["messages"])  # fmt: skip
     print(f"{name}: {found['from']} to {found['to']}, steps of {found['step']} s, "
           f"{found['series']} series")  # fmt: skip
-    print(f"  fires {found['fired']} times, {_hours(found['firingSeconds'])} in all; "
-          f"{found['messagesTotal']} messages{f' ({kinds})' if kinds else ''}, "
+    messages = "1 message" if found["messagesTotal"] == 1 else f"{found['messagesTotal']} messages"
+    times = "once" if found["fired"] == 1 else f"{found['fired']} times"
+    print(f"  fires {times}, {_hours(found['firingSeconds'])} in all; "
+          f"{messages}{f' ({kinds})' if kinds else ''}, "
           f"{found['messagesPerWeek']:.1f} per week")  # fmt: skip
     rows = [
         (each["fired"], _hours(each["duration"]), each["severity"], _where(each["labels"]),
@@ -146,7 +149,8 @@ def _where(labels: Mapping[str, str]) -> str:
 def _value(alert_: Mapping[str, Any]) -> str:
     if alert_["value"] is None:
         return "unknown"
-    return f"{alert_['value']:.4g} {alert_['unit']} (line {alert_['threshold']:g})"
+    value, line = QUANTITIES["en"].pair(alert_["value"], alert_["threshold"], alert_["unit"])
+    return f"{value} (line {line})"
 
 
 def _hours(seconds: float) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE
 from trimtab_core.catalog import CATALOG
 
 __all__ = [
@@ -88,15 +89,8 @@ METRICS: Final[Mapping[str, JudgedMetric]] = {
         _requests("queueTime", "queue", "ms"),
         _requests("errorRate", "errors", "ratio"),
         _requests("requestsPerSecond", "rate", "1/s", floor=False),
-        _gauge(
-            "memoryUsage",
-            "ratio",
-            ("container.memory.utilization", "system.memory.utilization"),
-            **_HOST,
-        ),
-        _gauge(
-            "cpuUsage", "ratio", ("container.cpu.utilization", "system.cpu.utilization"), **_HOST
-        ),
+        _gauge("memoryUsage", "ratio", MEMORY_USE, **_HOST),
+        _gauge("cpuUsage", "ratio", CPU_USE, **_HOST),
         _gauge("networkUsage", "ratio", ("system.network.utilization",), **_HOST),
         _gauge("diskUsage", "ratio", ("system.filesystem.utilization",), **_HOST),
         _gauge("eventLoopDelay", "ms", ("trimtab.app.loop_delay",), scale=1000.0),

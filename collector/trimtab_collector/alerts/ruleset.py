@@ -78,10 +78,6 @@ class RuleSet:
                 self._rules = (*self._threshold_rules(), *_built_in(), *self.config_rules())
             return self._rules
 
-    def rule(self, rule_id: str) -> Rule | None:
-        """Return a rule by its id."""
-        return next((rule for rule in self.rules() if rule.id == rule_id), None)
-
     def config_rules(self) -> list[Rule]:
         """Return the configurations as rules, those of the file first."""
         found = [rule_of(each, config, "file") for each, config in self.file.configs().items()]

@@ -1,10 +1,10 @@
 """How often one may try to log in: per account and per address, decided before anything is hashed.
 
-A try takes a place from two buckets, which fill again with time (a token bucket); a success gives
-both back, so that only failures count there. Successes have a bucket of their own, far larger: each
-leaves a session, and a revocation when it ends. An address from which somebody has logged in has a
-bucket of its own for that account: a stranger who tries names cannot lock people out where they
-work.
+A try takes a place from two buckets, which fill again with time (a token bucket). A success gives
+back the place of its try to the address, and all places to the account. Successes have a bucket of
+their own, far larger: each leaves a session, and a revocation when it ends. An address from which
+somebody has logged in has a bucket of its own for that account: a stranger who tries names cannot
+lock people out where they work.
 """
 
 import math
@@ -95,7 +95,7 @@ class LoginLimits:
             self._accounts.take(key)
 
     def worked(self, address: str, account: str = "") -> None:
-        """Take back what the try of these has counted."""
+        """Give back the place of a try to its address, and to its account all places."""
         self._addresses.give_back(_network(address))
         if account:
             self._accounts.clear(self._account(address, account))

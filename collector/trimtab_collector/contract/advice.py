@@ -53,3 +53,4 @@ class Advice(RangeBody, kw_only=True):
     advice_left_out: int
     fine: list[SoundSetting]
     not_looked_at: list[NotLookedAt]
+    not_looked_at_left_out: int

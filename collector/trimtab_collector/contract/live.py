@@ -1,12 +1,13 @@
 """The live stream: what clients filter by, and how it does."""
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
+from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.errors import ApiError, bad_parameter
 
-__all__ = ["LiveAlert", "LiveFilter", "LiveHealth", "live_filter"]
+__all__ = ["LiveFilter", "LiveHealth", "live_filter"]
 
 _LONGEST: Final = 1024
 
@@ -22,22 +23,9 @@ class LiveFilter(NamedTuple):
         """Return the fields that are stated."""
         return {name: text for name, text in self._asdict().items() if text is not None}
 
-    def chooses(self, alert: "LiveAlert") -> bool:
+    def chooses(self, alert: AlertBody) -> bool:
         """Return whether an alert has every text that is stated."""
         return all(getattr(alert, name) == text for name, text in self.given().items())
-
-
-class LiveAlert(Protocol):
-    """What the stream must know of an alert; it is sent as the body that it is."""
-
-    id: str
-    severity: str
-    state: str
-    #: why nothing is told of it
-    held: str | None
-    environment: str
-    service: str
-    route: str
 
 
 class LiveHealth(Body, kw_only=True):

@@ -29,13 +29,11 @@ class Message:
     stands_for: int = 1
     #: what the channel last had of this alert, None at its first message
     before: Notice | None = None
-    #: alerts of a digest that there was no room for
-    left_out: int = 0
 
     @property
     def is_digest(self) -> bool:
         """Whether it is about several alerts."""
-        return len(self.notices) > 1 or self.left_out > 0
+        return len(self.notices) > 1
 
     @property
     def thread(self) -> str:

@@ -11,12 +11,9 @@ import msgspec
 
 __all__ = ["Change", "Member", "Notice", "NoticeKind", "Where", "pack", "unpack"]
 
-# fmt: off
 NoticeKind = Literal[
-    "firing", "escalated", "updated", "reminder", "resolved", "expired", "flapping",
-    "test", "digest",
+    "firing", "escalated", "updated", "reminder", "resolved", "expired", "flapping", "test"
 ]
-# fmt: on
 
 
 @dataclass(frozen=True, slots=True)

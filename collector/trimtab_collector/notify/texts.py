@@ -8,15 +8,15 @@ direction characters, of bounded length.
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Final
 
+from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.languages import LANGUAGES
 from trimtab_collector.notify.notice import Change, Member, Notice, Where
-from trimtab_collector.notify.quantities import duration, moment, pair, quantity
 
-__all__ = ["Texts", "WrittenMessage", "clean", "whole_lines"]
+__all__ = ["Texts", "WrittenMessage", "clean", "moment", "whole_lines"]
 
 _MAX_NAME: Final = 120
 _MAX_LINE: Final = 400
@@ -68,6 +68,13 @@ def clean(text: str, most: int = _MAX_NAME) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
+def moment(at_s: float, now_s: float, tz: tzinfo, *, zone: bool = False) -> str:
+    """Return a time in a zone, with its date if that is not today's; zone names the zone."""
+    local, now = datetime.fromtimestamp(at_s, tz), datetime.fromtimestamp(now_s, tz)
+    form = "%H:%M" if local.date() == now.date() else "%Y-%m-%d %H:%M"
+    return local.strftime(form + (" %Z" if zone else "")).strip()
+
+
 def whole_lines(lines: Sequence[str], most: int) -> str:
     """Return the first lines, none of them cut within its markup."""
     text = ""
@@ -84,6 +91,7 @@ class Texts:
     def __init__(self, lang: str, tz: tzinfo, base_url: str) -> None:
         """Write links where `base_url` (of the collector, as people reach it) is not empty."""
         self._language = LANGUAGES[lang]
+        self._shown = QUANTITIES[lang]
         self._tz = tz
         self._base_url = base_url.rstrip("/")
 
@@ -114,13 +122,12 @@ class Texts:
     def _digest(self, message: Message) -> WrittenMessage:
         notices = sorted(message.notices, key=_urgency)
         lines = [self.title(notice, message.sent_s) for notice in notices[:_MAX_DIGEST]]
-        count = len(notices) + message.left_out
-        lines += self._more(count - len(lines))
+        lines += self._more(len(notices) - len(lines))
         open_ones = [each for each in notices if each.ended_s is None]
         return WrittenMessage(
             title=self._word(
                 "title.digest",
-                count=count,
+                count=len(notices),
                 critical=sum(notice.severity == "critical" for notice in open_ones),
             ),
             lead=self._word("lead.digest"),
@@ -149,7 +156,7 @@ class Texts:
             worst=self._quantity(notice.worst, notice.unit),
             since=moment(notice.since_s, now_s, self._tz, zone=zone),
             ended=moment(end_s, now_s, self._tz, zone=zone),
-            duration=duration(end_s - notice.since_s, self._language.units),
+            duration=self._shown.duration(end_s - notice.since_s),
         )
 
     def _figure(self, notice: Notice) -> tuple[str, str, str]:
@@ -157,26 +164,24 @@ class Texts:
         value = self._quantity(notice.value, notice.unit)
         threshold = self._quantity(notice.threshold, notice.unit)
         if notice.value is not None and notice.threshold is not None:
-            units = self._language.units
-            value, threshold = pair(notice.value, notice.threshold, notice.unit, units)
+            value, threshold = self._shown.pair(notice.value, notice.threshold, notice.unit)
         against = notice.operator if notice.threshold is not None else "none"
         form = f"side.{against}" if f"side.{against}" in self._language.words else "side.none"
         return value, threshold, self._word(form, value=value, threshold=threshold)
 
     def _facts(self, notice: Notice, now_s: float) -> Iterable[tuple[str, str]]:
-        units = self._language.units
         end_s = notice.at_s if notice.ended_s is None else notice.ended_s
         value, threshold, _ = self._figure(notice)
         rows: list[tuple[str, str]] = [
             ("rule", clean(notice.rule_name)),
             ("value", value if notice.value is not None else ""),
-            ("worst", self._quantity(notice.worst, notice.unit) if notice.worst else ""),
+            ("worst", "" if notice.worst is None else self._quantity(notice.worst, notice.unit)),
             ("threshold", threshold if notice.threshold is not None else ""),
             ("since", moment(notice.since_s, now_s, self._tz, zone=True)),
         ]
         if notice.ended_s is not None:
             rows.append(("ended", moment(notice.ended_s, now_s, self._tz, zone=True)))
-        rows.append(("duration", duration(end_s - notice.since_s, units)))
+        rows.append(("duration", self._shown.duration(end_s - notice.since_s)))
         rows += [(place, clean(getattr(notice.where, place))) for place in _PLACES]
         return [(self._word(f"fact.{name}"), text) for name, text in rows if text]
 
@@ -253,7 +258,7 @@ class Texts:
     def _quantity(self, value: float | None, unit: str) -> str:
         if value is None:
             return self._word("value.none")
-        return quantity(value, unit, self._language.units)
+        return self._shown.quantity(value, unit)
 
     def _word(self, key: str, **places: object) -> str:
         return self._language.words[key].format(**places)

@@ -56,4 +56,5 @@ def advice_of(facts: Facts, language: str, limit: int = LIMIT.default) -> Advice
         advice_left_out=max(0, len(advised) - limit),
         fine=fine,
         not_looked_at=unseen[:limit],
+        not_looked_at_left_out=max(0, len(unseen) - limit),
     )

@@ -55,18 +55,14 @@ _WORTH: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class LargestShare:
-    """What accounts for most of what requests became slower by; means in ms, shares of the rise."""
+    """What accounts for most of what requests became slower by."""
 
-    mean_a: float
-    mean_b: float
-    #: one of CAUSES
+    #: one of CAUSES, and its share of the rise
     cause: str
     cause_share: float
-    environment: str
-    service: str
+    #: the route that became slower by most
     route: str
     method: str
-    route_share: float
 
 
 def largest_share(
@@ -88,17 +84,12 @@ def largest_share(
         return None
     cause = max(CAUSES, key=lambda name: all_b.of(name) - all_a.of(name))
     part = parts_of(*spent)[0]
-    environment, service, route, method = part.name
+    *_, route, method = part.name
     return LargestShare(
-        mean_a=all_a.mean,
-        mean_b=all_b.mean,
         cause=cause,
         cause_share=(all_b.of(cause) - all_a.of(cause)) / rise,
-        environment=environment,
-        service=service,
         route=route,
         method=method,
-        route_share=part.difference / rise,
     )
 
 

@@ -1,18 +1,16 @@
 """Hosts of a period: CPU and memory as shares of what a host, or its container, may use."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from trimtab_collector.contract.reports import HostReport
+from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE, by_machine
 from trimtab_collector.storage.store import GaugeRows, GaugeSelection, Store
 
 __all__ = ["host_reports"]
 
-#: of each the first that a host has
-_CPU: Final = ("container.cpu.utilization", "system.cpu.utilization")
-_MEMORY: Final = ("container.memory.utilization", "system.memory.utilization")
 _DISK: Final = "system.filesystem.utilization"
 
 
@@ -23,13 +21,18 @@ def host_reports(
 
     A peak is the mean of the busiest step.
     """
-    names = (*_CPU, *_MEMORY, _DISK)
+    names = (*CPU_USE, *MEMORY_USE, _DISK)
     rows = store.read_gauges(GaugeSelection(tuple(edges_s), names, {}, ("name", "instance")))
-    found: dict[str, dict[str, tuple[float, float]]] = {}
-    for place, (name, host) in enumerate(rows.groups):
-        if hosts is None or host in hosts:
-            found.setdefault(host, {})[name] = _of_group(rows, place)
-    reports = [_report(host, gauges) for host, gauges in found.items()]
+    found = [
+        (host, name, _of_group(rows, place))
+        for place, (name, host) in enumerate(rows.groups)
+        if hosts is None or host in hosts
+    ]
+    cpu, memory, disk = (by_machine(found, each) for each in (CPU_USE, MEMORY_USE, (_DISK,)))
+    reports = [
+        _report(host, cpu.get(host), memory.get(host), disk.get(host))
+        for host in {host for host, *_ in found}
+    ]
     reports.sort(key=lambda each: (-(each.cpu_mean or 0.0), each.host))
     return reports
 
@@ -41,10 +44,12 @@ def _of_group(rows: GaugeRows, place: int) -> tuple[float, float]:
     return float((means * counts).sum() / counts.sum()), float(means.max())
 
 
-def _report(host: str, gauges: Mapping[str, tuple[float, float]]) -> HostReport:
-    cpu = next((gauges[name] for name in _CPU if name in gauges), None)
-    memory = next((gauges[name] for name in _MEMORY if name in gauges), None)
-    disk = gauges.get(_DISK)
+def _report(
+    host: str,
+    cpu: tuple[float, float] | None,
+    memory: tuple[float, float] | None,
+    disk: tuple[float, float] | None,
+) -> HostReport:
     return HostReport(
         host=host,
         cpu_mean=cpu[0] if cpu else None,

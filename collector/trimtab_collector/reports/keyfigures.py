@@ -11,19 +11,18 @@ from trimtab_collector.reads.measures import MeasureReads, attribute, calls_of
 from trimtab_collector.reads.presence import PROCESS
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.reads.utilization import CPU_USE, by_machine
 from trimtab_collector.reports.saying import PHRASES
 from trimtab_collector.reports.uptime import ServiceUptime
 from trimtab_collector.storage.columns import Array, quantiles_us, rekey
 from trimtab_collector.storage.merging import merge
-from trimtab_collector.storage.store import GaugeSelection, MeasureSelection, Rows
+from trimtab_collector.storage.store import GaugeRows, GaugeSelection, MeasureSelection, Rows
 
 __all__ = ["KeyFigures", "Measured"]
 
 _TASK: Final = "messaging.process.duration"
 _QUERY: Final = "db.client.operation.duration"
 _MEMORY: Final = "process.memory.usage"
-#: of each the first that a host has
-_CPU: Final = ("container.cpu.utilization", "system.cpu.utilization")
 _DISK: Final = ("system.disk.read.rate", "system.disk.write.rate")
 _NETWORK: Final = ("system.network.receive.rate", "system.network.transmit.rate")
 
@@ -159,21 +158,27 @@ class KeyFigures:
         return _largest(values, len(rows.groups), "why_processes")
 
     def _cpu(self, *, peak: bool) -> Measured:
-        for name in _CPU:
-            steps = self._hosts((name,), whole=not peak)
-            if len(steps):
-                return _largest(steps, len(steps), "")
-        return Measured(None, 0, "why_hosts")
+        rows = self._host_rows(CPU_USE, whole=not peak)
+        places = by_machine(
+            ((host, name, place) for place, (name, host) in enumerate(rows.groups)), CPU_USE
+        )
+        hosts = self._own_hosts()
+        keep = [place for host, place in places.items() if not hosts or host in hosts]
+        return _largest(rows.mean[np.isin(rows.group, keep)], 0, "why_hosts")
 
     def _rate(self, names: Sequence[str]) -> Measured:
         return _largest(self._hosts(names), 0, "why_hosts")
 
-    def _hosts(self, names: Sequence[str], *, whole: bool = False) -> Array:
-        """Return for each host and step the sum of the means of gauges."""
+    def _host_rows(self, names: Sequence[str], *, whole: bool = False) -> GaugeRows:
+        """Return gauges of hosts by name and host, of all hosts."""
         time_range = self._range.whole() if whole else self._range
-        rows = self._reader.store.read_gauges(
+        return self._reader.store.read_gauges(
             GaugeSelection(time_range.selection.edges_s, tuple(names), {}, ("name", "instance"))
         )
+
+    def _hosts(self, names: Sequence[str]) -> Array:
+        """Return for each host and step the sum of the means of gauges."""
+        rows = self._host_rows(names)
         hosts = self._own_hosts()
         sums: dict[tuple[str, int], float] = {}
         for place, t, mean in zip(

@@ -7,16 +7,8 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from trimtab_collector.contract.history import HistoryRow
+from trimtab_collector.contract.quantities import DASH, QUANTITIES, number
 from trimtab_collector.contract.reports import ReportBody
-from trimtab_collector.reports.formats import (
-    DASH,
-    Quantity,
-    change,
-    duration,
-    number,
-    percent,
-    quantity,
-)
 from trimtab_collector.reports.markup import Markup, el, joined
 from trimtab_collector.reports.plots import (
     Frame,
@@ -37,6 +29,8 @@ __all__ = ["page_of"]
 _HOURS: Final = 4
 #: the space between a number and its unit
 _UNIT: Final = re.compile(r"(?<=\d) (?=(?:%|ms|s|min|h|d|B|[KMGT]i?B)\b|%)")
+#: a number and its unit, which may stand before it
+_QUANTITY: Final = re.compile(r"(\D*?)([\N{MINUS SIGN}\d][\d.,]*) ?(\D*)")
 #: changes from which on they are coloured
 _MOVED: Final = 0.1
 
@@ -50,6 +44,7 @@ class _Page:
     def __init__(self, report: ReportBody) -> None:
         self._report = report
         self._from_s, self._to_s = seconds(report.from_), seconds(report.to)
+        self._shown = QUANTITIES[report.language]
         self._frame = self._framed()
         self._sections = Sections(report, self._frame)
         self._say = self._sections.say
@@ -94,12 +89,14 @@ class _Page:
 
     def _tiles(self) -> Iterator[Markup]:
         now, before, moved = self._report.now, self._report.before, self._report.change
-        yield self._tile("requests", Quantity(f"{now.requests:,}"), change(moved["requests"]))
-        p95 = quantity(now.p95, "ms")
-        yield self._tile("=p95", p95, *self._change(moved["p95"], str(quantity(before.p95, "ms"))))
-        errors = quantity(now.error_rate, "ratio")
-        yield self._tile("errors", errors, self._was(percent(before.error_rate)))
-        apdex = Quantity(f"{now.apdex:.2f}") if now.apdex is not None else quantity(None, "")
+        yield self._tile("requests", f"{now.requests:,}", self._shown.change(moved["requests"]))
+        p95 = self._shown.quantity(now.p95, "ms")
+        yield self._tile(
+            "=p95", p95, *self._change(moved["p95"], self._shown.quantity(before.p95, "ms"))
+        )
+        errors = self._shown.quantity(now.error_rate, "ratio")
+        yield self._tile("errors", errors, self._was(self._shown.percent(before.error_rate)))
+        apdex = DASH if now.apdex is None else f"{now.apdex:.2f}"
         was = None if before.apdex is None else f"{before.apdex:.2f}"
         yield self._tile("apdex", apdex, self._was(was))
         up_s = sum(each.up_seconds for each in self._report.uptime)
@@ -107,25 +104,25 @@ class _Page:
         share = up_s / (up_s + down_s) if up_s + down_s else None
         yield self._tile(
             "uptime",
-            quantity(share, "ratio"),
-            f"{self._say('down')} {duration(down_s)}",
+            self._shown.quantity(share, "ratio"),
+            f"{self._say('down')} {self._shown.duration(down_s)}",
             "poor" if down_s else "",
         )
         critical = sum(alert.severity == "critical" for alert in self._report.alerts)
         warning = len(self._report.alerts) - critical
         yield self._tile(
             "alerts",
-            Quantity(number(critical + warning + self._report.alerts_left_out)),
+            number(critical + warning + self._report.alerts_left_out),
             self._say("critical_warning", critical=critical, warning=warning),
             "poor" if critical else "",
         )
 
-    def _tile(self, name: str, value: Quantity, note: str, kind: str = "") -> Markup:
+    def _tile(self, name: str, value: str, note: str, kind: str = "") -> Markup:
         shown = name[1:] if name[0] == "=" else self._say(name)
         return el(
             "div",
             el("div", shown, class_="name"),
-            el("div", value.text, el("small", value.unit) if value.unit else "", class_="value"),
+            el("div", *_sized(value), class_="value"),
             el("div", _kept(note), class_=f"note {kind}".strip()),
             class_="card tile",
         )
@@ -138,7 +135,7 @@ class _Page:
         if moved is None:
             return self._was(None), ""
         kind = "poor" if moved >= _MOVED else "good" if moved <= -_MOVED else ""
-        return f"{change(moved)}, {self._was(before)}", kind
+        return f"{self._shown.change(moved)}, {self._was(before)}", kind
 
     def _plots(self) -> Markup:
         report = self._report
@@ -189,7 +186,7 @@ class _Page:
         report = self._report
         spans = [
             Span(seconds(gap.from_), seconds(gap.to), "gap",
-                 f"{PHRASES.say(report.language, 'gap')}, {duration(gap.seconds)}")
+                 f"{PHRASES.say(report.language, 'gap')}, {self._shown.duration(gap.seconds)}")
             for gap in report.gaps
         ]  # fmt: skip
         for alert in report.alerts:
@@ -213,6 +210,18 @@ class _Page:
             moment = datetime(day.year, day.month, day.day, hour, tzinfo=zone)
             yield moment.timestamp(), f"{moment:%H:%M}" if daily else f"{moment:%m-%d}"
             day += timedelta(days=not daily)
+
+
+def _sized(text: str) -> Iterator[str]:
+    """Yield the parts of a quantity, its unit small."""
+    found = _QUANTITY.fullmatch(text)
+    if found is None:
+        yield text
+        return
+    before, digits, unit = found.groups()
+    yield el("small", before) if before else ""
+    yield digits
+    yield el("small", unit) if unit else ""
 
 
 def _kept(text: str) -> str:

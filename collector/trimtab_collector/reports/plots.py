@@ -5,7 +5,7 @@ from math import floor, log10
 from typing import Final, NamedTuple
 
 from trimtab_collector.contract.history import HistoryRow
-from trimtab_collector.reports.formats import number
+from trimtab_collector.contract.quantities import number
 from trimtab_collector.reports.markup import Markup, el, joined
 
 __all__ = ["Frame", "Label", "Series", "Span", "bar", "latency_plot", "requests_plot", "strip"]

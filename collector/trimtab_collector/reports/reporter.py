@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final
 
+from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.callers import Page
 from trimtab_collector.contract.history import HistoryRow
 from trimtab_collector.contract.languages import language_of
@@ -42,7 +43,6 @@ from trimtab_collector.reports.style import POLICY
 from trimtab_collector.reports.uptime import (
     AlertHistory,
     Outage,
-    PastAlert,
     ServiceUptime,
     seconds,
     uptime,
@@ -225,7 +225,7 @@ class _Work:
         found.sort(key=lambda row: (row[0], row[1].name))
         return [body for _, body in found[:_SHOWN]]
 
-    def _alerts(self) -> list[PastAlert]:
+    def _alerts(self) -> list[AlertBody]:
         """Return the alerts that fired in the period, the latest first."""
         where = self._where
         return list(
@@ -237,7 +237,7 @@ class _Work:
             )
         )
 
-    def _alert(self, alert: PastAlert) -> AlertSpan:
+    def _alert(self, alert: AlertBody) -> AlertSpan:
         fired_s = seconds(alert.fired_at or self._parameters.shown(self._period.from_s))
         ended_s = self._until_s if alert.resolved_at is None else seconds(alert.resolved_at)
         within_s = min(ended_s, self._until_s) - max(fired_s, self._period.from_s)

@@ -5,9 +5,9 @@ from typing import Final
 
 from trimtab_collector.contract.kpis import FIGURES
 from trimtab_collector.contract.languages import Phrases
+from trimtab_collector.contract.quantities import QUANTITIES, Quantities, number
 from trimtab_collector.contract.reports import ReportBody
 from trimtab_collector.reads.presence import GAP
-from trimtab_collector.reports.formats import change, duration, number, percent, quantity
 from trimtab_collector.reports.texts import ENGLISH, KOREAN
 
 __all__ = ["PHRASES", "kpi_name", "notes_of", "summary_of"]
@@ -43,11 +43,12 @@ def notes_of(report: ReportBody) -> list[str]:
         notes.append(_say(report, "note_first", at=first.t[:16].replace("T", " ")))
     missing_s = sum(gap.seconds for gap in report.gaps)
     if missing_s:
-        notes.append(_say(report, "note_gaps", long=duration(missing_s)))
+        notes.append(_say(report, "note_gaps", long=_shown(report).duration(missing_s)))
     if report.now.requests and not report.before.requests:
         notes.append(_say(report, "note_before"))
     if report.resolution > 60:
-        notes.append(_say(report, "note_resolution", long=duration(report.resolution)))
+        long = _shown(report).duration(report.resolution)
+        notes.append(_say(report, "note_resolution", long=long))
     lost = sum(
         row.accounting.agent_lost + sum(row.accounting.dropped.values())
         for row in report.accounting
@@ -56,6 +57,10 @@ def notes_of(report: ReportBody) -> list[str]:
         notes.append(_say(report, "note_lost", count=number(lost)))
     notes.append(_say(report, "note_exact"))
     return notes
+
+
+def _shown(report: ReportBody) -> Quantities:
+    return QUANTITIES[report.language]
 
 
 def _say(report: ReportBody, key: str, **fields: str) -> str:
@@ -69,17 +74,17 @@ def _traffic(report: ReportBody) -> list[str]:
     fields = {
         "what": report.service or _say(report, "all_services"),
         "requests": f"{now.requests:,}",
-        "p95": str(quantity(now.p95, "ms")),
-        "errors": percent(now.error_rate),
+        "p95": _shown(report).quantity(now.p95, "ms"),
+        "errors": _shown(report).percent(now.error_rate),
     }
     moved = report.change["p95"]
     if moved is None or report.before.p95 is None:
         return [_say(report, "sum_traffic", **fields)]
-    before = str(quantity(report.before.p95, "ms"))
+    before = _shown(report).quantity(report.before.p95, "ms")
     if abs(moved) < 0.1:
         return [_say(report, "sum_same", before=before, **fields)]
     key = "sum_slower" if moved > 0 else "sum_faster"
-    return [_say(report, key, before=before, change=change(moved), **fields)]
+    return [_say(report, key, before=before, change=_shown(report).change(moved), **fields)]
 
 
 def _uptime(report: ReportBody) -> list[str]:
@@ -95,10 +100,10 @@ def _uptime(report: ReportBody) -> list[str]:
         _say(
             report,
             "sum_down",
-            share=percent(1 - down_s / watched_s, 5),
+            share=_shown(report).percent(1 - down_s / watched_s, 5),
             outages=str(outages),
             worst=worst.service,
-            long=duration(worst.down_seconds),
+            long=_shown(report).duration(worst.down_seconds),
         )
     ]
 
@@ -127,7 +132,7 @@ def _targets(report: ReportBody) -> list[str]:
         return [_say(report, "sum_targets", **met)]
     named = [
         f"{kpi_name(report.language, row.id, row.name)} "
-        f"({quantity(row.value, FIGURES[row.figure].unit)})"
+        f"({_shown(report).quantity(row.value, FIGURES[row.figure].unit)})"
         for row in missed[:_NAMED]
     ]
     more = len(missed) - len(named)
@@ -143,7 +148,8 @@ def _budgets(report: ReportBody) -> list[str]:
     if left < 0:
         return [_say(report, "sum_overdrawn", name=low[0].name)]
     if left < _LITTLE:
-        return [_say(report, "sum_budget", name=low[0].name, left=percent(left, 2))]
+        shown = _shown(report).percent(left, 2)
+        return [_say(report, "sum_budget", name=low[0].name, left=shown)]
     return []
 
 

@@ -4,15 +4,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from trimtab_collector.contract.quantities import DASH, QUANTITIES, number
 from trimtab_collector.contract.reports import ReportBody, ReportRoute, UptimeBody
-from trimtab_collector.reports.formats import (
-    DASH,
-    change,
-    duration,
-    number,
-    percent,
-    quantity,
-)
 from trimtab_collector.reports.markup import Markup, el, joined
 from trimtab_collector.reports.plots import Frame, Span, bar, strip
 from trimtab_collector.reports.saying import PHRASES, kpi_name
@@ -30,6 +23,7 @@ class Sections:
     def __init__(self, report: ReportBody, frame: Frame) -> None:
         self._report = report
         self._frame = frame
+        self._shown = QUANTITIES[report.language]
 
     def say(self, key: str, **fields: Any) -> str:
         """Return a text."""
@@ -62,16 +56,16 @@ class Sections:
             good = (
                 self.say("no_errors")
                 if slo.below is None
-                else self.say("below", value=quantity(slo.below, "ms"))
+                else self.say("below", value=self._shown.quantity(slo.below, "ms"))
             )
-            meter = bar(left or 0.0, kind, percent(left)) if left is not None else ""
+            meter = bar(left or 0.0, kind, self._shown.percent(left)) if left is not None else ""
             rows.append((
                 joined(slo.name, el("span", good, class_="sub")),
-                percent(slo.target, 5),
+                self._shown.percent(slo.target, 5),
                 self.say("days", count=slo.window_days),
-                percent(slo.budget.good_share, 5),
-                joined(meter, " ", percent(left, 2)),
-                percent(slo.taken, 2),
+                self._shown.percent(slo.budget.good_share, 5),
+                joined(meter, " ", self._shown.percent(left, 2)),
+                self._shown.percent(slo.taken, 2),
             ))  # fmt: skip
         heads = ("objective", "target", "window", "good", "budget_left", "taken")
         return self._card("objectives", heads, rows, "none_slos")
@@ -79,13 +73,13 @@ class Sections:
     def _kpis(self) -> Markup:
         rows = []
         for kpi in self._report.kpis:
-            value = quantity(kpi.value, kpi.unit)
+            value = self._shown.quantity(kpi.value, kpi.unit)
             note = joined(" ", el("span", kpi.note, class_="sub")) if kpi.note else ""
             name = kpi_name(self._report.language, kpi.id, kpi.name)
             rows.append((
                 joined(el("span", class_=f"dot {kpi.status}"), name),
-                str(quantity(kpi.target, kpi.unit)),
-                DASH if kpi.allowed is None else str(quantity(kpi.allowed, kpi.unit)),
+                self._shown.quantity(kpi.target, kpi.unit),
+                DASH if kpi.allowed is None else self._shown.quantity(kpi.allowed, kpi.unit),
                 joined(str(value), note),
                 el("span", self.say(f"status_{kpi.status}"), class_=_STATUS[kpi.status]),
             ))  # fmt: skip
@@ -97,10 +91,10 @@ class Sections:
             (
                 self._route(row),
                 f"{row.requests:,}",
-                *(str(quantity(value, "ms")) for value in (row.p50, row.p95, row.p99)),
-                percent(row.error_rate),
-                joined(bar(row.time_share, "share", percent(row.time_share)), " ",
-                       percent(row.time_share, 2)),
+                *(self._shown.quantity(value, "ms") for value in (row.p50, row.p95, row.p99)),
+                self._shown.percent(row.error_rate),
+                joined(bar(row.time_share, "share", self._shown.percent(row.time_share)), " ",
+                       self._shown.percent(row.time_share, 2)),
                 self._moved(row),
             )
             for row in self._report.routes
@@ -113,8 +107,8 @@ class Sections:
             (
                 self._route(row),
                 f"{row.requests:,}",
-                str(quantity(row.p95_before, "ms")),
-                str(quantity(row.p95, "ms")),
+                self._shown.quantity(row.p95_before, "ms"),
+                self._shown.quantity(row.p95, "ms"),
                 self._moved(row),
             )
             for row in self._report.slower
@@ -128,8 +122,8 @@ class Sections:
                 self._route(row),
                 f"{row.requests:,}",
                 f"{row.errors:,}",
-                percent(row.error_rate),
-                percent(row.error_rate_before),
+                self._shown.percent(row.error_rate),
+                self._shown.percent(row.error_rate_before),
             )
             for row in self._report.failing
         ]
@@ -139,13 +133,17 @@ class Sections:
     def _alerts(self) -> Markup:
         rows = []
         for alert in self._report.alerts:
-            ended = self.say("open") if alert.resolved_at is None else duration(alert.seconds)
-            worst = quantity(alert.worst, alert.unit)
+            ended = (
+                self.say("open")
+                if alert.resolved_at is None
+                else self._shown.duration(alert.seconds)
+            )
+            worst = self._shown.quantity(alert.worst, alert.unit)
             rows.append((
                 joined(el("span", class_=f"dot {alert.severity}"), alert.title),
                 self.time(alert.fired_at),
                 ended,
-                str(quantity(alert.threshold, alert.unit)),
+                self._shown.quantity(alert.threshold, alert.unit),
                 str(worst),
             ))  # fmt: skip
         heads = ("alert", "fired", "lasted", "line", "worst")
@@ -168,12 +166,14 @@ class Sections:
         rows = [
             (
                 joined(each.service, el("span", each.environment, class_="sub")),
-                strip(self._frame, list(self._outages(each)), percent(each.share, 5)),
-                percent(each.share, 5),
-                duration(each.down_seconds) if each.down_seconds else "0",
+                strip(self._frame, list(self._outages(each)), self._shown.percent(each.share, 5)),
+                self._shown.percent(each.share, 5),
+                self._shown.duration(each.down_seconds) if each.down_seconds else "0",
                 str(len(each.outages) + each.outages_left_out),
-                DASH if each.recovery_seconds is None else duration(each.recovery_seconds),
-                duration(each.unknown_seconds) if each.unknown_seconds else "0",
+                DASH
+                if each.recovery_seconds is None
+                else self._shown.duration(each.recovery_seconds),
+                self._shown.duration(each.unknown_seconds) if each.unknown_seconds else "0",
             )
             for each in self._report.uptime
         ]
@@ -183,14 +183,15 @@ class Sections:
     def _outages(self, found: UptimeBody) -> Iterator[Span]:
         yield from (span for span in self._frame.spans if span.kind == "gap")
         for each in found.outages:
-            title = f"{self.time(each.from_)}, {duration(each.seconds)}: {', '.join(each.causes)}"
+            long = self._shown.duration(each.seconds)
+            title = f"{self.time(each.from_)}, {long}: {', '.join(each.causes)}"
             yield Span(seconds(each.from_), seconds(each.to), "down", title)
 
     def _hosts(self) -> Markup:
         rows = [
             (
                 host.host,
-                *(percent(value) for value in (
+                *(self._shown.percent(value) for value in (
                     host.cpu_mean, host.cpu_peak, host.memory_mean, host.memory_peak, host.disk_used
                 )),
             )
@@ -206,7 +207,7 @@ class Sections:
             dropped = sum(account.dropped.values())
             why = ", ".join(f"{name} {count:,}" for name, count in account.dropped.items() if count)
             lost = account.agent_lost + dropped
-            share = percent(each.lost_share) if lost else "0"
+            share = self._shown.percent(each.lost_share) if lost else "0"
             rows.append((
                 joined(each.service, el("span", each.environment, class_="sub")),
                 f"{account.sent:,}",
@@ -229,7 +230,7 @@ class Sections:
         if row.change is None:
             return el("span", DASH, class_="none")
         kind = "poor" if row.change >= 0.1 else "good" if row.change <= -0.1 else "none"
-        return el("span", change(row.change), class_=kind)
+        return el("span", self._shown.change(row.change), class_=kind)
 
     def _card(
         self,

@@ -17,7 +17,7 @@ from trimtab_collector.reads.presence import HOST, PROCESS
 from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.store import GaugeSelection, Store
 
-__all__ = ["AlertHistory", "NoAlerts", "Outage", "PastAlert", "ServiceUptime", "seconds", "uptime"]
+__all__ = ["AlertHistory", "Outage", "ServiceUptime", "seconds", "uptime"]
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
@@ -28,94 +28,16 @@ _AGENTS: Final = 50
 _LATE_S: Final = 30
 
 
-class PastAlert(Protocol):
-    """What is needed of an alert: times are ISO 8601."""
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-
-    @property
-    def rule_name(self) -> str:
-        """Name of the rule."""
-
-    @property
-    def type(self) -> str:
-        """One of performance, predictive, critical."""
-
-    @property
-    def severity(self) -> str:
-        """One of warning, critical."""
-
-    @property
-    def metric(self) -> str:
-        """What it is about."""
-
-    @property
-    def worst(self) -> float | None:
-        """The worst value."""
-
-    @property
-    def unit(self) -> str:
-        """Unit of the value."""
-
-    @property
-    def threshold(self) -> float:
-        """The line."""
-
-    @property
-    def environment(self) -> str:
-        """Where."""
-
-    @property
-    def service(self) -> str:
-        """Where, empty for hosts."""
-
-    @property
-    def route(self) -> str:
-        """Where."""
-
-    @property
-    def instance(self) -> str:
-        """Where."""
-
-    @property
-    def title(self) -> str:
-        """What it says, in a few words."""
-
-    @property
-    def fired_at(self) -> str | None:
-        """When it fired."""
-
-    @property
-    def resolved_at(self) -> str | None:
-        """When it ended, None while it goes on."""
-
-
 class AlertHistory(Protocol):
     """Alerts, also those that have ended; any thread."""
 
     def between(
         self, from_s: float, to_s: float, environment: str = "", service: str = ""
-    ) -> Sequence[PastAlert]:
+    ) -> Sequence[AlertBody]:
         """Return the alerts that fired at any time within a range."""
 
     def open(self, environment: str = "", service: str = "") -> Sequence[AlertBody]:
         """Return the alerts that are not over."""
-
-
-class NoAlerts:
-    """No alert ever fired."""
-
-    def between(
-        self, from_s: float, to_s: float, environment: str = "", service: str = ""
-    ) -> Sequence[PastAlert]:
-        """Return no alert."""
-        return ()
-
-    def open(self, environment: str = "", service: str = "") -> Sequence[AlertBody]:
-        """Return no alert."""
-        return ()
 
 
 class Outage(NamedTuple):
@@ -159,7 +81,7 @@ def seconds(text: str) -> float:
 
 def uptime(
     store: Store,
-    alerts: Sequence[PastAlert],
+    alerts: Sequence[AlertBody],
     from_s: int,
     to_s: int,
     now_s: float,
@@ -250,7 +172,7 @@ def _of_service(
     name: tuple[str, str],
     runs: Array | None,
     before_s: int | None,
-    alerts: Sequence[PastAlert],
+    alerts: Sequence[AlertBody],
     edges_s: Sequence[int],
 ) -> ServiceUptime:
     count = len(edges_s) - 1
@@ -290,7 +212,7 @@ def _exists(runs: Array, edges_s: Sequence[int], before_s: int | None) -> Array:
 
 
 def _fired(
-    alerts: Sequence[PastAlert], name: tuple[str, str], edges_s: Sequence[int]
+    alerts: Sequence[AlertBody], name: tuple[str, str], edges_s: Sequence[int]
 ) -> list[tuple[str, Array]]:
     """Return titles of the critical alerts of a service, and the minutes in which they fired."""
     found = []

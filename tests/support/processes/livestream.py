@@ -15,28 +15,15 @@ from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.live.answers import Questions
 from trimtab_collector.api.live.sessions import LiveLimits
 from trimtab_collector.api.live.stream import Live
-from trimtab_collector.contract.body import Body
+from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError
-from trimtab_collector.contract.live import LiveAlert
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.serve import bind
 from trimtab_collector.storage.memory.engine import MemoryStore
 from trimtab_collector.websocket import WEBSOCKETS
 
-__all__ = ["LiveServer", "SentAlert", "live_server"]
-
-
-class SentAlert(Body, kw_only=True):
-    """As much of an alert as the stream looks at, and its id."""
-
-    id: str
-    severity: str = "warning"
-    state: str = "firing"
-    held: str | None = None
-    environment: str = "test"
-    service: str = "shop"
-    route: str = "/"
+__all__ = ["LiveServer", "live_server"]
 
 
 class LiveServer:
@@ -49,8 +36,8 @@ class LiveServer:
             "admin": (Caller("admin", Role.ADMIN), None),
             "anyone": (Caller("anyone", Role.ANYONE), None),
         }
-        self.open: list[SentAlert] = []
-        self.open_alerts: Callable[[], Sequence[LiveAlert]] = lambda: self.open
+        self.open: list[AlertBody] = []
+        self.open_alerts: Callable[[], Sequence[AlertBody]] = lambda: self.open
         self.executor = ReadExecutor()
         self.reader = StoreReader(MemoryStore())
         self.live = Live(

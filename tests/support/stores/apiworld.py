@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from support.alerts import NoAlerts
 from support.clock import Clock
 from support.stores.batches import a_batch, coded, point_of
 from support.stores.engines import Sent, SQLiteEngine, append
@@ -24,7 +25,6 @@ from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reports.reporter import Reporter
-from trimtab_collector.reports.uptime import NoAlerts
 from trimtab_collector.statefile import StateFile
 from trimtab_core.batches import SeriesKey
 from trimtab_core.sketch import Sketch, bucket_of, middle_us

@@ -19,10 +19,11 @@ from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.live.answers import Questions, ack, event, metrics_update, refusal
 from trimtab_collector.api.live.clients import Identify, LiveClients
 from trimtab_collector.api.live.sessions import LiveLimits, LiveSession
+from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.callers import NOBODY, Caller
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.health import HealthPart
-from trimtab_collector.contract.live import LiveAlert, LiveFilter, LiveHealth, live_filter
+from trimtab_collector.contract.live import LiveFilter, LiveHealth, live_filter
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.store import TooMuchError
 from trimtab_core.logs import RateLimited
@@ -58,7 +59,7 @@ class Live:
         identify: Identify,
         questions: Questions,
         origins: Iterable[str] = (),
-        open_alerts: Callable[[], Sequence[LiveAlert]] = lambda: (),
+        open_alerts: Callable[[], Sequence[AlertBody]] = lambda: (),
         limits: LiveLimits | None = None,
     ) -> None:
         """Ask open_alerts, from a reading thread, for the alerts that have not ended."""
@@ -68,7 +69,7 @@ class Live:
         self._open_alerts = open_alerts
         self._limits = limits or LiveLimits()
         self._clients = LiveClients(identify, origins, self._limits)
-        self._alerts: deque[LiveAlert] = deque()
+        self._alerts: deque[AlertBody] = deque()
         #: alert -> its severity and state when it was last told
         self._told: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._news = asyncio.Event()
@@ -123,7 +124,7 @@ class Live:
         )
         return HealthPart(body, bool(trouble))
 
-    def alerts(self, alerts: Sequence[LiveAlert]) -> None:
+    def alerts(self, alerts: Sequence[AlertBody]) -> None:
         """Tell subscribers of alerts that changed, in this order; any thread, never waits."""
         loop = self._loop
         if loop is not None:
@@ -196,7 +197,7 @@ class Live:
             if turn % _TURN == 0:
                 await asyncio.sleep(0)
 
-    async def _tell_of(self, alert: LiveAlert) -> None:
+    async def _tell_of(self, alert: AlertBody) -> None:
         if not self._is_news(alert):
             return
         name = "alert:critical" if alert.severity == "critical" else "alert:new"
@@ -209,7 +210,7 @@ class Live:
         # Writers get a turn between alerts: a storm must not fill the queues of those who read.
         await asyncio.sleep(0)
 
-    def _is_news(self, alert: LiveAlert) -> bool:
+    def _is_news(self, alert: AlertBody) -> bool:
         """Return whether to tell of an alert: each severity while it fires, and its end, once."""
         if alert.state not in _TOLD:
             return False
@@ -224,7 +225,7 @@ class Live:
             self._told.popitem(last=False)
         return True
 
-    def _take(self, alerts: Sequence[LiveAlert]) -> None:
+    def _take(self, alerts: Sequence[AlertBody]) -> None:
         room = max(0, self._limits.alerts - len(self._alerts))
         self.alerts_lost += max(0, len(alerts) - room)
         self._alerts.extend(alerts[:room])

@@ -16,5 +16,3 @@ class MessageWords:
     metrics: Mapping[str, str]
     #: metric -> what to look at next, one or two; "" is for every other metric
     hints: Mapping[str, tuple[str, ...]]
-    #: unit -> how a number is written with it
-    units: Mapping[str, str]

@@ -133,7 +133,7 @@ def _servers(facts: Facts) -> list[_Redis]:
 
 
 def cache_ttl(facts: Facts) -> Iterator[Advised | Unseen]:
-    """Give keys a time to live where most have none and memory has a bound or is full."""
+    """Give keys a time to live where most have none, and memory has no bound or is full."""
     servers = _servers(facts)
     if not servers:
         yield Unseen("no_redis")
@@ -146,8 +146,8 @@ def cache_ttl(facts: Facts) -> Iterator[Advised | Unseen]:
             continue
         is_full = bool(each.limit) and each.used >= _FULL * (each.limit or 0)
         if each.evicted or is_full or not each.limit:
-            clue = Clue("redis_memory", {"mb": each.used / 1e6, "limit": (each.limit or 0) / 1e6},
-                        each.where)  # fmt: skip
+            sizes = {"mib": each.used / 2**20, "limit": (each.limit or 0) / 2**20}
+            clue = Clue("redis_memory", sizes, each.where)
             yield Advised(MEDIUM if each.evicted or is_full else LOW, MEDIUM, each.where,
                           {"keys": each.keys, "lasting": lasting}, (clue,),
                           ("SET key value EX 3600",))  # fmt: skip
@@ -171,7 +171,7 @@ def cache_room(facts: Facts) -> Iterator[Advised | Unseen]:
         yield Unseen("no_redis")
     for each in servers:
         if each.is_missed and each.evicted:
-            fields = {"evicted": each.evicted, "limit": (each.limit or 0) / 1e6}
+            fields = {"evicted": each.evicted, "limit": (each.limit or 0) / 2**20}
             yield Advised(MEDIUM, MEDIUM, each.where, fields, (each.clue(),),
                           ("CONFIG SET maxmemory-policy allkeys-lfu",))  # fmt: skip
 

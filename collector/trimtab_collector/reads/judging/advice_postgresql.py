@@ -25,8 +25,8 @@ _ROWS: Final = 10_000
 _SCANS: Final = 10
 _CHANGED_ROWS: Final = 1_000
 _CHANGED: Final = 0.2
-_INDEX_BYTES: Final = 1e6
-_LARGE_INDEX_BYTES: Final = 100e6
+_INDEX_BYTES: Final = 2**20
+_LARGE_INDEX_BYTES: Final = 100 * 2**20
 #: pieces of advice of one rule
 _MOST: Final = 10
 
@@ -213,7 +213,7 @@ def unused_index(facts: Facts) -> Iterator[Advised | Unseen]:
     for part in sorted(unused, key=lambda each: -each.delta.last)[:_MOST]:
         size = part.delta.last
         index, table = attribute(part, "postgresql.index.name"), attribute(part, _TABLE)
-        fields = {"index": index, "table": table, "mb": size / 1e6}
+        fields = {"index": index, "table": table, "mib": size / 2**20}
         yield Advised(
             MEDIUM if size >= _LARGE_INDEX_BYTES else LOW, LOW, Place(target=part.instance),
             fields, (), (f"DROP INDEX CONCURRENTLY {index};",),

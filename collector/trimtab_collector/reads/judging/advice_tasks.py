@@ -80,7 +80,7 @@ def max_tasks_per_child(facts: Facts) -> Iterator[Advised | Unseen]:
             continue
         clues = tuple(
             Clue("process_memory",
-                 {"mb": each.last / 1e6, "gained": (each.last - each.steps[0].mean) / 1e6},
+                 {"mib": each.last / 2**20, "gained": (each.last - each.steps[0].mean) / 2**20},
                  Place(environment=each.environment, service=each.service, instance=each.instance))
             for each in facts.tracks("process.memory.usage")
             if (each.environment, each.service) == (where.environment, where.service)

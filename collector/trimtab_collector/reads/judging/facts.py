@@ -15,6 +15,7 @@ from trimtab_collector.reads.measures import MeasureReads, attribute
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reads.routes import ROUTE_FIELDS
+from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE
 from trimtab_collector.storage.columns import MIDDLES_US, WINDOW_S, Array, Columns
 from trimtab_collector.storage.store import GaugeSelection, MeasurePart, MeasureSelection
 from trimtab_core.measures import Delta, middle
@@ -41,14 +42,14 @@ _DEPTH: Final = "trimtab.queue.depth"
 _OWNER_FIELDS: Final = ("environment", "service", "instance")
 #: gauges of hosts, processes and probed servers that rules look at
 _GAUGES: Final = (
-    "container.cpu.throttled", "container.cpu.utilization", "container.memory.limit",
-    "container.memory.usage", "container.memory.utilization", "postgresql.backends",
+    *CPU_USE, *MEMORY_USE, "container.cpu.throttled", "container.memory.limit",
+    "container.memory.usage", "postgresql.backends",
     "postgresql.backends.idle_in_transaction", "postgresql.connection.max",
     "postgresql.setting.jit", "postgresql.setting.statement_timeout", "process.cpu.utilization",
     "process.memory.usage", "redis.keys", "redis.keys.evicted", "redis.keys.expired",
     "redis.keys.volatile", "redis.keyspace.hits", "redis.keyspace.misses", "redis.maxmemory",
-    "redis.memory.used", "system.cpu.utilization", "system.memory.limit", "system.memory.usage",
-    "system.memory.utilization", "trimtab.app.loop_delay", _DEPTH,
+    "redis.memory.used", "system.memory.limit", "system.memory.usage",
+    "trimtab.app.loop_delay", _DEPTH,
 )  # fmt: skip
 _MEASURES: Final = (
     "db.client.connection.*", "db.client.operation.duration", "http.client.request.duration",

@@ -1,6 +1,6 @@
 """The rules of the analysis of hosts, processes, pools and queues, one function each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from trimtab_collector.contract.analysis import Place
@@ -15,6 +15,7 @@ from trimtab_collector.reads.judging.findings import (
 )
 from trimtab_collector.reads.judging.pools import ConnectionPool, pools_of
 from trimtab_collector.reads.measures import calls_of
+from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE, by_machine
 
 __all__ = ["MACHINE_RULES"]
 
@@ -36,7 +37,7 @@ _CLUES: Final = 3
 
 def high_cpu_usage(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
     """Judge the mean CPU use of containers, else of hosts: over 80 % is high."""
-    tracks = _of_machines(facts, "cpu")
+    tracks = _of_machines(facts, CPU_USE)
     for track in tracks:
         if track.mean > _CPU:
             throttled = facts.track("container.cpu.throttled", track.instance)
@@ -61,7 +62,7 @@ def high_cpu_usage(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
 
 def high_memory_usage(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
     """Judge memory in use, of containers, else of hosts: from 80 % medium, from 90 % high."""
-    tracks = _of_machines(facts, "memory")
+    tracks = _of_machines(facts, MEMORY_USE)
     for track in tracks:
         if track.last < _MEMORY[0] or track.mean < _MEMORY[0]:
             continue  # a peak that is over, or one that has only begun
@@ -85,15 +86,15 @@ def high_memory_usage(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
         yield Unjudged("high_memory_usage", "no_host")
 
 
-def _of_machines(facts: Facts, what: str) -> list[GaugeTrack]:
+def _of_machines(facts: Facts, names: Sequence[str]) -> list[GaugeTrack]:
     """Return the use of each host, of the container around its agent where there is one."""
-    found = {
-        each.instance: each
-        for kind in ("system", "container")
-        for each in facts.tracks(f"{kind}.{what}.utilization")
+    found = (
+        (each.instance, name, each)
+        for name in names
+        for each in facts.tracks(name)
         if not each.service and each.count >= _READINGS
-    }
-    return [track for _, track in sorted(found.items())]
+    )
+    return list(by_machine(found, names).values())
 
 
 def _processes(facts: Facts, name: str, host: str) -> list[GaugeTrack]:
@@ -117,7 +118,7 @@ def _largest(facts: Facts, host: str) -> Iterator[Clue]:
     processes = _processes(facts, "process.memory.usage", host)
     for each in sorted(processes, key=lambda one: -one.last)[:_CLUES]:
         gained = each.last - each.steps[0].mean
-        fields = {"mb": each.last / 1e6, "gained": gained / 1e6}
+        fields = {"mib": each.last / 2**20, "gained": gained / 2**20}
         yield Clue("process_memory", fields, _place_of(each))
 
 
