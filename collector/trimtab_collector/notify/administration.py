@@ -50,7 +50,7 @@ def add_channel(book: ChannelBook, parameters: Parameters) -> ChannelBody:
     if book.get(new.name) is not None:
         raise ApiError(
             409,
-            "exists",
+            "name_taken",
             f"expected a new name, got {new.name!r:.80}: change that channel by PUT, or remove it",
         )
     entry = _parsed(new.name, {"kind": new.kind, **_snake(new.settings)})
@@ -117,7 +117,7 @@ def _put(book: ChannelBook, entry: ChannelEntry, parameters: Parameters) -> None
     try:
         book.put(entry, parameters.caller)
     except SettingsError as error:
-        raise ApiError(422, "too_many", str(error)) from error
+        raise ApiError(409, "too_many", str(error)) from error
 
 
 def _with_secrets(before: ChannelEntry, values: dict[str, Any]) -> dict[str, Any]:

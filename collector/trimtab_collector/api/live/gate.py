@@ -105,7 +105,9 @@ class LiveGate:
             )
         if sid:
             if self._polls[sid] >= _POLLS:
-                raise ApiError(429, "busy", "expected one request after the other, got several")
+                raise ApiError(
+                    429, "too_many_tries", "expected one request after the other, got several"
+                )
             return
         self._note_handshake(scope)
         pending = load.connections - len(load.known)
@@ -129,7 +131,7 @@ class LiveGate:
         if count >= self._limits.handshakes or len(self._handshakes) > _ADDRESSES:
             raise ApiError(
                 429,
-                "too_many",
+                "too_many_tries",
                 "expected fewer new connections of one address: try again later",
                 headers={"Retry-After": str(math.ceil(self._limits.connect_s))},
             )
@@ -158,7 +160,9 @@ class LiveGate:
                 await handle(scope, receive, sending)
         except TimeoutError:
             if not started:
-                late = ApiError(408, "timeout", "expected a whole request in time, got a part")
+                late = ApiError(
+                    408, "request_timeout", "expected a whole request in time, got a part"
+                )
                 await _refuse(scope, receive, send, late)
         finally:
             self._polls[sid] -= 1
