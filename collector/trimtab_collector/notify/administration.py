@@ -143,8 +143,7 @@ def _with_secrets(before: ChannelEntry, values: dict[str, Any]) -> dict[str, Any
 
 
 def _differs(before: ChannelEntry, values: Mapping[str, Any], name: str) -> bool:
-    default = before.defaults.get(name)
-    return bool(before.values.get(name, default) != values.get(name, default))
+    return bool(before.value(name) != values.get(name, before.defaults.get(name)))
 
 
 def _body(entry: ChannelEntry) -> ChannelBody:
