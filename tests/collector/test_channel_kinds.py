@@ -57,7 +57,7 @@ MADE: list[PagerChannel] = []
 @pytest.fixture(autouse=True)
 def pager(monkeypatch: pytest.MonkeyPatch) -> None:
     row = ChannelKind("Pagers.", PagerSettings, PagerChannel, renews=True, takes_addresses=True)
-    monkeypatch.setitem(KINDS, "pager", row)  # type: ignore[arg-type]
+    monkeypatch.setitem(KINDS, "pager", row)
     monkeypatch.setattr("trimtab_collector.notify.sender._LOOK_S", 0.05)
     MADE.clear()
 
