@@ -1,7 +1,7 @@
 """The envelope of every answer, and the one exception that becomes an error of the API."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 import msgspec
@@ -100,9 +100,9 @@ def bad_parameter(name: str, expected: str, got: str) -> ApiError:
     )
 
 
-def instant(epoch_s: float | None = None) -> str:
-    """Return a time, else now, as ISO 8601 in UTC with milliseconds and Z."""
-    moment = datetime.now(UTC) if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC)
+def instant(epoch_s: float | None = None, tz: tzinfo = UTC) -> str:
+    """Return a time, else now, as ISO 8601 with milliseconds and its offset, Z for UTC."""
+    moment = datetime.now(tz) if epoch_s is None else datetime.fromtimestamp(epoch_s, tz)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from trimtab_collector.contract.alertconfigs import Removed
+from trimtab_collector.contract.body import wire_name
 from trimtab_collector.contract.channels import (
     CHANNEL,
     ChannelBody,
@@ -152,7 +153,7 @@ def _body(entry: ChannelEntry) -> ChannelBody:
     except SettingsError as error:
         target, trouble = "", str(error)
     settings: dict[str, SettingValue] = {
-        _camel(name): list(value) if isinstance(value, tuple) else value
+        wire_name(name): list(value) if isinstance(value, tuple) else value
         for name, value in entry.shown().items()
     }
     return ChannelBody(
@@ -163,11 +164,6 @@ def _body(entry: ChannelEntry) -> ChannelBody:
         settings=settings,
         trouble=trouble,
     )
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest))
 
 
 def _snake(settings: Mapping[str, Any]) -> dict[str, Any]:
