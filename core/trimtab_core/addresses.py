@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from trimtab_core.errors import SettingsError
 
 __all__ = [
+    "API",
     "WebAddress",
     "bare",
     "host_and_port",
@@ -16,6 +17,8 @@ __all__ = [
     "web_address",
 ]
 
+#: what the path of every endpoint of the collector's API begins with
+API: Final = "/api/performance"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
