@@ -36,6 +36,7 @@ from trimtab_core.batches import encode
 from trimtab_core.errors import StartupError, TooLargeError, TrimtabError
 from trimtab_core.exposition import MetricFamily
 from trimtab_core.logs import configure
+from trimtab_core.names import STOPPING
 from trimtab_core.terminal import Terminal
 
 __all__ = ["Agent"]
@@ -260,7 +261,7 @@ class Agent:
             "trimtab.agent.memory.usage": self._process.memory_info().rss,
             "trimtab.agent.spool.size": self.spool.stats.held_bytes,
             "trimtab.agent.spool.batches": self.spool.stats.held_batches,
-            "trimtab.agent.stopping": float(self._stop.is_set()),
+            STOPPING: float(self._stop.is_set()),
         }
 
     async def _send_live(self, second: int) -> None:

@@ -1,9 +1,9 @@
 """Many people who log in at once, again and again, each from an address of their own.
 
 Reads a line of JSON, {"port", "names", "password"}. Each has one connection and logs in as soon as
-the answer before has come; after 429 it waits as long as Retry-After says. Prints a line when the
-first has logged in, goes on until a line comes, and prints {"seconds", "logins", "refused",
-"others", "took_ms"}, where took_ms are the times of those that were let in.
+the answer before has come; after 429 or 503 it waits as long as Retry-After says. Prints a line
+when the first has logged in, goes on until a line comes, and prints {"seconds", "logins",
+"refused", "others", "took_ms"}, where took_ms are the times of those that were let in.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class Flood:
                 if status == "200":
                     self.took_ms.append((time.perf_counter() - begun_s) * 1e3)
                     self.first.set()
-                elif status == "429":
+                elif status in ("429", "503"):
                     self.refused += 1
                     await asyncio.sleep(float(_header(answer, "retry-after")))
                 else:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from trimtab_core import config
+from trimtab_core.addresses import API
 from trimtab_core.asking import HttpClient
 from trimtab_core.errors import SettingsError, TrimtabError
 
@@ -22,7 +23,6 @@ __all__ = ["AskError", "AskedAnswer", "Asker", "add_asking", "asker_of"]
 logger = logging.getLogger("trimtab.asking")
 
 _DEFAULT_URL: Final = "http://127.0.0.1:8620"
-_BASE: Final = "/api/performance"
 _TIMEOUT_S: Final = 60.0
 
 
@@ -68,7 +68,7 @@ class Asker:
         if body is not None:
             headers["Content-Type"] = "application/json"
         answer = self._client.ask(
-            _BASE + path,
+            API + path,
             method=method,
             headers=headers,
             body=None if body is None else json.dumps(body).encode(),

@@ -8,15 +8,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from trimtab_collector import settings as collector_settings
+from trimtab_collector.contract.errors import instant
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.storage.sqlite.upkeep import cli as upkeep
 from trimtab_core import logs
-from trimtab_core.console import warn
+from trimtab_core.console import show_table, warn
 from trimtab_core.errors import StartupError
 from trimtab_core.flags import add_flags
 
@@ -245,13 +245,9 @@ def _shown(row: Any) -> dict[str, Any]:
         "name": row.name,
         "environments": list(row.environments),
         "services": list(row.services),
-        "created": _instant(row.created_s),
-        "revoked": None if row.revoked_s is None else _instant(row.revoked_s),
+        "created": instant(row.created_s),
+        "revoked": None if row.revoked_s is None else instant(row.revoked_s),
     }
-
-
-def _instant(epoch_s: float) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="seconds")
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
@@ -267,7 +263,4 @@ def _table(rows: list[dict[str, Any]]) -> None:
         )
         for row in rows
     ]
-    widths = [max(len(line[place]) for line in lines) for place in range(6)]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print("  ".join(cells).rstrip())
+    show_table(lines)

@@ -207,7 +207,10 @@ class Ingest:
                     body = message.get("body", b"")
         except TimeoutError:
             raise ApiError(
-                408, "timeout", f"expected the whole body within {_BODY_S} s", {"got": len(pieces)}
+                408,
+                "request_timeout",
+                f"expected the whole body within {_BODY_S} s",
+                {"got": len(pieces)},
             ) from None
         finally:
             self._reading_bytes -= held

@@ -184,7 +184,7 @@ def delete_mark(marks: Marks, parameters: Parameters) -> MarkBody:
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 16 else -1
     found = marks.delete(number, parameters.caller)
     if found is None:
-        raise ApiError(404, "no_such_mark", f"expected the id of a mark, got {text!r:.40}")
+        raise ApiError(404, "not_found", f"expected the id of a mark, got {text!r:.40}")
     return mark_body(found, parameters)
 
 

@@ -6,8 +6,19 @@ from urllib.parse import urlsplit
 
 from trimtab_core.errors import SettingsError
 
-__all__ = ["WebAddress", "bare", "host_and_port", "is_loopback", "joined", "web_address"]
+__all__ = [
+    "API",
+    "WebAddress",
+    "bare",
+    "host_and_port",
+    "is_loopback",
+    "joined",
+    "network_of",
+    "web_address",
+]
 
+#: what the path of every endpoint of the collector's API begins with
+API: Final = "/api/performance"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -39,6 +50,22 @@ def host_and_port(text: str) -> tuple[str, int] | None:
     if not host or (":" in host) != (host[0] == "[" and host[-1] == "]"):
         return None
     return bare(host), int(port)
+
+
+def network_of(address: str) -> str:
+    """Return what stands for one client: an address of IPv4, the first 64 bits of one of IPv6.
+
+    Whoever has an IPv6 network may take any address of it, so what is counted by client is counted
+    by this. A text that is no address stands for itself.
+    """
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if isinstance(found, ipaddress.IPv6Address):
+        mapped = found.ipv4_mapped
+        return str(mapped or ipaddress.IPv6Address(int(found) >> 64 << 64))
+    return str(found)
 
 
 class WebAddress(NamedTuple):

@@ -6,12 +6,12 @@ a setting is wrong, 130 interrupted.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points, version
 
 from trimtab_core.errors import SettingsError, StartupError, TrimtabError
 
-__all__ = ["EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "main", "warn"]
+__all__ = ["EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "main", "show_table", "warn"]
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -55,6 +55,14 @@ def warn(command: str, warnings: Iterable[str]) -> None:
     """Print warnings of a subcommand to standard error, before or without a log."""
     for warning in warnings:
         print(f"trimtab {command}: warning: {warning}", file=sys.stderr)
+
+
+def show_table(lines: Sequence[Sequence[str]], before: str = "") -> None:
+    """Print lines of cells, the heads first, in columns; each line begins with before."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print(before + "  ".join(cells).rstrip())
 
 
 def _run(point: EntryPoint, arguments: list[str]) -> int:

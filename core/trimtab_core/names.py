@@ -12,6 +12,7 @@ from typing import Final
 __all__ = [
     "MAX_METRIC_NAME",
     "RESERVED_PREFIXES",
+    "STOPPING",
     "check_labels",
     "check_name",
     "check_unit",
@@ -21,6 +22,8 @@ __all__ = [
     "suggest_name",
 ]
 
+#: Gauge of an agent that stops in order, in its last batch.
+STOPPING: Final = "trimtab.agent.stopping"
 #: Longest name of a metric, in characters; with a suffix (`.duration`) it still fits the wire.
 MAX_METRIC_NAME: Final = 100
 #: Metrics whose names begin with these are trimtab's own; an app's own metrics must not.

@@ -19,6 +19,7 @@ from typing import Final
 
 from trimtab.connection import Connections
 from trimtab.settings import AppSettings
+from trimtab_core.addresses import API
 from trimtab_core.asking import HttpClient
 from trimtab_core.config import Address, default_socket, load, parse_address
 from trimtab_core.console import EXIT_FAILED, EXIT_OK
@@ -215,7 +216,7 @@ def _collector(environ: dict[str, str]) -> Iterator[Diagnosis]:
         yield Diagnosis("collector", "failed", str(error), "correct it where the agent is started")
         return
     address = client.address
-    answer = client.ask("/api/performance/health")
+    answer = client.ask(f"{API}/health")
     if answer.status != 200:
         yield Diagnosis(
             "collector", "failed",

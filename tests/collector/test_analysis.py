@@ -5,6 +5,10 @@ from typing import Any
 import pytest
 
 from support.stores.planted import Planted
+from trimtab_collector.contract.analysis import Place
+from trimtab_collector.reads import analysis as analyses
+from trimtab_collector.reads.judging.findings import LOW, MEDIUM, FoundIssue, IssueRule
+from trimtab_collector.reads.judging.wording import PHRASES
 
 SHOP = {"environment": "test", "service": "shop"}
 DURATION = "db.client.operation.duration"
@@ -49,6 +53,25 @@ def test_a_medium_issue_is_a_warning_and_a_high_one_critical(planted: Planted) -
     assert [each["severity"] for each in found["issues"]] == ["high", "medium"]
     assert [(each["type"], each["priority"]) for each in found["recommendations"]] == [
         ("optimize_routes", "high"), ("optimize_queries", "medium")
+    ]  # fmt: skip
+
+
+def test_a_new_rule_is_a_row_and_its_texts(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = IssueRule(
+        "too_quiet", "ring_bell", LOW, lambda _: [FoundIssue(MEDIUM, {}, Place(service="shop"))]
+    )
+    monkeypatch.setattr(analyses, "ISSUE_RULES", (quiet,))
+    for key in ("issue.too_quiet.what", "issue.too_quiet.do", "recommend.ring_bell.what",
+                "recommend.ring_bell.impact"):  # fmt: skip
+        monkeypatch.setitem(PHRASES._texts["en"], key, key)
+    found = planted.ask("/analysis")
+    assert [each["type"] for each in found["issues"]] == ["too_quiet"]
+    assert found["services"][0]["issues"] == ["too_quiet"]
+    assert found["recommendations"] == [
+        {"type": "ring_bell", "priority": "medium", "description": "recommend.ring_bell.what",
+         "impact": "recommend.ring_bell.impact", "effort": "low"}
     ]  # fmt: skip
 
 

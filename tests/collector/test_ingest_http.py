@@ -1,6 +1,7 @@
 """Ingest over real sockets: what is taken, what is refused and why, who may write."""
 
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -208,6 +209,12 @@ def test_a_revoked_key_is_refused_within_five_seconds(
     assert row["id"] in listed.stdout
     assert "revoked" in listed.stdout
     assert row["key"] not in listed.stdout
+    shown = subprocess.run(
+        trimtab("key", "list", "--json"), env=collector.env, capture_output=True, check=True
+    )
+    (kept,) = [each for each in json.loads(shown.stdout)["keys"] if each["id"] == row["id"]]
+    for time_ in (kept["created"], kept["revoked"]):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time_)
 
 
 def test_a_scoped_key_writes_for_its_own_services_only(

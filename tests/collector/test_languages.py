@@ -92,10 +92,13 @@ class _Anything:
 def test_every_rule_has_its_texts() -> None:
     keys = PHRASES.keys
     for rule in ISSUE_RULES:
-        assert {f"issue.{rule.__name__}.what", f"issue.{rule.__name__}.do"} <= keys
+        assert {f"issue.{rule.type}.what", f"issue.{rule.type}.do"} <= keys
+        assert {f"recommend.{rule.answer}.what", f"recommend.{rule.answer}.impact"} <= keys
     for advised in ADVICE_RULES:
         for part in ("title", "set", "change", "why", "impact", "fine"):
             assert f"advice.{advised.type}.{part}" in keys
     known = {key.split(".")[1] for key in keys if key.startswith("advice.")}
     assert known == {each.type for each in ADVICE_RULES}
+    known = {key.split(".")[1] for key in keys if key.startswith("issue.")}
+    assert known == {each.type for each in ISSUE_RULES}
     assert LANGUAGES == ("en", "ko")

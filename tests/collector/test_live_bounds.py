@@ -16,6 +16,7 @@ from support.clock import Clock
 from support.processes.livestream import LiveServer, live_server
 from support.processes.nodeclient import node_client
 from support.processes.servers import wait_for
+from trimtab_collector.api.live.gate import LiveGate, LiveLoad
 from trimtab_collector.api.live.sessions import LiveLimits, PacketQueue
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.parameters import Parameters
@@ -253,6 +254,38 @@ def test_one_address_cannot_take_the_places_of_all_who_come() -> None:
         with raw(server) as socket:
             socket.send('421["subscribe:alerts"]')
             assert '"success":true' in hears(socket, "431")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_one_client"),
+    [
+        ("2001:db8::1", "2001:db8::2", True),
+        ("2001:db8::1", "2001:db8:0:0:ffff::1", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+    ],
+)
+@pytest.mark.asyncio
+async def test_whoever_has_a_network_of_ipv6_is_one_client(
+    first: str, second: str, is_one_client: bool
+) -> None:
+    gate = LiveGate(bounds(handshakes=1), (), Clock(1000.0))
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def send(message: dict[str, Any]) -> None:
+        statuses.extend([message["status"]] if "status" in message else [])
+
+    async def handle(*_: Any) -> None:
+        statuses.append(200)
+
+    for address in (first, second):
+        scope = {"type": "http", "scheme": "http", "headers": [], "client": (address, 5)}
+        await gate(scope, receive, send, handle, LiveLoad(0, ()))
+    assert statuses == [200, 429 if is_one_client else 200]
 
 
 def test_a_filter_that_fails_costs_itself(server: LiveServer) -> None:

@@ -148,7 +148,7 @@ def test_one_hash_runs_at_a_time_and_others_are_not_held_up_by_it() -> None:
             await asyncio.sleep(0)
             with pytest.raises(ApiError) as found:
                 await threads.hash(work)
-            assert (found.value.status, found.value.code) == (429, "busy")
+            assert (found.value.status, found.value.code) == (503, "busy")
             hashes.pop().cancel()
             await asyncio.sleep(0)
             assert await threads.run(lambda: "done") == "done"
@@ -168,7 +168,7 @@ def test_twenty_may_be_logging_in_and_the_next_is_told_when_to_come_again() -> N
             places.enter_context(threads.place())
         with pytest.raises(ApiError) as found, threads.place():
             pass
-        assert (found.value.status, found.value.code) == (429, "busy")
+        assert (found.value.status, found.value.code) == (503, "busy")
         assert found.value.headers["Retry-After"] == "1"
     with threads.place():
         pass

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trimtab_core.addresses import host_and_port, is_loopback, joined, web_address
+from trimtab_core.addresses import host_and_port, is_loopback, joined, network_of, web_address
 from trimtab_core.config import parse_address
 from trimtab_core.errors import SettingsError
 from trimtab_core.proxies import proxy_for
@@ -160,3 +160,20 @@ def test_a_proxy_that_is_none_is_refused_without_showing_it(choice: str) -> None
 def test_a_proxy_for_plain_http_is_refused_since_it_would_see_the_key() -> None:
     with pytest.raises(SettingsError, match="with http the proxy would see the key"):
         proxy_for(web_address("http://c.example", "url"), PROXY, {})
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8::1", "2001:db8::"),
+        ("2001:db8::2:3", "2001:db8::"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("testclient", "testclient"),
+        ("", ""),
+    ],
+)
+def test_what_stands_for_one_client(address: str, network: str) -> None:
+    assert network_of(address) == network

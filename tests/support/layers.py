@@ -78,7 +78,10 @@ LAYERS: Layers = {
             *("settings", "reload", "connections", "certificate", "front", "serve", "app"),
         ),
         # The console knows the subcommands of the engine, and nothing else of it.
-        "cli": ("settings", "auth", "auth.cli", "running", "storage.sqlite.upkeep.cli"),
+        "cli": (
+            *("contract.errors", "settings", "auth", "auth.cli", "running"),
+            "storage.sqlite.upkeep.cli",
+        ),
     },
     "trimtab_agent": {
         "": (),

@@ -11,6 +11,7 @@ from trimtab_collector.alerts.reading import Signal
 from trimtab_collector.statefile import Schema, StateFile
 from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.store import Received
+from trimtab_core.names import STOPPING
 
 __all__ = ["Agents"]
 
@@ -18,8 +19,6 @@ _SCHEMA: Final = Schema(
     "agents",
     ("CREATE TABLE agent_seen (agent TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID",),
 )
-#: gauge of an agent that stops in order, in its last batch
-STOPPING: Final = "trimtab.agent.stopping"
 _MOST_AGENTS: Final = 20_000
 _MOST_SERVICES: Final = 100
 #: a service that an agent has not named for so long is not expected of it

@@ -13,11 +13,11 @@ from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.notify.notice import Change, Member, Notice, Where
+from trimtab_core.addresses import API
 
 __all__ = ["body_of", "labels_of", "notice_of"]
 
 _MOST_MEMBERS: Final = 10
-_API: Final = "/api/performance"
 
 
 def labels_of(rule: Rule, alert: Alert) -> dict[str, str]:
@@ -133,11 +133,11 @@ def _links(
 ) -> tuple[tuple[str, str], ...]:
     named = {name: labels[name] for name in ("environment", "service") if labels.get(name)}
     around = {"from": instant(since_s - 900), "to": instant(t_s)}
-    links = [("alerts", f"{_API}/alerts?{urlencode({**named, 'state': 'all', **around})}")]
+    links = [("alerts", f"{API}/alerts?{urlencode({**named, 'state': 'all', **around})}")]
     if named.get("service"):
-        links.append(("routes", f"{_API}/routes?{urlencode({**named, **around})}"))
+        links.append(("routes", f"{API}/routes?{urlencode({**named, **around})}"))
         if not rule.metric.startswith(("gauge:", "measure:")):
-            links.append(("explain", f"{_API}/explain?{urlencode({**named, **around})}"))
+            links.append(("explain", f"{API}/explain?{urlencode({**named, **around})}"))
     return tuple(links)
 
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from trimtab_collector.alerts.file import configs_in
 from trimtab_collector.asking import Asker, add_asking, asker_of
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.quantities import QUANTITIES
+from trimtab_core.console import show_table
 from trimtab_core.errors import SettingsError
 
 __all__ = ["alert"]
@@ -73,8 +74,9 @@ def _list(asker: Asker, options: argparse.Namespace) -> int:
          each["ruleName"], _value(each))
         for each in found["alerts"]
     ]  # fmt: skip
-    _table(("ID", "SEVERITY", "STATE", "SINCE", "WHERE", "RULE", "VALUE"), rows)
-    if not rows:
+    if rows:
+        show_table([("ID", "SEVERITY", "STATE", "SINCE", "WHERE", "RULE", "VALUE"), *rows])
+    else:
         print("nothing fires" if options.state == "open" else "no alerts")
     return 0
 
@@ -115,7 +117,7 @@ def _told(name: str, found: Mapping[str, Any]) -> None:
         for each in found["alerts"]
     ]  # fmt: skip
     if rows:
-        _table(("FIRED", "FOR", "SEVERITY", "WHERE", "WORST"), rows, "  ")
+        show_table([("FIRED", "FOR", "SEVERITY", "WHERE", "WORST"), *rows], "  ")
     if found["alertsLeftOut"]:
         print(f"  and {found['alertsLeftOut']} more")
     for note in found["notes"]:
@@ -156,13 +158,3 @@ def _value(alert_: Mapping[str, Any]) -> str:
 def _hours(seconds: float) -> str:
     minutes = round(seconds / 60)
     return f"{minutes // 60}h{minutes % 60:02}m" if minutes >= 60 else f"{minutes}m"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], before: str = "") -> None:
-    if not rows:
-        return
-    lines = [heads, *rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(heads))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print(before + "  ".join(cells).rstrip())

@@ -15,6 +15,7 @@ import msgspec
 
 from trimtab_collector.alerts.configs import rule_of
 from trimtab_collector.contract.alertconfigs import NewAlertConfig, ThresholdPair
+from trimtab_collector.contract.body import wire_name
 from trimtab_collector.contract.errors import ApiError
 from trimtab_core.errors import SettingsError, StartupError
 
@@ -161,7 +162,4 @@ def _camel(table: Any) -> Any:
     """Return a table with keys as the API has them: files have keep_firing_for."""
     if not isinstance(table, dict):
         return table
-    return {
-        re.sub(r"_([a-z])", lambda found: found[1].upper(), key): value
-        for key, value in table.items()
-    }
+    return {wire_name(key): value for key, value in table.items()}

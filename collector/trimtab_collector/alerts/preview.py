@@ -26,9 +26,6 @@ __all__ = ["Previews", "preview"]
 _MOST_S: Final = 30 * 86_400
 _WEEK_S: Final = 7 * 86_400
 _MOST_SHOWN: Final = 200
-#: age up to which windows are this long, in seconds
-_TIERS: Final = ((2 * 86_400, 10), (15 * 86_400, 60))
-_COARSEST_S: Final = 3600
 #: steps that are tried next when finer ones take too long; reads of others wait meanwhile
 _COARSER_S: Final = (600, 3600)
 #: steps of one preview, at most
@@ -51,7 +48,8 @@ class Previews:
                 422, "bad_rule", f"metric: expected one that is stored, got {rule.metric!r}: it is "
                 "only known at the moment", {"field": "metric"},
             )  # fmt: skip
-        finest_s = _step_s(rule.over_s, from_s, to_s, now_s)
+        stored_s = self._reader.width_s(rule, from_s, now_s)
+        finest_s = _step_s(rule.over_s, stored_s, to_s - from_s)
         coarser = [step_s for step_s in _COARSER_S if step_s > finest_s]
         if to_s - from_s < finest_s:
             raise ApiError(422, "bad_parameter", f"expected a range of at least {finest_s} s")
@@ -116,12 +114,10 @@ def preview(previews: Previews, parameters: Parameters) -> Preview:
     return previews.run(rule, parameters.from_s, parameters.to_s, parameters.now_s)
 
 
-def _step_s(over_s: int, from_s: float, to_s: float, now_s: float) -> int:
+def _step_s(over_s: int, stored_s: int, range_s: float) -> int:
     """Return the length of steps: what a value is over, and no shorter than what is stored."""
-    age_s = now_s - from_s
-    stored_s = next((width for most_s, width in _TIERS if age_s <= most_s), _COARSEST_S)
     step_s = -(-over_s // stored_s) * stored_s
-    while (to_s - from_s) / step_s > _MOST_STEPS:
+    while range_s / step_s > _MOST_STEPS:
         step_s *= 2
     return step_s
 

@@ -12,7 +12,8 @@ from trimtab_collector.alerts.judge import Judged
 from trimtab_collector.alerts.metrics import GAUGE_FIGURES, JudgedMetric, metric_of
 from trimtab_collector.alerts.rules import Rule
 from trimtab_collector.alerts.values import FIELDS, Values
-from trimtab_collector.storage.columns import Array, quantiles_us
+from trimtab_collector.storage.columns import WINDOW_S, Array, quantiles_us
+from trimtab_collector.storage.rolls import row_width_s
 from trimtab_collector.storage.store import (
     GaugeRows,
     GaugeSelection,
@@ -85,6 +86,21 @@ class MetricReader:
                 kept[key] = reads.table(metric, fields, where, edges_s).at(0)
             judged.append(Judged(rule, kept[key]))
         return judged
+
+    def width_s(self, rule: Rule, t: float, now_s: float) -> int:
+        """Return how wide the windows around a time are that a rule is read from, in seconds."""
+        metric, fields = metric_of(rule.metric, rule.figure), _fields(rule)
+        # These edges cut every window that is wider than the finest, and a read says how wide.
+        begin_s = int(t) // 60 * 60 + WINDOW_S
+        edges_s, widths = (begin_s, begin_s + WINDOW_S), [WINDOW_S]
+        if metric.kind == "requests":
+            widths.append(self._store.read(Selection(edges_s, fields, rule.where)).resolution_s)
+        if metric.kind in ("gauge", "either"):
+            selection = GaugeSelection(edges_s, metric.names, rule.where, ("name", *fields))
+            widths.append(self._store.read_gauges(selection).resolution_s)
+        if metric.kind in ("measure", "either"):
+            widths.append(row_width_s(t, now_s))
+        return max(widths)
 
     def steps(self, rule: Rule, edges_s: tuple[int, ...]) -> Iterator[tuple[int, Values]]:
         """Yield the end of each step and the values within it; raises TooMuchError.

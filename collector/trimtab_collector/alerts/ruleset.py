@@ -107,7 +107,7 @@ class RuleSet:
         """Keep a configuration, or remove it, with a line in the audit trail.
 
         Raises ApiError 422 for one that cannot be, 404 to remove what is not there, 409 for one of
-        the file.
+        the file and for one too many.
         """
         if rule_id in self.file.configs():
             raise ApiError(
@@ -127,7 +127,7 @@ class RuleSet:
                 (count,) = connection.execute("SELECT count(*) FROM alert_config").fetchone()
                 if before is None and count >= _MOST:
                     message = f"expected up to {_MOST} configurations: remove some"
-                    raise ApiError(422, "too_many", message)
+                    raise ApiError(409, "too_many", message)
                 self._keep(rule_id, config)
             note(
                 connection,
@@ -173,7 +173,7 @@ class RuleSet:
                 )
             (count,) = connection.execute("SELECT count(*) FROM threshold").fetchone()
             if count > _MOST:
-                raise ApiError(422, "too_many", f"expected up to {_MOST} thresholds: remove some")
+                raise ApiError(409, "too_many", f"expected up to {_MOST} thresholds: remove some")
         self._forget()
 
     def _shipped(self, metric: str, pair: ThresholdPair) -> Shipped:

@@ -70,7 +70,7 @@ class SilenceBook:
         ]
 
     def add(self, new: NewSilence, by: Parameters) -> Silence:
-        """Add a silence; raises ApiError 422."""
+        """Add a silence; raises ApiError 422, 409 for one too many."""
         starts_s = by.now_s if new.starts_at is None else _moment("startsAt", new.starts_at)
         if (new.duration is None) == (new.ends_at is None):
             raise _bad("duration", "either duration or endsAt", "both or none")
@@ -96,7 +96,7 @@ class SilenceBook:
             connection.execute("DELETE FROM silence WHERE ends_s < ?", (by.now_s - _KEPT_S,))
             (count,) = connection.execute("SELECT count(*) FROM silence").fetchone()
             if count >= _MOST:
-                raise ApiError(422, "too_many", f"expected up to {_MOST} silences: remove some")
+                raise ApiError(409, "too_many", f"expected up to {_MOST} silences: remove some")
             connection.execute("INSERT INTO silence VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             note(connection, by.caller, "silence.add", made, None, msgspec.to_builtins(new))
         return _silence(row, by.now_s)

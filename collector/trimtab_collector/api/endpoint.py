@@ -9,11 +9,12 @@ from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.kinds import Parameter
 from trimtab_collector.contract.parameters import BACK_S, BackBy, Parameters
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_core.addresses import API
 
 __all__ = ["BASE", "ApiEndpoint", "summary_of"]
 
 #: what every path begins with
-BASE: Final = "/api/performance"
+BASE: Final = API
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,9 @@ _REFUSALS: Final = {
     "414": "Path and query are longer than 8 KiB.",
     "415": "The body is not declared as JSON.",
     "422": "A parameter or a part of the body is not understood, or the answer is over a limit.",
-    "429": "Too many tries failed, or too many wait; Retry-After says when to ask again.",
+    "429": "Too many tries failed; Retry-After says when to ask again.",
     "500": "The collector failed; its log says why.",
-    "503": "Too many reads wait; Retry-After says when to ask again.",
+    "503": "Too many reads or log-ins wait; Retry-After says when to ask again.",
 }
 
 

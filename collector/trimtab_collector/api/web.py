@@ -146,7 +146,7 @@ class Api:
         elif error.status_code == 404:
             refusal = no_such_path(path, self._table)
         else:
-            refusal = ApiError(error.status_code, "refused", str(error.detail))
+            refusal = ApiError(400, "bad_request", str(error.detail))
         return _response(refusal.status, failure(refusal), refusal.headers)
 
     async def _failed(self, request: Request, error: Exception) -> Response:

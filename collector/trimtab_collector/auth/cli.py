@@ -24,7 +24,7 @@ from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError, instant
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.statefile import StateFile
-from trimtab_core.console import warn
+from trimtab_core.console import show_table, warn
 from trimtab_core.errors import SettingsError
 
 __all__ = ["console", "opened", "token", "user"]
@@ -269,10 +269,7 @@ def _show(
         return
     lines = [[re.sub("([A-Z])", r" \1", key).upper() for key in rows[0]]] if rows else []
     lines += [[_cell(value) for value in row.values()] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print("  ".join(cells).rstrip())
+    show_table(lines)
 
 
 def _cell(value: Any) -> str:

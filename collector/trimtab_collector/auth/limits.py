@@ -11,10 +11,10 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from trimtab_collector.contract.errors import ApiError
+from trimtab_core.addresses import network_of
 
 __all__ = ["LoginLimits", "RateLimit"]
 
@@ -77,7 +77,7 @@ class LoginLimits:
 
     def begin(self, address: str, account: str = "") -> None:
         """Count a try, of an account if it names one; raises ApiError 429 for one too many."""
-        network, key = _network(address), self._account(address, account)
+        network, key = network_of(address), self._account(address, account)
         wait_s = self._addresses.wait_s(network)
         if account:
             wait_s = max(wait_s, self._accounts.wait_s(key), self._successes.wait_s(account))
@@ -96,28 +96,16 @@ class LoginLimits:
 
     def worked(self, address: str, account: str = "") -> None:
         """Give back the place of a try to its address, and to its account all places."""
-        self._addresses.give_back(_network(address))
+        self._addresses.give_back(network_of(address))
         if account:
             self._accounts.clear(self._account(address, account))
             self._successes.take(account)
-            known = (account, _network(address))
+            known = (account, network_of(address))
             self._known[known] = None
             self._known.move_to_end(known)
             if len(self._known) > _MAX_KEYS:
                 self._known.popitem(last=False)
 
     def _account(self, address: str, account: str) -> Hashable:
-        known = (account, _network(address))
+        known = (account, network_of(address))
         return known if known in self._known else account
-
-
-def _network(address: str) -> str:
-    """Return what stands for one client: an address of IPv4, the first 64 bits of one of IPv6."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if isinstance(found, IPv6Address):
-        mapped = found.ipv4_mapped
-        return str(mapped) if mapped else str(IPv6Address(int(found) >> 64 << 64))
-    return str(found)

@@ -20,6 +20,7 @@ from trimtab_collector.contract.callers import Caller, Reply, Role
 from trimtab_collector.contract.errors import ApiError, instant
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.contract.people import LoggedIn, LoggedOut, UserBody, WhoBody
+from trimtab_core.addresses import API
 
 __all__ = ["COOKIE", "Logins", "change_password", "login", "logout", "me", "refresh", "setup"]
 
@@ -48,7 +49,7 @@ class Logins:
         self.limits = limits
         found = urlsplit(base_url)
         #: where browsers send the cookie
-        self.cookie_path = f"{found.path.rstrip('/')}/api/performance/auth"
+        self.cookie_path = f"{found.path.rstrip('/')}{API}/auth"
         self.always_tls = found.scheme == "https"
 
     async def enter(self, name: str, password: str) -> Issued:

@@ -116,7 +116,7 @@ class LoginThreads:
 
 def _busy(what: str, count: int) -> ApiError:
     return ApiError(
-        429, "busy", f"{count} {what} wait already: ask again", headers={"Retry-After": "1"}
+        503, "busy", f"{count} {what} wait already: ask again", headers={"Retry-After": "1"}
     )
 
 

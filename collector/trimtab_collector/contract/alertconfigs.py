@@ -1,13 +1,12 @@
 """Alert configurations and thresholds, as they are read and written."""
 
-import re
 from typing import Final
 
 import msgspec
 
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.errors import ApiError
-from trimtab_collector.contract.kinds import PathName
+from trimtab_collector.contract.kinds import PathName, read_duration
 
 __all__ = [
     "CONFIG",
@@ -25,9 +24,6 @@ __all__ = [
 ]
 
 CONFIG: Final = PathName("id", "The id of an alert configuration.")
-_DURATION: Final = re.compile(r"(?:\d{1,7}(?:s|m|h|d))+")
-_PART: Final = re.compile(r"(\d+)(s|m|h|d)")
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MOST_S: Final = 90 * 86_400
 
 
@@ -189,19 +185,14 @@ class Preview(Body):
 
 def duration_s(name: str, value: int | str) -> int:
     """Return a duration in seconds; raises ApiError 422 for what is none, or over 90 days."""
-    if isinstance(value, str):
-        if not _DURATION.fullmatch(value):
-            raise _refused(name, value)
-        seconds = sum(int(count) * _UNITS[unit] for count, unit in _PART.findall(value))
-    else:
-        seconds = value
-    if not 0 <= seconds <= _MOST_S:
+    seconds = read_duration(value) if isinstance(value, str) else value
+    if seconds is None or not 0 <= seconds <= _MOST_S or seconds % 1:
         raise _refused(name, str(value))
-    return seconds
+    return int(seconds)
 
 
 def _refused(name: str, got: str) -> ApiError:
-    expected = "seconds or a duration such as 90s, 5m or 1h30m, up to 90 days"
+    expected = "seconds or a duration such as 90s, 5m, 1h30m or 2w, up to 90 days"
     return ApiError(
         422, "bad_rule", f"{name}: expected {expected}, got {got!r:.40}", {"field": name}
     )

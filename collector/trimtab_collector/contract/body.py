@@ -5,16 +5,16 @@ Times are milliseconds, rates per second, sizes bytes, shares 0 to 1. What was n
 
 import msgspec
 
-__all__ = ["Body", "RangeBody", "ResolvedBody"]
+__all__ = ["Body", "RangeBody", "ResolvedBody", "wire_name"]
 
 
-def _wire(name: str) -> str:
+def wire_name(name: str) -> str:
     """Return the key of a field: camelCase, and `from` for what Python cannot name so."""
     first, *rest = name.rstrip("_").split("_")
     return first + "".join(map(str.capitalize, rest))
 
 
-class Body(msgspec.Struct, rename=_wire, kw_only=True):
+class Body(msgspec.Struct, rename=wire_name, kw_only=True):
     """Something with keys as the API names them."""
 
 

@@ -1,12 +1,13 @@
 """The envelope of every answer, and the one exception that becomes an error of the API."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 import msgspec
 
 __all__ = [
+    "CODES",
     "JSON_HEADERS",
     "ApiError",
     "ErrorBody",
@@ -26,8 +27,50 @@ JSON_HEADERS: Final[list[tuple[bytes, bytes]]] = [
 ]
 
 
+#: code of a refusal -> its status; docs/api.md says when each comes
+CODES: Final[Mapping[str, int]] = {
+    "bad_json": 400,
+    "bad_batch": 400,
+    "bad_request": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "forbidden_origin": 403,
+    "cross_site": 403,
+    "wrong_password": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "request_timeout": 408,
+    "name_taken": 409,
+    "last_admin": 409,
+    "set_up": 409,
+    "too_many": 409,
+    "read_only": 409,
+    "ended": 409,
+    "too_large": 413,
+    "request_uri_too_long": 414,
+    "unsupported_media_type": 415,
+    "bad_parameter": 422,
+    "bad_body": 422,
+    "bad_name": 422,
+    "bad_password": 422,
+    "bad_rule": 422,
+    "bad_silence": 422,
+    "bad_channel": 422,
+    "too_much": 422,
+    "upgrade_required": 426,
+    "too_many_tries": 429,
+    "request_header_fields_too_large": 431,
+    "internal": 500,
+    "busy": 503,
+    "unavailable": 503,
+}
+
+
 class ApiError(Exception):
-    """A request that is refused: status, code, and a sentence with what to do."""
+    """A request that is refused: status, code, and a sentence with what to do.
+
+    Raises ValueError for a code that is not in CODES with this status.
+    """
 
     def __init__(
         self,
@@ -37,6 +80,8 @@ class ApiError(Exception):
         details: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        if CODES.get(code) != status:
+            raise ValueError(f"expected a code of CODES for status {status}, got {code!r}")
         super().__init__(message)
         self.status = status
         self.code = code
@@ -55,9 +100,9 @@ def bad_parameter(name: str, expected: str, got: str) -> ApiError:
     )
 
 
-def instant(epoch_s: float | None = None) -> str:
-    """Return a time, else now, as ISO 8601 in UTC with milliseconds and Z."""
-    moment = datetime.now(UTC) if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC)
+def instant(epoch_s: float | None = None, tz: tzinfo = UTC) -> str:
+    """Return a time, else now, as ISO 8601 with milliseconds and its offset, Z for UTC."""
+    moment = datetime.now(tz) if epoch_s is None else datetime.fromtimestamp(epoch_s, tz)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -28,14 +28,15 @@ __all__ = [
     "Text",
     "Whole",
     "Zone",
+    "read_duration",
     "read_step",
 ]
 
 T_co = TypeVar("T_co", covariant=True)
 
 #: a duration, as in 15m or 1h30m
-_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw])")
-_RELATIVE: Final = re.compile(rf"-(?:{_DURATION.pattern}){{1,5}}")
+_PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw])", re.ASCII)
+_DURATION: Final = re.compile(rf"(?:{_PART.pattern}){{1,5}}", re.ASCII)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 #: every step is a multiple of the shortest
 SHORTEST_STEP_S: Final = 10
@@ -269,9 +270,9 @@ class Instant(Parameter[float | None]):
         if text == "now":
             return moment.now_s
         try:
-            if _RELATIVE.fullmatch(text):
-                parts = _DURATION.findall(text)
-                seconds = moment.now_s - sum(float(size) * _UNITS[unit] for size, unit in parts)
+            back_s = read_duration(text[1:]) if text.startswith("-") else None
+            if back_s is not None:
+                seconds = moment.now_s - back_s
             elif re.fullmatch(r"\d{1,12}(\.\d+)?", text):
                 seconds = float(text)
             else:
@@ -346,6 +347,13 @@ class StepWidth(Parameter[int | str | None]):
             "multipleOf": SHORTEST_STEP_S,
         }
         return {"oneOf": [seconds, {"type": "string", "enum": list(_STEP_WORDS)}]}
+
+
+def read_duration(text: str) -> float | None:
+    """Return the seconds of a duration such as 15m, 1h30m or 2w; None where it is none."""
+    if not _DURATION.fullmatch(text):
+        return None
+    return sum(float(size) * _UNITS[unit] for size, unit in _PART.findall(text))
 
 
 def read_step(text: str) -> int | str | None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final, TypeVar
 
 from trimtab_collector.contract.callers import NOBODY, Caller
-from trimtab_collector.contract.errors import bad_parameter
+from trimtab_collector.contract.errors import bad_parameter, instant
 from trimtab_collector.contract.kinds import (
     Choice,
     Filter,
@@ -117,8 +117,7 @@ class Parameters:
 
     def shown(self, epoch_s: float) -> str:
         """Return a time as ISO 8601 in the zone asked for."""
-        text = datetime.fromtimestamp(epoch_s, self.tz).isoformat(timespec="milliseconds")
-        return text.replace("+00:00", "Z")
+        return instant(epoch_s, self.tz)
 
     def chooses(self, **fields: str) -> bool:
         """Return whether something with these fields is among what was asked for."""

@@ -9,12 +9,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.logs import LogHealth
 from trimtab_collector.logs.rotation import RotatedFile, open_all
 from trimtab_core.logs import PlainFormatter, RateLimited, plain, veiled
@@ -76,8 +76,7 @@ class LogFiles:
 
         Texts are made plain, cut where they are long, and go without what looks like a secret.
         """
-        when = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
-        head = {"time": when.replace("+00:00", "Z"), "level": level, "kind": kind}
+        head = {"time": instant(self._clock()), "level": level, "kind": kind}
         line = msgspec.json.encode({**head, **_plain(fields)}) + b"\n"
         with self._changed:
             if (

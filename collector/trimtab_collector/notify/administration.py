@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from trimtab_collector.contract.alertconfigs import Removed
+from trimtab_collector.contract.body import wire_name
 from trimtab_collector.contract.channels import (
     CHANNEL,
     ChannelBody,
@@ -50,7 +51,7 @@ def add_channel(book: ChannelBook, parameters: Parameters) -> ChannelBody:
     if book.get(new.name) is not None:
         raise ApiError(
             409,
-            "exists",
+            "name_taken",
             f"expected a new name, got {new.name!r:.80}: change that channel by PUT, or remove it",
         )
     entry = _parsed(new.name, {"kind": new.kind, **_snake(new.settings)})
@@ -117,7 +118,7 @@ def _put(book: ChannelBook, entry: ChannelEntry, parameters: Parameters) -> None
     try:
         book.put(entry, parameters.caller)
     except SettingsError as error:
-        raise ApiError(422, "too_many", str(error)) from error
+        raise ApiError(409, "too_many", str(error)) from error
 
 
 def _with_secrets(before: ChannelEntry, values: dict[str, Any]) -> dict[str, Any]:
@@ -143,8 +144,7 @@ def _with_secrets(before: ChannelEntry, values: dict[str, Any]) -> dict[str, Any
 
 
 def _differs(before: ChannelEntry, values: Mapping[str, Any], name: str) -> bool:
-    default = before.defaults.get(name)
-    return bool(before.values.get(name, default) != values.get(name, default))
+    return bool(before.value(name) != values.get(name, before.defaults.get(name)))
 
 
 def _body(entry: ChannelEntry) -> ChannelBody:
@@ -153,7 +153,7 @@ def _body(entry: ChannelEntry) -> ChannelBody:
     except SettingsError as error:
         target, trouble = "", str(error)
     settings: dict[str, SettingValue] = {
-        _camel(name): list(value) if isinstance(value, tuple) else value
+        wire_name(name): list(value) if isinstance(value, tuple) else value
         for name, value in entry.shown().items()
     }
     return ChannelBody(
@@ -164,11 +164,6 @@ def _body(entry: ChannelEntry) -> ChannelBody:
         settings=settings,
         trouble=trouble,
     )
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest))
 
 
 def _snake(settings: Mapping[str, Any]) -> dict[str, Any]:

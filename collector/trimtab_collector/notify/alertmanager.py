@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
+from trimtab_collector.contract.errors import instant
 from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.exchange import Target, post
 from trimtab_collector.notify.notice import Notice
@@ -110,12 +110,7 @@ class AlertmanagerChannel:
         return {
             "labels": {name: text for name, text in labels.items() if text},
             "annotations": annotations,
-            "startsAt": _instant(min(notice.since_s, end_s)),
-            "endsAt": _instant(end_s),
+            "startsAt": instant(min(notice.since_s, end_s)),
+            "endsAt": instant(end_s),
             **links,
         }
-
-
-def _instant(epoch_s: float) -> str:
-    text = datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")

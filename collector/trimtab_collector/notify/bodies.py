@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
+from trimtab_collector.contract.errors import instant
 from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.notice import Notice
 from trimtab_collector.notify.texts import WrittenMessage, whole_lines
@@ -44,21 +44,18 @@ def _plain(notice: Notice) -> dict[str, Any]:
     """Return a notice as JSON has it, times as ISO 8601."""
     found: dict[str, Any] = msgspec.to_builtins(notice)
     for name in ("since_s", "at_s", "ended_s"):
-        found[name.removesuffix("_s")] = _instant(found.pop(name))
+        found[name.removesuffix("_s")] = _time(found.pop(name))
     for row in (*found["members"], *found["changes"]):
         for name in ("since_s", "at_s"):
             if name in row:
-                row[name.removesuffix("_s")] = _instant(row.pop(name))
+                row[name.removesuffix("_s")] = _time(row.pop(name))
     for name in ("key", "links", "recipients"):
         del found[name]
     return found
 
 
-def _instant(epoch_s: float | None) -> str | None:
-    if epoch_s is None:
-        return None
-    text = datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+def _time(epoch_s: float | None) -> str | None:
+    return None if epoch_s is None else instant(epoch_s)
 
 
 def _pagerduty(message: Message, written: WrittenMessage) -> dict[str, Any]:
@@ -75,7 +72,7 @@ def _pagerduty(message: Message, written: WrittenMessage) -> dict[str, Any]:
             "summary": written.title[:_SUMMARY],
             "source": shown_where(notice) or "trimtab",
             "severity": severity if severity in ("info", "warning", "critical") else "error",
-            "timestamp": _instant(notice.at_s),
+            "timestamp": instant(notice.at_s),
             "component": notice.where.service or None,
             "group": notice.where.environment or None,
             "class": notice.metric,

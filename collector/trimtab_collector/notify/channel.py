@@ -1,6 +1,7 @@
 """The seam of the channels: what is sent, what a channel is, and how a send can fail.
 
-To add a channel, write a class with `send` and a row in `kinds.py`.
+To add a channel, write a class with `send` and its settings, and a row in `kinds.py`: nothing else
+knows the kinds.
 """
 
 from collections.abc import Sequence

@@ -68,6 +68,25 @@ class ChannelEntry:
         """The default of each setting of its kind."""
         return {field.name: field.default for field in self._fields()}
 
+    @property
+    def enabled(self) -> bool:
+        """Whether it is in use, also where other settings are refused."""
+        return bool(self.value("enabled"))
+
+    @property
+    def renews(self) -> bool:
+        """Whether its receiver forgets alerts that are not sent again."""
+        return self.kind in KINDS and KINDS[self.kind].renews
+
+    @property
+    def takes_addresses(self) -> bool:
+        """Whether messages may go to mail addresses that a rule names."""
+        return self.kind in KINDS and KINDS[self.kind].takes_addresses
+
+    def value(self, name: str) -> Any:
+        """Return what a setting is, by default if it is not set."""
+        return self.values.get(name, self.defaults.get(name))
+
     def shown(self) -> dict[str, Any]:
         """Return every setting; of a secret "set" or "", never more."""
         found: dict[str, Any] = {}

@@ -21,7 +21,7 @@ from trimtab_collector.notify.outbox import Outbox
 from trimtab_collector.notify.sender import Sender
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.statefile import StateFile
-from trimtab_core.console import EXIT_FAILED, EXIT_OK, warn
+from trimtab_core.console import EXIT_FAILED, EXIT_OK, show_table, warn
 from trimtab_core.errors import SettingsError
 
 __all__ = ["channel"]
@@ -36,7 +36,10 @@ def channel(arguments: list[str]) -> int:
         book = ChannelBook(state)
         if options.command == "list":
             rows = [_row(entry) for entry in book.all()]
-            print(json.dumps({"channels": rows}) if options.json else _table(rows))
+            if options.json:
+                print(json.dumps({"channels": rows}))
+            else:
+                show_table(_lines(rows))
             return EXIT_OK
         if options.command == "test":
             return _test(settings, state, book, options)
@@ -157,8 +160,8 @@ def _row(entry: ChannelEntry) -> dict[str, Any]:
     }
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = [("NAME", "KIND", "STATE", "FROM", "TARGET")]
+def _lines(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = [("NAME", "KIND", "STATE", "FROM", "TARGET")]
     lines += [
         (
             row["name"],
@@ -169,8 +172,4 @@ def _table(rows: Sequence[dict[str, Any]]) -> str:
         )
         for row in rows
     ]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return lines

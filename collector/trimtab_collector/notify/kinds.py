@@ -24,15 +24,20 @@ class ChannelKind:
     make: Callable[[Any, Sending], Channel]
     #: whether the guard sees what it connects to, so that the API may make one
     guarded: bool = True
+    #: whether its channels are RenewingChannels
+    renews: bool = False
+    #: whether messages may go to mail addresses that a rule names
+    takes_addresses: bool = False
 
 
 # fmt: off
 KINDS: Final[Mapping[str, ChannelKind]] = {
-    "smtp": ChannelKind("Mail.", SmtpSettings, SmtpChannel),
+    "smtp": ChannelKind("Mail.", SmtpSettings, SmtpChannel, takes_addresses=True),
     "slack": ChannelKind("Slack, by an incoming webhook.", SlackSettings, SlackChannel),
     "webhook": ChannelKind("A signed POST; PagerDuty, Discord and Teams by their formats.",
                            WebhookSettings, WebhookChannel),
-    "alertmanager": ChannelKind("Alertmanager, API v2.", AlertmanagerSettings, AlertmanagerChannel),
+    "alertmanager": ChannelKind("Alertmanager, API v2.", AlertmanagerSettings, AlertmanagerChannel,
+                                renews=True),
     "apprise": ChannelKind("Other services, by the package apprise (trimtab[notify]).",
                            AppriseSettings, AppriseChannel, guarded=False),
 }

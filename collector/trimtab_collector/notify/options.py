@@ -57,6 +57,11 @@ class ChannelSettings:
         return ""
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """The mail addresses that it sends to by itself."""
+        return ()
+
+    @property
     def digests(self) -> bool:
         """Whether people read it, so that many alerts come as one message; else each is sent."""
         return True

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from trimtab_collector.notify.channels import LIVE, ChannelEntry
+from trimtab_collector.notify.kinds import KINDS
 from trimtab_collector.notify.notice import Change, Member, Notice, Where
-from trimtab_collector.notify.smtp import MAX_ADDRESSES, SmtpSettings, is_address
+from trimtab_collector.notify.smtp import MAX_ADDRESSES, is_address
 from trimtab_core.errors import SettingsError
 
 __all__ = ["ChannelRoute", "bounded", "routes"]
@@ -46,8 +47,9 @@ def routes(
         )
     mail = _mail_channel(channels, named) if addresses else None
     if addresses and mail is None:
-        trouble = "expected a channel of kind smtp for mail addresses, got none"
-        yield ChannelRoute("smtp", state="dead", trouble=trouble)
+        kinds = [kind for kind, row in KINDS.items() if row.takes_addresses]
+        trouble = f"expected a channel of kind {' or '.join(kinds)} for mail addresses, got none"
+        yield ChannelRoute(kinds[0], state="dead", trouble=trouble)
     for entry in channels:
         try:
             settings = entry.settings
@@ -60,7 +62,7 @@ def routes(
             continue
         if not _wanted(connection, entry.name, settings.severity, notice):
             continue
-        own = settings.to if asked and isinstance(settings, SmtpSettings) else ()
+        own = settings.addresses if asked else ()
         extra = addresses if entry is mail else ()
         to = tuple(dict.fromkeys((*own, *extra)))[:MAX_ADDRESSES] if extra else ()
         wrong = [each for each in extra if not is_address(each)]
@@ -79,10 +81,10 @@ def _mail_channel(channels: Sequence[ChannelEntry], named: set[str]) -> ChannelE
     """Return the channel that sends to addresses: a named one, else one that is on by default."""
 
     def rank(entry: ChannelEntry) -> tuple[bool, bool, bool, str]:
-        on = entry.values.get("enabled", True)
-        return entry.name not in named, not on, not entry.values.get("default", True), entry.name
+        named_not = entry.name not in named
+        return named_not, not entry.enabled, not entry.value("default"), entry.name
 
-    return min((each for each in channels if each.kind == "smtp"), key=rank, default=None)
+    return min((each for each in channels if each.takes_addresses), key=rank, default=None)
 
 
 def _wanted(connection: sqlite3.Connection, channel: str, severity: str, notice: Notice) -> bool:

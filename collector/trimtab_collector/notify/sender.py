@@ -304,7 +304,7 @@ class Sender:
     async def _renew_soon(self) -> None:
         """Renew what goes on at receivers that forget."""
         for entry in await self._do(self._channels.all):
-            if entry.kind != "alertmanager" or not entry.values.get("enabled", True):
+            if not entry.renews or not entry.enabled:
                 continue
             lane = self._lanes.setdefault(entry.name, _Lane())
             if lane.renewal is None or lane.renewal.done():

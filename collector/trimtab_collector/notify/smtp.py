@@ -63,6 +63,11 @@ class SmtpSettings(ChannelSettings):
         return f"{', '.join(self.to) or 'recipients of each rule'} by {self.host}:{self.number}"
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """The recipients of notices that name none."""
+        return self.to
+
+    @property
     def number(self) -> int:
         """The port."""
         return self.port or _PORTS[self.security]

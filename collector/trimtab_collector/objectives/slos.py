@@ -82,15 +82,15 @@ class SloBook:
         for slo in self.every():
             if slo.id == slo_id:
                 return slo
-        raise ApiError(404, "no_such_slo", f"expected the id of an objective, got {slo_id!r:.40}")
+        raise ApiError(404, "not_found", f"expected the id of an objective, got {slo_id!r:.40}")
 
     def add(self, settings: SloSettings, by: Caller) -> Slo:
-        """Keep a new objective; raises ApiError 422 for contradictions and for one too many."""
+        """Keep a new objective; raises ApiError 422 for contradictions, 409 for one too many."""
         _refuse(settings)
         with self._state.change():
             if len(self.every()) >= _MOST:
                 raise ApiError(
-                    422, "too_many", f"expected at most {_MOST} objectives: delete one first"
+                    409, "too_many", f"expected at most {_MOST} objectives: delete one first"
                 )
             return self._keep(Slo(f"slo-{secrets.token_hex(6)}", settings), None, by)
 

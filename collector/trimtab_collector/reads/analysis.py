@@ -15,7 +15,15 @@ from trimtab_collector.contract.analysis import (
 from trimtab_collector.contract.languages import language_of
 from trimtab_collector.contract.parameters import LIMIT, Parameters
 from trimtab_collector.reads.judging.facts import Facts
-from trimtab_collector.reads.judging.findings import HIGH, LOW, MEDIUM, RANKS, FoundIssue, Unjudged
+from trimtab_collector.reads.judging.findings import (
+    HIGH,
+    LOW,
+    MEDIUM,
+    RANKS,
+    FoundIssue,
+    IssueRule,
+    Unjudged,
+)
 from trimtab_collector.reads.judging.issues import ENOUGH_REQUESTS, REQUEST_RULES
 from trimtab_collector.reads.judging.machines import MACHINE_RULES
 from trimtab_collector.reads.judging.wording import Phrasing, place_text
@@ -43,19 +51,19 @@ def analysis_of(facts: Facts, language: str, limit: int = LIMIT.default) -> Anal
 
     Pure but for what facts read. Raises TooMuchError.
     """
-    found = [each for rule in ISSUE_RULES for each in rule(facts)]
-    findings = [each for each in found if isinstance(each, FoundIssue)]
-    findings.sort(key=lambda each: (-RANKS[each.severity], -each.size))
-    unjudged = [each for each in found if isinstance(each, Unjudged)]
+    found = [(rule, each) for rule in ISSUE_RULES for each in rule.look(facts)]
+    findings = [(rule, each) for rule, each in found if isinstance(each, FoundIssue)]
+    findings.sort(key=lambda row: (-RANKS[row[1].severity], -row[1].size))
+    unjudged = [(rule, each) for rule, each in found if isinstance(each, Unjudged)]
     wording = Phrasing(language)
     return Analysis(
         **facts.range.fields(),
-        status=_status(findings),
-        issues=[wording.issue(each) for each in findings[:limit]],
+        status=_status(each for _, each in findings),
+        issues=[wording.issue(rule, each) for rule, each in findings[:limit]],
         issues_left_out=max(0, len(findings) - limit),
         recommendations=wording.recommendations(findings),
         services=_services(facts, findings),
-        not_judged=[wording.not_judged(each) for each in unjudged[:limit]],
+        not_judged=[wording.not_judged(rule, each) for rule, each in unjudged[:limit]],
         not_judged_left_out=max(0, len(unjudged) - limit),
     )
 
@@ -66,23 +74,24 @@ def _status(findings: Iterable[FoundIssue]) -> str:
     return _STATUS[max(severities, key=RANKS.__getitem__, default=LOW)]
 
 
-def _services(facts: Facts, findings: list[FoundIssue]) -> list[ServiceAnalysis]:
+def _services(facts: Facts, findings: list[tuple[IssueRule, FoundIssue]]) -> list[ServiceAnalysis]:
     owners = {(each.where.environment, each.where.service): each for each in facts.services}
-    names = {*owners, *((each.where.environment, each.where.service) for each in findings)}
+    named = [((each.where.environment, each.where.service), rule, each) for rule, each in findings]
+    names = {*owners, *(owner for owner, _, _ in named)}
     services = []
     for owner in sorted(name for name in names if name[1]):
-        mine = [each for each in findings if (each.where.environment, each.where.service) == owner]
+        mine = [(rule, each) for name, rule, each in named if name == owner]
         group = owners.get(owner)
         judged = group is not None and group.requests >= ENOUGH_REQUESTS
         services.append(
             ServiceAnalysis(
                 environment=owner[0],
                 service=owner[1],
-                status=_status(mine),
+                status=_status(each for _, each in mine),
                 requests=group.requests if group else 0,
                 p99=group.p99 if group and judged else None,
                 error_rate=share(group.errors, group.requests) if group and judged else None,
-                issues=list(dict.fromkeys(each.type for each in mine)),
+                issues=list(dict.fromkeys(rule.type for rule, _ in mine)),
             )
         )
     return services

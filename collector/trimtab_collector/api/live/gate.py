@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from trimtab_collector.api.live.sessions import LiveConnection, LiveLimits
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
+from trimtab_core.addresses import network_of
 
 __all__ = ["CONNECTION", "CUT", "LiveGate", "LiveLoad"]
 
@@ -53,7 +54,7 @@ class LiveGate:
         self.empty = asyncio.Event()
         self.empty.set()
         self._polls: Counter[str] = Counter()
-        #: address -> new connections since `_since_s`
+        #: client, by its network -> new connections since `_since_s`
         self._handshakes: Counter[str] = Counter()
         self._since_s = 0.0
         self.refused = 0
@@ -104,7 +105,9 @@ class LiveGate:
             )
         if sid:
             if self._polls[sid] >= _POLLS:
-                raise ApiError(429, "busy", "expected one request after the other, got several")
+                raise ApiError(
+                    429, "too_many_tries", "expected one request after the other, got several"
+                )
             return
         self._note_handshake(scope)
         pending = load.connections - len(load.known)
@@ -122,12 +125,13 @@ class LiveGate:
         if now_s - self._since_s > self._limits.connect_s:
             self._since_s = now_s
             self._handshakes.clear()
-        address = _network(scope)
+        client: tuple[str, ...] = scope.get("client") or ("",)
+        address = network_of(client[0])
         count = self._handshakes[address]
         if count >= self._limits.handshakes or len(self._handshakes) > _ADDRESSES:
             raise ApiError(
                 429,
-                "too_many",
+                "too_many_tries",
                 "expected fewer new connections of one address: try again later",
                 headers={"Retry-After": str(math.ceil(self._limits.connect_s))},
             )
@@ -156,7 +160,9 @@ class LiveGate:
                 await handle(scope, receive, sending)
         except TimeoutError:
             if not started:
-                late = ApiError(408, "timeout", "expected a whole request in time, got a part")
+                late = ApiError(
+                    408, "request_timeout", "expected a whole request in time, got a part"
+                )
                 await _refuse(scope, receive, send, late)
         finally:
             self._polls[sid] -= 1
@@ -216,12 +222,6 @@ def _origin(url: str) -> str:
 def _header(scope: _LiveScope, name: bytes) -> str:
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return next((value.decode("latin-1") for key, value in headers if key == name), "")
-
-
-def _network(scope: _LiveScope) -> str:
-    """Return whose a connection is: an address, or the half of an IPv6 address that names a net."""
-    host: str = (scope.get("client") or ("",))[0]
-    return ":".join(host.split(":")[:4])
 
 
 def _sid(scope: _LiveScope) -> str:

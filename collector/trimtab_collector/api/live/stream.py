@@ -256,7 +256,9 @@ class Live:
             if session is None:
                 return refusal(ApiError(401, "unauthorized", "expected a connection with a token"))
             if session.busy:
-                return refusal(ApiError(429, "busy", "expected one event after the other"))
+                return refusal(
+                    ApiError(429, "too_many_tries", "expected one event after the other")
+                )
             session.busy = True
             try:
                 if session.ended(time.time()):
@@ -288,7 +290,7 @@ class Live:
         filters = {each.metrics for each in self._clients.all()} - {None, chosen}
         if len(filters) >= self._limits.filters:
             raise ApiError(
-                429, "too_many", f"{len(filters)} filters are in use already: try again later"
+                503, "busy", f"{len(filters)} filters are in use already: try again later"
             )
         session.metrics = chosen
         return {"filter": chosen.given(), "intervalSeconds": self._limits.every_s}

@@ -29,9 +29,8 @@ class Clue:
 
 @dataclass(frozen=True, slots=True)
 class FoundIssue:
-    """An issue; its texts are `issue.<type>` and `do.<type>`, filled with metrics and fields."""
+    """An issue; its texts are `issue.<type>.*`, filled with metrics and fields."""
 
-    type: str
     severity: str
     metrics: Mapping[str, float | None]
     where: Place
@@ -43,13 +42,21 @@ class FoundIssue:
 
 @dataclass(frozen=True, slots=True)
 class Unjudged:
-    """A rule that could not judge; its text is `unjudged.<key>`."""
+    """What a rule could not judge; its text is `unjudged.<key>`."""
 
-    type: str
     key: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     where: Place = field(default_factory=Place)
 
 
-#: looks at the facts of a range
-IssueRule = Callable[[Facts], Iterable[FoundIssue | Unjudged]]
+@dataclass(frozen=True, slots=True)
+class IssueRule:
+    """A row of the table of rules of the analysis; `type` is what its issues are called."""
+
+    type: str
+    #: the recommendation that its issues lead to: its texts are `recommend.<answer>.*`
+    answer: str
+    #: of the recommendation: low, medium or high
+    effort: str
+    #: looks at the facts of a range
+    look: Callable[[Facts], Iterable[FoundIssue | Unjudged]]

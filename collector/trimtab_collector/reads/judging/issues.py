@@ -51,10 +51,9 @@ def high_latency(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
     """Judge the p99 of requests: over 1,000 ms is high."""
     for service in facts.services:
         if service.requests < ENOUGH_REQUESTS:
-            yield _few("high_latency", service, ENOUGH_REQUESTS)
+            yield _few(service, ENOUGH_REQUESTS)
         elif service.p99 > SLOW_MS:
             yield FoundIssue(
-                "high_latency",
                 HIGH,
                 {"p99": service.p99, "p90": service.p90, "p50": service.p50},
                 service.where,
@@ -100,7 +99,7 @@ def high_error_rate(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
     for service in facts.services:
         rate = share(service.errors, service.requests)
         if service.requests < ENOUGH_REQUESTS:
-            yield _few("high_error_rate", service, ENOUGH_REQUESTS)
+            yield _few(service, ENOUGH_REQUESTS)
         elif rate > _ERRORS[0]:
             failing = sorted(
                 (each for each in facts.routes
@@ -108,7 +107,6 @@ def high_error_rate(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
                 key=lambda each: -each.errors,
             )  # fmt: skip
             yield FoundIssue(
-                "high_error_rate",
                 HIGH if rate > _ERRORS[1] else MEDIUM,
                 {"errorRate": rate, "errors": service.errors, "requests": service.requests},
                 service.where,
@@ -133,11 +131,10 @@ def slow_queries(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
         calls = calls_of(parts, facts.seconds)
         if calls.count < _QUERIES or calls.p90 is None:
             fields = {"count": calls.count, "needed": _QUERIES}
-            yield Unjudged("slow_queries", "few_queries", fields, place)
+            yield Unjudged("few_queries", fields, place)
         elif calls.p90 > _P90_MS:
             slow = above(whole(parts), _SLOW_QUERY_S)
             yield FoundIssue(
-                "slow_queries",
                 MEDIUM,
                 {"queryTime": calls.p90, "slowQueries": slow},
                 place,
@@ -145,7 +142,7 @@ def slow_queries(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
                 size=calls.p90,
             )
     if not found:
-        yield Unjudged("slow_queries", "no_queries")
+        yield Unjudged("no_queries")
 
 
 def statements_of(parts: Iterable[MeasurePart]) -> list[MeasurePart]:
@@ -188,7 +185,7 @@ def low_cache_hit_rate(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
         hits, reads = _hits_of(parts)
         if reads < _READS:
             fields = {"count": int(reads), "needed": _READS}
-            yield Unjudged("low_cache_hit_rate", "few_reads", fields, place)
+            yield Unjudged("few_reads", fields, place)
         elif hits / reads < _HIT_RATE:
             rates = [(level, *_hits_of(some)) for level, some in sorted(levels.items())]
             yield _low_hit_rate(place, hits, reads, rates)
@@ -208,7 +205,7 @@ def low_cache_hit_rate(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
             place = Place(target=server.instance)
             yield _low_hit_rate(place, hits, reads, [(server.instance, hits, reads)])
     if not judged:
-        yield Unjudged("low_cache_hit_rate", "no_reads")
+        yield Unjudged("no_reads")
 
 
 def _hits_of(parts: Iterable[MeasurePart]) -> tuple[float, float]:
@@ -221,7 +218,6 @@ def _low_hit_rate(
     place: Place, hits: float, reads: float, rates: list[tuple[str, float, float]]
 ) -> FoundIssue:
     return FoundIssue(
-        "low_cache_hit_rate",
         MEDIUM,
         {"hitRate": hits / reads, "missRate": 1 - hits / reads},
         place,
@@ -246,7 +242,6 @@ def n_plus_one(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
         longest = max(number(event, "duration_us") for _, event in seen) / 1000
         place = Place(environment=environment, service=service, route=route, method=method)
         yield FoundIssue(
-            "n_plus_one",
             MEDIUM if longest >= _REPEATED_MS else LOW,
             {"queries": most, "queryTime": longest, "requests": len(seen)},
             place,
@@ -255,8 +250,8 @@ def n_plus_one(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
         )
 
 
-def _few(rule: str, group: RequestGroup, needed: int) -> Unjudged:
-    return Unjudged(rule, "few_requests", {"count": group.requests, "needed": needed}, group.where)
+def _few(group: RequestGroup, needed: int) -> Unjudged:
+    return Unjudged("few_requests", {"count": group.requests, "needed": needed}, group.where)
 
 
 def _owner(where: Place) -> tuple[str, str]:
@@ -264,9 +259,9 @@ def _owner(where: Place) -> tuple[str, str]:
 
 
 REQUEST_RULES: Final[tuple[IssueRule, ...]] = (
-    high_latency,
-    high_error_rate,
-    slow_queries,
-    low_cache_hit_rate,
-    n_plus_one,
+    IssueRule("high_latency", "optimize_routes", MEDIUM, high_latency),
+    IssueRule("high_error_rate", "fix_errors", MEDIUM, high_error_rate),
+    IssueRule("slow_queries", "optimize_queries", MEDIUM, slow_queries),
+    IssueRule("low_cache_hit_rate", "improve_caching", MEDIUM, low_cache_hit_rate),
+    IssueRule("n_plus_one", "batch_queries", LOW, n_plus_one),
 )

@@ -7,6 +7,7 @@ from trimtab_collector.contract.analysis import Place
 from trimtab_collector.reads.judging.facts import Facts, GaugeTrack, is_probed, whole
 from trimtab_collector.reads.judging.findings import (
     HIGH,
+    LOW,
     MEDIUM,
     Clue,
     FoundIssue,
@@ -42,7 +43,6 @@ def high_cpu_usage(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
         if track.mean > _CPU:
             throttled = facts.track("container.cpu.throttled", track.instance)
             yield FoundIssue(
-                "high_cpu_usage",
                 HIGH,
                 {"usage": track.mean, "throttling": throttled.mean if throttled else None},
                 Place(instance=track.instance),
@@ -57,7 +57,7 @@ def high_cpu_usage(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
                 size=track.mean,
             )
     if not tracks:
-        yield Unjudged("high_cpu_usage", "no_host")
+        yield Unjudged("no_host")
 
 
 def high_memory_usage(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
@@ -71,7 +71,6 @@ def high_memory_usage(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
             facts.track(f"{kind}.memory.{each}", track.instance) for each in ("usage", "limit")
         )
         yield FoundIssue(
-            "high_memory_usage",
             HIGH if track.mean >= _MEMORY[1] else MEDIUM,
             {
                 "usage": track.last,
@@ -83,7 +82,7 @@ def high_memory_usage(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
             size=track.last,
         )
     if not tracks:
-        yield Unjudged("high_memory_usage", "no_host")
+        yield Unjudged("no_host")
 
 
 def _of_machines(facts: Facts, names: Sequence[str]) -> list[GaugeTrack]:
@@ -136,7 +135,6 @@ def event_loop_delay(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
         tracks.sort(key=lambda each: -each.mean)
         worst = tracks[0]
         yield FoundIssue(
-            "event_loop_delay",
             HIGH if worst.mean >= _LOOP_S[1] else MEDIUM,
             {"delay": worst.mean * 1000, "max": max(each.max for each in tracks) * 1000,
              "processes": len(tracks)},
@@ -159,7 +157,6 @@ def pool_saturation(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
         if not pool.timeouts and not is_full and (waited is None or waited <= _POOL_WAIT_MS):
             continue
         yield FoundIssue(
-            "pool_saturation",
             HIGH if pool.timeouts else MEDIUM,
             {"used": pool.used, "max": pool.most, "utilization": pool.use,
              "waitP90": waited, "timeouts": pool.timeouts},
@@ -199,7 +196,6 @@ def queue_growth(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
         apart_s = queue.steps[-1].t - queue.steps[third - 1].t
         place = Place(environment=queue.environment, service=queue.service, target=queue.instance)
         yield FoundIssue(
-            "queue_growth",
             HIGH if after >= 3 * before else MEDIUM,
             {"depth": queue.last, "before": before, "perMinute": gained / apart_s * 60},
             place,
@@ -207,7 +203,7 @@ def queue_growth(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
             size=gained,
         )
     if not queues:
-        yield Unjudged("queue_growth", "no_queue")
+        yield Unjudged("no_queue")
 
 
 def _of_queue(facts: Facts, queue: GaugeTrack) -> Iterator[Clue]:
@@ -225,9 +221,9 @@ def _of_queue(facts: Facts, queue: GaugeTrack) -> Iterator[Clue]:
 
 
 MACHINE_RULES: Final[tuple[IssueRule, ...]] = (
-    high_cpu_usage,
-    high_memory_usage,
-    event_loop_delay,
-    pool_saturation,
-    queue_growth,
+    IssueRule("high_cpu_usage", "reduce_cpu", HIGH, high_cpu_usage),
+    IssueRule("high_memory_usage", "reduce_memory", HIGH, high_memory_usage),
+    IssueRule("event_loop_delay", "unblock_event_loop", MEDIUM, event_loop_delay),
+    IssueRule("pool_saturation", "tune_pool", MEDIUM, pool_saturation),
+    IssueRule("queue_growth", "add_workers", LOW, queue_growth),
 )

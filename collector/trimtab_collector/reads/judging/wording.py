@@ -15,31 +15,17 @@ from trimtab_collector.contract.analysis import (
 from trimtab_collector.contract.languages import Phrases
 from trimtab_collector.reads.judging.advising import AdviceRule, Advised, Unseen
 from trimtab_collector.reads.judging.findings import (
-    HIGH,
     LOW,
-    MEDIUM,
     RANKS,
     Clue,
     FoundIssue,
+    IssueRule,
     Unjudged,
 )
 
 __all__ = ["PHRASES", "Phrasing", "place_text"]
 
 PHRASES: Final = Phrases.of(Path(__file__).parent / "texts")
-#: type of an issue -> recommendation, and its effort
-_ANSWERS: Final[Mapping[str, tuple[str, str]]] = {
-    "high_latency": ("optimize_routes", MEDIUM),
-    "high_error_rate": ("fix_errors", MEDIUM),
-    "slow_queries": ("optimize_queries", MEDIUM),
-    "low_cache_hit_rate": ("improve_caching", MEDIUM),
-    "high_cpu_usage": ("reduce_cpu", HIGH),
-    "high_memory_usage": ("reduce_memory", HIGH),
-    "event_loop_delay": ("unblock_event_loop", MEDIUM),
-    "n_plus_one": ("batch_queries", LOW),
-    "pool_saturation": ("tune_pool", MEDIUM),
-    "queue_growth": ("add_workers", LOW),
-}
 
 
 class Phrasing:
@@ -58,15 +44,15 @@ class Phrasing:
 
     # ------------------------------------------------ analysis
 
-    def issue(self, finding: FoundIssue) -> Issue:
+    def issue(self, rule: IssueRule, finding: FoundIssue) -> Issue:
         """Return a finding in words."""
         fields = {**finding.metrics, **finding.fields, "where": self.where(finding.where)}
         return Issue(
-            type=finding.type,
+            type=rule.type,
             severity=finding.severity,
-            description=self.say(f"issue.{finding.type}.what", **fields),
+            description=self.say(f"issue.{rule.type}.what", **fields),
             metrics=finding.metrics,
-            recommendation=self.say(f"issue.{finding.type}.do", **fields),
+            recommendation=self.say(f"issue.{rule.type}.do", **fields),
             where=finding.where,
             evidence=self.evidence(finding.clues),
         )
@@ -83,18 +69,20 @@ class Phrasing:
             for clue in clues
         ]
 
-    def not_judged(self, found: Unjudged) -> NotJudged:
+    def not_judged(self, rule: IssueRule, found: Unjudged) -> NotJudged:
         """Return why a rule did not judge."""
         reason = self.say(f"unjudged.{found.key}", **found.fields)
-        return NotJudged(type=found.type, reason=reason, where=found.where)
+        return NotJudged(type=rule.type, reason=reason, where=found.where)
 
-    def recommendations(self, findings: Iterable[FoundIssue]) -> list[Recommendation]:
+    def recommendations(
+        self, findings: Iterable[tuple[IssueRule, FoundIssue]]
+    ) -> list[Recommendation]:
         """Return what to do about issues, the worst first; each once."""
         answers: dict[str, tuple[str, str]] = {}
-        for finding in findings:
-            name, effort = _ANSWERS[finding.type]
-            priority = answers.get(name, (LOW, effort))[0]
-            answers[name] = (max(priority, finding.severity, key=RANKS.__getitem__), effort)
+        for rule, finding in findings:
+            priority = answers.get(rule.answer, (LOW, rule.effort))[0]
+            highest = max(priority, finding.severity, key=RANKS.__getitem__)
+            answers[rule.answer] = (highest, rule.effort)
         return [
             Recommendation(
                 type=name,
