@@ -31,6 +31,7 @@ _ALERT = AlertBody(
     labels={},
     since="2026-10-27T08:00:00.000Z",
     fired_at="2026-10-27T08:00:00.000Z",
+    recovered_at=None,
     resolved_at=None,
     last_data="2026-10-27T09:00:00.000Z",
     acknowledged_by=None,

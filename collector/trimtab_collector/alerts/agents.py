@@ -25,6 +25,8 @@ _MOST_SERVICES: Final = 100
 _EXPECTED_S: Final = 900
 #: an agent that has been silent for so long is no agent
 _FORGOTTEN_S: Final = 86_400
+#: an agent that has been silent for so long is missed no more: it holds no alert open
+_MISSED_S: Final = 3600
 _LATE_S: Final = 2 * WINDOW_S
 
 
@@ -96,7 +98,7 @@ class Agents:
         with self._lock:
             for seen in self._agents.values():
                 late_s = end_s - seen.window_s
-                if seen.stopped or not _LATE_S <= late_s < _FORGOTTEN_S:
+                if seen.stopped or not _LATE_S <= late_s < _MISSED_S:
                     continue
                 for name, at_s in seen.services.items():
                     if at_s >= seen.window_s - _EXPECTED_S:

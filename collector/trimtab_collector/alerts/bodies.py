@@ -67,10 +67,11 @@ def body_of(rule: Rule, alert: Alert, incident: Incident | None) -> AlertBody:
         since=instant(alert.since_s),
         fired_at=None if alert.fired_s is None else instant(alert.fired_s),
         resolved_at=None if alert.ended_s is None else instant(alert.ended_s),
+        recovered_at=None if alert.good_s is None else instant(alert.good_s),
         last_data=instant(alert.known_s),
         acknowledged_by=alert.acknowledged_by or None,
         acknowledged_at=None if alert.acknowledged_s is None else instant(alert.acknowledged_s),
-        held=(incident.held or None) if incident else None,
+        held=(incident.held if incident else "") or ("agentMissing" if alert.waits else None),
         title=f"{place}: {rule.name}",
         message="",
         metadata=None,
@@ -90,16 +91,21 @@ def notice_of(
                each.fired_s or each.since_s)
         for each in ordered[:_MOST_MEMBERS]
     )  # fmt: skip
-    first = ordered[0] if ordered else None
-    labels = labels_of(rule, first) if first else {}
-    labels = {**labels, "environment": incident.environment, "service": incident.service}
-    if len(ordered) > 1:
-        # Several of them: the place is what they share.
-        shared = [labels_of(rule, each) for each in ordered]
-        labels = {name: text for name, text in labels.items()
-                  if all(each.get(name, "") == text for each in shared)}  # fmt: skip
     over = telling.kind in ("resolved", "expired")
-    since_s = min((each.since_s for each in ordered), default=incident.told_s)
+    first = ordered[0] if ordered else None
+    labels = {"environment": incident.environment, "service": incident.service}
+    if first is not None and not (over and incident.told_alerts > 1):
+        # Figures are those of the worst: so is the place. At the end of several it is all of them.
+        labels = {**labels, **labels_of(rule, first)}
+    level = telling.level
+    crossed = [each.crossed_s[level - 1] for each in ordered if each.level >= level]
+    began = [at for at in crossed if at is not None]
+    since_s = incident.since_s if over or not began else min(began)
+    if since_s is None:
+        since_s = min((each.since_s for each in ordered), default=t_s)
+    # It lasted until it was good again, not until that had been so for a while.
+    good = [each.good_s for each in ordered if each.good_s is not None]
+    ended_s = max(good, default=t_s) if over else None
     return Notice(
         key=f"{incident.id}:{telling.number}",
         thread=incident.id,
@@ -110,22 +116,30 @@ def notice_of(
         rule_name=rule.name,
         metric=rule.metric,
         operator=rule.operator,
-        threshold=rule.line(telling.level) if rule.lines[telling.level - 1] is not None
-        else rule.line(rule.lowest),
+        threshold=_line(rule, level, first, over=over),
         unit=unit_of(rule),
-        value=first.value if first else None,
+        value=first.value if first else incident.value,
         worst=worst,
         where=where_of(labels),
         members=members,
         members_left_out=max(0, len(ordered) - _MOST_MEMBERS),
         since_s=since_s,
         at_s=t_s,
-        ended_s=t_s if over else None,
+        ended_s=ended_s,
         changes=tuple(changes),
         description=rule.description,
         recipients=rule.recipients,
         links=_links(rule, labels, since_s, t_s),
     )  # fmt: skip
+
+
+def _line(rule: Rule, level: int, first: Alert | None, *, over: bool) -> float:
+    """Return the line that a notice speaks of: the highest one that the value crosses now."""
+    lines = [each for each in rule.levels if each <= level] or [rule.lowest]
+    if first is not None and first.value is not None and not over:
+        crossed = [each for each in lines if rule.crosses(first.value, each)]
+        lines = crossed or lines
+    return rule.line(lines[-1])
 
 
 def _links(
@@ -157,11 +171,13 @@ def _size(rule: Rule, alert: Alert) -> float:
 def _sentence(body: AlertBody) -> str:
     signs = {"gt": "over", "gte": "at or over", "lt": "under", "lte": "at or under", "eq": "at"}
     shown = QUANTITIES["en"]
-    if body.value is None:
-        value, line = "unknown", shown.quantity(body.threshold, body.unit)
-    else:
-        value, line = shown.pair(body.value, body.threshold, body.unit)
-    return (
-        f"{body.metric} is {value}, {signs[body.operator]} {line} is {body.severity}; "
-        f"{body.state} since {body.since}"
-    )
+    sign, line = signs[body.operator], shown.quantity(body.threshold, body.unit)
+    value = "unknown" if body.value is None else shown.quantity(body.value, body.unit)
+    worst = "" if body.worst is None else f"; the worst was {shown.quantity(body.worst, body.unit)}"
+    if body.state in ("resolved", "expired"):
+        last = "recovered" if body.state == "resolved" else "was not seen to recover"
+        ended = body.recovered_at or body.resolved_at
+        return f"{body.metric} was {sign} {line} from {body.since} to {ended} and {last}{worst}"
+    if body.state == "keeping":
+        return f"{body.metric} has been good since {body.recovered_at}: {value}, line {line}{worst}"
+    return f"{body.metric} is {value} since {body.since}; {sign} {line} is {body.severity}"

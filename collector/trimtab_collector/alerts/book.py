@@ -36,6 +36,7 @@ CREATE TABLE alert (id TEXT PRIMARY KEY, rule_id TEXT NOT NULL, rule TEXT NOT NU
  service TEXT NOT NULL, since_s REAL NOT NULL, fired_s REAL, ended_s REAL) WITHOUT ROWID;
 CREATE INDEX alert_ended ON alert (ended_s);
 CREATE TABLE incident (id TEXT PRIMARY KEY, rule TEXT NOT NULL, data TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE expected (rule_id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE evaluation (one INTEGER PRIMARY KEY CHECK (one = 1), judged_s REAL NOT NULL)
 """,
     ),
@@ -109,6 +110,12 @@ class AlertBook:
                 " ORDER BY ended_s DESC LIMIT -1 OFFSET ?)",
                 (_KEPT,),
             )
+
+    def keep_expected(self, connection: sqlite3.Connection) -> None:
+        """Write which series had data, for the rules that want to know of their absence."""
+        connection.execute("DELETE FROM expected")
+        rows = [(rule_id, _packed(list(seen.items()))) for rule_id, seen in self.judge.seen.items()]
+        connection.executemany("INSERT INTO expected VALUES (?, ?)", rows)
 
     def announce(self, changed: Sequence[Alert], rules: Mapping[str, Rule]) -> None:
         """Tell listeners of alerts that changed."""
@@ -215,6 +222,8 @@ class AlertBook:
         for rule, incident in self._state.decoded(sql, (), _read_incident):
             self.judge.incidents[incident.key] = incident
             self.judge.rules.setdefault(incident.rule_id, rule)
+        sql = "SELECT rule_id, data FROM expected"
+        self.judge.seen = dict(self._state.decoded(sql, (), _read_expected))
         for (judged_s,) in self._state.rows("SELECT judged_s FROM evaluation"):
             self.judged_s = judged_s
 
@@ -299,6 +308,11 @@ def _body_of_row(rule: str, data: str) -> AlertBody:
 
 def _read_incident(rule: str, data: str) -> tuple[Rule, Incident]:
     return msgspec.json.decode(rule, type=Rule), msgspec.json.decode(data, type=Incident)
+
+
+def _read_expected(rule_id: str, data: str) -> tuple[str, dict[tuple[str, ...], float]]:
+    rows = msgspec.json.decode(data, type=list[tuple[tuple[str, ...], float]])
+    return rule_id, dict(rows)
 
 
 def _read(rule: Any, data: Any) -> tuple[Rule, Alert]:

@@ -181,11 +181,14 @@ class Evaluator:
         every = [each for rows in self._book.judge.alerts.values() for each in rows.values()]
         # How long one has recovered counts on after a restart; other values may be a minute old.
         more = [each for each in every if each.recovered_s or each.below_s]
-        if abs(t_s - self._kept_s) >= _KEEP_S:
+        minutely = abs(t_s - self._kept_s) >= _KEEP_S
+        if minutely:
             self._kept_s = t_s
             more = every
         with self._state.change() as connection:
             self._book.keep(connection, outcome, t_s, more)
+            if minutely:
+                self._book.keep_expected(connection)
             for notice in notices:
                 if notice.recipients != LIVE_ONLY:
                     self._outbox.add(connection, notice)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from trimtab_collector.alerts.machine import EXPIRED, PENDING, Alert
+from trimtab_collector.alerts.machine import EXPIRED, FIRING, PENDING, Alert
 from trimtab_collector.alerts.rules import Rule
 from trimtab_collector.notify.notice import NoticeKind
 
@@ -21,6 +21,7 @@ _GATHER_S: Final = 300
 #: openings within an hour after which an incident flaps
 _FLAPS: Final = 4
 _HOUR_S: Final = 3600
+_FOREVER_S: Final = 10.0**12
 
 
 @dataclass(slots=True)
@@ -44,7 +45,11 @@ class Incident:
     flapping: bool = False
     #: why it is not told, else empty: silenced, inhibited, flapping
     held: str = ""
+    #: over all openings since it was last told to have ended
+    since_s: float | None = None
     worst: float | None = None
+    #: of the worst alert, when it was last open
+    value: float | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -76,34 +81,47 @@ def tell(
     alerts are all of the incident, also those that have just ended.
     """
     open_ = [alert for alert in alerts if alert.is_open]
-    _count(incident, rule, open_, t_s)
+    heard = [alert for alert in open_ if not silenced(alert)]
+    _count(incident, rule, open_, t_s, hears=bool(heard) and not inhibited)
     if not open_:
         return _ended(incident, alerts, t_s)
-    heard = [alert for alert in open_ if not silenced(alert)]
     level = max((alert.level for alert in heard), default=0)
     incident.held = _held(incident, level, heard=bool(heard), inhibited=inhibited)
+    # What has recovered, or of which nothing is known, is not told as if it went on.
+    now = [alert for alert in heard if alert.state == FIRING and _is_known(alert, rule, t_s)]
     if incident.held:
-        if incident.held == "flapping" and not incident.told_level:
+        if incident.held == "flapping" and not incident.told_level and now:
             return _told(incident, "flapping", level, heard, t_s)
         return None
-    kind = _due(incident, rule, heard, level, t_s)
+    kind = _due(incident, rule, heard, now, level, t_s)
     return None if kind is None else _told(incident, kind, level, heard, t_s)
 
 
-def _count(incident: Incident, rule: Rule, open_: Sequence[Alert], t_s: float) -> None:
-    """Note that an incident opened, and whether it flaps."""
+def _is_known(alert: Alert, rule: Rule, t_s: float) -> bool:
+    return rule.no_data == "alert" or alert.known_s >= t_s
+
+
+def _count(
+    incident: Incident, rule: Rule, open_: Sequence[Alert], t_s: float, *, hears: bool
+) -> None:
+    """Note that an incident opened, and whether it flaps; openings that nobody hears of do not."""
     incident.openings_s = [at for at in incident.openings_s if at > t_s - _HOUR_S]
     if open_ and incident.opened_s is None:
         incident.opened_s = min(alert.fired_s or t_s for alert in open_)
-        incident.openings_s.append(t_s)
-        incident.worst = None
+        if hears:
+            incident.openings_s.append(t_s)
+        if not incident.told_level and not incident.flapping:
+            incident.since_s, incident.worst = min(alert.since_s for alert in open_), None
     for alert in open_:
         if alert.worst is not None:
             incident.worst = rule.worse(alert.worst, incident.worst)
+    if open_:
+        incident.value = max(open_, key=lambda each: each.highest).value
     if len(incident.openings_s) > _FLAPS:
         incident.flapping = True
-    elif len(incident.openings_s) <= 1:
-        incident.flapping = False
+    elif incident.flapping and len(incident.openings_s) <= 1:
+        # It is steady, one way or the other: what it is now is told at once.
+        incident.flapping, incident.told_s = False, -_FOREVER_S
 
 
 def _held(incident: Incident, level: int, *, heard: bool, inhibited: bool) -> str:
@@ -118,8 +136,15 @@ def _held(incident: Incident, level: int, *, heard: bool, inhibited: bool) -> st
 
 
 def _due(
-    incident: Incident, rule: Rule, heard: Sequence[Alert], level: int, t_s: float
+    incident: Incident,
+    rule: Rule,
+    heard: Sequence[Alert],
+    now: Sequence[Alert],
+    level: int,
+    t_s: float,
 ) -> NoticeKind | None:
+    if not now:
+        return None
     passed_s = t_s - incident.told_s
     if not incident.told_level:
         return "firing"
@@ -148,7 +173,7 @@ def _ended(incident: Incident, alerts: Sequence[Alert], t_s: float) -> Telling |
     ended = [alert for alert in alerts if alert.is_over and alert.fired_s is not None]
     expired = bool(ended) and all(alert.state == EXPIRED for alert in ended)
     telling = _told(incident, "expired" if expired else "resolved", level, ended, t_s)
-    incident.told_level = incident.told_alerts = 0
+    incident.told_level = 0
     return telling
 
 

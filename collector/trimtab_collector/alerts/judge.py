@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from trimtab_collector.alerts.incidents import Incident, Telling, tell
-from trimtab_collector.alerts.machine import EXPIRED, PENDING, RESOLVED, Alert, advance
+from trimtab_collector.alerts.machine import EXPIRED, FIRING, PENDING, Alert, advance
 from trimtab_collector.alerts.rules import LEVELS, Rule
 from trimtab_collector.alerts.values import Values
 
@@ -57,7 +57,7 @@ class Judge:
         self.left_out = 0
         self.left_out_s = 0.0
         #: rule -> series -> when it last had data, for rules that want to know of its absence
-        self._seen: dict[str, dict[tuple[str, ...], float]] = {}
+        self.seen: dict[str, dict[tuple[str, ...], float]] = {}
 
     def step(
         self,
@@ -100,7 +100,8 @@ class Judge:
                 continue
             if now is None or now.subject != before.subject:
                 for alert in self.alerts.get(rule_id, {}).values():
-                    alert.state, alert.ended_s = RESOLVED, t_s
+                    # Nobody has seen it recover; what was pending was never told.
+                    alert.state, alert.ended_s = EXPIRED, t_s
                     retired.append(alert)
                 self.alerts[rule_id] = {}
         return retired
@@ -200,7 +201,7 @@ class Judge:
 
     def _absent(self, rule: Rule, values: Values | None, t_s: float) -> Iterable[tuple[str, ...]]:
         """Yield the series of a rule that had data within a day, or are named, and have none."""
-        seen = self._seen.setdefault(rule.id, {})
+        seen = self.seen.setdefault(rule.id, {})
         if values is None:
             return
         now = dict.fromkeys(values.labels(rule), t_s)
@@ -257,7 +258,7 @@ class Judge:
         for incident in self.incidents.values():
             rule = rules[incident.rule_id]
             alerts = members.get(incident.id, ())
-            if any(alert.is_open and alert.level == len(LEVELS) for alert in alerts):
+            if any(alert.state == FIRING and alert.level == len(LEVELS) for alert in alerts):
                 place = (rule.metric, incident.environment, incident.service)
                 found.setdefault(place, set()).add(rule.id)
         return found

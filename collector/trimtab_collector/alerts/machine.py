@@ -49,6 +49,10 @@ class Alert:
     recovered_s: float = 0.0
     below_s: float = 0.0
     fired_s: float | None = None
+    #: since when it has been good; None while it is not
+    good_s: float | None = None
+    #: whether good values do not count, as part of what they are made of is missing
+    waits: bool = False
     ended_s: float | None = None
     acknowledged_by: str = ""
     acknowledged_s: float | None = None
@@ -85,6 +89,7 @@ def advance(
         _cross(alert, rule, t_s, value)
         if any(since is not None for since in alert.crossed_s):
             alert.worst = rule.worse(value, alert.worst)
+        alert.waits = hold
         if alert.state == PENDING:
             _pending(alert, rule, t_s)
         else:
@@ -127,10 +132,11 @@ def _open(alert: Alert, rule: Rule, t_s: float, passed_s: float, *, good: bool) 
     line_s = alert.crossed_s[alert.level - 1]
     alert.below_s = 0.0 if line_s is not None else alert.below_s + passed_s
     if not good:
-        alert.state, alert.recovered_s = FIRING, 0.0
+        alert.state, alert.recovered_s, alert.good_s = FIRING, 0.0, None
     elif passed_s:
         alert.recovered_s = alert.recovered_s + passed_s if alert.state == KEEPING else 0.0
         alert.state = KEEPING
+        alert.good_s = t_s if alert.good_s is None else alert.good_s
         if alert.recovered_s >= rule.keep_firing_s:
             alert.state, alert.ended_s = RESOLVED, t_s
             return
@@ -142,7 +148,10 @@ def _open(alert: Alert, rule: Rule, t_s: float, passed_s: float, *, good: bool) 
 
 def _unknown(alert: Alert, rule: Rule, t_s: float, step_s: float) -> None:
     silent_s = t_s - alert.known_s
-    if rule.no_data == "ok":
+    # A series that is named is expected for ever; any other for a day.
+    if silent_s > _EXPIRES_S and not (rule.no_data == "alert" and rule.is_named):
+        alert.state, alert.ended_s = EXPIRED, t_s
+    elif rule.no_data == "ok":
         if alert.state == PENDING:
             alert.state, alert.ended_s = RESOLVED, t_s
         else:
@@ -152,12 +161,10 @@ def _unknown(alert: Alert, rule: Rule, t_s: float, step_s: float) -> None:
         lowest = rule.lowest
         if alert.crossed_s[lowest - 1] is None:
             alert.crossed_s[lowest - 1] = t_s
-        alert.recovered_s = 0.0
+        alert.value, alert.recovered_s, alert.good_s = None, 0.0, None
         if alert.state == PENDING:
             _pending(alert, rule, t_s)
         else:
             alert.state = FIRING
     elif alert.state == PENDING and silent_s > max(rule.for_s):
         alert.state, alert.ended_s = RESOLVED, t_s
-    elif silent_s > _EXPIRES_S:
-        alert.state, alert.ended_s = EXPIRED, t_s

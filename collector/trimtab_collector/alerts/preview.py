@@ -79,7 +79,8 @@ class Previews:
                 raise TimeoutError
             series.update(values.groups)
             with_data_s += step_s * bool(values.groups)
-            if not judge.alerts and not judge.incidents and not any(values.crossing(rule)):
+            idle = not judge.alerts and not judge.incidents and rule.no_data != "alert"
+            if idle and not any(values.crossing(rule)):
                 continue
             outcome = judge.step(end_s, step_s, [Judged(rule, values)])
             ended += [each for each in outcome.changed if each.is_over and each.fired_s is not None]
@@ -155,6 +156,7 @@ def _notes(
         notes.append("no series matched: look at the metric and the filter")
     elif with_data_s < whole_s:
         notes.append(f"{(whole_s - with_data_s) / whole_s:.0%} of the range holds no data")
+    notes.append("silences and other rules of the same metric, which may hide it, are left out")
     if rule.no_data == "alert":
         notes.append("what is absent from the start is not known here to be expected")
     return notes

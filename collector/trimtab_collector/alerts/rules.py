@@ -84,6 +84,11 @@ class Rule:
         return (*self.group_by, *(name for name in self.where if name not in self.group_by))
 
     @property
+    def is_named(self) -> bool:
+        """Whether its filter names the one series that it judges."""
+        return all(self.where.get(name) for name in self.group_by)
+
+    @property
     def subject(self) -> tuple[object, ...]:
         """What it judges: with another subject, open alerts of a rule mean nothing."""
         where = tuple(sorted(self.where.items()))

@@ -62,12 +62,15 @@ class AlertBody(Body):
     labels: dict[str, str]
     since: str
     fired_at: str | None
+    #: since when it has been good; null while it is not
+    recovered_at: str | None
     resolved_at: str | None
     #: when a value was last known
     last_data: str
     acknowledged_by: str | None
     acknowledged_at: str | None
-    #: why nothing is told of it: silenced, inhibited or flapping
+    #: why nothing is told of it: silenced, inhibited or flapping; or why good values do not end it:
+    #: agentMissing
     held: str | None
     title: str
     message: str

@@ -69,6 +69,8 @@ def main() -> None:
     silences = SilenceBook(state)
     evaluator = Evaluator(store, state, rules, silences, book, outbox, clock=clock)
     file.start()
+    # As its thread does at the start: nobody could be heard while there was no child.
+    evaluator.agents.excuse(NOON + 10 * len(WINDOWS))
     for number, ms in enumerate(WINDOWS):
         end_s = NOON + 10 * (number + 1)
         clock.now_s = end_s
