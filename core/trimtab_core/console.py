@@ -24,6 +24,7 @@ _SUMMARIES = {
     "collector": "run the central collector",
     "up": "run collector and agent together, for one machine",
     "key": "make, list and revoke agent keys",
+    "alert": "list what fires, try rules on the past, silence, acknowledge",
     "mark": "set a mark, such as a deploy, that charts, alerts and reports carry",
     "report": "write the report of a day or a week, as a page or as JSON",
     "user": "add, list and change the people who may log in",

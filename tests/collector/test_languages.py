@@ -97,6 +97,7 @@ def test_every_rule_has_its_texts() -> None:
     for advised in ADVICE_RULES:
         for part in ("title", "set", "change", "why", "impact", "fine"):
             assert f"advice.{advised.type}.{part}" in keys
+        assert bool(advised.limit) == (f"advice.{advised.type}.set_none" in keys)
     known = {key.split(".")[1] for key in keys if key.startswith("advice.")}
     assert known == {each.type for each in ADVICE_RULES}
     known = {key.split(".")[1] for key in keys if key.startswith("issue.")}

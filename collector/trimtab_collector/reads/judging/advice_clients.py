@@ -177,12 +177,12 @@ def cache_room(facts: Facts) -> Iterator[Advised | Unseen]:
 
 
 HTTP_RULES: Final = (
-    AdviceRule("http_timeout", "http", http_timeout),
-    AdviceRule("http_limits", "http", http_limits),
+    AdviceRule("http_timeout", "http", http_timeout, limit="seconds"),
+    AdviceRule("http_limits", "http", http_limits, limit="most"),
     AdviceRule("http_client_per_call", "http", http_client_per_call),
 )
 CACHE_RULES: Final = (
     AdviceRule("cache_ttl", "cache", cache_ttl),
     AdviceRule("cache_ttl_longer", "cache", cache_ttl_longer),
-    AdviceRule("cache_room", "cache", cache_room),
+    AdviceRule("cache_room", "cache", cache_room, limit="limit"),
 )

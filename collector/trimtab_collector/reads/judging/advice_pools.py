@@ -151,6 +151,6 @@ def _unseen(facts: Facts) -> Unseen:
 POOL_RULES: Final = (
     AdviceRule("pool_size", "pool", pool_size),
     AdviceRule("pool_pre_ping", "pool", pool_pre_ping),
-    AdviceRule("pool_recycle", "pool", pool_recycle),
+    AdviceRule("pool_recycle", "pool", pool_recycle, limit="recycle"),
     AdviceRule("pools_beyond_server", "pool", pools_beyond_server),
 )

@@ -238,15 +238,12 @@ def _no_server(facts: Facts, otherwise: str = "no_settings") -> Unseen:
     return Unseen(otherwise if is_probed else "no_postgresql")
 
 
-POSTGRESQL_RULES: Final = tuple(
-    AdviceRule(name, "postgresql", look)
-    for name, look in {
-        "statement_timeout": statement_timeout,
-        "command_timeout": command_timeout,
-        "jit_off": jit_off,
-        "analyze": analyze,
-        "missing_index": missing_index,
-        "partial_index": partial_index,
-        "unused_index": unused_index,
-    }.items()
+POSTGRESQL_RULES: Final = (
+    AdviceRule("statement_timeout", "postgresql", statement_timeout, limit="seconds"),
+    AdviceRule("command_timeout", "postgresql", command_timeout, limit="seconds"),
+    AdviceRule("jit_off", "postgresql", jit_off),
+    AdviceRule("analyze", "postgresql", analyze),
+    AdviceRule("missing_index", "postgresql", missing_index),
+    AdviceRule("partial_index", "postgresql", partial_index),
+    AdviceRule("unused_index", "postgresql", unused_index),
 )

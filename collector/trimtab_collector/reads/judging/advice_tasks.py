@@ -195,15 +195,12 @@ def _without_celery(
     return looked
 
 
-TASK_RULES: Final = tuple(
-    AdviceRule(name, "celery", _without_celery(look))
-    for name, look in {
-        "celery_prefetch": prefetch,
-        "celery_acks_late": acks_late,
-        "celery_max_tasks_per_child": max_tasks_per_child,
-        "celery_result_expires": result_expires,
-        "celery_compression": compression,
-        "celery_queue_per_type": queue_per_type,
-        "celery_broker_pool": broker_pool,
-    }.items()
+TASK_RULES: Final = (
+    AdviceRule("celery_prefetch", "celery", _without_celery(prefetch), limit="value"),
+    AdviceRule("celery_acks_late", "celery", _without_celery(acks_late)),
+    AdviceRule("celery_max_tasks_per_child", "celery", _without_celery(max_tasks_per_child)),
+    AdviceRule("celery_result_expires", "celery", _without_celery(result_expires), limit="hours"),
+    AdviceRule("celery_compression", "celery", _without_celery(compression)),
+    AdviceRule("celery_queue_per_type", "celery", _without_celery(queue_per_type)),
+    AdviceRule("celery_broker_pool", "celery", _without_celery(broker_pool), limit="value"),
 )

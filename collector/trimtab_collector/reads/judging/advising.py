@@ -38,6 +38,8 @@ class AdviceRule:
     type: str
     area: str
     look: Callable[[Facts], Iterable[Advised | Unseen]]
+    #: the field that is 0 or below where none is set: then its text is `advice.<type>.set_none`
+    limit: str = ""
 
 
 def is_measured(facts: Facts, *names: str) -> bool:

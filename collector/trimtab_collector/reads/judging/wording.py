@@ -123,8 +123,8 @@ class Phrasing:
     def _setting(self, rule: AdviceRule, fields: Mapping[str, Any]) -> str:
         """Return what is set; some settings have words for none."""
         key = f"advice.{rule.type}.set"
-        value = next((fields[name] for name in _LIMITS.get(rule.type, ())), 1.0)
-        return self.say(f"{key}_none" if value <= 0 else key, **fields)
+        unlimited = rule.limit and fields[rule.limit] <= 0
+        return self.say(f"{key}_none" if unlimited else key, **fields)
 
     def fine(self, rule: AdviceRule) -> SoundSetting:
         """Return that a rule has nothing to change."""
@@ -135,20 +135,6 @@ class Phrasing:
         """Return why a rule could not look."""
         reason = self.say(f"unseen.{found.key}")
         return NotLookedAt(type=rule.type, area=rule.area, reason=reason, where=found.where)
-
-
-#: rule -> the field that is 0 or below where no limit is set
-_LIMITS: Final[Mapping[str, tuple[str, ...]]] = {
-    "pool_recycle": ("recycle",),
-    "statement_timeout": ("seconds",),
-    "command_timeout": ("seconds",),
-    "celery_prefetch": ("value",),
-    "celery_result_expires": ("hours",),
-    "celery_broker_pool": ("value",),
-    "http_timeout": ("seconds",),
-    "http_limits": ("most",),
-    "cache_room": ("limit",),
-}
 
 
 def place_text(place: Place) -> str:
