@@ -25,6 +25,7 @@ _SUMMARIES = {
     "up": "run collector and agent together, for one machine",
     "key": "make, list and revoke agent keys",
     "mark": "set a mark, such as a deploy, that charts, alerts and reports carry",
+    "alert": "list and acknowledge alerts, try rules on what is stored, and keep alerts silent",
     "report": "write the report of a day or a week, as a page or as JSON",
     "user": "add, list and change the people who may log in",
     "token": "make, list and revoke tokens for programs that read",
