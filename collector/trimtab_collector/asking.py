@@ -8,7 +8,8 @@ import argparse
 import json
 import logging
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
@@ -18,12 +19,14 @@ from trimtab_core.addresses import API
 from trimtab_core.asking import HttpClient
 from trimtab_core.errors import SettingsError, TrimtabError
 
-__all__ = ["AskError", "AskedAnswer", "Asker", "add_asking", "asker_of"]
+__all__ = ["AskError", "AskedAnswer", "Asker", "add_asking", "asker_of", "with_times"]
 
 logger = logging.getLogger("trimtab.asking")
 
 _DEFAULT_URL: Final = "http://127.0.0.1:8620"
 _TIMEOUT_S: Final = 60.0
+#: a time before now, as the API takes it: -15m, -1h30m; no option looks like one
+_BEFORE_NOW: Final = re.compile(r"-\d[\w.]*")
 
 
 class AskError(TrimtabError):
@@ -42,7 +45,12 @@ class Asker:
 
     def __init__(self, url: str, token: str, environ: Mapping[str, str], ca_file: str = "") -> None:
         self._client = HttpClient(
-            url, environ, ca_file=ca_file, variable="--url", timeout_s=_TIMEOUT_S
+            url,
+            environ,
+            ca_file=ca_file,
+            variable="--url",
+            ca_variable="--ca-file",
+            timeout_s=_TIMEOUT_S,
         )
         self._token = token
         address = self._client.address
@@ -57,6 +65,10 @@ class Asker:
     def post(self, path: str, body: Mapping[str, Any]) -> AskedAnswer:
         """Send a body, and return the answer."""
         return self._ask("POST", path, body)
+
+    def delete(self, path: str) -> AskedAnswer:
+        """Delete what a path names, and return the answer."""
+        return self._ask("DELETE", path)
 
     def log_in(self, name: str, password: str) -> None:
         """Use the rights of a user from here on."""
@@ -94,6 +106,22 @@ class Asker:
                 f"{answer.status}"
             ) from error
         raise AskError(f"the collector refused ({answer.status}): {message}")
+
+
+def with_times(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with `--from -1h` as `--from=-1h`: argparse takes what begins with - for an
+    option, unless it is a number.
+    """
+    found: list[str] = []
+    for place, text in enumerate(arguments):
+        if text == "--":
+            return [*found, *arguments[place:]]
+        before = found[-1] if found else ""
+        if _BEFORE_NOW.fullmatch(text) and before.startswith("--") and "=" not in before:
+            found[-1] = f"{before}={text}"
+        else:
+            found.append(text)
+    return found
 
 
 def add_asking(parser: argparse.ArgumentParser) -> None:

@@ -47,7 +47,7 @@ class HttpClient:
     """Asks one server by its base URL; from any thread.
 
     Raises SettingsError for a URL, file of certificates or proxy that cannot be used. variable is
-    what the caller sets the URL by, for the sentences.
+    what the caller sets the URL by, ca_variable the file of certificates, for the sentences.
     """
 
     def __init__(
@@ -58,10 +58,12 @@ class HttpClient:
         ca_file: str = "",
         proxy: str = ENVIRONMENT,
         variable: str = "url",
+        ca_variable: str = "ca_file",
         timeout_s: float = 10.0,
     ) -> None:
         self.address = web_address(url, variable)
         self._variable = variable
+        self._ca_variable = ca_variable
         self._timeout_s = timeout_s
         way = proxy_for(self.address, proxy, environ)
         #: whether a proxy is in between
@@ -96,7 +98,9 @@ class HttpClient:
             return self._redirected(answer) if 300 <= error.code < 400 else answer
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            trouble = explained(error, self.address.host) or str(reason) or repr(error)
+            trouble = (
+                explained(error, self.address.host, self._ca_variable) or str(reason) or repr(error)
+            )
             return HttpAnswer(0, b"", {}, trouble)
 
     def certificate(self) -> tuple[str, float]:

@@ -254,6 +254,7 @@ def _client(environ: dict[str, str]) -> HttpClient:
         ca_file=ca_file,
         proxy=proxy or ENVIRONMENT,
         variable=f"{prefix}COLLECTOR_URL",
+        ca_variable=f"{prefix}COLLECTOR_CA_FILE",
         timeout_s=3,
     )
 

@@ -67,6 +67,13 @@ def test_servers_are_trusted_as_the_file_says_and_refusals_are_explained(
     assert len(running.asked) == 1
 
 
+def test_a_refusal_of_a_certificate_names_what_the_caller_sets(authority: Authority) -> None:
+    with stub(tls=serving(authority.issue("localhost"))) as running:
+        url = running.url.replace("127.0.0.1", "localhost")
+        answer = HttpClient(url, {}, ca_variable="--ca-file").ask("/")
+    assert "name it or its authority in --ca-file" in answer.trouble
+
+
 def test_a_server_that_is_not_there_is_a_sentence() -> None:
     with stub() as running:
         url = running.url

@@ -33,6 +33,16 @@ def broken(page: Path, text: str) -> Iterator[str]:
             yield f"{page.name}: no heading {link}"
 
 
+def test_every_call_that_writes_shows_an_admin() -> None:
+    wrong = [
+        f"{page.name}: {line}"
+        for page in PAGES
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if re.search(r"curl.* -X (POST|PUT|DELETE)", line) and "Bearer $ADMIN" not in line
+    ]
+    assert wrong == []
+
+
 def test_every_link_leads_to_a_file_and_a_heading() -> None:
     found = [each for page in PAGES for each in broken(page, page.read_text(encoding="utf-8"))]
     assert found == []

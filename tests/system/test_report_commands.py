@@ -1,8 +1,6 @@
 """`trimtab mark` and `trimtab report` against a running collector; and what an admin may change."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -10,8 +8,9 @@ from xml.etree import ElementTree
 import pytest
 
 from support.processes.api import TOKEN
+from support.processes.console import run_command
 from support.processes.people import ADMIN, PASSWORD, Client
-from support.processes.servers import Collector, clean_environment, free_port, short_dir
+from support.processes.servers import Collector, free_port, short_dir
 from trimtab.settings import AppSettings
 from trimtab_core import config
 
@@ -34,43 +33,24 @@ def admin(collector: Collector) -> Client:
     return client
 
 
-#: as the console runs a subcommand, without asking which ones are installed
-RUN = """
-import sys
-from importlib.metadata import EntryPoint
-from trimtab_core.console import _run
-value = f"trimtab_collector.reports.cli:{sys.argv[1]}"
-sys.exit(_run(EntryPoint(sys.argv[1], value, "trimtab.commands"), sys.argv[2:]))
-"""
-
-
-def run(command: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", RUN, command, *words],
-        env=clean_environment() | environ,
-        capture_output=True,
-        text=True,
-        timeout=40,
-        check=False,
-    )
-
-
 def test_a_report_is_written_as_a_page_and_as_json(collector: Collector, tmp: Path) -> None:
     asked = {"TRIMTAB_URL": collector.url, "TRIMTAB_TOKEN": TOKEN}
     page = tmp / "report.html"
-    done = run("report", "--output", str(page), "--lang", "ko", "--tz", "Asia/Seoul", **asked)
+    done = run_command(
+        "reports.cli:report", "--output", str(page), "--lang", "ko", "--tz", "Asia/Seoul", **asked
+    )
     assert (done.returncode, done.stdout) == (0, "")
     text = page.read_text(encoding="utf-8").removeprefix("<!doctype html>")
     assert ElementTree.fromstring(text).get("lang") == "ko"
     assert [path.name for path in tmp.iterdir()] == ["report.html"]
-    done = run("report", "--period", "weekly", "--json", **asked)
+    done = run_command("reports.cli:report", "--period", "weekly", "--json", **asked)
     assert json.loads(done.stdout)["period"] == "weekly"
 
 
 def test_the_collectors_own_host_needs_no_token(collector: Collector) -> None:
     local = {"TRIMTAB_COLLECTOR_DATA_DIR": str(collector.data)}
     (collector.data / "token").write_text(TOKEN)
-    done = run("report", "--json", "--url", collector.url, **local)
+    done = run_command("reports.cli:report", "--json", "--url", collector.url, **local)
     assert json.loads(done.stdout)["period"] == "daily"
 
 
@@ -87,7 +67,7 @@ def test_the_collectors_own_host_needs_no_token(collector: Collector) -> None:
 def test_what_goes_wrong_is_said_in_one_sentence(
     collector: Collector, words: tuple[str, ...], code: int, says: str
 ) -> None:
-    done = run("report", *words, TRIMTAB_URL=collector.url, TRIMTAB_TOKEN=TOKEN)
+    done = run_command("reports.cli:report", *words, TRIMTAB_URL=collector.url, TRIMTAB_TOKEN=TOKEN)
     assert (done.returncode, done.stderr.count("\n")) == (code, 1)
     assert says in done.stderr
     assert TOKEN not in done.stderr
@@ -95,7 +75,7 @@ def test_what_goes_wrong_is_said_in_one_sentence(
 
 def test_a_collector_that_is_not_there_is_named() -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    done = run("report", TRIMTAB_URL=url, TRIMTAB_TOKEN=TOKEN)
+    done = run_command("reports.cli:report", TRIMTAB_URL=url, TRIMTAB_TOKEN=TOKEN)
     assert done.returncode == 1
     assert f"expected a collector at {url}" in done.stderr
 
@@ -106,15 +86,19 @@ def test_an_admin_sets_marks_and_others_are_refused(
     secret = tmp / "password"
     secret.write_text(PASSWORD + "\n")
     as_admin = ("--user", ADMIN, "--password-file", str(secret), "--url", collector.url)
-    words = ("2.8.1", "--kind", "deploy", "--service", "cli", "--at=-5m")
-    done = run("mark", *words, *as_admin)
+    words = ("2.8.1", "--kind", "deploy", "--service", "cli", "--at", "-5m")
+    done = run_command("reports.cli:mark", *words, *as_admin)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("marked deploy '2.8.1' of cli at 20")
     (mark,) = collector.api.get("/marks", service="cli")["marks"]
     assert (mark["name"], mark["kind"], mark["by"]) == ("2.8.1", "deploy", ADMIN)
-    done = run("mark", "x", "--url", collector.url, TRIMTAB_TOKEN=TOKEN)
+    done = run_command("reports.cli:mark", "x", "--url", collector.url, TRIMTAB_TOKEN=TOKEN)
     assert done.returncode == 1
-    assert "expected the role admin, got planner" in done.stderr
+    assert (
+        "expected the role admin, got planner: log in as an admin (POST /auth/login; "
+        in done.stderr
+    )
+    assert "--user NAME --password-file FILE" in done.stderr
     assert admin.ask("DELETE", f"/marks/{mark['id']}").status == 200
     assert admin.ask("DELETE", f"/marks/{mark['id']}").status == 404
 

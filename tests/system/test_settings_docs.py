@@ -17,7 +17,7 @@ import pytest
 from trimtab.settings import AppSettings
 from trimtab_agent.settings import AgentSettings
 from trimtab_collector.settings import CollectorSettings
-from trimtab_core.config import Description, describe, load, setting
+from trimtab_core.config import Description, describe, load, setting, variable
 
 ROOT = Path(__file__).resolve().parents[2]
 UPDATE = os.environ.get("UPDATE_DOCS") == "1"
@@ -133,6 +133,23 @@ def test_the_page_about_tls_names_what_a_collector_changes_without_a_restart() -
     )
     changing = {each.name for each in fields(CollectorSettings) if not each.metadata["restart"]}
     assert set(named) == changing
+
+
+def test_every_variable_that_a_page_names_is_read_by_something() -> None:
+    read = {"TRIMTAB_CONFIG", "TRIMTAB_URL", "TRIMTAB_TOKEN"}
+    for section, settings in PAGES.values():
+        for field in fields(settings):
+            name = variable(section, field.name)
+            read |= {name, f"{name}_FILE"} if field.metadata["secret"] else {name}
+    found = {
+        (page.name, name)
+        for page in [*ROOT.glob("docs/*.md"), ROOT / "README.md"]
+        for name in re.findall(
+            r"TRIMTAB_[A-Z0-9_]*[A-Z0-9](?![\w*])", page.read_text(encoding="utf-8")
+        )
+        if name not in read
+    }
+    assert found == set()
 
 
 @pytest.mark.parametrize(("section", "settings"), [*PAGES.values()], ids=[*PAGES])

@@ -6,11 +6,12 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from trimtab_collector.alerts.file import configs_in
-from trimtab_collector.asking import Asker, add_asking, asker_of
+from trimtab_collector.asking import Asker, add_asking, asker_of, with_times
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_core.console import show_table
@@ -22,7 +23,7 @@ _KINDS = ("firing", "escalated", "updated", "reminder", "resolved", "expired", "
 
 
 def alert(arguments: list[str]) -> int:
-    """Run `trimtab alert list|preview|silence|acknowledge`; returns the exit code."""
+    """Run `trimtab alert list|preview|silence|acknowledge` or the like; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="trimtab alert",
         description="Show what fires, try rules on what is stored, and keep alerts silent.",
@@ -50,15 +51,21 @@ def alert(arguments: list[str]) -> int:
     )
     silent.add_argument("--for", dest="duration", required=True, metavar="2h", help="how long")
     silent.add_argument("--comment", required=True, metavar="TEXT", help="why, for the others")
+    quiet = commands.add_parser("silences", parents=[shared], help="list silences")
+    quiet.add_argument("--all", action="store_true", help="also those that are over")
+    loud = commands.add_parser("unsilence", parents=[shared], help="end a silence now")
+    loud.add_argument("id", metavar="ID", help="the id that trimtab alert silences shows")
     seen = commands.add_parser(
         "acknowledge", parents=[shared], help="say that you look after it: no more reminders"
     )
     seen.add_argument("id", metavar="ID", help="the id that trimtab alert list shows")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(with_times(arguments))
     run: Callable[[Asker, argparse.Namespace], int] = {
         "list": _list,
         "preview": _preview,
         "silence": _silence,
+        "silences": _silences,
+        "unsilence": _unsilence,
         "acknowledge": _acknowledge,
     }[options.command]
     return run(asker_of(options), options)
@@ -91,8 +98,10 @@ def _preview(asker: Asker, options: argparse.Namespace) -> int:
         raise SettingsError(f"{path}: expected [[rule]] at least once, got none")
     found: dict[str, Any] = {}
     for config in configs.values():
-        query = f"/alert-configs/preview?from={options.begin}&to={options.end}"
-        found[config.name] = asker.post(query, msgspec.to_builtins(config)).data
+        query = urlencode({"from": options.begin, "to": options.end})
+        found[config.name] = asker.post(
+            f"/alert-configs/preview?{query}", msgspec.to_builtins(config)
+        ).data
     if options.json:
         print(json.dumps(found))
         return 0
@@ -137,8 +146,32 @@ def _silence(asker: Asker, options: argparse.Namespace) -> int:
     return 0
 
 
+def _silences(asker: Asker, options: argparse.Namespace) -> int:
+    found = asker.get("/silences", {}).data["silences"]
+    shown = [each for each in found if options.all or each["state"] != "expired"]
+    if options.json:
+        print(json.dumps({"silences": shown}))
+        return 0
+    rows = [
+        (each["id"], each["state"], each["startsAt"], each["endsAt"],
+         " ".join(f"{name}={text}" for name, text in each["matchers"].items()),
+         each["createdBy"], each["comment"])
+        for each in shown
+    ]  # fmt: skip
+    show_table(("ID", "STATE", "STARTS", "ENDS", "WHAT", "BY", "COMMENT"), rows)
+    if not rows:
+        print("no silences")
+    return 0
+
+
+def _unsilence(asker: Asker, options: argparse.Namespace) -> int:
+    found = asker.delete(f"/silences/{quote(options.id, safe='')}").data
+    print(json.dumps(found) if options.json else f"ended silence {found['id']}")
+    return 0
+
+
 def _acknowledge(asker: Asker, options: argparse.Namespace) -> int:
-    found = asker.post(f"/alerts/{options.id}/acknowledge", {}).data
+    found = asker.post(f"/alerts/{quote(options.id, safe='')}/acknowledge", {}).data
     by = found["acknowledgedBy"]
     print(json.dumps(found) if options.json else f"{found['title']}: looked after by {by}")
     return 0

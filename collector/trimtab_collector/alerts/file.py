@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -17,11 +17,14 @@ from trimtab_collector.alerts.configs import rule_of
 from trimtab_collector.contract.alertconfigs import NewAlertConfig, ThresholdPair
 from trimtab_collector.contract.body import wire_name
 from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.contract.mistakes import mistake
 from trimtab_core.errors import SettingsError, StartupError
 
 __all__ = ["AlertsFile", "configs_in"]
 
 logger = logging.getLogger("trimtab.alerts")
+
+_Kind = TypeVar("_Kind")
 
 #: checks the content of a section and takes it; raises ApiError or ValueError
 Take = Callable[[Any], Callable[[], None]]
@@ -128,7 +131,7 @@ def configs_in(content: Mapping[str, Any]) -> dict[str, NewAlertConfig]:
         name = table.get("name", "") if isinstance(table, dict) else ""
         label = f"rule {place}" + (f" ({name})" if name else "")
         try:
-            config = msgspec.convert(_camel(table), NewAlertConfig)
+            config = _converted(_camel(table), NewAlertConfig)
             if not config.name:
                 raise ValueError("expected a name, got none")
             rule_id = "file." + (re.sub(r"\W+", "-", config.name.lower()).strip("-") or str(place))
@@ -148,7 +151,7 @@ def _thresholds_in(content: Mapping[str, Any]) -> dict[str, ThresholdPair]:
         raise ValueError("expected [thresholds.METRIC] for each metric")
     for metric, table in tables.items():
         try:
-            pair = msgspec.convert(table, ThresholdPair)
+            pair = _converted(table, ThresholdPair)
             if pair.warning is not None or pair.critical is not None:
                 config = NewAlertConfig(metric=metric, warning=pair.warning, critical=pair.critical)
                 rule_of(metric, config, "file")
@@ -156,6 +159,13 @@ def _thresholds_in(content: Mapping[str, Any]) -> dict[str, ThresholdPair]:
             raise ValueError(f"thresholds.{metric}: {error}") from error
         pairs[metric] = pair
     return pairs
+
+
+def _converted(table: Any, kind: type[_Kind]) -> _Kind:
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(mistake(error, table, kind)) from error
 
 
 def _camel(table: Any) -> Any:

@@ -6,6 +6,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 
 from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.contract.mistakes import UNKNOWN, mistake
 
 __all__ = ["read_body"]
 
@@ -36,6 +37,14 @@ async def read_body(request: Request, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
-        raise ApiError(422, "bad_body", f"body: {error}: see /openapi.json") from error
+        message = f"{mistake(error, _untyped(bytes(data)), kind)}: see /openapi.json"
+        raise ApiError(422, "bad_body", message) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, "bad_json", f"expected a body of JSON, got: {error!s:.200}") from error
+
+
+def _untyped(data: bytes) -> object:
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return UNKNOWN

@@ -16,6 +16,10 @@ _EXPECTED: Final = (
     "(trimtab token new; that of the first start is in the file token of the data directory)"
 )
 
+_RISE: Final = (
+    "log in as an admin (POST /auth/login; on the console --user NAME --password-file FILE)"
+)
+
 
 class Shown(NamedTuple):
     """Who shows a token, and until when it is good, in epoch seconds; None: until it is revoked."""
@@ -61,7 +65,9 @@ class Access:
         caller, _ = self.caller(text.strip())
         if caller.role.rank < role.rank:
             raise ApiError(
-                403, "forbidden", f"expected the role {role.value}, got {caller.role.value}"
+                403,
+                "forbidden",
+                f"expected the role {role.value}, got {caller.role.value}: {_RISE}",
             )
         return caller
 

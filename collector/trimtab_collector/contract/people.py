@@ -1,6 +1,6 @@
 """People, their log-ins, and the keys and tokens of programs."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 _Label = Annotated[str, Meta(max_length=200)]
-_Secret = Annotated[str, Meta(max_length=256)]
-_Role = Annotated[str, Meta(pattern="^(admin|planner)$")]
+_Secret = Annotated[str, Meta(max_length=256, extra={"secret": True})]
+_Role = Literal["admin", "planner"]
 _Places = Annotated[list[_Label], Meta(max_length=100)]
 
 

@@ -19,7 +19,7 @@ class SloSettings(Body, kw_only=True, forbid_unknown_fields=True):
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     #: share of good requests that is promised
-    target: Annotated[float, Meta(ge=0.5, lt=1)]
+    target: Annotated[float, Meta(ge=0.5, lt=1, extra={"noun": "a share", "example": 0.999})]
     #: what makes a request good: no error; or no error and at most `below` ms
     objective: Literal["errors", "latency"] = "errors"
     #: ms, of the objective latency

@@ -12,6 +12,7 @@ import msgspec
 from trimtab_collector.auth.audit import note
 from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.contract.mistakes import mistake
 from trimtab_collector.contract.slos import SloSettings
 from trimtab_collector.statefile import Schema, StateFile
 from trimtab_core.errors import SettingsError
@@ -156,7 +157,8 @@ def parse_slo(table: Mapping[str, Any]) -> Slo:
     try:
         settings = msgspec.convert({known[key]: value for key, value in table.items()}, SloSettings)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"slo {table.get('name')!r:.80}: {error}") from error
+        text = mistake(error, dict(table), SloSettings)
+        raise SettingsError(f"slo {table.get('name')!r:.80}: {text}") from error
     wrong = check(settings)
     if wrong:
         raise SettingsError(f"slo {settings.name!r:.80}: {wrong}")

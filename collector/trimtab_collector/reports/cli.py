@@ -8,7 +8,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from trimtab_collector.asking import add_asking, asker_of
+from trimtab_collector.asking import add_asking, asker_of, with_times
 from trimtab_core.errors import SettingsError
 
 __all__ = ["mark", "report"]
@@ -25,11 +25,11 @@ def mark(arguments: list[str]) -> int:
     parser.add_argument("--kind", default="note", help="such as deploy or config (default: note)")
     parser.add_argument("--service", default="", help="only of this service")
     parser.add_argument("--environment", default="", help="only of this environment")
-    parser.add_argument("--at", default="", help="when: ISO 8601, or --at=-15m (default: now)")
+    parser.add_argument("--at", default="", help="when: ISO 8601, or as in -15m (default: now)")
     parser.add_argument("--detail", default="", help="more text")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
     add_asking(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(with_times(arguments))
     names = ("name", "kind", "service", "environment", "at", "detail")
     found = asker_of(options).post("/marks", {name: getattr(options, name) for name in names}).data
     if options.json:
@@ -57,7 +57,7 @@ def report(arguments: list[str]) -> int:
         "--output", metavar="FILE", default="-", help="where to; - is standard output (the default)"
     )
     add_asking(parser)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(with_times(arguments))
     names = ("period", "date", "tz", "service", "environment", "lang")
     query = {name: getattr(options, name) for name in names}
     found = asker_of(options).get(
