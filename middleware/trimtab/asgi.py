@@ -26,6 +26,7 @@ from trimtab.context import RequestContext, context_variable, reset_context
 from trimtab.endings import ASGI_STREAM, Endings, is_event_stream
 from trimtab.exclude import excluding
 from trimtab.face import Face, asgi3
+from trimtab.failure import NO_FAILURE, failure_of
 from trimtab.headers import with_request_id, with_server_timing
 from trimtab.queueing import FOREVER, look_for_queue
 from trimtab.recorder import PLAIN, UNKNOWN_SIZE
@@ -93,7 +94,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         status = first = last = size = flags = queue_us = kind = late = 0
         started: Message = _NOTHING
         context: RequestContext | None = None
-        failure = ""
+        failure = NO_FAILURE
 
         def send_measured(message: Message) -> Awaitable[None]:
             nonlocal status, first, last, size, started, kind
@@ -131,8 +132,8 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         try:
             await app(scope, receive, send_measured)
         except BaseException as error:
-            failure = type(error).__name__
-            if not last or failure == _LEFT:
+            failure = failure_of(error)
+            if not last or failure.type == _LEFT:
                 # The latter also behind the 500 that a framework answered nobody with.
                 status, flags = _outcome(error, status)
             else:
@@ -175,7 +176,7 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
             if late or end - last >= background_ns:
                 endings.background(
                     resolve(scope), scope.get("method", ""), status, end - last,
-                    failed=failure not in _NO_FAILURES,
+                    failed=failure.type not in _NO_FAILURES,
                 )  # fmt: skip
 
     recorder.attach(trimtab_asgi, endings)

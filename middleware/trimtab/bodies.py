@@ -10,6 +10,7 @@ from typing import Any
 
 from trimtab.context import RequestContext, current_context, reset_context
 from trimtab.endings import WSGI_STREAM, Endings, is_event_stream
+from trimtab.failure import NO_FAILURE, Failure, failure_of
 from trimtab.recorder import UNKNOWN_SIZE
 from trimtab.templates import Templates
 from trimtab.types import Environ, WSGIHeaders
@@ -65,7 +66,7 @@ class OpenRequest:
         first_ns: int = 0,
         flags: int = 0,
         size: int = 0,
-        failure: str = "",
+        failure: Failure = NO_FAILURE,
         streams: bool = True,
     ) -> None:
         """Book the request, at its first call; status is 0 for the app's own.
@@ -166,7 +167,7 @@ class _FileClose:
                 last_ns=monotonic_ns(),
                 flags=FLAG_FAILED if failed else 0,
                 size=UNKNOWN_SIZE,
-                failure=type(broke).__name__ if failed else "",
+                failure=failure_of(broke) if failed else NO_FAILURE,
             )
 
     def __del__(self) -> None:
@@ -196,7 +197,7 @@ class _Body:
             raise
         except BaseException as error:
             # Before the first byte has left, the server answers with its own 500.
-            self._end(0 if self._size else 500, FLAG_FAILED, type(error).__name__)
+            self._end(0 if self._size else 500, FLAG_FAILED, failure_of(error))
             raise
         if not self._first:
             self._first = monotonic_ns()
@@ -207,7 +208,7 @@ class _Body:
             pass
         return part
 
-    def _end(self, status: int, flags: int = 0, failure: str = "") -> None:
+    def _end(self, status: int, flags: int = 0, failure: Failure = NO_FAILURE) -> None:
         whole = status != 500
         self._request.ended(
             status,

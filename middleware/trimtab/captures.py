@@ -2,8 +2,8 @@
 
 A capture is made after the last byte, for requests over the threshold, failed ones, and a small
 random share, so that there is something to compare them with. It has the route's template and
-never the path, types of exceptions and never their texts, and nothing of bodies and headers but
-the ids of a valid `traceparent` (W3C Trace Context).
+never the path, types and lines of exceptions and never their texts, and nothing of bodies and
+headers but the ids of a valid `traceparent` (W3C Trace Context).
 """
 
 import random
@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from trimtab.context import RequestContext
 from trimtab.events import REQUEST, EventQueue
+from trimtab.failure import Failure
 from trimtab_core.records import METHOD_IDS, OTHER_METHOD
 
 __all__ = ["NEVER", "Captures", "Finished", "trace_of"]
@@ -32,8 +33,10 @@ class Finished(NamedTuple):
     duration_ns: int
     queue_us: int
     kind: int
-    #: type of the exception that it ended with, empty for none
-    error: str
+    #: whether it counts as one that failed; also one whose response broke off after its 200
+    failed: bool
+    #: the exception that it ended with
+    failure: Failure
 
 
 class Captures:
@@ -70,9 +73,12 @@ class Captures:
             for note in context.notes:
                 note = {**note, **whose}
                 self._events.add(str(note.pop("kind", "")), str(note.pop("alike", "")), note)
-        failed, slow = request.status >= 500, request.duration_ns >= self.slow_ns
+        failed, slow = request.failed, request.duration_ns >= self.slow_ns
         if request.kind or not (failed or slow or sampled):
             return
+        failure = request.failure
+        if context is not None and not failure.type:
+            failure = context.failure
         reason = "failed" if failed else "slow" if slow else "sample"
         event: dict[str, Any] = {
             **whose,
@@ -81,7 +87,8 @@ class Captures:
             "status": request.status,
             "duration_us": request.duration_ns // 1000,
             "queue_us": max(0, request.queue_us),
-            "error": (request.error or (context.failure if context is not None else ""))[:128],
+            "error": failure.type[:128],
+            "error_site": failure.site,
         }
         if context is not None and context.touched:
             event |= {

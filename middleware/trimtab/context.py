@@ -8,6 +8,8 @@ context, which shares the object and would hide a new one. `+=` under the GIL is
 from contextvars import ContextVar, Token
 from typing import Any, Final
 
+from trimtab.failure import NO_FAILURE
+
 __all__ = ["RequestContext", "Span", "context_variable", "current_context", "reset_context"]
 
 #: spans kept per request: the first ones; the others are counted
@@ -37,8 +39,8 @@ class RequestContext:
     spans_left_out = 0
     #: events that wait for the route of the request, to be sent at its end
     notes: list[dict[str, Any]] | None = None
-    #: type of an exception that a framework made a response of
-    failure = ""
+    #: an exception that a framework made a response of
+    failure = NO_FAILURE
     #: for hooks of queries: what they count within the request
     repeats: Any = None
 

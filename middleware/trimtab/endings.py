@@ -19,6 +19,7 @@ from typing import Any, AnyStr, Final
 
 from trimtab.captures import Captures, Finished
 from trimtab.context import RequestContext
+from trimtab.failure import Failure
 from trimtab.instrumentation import instrumented
 from trimtab.queueing import LOOKS
 from trimtab.recorder import BACKGROUND_NS
@@ -80,12 +81,12 @@ class Endings:
         size: int,
         context: RequestContext | None,
         kind: int,
-        failure: str,
+        failure: Failure,
     ) -> None:
         """Book a request that has ended and is not plain; never raises.
 
         place is its scope or environ; times_ns are entry, first byte (0 for one with the last) and
-        last byte; failure is the type of the exception that it ended with, empty for none.
+        last byte; failure is the exception that it ended with.
         """
         recorder = self._recorder
         if type(status) is not int:
@@ -105,9 +106,12 @@ class Endings:
         sampled = self._sample <= 0 and not kind
         try:
             noted = context is not None and context.notes
-            if sampled or took >= self.slow_ns or status >= 500 or noted:
+            failed = status >= 500 or bool(flags & FLAG_FAILED)
+            if sampled or took >= self.slow_ns or failed or noted:
                 template = recorder.routes.template(route)
-                what = Finished(template, method, status, start, took, queue_us, kind, failure)
+                what = Finished(
+                    template, method, status, start, took, queue_us, kind, failed, failure
+                )
                 self._captures.finish(what, context, self._traceparent(place), sampled=sampled)
         except Exception:  # noqa: BLE001, S110 - a request is worth more than its capture
             pass

@@ -21,6 +21,7 @@ from trimtab.context import RequestContext, context_variable, reset_context
 from trimtab.endings import Endings
 from trimtab.exclude import excluding_wsgi
 from trimtab.face import Face
+from trimtab.failure import failure_of
 from trimtab.headers import new_request_id, server_timing, valid_request_id
 from trimtab.queueing import queue_time_us
 from trimtab.recorder import PLAIN
@@ -111,7 +112,7 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             body = app(environ, start_measured)
         except BaseException as error:
             request = opened(environ, lambda: (code, rule, given), start, queue_us, context, token)
-            request.ended(500, last_ns=clock(), failure=type(error).__name__, streams=False)
+            request.ended(500, last_ns=clock(), failure=failure_of(error), streams=False)
             raise
         is_list = type(body) is list or type(body) is tuple
         last = clock()

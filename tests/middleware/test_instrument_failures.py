@@ -1,7 +1,8 @@
-"""The type of an exception is known also where a framework answers for it."""
+"""Type and line of an exception are known also where a framework answers for it."""
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import django
@@ -72,6 +73,8 @@ def test_django_answers_and_the_type_is_known(measured: Measured, kind: str) -> 
             assert call_wsgi(wrapped, "/broken/", environ=environ).status.startswith("500")
     found = failed(measured)
     assert (found["error"], found["status"]) == ("LookupError", 500)
+    line = _broken.__code__.co_firstlineno + 1
+    assert found["error_site"] == f"tests/middleware/{Path(__file__).name}:{line} in _broken"
 
 
 def test_undoing_puts_the_handlers_back() -> None:

@@ -12,8 +12,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from support.apps.deltas import Look, in_request, instrumented
 from trimtab.instrumentation import queries
 from trimtab.instrumentation.queries import book, set_slow_ms
-from trimtab.instrumentation.sites import Finder, describe
 from trimtab.runtime import PROCESS
+from trimtab.sites import Finder, describe
 
 
 @pytest.fixture

@@ -111,7 +111,9 @@ LAYERS: Layers = {
         # The face, which imports nothing before it is asked.
         "": (),
         "types": (),
-        "context": (),
+        "sites": (),
+        "failure": ("sites",),
+        "context": ("failure",),
         "events": (),
         "tables": (),
         "settings": (),
@@ -136,25 +138,27 @@ LAYERS: Layers = {
         "sinks": ("metrics", "runtime"),
         "templates": ("tables", "routes", "runtime"),
         "instrumentation": (
-            *("context", "events", "tables", "settings", "metrics.measures", "runtime"),
+            *("sites", "failure", "context", "events", "tables", "settings"),
+            *("metrics.measures", "runtime"),
         ),
         "shutdown": ("runtime",),
         # The wrappers, and what they are made of.
-        "captures": ("context", "events"),
+        "captures": ("failure", "context", "events"),
         "headers": ("types", "context"),
         "exclude": ("types", "templates"),
         "endings": (
-            *("context", "queueing", "recorder", "runtime", "instrumentation", "captures"),
+            *("failure", "context", "queueing", "recorder", "runtime", "instrumentation"),
+            "captures",
         ),
-        "bodies": ("types", "context", "recorder", "templates", "endings"),
+        "bodies": ("types", "failure", "context", "recorder", "templates", "endings"),
         "scopes": ("types", "context", "queueing", "runtime", "templates", "endings"),
         "asgi": (
             *("types", "context", "settings", "face", "queueing", "recorder", "runtime"),
-            *("templates", "shutdown", "headers", "exclude", "endings", "scopes"),
+            *("failure", "templates", "shutdown", "headers", "exclude", "endings", "scopes"),
         ),
         "wsgi": (
             *("types", "context", "settings", "face", "queueing", "recorder", "runtime"),
-            *("templates", "headers", "exclude", "endings", "bodies"),
+            *("failure", "templates", "headers", "exclude", "endings", "bodies"),
         ),
         # What starts a server with its app wrapped; and the console, which starts that.
         "servers": (

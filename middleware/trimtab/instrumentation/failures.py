@@ -1,6 +1,6 @@
-"""The type of the exception behind a 500 that a framework answered itself.
+"""The exception behind a 500 that a framework answered itself.
 
-It never reaches the wrapper: Flask and Django make a response of it.
+It never reaches the wrapper: Flask, Quart and Django make a response of it.
 """
 
 import functools
@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from trimtab.context import current_context
+from trimtab.failure import failure_of
 from trimtab.instrumentation.patching import Patches
 
 __all__ = ["patch"]
@@ -16,6 +17,7 @@ __all__ = ["patch"]
 #: module -> class in it, empty for none, and the function that is given the exception last
 _HANDLERS: Final = {
     "flask.app": ("Flask", "handle_exception"),
+    "quart.app": ("Quart", "handle_exception"),
     "django.core.handlers.exception": ("", "response_for_exception"),
 }
 
@@ -31,7 +33,7 @@ def _noted(original: Callable[..., Any]) -> Callable[..., Any]:
     def handle(first: Any, error: Any, *args: Any, **kwargs: Any) -> Any:
         context = current_context()
         if context is not None:
-            context.failure = type(error).__name__
+            context.failure = failure_of(error)
         return original(first, error, *args, **kwargs)
 
     return handle

@@ -42,6 +42,7 @@ TARGETS: Final = {
     "asyncpg.connection": "asyncpg",
     "django.db.backends.utils": "django",
     "flask.app": "frameworks",
+    "quart.app": "frameworks",
     "django.core.handlers.exception": "frameworks",
     "redis.client": "redis",
     "redis.asyncio.client": "redis",

@@ -20,9 +20,9 @@ from typing import Any, Final
 from trimtab.context import RequestContext, context_variable
 from trimtab.events import N_PLUS_ONE, SLOW_QUERY
 from trimtab.instrumentation.shapes import ShapeCache, shape
-from trimtab.instrumentation.sites import Finder, Site, caller, describe
 from trimtab.metrics.measures import Measure
 from trimtab.runtime import PROCESS
+from trimtab.sites import Finder, Site, caller, describe
 from trimtab_core.logs import RateLimited
 from trimtab_core.measures import COUNTER, HISTOGRAM, Attributes
 

@@ -1,4 +1,4 @@
-"""Where in the app's own code a call was made.
+"""Where in the app's own code a call was made, or an exception was raised.
 
 Frames of libraries, of Python's own modules and of trimtab are passed over; the verdict is kept
 by file. Paths are relative to the working directory or to the innermost entry of sys.path that
@@ -7,26 +7,28 @@ holds them, never absolute: those name users and machines.
 
 import os
 import sys
-import sysconfig
+from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any, Final
 
 import trimtab_core
 
-__all__ = ["Finder", "Site", "caller", "describe"]
+__all__ = ["Finder", "Site", "caller", "describe", "raised_at"]
 
 #: a frame of the app's own code: its file, line and function
 Site = tuple[str, int, str]
 
 _MOST_FILES: Final = 5000
 _MOST_FRAMES: Final = 200
+#: longest text of a site, in characters
+_MOST_TEXT: Final = 256
+#: exceptions looked at for one that was raised: members of groups, and causes
+_MOST_ERRORS: Final = 20
 _FOREIGN: Final = tuple(
     os.path.join(os.path.realpath(path), "")
     for path in {
-        os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+        os.path.dirname(os.path.abspath(__file__)),
         os.path.dirname(os.path.abspath(trimtab_core.__file__)),
-        sysconfig.get_path("stdlib"),
-        sysconfig.get_path("platstdlib"),
         os.path.dirname(os.__file__),
     }
 )
@@ -94,7 +96,9 @@ def describe(site: Site | None) -> str:
     if site is None:
         return ""
     path, line, function = site
-    return f"{_relative(path)}:{line} in {function}"
+    text = f"{_relative(path)}:{line} in {function}"[-_MOST_TEXT:]
+    # A name that is not in the encoding of the file system could not be sent.
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def caller(site: Site | None) -> str:
@@ -114,6 +118,43 @@ def caller(site: Site | None) -> str:
         is_above = is_above or (code.co_filename, code.co_name) == (site[0], site[2])
         frame = frame.f_back
     return ""
+
+
+def raised_at(error: BaseException) -> str:
+    """Return the innermost line of the app's own code that an exception passed, as `describe` does.
+
+    That is the line that raised it, or that called the library which did. It is the exception's
+    own, not that of its cause. Where no code of the app is in its traceback, a member of the group
+    that it may be tells, then its cause. Looks at 200 frames at most, from the outermost, and reads
+    no source; 0.2 us for each, and 20 us for the text.
+    """
+    left = _MOST_FRAMES
+    for each in _told_by(error):
+        found: Site | None = None
+        link = each.__traceback__
+        while link is not None and left:
+            code = link.tb_frame.f_code
+            if _is_own(code.co_filename):
+                found = code.co_filename, link.tb_lineno, code.co_name
+            link = link.tb_next
+            left -= 1
+        if found is not None:
+            return describe(found)
+    return ""
+
+
+def _told_by(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, members of it as a group, and what they were raised from."""
+    waiting = [error]
+    for _ in range(_MOST_ERRORS):
+        if not waiting:
+            return
+        each = waiting.pop()
+        yield each
+        if each.__cause__ is not None:
+            waiting.append(each.__cause__)
+        if isinstance(each, BaseExceptionGroup):
+            waiting.extend(reversed(each.exceptions[:_MOST_ERRORS]))
 
 
 def _is_own(name: str) -> bool:
