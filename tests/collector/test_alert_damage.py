@@ -19,6 +19,7 @@ from trimtab_collector.alerts.preview import Previews
 from trimtab_collector.alerts.reading import Signal
 from trimtab_collector.alerts.values import Values
 from trimtab_collector.api.judging import JUDGING
+from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.parameters import parse
 from trimtab_collector.storage.store import GaugeRows, GaugeSelection
 
@@ -27,6 +28,19 @@ from trimtab_collector.storage.store import GaugeRows, GaugeSelection
 def world(tmp_path: Path) -> Iterator[AlertWorld]:
     with alert_world(tmp_path) as found:
         yield found
+
+
+@pytest.mark.parametrize(
+    "recipient",
+    ["a@x.org\r\nBcc: e@evil.example", "a" * 5000 + "@x.org", "a@" + "x" * 5000, "=?q?a?=@x.org",
+     "a@x.org, b@x.org", "Two words", "", "x" * 64],
+)  # fmt: skip
+def test_a_recipient_that_nothing_can_be_sent_to_is_refused_with_its_rule(recipient: str) -> None:
+    with pytest.raises(ApiError, match="recipients: expected names of channels and mail") as told:
+        rule_of("r", config(metric="errorRate", threshold=1, recipients=[recipient]))
+    assert len(told.value.message) < 200
+    good = ["ops", "live", "ada.l+x@example.com"]
+    assert rule_of("r", config(metric="errorRate", threshold=1, recipients=good)).recipients
 
 
 @pytest.mark.parametrize("figure", ["p95", "rate", "sum", "count", "p50"])

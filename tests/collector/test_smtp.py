@@ -2,8 +2,10 @@
 
 import contextlib
 import email
+import re
 import socket
 import ssl
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from email import policy
@@ -26,6 +28,13 @@ from trimtab_collector.notify.options import Sending
 from trimtab_collector.notify.outbound import Outbound
 from trimtab_collector.notify.smtp import SmtpChannel
 from trimtab_core.errors import SettingsError
+
+#: headers that a mail of ours has
+HEADERS = {
+    "Subject", "From", "To", "Date", "Message-ID", "In-Reply-To", "References", "Auto-Submitted",
+    "X-Auto-Response-Suppress", "X-Trimtab-Idempotency-Key", "Content-Type", "MIME-Version",
+    "X-Peer", "X-MailFrom", "X-RcptTo",
+}  # fmt: skip
 
 
 @dataclass
@@ -138,6 +147,67 @@ async def test_no_name_adds_a_header_a_recipient_or_markup() -> None:
     _, html = mail.iter_parts()
     assert "<script>" not in html.get_content()
     assert "&lt;script&gt;" in html.get_content()
+
+
+#: what a decoder of encoded words (RFC 2047) makes of a name that is printable ASCII
+ENCODED = {
+    "headers": "=?utf-8?q?x=0D=0AReply-To:_e@evil.example=0D=0A=0D=0ALog_in:_https://evil?=",
+    "base64": "=?utf-8?b?eA0KUmVwbHktVG86IGVAZXZpbC5leGFtcGxl?=",
+    "direction": "=?utf-8?q?=E2=80=AEgnp.exe?=",
+    "nul": "=?utf-8?q?a=00b?=",
+    "utf-7": "=?utf-7?q?+AA0ACg-Reply-To:_e@evil.example?=",
+    "in two": "=?utf-8?q?a?= =?utf-8?q?=0D=0AReply-To:_e@evil.example?=",
+    "in itself": "=?utf-8?q?=3D=3Futf-8=3Fq=3Fa=0D=0AReply-To:_e=3F=3D?=",
+    "unended": "=?utf-8?q?=0D=0AReply-To:",
+    "in another script": "문=?utf-8?q?=0D=0AReply-To:_e@evil.example?=",
+}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", ENCODED.values(), ids=ENCODED)
+async def test_an_encoded_word_in_a_name_stays_what_it_is(name: str) -> None:
+    box = Mailbox()
+    plain = replace(notice(), key=name, thread=name, where=Where("p", "s", "r", name, "v"))
+    hostile = replace(plain, rule_name=name, metric=name, where=Where(name, name, name, name, name))
+    with mail_server(box) as port:
+        await send(port, Message(name, (hostile,), AT_S), Message("k", (plain,), AT_S))
+        await send(port, Message(f"digest:{name}", (hostile, plain), AT_S))
+    first, usual, digest = (mail for _, mail in box.mails)
+    for mail in (first, usual, digest):
+        assert set(mail.keys()) <= HEADERS
+        assert not any(
+            unicodedata.category(each)[0] == "C" for text in mail.values() for each in str(text)
+        )
+        # The first line of the body is ours.
+        assert not next(iter(mail.iter_parts())).get_content().startswith("Log in")
+    assert "= ?utf-" in str(first["Subject"])
+
+
+def test_a_mail_whose_headers_are_not_those_that_were_set_never_leaves() -> None:
+    from trimtab_collector.notify import smtp
+
+    for text in (ENCODED["headers"], ENCODED["direction"]):
+        mail = EmailMessage(policy=policy.SMTP)
+        mail["Subject"] = text
+        mail.set_content("x")
+        with pytest.raises(DeliveryError, match="headers of one line of text") as told:
+            smtp._sound(mail)
+        assert told.value.lasting
+
+
+@pytest.mark.asyncio
+async def test_no_name_becomes_a_link() -> None:
+    box = Mailbox()
+    names = Where(
+        "https://evil.example/a", "HTTP://evil.example", "www.evil.example/x", "ftp://e.x"
+    )
+    with mail_server(box) as port:
+        await send(port, of(where=names, rule_name="see https://evil.example"))
+    ((_, mail),) = box.mails
+    parts = [part.get_content() for part in mail.iter_parts()]
+    for text in (str(mail["Subject"]), *parts):
+        assert not re.search(r"(https?|ftp)://(evil|e\.x)|www\.", text, re.IGNORECASE), text
+    assert "HTTP[:]//evil[.]example www[.]evil[.]example/x" in mail["Subject"]
 
 
 @pytest.mark.asyncio
@@ -255,6 +325,7 @@ async def test_a_name_that_tls_refuses_is_an_error_like_any_other() -> None:
     [
         ({"host": "a b"}, "host: expected the name of a mail server, got 'a b'"),
         ({"sender": "x\r\nBcc: y@z"}, "sender: expected an address"),
+        ({"to": ["=?utf-8?q?a=2Cevil?=@x.org"]}, "to: expected up to 50 mail addresses"),
         ({"to": ["ops@example.com, evil@x"]}, "to: expected up to 50 mail addresses"),
         ({"security": "none", "username": "u"}, "username: expected security starttls or tls"),
         ({"security": "ssl"}, "security: expected one of"),

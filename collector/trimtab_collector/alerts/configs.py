@@ -8,6 +8,7 @@ from trimtab_collector.alerts.metrics import JudgedMetric, metric_of
 from trimtab_collector.alerts.rules import LEVELS, NO_DATA, OPERATORS, TYPES, Rule, severity_of
 from trimtab_collector.contract.alertconfigs import AlertConfig, NewAlertConfig, duration_s
 from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.notify.notice import is_recipient
 from trimtab_collector.storage.columns import WINDOW_S
 
 __all__ = ["config_of", "rule_of", "unit_of"]
@@ -42,6 +43,9 @@ def rule_of(rule_id: str, config: NewAlertConfig, source: str = "api") -> Rule:
             raise _bad(field, f"up to {_MOST_TEXT} printable characters", text)
     if len(config.recipients) > _MOST_RECIPIENTS:
         raise _bad("recipients", f"up to {_MOST_RECIPIENTS}", str(len(config.recipients)))
+    for each in config.recipients:
+        if not is_recipient(each):
+            raise _bad("recipients", "names of channels and mail addresses", each)
     where = {_field("where", name, metric): text for name, text in config.where.items()}
     group_by = metric.group_by
     if config.group_by is not None:

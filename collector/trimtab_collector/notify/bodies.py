@@ -9,7 +9,7 @@ import msgspec
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.notice import Notice
-from trimtab_collector.notify.texts import WrittenMessage, whole_lines
+from trimtab_collector.notify.texts import WrittenMessage, named, whole_lines
 
 __all__ = ["BODIES", "Writer", "shown_where"]
 
@@ -70,12 +70,12 @@ def _pagerduty(message: Message, written: WrittenMessage) -> dict[str, Any]:
         "links": [{"href": address, "text": text} for text, address in written.links],
         "payload": {
             "summary": written.title[:_SUMMARY],
-            "source": shown_where(notice) or "trimtab",
+            "source": named(shown_where(notice)) or "trimtab",
             "severity": severity if severity in ("info", "warning", "critical") else "error",
             "timestamp": instant(notice.at_s),
-            "component": notice.where.service or None,
-            "group": notice.where.environment or None,
-            "class": notice.metric,
+            "component": named(notice.where.service) or None,
+            "group": named(notice.where.environment) or None,
+            "class": named(notice.metric),
             "custom_details": {
                 **dict(written.facts),
                 **{heading: list(lines) for heading, lines in written.sections},

@@ -4,12 +4,26 @@ Whoever judges fills in a `Notice`; the texts are made where it is sent, in the 
 time zone of each channel. A notice is plain data, so that it is kept as JSON until it has left.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
 
-__all__ = ["Change", "Member", "Notice", "NoticeKind", "Where", "pack", "unpack"]
+__all__ = [
+    "Change",
+    "Member",
+    "Notice",
+    "NoticeKind",
+    "Where",
+    "is_address",
+    "is_recipient",
+    "pack",
+    "unpack",
+]
+
+_ADDRESS: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.A)
+_CHANNEL: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 NoticeKind = Literal[
     "firing", "escalated", "updated", "reminder", "resolved", "expired", "flapping", "test"
@@ -92,6 +106,17 @@ class Notice:
     recipients: tuple[str, ...] = ()
     #: what is found there, and the path below `base_url`
     links: tuple[tuple[str, str], ...] = ()
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is a plain mail address, such as ops@example.com."""
+    # What could be an encoded word (RFC 2047) is read as another address by some programs.
+    return len(text) <= 254 and "=?" not in text and _ADDRESS.fullmatch(text) is not None
+
+
+def is_recipient(text: str) -> bool:
+    """Return whether a text can be the name of a channel, or is a mail address."""
+    return is_address(text) if "@" in text else _CHANNEL.fullmatch(text) is not None
 
 
 _encoder: Final = msgspec.json.Encoder()

@@ -7,8 +7,8 @@ from typing import Final
 
 from trimtab_collector.notify.channels import LIVE, ChannelEntry
 from trimtab_collector.notify.kinds import KINDS
-from trimtab_collector.notify.notice import Change, Member, Notice, Where
-from trimtab_collector.notify.smtp import MAX_ADDRESSES, is_address
+from trimtab_collector.notify.notice import Change, Member, Notice, Where, is_address
+from trimtab_collector.notify.smtp import MAX_ADDRESSES
 from trimtab_core.errors import SettingsError
 
 __all__ = ["ChannelRoute", "bounded", "routes"]
@@ -109,6 +109,7 @@ def bounded(notice: Notice) -> Notice:
         rule_id=_cut(notice.rule_id),
         rule_name=_cut(notice.rule_name),
         metric=_cut(notice.metric),
+        unit=_cut(notice.unit),
         where=_where(notice.where),
         members=tuple(map(_member, notice.members[:_MAX_MEMBERS])),
         members_left_out=notice.members_left_out + left_out,

@@ -6,10 +6,12 @@ import hashlib
 import html
 import re
 import socket
+import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
+from email.parser import BytesHeaderParser
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
 from typing import Any, Final
@@ -17,26 +19,25 @@ from typing import Any, Final
 import aiosmtplib
 
 from trimtab_collector.notify.channel import DeliveryError, Message
+from trimtab_collector.notify.notice import is_address
 from trimtab_collector.notify.options import ChannelSettings, Sending
 from trimtab_collector.notify.outbound import is_loopback, reason
 from trimtab_collector.notify.texts import WrittenMessage, clean
 from trimtab_core.config import setting
 from trimtab_core.errors import SettingsError
 
-__all__ = ["MAX_ADDRESSES", "SmtpChannel", "SmtpSettings", "is_address"]
+__all__ = ["MAX_ADDRESSES", "SmtpChannel", "SmtpSettings"]
 
 MAX_ADDRESSES: Final = 50
 #: for one command; the sender bounds them all
 _COMMAND_S: Final = 10.0
 _GOODBYE_S: Final = 1.0
 _PORTS: Final = {"starttls": 587, "tls": 465, "none": 25}
-_ADDRESS: Final = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.A)
+#: 7 bits: what is checked is what every server gets
+_POLICY: Final = SMTP_POLICY.clone(cte_type="7bit")
+#: one header as it leaves, its continuation lines joined (RFC 5322, section 2.2)
+_HEADER: Final = re.compile(rb"([!-9;-~]+): [ -~]*")
 _COLOURS: Final = {"critical": "#b3261e", "warning": "#9a6700", "over": "#1a7f37"}
-
-
-def is_address(text: str) -> bool:
-    """Return whether a text is a plain mail address, such as ops@example.com."""
-    return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class SmtpChannel:
                 "recipients of the rule",
                 lasting=True,
             )
-        mail = self.mail(message, to)
+        mail = _sound(self.mail(message, to))
         settings = self._settings
         connection = await self._outbound.connect(settings.host, settings.number)
         if settings.security == "none" and not is_loopback(connection):
@@ -146,11 +147,11 @@ class SmtpChannel:
         """Nothing is held."""
 
     def mail(self, message: Message, to: tuple[str, ...]) -> EmailMessage:
-        """Return the mail, its headers without a line that comes from a name."""
+        """Return the mail; no header of it can hold what a name hides in an encoded word."""
         written = self._texts.write(message)
         domain = self._settings.sender.rpartition("@")[2]
-        mail = EmailMessage(policy=SMTP_POLICY)
-        mail["Subject"] = written.title
+        mail = EmailMessage(policy=_POLICY)
+        mail["Subject"] = _header(written.title, 300)
         local, _, host = self._settings.sender.rpartition("@")
         mail["From"] = Address("trimtab", local, host)
         mail["To"] = ", ".join(to)
@@ -164,13 +165,13 @@ class SmtpChannel:
         # Out-of-office programs do not answer to these (RFC 3834).
         mail["Auto-Submitted"] = "auto-generated"
         mail["X-Auto-Response-Suppress"] = "All"
-        mail["X-Trimtab-Idempotency-Key"] = clean(message.key, 200)
+        mail["X-Trimtab-Idempotency-Key"] = _header(message.key, 200)
         mail.set_content(written.plain())
         mail.add_alternative(_html(written, _colour(message)), subtype="html")
         return mail
 
     async def _transmit(
-        self, connection: socket.socket, mail: EmailMessage, to: tuple[str, ...]
+        self, connection: socket.socket, mail: bytes, to: tuple[str, ...]
     ) -> list[str]:
         """Return the recipients that were refused where others were not."""
         settings = self._settings
@@ -189,7 +190,7 @@ class SmtpChannel:
                 await client.starttls(server_hostname=settings.host)
             if settings.username:
                 await client.login(settings.username, settings.password)
-            refused, _ = await client.send_message(mail, recipients=list(to))
+            refused, _ = await client.sendmail(settings.sender, list(to), mail)
             # The server has the mail: whatever becomes of the goodbye does not make it fail.
             with contextlib.suppress(aiosmtplib.SMTPException, OSError):
                 async with asyncio.timeout(_GOODBYE_S):
@@ -200,6 +201,30 @@ class SmtpChannel:
             abort: Any = getattr(client.transport, "abort", client.close)
             abort()
             client.close()
+
+
+def _header(text: str, most: int) -> str:
+    """Return a text for a header that nobody decodes (RFC 2047): neither we nor who reads it.
+
+    EmailMessage takes a value to be encoded already where it finds `=?`, and line ends come out.
+    """
+    return clean(text, most).replace("=?", "= ?")
+
+
+def _sound(mail: EmailMessage) -> bytes:
+    """Return a mail as it leaves; raises DeliveryError if its headers are not those that were set.
+
+    No value may hold a line end or another control or direction character, decoded or not.
+    """
+    whole = mail.as_bytes()
+    head = whole.partition(b"\r\n\r\n")[0].replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
+    found = [_HEADER.fullmatch(line) for line in head.split(b"\r\n")]
+    names = [each[1].decode() if each else "" for each in found]
+    read = "".join(map(str, BytesHeaderParser(policy=_POLICY).parsebytes(whole).values()))
+    kinds = set(map(unicodedata.category, read))
+    if names != mail.keys() or kinds & {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}:
+        raise DeliveryError("expected headers of one line of text each, got others", lasting=True)
+    return whole
 
 
 def _said(error: aiosmtplib.SMTPResponseException) -> str:

@@ -5,6 +5,7 @@ Names come from apps and from people, so that each is cleaned here: one line, no
 direction characters, of bounded length.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,12 @@ from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.languages import LANGUAGES
 from trimtab_collector.notify.notice import Change, Member, Notice, Where
 
-__all__ = ["Texts", "WrittenMessage", "clean", "moment", "whole_lines"]
+__all__ = ["Texts", "WrittenMessage", "clean", "moment", "named", "whole_lines"]
 
+#: what mail programs and chats make links of, whatever the markup
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//[^\s/?#]*)")
+_WWW: Final = re.compile(r"\bwww\.[^\s/?#]*", re.IGNORECASE)
+_MAX_UNIT: Final = 24
 _MAX_NAME: Final = 120
 _MAX_LINE: Final = 400
 _MAX_TITLE: Final = 200
@@ -66,6 +71,15 @@ def clean(text: str, most: int = _MAX_NAME) -> str:
     kept = (" " if unicodedata.category(each)[0] in "CZ" else each for each in cut)
     line = " ".join("".join(kept).split())
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def named(text: str) -> str:
+    """Return a name from an app as clean text that no program makes a link of.
+
+    Whoever can name a service could send people to a page of theirs in a message of ours.
+    """
+    text = _SCHEME.sub(lambda found: f"{found[1]}[:]{found[2].replace('.', '[.]')}", clean(text))
+    return _WWW.sub(lambda found: found[0].replace(".", "[.]"), text)
 
 
 def moment(at_s: float, now_s: float, tz: tzinfo, *, zone: bool = False) -> str:
@@ -164,7 +178,7 @@ class Texts:
         value = self._quantity(notice.value, notice.unit)
         threshold = self._quantity(notice.threshold, notice.unit)
         if notice.value is not None and notice.threshold is not None:
-            value, threshold = self._shown.pair(notice.value, notice.threshold, notice.unit)
+            value, threshold = self._shown.pair(notice.value, notice.threshold, _unit(notice.unit))
         against = notice.operator if notice.threshold is not None else "none"
         form = f"side.{against}" if f"side.{against}" in self._language.words else "side.none"
         return value, threshold, self._word(form, value=value, threshold=threshold)
@@ -173,7 +187,7 @@ class Texts:
         end_s = notice.at_s if notice.ended_s is None else notice.ended_s
         value, threshold, _ = self._figure(notice)
         rows: list[tuple[str, str]] = [
-            ("rule", clean(notice.rule_name)),
+            ("rule", named(notice.rule_name)),
             ("value", value if notice.value is not None else ""),
             ("worst", "" if notice.worst is None else self._quantity(notice.worst, notice.unit)),
             ("threshold", threshold if notice.threshold is not None else ""),
@@ -182,7 +196,7 @@ class Texts:
         if notice.ended_s is not None:
             rows.append(("ended", moment(notice.ended_s, now_s, self._tz, zone=True)))
         rows.append(("duration", self._shown.duration(end_s - notice.since_s)))
-        rows += [(place, clean(getattr(notice.where, place))) for place in _PLACES]
+        rows += [(place, named(getattr(notice.where, place))) for place in _PLACES]
         return [(self._word(f"fact.{name}"), text) for name, text in rows if text]
 
     def _sections(self, notice: Notice, now_s: float) -> Iterable[tuple[str, tuple[str, ...]]]:
@@ -216,7 +230,7 @@ class Texts:
         if (kind == "mark" and change.at_s is None) or (kind == "share" and change.share is None):
             kind = "other"
         form = f"change.{kind}" if f"change.{kind}" in self._language.words else "change.other"
-        name, detail = clean(change.name), clean(change.detail)
+        name, detail = named(change.name), named(change.detail)
         text = self._word(
             form,
             name=self._language.words.get(f"part.{name}", name) if kind == "share" else name,
@@ -242,26 +256,31 @@ class Texts:
 
     def _metric(self, metric: str) -> str:
         name = metric.removeprefix("gauge:").removeprefix("measure:")
-        return self._language.metrics.get(metric, clean(name))
+        return self._language.metrics.get(metric, named(name))
 
     def _severity(self, severity: str) -> str:
-        return self._language.words.get(f"severity.{severity}", clean(severity))
+        return self._language.words.get(f"severity.{severity}", named(severity))
 
     def _subject(self, where: Where) -> str:
         places = [where.service, where.route] if where.service else [where.environment, where.route]
         places.append("" if where.service and where.route else where.instance)
-        return " ".join(clean(each) for each in places if each) or self._word("subject.none")
+        return " ".join(named(each) for each in places if each) or self._word("subject.none")
 
     def _places(self, where: Where) -> list[str]:
-        return [clean(text) for place in _PLACES if (text := getattr(where, place))]
+        return [named(text) for place in _PLACES if (text := getattr(where, place))]
 
     def _quantity(self, value: float | None, unit: str) -> str:
         if value is None:
             return self._word("value.none")
-        return self._shown.quantity(value, unit)
+        return self._shown.quantity(value, _unit(unit))
 
     def _word(self, key: str, **places: object) -> str:
         return self._language.words[key].format(**places)
+
+
+def _unit(unit: str) -> str:
+    """Return a unit, which an app may have named."""
+    return named(unit[:_MAX_UNIT])
 
 
 def _urgency(notice: Notice) -> tuple[bool, bool, float]:
