@@ -120,8 +120,9 @@ class Api:
         part = self._parts[endpoint.of]
         if inspect.iscoroutinefunction(endpoint.read):
             return await endpoint.read(part, parameters)
-        change = endpoint.method != "GET"
-        return await self._executor.run(endpoint.read, part, parameters, change=change)
+        if endpoint.method == "GET" or endpoint.computes:
+            return await self._executor.run(endpoint.read, part, parameters, by=caller.id)
+        return await self._executor.change(endpoint.read, part, parameters)
 
     def _parameters(self, endpoint: ApiEndpoint, request: Request) -> Parameters:
         now_s = self._clock()
