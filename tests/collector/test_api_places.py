@@ -1,8 +1,9 @@
-"""Requests without a token take no place from readers, and cost one computation at a time."""
+"""Nobody takes the places of others: not those without a token, not one reader, not all of them."""
 
 import asyncio
+import inspect
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -22,6 +23,10 @@ from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.memory.engine import MemoryStore
 
 TOKEN = {"Authorization": "Bearer sesame"}
+OTHER = {"Authorization": "Bearer lentil"}
+THIRD = {"Authorization": "Bearer barley"}
+ADMIN = {"Authorization": "Bearer saffron"}
+MORE = {"lentil": Role.PLANNER, "barley": Role.PLANNER, "saffron": Role.ADMIN}
 DEADLINE_S = 10
 
 
@@ -38,19 +43,17 @@ class Held:
         return TierSize(files=self.begun, bytes=0)
 
 
-Ask = Callable[..., Coroutine[Any, Any, httpx.Response]]
-
-
-def run(test: Callable[[Ask], Awaitable[None]], *endpoints: ApiEndpoint) -> None:
+def run(test: Callable[[httpx.AsyncClient], Awaitable[None]], *endpoints: ApiEndpoint) -> None:
     """Run a test with what asks an API of these endpoints."""
     executor, store = ReadExecutor(), MemoryStore()
 
     async def main() -> None:
-        api = Api([StoreReader(store)], executor, access_by("sesame"), endpoints or ENDPOINTS)
+        access = access_by("sesame", more=MORE)
+        api = Api([StoreReader(store)], executor, access, endpoints or ENDPOINTS)
         app = Starlette(routes=api.routes(), exception_handlers=api.exception_handlers())
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=f"http://x{BASE}") as client:
-            await asyncio.wait_for(test(client.get), DEADLINE_S)
+            await asyncio.wait_for(test(client), DEADLINE_S)
 
     try:
         asyncio.run(main())
@@ -68,7 +71,8 @@ async def settle() -> None:
 def test_a_reader_is_answered_while_a_hundred_without_a_token_wait() -> None:
     health = Held()
 
-    async def test(ask: Ask) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        ask = client.get
         waiting = [asyncio.create_task(ask("/health")) for _ in range(100)]
         await settle()
         assert (await ask("/services", headers=TOKEN)).status_code == 200
@@ -85,16 +89,63 @@ def test_a_reader_is_answered_while_a_hundred_without_a_token_wait() -> None:
 def test_health_is_there_for_anyone_while_readers_wait_at_every_place() -> None:
     slow = Held()
 
-    async def test(ask: Ask) -> None:
-        waiting = [asyncio.create_task(ask("/slow", headers=TOKEN)) for _ in range(64)]
+    async def test(client: httpx.AsyncClient) -> None:
+        ask = client.get
+        both = (*([TOKEN] * 32), *([OTHER] * 32))
+        waiting = [asyncio.create_task(ask("/slow", headers=each)) for each in both]
         await settle()
-        busy = await ask("/slow", headers=TOKEN)
+        busy = await ask("/slow", headers=THIRD)
         assert (busy.status_code, busy.json()["error"]["code"]) == (503, "busy")
         assert (await ask("/health")).json()["data"]["status"] == "healthy"
         slow.go.set()
         assert {each.status_code for each in await asyncio.gather(*waiting)} == {200}
 
     run(test, ApiEndpoint(("/slow",), slow, (TierSize,), RANGE), *ENDPOINTS)
+
+
+def test_one_reader_has_half_of_the_places_and_others_the_rest() -> None:
+    slow = Held()
+
+    async def test(client: httpx.AsyncClient) -> None:
+        ask = client.get
+        waiting = [asyncio.create_task(ask("/slow", headers=TOKEN)) for _ in range(32)]
+        await settle()
+        busy = await ask("/slow", headers=TOKEN)
+        assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
+        waiting.append(asyncio.create_task(ask("/slow", headers=OTHER)))
+        await settle()
+        slow.go.set()
+        assert {each.status_code for each in await asyncio.gather(*waiting)} == {200}
+        assert (await ask("/slow", headers=TOKEN)).status_code == 200
+
+    run(test, ApiEndpoint(("/slow",), slow, (TierSize,), RANGE))
+
+
+def test_an_admin_changes_something_while_readers_wait_at_every_place() -> None:
+    slow, change = Held(), Held()
+    change.go.set()
+
+    async def test(client: httpx.AsyncClient) -> None:
+        both = (*([TOKEN] * 40), *([OTHER] * 40))
+        waiting = [asyncio.create_task(client.post("/slow", headers=each)) for each in both]
+        await settle()
+        assert (await client.delete("/changed", headers=ADMIN)).status_code == 200
+        slow.go.set()
+        answers = await asyncio.gather(*waiting)
+        assert [each.status_code for each in answers].count(503) == 16
+
+    rows = (
+        ApiEndpoint(("/slow",), slow, (TierSize,), RANGE, method="POST", computes=True),
+        ApiEndpoint(("/changed",), change, (TierSize,), role=Role.ADMIN, method="DELETE"),
+    )
+    run(test, *rows)
+
+
+def test_what_computes_in_spite_of_its_method_is_marked_so() -> None:
+    mine = [each for each in ENDPOINTS if each.method != "GET" and each.role is Role.PLANNER]
+    threads = [each for each in mine if not inspect.iscoroutinefunction(each.read)]
+    assert all(each.computes for each in threads)
+    assert [each.paths for each in threads] == [("/alert-configs/preview",)]
 
 
 def test_an_answer_is_kept_for_a_second_and_a_failure_for_those_who_waited() -> None:
@@ -127,7 +178,8 @@ def test_one_with_the_token_sees_health_as_it_is_now() -> None:
     health = Held()
     health.go.set()
 
-    async def test(ask: Ask) -> None:
+    async def test(client: httpx.AsyncClient) -> None:
+        ask = client.get
         first = await ask("/health")
         assert (await ask("/health")).content == first.content
         fresh = await ask("/health", headers=TOKEN)

@@ -158,7 +158,7 @@ def _silences(asker: Asker, options: argparse.Namespace) -> int:
          each["createdBy"], each["comment"])
         for each in shown
     ]  # fmt: skip
-    show_table(("ID", "STATE", "STARTS", "ENDS", "WHAT", "BY", "COMMENT"), rows)
+    show_table([("ID", "STATE", "STARTS", "ENDS", "WHAT", "BY", "COMMENT"), *rows])
     if not rows:
         print("no silences")
     return 0

@@ -23,8 +23,9 @@ class ApiEndpoint:
 
     #: below BASE; each has the same answer
     paths: tuple[str, ...]
-    #: computes the answer from what `of` names, in a reading or writing thread, or, if it is a
-    #: coroutine function, in the loop; the first line of its docstring is the summary
+    #: computes the answer from what `of` names, in a reading thread, or in that of changes (any
+    #: method but GET), or, if it is a coroutine function, in the loop; the first line of its
+    #: docstring is the summary
     read: Callable[[Any, Parameters], Any]
     #: what the answer's `data` is, one of these; empty: no envelope
     bodies: tuple[type[Body], ...]
@@ -34,6 +35,8 @@ class ApiEndpoint:
     back: int | BackBy = BACK_S
     role: Role = Role.PLANNER
     method: str = "GET"
+    #: whether it changes nothing in spite of its method: it is computed where reads are
+    computes: bool = False
     #: what the body of the request is; None: it is ignored
     takes: type[Body] | None = None
     #: the part of the collector that is asked

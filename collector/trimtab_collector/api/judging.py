@@ -64,7 +64,7 @@ JUDGING: Final = (
     ApiEndpoint(("/alert-configs",), add_config, (AlertConfig,), role=Role.ADMIN, method="POST",
              takes=NewAlertConfig, of=RuleSet, status=201, refuses=(409,)),
     ApiEndpoint(("/alert-configs/preview",), preview, (Preview,), RANGE, _WEEK_S,
-             method="POST", takes=NewAlertConfig, of=Previews),
+             method="POST", computes=True, takes=NewAlertConfig, of=Previews),
     ApiEndpoint(("/alert-configs/{id}",), one_config, (AlertConfig,), (CONFIG,), of=RuleSet),
     ApiEndpoint(("/alert-configs/{id}",), change_config, (AlertConfig,), (CONFIG,),
              role=Role.ADMIN, method="PUT", takes=NewAlertConfig, of=RuleSet, refuses=(409,)),

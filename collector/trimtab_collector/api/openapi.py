@@ -36,7 +36,7 @@ _REFUSALS: Final = {
     "422": "A parameter or a part of the body is not understood, or the answer is over a limit.",
     "429": "Too many tries failed; Retry-After says when to ask again.",
     "500": "The collector failed; its log says why.",
-    "503": "Too many reads or log-ins wait; Retry-After says when to ask again.",
+    "503": "Too many reads, changes or log-ins wait; Retry-After says when to ask again.",
 }
 
 

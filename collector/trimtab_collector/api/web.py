@@ -19,7 +19,7 @@ from trimtab_collector.api.endpoint import BASE, ApiEndpoint
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import KeptAnswer, ReadExecutor
 from trimtab_collector.api.lost import no_such_path
-from trimtab_collector.api.taking import read_body
+from trimtab_collector.api.taking import Bodies
 from trimtab_collector.auth.access import Access
 from trimtab_collector.contract.callers import Page, Reply, Role
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure, success
@@ -45,6 +45,8 @@ class Api:
         self._executor = executor
         self._access = access
         self._clock = clock
+        self._bodies = Bodies()
+        self._bodies_of_anyone = Bodies.of_anyone()
         #: path -> method -> what answers
         self._table: dict[str, dict[str, ApiEndpoint]] = {}
         for endpoint in endpoints:
@@ -109,9 +111,10 @@ class Api:
     async def _answer(self, endpoint: ApiEndpoint, request: Request) -> Any:
         """Check one request and return what the endpoint computes."""
         caller = self._access.check(endpoint.role, request.headers.get("authorization", ""))
+        bodies = self._bodies_of_anyone if endpoint.role is Role.ANYONE else self._bodies
         parameters = replace(
             self._parameters(endpoint, request),
-            body=None if endpoint.takes is None else await read_body(request, endpoint.takes),
+            body=None if endpoint.takes is None else await bodies.read(request, endpoint.takes),
             caller=caller,
             address=request.client.host if request.client else "",
             secure=request.url.scheme == "https",
@@ -120,8 +123,9 @@ class Api:
         part = self._parts[endpoint.of]
         if inspect.iscoroutinefunction(endpoint.read):
             return await endpoint.read(part, parameters)
-        change = endpoint.method != "GET"
-        return await self._executor.run(endpoint.read, part, parameters, change=change)
+        if endpoint.method == "GET" or endpoint.computes:
+            return await self._executor.run(endpoint.read, part, parameters, by=caller.id)
+        return await self._executor.change(endpoint.read, part, parameters)
 
     def _parameters(self, endpoint: ApiEndpoint, request: Request) -> Parameters:
         now_s = self._clock()

@@ -85,7 +85,8 @@ class Register:
             raise CredentialError("expired", "got a service token that has expired")
         if token.id in self._uses or len(self._uses) < _MAX_USES:
             self._uses[token.id] = now_s
-        return Shown(Caller(f"token {token.name or token.id}", Role.PLANNER), token.expires_s)
+        caller = Caller(f"token {token.name or token.id}", Role.PLANNER, token=token.id)
+        return Shown(caller, token.expires_s)
 
     def _user(self, text: str) -> Shown:
         claims = self._claims(text)

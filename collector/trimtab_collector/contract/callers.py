@@ -32,9 +32,15 @@ class Caller:
     role: Role
     #: id of the user; empty for programs, and where nobody showed anything
     user: str = ""
-    #: the user's session, and the access token that was shown
+    #: the user's session; empty for programs
     session: str = ""
+    #: id of the access token or service token that was shown
     token: str = ""
+
+    @property
+    def id(self) -> str:
+        """What tells callers apart; all tokens of a user are one."""
+        return self.user or self.token or self.name
 
 
 NOBODY: Final = Caller("anyone", Role.ANYONE)

@@ -302,7 +302,8 @@ class Live:
     async def _subscribe_alerts(self, session: LiveSession, asked: Any) -> Any:
         # First, so that none is missed between; one that comes twice is known by its id and state.
         session.alerts = chosen = live_filter(asked)
-        alerts, left_out = await self._executor.run(self._fire, chosen)
+        by = session.caller.id
+        alerts, left_out = await self._executor.run(self._fire, chosen, by=by)
         return {"filter": chosen.given(), "alerts": alerts, "alertsLeftOut": left_out}
 
     def _fire(self, chosen: LiveFilter) -> tuple[list[Any], int]:
@@ -326,7 +327,7 @@ class Live:
             if session.caller.role.rank < role.rank:
                 raise ApiError(403, "forbidden", f"expected the role {role.value}")
             packet = await self._executor.run(
-                self._questions.answer, path, name, asked, session.caller
+                self._questions.answer, path, name, asked, session.caller, by=session.caller.id
             )
             await self._clients.send(session, packet)
             return {"event": name}
