@@ -31,7 +31,7 @@ __all__ = [
 
 logger = logging.getLogger("trimtab.notify")
 
-#: pending rows of one channel; beyond it the oldest are given up
+#: pending rows of one channel; beyond it some are given up, critical ones last
 MAX_PENDING: Final = 5000
 #: rows that are done with, for the delivery log
 KEEP_ROWS: Final = 10_000
@@ -77,7 +77,16 @@ SCHEMA: Final = Schema(
             notice TEXT NOT NULL,
             PRIMARY KEY (channel, thread)
         ) WITHOUT ROWID""",
+        """CREATE INDEX delivery_urgent ON delivery (channel, severity, id, thread)
+            WHERE state = 'pending'""",
     ),
+)
+#: pending alerts of a channel by urgency; an alert that has a critical row waits as a whole
+_BY_URGENCY: Final = (
+    "SELECT id FROM delivery INDEXED BY delivery_urgent"
+    " WHERE state = 'pending' AND channel = ?1"
+    " ORDER BY thread IN (SELECT thread FROM delivery INDEXED BY delivery_urgent"
+    " WHERE state = 'pending' AND channel = ?1 AND severity = 'critical') DESC, id LIMIT ?2"
 )
 
 
@@ -93,6 +102,7 @@ class PendingRow:
     attempts: int
     lease_until_s: float
     addresses: str
+    severity: str
 
 
 def insert(
@@ -112,30 +122,39 @@ def insert(
 
 
 def shed(connection: sqlite3.Connection, channel: str, now_s: float) -> None:
-    """Give up the oldest rows of a channel with too many."""
-    found = connection.execute(
-        "SELECT id FROM delivery WHERE state = 'pending' AND channel = ?"
-        " ORDER BY id DESC LIMIT 1 OFFSET ?",
-        (channel, MAX_PENDING),
+    """Give up rows of a channel with too many: the oldest, critical ones only where all are."""
+    (waiting,) = connection.execute(
+        "SELECT count(*) FROM delivery WHERE state = 'pending' AND channel = ?", (channel,)
     ).fetchone()
-    if found:
-        error = f"more than {MAX_PENDING} messages waited: the oldest were given up"
-        be_done(connection, "channel = ? AND id <= ?", (channel, found[0]), now_s, error)
+    error = f"more than {MAX_PENDING} messages waited: the oldest were given up, critical ones last"
+    for severity in ("warning", "critical"):
+        if waiting <= MAX_PENDING:
+            return
+        which = (
+            "id IN (SELECT id FROM delivery WHERE state = 'pending' AND channel = ?"
+            " AND severity = ? ORDER BY id LIMIT ?)"
+        )
+        values = (channel, severity, waiting - MAX_PENDING)
+        waiting -= be_done(connection, which, values, now_s, error)
 
 
 def pending_threads(connection: sqlite3.Connection, channel: str) -> list[list[PendingRow]]:
-    """Return the pending rows of a channel by alert, each in order; the oldest alert first."""
+    """Return the pending rows of a channel by alert, each in order.
+
+    Alerts with something critical come first, then the oldest alert.
+    """
     rows = connection.execute(
-        "SELECT id, key, thread, added_s, due_s, attempts, lease_until_s,"
-        " addresses FROM delivery"
-        " WHERE state = 'pending' AND channel = ? ORDER BY id LIMIT ?",
+        "SELECT id, key, thread, added_s, due_s, attempts, lease_until_s,"  # noqa: S608 - ours
+        f" addresses, severity FROM delivery WHERE id IN ({_BY_URGENCY}) ORDER BY id",
         (channel, _LOOK),
     )
     threads: dict[str, list[PendingRow]] = {}
     for row in rows:
         pending = PendingRow(*row)
         threads.setdefault(pending.thread, []).append(pending)
-    return list(threads.values())
+    return sorted(
+        threads.values(), key=lambda thread: all(row.severity != "critical" for row in thread)
+    )
 
 
 def due_time(thread: Sequence[PendingRow], now_s: float) -> float:
@@ -202,8 +221,11 @@ def be_done(
     now_s: float,
     error: str,
     state: str = "dead",
-) -> None:
-    """Be done with pending rows without having sent them; an earlier error is kept beside."""
+) -> int:
+    """Be done with pending rows without having sent them; an earlier error is kept beside.
+
+    Returns how many rows that are.
+    """
     done = connection.execute(
         "UPDATE delivery SET state = ?, done_s = ?, lease = '',"  # noqa: S608 - which is ours
         " error = CASE WHEN error IN ('', ?) THEN ? ELSE ? || '; last: ' || error END"
@@ -212,3 +234,4 @@ def be_done(
     )
     if done.rowcount:
         logger.warning("messages were not sent: %s count=%d state=%s", error, done.rowcount, state)
+    return done.rowcount
