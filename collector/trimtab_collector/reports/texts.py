@@ -19,6 +19,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "{requests} requests, {errors} errors.",
     "sum_up": "Every service was up in every minute that was watched.",
     "sum_down": "Uptime {share}, {outages} outages; {worst} was down longest, {long} in all.",
+    "sum_down_once": "Uptime {share}, {outages} outage: {worst} was down for {long}.",
     "sum_calm": "No alert fired.",
     "sum_alerts": "Alerts that fired: {critical} critical, {warning} warning.",
     "sum_targets": "Targets met: {met} of {all} that were measured.",
@@ -79,7 +80,7 @@ ENGLISH: Final[Mapping[str, str]] = {
     "none_slower": "No route with enough requests became slower by a tenth or more.",
     "none_failing": "No request failed.",
     "none_routes": "No requests.",
-    "more": "{count} more are not shown.",
+    "more": "{count} more not shown.",
     "alert": "alert",
     "worst": "worst",
     "fired": "fired",
@@ -176,6 +177,8 @@ KOREAN: Final[Mapping[str, str]] = {
     "sum_up": "관측된 모든 시간 동안 모든 서비스가 가동되었습니다.",
     "sum_down": "가동률 {share}, 중단 {outages}회. 가장 오래 중단된 서비스는 "
     "{worst}(총 {long})입니다.",
+    "sum_down_once": "가동률 {share}, 중단 {outages}회. {worst} 서비스가 {long} 동안 "
+    "중단되었습니다.",
     "sum_calm": "발생한 경보가 없습니다.",
     "sum_alerts": "발생한 경보: 심각 {critical}건, 경고 {warning}건.",
     "sum_targets": "측정된 목표 {all}개 중 {met}개를 달성했습니다.",
