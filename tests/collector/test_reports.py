@@ -216,6 +216,10 @@ def test_a_period_that_has_not_ended_says_so(town: World) -> None:
     report = ask(town, date="2026-10-27")
     assert report["complete"] is False
     assert any("has not ended" in note for note in report["notes"])
+    title = tree(page(town, date="2026-10-27")).findtext("head/title")
+    assert title == "trimtab: Daily report (so far) 2026-10-27"
+    # What has not happened is no gap.
+    assert all(gap["to"] < "2026-10-27T01:01" for gap in report["gaps"])
     assert ask(town)["complete"] is True
 
 

@@ -53,6 +53,8 @@ class _Page:
         report = self._report
         first, *others = report.summary
         kind = self._say(f"title_{report.period}")
+        if not report.complete:
+            kind = f"{kind} {self._say('so_far')}"
         head = el(
             "head",
             el("meta", charset="utf-8"),
