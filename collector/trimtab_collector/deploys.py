@@ -234,7 +234,9 @@ class Deploys:
                     "left_out", "too many new versions in an hour: %r has no mark", version[:80]
                 )
                 continue
-            self._marks.add(DEPLOY, version, environment, service, t, detail=f"before: {before}")
+            self._marks.add(
+                DEPLOY, version, environment, service, t, detail=f"{before} → {version}"
+            )
             noted.append((environment, service, version))
             made = True
         return made

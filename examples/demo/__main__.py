@@ -10,6 +10,7 @@ import time
 import urllib.parse
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,11 @@ class Demo:
         if not wrong:
             say("a warning, a critical and a resolution came once each, in order, by live stream, "
                 "mail and webhook")  # fmt: skip
-            report = await self._page("/report", period="daily", format="html")
+            today = datetime.now(UTC).date()
+            report = await self._page("/report", period="daily", date=today, format="html")
             path = Path(self._options.report or "trimtab-report.html")
             path.write_bytes(report)
-            say(f"the daily report: {path} (open it in a browser)")
+            say(f"the report of today so far: {path} (open it in a browser)")
         return wrong
 
     async def _missing(self) -> list[str]:
@@ -274,7 +276,7 @@ def main() -> int:
         "a resolution did not arrive once each, in order, by live stream, mail and webhook",
     )
     parser.add_argument(
-        "--report", metavar="FILE", help="with --fault: where the daily report is written"
+        "--report", metavar="FILE", help="with --fault: where the report of today is written"
     )
     options = parser.parse_args()
     if options.check and options.seconds is None:

@@ -86,7 +86,7 @@ def test_a_new_version_is_a_mark_at_the_window_in_which_it_shows_up(town: Town) 
     town.runs("2")
     (mark,) = town.found()
     assert (mark.kind, mark.name, mark.environment, mark.service) == ("deploy", "2", "test", "shop")
-    assert (mark.at_s, mark.by, mark.detail) == (town.clock.now_s, "", "before: 1")
+    assert (mark.at_s, mark.by, mark.detail) == (town.clock.now_s, "", "1 → 2")
 
 
 def test_a_rolling_deploy_of_six_instances_is_one_mark(town: Town) -> None:
@@ -111,7 +111,7 @@ def test_a_rollback_is_a_mark_too(town: Town) -> None:
     town.minutes(6, "2")
     town.minutes(6, "1")
     assert town.names() == ["2", "1"]
-    assert town.found()[1].detail == "before: 2"
+    assert town.found()[1].detail == "2 → 1"
 
 
 def test_a_night_without_requests_is_no_deploy(town: Town) -> None:

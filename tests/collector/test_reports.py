@@ -12,20 +12,25 @@ from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 
+from support.alerts import an_alert
 from support.processes.servers import Collector, short_dir
 from support.stores.apiworld import BERLIN, Request, World, figures, world
 from support.stores.batches import a_batch
 from support.stores.engines import Sent, append
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.contract.callers import Caller, Page, Role
+from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.parameters import RANGE, parse
 from trimtab_collector.contract.quantities import QUANTITIES
-from trimtab_collector.contract.reports import DATE, FORMAT, REPORT_PERIOD
+from trimtab_collector.contract.reports import DATE, FORMAT, REPORT_PERIOD, ReportBody
 from trimtab_collector.contract.slos import SloSettings
 from trimtab_collector.reports.markup import el
+from trimtab_collector.reports.page import page_of
 from trimtab_collector.reports.periods import period_of
-from trimtab_collector.reports.saying import PHRASES
+from trimtab_collector.reports.reporter import report_of
+from trimtab_collector.reports.saying import PHRASES, summary_of
 from trimtab_collector.reports.style import STYLE
 from trimtab_core.batches import GaugeRow, SeriesKey
 
@@ -78,6 +83,13 @@ def town() -> Iterator[World]:
 @functools.cache
 def ask(town: World, **query: str) -> Any:
     return town.ask("/report", **{"date": "2026-10-26", "tz": "Europe/Berlin", **query})
+
+
+def body(town: World) -> ReportBody:
+    """Return the report of the day as it is before it is JSON."""
+    endpoint = next(each for each in ENDPOINTS if "/report" in each.paths)
+    texts = {"date": "2026-10-26", "tz": "Europe/Berlin"}.items()
+    return report_of(town.reporter, parse((*endpoint.parameters, *RANGE), texts, town.clock.now_s))
 
 
 @functools.cache
@@ -142,6 +154,37 @@ def test_a_report_tells_gaps_from_outages(town: World) -> None:
     assert any("left open" in note for note in report["notes"])
 
 
+def test_one_outage_is_told_as_one_and_a_share_with_the_digits_that_count(town: World) -> None:
+    found = body(town)
+    (row,) = found.uptime
+    once = replace(row, outages=row.outages[:1], outages_left_out=0, down_seconds=720)
+
+    def said(up_s: int, language: str = "en") -> str:
+        rows = [replace(once, up_seconds=up_s)]
+        return summary_of(replace(found, uptime=rows, language=language))[1]
+
+    assert said(60) == "Uptime 7.69 %, 1 outage: shop was down for 12 min."
+    assert said(86_400_000).startswith("Uptime 99.9991 %, 1 outage:")
+    assert said(60, "ko") == "가동률 7.69%, 중단 1회. shop 서비스가 12분 동안 중단되었습니다."
+
+
+def test_an_alert_lasts_until_it_is_good_again(
+    town: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fired_s = DAY.timestamp() + 7200
+    fired, good, over = (instant(fired_s + more) for more in (0, 600, 1500))
+    alerts = (
+        an_alert("1", severity="critical", fired_at=fired, recovered_at=good, resolved_at=over),
+        an_alert("2", severity="critical", fired_at=fired, recovered_at=good, state="keeping"),
+        an_alert("3", severity="critical", fired_at=fired),
+    )
+    monkeypatch.setattr(town.reporter.alerts, "between", lambda *_: alerts, raising=False)
+    found = body(town)
+    assert [row.seconds for row in found.alerts] == [600, 600, DAY_S - 7200]
+    shown = rows(tree(Page(page_of(found, "now"), "")), "alerts")
+    assert [row[2] for row in shown] == ["10 min", "10 min", "goes on"]
+
+
 def test_a_report_has_objectives_marks_hosts_and_accounting(town: World) -> None:
     report = ask(town)
     (slo,) = report["slos"]
@@ -173,6 +216,10 @@ def test_a_period_that_has_not_ended_says_so(town: World) -> None:
     report = ask(town, date="2026-10-27")
     assert report["complete"] is False
     assert any("has not ended" in note for note in report["notes"])
+    title = tree(page(town, date="2026-10-27")).findtext("head/title")
+    assert title == "trimtab: Daily report (so far) 2026-10-27"
+    # What has not happened is no gap.
+    assert all(gap["to"] < "2026-10-27T01:01" for gap in report["gaps"])
     assert ask(town)["complete"] is True
 
 

@@ -12,6 +12,7 @@ from email import policy
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -27,6 +28,7 @@ from trimtab_collector.notify.notice import Where
 from trimtab_collector.notify.options import Sending
 from trimtab_collector.notify.outbound import Outbound
 from trimtab_collector.notify.smtp import SmtpChannel
+from trimtab_collector.notify.texts import Texts
 from trimtab_core.errors import SettingsError
 
 #: headers that a mail of ours has
@@ -213,10 +215,15 @@ async def test_no_name_becomes_a_link() -> None:
 @pytest.mark.asyncio
 async def test_korean_arrives_as_it_was_written() -> None:
     box = Mailbox()
+    # Each is folded at another place: no space is lost or won there.
+    messages = [of(where=Where("live", "shop", f"/{'a' * width}/é b")) for width in range(40)]
     with mail_server(box) as port:
-        await send(port, lang="ko", tz="Asia/Seoul")
-    ((_, mail),) = box.mails
-    assert mail["Subject"].startswith("[심각] checkout")
+        await send(port, *messages, lang="ko", tz="Asia/Seoul")
+    texts = Texts("ko", ZoneInfo("Asia/Seoul"), "https://trimtab.example.com")
+    titles = [texts.write(each).title for each in messages]
+    assert [str(mail["Subject"]) for _, mail in box.mails] == titles
+    _, mail = box.mails[0]
+    assert mail["Subject"].startswith("[심각] shop")
     assert "확인할 것" in next(iter(mail.iter_parts())).get_content()
 
 

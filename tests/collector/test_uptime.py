@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from support.alerts import an_alert
 from support.processes.servers import short_dir
@@ -106,6 +107,28 @@ def test_a_critical_alert_of_the_service_is_an_outage_too(town: World) -> None:
     assert found.down_s == (15 + 10) * 60
     assert found.outages[0].causes == ("shop fails",)
     assert found.recovery_s == pytest.approx((600 + 300) / 2)
+
+
+def test_only_what_the_requests_of_a_service_suffer_is_an_outage(town: World) -> None:
+    since = instant(START_S + 600)
+    metrics = ("burnRate", "analysis", "cpuUsage", "agentSilence", "p99")
+    others = [a_fired(since, None, metric=metric) for metric in metrics]
+    assert of(town, "shop", *others) == of(town, "shop")
+
+
+def test_an_outage_ends_when_it_is_good_again_not_when_its_alert_is_over(town: World) -> None:
+    since, good = instant(START_S + 600), instant(START_S + 1200)
+    over = a_fired(since, instant(START_S + 2100), recovered_at=good)
+    kept = a_fired(since, None, recovered_at=good, state="keeping")
+    for alert in (over, kept):
+        found = of(town, "young", replace(alert, service="young"), replace(alert, service="shop"))
+        assert found.down_s == 0
+        found = of(town, "shop", alert)
+        assert (found.outages[0].to_s, found.outages[0].open) == (START_S + 1200, False)
+        assert found.recovery_s == pytest.approx((600 + 300) / 2)
+    goes_on = of(town, "books", a_fired(instant(END_S - 600), None, service="books"))
+    assert (goes_on.outages[0].to_s, goes_on.outages[0].open) == (END_S, True)
+    assert goes_on.recovery_s is None
 
 
 def test_a_service_is_missed_for_a_day_and_then_gone(town: World) -> None:

@@ -23,3 +23,7 @@ def test_a_slow_shop_is_told_by_live_stream_mail_and_webhook(tmp: Path) -> None:
     assert page.startswith("<!doctype html>")
     assert "<svg" in page
     assert "shop" in page
+    # It is the report of today, so that the fault is in it.
+    assert "Daily report (so far)" in page
+    assert "No requests arrived." not in page
+    assert "Shop is slow" in page

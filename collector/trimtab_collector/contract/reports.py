@@ -128,9 +128,11 @@ class AlertSpan(Body, kw_only=True):
     route: str
     instance: str
     fired_at: str
-    #: null while it goes on
+    #: since when it has been good; null while it is not
+    recovered_at: str | None
+    #: null while it is open
     resolved_at: str | None
-    #: seconds within the period
+    #: seconds within the period, until it was good again
     seconds: float
 
 

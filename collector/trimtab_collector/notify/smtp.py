@@ -9,10 +9,11 @@ import socket
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.parser import BytesHeaderParser
-from email.policy import SMTP as SMTP_POLICY
+from email.policy import EmailPolicy
 from email.utils import format_datetime
 from typing import Any, Final
 
@@ -33,11 +34,31 @@ MAX_ADDRESSES: Final = 50
 _COMMAND_S: Final = 10.0
 _GOODBYE_S: Final = 1.0
 _PORTS: Final = {"starttls": 587, "tls": 465, "none": 25}
-#: 7 bits: what is checked is what every server gets
-_POLICY: Final = SMTP_POLICY.clone(cte_type="7bit")
+#: longest line of a header that people read (RFC 5322, section 2.1.1)
+_LINE: Final = 76
 #: one header as it leaves, its continuation lines joined (RFC 5322, section 2.2)
 _HEADER: Final = re.compile(rb"([!-9;-~]+): [ -~]*")
 _COLOURS: Final = {"critical": "#b3261e", "warning": "#9a6700", "over": "#1a7f37"}
+
+
+class _MailPolicy(EmailPolicy):
+    """The policy of EmailMessage, but no subject loses or gains a space where it is folded.
+
+    What does not fit on one plain line is encoded as a whole, its spaces too: between two encoded
+    words a space is none (RFC 2047, section 6.2).
+    """
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """Return the lines of a header as they leave."""
+        text = str(value)
+        if name != "Subject" or (text.isascii() and len(f"{name}: {text}") <= _LINE):
+            return super().fold_binary(name, value)
+        header = Header(text, "utf-8", maxlinelen=_LINE, header_name=name)
+        return f"{name}: {header.encode(linesep=self.linesep)}{self.linesep}".encode("ascii")
+
+
+#: 7 bits: what is checked is what every server gets
+_POLICY: Final = _MailPolicy(linesep="\r\n", cte_type="7bit")
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ class _Page:
         report = self._report
         first, *others = report.summary
         kind = self._say(f"title_{report.period}")
+        if not report.complete:
+            kind = f"{kind} {self._say('so_far')}"
         head = el(
             "head",
             el("meta", charset="utf-8"),
@@ -191,8 +193,8 @@ class _Page:
         ]  # fmt: skip
         for alert in report.alerts:
             if alert.severity == "critical":
-                ended = alert.resolved_at or report.to
-                spans.append(Span(seconds(alert.fired_at), seconds(ended), "alarm", alert.title))
+                from_s = max(seconds(alert.fired_at), seconds(report.from_))
+                spans.append(Span(from_s, from_s + alert.seconds, "alarm", alert.title))
         labels = [
             Label(seconds(mark.at), " ".join(filter(None, (mark.service, mark.name))),
                   " ".join(filter(None, (mark.kind, mark.service, mark.name, mark.detail))))

@@ -239,7 +239,9 @@ class _Work:
 
     def _alert(self, alert: AlertBody) -> AlertSpan:
         fired_s = seconds(alert.fired_at or self._parameters.shown(self._period.from_s))
-        ended_s = self._until_s if alert.resolved_at is None else seconds(alert.resolved_at)
+        shown = self._parameters.shown
+        good_at = alert.recovered_at or alert.resolved_at
+        ended_s = self._until_s if good_at is None else seconds(good_at)
         within_s = min(ended_s, self._until_s) - max(fired_s, self._period.from_s)
         return AlertSpan(
             id=alert.id,
@@ -255,8 +257,9 @@ class _Work:
             service=alert.service,
             route=alert.route,
             instance=alert.instance,
-            fired_at=self._parameters.shown(fired_s),
-            resolved_at=None if alert.resolved_at is None else self._parameters.shown(ended_s),
+            fired_at=shown(fired_s),
+            recovered_at=alert.recovered_at and shown(seconds(alert.recovered_at)),
+            resolved_at=alert.resolved_at and shown(seconds(alert.resolved_at)),
             seconds=max(0.0, within_s),
         )
 

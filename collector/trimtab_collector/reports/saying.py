@@ -96,11 +96,12 @@ def _uptime(report: ReportBody) -> list[str]:
         return [_say(report, "sum_up")]
     outages = sum(len(row.outages) + row.outages_left_out for row in report.uptime)
     worst = report.uptime[0]
+    share = 1 - down_s / watched_s
     return [
         _say(
             report,
-            "sum_down",
-            share=_shown(report).percent(1 - down_s / watched_s, 5),
+            "sum_down_once" if outages == 1 else "sum_down",
+            share=_shown(report).percent(share, 5 if share > 0.99 else 3),
             outages=str(outages),
             worst=worst.service,
             long=_shown(report).duration(worst.down_seconds),

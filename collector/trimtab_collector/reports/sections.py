@@ -135,7 +135,7 @@ class Sections:
         for alert in self._report.alerts:
             ended = (
                 self.say("open")
-                if alert.resolved_at is None
+                if alert.recovered_at is None and alert.resolved_at is None
                 else self._shown.duration(alert.seconds)
             )
             worst = self._shown.quantity(alert.worst, alert.unit)

@@ -1,8 +1,9 @@
 """When services were up: measured minute by minute from what processes and agents report.
 
 A minute is down when no process of the service reported while the agents of its hosts did, or when
-a critical alert of the service fired. A minute in which those agents were silent too is unknown and
-counts neither way. A service exists from its first sight until a day after its last one.
+errors or response times of its requests were critical: from when that alert fired until they were
+good again, not until the alert was over. A minute in which those agents were silent too is unknown
+and counts neither way. A service exists from its first sight until a day after its last one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,9 @@ _HOUR_S: Final = 3600
 _DAY_S: Final = 86_400
 #: of more agents any that reports stands for all
 _AGENTS: Final = 50
+#: what makes a service down where it is critical: how its own requests fare. Not a budget that
+#: burns over hours, not what an analysis finds, not how a host does.
+_METRICS: Final = ("errorRate", "responseTime")
 #: the last minute is on its way
 _LATE_S: Final = 30
 
@@ -214,17 +218,19 @@ def _exists(runs: Array, edges_s: Sequence[int], before_s: int | None) -> Array:
 def _fired(
     alerts: Sequence[AlertBody], name: tuple[str, str], edges_s: Sequence[int]
 ) -> list[tuple[str, Array]]:
-    """Return titles of the critical alerts of a service, and the minutes in which they fired."""
+    """Return titles of the critical alerts of a service, and the minutes in which it was down."""
     found = []
     starts = np.array(edges_s)
     for alert in alerts:
         mine = alert.service == name[1] and alert.environment in ("", name[0])
         if not mine or alert.severity != "critical" or alert.type == "predictive":
             continue
-        if alert.fired_at is None:
+        if alert.fired_at is None or alert.metric not in _METRICS:
             continue
         begin_s = seconds(alert.fired_at)
-        finish_s = edges_s[-1] if alert.resolved_at is None else seconds(alert.resolved_at)
+        # An alert stays open for a while after it is good again: that is no outage any more.
+        good_at = alert.recovered_at or alert.resolved_at
+        finish_s = edges_s[-1] if good_at is None else seconds(good_at)
         mask = (starts[1:] > begin_s) & (starts[:-1] < finish_s)
         if mask.any():
             found.append((alert.title, mask))
