@@ -1,8 +1,10 @@
 """Where in the app's own code a call was made, or an exception was raised.
 
-Frames of libraries, of Python's own modules and of trimtab are passed over; the verdict is kept
-by file. Paths are relative to the working directory or to the innermost entry of sys.path that
-holds them, never absolute: those name users and machines.
+Frames of libraries, of Python's own modules and of trimtab are passed over; the verdict is kept by
+file. What lies in site-packages is a library's, unless it was installed from a directory, as `pip
+install .` does: the app's own distribution says so in `direct_url.json` (PEP 610). Paths are
+relative to the working directory or to the innermost entry of sys.path that holds them, never
+absolute: those name users and machines.
 """
 
 import os
@@ -24,16 +26,21 @@ _MOST_FRAMES: Final = 200
 _MOST_TEXT: Final = 256
 #: exceptions looked at for one that was raised: members of groups, and causes
 _MOST_ERRORS: Final = 20
-_FOREIGN: Final = tuple(
-    os.path.join(os.path.realpath(path), "")
-    for path in {
-        os.path.dirname(os.path.abspath(__file__)),
-        os.path.dirname(os.path.abspath(trimtab_core.__file__)),
-        os.path.dirname(os.__file__),
-    }
+#: trimtab itself, and Python's own modules
+_OURS: Final = tuple(
+    os.path.join(os.path.realpath(os.path.dirname(os.path.abspath(path))), "")
+    for path in (__file__, trimtab_core.__file__)
 )
+_FOREIGN: Final = (*_OURS, os.path.join(os.path.realpath(os.path.dirname(os.__file__)), ""))
+_LIBRARIES: Final = ("/site-packages/", "/dist-packages/")
+#: of distributions that were installed from a directory: files, and bytes of lists of files
+_MOST_INSTALLED: Final = 20_000
+_MOST_RECORD: Final = 4 * 1024 * 1024
+
 #: file of a code object -> whether it is the app's own
 _own: dict[str, bool] = {}
+#: files in site-packages that are the app's own; None before one there was judged
+_installed: frozenset[str] | None = None
 
 
 class Finder:
@@ -165,15 +172,56 @@ def _is_own(name: str) -> bool:
 def _judge(name: str) -> bool:
     if len(_own) >= _MOST_FILES:
         _own.clear()
-    parts = name.replace("\\", "/")
-    own = not (
-        name.startswith("<")
-        or "/site-packages/" in parts
-        or "/dist-packages/" in parts
-        or os.path.realpath(name).startswith(_FOREIGN)
-    )
+    if name.startswith("<"):
+        own = False
+    elif _is_installed(name):
+        own = name in _own_installed() and not os.path.realpath(name).startswith(_OURS)
+    else:
+        own = not os.path.realpath(name).startswith(_FOREIGN)
     _own[name] = own
     return own
+
+
+def _is_installed(name: str) -> bool:
+    path = name.replace("\\", "/")
+    return any(each in path for each in _LIBRARIES)
+
+
+def _own_installed() -> frozenset[str]:
+    """Return the files in site-packages that are the app's own; looked for once per process.
+
+    It reads the disk for about 1 ms per 100 packages, and so does not read again.
+    """
+    global _installed
+    if _installed is None:
+        found: set[str] = set()
+        for directory in dict.fromkeys(sys.path):
+            if _is_installed(os.path.join(directory, "")):
+                try:
+                    found.update(_from_directories(directory))
+                except (OSError, ValueError):
+                    pass
+        _installed = frozenset(found)
+    return _installed
+
+
+def _from_directories(directory: str) -> Iterator[str]:
+    """Yield the modules in site-packages that were installed from a directory."""
+    with os.scandir(directory) as entries:
+        metadata = [each.path for each in entries if each.name.endswith(".dist-info")]
+    left = _MOST_INSTALLED
+    for path in metadata:
+        try:
+            with open(os.path.join(path, "direct_url.json"), encoding="utf-8") as file:
+                if '"dir_info"' not in file.read(_MOST_RECORD):
+                    continue
+            with open(os.path.join(path, "RECORD"), encoding="utf-8") as file:
+                names = [line.split(",", 1)[0] for line in file.read(_MOST_RECORD).splitlines()]
+        except (OSError, ValueError):
+            continue
+        modules = [each for each in names if each.endswith(".py")][:left]
+        left -= len(modules)
+        yield from (os.path.join(directory, *each.split("/")) for each in modules)
 
 
 def _relative(path: str) -> str:
@@ -184,7 +232,13 @@ def _relative(path: str) -> str:
     except OSError:
         here = ""
     # A path from above the homes would name the user.
-    if here and path.startswith(here) and (here == home or not home.startswith(here)):
+    # An environment within the working directory says no more than the package in it.
+    if (
+        here
+        and path.startswith(here)
+        and not _is_installed(path)
+        and (here == home or not home.startswith(here))
+    ):
         return path[len(here) :]
     above = [
         prefix

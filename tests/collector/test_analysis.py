@@ -151,6 +151,41 @@ def test_errors_are_judged_by_their_share(
         assert found["evidence"][0]["where"]["route"] == "/pay"
 
 
+def test_a_high_error_rate_names_the_exceptions_and_their_lines(planted: Planted) -> None:
+    planted.requests(5, each=100, errors=100, status_class="5xx", route="/pay")
+    pay: dict[str, Any] = {"route": "/pay", "method": "POST", "reason": "failed"}
+    for error, site, count in (
+        ("LookupError", "shop/pay.py:40 in charge", 3),
+        ("LookupError", "shop/pay.py:71 in refund", 2),
+        ("KeyError", "", 1),  # an app of an earlier version tells no line
+        ("", "", 9),  # answered with 500 by the app itself
+    ):
+        line: dict[str, Any] = {"error_site": site} if site else {}
+        for _ in range(count):
+            planted.event("request", error=error, **pay, **line)
+    planted.event("request", error="SlowError", **{**pay, "reason": "slow"})
+    planted.event("request", error="OtherError", of=("test", "books", "host#0"), **pay)
+    part, *found = issues(planted)["high_error_rate"]["evidence"]
+    assert part["text"] == "100 of 100 requests failed"
+    assert [(each["text"].partition(":")[0], each.get("site")) for each in found] == [
+        ("LookupError", "shop/pay.py:40 in charge"),
+        ("LookupError", "shop/pay.py:71 in refund"),
+        ("KeyError", None),
+    ]
+    assert found[0]["text"] == "LookupError: 3 of 6 exceptions of requests that were kept"
+    assert found[0]["where"] == {**SHOP, "route": "/pay", "method": "POST"}
+
+
+def test_a_failed_request_that_was_kept_says_where(planted: Planted) -> None:
+    failed: dict[str, Any] = {"route": "/pay", "reason": "failed", "error": "LookupError"}
+    planted.event("request", error_site="shop/pay.py:40 in charge", **failed)
+    planted.event("request", **failed)  # an app of an earlier version
+    found = planted.ask("/slow-requests", reason="failed")["requests"]
+    assert {(each["error"], each["errorSite"]) for each in found} == {
+        ("LookupError", "shop/pay.py:40 in charge"), ("LookupError", None)
+    }  # fmt: skip
+
+
 def test_slow_queries_are_a_p90_over_half_a_second(planted: Planted) -> None:
     planted.durations(DURATION, *[0.01] * 80, *[0.6] * 20, **QUERY)
     found = issues(planted)["slow_queries"]

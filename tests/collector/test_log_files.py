@@ -220,7 +220,7 @@ def test_failed_requests_are_written_and_too_many_are_counted(tmp: Path) -> None
         event = {
             "kind": "request", "at_us": NOON * 10**6, "reason": "failed", "route": "/pay\n",
             "method": "POST", "status": 500, "duration_us": 12_500,
-            "error": "ValueError app.py:7", "trace": "",
+            "error": "ValueError", "error_site": "shop/pay.py:40 in charge", "trace": "",
         }  # fmt: skip
         others = [{**event, "reason": "slow"}, {**event, "kind": "query"}]
         rows = [EventRow("test", "shop", "host#0", each) for each in [event] * count + others]
@@ -234,7 +234,8 @@ def test_failed_requests_are_written_and_too_many_are_counted(tmp: Path) -> None
         "time": "2023-11-15T00:00:00.000Z", "level": "error", "kind": "request",
         "at": "2023-11-15T00:00:00.000Z", "environment": "test", "service": "shop",
         "instance": "host#0", "route": "/pay\\n", "method": "POST", "status": 500,
-        "duration": 12.5, "error": "ValueError app.py:7", "trace": "",
+        "duration": 12.5, "error": "ValueError", "errorSite": "shop/pay.py:40 in charge",
+        "trace": "",
     }  # fmt: skip
     send(1, 150)
     assert failed.left_out == 51

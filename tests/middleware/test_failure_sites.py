@@ -258,6 +258,46 @@ def test_a_long_name_is_cut_and_one_that_cannot_be_sent_is_spelled_out() -> None
     assert raised_at(caught(names["f" * 500])) == "f" * 256
 
 
+@pytest.mark.parametrize(
+    ("origin", "site"),
+    [
+        ('{"dir_info": {}, "url": "file:///build/shop"}', "shop/pay.py:1 in charge"),
+        ('{"archive_info": {}, "url": "file:///wheels/shop.whl"}', ""),
+        ('{"vcs_info": {"vcs": "git"}, "url": "https://example.com/shop.git"}', ""),
+        ("", ""),
+    ],
+    ids=["directory", "wheel", "repository", "registry"],
+)
+def test_an_app_that_is_installed_as_a_package_is_told_from_libraries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: str, site: str
+) -> None:
+    packages = tmp_path / ".venv" / "lib" / "site-packages"
+    installed, library = packages / "shop", packages / "library"
+    for each in (installed, library, packages / "shop-1.0.dist-info"):
+        each.mkdir(parents=True)
+    library.joinpath("call.py").write_text("def call(function): function(); raise KeyError\n")
+    installed.joinpath("pay.py").write_text("def charge(): raise KeyError\n")
+    (packages / "shop-1.0.dist-info" / "RECORD").write_text(
+        "shop/pay.py,sha256=x,29\nshop-1.0.dist-info/RECORD,,\n../../bin/shop,sha256=x,3\n"
+    )
+    if origin:
+        (packages / "shop-1.0.dist-info" / "direct_url.json").write_text(origin)
+    monkeypatch.setattr("sys.path", [str(packages)])
+    monkeypatch.setattr("trimtab.sites._installed", None)
+    monkeypatch.setattr("trimtab.sites._own", {str(Path(__file__)): False})
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for path in (installed / "pay.py", library / "call.py"):
+        exec(compile(path.read_text(), str(path), "exec"), names)
+    assert raised_at(caught(names["charge"])) == site
+    assert raised_at(caught(lambda: names["call"](names["charge"]))) == site
+    assert raised_at(caught(lambda: names["call"](str))) == ""
+    # trimtab itself may have been installed from a directory, too.
+    monkeypatch.setattr("trimtab.sites._OURS", (str(installed),))
+    monkeypatch.setattr("trimtab.sites._own", {str(Path(__file__)): False})
+    assert raised_at(caught(names["charge"])) == ""
+
+
 def test_nothing_of_a_failed_request_is_kept_alive(measured: Measured) -> None:
     class Held:
         pass

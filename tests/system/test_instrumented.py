@@ -1,6 +1,7 @@
 """What happens inside an app is seen through the API, exactly counted, and none of its secrets."""
 
 import json
+import re
 import sqlite3
 import urllib.error
 import urllib.request
@@ -191,6 +192,7 @@ def test_slow_and_failed_requests_are_kept_whole(system: tuple[Stack, App]) -> N
         500,
         "ProgrammingError",
     )
+    assert re.fullmatch(r"[\w/]+\.py:\d+ in _rows", failed["errorSite"])
     (slow,) = [each for each in found if each["route"] == "/slow"]
     assert (slow["reason"], slow["trace"]) == ("slow", "4bf92f3577b34da6a3ce929d0e0e4736")
     assert slow["database"]["time"] >= 300

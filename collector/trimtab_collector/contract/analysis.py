@@ -42,8 +42,9 @@ class Evidence(Body, kw_only=True, omit_defaults=True):
 
     text: str
     where: Place
-    #: statement without its values, and file, line and function that ran it
+    #: statement without its values
     query: str = ""
+    #: file, line and function of the app that ran it, or in which an exception came up
     site: str = ""
 
 

@@ -58,7 +58,10 @@ class SlowRequest(Body, kw_only=True):
     status: int
     duration: float
     queue: float
+    #: type of the exception that the request failed with
     error: str | None
+    #: `path/file.py:42 in function`: the app's own line that raised it or called what did
+    error_site: str | None
     trace: str | None
     service: str
     environment: str

@@ -155,6 +155,7 @@ class FailedRequests:
                 "status": int(_number(event, "status")),
                 "duration": _number(event, "duration_us") / 1000,
                 "error": str(event.get("error") or ""),
+                "errorSite": str(event.get("error_site") or ""),
                 "trace": str(event.get("trace") or ""),
             },
         )

@@ -266,6 +266,12 @@ class Facts:
         return list(events(self._reader, self.range, "slow_query", _EVENTS))
 
     @cached_property
+    def failed(self) -> list[tuple[EventRow, Mapping[str, Any]]]:
+        """The latest failed requests that were kept whole."""
+        kept = events(self._reader, self.range, "request", _EVENTS)
+        return [(row, event) for row, event in kept if event.get("reason") == "failed"]
+
+    @cached_property
     def repeated(self) -> list[tuple[EventRow, Mapping[str, Any]]]:
         """The latest requests that repeated a query."""
         return list(events(self._reader, self.range, "n_plus_one", _EVENTS))

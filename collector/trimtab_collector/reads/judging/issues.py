@@ -4,6 +4,7 @@ Every rule has a floor: with less than that it says that it did not judge, becau
 of a handful of requests is its slowest one. `machines.py` has the rules of hosts and queues.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -110,13 +111,34 @@ def high_error_rate(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
                 HIGH if rate > _ERRORS[1] else MEDIUM,
                 {"errorRate": rate, "errors": service.errors, "requests": service.requests},
                 service.where,
-                tuple(
-                    Clue("failed_part", {"errors": each.errors, "requests": each.requests},
-                         each.where)
-                    for each in failing[:_CLUES]
+                (
+                    *(Clue("failed_part", {"errors": each.errors, "requests": each.requests},
+                           each.where)
+                      for each in failing[:_CLUES]),
+                    *_exceptions(facts, service),
                 ),
                 size=rate,
             )  # fmt: skip
+
+
+def _exceptions(facts: Facts, service: RequestGroup) -> Iterator[Clue]:
+    """Yield the exceptions of most of a service's failed requests that were kept."""
+    seen: Counter[tuple[str, str]] = Counter()
+    where: dict[tuple[str, str], Place] = {}
+    for row, event in facts.failed:
+        owner = row.environment, row.service
+        error, site = str(event.get("error") or ""), str(event.get("error_site") or "")
+        if owner != _owner(service.where) or not error:
+            continue
+        seen[error, site] += 1
+        # The latest of them.
+        where.setdefault((error, site), Place(
+            environment=row.environment, service=row.service,
+            route=str(event.get("route") or ""), method=str(event.get("method") or ""),
+        ))  # fmt: skip
+    for (error, site), count in seen.most_common(_CLUES):
+        fields = {"error": error, "count": count, "kept": seen.total()}
+        yield Clue("exception", fields, where[error, site], site=site)
 
 
 def slow_queries(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
