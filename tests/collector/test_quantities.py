@@ -1,5 +1,7 @@
 """Numbers as people read them, the same in mails and in reports."""
 
+from math import inf, nan
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,3 +76,11 @@ def test_numbers_and_changes_read_well() -> None:
     assert [ENGLISH.change(value) for value in (0.116, -0.5, 0.0001, None)] == [
         "+12 %", "\N{MINUS SIGN}50 %", "0 %", "\N{EN DASH}"
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", ["", "ms", "s", "ratio", "bytes", "bytes/s", "1/s", "cats"])
+@pytest.mark.parametrize("value", [1.7e308, -1.7e308, 1e22, inf, nan])
+def test_figures_without_measure_are_written_and_short(value: float, unit: str) -> None:
+    for digits in (3, 7):
+        assert len(ENGLISH.quantity(value, unit, digits)) < 40
+    assert len(ENGLISH.duration(value)) < 40

@@ -310,6 +310,81 @@ async def test_a_row_that_cannot_be_read_costs_no_other_channel() -> None:
             await until(lambda: made.states("broken") == {"incident:1": "dead"}, "its end")
 
 
+#: a time that no calendar has: every text about it fails
+UNWRITABLE = {"since_s": 1e300}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("form", ["trimtab", "pagerduty", "discord", "teams"])
+async def test_what_cannot_be_written_is_told_without_its_figures(form: str) -> None:
+    with box(time.time) as made, StubCollector(lambda body, number: OK) as stub:
+        key = {"routing_key": "k"} if form == "pagerduty" else {}
+        made.channel("hook", **hook(stub, format=form, **key))
+        made.channel("slack", kind="slack", url=f"{stub.url}/x")
+        made.channel("am", kind="alertmanager", url=stub.url)
+        async with sending(made) as sender:
+            made.add(notice("firing", 1, "bad", **UNWRITABLE))
+            await until(lambda: not made.outbox.waiting(), "an end")
+            assert sender.failures == 3
+        for name in ("hook", "slack", "am"):
+            assert made.states(name) == {"bad:1": "sent"}
+            (error,) = made.errors(name)
+            assert error.startswith("sent without figures: its text cannot be written: Overflow")
+        # The Alertmanager has been renewed, too.
+        assert len(stub.asked) >= 3
+        assert all(b"checkout" in asked.body for asked in stub.asked)
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_written_at_all_is_a_dead_letter_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(self: Any, notice: Any, now_s: float) -> str:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr("trimtab_collector.notify.texts.Texts.title", broken)
+    with box(time.time) as made, StubCollector(lambda body, number: OK) as stub:
+        made.channel("hook", **hook(stub))
+        async with sending(made):
+            made.add(notice())
+            await until(lambda: not made.outbox.waiting(), "an end")
+        assert made.states("hook") == {"incident:1": "dead"}
+        assert made.log_attempts("hook") == [1]
+
+
+@pytest.mark.asyncio
+async def test_messages_that_always_fail_hold_up_no_other() -> None:
+    def refuse_bad(body: bytes, number: int) -> Answer:
+        return Answer(500) if b"bad" in body else OK
+
+    with box(time.time) as made, StubCollector(refuse_bad) as stub:
+        made.channel("hook", **hook(stub))
+        made.add(*(notice("firing", 1, f"bad{n}") for n in range(3)))
+        async with sending(made):
+            await until(lambda: len(stub.asked) >= 6, "every bad one to fail twice", 20)
+            begun = time.monotonic()
+            made.add(*(notice("firing", 1, f"good{n}") for n in range(20)))
+            good = [f"good{n}:1" for n in range(20)]
+            await until(
+                lambda: all(made.states("hook")[key] == "sent" for key in good), "the others", 20
+            )
+            assert time.monotonic() - begun < 10
+            assert {made.states("hook")[f"bad{n}:1"] for n in range(3)} == {"pending"}
+
+
+@pytest.mark.asyncio
+async def test_one_failure_alone_lets_the_next_message_go_at_once() -> None:
+    with (
+        box(time.time) as made,
+        StubCollector(lambda body, n: Answer(500) if b"bad" in body else OK) as stub,
+    ):
+        made.channel("hook", **hook(stub))
+        async with sending(made):
+            made.add(notice("firing", 1, "bad"), notice("firing", 1, "good"))
+            await until(lambda: made.states("hook")["good:1"] == "sent", "the other")
+        assert made.log_attempts("hook")[0] == 1
+
+
 def test_the_longest_wait_is_shorter_than_a_lease() -> None:
     from trimtab_collector.notify import sender
 

@@ -8,6 +8,8 @@ __all__ = ["DASH", "QUANTITIES", "Quantities", "number"]
 
 #: for what was not measured
 DASH: Final = "\N{EN DASH}"
+#: from here on as a power of ten
+_VAST: Final = 1e15
 _MINUS: Final = "\N{MINUS SIGN}"
 _DIGITS: Final = 3
 _MOST_DIGITS: Final = 7
@@ -24,6 +26,8 @@ def number(value: float, digits: int = _DIGITS) -> str:
         return "?"
     if not value or (abs(value) < _NOTHING and digits == _DIGITS):
         return "0"
+    if abs(value) >= _VAST:
+        return f"{value:.3g}".replace("-", _MINUS)
     places = max(0, digits - 1 - floor(log10(abs(value))))
     return _trimmed(f"{round(value, places):,.{places}f}").replace("-", _MINUS)
 
@@ -87,6 +91,8 @@ class Quantities:
 
     def duration(self, seconds: float) -> str:
         """Return a length of time in the two units that count: "45 s", "2 min 10 s", "3 h"."""
+        if not seconds < _VAST:  # nan, too
+            return self._unit("days", number=number(seconds / 86_400))
         whole = max(round(seconds), 0)
         if whole >= 600:
             whole = round(whole / 60) * 60

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trimtab_collector.contract.errors import instant
-from trimtab_collector.notify.channel import Message
+from trimtab_collector.notify.channel import Message, WritingError, writing
 from trimtab_collector.notify.exchange import Target, post
 from trimtab_collector.notify.notice import Notice
 from trimtab_collector.notify.options import ChannelSettings, Sending, headers
@@ -67,12 +67,13 @@ class AlertmanagerChannel:
 
     async def send(self, message: Message) -> str:
         """Post the alert of a notice, and end the one of the severity that it had before."""
-        notice, before = message.notices[0], message.before
-        rows = [self._alert(notice, message.sent_s, notice.ended_s)]
-        if before is not None and before.severity != notice.severity:
-            # The severity is a label, so that routes and inhibition of Alertmanager work: for it,
-            # another severity is another alert.
-            rows.append(self._alert(before, message.sent_s, min(notice.at_s, message.sent_s)))
+        notice, before, now_s = message.notices[0], message.before, message.sent_s
+        with writing():
+            rows = [self._alert(message, notice.ended_s)]
+            if before is not None and before.severity != notice.severity:
+                # The severity is a label, so that routes and inhibition of Alertmanager work: for
+                # it, another severity is another alert.
+                rows.append(self._alert(_alone(before, now_s), min(notice.at_s, now_s)))
         await self._post(rows, message.key)
         return ""
 
@@ -80,7 +81,7 @@ class AlertmanagerChannel:
         """Post alerts that go on, so that they do not end; raises DeliveryError."""
         for begin in range(0, len(notices), _MAX_ALERTS):
             part = notices[begin : begin + _MAX_ALERTS]
-            rows = [self._alert(notice, now_s, None) for notice in part]
+            rows = [self._renewed(_alone(notice, now_s)) for notice in part]
             await self._post(rows, f"renewal:{now_s:.0f}:{begin}")
 
     async def close(self) -> None:
@@ -94,9 +95,17 @@ class AlertmanagerChannel:
             headers(key, self._authorization),
         )
 
-    def _alert(self, notice: Notice, now_s: float, ended_s: float | None) -> dict[str, Any]:
+    def _renewed(self, message: Message) -> dict[str, Any]:
+        try:
+            with writing():
+                return self._alert(message, None)
+        except WritingError:
+            return self._alert(message.plainly(), None)
+
+    def _alert(self, message: Message, ended_s: float | None) -> dict[str, Any]:
         """Return the alert of a notice, which ends after some intervals without a renewal."""
-        written = self._texts.write(Message(notice.key, (notice,), now_s))
+        notice, now_s = message.notices[0], message.sent_s
+        written = self._texts.write(message)
         labels = {
             "alertname": clean(notice.rule_name) or "trimtab",
             "severity": notice.severity,
@@ -114,3 +123,7 @@ class AlertmanagerChannel:
             "endsAt": instant(end_s),
             **links,
         }
+
+
+def _alone(notice: Notice, now_s: float) -> Message:
+    return Message(notice.key, (notice,), now_s)

@@ -9,7 +9,7 @@ import importlib.util
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from trimtab_collector.notify.channel import DeliveryError, Message
+from trimtab_collector.notify.channel import DeliveryError, Message, writing
 from trimtab_collector.notify.options import ChannelSettings, Sending
 from trimtab_collector.notify.texts import WrittenMessage
 from trimtab_core.config import setting
@@ -54,7 +54,9 @@ class AppriseChannel:
         if self._last is not None and not self._last.done():
             # A thread cannot be cancelled: messages do not pile up behind it.
             raise DeliveryError("apprise is still sending the message before")
-        self._last = self._thread.submit(_notify, self._urls, self._texts.write(message))
+        with writing():
+            written = self._texts.write(message)
+        self._last = self._thread.submit(_notify, self._urls, written)
         if not await asyncio.wrap_future(self._last):
             raise DeliveryError(
                 "apprise could not deliver to one of the addresses; its own log says why"

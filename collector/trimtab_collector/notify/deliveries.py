@@ -191,7 +191,10 @@ def read_notice(connection: sqlite3.Connection, row_id: int) -> tuple[Notice | N
     text, addresses = connection.execute(
         "SELECT notice, addresses FROM delivery WHERE id = ?", (row_id,)
     ).fetchone()
-    return unpack(text), json.loads(addresses)
+    try:
+        return unpack(text), [str(each) for each in json.loads(addresses)]
+    except (ValueError, TypeError):
+        return None, []
 
 
 def standing_notice(connection: sqlite3.Connection, channel: str, thread: str) -> Notice | None:

@@ -14,6 +14,7 @@ from trimtab_collector.contract.channels import (
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.health import HealthPart
 from trimtab_collector.contract.parameters import LIMIT, Parameters
+from trimtab_collector.notify.channel import WritingError, writing
 from trimtab_collector.notify.notice import unpack
 from trimtab_collector.notify.texts import Texts
 from trimtab_collector.statefile import StateFile
@@ -22,6 +23,8 @@ __all__ = ["DeliveryLog", "deliveries"]
 
 _DAY_S: Final = 86_400.0
 _LATE_S: Final = 300.0
+#: the end of the year 9999, before which times can be written
+_END_S: Final = 253_402_300_000.0
 _texts: Final = Texts("en", UTC, "")
 
 
@@ -82,7 +85,7 @@ class DeliveryLog:
                 pending=pending,
                 oldest_pending_seconds=None if oldest_s is None else round(now_s - oldest_s, 1),
                 dead=dead,
-                last_sent=None if sent_s is None else instant(sent_s),
+                last_sent=None if sent_s is None else instant(_sane(sent_s)),
                 last_error=errors.get(channel) if told and (pending or dead) else None,
             )
             for channel, pending, oldest_s, dead, sent_s in rows
@@ -94,12 +97,11 @@ class DeliveryLog:
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:
     row_id, channel, kind, severity, key, thread, state, attempts, error, *times, notice = row
-    added_s, done_s, due_s = times
-    found = unpack(notice)
+    added_s, done_s, due_s = map(_sane, times)
     return Delivery(
         id=row_id,
         channel=channel,
-        subject="" if found is None else _texts.title(found, added_s),
+        subject=_subject(notice, added_s or 0.0),
         kind=kind,
         severity=severity,
         key=key,
@@ -107,10 +109,27 @@ def _delivery(row: tuple[Any, ...]) -> Delivery:
         state=state,
         attempts=attempts,
         error=error or None,
-        added=instant(added_s),
+        added=instant(added_s or 0.0),
         done=None if done_s is None else instant(done_s),
-        next_try=instant(due_s) if state == "pending" else None,
+        next_try=instant(due_s or 0.0) if state == "pending" else None,
     )
+
+
+def _subject(text: str, added_s: float) -> str:
+    """Return the subject of a notice; what cannot be written costs its row alone the subject."""
+    try:
+        with writing():
+            found = unpack(text)
+            return "" if found is None else _texts.title(found, added_s)
+    except WritingError as error:
+        return str(error)
+
+
+def _sane(epoch_s: float | None) -> float | None:
+    """Return a time, 0 for one that no calendar has."""
+    if epoch_s is None:
+        return None
+    return epoch_s if isinstance(epoch_s, float | int) and 0 <= epoch_s < _END_S else 0.0
 
 
 # ---------------------------------------------------------------- what the API asks for

@@ -5,7 +5,8 @@ the channel refused it for good (`dead`), a newer one of the same alert went in 
 (`merged`), or its channel is off (`skipped`). The sender takes rows under a lease, so that a row is
 sent twice only when the collector is killed between the send and the mark.
 
-Per channel and alert, messages leave in the order in which they were added. When a try has failed,
+Per channel and alert, messages leave in the order in which they were added; of several alerts, the
+one that was tried least goes first. When a try has failed,
 or a message has waited for a minute, the newest of its alert goes in its place.
 """
 
@@ -148,6 +149,8 @@ class Outbox:
                 return None
             due = [due_time(rows, now_s) for rows in threads]
             ready = [rows for rows, at_s in zip(threads, due, strict=True) if at_s <= now_s]
+            # One that fails again and again never goes before one that was not tried as often.
+            ready.sort(key=lambda rows: rows[0].attempts)
             if not ready:
                 return Wait(min(due))
             digest, alike = False, ready

@@ -16,7 +16,13 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import Any, Final, ParamSpec, TypeVar
 
-from trimtab_collector.notify.channel import Channel, DeliveryError, Message, RenewingChannel
+from trimtab_collector.notify.channel import (
+    Channel,
+    DeliveryError,
+    Message,
+    RenewingChannel,
+    WritingError,
+)
 from trimtab_collector.notify.channels import ChannelBook, ChannelEntry
 from trimtab_collector.notify.heartbeat import HEARTBEAT, HeartbeatChannel, beat_notice
 from trimtab_collector.notify.kinds import KINDS
@@ -36,8 +42,9 @@ _T = TypeVar("_T")
 SEND_S: Final = 30.0
 #: how often the outbox is looked at when nobody says that there is something
 _LOOK_S: Final = 5.0
-#: longest pause between heartbeats that fail
-_BEAT_S: Final = 30.0
+#: longest rest of a channel that did not ask for one
+_REST_S: Final = 30.0
+_MAX_FAILED: Final = 100
 _TIDY_S: Final = 600.0
 #: what is being sent at the end may take this long
 _STOP_S: Final = 2.0
@@ -50,8 +57,8 @@ class _Lane:
     task: asyncio.Task[None] | None = None
     #: set when there may be something new to send
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    #: failures in a row, whichever messages they were
-    failures: int = 0
+    #: first rows of the messages that failed since one was delivered
+    failed: set[int] = field(default_factory=set)
     #: monotonic: nothing is sent before
     paused_until_s: float = 0.0
     entry: ChannelEntry | None = None
@@ -262,7 +269,7 @@ class Sender:
         """Send a leased message and mark it; return when the channel may be used again."""
         try:
             async with asyncio.timeout(SEND_S):
-                remark = await channel.send(lease.message)
+                remark = await self._tell(channel, lease)
         except DeliveryError as error:
             failure = error
         except TimeoutError:
@@ -274,21 +281,46 @@ class Sender:
         else:
             lane.unmarked = (lease, remark)
             await self._mark(lane)
-            if lane.failures:
+            if lane.failed:
                 logger.info("a channel takes messages again channel=%s", lease.channel)
-            lane.failures = 0
+            lane.failed.clear()
             return self._clock()
-        if not lane.failures:
+        if not lane.failed:
             logger.warning("a message was not delivered: %s channel=%s", failure, lease.channel)
         await self._do(self._failed, lease, failure)
         if not failure.lasting:
-            # What kept this message will keep the next one: all wait, not for each the full time.
-            lane.failures += 1
-            wait_s = max(self._outbox.backoff_s(lane.failures), failure.retry_after_s)
-            if lease.channel == HEARTBEAT:
-                wait_s = min(wait_s, _BEAT_S)  # whoever listens must hear soon that all is well
-            lane.paused_until_s = time.monotonic() + wait_s
+            self._pause(lane, lease, failure)
         return self._clock()
+
+    async def _tell(self, channel: Channel, lease: Lease) -> str:
+        """Send a message, without its figures if they cannot be written: somebody must be told."""
+        message = lease.message
+        try:
+            return await channel.send(message)
+        except WritingError as error:
+            self.failures += 1
+            logger.exception(
+                "a message cannot be written: it is sent without figures channel=%s key=%s",
+                lease.channel,
+                message.key,
+            )
+            remark = await channel.send(message.plainly())
+            return "; ".join(filter(None, (f"sent without figures: {error}", remark)))
+
+    def _pause(self, lane: _Lane, lease: Lease, failure: DeliveryError) -> None:
+        """Let a channel rest when it asked for it, or when more than one message failed.
+
+        A message that fails alone waits alone: the fault may be its own. The rest is short, as a
+        new message, which goes first, shows soon whether the channel is back.
+        """
+        if len(lane.failed) < _MAX_FAILED:
+            lane.failed.add(lease.rows[0][0])
+        wait_s = failure.retry_after_s
+        if len(lane.failed) > 1:
+            wait_s = max(wait_s, min(self._outbox.backoff_s(len(lane.failed) - 1), _REST_S))
+        if lease.channel == HEARTBEAT:
+            wait_s = min(wait_s, _REST_S)  # whoever listens must hear soon that all is well
+        lane.paused_until_s = time.monotonic() + wait_s
 
     async def _mark(self, lane: _Lane) -> None:
         """Mark what was delivered; where the disk refuses, nothing is sent before it is."""

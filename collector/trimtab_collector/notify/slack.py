@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from trimtab_collector.notify.channel import Message
+from trimtab_collector.notify.channel import Message, writing
 from trimtab_collector.notify.exchange import Target, post
 from trimtab_collector.notify.options import ChannelSettings, Sending, headers
 from trimtab_collector.notify.texts import WrittenMessage, whole_lines
@@ -45,7 +45,8 @@ class SlackChannel:
 
     async def send(self, message: Message) -> str:
         """Post a message."""
-        body = json.dumps(slack_body(self._texts.write(message))).encode()
+        with writing():
+            body = json.dumps(slack_body(self._texts.write(message))).encode()
         await post(self._outbound, self._target, body, headers(message.key))
         return ""
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import aiosmtplib
 
-from trimtab_collector.notify.channel import DeliveryError, Message
+from trimtab_collector.notify.channel import DeliveryError, Message, writing
 from trimtab_collector.notify.notice import is_address
 from trimtab_collector.notify.options import ChannelSettings, Sending
 from trimtab_collector.notify.outbound import is_loopback, reason
@@ -131,7 +131,8 @@ class SmtpChannel:
                 "recipients of the rule",
                 lasting=True,
             )
-        mail = _sound(self.mail(message, to))
+        with writing():
+            mail = _sound(self.mail(message, to))
         settings = self._settings
         connection = await self._outbound.connect(settings.host, settings.number)
         if settings.security == "none" and not is_loopback(connection):

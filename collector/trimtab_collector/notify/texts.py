@@ -118,6 +118,8 @@ class Texts:
         lead = self._sentence("lead", notice, message.sent_s)
         if merged:
             lead = f"{lead} {self._word('lead.merged')}"
+        if message.plain:
+            lead = f"{lead} {self._word('lead.plain')}"
         if notice.kind == "test":
             return WrittenMessage(self.title(notice, message.sent_s), lead)
         return WrittenMessage(
@@ -144,7 +146,7 @@ class Texts:
                 count=len(notices),
                 critical=sum(notice.severity == "critical" for notice in open_ones),
             ),
-            lead=self._word("lead.digest"),
+            lead=self._word("lead.plain" if message.plain else "lead.digest"),
             sections=((self._word("section.alerts"), tuple(lines)),),
             links=self._links(notices[:3]),
             links_heading=self._word("section.links"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trimtab_collector.notify.bodies import BODIES
-from trimtab_collector.notify.channel import Message
+from trimtab_collector.notify.channel import Message, writing
 from trimtab_collector.notify.exchange import Target, post
 from trimtab_collector.notify.options import ChannelSettings, Sending, headers
 from trimtab_core.config import setting
@@ -82,10 +82,11 @@ class WebhookChannel:
     async def send(self, message: Message) -> str:
         """Post a message."""
         settings = self._settings
-        found: dict[str, Any] = BODIES[settings.format](message, self._texts.write(message))
-        if settings.routing_key:
-            found["routing_key"] = settings.routing_key
-        body = json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+        with writing():
+            found: dict[str, Any] = BODIES[settings.format](message, self._texts.write(message))
+            if settings.routing_key:
+                found["routing_key"] = settings.routing_key
+            body = json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
         fields = headers(message.key, settings.authorization)
         if settings.secret:
             stamp = str(int(self._clock()))

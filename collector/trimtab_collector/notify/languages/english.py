@@ -41,6 +41,8 @@ ENGLISH: Final = MessageWords(
         "lead.test": "This is a test message of trimtab. Nothing is wrong: the channel works.",
         "lead.digest": "More alerts came than this channel takes one by one. The most severe "
         "are first.",
+        "lead.plain": "Its figures could not be written here; GET /alerts shows them, and "
+        "GET /deliveries why.",
         "lead.merged": "It had begun and ended before a message could be delivered.",
         "fact.rule": "Rule",
         "fact.value": "Now",

@@ -44,6 +44,8 @@ KOREAN: Final = MessageWords(
         "lead.test": "trimtab이 보낸 테스트 메시지입니다. 문제는 없으며, 채널이 정상 동작합니다.",
         "lead.digest": "이 채널로 하나씩 보낼 수 있는 것보다 많은 알림이 발생했습니다. "
         "심각한 것부터 나열합니다.",
+        "lead.plain": "수치는 여기에 적을 수 없었습니다. 수치는 GET /alerts에서, "
+        "그 이유는 GET /deliveries에서 볼 수 있습니다.",
         "lead.merged": "메시지가 전달되기 전에 시작되고 끝난 알림입니다.",
         "fact.rule": "규칙",
         "fact.value": "현재 값",
