@@ -27,8 +27,9 @@ from trimtab_collector.api.web import Api
 from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keys import KeyRing
+from trimtab_collector.auth.owners import AgentOwners
 from trimtab_collector.circumstances import Circumstances
-from trimtab_collector.contract.callers import ITSELF
+from trimtab_collector.contract.callers import ITSELF, Caller
 from trimtab_collector.contract.health import HealthPart, StateHealth
 from trimtab_collector.deploys import Deploys
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
@@ -80,9 +81,12 @@ class CollectorApp:
             settings.base_url,
         )
         self.keys = KeyRing(directory)
+        self.owners = AgentOwners(self.state, self.keys)
         self.watch = Watch()
         self.ingest = Ingest(
-            self.store, self.keys, self.watch, settings.max_body_bytes, settings.queue_bytes
+            *(self.store, self.keys, self.owners, self.watch),
+            settings.max_body_bytes,
+            settings.queue_bytes,
         )
         self._executor = ReadExecutor()
         self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
@@ -102,9 +106,7 @@ class CollectorApp:
             reload=self.reload.health,
             accounts=self.accounts.health,
             deploys=self.deploys.health,
-            state=lambda _: HealthPart(
-                StateHealth(unreadable=self.state.unreadable), bool(self.state.unreadable)
-            ),
+            state=self._state_health,
         )
         self._api = Api(parts, self._executor, self.accounts.access)
         self.live = self._stream(settings, parts)
@@ -145,6 +147,7 @@ class CollectorApp:
         self.store.close()
         # Batches that were committed at last may bring versions.
         self.deploys.stop()
+        self.owners.stop()
         self.state.close()
 
     @contextlib.asynccontextmanager
@@ -156,12 +159,18 @@ class CollectorApp:
         await self.notifications.sender.start()
         self.evaluator.start()
         self.deploys.start()
+        self.owners.start()
         keeping = asyncio.create_task(self.accounts.keep_up())
         yield
         keeping.cancel()
         await self.live.stop()
         await asyncio.to_thread(self.evaluator.stop)
         await self.notifications.sender.stop()
+
+    def _state_health(self, _caller: Caller) -> HealthPart:
+        unreadable, trouble = self.state.unreadable, self.owners.trouble
+        body = StateHealth(unreadable=unreadable, trouble=trouble or None)
+        return HealthPart(body, bool(unreadable or trouble))
 
     def _judging(self, settings: CollectorSettings, slos: SloBook) -> Sequence[Any]:
         """Put together what judges and tells; returns what the API asks of it."""

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from trimtab_collector.auth.keys import AgentKey, KeyRing
+from trimtab_collector.auth.owners import AgentOwners
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
 from trimtab_collector.storage.columns import WINDOW_S, series_index
 from trimtab_collector.storage.store import (
@@ -87,6 +88,7 @@ class Ingest:
         self,
         store: Store,
         keys: KeyRing,
+        owners: AgentOwners,
         watch: Watch,
         max_body_bytes: int,
         max_reading_bytes: int,
@@ -94,6 +96,7 @@ class Ingest:
     ) -> None:
         self._store = store
         self._keys = keys
+        self._owners = owners
         self._watch = watch
         self._max_body_bytes = max_body_bytes
         self._max_reading_bytes = max_reading_bytes
@@ -134,7 +137,7 @@ class Ingest:
         headers = dict(scope["headers"])
         key = self._key(headers.get(b"authorization", b""))
         if wanted == "GET":
-            return await self._commands(scope, receive)
+            return await self._commands(scope, receive, key)
         raw = await self._body(headers, receive)
         sent_at = SentAt.of_header(headers.get(_CLOCK, b"").decode("latin-1"))
         received = await self._receive(raw, key, sent_at)
@@ -225,7 +228,7 @@ class Ingest:
         )
 
     async def _receive(self, raw: bytes, key: AgentKey, sent_at: SentAt | None = None) -> Received:
-        """Return the checked batch of a body; raises ApiError 400, 403 or 413."""
+        """Return the checked batch of a body; raises ApiError 400, 403, 413, 429."""
         try:
             if len(raw) <= _LARGE:
                 return self._check(raw, key, sent_at)
@@ -240,8 +243,8 @@ class Ingest:
         batch = decode(raw)
         now_s = self._clock()
         ahead_s = _ahead_s(batch, sent_at, now_s)
-        self._skews.note(batch.agent, sent_at.wall_s - now_s if sent_at else ahead_s)
         begin_s = batch.window_s
+        own = self._owners.check(batch.agent, key)
         if abs(ahead_s) > _SKEW_S:
             self._log.warning(
                 "skew",
@@ -268,6 +271,10 @@ class Ingest:
             for rows in (batch.gauges, measures, events):
                 _check_scope(key, ((row.environment, row.service) for row in rows))
         numbered = self._store.number(batch, window_s, partial(_check_scope, key))
+        # Only now it is accepted: what is refused says nothing about an agent.
+        if not own:
+            self._owners.claim(batch.agent, key)
+        self._skews.note(batch.agent, sent_at.wall_s - now_s if sent_at else ahead_s)
         read_s = min(begin_s + batch.step_s, now_s)
         received_us = int(now_s * 1e6)
         totals = _totals(batch, numbered)
@@ -275,12 +282,14 @@ class Ingest:
             batch, raw, numbered, window_s, received_us, read_s, totals, measures, events
         )
 
-    async def _commands(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
+    async def _commands(self, scope: Scope, receive: Receive, key: AgentKey) -> tuple[int, bytes]:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         agent = query.get("agent", [""])[0]
         text = query.get("wait", ["25"])[0]
         if not 0 < len(agent) <= 256:
             raise ApiError(422, "bad_parameter", "expected agent=ID, 1 to 256 characters, got none")
+        # Who asks as another agent would be told in its place.
+        self._owners.check(agent, key)
         try:
             wait_s = float(text)
             if not wait_s >= 0:  # NaN is refused, too

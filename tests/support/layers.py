@@ -52,7 +52,7 @@ LAYERS: Layers = {
         "asking": (),
         "reports.cli": ("asking",),
         "alerts.cli": ("contract", "alerts", "asking"),
-        "ingest": ("contract.errors", "auth.keys", "storage", "watch"),
+        "ingest": ("contract.errors", "auth.keys", "auth.owners", "storage", "watch"),
         "api": (
             *("contract", "reads", "notify", "alerts", "storage.store"),
             *("auth.access", "auth.logins", "auth.administration"),

@@ -136,7 +136,10 @@ class KeyFile:
 
 
 class KeyRing:
-    """The same keys for ingest: in memory, renewed within a second of a change; loop only."""
+    """The same keys for ingest: in memory, renewed within a second of a change.
+
+    Loop only, but for `valid`.
+    """
 
     def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._file = KeyFile(directory)
@@ -158,6 +161,11 @@ class KeyRing:
         # Compared even when there is no such key, so that the time tells nothing.
         same = hmac.compare_digest(_hash(found[2]), key.hash if key else b"\0" * 32)
         return key if key and same and key.revoked_s is None else None
+
+    def valid(self, key_id: str) -> AgentKey | None:
+        """Return a key by its id, None when it is unknown or revoked; as of the last `find`."""
+        key = self._keys.get(key_id)
+        return key if key is not None and key.revoked_s is None else None
 
     def close(self) -> None:
         """Let go of the file."""

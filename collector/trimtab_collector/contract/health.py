@@ -133,6 +133,8 @@ class StateHealth(Body, kw_only=True):
     """The file of people, rules, alerts and messages; rows that cannot be read are left out."""
 
     unreadable: int
+    #: why owners of agents' names are not kept
+    trouble: str | None = None
 
 
 class HealthPart(NamedTuple):

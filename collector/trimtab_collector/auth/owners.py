@@ -1,0 +1,208 @@
+"""Whose an agent's name is: the key's that first wrote with it.
+
+Without that, every key could speak for every agent: say that it stops, that its clock is wrong, or
+what its host uses. A key may write as an agent of another key when its scope is at least as wide,
+so that keys can be replaced. A name is free again a day after its last batch, or once its key is
+revoked.
+"""
+
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from trimtab_collector.auth.keys import AgentKey, KeyRing
+from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.statefile import Schema, StateFile
+from trimtab_core.logs import RateLimited
+
+__all__ = ["AgentOwners"]
+
+logger = logging.getLogger("trimtab.ingest")
+
+_MAX_AGENTS: Final = 20_000
+_KEEP_S: Final = 86_400.0
+#: agents that a key with a scope may bring in an hour; in a day fewer than there is room for
+_MAX_NEW: Final = 400
+_HOUR_S: Final = 3600.0
+_SAVED_S: Final = 5.0
+#: how old the kept time of a last batch may be
+_STALE_S: Final = 3600.0
+_SCHEMA: Final = Schema(
+    "agent_owner",
+    (
+        """CREATE TABLE agent_owner (
+            agent TEXT PRIMARY KEY,
+            key TEXT NOT NULL,
+            used_s REAL NOT NULL
+        ) WITHOUT ROWID""",
+    ),
+)
+
+
+@dataclass(slots=True)
+class _Owned:
+    key_id: str
+    used_s: float
+    #: the time that is in the file, 0 for none
+    saved_s: float = 0.0
+
+
+class AgentOwners:
+    """The names of agents with their keys: any thread; the file is written in one of its own."""
+
+    def __init__(
+        self, state: StateFile, keys: KeyRing, clock: Callable[[], float] = time.time
+    ) -> None:
+        state.bring(_SCHEMA)
+        self._state = state
+        self._keys = keys
+        self._clock = clock
+        self._log = RateLimited(logger)
+        self._lock = threading.Lock()
+        #: the agent that was bound last is last
+        self._owned: OrderedDict[str, _Owned] = OrderedDict()
+        #: key -> when it brought new agents, within an hour
+        self._brought: dict[str, deque[float]] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        #: why owners are not kept, empty when they are
+        self.trouble = ""
+        rows = state.decoded(
+            "SELECT agent, key, used_s FROM agent_owner WHERE used_s > ?"
+            " ORDER BY used_s DESC LIMIT ?",
+            (clock() - _KEEP_S, _MAX_AGENTS),
+            lambda agent, key, used_s: (str(agent), _Owned(str(key), float(used_s), float(used_s))),
+        )
+        self._owned.update(reversed(rows))
+
+    def check(self, agent: str, key: AgentKey) -> bool:
+        """Return whether a name is this key's own; one look-up for an agent that goes on writing.
+
+        Raises ApiError 403 where the name is another key's, and 429 for too many new ones. A key
+        that may write but does not own the name is to `claim` it once its batch is accepted.
+        """
+        now_s = self._clock()
+        owned = self._owned.get(agent)
+        if owned is not None and owned.key_id == key.id:
+            owned.used_s = now_s
+            return True
+        owner = self._owner(owned, now_s)
+        if owner is None:
+            self._check_new(key, now_s)
+        elif not _covers(key, owner):
+            raise ApiError(
+                403,
+                "forbidden",
+                f"expected key {owner.id}, which agent {agent!r:.80} belongs to, or one for at "
+                f"least as much, got key {key.id}: give the agent the key that it had, revoke that "
+                "one, or make one for as much with trimtab key new",
+            )
+        return False
+
+    def claim(self, agent: str, key: AgentKey) -> None:
+        """Bind a name that `check` let through, if it is free or the key's scope is wider."""
+        now_s = self._clock()
+        with self._lock:
+            owned = self._owned.get(agent)
+            owner = self._owner(owned, now_s)
+            if owned is not None and owner is not None and _covers(owner, key):
+                # As wide as the owner: both may go on, whoever is first.
+                owned.used_s = now_s
+                return
+            if owner is None and _is_scoped(key):
+                self._brought.setdefault(key.id, deque(maxlen=_MAX_NEW)).append(now_s)
+            self._owned[agent] = _Owned(key.id, now_s)
+            self._owned.move_to_end(agent)
+            if len(self._owned) > _MAX_AGENTS:
+                self._owned.popitem(last=False)
+
+    def start(self) -> None:
+        """Start to keep owners; once."""
+        self._thread = threading.Thread(target=self._run, name="trimtab-owners", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write down what is new, and end the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._guarded()
+
+    def save(self) -> None:
+        """Write down what is new, and forget who has not written for a day."""
+        now_s = self._clock()
+        with self._lock:
+            # Copied at once: a batch never waits for what is done with them.
+            rows = list(self._owned.items())
+        old = [(agent, owned) for agent, owned in rows if now_s - owned.used_s > _KEEP_S]
+        with self._lock:
+            for agent, owned in old:
+                if self._owned.get(agent) is owned and now_s - owned.used_s > _KEEP_S:
+                    del self._owned[agent]
+            for key_id, times in list(self._brought.items()):
+                if times[-1] < now_s - _HOUR_S:
+                    del self._brought[key_id]
+        new = [
+            (agent, owned, owned.used_s)
+            for agent, owned in rows
+            if owned.used_s - owned.saved_s > _STALE_S
+        ]
+        if not new and not old:
+            return
+        with self._state.change() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO agent_owner VALUES (?, ?, ?)",
+                [(agent, owned.key_id, used_s) for agent, owned, used_s in new],
+            )
+            connection.execute("DELETE FROM agent_owner WHERE used_s < ?", (now_s - _KEEP_S,))
+        for _, owned, used_s in new:
+            owned.saved_s = used_s
+
+    def _owner(self, owned: _Owned | None, now_s: float) -> AgentKey | None:
+        """Return the key of a name, None when it is free."""
+        if owned is None or now_s - owned.used_s > _KEEP_S:
+            return None
+        return self._keys.valid(owned.key_id)
+
+    def _check_new(self, key: AgentKey, now_s: float) -> None:
+        times = self._brought.get(key.id)
+        if times is not None and len(times) >= _MAX_NEW and times[0] > now_s - _HOUR_S:
+            wait_s = int(times[0] + _HOUR_S - now_s) + 1
+            raise ApiError(
+                429,
+                "too_many_tries",
+                f"expected up to {_MAX_NEW} new agents an hour of key {key.id}, got one more: "
+                "the batch is taken later; use keys of their own for that many hosts",
+                headers={"Retry-After": str(min(wait_s, 60))},
+            )
+
+    def _run(self) -> None:
+        while not self._stop.wait(_SAVED_S):
+            self._guarded()
+
+    def _guarded(self) -> None:
+        try:
+            self.save()
+            self.trouble = ""
+        except Exception as error:  # noqa: BLE001 - a thread that ends keeps nobody's owner
+            self._log.warning("owners", "owners of agents are not kept: %s", error)
+            self.trouble = f"{type(error).__name__}: {error!s:.200}"
+
+
+def _is_scoped(key: AgentKey) -> bool:
+    return bool(key.environments or key.services)
+
+
+def _covers(key: AgentKey, other: AgentKey) -> bool:
+    """Return whether a key may write all that another may."""
+    return _holds(key.environments, other.environments) and _holds(key.services, other.services)
+
+
+def _holds(names: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Return whether a scope holds another; an empty one holds all."""
+    return not names or (bool(others) and set(others) <= set(names))
