@@ -2,9 +2,11 @@
 
 A subcommand is an entry point of the group `trimtab.commands`: a callable that takes the argument
 list after its name and returns an exit code. Exit codes: 0 done, 1 the work failed, 2 the call or
-a setting is wrong, 130 interrupted.
+a setting is wrong, 130 interrupted, 141 whoever reads the output has gone (`| head`).
 """
 
+import os
+import select
 import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points, version
@@ -16,6 +18,7 @@ __all__ = ["EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "main", "show_table", "warn"]
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+_EXIT_UNREAD = 141
 _GROUP = "trimtab.commands"
 _SUMMARIES = {
     "run": "run a Python web server with every request measured: trimtab run -- uvicorn app:app",
@@ -37,6 +40,22 @@ _EXTRAS = {"trimtab_agent": "agent", "trimtab_collector": "collector"}
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `trimtab`; the entry point of the console script."""
+    try:
+        try:
+            return _main(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_unread():
+            raise
+        # What is left in the buffer goes nowhere, so that the end of the interpreter is quiet too.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return _EXIT_UNREAD
+
+
+def _main(arguments: list[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     commands = {point.name: point for point in entry_points(group=_GROUP)}
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -64,6 +83,13 @@ def show_table(lines: Sequence[Sequence[str]], before: str = "") -> None:
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         print(before + "  ".join(cells).rstrip())
+
+
+def _is_unread() -> bool:
+    """Return whether standard output is a pipe that nobody reads; any pipe may have broken."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))
 
 
 def _run(point: EntryPoint, arguments: list[str]) -> int:

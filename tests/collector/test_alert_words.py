@@ -2,7 +2,9 @@
 
 import pytest
 
-from trimtab_collector.alerts.cli import _told, _value
+from support.alerts import an_alert
+from trimtab_collector.alerts.bodies import _sentence
+from trimtab_collector.alerts.cli import _told, _value, _where
 
 FOUND = {
     "from": "a", "to": "b", "step": 60, "series": 3, "firingSeconds": 600.0, "messages": {},
@@ -30,3 +32,18 @@ def test_a_preview_counts_as_people_do(
 )  # fmt: skip
 def test_an_alert_shows_its_value_as_a_mail_does(value: float | None, unit: str, says: str) -> None:
     assert _value({"value": value, "threshold": 1000.0, "unit": unit}) == says
+
+
+def test_a_place_is_named_from_the_widest_to_the_narrowest_whatever_the_rule() -> None:
+    labels = {"route": "/", "zone": "b", "service": "shop", "environment": "live", "version": ""}
+    assert _where(labels) == _where(dict(reversed(labels.items()))) == "live shop / b"
+    assert _where({"service": ""}) == "everything"
+
+
+def test_no_value_is_rounded_onto_the_line_that_it_crossed() -> None:
+    alert = an_alert(metric="cacheHitRate", operator="lt", threshold=0.8, unit="ratio",
+                     value=0.79994, worst=0.7999)  # fmt: skip
+    assert "is 79.99 % since" in _sentence(alert)
+    over = an_alert(metric="cacheHitRate", operator="lt", threshold=0.8, unit="ratio",
+                    worst=0.7999, state="resolved")  # fmt: skip
+    assert _sentence(over).endswith("the worst was 79.99 %")

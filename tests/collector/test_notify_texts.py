@@ -93,7 +93,7 @@ def test_a_message_says_what_where_since_when_what_changed_and_what_to_look_at()
         "Worst:        7 s",
         "Duration:     2 min",
         "Version:      1.4.2",
-        "  - web-1/0: 5 s (critical, since 14:03)",
+        "  - web-1/0: 5.001 s (critical, since 14:03)",
         "  - and 3 more",
         "  - 14:01: deploy checkout 1.4.2",
         "  - 81 % of the change is database (GET /cart)",
@@ -148,7 +148,10 @@ def test_every_kind_can_be_written_also_with_nothing_known(lang: str, kind: Noti
 
 def test_a_recovery_says_how_long_it_lasted_and_has_no_hints() -> None:
     found = written(notice("resolved", value=400.0))
-    assert found.title == "[resolved] checkout /cart/{id}: response time p95 is 400 ms after 2 min"
+    assert (
+        found.title
+        == "[resolved] checkout /cart/{id}: response time p95 back to 400 ms after 2 min"
+    )
     assert "It lasted 2 min" in found.lead
     assert "What to look at" not in found.plain()
 
@@ -163,6 +166,46 @@ def test_a_worst_value_of_zero_is_a_value() -> None:
     found = written(replace(notice(), metric="cacheHitRate", unit="ratio", operator="lt",
                             threshold=0.5, value=0.2, worst=0.0))  # fmt: skip
     assert ("Worst", "0 %") in found.facts
+
+
+def test_no_figure_is_rounded_onto_the_line_that_it_crossed() -> None:
+    members = (Member(Where(service="a"), 0.7999, "critical", AT_S),) * 2
+    fresh = replace(notice(), metric="cacheHitRate", unit="ratio", operator="lt", threshold=0.8,
+                    value=0.79994, worst=0.7999, members=members)  # fmt: skip
+    found = written(fresh)
+    assert "79.99 % under 80 %" in found.title
+    assert ("Worst", "79.99 %") in found.facts
+    assert "  - a: 79.99 % (critical, since 14:05)" in found.plain().splitlines()
+    over = replace(fresh, kind="resolved", value=0.9, ended_s=AT_S)
+    assert written(over).lead.endswith("the worst was 79.99 %.")
+
+
+@pytest.mark.parametrize(
+    ("operator", "english", "korean"),
+    [
+        ("gt", "5 s over 5 s", "5초, 기준 5초 초과"),
+        ("gte", "5 s, at or over 5 s", "5초, 기준 5초 이상"),
+        ("lt", "5 s under 5 s", "5초, 기준 5초 미만"),
+        ("lte", "5 s, at or under 5 s", "5초, 기준 5초 이하"),
+    ],
+)
+def test_the_side_of_a_line_is_told_with_the_line_or_without(
+    operator: str, english: str, korean: str
+) -> None:
+    met = replace(notice(), operator=operator, value=5000.0)
+    assert f"p95 {english} (" in written(met).title
+    assert f"p95 {korean} (" in written(met, lang="ko").title
+
+
+def test_a_recovery_reads_well_also_of_a_count_a_time_and_nothing() -> None:
+    silence = notice("resolved", metric="agentSilence", unit="s", threshold=25.0, value=0.0)
+    assert written(silence).title.endswith("silence of the agent back to 0 s after 2 min")
+    rate = notice("resolved", metric="requestsPerSecond", unit="1/s", threshold=20, value=17.9)
+    assert written(rate).title.endswith("request rate back to 17.9/s after 2 min")
+    gone = notice("resolved", value=None)
+    assert written(gone).title.endswith("response time p95 recovered after 2 min")
+    assert "값 없음" not in written(gone, lang="ko").lead
+    assert "회복되었습니다. 현재 5.23초," in written(notice("resolved"), lang="ko").lead
 
 
 def test_a_digest_lists_alerts_the_most_severe_first() -> None:

@@ -1,5 +1,6 @@
 """The command `trimtab`: what it says and how it exits, run as a person runs it."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -38,6 +39,35 @@ def test_without_a_command_it_lists_them_and_exits_2() -> None:
 def test_help_is_no_mistake() -> None:
     assert run("--help").returncode == 0
     assert run("help").stdout == run("-h").stdout == run().stdout
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("key", "--help")])
+def test_output_that_nobody_reads_ends_the_command_quietly(arguments: tuple[str, ...]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "trimtab_core.console", *arguments]
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    try:
+        done = subprocess.run(
+            command, stdout=write, stderr=subprocess.PIPE, text=True, check=False,
+            timeout=30, env=buffered,
+        )  # fmt: skip
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_another_pipe_that_breaks_is_an_error_like_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def breaks(_arguments: list[str]) -> int:
+        raise BrokenPipeError
+
+    with (Path("/dev/null")).open("w") as nowhere:
+        monkeypatch.setattr(sys, "stdout", nowhere)
+        monkeypatch.setattr(console, "_main", breaks)
+        with pytest.raises(BrokenPipeError):
+            console.main(["run"])
 
 
 def test_an_unknown_command_is_one_sentence_and_2() -> None:

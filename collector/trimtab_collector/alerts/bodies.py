@@ -172,8 +172,12 @@ def _sentence(body: AlertBody) -> str:
     signs = {"gt": "over", "gte": "at or over", "lt": "under", "lte": "at or under", "eq": "at"}
     shown = QUANTITIES["en"]
     sign, line = signs[body.operator], shown.quantity(body.threshold, body.unit)
-    value = "unknown" if body.value is None else shown.quantity(body.value, body.unit)
-    worst = "" if body.worst is None else f"; the worst was {shown.quantity(body.worst, body.unit)}"
+    value, worst = (
+        None if each is None else shown.beside(each, body.threshold, body.unit)
+        for each in (body.value, body.worst)
+    )
+    value = "unknown" if value is None else value
+    worst = "" if worst is None else f"; the worst was {worst}"
     if body.state in ("resolved", "expired"):
         last = "recovered" if body.state == "resolved" else "was not seen to recover"
         ended = body.recovered_at or body.resolved_at

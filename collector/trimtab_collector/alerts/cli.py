@@ -19,6 +19,11 @@ from trimtab_core.errors import SettingsError
 
 __all__ = ["alert"]
 
+#: labels from the widest to the narrowest; any others after these
+_ORDER = (
+    *("environment", "service", "version", "method", "route", "status_class"),
+    *("instance", "agent", "part", "slo", "window"),
+)
 _KINDS = ("firing", "escalated", "updated", "reminder", "resolved", "expired", "flapping")
 
 
@@ -178,7 +183,9 @@ def _acknowledge(asker: Asker, options: argparse.Namespace) -> int:
 
 
 def _where(labels: Mapping[str, str]) -> str:
-    return " ".join(text for text in labels.values() if text) or "everything"
+    """Return labels in an order that does not depend on the rule."""
+    named = [*_ORDER, *sorted({*labels} - {*_ORDER})]
+    return " ".join(labels[name] for name in named if labels.get(name)) or "everything"
 
 
 def _value(alert_: Mapping[str, Any]) -> str:

@@ -48,6 +48,8 @@ class Quantities:
             return DASH
         if not isfinite(value):
             return "?"
+        if unit == "s" and not value:
+            return self._unit("s", number=0)
         if unit in ("ms", "s"):
             return self._time(value / 1000 if unit == "ms" else value, digits)
         if unit == "ratio":
@@ -67,6 +69,12 @@ class Quantities:
             digits += 1
             shown = self.quantity(value, unit, digits), shown[1]
         return shown
+
+    def beside(self, value: float | None, line: float | None, unit: str) -> str:
+        """Return a value whose line is shown too: it looks like its line only if it is the same."""
+        if value is None or line is None:
+            return self.quantity(value, unit)
+        return self.pair(value, line, unit)[0]
 
     def percent(self, share: float | None, digits: int = _DIGITS) -> str:
         """Return a share in per cent; near 100 % with as many digits as tell it apart."""

@@ -160,8 +160,11 @@ class Texts:
             severity = f"{severity}, {self._word('tag.predictive')}"
         zone = part == "lead"
         metric = self._metric(notice.metric)
+        key = f"{part}.{notice.kind}"
+        if notice.value is None and f"{key}.unknown" in self._language.words:
+            key = f"{key}.unknown"
         return self._word(
-            f"{part}.{notice.kind}",
+            key,
             severity=severity,
             subject=self._subject(notice.where),
             metric=metric,
@@ -169,7 +172,7 @@ class Texts:
             figure=figure,
             value=value,
             threshold=threshold,
-            worst=self._quantity(notice.worst, notice.unit),
+            worst=self._quantity(notice.worst, notice),
             since=moment(notice.since_s, now_s, self._tz, zone=zone),
             ended=moment(end_s, now_s, self._tz, zone=zone),
             duration=self._shown.duration(end_s - notice.since_s),
@@ -177,10 +180,8 @@ class Texts:
 
     def _figure(self, notice: Notice) -> tuple[str, str, str]:
         """Return value, line, and one against the other."""
-        value = self._quantity(notice.value, notice.unit)
-        threshold = self._quantity(notice.threshold, notice.unit)
-        if notice.value is not None and notice.threshold is not None:
-            value, threshold = self._shown.pair(notice.value, notice.threshold, _unit(notice.unit))
+        value = self._quantity(notice.value, notice)
+        threshold = self._quantity(notice.threshold, notice)
         against = notice.operator if notice.threshold is not None else "none"
         form = f"side.{against}" if f"side.{against}" in self._language.words else "side.none"
         return value, threshold, self._word(form, value=value, threshold=threshold)
@@ -191,7 +192,7 @@ class Texts:
         rows: list[tuple[str, str]] = [
             ("rule", named(notice.rule_name)),
             ("value", value if notice.value is not None else ""),
-            ("worst", "" if notice.worst is None else self._quantity(notice.worst, notice.unit)),
+            ("worst", "" if notice.worst is None else self._quantity(notice.worst, notice)),
             ("threshold", threshold if notice.threshold is not None else ""),
             ("since", moment(notice.since_s, now_s, self._tz, zone=True)),
         ]
@@ -222,7 +223,7 @@ class Texts:
         return self._word(
             "member",
             where=" ".join(self._places(member.where)) or self._word("subject.none"),
-            value=self._quantity(member.value, notice.unit),
+            value=self._quantity(member.value, notice),
             severity=self._severity(member.severity),
             since=moment(member.since_s, now_s, self._tz),
         )
@@ -238,7 +239,7 @@ class Texts:
             name=self._language.words.get(f"part.{name}", name) if kind == "share" else name,
             detail=f"({detail})" if kind == "share" and detail else detail,
             at=moment(change.at_s or 0.0, now_s, self._tz),
-            share=self._quantity(change.share, "ratio"),
+            share=self._shown.percent(change.share),
         )
         return text.strip()
 
@@ -271,10 +272,11 @@ class Texts:
     def _places(self, where: Where) -> list[str]:
         return [named(text) for place in _PLACES if (text := getattr(where, place))]
 
-    def _quantity(self, value: float | None, unit: str) -> str:
+    def _quantity(self, value: float | None, notice: Notice) -> str:
+        """Return a figure of a notice, never rounded onto the notice's line."""
         if value is None:
             return self._word("value.none")
-        return self._shown.quantity(value, _unit(unit))
+        return self._shown.beside(value, notice.threshold, _unit(notice.unit))
 
     def _word(self, key: str, **places: object) -> str:
         return self._language.words[key].format(**places)

@@ -138,7 +138,7 @@ class Sections:
                 if alert.recovered_at is None and alert.resolved_at is None
                 else self._shown.duration(alert.seconds)
             )
-            worst = self._shown.quantity(alert.worst, alert.unit)
+            worst = self._shown.beside(alert.worst, alert.threshold, alert.unit)
             rows.append((
                 joined(el("span", class_=f"dot {alert.severity}"), alert.title),
                 self.time(alert.fired_at),

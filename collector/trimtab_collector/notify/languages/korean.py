@@ -24,6 +24,7 @@ KOREAN: Final = MessageWords(
         "title.updated": "[{severity}, 변경] {subject}: {metric} {figure} ({since}부터)",
         "title.reminder": "[{severity}, 지속 중] {subject}: {metric} {figure} ({since}부터)",
         "title.resolved": "[해결] {subject}: {metric} {value}, {duration} 만에 회복",
+        "title.resolved.unknown": "[해결] {subject}: {metric} {duration} 만에 회복",
         "title.expired": "[종료] {subject}: {metric} 판정 중단, {duration} 경과",
         "title.flapping": "[{severity}, 불안정] {subject}: {metric} 기준 {threshold} 반복 통과",
         "title.test": "[테스트] trimtab 알림 채널 확인",
@@ -35,8 +36,10 @@ KOREAN: Final = MessageWords(
         "{since}부터 계속되고 있습니다.",
         "lead.reminder": "아직 해결되지 않았습니다. {subject}의 {metric}: {figure}. "
         "{since}부터 계속되고 있습니다.",
-        "lead.resolved": "{subject}의 {metric}: {value}로 회복되었습니다. {since}부터 {ended}까지 "
-        "{duration} 걸렸으며, 가장 나쁜 값은 {worst}였습니다.",
+        "lead.resolved": "{subject}의 {metric}: 회복되었습니다. 현재 {value}, {since}부터 "
+        "{ended}까지 {duration} 지속, 가장 나쁜 값 {worst}.",
+        "lead.resolved.unknown": "{subject}의 {metric}: 회복되었습니다. {since}부터 {ended}까지 "
+        "{duration} 지속, 가장 나쁜 값 {worst}.",
         "lead.expired": "{subject}의 {metric}: 데이터나 규칙이 없어져 더 이상 판정하지 않습니다. "
         "회복은 확인되지 않았습니다. 시작 {since}, 가장 나쁜 값 {worst}.",
         "lead.flapping": "{subject}의 {metric}: 기준 {threshold}을(를) 계속 넘나들고 있습니다. "
