@@ -28,7 +28,7 @@ from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keys import KeyRing
 from trimtab_collector.circumstances import Circumstances
-from trimtab_collector.contract.callers import ITSELF
+from trimtab_collector.contract.callers import ITSELF, Caller
 from trimtab_collector.contract.health import HealthPart, StateHealth
 from trimtab_collector.deploys import Deploys
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
@@ -102,9 +102,7 @@ class CollectorApp:
             reload=self.reload.health,
             accounts=self.accounts.health,
             deploys=self.deploys.health,
-            state=lambda _: HealthPart(
-                StateHealth(unreadable=self.state.unreadable), bool(self.state.unreadable)
-            ),
+            state=self._state_health,
         )
         self._api = Api(parts, self._executor, self.accounts.access)
         self.live = self._stream(settings, parts)
@@ -207,6 +205,11 @@ class CollectorApp:
         self.alerts.on_change(book.alerts)
         self.reader.parts["logs"] = book.health
         return book
+
+    def _state_health(self, _caller: Caller) -> HealthPart:
+        trouble, unreadable = self.state.trouble or None, self.state.unreadable
+        body = StateHealth(trouble=trouble, unreadable=unreadable)
+        return HealthPart(body, bool(trouble or unreadable))
 
     def _troubles(self, _now_s: float) -> Iterator[Signal]:
         """Yield for each part of the collector whether something is wrong with it."""

@@ -21,7 +21,7 @@ from trimtab_collector.auth.signing import LEEWAY_S, SigningKeys
 from trimtab_collector.auth.tokens import ServiceToken, hash_token, service_token_of
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError
-from trimtab_collector.statefile import StateFile
+from trimtab_collector.statefile import StateFile, whole_text
 
 __all__ = ["Register"]
 
@@ -38,12 +38,14 @@ class Register:
     def __init__(
         self, state: StateFile, keys: SigningKeys, clock: Callable[[], float] = time.time
     ) -> None:
+        self._state = state
         self._keys = keys
         self._clock = clock
         # Its own connection: that of the state file is locked while a change goes to the disk.
         self._connection = sqlite3.connect(
             state.path, isolation_level=None, timeout=1, check_same_thread=False
         )
+        self._connection.text_factory = whole_text
         self._version = -1
         self._people: dict[str, Person] = {}
         self._tokens: dict[bytes, ServiceToken] = {}
@@ -138,7 +140,10 @@ class Register:
                 revoked = cursor.execute("SELECT id FROM revoked").fetchall()
             finally:
                 cursor.execute("COMMIT")
-        self._people = {row[0]: person_of(row) for row in people}
-        self._tokens = {row[1]: service_token_of(row) for row in tokens}
+        readable = self._state.readable
+        self._people = {each.id: each for each in readable("person", people, person_of)}
+        self._tokens = {
+            each.hash: each for each in readable("service_token", tokens, service_token_of)
+        }
         self._revoked = frozenset(row[0] for row in revoked)
         self._version = version
