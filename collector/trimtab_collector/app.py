@@ -217,6 +217,11 @@ class CollectorApp:
         self.reader.parts["logs"] = book.health
         return book
 
+    def _state_health(self, _caller: Caller) -> HealthPart:
+        trouble, unreadable = self.state.trouble or None, self.state.unreadable
+        body = StateHealth(trouble=trouble, unreadable=unreadable)
+        return HealthPart(body, bool(trouble or unreadable))
+
     def _troubles(self, _now_s: float) -> Iterator[Signal]:
         """Yield for each part of the collector whether something is wrong with it."""
         health = self.store.health()

@@ -98,12 +98,13 @@ class Deploys:
         self.missed = 0
         #: why it does not work, else empty
         self.trouble = ""
-        for environment, service, version, last_s, widest_s in state.rows(
+        for environment, service, version, seen in state.decoded(
             "SELECT environment, service, version, last_s, widest_s FROM seen_version"
-            " ORDER BY last_s"
+            " ORDER BY last_s",
+            (),
+            _kept,
         ):
-            seen = self._services.setdefault((environment, service), {})
-            seen[version] = _Seen(last_s, widest_s)
+            self._services.setdefault((environment, service), {})[version] = seen
 
     def note(self, new: Sequence[Received]) -> None:
         """Take new batches, for `Store.on_commit`; quick."""
@@ -252,3 +253,9 @@ class Deploys:
             connection.execute("DELETE FROM seen_version")
             connection.executemany("INSERT INTO seen_version VALUES (?, ?, ?, ?, ?)", rows)
         self._saved_s = self._clock()
+
+
+def _kept(
+    environment: str, service: str, version: str, last_s: float, widest_s: float
+) -> tuple[str, str, str, _Seen]:
+    return environment, service, version, _Seen(float(last_s), float(widest_s))

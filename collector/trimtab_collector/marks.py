@@ -11,7 +11,7 @@ from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.kinds import Instant, Moment
 from trimtab_collector.contract.marks import KIND, MARK_ID, MarkBody, MarkList, NewMark
 from trimtab_collector.contract.parameters import LIMIT, Parameters
-from trimtab_collector.statefile import Schema, StateFile
+from trimtab_collector.statefile import Schema, StateFile, reader_of
 
 __all__ = ["Mark", "Marks", "delete_mark", "list_marks", "mark_body", "post_mark"]
 
@@ -54,6 +54,9 @@ class Mark:
     #: who set it, empty for what showed up by itself
     by: str
     detail: str
+
+
+_mark_of: Final = reader_of(Mark)
 
 
 class Marks:
@@ -105,13 +108,13 @@ class Marks:
 
         Those of a service are its own, those of its environment and those of everything.
         """
-        rows = self._state.rows(
+        return self._state.decoded(
             f"SELECT {_COLUMNS} FROM mark WHERE at_s >= ? AND at_s < ?"  # noqa: S608 - constant
             " AND (? = '' OR environment IN ('', ?)) AND (? = '' OR service IN ('', ?))"
             " ORDER BY at_s, id",
             (from_s, to_s, environment, environment, service, service),
+            _mark_of,
         )
-        return [Mark(*row) for row in rows]
 
     def shown(self, parameters: Parameters, from_s: float, to_s: float) -> list[MarkBody]:
         """Return the latest 100 marks of a range as the API shows them, the earliest first."""
@@ -121,11 +124,8 @@ class Marks:
 
     def find(self, number: int) -> Mark | None:
         """Return a mark by its id."""
-        rows = self._state.rows(
-            f"SELECT {_COLUMNS} FROM mark WHERE id = ?",  # noqa: S608 - constant
-            (number,),
-        )
-        return Mark(*rows[0]) if rows else None
+        sql = f"SELECT {_COLUMNS} FROM mark WHERE id = ?"  # noqa: S608 - constant
+        return next(iter(self._state.decoded(sql, (number,), _mark_of)), None)
 
     def by_itself(self, since_s: float) -> list[tuple[Any, ...]]:
         """Return environment, service and name of marks noted since then that nobody set."""

@@ -1,6 +1,7 @@
 """Runs a collector in this process: its sockets, its certificate, what is read again, its end."""
 
 import contextlib
+import sqlite3
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from trimtab_collector.front import Front
 from trimtab_collector.reload import Reload
 from trimtab_collector.serve import Hooks, Listening, bind, serve
 from trimtab_collector.settings import CollectorSettings, check
+from trimtab_collector.statefile import unusable
 from trimtab_core import logs
 from trimtab_core.errors import SettingsError
 
@@ -65,7 +67,10 @@ def run(
             ending.callback(listening[1].socket.close)
         reload = Reload(settings, again)
         table = ConnectionTable(most_connections(settings.max_connections))
-        app = CollectorApp(settings, reload=reload)
+        try:
+            app = CollectorApp(settings, reload=reload)
+        except sqlite3.DatabaseError as error:
+            raise unusable(settings.directory, error) from error
         ending.callback(app.close)
         stop = companion.stop if companion is not None else lambda: None
         ending.callback(stop)

@@ -8,9 +8,9 @@ opens the file while the collector runs.
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,12 +19,16 @@ import msgspec
 from trimtab_core.errors import StartupError
 from trimtab_core.logs import RateLimited
 
-__all__ = ["Schema", "StateFile"]
+__all__ = ["Schema", "StateFile", "reader_of", "unusable", "whole_text"]
 
 _T = TypeVar("_T")
 logger = logging.getLogger("trimtab.state")
 
 _FILE: Final = "state.db"
+#: a file that is made after this one, at the first start
+_COMPANION: Final = "login-keys"
+#: errors of SQLite that do not say that the file is damaged
+_NOT_DAMAGE: Final = (sqlite3.OperationalError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
 #: how long a change waits for one of another process
 _BUSY_S: Final = 5.0
 
@@ -54,21 +58,31 @@ class StateFile:
         self._log = RateLimited(logger)
         #: rows that could not be read, each time they were asked for
         self.unreadable = 0
+        #: what is wrong with the file as a whole, else empty
+        self.trouble = ""
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.touch(mode=0o600)
             self._connection = sqlite3.connect(
                 self.path, isolation_level=None, timeout=_BUSY_S, check_same_thread=False
             )
+            self._connection.text_factory = whole_text
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA foreign_keys = ON")
+            is_new = not self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
             self._connection.execute(
                 "CREATE TABLE IF NOT EXISTS schema_step"
                 " (owner TEXT PRIMARY KEY, steps INTEGER NOT NULL) WITHOUT ROWID"
             )
         except (OSError, sqlite3.Error) as error:
-            raise self._unusable(error) from error
+            raise unusable(self.path.parent, error) from error
+        if is_new and (directory / _COMPANION).exists():
+            self.trouble = (
+                f"{self.path.name} was missing or empty beside {_COMPANION}: users, tokens, rules "
+                "and alerts are gone; stop the collector and put back a backup of that file"
+            )
+            logger.error("the state is lost: %s path=%s", self.trouble, self.path)
         for schema in schemas:
             self.bring(schema)
 
@@ -90,7 +104,7 @@ class StateFile:
                     (schema.owner, len(schema.steps)),
                 )
         except sqlite3.Error as error:
-            raise self._unusable(error) from error
+            raise unusable(self.path.parent, error) from error
 
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
@@ -122,13 +136,22 @@ class StateFile:
 
         Such a row stays where it is: a version that can read it may come back.
         """
+        return self.readable(sql, self.rows(sql, parameters), read)
+
+    def readable(
+        self, what: str, rows: Iterable[Sequence[Any]], read: Callable[..., _T]
+    ) -> list[_T]:
+        """Do the same with rows that were read; what they are is logged once a minute."""
         found = []
-        for row in self.rows(sql, parameters):
+        for row in rows:
             try:
                 found.append(read(*row))
-            except (msgspec.MsgspecError, ValueError, TypeError, LookupError) as error:
+            except (
+                *(msgspec.MsgspecError, ValueError, TypeError),
+                *(LookupError, OverflowError, RecursionError),
+            ) as error:
                 self.unreadable += 1
-                self._log.warning(sql, "a row of %s is not read: %s", self.path.name, error)
+                self._log.warning(what, "a row of %s is not read: %s", self.path.name, error)
         return found
 
     def close(self) -> None:
@@ -147,8 +170,31 @@ class StateFile:
             )
         return done
 
-    def _unusable(self, error: Exception) -> StartupError:
+
+def unusable(directory: Path, error: Exception) -> StartupError:
+    """Return the end of a start from a directory whose state SQLite cannot read or write."""
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _NOT_DAMAGE):
         return StartupError(
-            f"expected a file that can be written at {self.path}, got: {error}; make room, or "
-            "choose another directory with --data-dir"
+            f"expected sound files of state in {directory}, got: {error}; put back a backup of "
+            f"{_FILE}, or move it away to begin without users, rules and alerts"
         )
+    return StartupError(
+        f"expected a file that can be written at {directory / _FILE}, got: {error}; make room, or "
+        "choose another directory with --data-dir"
+    )
+
+
+def whole_text(data: bytes) -> str:
+    """Return the text of a column; damaged bytes cost a character, not every row beside them."""
+    return data.decode("utf-8", "replace")
+
+
+def reader_of(kind: type[_T]) -> Callable[..., _T]:
+    """Return what makes a NamedTuple or dataclass of a row with its fields in their order.
+
+    It raises msgspec.ValidationError for a column of another type.
+    """
+    if not is_dataclass(kind):
+        return lambda *row: msgspec.convert(row, kind)
+    names = [each.name for each in fields(kind)]
+    return lambda *row: msgspec.convert(dict(zip(names, row, strict=True)), kind)

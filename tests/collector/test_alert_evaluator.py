@@ -1,5 +1,6 @@
 """Alerts judged from what is stored: every kind of metric, restarts, what is missing."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -253,6 +254,24 @@ def test_a_wrong_file_keeps_the_collector_from_starting(world: AlertWorld) -> No
     (world.directory / "alerts.toml").write_text("[nonsense]\n")
     with pytest.raises(StartupError, match="expected sections rule, thresholds, got 'nonsense'"):
         world.restart()
+
+
+def test_a_file_that_cannot_be_used_is_told_and_what_held_goes_on(world: AlertWorld) -> None:
+    path = world.directory / "alerts.toml"
+    path.write_text("[thresholds.errorRate]\nwarning = 0.5\n")
+    assert world.file.refresh()
+    path.write_text("x = " + "[" * 5_000)
+    assert not world.file.refresh()
+    assert "goes on holding" in world.file.error
+    rule = '[[rule]]\nname = "r{}"\nmetric = "responseTime"\nthreshold = 1\n'
+    path.write_text("".join(rule.format(each) for each in range(2_001)))
+    assert not world.file.refresh()
+    assert "expected at most 2000 rules, got 2001" in world.file.error
+    path.unlink()
+    os.mkfifo(path)
+    assert not world.file.refresh()
+    assert "to be a file" in world.file.error
+    assert set(world.file.thresholds()) == {"errorRate"}
 
 
 def test_a_silence_by_its_matchers_holds_messages_back(world: AlertWorld) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import inspect
+import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -146,6 +148,28 @@ def test_what_computes_in_spite_of_its_method_is_marked_so() -> None:
     threads = [each for each in mine if not inspect.iscoroutinefunction(each.read)]
     assert all(each.computes for each in threads)
     assert [each.paths for each in threads] == [("/alert-configs/preview",)]
+
+
+def test_a_state_that_another_process_locks_is_unavailable_for_now(tmp_path: Path) -> None:
+    holder, other = (
+        sqlite3.connect(tmp_path / "x.db", timeout=0, isolation_level=None, check_same_thread=False)
+        for _ in range(2)
+    )
+    holder.execute("BEGIN IMMEDIATE")
+
+    def change(*_: Any) -> TierSize:
+        other.execute("BEGIN IMMEDIATE")
+        return TierSize(files=0, bytes=0)
+
+    async def test(client: httpx.AsyncClient) -> None:
+        answer = await client.post("/change", headers=ADMIN)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert answer.json()["error"]["code"] == "unavailable"
+
+    row = ApiEndpoint(("/change",), change, (TierSize,), role=Role.ADMIN, method="POST")
+    run(test, row)
+    holder.close()
+    other.close()
 
 
 def test_an_answer_is_kept_for_a_second_and_a_failure_for_those_who_waited() -> None:

@@ -208,6 +208,27 @@ def test_each_minute_has_a_line_for_each_service_with_requests(tmp: Path) -> Non
     engine.close()
 
 
+def test_a_failed_request_with_impossible_figures_costs_nothing_else(tmp: Path) -> None:
+    clock, engine = Clock(NOON), MemoryEngine()
+    engine.open(tmp, clock)
+    files = LogFiles(tmp / "logs", 10**6, 1, clock)
+    files.start()
+    engine.store.on_commit(FailedRequests(files, clock).committed)
+    event = {"kind": "request", "reason": "failed", "status": 500, "at_us": NOON * 10**6}
+    odd = {**event, "at_us": 2**59, "status": 2**59, "duration_us": "long", "route": "/odd"}
+    rows = [EventRow("test", "shop", "a", each) for each in (odd, {**event, "route": "/pay"})]
+    (packed,) = pack_rows([], rows)
+    append(engine, Sent(a_batch(0, {}, window_s=NOON, rows=packed), {}))
+    assert files.flush()
+    lines = lines_of(tmp / "logs", "error")
+    assert [(each["route"], each["at"][:4]) for each in lines] == [
+        ("/odd", "9999"),
+        ("/pay", "2023"),
+    ]
+    files.close()
+    engine.close()
+
+
 def test_failed_requests_are_written_and_too_many_are_counted(tmp: Path) -> None:
     clock, engine = Clock(NOON), MemoryEngine()
     engine.open(tmp, clock)

@@ -8,7 +8,7 @@ import pytest
 
 from support.clock import Clock
 from trimtab_collector.auth import audit, people
-from trimtab_collector.auth.access import Access
+from trimtab_collector.auth.access import Access, CredentialError
 from trimtab_collector.auth.audit import AuditTrail, note
 from trimtab_collector.auth.people import People
 from trimtab_collector.auth.register import Register
@@ -271,7 +271,7 @@ class World:
         self.clock = Clock(1_000_000)
         self.people = People(state, self.clock)
         self.keys = SigningKeys(directory, self.clock)
-        self.sessions = Sessions(state, self.people, self.keys, self.clock)
+        self.sessions = Sessions(state, self.people, self.keys, self.clock, self.clock)
         self.ada = self.people.add(ADA, "ada", "x", Role.ADMIN)
 
 
@@ -287,6 +287,7 @@ def test_a_session_that_is_not_used_for_a_week_has_ended(world: World) -> None:
     world.clock.advance_s(IDLE_S)
     with pytest.raises(ApiError, match="expired"):
         world.sessions.renew(refresh)
+    world.sessions.tidy()
     with pytest.raises(ApiError, match="has ended"):
         world.sessions.renew(refresh)
 
@@ -331,3 +332,41 @@ def test_what_has_expired_is_forgotten(world: World, state: StateFile) -> None:
     world.clock.advance_s(SESSION_S)
     world.sessions.tidy()
     assert state.rows(counts) == [(0, 0)]
+
+
+def test_a_clock_that_is_ahead_for_a_while_ends_no_session(state: StateFile, tmp: Path) -> None:
+    wall, steady = Clock(), Clock()
+    people = People(state)
+    ada = people.add(ADA, "ada", "x", Role.ADMIN)
+    sessions = Sessions(state, people, SigningKeys(tmp), wall, steady)
+    text = sessions.begin(ada).refresh
+    for _ in range(60):
+        wall.advance_s(60)
+        steady.advance_s(60)
+        sessions.tidy()
+    wall.advance_s(400 * 86_400)
+    for _ in range(60):
+        wall.advance_s(60)
+        steady.advance_s(60)
+        sessions.tidy()
+    with pytest.raises(ApiError, match="expired"):
+        sessions.renew(text)
+    wall.advance_s(-400 * 86_400)
+    sessions.tidy()
+    assert sessions.renew(text).person.name == "ada"
+
+
+def test_an_access_token_needs_its_session_also_when_its_revocation_is_forgotten(
+    world: World, state: StateFile, tmp: Path
+) -> None:
+    keys = SigningKeys(tmp)
+    sessions, register = Sessions(state, world.people, keys), Register(state, keys)
+    issued = sessions.begin(world.ada)
+    caller = register.find(issued.access).caller
+    assert register.find(issued.access).caller == caller
+    sessions.end(caller)
+    with state.change() as connection:
+        connection.execute("DELETE FROM revoked")
+    with pytest.raises(CredentialError, match="revoked"):
+        register.find(issued.access)
+    register.close()

@@ -76,6 +76,7 @@ LAYERS: Layers = {
         ),
         "running": (
             *("settings", "reload", "connections", "certificate", "front", "serve", "app"),
+            "statefile",
         ),
         # The console knows the subcommands of the engine, and nothing else of it.
         "cli": (

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from trimtab_collector.alerts.bodies import body_of
+from trimtab_collector.alerts.configs import unit_of
 from trimtab_collector.alerts.incidents import Incident
 from trimtab_collector.alerts.judge import Judge, Outcome
 from trimtab_collector.alerts.machine import Alert
@@ -224,7 +225,7 @@ class AlertBook:
             self.judge.rules.setdefault(incident.rule_id, rule)
         sql = "SELECT rule_id, data FROM expected"
         self.judge.seen = dict(self._state.decoded(sql, (), _read_expected))
-        for (judged_s,) in self._state.rows("SELECT judged_s FROM evaluation"):
+        for judged_s in self._state.decoded("SELECT judged_s FROM evaluation", (), float):
             self.judged_s = judged_s
 
 
@@ -316,4 +317,11 @@ def _read_expected(rule_id: str, data: str) -> tuple[str, dict[tuple[str, ...], 
 
 
 def _read(rule: Any, data: Any) -> tuple[Rule, Alert]:
-    return msgspec.json.decode(rule, type=Rule), msgspec.json.decode(data, type=Alert)
+    found, alert = msgspec.json.decode(rule, type=Rule), msgspec.json.decode(data, type=Alert)
+    if len(alert.labels) != len(found.group_by):
+        raise ValueError(f"alert {alert.id!r:.40}: expected {len(found.group_by)} labels")
+    try:
+        unit_of(found)
+    except ApiError as error:
+        raise ValueError(f"alert {alert.id!r:.40}: {error}") from error
+    return found, alert

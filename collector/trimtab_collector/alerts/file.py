@@ -5,7 +5,9 @@ holds, and what is wrong is said. At the start a wrong file is an error.
 """
 
 import logging
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,6 +32,8 @@ _Kind = TypeVar("_Kind")
 Take = Callable[[Any], Callable[[], None]]
 
 _OWN: Final = ("rule", "thresholds")
+#: as many as the API takes
+_MOST_RULES: Final = 2_000
 _MOST_BYTES: Final = 1024 * 1024
 
 
@@ -75,6 +79,10 @@ class AlertsFile:
             return False
         try:
             found = self.path.stat()
+            if not stat.S_ISREG(found.st_mode):
+                self.error = f"expected {self.path} to be a file: move away what is there"
+                self._seen = ""
+                return False
             seen: object = (found.st_mtime_ns, found.st_size, found.st_ino)
         except FileNotFoundError:
             seen = None
@@ -86,7 +94,7 @@ class AlertsFile:
         self._seen = seen
         try:
             holds = self._read(self._text() if seen else "")
-        except (ApiError, ValueError, OSError, SettingsError) as error:
+        except (ApiError, ValueError, OSError, SettingsError, RecursionError) as error:
             self.error = f"{self.path}: {error}; what it held before goes on holding"
             logger.warning("alerts file is not used: %s", self.error)
             return False
@@ -99,7 +107,8 @@ class AlertsFile:
 
     def _text(self) -> str:
         assert self.path is not None  # noqa: S101 - refresh looked
-        with self.path.open("rb") as stream:
+        # Without waiting, should it have become a pipe since it was looked at.
+        with open(self.path, "rb", opener=_without_waiting) as stream:
             data = stream.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             raise ValueError(f"expected up to {_MOST_BYTES} bytes, got more")
@@ -121,12 +130,18 @@ class AlertsFile:
         return [hold, *(take(content.get(name)) for name, take in self._sections.items())]
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def configs_in(content: Mapping[str, Any]) -> dict[str, NewAlertConfig]:
     """Return the rules of a file by id; raises ValueError or ApiError that names the rule."""
     found: dict[str, NewAlertConfig] = {}
     tables = content.get("rule", [])
     if not isinstance(tables, list):
         raise ValueError("expected [[rule]] for each rule, got [rule]")
+    if len(tables) > _MOST_RULES:
+        raise ValueError(f"expected at most {_MOST_RULES} rules, got {len(tables)}")
     for place, table in enumerate(tables, 1):
         name = table.get("name", "") if isinstance(table, dict) else ""
         label = f"rule {place}" + (f" ({name})" if name else "")
@@ -149,6 +164,8 @@ def _thresholds_in(content: Mapping[str, Any]) -> dict[str, ThresholdPair]:
     tables = content.get("thresholds", {})
     if not isinstance(tables, dict):
         raise ValueError("expected [thresholds.METRIC] for each metric")
+    if len(tables) > _MOST_RULES:
+        raise ValueError(f"expected at most {_MOST_RULES} thresholds, got {len(tables)}")
     for metric, table in tables.items():
         try:
             pair = _converted(table, ThresholdPair)

@@ -1,11 +1,9 @@
 """Which rules hold: thresholds and configurations from the API, those of a file, those shipped."""
 
-import json
-import logging
 import threading
 import uuid
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -40,8 +38,6 @@ __all__ = [
     "set_thresholds",
     "thresholds",
 ]
-
-logger = logging.getLogger("trimtab.alerts")
 
 _SCHEMA: Final = Schema(
     "alert rules",
@@ -81,19 +77,14 @@ class RuleSet:
     def config_rules(self) -> list[Rule]:
         """Return the configurations as rules, those of the file first."""
         found = [rule_of(each, config, "file") for each, config in self.file.configs().items()]
-        for each, body in self._state.rows("SELECT id, body FROM alert_config ORDER BY id"):
-            try:
-                found.append(rule_of(each, msgspec.json.decode(body, type=NewAlertConfig)))
-            except (msgspec.MsgspecError, ApiError) as error:
-                # Written by another version: it costs itself, and says so.
-                logger.warning("an alert configuration cannot be used: %s id=%s", error, each)
-        return found
+        sql = "SELECT id, body FROM alert_config ORDER BY id"
+        return [*found, *self._state.decoded(sql, (), _kept_rule)]
 
     def pairs(self) -> dict[str, tuple[Shipped, str]]:
         """Return the lines of every metric and where they come from."""
         found = {metric: (shipped, "default") for metric, shipped in THRESHOLDS.items()}
-        rows = self._state.rows("SELECT metric, warning, critical FROM threshold")
-        given = [(metric, warning, critical, "api") for metric, warning, critical in rows]
+        sql = "SELECT metric, warning, critical FROM threshold"
+        given = self._state.decoded(sql, (), _kept_lines)
         given += [
             (metric, pair.warning, pair.critical, "file")
             for metric, pair in self.file.thresholds().items()
@@ -134,7 +125,7 @@ class RuleSet:
                 by.caller,
                 "alert-config.remove" if config is None else "alert-config.set",
                 rule_id,
-                json.loads(before[0]) if before else None,
+                _shown(before[0]) if before else None,
                 None if config is None else msgspec.to_builtins(config),
             )
         self._forget()
@@ -151,7 +142,7 @@ class RuleSet:
                 # Also of one without lines: what is kept must be shown, too.
                 unit_of(Rule("", "", metric, "gt", (pair.warning, pair.critical)))
             if pair is not None and (pair.warning is not None or pair.critical is not None):
-                _threshold_rule(metric, self._shipped(metric, pair), "api")
+                _threshold_rule(metric, _shipped(metric, pair), "api")
         before = {each: self.pairs().get(each) for each in pairs}
         with self._state.change() as connection:
             for metric, pair in pairs.items():
@@ -176,10 +167,6 @@ class RuleSet:
                 raise ApiError(409, "too_many", f"expected up to {_MOST} thresholds: remove some")
         self._forget()
 
-    def _shipped(self, metric: str, pair: ThresholdPair) -> Shipped:
-        before = THRESHOLDS.get(metric, Shipped(None, None, critical_for_s=300))
-        return before._replace(warning=pair.warning, critical=pair.critical)
-
     def _threshold_rules(self) -> list[Rule]:
         return [
             _threshold_rule(metric, lines, source)
@@ -199,8 +186,43 @@ class RuleSet:
             self._rules = None
 
 
+def _shown(body: str) -> dict[str, Any]:
+    """Return what a configuration was, for the audit trail, also of one that cannot be read."""
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
+        return {"unreadable": True}
+
+
 def _built_in() -> list[Rule]:
     return [rule_of(each, config, "default") for each, config in BUILT_IN.items()]
+
+
+def _kept_rule(rule_id: str, body: str) -> Rule:
+    """Return the rule of a row; raises ValueError for one that this version does not know."""
+    try:
+        return rule_of(str(rule_id), msgspec.json.decode(body, type=NewAlertConfig))
+    except ApiError as error:
+        raise ValueError(f"alert configuration {rule_id!r:.80}: {error}") from error
+
+
+def _kept_lines(
+    metric: str, warning: float | None, critical: float | None
+) -> tuple[str, float | None, float | None, str]:
+    """Return the lines of a row; raises ValueError as `_kept_rule`."""
+    pair = msgspec.convert({"warning": warning, "critical": critical}, ThresholdPair)
+    try:
+        unit_of(Rule("", "", metric, "gt", (pair.warning, pair.critical)))
+        if pair.warning is not None or pair.critical is not None:
+            _threshold_rule(metric, _shipped(metric, pair), "api")
+    except ApiError as error:
+        raise ValueError(f"threshold of {metric!r:.80}: {error}") from error
+    return metric, pair.warning, pair.critical, "api"
+
+
+def _shipped(metric: str, pair: ThresholdPair) -> Shipped:
+    before = THRESHOLDS.get(metric, Shipped(None, None, critical_for_s=300))
+    return before._replace(warning=pair.warning, critical=pair.critical)
 
 
 def _threshold_rule(metric: str, lines: Shipped, source: str) -> Rule:

@@ -61,13 +61,8 @@ class SilenceBook:
 
     def matchers(self, now_s: float) -> list[Matcher]:
         """Return the silences that are not over at a time."""
-        rows = self._state.rows(
-            "SELECT matchers, starts_s, ends_s FROM silence WHERE ends_s > ?", (now_s,)
-        )
-        return [
-            Matcher(tuple(json.loads(texts).items()), starts_s, ends_s)
-            for texts, starts_s, ends_s in rows
-        ]
+        sql = "SELECT matchers, starts_s, ends_s FROM silence WHERE ends_s > ?"
+        return self._state.decoded(sql, (now_s,), _matcher)
 
     def add(self, new: NewSilence, by: Parameters) -> Silence:
         """Add a silence; raises ApiError 422, 409 for one too many."""
@@ -115,8 +110,8 @@ class SilenceBook:
 
     def list(self, now_s: float) -> list[Silence]:
         """Return all that are kept, the latest first."""
-        rows = self._state.rows("SELECT * FROM silence ORDER BY ends_s DESC, id")
-        return [_silence(row, now_s) for row in rows]
+        sql = "SELECT * FROM silence ORDER BY ends_s DESC, id"
+        return self._state.decoded(sql, (), lambda *row: _silence(row, now_s))
 
 
 def silences(book: SilenceBook, parameters: Parameters) -> Silences:
@@ -135,12 +130,20 @@ def remove_silence(book: SilenceBook, parameters: Parameters) -> Removed:
     return Removed(id=parameters[SILENCE])
 
 
+def _texts(matchers: str) -> dict[str, str]:
+    return msgspec.json.decode(matchers, type=dict[str, str])
+
+
+def _matcher(matchers: str, starts_s: float, ends_s: float) -> Matcher:
+    return Matcher(tuple(_texts(matchers).items()), float(starts_s), float(ends_s))
+
+
 def _silence(row: tuple[object, ...], now_s: float) -> Silence:
     starts_s, ends_s = float(str(row[3])), float(str(row[4]))
     state = "pending" if now_s < starts_s else "active" if now_s < ends_s else "expired"
     return Silence(
         id=str(row[0]),
-        matchers=json.loads(str(row[1])),
+        matchers=_texts(str(row[1])),
         comment=str(row[2]),
         starts_at=instant(starts_s),
         ends_at=instant(ends_s),

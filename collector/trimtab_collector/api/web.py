@@ -4,6 +4,8 @@ Every answer but the OpenAPI document has the envelope, and every request passes
 """
 
 import inspect
+import logging
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,8 +27,11 @@ from trimtab_collector.contract.callers import Page, Reply, Role
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure, success
 from trimtab_collector.contract.parameters import RANGE, Parameters, parse
 from trimtab_collector.storage.store import TooMuchError
+from trimtab_core.logs import RateLimited
 
 __all__ = ["Api"]
+
+logger = logging.getLogger("trimtab.api")
 
 
 class Api:
@@ -45,6 +50,7 @@ class Api:
         self._executor = executor
         self._access = access
         self._clock = clock
+        self._log = RateLimited(logger)
         self._bodies = Bodies()
         self._bodies_of_anyone = Bodies.of_anyone()
         #: path -> method -> what answers
@@ -89,6 +95,9 @@ class Api:
                 found = await self._answer(endpoint, request)
             except ApiError as error:
                 return _response(error.status, failure(error), error.headers)
+            except sqlite3.OperationalError as error:
+                refusal = self._unavailable(error)
+                return _response(503, failure(refusal), refusal.headers)
             except TooMuchError as error:
                 return _response(422, failure(ApiError(422, "too_much", str(error))))
             if isinstance(found, Page):
@@ -136,6 +145,19 @@ class Api:
         declared = endpoint.parameters
         declared = declared if RANGE[0] in declared else (*declared, *RANGE)
         return parse(declared, pairs, now_s, endpoint.back)
+
+    def _unavailable(self, error: sqlite3.OperationalError) -> ApiError:
+        """Return the refusal where the disk is full or the state is locked; raises others again."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL):
+            raise error
+        self._log.warning("state", "a request was not carried out: %s", error)
+        return ApiError(
+            503,
+            "unavailable",
+            f"the collector cannot store anything now ({error}): try again",
+            headers={"Retry-After": "5"},
+        )
 
     async def _refused(self, request: Request, error: HTTPException) -> Response:
         path, method = request.url.path, request.method

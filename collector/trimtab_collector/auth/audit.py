@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from trimtab_collector.contract.callers import Caller
-from trimtab_collector.statefile import Schema, StateFile
+from trimtab_collector.statefile import Schema, StateFile, reader_of
 
 __all__ = ["AUDIT", "AuditEntry", "AuditTrail", "note"]
 
@@ -41,6 +41,9 @@ class AuditEntry(NamedTuple):
     subject: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None
+
+
+_of_row: Final = reader_of(AuditEntry)
 
 
 def note(
@@ -99,16 +102,10 @@ class AuditTrail:
         if action is not None:
             where += " AND (action = ? OR substr(action, 1, ?) = ?)"
             values += [action, len(action) + 1, f"{action}."]
-        rows = self._state.rows(
-            f"SELECT * FROM audit WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608 - no text of a caller
-            [*values, limit],
-        )
+        sql = f"SELECT * FROM audit WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - no text of a caller
+        entries = self._state.decoded(sql, [*values, limit], _entry)
         ((found,),) = self._state.rows(f"SELECT count(*) FROM audit WHERE {where}", values)  # noqa: S608
-        entries = [
-            AuditEntry(*row)._replace(before=_unpacked(row[6]), after=_unpacked(row[7]))
-            for row in rows
-        ]
-        return entries, found - len(rows)
+        return entries, max(0, found - limit)
 
 
 def _packed(side: Mapping[str, Any] | None) -> str | None:
@@ -118,6 +115,10 @@ def _packed(side: Mapping[str, Any] | None) -> str | None:
     if len(data) > _MAX_BYTES:
         data = msgspec.json.encode({"bytes": len(data)})
     return data.decode()
+
+
+def _entry(*row: Any) -> AuditEntry:
+    return _of_row(*row[:6], _unpacked(row[6]), _unpacked(row[7]))
 
 
 def _unpacked(text: str | None) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import getpass
 import json
 import os
 import re
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from trimtab_collector.auth.tokens import ServiceToken, ServiceTokens
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError, instant
 from trimtab_collector.settings import CollectorSettings
-from trimtab_collector.statefile import StateFile
+from trimtab_collector.statefile import StateFile, unusable
 from trimtab_core.console import show_table, warn
 from trimtab_core.errors import SettingsError
 
@@ -220,11 +221,13 @@ def _settings(command: str, options: argparse.Namespace) -> CollectorSettings:
 def opened(directory: Path) -> Iterator[StateFile]:
     """Open the state file; what the API would refuse is a wrong call here."""
     state = StateFile(directory)
-    state.bring(AUDIT)
     try:
+        state.bring(AUDIT)
         yield state
     except ApiError as error:
         raise SettingsError(error.message) from error
+    except sqlite3.DatabaseError as error:
+        raise unusable(directory, error) from error
     finally:
         state.close()
 

@@ -110,7 +110,10 @@ async def refresh(logins: Logins, parameters: Parameters) -> Reply:
 async def logout(logins: Logins, parameters: Parameters) -> Reply:
     """Return how many sessions ended: that of the access token, and that of the refresh token."""
     text, cookie = _refresh_token(parameters)
+    logins.limits.begin(parameters.address)
     ended = await logins.threads.run(logins.sessions.end, parameters.caller, text)
+    if ended:
+        logins.limits.worked(parameters.address)
     headers = {"Set-Cookie": _cookie(logins, "", 0, parameters)} if cookie else {}
     return Reply(LoggedOut(ended=ended), headers=headers)
 

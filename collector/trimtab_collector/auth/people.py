@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from trimtab_collector.auth.audit import AUDIT, note
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError
-from trimtab_collector.statefile import Schema, StateFile
+from trimtab_collector.statefile import Schema, StateFile, reader_of
 
 __all__ = ["PEOPLE", "People", "Person", "check_name", "person_of"]
 
@@ -57,6 +57,10 @@ class Person(NamedTuple):
     login_s: float | None
 
 
+#: the user of a row of the table, in the order of the fields
+person_of: Final = reader_of(Person)
+
+
 class People:
     """The users in the state file; any thread, each change is one transaction with its audit entry.
 
@@ -71,18 +75,21 @@ class People:
 
     def list(self) -> Sequence[Person]:
         """Return all users by name, disabled ones too."""
-        rows = self._state.rows(_SELECT + "ORDER BY folded")
-        return [person_of(row) for row in rows]
+        return self._state.decoded(_SELECT + "ORDER BY folded", (), person_of)
+
+    def are_there(self) -> bool:
+        """Tell whether there is any user, also one that cannot be read."""
+        return bool(self._state.rows("SELECT EXISTS (SELECT 1 FROM person)")[0][0])
 
     def by_name(self, name: str) -> Person | None:
         """Return the user of a name, in whatever case it is written."""
-        rows = self._state.rows(_SELECT + "WHERE folded = ?", (name.casefold(),))
-        return person_of(rows[0]) if rows else None
+        sql = _SELECT + "WHERE folded = ?"
+        return next(iter(self._state.decoded(sql, (name.casefold(),), person_of)), None)
 
     def find(self, person_id: str) -> Person | None:
         """Return the user of an id."""
-        rows = self._state.rows(_SELECT + "WHERE id = ?", (person_id,))
-        return person_of(rows[0]) if rows else None
+        sql = _SELECT + "WHERE id = ?"
+        return next(iter(self._state.decoded(sql, (person_id,), person_of)), None)
 
     def add(
         self, caller: Caller, name: str, password: str, role: Role, *, first: bool = False
@@ -191,11 +198,6 @@ def check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         expected = "1 to 64 letters of ASCII, digits or . _ @ + -"
         raise ApiError(422, "bad_name", f"expected a name of {expected}, got {name!r:.80}")
-
-
-def person_of(row: Sequence[Any]) -> Person:
-    """Return the user of a row of the table, in the order of the fields."""
-    return Person(row[0], row[1], Role(row[2]), *row[3:])
 
 
 def _is_admin(person: Person) -> bool:

@@ -21,7 +21,7 @@ from trimtab_collector.auth.signing import LEEWAY_S, SigningKeys
 from trimtab_collector.auth.tokens import ServiceToken, hash_token, service_token_of
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError
-from trimtab_collector.statefile import StateFile
+from trimtab_collector.statefile import StateFile, whole_text
 
 __all__ = ["Register"]
 
@@ -38,16 +38,20 @@ class Register:
     def __init__(
         self, state: StateFile, keys: SigningKeys, clock: Callable[[], float] = time.time
     ) -> None:
+        self._state = state
         self._keys = keys
         self._clock = clock
         # Its own connection: that of the state file is locked while a change goes to the disk.
         self._connection = sqlite3.connect(
             state.path, isolation_level=None, timeout=1, check_same_thread=False
         )
+        self._connection.text_factory = whole_text
         self._version = -1
         self._people: dict[str, Person] = {}
         self._tokens: dict[bytes, ServiceToken] = {}
         self._revoked: frozenset[str] = frozenset()
+        #: sessions that there were at that version of the file -> user
+        self._open: dict[str, str] = {}
         self._uses: dict[str, float] = {}
         self._refresh()
 
@@ -58,9 +62,7 @@ class Register:
         try:
             self._refresh()
         except sqlite3.Error as error:
-            raise ApiError(
-                503, "unavailable", "the collector cannot read who may ask: its log says why"
-            ) from error
+            raise _unreadable() from error
         token = self._tokens.get(hash_token(text))
         if token is not None:
             return self._service(token)
@@ -92,10 +94,28 @@ class Register:
         claims = self._claims(text)
         person = self._people.get(claims["sub"])
         gone = person is None or person.disabled_s is not None or person.version != claims["ver"]
-        if person is None or gone or self._revoked & {claims["jti"], claims["sid"]}:
+        over = gone or bool(self._revoked & {claims["jti"], claims["sid"]})
+        if person is None or over or not self._is_open(claims["sid"], person):
             raise CredentialError("revoked", "got an access token that was revoked")
         caller = Caller(person.name, person.role, person.id, claims["sid"], claims["jti"])
         return Shown(caller, float(claims["exp"]))
+
+    def _is_open(self, session: str, person: Person) -> bool:
+        """Tell whether a session of a user is there; raises ApiError 503 without the file.
+
+        A revocation may be forgotten too soon by a clock that jumps; a session that ended is gone.
+        """
+        if session not in self._open:
+            try:
+                found = self._connection.execute(
+                    "SELECT person FROM login_session WHERE id = ?", (session,)
+                ).fetchone()
+            except sqlite3.Error as error:
+                raise _unreadable() from error
+            if found is None:
+                return False
+            self._open[session] = str(found[0])
+        return self._open[session] == person.id
 
     def _claims(self, text: str) -> dict[str, Any]:
         """Return the claims of an access token that was signed here and is good now."""
@@ -138,7 +158,15 @@ class Register:
                 revoked = cursor.execute("SELECT id FROM revoked").fetchall()
             finally:
                 cursor.execute("COMMIT")
-        self._people = {row[0]: person_of(row) for row in people}
-        self._tokens = {row[1]: service_token_of(row) for row in tokens}
+        readable = self._state.readable
+        self._people = {each.id: each for each in readable("person", people, person_of)}
+        self._tokens = {
+            each.hash: each for each in readable("service_token", tokens, service_token_of)
+        }
         self._revoked = frozenset(row[0] for row in revoked)
+        self._open = {}
         self._version = version
+
+
+def _unreadable() -> ApiError:
+    return ApiError(503, "unavailable", "the collector cannot read who may ask: its log says why")

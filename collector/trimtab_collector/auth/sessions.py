@@ -41,6 +41,9 @@ AUDIENCE: Final = "trimtab-api"
 IDLE_S: Final = 7 * 86_400
 SESSION_S: Final = 30 * 86_400
 _MAX_SESSIONS: Final = 20
+#: by how much a clock may be put right, and for how long it must go on without more than that
+_JUMP_S: Final = 600.0
+_STEADY_S: Final = 86_400.0
 _TEXT: Final = re.compile(r"ttf_([0-9a-f]{24})_([0-9a-f]{64})")
 
 
@@ -61,11 +64,15 @@ class Sessions:
         people: People,
         keys: SigningKeys,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = state
         self._people = people
         self._keys = keys
         self._clock = clock
+        self._monotonic = monotonic
+        #: since when both clocks go alike: wall and monotonic time
+        self._trusted = (clock(), monotonic())
 
     def begin(self, person: Person) -> Issued:
         """Begin a session of a user; beyond 20, the one that was not used for longest ends."""
@@ -108,8 +115,11 @@ class Sessions:
             reused = not hmac.compare_digest(stored, _hash(found[2]))
             if reused and person is not None:
                 note(connection, ITSELF, "session.reused", person.name)
-            if reused or person is None or expires_s <= now_s:
+            if reused or person is None:
                 self._end(connection, session)
+                person = None
+            elif expires_s <= now_s:
+                # Left to `tidy`: the clock may have jumped.
                 person = None
             else:
                 connection.execute(
@@ -138,8 +148,16 @@ class Sessions:
             return sum(self._end(connection, session) for session in ended)
 
     def tidy(self) -> None:
-        """Forget sessions and revocations whose time is over."""
-        now_s = self._clock()
+        """Forget sessions and revocations whose time is over, once the clock is to be trusted.
+
+        That is after a day in which it has not jumped: a clock that is ahead for an hour would end
+        every session for good.
+        """
+        now_s, mono_s = self._clock(), self._monotonic()
+        if abs((now_s - self._trusted[0]) - (mono_s - self._trusted[1])) > _JUMP_S:
+            self._trusted = (now_s, mono_s)
+        if mono_s - self._trusted[1] < _STEADY_S:
+            return
         if not self._state.rows(
             "SELECT EXISTS (SELECT 1 FROM login_session WHERE expires_s <= ?)"
             " OR EXISTS (SELECT 1 FROM revoked WHERE until_s <= ?)",

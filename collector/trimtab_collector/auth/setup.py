@@ -27,7 +27,7 @@ class SetupLink:
         self._lock = threading.Lock()
         self._until_s = clock() + SETUP_S
         #: empty when it is used, or where there are users
-        self.token = "" if people.list() else secrets.token_urlsafe(32)
+        self.token = "" if people.are_there() else secrets.token_urlsafe(32)
 
     def is_open(self) -> bool:
         """Tell whether the link can still be used."""
@@ -56,7 +56,7 @@ def first_admin(people: People, name: str, password: str) -> bool:
 
     Returns whether it did. Raises SettingsError for a name or password that cannot be one's.
     """
-    if not password or people.list():
+    if not password or people.are_there():
         return False
     try:
         check_name(name)

@@ -12,13 +12,13 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from trimtab_collector.auth.audit import AUDIT, note
 from trimtab_collector.auth.people import PEOPLE
 from trimtab_collector.contract.callers import ITSELF, Caller
 from trimtab_collector.contract.errors import ApiError
-from trimtab_collector.statefile import StateFile
+from trimtab_collector.statefile import StateFile, reader_of
 from trimtab_core.errors import StartupError
 
 __all__ = ["FirstToken", "ServiceToken", "ServiceTokens", "hash_token", "service_token_of"]
@@ -47,6 +47,10 @@ class ServiceToken(NamedTuple):
     used_s: float | None
 
 
+#: the token of a row of the table, in the order of the fields
+service_token_of: Final = reader_of(ServiceToken)
+
+
 class FirstToken(NamedTuple):
     """The token of the file or the settings: its text, and whether it was made just now.
 
@@ -69,8 +73,7 @@ class ServiceTokens:
 
     def list(self) -> Sequence[ServiceToken]:
         """Return all tokens, revoked ones too, oldest first."""
-        rows = self._state.rows(_SELECT + "ORDER BY created_s, id")
-        return [service_token_of(row) for row in rows]
+        return self._state.decoded(_SELECT + "ORDER BY created_s, id", (), service_token_of)
 
     def new(
         self, caller: Caller, name: str, origin: str, days: float | None = None
@@ -138,7 +141,10 @@ class ServiceTokens:
         return FirstToken(self._adopt(text, _FIRST), path, True)
 
     def _adopt(self, text: str, origin: str) -> str:
-        """Know a token that was not made here; returns its text, or nothing if it is revoked."""
+        """Know a token that was not made here; returns its text, or nothing if it is revoked.
+
+        Or if its row cannot be read: it may have been revoked.
+        """
         digest = hash_token(text)
         with self._state.change():
             known = [each for each in self.list() if each.hash == digest]
@@ -146,6 +152,9 @@ class ServiceTokens:
             if not known:
                 found = _TEXT.fullmatch(text)
                 token_id = found[1] if found else secrets.token_hex(6)
+                sql = "SELECT 1 FROM service_token WHERE hash = ? OR id = ?"
+                if self._state.rows(sql, (digest, token_id)):
+                    return ""
                 self._add(ITSELF, token_id, text, origin, origin)
         return "" if known and known[0].revoked_s is not None else text
 
@@ -184,25 +193,21 @@ class ServiceTokens:
         return token
 
     def _known(self, token_id: str, digest: bytes) -> ServiceToken:
-        rows = self._state.rows(_SELECT + "WHERE id = ? OR hash = ?", (token_id, digest))
-        if not rows:
+        sql = _SELECT + "WHERE id = ? OR hash = ?"
+        found = self._state.decoded(sql, (token_id, digest), service_token_of)
+        if not found:
             raise ApiError(
                 404,
                 "not_found",
                 f"expected the id of a service token, got {token_id!r:.20}: trimtab token list "
                 "shows them",
             )
-        return service_token_of(rows[0])
+        return found[0]
 
 
 def hash_token(text: str) -> bytes:
     """Return what is stored of a token: one SHA-256, as it has 256 random bits."""
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()
-
-
-def service_token_of(row: Sequence[Any]) -> ServiceToken:
-    """Return the token of a row of the table, in the order of the fields."""
-    return ServiceToken(*row)
 
 
 def _write(path: Path, text: str) -> None:

@@ -66,6 +66,11 @@ CODES: Final[Mapping[str, int]] = {
 }
 
 
+#: a day within what a datetime holds, in any zone
+_FIRST_S: Final = -62_135_510_400.0
+_LAST_S: Final = 253_402_214_400.0
+
+
 class ApiError(Exception):
     """A request that is refused: status, code, and a sentence with what to do.
 
@@ -101,8 +106,14 @@ def bad_parameter(name: str, expected: str, got: str) -> ApiError:
 
 
 def instant(epoch_s: float | None = None, tz: tzinfo = UTC) -> str:
-    """Return a time, else now, as ISO 8601 with milliseconds and its offset, Z for UTC."""
-    moment = datetime.now(tz) if epoch_s is None else datetime.fromtimestamp(epoch_s, tz)
+    """Return a time, else now, as ISO 8601 with milliseconds and its offset, Z for UTC.
+
+    A time outside of the years 1 to 9999, which only a broken clock tells, is the nearest in them.
+    """
+    if epoch_s is None:
+        moment = datetime.now(tz)
+    else:
+        moment = datetime.fromtimestamp(min(max(epoch_s, _FIRST_S), _LAST_S), tz)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

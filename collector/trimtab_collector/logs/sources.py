@@ -14,6 +14,7 @@ from trimtab_collector.contract.parameters import APDEX, RANGE, REQUESTS, parse
 from trimtab_collector.logs.files import COMBINED, ERRORS, PERFORMANCE, LogFiles
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.store import Received
+from trimtab_core.logs import RateLimited
 from trimtab_core.rows import EventRow
 
 __all__ = ["FailedRequests", "MinuteFigures", "log_alerts"]
@@ -117,7 +118,8 @@ class FailedRequests:
         self._clock = clock
         self._second = 0
         self._count = 0
-        #: failed requests that were too many for their second
+        self._log = RateLimited(logger)
+        #: failed requests that were too many for their second, or have impossible figures
         self.left_out = 0
 
     def committed(self, batches: Sequence[Received]) -> None:
@@ -126,7 +128,12 @@ class FailedRequests:
             for row in batch.events:
                 event = row.event
                 if event.get("kind") == "request" and event.get("reason") == "failed":
-                    self._write(row)
+                    try:
+                        self._write(row)
+                    except (ValueError, TypeError, OverflowError) as error:
+                        # What apps send is not ours: it costs itself.
+                        self.left_out += 1
+                        self._log.warning("event", "a failed request was not written: %r", error)
 
     def _write(self, row: EventRow) -> None:
         second = int(self._clock())

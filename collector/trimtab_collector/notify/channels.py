@@ -140,15 +140,13 @@ class ChannelBook:
 
     def all(self) -> list[ChannelEntry]:
         """Return every channel, by name."""
-        rows = self._state.rows("SELECT name, kind, settings, origin FROM channel ORDER BY name")
-        return [_entry(row) for row in rows]
+        sql = "SELECT name, kind, settings, origin FROM channel ORDER BY name"
+        return self._state.decoded(sql, (), _entry)
 
     def get(self, name: str) -> ChannelEntry | None:
         """Return a channel, None when there is none of that name."""
-        rows = self._state.rows(
-            "SELECT name, kind, settings, origin FROM channel WHERE name = ?", (name,)
-        )
-        return _entry(rows[0]) if rows else None
+        sql = "SELECT name, kind, settings, origin FROM channel WHERE name = ?"
+        return next(iter(self._state.decoded(sql, (name,), _entry)), None)
 
     def put(self, entry: ChannelEntry, by: Caller) -> None:
         """Keep a channel, new or changed, with a line in the audit trail.
@@ -215,8 +213,7 @@ def _put(connection: sqlite3.Connection, entry: ChannelEntry) -> None:
     )
 
 
-def _entry(row: tuple[Any, ...]) -> ChannelEntry:
-    name, kind, settings, origin = row
+def _entry(name: str, kind: str, settings: str, origin: str) -> ChannelEntry:
     return ChannelEntry(name, kind, _values(settings), origin)
 
 
@@ -230,7 +227,7 @@ def _values(text: str) -> dict[str, Any]:
     """Return what a row holds; what cannot be read is refused like an unknown setting."""
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
         return {"(unreadable)": ""}

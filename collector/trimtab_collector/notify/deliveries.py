@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from trimtab_collector.notify.notice import Notice, pack, unpack
 from trimtab_collector.notify.routing import ChannelRoute
-from trimtab_collector.statefile import Schema
+from trimtab_collector.statefile import Schema, reader_of
 
 __all__ = [
     "KEEP_ROWS",
     "KEEP_S",
     "MAX_PENDING",
     "SCHEMA",
+    "UNREADABLE",
     "PendingRow",
     "be_done",
     "due_time",
@@ -36,6 +39,8 @@ MAX_PENDING: Final = 5000
 #: rows that are done with, for the delivery log
 KEEP_ROWS: Final = 10_000
 KEEP_S: Final = 30 * 86_400.0
+#: why a row is given up that another version wrote, or a disk damaged
+UNREADABLE: Final = "the row cannot be read"
 #: after which a message that waits is merged with newer ones of its alert
 _MERGE_AFTER_S: Final = 60.0
 #: longer than any retry, Retry-After or lease
@@ -105,6 +110,9 @@ class PendingRow:
     severity: str
 
 
+_pending: Final = reader_of(PendingRow)
+
+
 def insert(
     connection: sqlite3.Connection, route: ChannelRoute, notice: Notice, text: str, now_s: float
 ) -> None:
@@ -138,19 +146,26 @@ def shed(connection: sqlite3.Connection, channel: str, now_s: float) -> None:
         waiting -= be_done(connection, which, values, now_s, error)
 
 
-def pending_threads(connection: sqlite3.Connection, channel: str) -> list[list[PendingRow]]:
+def pending_threads(
+    connection: sqlite3.Connection, channel: str, now_s: float
+) -> list[list[PendingRow]]:
     """Return the pending rows of a channel by alert, each in order.
 
-    Alerts with something critical come first, then the oldest alert.
+    Alerts with something critical come first, then the oldest alert. A row that cannot be read is
+    given up.
     """
     rows = connection.execute(
         "SELECT id, key, thread, added_s, due_s, attempts, lease_until_s,"  # noqa: S608 - ours
         f" addresses, severity FROM delivery WHERE id IN ({_BY_URGENCY}) ORDER BY id",
         (channel, _LOOK),
-    )
+    ).fetchall()
     threads: dict[str, list[PendingRow]] = {}
     for row in rows:
-        pending = PendingRow(*row)
+        try:
+            pending = _pending(*row)
+        except msgspec.ValidationError:
+            be_done(connection, "id = ?", (row[0],), now_s, UNREADABLE)
+            continue
         threads.setdefault(pending.thread, []).append(pending)
     return sorted(
         threads.values(), key=lambda thread: all(row.severity != "critical" for row in thread)
@@ -192,8 +207,8 @@ def read_notice(connection: sqlite3.Connection, row_id: int) -> tuple[Notice | N
         "SELECT notice, addresses FROM delivery WHERE id = ?", (row_id,)
     ).fetchone()
     try:
-        return unpack(text), [str(each) for each in json.loads(addresses)]
-    except (ValueError, TypeError):
+        return unpack(text), msgspec.json.decode(addresses, type=list[str])
+    except (msgspec.MsgspecError, TypeError, ValueError):
         return None, []
 
 

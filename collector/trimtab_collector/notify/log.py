@@ -1,7 +1,7 @@
 """The delivery log, and how the channels do: reads of the outbox."""
 
 from datetime import UTC
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.channels import (
@@ -17,7 +17,7 @@ from trimtab_collector.contract.parameters import LIMIT, Parameters
 from trimtab_collector.notify.channel import WritingError, writing
 from trimtab_collector.notify.notice import unpack
 from trimtab_collector.notify.texts import Texts
-from trimtab_collector.statefile import StateFile
+from trimtab_collector.statefile import StateFile, reader_of
 
 __all__ = ["DeliveryLog", "deliveries"]
 
@@ -26,6 +26,16 @@ _LATE_S: Final = 300.0
 #: the end of the year 9999, before which times can be written
 _END_S: Final = 253_402_300_000.0
 _texts: Final = Texts("en", UTC, "")
+
+
+class _Channel(NamedTuple):
+    """What the log says of a channel."""
+
+    name: str
+    pending: int
+    oldest_s: float | None
+    dead: int
+    sent_s: float | None
 
 
 class DeliveryLog:
@@ -51,12 +61,10 @@ class DeliveryLog:
             " due_s, notice"
         )
         # No text of a caller is in it.
-        found = self._state.rows(
-            f"SELECT {columns} FROM delivery WHERE {where} ORDER BY id DESC LIMIT ?",  # noqa: S608
-            [*given, limit],
-        )
+        sql = f"SELECT {columns} FROM delivery WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608
+        found = self._state.decoded(sql, [*given, limit], _delivery)
         ((count,),) = self._state.rows(f"SELECT count(*) FROM delivery WHERE {where}", given)  # noqa: S608
-        return [_delivery(row) for row in found], count - len(found)
+        return found, max(0, count - limit)
 
     def health(
         self, caller: Caller, now_s: float, trouble: str | None = None, failures: int = 0
@@ -67,11 +75,12 @@ class DeliveryLog:
         may read are told.
         """
         told = caller.role is not Role.ANYONE
-        rows = self._state.rows(
+        rows = self._state.decoded(
             "SELECT channel, sum(state = 'pending'), min(CASE state WHEN 'pending' THEN added_s"
             " END), sum(state = 'dead' AND done_s > ?), max(CASE state WHEN 'sent' THEN done_s END)"
             " FROM delivery INDEXED BY delivery_state GROUP BY channel",
             (now_s - _DAY_S,),
+            reader_of(_Channel),
         )
         errors = dict(
             self._state.rows(
@@ -95,7 +104,7 @@ class DeliveryLog:
         return HealthPart(body, late or bool(trouble))
 
 
-def _delivery(row: tuple[Any, ...]) -> Delivery:
+def _delivery(*row: Any) -> Delivery:
     row_id, channel, kind, severity, key, thread, state, attempts, error, *times, notice = row
     added_s, done_s, due_s = map(_sane, times)
     return Delivery(

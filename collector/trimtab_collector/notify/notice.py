@@ -132,5 +132,5 @@ def unpack(text: bytes | str) -> Notice | None:
     """Return the notice that `pack` made; None for what no version of it can have made."""
     try:
         return _decoder.decode(text)
-    except (msgspec.MsgspecError, UnicodeError):
+    except (msgspec.MsgspecError, UnicodeError, TypeError, RecursionError):
         return None

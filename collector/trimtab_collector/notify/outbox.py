@@ -24,6 +24,7 @@ from trimtab_collector.notify.deliveries import (
     KEEP_S,
     MAX_PENDING,
     SCHEMA,
+    UNREADABLE,
     PendingRow,
     be_done,
     due_time,
@@ -144,7 +145,7 @@ class Outbox:
         now_s = self._clock()
         with self._state.change() as connection:
             self._expire(connection, channel, now_s)
-            threads = pending_threads(connection, channel)
+            threads = pending_threads(connection, channel, now_s)
             if not threads:
                 return None
             due = [due_time(rows, now_s) for rows in threads]
@@ -315,8 +316,7 @@ class Outbox:
         for thread in sorted(threads, key=lambda rows: rows[-1].id):
             notice, addresses = read_notice(connection, thread[-1].id)
             if notice is None:
-                error = "the row cannot be read"
-                be_done(connection, "id = ?", (thread[-1].id,), now_s, error)
+                be_done(connection, "id = ?", (thread[-1].id,), now_s, UNREADABLE)
             else:
                 kept.append(thread)
                 shown.append((notice, addresses))

@@ -117,7 +117,7 @@ class KpiBook:
 
 
 def _read_targets(targets: str, by: str, changed_s: float) -> tuple[list[Kpi], str, float]:
-    return msgspec.json.decode(targets, type=list[Kpi]), by, changed_s
+    return msgspec.json.decode(targets, type=list[Kpi]), by, float(changed_s)
 
 
 def get_kpis(book: KpiBook, parameters: Parameters) -> KpiList:

@@ -167,7 +167,7 @@ def parse_slo(table: Mapping[str, Any]) -> Slo:
 
 
 def _kept(slo_id: str, settings: str, by: str, changed_s: float) -> Slo:
-    return Slo(slo_id, msgspec.json.decode(settings, type=SloSettings), "api", by, changed_s)
+    return Slo(slo_id, msgspec.json.decode(settings, type=SloSettings), "api", by, float(changed_s))
 
 
 def _refuse(settings: SloSettings) -> None:

@@ -151,7 +151,11 @@ class LiveClients:
         async def take_text(sid: str, data: Any) -> None:
             # Parts of a binary event would be kept until all that it announces have come.
             if isinstance(data, str) and data[:1] not in _BINARY:
-                await take(sid, data)
+                try:
+                    await take(sid, data)
+                except (ValueError, RecursionError):
+                    # Broken JSON, or a number of more digits than it reads.
+                    await self._drop(sid, "sent what cannot be read")
             else:
                 await self._drop(sid, "sent binary data")
 
