@@ -168,7 +168,8 @@ class CollectorApp:
         await self.notifications.sender.stop()
 
     def _state_health(self, _caller: Caller) -> HealthPart:
-        unreadable, trouble = self.state.unreadable, self.owners.trouble
+        unreadable = self.state.unreadable
+        trouble = self.state.trouble or self.owners.trouble
         body = StateHealth(unreadable=unreadable, trouble=trouble or None)
         return HealthPart(body, bool(unreadable or trouble))
 
@@ -216,11 +217,6 @@ class CollectorApp:
         self.alerts.on_change(book.alerts)
         self.reader.parts["logs"] = book.health
         return book
-
-    def _state_health(self, _caller: Caller) -> HealthPart:
-        trouble, unreadable = self.state.trouble or None, self.state.unreadable
-        body = StateHealth(trouble=trouble, unreadable=unreadable)
-        return HealthPart(body, bool(trouble or unreadable))
 
     def _troubles(self, _now_s: float) -> Iterator[Signal]:
         """Yield for each part of the collector whether something is wrong with it."""

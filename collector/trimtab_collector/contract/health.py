@@ -132,13 +132,11 @@ class AlertsHealth(Body, kw_only=True):
 class StateHealth(Body, kw_only=True):
     """The file of people, rules, alerts and messages; rows that cannot be read are left out.
 
-    `trouble` says what is wrong with all of it.
+    `trouble` says what is wrong with all of it, or why owners of agents' names are not kept.
     """
 
     trouble: str | None
     unreadable: int
-    #: why owners of agents' names are not kept
-    trouble: str | None = None
 
 
 class HealthPart(NamedTuple):
