@@ -332,6 +332,15 @@ def test_binary_data_of_which_no_event_has_any_ends_the_connection(
         assert ends(socket)
 
 
+def test_an_event_that_cannot_be_read_ends_its_connection_and_is_no_error(
+    server: LiveServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with raw(server) as socket:
+        socket.send(f'421["subscribe:metrics",{{"x":{"1" * 300}}}]')
+        assert ends(socket)
+    assert not [each for each in caplog.records if each.levelname == "ERROR"]
+
+
 def test_who_guesses_tokens_is_cut_off(server: LiveServer) -> None:
     with raw(server, None) as socket:
         guesses = 0
