@@ -18,12 +18,16 @@ def mail() -> Iterator[Box]:
         yield made
 
 
-def test_an_alert_that_failed_goes_after_those_that_did_not(mail: Box) -> None:
-    mail.add(notice("firing", 1, "bad"), notice("firing", 1, "good"), notice("firing", 2, "bad"))
+def test_while_sending_fails_an_alert_that_failed_goes_after_those_that_did_not(mail: Box) -> None:
+    mail.add(notice("firing", 1, "bad"), notice("firing", 1, "good", severity="warning"))
     mail.outbox.failed(mail.take("ops"), "no")
     mail.clock.now_s += 3600
-    order = [mail.deliver("ops").message.notices[0].key for _ in range(2)]
-    assert order == ["good:1", "bad:2"]
+    first = mail.outbox.take("ops", "me", wary=True)
+    assert isinstance(first, Lease)
+    assert first.message.thread == "good"
+    # Once one was delivered, urgency counts again.
+    mail.add(notice("firing", 1, "other", severity="warning"))
+    assert mail.take("ops").message.thread == "bad"
 
 
 @pytest.mark.parametrize(
@@ -50,3 +54,8 @@ def test_a_row_that_is_damaged_breaks_no_read_of_the_log(mail: Box, damage: str)
     taken = [mail.outbox.take("ops", "me") for _ in range(3)]
     found = [each.message.thread for each in taken if isinstance(each, Lease)]
     assert "good" in found
+
+
+def test_a_name_that_is_no_text_does_not_stop_who_judges(mail: Box) -> None:
+    mail.add(notice(rule_name="a\ud800b", thread="\udfff", description="\ud800"))
+    assert mail.take("ops").message.notices[0].rule_name == "a?b"

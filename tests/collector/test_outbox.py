@@ -219,11 +219,6 @@ def test_what_is_for_the_live_stream_goes_to_no_channel(mail: Box) -> None:
     assert mail.states("live") == {}
 
 
-def test_a_name_that_is_no_text_does_not_stop_who_judges(mail: Box) -> None:
-    mail.add(notice(rule_name="a\ud800b", thread="\udfff", description="\ud800"))
-    assert mail.take("ops").message.notices[0].rule_name == "a?b"
-
-
 def test_addresses_without_a_channel_of_mail_are_a_dead_letter() -> None:
     with box() as made:
         made.add(notice(recipients=("ada@x.org",)))

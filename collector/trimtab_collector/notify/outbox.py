@@ -5,9 +5,9 @@ the channel refused it for good (`dead`), a newer one of the same alert went in 
 (`merged`), or its channel is off (`skipped`). The sender takes rows under a lease, so that a row is
 sent twice only when the collector is killed between the send and the mark.
 
-Per channel and alert, messages leave in the order in which they were added; of several alerts, the
-one that was tried least goes first. When a try has failed,
-or a message has waited for a minute, the newest of its alert goes in its place.
+Per channel and alert, messages leave in the order in which they were added. When a try has failed,
+or a message has waited for a minute, the newest of its alert goes in its place. Of several alerts
+the most urgent goes first; while sending fails, the one that was tried least.
 """
 
 import random
@@ -136,8 +136,13 @@ class Outbox:
         )
         return [channel for (channel,) in rows]
 
-    def take(self, channel: str, owner: str, per_minute: int = 0) -> Lease | Wait | None:
+    def take(
+        self, channel: str, owner: str, per_minute: int = 0, *, wary: bool = False
+    ) -> Lease | Wait | None:
         """Lease the next message of a channel; None when nothing is pending.
+
+        That is the most urgent one; after a failure (wary) the one that was tried least, so that
+        some that always fail never keep the others.
 
         The last message that per_minute leaves room for is a digest of all that wait; 0 is no
         limit, and no digests.
@@ -150,8 +155,8 @@ class Outbox:
                 return None
             due = [due_time(rows, now_s) for rows in threads]
             ready = [rows for rows, at_s in zip(threads, due, strict=True) if at_s <= now_s]
-            # One that fails again and again never goes before one that was not tried as often.
-            ready.sort(key=lambda rows: rows[0].attempts)
+            if wary:
+                ready.sort(key=lambda rows: rows[0].attempts)
             if not ready:
                 return Wait(min(due))
             digest, alike = False, ready

@@ -258,7 +258,8 @@ class Sender:
             error_text = "the channel is switched off"
             await self._do(self._outbox.give_up, name, "skipped", error_text)
             return None
-        taken = await self._do(self._outbox.take, name, self._owner, per_minute)
+        wary = bool(lane.failed)
+        taken = await self._do(self._outbox.take, name, self._owner, per_minute, wary=wary)
         if taken is None:
             return None
         if isinstance(taken, Wait):
