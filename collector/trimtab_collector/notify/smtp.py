@@ -284,10 +284,5 @@ def _html(written: WrittenMessage, colour: str) -> str:
         items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
         blocks.append(f'<h2 style="font-size:14px;margin:16px 0 4px">{html.escape(heading)}</h2>')
         blocks.append(f'<ul style="margin:0;padding-left:20px">{items}</ul>')
-    links = " &middot; ".join(
-        f'<a href="{html.escape(address)}">{html.escape(text)}</a>'
-        for text, address in written.links
-    )
-    blocks.append(f'<p style="margin-top:16px">{links}</p>' if links else "")
     style = "font-family:sans-serif;font-size:14px;line-height:1.45;color:#1f2328;max-width:640px"
     return f'<!doctype html><html><body style="{style}">{"".join(blocks)}</body></html>'
