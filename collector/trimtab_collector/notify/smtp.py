@@ -6,6 +6,7 @@ import hashlib
 import html
 import re
 import socket
+import ssl
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -158,7 +159,10 @@ class SmtpChannel:
             ) from error
         except (aiosmtplib.SMTPException, OSError) as error:
             cause = error.__cause__ or error
-            raise DeliveryError(f"{settings.host}:{settings.number}: {reason(cause)}") from error
+            advice = _advice(settings.security, cause)
+            raise DeliveryError(
+                f"{settings.host}:{settings.number}: {reason(cause)}{advice}"
+            ) from error
         except ValueError as error:
             # TLS refused the name, so that there never was a transport to own the connection.
             connection.close()
@@ -247,6 +251,17 @@ def _sound(mail: EmailMessage) -> bytes:
     if names != mail.keys() or kinds & {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}:
         raise DeliveryError("expected headers of one line of text each, got others", lasting=True)
     return whole
+
+
+def _advice(security: str, cause: BaseException) -> str:
+    """Return which setting fits what the server does, as the end of a sentence."""
+    if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+        return ": set security=starttls, or the port on which TLS begins at once"
+    if security == "starttls" and "STARTTLS" in str(cause):
+        return ": set security=tls with the port for it, or security=none on this machine"
+    if security != "tls" and isinstance(cause, TimeoutError):
+        return "; if TLS begins at once on this port, set security=tls"
+    return ""
 
 
 def _said(error: aiosmtplib.SMTPResponseException) -> str:
