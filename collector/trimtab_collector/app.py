@@ -188,6 +188,7 @@ class CollectorApp:
             signals=(self._troubles, circumstances.burns, circumstances.analyses),
             skews=self.ingest.skewed,
             explain=circumstances.changes,
+            promised=circumstances.promised,
         )
         file.start()
         self.reader.parts.update(

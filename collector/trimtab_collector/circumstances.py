@@ -4,7 +4,10 @@ Budgets and analyses are computed at most once a minute, in the evaluator's thre
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC
+from math import nextafter
 from typing import Any, Final
 
 import msgspec
@@ -21,10 +24,11 @@ from trimtab_collector.contract.analysis import (
 )
 from trimtab_collector.contract.languages import DEFAULT_LANGUAGE
 from trimtab_collector.contract.parameters import Parameters
-from trimtab_collector.marks import Marks
-from trimtab_collector.notify.notice import Change
-from trimtab_collector.objectives.burning import burn
-from trimtab_collector.objectives.slos import Slo, SloBook
+from trimtab_collector.contract.slos import SloSettings
+from trimtab_collector.marks import Mark, Marks
+from trimtab_collector.notify.notice import Change, Promise
+from trimtab_collector.objectives.burning import PAIRS, Burn, budget, burn
+from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.analysis import alert_of, analysis_of
 from trimtab_collector.reads.explain import largest_share
 from trimtab_collector.reads.judging.facts import Facts
@@ -37,7 +41,6 @@ _EVERY_S: Final = 60
 #: what an analysis looks at
 _ANALYSED_S: Final = 300
 _MOST_ISSUES: Final = 1000
-_HOUR_S: Final = 3600
 #: marks that may have to do with an alert are at most so old when it begins
 _MARKS_S: Final = 1800
 _MOST_MARKS: Final = 5
@@ -60,17 +63,19 @@ class Circumstances:
         self._slos = slos
         self._marks = marks
         self._burns: list[Signal] = []
+        #: environment, service and name of an objective -> it, and the pair that burns
+        self._burning: dict[tuple[str, str, str], tuple[SloSettings, Burn | None]] = {}
         self._statuses: list[Signal] = []
         self._burnt_s = self._analysed_s = -float("inf")
         #: the last analysis that was not healthy, by (environment, service)
         self._analyses: dict[tuple[str, str], Analysis] = {}
 
     def burns(self, now_s: float) -> Iterable[Signal]:
-        """Return how fast each budget burns, by pair of windows."""
+        """Return how fast each budget burns: by the fastest pair of windows that does."""
         if abs(now_s - self._burnt_s) >= _EVERY_S:
-            self._burnt_s = now_s
+            self._burnt_s, self._burning = now_s, {}
             self._burns = [
-                signal for slo in self._slos.every() for signal in self._burn(slo, now_s)
+                signal for slo in self._slos.every() for signal in self._burn(slo.settings, now_s)
             ]
         return self._burns
 
@@ -87,7 +92,7 @@ class Circumstances:
         """Return marks around the beginning of an alert, and what made requests slower."""
         environment, service = labels.get("environment", ""), labels.get("service", "")
         marks = self._marks.between(since_s - _MARKS_S, at_s, environment, service)
-        found = [Change("mark", mark.name, mark.detail, mark.at_s) for mark in marks[-_MOST_MARKS:]]
+        found = [_of_mark(mark, environment, service) for mark in marks[-_MOST_MARKS:]]
         if rule.metric in _TIMES:
             where = {name: text for name, text in labels.items() if text}
             length_s = min(_LONGEST_S, max(_SHORTEST_S, at_s - since_s))
@@ -96,6 +101,26 @@ class Circumstances:
                 place = f"{share.method} {share.route}".strip()
                 found.append(Change("share", share.cause, place, None, share.cause_share))
         return found
+
+    def promised(
+        self, rule: Rule, labels: Mapping[str, str], at_s: float
+    ) -> tuple[Promise | None, float | None]:
+        """Return the objective that a rule is about, and the rate that its burning pair has."""
+        key = (labels.get("environment", ""), labels.get("service", ""), labels.get("slo", ""))
+        found = self._burning.get(key)
+        if rule.metric != "burnRate" or found is None:
+            return None, None
+        settings, burning = found
+        left = None
+        with suppress(TooMuchError):
+            left = budget(self._reader.store, settings, at_s).left
+        promise = Promise(
+            settings.objective, settings.target, settings.window_days, settings.below, left
+        )
+        if burning is None:
+            return promise, None
+        pair = burning.pair
+        return replace(promise, long_s=pair.long_s, short_s=pair.short_s), pair.rate
 
     def metadata(self, rule: Rule, labels: Mapping[str, str]) -> dict[str, Any] | None:
         """Return what an alert of the analysis carries along: the analysis."""
@@ -112,22 +137,17 @@ class Circumstances:
             **msgspec.to_builtins(alert.metadata),
         }
 
-    def _burn(self, slo: Slo, now_s: float) -> Iterable[Signal]:
-        settings = slo.settings
+    def _burn(self, settings: SloSettings, now_s: float) -> Iterable[Signal]:
         try:
             burns = burn(self._reader.store, settings, now_s)
         except TooMuchError:
             return
-        for each in burns:
-            if each.value is not None and each.reachable:
-                hours = each.pair.long_s // _HOUR_S
-                labels = {
-                    "slo": settings.name,
-                    "window": f"{hours}h",
-                    "environment": settings.environment or "",
-                    "service": settings.service or "",
-                }
-                yield Signal("burnRate", labels, each.value)
+        place = settings.environment, settings.service, settings.name
+        value, burning = _fastest(burns)
+        self._burning[place] = settings, burning
+        if value is not None:
+            names = ("environment", "service", "slo")
+            yield Signal("burnRate", dict(zip(names, place, strict=True)), value)
 
     def _analyse(self, now_s: float) -> Iterable[Signal]:
         parameters = Parameters({}, now_s - _ANALYSED_S, now_s, now_s, UTC, {}, {})
@@ -145,6 +165,41 @@ class Circumstances:
                 self._analyses[each.environment, each.service] = _of_service(everything, each)
             labels = {"environment": each.environment, "service": each.service}
             yield Signal("analysis", labels, _SCALE[each.status])
+
+
+def _fastest(burns: Sequence[Burn]) -> tuple[float | None, Burn | None]:
+    """Return the rate of the pair that burns fastest, and the pair, None when none burns.
+
+    A rate stays below the lines of severities that no pair has reached. It is not known while a
+    pair has burnt and nothing says whether it still does.
+    """
+    critical = [each for each in burns if each.burns and each.pair.severity == "critical"]
+    if critical:
+        found = max(critical, key=lambda each: each.value or 0.0)
+        return found.value, found
+    limits = {pair.severity: pair.rate for pair in PAIRS}
+    mild = next((each for each in burns if each.burns), None)
+    if mild is not None and mild.value is not None:
+        return min(mild.value, nextafter(limits["critical"], 0)), mild
+    for each in burns:
+        burnt = each.enough and each.reachable and (each.long_rate or 0.0) >= each.pair.rate
+        if burnt and each.short_rate is None:
+            return None, None
+    known = [each.value for each in burns if each.reachable and each.value is not None]
+    return (min(known[-1], nextafter(limits["warning"], 0)) if known else None), None
+
+
+def _of_mark(mark: Mark, environment: str, service: str) -> Change:
+    """Return a mark as a change, with its place where that is not the one of the alert."""
+    return Change(
+        "mark",
+        mark.name,
+        mark.detail,
+        mark.at_s,
+        mark=mark.kind,
+        environment="" if mark.environment == environment else mark.environment,
+        service="" if mark.service == service else mark.service,
+    )
 
 
 def _of_service(everything: Analysis, service: ServiceAnalysis) -> Analysis:

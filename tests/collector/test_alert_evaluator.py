@@ -185,7 +185,8 @@ def test_an_agent_that_falls_silent_is_told_and_one_that_stopped_in_order_is_not
     assert world.sink.kinds == []
     world.pass_windows(3, 10)
     (notice,) = world.sink.taken
-    assert (notice.metric, notice.where.instance) == ("agentSilence", "lost")
+    assert (notice.metric, notice.where.subject_kind) == ("agentSilence", "agent")
+    assert (notice.where.subject, notice.where.instance) == ("lost", "")
     world.pass_windows(9, 10, agents=("lost", "agent-1"))
     assert world.sink.kinds == ["firing", "resolved"]
 

@@ -98,10 +98,12 @@ def test_a_message_says_what_where_since_when_what_changed_and_what_to_look_at()
         "  - 14:01: deploy checkout 1.4.2",
         "  - 81 % of the change is database (GET /cart)",
         "  - Call the shop team.",
-        "  - Alerts there: https://trimtab.example.com/api/performance/alerts?state=all",
+        "  - trimtab alert list --service checkout",
     ):
         assert line in body.splitlines()
-    assert "GET /slow-requests" in body
+    assert "GET /explain" in body
+    # Nobody's browser has a token: an address would lead to a refusal.
+    assert "https://" not in body
 
 
 def test_without_an_address_of_the_collector_there_are_no_links() -> None:

@@ -71,6 +71,16 @@ def test_an_address_of_the_internet_is_public(text: str) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_name_that_leads_nowhere_says_what_to_check() -> None:
+    async def unknown(host: str, port: int) -> list[str]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with pytest.raises(DeliveryError, match="check the name, and the resolver") as told:
+        await Outbound(resolver=unknown).connect("smtp.exmaple.com", 587)
+    assert "'smtp.exmaple.com', got: Name or service not known" in str(told.value)
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize(
     "host",
     ["127.1", "2130706433", "0x7f000001", "017700000001", "127.0.0.1", "localhost", "[::1]",

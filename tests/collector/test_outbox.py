@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.notices import AT_S, notice
-from support.outboxes import ADMIN, Box, box
-from trimtab_collector.contract.callers import NOBODY
+from support.outboxes import Box, box
 from trimtab_collector.notify import deliveries, outbox
 from trimtab_collector.notify.heartbeat import HEARTBEAT
 from trimtab_collector.notify.notice import Member, Where
@@ -288,22 +287,6 @@ def test_the_log_forgets_what_is_old_but_nothing_that_is_pending(mail: Box) -> N
     mail.clock.advance_s(deliveries.KEEP_S + 1)
     mail.outbox.tidy()
     assert mail.states("ops") == {"waits:1": "pending"}
-
-
-def test_the_health_names_what_waits_and_why(mail: Box) -> None:
-    mail.add(notice("firing", 1, "a"), notice("firing", 1, "b"))
-    mail.outbox.failed(mail.take("ops"), "mail.example.com: connection refused")
-    mail.clock.advance_s(30)
-    found = mail.health()
-    assert (found.pending, found.dead, found.oldest_pending_seconds) == (2, 0, 30.0)
-    assert found.last_error == "mail.example.com: connection refused"
-    # Who may not read is not told the names of hosts.
-    assert mail.health(NOBODY).last_error is None
-    assert not mail.log.health(ADMIN, mail.clock()).degraded
-    mail.clock.advance_s(300)
-    assert mail.log.health(ADMIN, mail.clock()).degraded
-    mail.outbox.give_up("ops", "dead", "the channel was removed")
-    assert mail.health().dead == 2
 
 
 STEPS = st.lists(

@@ -21,7 +21,7 @@ from support.stores.batches import a_batch
 from support.stores.engines import Sent, append
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.contract.callers import Caller, Page, Role
-from trimtab_collector.contract.errors import instant
+from trimtab_collector.contract.errors import ApiError, instant
 from trimtab_collector.contract.parameters import RANGE, parse
 from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.contract.reports import DATE, FORMAT, REPORT_PERIOD, ReportBody
@@ -221,6 +221,25 @@ def test_a_period_that_has_not_ended_says_so(town: World) -> None:
     # What has not happened is no gap.
     assert all(gap["to"] < "2026-10-27T01:01" for gap in report["gaps"])
     assert ask(town)["complete"] is True
+
+
+@pytest.mark.parametrize("period", ["daily", "weekly"])
+def test_a_period_that_has_not_begun_is_refused(town: World, period: str) -> None:
+    with pytest.raises(
+        ApiError, match="a day of a period that has begun, up to 2026-10-27"
+    ) as raised:
+        town.ask("/report", date="2030-01-01", tz="Europe/Berlin", period=period)
+    assert (raised.value.status, raised.value.details) == (422, {"parameter": "date"})
+
+
+def test_requests_per_second_are_those_of_the_busiest_minute(town: World) -> None:
+    kpis = {row["id"]: row for row in ask(town)["kpis"]}
+    # Three requests in one window of ten minutes: a step of 15 minutes has up to twice as many.
+    assert kpis["requests"]["value"] == pytest.approx(3 / 60)
+    assert kpis["requests"]["how"] == "rate of the busiest minute"
+    assert kpis["requests"]["note"] == "no more were asked for"
+    weekly = {row["id"]: row for row in ask(town, period="weekly", date="2026-10-20")["kpis"]}
+    assert weekly["requests"]["value"] == pytest.approx(3 / 60)
 
 
 @pytest.mark.parametrize("lang", ["en", "ko"])

@@ -188,9 +188,25 @@ def test_there_are_at_most_two_hundred(tmp: Any, monkeypatch: Any) -> None:
     with world(tmp, empty=True) as found:
         book = SloBook(found.state)
         book.add(ERRORS, ADA)
-        book.add(ERRORS, ADA)
+        book.add(FAST, ADA)
         with pytest.raises(ApiError, match="at most 2"):
-            book.add(ERRORS, ADA)
+            book.add(msgspec.structs.replace(ERRORS, name="third"), ADA)
+
+
+def test_a_name_is_that_of_one_objective(tmp: Any) -> None:
+    with world(tmp, empty=True) as found:
+        book = SloBook(found.state)
+        book.add(ERRORS, ADA)
+        fast = book.add(FAST, ADA)
+        renamed = msgspec.structs.replace(FAST, name=ERRORS.name)
+        with pytest.raises(ApiError, match="a name of its own") as raised:
+            book.add(msgspec.structs.replace(ERRORS, service="shop"), ADA)
+        assert raised.value.status == 409
+        with pytest.raises(ApiError, match="a name of its own"):
+            book.replace(fast.id, renamed, ADA)
+        assert book.replace(fast.id, FAST, BOB).settings == FAST
+        with pytest.raises(ValueError, match="made by the API"):
+            book.of_file([{"name": FAST.name, "target": 0.9}])
 
 
 def test_a_section_of_the_file_holds_as_a_whole_or_not_at_all(days: World) -> None:

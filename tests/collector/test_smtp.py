@@ -249,7 +249,13 @@ async def test_starttls_comes_before_the_login(tmp_path: Path) -> None:
 @pytest.mark.asyncio
 async def test_a_server_without_starttls_gets_nothing() -> None:
     box = Mailbox()
-    with mail_server(box) as port, pytest.raises(DeliveryError, match="STARTTLS"):
+    with (
+        mail_server(box) as port,
+        pytest.raises(
+            DeliveryError,
+            match=r"STARTTLS.*: set security=tls with the port for it, or security=none",
+        ),
+    ):
         await send(port, security="starttls", username="u", password="pa55")
     assert box.logins == []
     assert box.mails == []
@@ -264,6 +270,13 @@ async def test_tls_from_the_start_is_verified_too(tmp_path: Path) -> None:
         with pytest.raises(DeliveryError, match="not trusted"):
             await send(port, security="tls")
     assert len(box.mails) == 1
+
+
+@pytest.mark.asyncio
+async def test_tls_where_the_server_begins_without_it_says_what_to_set() -> None:
+    with mail_server(Mailbox()) as port, pytest.raises(DeliveryError) as told:
+        await send(port, security="tls")
+    assert "it speaks no TLS on this port: set security=starttls" in str(told.value)
 
 
 @pytest.mark.asyncio

@@ -156,7 +156,7 @@ def figures_of(town: World, **query: object) -> dict[str, Any]:
     time_range = town.reader.ranges.stored(parameters)
     overall, _ = town.reader.overall(time_range)
     found = uptime(town.engine.store, (), START_S, END_S, NOW_S, parameters.where)
-    figures = KeyFigures(town.reader, time_range, [(600, 10.0)], overall, found)
+    figures = KeyFigures(town.reader, time_range, [(0, 600, 10.0)], overall, found)
     return {row.id: (row.status, row.value) for row in figures.results(DEFAULTS)}
 
 
@@ -186,7 +186,7 @@ def test_figures_of_a_service_that_is_not_there_are_not_measured(town: World) ->
 def test_low_demand_is_no_failure_to_serve(town: World) -> None:
     parameters = parse((*REQUESTS, *RANGE), [("from", "-1h")], NOW_S)
     figures = KeyFigures(
-        town.reader, town.reader.ranges.stored(parameters), [(30, 10.0)], {"requests": 0}, ()
+        town.reader, town.reader.ranges.stored(parameters), [(0, 30, 10.0)], {"requests": 0}, ()
     )
     (demand,) = [row for row in figures.results(DEFAULTS) if row.id == "requests"]
     assert (demand.status, demand.value) == ("notMeasured", 3.0)

@@ -12,12 +12,14 @@ from trimtab_collector.alerts.rules import Rule, severity_of
 from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.quantities import QUANTITIES
-from trimtab_collector.notify.notice import Change, Member, Notice, Where
+from trimtab_collector.notify.notice import Change, Member, Notice, Promise, Where
 from trimtab_core.addresses import API
 
 __all__ = ["body_of", "labels_of", "notice_of"]
 
 _MOST_MEMBERS: Final = 10
+#: labels of what is no place of requests
+_SUBJECTS: Final = ("agent", "part", "slo")
 
 
 def labels_of(rule: Rule, alert: Alert) -> dict[str, str]:
@@ -26,14 +28,16 @@ def labels_of(rule: Rule, alert: Alert) -> dict[str, str]:
 
 
 def where_of(labels: Mapping[str, str]) -> Where:
-    """Return what labels name; what has no field of its own stands for the instance."""
-    named = [labels.get(name, "") for name in ("instance", "agent", "part", "slo")]
+    """Return what labels name."""
+    kind = next((name for name in _SUBJECTS if labels.get(name)), "")
     return Where(
         environment=labels.get("environment", ""),
         service=labels.get("service", ""),
         route=labels.get("route", ""),
-        instance=next(filter(None, named), ""),
+        instance=labels.get("instance", ""),
         version=labels.get("version", ""),
+        subject=labels.get(kind, ""),
+        subject_kind=kind,
     )
 
 
@@ -43,7 +47,8 @@ def body_of(rule: Rule, alert: Alert, incident: Incident | None) -> AlertBody:
     where = where_of(labels)
     level = alert.level or _coming(rule, alert)
     shown = alert.highest if alert.is_over and alert.highest else level
-    place = " ".join(filter(None, (where.service, where.route, where.instance))) or "everything"
+    named = (where.service, where.route, where.instance, where.subject)
+    place = " ".join(filter(None, named)) or "everything"
     body = AlertBody(
         id=alert.id,
         incident=alert.group_id,
@@ -81,9 +86,14 @@ def body_of(rule: Rule, alert: Alert, incident: Incident | None) -> AlertBody:
 
 
 def notice_of(
-    rule: Rule, telling: Telling, t_s: float, changes: Sequence[Change], worst: float | None
+    rule: Rule,
+    telling: Telling,
+    t_s: float,
+    changes: Sequence[Change] = (),
+    promise: Promise | None = None,
+    line: float | None = None,
 ) -> Notice:
-    """Return the notice of what is due to be told."""
+    """Return the notice of what is due to be told; line is the one crossed, if not the rule's."""
     incident = telling.incident
     ordered = sorted(telling.alerts, key=lambda each: (-each.highest, _size(rule, each)))
     members = tuple(
@@ -116,10 +126,10 @@ def notice_of(
         rule_name=rule.name,
         metric=rule.metric,
         operator=rule.operator,
-        threshold=_line(rule, level, first, over=over),
+        threshold=_line(rule, level, first, over=over) if line is None else line,
         unit=unit_of(rule),
         value=first.value if first else incident.value,
-        worst=worst,
+        worst=incident.worst,
         where=where_of(labels),
         members=members,
         members_left_out=max(0, len(ordered) - _MOST_MEMBERS),
@@ -127,6 +137,7 @@ def notice_of(
         at_s=t_s,
         ended_s=ended_s,
         changes=tuple(changes),
+        promise=promise,
         description=rule.description,
         recipients=rule.recipients,
         links=_links(rule, labels, since_s, t_s),

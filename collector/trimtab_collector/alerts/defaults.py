@@ -42,23 +42,16 @@ THRESHOLDS: Final[dict[str, Shipped]] = {
 
 #: rules that are always there, and are shaped by what they judge: id -> configuration, recipients
 BUILT_IN: Final[dict[str, NewAlertConfig]] = {
-    **{
-        f"slo.{window}": NewAlertConfig(
-            metric="burnRate",
-            name=f"Error budget burns, {window} window",
-            operator="gte",
-            where={"window": window},
-            group_by=["slo", "environment", "service"],
-            for_=0,
-            keep_firing_for=300,
-            **{severity: rate},  # type: ignore[arg-type]
-        )
-        for window, severity, rate in (
-            ("1h", "critical", 14.4),
-            ("6h", "critical", 6.0),
-            ("72h", "warning", 1.0),
-        )
-    },
+    # The lines are the lowest of a severity; which pair of windows burns is in the value.
+    "slo": NewAlertConfig(
+        metric="burnRate",
+        name="Error budget burns",
+        operator="gte",
+        warning=1,
+        critical=6,
+        for_=0,
+        keep_firing_for=300,
+    ),
     "analysis": NewAlertConfig(
         metric="analysis",
         name="Analysis",

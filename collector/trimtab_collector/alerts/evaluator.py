@@ -24,7 +24,7 @@ from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
 from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.health import AlertsHealth, HealthPart
-from trimtab_collector.notify.notice import Change, Notice
+from trimtab_collector.notify.notice import Change, Notice, Promise
 from trimtab_collector.statefile import StateFile
 from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.store import Received, Store
@@ -65,6 +65,8 @@ class NoticeSink(Protocol):
 
 #: what changed about a place, of a rule and its labels, since a time up to another
 Explain = Callable[[Rule, Mapping[str, str], float, float], Sequence[Change]]
+#: the objective that a rule is about, by its labels and a time, and the line that it crosses
+Promised = Callable[[Rule, Mapping[str, str], float], tuple[Promise | None, float | None]]
 
 
 class Evaluator:
@@ -82,6 +84,7 @@ class Evaluator:
         signals: Sequence[Callable[[float], Iterable[Signal]]] = (),
         skews: Callable[[], Mapping[str, float]] = dict,
         explain: Explain = lambda rule, labels, from_s, to_s: (),
+        promised: Promised = lambda rule, labels, at_s: (None, None),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._state = state
@@ -90,6 +93,7 @@ class Evaluator:
         self._book = book
         self._outbox = outbox
         self._explain = explain
+        self._promised = promised
         self._clock = clock
         self._more_signals = signals
         self._skews = skews
@@ -200,18 +204,21 @@ class Evaluator:
 
     def _notice(self, rule: Rule, telling: Telling, t_s: float) -> Notice:
         changes: Sequence[Change] = ()
-        incident = telling.incident
+        promise, line = None, None
         explains = telling.kind in ("firing", "escalated") and self._explained < _MOST_EXPLAINED
-        if explains and telling.alerts:
-            self._explained += 1
+        if telling.alerts:
             first = telling.alerts[0]
+            labels = labels_of(rule, first)
             try:
-                changes = self._explain(rule, labels_of(rule, first), first.since_s, t_s)
+                promise, line = self._promised(rule, labels, t_s)
+                if explains:
+                    self._explained += 1
+                    changes = self._explain(rule, labels, first.since_s, t_s)
             except Exception:
                 # What changed with it is a help; the message must not wait for it.
                 self.failures += 1
                 logger.exception("what changed could not be found rule=%s", rule.id)
-        return notice_of(rule, telling, t_s, changes, incident.worst)
+        return notice_of(rule, telling, t_s, changes, promise, line)
 
     def _read(self, rules: Sequence[Rule], t_s: int) -> list[Judged]:
         """Return rules with their values; one that cannot be read has none, and costs itself."""

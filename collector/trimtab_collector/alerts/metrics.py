@@ -111,7 +111,7 @@ METRICS: Final[Mapping[str, JudgedMetric]] = {
         _signal("agentSilence", "s", "agent"),
         _signal("clockSkew", "s", "agent"),
         _signal("collectorTrouble", "", "part"),
-        _signal("burnRate", "", "slo", "window", "environment", "service"),
+        _signal("burnRate", "", "slo", "environment", "service"),
         _signal("analysis", "", "environment", "service"),
     )
 }

@@ -115,7 +115,7 @@ class ChannelHealth(Body):
     #: given up in the last 24 hours
     dead: int
     last_sent: str | None
-    #: of what is pending or was given up last, null when nothing is; for readers only
+    #: of what is pending, or was given up with nothing sent since, else null; for readers only
     last_error: str | None
 
 

@@ -105,23 +105,23 @@ class AlertmanagerChannel:
     def _alert(self, message: Message, ended_s: float | None) -> dict[str, Any]:
         """Return the alert of a notice, which ends after some intervals without a renewal."""
         notice, now_s = message.notices[0], message.sent_s
-        written = self._texts.write(message)
+        where, written = notice.where, self._texts.write(message)
         labels = {
             "alertname": clean(notice.rule_name) or "trimtab",
             "severity": notice.severity,
             "metric": clean(notice.metric),
             "type": clean(notice.type),
             **{place: clean(getattr(notice.where, place)) for place in _PLACES},
+            # Its kind is the name of a label: agent, part or slo.
+            **({where.subject_kind: clean(where.subject)} if where.subject_kind else {}),
         }
         end_s = now_s + self.renew_s * _INTERVALS if ended_s is None else ended_s
         annotations = {"summary": written.title, "description": written.plain()}
-        links = {"generatorURL": written.links[0][1]} if written.links else {}
         return {
             "labels": {name: text for name, text in labels.items() if text},
             "annotations": annotations,
             "startsAt": instant(min(notice.since_s, end_s)),
             "endsAt": instant(end_s),
-            **links,
         }
 
 

@@ -67,7 +67,6 @@ def _pagerduty(message: Message, written: WrittenMessage) -> dict[str, Any]:
         "event_action": "resolve" if over else "trigger",
         "dedup_key": notice.thread[:_DEDUP_KEY],
         "client": "trimtab",
-        "links": [{"href": address, "text": text} for text, address in written.links],
         "payload": {
             "summary": written.title[:_SUMMARY],
             "source": named(shown_where(notice)) or "trimtab",
@@ -87,7 +86,7 @@ def _pagerduty(message: Message, written: WrittenMessage) -> dict[str, Any]:
 def shown_where(notice: Notice) -> str:
     """Return the most exact place that a notice names."""
     where = notice.where
-    return where.instance or " ".join(filter(None, (where.service, where.route)))
+    return where.instance or where.subject or " ".join(filter(None, (where.service, where.route)))
 
 
 def _discord(message: Message, written: WrittenMessage) -> dict[str, Any]:
@@ -95,9 +94,6 @@ def _discord(message: Message, written: WrittenMessage) -> dict[str, Any]:
     lines = [_escaped(written.lead)]
     for heading, rows in written.sections:
         lines += ["", f"**{_escaped(heading)}**", *(f"• {_escaped(row)}" for row in rows)]
-    if written.links:
-        links = (f"[{_escaped(text)}](<{address}>)" for text, address in written.links)
-        lines += ["", " · ".join(links)]
     fields = [
         {"name": _escaped(label), "value": _escaped(text)[:_FIELD], "inline": True}
         for label, text in written.facts
@@ -134,10 +130,6 @@ def _teams(message: Message, written: WrittenMessage) -> dict[str, Any]:
         "type": "AdaptiveCard",
         "version": "1.4",
         "body": body,
-        "actions": [
-            {"type": "Action.OpenUrl", "title": text, "url": address}
-            for text, address in written.links[:6]
-        ],
     }
     kind = "application/vnd.microsoft.card.adaptive"
     return {"type": "message", "attachments": [{"contentType": kind, "content": card}]}

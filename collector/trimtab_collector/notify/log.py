@@ -1,5 +1,6 @@
 """The delivery log, and how the channels do: reads of the outbox."""
 
+from collections.abc import Collection
 from datetime import UTC
 from typing import Any, Final, NamedTuple
 
@@ -67,9 +68,14 @@ class DeliveryLog:
         return found, max(0, count - limit)
 
     def health(
-        self, caller: Caller, now_s: float, trouble: str | None = None, failures: int = 0
+        self,
+        caller: Caller,
+        now_s: float,
+        trouble: str | None = None,
+        failures: int = 0,
+        known: Collection[str] | None = None,
     ) -> HealthPart:
-        """Return how each channel does that has anything in the log.
+        """Return how each channel does that has anything in the log; known are those there are.
 
         A message that waits for over five minutes is a trouble. Errors name hosts: only those who
         may read are told.
@@ -82,22 +88,32 @@ class DeliveryLog:
             (now_s - _DAY_S,),
             reader_of(_Channel),
         )
-        errors = dict(
-            self._state.rows(
-                "SELECT channel, error FROM delivery WHERE id IN (SELECT max(id) FROM delivery"
-                " WHERE state = 'dead' GROUP BY channel UNION SELECT max(id) FROM delivery"
-                " WHERE state = 'pending' AND error <> '' GROUP BY channel) ORDER BY id"
+        # What is pending fails still; what was given up, only until something got through.
+        errors = {
+            channel: (error, done_s)
+            for channel, error, done_s in self._state.rows(
+                "SELECT channel, error, done_s FROM delivery WHERE id IN (SELECT max(id)"
+                " FROM delivery WHERE state = 'dead' GROUP BY channel UNION SELECT max(id)"
+                " FROM delivery WHERE state = 'pending' AND error <> '' GROUP BY channel)"
+                " ORDER BY id"
             )
-        )
+        }
+
+        def last_error(channel: str, sent_s: float | None) -> str | None:
+            error, done_s = errors.get(channel, (None, None))
+            is_past = done_s is not None and sent_s is not None and sent_s >= done_s
+            return None if is_past else error
+
         channels = {
             channel: ChannelHealth(
                 pending=pending,
                 oldest_pending_seconds=None if oldest_s is None else round(now_s - oldest_s, 1),
                 dead=dead,
                 last_sent=None if sent_s is None else instant(_sane(sent_s)),
-                last_error=errors.get(channel) if told and (pending or dead) else None,
+                last_error=last_error(channel, sent_s) if told and (pending or dead) else None,
             )
             for channel, pending, oldest_s, dead, sent_s in rows
+            if known is None or channel in known
         }
         late = any((each.oldest_pending_seconds or 0) > _LATE_S for each in channels.values())
         body = NotifyHealth(trouble=trouble, failures=failures, channels=channels)

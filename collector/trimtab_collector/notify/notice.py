@@ -15,6 +15,7 @@ __all__ = [
     "Member",
     "Notice",
     "NoticeKind",
+    "Promise",
     "Where",
     "is_address",
     "is_recipient",
@@ -39,6 +40,9 @@ class Where:
     route: str = ""
     instance: str = ""
     version: str = ""
+    #: what is no place of requests, and which label names it: "agent", "part" or "slo"
+    subject: str = ""
+    subject_kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,10 @@ class Member:
 class Change:
     """Something that changed at about the time when the alert began.
 
-    `kind` "mark" is a deploy or another mark: its name, its detail and when it was. Kind "share" is
-    what made up the change: `name` is the cause, such as "database", and `share` its share of it, 0
-    to 1.
+    `kind` "mark" is a deploy or another mark: its name, its detail and when it was, `mark` says of
+    which kind, and environment and service are named where they are not those of the alert. Kind
+    "share" is what made up the change: `name` is the cause, such as "database", and `share` its
+    share of it, 0 to 1.
     """
 
     kind: str
@@ -65,6 +70,26 @@ class Change:
     detail: str = ""
     at_s: float | None = None
     share: float | None = None
+    mark: str = ""
+    environment: str = ""
+    service: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The objective that an alert is about, and how its budget does."""
+
+    #: what makes a request good: "errors" no error; "latency" also at most `below_ms`
+    kind: str
+    #: share of good requests that is promised
+    target: float
+    window_days: int
+    below_ms: float | None = None
+    #: share of the budget that is left, below 0 when it is overdrawn; None where it is not known
+    left: float | None = None
+    #: the two windows over which it burns, 0 when it does not
+    long_s: int = 0
+    short_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +125,8 @@ class Notice:
     at_s: float
     ended_s: float | None = None
     changes: tuple[Change, ...] = ()
+    #: of an alert of an objective
+    promise: Promise | None = None
     #: what the author of the rule wrote
     description: str = ""
     #: names of channels, or mail addresses; none: every channel that is on by default

@@ -8,6 +8,7 @@ from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.health import HealthPart
 from trimtab_collector.notify.addresses import AllowedHosts
 from trimtab_collector.notify.channels import ChannelBook
+from trimtab_collector.notify.heartbeat import HEARTBEAT
 from trimtab_collector.notify.log import DeliveryLog
 from trimtab_collector.notify.options import Sending
 from trimtab_collector.notify.outbound import Outbound
@@ -33,6 +34,7 @@ class Notifications:
     ) -> None:
         """Take the settings of the collector that are of these names, outbound_ or not."""
         outbound = Outbound(AllowedHosts.of(allow_hosts), ca_file, proxy)
+        self._own = {HEARTBEAT} if heartbeat_url else set()
         self.channels = ChannelBook(state)
         self.outbox = Outbox(state, self.channels, heartbeats=bool(heartbeat_url))
         self.sender = Sender(self.outbox, self.channels, Sending(outbound, base_url), heartbeat_url)
@@ -45,4 +47,5 @@ class Notifications:
     def health(self, caller: Caller) -> HealthPart:
         """Return what `/health` shows."""
         sender = self.sender
-        return self.log.health(caller, time.time(), sender.trouble, sender.failures)
+        known = {each.name for each in self.channels.all()} | self._own
+        return self.log.health(caller, time.time(), sender.trouble, sender.failures, known)

@@ -18,7 +18,7 @@ class Sending:
     """What channels need in order to send."""
 
     outbound: Outbound
-    #: address of the collector as people reach it; empty: messages have no links
+    #: address of the collector as people reach it; empty: messages name no address
     base_url: str = ""
 
 

@@ -43,6 +43,8 @@ def reason(error: BaseException | None) -> str:
         return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}; see outbound_ca_file"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "it speaks no TLS on this port"
     if isinstance(error, ConnectionError) and error.errno:
         # asyncio puts the address into the text, which stands there already.
         return os.strerror(error.errno)
@@ -108,9 +110,16 @@ class Outbound:
             async with asyncio.timeout(CONNECT_S):
                 found = list(map(_read, await self._resolve(host, port)))
         except TimeoutError:
-            raise DeliveryError(f"the name server did not answer for {host!r:.80}") from None
+            raise DeliveryError(
+                f"the name server did not answer for {host!r:.80}: check the resolver of the "
+                "collector's host"
+            ) from None
         except (OSError, ValueError) as error:
-            raise DeliveryError(f"expected an address of {host!r:.80}, got: {error}") from error
+            why = reason(error)
+            raise DeliveryError(
+                f"expected an address of {host!r:.80}, got: {why}; check the name, and the "
+                "resolver of the collector's host"
+            ) from error
         usable = found if self.allows(host, port) else [*filter(is_public, found)]
         if not usable:
             shown = ", ".join(map(str, found[:3])) or "none"

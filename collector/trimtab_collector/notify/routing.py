@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Final
 
 from trimtab_collector.notify.channels import LIVE, ChannelEntry
@@ -126,8 +126,7 @@ def _cut(text: str, most: int = _MAX_NAME) -> str:
 
 
 def _where(where: Where) -> Where:
-    places = (where.environment, where.service, where.route, where.instance, where.version)
-    return Where(*map(_cut, places))
+    return Where(*map(_cut, astuple(where)))
 
 
 def _member(member: Member) -> Member:
@@ -135,4 +134,11 @@ def _member(member: Member) -> Member:
 
 
 def _change(change: Change) -> Change:
-    return replace(change, name=_cut(change.name), detail=_cut(change.detail))
+    return replace(
+        change,
+        name=_cut(change.name),
+        detail=_cut(change.detail),
+        mark=_cut(change.mark),
+        environment=_cut(change.environment),
+        service=_cut(change.service),
+    )

@@ -71,9 +71,6 @@ def slack_body(written: WrittenMessage) -> dict[str, Any]:
     for heading, lines in written.sections:
         rows = (f"• {_escaped(line)}" for line in lines)
         blocks.append(_section(whole_lines([f"*{_escaped(heading)}*", *rows], _SECTION)))
-    if written.links:
-        links = (f"<{_escaped(address)}|{_label(text)}>" for text, address in written.links)
-        blocks.append(_section(" · ".join(links)))
     # The text is what notifications and screen readers show.
     return {"text": _escaped(written.title), "blocks": blocks, "unfurl_links": False}
 
@@ -90,7 +87,3 @@ def _text(text: str) -> dict[str, Any]:
 def _escaped(text: str) -> str:
     """Escape the three characters that begin mentions, links and commands."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _label(text: str) -> str:
-    return _escaped(text.replace("|", "/"))

@@ -6,6 +6,7 @@ import hashlib
 import html
 import re
 import socket
+import ssl
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -158,7 +159,10 @@ class SmtpChannel:
             ) from error
         except (aiosmtplib.SMTPException, OSError) as error:
             cause = error.__cause__ or error
-            raise DeliveryError(f"{settings.host}:{settings.number}: {reason(cause)}") from error
+            advice = _advice(settings.security, cause)
+            raise DeliveryError(
+                f"{settings.host}:{settings.number}: {reason(cause)}{advice}"
+            ) from error
         except ValueError as error:
             # TLS refused the name, so that there never was a transport to own the connection.
             connection.close()
@@ -249,6 +253,17 @@ def _sound(mail: EmailMessage) -> bytes:
     return whole
 
 
+def _advice(security: str, cause: BaseException) -> str:
+    """Return which setting fits what the server does, as the end of a sentence."""
+    if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+        return ": set security=starttls, or the port on which TLS begins at once"
+    if security == "starttls" and "STARTTLS" in str(cause):
+        return ": set security=tls with the port for it, or security=none on this machine"
+    if security != "tls" and isinstance(cause, TimeoutError):
+        return "; if TLS begins at once on this port, set security=tls"
+    return ""
+
+
 def _said(error: aiosmtplib.SMTPResponseException) -> str:
     return f"{error.code} {clean(str(error.message), 160)}"
 
@@ -284,10 +299,5 @@ def _html(written: WrittenMessage, colour: str) -> str:
         items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
         blocks.append(f'<h2 style="font-size:14px;margin:16px 0 4px">{html.escape(heading)}</h2>')
         blocks.append(f'<ul style="margin:0;padding-left:20px">{items}</ul>')
-    links = " &middot; ".join(
-        f'<a href="{html.escape(address)}">{html.escape(text)}</a>'
-        for text, address in written.links
-    )
-    blocks.append(f'<p style="margin-top:16px">{links}</p>' if links else "")
     style = "font-family:sans-serif;font-size:14px;line-height:1.45;color:#1f2328;max-width:640px"
     return f'<!doctype html><html><body style="{style}">{"".join(blocks)}</body></html>'

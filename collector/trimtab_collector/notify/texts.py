@@ -6,6 +6,7 @@ direction characters, of bounded length.
 """
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Final
 from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.languages import LANGUAGES
-from trimtab_collector.notify.notice import Change, Member, Notice, Where
+from trimtab_collector.notify.notice import Change, Member, Notice, Promise, Where
 
 __all__ = ["Texts", "WrittenMessage", "clean", "moment", "named", "whole_lines"]
 
@@ -30,6 +31,8 @@ _MAX_MEMBERS: Final = 10
 _MAX_CHANGES: Final = 5
 _MAX_LINES: Final = 20
 _MAX_DIGEST: Final = 30
+#: what an alert may be about that is no place of requests
+SUBJECTS: Final = ("agent", "part", "slo")
 _PLACES: Final = ("environment", "service", "route", "instance", "version")
 
 
@@ -43,10 +46,8 @@ class WrittenMessage:
     facts: tuple[tuple[str, str], ...] = ()
     #: heading and lines
     sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    #: text and absolute address
+    #: text and absolute address of what answers to a token; for programs, as no browser has one
     links: tuple[tuple[str, str], ...] = ()
-    #: heading of the links
-    links_heading: str = ""
 
     def plain(self) -> str:
         """Return the body as plain text, without the title."""
@@ -59,9 +60,6 @@ class WrittenMessage:
             "\n".join((f"{heading}:", *(f"  - {line}" for line in lines)))
             for heading, lines in self.sections
         ]
-        if self.links:
-            rows = (f"  - {text}: {address}" for text, address in self.links)
-            blocks.append("\n".join((f"{self.links_heading}:", *rows)))
         return "\n\n".join(blocks) + "\n"
 
 
@@ -128,7 +126,6 @@ class Texts:
             facts=tuple(self._facts(notice, message.sent_s)),
             sections=tuple(self._sections(notice, message.sent_s)),
             links=self._links([notice]),
-            links_heading=self._word("section.links"),
         )
 
     def title(self, notice: Notice, now_s: float) -> str:
@@ -147,9 +144,11 @@ class Texts:
                 critical=sum(notice.severity == "critical" for notice in open_ones),
             ),
             lead=self._word("lead.plain" if message.plain else "lead.digest"),
-            sections=((self._word("section.alerts"), tuple(lines)),),
+            sections=(
+                (self._word("section.alerts"), tuple(lines)),
+                (self._word("section.commands"), ("trimtab alert list",)),
+            ),
             links=self._links(notices[:3]),
-            links_heading=self._word("section.links"),
         )
 
     def _sentence(self, part: str, notice: Notice, now_s: float) -> str:
@@ -200,24 +199,63 @@ class Texts:
             rows.append(("ended", moment(notice.ended_s, now_s, self._tz, zone=True)))
         rows.append(("duration", self._shown.duration(end_s - notice.since_s)))
         rows += [(place, named(getattr(notice.where, place))) for place in _PLACES]
+        if notice.where.subject_kind in SUBJECTS:
+            rows.append((notice.where.subject_kind, named(notice.where.subject)))
+        if notice.promise is not None:
+            rows += self._promise(notice.promise)
         return [(self._word(f"fact.{name}"), text) for name, text in rows if text]
+
+    def _promise(self, promise: Promise) -> Iterable[tuple[str, str]]:
+        shown, left = self._shown, promise.left
+        yield (
+            "promise",
+            self._word(
+                f"promise.{'errors' if promise.below_ms is None else 'latency'}",
+                target=shown.percent(promise.target),
+                below=self._quantity(promise.below_ms, "ms"),
+                days=promise.window_days,
+            ),
+        )
+        if left is not None:
+            key = "budget.left" if left >= 0 else "budget.over"
+            yield "budget", self._word(key, share=shown.percent(abs(left)))
+        if promise.long_s:
+            long, short = map(shown.duration, (promise.long_s, promise.short_s))
+            yield "windows", self._word("windows", long=long, short=short)
 
     def _sections(self, notice: Notice, now_s: float) -> Iterable[tuple[str, tuple[str, ...]]]:
         members = [self._member(notice, each, now_s) for each in notice.members[:_MAX_MEMBERS]]
         members += self._more(len(notice.members[_MAX_MEMBERS:]) + notice.members_left_out)
         changes = [self._change(each, now_s) for each in notice.changes[:_MAX_CHANGES]]
         lines = (clean(line, _MAX_LINE) for line in notice.description.splitlines()[:_MAX_LINES])
-        hints = self._language.hints
         over = notice.ended_s is not None
         found = {
             "members": members if len(notice.members) > 1 or notice.members_left_out else [],
             "changes": changes,
-            "hints": () if over else hints.get(notice.metric, hints[""]),
+            "hints": () if over else self._hints(notice),
+            "commands": self._commands(notice),
             "description": [line for line in lines if line],
         }
         return [
             (self._word(f"section.{name}"), tuple(each)) for name, each in found.items() if each
         ]
+
+    def _hints(self, notice: Notice) -> tuple[str, ...]:
+        hints, promise = self._language.hints, notice.promise
+        kind = notice.metric if promise is None else f"{notice.metric}.{promise.kind}"
+        return hints.get(kind, hints.get(notice.metric, hints[""]))
+
+    def _commands(self, notice: Notice) -> list[str]:
+        """Return what shows more, ready for a shell; nobody's browser has a token."""
+        service = notice.where.service
+        of = f" --service {shlex.quote(service)}" if service and service == named(service) else ""
+        over = "" if notice.ended_s is None else " --state all"
+        commands = [f"trimtab alert list{of}{over}"]
+        found = {what: address for address, what in self._addresses([notice])}
+        address = found.get("explain") or found.get("routes")
+        if address:
+            commands.append(f'curl -H "Authorization: Bearer $TOKEN" {shlex.quote(address)}')
+        return commands
 
     def _member(self, notice: Notice, member: Member, now_s: float) -> str:
         return self._word(
@@ -234,25 +272,30 @@ class Texts:
             kind = "other"
         form = f"change.{kind}" if f"change.{kind}" in self._language.words else "change.other"
         name, detail = named(change.name), named(change.detail)
+        place = " ".join(filter(None, (named(change.service), named(change.environment))))
         text = self._word(
             form,
+            mark=named(change.mark),
             name=self._language.words.get(f"part.{name}", name) if kind == "share" else name,
+            place=self._word("change.place", place=place) if place else "",
             detail=f"({detail})" if kind == "share" and detail else detail,
             at=moment(change.at_s or 0.0, now_s, self._tz),
             share=self._shown.percent(change.share),
         )
-        return text.strip()
+        return " ".join(text.split())
 
     def _links(self, notices: Iterable[Notice]) -> tuple[tuple[str, str], ...]:
-        if not self._base_url:
-            return ()
-        found = {
-            self._base_url + path: self._language.words.get(f"link.{what}", clean(what))
-            for notice in notices
-            for what, path in notice.links
-            if path.startswith("/") and path.isprintable() and " " not in path
-        }
-        return tuple((text, address) for address, text in found.items())[:_MAX_LINES]
+        found = dict(self._addresses(notices))
+        return tuple(
+            (self._language.words.get(f"link.{what}", clean(what)), address)
+            for address, what in found.items()
+        )[:_MAX_LINES]
+
+    def _addresses(self, notices: Iterable[Notice]) -> Iterable[tuple[str, str]]:
+        """Yield address, and what is found there."""
+        for what, path in (link for notice in notices for link in notice.links):
+            if self._base_url and path.startswith("/") and path.isprintable() and " " not in path:
+                yield self._base_url + path, what
 
     def _more(self, count: int) -> list[str]:
         return [self._word("more", count=count)] if count else []
@@ -267,10 +310,20 @@ class Texts:
     def _subject(self, where: Where) -> str:
         places = [where.service, where.route] if where.service else [where.environment, where.route]
         places.append("" if where.service and where.route else where.instance)
-        return " ".join(named(each) for each in places if each) or self._word("subject.none")
+        found = " ".join(named(each) for each in places if each)
+        if where.subject:
+            found = f"{found}, {self._about(where)}" if found else self._about(where)
+        return found or self._word("subject.none")
 
     def _places(self, where: Where) -> list[str]:
-        return [named(text) for place in _PLACES if (text := getattr(where, place))]
+        found = [named(text) for place in _PLACES if (text := getattr(where, place))]
+        return [*found, self._about(where)] if where.subject else found
+
+    def _about(self, where: Where) -> str:
+        known = where.subject_kind in SUBJECTS
+        return self._word(
+            f"subject.{where.subject_kind if known else 'other'}", name=named(where.subject)
+        )
 
     def _quantity(self, value: float | None, notice: Notice) -> str:
         """Return a figure of a notice, never rounded onto the notice's line."""

@@ -61,7 +61,7 @@ class SloBook:
     def of_file(self, content: Any) -> Callable[[], None]:
         """Check the tables `[[slo]]` of a file; returns what makes them hold.
 
-        Raises ValueError for what is no list of tables, or names one twice; SettingsError.
+        Raises ValueError for what is no list of tables, or has a name twice; SettingsError.
         """
         tables = [] if content is None else content
         if not isinstance(tables, list):
@@ -71,6 +71,13 @@ class SloBook:
         found = [parse_slo(table) for table in tables]
         if len({slo.id for slo in found}) < len(found):
             raise ValueError("slo: expected a name of its own for each, got one twice")
+        taken = {slo.settings.name for slo in self.every() if slo.source == "api"}
+        for slo in found:
+            if slo.settings.name in taken:
+                raise ValueError(
+                    f"slo: expected a name of its own, got {slo.settings.name!r:.80}, which is that"
+                    " of an objective made by the API: rename one"
+                )
         return lambda: self.use_file(found)
 
     def every(self) -> list[Slo]:
@@ -86,9 +93,10 @@ class SloBook:
         raise ApiError(404, "not_found", f"expected the id of an objective, got {slo_id!r:.40}")
 
     def add(self, settings: SloSettings, by: Caller) -> Slo:
-        """Keep a new objective; raises ApiError 422 for contradictions, 409 for one too many."""
+        """Keep a new objective; raises ApiError 422, 409 for a name taken and one too many."""
         _refuse(settings)
         with self._state.change():
+            self._refuse_twice(settings)
             if len(self.every()) >= _MOST:
                 raise ApiError(
                     409, "too_many", f"expected at most {_MOST} objectives: delete one first"
@@ -96,10 +104,11 @@ class SloBook:
             return self._keep(Slo(f"slo-{secrets.token_hex(6)}", settings), None, by)
 
     def replace(self, slo_id: str, settings: SloSettings, by: Caller) -> Slo:
-        """Change an objective; raises ApiError 404, 409 for one from a file, 422."""
+        """Change an objective; raises ApiError 404, 422, 409 for what a file or a name forbids."""
         _refuse(settings)
         with self._state.change():
             before = self._own(slo_id)
+            self._refuse_twice(settings, slo_id)
             return self._keep(replace(before, settings=settings), before, by)
 
     def delete(self, slo_id: str, by: Caller) -> Slo:
@@ -109,6 +118,17 @@ class SloBook:
             connection.execute("DELETE FROM slo WHERE id = ?", (slo_id,))
             note(connection, by, "slo.delete", slo_id, msgspec.to_builtins(slo.settings))
         return slo
+
+    def _refuse_twice(self, settings: SloSettings, slo_id: str = "") -> None:
+        """Raise ApiError 409 for a name that another objective has."""
+        for slo in self.every():
+            if slo.settings.name == settings.name and slo.id != slo_id:
+                raise ApiError(
+                    409,
+                    "name_taken",
+                    f"expected a name of its own, got {settings.name!r:.80}, which is that of "
+                    f"{slo.id}: messages tell objectives apart by it",
+                )
 
     def _own(self, slo_id: str) -> Slo:
         slo = self.find(slo_id)

@@ -1,12 +1,15 @@
 """Key figures of a time, held against their targets."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from trimtab_collector.contract.kpis import FIGURES, Kpi, KpiResult
+from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.reads.measures import MeasureReads, attribute, calls_of
 from trimtab_collector.reads.presence import PROCESS
 from trimtab_collector.reads.ranges import TimeRange
@@ -16,7 +19,13 @@ from trimtab_collector.reports.saying import PHRASES
 from trimtab_collector.reports.uptime import ServiceUptime
 from trimtab_collector.storage.columns import Array, quantiles_us, rekey
 from trimtab_collector.storage.merging import merge
-from trimtab_collector.storage.store import GaugeRows, GaugeSelection, MeasureSelection, Rows
+from trimtab_collector.storage.store import (
+    GaugeRows,
+    GaugeSelection,
+    MeasureSelection,
+    Rows,
+    TooMuchError,
+)
 
 __all__ = ["KeyFigures", "Measured"]
 
@@ -24,6 +33,9 @@ _TASK: Final = "messaging.process.duration"
 _QUERY: Final = "db.client.operation.duration"
 _MEMORY: Final = "process.memory.usage"
 _DISK: Final = ("system.disk.read.rate", "system.disk.write.rate")
+_MINUTE_S: Final = 60
+#: as many minutes, those of the busiest steps, are looked at one by one
+_MINUTES: Final = 1440
 _NETWORK: Final = ("system.network.receive.rate", "system.network.transmit.rate")
 
 
@@ -33,6 +45,8 @@ class Measured(NamedTuple):
     value: float | None
     of: int = 0
     note: str | None = None
+    #: the key of the text what it is, where it differs from the one of the figure
+    how: str = ""
 
 
 class KeyFigures:
@@ -42,11 +56,11 @@ class KeyFigures:
         self,
         reader: StoreReader,
         time_range: TimeRange,
-        requests: Sequence[tuple[float, float]],
+        requests: Sequence[tuple[int, int, float]],
         overall: Mapping[str, float | None],
         uptimes: Sequence[ServiceUptime],
     ) -> None:
-        """Take what is known already: requests and seconds of each step, figures of all."""
+        """Take what is known: start, requests and seconds of each step, figures of all."""
         self._reader = reader
         self._range = time_range
         self._requests = requests
@@ -79,7 +93,11 @@ class KeyFigures:
             status=status,
             value=found.value,
             count=found.of,
-            how=PHRASES.say(language, f"how_{kpi.figure}"),
+            how=PHRASES.say(
+                language,
+                f"how_{found.how or kpi.figure}",
+                step=QUANTITIES[language].duration(self._step_s),
+            ),
             note=PHRASES.say(language, note) if note else None,
         )
 
@@ -91,9 +109,7 @@ class KeyFigures:
             case "taskTime":
                 return self._task_time(kpi.match)
             case "requestsPerSecond":
-                rates = [requests / seconds for requests, seconds in self._requests]
-                why = None if rates else "why_requests"
-                return Measured(max(rates, default=None), len(rates), why)
+                return self._busiest()
             case "queriesPerSecond":
                 return self._queries()
             case "memoryMean" | "memoryPeak":
@@ -112,6 +128,44 @@ class KeyFigures:
                 return Measured(value, requests, None if requests else "why_requests")
             case "recoveryTime":
                 return self._recovery()
+
+    @property
+    def _step_s(self) -> int:
+        step = self._range.step
+        return step if isinstance(step, int) else 0
+
+    def _busiest(self) -> Measured:
+        """Return the rate of the busiest minute, which a mean over a step would hide."""
+        if not self._requests:
+            return Measured(None, 0, "why_requests")
+        minutes = self._of_minutes()
+        if len(minutes):
+            return Measured(float(minutes.max()), len(minutes))
+        rates = [requests / seconds for _, requests, seconds in self._requests]
+        return Measured(max(rates), len(rates), how="step")
+
+    def _of_minutes(self) -> Array:
+        """Return the rates of minutes of the busiest steps; none where no minutes are kept."""
+        by_rate = sorted(self._requests, key=lambda step: -step[1] / step[2])
+        most = max(1, _MINUTES * _MINUTE_S // max(1, self._step_s))
+        chosen = {begin_s for begin_s, _, _ in by_rate[:most]}
+        steps = self._range.selection.edges_s
+        edges = [
+            edge
+            for begin_s, end_s in pairwise(steps)
+            for edge in (range(begin_s, end_s, _MINUTE_S) if begin_s in chosen else (begin_s,))
+        ]
+        selection = replace(self._range.selection, edges_s=(*edges, steps[-1]))
+        fine = replace(self._range, selection=selection)
+        try:
+            rows = self._reader.rows(fine)
+        except TooMuchError:
+            return np.zeros(0)
+        seconds = fine.seconds_of(rows.t)
+        # Whole minutes only: what the first seconds of one bring says nothing of the rest.
+        minute = (seconds == _MINUTE_S) & (rows.resolution_s <= _MINUTE_S)
+        rates: Array = rows.columns.value("requests")[minute] / _MINUTE_S
+        return rates
 
     def _response_time(self, patterns: Sequence[str]) -> Measured:
         if self._routes is None:

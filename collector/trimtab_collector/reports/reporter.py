@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.callers import Page
+from trimtab_collector.contract.errors import bad_parameter
 from trimtab_collector.contract.history import HistoryRow
 from trimtab_collector.contract.languages import language_of
 from trimtab_collector.contract.parameters import Parameters
@@ -79,9 +80,13 @@ def report(reporter: Reporter, parameters: Parameters) -> ReportBody | Page:
 
 
 def report_of(reporter: Reporter, parameters: Parameters) -> ReportBody:
-    """Return a day or a week in figures; raises TooMuchError."""
+    """Return a day or a week in figures; raises TooMuchError, ApiError 422 for one to come."""
     kind = parameters[REPORT_PERIOD]
-    period = period_of(kind, parameters[DATE], parameters.now_s, parameters.tz)
+    day = parameters[DATE]
+    period = period_of(kind, day, parameters.now_s, parameters.tz)
+    if period.from_s > parameters.now_s:
+        today = parameters.shown(parameters.now_s)[:10]
+        raise bad_parameter(DATE.name, f"a day of a period that has begun, up to {today}", f"{day}")
     return _Work(reporter, parameters, period).report()
 
 
@@ -109,7 +114,7 @@ class _Work:
         uptimes = uptime(self._store, alerts, period.from_s, period.to_s, parameters.now_s,
                          self._where)  # fmt: skip
         uptimes.sort(key=lambda each: (-each.down_s, each.environment, each.service))
-        rates = [(row.requests, row.seconds) for row in series if row.requests]
+        rates = [(int(seconds(row.t)), row.requests, row.seconds) for row in series if row.requests]
         key_figures = KeyFigures(self._reader, self._now, rates, now_figures, uptimes)
         routes = route_lists(self._reader, self._now.whole(), self._before.whole())
         hosts = host_reports(self._store, self._now.selection.edges_s, self._hosts())

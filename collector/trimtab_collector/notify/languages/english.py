@@ -6,6 +6,18 @@ from trimtab_collector.notify.languages.words import MessageWords
 
 __all__ = ["ENGLISH"]
 
+#: what to look at when requests are slow
+_SLOW: Final = (
+    (
+        "GET /explain?against=previous says what requests take longer for (database, cache, "
+        "calls, waiting), and on which routes, instances and versions."
+    ),
+    (
+        "GET /slow-requests shows single requests in full, those that took longer than "
+        "TRIMTAB_SLOW_REQUEST_MS (1000 ms unless set)."
+    ),
+)
+
 ENGLISH: Final = MessageWords(
     words={
         "severity.warning": "warning",
@@ -59,15 +71,32 @@ ENGLISH: Final = MessageWords(
         "fact.route": "Route",
         "fact.instance": "Instance",
         "fact.version": "Version",
+        "fact.agent": "Agent",
+        "fact.part": "Part",
+        "fact.slo": "Objective",
+        "fact.promise": "Promise",
+        "fact.budget": "Budget left",
+        "fact.windows": "Burns over",
+        "subject.agent": "agent {name}",
+        "subject.part": "{name}",
+        "subject.slo": 'objective "{name}"',
+        "subject.other": "{name}",
+        "promise.errors": "{target} of requests without an error, over {days} days",
+        "promise.latency": "{target} of requests within {below} and without an error, "
+        "over {days} days",
+        "budget.left": "{share}",
+        "budget.over": "none, it is overdrawn by {share}",
+        "windows": "{long}, and still over the last {short}",
         "section.members": "Affected",
         "section.changes": "What changed with it",
         "section.hints": "What to look at",
         "section.description": "Note of the rule",
         "section.alerts": "Alerts",
-        "section.links": "Links",
+        "section.commands": "Commands that show more",
         "member": "{where}: {value} ({severity}, since {since})",
         "more": "and {count} more",
-        "change.mark": "{at}: {name} {detail}",
+        "change.mark": "{at}: {mark} {name} {place} {detail}",
+        "change.place": "of {place}",
         "change.share": "{share} of the change is {name} {detail}",
         "change.other": "{name} {detail}",
         "part.database": "database",
@@ -106,15 +135,8 @@ ENGLISH: Final = MessageWords(
         "analysis": "analysis",
     },
     hints={
-        "responseTime": (
-            (
-                "GET /slow-requests shows where the time of the slowest went: database, cache, "
-                "calls or waiting."
-            ),
-            (
-                "GET /compare with the hour before shows which routes, versions and instances "
-                "became slower."
-            ),
+        **dict.fromkeys(
+            ("responseTime", "p50", "p90", "p95", "p99", "p999", "mean", "max", "ttfb"), _SLOW
         ),
         "errorRate": (
             "GET /slow-requests?reason=failed shows exception, file and line of the failures.",
@@ -140,7 +162,7 @@ ENGLISH: Final = MessageWords(
         "diskUsage": ("Look for logs, uploads and temporary files that nobody deletes.",),
         "eventLoopDelay": (
             "Something blocks the loop: a synchronous call in a coroutine, or much computation.",
-            "GET /slow-requests shows requests that waited without database or calls.",
+            "GET /explain?against=previous says which routes have more time in the app's own code.",
         ),
         "queryTime": (
             "GET /slow-queries names the statements with route, file and line.",
@@ -161,7 +183,14 @@ ENGLISH: Final = MessageWords(
         ),
         "clockSkew": ("On that host: is time synchronised (chrony, systemd-timesyncd)?",),
         "collectorTrouble": ("GET /health says what is wrong, and the log of the collector why.",),
-        "burnRate": ("GET /slow-requests?reason=failed shows what uses up the budget.",),
+        "burnRate": ("GET /slos shows the budget, and how fast it burns.",),
+        "burnRate.errors": (
+            "GET /slow-requests?reason=failed shows exception, file and line of the failures.",
+        ),
+        "burnRate.latency": (
+            "GET /routes?by=p95 names the routes that are slow.",
+            "GET /explain?against=day says what requests take longer for than a day before.",
+        ),
         "analysis": ("GET /analysis names each issue with evidence and recommendation.",),
         "": ("GET /metrics/history shows how it went before.",),
     },

@@ -6,6 +6,18 @@ from trimtab_collector.notify.languages.words import MessageWords
 
 __all__ = ["KOREAN"]
 
+#: what to look at when requests are slow
+_SLOW: Final = (
+    (
+        "GET /explain?against=previous에서 무엇 때문에 느려졌는지(데이터베이스, 캐시, 외부 호출, "
+        "대기), 어느 경로, 인스턴스, 버전인지 확인하세요."
+    ),
+    (
+        "GET /slow-requests에서 TRIMTAB_SLOW_REQUEST_MS(기본 1000ms)보다 오래 걸린 요청을 하나씩 "
+        "확인하세요."
+    ),
+)
+
 KOREAN: Final = MessageWords(
     words={
         "severity.warning": "경고",
@@ -62,15 +74,31 @@ KOREAN: Final = MessageWords(
         "fact.route": "경로",
         "fact.instance": "인스턴스",
         "fact.version": "버전",
+        "fact.agent": "에이전트",
+        "fact.part": "구성 요소",
+        "fact.slo": "목표",
+        "fact.promise": "약속",
+        "fact.budget": "남은 예산",
+        "fact.windows": "소진 구간",
+        "subject.agent": "에이전트 {name}",
+        "subject.part": "{name}",
+        "subject.slo": '목표 "{name}"',
+        "subject.other": "{name}",
+        "promise.errors": "{days}일 동안 요청의 {target}가 오류 없음",
+        "promise.latency": "{days}일 동안 요청의 {target}가 {below} 이내, 오류 없음",
+        "budget.left": "{share}",
+        "budget.over": "없음, {share} 초과 사용",
+        "windows": "지난 {long}, 최근 {short} 동안에도 계속",
         "section.members": "영향을 받는 대상",
         "section.changes": "함께 바뀐 것",
         "section.hints": "확인할 것",
         "section.description": "규칙 설명",
         "section.alerts": "알림",
-        "section.links": "링크",
+        "section.commands": "자세히 보는 명령",
         "member": "{where}: {value} ({severity}, {since}부터)",
         "more": "외 {count}건",
-        "change.mark": "{at}: {name} {detail}",
+        "change.mark": "{at}: {mark} {name} {place} {detail}",
+        "change.place": "({place})",
         "change.share": "변화의 {share}: {name} {detail}",
         "change.other": "{name} {detail}",
         "part.database": "데이터베이스",
@@ -109,15 +137,8 @@ KOREAN: Final = MessageWords(
         "analysis": "분석",
     },
     hints={
-        "responseTime": (
-            (
-                "GET /slow-requests에서 가장 느린 요청의 시간이 데이터베이스, 캐시, 외부 호출, "
-                "대기 중 어디에 쓰였는지 확인하세요."
-            ),
-            (
-                "GET /compare로 한 시간 전과 비교하여 어느 경로, 버전, 인스턴스가 느려졌는지 "
-                "확인하세요."
-            ),
+        **dict.fromkeys(
+            ("responseTime", "p50", "p90", "p95", "p99", "p999", "mean", "max", "ttfb"), _SLOW
         ),
         "errorRate": (
             "GET /slow-requests?reason=failed에서 실패한 요청의 예외, 파일, 줄 번호를 확인하세요.",
@@ -146,7 +167,7 @@ KOREAN: Final = MessageWords(
         "diskUsage": ("지워지지 않는 로그, 업로드 파일, 임시 파일이 있는지 확인하세요.",),
         "eventLoopDelay": (
             "코루틴 안의 동기 호출이나 긴 계산이 이벤트 루프를 막고 있습니다.",
-            "GET /slow-requests에서 데이터베이스나 호출 없이 기다린 요청을 확인하세요.",
+            "GET /explain?against=previous에서 앱 자체 코드가 느려진 경로를 확인하세요.",
         ),
         "queryTime": (
             "GET /slow-queries에서 해당 쿼리의 경로, 파일, 줄 번호를 확인하세요.",
@@ -169,7 +190,14 @@ KOREAN: Final = MessageWords(
         ),
         "clockSkew": ("해당 호스트의 시간 동기화(chrony, systemd-timesyncd)를 확인하세요.",),
         "collectorTrouble": ("GET /health와 수집기 로그에서 원인을 확인하세요.",),
-        "burnRate": ("GET /slow-requests?reason=failed에서 예산을 쓰는 요청을 확인하세요.",),
+        "burnRate": ("GET /slos에서 남은 예산과 소진 속도를 확인하세요.",),
+        "burnRate.errors": (
+            "GET /slow-requests?reason=failed에서 실패한 요청의 예외, 파일, 줄을 확인하세요.",
+        ),
+        "burnRate.latency": (
+            "GET /routes?by=p95에서 느린 경로를 확인하세요.",
+            "GET /explain?against=day에서 하루 전보다 무엇이 느려졌는지 확인하세요.",
+        ),
         "analysis": ("GET /analysis에서 문제별 근거와 권장 사항을 확인하세요.",),
         "": ("GET /metrics/history에서 이전 추이를 확인하세요.",),
     },

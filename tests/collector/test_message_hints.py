@@ -1,0 +1,129 @@
+"""What a message tells people to ask: paths, parameters and values exist, and commands run."""
+
+import re
+import shlex
+from dataclasses import replace
+from urllib.parse import parse_qsl, urlsplit
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from support.notices import AT_S, notice
+from trimtab_collector.api.endpoints import ENDPOINTS
+from trimtab_collector.contract.kinds import Moment
+from trimtab_collector.notify.channel import Message
+from trimtab_collector.notify.languages import LANGUAGES
+from trimtab_collector.notify.notice import Change, Notice, Promise, Where
+from trimtab_collector.notify.texts import Texts
+
+UTC = ZoneInfo("UTC")
+ASKED = re.compile(r"GET (/[a-z/-]+)(\?[A-Za-z0-9=&]+)?")
+
+
+def plain(each: Notice, lang: str = "en", base_url: str = "https://trimtab.example.com") -> str:
+    return Texts(lang, UTC, base_url).write(Message("k", (each,), AT_S)).plain()
+
+
+def commands(each: Notice) -> list[str]:
+    lines = plain(each).splitlines()
+    begin = lines.index("Commands that show more:") + 1
+    return [line.removeprefix("  - ") for line in lines[begin:] if line.startswith("  - ")]
+
+
+@pytest.mark.parametrize("lang", sorted(LANGUAGES))
+def test_every_path_parameter_and_value_that_a_hint_names_exists(lang: str) -> None:
+    table = {path: row for row in ENDPOINTS if row.method == "GET" for path in row.paths}
+    found = [
+        asked
+        for texts in LANGUAGES[lang].hints.values()
+        for text in texts
+        for asked in ASKED.findall(text)
+    ]
+    assert len(found) > 12
+    for path, query in found:
+        known = {each.name: each for each in table[path].parameters}
+        for name, value in parse_qsl(query.removeprefix("?"), strict_parsing=bool(query)):
+            known[name].read(value, Moment(AT_S, UTC))
+
+
+def test_paths_of_a_hint_are_the_same_in_every_language() -> None:
+    english, korean = LANGUAGES["en"].hints, LANGUAGES["ko"].hints
+    for metric, texts in english.items():
+        asked = [ASKED.findall(text) for text in texts]
+        assert asked == [ASKED.findall(text) for text in korean[metric]], metric
+
+
+@pytest.mark.parametrize("metric", ["responseTime", "p95", "p99"])
+def test_what_is_slow_is_explained_before_single_requests_are_looked_for(metric: str) -> None:
+    # Those are kept from a second on: below, there would be none.
+    body = plain(notice(metric=metric, value=340.0, threshold=300.0))
+    assert body.index("GET /explain?against=previous") < body.index("GET /slow-requests")
+    assert "1000 ms unless set" in body
+
+
+def test_a_message_has_commands_instead_of_addresses_that_open_for_nobody() -> None:
+    path = "/api/performance/explain?service=checkout&from=2025-11-30T13:48:00Z"
+    first, second = commands(notice(links=(("alerts", "/x"), ("explain", path))))
+    assert first == "trimtab alert list --service checkout"
+    words = shlex.split(second)
+    assert words[:2] == ["curl", "-H"]
+    assert words[3] == f"https://trimtab.example.com{path}"
+    assert urlsplit(words[3]).path == "/api/performance/explain"
+    over = notice("resolved", links=())
+    assert commands(over) == ["trimtab alert list --service checkout --state all"]
+
+
+@pytest.mark.parametrize("service", ["a; rm -rf /", "$(id)", "it's", "`id`", 'a"b'])
+def test_no_name_of_a_service_does_anything_in_a_shell(service: str) -> None:
+    (command,) = commands(notice(where=Where(service=service)))
+    assert shlex.split(command) == ["trimtab", "alert", "list", "--service", service]
+
+
+def test_the_message_of_an_objective_says_what_was_promised_and_what_is_left() -> None:
+    failing = Promise("errors", 0.999, 30, None, 0.42, 3600, 300)
+    about = notice(
+        metric="burnRate", unit="", operator="gte", value=22.0, threshold=14.4,
+        where=Where(service="shop", subject="few errors", subject_kind="slo"), promise=failing,
+    )  # fmt: skip
+    body = plain(about)
+    for line in (
+        "Objective:    few errors",
+        "Promise:      99.9 % of requests without an error, over 30 days",
+        "Budget left:  42 %",
+        "Burns over:   1 h, and still over the last 5 min",
+    ):
+        assert line in body.splitlines()
+    assert "Instance" not in body
+    assert "GET /slow-requests?reason=failed" in body
+    slow = replace(failing, kind="latency", below_ms=400.0, left=-0.5)
+    body = plain(replace(about, promise=slow))
+    assert "99.9 % of requests within 400 ms and without an error, over 30 days" in body
+    assert "none, it is overdrawn by 50 %" in body
+    assert "reason=failed" not in body
+    assert "GET /routes?by=p95" in body
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "title"),
+    [
+        ("agent", "web-1", "[critical] agent web-1:"),
+        ("part", "compaction", "[critical] compaction:"),
+        ("slo", "fast", '[critical] objective "fast":'),
+    ],
+)
+def test_what_an_alert_is_about_is_called_what_it_is(kind: str, name: str, title: str) -> None:
+    found = Texts("en", UTC, "").write(
+        Message("k", (notice(where=Where(subject=name, subject_kind=kind)),), AT_S)
+    )
+    assert found.title.startswith(title)
+    assert (kind.replace("slo", "objective").capitalize(), name) in found.facts
+
+
+def test_a_mark_says_its_kind_and_the_place_where_that_is_not_the_alert_s() -> None:
+    changes = (
+        Change("mark", "1.4.2", "by ada", AT_S - 60, mark="deploy"),
+        Change("mark", "tax", "", AT_S - 60, mark="config", service="billing", environment="live"),
+    )
+    lines = plain(notice(changes=changes)).splitlines()
+    assert "  - 14:04: deploy 1.4.2 by ada" in lines
+    assert "  - 14:04: config tax of billing live" in lines

@@ -1,0 +1,87 @@
+"""Objectives whose budget burns: one incident each, by the pair of windows that burns fastest."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.stores.alertworld import AlertWorld, alert_world, told
+from trimtab_collector.alerts.evaluator import Evaluator
+from trimtab_collector.circumstances import Circumstances
+from trimtab_collector.contract.callers import Caller, Role
+from trimtab_collector.contract.slos import SloSettings
+from trimtab_collector.marks import Marks
+from trimtab_collector.objectives.slos import SloBook
+from trimtab_collector.reads.reader import StoreReader
+
+ADA = Caller("ada", Role.ADMIN)
+ERRORS = SloSettings(name="few errors", target=0.99, service="shop", min_requests=10)
+
+
+class Promised:
+    """A collector's judging, with objectives and marks."""
+
+    def __init__(self, world: AlertWorld) -> None:
+        self.world = world
+        self.slos = SloBook(world.state, world.clock)
+        self.marks = Marks(world.state, world.clock)
+        found = Circumstances(StoreReader(world.store), self.slos, self.marks)
+        world.evaluator = Evaluator(
+            *(world.store, world.state, world.rules, world.silences, world.book, world.sink),
+            signals=(found.burns,), explain=found.changes, promised=found.promised,
+            clock=world.clock,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def promised(tmp_path: Path) -> Iterator[Promised]:
+    with alert_world(tmp_path) as world:
+        yield Promised(world)
+
+
+def test_an_objective_that_burns_over_an_hour_and_six_is_told_once(promised: Promised) -> None:
+    promised.slos.add(ERRORS, ADA)
+    promised.world.pass_windows(20, 10, errors=20)
+    assert told(promised.world, "slo") == ["firing"]
+    (notice,) = [each for each in promised.world.sink.taken if each.metric == "burnRate"]
+    assert (notice.severity, notice.threshold) == ("critical", 14.4)
+    assert notice.value == pytest.approx(40)
+    assert (notice.where.service, notice.where.subject) == ("shop", "few errors")
+    assert (notice.where.subject_kind, notice.where.instance) == ("slo", "")
+    assert notice.promise is not None
+    assert (notice.promise.kind, notice.promise.target) == ("errors", 0.99)
+    assert (notice.promise.window_days, notice.promise.long_s) == (30, 3600)
+    assert notice.promise.left == pytest.approx(1 - 40)
+    (body,) = [each for each in promised.world.book.open() if each.metric == "burnRate"]
+    assert body.instance == ""
+    assert body.labels == {"slo": "few errors", "environment": "", "service": "shop"}
+
+
+def test_a_slow_burn_is_a_warning_by_the_line_of_its_windows(promised: Promised) -> None:
+    promised.slos.add(ERRORS, ADA)
+    promised.world.pass_windows(20, 10, errors=1)
+    (notice,) = promised.world.sink.taken
+    assert (notice.severity, notice.threshold) == ("warning", 1.0)
+    assert notice.value == pytest.approx(2)
+    assert notice.promise is not None
+    assert notice.promise.long_s == 3 * 86_400
+
+
+def test_a_service_that_takes_no_more_requests_has_not_recovered(promised: Promised) -> None:
+    promised.slos.add(ERRORS, ADA)
+    promised.world.pass_windows(20, 10, errors=20)
+    promised.world.pass_windows(90, agents=())
+    assert told(promised.world, "slo") == ["firing"]
+
+
+def test_marks_come_with_kind_and_the_place_that_the_alert_does_not_name(
+    promised: Promised,
+) -> None:
+    promised.slos.add(ERRORS, ADA)
+    promised.marks.add("deploy", "1.4.2", "", "shop")
+    promised.marks.add("config", "tax", "live")
+    promised.world.pass_windows(20, 10, errors=20)
+    (notice,) = [each for each in promised.world.sink.taken if each.metric == "burnRate"]
+    deploy, config = (each for each in notice.changes if each.kind == "mark")
+    assert (deploy.mark, deploy.service, deploy.environment) == ("deploy", "", "")
+    assert (config.mark, config.service, config.environment) == ("config", "", "live")
