@@ -212,7 +212,7 @@ class Texts:
             self._word(
                 f"promise.{'errors' if promise.below_ms is None else 'latency'}",
                 target=shown.percent(promise.target),
-                below=self._quantity(promise.below_ms, "ms"),
+                below="" if promise.below_ms is None else shown.quantity(promise.below_ms, "ms"),
                 days=promise.window_days,
             ),
         )
