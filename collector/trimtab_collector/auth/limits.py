@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final
 
-from trimtab_collector.auth.places import Place, place_of
+from trimtab_collector.auth.places import KnownPlace, place_of
 from trimtab_collector.contract.errors import ApiError
 from trimtab_core.addresses import network_of
 
@@ -70,14 +70,14 @@ class LoginLimits:
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, known: Iterable[Place] = ()
+        self, clock: Callable[[], float] = time.monotonic, known: Iterable[KnownPlace] = ()
     ) -> None:
         """Begin with the places that have worked before."""
         self._accounts = RateLimit(*_ACCOUNT, clock)
         self._addresses = RateLimit(*_ADDRESS, clock)
         self._successes = RateLimit(*_SUCCESSES, clock)
         #: accounts and networks that have worked
-        self._known: OrderedDict[Place, None] = OrderedDict.fromkeys(known)
+        self._known: OrderedDict[KnownPlace, None] = OrderedDict.fromkeys(known)
 
     def begin(self, address: str, account: str = "") -> None:
         """Count a try, of an account if it names one; raises ApiError 429 for one too many."""
@@ -98,7 +98,7 @@ class LoginLimits:
         if account:
             self._accounts.take(key)
 
-    def worked(self, address: str, account: str = "") -> Place | None:
+    def worked(self, address: str, account: str = "") -> KnownPlace | None:
         """Give back what a try took, and return a place that was not known."""
         self._addresses.give_back(network_of(address))
         if not account:

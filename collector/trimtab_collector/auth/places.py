@@ -12,7 +12,7 @@ from typing import Final
 
 from trimtab_collector.statefile import Schema, StateFile
 
-__all__ = ["KnownPlaces", "Place", "place_of"]
+__all__ = ["KnownPlace", "KnownPlaces", "place_of"]
 
 logger = logging.getLogger("trimtab.accounts")
 
@@ -30,10 +30,10 @@ CREATE INDEX known_place_since ON known_place (since_s)
 )
 
 #: hashes of an account, and of it with a network
-Place = tuple[bytes, bytes]
+KnownPlace = tuple[bytes, bytes]
 
 
-def place_of(account: str, network: str) -> Place:
+def place_of(account: str, network: str) -> KnownPlace:
     """Return what is remembered of an account that logged in from a network."""
     return _hash(account), _hash(f"{account}\0{network}")
 
@@ -46,12 +46,12 @@ class KnownPlaces:
         self._state = state
         self._clock = clock
 
-    def all(self) -> Sequence[Place]:
+    def all(self) -> Sequence[KnownPlace]:
         """Return all that are kept, the oldest first."""
         sql = "SELECT account, place FROM known_place ORDER BY since_s"
         return self._state.decoded(sql, (), lambda account, place: (bytes(account), bytes(place)))
 
-    def keep(self, place: Place) -> None:
+    def keep(self, place: KnownPlace) -> None:
         """Keep a place; a failure is logged, as nobody is refused for it."""
         try:
             with self._state.change() as connection:
