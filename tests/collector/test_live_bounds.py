@@ -322,23 +322,15 @@ def test_a_packet_that_is_too_large_ends_the_connection(
 
 
 @pytest.mark.parametrize(
-    "packet", ['459-["subscribe:metrics",{"_placeholder":true,"num":0}]', b"x"]
+    "packet",
+    ['459-["subscribe:metrics",{"_placeholder":true,"num":0}]', b"x", f'421["x",{"1" * 300}]'],
 )
-def test_binary_data_of_which_no_event_has_any_ends_the_connection(
+def test_binary_data_or_numbers_that_no_event_has_end_the_connection(
     server: LiveServer, packet: str | bytes
 ) -> None:
     with raw(server) as socket:
         socket.send(packet)
         assert ends(socket)
-
-
-def test_an_event_that_cannot_be_read_ends_its_connection_and_is_no_error(
-    server: LiveServer, caplog: pytest.LogCaptureFixture
-) -> None:
-    with raw(server) as socket:
-        socket.send(f'421["subscribe:metrics",{{"x":{"1" * 300}}}]')
-        assert ends(socket)
-    assert not [each for each in caplog.records if each.levelname == "ERROR"]
 
 
 def test_who_guesses_tokens_is_cut_off(server: LiveServer) -> None:

@@ -16,7 +16,9 @@ from trimtab_collector.auth.passwords import (
     hash_password,
     is_password,
 )
+from trimtab_collector.auth.places import KnownPlaces, place_of
 from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.statefile import StateFile
 
 
 def refused_for_s(limits: LoginLimits, address: str, account: str = "") -> int:
@@ -96,6 +98,40 @@ def test_addresses_of_one_client_are_counted_together(first: str, second: str, s
     while not refused_for_s(limits, first):
         pass
     assert bool(refused_for_s(limits, second)) == same
+
+
+def test_a_restart_does_not_let_strangers_lock_somebody_out(tmp_path: Path) -> None:
+    clock = Clock()
+    state = StateFile(tmp_path)
+    place = LoginLimits(clock).worked("192.0.2.1", "ada")
+    assert place is not None
+    KnownPlaces(state).keep(place)
+    state.close()
+    assert b"ada" not in (tmp_path / "state.db").read_bytes()
+    state = StateFile(tmp_path)
+    limits = LoginLimits(clock, KnownPlaces(state).all())
+    for each in range(10):
+        assert refused_for_s(limits, f"198.51.100.{each}", "ada") == 0
+    assert refused_for_s(limits, "198.51.100.99", "ada") > 0
+    assert refused_for_s(limits, "192.0.2.1", "ada") == 0
+    assert limits.worked("192.0.2.1", "ada") is None
+    state.close()
+
+
+def test_of_each_account_the_latest_places_are_kept(tmp_path: Path) -> None:
+    clock = Clock()
+    state = StateFile(tmp_path)
+    places = KnownPlaces(state, clock)
+    places.keep(place_of("bob", "192.0.2.1"))
+    for each in range(40):
+        clock.advance_s(1)
+        places.keep(place_of("ada", f"192.0.2.{each}"))
+    kept = places.all()
+    assert len(kept) == 33
+    assert place_of("bob", "192.0.2.1") in kept
+    assert place_of("ada", "192.0.2.39") in kept
+    assert place_of("ada", "192.0.2.7") not in kept
+    state.close()
 
 
 def test_the_memory_of_addresses_and_accounts_is_bounded() -> None:

@@ -263,6 +263,13 @@ def test_a_log_out_ends_the_access_token_and_the_refresh_token(collector: Collec
     assert other.ask("GET", "/auth/me").status == 200
 
 
+def test_log_outs_of_no_session_are_limited(collector: Collector) -> None:
+    stranger = Client(collector.port, address="127.0.0.77")
+    for _ in range(20):
+        assert stranger.ask("POST", "/auth/logout", {}).data == {"ended": 0}
+    assert stranger.ask("POST", "/auth/logout", {}).status == 429
+
+
 def test_a_refresh_token_alone_can_end_its_session(collector: Collector) -> None:
     client = Client(collector.port)
     refresh = client.login().data["refreshToken"]

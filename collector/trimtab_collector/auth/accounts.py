@@ -14,6 +14,7 @@ from trimtab_collector.auth.limits import LoginLimits
 from trimtab_collector.auth.logins import Logins
 from trimtab_collector.auth.passwords import LoginThreads
 from trimtab_collector.auth.people import People
+from trimtab_collector.auth.places import KnownPlaces
 from trimtab_collector.auth.register import Register
 from trimtab_collector.auth.sessions import Sessions
 from trimtab_collector.auth.setup import SetupLink, first_admin
@@ -58,8 +59,10 @@ class Accounts:
         self._register = Register(state, keys)
         self.access = Access(self._register)
         self._threads = LoginThreads()
+        places = KnownPlaces(state)
+        limits = LoginLimits(known=places.all())
         self._logins = Logins(
-            people, self._sessions, self.setup, self._threads, LoginLimits(), base_url
+            people, self._sessions, self.setup, self._threads, limits, places, base_url
         )
         self._administration = Administration(
             state, people, self._tokens, KeyFile(directory), self._threads

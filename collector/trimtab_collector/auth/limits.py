@@ -10,9 +10,10 @@ lock people out where they work.
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Final
 
+from trimtab_collector.auth.places import KnownPlace, place_of
 from trimtab_collector.contract.errors import ApiError
 from trimtab_core.addresses import network_of
 
@@ -68,12 +69,15 @@ class LoginLimits:
     500 successes, then one in 5 s.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, known: Iterable[KnownPlace] = ()
+    ) -> None:
+        """Begin with the places that have worked before."""
         self._accounts = RateLimit(*_ACCOUNT, clock)
         self._addresses = RateLimit(*_ADDRESS, clock)
         self._successes = RateLimit(*_SUCCESSES, clock)
-        #: pairs of account and network that have worked
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        #: accounts and networks that have worked
+        self._known: OrderedDict[KnownPlace, None] = OrderedDict.fromkeys(known)
 
     def begin(self, address: str, account: str = "") -> None:
         """Count a try, of an account if it names one; raises ApiError 429 for one too many."""
@@ -94,18 +98,21 @@ class LoginLimits:
         if account:
             self._accounts.take(key)
 
-    def worked(self, address: str, account: str = "") -> None:
-        """Give back the place of a try to its address, and to its account all places."""
+    def worked(self, address: str, account: str = "") -> KnownPlace | None:
+        """Give back what a try took, and return a place that was not known."""
         self._addresses.give_back(network_of(address))
-        if account:
-            self._accounts.clear(self._account(address, account))
-            self._successes.take(account)
-            known = (account, network_of(address))
-            self._known[known] = None
-            self._known.move_to_end(known)
-            if len(self._known) > _MAX_KEYS:
-                self._known.popitem(last=False)
+        if not account:
+            return None
+        self._accounts.clear(self._account(address, account))
+        self._successes.take(account)
+        place = place_of(account, network_of(address))
+        is_new = place not in self._known
+        self._known[place] = None
+        self._known.move_to_end(place)
+        if len(self._known) > _MAX_KEYS:
+            self._known.popitem(last=False)
+        return place if is_new else None
 
     def _account(self, address: str, account: str) -> Hashable:
-        known = (account, network_of(address))
-        return known if known in self._known else account
+        place = place_of(account, network_of(address))
+        return place if place in self._known else account

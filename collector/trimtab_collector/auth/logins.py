@@ -13,6 +13,7 @@ from trimtab_collector.auth.passwords import (
     is_password,
 )
 from trimtab_collector.auth.people import People, Person, check_name
+from trimtab_collector.auth.places import KnownPlaces
 from trimtab_collector.auth.sessions import IDLE_S, Issued, Sessions, refused
 from trimtab_collector.auth.setup import SetupLink
 from trimtab_collector.auth.signing import ACCESS_S
@@ -39,6 +40,7 @@ class Logins:
         link: SetupLink,
         threads: LoginThreads,
         limits: LoginLimits,
+        places: KnownPlaces,
         base_url: str = "",
     ) -> None:
         """Take base_url for the address by which browsers come, if it is given."""
@@ -47,10 +49,17 @@ class Logins:
         self.link = link
         self.threads = threads
         self.limits = limits
+        self.places = places
         found = urlsplit(base_url)
         #: where browsers send the cookie
         self.cookie_path = f"{found.path.rstrip('/')}{API}/auth"
         self.always_tls = found.scheme == "https"
+
+    async def worked(self, address: str, account: str) -> None:
+        """Note that somebody has logged in, and from where."""
+        place = self.limits.worked(address, account)
+        if place is not None:
+            await self.threads.run(self.places.keep, place)
 
     async def enter(self, name: str, password: str) -> Issued:
         """Begin a session of the user of a name; raises ApiError 401, after the same time each."""
@@ -94,7 +103,7 @@ async def login(logins: Logins, parameters: Parameters) -> Reply:
     logins.limits.begin(parameters.address, account)
     with logins.threads.place():
         issued = await logins.enter(body.name, body.password)
-    logins.limits.worked(parameters.address, account)
+    await logins.worked(parameters.address, account)
     return _entered(logins, issued, parameters, cookie=body.cookie)
 
 
@@ -141,7 +150,7 @@ async def change_password(logins: Logins, parameters: Parameters) -> Reply:
     logins.limits.begin(parameters.address, account)
     with logins.threads.place():
         issued = await logins.replace(caller, body.password, body.new_password)
-    logins.limits.worked(parameters.address, account)
+    await logins.worked(parameters.address, account)
     return _entered(logins, issued, parameters, cookie=body.cookie)
 
 
