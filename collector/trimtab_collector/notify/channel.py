@@ -129,4 +129,5 @@ def _plain(notice: Notice, sent_s: float) -> Notice:
         changes=(),
         description="",
         links=(),
+        promise=None,
     )
