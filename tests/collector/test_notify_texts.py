@@ -75,7 +75,7 @@ def test_the_title_says_the_most_important_first() -> None:
 
 def test_a_message_says_what_where_since_when_what_changed_and_what_to_look_at() -> None:
     changes = (
-        Change("mark", "deploy", "checkout 1.4.2", AT_S - 200),
+        Change("mark", "1.4.2", "1.4.1 → 1.4.2", AT_S - 200, mark="deploy"),
         Change("share", "database", "GET /cart", share=0.81),
     )
     members = tuple(
@@ -95,7 +95,7 @@ def test_a_message_says_what_where_since_when_what_changed_and_what_to_look_at()
         "Version:      1.4.2",
         "  - web-1/0: 5.001 s (critical, since 14:03)",
         "  - and 3 more",
-        "  - 14:01: deploy checkout 1.4.2",
+        "  - 14:01: deploy 1.4.2 (1.4.1 → 1.4.2)",
         "  - 81 % of the change is database (GET /cart)",
         "  - Call the shop team.",
         "  - trimtab alert list --service checkout",
@@ -104,6 +104,15 @@ def test_a_message_says_what_where_since_when_what_changed_and_what_to_look_at()
     assert "GET /explain" in body
     # Nobody's browser has a token: an address would lead to a refusal.
     assert "https://" not in body
+
+
+def test_a_deploy_is_told_as_one_in_each_language() -> None:
+    change = Change("mark", "1.4.2", "1.4.1 → 1.4.2", AT_S - 200, mark="deploy")
+    body = written(notice(changes=(change,)), lang="ko").plain()
+    assert "  - 14:01: 배포 1.4.2 (1.4.1 → 1.4.2)" in body.splitlines()
+    # Other kinds are words of whoever sets the marks.
+    own = written(notice(changes=(replace(change, mark="migration", detail=""),)), lang="ko")
+    assert "  - 14:01: migration 1.4.2" in own.plain().splitlines()
 
 
 def test_without_an_address_of_the_collector_there_are_no_links() -> None:

@@ -275,10 +275,10 @@ class Texts:
         place = " ".join(filter(None, (named(change.service), named(change.environment))))
         text = self._word(
             form,
-            mark=named(change.mark),
+            mark=self._language.words.get(f"mark.{change.mark}", named(change.mark)),
             name=self._language.words.get(f"part.{name}", name) if kind == "share" else name,
             place=self._word("change.place", place=place) if place else "",
-            detail=f"({detail})" if kind == "share" and detail else detail,
+            detail=f"({detail})" if detail and kind != "other" else detail,
             at=moment(change.at_s or 0.0, now_s, self._tz),
             share=self._shown.percent(change.share),
         )

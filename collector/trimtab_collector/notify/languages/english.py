@@ -95,6 +95,7 @@ ENGLISH: Final = MessageWords(
         "section.commands": "Commands that show more",
         "member": "{where}: {value} ({severity}, since {since})",
         "more": "and {count} more",
+        "mark.deploy": "deploy",
         "change.mark": "{at}: {mark} {name} {place} {detail}",
         "change.place": "of {place}",
         "change.share": "{share} of the change is {name} {detail}",

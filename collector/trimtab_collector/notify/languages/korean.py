@@ -97,6 +97,7 @@ KOREAN: Final = MessageWords(
         "section.commands": "자세히 보는 명령",
         "member": "{where}: {value} ({severity}, {since}부터)",
         "more": "외 {count}건",
+        "mark.deploy": "배포",
         "change.mark": "{at}: {mark} {name} {place} {detail}",
         "change.place": "({place})",
         "change.share": "변화의 {share}: {name} {detail}",
