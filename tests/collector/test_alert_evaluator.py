@@ -253,7 +253,9 @@ def test_rules_of_a_file_hold_within_a_step_and_cannot_be_changed_by_the_api(
 
 def test_a_wrong_file_keeps_the_collector_from_starting(world: AlertWorld) -> None:
     (world.directory / "alerts.toml").write_text("[nonsense]\n")
-    with pytest.raises(StartupError, match="expected sections rule, thresholds, got 'nonsense'"):
+    with pytest.raises(
+        StartupError, match="expected sections rule, thresholds, channels, got 'nonsense'"
+    ):
         world.restart()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from trimtab_collector.alerts.bodies import labels_of
-from trimtab_collector.alerts.configs import rule_of
+from trimtab_collector.alerts.configs import refuse_new, rule_of
 from trimtab_collector.alerts.judge import Judge, Judged
 from trimtab_collector.alerts.machine import Alert
 from trimtab_collector.alerts.metrics import metric_of
@@ -112,6 +112,7 @@ class Previews:
 def preview(previews: Previews, parameters: Parameters) -> Preview:
     """Return when a configuration would have fired, and how many messages that is."""
     rule = rule_of("preview", parameters.body)
+    refuse_new(rule)
     return previews.run(rule, parameters.from_s, parameters.to_s, parameters.now_s)
 
 
