@@ -177,6 +177,12 @@ class CollectorApp:
         """Put together what judges and tells; returns what the API asks of it."""
         circumstances = Circumstances(self.reader, slos, self.marks)
         self.notifications = _notifications(settings, self.state)
+        self.reload.register(
+            "hosts, certificates and proxy of messages",
+            lambda latest: self.notifications.use(
+                latest.allow_hosts, latest.outbound_ca_file, proxy=latest.outbound_proxy
+            ),
+        )
         known = self.notifications.channels.recipients
         file = AlertsFile(_alerts_file(settings), known)
         rules, silences = RuleSet(self.state, file, known), SilenceBook(self.state)
