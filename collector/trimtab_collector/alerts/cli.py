@@ -164,8 +164,9 @@ def _silences(asker: Asker, options: argparse.Namespace) -> int:
          each["createdBy"], each["comment"])
         for each in shown
     ]  # fmt: skip
-    show_table([("ID", "STATE", "STARTS", "ENDS", "WHAT", "BY", "COMMENT"), *rows])
-    if not rows:
+    if rows:
+        show_table([("ID", "STATE", "STARTS", "ENDS", "WHAT", "BY", "COMMENT"), *rows])
+    else:
         print("no silences")
     return 0
 
