@@ -2,15 +2,17 @@
 
 import itertools
 from collections.abc import Iterator
+from datetime import UTC
 
 import pytest
 
 from support.notices import AT_S, notice
-from support.outboxes import Box, box
+from support.outboxes import ADMIN, Box, box
 from trimtab_collector.notify import deliveries, outbox
 from trimtab_collector.notify.heartbeat import HEARTBEAT
 from trimtab_collector.notify.notice import Member, Where
 from trimtab_collector.notify.outbox import Lease, Wait
+from trimtab_collector.notify.texts import Texts
 
 
 @pytest.fixture
