@@ -176,9 +176,16 @@ class CollectorApp:
     def _judging(self, settings: CollectorSettings, slos: SloBook) -> Sequence[Any]:
         """Put together what judges and tells; returns what the API asks of it."""
         circumstances = Circumstances(self.reader, slos, self.marks)
-        file = AlertsFile(_alerts_file(settings))
-        rules, silences = RuleSet(self.state, file), SilenceBook(self.state)
         self.notifications = _notifications(settings, self.state)
+        self.reload.register(
+            "hosts, certificates and proxy of messages",
+            lambda latest: self.notifications.use(
+                latest.allow_hosts, latest.outbound_ca_file, proxy=latest.outbound_proxy
+            ),
+        )
+        known = self.notifications.channels.recipients
+        file = AlertsFile(_alerts_file(settings), known)
+        rules, silences = RuleSet(self.state, file, known), SilenceBook(self.state)
         file.section("channels", self.notifications.channels.of_file)
         file.section("slo", slos.of_file)
         self.alerts = AlertBook(self.state, circumstances.metadata)

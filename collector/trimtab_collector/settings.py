@@ -148,12 +148,17 @@ class CollectorSettings:
         (),
         "Hosts, or `host:port`, that messages may be sent to although they are private or without "
         "TLS.",
+        restart=False,
     )
     outbound_ca_file: str = setting(
-        "", "Certificates (PEM) to trust for what is sent, besides those of the system."
+        "",
+        "Certificates (PEM) to trust for what is sent, besides those of the system.",
+        restart=False,
     )
     outbound_proxy: bool = setting(
-        False, "Send messages through the proxy of HTTPS_PROXY, but not to hosts of NO_PROXY."
+        False,
+        "Send messages through the proxy of HTTPS_PROXY, but not to hosts of NO_PROXY.",
+        restart=False,
     )
     log_level: str = setting(
         "info", "What to log.", choices=("debug", "info", "warning", "error"), restart=False

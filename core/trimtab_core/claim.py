@@ -11,7 +11,24 @@ from pathlib import Path
 
 from trimtab_core.errors import StartupError
 
-__all__ = ["claim"]
+__all__ = ["claim", "is_claimed"]
+
+
+def is_claimed(directory: Path) -> bool:
+    """Return whether a process has a directory; False where that cannot be known."""
+    try:
+        lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
+    return False
 
 
 def claim(directory: Path, *, what: str, process: str, instead: str) -> int:

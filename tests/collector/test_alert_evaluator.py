@@ -10,6 +10,7 @@ import pytest
 from support.stores.alertworld import AlertWorld, add, alert_world, asked, config, told
 from support.stores.batches import a_batch, key_of, point_of
 from support.stores.rowbatches import delta_of
+from trimtab_collector.alerts import preview
 from trimtab_collector.alerts.configs import rule_of
 from trimtab_collector.alerts.preview import Previews
 from trimtab_collector.alerts.ruleset import thresholds
@@ -253,7 +254,9 @@ def test_rules_of_a_file_hold_within_a_step_and_cannot_be_changed_by_the_api(
 
 def test_a_wrong_file_keeps_the_collector_from_starting(world: AlertWorld) -> None:
     (world.directory / "alerts.toml").write_text("[nonsense]\n")
-    with pytest.raises(StartupError, match="expected sections rule, thresholds, got 'nonsense'"):
+    with pytest.raises(
+        StartupError, match="expected sections rule, thresholds, channels, got 'nonsense'"
+    ):
         world.restart()
 
 
@@ -304,6 +307,35 @@ def test_a_preview_says_what_the_same_rule_did_live(world: AlertWorld) -> None:
     past = world.book.between(0, world.clock.now_s)
     lived = [(each.since, each.fired_at, each.resolved_at) for each in reversed(past)]
     assert [(each.since, each.fired, each.ended) for each in found.alerts] == lived
+    assert found.firing_seconds == sum(each.duration for each in found.alerts)
+    assert found.messages_per_week is None
+    assert "less than a day of data says nothing of the messages of a week" in found.notes
+
+
+def test_a_preview_counts_the_seconds_of_an_alert_that_goes_on(world: AlertWorld) -> None:
+    world.pass_windows(10, 10)
+    world.pass_windows(10, 500)
+    rule = rule_of("slow", config(metric="responseTime", threshold=100))
+    now_s = world.clock.now_s
+    found = Previews(world.store).run(rule, now_s - 86_400, now_s, now_s)
+    (alert,) = found.alerts
+    assert alert.ended is None
+    assert found.firing_seconds == alert.duration == 70
+    assert "over 99% of the range holds no data" in found.notes
+
+
+def test_messages_of_a_week_are_those_of_the_time_with_data(
+    world: AlertWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preview, "_LEAST_DATA_S", 600)
+    for _ in range(3):
+        world.pass_windows(10, 500)
+        world.pass_windows(10, 10)
+    rule = rule_of("slow", config(metric="responseTime", threshold=100))
+    now_s = world.clock.now_s
+    found = Previews(world.store).run(rule, now_s - 86_400, now_s, now_s)
+    assert (found.messages_total, found.seconds_with_data) == (6, 600)
+    assert found.messages_per_week == pytest.approx(6 * 7 * 86_400 / 600)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from support.lacking import lack
 from support.notices import notice
 from support.outboxes import box
 from support.processes.api import TOKEN
+from support.processes.console import run_command
 from support.processes.people import ADMIN as ADMIN_NAME
 from support.processes.people import PASSWORD, Client
 from support.processes.servers import Collector, short_dir, trimtab, wait_for
@@ -196,7 +197,10 @@ def test_the_console_adds_lists_tests_and_removes(running: Running) -> None:
     # The running collector has it.
     assert running.ask("POST", "/channels/desk/test")[1]["data"]["delivered"] is True
     code, text = running.console("test", "desk", "--json")
-    assert (code, json.loads(text)) == (0, {"delivered": True, "error": None})
+    answer, warning = text.splitlines()
+    assert (code, json.loads(answer)) == (0, {"delivered": True, "error": None})
+    assert "a collector runs on this data directory" in warning
+    assert "with allow_hosts 127.0.0.1; --user NAME" in warning
     code, text = running.console("list", "--json")
     names = [row["name"] for row in json.loads(text)["channels"]]
     assert {"desk", "from-file"} <= set(names)
@@ -205,6 +209,19 @@ def test_the_console_adds_lists_tests_and_removes(running: Running) -> None:
     assert "alerts.toml" in text
     assert running.console("remove", "desk")[0] == 0
     assert "desk" not in running.console("list")[1]
+
+
+def test_an_admin_has_the_collector_send_the_test_with_its_own_settings(
+    running: Running, tmp: Path
+) -> None:
+    (tmp / "password").write_text(PASSWORD)
+    made = {"name": "its-own", "kind": "webhook", "settings": hook(running)}
+    assert running.ask("POST", "/channels", made)[0] == 201
+    as_admin = ("--user", ADMIN_NAME, "--password-file", str(tmp / "password"))
+    words = ("test", "its-own", "--url", running.collector.url, *as_admin)
+    done = run_command("notify.cli:channel", *words)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "delivered by its-own\n", "")
+    assert running.ask("DELETE", "/channels/its-own")[0] == 200
 
 
 def test_the_heartbeat_comes_from_the_judging_of_a_running_collector(running: Running) -> None:

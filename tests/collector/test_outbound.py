@@ -141,6 +141,22 @@ async def test_an_allowed_host_is_reached_and_no_other_name_of_it() -> None:
 
 
 @pytest.mark.asyncio
+async def test_other_settings_hold_for_the_connections_that_come(tmp_path: Path) -> None:
+    guard = Outbound()
+    with StubCollector(taking) as hook:
+        with pytest.raises(DeliveryError, match="to allow it"):
+            await send(hook.url, guard)
+        guard.use(HERE, "", proxies=False)
+        await send(hook.url, guard)
+        with pytest.raises(SettingsError, match="outbound_ca_file"):
+            guard.use(AllowedHosts(), str(tmp_path / "nothing.pem"), proxies=False)
+        await send(hook.url, guard)
+        guard.use(AllowedHosts(), "", proxies=False)
+        with pytest.raises(DeliveryError, match="to allow it"):
+            await send(hook.url, guard)
+
+
+@pytest.mark.asyncio
 async def test_a_redirect_is_not_followed() -> None:
     with StubCollector(answering(302, Location="http://169.254.169.254/latest/")) as stub:
         with pytest.raises(DeliveryError, match="302: redirects are not followed"):

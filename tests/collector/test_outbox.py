@@ -2,15 +2,17 @@
 
 import itertools
 from collections.abc import Iterator
+from datetime import UTC
 
 import pytest
 
 from support.notices import AT_S, notice
-from support.outboxes import Box, box
+from support.outboxes import ADMIN, Box, box
 from trimtab_collector.notify import deliveries, outbox
 from trimtab_collector.notify.heartbeat import HEARTBEAT
 from trimtab_collector.notify.notice import Member, Where
 from trimtab_collector.notify.outbox import Lease, Wait
+from trimtab_collector.notify.texts import Texts
 
 
 @pytest.fixture
@@ -194,19 +196,35 @@ def test_a_digest_goes_to_nobody_to_whom_its_alerts_do_not(mail: Box) -> None:
     assert found.addresses == ("ada@x.org",)
 
 
-@pytest.mark.parametrize(
-    ("recipients", "channel", "error"),
-    [
-        (("nobody",), "nobody", "expected a channel, got 'nobody': none has it"),
-        (("x@y\r\nBcc: z",), "ops", "expected mail addresses, got 'x@y\\r\\nBcc: z'"),
-    ],
-)
-def test_recipients_that_lead_nowhere_are_dead_letters_at_once(
-    mail: Box, recipients: tuple[str, ...], channel: str, error: str
-) -> None:
-    mail.add(notice(recipients=recipients))
-    assert mail.states(channel) == {"incident:1": "dead"}
-    assert mail.errors(channel) == [error]
+def test_recipients_that_lead_nowhere_are_dead_letters_where_nobody_else_is() -> None:
+    with box() as made:
+        made.channel("shy", default=False)
+        made.add(notice(recipients=("nobody",)))
+        assert made.states("nobody") == {"incident:1": "dead"}
+        assert made.errors("nobody") == ["expected a channel, got 'nobody': none has it"]
+        assert made.states("shy") == {}
+
+
+def test_what_is_no_mail_address_is_a_dead_letter_at_once(mail: Box) -> None:
+    mail.add(notice(recipients=("x@y\r\nBcc: z",)))
+    assert mail.states("ops") == {"incident:1": "dead"}
+    assert mail.errors("ops") == ["expected mail addresses, got 'x@y\\r\\nBcc: z'"]
+
+
+def test_channels_that_are_on_by_default_take_the_place_of_one_that_is_gone(mail: Box) -> None:
+    mail.channel("asked", default=False)
+    mail.channel("gone")
+    mail.channels.remove("gone", ADMIN)
+    mail.add(notice(recipients=("gone", "asked")))
+    assert mail.states("gone") == {}
+    assert mail.states("asked") == mail.states("ops") == {"incident:1": "pending"}
+    message = mail.take("ops").message
+    assert message.notices[0].lost_recipients == ("gone",)
+    for lang, line in (
+        ("en", "It comes here because no channel is named as its rule says: gone."),
+        ("ko", "규칙이 지정한 채널이 없어 여기로 보냅니다: gone."),
+    ):
+        assert Texts(lang, UTC, "").write(message).lead.endswith(line)
 
 
 def test_what_is_for_the_live_stream_goes_to_no_channel(mail: Box) -> None:

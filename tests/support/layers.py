@@ -37,7 +37,7 @@ LAYERS: Layers = {
         "reads": ("contract", "storage"),
         # It knows nothing of alerts: whoever judges hands it notices.
         "notify": ("contract", "statefile", "auth.audit"),
-        "notify.cli": ("statefile", "settings", "auth.cli", "notify"),
+        "notify.cli": ("statefile", "settings", "auth.cli", "asking", "notify"),
         # What is judged, and when somebody is told.
         "alerts": ("contract", "statefile", "auth.audit", "storage", "reads", "notify.notice"),
         "logs": ("contract", "storage.store", "reads"),

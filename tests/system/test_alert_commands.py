@@ -10,6 +10,7 @@ from support.processes.api import TOKEN
 from support.processes.console import run_command
 from support.processes.people import ADMIN, PASSWORD
 from support.processes.servers import Collector, short_dir
+from trimtab_collector.alerts.cli import _hours
 from trimtab_collector.asking import with_times
 
 RULE = """
@@ -82,3 +83,11 @@ def test_a_silence_is_made_listed_and_ended(as_admin: tuple[str, ...]) -> None:
     gone = run_command("alerts.cli:alert", "unsilence", "nothing", *as_admin)
     assert gone.returncode == 1
     assert "expected the id of a silence, got 'nothing'" in gone.stderr
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (20, "20s"), (60, "1m"), (90, "1m30s"), (2460, "41m"), (8040, "2h14m")],
+)
+def test_a_short_time_is_not_rounded_away(seconds: float, text: str) -> None:
+    assert _hours(seconds) == text

@@ -120,11 +120,12 @@ def _told(name: str, found: Mapping[str, Any]) -> None:
                       if kind in found["messages"])  # fmt: skip
     print(f"{name}: {found['from']} to {found['to']}, steps of {found['step']} s, "
           f"{found['series']} series")  # fmt: skip
+    weekly = found["messagesPerWeek"]
     messages = "1 message" if found["messagesTotal"] == 1 else f"{found['messagesTotal']} messages"
     times = "once" if found["fired"] == 1 else f"{found['fired']} times"
     print(f"  fires {times}, {_hours(found['firingSeconds'])} in all; "
-          f"{messages}{f' ({kinds})' if kinds else ''}, "
-          f"{found['messagesPerWeek']:.1f} per week")  # fmt: skip
+          f"{messages}{f' ({kinds})' if kinds else ''}"
+          f"{'' if weekly is None else f', {weekly:.1f} per week'}")  # fmt: skip
     rows = [
         (each["fired"], _hours(each["duration"]), each["severity"], _where(each["labels"]),
          "" if each["worst"] is None else f"{each['worst']:.4g}")
@@ -163,8 +164,9 @@ def _silences(asker: Asker, options: argparse.Namespace) -> int:
          each["createdBy"], each["comment"])
         for each in shown
     ]  # fmt: skip
-    show_table([("ID", "STATE", "STARTS", "ENDS", "WHAT", "BY", "COMMENT"), *rows])
-    if not rows:
+    if rows:
+        show_table([("ID", "STATE", "STARTS", "ENDS", "WHAT", "BY", "COMMENT"), *rows])
+    else:
         print("no silences")
     return 0
 
@@ -196,5 +198,7 @@ def _value(alert_: Mapping[str, Any]) -> str:
 
 
 def _hours(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60}h{minutes % 60:02}m" if minutes >= 60 else f"{minutes}m"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60}h{minutes % 60:02}m"
+    return f"{minutes}m{rest:02}s" if minutes and rest else f"{minutes}m" if minutes else f"{rest}s"

@@ -7,11 +7,12 @@ from typing import Final
 from trimtab_collector.alerts.metrics import JudgedMetric, metric_of
 from trimtab_collector.alerts.rules import LEVELS, NO_DATA, OPERATORS, TYPES, Rule, severity_of
 from trimtab_collector.contract.alertconfigs import AlertConfig, NewAlertConfig, duration_s
+from trimtab_collector.contract.channels import Recipients
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.notify.notice import is_recipient
 from trimtab_collector.storage.columns import WINDOW_S
 
-__all__ = ["config_of", "rule_of", "unit_of"]
+__all__ = ["config_of", "refuse_new", "rule_of", "unit_of"]
 
 #: field of a series -> its name on the wire, and back
 _WIRE: Final[Mapping[str, str]] = {"status_class": "statusClass"}
@@ -74,6 +75,22 @@ def rule_of(rule_id: str, config: NewAlertConfig, source: str = "api") -> Rule:
     )
     _check_order(rule)
     return rule
+
+
+def refuse_new(rule: Rule, known: Recipients | None = None) -> None:
+    """Raise ApiError for what nobody means: a share out of bounds, recipients that nobody has.
+
+    It is asked of what is new alone: a rule that is kept goes on, whatever has gone since.
+    """
+    _check_share(rule)
+    lost = () if known is None else known.lost(rule.recipients)
+    if lost:
+        expected = (
+            "mail addresses only where a channel sends mail"
+            if "@" in lost[0]
+            else f"names of channels ({', '.join(known.names) if known else ''})"
+        )
+        raise _bad("recipients", expected, lost[0])
 
 
 def config_of(rule: Rule) -> AlertConfig:
@@ -146,6 +163,20 @@ def _check_order(rule: Rule) -> None:
         if (rule.recovery < line) if falling else (rule.recovery > line):
             side = "at least" if falling else "at most"
             raise _bad("recovery", f"{side} the lowest line {line:g}", f"{rule.recovery:g}")
+
+
+def _check_share(rule: Rule) -> None:
+    """Raise ApiError for a line of a share that is never crossed, or by every value."""
+    if not metric_of(rule.metric, rule.figure).is_share:
+        return
+    lines = {LEVELS[level - 1]: rule.line(level) for level in rule.levels}
+    for name, line in lines.items():
+        never = {"gt": line >= 1, "lt": line <= 0}.get(rule.operator, False)
+        if never or not 0 <= line <= 1:
+            example = f"{line / 100:g} is {line:g} %" if 1 < line <= 100 else "0.05 is 5 %"
+            side = "below 1" if rule.operator == "gt" else "over 0" if rule.operator == "lt" else ""
+            expected = f"a share from 0 to 1{f', {side} for {rule.operator}' if side else ''}"
+            raise _bad(name, f"{expected}: {example}", f"{line:g}")
 
 
 def _field(where: str, name: str, metric: JudgedMetric) -> str:

@@ -22,7 +22,7 @@ from trimtab_collector.alerts.reading import MetricReader, Signal
 from trimtab_collector.alerts.rules import Rule, severity_of
 from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
-from trimtab_collector.contract.callers import Caller
+from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.health import AlertsHealth, HealthPart
 from trimtab_collector.notify.notice import Change, Notice, Promise
 from trimtab_collector.statefile import StateFile
@@ -126,16 +126,20 @@ class Evaluator:
         if self._thread is not None:
             self._thread.join()
 
-    def health(self, _caller: Caller) -> HealthPart:
-        """Return what `/health` shows; judging that stands still is a trouble."""
+    def health(self, caller: Caller) -> HealthPart:
+        """Return what `/health` shows; judging that stands still is a trouble.
+
+        Sentences name files and rules: only those who may read are told.
+        """
         judged_s = self._book.judged_s
         behind_s = None if judged_s is None else round(self._clock() - judged_s, 1)
         judge = self._book.judge
-        trouble = self.trouble or self._rules.file.error
+        trouble = self.trouble or self._rules.file.error or self._lost()
         if not trouble and judge.left_out and (judged_s or 0) - judge.left_out_s < _LEFT_OUT_S:
             trouble = "more series cross lines than there are places: some have no alert"
+        told = "the log says why" if trouble and caller.role is Role.ANYONE else trouble
         body = AlertsHealth(
-            trouble=trouble or None,
+            trouble=told or None,
             steps=self.steps,
             failures=self.failures,
             behind=behind_s,
@@ -144,9 +148,23 @@ class Evaluator:
         )
         return HealthPart(body, bool(trouble) or (behind_s or 0) > _STANDS_S)
 
+    def _lost(self) -> str:
+        """Return which rule names recipients that nobody has, empty when none does."""
+        lost = self._rules.lost()
+        if not lost:
+            return ""
+        rule, names = lost[0]
+        more = f", and {len(lost) - 1} more rules" if len(lost) > 1 else ""
+        return (
+            f"rule {rule.name!r:.80} names {', '.join(names):.200}, which is no channel{more}: its "
+            "messages go to the channels that are on by default"
+        )
+
     def step(self, t_s: int) -> Outcome:
         """Judge the step that ends at t_s; from one thread at a time."""
         self._rules.file.refresh()
+        if lost := self._lost():
+            self._log.warning("recipients", "%s", lost)
         begun = time.thread_time()
         rules = {rule.id: rule for rule in self._rules.rules() if rule.enabled}
         judged = self._read(list(rules.values()), t_s)

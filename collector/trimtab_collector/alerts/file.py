@@ -15,9 +15,10 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from trimtab_collector.alerts.configs import rule_of
+from trimtab_collector.alerts.configs import refuse_new, rule_of
 from trimtab_collector.contract.alertconfigs import NewAlertConfig, ThresholdPair
 from trimtab_collector.contract.body import wire_name
+from trimtab_collector.contract.channels import Recipients
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.mistakes import mistake
 from trimtab_core.errors import SettingsError, StartupError
@@ -40,9 +41,16 @@ _MOST_BYTES: Final = 1024 * 1024
 class AlertsFile:
     """The file and its last good content; read by one thread at a time."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Take a path, which need not be there yet; None for no file at all."""
+    def __init__(
+        self, path: Path | None, recipients: Callable[[Any], Recipients] | None = None
+    ) -> None:
+        """Take a path, which need not be there yet; None for no file at all.
+
+        recipients tells who can be told once the given section `channels` holds; without it,
+        nobody is refused.
+        """
         self.path = path
+        self._recipients = recipients
         #: what is wrong with the file as it is, else empty
         self.error = ""
         self._seen: object = ""
@@ -68,8 +76,14 @@ class AlertsFile:
         return self._thresholds
 
     def start(self) -> None:
-        """Read the file; raises StartupError for a wrong one."""
+        """Read the file; raises StartupError for a wrong one.
+
+        A recipient that is missing is none here: a channel that somebody has removed must not
+        keep a collector from its work.
+        """
+        known, self._recipients = self._recipients, None
         self.refresh()
+        self._recipients = known
         if self.error:
             raise StartupError(self.error)
 
@@ -121,7 +135,10 @@ class AlertsFile:
             if name not in (*_OWN, *self._sections):
                 known = ", ".join((*_OWN, *self._sections))
                 raise ValueError(f"expected sections {known}, got {name!r:.40}")
-        configs = configs_in(content)
+        recipients = None
+        if self._recipients is not None:
+            recipients = self._recipients(content.get("channels", {}))
+        configs = configs_in(content, recipients)
         pairs = _thresholds_in(content)
 
         def hold() -> None:
@@ -134,8 +151,13 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def configs_in(content: Mapping[str, Any]) -> dict[str, NewAlertConfig]:
-    """Return the rules of a file by id; raises ValueError or ApiError that names the rule."""
+def configs_in(
+    content: Mapping[str, Any], known: Recipients | None = None
+) -> dict[str, NewAlertConfig]:
+    """Return the rules of a file by id; raises ValueError or ApiError that names the rule.
+
+    known is who can be told; None refuses nobody.
+    """
     found: dict[str, NewAlertConfig] = {}
     tables = content.get("rule", [])
     if not isinstance(tables, list):
@@ -150,7 +172,7 @@ def configs_in(content: Mapping[str, Any]) -> dict[str, NewAlertConfig]:
             if not config.name:
                 raise ValueError("expected a name, got none")
             rule_id = "file." + (re.sub(r"\W+", "-", config.name.lower()).strip("-") or str(place))
-            rule_of(rule_id, config, "file")
+            refuse_new(rule_of(rule_id, config, "file"), known)
         except (ApiError, ValueError) as error:
             raise ValueError(f"{label}: {error}") from error
         if rule_id in found:
@@ -171,7 +193,7 @@ def _thresholds_in(content: Mapping[str, Any]) -> dict[str, ThresholdPair]:
             pair = _converted(table, ThresholdPair)
             if pair.warning is not None or pair.critical is not None:
                 config = NewAlertConfig(metric=metric, warning=pair.warning, critical=pair.critical)
-                rule_of(metric, config, "file")
+                refuse_new(rule_of(metric, config, "file"))
         except (ApiError, ValueError) as error:
             raise ValueError(f"thresholds.{metric}: {error}") from error
         pairs[metric] = pair

@@ -55,6 +55,12 @@ class JudgedMetric:
     #: whether the floor of requests applies
     has_floor: bool = False
 
+    @property
+    def is_share(self) -> bool:
+        """Whether values are from 0 to 1: not those of every plain number, and no sums of many."""
+        known = self.name in METRICS or self.names[:1] in _SHARES
+        return known and self.unit == "ratio" and self.figure not in ("total", "sum", "count")
+
 
 def _requests(name: str, figure: str, unit: str, *, floor: bool = True) -> JudgedMetric:
     by = ("environment", "service")
@@ -114,6 +120,13 @@ METRICS: Final[Mapping[str, JudgedMetric]] = {
         _signal("burnRate", "", "slo", "environment", "service"),
         _signal("analysis", "", "environment", "service"),
     )
+}
+#: gauges that are shares, as what they are named by
+_SHARES: Final = {
+    (name,)
+    for metric in METRICS.values()
+    if metric.kind == "gauge" and metric.unit == "ratio"
+    for name in metric.names
 }
 SIGNALS: Final = tuple(metric.name for metric in METRICS.values() if metric.kind == "signal")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from trimtab_collector.alerts.bodies import labels_of
-from trimtab_collector.alerts.configs import rule_of
+from trimtab_collector.alerts.configs import refuse_new, rule_of
 from trimtab_collector.alerts.judge import Judge, Judged
 from trimtab_collector.alerts.machine import Alert
 from trimtab_collector.alerts.metrics import metric_of
@@ -25,6 +25,8 @@ __all__ = ["Previews", "preview"]
 
 _MOST_S: Final = 30 * 86_400
 _WEEK_S: Final = 7 * 86_400
+#: less data than this says nothing of a week
+_LEAST_DATA_S: Final = 86_400
 _MOST_SHOWN: Final = 200
 #: steps that are tried next when finer ones take too long; reads of others wait meanwhile
 _COARSER_S: Final = (600, 3600)
@@ -82,10 +84,11 @@ class Previews:
             idle = not judge.alerts and not judge.incidents and rule.no_data != "alert"
             if idle and not any(values.crossing(rule)):
                 continue
+            # The step begins as the one before it ended.
+            firing_s += step_s * bool(judge.open_alerts())
             outcome = judge.step(end_s, step_s, [Judged(rule, values)])
             ended += [each for each in outcome.changed if each.is_over and each.fired_s is not None]
             kinds.update(telling.kind for _, telling in outcome.tellings)
-            firing_s += step_s * bool(judge.open_alerts())
         alerts = [*ended, *judge.open_alerts()]
         alerts.sort(key=lambda each: each.fired_s or 0.0)
         total = sum(kinds.values())
@@ -101,7 +104,9 @@ class Previews:
             firing_seconds=firing_s,
             messages=dict(kinds),
             messages_total=total,
-            messages_per_week=total / whole_s * _WEEK_S,
+            messages_per_week=(
+                total / with_data_s * _WEEK_S if with_data_s >= _LEAST_DATA_S else None
+            ),
             seconds_with_data=with_data_s,
             notes=_notes(
                 rule, step_s, finest_s, series=len(series), with_data_s=with_data_s, whole_s=whole_s
@@ -112,6 +117,7 @@ class Previews:
 def preview(previews: Previews, parameters: Parameters) -> Preview:
     """Return when a configuration would have fired, and how many messages that is."""
     rule = rule_of("preview", parameters.body)
+    refuse_new(rule)
     return previews.run(rule, parameters.from_s, parameters.to_s, parameters.now_s)
 
 
@@ -155,8 +161,17 @@ def _notes(
     if not series:
         notes.append("no series matched: look at the metric and the filter")
     elif with_data_s < whole_s:
-        notes.append(f"{(whole_s - with_data_s) / whole_s:.0%} of the range holds no data")
+        notes.append(f"{_percent(1 - with_data_s / whole_s)} of the range holds no data")
+    if with_data_s < _LEAST_DATA_S:
+        notes.append("less than a day of data says nothing of the messages of a week")
     notes.append("silences and other rules of the same metric, which may hide it, are left out")
     if rule.no_data == "alert":
         notes.append("what is absent from the start is not known here to be expected")
     return notes
+
+
+def _percent(share: float) -> str:
+    """Return a share that is neither none nor all, which its rounding must not say."""
+    if share > 0.99:
+        return "over 99%"
+    return "under 1%" if share < 0.01 else f"{share:.0%}"

@@ -2,12 +2,12 @@
 
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from trimtab_collector.alerts.configs import config_of, rule_of, unit_of
+from trimtab_collector.alerts.configs import config_of, refuse_new, rule_of, unit_of
 from trimtab_collector.alerts.defaults import BUILT_IN, EXAMPLES, THRESHOLDS, Shipped
 from trimtab_collector.alerts.file import AlertsFile
 from trimtab_collector.alerts.metrics import METRICS
@@ -24,6 +24,7 @@ from trimtab_collector.contract.alertconfigs import (
     Thresholds,
 )
 from trimtab_collector.contract.callers import Reply
+from trimtab_collector.contract.channels import Recipients
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.statefile import Schema, StateFile
@@ -55,8 +56,15 @@ _PREFIX: Final = "threshold."
 class RuleSet:
     """The rules in force; any thread. Changes hold from the next evaluation on."""
 
-    def __init__(self, state: StateFile, file: AlertsFile) -> None:
+    def __init__(
+        self,
+        state: StateFile,
+        file: AlertsFile,
+        recipients: Callable[[], Recipients] | None = None,
+    ) -> None:
+        """Take what tells who can be told; without it, no recipient is refused or missed."""
         self._state = state
+        self._recipients = recipients
         self.file = file
         self._lock = threading.Lock()
         self._rules: tuple[Rule, ...] | None = None
@@ -73,6 +81,14 @@ class RuleSet:
             if self._rules is None:
                 self._rules = (*self._threshold_rules(), *_built_in(), *self.config_rules())
             return self._rules
+
+    def lost(self) -> list[tuple[Rule, tuple[str, ...]]]:
+        """Return the rules that name recipients which nobody has, and those."""
+        if self._recipients is None:
+            return []
+        rules = [rule for rule in self.rules() if rule.enabled and rule.recipients]
+        known = self._recipients()
+        return [(rule, lost) for rule in rules if (lost := known.lost(rule.recipients))]
 
     def config_rules(self) -> list[Rule]:
         """Return the configurations as rules, those of the file first."""
@@ -106,7 +122,8 @@ class RuleSet:
                 f"{self.file.path}: change it there",
             )  # fmt: skip
         if config is not None:
-            rule_of(rule_id, config)
+            known = None if self._recipients is None else self._recipients()
+            refuse_new(rule_of(rule_id, config), known)
         with self._state.change() as connection:
             sql = "SELECT body FROM alert_config WHERE id = ?"
             before = connection.execute(sql, (rule_id,)).fetchone()
@@ -142,7 +159,7 @@ class RuleSet:
                 # Also of one without lines: what is kept must be shown, too.
                 unit_of(Rule("", "", metric, "gt", (pair.warning, pair.critical)))
             if pair is not None and (pair.warning is not None or pair.critical is not None):
-                _threshold_rule(metric, _shipped(metric, pair), "api")
+                refuse_new(_threshold_rule(metric, _shipped(metric, pair), "api"))
         before = {each: self.pairs().get(each) for each in pairs}
         with self._state.change() as connection:
             for metric, pair in pairs.items():

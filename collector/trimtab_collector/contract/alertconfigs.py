@@ -177,7 +177,8 @@ class Preview(Body):
     #: by kind: firing, escalated, updated, reminder, resolved, expired, flapping
     messages: dict[str, int]
     messages_total: int
-    messages_per_week: float
+    #: of so much data; null where it is less than a day, which says nothing of a week
+    messages_per_week: float | None
     #: how much of the range holds data
     seconds_with_data: float
     notes: list[str]

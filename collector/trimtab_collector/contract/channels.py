@@ -1,6 +1,7 @@
 """Channels of notifications, and what was delivered by them."""
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from trimtab_collector.contract.body import Body, RangeBody
 from trimtab_collector.contract.kinds import Choice, Filter, PathName
@@ -18,6 +19,7 @@ __all__ = [
     "Delivery",
     "NewChannel",
     "NotifyHealth",
+    "Recipients",
     "SettingValue",
 ]
 
@@ -105,6 +107,23 @@ class Deliveries(RangeBody):
 
     deliveries: list[Delivery]
     deliveries_left_out: int
+
+
+class Recipients(NamedTuple):
+    """Who can be told: names that a rule may give, and whether mail goes to addresses."""
+
+    names: tuple[str, ...] = ()
+    mail: bool = False
+
+    def lost(self, recipients: Iterable[str]) -> tuple[str, ...]:
+        """Return those that lead nowhere, each once."""
+        return tuple(
+            dict.fromkeys(
+                each
+                for each in recipients
+                if not (self.mail if "@" in each else each in self.names)
+            )
+        )
 
 
 class ChannelHealth(Body):

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from trimtab_collector.auth.audit import AUDIT, note
 from trimtab_collector.contract.callers import Caller
+from trimtab_collector.contract.channels import Recipients
 from trimtab_collector.notify.heartbeat import HEARTBEAT
 from trimtab_collector.notify.kinds import KINDS
 from trimtab_collector.notify.options import ChannelSettings
@@ -147,6 +148,23 @@ class ChannelBook:
         """Return a channel, None when there is none of that name."""
         sql = "SELECT name, kind, settings, origin FROM channel WHERE name = ?"
         return next(iter(self._state.decoded(sql, (name,), _entry)), None)
+
+    def recipients(self, content: Any = None) -> Recipients:
+        """Return who can be told.
+
+        content is that of the section `channels` of a file that is about to hold, whose channels
+        count in place of those that the file has now; None counts those.
+        """
+        rows = self._state.rows("SELECT name, kind, origin FROM channel ORDER BY name")
+        kinds = {name: kind for name, kind, origin in rows if content is None or origin != "file"}
+        if isinstance(content, dict):
+            kinds |= {
+                name: str(table.get("kind"))
+                for name, table in content.items()
+                if isinstance(table, dict)
+            }
+        mail = any(kind in KINDS and KINDS[kind].takes_addresses for kind in kinds.values())
+        return Recipients((*sorted(kinds), LIVE), mail)
 
     def put(self, entry: ChannelEntry, by: Caller) -> None:
         """Keep a channel, new or changed, with a line in the audit trail.

@@ -9,8 +9,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from trimtab_collector import settings as collector_settings
+from trimtab_collector.asking import add_asking, asker_of
 from trimtab_collector.auth.cli import console, opened
 from trimtab_collector.notify.addresses import AllowedHosts
 from trimtab_collector.notify.channels import ChannelBook, ChannelEntry, parse_channel
@@ -21,15 +23,24 @@ from trimtab_collector.notify.outbox import Outbox
 from trimtab_collector.notify.sender import Sender
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.statefile import StateFile
+from trimtab_core.claim import is_claimed
 from trimtab_core.console import EXIT_FAILED, EXIT_OK, show_table, warn
 from trimtab_core.errors import SettingsError
 
 __all__ = ["channel"]
 
+_OTHERS = (
+    "a collector runs on this data directory, and its settings may be others: this test is sent "
+    "from here, with allow_hosts {hosts}; --user NAME --password-file FILE has the collector do it"
+)
+
 
 def channel(arguments: list[str]) -> int:
     """Run `trimtab channel list|add|test|remove`; returns the exit code."""
     options = _parser().parse_args(arguments)
+    if options.command == "test" and (options.url or options.user or options.token_file):
+        asked = asker_of(options).post(f"/channels/{quote(options.name, safe='')}/test", {}).data
+        return _tested(options, asked["delivered"], asked["error"] or "")
     settings, warnings = collector_settings.load(options.config, {"data_dir": options.data_dir})
     warn("channel", warnings)
     with opened(settings.directory) as state:
@@ -80,8 +91,15 @@ def _parser() -> argparse.ArgumentParser:
         help="a setting; of a secret, KEY_file=FILE names a file with it, - is standard input",
     )
     add.add_argument("--replace", action="store_true", help="in place of one of the same name")
-    test = commands.add_parser("test", parents=[shared], help="send a test message now")
+    test = commands.add_parser(
+        "test",
+        parents=[shared],
+        help="send a test message now",
+        description="Send a test message now: with the rights of an admin by the collector that "
+        "runs, else from here, with the settings that this call finds.",
+    )
     test.add_argument("name", metavar="NAME")
+    add_asking(test)
     commands.add_parser("remove", parents=[shared], help="remove a channel").add_argument(
         "name", metavar="NAME"
     )
@@ -126,13 +144,19 @@ def _test(
         finally:
             await sender.stop()
 
-    delivered, text = asyncio.run(send())
+    if is_claimed(settings.directory):
+        hosts = ", ".join(settings.allow_hosts) or "none"
+        warn("channel", [_OTHERS.format(hosts=hosts)])
+    return _tested(options, *asyncio.run(send()))
+
+
+def _tested(options: argparse.Namespace, delivered: bool, text: str) -> int:
     if options.json:
         print(json.dumps({"delivered": delivered, "error": text or None}))
     elif delivered:
-        print(f"delivered by {entry.name}" + (f"; {text}" if text else ""))
+        print(f"delivered by {options.name}" + (f"; {text}" if text else ""))
     else:
-        print(f"not delivered by {entry.name}: {text}")
+        print(f"not delivered by {options.name}: {text}")
     return EXIT_OK if delivered else EXIT_FAILED
 
 

@@ -131,6 +131,8 @@ class Notice:
     description: str = ""
     #: names of channels, or mail addresses; none: every channel that is on by default
     recipients: tuple[str, ...] = ()
+    #: those of them that lead nowhere: the channels that are on by default take their place
+    lost_recipients: tuple[str, ...] = ()
     #: what is found there, and the path below `base_url`
     links: tuple[tuple[str, str], ...] = ()
 

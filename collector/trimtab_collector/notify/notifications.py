@@ -33,12 +33,16 @@ class Notifications:
         heartbeat_url: str = "",
     ) -> None:
         """Take the settings of the collector that are of these names, outbound_ or not."""
-        outbound = Outbound(AllowedHosts.of(allow_hosts), ca_file, proxy)
+        self._outbound = outbound = Outbound(AllowedHosts.of(allow_hosts), ca_file, proxy)
         self._own = {HEARTBEAT} if heartbeat_url else set()
         self.channels = ChannelBook(state)
         self.outbox = Outbox(state, self.channels, heartbeats=bool(heartbeat_url))
         self.sender = Sender(self.outbox, self.channels, Sending(outbound, base_url), heartbeat_url)
         self.log = DeliveryLog(state)
+
+    def use(self, allow_hosts: Sequence[str], ca_file: str, *, proxy: bool) -> None:
+        """Take other settings for what is sent from here on; raises SettingsError."""
+        self._outbound.use(AllowedHosts.of(allow_hosts), ca_file, proxies=proxy)
 
     def parts(self) -> list[Any]:
         """Return what the API asks."""

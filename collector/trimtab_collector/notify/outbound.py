@@ -68,10 +68,16 @@ class Outbound:
         proxies says to use HTTPS_PROXY and NO_PROXY of the environment. Raises SettingsError when
         the file or the proxy cannot be used.
         """
-        self._allowed = allowed or AllowedHosts()
-        self._proxy = _proxy() if proxies else None
         self._resolve = resolver
-        self.tls = _context(ca_file)
+        self.use(allowed or AllowedHosts(), ca_file, proxies=proxies)
+
+    def use(self, allowed: AllowedHosts, ca_file: str, *, proxies: bool) -> None:
+        """Take other settings for the connections that come; any thread.
+
+        Raises SettingsError, and then keeps what it had.
+        """
+        proxy, tls = _proxy() if proxies else None, _context(ca_file)
+        self._allowed, self._proxy, self.tls = allowed, proxy, tls
 
     def allows(self, host: str, port: int) -> bool:
         """Return whether the operator allowed a host: private, or in the clear."""

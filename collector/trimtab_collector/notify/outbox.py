@@ -14,7 +14,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from trimtab_collector.notify.channel import Message
@@ -102,10 +102,12 @@ class Outbox:
     def add(self, connection: sqlite3.Connection, notice: Notice) -> None:
         """Put a notice on its way to its channels, within the caller's `StateFile.change()`.
 
-        Adding the same key again changes nothing.
+        Adding the same key again changes nothing. Recipients that lead nowhere are named in what is
+        sent in their place.
         """
         now_s = self._clock()
-        notice = bounded(notice)
+        lost = self._channels.recipients().lost(notice.recipients) if notice.recipients else ()
+        notice = bounded(replace(notice, lost_recipients=lost))
         text = pack(notice).decode()
         for route in routes(connection, self._channels.all(), notice):
             insert(connection, route, notice, text, now_s)

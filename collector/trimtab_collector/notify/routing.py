@@ -37,27 +37,40 @@ class ChannelRoute:
 def routes(
     connection: sqlite3.Connection, channels: Sequence[ChannelEntry], notice: Notice
 ) -> Iterator[ChannelRoute]:
-    """Yield where a notice goes: recipients that lead nowhere are dead letters, for all to see."""
-    named = {each for each in notice.recipients if "@" not in each} - {LIVE}
-    addresses = tuple(dict.fromkeys(each for each in notice.recipients if "@" in each))
-    entries = {each.name: each for each in channels}
-    for name in sorted(named - set(entries)):
+    """Yield where a notice goes.
+
+    The channels that are on by default take the place of recipients that lead nowhere; those are
+    dead letters where there is no such channel, for all to see.
+    """
+    found = list(_routes(connection, channels, notice))
+    yield from found
+    if any(route.state == "pending" for route in found):
+        return
+    for name in sorted(each for each in notice.lost_recipients if "@" not in each):
         yield ChannelRoute(
             name, state="dead", trouble=f"expected a channel, got {name!r}: none has it"
         )
-    mail = _mail_channel(channels, named) if addresses else None
-    if addresses and mail is None:
+    if any("@" in each for each in notice.lost_recipients):
         kinds = [kind for kind, row in KINDS.items() if row.takes_addresses]
         trouble = f"expected a channel of kind {' or '.join(kinds)} for mail addresses, got none"
         yield ChannelRoute(kinds[0], state="dead", trouble=trouble)
+
+
+def _routes(
+    connection: sqlite3.Connection, channels: Sequence[ChannelEntry], notice: Notice
+) -> Iterator[ChannelRoute]:
+    named = {each for each in notice.recipients if "@" not in each} - {LIVE}
+    addresses = tuple(dict.fromkeys(each for each in notice.recipients if "@" in each))
+    mail = _mail_channel(channels, named) if addresses else None
+    by_default = not notice.recipients or bool(notice.lost_recipients)
     for entry in channels:
         try:
             settings = entry.settings
         except SettingsError as error:
-            if entry.name in named or not notice.recipients:
+            if entry.name in named or by_default:
                 yield ChannelRoute(entry.name, state="dead", trouble=str(error))
             continue
-        asked = entry.name in named or (not notice.recipients and settings.default)
+        asked = entry.name in named or (by_default and settings.default)
         if not asked and entry is not mail:
             continue
         if not _wanted(connection, entry.name, settings.severity, notice):
@@ -116,6 +129,7 @@ def bounded(notice: Notice) -> Notice:
         changes=tuple(map(_change, notice.changes[:_MAX_CHANGES])),
         description=_cut(notice.description, _MAX_DESCRIPTION),
         recipients=tuple(map(_cut, notice.recipients[:_MAX_RECIPIENTS])),
+        lost_recipients=tuple(map(_cut, notice.lost_recipients[:_MAX_RECIPIENTS])),
         links=tuple((_cut(a), _cut(b, _MAX_PATH)) for a, b in notice.links[:_MAX_LINKS]),
     )
 

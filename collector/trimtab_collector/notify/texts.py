@@ -118,6 +118,9 @@ class Texts:
             lead = f"{lead} {self._word('lead.merged')}"
         if message.plain:
             lead = f"{lead} {self._word('lead.plain')}"
+        if notice.lost_recipients:
+            names = ", ".join(map(clean, notice.lost_recipients))
+            lead = f"{lead} {self._word('lead.lost', names=clean(names))}"
         if notice.kind == "test":
             return WrittenMessage(self.title(notice, message.sent_s), lead)
         return WrittenMessage(

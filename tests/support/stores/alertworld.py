@@ -22,6 +22,7 @@ from trimtab_collector.contract.alertconfigs import NewAlertConfig
 from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.parameters import RANGE, Parameters, parse
+from trimtab_collector.notify.channels import ChannelBook
 from trimtab_collector.notify.notice import Notice
 from trimtab_collector.statefile import StateFile
 from trimtab_collector.storage.memory.engine import MemoryStore
@@ -71,8 +72,11 @@ class AlertWorld:
 
     def _open(self) -> None:
         self.state = StateFile(self.directory, (AUDIT,))
-        self.file = AlertsFile(self.directory / "alerts.toml")
-        self.rules = RuleSet(self.state, self.file)
+        self.channels = ChannelBook(self.state)
+        known = self.channels.recipients
+        self.file = AlertsFile(self.directory / "alerts.toml", known)
+        self.file.section("channels", self.channels.of_file)
+        self.rules = RuleSet(self.state, self.file, known)
         self.silences = SilenceBook(self.state)
         self.book = AlertBook(self.state)
         self.book.on_change(self.changed.extend)

@@ -59,6 +59,7 @@ ENGLISH: Final = MessageWords(
         "lead.plain": "Its figures could not be written here; GET /alerts shows them, and "
         "GET /deliveries why.",
         "lead.merged": "It had begun and ended before a message could be delivered.",
+        "lead.lost": "It comes here because no channel is named as its rule says: {names}.",
         "fact.rule": "Rule",
         "fact.value": "Now",
         "fact.worst": "Worst",

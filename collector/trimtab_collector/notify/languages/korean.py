@@ -62,6 +62,7 @@ KOREAN: Final = MessageWords(
         "lead.plain": "수치는 여기에 적을 수 없었습니다. 수치는 GET /alerts에서, "
         "그 이유는 GET /deliveries에서 볼 수 있습니다.",
         "lead.merged": "메시지가 전달되기 전에 시작되고 끝난 알림입니다.",
+        "lead.lost": "규칙이 지정한 채널이 없어 여기로 보냅니다: {names}.",
         "fact.rule": "규칙",
         "fact.value": "현재 값",
         "fact.worst": "가장 나쁜 값",
