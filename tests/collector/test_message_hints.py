@@ -125,5 +125,5 @@ def test_a_mark_says_its_kind_and_the_place_where_that_is_not_the_alert_s() -> N
         Change("mark", "tax", "", AT_S - 60, mark="config", service="billing", environment="live"),
     )
     lines = plain(notice(changes=changes)).splitlines()
-    assert "  - 14:04: deploy 1.4.2 by ada" in lines
+    assert "  - 14:04: deploy 1.4.2 (by ada)" in lines
     assert "  - 14:04: config tax of billing live" in lines
