@@ -224,6 +224,14 @@ class Peer:
                 if wake in ready and not wake.recv(64):
                     return
                 if self._cutting:
+                    # What was sent has been heard: a cut loses what is sent after it, no more.
+                    while not self._frozen:
+                        waiting, _, _ = select.select(list(open_ends), [], [], 0)
+                        if not waiting:
+                            break
+                        for end in waiting:
+                            if end in open_ends:
+                                self._read(end, open_ends)
                     for end in list(open_ends):
                         _close(open_ends, end)
                     with self._changed:
