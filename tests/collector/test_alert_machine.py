@@ -319,3 +319,23 @@ def test_without_data_an_alert_by_absence_expires_unless_its_series_is_named() -
     assert run.judge.alerts == {}
     named = Run(replace(rule, where={"service": "shop"})).feed(*[values()] * 8_700)
     assert "expired" not in named.kinds
+
+
+def test_a_rule_that_judges_something_else_begins_anew_where_its_old_alert_ends() -> None:
+    run = Run().shop(2000, 8)
+    run.rule = replace(RULE, lines=(None, 500.0))
+    run.shop(2000, 1)
+    assert [alert.state for alert in run.judge.alerts["r"].values()] == ["pending"]
+    assert run.shop(2000, 6).kinds == ["firing", "expired", "firing"]
+
+
+def test_more_of_it_is_told_anew_in_each_incident() -> None:
+    rule = replace(RULE, group_by=("route",), keep_firing_s=20)
+    judge, told, t_s = Judge(), [], 0
+    for count in (*[9] * 8, *[0] * 6, *[1] * 8, *[3] * 40):
+        t_s += STEP_S
+        numbers = np.array([2000.0 if n < count else 10.0 for n in range(9)])
+        groups: list[tuple[str, ...]] = [(f"/r{n}",) for n in range(9)]
+        values_ = Values(("route",), groups, numbers, np.full(9, 100.0))
+        told += [each.kind for _, each in judge.step(t_s, STEP_S, [Judged(rule, values_)]).tellings]
+    assert told == ["firing", "resolved", "firing", "updated"]

@@ -183,5 +183,6 @@ def _told(
     incident.notices += 1
     incident.told_level = max(level, 1)
     incident.told_s = t_s
-    incident.told_alerts = max(incident.told_alerts, len(alerts))
+    begins = kind in ("firing", "flapping")
+    incident.told_alerts = max(0 if begins else incident.told_alerts, len(alerts))
     return Telling(kind, max(level, 1), incident, tuple(alerts), incident.notices)

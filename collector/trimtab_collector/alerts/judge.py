@@ -79,7 +79,10 @@ class Judge:
         over: dict[str, list[Alert]] = {}
         for alert in outcome.changed:
             if alert.is_over:
-                self.alerts[alert.rule_id].pop(alert.labels, None)
+                rows = self.alerts[alert.rule_id]
+                # A rule that judges something else may have begun another one there already.
+                if rows.get(alert.labels) is alert:
+                    del rows[alert.labels]
                 over.setdefault(alert.group_id, []).append(alert)
         self._tell(outcome, over, t_s, silenced)
         told = {incident.rule_id for incident in self.incidents.values()}
