@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -197,17 +197,57 @@ def test_one_hash_runs_at_a_time_and_others_are_not_held_up_by_it() -> None:
     assert most == 1
 
 
-def test_twenty_may_be_logging_in_and_the_next_is_told_when_to_come_again() -> None:
-    threads = LoginThreads()
-    with ExitStack() as places:
+@pytest.mark.asyncio
+async def test_twenty_may_be_logging_in_and_the_next_is_told_when_to_come_again() -> None:
+    threads = LoginThreads(hold_s=lambda: 0.0)
+    async with AsyncExitStack() as places:
         for _ in range(20):
-            places.enter_context(threads.place())
-        with pytest.raises(ApiError) as found, threads.place():
-            pass
+            await places.enter_async_context(threads.place())
+        with pytest.raises(ApiError) as found:
+            await places.enter_async_context(threads.place())
         assert (found.value.status, found.value.code) == (503, "busy")
-        assert found.value.headers["Retry-After"] == "1"
-    with threads.place():
+        assert found.value.headers["Retry-After"] == "2"
+    async with threads.place():
         pass
+    threads.close()
+
+
+@pytest.mark.asyncio
+async def test_people_for_whom_there_is_no_place_are_not_all_told_at_once() -> None:
+    """Refused at once, they would come back at once, and each time hold up the loop."""
+    holds = iter([0.05, 0.0])
+    threads = LoginThreads(hold_s=lambda: next(holds))
+    refused: list[str] = []
+
+    async def come(name: str) -> None:
+        try:
+            async with threads.place():
+                raise AssertionError(f"{name} has a place")
+        except ApiError:
+            refused.append(name)
+
+    async with AsyncExitStack() as places:
+        for _ in range(20):
+            await places.enter_async_context(threads.place())
+        await asyncio.gather(come("held longer"), come("held for a moment"))
+    assert refused == ["held for a moment", "held longer"]
+    threads.close()
+
+
+@pytest.mark.asyncio
+async def test_who_is_held_gets_a_place_that_becomes_free() -> None:
+    threads = LoginThreads(hold_s=lambda: 0.01)
+
+    async def come() -> bool:
+        async with threads.place():
+            return True
+
+    async with AsyncExitStack() as places:
+        for _ in range(20):
+            await places.enter_async_context(threads.place())
+        held = asyncio.create_task(come())
+        await asyncio.sleep(0)
+    assert await asyncio.wait_for(held, 5)
     threads.close()
 
 

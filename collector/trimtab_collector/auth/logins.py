@@ -101,7 +101,7 @@ async def login(logins: Logins, parameters: Parameters) -> Reply:
     """Return an access token and a refresh token for a name and its password."""
     body, account = parameters.body, parameters.body.name.casefold()
     logins.limits.begin(parameters.address, account)
-    with logins.threads.place():
+    async with logins.threads.place():
         issued = await logins.enter(body.name, body.password)
     await logins.worked(parameters.address, account)
     return _entered(logins, issued, parameters, cookie=body.cookie)
@@ -134,7 +134,7 @@ async def setup(logins: Logins, parameters: Parameters) -> Reply:
     logins.link.check(body.token)
     check_name(body.name)
     check_password(body.password, body.name)
-    with logins.threads.place():
+    async with logins.threads.place():
         issued = await logins.found(body.name, body.password)
     logins.limits.worked(parameters.address)
     return _entered(logins, issued, parameters, cookie=body.cookie, status=201)
@@ -148,7 +148,7 @@ async def change_password(logins: Logins, parameters: Parameters) -> Reply:
     check_password(body.new_password, caller.name)
     account = caller.name.casefold()
     logins.limits.begin(parameters.address, account)
-    with logins.threads.place():
+    async with logins.threads.place():
         issued = await logins.replace(caller, body.password, body.new_password)
     await logins.worked(parameters.address, account)
     return _entered(logins, issued, parameters, cookie=body.cookie)

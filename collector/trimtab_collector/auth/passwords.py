@@ -7,11 +7,12 @@ wait for it.
 
 import asyncio
 import os
+import random
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from argon2 import PasswordHasher
@@ -29,6 +30,8 @@ _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=
 _NOBODYS: Final = f"$argon2id$v=19$m=19456,t=2,p=1${'A' * 22}${'A' * 43}"
 _MAX_LOGINS: Final = 20
 _MAX_WAITING: Final = 64
+#: those for whom there is no place, and who are not told at once
+_MAX_HELD: Final = 1_000
 #: how much the thread yields to others (of 19)
 _NICE: Final = 10
 
@@ -70,17 +73,30 @@ class LoginThreads:
     in Python, it would hold up the whole process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hold_s: Callable[[], float] = random.random) -> None:
+        """Take what says how long somebody for whom there is no place is held."""
+        self._hold_s = hold_s
         self._hashing = ThreadPoolExecutor(
             1, thread_name_prefix="trimtab-hash", initializer=_yield_to_others
         )
         self._doing = ThreadPoolExecutor(1, thread_name_prefix="trimtab-login")
         self._logins = 0
+        self._held = 0
         self._waiting = 0
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold one of 20 places of those who log in; raises ApiError 429 when all are taken."""
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Hold one of 20 places of those who log in; raises ApiError 503 when all are taken.
+
+        That is said up to a second later, unless a place became free: people who were refused at
+        once would all come back at once, and hold up the loop each time.
+        """
+        if self._logins >= _MAX_LOGINS and self._held < _MAX_HELD:
+            self._held += 1
+            try:
+                await asyncio.sleep(self._hold_s())
+            finally:
+                self._held -= 1
         if self._logins >= _MAX_LOGINS:
             raise _busy("log-ins", self._logins)
         self._logins += 1
@@ -90,11 +106,11 @@ class LoginThreads:
             self._logins -= 1
 
     async def hash(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        """Return what work, which hashes, returns; raises ApiError 429 when 64 of all wait."""
+        """Return what work, which hashes, returns; raises ApiError 503 when 64 of all wait."""
         return await self._run(self._hashing, work, *arguments)
 
     async def run(self, work: Callable[..., _T], *arguments: Any) -> _T:
-        """Return what work returns; raises ApiError 429 when 64 of all wait."""
+        """Return what work returns; raises ApiError 503 when 64 of all wait."""
         return await self._run(self._doing, work, *arguments)
 
     def close(self) -> None:
@@ -116,7 +132,7 @@ class LoginThreads:
 
 def _busy(what: str, count: int) -> ApiError:
     return ApiError(
-        503, "busy", f"{count} {what} wait already: ask again", headers={"Retry-After": "1"}
+        503, "busy", f"{count} {what} wait already: ask again", headers={"Retry-After": "2"}
     )
 
 
