@@ -1,0 +1,97 @@
+/**
+ * Answers of the API that keep themselves up to date while they are seen.
+ *
+ * While the range moves with the clock an answer is asked for again every ten seconds, which is how
+ * often there is something new; not while the tab is hidden. What was shown stays until the next answer
+ * is there: a failed attempt makes it stale, and says so.
+ */
+
+import { signal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import { ask, queryOf } from "./api.js";
+import { range } from "./range.js";
+
+const EVERY_MS = 10_000;
+const MOST_WAIT_MS = 60_000;
+
+/** Bumped when everything must be asked anew: the collector came back, something was changed. */
+export const renewed = signal(0);
+
+/** Ask for everything that is shown anew. */
+export function renewAll() {
+  renewed.value += 1;
+}
+
+/**
+ * Return a signal of {state, data, error, at} for a path and parameters.
+ *
+ * `state` is "loading" (nothing yet), "ready", "changing" (data of other parameters still shows),
+ * "stale" (the last attempt failed, data are those of `at`) or "failed" (nothing to show). A path of null
+ * asks nothing. `everyMs` is how often it is asked again; 0 never; without it, every ten
+ * seconds while the range moves. `again()` asks at once.
+ */
+export function useAnswer(path, parameters = {}, { everyMs } = {}) {
+  const answer = useMemo(() => {
+    const found = signal({ state: "loading", data: null, error: null, at: 0 });
+    found.again = () => {};
+    return found;
+  }, []);
+  const key = path === null ? null : path + queryOf(parameters);
+  const moves = range.value.isLive;
+  const wait = everyMs ?? (moves ? EVERY_MS : 0);
+  const times = renewed.value;
+  useEffect(() => {
+    if (key === null) return undefined;
+    const before = answer.peek();
+    // The same question again (renewed) must not make the page flicker.
+    if (before.key !== key && before.data !== null) answer.value = { ...before, state: "changing" };
+    else if (before.data === null) answer.value = { ...before, state: "loading", error: null };
+    return kept(answer, key, path, parameters, wait);
+  }, [key, wait, times]);
+  return answer;
+}
+
+/** Keep an answer up to date until the function that is returned is called. */
+function kept(answer, key, path, parameters, wait) {
+  const stop = new AbortController();
+  let timer = 0;
+  let failures = 0;
+  let asking = false;
+
+  async function attempt() {
+    clearTimeout(timer);
+    if (asking) return;
+    if (document.hidden && answer.peek().key === key) return;
+    asking = true;
+    let pause = wait;
+    try {
+      const data = await ask(path, parameters, { signal: stop.signal });
+      failures = 0;
+      answer.value = { state: "ready", data, error: null, at: Date.now(), key };
+    } catch (error) {
+      if (stop.signal.aborted) return;
+      failures += 1;
+      pause = Math.max(error.retryAfter * 1000 || 0, Math.min(1000 * 2 ** failures, MOST_WAIT_MS) * (0.7 + 0.6 * Math.random()));
+      if (error.status >= 400 && error.status < 500 && error.status !== 429) pause = wait;
+      const { data, key: shownKey, at } = answer.peek();
+      answer.value = data !== null && shownKey === key
+        ? { state: "stale", data, error, at, key }
+        : { state: "failed", data: null, error, at: 0, key };
+    } finally {
+      asking = false;
+    }
+    if (pause && !stop.signal.aborted) timer = setTimeout(attempt, pause * (failures ? 1 : 0.95 + 0.1 * Math.random()));
+  }
+
+  const seen = () => {
+    if (!document.hidden && Date.now() - answer.peek().at > Math.max(wait, 1000)) attempt();
+  };
+  if (wait) document.addEventListener("visibilitychange", seen);
+  answer.again = attempt;
+  attempt();
+  return () => {
+    stop.abort();
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", seen);
+  };
+}

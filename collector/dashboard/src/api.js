@@ -1,0 +1,31 @@
+/** Questions to the collector's API. */
+
+import { API } from "./base.js";
+import { accessToken, renew } from "./session.js";
+import { fetched, queryOf, Refused } from "./wire.js";
+
+export { queryOf, Refused, Unreachable } from "./wire.js";
+
+/**
+ * Ask, and return the `data` of the answer. Rejects with Refused, Unreachable, or the AbortError of
+ * `signal`. An access token that has ended is renewed once.
+ */
+export async function ask(path, parameters = {}, { method = "GET", body, signal } = {}) {
+  const request = () =>
+    fetched(`${API}${path}${queryOf(parameters)}`, {
+      method,
+      signal,
+      headers: {
+        Accept: "application/json",
+        ...(accessToken() && { Authorization: `Bearer ${accessToken()}` }),
+        ...(body !== undefined && { "Content-Type": "application/json" }),
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  try {
+    return await request();
+  } catch (error) {
+    if (!(error instanceof Refused) || error.status !== 401 || !(await renew())) throw error;
+    return request();
+  }
+}

@@ -1,0 +1,9 @@
+/** Where the page, its API and its stream are: the collector may be served below any prefix. */
+
+const MARK = "/performance/dashboard";
+const at = location.pathname.indexOf(MARK);
+const prefix = at < 0 ? "" : location.pathname.slice(0, at);
+
+export const HOME = `${prefix}${MARK}`;
+export const API = `${prefix}/api/performance`;
+export const STREAM = `${prefix}/socket.io/`;

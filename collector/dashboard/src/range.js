@@ -1,0 +1,114 @@
+/**
+ * The range of time that all of a page shows: `from` and `to` of the address, as the API takes them.
+ *
+ * Without `to` it ends now and moves along; then the page is live.
+ */
+
+import { computed } from "@preact/signals";
+import { change, query } from "./address.js";
+import { zone } from "./settings.js";
+import { now, shown, whenShort } from "./times.js";
+import { t } from "./words.js";
+
+/** What is offered: the value of `from`, and its seconds. */
+export const QUICK = [
+  ["-5m", 300],
+  ["-15m", 900],
+  ["-1h", 3600],
+  ["-3h", 10_800],
+  ["-6h", 21_600],
+  ["-24h", 86_400],
+  ["-2d", 172_800],
+  ["-7d", 604_800],
+  ["-30d", 2_592_000],
+];
+const DEFAULT = "-1h";
+const UNITS = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
+
+/** Return the seconds of "-1h30m", or null for another text. */
+export function secondsBack(text) {
+  if (!/^-(\d{1,7}[smhdw])+$/.test(text)) return null;
+  return [...text.matchAll(/(\d+)([smhdw])/g)].reduce((sum, [, count, unit]) => sum + count * UNITS[unit], 0);
+}
+
+/** Return the ms of what the API takes as a time, or null; times without a zone are left to it. */
+export function momentOf(text, nowMs) {
+  if (!text || text === "now") return nowMs;
+  const back = secondsBack(text);
+  if (back !== null) return nowMs - back * 1000;
+  if (/^\d{9,10}(\.\d+)?$/.test(text)) return Number(text) * 1000;
+  const found = Date.parse(text);
+  return Number.isNaN(found) ? null : found;
+}
+
+const texts = computed(() => ({ from: query.value.from || DEFAULT, to: query.value.to || "" }));
+const isLive = computed(() => !texts.value.to && secondsBack(texts.value.from) !== null);
+
+/**
+ * The range: `from` and `to` as given, `parameters` for the API, whether it `isLive`, its `seconds`.
+ * It changes with the address, not with the clock.
+ */
+export const range = computed(() => {
+  const { from, to } = texts.value;
+  const nowMs = now.peek();
+  const fromMs = momentOf(from, nowMs) ?? nowMs - 3_600_000;
+  const toMs = momentOf(to, nowMs) ?? nowMs;
+  return {
+    from,
+    to,
+    isLive: isLive.value,
+    seconds: Math.max(10, Math.round((toMs - fromMs) / 1000)),
+    parameters: { from, to, tz: zone.value },
+  };
+});
+
+/** The range in ms at this moment: [from, to]. */
+export function bounds() {
+  const { from, to, seconds } = range.value;
+  const toMs = momentOf(to, now.peek()) ?? now.peek();
+  return [momentOf(from, now.peek()) ?? toMs - seconds * 1000, toMs];
+}
+
+/** Return the range as people say it. */
+export function rangeText() {
+  const { from, to, isLive: live } = range.value;
+  if (live) {
+    const quick = QUICK.find(([each]) => each === from);
+    return quick ? t(`range.quick.${from.slice(1)}`) : t("range.last", { time: from.slice(1) });
+  }
+  const [fromMs, toMs] = bounds();
+  const sameDay = shown(fromMs, { dateStyle: "short" }) === shown(toMs, { dateStyle: "short" });
+  const end = sameDay ? shown(toMs, { hour: "2-digit", minute: "2-digit" }) : whenShort(toMs);
+  return `${whenShort(fromMs)} – ${to ? end : t("range.now")}`;
+}
+
+/** Show from one moment (ms) to another; "back" returns. Whole windows of ten seconds, at least one. */
+export function zoom(fromMs, toMs) {
+  const from = Math.floor(fromMs / 10_000) * 10;
+  const to = Math.max(Math.ceil(toMs / 10_000) * 10, from + 10);
+  change({ from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString() }, { push: true });
+}
+
+/** Show twice the range around the same middle, or the range before or after it. */
+export function widen() {
+  const [fromMs, toMs] = bounds();
+  const half = (toMs - fromMs) / 2;
+  zoom(fromMs - half, Math.min(toMs + half, Date.now()));
+}
+export function shift(direction) {
+  const [fromMs, toMs] = bounds();
+  const step = (toMs - fromMs) * direction;
+  if (toMs + step > Date.now()) show(`-${Math.round((toMs - fromMs) / 1000)}s`);
+  else zoom(fromMs + step, toMs + step);
+}
+
+/** Show what begins at `from` and ends at `to` (as the API takes them), or now. */
+export function show(from, to = "") {
+  change({ from, to }, { push: true });
+}
+
+/** Return a step in seconds that gives a chart of this range at most some 150 points. */
+export function stepOf(seconds = range.value.seconds, points = 150) {
+  const steps = [10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800];
+  return steps.find((each) => seconds / each <= points) ?? 2_592_000;
+}

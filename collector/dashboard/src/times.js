@@ -1,0 +1,70 @@
+/** How times are written, all in the chosen time zone, and the clock that the page lives by. */
+
+import { signal } from "@preact/signals";
+import { zone } from "./settings.js";
+import { figure } from "./figures.js";
+import { locale, t } from "./words.js";
+
+/** Now, in ms, each second while the page is seen. */
+export const now = signal(Date.now());
+setInterval(() => {
+  if (!document.hidden) now.value = Date.now();
+}, 1000);
+document.addEventListener("visibilitychange", () => {
+  now.value = Date.now();
+});
+
+const formats = new Map();
+
+/** Return a time (ms, ISO text or Date) in parts chosen by options of Intl.DateTimeFormat. */
+export function shown(time, options) {
+  const at = time instanceof Date ? time : new Date(time);
+  if (Number.isNaN(at.getTime())) return "";
+  const key = `${locale.value} ${zone.value} ${JSON.stringify(options)}`;
+  let format = formats.get(key);
+  if (!format) {
+    format = new Intl.DateTimeFormat(locale.value, { timeZone: zone.value, hourCycle: "h23", ...options });
+    formats.set(key, format);
+  }
+  return format.format(at);
+}
+
+const CLOCK = { hour: "2-digit", minute: "2-digit" };
+const DAY = { month: "short", day: "numeric" };
+
+/** Return "14:02". */
+export const clock = (time) => shown(time, CLOCK);
+/** Return "14:02:07". */
+export const clockSeconds = (time) => shown(time, { ...CLOCK, second: "2-digit" });
+/** Return "30 Nov, 14:02:07", with the year if it is another one. */
+export const moment = (time) =>
+  shown(time, {
+    ...DAY,
+    ...CLOCK,
+    second: "2-digit",
+    ...(new Date(time).getFullYear() !== new Date(now.peek()).getFullYear() && { year: "numeric" }),
+  });
+/** Return "14:02" for today, else "30 Nov, 14:02". */
+export function whenShort(time) {
+  const day = (each) => shown(each, { year: "numeric", month: "2-digit", day: "2-digit" });
+  return day(time) === day(now.value) ? clock(time) : shown(time, { ...DAY, ...CLOCK });
+}
+/** Return the short name of the time zone, such as KST. */
+export function zoneName() {
+  const parts = new Intl.DateTimeFormat(locale.value, { timeZone: zone.value, timeZoneName: "short" }).formatToParts(now.peek());
+  return parts.find((each) => each.type === "timeZoneName")?.value ?? zone.value;
+}
+
+/** Return "9 min": how long something lasted, in ms. */
+export function lasted(ms) {
+  if (!Number.isFinite(ms)) return "";
+  const { text, unit } = figure(Math.max(0, Math.round(ms / 1000)) * 1000 || 0, "ms");
+  return `${text} ${unit}`;
+}
+
+/** Return "9 min ago", of a time that is past. */
+export function ago(time) {
+  const ms = now.value - new Date(time).getTime();
+  if (!Number.isFinite(ms)) return "";
+  return ms < 5000 ? t("time.justNow") : t("time.ago", { time: lasted(ms) });
+}

@@ -1,0 +1,62 @@
+/** Texts in the viewer's language. Every key stands in each language; a test compares them. */
+
+import { effect, signal } from "@preact/signals";
+import { language } from "./settings.js";
+
+const LOADERS = {
+  en: () => import("./words/en.js"),
+  ko: () => import("./words/ko.js"),
+};
+
+const words = signal(null);
+/** The language of the texts that are there: a tag for Intl. */
+export const locale = signal("en");
+
+effect(() => {
+  const wanted = language.value;
+  LOADERS[wanted]().then((found) => {
+    if (language.peek() !== wanted) return;
+    words.value = found.default;
+    locale.value = wanted;
+    document.documentElement.lang = wanted;
+  });
+});
+
+/** Tell whether the texts are there. */
+export const isReady = () => words.value !== null;
+
+/**
+ * Return a text, with {name} replaced by the value of that name. With a value `count`, the forms
+ * `key.one` and `key.other` of the language are used if they exist.
+ */
+export function t(key, values = {}) {
+  const all = words.value ?? {};
+  let text = all[key];
+  if (values.count !== undefined) {
+    const form = new Intl.PluralRules(locale.value).select(Number(values.number ?? values.count));
+    text = all[`${key}.${form}`] ?? all[`${key}.other`] ?? text;
+  }
+  if (text === undefined) return key;
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+}
+
+/** Return t(key) for a value of the API (a kind, a state), or the value itself if it has no text. */
+export function named(group, value) {
+  const key = `${group}.${value}`;
+  const text = t(key);
+  return text === key ? String(value) : text;
+}
+
+/**
+ * Return a text as a list of strings and of what `inserted` has for its places: to set links or
+ * numbers into a sentence whatever the order of words in a language is.
+ */
+export function parted(key, inserted) {
+  return t(key)
+    .split(/(\{\w+\})/)
+    .filter(Boolean)
+    .map((part) => {
+      const name = /^\{(\w+)\}$/.exec(part)?.[1];
+      return name in inserted ? inserted[name] : part;
+    });
+}
