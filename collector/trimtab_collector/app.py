@@ -22,6 +22,7 @@ from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.live.answers import Questions
 from trimtab_collector.api.live.stream import LIVE_PATH, Live
+from trimtab_collector.api.pages import Pages
 from trimtab_collector.api.setuppage import setup_routes
 from trimtab_collector.api.web import Api
 from trimtab_collector.auth.accounts import Accounts
@@ -113,6 +114,8 @@ class CollectorApp:
         #: the end of the live stream, once it has begun
         self._stopping: asyncio.Task[None] | None = None
         self._logs = self._log_files(settings)
+        self._pages = Pages()
+        self.reload.register("dashboard", lambda _latest: self._pages.read())
         self._web = Starlette(
             routes=[*self._api.routes(), *setup_routes()],
             exception_handlers=self._api.exception_handlers(),
@@ -128,6 +131,8 @@ class CollectorApp:
             await self.ingest(scope, receive, send)
         elif scope["type"] != "lifespan" and scope["path"].startswith(LIVE_PATH):
             await self.live(scope, receive, send)
+        elif scope["type"] == "http" and self._pages.takes(scope):
+            await self._pages(scope, receive, send)
         else:
             await self._web(scope, receive, send)
 
