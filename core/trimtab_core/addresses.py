@@ -8,6 +8,7 @@ from trimtab_core.errors import SettingsError
 
 __all__ = [
     "API",
+    "DASHBOARD",
     "WebAddress",
     "bare",
     "host_and_port",
@@ -19,6 +20,8 @@ __all__ = [
 
 #: what the path of every endpoint of the collector's API begins with
 API: Final = "/api/performance"
+#: where the collector's dashboard is; its pages lie below
+DASHBOARD: Final = "/performance/dashboard"
 _PORTS: Final = {"http": 80, "https": 443}
 
 
