@@ -91,7 +91,11 @@ class Gathered:
         self.events_dropped += max(0, len(events.events) - room)
         hello = app.hello
         self._events += [
-            EventRow(hello.environment, hello.service, app.instance, event)
+            # Told here: a process says its version once, not with each event.
+            EventRow(
+                *(hello.environment, hello.service, app.instance),
+                {**event, "version": hello.version},
+            )
             for event in events.events[:room]
         ]
 

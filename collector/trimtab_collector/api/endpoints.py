@@ -25,7 +25,7 @@ from trimtab_collector.contract.calls import CALLS_BY
 from trimtab_collector.contract.comparison import COMPARISON, Comparison
 from trimtab_collector.contract.current import Current, MetricsNow
 from trimtab_collector.contract.custom import METRICS, NAME, Custom
-from trimtab_collector.contract.databases import Database, SlowQueries
+from trimtab_collector.contract.databases import QUERY, Database, SlowQueries
 from trimtab_collector.contract.explanation import EXPLAINED, Explanation
 from trimtab_collector.contract.external import External
 from trimtab_collector.contract.gauges import GAUGE_FILTERS, NAMES, SERIES, GaugeHistory
@@ -59,11 +59,20 @@ from trimtab_collector.contract.parameters import (
     REQUESTS,
     ROUTE,
     STEP,
+    TZ,
     Parameters,
 )
 from trimtab_collector.contract.queues import Queues
 from trimtab_collector.contract.requests import BY as CAPTURED_BY
-from trimtab_collector.contract.requests import REASON, SlowRequests
+from trimtab_collector.contract.requests import (
+    KEPT,
+    MAX_DURATION,
+    MIN_DURATION,
+    REASON,
+    TRACE,
+    SlowRequest,
+    SlowRequests,
+)
 from trimtab_collector.contract.responses import ResponseTime
 from trimtab_collector.contract.routes import KIND, LATENCY_BY, ROUTES_BY, Latency, RouteList
 from trimtab_collector.contract.services import SERVICES_BY, SERVICES_LIMIT, Services
@@ -88,7 +97,7 @@ from trimtab_collector.reads.history import history
 from trimtab_collector.reads.measured import measures
 from trimtab_collector.reads.queues import queues
 from trimtab_collector.reads.reader import StoreReader
-from trimtab_collector.reads.requests import slow_requests
+from trimtab_collector.reads.requests import kept_request, slow_requests
 from trimtab_collector.reads.responses import response_time
 from trimtab_collector.reads.routes import latency, routes
 from trimtab_collector.reads.services import services
@@ -172,9 +181,11 @@ ENDPOINTS: Final = (
     ApiEndpoint(_below_metrics("custom"), custom, (Custom,), (*_OWNERS, NAME, METRICS)),
     ApiEndpoint(_below_metrics("system"), system, (SystemGauges,), _OWNERS),
     ApiEndpoint(_below_metrics("memory"), memory, (MemoryGauges,), _OWNERS),
-    ApiEndpoint(("/slow-queries",), slow_queries, (SlowQueries,), (*_ROUTE, CALLS_BY, LIMIT)),
+    ApiEndpoint(("/slow-queries",), slow_queries, (SlowQueries,),
+             (*_ROUTE, QUERY, TRACE, CALLS_BY, LIMIT)),
     ApiEndpoint(("/slow-requests",), slow_requests, (SlowRequests,),
-             (*_ROUTE, *REQUESTS[-2:], REASON, CAPTURED_BY, LIMIT)),
+             (*_REQUESTS, CODE, MIN_DURATION, MAX_DURATION, TRACE, REASON, CAPTURED_BY, LIMIT)),
+    ApiEndpoint(("/slow-requests/{id}",), kept_request, (SlowRequest,), (KEPT, TZ)),
     *JUDGING,
     *REPORTING,
     *PEOPLE,

@@ -1,11 +1,13 @@
 """Queries: all together, by statement, slow ones and repeated ones."""
 
-from typing import Any
+from typing import Any, Final
 
 from trimtab_collector.contract.body import Body, RangeBody
 from trimtab_collector.contract.calls import Calls, ProbedTarget
+from trimtab_collector.contract.kinds import Text
 
 __all__ = [
+    "QUERY",
     "Database",
     "Repeated",
     "ServerStatement",
@@ -16,6 +18,7 @@ __all__ = [
     "TableIndex",
     "UnusedIndex",
 ]
+QUERY: Final = Text("query", "Only this statement: its text as answers have it.")
 
 
 class Statement(Body, kw_only=True):

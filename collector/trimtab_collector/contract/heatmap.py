@@ -23,6 +23,8 @@ class Heatmap(ResolvedBody, kw_only=True):
     """Requests by time and duration: counts[i][j] of step times[i] and bucket j.
 
     A bucket has the durations over lower[j] and up to upper[j], ms; it is 2 ** (2 ** -scale) wide.
+    With these as minDuration and maxDuration, and the step as the range, `/slow-requests` has the
+    requests of a cell that were kept.
     """
 
     step: int | str
@@ -30,5 +32,7 @@ class Heatmap(ResolvedBody, kw_only=True):
     requests: int
     lower: list[float]
     upper: list[float]
+    #: start and end of each step
     times: list[str]
+    ends: list[str]
     counts: list[list[int]]

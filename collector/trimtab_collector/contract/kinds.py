@@ -21,6 +21,7 @@ __all__ = [
     "Fields",
     "Filter",
     "Instant",
+    "Milliseconds",
     "Moment",
     "Parameter",
     "PathName",
@@ -194,6 +195,30 @@ class Whole(Parameter[int]):
             "maximum": self.most,
             "default": self.default,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Milliseconds(Parameter[float | None]):
+    """A duration in milliseconds, as answers have it; None where it is not given."""
+
+    most: int = 86_400_000
+
+    def read(self, text: str, moment: Moment) -> float | None:
+        """Return the number."""
+        # As JSON has it: the bounds of buckets are no round numbers.
+        found = re.fullmatch(r"\d{1,9}(\.\d{1,20})?(e-\d{1,2})?", text, re.ASCII)
+        if not found or float(text) > self.most:
+            raise bad_parameter(self.name, f"milliseconds from 0 to {self.most}", text)
+        return float(text)
+
+    @property
+    def absent(self) -> float | None:
+        """None."""
+        return None
+
+    def schema(self) -> dict[str, Any]:
+        """Return the schema of the number."""
+        return {"type": "number", "minimum": 0, "maximum": self.most}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,16 @@
 from typing import Final
 
 from trimtab_collector.contract.body import Body, RangeBody
-from trimtab_collector.contract.kinds import Choice
+from trimtab_collector.contract.kinds import Choice, Milliseconds, PathName, Text
 
 __all__ = [
     "BY",
+    "KEPT",
+    "MAX_DURATION",
+    "MIN_DURATION",
     "REASON",
     "REASONS",
+    "TRACE",
     "CallsOfRequest",
     "ReadsOfRequest",
     "SlowRequest",
@@ -21,6 +25,15 @@ REASON: Final = Choice(
     "reason", "Why a request was kept; without it all but samples.", ("", *REASONS), ""
 )
 BY: Final = Choice("by", "The latest or the longest first.", ("time", "duration"), "time")
+#: as those of a bucket of `/heatmap`, so that a cell can be opened
+MIN_DURATION: Final = Milliseconds(
+    "minDuration", "Only requests that took longer than this, in ms; 0 for any."
+)
+MAX_DURATION: Final = Milliseconds(
+    "maxDuration", "Only requests that took at most this long, in ms."
+)
+TRACE: Final = Text("trace", "Only what belongs to the trace with this id.")
+KEPT: Final = PathName("id", "The id of a request that was kept.")
 
 
 class TimelineSpan(Body, kw_only=True):
@@ -50,6 +63,8 @@ class ReadsOfRequest(Body, kw_only=True):
 class SlowRequest(Body, kw_only=True):
     """A request that was kept whole."""
 
+    #: leads to the request as long as it is kept: `/slow-requests/{id}`
+    id: str
     at: str
     #: slow, failed, or sample: one of a small random share
     reason: str
@@ -65,6 +80,8 @@ class SlowRequest(Body, kw_only=True):
     trace: str | None
     service: str
     environment: str
+    #: null where an earlier agent did not tell
+    version: str | None
     instance: str
     database: CallsOfRequest
     external: CallsOfRequest

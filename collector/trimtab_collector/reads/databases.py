@@ -1,10 +1,11 @@
 """Queries: all together, statement by statement, the slow ones and the repeated ones."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from trimtab_collector.contract.calls import CALLS_BY, RANKED_CALLS, Calls
 from trimtab_collector.contract.databases import (
+    QUERY,
     Database,
     Repeated,
     ServerStatement,
@@ -14,6 +15,7 @@ from trimtab_collector.contract.databases import (
     UnusedIndex,
 )
 from trimtab_collector.contract.parameters import LIMIT, Parameters
+from trimtab_collector.contract.requests import TRACE
 from trimtab_collector.reads.events import events, number
 from trimtab_collector.reads.latest import targets_of
 from trimtab_collector.reads.measures import (
@@ -97,12 +99,17 @@ def slow_queries(reader: StoreReader, parameters: Parameters) -> SlowQueries:
     """Return slow and repeated queries, and the statements with the largest of a figure."""
     time_range = reader.ranges.stored(parameters)
     measures = MeasureReads(reader, time_range, (_DURATION,))
-    found = list(events(reader, time_range, "slow_query", _EVENTS))
-    repeated = _repeated(parameters, events(reader, time_range, "n_plus_one", _EVENTS))
-    slow = [_slow(parameters, row, event) for row, event in found]
-    statements = ordered(
-        _statements(_queries(measures), measures.seconds), RANKED_CALLS[parameters[CALLS_BY]]
-    )
+    query, trace = parameters[QUERY], parameters[TRACE]
+
+    def chosen(kind: str) -> Iterator[tuple[EventRow, Mapping[str, Any]]]:
+        for row, event in events(reader, time_range, kind, _EVENTS):
+            if query in (None, event.get("query")) and trace in (None, event.get("trace")):
+                yield row, event
+
+    repeated = _repeated(parameters, chosen("n_plus_one"))
+    slow = [_slow(parameters, row, event) for row, event in chosen("slow_query")]
+    parts = [each for each in _queries(measures) if query in (None, attribute(each, _QUERY))]
+    statements = ordered(_statements(parts, measures.seconds), RANKED_CALLS[parameters[CALLS_BY]])
     limit = parameters[LIMIT]
     return SlowQueries(
         **time_range.fields(),

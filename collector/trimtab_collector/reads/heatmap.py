@@ -71,6 +71,9 @@ def heatmap(reader: StoreReader, parameters: Parameters) -> Heatmap:
     rows = reader.rows(time_range)
     found = heat(rows.columns, int(parameters[FINEST]), parameters[BUCKETS])
     filled = np.flatnonzero(found.counts.any(axis=1))
+    edges = np.array(time_range.selection.edges_s)
+    start = rows.t[filled]
+    end = edges[np.searchsorted(edges, start, "right")]
     return Heatmap(
         **time_range.resolved(rows.resolution_s),
         step=time_range.step,
@@ -78,6 +81,7 @@ def heatmap(reader: StoreReader, parameters: Parameters) -> Heatmap:
         requests=int(found.counts.sum()),
         lower=(1000 * found.lower).tolist(),
         upper=(1000 * found.upper).tolist(),
-        times=[parameters.shown(t) for t in rows.t[filled].tolist()],
+        times=[parameters.shown(t) for t in start.tolist()],
+        ends=[parameters.shown(t) for t in end.tolist()],
         counts=found.counts[filled].tolist(),
     )

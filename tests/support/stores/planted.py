@@ -9,7 +9,7 @@ from support.clock import Clock
 from support.stores.appending import append
 from support.stores.batches import a_batch, key_of, point_of
 from trimtab_collector.api.endpoints import ENDPOINTS
-from trimtab_collector.contract.parameters import Parameters, parse
+from trimtab_collector.contract.parameters import RANGE, Parameters, parse
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.memory.engine import MemoryStore
 from trimtab_core.batches import GaugeRow, Point, SeriesKey
@@ -97,7 +97,7 @@ class Planted:
         """Return the checked parameters of a request."""
         (endpoint,) = [each for each in ENDPOINTS if path in each.paths]
         pairs = [(name.rstrip("_"), str(value)) for name, value in query.items()]
-        return parse(endpoint.parameters, pairs, self.clock.now_s, endpoint.back)
+        return parse((*endpoint.parameters, *RANGE), pairs, self.clock.now_s, endpoint.back)
 
     def ask(self, path: str, **query: object) -> Any:
         """Return the data of an answer as JSON has it."""
