@@ -30,6 +30,9 @@ export function href(name, parameters = {}) {
   return `${HOME}/${name}${queryOf({ ...kept, ...parameters })}`;
 }
 
+/** Return the address of a link of the API: {page, params}. */
+export const hrefOf = (link) => href(link.page === "overview" ? "" : link.page, link.params);
+
 /** Go to a page; "back" returns from it. */
 export function go(name, parameters = {}) {
   moved(href(name, parameters), true);

@@ -1,4 +1,80 @@
-/** Not written yet. */
-export default function Page() {
-  return null;
+/** What a team lead sees first: what is wrong, since when, where. */
+
+import { html } from "htm/preact";
+import { href, hrefOf, query } from "../address.js";
+import { useAnswer } from "../answers.js";
+import { useMoments } from "../moments.js";
+import { Card } from "../parts/card.js";
+import { CsvButton } from "../parts/csv.js";
+import { Dot } from "../parts/icons.js";
+import { Shares, SharesKey, Spark } from "../parts/spark.js";
+import { Answer, Empty } from "../parts/states.js";
+import { rowsOf, Table } from "../parts/table.js";
+import { range } from "../range.js";
+import { useHistory } from "../scope.js";
+import { FirstRun } from "../sections/firstrun.js";
+import { Latency } from "../sections/latency.js";
+import { Sentence, Tiles } from "../sections/opening.js";
+import { metricsNow, useLiveFigures } from "../stream.js";
+import { whenShort } from "../times.js";
+import { t } from "../words.js";
+
+export default function Overview() {
+  const { environment } = query.value;
+  const answer = useAnswer("/overview", { environment, ...range.value.parameters });
+  const history = useHistory({ environment });
+  const moments = useMoments({ environment });
+  useLiveFigures({ environment }, range.value.isLive);
+  return html`<${Answer} of=${answer} lines=${10}>
+    ${(data) =>
+      data.sentence.severity === "empty" && !data.services.length
+        ? html`<${FirstRun} sentence=${data.sentence} again=${answer.again} />`
+        : html`<${Sentence} sentence=${data.sentence} />
+            <${Tiles} tiles=${data.tiles} live=${liveTiles()} />
+            <div class="grid">
+              <${Latency} history=${history} moments=${moments} sub=${t("overview.all")} height=${292} />
+              <${Happened} list=${data.happened} />
+              <${Services} rows=${data.services} leftOut=${data.servicesLeftOut} />
+            </div>`}
+  <//>`;
+}
+
+/** Figures of the last ten seconds, each second, while the range moves and the stream is there. */
+function liveTiles() {
+  if (!range.value.isLive) return {};
+  const now = metricsNow.value?.data;
+  if (!now?.application?.requests) return {};
+  const { throughput } = now.application;
+  return { requests: throughput };
+}
+
+function Happened({ list }) {
+  return html`<${Card} title=${t("overview.happened")} span=${4}>
+    ${list.length ? list.map((each, index) => html`<${Event} key=${index} event=${each} />`) : html`<${Empty} text=${t("overview.nothingHappened")} />`}
+  <//>`;
+}
+
+const DOTS = { critical: "critical", warning: "warning", info: "mark" };
+
+function Event({ event }) {
+  const text = html`<bdi>${event.text}</bdi>`;
+  return html`<div class="event"><${Dot} state=${DOTS[event.severity]} label=${t(`kind.${event.kind}`)} />
+    <p>${event.link ? html`<a class="plainly" href=${hrefOf(event.link)}>${text}</a>` : text}${event.detail && html`<br /><small><bdi>${event.detail}</bdi></small>`}</p>
+    <time>${event.at ? whenShort(event.at) : ""}</time></div>`;
+}
+
+function Services({ rows, leftOut }) {
+  const columns = [
+    { key: "service", title: t("services.service"), text: true, show: (row) => html`<${Dot} state=${row.state} /><a class="plainly" href=${href("service", { environment: row.environment, service: row.service })}><bdi>${row.service}</bdi></a><span class="sub2">${row.environment} · ${t("services.instances", { count: row.instances })}</span>` },
+    { key: "requestsPerSecond", title: t("services.rate"), unit: "perSecond" },
+    { key: "p50", title: "p50", unit: "ms" },
+    { key: "p95", title: "p95", unit: "ms" },
+    { key: "p99", title: "p99", unit: "ms" },
+    { key: "errorRate", title: t("services.errors"), unit: "ratio" },
+    { key: "shares", title: t("services.where"), sorts: false, show: (row) => html`<${Shares} shares=${row.shares} />` },
+    { key: "p95Series", title: t("services.p95Series"), sorts: false, show: (row) => html`<${Spark} values=${row.p95Series} kind=${row.state} />` },
+  ];
+  return html`<${Card} title=${t("page.services")} tools=${html`<${SharesKey} /><${CsvButton} name="services" rows=${() => rowsOf(columns, rows)} />`}>
+    <${Table} label=${t("page.services")} columns=${columns} rows=${rows} leftOut=${leftOut} rowKey=${(row) => `${row.environment} ${row.service}`} />
+  <//>`;
 }

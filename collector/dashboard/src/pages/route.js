@@ -1,4 +1,43 @@
-/** Not written yet. */
-export default function Page() {
-  return null;
+/** One route of a service. */
+
+import { html } from "htm/preact";
+import { useRef } from "preact/hooks";
+import { href } from "../address.js";
+import { useMoments } from "../moments.js";
+import { Empty } from "../parts/states.js";
+import { scopeOfAddress, useHistory } from "../scope.js";
+import { Heat } from "../sections/heat.js";
+import { Kept } from "../sections/kept.js";
+import { Latency } from "../sections/latency.js";
+import { Chosen } from "../sections/opening.js";
+import { Queries } from "../sections/queries.js";
+import { Sides } from "../sections/sides.js";
+import { Statuses } from "../sections/statuses.js";
+import { TimeGoes } from "../sections/timegoes.js";
+import { Traffic } from "../sections/traffic.js";
+import { Versus } from "../sections/versus.js";
+import { t } from "../words.js";
+
+export default function Route() {
+  const scope = scopeOfAddress();
+  const moments = useMoments(scope);
+  const history = useHistory(scope);
+  const versions = useRef([]);
+  if (!scope.service || scope.route === undefined) return html`<${Empty} text=${t("route.which")} />`;
+  const { environment, service } = scope;
+  return html`<h1><bdi>${scope.method} ${scope.route}</bdi></h1>
+    <p class="lede"><a href=${href("service", { environment, service })}><bdi>${service}</bdi></a> <span class="none">${environment}</span></p>
+    <${Chosen} scope=${scope} fields=${["version", "instance"]} />
+    <div class="grid">
+      <${Latency} history=${history} moments=${moments} />
+      <${Traffic} history=${history} moments=${moments} />
+      <${Queries} scope=${scope} />
+      <${Heat} scope=${scope} moments=${moments} />
+      <${Statuses} scope=${scope} />
+      <${TimeGoes} history=${history} scope=${scope} />
+      <${Kept} scope=${scope} />
+      <${Versus} scope=${scope} versions=${versions.current} />
+      <${Sides} scope=${scope} field="version" onData=${(rows) => (versions.current = rows.map((row) => row.name))} />
+      <${Sides} scope=${scope} field="instance" />
+    </div>`;
 }

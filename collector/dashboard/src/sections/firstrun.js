@@ -1,0 +1,26 @@
+/** What an empty collector shows: the two lines that bring the first app in. It turns into the overview by itself. */
+
+import { html } from "htm/preact";
+import { useEffect } from "preact/hooks";
+import { href } from "../address.js";
+import { isAdmin } from "../session.js";
+import { t } from "../words.js";
+
+const EVERY_MS = 2000;
+
+export function FirstRun({ sentence, again }) {
+  useEffect(() => {
+    const timer = setInterval(again, EVERY_MS);
+    return () => clearInterval(timer);
+  }, []);
+  return html`<div class="card firstrun">
+    <h1>${sentence.text}</h1>
+    <p class="lede">${t("first.lede")}</p>
+    <ol>
+      <li><p>${t("first.agent")}</p><pre><code>TRIMTAB_AGENT_COLLECTOR_URL=${location.origin} TRIMTAB_AGENT_KEY=tt_… trimtab agent</code></pre>
+        <p class="hint">${isAdmin.value ? html`${t("first.key")} <a href=${href("people")}>${t("page.people")}</a>` : t("first.askKey")}</p></li>
+      <li><p>${t("first.app")}</p><pre><code>TRIMTAB_SERVICE=shop trimtab run -- uvicorn app:app</code></pre></li>
+    </ol>
+    <p class="waiting" role="status"><i></i>${t("first.waiting")}</p>
+  </div>`;
+}

@@ -1,0 +1,51 @@
+/** Queries of a service or route: slow ones and repeated ones, each with the line that runs it. */
+
+import { html } from "htm/preact";
+import { href } from "../address.js";
+import { useAnswer } from "../answers.js";
+import { Card } from "../parts/card.js";
+import { Answer, Empty } from "../parts/states.js";
+import { Table } from "../parts/table.js";
+import { range } from "../range.js";
+import { ago } from "../times.js";
+import { t } from "../words.js";
+
+export function Queries({ scope, span = 12 }) {
+  const { environment, service, route } = scope;
+  const answer = useAnswer("/slow-queries", { environment, service, route, ...range.value.parameters, limit: 20 });
+  return html`<${Card} title=${t("queries.title")} sub=${t("queries.sub")} span=${span}>
+    <${Answer} of=${answer} isEmpty=${(data) => !data.worst.length && !data.nPlusOne.length} empty=${t("queries.none")}>
+      ${(data) => html`${data.nPlusOne.length > 0 && html`<h3>${t("queries.repeated")}</h3><${Repeated} rows=${data.nPlusOne} />`}
+        ${data.worst.length > 0 ? html`<h3>${t("queries.slow")}</h3><${Slow} rows=${data.worst} />` : html`<${Empty} text=${t("queries.noSlow")} />`}`}
+    <//>
+  <//>`;
+}
+
+/** The line of the app that ran something, and what called it. */
+export const Site = ({ site, caller }) => html`<code class="site"><bdi>${site}</bdi></code>${caller && html`<br /><small>${t("queries.from")} <code><bdi>${caller}</bdi></code></small>`}`;
+
+const routeLink = (row) =>
+  row.route !== null && row.route !== undefined && html`<a href=${href("route", { environment: row.environment, service: row.service, route: row.route, method: row.method })}><bdi>${row.method} ${row.route}</bdi></a>`;
+
+export function Repeated({ rows }) {
+  const columns = [
+    { key: "query", title: t("queries.query"), text: true, show: (row) => html`<code><bdi>${row.query}</bdi></code>` },
+    { key: "site", title: t("queries.line"), text: true, show: (row) => html`<${Site} ...${row} />` },
+    { key: "route", title: t("routes.route"), text: true, show: routeLink },
+    { key: "most", title: t("queries.most") },
+    { key: "longest", title: t("queries.longest"), unit: "ms" },
+    { key: "requests", title: t("queries.seen") },
+  ];
+  return html`<${Table} label=${t("queries.repeated")} columns=${columns} rows=${rows} />`;
+}
+
+export function Slow({ rows }) {
+  const columns = [
+    { key: "query", title: t("queries.query"), text: true, show: (row) => html`<code><bdi>${row.query}</bdi></code>` },
+    { key: "site", title: t("queries.line"), text: true, show: (row) => html`<${Site} ...${row} />` },
+    { key: "route", title: t("routes.route"), text: true, show: (row) => routeLink(row) || "–" },
+    { key: "duration", title: t("queries.took"), unit: "ms" },
+    { key: "at", title: t("queries.when"), show: (row) => html`<time title=${row.at}>${ago(row.at)}</time>` },
+  ];
+  return html`<${Table} label=${t("queries.slow")} columns=${columns} rows=${rows} />`;
+}
