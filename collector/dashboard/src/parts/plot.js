@@ -50,8 +50,8 @@ function optionsOf(own, width, element) {
     bands: own.bands,
     scales: { x: { time: true, range: () => bounds().map((ms) => ms / 1000) }, y: { range: own.yRange, ...own.yScale } },
     axes: [
-      { ...axis, grid: { show: false }, space: 90, gap: 6, values: (_, splits, __, ___, incr) => timeLabels(splits, incr) },
-      { ...axis, grid: { stroke: line, width: 1 }, gap: 6, space: 42, size: sized, values: (_, splits) => splits.map((each) => (each === null ? "" : written(each, own.unit))), ...own.yAxis },
+      { ...axis, grid: { show: false }, space: 90, gap: 6, size: 28, values: (_, splits, __, ___, incr) => timeLabels(splits, incr) },
+      { ...axis, grid: { stroke: line, width: 1 }, gap: 6, space: own.height < 160 ? 26 : 42, size: sized, values: (_, splits) => splits.map((each) => (each === null ? "" : written(each, own.unit))), ...own.yAxis },
     ],
     legend: { show: false },
     focus: { alpha: 0.25 },

@@ -22,7 +22,7 @@ export function partsOf(request) {
   return { app: Math.max(0, request.duration - database - cache - external), database, cache, external, queue: request.queue };
 }
 
-export function Kept({ scope, filters = {}, span = 12, limit = 20, title = t("kept.title") }) {
+export function Kept({ scope, filters = {}, span = 12, limit = 10, title = t("kept.title") }) {
   const { environment, service, route, method, version, instance } = scope;
   const answer = useAnswer("/slow-requests", { environment, service, route, method, version, instance, ...range.value.parameters, by: "duration", limit, ...filters });
   const columns = keptColumns();
