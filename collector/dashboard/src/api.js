@@ -1,8 +1,8 @@
 /** Questions to the collector's API. */
 
 import { API } from "./base.js";
-import { accessToken, renew } from "./session.js";
-import { fetched, queryOf, Refused } from "./wire.js";
+import { accessToken, freshToken, renew } from "./session.js";
+import { fetched, queryOf, Refused, Unreachable } from "./wire.js";
 
 export { queryOf, Refused, Unreachable } from "./wire.js";
 
@@ -28,4 +28,18 @@ export async function ask(path, parameters = {}, { method = "GET", body, signal 
     if (!(error instanceof Refused) || error.status !== 401 || !(await renew())) throw error;
     return request();
   }
+}
+
+/** Ask for a page or file instead of data, and return its text; rejects as `ask` does. */
+export async function fetchedText(path, parameters) {
+  await freshToken();
+  let answer;
+  try {
+    answer = await fetch(`${API}${path}${queryOf(parameters)}`, { headers: { Authorization: `Bearer ${accessToken()}` }, cache: "no-store" });
+  } catch (error) {
+    throw new Unreachable(error);
+  }
+  if (answer.ok) return answer.text();
+  const envelope = await answer.json().catch(() => null);
+  throw new Refused(answer.status, envelope?.error, 0);
 }

@@ -8,8 +8,9 @@ import { now } from "./times.js";
 import { named } from "./words.js";
 
 /**
- * Return {marks, spans, linesOf(metric, unit)} of a service (or of all): marks {atMs, text}, spans {fromMs,
- * toMs, severity, id}, lines {value, severity, text} of the thresholds of a metric (its name in /thresholds).
+ * Return {marks, spansOf(metrics), linesOf(metric, unit)} of a service (or of all): marks {atMs, text}, spans
+ * {fromMs, toMs, severity} in which alerts on a metric fired, the worst where several did, lines {value,
+ * severity, text} of the thresholds of a metric (its name in /thresholds).
  */
 export function useMoments({ environment, service } = {}) {
   const asked = { environment, service, ...range.value.parameters };
@@ -19,7 +20,7 @@ export function useMoments({ environment, service } = {}) {
   return useMemo(
     () => ({
       marks: (marks?.marks ?? []).map(markOf).sort((a, b) => a.atMs - b.atMs),
-      spans: (alerts?.alerts ?? []).filter((each) => each.firedAt).map(spanOf),
+      spansOf: (metrics) => joined((alerts?.alerts ?? []).filter((each) => each.firedAt && metrics.includes(each.metric)).map(spanOf)),
       linesOf: (metric, unit) => linesOf(thresholds, metric, unit),
     }),
     [marks, alerts, thresholds],
@@ -29,11 +30,21 @@ export function useMoments({ environment, service } = {}) {
 const markOf = (mark) => ({ atMs: Date.parse(mark.at), text: [mark.service, mark.name].filter(Boolean).join(" ") || named("mark", mark.kind) });
 
 const spanOf = (alert) => ({
-  id: alert.id,
   severity: alert.severity,
   fromMs: Date.parse(alert.firedAt),
   toMs: alert.resolvedAt ? Date.parse(alert.resolvedAt) : now.peek(),
 });
+
+/** Return spans that do not overlap within a severity: colour upon colour would mean nothing. */
+function joined(spans) {
+  const found = [];
+  for (const span of spans.sort((a, b) => a.fromMs - b.fromMs)) {
+    const last = found.findLast((each) => each.severity === span.severity);
+    if (last && span.fromMs <= last.toMs) last.toMs = Math.max(last.toMs, span.toMs);
+    else found.push({ ...span });
+  }
+  return found;
+}
 
 function linesOf(thresholds, metric, unit) {
   const found = thresholds?.thresholds?.[metric];

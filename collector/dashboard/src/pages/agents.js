@@ -1,4 +1,70 @@
-/** Not written yet. */
-export default function Page() {
-  return null;
+/** Agents: which send, which are silent, what they hold and dropped. */
+
+import { html } from "htm/preact";
+import { useState } from "preact/hooks";
+import { renewAll, useAnswer } from "../answers.js";
+import { ask } from "../api.js";
+import { number, written } from "../figures.js";
+import { Card } from "../parts/card.js";
+import { CsvButton } from "../parts/csv.js";
+import { Confirm } from "../parts/dialog.js";
+import { Said, useSending } from "../parts/form.js";
+import { Dot } from "../parts/icons.js";
+import { Answer } from "../parts/states.js";
+import { rowsOf, Table } from "../parts/table.js";
+import { isAdmin } from "../session.js";
+import { ago, lasted, moment } from "../times.js";
+import { named, t } from "../words.js";
+
+const STATES = { sending: "ok", silent: "critical", gone: "gone" };
+
+export default function Agents() {
+  const answer = useAnswer("/agents", { limit: 500 }, { everyMs: 10_000 });
+  const health = useAnswer("/health", {}, { everyMs: 30_000 });
+  const [dismissed, setDismissed] = useState(null);
+  const { error, run } = useSending();
+  async function dismiss() {
+    const name = dismissed;
+    setDismissed(null);
+    if (await run(() => ask(`/agents/${encodeURIComponent(name)}`, {}, { method: "DELETE" }))) renewAll();
+  }
+  const columns = [
+    { key: "name", title: t("agents.agent"), text: true, show: (row) => html`<${Dot} state=${STATES[row.state]} label=${named("agentState", row.state)} /><bdi>${row.host ?? row.name}</bdi><span class="sub2"><bdi>${row.name}</bdi></span>` },
+    { key: "services", title: t("page.services"), text: true, value: (row) => row.services.join(", ") },
+    { key: "version", title: t("field.version"), text: true, value: (row) => row.version ?? "–" },
+    { key: "lastSeen", title: t("agents.lastSeen"), value: (row) => Date.parse(row.lastSeen), show: (row) => html`<time title=${moment(row.lastSeen)}>${ago(row.lastSeen)}</time>` },
+    { key: "points", title: t("agents.points"), show: (row) => number(row.points) },
+    { key: "dropped", title: t("agents.dropped"), value: (row) => sum(row.dropped), show: (row) => html`<span class=${sum(row.dropped) ? "warn" : ""} title=${Object.entries(row.dropped).map(([reason, count]) => `${reason} ${number(count)}`).join(", ")}>${number(sum(row.dropped))}</span>` },
+    { key: "spoolBytes", title: t("agents.held"), unit: "bytes" },
+    { key: "memory", title: t("memory.rss"), unit: "bytes" },
+    { key: "clockSkewSeconds", title: t("agents.clock"), show: (row) => (row.clockSkewSeconds === null ? "–" : html`<span class=${Math.abs(row.clockSkewSeconds) > 5 ? "warn" : ""}>${row.clockSkewSeconds < 0 ? "−" : "+"}${lasted(Math.abs(row.clockSkewSeconds) * 1000)}</span>`) },
+    { key: "key", title: t("agents.key"), text: true, value: (row) => row.key ?? "–" },
+    { key: "", title: "", show: (row) => isAdmin.value && row.state !== "sending" && html`<button class="quiet" onClick=${() => setDismissed(row.name)}>${t("agents.dismiss")}</button>` },
+  ];
+  return html`<h1>${t("page.agents")}</h1><p class="lede">${t("agents.lede")}</p><${Said} error=${error} />
+    <div class="grid">
+      <${Card} title=${t("page.agents")} tools=${html`<${CsvButton} name="agents" rows=${() => rowsOf(columns.slice(0, -1), answer.value.data?.agents ?? [])} />`}>
+        <${Answer} of=${answer} lines=${5} isEmpty=${(data) => !data.agents.length} empty=${t("agents.none")}>
+          ${(data) => html`<${Table} label=${t("page.agents")} columns=${columns} rows=${data.agents} sort="sort" first="lastSeen" leftOut=${data.agentsLeftOut} rowKey=${(row) => row.name} />`}
+        <//>
+      <//>
+      <${Card} title=${t("agents.collector")} sub=${t("agents.itself")}><${Answer} of=${health}>${(data) => html`<${Collector} health=${data} />`}<//><//>
+    </div>
+    ${dismissed && html`<${Confirm} title=${t("agents.dismiss")} text=${t("agents.dismissText", { name: dismissed })} action=${t("agents.dismiss")} close=${() => setDismissed(null)} run=${dismiss} />`}`;
+}
+
+const sum = (counts) => Object.values(counts).reduce((all, each) => all + each, 0);
+
+/** The collector's own health: a part that is troubled says why. */
+function Collector({ health }) {
+  const troubles = Object.entries(health).filter(([, part]) => part?.trouble).map(([name, part]) => [name, part.trouble]);
+  const { store } = health;
+  return html`<p><${Dot} state=${health.status === "healthy" ? "ok" : "critical"} label=${health.status} />${t(health.status === "healthy" ? "agents.healthy" : "agents.degraded")}</p>
+    ${troubles.map(([name, why]) => html`<p key=${name} class="note bad"><b>${name}</b> <bdi>${why}</bdi></p>`)}
+    <dl class="facts">
+      <dt>${t("agents.uptime")}</dt><dd>${lasted(health.uptime * 1000)}</dd>
+      <dt>${t("memory.rss")}</dt><dd>${written(health.memory?.used, "bytes")}</dd>
+      <dt>${t("agents.series")}</dt><dd>${number(store.series)}</dd>
+      ${Object.entries(store.tiers ?? {}).map(([tier, each]) => html`<dt key=${tier}>${t("agents.tier", { tier })}</dt><dd>${written(each.bytes, "bytes")} <small>${t("agents.files", { count: each.files })}</small></dd>`)}
+    </dl>`;
 }

@@ -1,4 +1,83 @@
-/** Not written yet. */
-export default function Page() {
-  return null;
+/** One alert: what it is about, since when, how its figure went, and what to do with it. */
+
+import { html } from "htm/preact";
+import { useEffect, useState } from "preact/hooks";
+import { href, query } from "../address.js";
+import { renewAll, useAnswer } from "../answers.js";
+import { ask } from "../api.js";
+import { written } from "../figures.js";
+import { Card } from "../parts/card.js";
+import { Said, useSending } from "../parts/form.js";
+import { Answer, Empty } from "../parts/states.js";
+import { AlertDot, endedMs, lineText, metricText, subjectOf } from "../sections/alertrow.js";
+import { Issues } from "../sections/issues.js";
+import { matchersOf, NewSilence } from "../sections/silence.js";
+import { isAdmin } from "../session.js";
+import { lastAlert } from "../stream.js";
+import { lasted, moment } from "../times.js";
+import { named, t } from "../words.js";
+
+export default function Alert() {
+  const { id } = query.value;
+  const answer = useAnswer(id ? `/alerts/${encodeURIComponent(id)}` : null, {}, { everyMs: 10_000 });
+  const changed = lastAlert.value;
+  useEffect(() => {
+    if (changed?.id === id) answer.again();
+  }, [changed]);
+  if (!id) return html`<${Empty} text=${t("alert.which")} />`;
+  return html`<${Answer} of=${answer} lines=${8}>${(data) => html`<${Whole} alert=${data} />`}<//>`;
+}
+
+function Whole({ alert }) {
+  const [silencing, setSilencing] = useState(false);
+  const { busy, error, run } = useSending();
+  const isOver = Boolean(alert.resolvedAt);
+  const acknowledge = () => run(() => ask(`/alerts/${encodeURIComponent(alert.id)}/acknowledge`, {}, { method: "POST", body: {} })).then(renewAll);
+  const around = { from: new Date(Date.parse(alert.since) - 1_800_000).toISOString(), to: isOver ? new Date(endedMs(alert) + 600_000).toISOString() : "" };
+  return html`<h1><${AlertDot} alert=${alert} /><bdi>${subjectOf(alert)}</bdi>: ${alert.metadata?.title ?? metricText(alert.metric)}</h1>
+    <p class="lede">${alert.metadata?.message ?? t(isOver ? "alert.was" : "alert.is", { metric: metricText(alert.metric), value: written(isOver ? alert.worst : alert.value, alert.unit), line: lineText(alert), severity: named("severity", alert.severity) })}</p>
+    <div class="actions spaced">
+      ${alert.service && html`<a class="button" href=${href(alert.route ? "route" : "service", { environment: alert.environment, service: alert.service, route: alert.route || undefined, ...around })}>${t("alert.look", { name: alert.service })}</a>`}
+      ${!alert.service && alert.instance && html`<a class="button" href=${href("hosts", { instance: alert.instance, ...around })}>${t("alert.look", { name: alert.instance })}</a>`}
+      ${isAdmin.value && !isOver && !alert.acknowledgedBy && html`<button class="button plain" disabled=${busy} onClick=${acknowledge}>${t("alert.take")}</button>`}
+      ${isAdmin.value && !isOver && html`<button class="button plain" onClick=${() => setSilencing(true)}>${t("silence.new")}</button>`}
+      ${alert.ruleId.startsWith("threshold.") ? html`<a class="button plain" href=${href("thresholds")}>${t("page.thresholds")}</a>` : html`<a class="button plain" href=${href("rule", { id: alert.ruleId })}>${t("alert.rule")}</a>`}
+    </div>
+    <${Said} error=${error} />
+    <div class="grid">
+      <${Card} title=${t("alert.course")} span=${5}><dl class="facts">${factsOf(alert).map(([name, value]) => html`<dt key=${name}>${name}</dt><dd>${value}</dd>`)}</dl><//>
+      <${Card} title=${t("alert.found")} span=${7}>
+        ${alert.metadata?.analysis ? html`<${Issues} issues=${alert.metadata.analysis.issues} />` : html`<${Related} alert=${alert} around=${around} />`}
+      <//>
+    </div>
+    ${silencing && html`<${NewSilence} matchers=${matchersOf(alert)} close=${() => setSilencing(false)} />`}`;
+}
+
+function factsOf(alert) {
+  return [
+    [t("alerts.state"), html`${named("alertState", alert.state)}${alert.held && html` (${named("held", alert.held)})`}`],
+    [t("alerts.value"), html`${written(alert.value, alert.unit)} <span class="none">${lineText(alert)}</span>`],
+    [t("alerts.worst"), written(alert.worst, alert.unit)],
+    [t("alert.crossed"), moment(alert.since)],
+    ...(alert.firedAt ? [[t("alert.fired"), moment(alert.firedAt)], [t("alerts.lasts"), lasted(endedMs(alert) - Date.parse(alert.firedAt))]] : []),
+    ...(alert.recoveredAt ? [[t("alert.recovered"), moment(alert.recoveredAt)]] : []),
+    ...(alert.resolvedAt ? [[t("alert.resolved"), moment(alert.resolvedAt)]] : []),
+    [t("alert.lastData"), moment(alert.lastData)],
+    [t("alert.takenBy"), alert.acknowledgedBy ? html`<bdi>${alert.acknowledgedBy}</bdi>, ${moment(alert.acknowledgedAt)}` : "–"],
+    [t("alert.rule"), html`<bdi>${named("metric", alert.ruleName)}</bdi>`],
+    ...Object.entries(alert.labels).filter(([, value]) => value).map(([name, value]) => [named("field", name), html`<bdi>${value}</bdi>`]),
+  ];
+}
+
+/** What happened in the time of an alert: marks, and other alerts. */
+function Related({ alert, around }) {
+  const asked = { environment: alert.environment, from: around.from, to: around.to };
+  const marks = useAnswer("/marks", { ...asked, service: alert.service, limit: 10 }, { everyMs: 0 });
+  const others = useAnswer("/alerts", { ...asked, state: "all", limit: 10 }, { everyMs: 0 });
+  const found = [
+    ...(marks.value.data?.marks ?? []).map((each) => ({ at: each.at, dot: "mark", text: `${named("mark", each.kind)}: ${each.service} ${each.name}`, detail: each.detail })),
+    ...(others.value.data?.alerts ?? []).filter((each) => each.id !== alert.id && each.firedAt).map((each) => ({ at: each.firedAt, dot: each.severity, text: `${subjectOf(each)}: ${metricText(each.metric)}`, id: each.id })),
+  ].sort((a, b) => (a.at < b.at ? 1 : -1));
+  if (!found.length) return html`<${Empty} text=${t("alert.nothing")} />`;
+  return html`${found.map((each, index) => html`<div class="event" key=${index}><i class=${`dot ${each.dot}`}></i><p>${each.id ? html`<a class="plainly" href=${href("alert", { id: each.id })}><bdi>${each.text}</bdi></a>` : html`<bdi>${each.text}</bdi>`}${each.detail && html`<br /><small><bdi>${each.detail}</bdi></small>`}</p><time>${moment(each.at)}</time></div>`)}`;
 }

@@ -20,7 +20,7 @@ export function Chart({ times, series, unit, label, height = 260, spans, marks, 
   const [at, setAt] = useState(null);
   const happened = useRef({});
   happened.current = { spans, marks, lines };
-  const seen = series.filter((each) => alone === null || each.key === alone || (each.kind === "band" && false));
+  const seen = series.filter((each) => alone === null || each.key === alone);
   const data = useMemo(() => columns(times, seen), [times, series, alone]);
   const shape = JSON.stringify([unit, floor, from0, seen.map((each) => [each.key, each.kind, each.colour, each.to])]);
   const own = {
@@ -98,13 +98,12 @@ function Legend({ series, alone, choose, unit, at, times, tools }) {
     const lines = series.map((each) => `${each.title}\t${written(each.values[at], unit)}`);
     navigator.clipboard?.writeText([moment(times[at]), ...lines].join("\n"));
   }
-  return html`<figcaption class="legend">
+  return html`<figcaption class="legend"><span class="names">
     ${series.map(
       (each) => html`<button key=${each.key} aria-pressed=${alone === each.key} class=${alone !== null && alone !== each.key ? "off" : ""} title=${t("chart.isolate")} onClick=${() => choose(each.key)}>
         <i class=${`swatch ${each.kind ?? "line"} ${each.colour ?? "accent"}`}></i><bdi>${each.title}</bdi>${shown && html` <b>${written(each.values[at], unit)}</b>`}
       </button>`,
-    )}
-    <span class="space"></span>
+    )}</span>
     ${shown && html`<time>${moment(times[at])}</time><button class="quiet" onClick=${copy}>${t("chart.copy")}</button>`}
     ${tools}
   </figcaption>`;

@@ -15,6 +15,8 @@ import { locale } from "../words.js";
 const DAY_S = 86_400;
 /** All charts of a page show the same moment. */
 const CROSSHAIR = uPlot.sync("page");
+/** Steps of an axis of bytes, so that its labels are whole KiB and MiB. */
+const BYTE_STEPS = Array.from({ length: 50 }, (_, power) => 2 ** power);
 const FONT = '11px ui-sans-serif, system-ui, "Segoe UI", Roboto, "Noto Sans", "Noto Sans KR", sans-serif';
 
 /** Return the value of a colour of main.css, such as "accent". */
@@ -51,7 +53,7 @@ function optionsOf(own, width, element) {
     scales: { x: { time: true, range: () => bounds().map((ms) => ms / 1000) }, y: { range: own.yRange, ...own.yScale } },
     axes: [
       { ...axis, grid: { show: false }, space: 90, gap: 6, size: 28, values: (_, splits, __, ___, incr) => timeLabels(splits, incr) },
-      { ...axis, grid: { stroke: line, width: 1 }, gap: 6, space: own.height < 160 ? 26 : 42, size: sized, values: (_, splits) => splits.map((each) => (each === null ? "" : written(each, own.unit))), ...own.yAxis },
+      { ...axis, grid: { stroke: line, width: 1 }, gap: 6, ...(own.unit?.startsWith("bytes") && { incrs: BYTE_STEPS }), space: own.height < 160 ? 26 : 42, size: sized, values: (_, splits) => splits.map((each) => (each === null ? "" : written(each, own.unit))), ...own.yAxis },
     ],
     legend: { show: false },
     focus: { alpha: 0.25 },

@@ -1,6 +1,7 @@
 /** Tables: columns that sort, rows that lead on, and the same figures as a file. */
 
 import { html } from "htm/preact";
+import { useState } from "preact/hooks";
 import { change, query } from "../address.js";
 import { t } from "../words.js";
 import { Figure } from "./figure.js";
@@ -9,24 +10,28 @@ import { Figure } from "./figure.js";
  * `columns` are {key, title, unit, value(row), show(row), text}: `value` is what is sorted and saved
  * (row[key] by default), `show` what is drawn (the figure in `unit`, or the text, by default). `text` columns
  * are left-aligned. `sort` is the parameter of the address that keeps the order (none: rows stay as they
- * come); `first` is the column sorted by at first. `rowKey(row)` tells rows apart.
+ * come); `first` is the column sorted by at first. `rowKey(row)` tells rows apart. Of many rows the first
+ * `most` show until one asks for all.
  */
-export function Table({ columns, rows, rowKey, sort, first, label, leftOut = 0, wide = true }) {
+export function Table({ columns, rows, rowKey, sort, first, label, leftOut = 0, wide = true, most = 25 }) {
   const order = sort ? orderOf(query.value[sort] ?? first, columns) : null;
+  const [all, setAll] = useState(false);
   const sorted = order ? [...rows].sort(comparing(order)) : rows;
+  const shown = all ? sorted : sorted.slice(0, most);
   return html`<div class=${wide ? "table" : ""} tabindex=${wide ? 0 : null} role=${wide ? "region" : null} aria-label=${wide ? label : null}>
     <table aria-label=${label}>
       <thead><tr>
         ${columns.map((column) => html`<${Head} key=${column.key} column=${column} order=${order} sort=${sort} />`)}
       </tr></thead>
       <tbody>
-        ${sorted.map(
+        ${shown.map(
           (row, index) => html`<tr key=${rowKey?.(row) ?? index}>
             ${columns.map((column) => html`<td key=${column.key} class=${column.text ? "text" : ""}>${drawn(column, row)}</td>`)}
           </tr>`,
         )}
       </tbody>
     </table>
+    ${shown.length < sorted.length && html`<button class="quiet" onClick=${() => setAll(true)}>${t("table.all", { count: sorted.length })}</button>`}
     ${leftOut > 0 && html`<p class="hint">${t("table.leftOut", { count: leftOut })}</p>`}
   </div>`;
 }

@@ -16,7 +16,7 @@ export function Heat({ scope, moments, span = 8 }) {
   }
   return html`<${Card} title=${t("heat.title")} sub=${t("heat.sub")} span=${span}>
     <${Answer} of=${answer} lines=${8} isEmpty=${(data) => !data.requests} empty=${t("latency.none")}>
-      ${(data) => html`<${Heatmap} map=${data} open=${open} label=${t("heat.title")} spans=${moments.spans} marks=${moments.marks} />`}
+      ${(data) => html`<${Heatmap} map=${data} open=${open} label=${t("heat.title")} marks=${moments.marks} />`}
     <//>
   <//>`;
 }

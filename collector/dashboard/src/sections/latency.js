@@ -7,12 +7,15 @@ import { Answer } from "../parts/states.js";
 import { timesOf, valuesOf } from "../scope.js";
 import { t } from "../words.js";
 
+/** Metrics of rules that this chart shows. */
+const LATENCY = ["responseTime", "p50", "p95", "p99", "apdex", "analysis"];
+
 /** `history` is an answer of /metrics/history; `moments` comes from useMoments. */
 export function Latency({ history, moments, span = 8, sub, height = 260 }) {
   return html`<${Card} title=${t("latency.title")} sub=${sub} span=${span}>
     <${Answer} of=${history} lines=${8} isEmpty=${(data) => !data.series.some((row) => row.requests)} empty=${t("latency.none")}>
       ${({ series: rows }) => html`<${Chart} label=${t("latency.title")} unit="ms" height=${height} times=${timesOf(rows)} series=${percentiles(rows)}
-        marks=${moments.marks} spans=${moments.spans} lines=${moments.linesOf("responseTime", "ms")} />`}
+        marks=${moments.marks} spans=${moments.spansOf(LATENCY)} lines=${moments.linesOf("responseTime", "ms")} />`}
     <//>
   <//>`;
 }

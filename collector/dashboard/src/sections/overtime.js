@@ -33,6 +33,14 @@ function lined(found, value, titles) {
   };
 }
 
+/** What rules call a gauge besides its own name. */
+const JUDGED = {
+  "process.memory.usage": ["memoryUsage"],
+  "trimtab.app.loop_delay": ["eventLoopDelay"],
+  "system.cpu.utilization": ["cpuUsage"],
+  "system.memory.utilization": ["memoryUsage"],
+};
+
 const VALUES = {
   mean: (row) => row.mean,
   max: (row) => row.max,
@@ -75,5 +83,5 @@ function Drawn({ answer, list, leftOut, value, title, sub, unit, span, height, f
 
 function Lines({ found, value, titles, label, unit, height, from0, floor, moments }) {
   const { times, series } = useMemo(() => lined(found, value, titles?.(found)), [found]);
-  return html`<${Chart} label=${label} unit=${unit ?? found[0].unit} height=${height} times=${times} series=${series} from0=${from0} floor=${floor} marks=${moments?.marks} spans=${moments?.spans} />`;
+  return html`<${Chart} label=${label} unit=${unit ?? found[0].unit} height=${height} times=${times} series=${series} from0=${from0} floor=${floor} marks=${moments?.marks} spans=${moments?.spansOf?.([found[0].name, ...JUDGED[found[0].name] ?? []])} />`;
 }

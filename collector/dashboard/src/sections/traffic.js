@@ -13,7 +13,7 @@ export function Traffic({ history, moments, span = 4, height = 118 }) {
       ${({ series: rows }) => html`
         <${Chart} label=${t("traffic.rate")} unit="perSecond" height=${height} times=${timesOf(rows)} marks=${moments.marks}
           series=${[{ key: "rate", title: t("traffic.rate"), values: valuesOf(rows, "requestsPerSecond") }]} />
-        <${Chart} label=${t("traffic.errors")} unit="ratio" height=${height} floor=${0.01} times=${timesOf(rows)} spans=${moments.spans} lines=${moments.linesOf("errorRate", "ratio")}
+        <${Chart} label=${t("traffic.errors")} unit="ratio" height=${height} floor=${0.01} times=${timesOf(rows)} spans=${moments.spansOf(["errorRate"])} lines=${moments.linesOf("errorRate", "ratio")}
           series=${[{ key: "errors", title: t("traffic.errors"), colour: "crit", values: valuesOf(rows, "errorRate") }]} />`}
     <//>
   <//>`;

@@ -1,0 +1,42 @@
+/** Alerts in a table, and how one is said. */
+
+import { html } from "htm/preact";
+import { href } from "../address.js";
+import { written } from "../figures.js";
+import { Dot } from "../parts/icons.js";
+import { Table } from "../parts/table.js";
+import { lasted, moment, now } from "../times.js";
+import { named, t } from "../words.js";
+
+const OPERATORS = { gt: ">", gte: "≥", lt: "<", lte: "≤", eq: "=" };
+
+/** Return what an alert is about: a service, a host, an agent. */
+export function subjectOf(alert) {
+  const { service, route, instance, labels } = alert;
+  return [service, route, instance, labels.agent && !instance ? labels.agent : "", labels.slo, labels.part].filter(Boolean).join(" ") || alert.environment || t("alerts.everything");
+}
+
+export const metricText = (metric) => named("metric", metric);
+export const lineText = (alert) => `${OPERATORS[alert.operator] ?? alert.operator} ${written(alert.threshold, alert.unit)}`;
+
+/** The state by shape: firing alerts as they are severe, ended ones well. */
+export function AlertDot({ alert }) {
+  const over = alert.state === "resolved" || alert.state === "expired" || alert.resolvedAt;
+  return html`<${Dot} state=${over ? "ok" : alert.firedAt ? alert.severity : "none"} label=${named("alertState", alert.state)} />`;
+}
+
+export function endedMs(alert) {
+  return alert.resolvedAt ? Date.parse(alert.resolvedAt) : now.value;
+}
+
+export function AlertTable({ alerts, leftOut = 0, sort = "sort" }) {
+  const columns = [
+    { key: "subject", title: t("alerts.what"), text: true, value: subjectOf, show: (row) => html`<${AlertDot} alert=${row} /><a href=${href("alert", { id: row.id })}><bdi>${subjectOf(row)}</bdi>: ${row.metadata?.title ?? metricText(row.metric)}</a>${row.environment && html`<span class="sub2"><bdi>${row.environment}</bdi></span>`}` },
+    { key: "value", title: t("alerts.value"), value: (row) => row.value, show: (row) => html`${written(row.value, row.unit)} <span class="sub2">${lineText(row)}</span>` },
+    { key: "worst", title: t("alerts.worst"), value: (row) => row.worst, show: (row) => written(row.worst, row.unit) },
+    { key: "state", title: t("alerts.state"), text: true, value: (row) => row.state, show: (row) => html`${named("alertState", row.state)}${row.held && html` <span class="sub2">${named("held", row.held)}</span>`}${row.acknowledgedBy && html` <span class="sub2"><bdi>${t("alerts.takenBy", { name: row.acknowledgedBy })}</bdi></span>`}` },
+    { key: "lasts", title: t("alerts.lasts"), value: (row) => endedMs(row) - Date.parse(row.firedAt ?? row.since), show: (row) => lasted(endedMs(row) - Date.parse(row.firedAt ?? row.since)) },
+    { key: "since", title: t("alerts.since"), value: (row) => Date.parse(row.firedAt ?? row.since), show: (row) => moment(row.firedAt ?? row.since) },
+  ];
+  return html`<${Table} label=${t("page.alerts")} columns=${columns} rows=${alerts} sort=${sort} first="since" leftOut=${leftOut} rowKey=${(row) => row.id} />`;
+}
