@@ -33,6 +33,7 @@ from trimtab_collector.circumstances import Circumstances
 from trimtab_collector.contract.callers import ITSELF, Caller
 from trimtab_collector.contract.health import HealthPart, StateHealth
 from trimtab_collector.deploys import Deploys
+from trimtab_collector.fleet import Fleet
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.logs.book import LogBook
 from trimtab_collector.marks import Marks
@@ -100,6 +101,7 @@ class CollectorApp:
         parts: list[Any] = [
             *(self.reader, self.marks, self.objectives, kpis),
             *self._judging(settings, slos),
+            Fleet(self.evaluator.agents, self.owners, self.ingest.senders, self.store),
             Reporter(self.reader, self.marks, self.objectives, kpis, self.alerts),
             *self.accounts.parts(),
         ]
