@@ -7,7 +7,7 @@ its gauges, and its clock and version with its requests.
 from collections import Counter
 from typing import Final, NamedTuple
 
-from trimtab_collector.alerts.agents import GONE, SENDING, SILENT, Agents, Seen
+from trimtab_collector.alerts.agents import GONE, SENDING, SILENT, Agents, SeenAgent
 from trimtab_collector.auth.owners import AgentOwners
 from trimtab_collector.contract.agents import (
     AGENT,
@@ -65,7 +65,7 @@ def dismiss(fleet: Fleet, parameters: Parameters) -> Dismissed:
     return Dismissed(name=name)
 
 
-def _serves(seen: Seen, parameters: Parameters) -> bool:
+def _serves(seen: SeenAgent, parameters: Parameters) -> bool:
     """Return whether an agent sends for what was asked for; without services it is everybody's."""
     if not parameters.where:
         return True
@@ -79,7 +79,7 @@ def _body(
     name: str,
     state: str,
     silent_s: float,
-    seen: Seen,
+    seen: SeenAgent,
     told: dict[str, float],
 ) -> AgentBody:
     key, sender = fleet.owners.key_of(name), fleet.senders.of(name)

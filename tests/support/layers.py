@@ -57,11 +57,15 @@ LAYERS: Layers = {
         "ingest": (
             *("contract.errors", "auth.keys", "auth.owners", "senders", "storage", "watch"),
         ),
+        "naming": ("contract",),
+        "finder": (
+            *("contract", "alerts.metrics", "alerts.ruleset", "naming", "reads", "storage"),
+        ),
         "fleet": ("contract", "alerts.agents", "auth.owners", "senders", "storage"),
         "api": (
             *("contract", "reads", "notify", "alerts", "storage.store"),
             *("auth.access", "auth.logins", "auth.administration"),
-            *("marks", "objectives", "reports", "fleet"),
+            *("marks", "objectives", "reports", "finder", "fleet"),
         ),
         # It names the engine; so does the console, for its subcommands.
         "app": (
@@ -77,7 +81,16 @@ LAYERS: Layers = {
                 "ingest",
                 "api",
             ),
-            *("reload", "marks", "deploys", "objectives", "reports", "circumstances", "fleet"),
+            *(
+                "reload",
+                "marks",
+                "deploys",
+                "objectives",
+                "reports",
+                "circumstances",
+                "finder",
+                "fleet",
+            ),
         ),
         "running": (
             *("settings", "reload", "connections", "certificate", "front", "serve", "app"),

@@ -19,7 +19,7 @@ from trimtab_collector.storage.store import Received
 from trimtab_core.batches import GaugeRow
 from trimtab_core.names import STOPPING
 
-__all__ = ["GONE", "SENDING", "SILENT", "Agents", "Seen"]
+__all__ = ["GONE", "SENDING", "SILENT", "Agents", "SeenAgent"]
 
 SENDING: Final = "sending"
 SILENT: Final = "silent"
@@ -54,7 +54,7 @@ _LATE_S: Final = 2 * WINDOW_S
 
 
 @dataclass(slots=True)
-class Seen:
+class SeenAgent:
     """What is known of an agent; times by our clock."""
 
     heard_s: float
@@ -101,7 +101,7 @@ class Agents:
         state.bring(_SCHEMA)
         self._state = state
         self._lock = threading.Lock()
-        self._agents: dict[str, Seen] = dict(
+        self._agents: dict[str, SeenAgent] = dict(
             state.decoded("SELECT agent, data FROM agent_seen", (), _kept)
         )
         self._dismissed = set(state.decoded("SELECT agent FROM agent_dismissed", (), str))
@@ -127,7 +127,7 @@ class Agents:
             for received in batches:
                 self._note(received)
 
-    def listed(self, now_s: float) -> list[tuple[str, str, float, Seen]]:
+    def listed(self, now_s: float) -> list[tuple[str, str, float, SeenAgent]]:
         """Return every agent: its name, its state, for how long it is silent, what is known."""
         with self._lock:
             rows = [(agent, _copy(seen)) for agent, seen in self._agents.items()]
@@ -220,7 +220,7 @@ class Agents:
             connection.execute("DELETE FROM agent_seen")
             connection.executemany("INSERT INTO agent_seen VALUES (?, ?)", rows)
 
-    def _state_of(self, seen: Seen, now_s: float) -> tuple[str, float]:
+    def _state_of(self, seen: SeenAgent, now_s: float) -> tuple[str, float]:
         if seen.stopped or seen.is_gone(now_s):
             return GONE, max(0.0, now_s - seen.heard_s)
         silent_s = max(0.0, now_s - max(seen.heard_s, self._excused_s))
@@ -253,7 +253,7 @@ class Agents:
         if seen is None:
             if not self._has_room(heard_s):
                 return
-            seen = self._agents[batch.agent] = Seen(heard_s, window_s, first_s=heard_s)
+            seen = self._agents[batch.agent] = SeenAgent(heard_s, window_s, first_s=heard_s)
         seen.batches += 1
         seen.points += batch.points
         for claim in batch.processes:
@@ -274,8 +274,8 @@ class Agents:
                 seen.services[name] = window_s
 
 
-def _kept(agent: str, data: str) -> tuple[str, Seen]:
-    return agent, msgspec.json.decode(data, type=Seen)
+def _kept(agent: str, data: str) -> tuple[str, SeenAgent]:
+    return agent, msgspec.json.decode(data, type=SeenAgent)
 
 
 def _is_host(row: GaugeRow) -> bool:
@@ -289,5 +289,5 @@ def _add(sums: dict[str, int], more: Mapping[str, int]) -> None:
         sums[name] = sums.get(name, 0) + count
 
 
-def _copy(seen: Seen) -> Seen:
+def _copy(seen: SeenAgent) -> SeenAgent:
     return replace(seen, services=dict(seen.services), dropped=seen.drops(), dropping={})
