@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from typing import Final
 
 import httpx
@@ -55,7 +56,7 @@ def make_client(collector_url: str, key: str, ca_file: str, proxy: str = NONE) -
         base_url=collector_url,
         headers={
             "authorization": f"Bearer {key}",
-            "user-agent": "trimtab-agent",
+            "user-agent": f"trimtab-agent/{metadata.version('trimtab')}",
             "accept-encoding": "identity",
         },
         timeout=httpx.Timeout(10.0, connect=5.0),

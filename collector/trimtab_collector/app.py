@@ -33,6 +33,8 @@ from trimtab_collector.circumstances import Circumstances
 from trimtab_collector.contract.callers import ITSELF, Caller
 from trimtab_collector.contract.health import HealthPart, StateHealth
 from trimtab_collector.deploys import Deploys
+from trimtab_collector.finder import NameFinder
+from trimtab_collector.fleet import Fleet
 from trimtab_collector.ingest import Ingest, Receive, Scope, Send
 from trimtab_collector.logs.book import LogBook
 from trimtab_collector.marks import Marks
@@ -207,7 +209,11 @@ class CollectorApp:
             alerts=self.evaluator.health, notifications=self.notifications.health
         )
         asked = self.notifications.parts()
-        return (rules, silences, self.alerts, Previews(self.store), *asked)
+        names = (
+            NameFinder(self.store, rules),
+            Fleet(self.evaluator.agents, self.owners, self.ingest.senders, self.store),
+        )
+        return (rules, silences, self.alerts, Previews(self.store), *names, *asked)
 
     def _stream(self, settings: CollectorSettings, parts: Sequence[Any]) -> Live:
         stream = Live(

@@ -7,7 +7,6 @@ acknowledged with 202 when it is durable; anything else leaves it with the agent
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from functools import partial
 from typing import Any, Final
@@ -19,6 +18,7 @@ import numpy as np
 from trimtab_collector.auth.keys import AgentKey, KeyRing
 from trimtab_collector.auth.owners import AgentOwners
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
+from trimtab_collector.senders import Senders
 from trimtab_collector.storage.columns import WINDOW_S, series_index
 from trimtab_collector.storage.store import (
     Numbered,
@@ -54,31 +54,9 @@ _LARGE: Final = 128 * 1024
 _BODY_S: Final = 30
 _MAX_WAIT_S: Final = 60.0
 _SKEW_S: Final = 60.0
-_MAX_AGENTS: Final = 10_000
 _CLOCK: Final = CLOCK_HEADER.encode()
 _HELD: Final = HELD_HEADER.encode()
 _ACCEPTED: Final = b'{"duplicate":false,"watchSeconds":0.0}'
-
-
-class Skews:
-    """How many seconds each agent's clock is ahead of ours, by the clock it sends along."""
-
-    def __init__(self) -> None:
-        self._agents: OrderedDict[str, float] = OrderedDict()
-
-    def note(self, agent: str, ahead_s: float) -> None:
-        """Remember the latest difference of an agent."""
-        self._agents[agent] = ahead_s
-        self._agents.move_to_end(agent)
-        while len(self._agents) > _MAX_AGENTS:
-            self._agents.popitem(last=False)
-
-    def skewed(self) -> dict[str, float]:
-        """Return the seconds by which agents are off, up to 20 over a minute; any thread."""
-        # A list first, which is made at once: the loop adds agents while a thread reads them.
-        agents = list(self._agents.items())
-        off = [(agent, round(ahead, 1)) for agent, ahead in agents if abs(ahead) > _SKEW_S]
-        return dict(off[:20])
 
 
 class Ingest:
@@ -104,7 +82,8 @@ class Ingest:
         self._clock = clock
         self._log = RateLimited(logger)
         self._large = asyncio.Semaphore(1)
-        self._skews = Skews()
+        #: what agents told with their requests
+        self.senders = Senders()
         self.refused: dict[str, int] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,7 +103,7 @@ class Ingest:
 
     def skewed(self) -> dict[str, float]:
         """Return agents whose clock is off, and by how many seconds it is ahead; any thread."""
-        return self._skews.skewed()
+        return self.senders.skewed()
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
         path, method = scope["path"], scope["method"]
@@ -140,7 +119,8 @@ class Ingest:
             return await self._commands(scope, receive, key)
         raw = await self._body(headers, receive)
         sent_at = SentAt.of_header(headers.get(_CLOCK, b"").decode("latin-1"))
-        received = await self._receive(raw, key, sent_at)
+        told = headers.get(b"user-agent", b"")
+        received = await self._receive(raw, key, sent_at, told)
         if received.batch.live:
             self._store.show(received)
             duplicate = False
@@ -227,19 +207,23 @@ class Ingest:
             headers={"Connection": "close"},
         )
 
-    async def _receive(self, raw: bytes, key: AgentKey, sent_at: SentAt | None = None) -> Received:
+    async def _receive(
+        self, raw: bytes, key: AgentKey, sent_at: SentAt | None = None, told: bytes = b""
+    ) -> Received:
         """Return the checked batch of a body; raises ApiError 400, 403, 413, 429."""
         try:
             if len(raw) <= _LARGE:
-                return self._check(raw, key, sent_at)
+                return self._check(raw, key, sent_at, told)
             async with self._large:
-                return await asyncio.to_thread(self._check, raw, key, sent_at)
+                return await asyncio.to_thread(self._check, raw, key, sent_at, told)
         except TooLargeError as error:
             raise ApiError(413, "too_large", str(error)) from error
         except BatchError as error:
             raise ApiError(400, "bad_batch", str(error)) from error
 
-    def _check(self, raw: bytes, key: AgentKey, sent_at: SentAt | None) -> Received:
+    def _check(
+        self, raw: bytes, key: AgentKey, sent_at: SentAt | None, told: bytes = b""
+    ) -> Received:
         batch = decode(raw)
         now_s = self._clock()
         ahead_s = _ahead_s(batch, sent_at, now_s)
@@ -274,7 +258,7 @@ class Ingest:
         # Only now it is accepted: what is refused says nothing about an agent.
         if not own:
             self._owners.claim(batch.agent, key)
-        self._skews.note(batch.agent, sent_at.wall_s - now_s if sent_at else ahead_s)
+        self.senders.note(batch.agent, sent_at.wall_s - now_s if sent_at else ahead_s, told)
         read_s = min(begin_s + batch.step_s, now_s)
         received_us = int(now_s * 1e6)
         totals = _totals(batch, numbered)

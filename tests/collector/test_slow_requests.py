@@ -10,7 +10,10 @@ from support.stores.planted import Planted
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.requests import SlowRequest
 
-QUERY = {"db_query_text": "SELECT * FROM orders WHERE id = ?", "db_system_name": "sqlite"}
+QUERY: dict[str, Any] = {
+    "db_query_text": "SELECT * FROM orders WHERE id = ?",
+    "db_system_name": "sqlite",
+}
 
 
 def kept(planted: Planted, ms: float, **fields: Any) -> None:
@@ -88,11 +91,11 @@ def test_a_cell_of_the_heatmap_opens_the_requests_in_it() -> None:
 
 def test_a_statement_has_a_page_of_its_own() -> None:
     planted = Planted()
-    other = {**QUERY, "db_query_text": "DELETE FROM carts"}
+    other: dict[str, Any] = {**QUERY, "db_query_text": "DELETE FROM carts"}
     planted.durations("db.client.operation.duration", 0.6, each=3, **QUERY)
     planted.durations("db.client.operation.duration", 0.7, **other)
     for query, trace in ((QUERY, "a" * 32), (other, "b" * 32)):
-        shared = {"query": query["db_query_text"], "trace": trace, "route": "/pay"}
+        shared: dict[str, Any] = {"query": query["db_query_text"], "trace": trace, "route": "/pay"}
         planted.event("slow_query", duration_us=600_000, site="shop/pay.py:3 in pay", **shared)
         planted.event("n_plus_one", count=7, duration_us=9000, site="shop/a.py:1 in a", **shared)
     found = planted.ask("/slow-queries", query=QUERY["db_query_text"])

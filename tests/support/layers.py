@@ -52,11 +52,20 @@ LAYERS: Layers = {
         "asking": (),
         "reports.cli": ("asking",),
         "alerts.cli": ("contract", "alerts", "asking"),
-        "ingest": ("contract.errors", "auth.keys", "auth.owners", "storage", "watch"),
+        # What agents tell with their requests.
+        "senders": (),
+        "ingest": (
+            *("contract.errors", "auth.keys", "auth.owners", "senders", "storage", "watch"),
+        ),
+        "naming": ("contract",),
+        "finder": (
+            *("contract", "alerts.metrics", "alerts.ruleset", "naming", "reads", "storage"),
+        ),
+        "fleet": ("contract", "alerts.agents", "auth.owners", "senders", "storage"),
         "api": (
             *("contract", "reads", "notify", "alerts", "storage.store"),
             *("auth.access", "auth.logins", "auth.administration"),
-            *("marks", "objectives", "reports"),
+            *("marks", "objectives", "reports", "finder", "fleet"),
         ),
         # It names the engine; so does the console, for its subcommands.
         "app": (
@@ -72,7 +81,16 @@ LAYERS: Layers = {
                 "ingest",
                 "api",
             ),
-            *("reload", "marks", "deploys", "objectives", "reports", "circumstances"),
+            *(
+                "reload",
+                "marks",
+                "deploys",
+                "objectives",
+                "reports",
+                "circumstances",
+                "finder",
+                "fleet",
+            ),
         ),
         "running": (
             *("settings", "reload", "connections", "certificate", "front", "serve", "app"),

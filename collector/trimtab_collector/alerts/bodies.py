@@ -18,6 +18,12 @@ from trimtab_core.addresses import API
 __all__ = ["body_of", "labels_of", "notice_of"]
 
 _MOST_MEMBERS: Final = 10
+#: how alerts ended, by their state
+_LAST: Final = {
+    "resolved": "recovered",
+    "expired": "was not seen to recover",
+    "dismissed": "was dismissed with its agent",
+}
 #: labels of what is no place of requests
 _SUBJECTS: Final = ("agent", "part", "slo")
 
@@ -189,8 +195,8 @@ def _sentence(body: AlertBody) -> str:
     )
     value = "unknown" if value is None else value
     worst = "" if worst is None else f"; the worst was {worst}"
-    if body.state in ("resolved", "expired"):
-        last = "recovered" if body.state == "resolved" else "was not seen to recover"
+    if body.state in _LAST:
+        last = _LAST[body.state]
         ended = body.recovered_at or body.resolved_at
         return f"{body.metric} was {sign} {line} from {body.since} to {ended} and {last}{worst}"
     if body.state == "keeping":

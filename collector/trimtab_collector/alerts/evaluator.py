@@ -9,7 +9,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from trimtab_collector.alerts.agents import Agents
@@ -168,7 +168,7 @@ class Evaluator:
         begun = time.thread_time()
         rules = {rule.id: rule for rule in self._rules.rules() if rule.enabled}
         judged = self._read(list(rules.values()), t_s)
-        missing = self.agents.missing(t_s)
+        missing, dismissed = self.agents.missing(t_s), self.agents.dismissed()
         matchers = self._silences.matchers(t_s)
 
         def silenced(rule: Rule, alert: Alert) -> bool:
@@ -186,10 +186,12 @@ class Evaluator:
 
         with self._book.lock:
             try:
-                outcome = self._book.judge.step(t_s, WINDOW_S, judged, silenced, is_missing)
+                outcome = self._book.judge.step(
+                    *(t_s, WINDOW_S, judged, silenced, is_missing, dismissed)
+                )
                 self._explained = 0
                 notices = [self._notice(rule, telling, t_s) for rule, telling in outcome.tellings]
-                self._keep(outcome, notices, t_s)
+                self._keep(outcome, notices, t_s, dismissed)
             except BaseException:
                 # Memory must not run ahead of what is kept: nobody would be told.
                 self._book.reload()
@@ -199,7 +201,9 @@ class Evaluator:
         self._book.announce(outcome.changed, outcome.rules)
         return outcome
 
-    def _keep(self, outcome: Outcome, notices: Sequence[Notice], t_s: float) -> None:
+    def _keep(
+        self, outcome: Outcome, notices: Sequence[Notice], t_s: float, dismissed: Collection[str]
+    ) -> None:
         every = [each for rows in self._book.judge.alerts.values() for each in rows.values()]
         # How long one has recovered counts on after a restart; other values may be a minute old.
         more = [each for each in every if each.recovered_s or each.below_s]
@@ -209,6 +213,7 @@ class Evaluator:
             more = every
         with self._state.change() as connection:
             self._book.keep(connection, outcome, t_s, more)
+            self.agents.settle(connection, dismissed)
             if minutely:
                 self._book.keep_expected(connection)
             for notice in notices:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from trimtab_collector.alerts.machine import EXPIRED, FIRING, PENDING, Alert
+from trimtab_collector.alerts.machine import DISMISSED, EXPIRED, FIRING, PENDING, Alert
 from trimtab_collector.alerts.rules import Rule
 from trimtab_collector.notify.notice import NoticeKind
 
@@ -171,7 +171,8 @@ def _ended(incident: Incident, alerts: Sequence[Alert], t_s: float) -> Telling |
     if not level:
         return None
     ended = [alert for alert in alerts if alert.is_over and alert.fired_s is not None]
-    expired = bool(ended) and all(alert.state == EXPIRED for alert in ended)
+    # Nobody has seen recover what was dismissed, either.
+    expired = bool(ended) and all(alert.state in (EXPIRED, DISMISSED) for alert in ended)
     telling = _told(incident, "expired" if expired else "resolved", level, ended, t_s)
     incident.told_level = 0
     return telling

@@ -5,12 +5,12 @@ Pure state in memory: the evaluator keeps it in a file, a preview throws it away
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from trimtab_collector.alerts.incidents import Incident, Telling, tell
-from trimtab_collector.alerts.machine import EXPIRED, FIRING, PENDING, Alert, advance
+from trimtab_collector.alerts.machine import DISMISSED, EXPIRED, FIRING, PENDING, Alert, advance
 from trimtab_collector.alerts.rules import LEVELS, Rule
 from trimtab_collector.alerts.values import Values
 
@@ -66,14 +66,17 @@ class Judge:
         judged: Sequence[Judged],
         silenced: Silenced = lambda rule, alert: False,
         missing: Missing = lambda labels: False,
+        dismissed: Collection[str] = (),
     ) -> Outcome:
         """Judge all rules by their values over the step_s seconds up to t_s.
 
-        Alerts of rules that are not among them, or judge something else by now, end.
+        Alerts of rules that are not among them, or judge something else by now, end. So do those of
+        agents that were dismissed.
         """
         rules = {each.rule.id: each.rule for each in judged}
         outcome = Outcome({**self.rules, **rules})
         outcome.changed += self._retire(rules, t_s)
+        outcome.changed += self._dismiss(dismissed, t_s)
         for rule, values in judged:
             outcome.changed += self._judge(rule, values, t_s, step_s, missing)
         over: dict[str, list[Alert]] = {}
@@ -108,6 +111,20 @@ class Judge:
                     retired.append(alert)
                 self.alerts[rule_id] = {}
         return retired
+
+    def _dismiss(self, agents: Collection[str], t_s: float) -> list[Alert]:
+        """End the alerts of agents that will not come back; they are expected no more."""
+        ended = []
+        for rule_id, rows in self.alerts.items() if agents else ():
+            by = self.rules[rule_id].group_by
+            for labels, alert in rows.items():
+                if dict(zip(by, labels, strict=True)).get("agent") in agents:
+                    alert.state, alert.ended_s = DISMISSED, t_s
+                    ended.append(alert)
+        for alert in ended:
+            del self.alerts[alert.rule_id][alert.labels]
+            self.seen.get(alert.rule_id, {}).pop(alert.labels, None)
+        return ended
 
     def open_alerts(self) -> list[Alert]:
         """Return the alerts that fire or keep on."""

@@ -10,7 +10,16 @@ from typing import Final
 
 from trimtab_collector.alerts.rules import Rule
 
-__all__ = ["EXPIRED", "FIRING", "KEEPING", "PENDING", "RESOLVED", "Alert", "advance"]
+__all__ = [
+    "DISMISSED",
+    "EXPIRED",
+    "FIRING",
+    "KEEPING",
+    "PENDING",
+    "RESOLVED",
+    "Alert",
+    "advance",
+]
 
 #: a line is crossed, not for long enough
 PENDING: Final = "pending"
@@ -20,6 +29,8 @@ KEEPING: Final = "keeping"
 RESOLVED: Final = "resolved"
 #: ended without being seen to recover: nothing was heard for a day
 EXPIRED: Final = "expired"
+#: ended because somebody said that what it is about will not come back
+DISMISSED: Final = "dismissed"
 _EXPIRES_S: Final = 86_400
 
 
@@ -65,7 +76,7 @@ class Alert:
     @property
     def is_over(self) -> bool:
         """Whether it has ended."""
-        return self.state in (RESOLVED, EXPIRED)
+        return self.state in (RESOLVED, EXPIRED, DISMISSED)
 
 
 def advance(

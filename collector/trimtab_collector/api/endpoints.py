@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from trimtab_collector.api.endpoint import BASE, ApiEndpoint, summary_of
+from trimtab_collector.api.finding import FINDING
 from trimtab_collector.api.judging import JUDGING
 from trimtab_collector.api.notifying import NOTIFYING
 from trimtab_collector.api.openapi import document
@@ -186,6 +187,7 @@ ENDPOINTS: Final = (
     ApiEndpoint(("/slow-requests",), slow_requests, (SlowRequests,),
              (*_REQUESTS, CODE, MIN_DURATION, MAX_DURATION, TRACE, REASON, CAPTURED_BY, LIMIT)),
     ApiEndpoint(("/slow-requests/{id}",), kept_request, (SlowRequest,), (KEPT, TZ)),
+    *FINDING,
     *JUDGING,
     *REPORTING,
     *PEOPLE,

@@ -120,6 +120,10 @@ class AgentOwners:
             if len(self._owned) > _MAX_AGENTS:
                 self._owned.popitem(last=False)
 
+    def key_of(self, agent: str) -> AgentKey | None:
+        """Return the key that a name belongs to, None when it is free."""
+        return self._owner(self._owned.get(agent), self._clock())
+
     def start(self) -> None:
         """Start to keep owners; once."""
         self._thread = threading.Thread(target=self._run, name="trimtab-owners", daemon=True)

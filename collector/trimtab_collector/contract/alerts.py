@@ -45,7 +45,7 @@ class AlertBody(Body):
     type: str
     #: warning or critical; of a pending alert, what it would be
     severity: str
-    #: pending, firing, keeping, resolved or expired
+    #: pending, firing, keeping, resolved, expired or dismissed
     state: str
     metric: str
     operator: str

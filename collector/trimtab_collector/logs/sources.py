@@ -173,7 +173,7 @@ def log_alerts(files: LogFiles) -> Callable[[Sequence[AlertBody]], None]:
 
     def write(alerts: Sequence[AlertBody]) -> None:
         for alert in alerts:
-            over = alert.state in ("resolved", "expired")
+            over = alert.state in ("resolved", "expired", "dismissed")
             level = "info" if over else "error" if alert.severity == "critical" else "warning"
             body: Mapping[str, Any] = msgspec.to_builtins(alert)
             files.write(COMBINED, level, "alert", body)

@@ -99,6 +99,10 @@ class Dictionary:
         """Return the texts of a series."""
         return self._keys[number]
 
+    def keys(self) -> list[SeriesKey]:
+        """Return all series, by number."""
+        return list(self._keys)
+
     def kept(self, used: Array) -> Survivors:
         """Return a new, linked dictionary with only the series of these numbers."""
         dictionary = Dictionary(linked=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from trimtab_collector.storage.columns import Array, Columns
-from trimtab_core.batches import Batch
+from trimtab_core.batches import Batch, SeriesKey
 from trimtab_core.errors import TrimtabError
 from trimtab_core.measures import Delta, MeasureKey
 from trimtab_core.rows import EventRow, MeasureRow
@@ -344,6 +344,12 @@ class Store(Protocol):
 
     def latest_gauges(self, now_s: float) -> list[LatestGauge]:
         """Return the latest value of every gauge that was read recently. Any thread, quick."""
+
+    def series_names(self) -> Sequence[SeriesKey]:
+        """Return the series in memory, and those that sum them up. Any thread, quick."""
+
+    def measure_names(self) -> Sequence[tuple[str, str, str, MeasureKey]]:
+        """Return environment, service, instance and key of every measure. Any thread, quick."""
 
     def arrived(
         self, start_s: int, end_s: int, gap_s: int, *, live: bool = False

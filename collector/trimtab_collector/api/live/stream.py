@@ -42,7 +42,7 @@ _ASKED: Final = {
 #: packets sent before others get a turn
 _TURN: Final = 50
 #: alerts in these states are told; the others are steps on the way
-_TOLD: Final = frozenset({"firing", "resolved", "expired"})
+_TOLD: Final = frozenset({"firing", "resolved", "expired", "dismissed"})
 #: alerts in these states were told, and their end was not
 _OPEN: Final = frozenset({"firing", "keeping"})
 

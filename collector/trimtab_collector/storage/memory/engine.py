@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ from trimtab_collector.storage.store import (
     ServiceAccounting,
     UnavailableError,
 )
-from trimtab_core.batches import Batch
+from trimtab_core.batches import Batch, SeriesKey
 from trimtab_core.errors import BatchError
 from trimtab_core.rows import EventRow
 
@@ -268,6 +268,17 @@ class MemoryStore:
     def latest_gauges(self, now_s: float) -> list[LatestGauge]:
         """Return the latest value of every gauge that was read recently."""
         return self._latest.fresh(now_s)
+
+    def series_names(self) -> Sequence[SeriesKey]:
+        """Return the series in memory, and those that sum them up."""
+        with self._lock:
+            return self._catalogue.dictionary.keys()
+
+    def measure_names(self) -> Sequence[WhoseMeasure]:
+        """Return whose every measure is, and its key."""
+        with self._lock:
+            windows = self._stored.windows.values()
+            return list({whose: None for window in windows for whose in window.measures})
 
     def arrived(
         self, start_s: int, end_s: int, gap_s: int, *, live: bool = False

@@ -53,8 +53,9 @@ from trimtab_collector.storage.store import (
     ServiceAccounting,
     UnavailableError,
 )
-from trimtab_core.batches import Batch
+from trimtab_core.batches import Batch, SeriesKey
 from trimtab_core.claim import claim
+from trimtab_core.measures import MeasureKey
 from trimtab_core.rows import EventRow
 
 __all__ = ["SQLiteStore"]
@@ -204,6 +205,14 @@ class SQLiteStore:
     def latest_gauges(self, now_s: float) -> list[LatestGauge]:
         """Return the latest value of every gauge that is not stale."""
         return self.memory.latest.fresh(now_s)
+
+    def series_names(self) -> Sequence[SeriesKey]:
+        """Return the series in memory, and those that sum them up."""
+        return self.memory.catalogue.dictionary.keys()
+
+    def measure_names(self) -> Sequence[tuple[str, str, str, MeasureKey]]:
+        """Return whose every measure is, and its key."""
+        return self._measures.names()
 
     def arrived(
         self, start_s: int, end_s: int, gap_s: int, *, live: bool = False

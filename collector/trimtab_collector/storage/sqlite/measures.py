@@ -91,6 +91,11 @@ class MeasureTable:
         )
         self._ids = {(row[1], row[2], row[3], _key(row[4:])): row[0] for row in rows}
 
+    def names(self) -> list[WhoseMeasure]:
+        """Return the known measures; any thread."""
+        # Copied at once, whatever the committer adds meanwhile.
+        return list(self._ids)
+
     def write(self, connection: sqlite3.Connection, received: Iterable[Received]) -> NewMeasures:
         """Write the rows of batches in the open transaction; pass the result to `confirm`."""
         new: NewMeasures = {}
