@@ -5,6 +5,7 @@ the browser is given a file that only this user can read, which leads on to the 
 the home directory, as browsers in a sandbox see nothing else, and is gone after a minute.
 """
 
+import atexit
 import html
 import logging
 import os
@@ -37,26 +38,25 @@ def has_desktop(environ: Mapping[str, str], platform: str, *, is_terminal: bool)
     return platform == "darwin" or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
 
 
-def show(address: str, home: Path | None = None, kept_s: float = _KEPT_S) -> threading.Thread:
-    """Open an address in a thread that goes with the process; what fails is logged at debug."""
-    thread = threading.Thread(
-        target=_show, args=(address, home, kept_s), name="trimtab-browser", daemon=True
-    )
-    thread.start()
-    return thread
-
-
-def _show(address: str, home: Path | None, kept_s: float) -> None:
+def show(address: str) -> None:
+    """Open an address, in a thread that ends with the process; what fails is logged at debug."""
     try:
-        page = _PAGE.format(address=html.escape(address))
-        # mkstemp makes it readable by this user alone.
-        descriptor, name = tempfile.mkstemp(".html", "trimtab-", home or Path.home())
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(page)
-            if webbrowser.open(Path(name).as_uri()):
-                time.sleep(kept_s)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except (OSError, RuntimeError, webbrowser.Error) as error:
+        # It makes a file that this user alone can read.
+        descriptor, name = tempfile.mkstemp(".html", "trimtab-", Path.home())
+        file = Path(name)
+        atexit.register(file.unlink, missing_ok=True)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(_PAGE.format(address=html.escape(address)))
+    except (OSError, RuntimeError) as error:
         logger.debug("no browser was opened error=%s", error)
+        return
+    threading.Thread(target=_open, args=(file,), name="trimtab-browser", daemon=True).start()
+
+
+def _open(file: Path) -> None:
+    try:
+        if webbrowser.open(file.as_uri()):
+            time.sleep(_KEPT_S)
+    except (OSError, webbrowser.Error) as error:
+        logger.debug("no browser was opened error=%s", error)
+    file.unlink(missing_ok=True)
