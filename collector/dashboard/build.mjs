@@ -121,10 +121,12 @@ function compress() {
       [constants.BROTLI_PARAM_MODE]: constants.BROTLI_MODE_TEXT,
       [constants.BROTLI_PARAM_SIZE_HINT]: data.length,
     };
-    const brotli = brotliCompressSync(data, { params });
-    writeFileSync(join(assets, `${name}.br`), brotli);
-    writeFileSync(join(assets, `${name}.gz`), gzipSync(data, { level: 9 }));
-    sizes[name] = brotli.length;
+    const packed = { br: brotliCompressSync(data, { params }), gz: gzipSync(data, { level: 9 }) };
+    for (const [end, body] of Object.entries(packed)) {
+      // A file of a few bytes grows.
+      if (body.length < data.length) writeFileSync(join(assets, `${name}.${end}`), body);
+    }
+    sizes[name] = Math.min(packed.br.length, data.length);
   }
   const style = outputs.get(entry).cssBundle;
   const first = [entry, ...imported(entry), ...(style ? [basename(style)] : []), icon];

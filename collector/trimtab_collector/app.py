@@ -116,8 +116,7 @@ class CollectorApp:
         #: the end of the live stream, once it has begun
         self._stopping: asyncio.Task[None] | None = None
         self._logs = self._log_files(settings)
-        self._pages = Pages()
-        self.reload.register("dashboard", lambda _latest: self._pages.read())
+        self._pages = _pages(self.reload)
         self._web = Starlette(
             routes=[*self._api.routes(), *setup_routes()],
             exception_handlers=self._api.exception_handlers(),
@@ -265,6 +264,12 @@ def _alerts_file(settings: CollectorSettings) -> Path:
     return (
         Path(settings.alerts_file) if settings.alerts_file else settings.directory / "alerts.toml"
     )
+
+
+def _pages(reload: Reload) -> Pages:
+    pages = Pages()
+    reload.register("dashboard", lambda _latest: pages.read())
+    return pages
 
 
 def _open(settings: CollectorSettings, reload: Reload) -> Store:

@@ -16,6 +16,7 @@ from trimtab_collector.contract.errors import instant
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.storage.sqlite.upkeep import cli as upkeep
 from trimtab_core import logs
+from trimtab_core.addresses import DASHBOARD
 from trimtab_core.console import show_table, warn
 from trimtab_core.errors import StartupError
 from trimtab_core.flags import add_flags
@@ -44,9 +45,13 @@ def up(arguments: list[str]) -> int:
         description="Run collector and agent together, for one machine. The agent takes its "
         "settings from TRIMTAB_AGENT_* and the settings file; a key is made for it.",
     )
+    parser.add_argument(
+        "--no-browser", action="store_true", help="do not open the dashboard on a desktop"
+    )
     read, options = _settings(parser, arguments)
     agent = _Agent(options.config)
-    return _collector(read, as_json=options.json, agent=agent) or agent.code
+    opens = not (options.no_browser or options.json)
+    return _collector(read, as_json=options.json, agent=agent, opens=opens) or agent.code
 
 
 def key(arguments: list[str]) -> int:
@@ -126,7 +131,11 @@ def _settings(
 
 
 def _collector(
-    read: Callable[[], CollectorSettings], *, as_json: bool, agent: "_Agent | None" = None
+    read: Callable[[], CollectorSettings],
+    *,
+    as_json: bool,
+    agent: "_Agent | None" = None,
+    opens: bool = False,
 ) -> int:
     from trimtab_collector.running import Ready, run
 
@@ -135,6 +144,7 @@ def _collector(
 
     def ready(found: Ready) -> None:
         token, link = found.app.accounts.token, found.app.accounts.setup
+        base = settings.base_url.rstrip("/") or found.url
         if token.new:
             print(
                 f"trimtab collector: read token {token.text} (kept in {token.path}, "
@@ -144,7 +154,7 @@ def _collector(
         if link.token:
             print(
                 f"trimtab collector: no user yet; add the first admin within an hour at "
-                f"{settings.base_url.rstrip('/') or found.url}/setup#{link.token}",
+                f"{base}/setup#{link.token}",
                 file=sys.stderr,
             )
         if as_json:
@@ -153,8 +163,36 @@ def _collector(
         print(f"trimtab collector listening on {found.url}", file=sys.stderr, flush=True)
         if agent is not None:
             agent.start(found.inner_url, settings.directory)
+            _lead(base, found.app.accounts, opens=opens)
 
     return run(settings, read, ready, agent)
+
+
+def _lead(base: str, accounts: Any, *, opens: bool) -> None:
+    """Say where the dashboard is, and open it if that is asked for.
+
+    What signs in is shown on a terminal alone: anything else keeps what is printed.
+    """
+    from trimtab_collector.auth.links import link_address
+    from trimtab_collector.desktop import has_desktop, show
+
+    is_terminal = sys.stderr.isatty()
+    address = f"{base}{DASHBOARD}"
+    if accounts.setup.token:
+        address = f"{base}/setup#{accounts.setup.token}"
+    elif not is_terminal:
+        _say(f"the dashboard is at {address}; trimtab user link NAME prints a link that signs in")
+    elif token := accounts.admin_link():
+        address = link_address(base, token)
+        _say(f"the dashboard, signed in once within 10 minutes: {address}")
+    else:
+        _say(f"the dashboard is at {address}")
+    if opens and has_desktop(os.environ, sys.platform, is_terminal=is_terminal):
+        show(address)
+
+
+def _say(text: str) -> None:
+    print(f"trimtab up: {text}", file=sys.stderr, flush=True)
 
 
 class _Agent:

@@ -123,6 +123,7 @@ def test_what_is_open_to_anyone_is_this_and_nothing_else() -> None:
         ("POST", "/auth/login"),
         ("POST", "/auth/refresh"),
         ("POST", "/auth/logout"),
+        ("POST", "/auth/link"),
         ("POST", "/auth/setup"),
     }
 

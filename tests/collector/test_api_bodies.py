@@ -61,7 +61,7 @@ def test_who_is_not_logged_in_sends_little_and_who_is_sends_more() -> None:
     long = {"name": "x" * 9_000, "password": PASSWORD}
     with short_dir() as directory, Collector(directory, **settings) as process:
         process.start()
-        for path in ("/auth/login", "/auth/refresh", "/auth/logout", "/auth/setup"):
+        for path in ("/auth/login", "/auth/link", "/auth/refresh", "/auth/logout", "/auth/setup"):
             answer = Client(process.port).ask("POST", path, long)
             assert (answer.status, answer.code) == (413, "too_large"), path
         admin = Client(process.port)

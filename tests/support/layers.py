@@ -16,6 +16,7 @@ LAYERS: Layers = {
         "settings": (),
         "contract": (),
         "watch": (),
+        "desktop": (),
         "reload": ("settings", "contract"),
         # What a request passes before the app: connection, TLS, proxies.
         "connections": ("contract",),
@@ -98,7 +99,7 @@ LAYERS: Layers = {
         ),
         # The console knows the subcommands of the engine, and nothing else of it.
         "cli": (
-            *("contract.errors", "settings", "auth", "auth.cli", "running"),
+            *("contract.errors", "settings", "auth", "auth.cli", "running", "desktop"),
             "storage.sqlite.upkeep.cli",
         ),
     },

@@ -59,10 +59,10 @@ _CODING: Final = re.compile(r"\s*([A-Za-z0-9*-]{1,20})\s*(?:;\s*q=([01](?:\.\d{0
 #: what is answered where there is no dashboard
 _UNBUILT: Final = (Path(__file__).parent / "unbuilt.html").read_bytes()
 
-_Scope = MutableMapping[str, Any]
+_PageScope = MutableMapping[str, Any]
 
 
-class _File(NamedTuple):
+class _Served(NamedTuple):
     """A file that is served: its bodies by encoding ("" for none), and what its headers say."""
 
     kind: bytes
@@ -71,15 +71,15 @@ class _File(NamedTuple):
     bodies: Mapping[str, bytes]
 
 
-class _Built(NamedTuple):
+class _Bundle(NamedTuple):
     """What was built: files by path below the dashboard."""
 
-    files: Mapping[str, _File]
+    files: Mapping[str, _Served]
     #: index.html by how many slashes its address has below the dashboard
-    levels: Sequence[_File]
+    levels: Sequence[_Served]
 
 
-_NOTHING: Final = _Built({}, ())
+_NOTHING: Final = _Bundle({}, ())
 
 
 class Pages:
@@ -106,14 +106,14 @@ class Pages:
             logger.warning("the dashboard cannot be read from %s: %s", self._folder, error)
             self._built = _NOTHING
 
-    def takes(self, scope: _Scope) -> bool:
+    def takes(self, scope: _PageScope) -> bool:
         """Tell whether a request is for the dashboard, or from a browser for the root."""
         path: str = scope["path"]
         if path == "/":
             return scope["method"] in ("GET", "HEAD") and "text/html" in _header(scope, b"accept")
         return path == DASHBOARD or path.startswith(f"{DASHBOARD}/")
 
-    async def __call__(self, scope: _Scope, _receive: Any, send: Any) -> None:
+    async def __call__(self, scope: _PageScope, _receive: Any, send: Any) -> None:
         """Answer one request that `takes` has taken."""
         status, headers, body = self._answer(scope)
         headers = [*_HEADERS, *headers, (b"content-length", b"%d" % len(body))]
@@ -123,7 +123,7 @@ class Pages:
         body = b"" if scope["method"] == "HEAD" else body
         await send({"type": "http.response.body", "body": body})
 
-    def _answer(self, scope: _Scope) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    def _answer(self, scope: _PageScope) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         if scope["method"] not in ("GET", "HEAD"):
             refusal = f"expected GET or HEAD, got {scope['method']:.20}\n"
             return _plain(405, refusal, [(b"allow", b"GET, HEAD")])
@@ -145,7 +145,7 @@ class Pages:
         return _found(scope, found)
 
 
-def _found(scope: _Scope, found: _File) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def _found(scope: _PageScope, found: _Served) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     headers = [
         _kept(found.cache),
         (b"etag", found.tag),
@@ -160,7 +160,7 @@ def _found(scope: _Scope, found: _File) -> tuple[int, list[tuple[bytes, bytes]],
     return 200, headers, found.bodies[encoding]
 
 
-def _read(folder: Path) -> _Built:
+def _read(folder: Path) -> _Bundle:
     index = (folder / "index.html").read_text(encoding="utf-8")
     files, left = {}, _MOST_BYTES
     paths = [*sorted((folder / "assets").iterdir()), folder / "licences.txt"]
@@ -185,15 +185,15 @@ def _read(folder: Path) -> _Built:
         body = index.replace('="assets/', f'="{up}assets/').encode()
         packed = gzip.compress(body, mtime=0)
         levels.append(_file(".html", _REVALIDATE, {"": body, "gzip": packed}))
-    return _Built(files, levels)
+    return _Bundle(files, levels)
 
 
-def _file(suffix: str, cache: bytes, bodies: Mapping[str, bytes]) -> _File:
+def _file(suffix: str, cache: bytes, bodies: Mapping[str, bytes]) -> _Served:
     tag = hashlib.sha256(bodies[""]).hexdigest()[:20]
-    return _File(_TYPES[suffix].encode(), cache, f'W/"{tag}"'.encode(), bodies)
+    return _Served(_TYPES[suffix].encode(), cache, f'W/"{tag}"'.encode(), bodies)
 
 
-def _depth(scope: _Scope) -> int:
+def _depth(scope: _PageScope) -> int:
     """Return how many slashes the address has below the dashboard, as the browser counts them."""
     raw = scope.get("raw_path") or scope["path"].encode()
     return int(raw.count(b"/")) - DASHBOARD.count("/")
@@ -220,7 +220,7 @@ def _matches(text: str, tag: str) -> bool:
     return text.strip() == "*" or plain in tags
 
 
-def _header(scope: _Scope, name: bytes) -> str:
+def _header(scope: _PageScope, name: bytes) -> str:
     found = b",".join(value for key, value in scope["headers"] if key == name)
     return found.decode("latin-1")
 

@@ -11,6 +11,7 @@ from trimtab_collector.auth.access import Access
 from trimtab_collector.auth.administration import Administration
 from trimtab_collector.auth.keys import KeyFile
 from trimtab_collector.auth.limits import LoginLimits
+from trimtab_collector.auth.links import SigninLinks
 from trimtab_collector.auth.logins import Logins
 from trimtab_collector.auth.passwords import LoginThreads
 from trimtab_collector.auth.people import People
@@ -20,7 +21,7 @@ from trimtab_collector.auth.sessions import Sessions
 from trimtab_collector.auth.setup import SetupLink, first_admin
 from trimtab_collector.auth.signing import SigningKeys
 from trimtab_collector.auth.tokens import FirstToken, ServiceTokens
-from trimtab_collector.contract.callers import Caller, Role
+from trimtab_collector.contract.callers import ITSELF, Caller, Role
 from trimtab_collector.contract.health import AccountsHealth, HealthPart
 from trimtab_collector.statefile import StateFile
 
@@ -61,8 +62,10 @@ class Accounts:
         self._threads = LoginThreads()
         places = KnownPlaces(state)
         limits = LoginLimits(known=places.all())
+        self._people, self._links = people, SigninLinks(state, people)
         self._logins = Logins(
-            people, self._sessions, self.setup, self._threads, limits, places, base_url
+            *(people, self._sessions, self.setup, self._links, self._threads, limits, places),
+            base_url,
         )
         self._administration = Administration(
             state, people, self._tokens, KeyFile(directory), self._threads
@@ -70,6 +73,17 @@ class Accounts:
         #: why last uses and what has expired are not kept up, empty when they are
         self.trouble = ""
         self.failures = 0
+
+    def admin_link(self) -> str:
+        """Return the token of a link for the admin who was added first, "" where there is none."""
+        admins = [
+            each
+            for each in self._people.list()
+            if each.role is Role.ADMIN and each.disabled_s is None
+        ]
+        if not admins:
+            return ""
+        return self._links.make(ITSELF, min(admins, key=lambda each: each.created_s))
 
     def health(self, caller: Caller) -> HealthPart:
         """Return what `/health` shows; only those who may read are told why."""

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from trimtab_collector import settings as collector_settings
 from trimtab_collector.auth.audit import AUDIT
+from trimtab_collector.auth.links import LINK_S, SigninLinks, link_address
 from trimtab_collector.auth.passwords import check_password, hash_password
 from trimtab_collector.auth.people import People, Person, check_name
 from trimtab_collector.auth.signing import ACCESS_S, SigningKeys
@@ -25,6 +26,7 @@ from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError, instant
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.statefile import StateFile, unusable
+from trimtab_core.addresses import web_address
 from trimtab_core.console import show_table, warn
 from trimtab_core.errors import SettingsError
 
@@ -34,7 +36,7 @@ _MAX_FILE: Final = 4_096
 
 
 def user(arguments: list[str]) -> int:
-    """Run `trimtab user add|list|role|disable|enable|reset|delete|rotate-key`."""
+    """Run `trimtab user add|list|link|role|disable|enable|reset|delete|rotate-key`."""
     parser = argparse.ArgumentParser(
         prog="trimtab user", description="Add, list and change the people who may log in."
     )
@@ -53,6 +55,13 @@ def user(arguments: list[str]) -> int:
     add.add_argument("name", metavar="NAME")
     add.add_argument("--admin", action="store_true", help="as an admin (default: a planner)")
     commands.add_parser("list", parents=[shared], help="list everybody")
+    link = commands.add_parser(
+        "link", parents=[shared], help="print a link that signs somebody in, good once"
+    )
+    link.add_argument("name", metavar="NAME")
+    link.add_argument(
+        "--url", help="address of the collector (default: base_url, else where it listens)"
+    )
     role = commands.add_parser("role", parents=[shared], help="make somebody admin or planner")
     role.add_argument("name", metavar="NAME")
     role.add_argument("role", choices=("admin", "planner"))
@@ -82,6 +91,8 @@ def user(arguments: list[str]) -> int:
             rows = [_person_row(person) for person in people.list()]
             _show(options, {"users": rows}, rows)
             return 0
+        if options.command == "link":
+            return _link(state, people, settings, options)
         person, did = _changed(people, options)
     row = _person_row(person)
     print(json.dumps({"user": row}) if options.json else f"{did} {person.name}")
@@ -142,11 +153,7 @@ def _changed(people: People, options: argparse.Namespace) -> tuple[Person, str]:
             raise SettingsError(f"expected a new name, {name!r} is somebody's already")
         role = Role.ADMIN if options.admin else Role.PLANNER
         return people.add(caller, name, _new_password(options), role), f"added {role.value}"
-    found = people.by_name(name)
-    if found is None:
-        raise SettingsError(
-            f"expected the name of a user, got {name!r:.80}: trimtab user list shows them"
-        )
+    found = _known(people, name)
     does: dict[str, tuple[Callable[[], Person], str]] = {
         "role": (
             lambda: people.change(caller, found.id, role=Role(options.role)),
@@ -162,6 +169,40 @@ def _changed(people: People, options: argparse.Namespace) -> tuple[Person, str]:
     }
     do, did = does[options.command]
     return do(), did
+
+
+def _known(people: People, name: str) -> Person:
+    found = people.by_name(name)
+    if found is None:
+        raise SettingsError(
+            f"expected the name of a user, got {name!r:.80}: trimtab user list shows them"
+        )
+    return found
+
+
+def _link(
+    state: StateFile, people: People, settings: CollectorSettings, options: argparse.Namespace
+) -> int:
+    """Print a link that signs a user in."""
+    base = options.url or settings.public_url
+    if not base and settings.port:
+        # It listens on every address; this machine's own is one of them.
+        scheme = "https" if settings.tls_cert else "http"
+        base = f"{scheme}://127.0.0.1:{settings.port}"
+    if not base:
+        raise SettingsError("expected base_url or a port to be set, got neither: give --url URL")
+    web_address(base, "--url")
+    token = SigninLinks(state, people).make(console(), _known(people, options.name))
+    address = link_address(base, token)
+    if options.json:
+        print(json.dumps({"url": address, "seconds": int(LINK_S)}))
+        return 0
+    print(address)
+    print(
+        f"trimtab user: it signs {options.name} in once, within {int(LINK_S) // 60} minutes",
+        file=sys.stderr,
+    )
+    return 0
 
 
 def _rotate(directory: Path, options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from trimtab_collector.auth.limits import LoginLimits
+from trimtab_collector.auth.links import SigninLinks
 from trimtab_collector.auth.passwords import (
     LoginThreads,
     check_password,
@@ -23,7 +24,17 @@ from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.contract.people import LoggedIn, LoggedOut, UserBody, WhoBody
 from trimtab_core.addresses import API
 
-__all__ = ["COOKIE", "Logins", "change_password", "login", "logout", "me", "refresh", "setup"]
+__all__ = [
+    "COOKIE",
+    "Logins",
+    "change_password",
+    "login",
+    "login_by_link",
+    "logout",
+    "me",
+    "refresh",
+    "setup",
+]
 
 COOKIE: Final = "trimtab_refresh"
 #: a page of another site cannot send it: it would have to be allowed to first
@@ -38,6 +49,7 @@ class Logins:
         people: People,
         sessions: Sessions,
         link: SetupLink,
+        links: SigninLinks,
         threads: LoginThreads,
         limits: LoginLimits,
         places: KnownPlaces,
@@ -47,6 +59,7 @@ class Logins:
         self.people = people
         self.sessions = sessions
         self.link = link
+        self.links = links
         self.threads = threads
         self.limits = limits
         self.places = places
@@ -104,6 +117,15 @@ async def login(logins: Logins, parameters: Parameters) -> Reply:
     async with logins.threads.place():
         issued = await logins.enter(body.name, body.password)
     await logins.worked(parameters.address, account)
+    return _entered(logins, issued, parameters, cookie=body.cookie)
+
+
+async def login_by_link(logins: Logins, parameters: Parameters) -> Reply:
+    """Return an access token and a refresh token for the token of a sign-in link, good once."""
+    body = parameters.body
+    logins.limits.begin(parameters.address)
+    issued = await logins.threads.run(logins.links.use, logins.sessions, body.token)
+    logins.limits.worked(parameters.address)
     return _entered(logins, issued, parameters, cookie=body.cookie)
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "AuditBody",
     "AuditList",
     "Credentials",
+    "LinkRequest",
     "LoggedIn",
     "LoggedOut",
     "LogoutRequest",
@@ -42,6 +43,13 @@ class Credentials(Body, kw_only=True):
 
     name: _Label
     password: _Secret
+    cookie: bool = False
+
+
+class LinkRequest(Body, kw_only=True):
+    """The token of a sign-in link; with `cookie`, the refresh token comes as a cookie."""
+
+    token: _Secret
     cookie: bool = False
 
 

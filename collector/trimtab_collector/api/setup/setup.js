@@ -7,7 +7,7 @@ const TEXTS = {
     again: "The same password again",
     add: "Add",
     differ: "The two passwords differ.",
-    done: "Added. You can log in now.",
+    done: "Added. The dashboard opens.",
     failed: "The collector did not answer; try again.",
   },
   ko: {
@@ -17,7 +17,7 @@ const TEXTS = {
     again: "비밀번호 확인",
     add: "추가",
     differ: "두 비밀번호가 다릅니다.",
-    done: "추가했습니다. 이제 로그인할 수 있습니다.",
+    done: "추가했습니다. 대시보드를 엽니다.",
     failed: "수집기가 응답하지 않았습니다. 다시 시도하세요.",
   },
 };
@@ -38,7 +38,8 @@ form.addEventListener("submit", async (event) => {
     status.textContent = texts.differ;
     return;
   }
-  const body = { token: location.hash.slice(1), name: given.name, password: given.password };
+  const { name, password } = given;
+  const body = { token: location.hash.slice(1), name, password, cookie: true };
   try {
     const answer = await fetch("api/performance/auth/setup", {
       method: "POST",
@@ -49,7 +50,8 @@ form.addEventListener("submit", async (event) => {
     status.textContent = found.success ? texts.done : found.error.message;
     if (found.success) {
       form.remove();
-      history.replaceState(null, "", location.pathname);
+      // The cookie signs in there.
+      location.replace("performance/dashboard");
     }
   } catch {
     status.textContent = texts.failed;

@@ -1,0 +1,130 @@
+"""One-time links that sign somebody in: made on the console, good once and for 10 minutes.
+
+Whoever may write the data directory may make one. The token stands behind the # of the address,
+which browsers send to no server; its hash is stored. A change of the user ends the user's links.
+"""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from trimtab_collector.auth.audit import AUDIT, note
+from trimtab_collector.auth.passwords import hash_password
+from trimtab_collector.auth.people import People, Person
+from trimtab_collector.auth.sessions import Issued, Sessions, refused
+from trimtab_collector.contract.callers import ITSELF, Caller, Role
+from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.statefile import Schema, StateFile
+from trimtab_core.addresses import DASHBOARD
+
+__all__ = ["LINK_S", "SigninLinks", "guest_link", "link_address"]
+
+#: how long a link is good
+LINK_S: Final = 600.0
+#: links that are kept; beyond them the oldest goes
+_MOST: Final = 100
+
+LINKS: Final = Schema(
+    "links",
+    (
+        """
+CREATE TABLE signin_link (hash BLOB PRIMARY KEY, version INTEGER NOT NULL,
+ person TEXT NOT NULL REFERENCES person (id) ON DELETE CASCADE, expires_s REAL NOT NULL)
+ WITHOUT ROWID
+""",
+    ),
+)
+
+
+class SigninLinks:
+    """The links in the state file; any thread."""
+
+    def __init__(
+        self, state: StateFile, people: People, clock: Callable[[], float] = time.time
+    ) -> None:
+        state.bring(LINKS)
+        self._state = state
+        self._people = people
+        self._clock = clock
+
+    def make(self, caller: Caller, person: Person) -> str:
+        """Return the token of a new link for a user; raises ApiError 409 if that is disabled."""
+        if person.disabled_s is not None:
+            raise ApiError(
+                409,
+                "ended",
+                f"expected somebody who may log in, {person.name} is disabled: enable them first",
+            )
+        token, now_s = secrets.token_urlsafe(32), self._clock()
+        with self._state.change() as connection:
+            # Whatever ends later than one made now was made by a clock that has been put back.
+            connection.execute(
+                "DELETE FROM signin_link WHERE expires_s <= ? OR expires_s > ?",
+                (now_s, now_s + LINK_S),
+            )
+            connection.execute(
+                "DELETE FROM signin_link WHERE hash IN"
+                " (SELECT hash FROM signin_link ORDER BY expires_s DESC LIMIT -1 OFFSET ?)",
+                (_MOST - 1,),
+            )
+            connection.execute(
+                "INSERT INTO signin_link VALUES (?, ?, ?, ?)",
+                (_hash(token), person.version, person.id, now_s + LINK_S),
+            )
+            note(connection, caller, "link.make", person.name)
+        return token
+
+    def use(self, sessions: Sessions, token: str) -> Issued:
+        """Begin a session with the token of a link, which is used up; raises ApiError 401."""
+        now_s = self._clock()
+        with self._state.change() as connection:
+            person = self._person(connection, _hash(token), now_s)
+            if person is None:
+                raise refused(
+                    "expected the token of a sign-in link, which is good once and for 10 minutes: "
+                    "trimtab user link NAME makes another"
+                )
+            connection.execute("DELETE FROM signin_link WHERE hash = ?", (_hash(token),))
+            note(connection, Caller(person.name, person.role), "link.use", person.name)
+            return sessions.begin(person)
+
+    def _person(self, connection: Any, key: bytes, now_s: float) -> Person | None:
+        """Return whose link it is, None where it is none, too old, or the user was changed."""
+        row = connection.execute(
+            "SELECT person, version, expires_s FROM signin_link WHERE hash = ?", (key,)
+        ).fetchone()
+        if row is None or not now_s < row[2] <= now_s + LINK_S:
+            return None
+        person = self._people.find(row[0])
+        changed = person is None or person.version != row[1] or person.disabled_s is not None
+        return None if changed else person
+
+
+def link_address(base: str, token: str) -> str:
+    """Return the address of a link, below that of a collector."""
+    return f"{base.rstrip('/')}{DASHBOARD}#signin={token}"
+
+
+def guest_link(directory: Path, base: str, name: str, role: Role = Role.PLANNER) -> str:
+    """Return a link that signs a user in, who is added if there is none of that name.
+
+    A user who is added has a password that nobody knows, and comes in by links. base is the address
+    of the collector, which may run meanwhile. Not for the loop: it hashes, and writes files.
+    """
+    state = StateFile(directory, (AUDIT,))
+    try:
+        people = People(state)
+        person = people.by_name(name)
+        if person is None:
+            password = hash_password(secrets.token_urlsafe(32))
+            person = people.add(ITSELF, name, password, role)
+        return link_address(base, SigninLinks(state, people).make(ITSELF, person))
+    finally:
+        state.close()
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
