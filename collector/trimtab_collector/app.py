@@ -42,6 +42,8 @@ from trimtab_collector.notify.notifications import Notifications
 from trimtab_collector.objectives.answers import Objectives
 from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.objectives.slos import SloBook
+from trimtab_collector.overview.overviews import Overviews
+from trimtab_collector.overview.situation import Sources
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reload import Reload
 from trimtab_collector.reports.reporter import Reporter
@@ -102,7 +104,7 @@ class CollectorApp:
         parts: list[Any] = [
             *(self.reader, self.marks, self.objectives, kpis),
             *self._judging(settings, slos),
-            Reporter(self.reader, self.marks, self.objectives, kpis, self.alerts),
+            self._reporter(kpis),
             *self.accounts.parts(),
         ]
         self.reader.parts.update(
@@ -173,6 +175,11 @@ class CollectorApp:
         await asyncio.to_thread(self.evaluator.stop)
         await self.notifications.sender.stop()
 
+    def _reporter(self, kpis: KpiBook) -> Reporter:
+        return Reporter(
+            *(self.reader, self.marks, self.objectives, kpis, self.alerts, self.overviews)
+        )
+
     def _state_health(self, _caller: Caller) -> HealthPart:
         unreadable = self.state.unreadable
         trouble = self.state.trouble or self.owners.trouble
@@ -207,12 +214,15 @@ class CollectorApp:
         self.reader.parts.update(
             alerts=self.evaluator.health, notifications=self.notifications.health
         )
+        self.overviews = Overviews(Sources(self.reader, self.marks, self.alerts, rules.lines))
+        self.store.on_commit(self.overviews.changed)
+        self.alerts.on_change(self.overviews.changed)
         asked = self.notifications.parts()
         names = (
             NameFinder(self.store, rules),
             Fleet(self.evaluator.agents, self.owners, self.ingest.senders, self.store),
         )
-        return (rules, silences, self.alerts, Previews(self.store), *names, *asked)
+        return (rules, silences, self.alerts, self.overviews, Previews(self.store), *names, *asked)
 
     def _stream(self, settings: CollectorSettings, parts: Sequence[Any]) -> Live:
         stream = Live(

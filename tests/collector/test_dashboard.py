@@ -140,7 +140,7 @@ def test_a_gap_is_one_in_every_history_that_can_show_it(town: World) -> None:
 def test_an_open_alert_worsens_the_status(
     town: World, severity: str, state: str, status: str
 ) -> None:
-    reporter = Reporter(town.reader, town.marks, town.objectives, town.kpis, Fired(severity, state))
+    reporter = town.reporter_with(Fired(severity, state))
     town.parts[Reporter], before = reporter, town.parts[Reporter]
     try:
         found = town.ask("/dashboard")

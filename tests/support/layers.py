@@ -49,7 +49,11 @@ LAYERS: Layers = {
         "circumstances": (
             *("contract", "alerts", "marks", "notify.notice", "objectives", "reads", "storage"),
         ),
-        "reports": ("contract", "reads", "marks", "objectives", "storage"),
+        # What the first page says; in the words of messages.
+        "overview": (
+            *("contract", "marks", "notify.languages", "notify.texts", "reads", "storage"),
+        ),
+        "reports": ("contract", "reads", "marks", "objectives", "overview", "storage"),
         "asking": (),
         "reports.cli": ("asking",),
         "alerts.cli": ("contract", "alerts", "asking"),
@@ -66,7 +70,7 @@ LAYERS: Layers = {
         "api": (
             *("contract", "reads", "notify", "alerts", "storage.store"),
             *("auth.access", "auth.logins", "auth.administration"),
-            *("marks", "objectives", "reports", "finder", "fleet"),
+            *("marks", "objectives", "overview", "reports", "finder", "fleet"),
         ),
         # It names the engine; so does the console, for its subcommands.
         "app": (
@@ -82,16 +86,8 @@ LAYERS: Layers = {
                 "ingest",
                 "api",
             ),
-            *(
-                "reload",
-                "marks",
-                "deploys",
-                "objectives",
-                "reports",
-                "circumstances",
-                "finder",
-                "fleet",
-            ),
+            *("reload", "marks", "deploys", "objectives", "overview", "reports"),
+            *("circumstances", "finder", "fleet"),
         ),
         "running": (
             *("settings", "reload", "connections", "certificate", "front", "serve", "app"),

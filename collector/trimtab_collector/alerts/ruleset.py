@@ -110,6 +110,10 @@ class RuleSet:
             found[metric] = (before._replace(warning=warning, critical=critical), source)
         return found
 
+    def lines(self) -> dict[str, tuple[float | None, float | None]]:
+        """Return the lines of warning and critical of every metric that has a threshold."""
+        return {metric: (pair.warning, pair.critical) for metric, (pair, _) in self.pairs().items()}
+
     def change(self, rule_id: str, config: NewAlertConfig | None, by: Parameters) -> None:
         """Keep a configuration, or remove it, with a line in the audit trail.
 

@@ -8,6 +8,7 @@ from trimtab_collector.contract.dashboard import Dashboard
 from trimtab_collector.contract.kpis import KpiList, KpiTargets
 from trimtab_collector.contract.languages import LANG
 from trimtab_collector.contract.marks import KIND, MARK_ID, MarkBody, MarkList, NewMark
+from trimtab_collector.contract.overview import OVERVIEW_LIMIT, Overview
 from trimtab_collector.contract.parameters import APDEX, LIMIT, OWNERS, RANGE, ROUTE, TZ
 from trimtab_collector.contract.reports import DATE, FORMAT, REPORT_PERIOD, ReportBody
 from trimtab_collector.contract.slos import SLO_ID, SloBody, SloList, SloSettings
@@ -20,11 +21,13 @@ from trimtab_collector.objectives.answers import (
     put_slo,
 )
 from trimtab_collector.objectives.kpis import KpiBook, get_kpis, put_kpis
+from trimtab_collector.overview.overviews import Overviews, overview
 from trimtab_collector.reports.dashboard import dashboard
 from trimtab_collector.reports.reporter import Reporter, report
 
 __all__ = ["REPORTING"]
 
+_HOUR_S: Final = 3600
 _WEEK_S: Final = 7 * 86_400
 
 # fmt: off
@@ -45,6 +48,8 @@ REPORTING: Final = (
     ApiEndpoint(("/kpis",), get_kpis, (KpiList,), (TZ,), of=KpiBook),
     ApiEndpoint(("/kpis",), put_kpis, (KpiList,), (TZ,), role=Role.ADMIN, method="PUT",
              takes=KpiTargets, of=KpiBook),
+    ApiEndpoint(("/overview",), overview, (Overview,),
+             (*OWNERS[:2], *RANGE, OVERVIEW_LIMIT, APDEX, LANG), _HOUR_S, of=Overviews),
     ApiEndpoint(("/dashboard",), dashboard, (Dashboard,), (*OWNERS, ROUTE, TZ, LANG, APDEX),
              of=Reporter),
     ApiEndpoint(("/report",), report, (ReportBody,),

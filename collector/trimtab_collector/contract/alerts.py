@@ -1,6 +1,7 @@
 """Alerts and silences, as they are read and written."""
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.kinds import Choice, PathName
@@ -12,6 +13,7 @@ __all__ = [
     "SILENCE",
     "STATE",
     "AlertBody",
+    "AlertHistory",
     "Alerts",
     "NewSilence",
     "Silence",
@@ -76,6 +78,18 @@ class AlertBody(Body):
     message: str
     #: of an alert of the analysis, while it is open: its title, message and `analysis`
     metadata: dict[str, Any] | None = None
+
+
+class AlertHistory(Protocol):
+    """Alerts, also those that have ended; any thread."""
+
+    def between(
+        self, from_s: float, to_s: float, environment: str = "", service: str = ""
+    ) -> Sequence[AlertBody]:
+        """Return the alerts that fired at any time within a range."""
+
+    def open(self, environment: str = "", service: str = "") -> Sequence[AlertBody]:
+        """Return the alerts that are not over."""
 
 
 class Alerts(Body):

@@ -4,6 +4,7 @@ from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.current import Current
 from trimtab_collector.contract.history import History
+from trimtab_collector.contract.overview import OverviewSentence
 
 __all__ = ["Dashboard", "DashboardHistory", "Trends"]
 
@@ -42,6 +43,8 @@ class Dashboard(Body, kw_only=True):
     timestamp: str
     #: healthy, warning or critical: the worse of the analysis and the open alerts
     status: str
+    #: what the overview of the last hour says
+    sentence: OverviewSentence
     current: Current
     history: DashboardHistory
     #: those that are open, the ones that need somebody first

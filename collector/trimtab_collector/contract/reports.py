@@ -10,6 +10,7 @@ from trimtab_collector.contract.history import HistoryRow
 from trimtab_collector.contract.kinds import Choice, Moment, Parameter
 from trimtab_collector.contract.kpis import KpiResult
 from trimtab_collector.contract.marks import MarkBody
+from trimtab_collector.contract.overview import OverviewSentence
 from trimtab_collector.contract.services import Accounting
 from trimtab_collector.contract.slos import BudgetBody
 
@@ -206,7 +207,9 @@ class ReportBody(Body, kw_only=True):
     step: int
     #: width of the widest windows that were read, seconds
     resolution: int
-    #: what there is to say first, a few sentences
+    #: what the overview says of the period
+    sentence: OverviewSentence
+    #: what there is to say first, a few sentences; it begins with that one
     summary: list[str]
     now: ReportTotals
     before: ReportTotals

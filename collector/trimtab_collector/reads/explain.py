@@ -60,9 +60,12 @@ class LargestShare:
     #: one of CAUSES, and its share of the rise
     cause: str
     cause_share: float
-    #: the route that became slower by most
+    #: the route that accounts for most of the rise, and its share
+    environment: str
+    service: str
     route: str
     method: str
+    route_share: float
 
 
 def largest_share(
@@ -84,12 +87,15 @@ def largest_share(
         return None
     cause = max(CAUSES, key=lambda name: all_b.of(name) - all_a.of(name))
     part = parts_of(*spent)[0]
-    *_, route, method = part.name
+    environment, service, route, method = part.name
     return LargestShare(
         cause=cause,
         cause_share=(all_b.of(cause) - all_a.of(cause)) / rise,
+        environment=environment,
+        service=service,
         route=route,
         method=method,
+        route_share=part.difference / rise,
     )
 
 

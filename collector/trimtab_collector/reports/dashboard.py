@@ -42,6 +42,7 @@ def dashboard(reporter: Reporter, parameters: Parameters) -> Dashboard:
     return Dashboard(
         timestamp=parameters.shown(now_s),
         status=max(states, key=_WORSE.index),
+        sentence=reporter.overviews.sentence(parameters),
         current=current(reader, _back(parameters, _NOW_S)),
         history=DashboardHistory(
             hourly=_history(reader, parameters, "hourly"),

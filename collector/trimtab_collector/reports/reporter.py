@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final
 
-from trimtab_collector.contract.alerts import AlertBody
+from trimtab_collector.contract.alerts import AlertBody, AlertHistory
 from trimtab_collector.contract.callers import Page
 from trimtab_collector.contract.errors import bad_parameter
 from trimtab_collector.contract.history import HistoryRow
@@ -29,6 +29,7 @@ from trimtab_collector.marks import Mark, Marks, mark_body
 from trimtab_collector.objectives.answers import Objectives, budget_body, slo_note
 from trimtab_collector.objectives.burning import budget, count
 from trimtab_collector.objectives.kpis import KpiBook
+from trimtab_collector.overview.overviews import Overviews
 from trimtab_collector.reads.figures import Figures
 from trimtab_collector.reads.history import filled
 from trimtab_collector.reads.presence import GAP, PROCESS
@@ -39,10 +40,9 @@ from trimtab_collector.reports.keyfigures import KeyFigures
 from trimtab_collector.reports.page import page_of
 from trimtab_collector.reports.periods import Period, period_of
 from trimtab_collector.reports.routes import route_lists
-from trimtab_collector.reports.saying import notes_of, summary_of
+from trimtab_collector.reports.saying import notes_of, opening_of, summary_of
 from trimtab_collector.reports.style import POLICY
 from trimtab_collector.reports.uptime import (
-    AlertHistory,
     Outage,
     ServiceUptime,
     seconds,
@@ -68,6 +68,7 @@ class Reporter:
     objectives: Objectives
     kpis: KpiBook
     alerts: AlertHistory
+    overviews: Overviews
 
 
 def report(reporter: Reporter, parameters: Parameters) -> ReportBody | Page:
@@ -131,6 +132,9 @@ class _Work:
             service=self._where.get("service"),
             step=period.step_s,
             resolution=resolution_s,
+            sentence=self._reporter.overviews.sentence(
+                parameters, period.from_s, max(period.from_s + 10, self._until_s)
+            ),
             summary=[],
             now=now,
             before=before,
@@ -156,7 +160,7 @@ class _Work:
             gaps=self._gaps(series, began=bool(before.requests)),
             notes=[],
         )
-        found.summary = summary_of(found)
+        found.summary = [*opening_of(found), *summary_of(found)]
         found.notes = notes_of(found)
         return found
 

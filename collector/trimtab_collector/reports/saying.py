@@ -10,7 +10,7 @@ from trimtab_collector.contract.reports import ReportBody
 from trimtab_collector.reads.presence import GAP
 from trimtab_collector.reports.texts import ENGLISH, KOREAN
 
-__all__ = ["PHRASES", "kpi_name", "notes_of", "summary_of"]
+__all__ = ["PHRASES", "kpi_name", "notes_of", "opening_of", "summary_of"]
 
 PHRASES: Final = Phrases({"en": ENGLISH, "ko": KOREAN})
 #: names of missed targets in a sentence
@@ -29,8 +29,18 @@ def kpi_name(language: str, kpi_id: str, name: str) -> str:
 
 def summary_of(report: ReportBody) -> list[str]:
     """Return what there is to say first; the first sentence is the most important one."""
-    return [*_traffic(report), *_uptime(report), *_alerts(report), *_targets(report),
-            *_budgets(report), *_deploys(report)]  # fmt: skip
+    return [
+        *(*_traffic(report), *_uptime(report), *_alerts(report)),
+        *(*_targets(report), *_budgets(report), *_deploys(report)),
+    ]
+
+
+def opening_of(report: ReportBody) -> list[str]:
+    """Return what the overview of the period opens with, unless nothing came in at all."""
+    sentence = report.sentence
+    if sentence.severity in ("empty", "late"):
+        return []
+    return [sentence.text, sentence.detail] if sentence.detail else [sentence.text]
 
 
 def notes_of(report: ReportBody) -> list[str]:

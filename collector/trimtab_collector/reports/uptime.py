@@ -9,7 +9,7 @@ and counts neither way. A service exists from its first sight until a day after 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import ceil
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from trimtab_collector.reads.presence import HOST, PROCESS
 from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.store import GaugeSelection, Store
 
-__all__ = ["AlertHistory", "Outage", "ServiceUptime", "seconds", "uptime"]
+__all__ = ["Outage", "ServiceUptime", "seconds", "uptime"]
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
@@ -30,18 +30,6 @@ _AGENTS: Final = 50
 _METRICS: Final = ("errorRate", "responseTime")
 #: the last minute is on its way
 _LATE_S: Final = 30
-
-
-class AlertHistory(Protocol):
-    """Alerts, also those that have ended; any thread."""
-
-    def between(
-        self, from_s: float, to_s: float, environment: str = "", service: str = ""
-    ) -> Sequence[AlertBody]:
-        """Return the alerts that fired at any time within a range."""
-
-    def open(self, environment: str = "", service: str = "") -> Sequence[AlertBody]:
-        """Return the alerts that are not over."""
 
 
 class Outage(NamedTuple):

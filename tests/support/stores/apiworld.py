@@ -1,5 +1,6 @@
 """Four days of requests over a clock change, in a store and in a list: answers can be counted."""
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,11 +19,14 @@ from support.stores.batches import a_batch, coded, point_of
 from support.stores.engines import Sent, SQLiteEngine, append
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.auth.audit import AUDIT
+from trimtab_collector.contract.alerts import AlertHistory
 from trimtab_collector.contract.parameters import RANGE, parse
 from trimtab_collector.marks import Marks
 from trimtab_collector.objectives.answers import Objectives
 from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.objectives.slos import SloBook
+from trimtab_collector.overview.overviews import Overviews
+from trimtab_collector.overview.situation import Sources
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reports.reporter import Reporter
 from trimtab_collector.statefile import StateFile
@@ -72,7 +76,7 @@ class World:
     """A store with requests in it, and the list of them."""
 
     #: classes of the parts that there are
-    PARTS: Final = (StoreReader, Marks, Objectives, KpiBook, Reporter)
+    PARTS: Final = (StoreReader, Marks, Objectives, KpiBook, Overviews, Reporter)
 
     def __init__(self, engine: SQLiteEngine, clock: Clock, directory: Path) -> None:
         self.engine = engine
@@ -84,13 +88,26 @@ class World:
         self.reader.marks = self.marks.shown
         self.objectives = Objectives(engine.store, SloBook(self.state, clock), clock)
         self.kpis = KpiBook(self.state, clock)
-        self.reporter = Reporter(self.reader, self.marks, self.objectives, self.kpis, NoAlerts())
+        #: of a clock that runs so fast that no answer is kept
+        self.overviews = Overviews(
+            Sources(self.reader, self.marks, NoAlerts()), itertools.count(0, 1000).__next__
+        )
+        self.reporter = self.reporter_with(NoAlerts())
         #: what endpoints ask, by its class
         self.parts: dict[type[Any], Any] = {
             type(part): part
-            for part in (self.reader, self.marks, self.objectives, self.kpis, self.reporter)
+            for part in (
+                *(self.reader, self.marks, self.objectives, self.kpis),
+                *(self.overviews, self.reporter),
+            )
         }
         self._seq = 0
+
+    def reporter_with(self, alerts: AlertHistory) -> Reporter:
+        """Return what reports are made of, with these alerts."""
+        return Reporter(
+            *(self.reader, self.marks, self.objectives, self.kpis, alerts, self.overviews)
+        )
 
     def send(self, requests: Sequence[Request]) -> None:
         """Store requests, those of a window in one batch."""

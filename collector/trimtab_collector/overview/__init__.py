@@ -1,0 +1,1 @@
+"""The overview: one sentence, figures beside what is usual, services, what happened."""

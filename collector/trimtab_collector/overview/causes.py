@@ -1,0 +1,151 @@
+"""What may have caused that a service is out of the ordinary: where time went, routes, deploys."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from trimtab_collector.contract.marks import DEPLOY
+from trimtab_collector.contract.overview import SentenceLink
+from trimtab_collector.overview.findings import OutOfOrdinary
+from trimtab_collector.overview.situation import Situation
+from trimtab_collector.overview.usual import ERRORS_KIND, P95_KIND
+from trimtab_collector.overview.wording import OverviewWords, link, of_service, page
+from trimtab_collector.reads.events import events
+from trimtab_collector.reads.explain import largest_share
+from trimtab_collector.reads.routes import ROUTE_FIELDS
+
+__all__ = ["Causes"]
+
+#: the shortest and longest time in which a cause is looked for
+_SHORTEST_S, _LONGEST_S = 300, 3600
+#: a mark that came so long before a change, or so soon after it, may have to do with it
+_BEFORE_S, _AFTER_S = 900, 120
+_MOST: Final = 0.5
+_EVENTS: Final = 200
+
+
+class Causes:
+    """Names likely causes in words; raises TooMuchError."""
+
+    def __init__(self, situation: Situation, words: OverviewWords) -> None:
+        self._situation = situation
+        self._observed = situation.observed
+        self._words = words
+
+    def of(
+        self, finding: OutOfOrdinary, since_s: float | None
+    ) -> tuple[list[str], list[SentenceLink]]:
+        """Return sentences about the causes of a finding, and where pieces of them lead."""
+        told: list[str] = []
+        links: list[SentenceLink] = []
+        if finding.kind is P95_KIND:
+            self._time(finding, since_s, told, links)
+        elif finding.kind is ERRORS_KIND:
+            self._errors(finding, since_s, told, links)
+        if since_s is not None:
+            self._marks(finding, since_s, told, links)
+        return told, links
+
+    def _time(
+        self,
+        finding: OutOfOrdinary,
+        since_s: float | None,
+        told: list[str],
+        links: list[SentenceLink],
+    ) -> None:
+        """Say which cause and which route account for most of the rise."""
+        from_s, to_s = self._range(since_s)
+        found = largest_share(
+            self._observed.reader,
+            self._where(finding),
+            *(from_s, to_s, self._observed.parameters.now_s),
+        )
+        if found is None:
+            return
+        words = self._words
+        route = words.route(found.method, found.route)
+        fields = {
+            "share": words.shown.percent(min(1.0, found.cause_share), 2),
+            "cause": words.cause(found.cause),
+            "route": route,
+        }
+        if found.route_share >= _MOST:
+            told.append(words.say("detail.cause_most", **fields))
+        else:
+            part = words.shown.percent(found.route_share, 2)
+            told.append(words.say("detail.cause_route", part=part, **fields))
+        owner = (found.environment, found.service)
+        links.append(link(route, of_service(owner, route=found.route)))
+
+    def _errors(
+        self,
+        finding: OutOfOrdinary,
+        since_s: float | None,
+        told: list[str],
+        links: list[SentenceLink],
+    ) -> None:
+        """Say which route most errors are in, and where the latest came up."""
+        from_s, to_s = self._range(since_s)
+        parameters = replace(self._observed.parameters, where=self._where(finding))
+        time_range = self._observed.reader.ranges.stored(parameters, from_s, to_s)
+        rows = self._observed.reader.rows(time_range, ROUTE_FIELDS)
+        errors = rows.columns.value("errors").tolist()
+        whole = sum(errors)
+        if not whole:
+            return
+        worst = max(range(len(errors)), key=errors.__getitem__)
+        environment, service, route, method = rows.groups[int(rows.group[worst])]
+        words = self._words
+        shown = words.route(method, route)
+        share = words.shown.percent(errors[worst] / whole, 2)
+        told.append(words.say("detail.errors_route", share=share, route=shown))
+        links.append(link(shown, of_service((environment, service), route=route)))
+        for event in self._failed(finding, from_s, to_s):
+            site = words.name(str(event["error_site"]))
+            error = words.name(str(event.get("error") or ""))
+            told.append(words.say("detail.errors_site", error=error, site=site))
+            links.append(link(site, page("requests", {
+                **dict(zip(("environment", "service"), (environment, service), strict=True)),
+                "reason": "failed",
+            })))  # fmt: skip
+            break
+
+    def _failed(
+        self, finding: OutOfOrdinary, from_s: float, to_s: float
+    ) -> Iterator[Mapping[str, Any]]:
+        """Yield the latest failed requests of which it is known where they failed."""
+        parameters = replace(self._observed.parameters, where=self._where(finding))
+        time_range = self._observed.reader.ranges.stored(parameters, from_s, to_s)
+        for _, event in events(self._observed.reader, time_range, "request", _EVENTS):
+            if event.get("reason") == "failed" and event.get("error_site"):
+                yield event
+
+    def _marks(
+        self, finding: OutOfOrdinary, since_s: float, told: list[str], links: list[SentenceLink]
+    ) -> None:
+        """Say what was deployed or noted when it began."""
+        words = self._words
+        marks = self._situation.marks(since_s - _BEFORE_S, since_s + _AFTER_S, finding.owner)
+        deploys = [mark for mark in marks if mark.kind == DEPLOY]
+        for mark in (deploys or marks)[-1:]:
+            name, at = words.name(mark.name), words.at(mark.at_s)
+            if mark.kind == DEPLOY:
+                told.append(words.say("detail.deployed", version=name, at=at))
+                if mark.service:
+                    owner = (mark.environment, mark.service)
+                    links.append(link(name, of_service(owner, version=mark.name)))
+            else:
+                told.append(words.say("detail.mark", name=name, at=at))
+
+    def _range(self, since_s: float | None) -> tuple[float, float]:
+        """Return the first hour of what is out of the ordinary, or the last minutes."""
+        spans = self._observed.spans
+        if not spans.is_now:
+            return float(spans.start_s), float(spans.end_s)
+        end_s = float(spans.end_s)
+        start_s = end_s - _LONGEST_S / 4 if since_s is None else min(since_s, end_s - _SHORTEST_S)
+        return start_s, min(end_s, start_s + _LONGEST_S)
+
+    def _where(self, finding: OutOfOrdinary) -> dict[str, str]:
+        owner = dict(zip(("environment", "service"), finding.owner, strict=False))
+        return {**self._observed.parameters.where, **owner}

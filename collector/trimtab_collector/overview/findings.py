@@ -1,0 +1,77 @@
+"""Which services are out of the ordinary for the worse, and since when."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from trimtab_collector.overview.observed import EVERYTHING, Observed
+from trimtab_collector.overview.since import Onset, begun
+from trimtab_collector.overview.usual import (
+    APDEX_KIND,
+    ERRORS_KIND,
+    ORDINARY,
+    P95_KIND,
+    RATE_KIND,
+    WORSE,
+    BesideUsual,
+    FigureKind,
+)
+
+__all__ = ["OutOfOrdinary", "out_of_ordinary"]
+
+#: most that are looked at step by step, those that went furthest first
+_MOST: Final = 10
+#: kind -> figure of the row
+_TOLD: Final = {ERRORS_KIND: "error_rate", P95_KIND: "p95", RATE_KIND: "requests_per_second"}
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfOrdinary:
+    """A figure of a service, or of all, that is worse than usual."""
+
+    owner: tuple[str, ...]
+    kind: FigureKind
+    judged: BesideUsual
+    value: float
+    begun: Onset
+
+
+def out_of_ordinary(observed: Observed) -> list[OutOfOrdinary]:
+    """Return what is worse than usual, errors and the furthest first; services before all.
+
+    What was so for a moment only is judged ordinary from here on. Raises TooMuchError.
+    """
+    candidates = sorted(_candidates(observed), key=lambda each: -each[2].reach)
+    found = []
+    for place, (owner, kind, judged, value) in enumerate(candidates):
+        service = observed.services[owner]
+        since: Onset | None = Onset(None)
+        if place < _MOST or owner == EVERYTHING:
+            where = dict(zip(("environment", "service"), owner, strict=False))
+            since = begun(
+                *(observed.reader, observed.parameters, observed.spans, where),
+                *(kind, judged, service.now),
+            )
+        if since is None:
+            service.judged[kind] = replace(judged, judgement=ORDINARY)
+        elif kind in _TOLD:
+            found.append(OutOfOrdinary(owner, kind, judged, value, since))
+    order = {ERRORS_KIND: 0, P95_KIND: 1, RATE_KIND: 2}
+    found.sort(key=lambda each: (not each.owner, order[each.kind], -each.judged.reach))
+    return found
+
+
+def _candidates(
+    observed: Observed,
+) -> Iterator[tuple[tuple[str, ...], FigureKind, BesideUsual, float]]:
+    for owner, service in observed.services.items():
+        presence = observed.machines.processes.get(owner)
+        if presence is not None and presence.lost_s is not None:
+            continue
+        for kind, judged in service.judged.items():
+            if judged is None or judged.judgement != WORSE:
+                continue
+            if kind is APDEX_KIND and owner != EVERYTHING:
+                continue
+            name = "apdex" if kind is APDEX_KIND else _TOLD[kind]
+            yield owner, kind, judged, service.now[name]

@@ -1,0 +1,227 @@
+"""What processes, hosts and caches measured: who is there, who is lost, CPU, hit rates."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import nan
+from typing import Final, NamedTuple
+
+from trimtab_collector.contract.parameters import Parameters
+from trimtab_collector.overview.spans import Spans
+from trimtab_collector.overview.usual import (
+    CACHE_KIND,
+    CPU_KIND,
+    Baseline,
+    BesideUsual,
+    baseline_of,
+    judged,
+)
+from trimtab_collector.reads.judging.facts import is_probed
+from trimtab_collector.reads.presence import PROCESS
+from trimtab_collector.reads.ranges import TimeRange
+from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE
+from trimtab_collector.storage.columns import WINDOW_S
+from trimtab_collector.storage.store import GaugeSelection, MeasureSelection
+
+__all__ = ["HostUse", "Machines", "ProcessPresence"]
+
+_HITS, _MISSES = "trimtab.cache.hits", "trimtab.cache.misses"
+_CORES: Final = {
+    "container.cpu.utilization": "container.cpu.limit",
+    "system.cpu.utilization": "system.cpu.logical.count",
+}
+#: metric of a threshold -> gauges, of which the first that a machine has counts
+_USES: Final = {
+    "cpuUsage": CPU_USE,
+    "memoryUsage": MEMORY_USE,
+    "diskUsage": ("system.filesystem.utilization",),
+}
+_STEP_S: Final = 300
+_STEPS: Final = 24
+#: a process reports every 10 seconds: one that was not heard for so long is not here
+_SILENT_S: Final = 60
+#: steps in a row without which a service that is gone was no steady one
+_STEADY: Final = 6
+
+
+@dataclass(slots=True)
+class ProcessPresence:
+    """The processes of a service."""
+
+    instances: set[str] = field(default_factory=set)
+    #: when the last of a service that was steadily there was heard; None while any is here
+    lost_s: int | None = None
+
+
+class HostUse(NamedTuple):
+    """How much a machine uses of something, a share of 1."""
+
+    metric: str
+    machine: str
+    value: float
+
+
+class Machines:
+    """What is read of gauges and measures for one overview; raises TooMuchError."""
+
+    def __init__(self, reader: StoreReader, parameters: Parameters, spans: Spans) -> None:
+        self._store = reader.store
+        self._reader = reader
+        self._parameters = parameters
+        self._spans = spans
+        self.processes = self._processes()
+        instances = {each for some in self.processes.values() for each in some.instances}
+        #: None: every host
+        self._hosts = {each.rpartition("#")[0] for each in instances} if parameters.where else None
+        #: cores of the hosts lately; None where no host was measured
+        self.cores: float | None = None
+        #: how much each machine uses lately
+        self.uses: list[HostUse] = list(self._uses())
+
+    # ------------------------------------------------ processes
+
+    def _processes(self) -> dict[tuple[str, ...], ProcessPresence]:
+        spans = self._spans
+        edges_s: tuple[int, ...] = (spans.start_s, spans.end_s)
+        if spans.is_now:
+            last_s = spans.end_s - _SILENT_S
+            first_s = max(0, last_s - _STEPS * _STEP_S)
+            edges_s = (*range(first_s, last_s, _STEP_S), last_s, spans.end_s)
+        fields = ("name", "environment", "service", "instance")
+        where = self._parameters.where
+        rows = self._store.read_gauges(GaugeSelection(edges_s, (PROCESS,), where, fields))
+        steps: dict[tuple[str, ...], set[int]] = {}
+        found: dict[tuple[str, ...], ProcessPresence] = {}
+        for group, t in zip(rows.group.tolist(), rows.t.tolist(), strict=True):
+            _, environment, service, instance = rows.groups[group]
+            owner: tuple[str, ...] = (environment, service)
+            steps.setdefault(owner, set()).add(t)
+            presence = found.setdefault(owner, ProcessPresence())
+            if not spans.is_now or t >= edges_s[-3]:
+                presence.instances.add(instance)
+        if not spans.is_now:
+            return found
+        here = set()
+        for row in self._reader.gauges(self._parameters):
+            if row.service and row.name == PROCESS:
+                # Those of the last seconds are still on their way into the history.
+                owner = (row.environment, row.service)
+                found.setdefault(owner, ProcessPresence()).instances.add(row.instance)
+                here.add(owner)
+        for owner, seen in steps.items():
+            if owner not in here and edges_s[-2] not in seen and _steady(edges_s, seen):
+                found[owner].lost_s = self._last_heard(owner, max(seen))
+        return {
+            owner: presence
+            for owner, presence in found.items()
+            if presence.instances or presence.lost_s is not None
+        }
+
+    def _last_heard(self, owner: tuple[str, ...], step_s: int) -> int:
+        """Return the end of the last window in which a service was heard, within a step."""
+        end_s = step_s + _STEP_S
+        edges_s = (*range(step_s, end_s, WINDOW_S), end_s)
+        where = {"environment": owner[0], "service": owner[1]}
+        rows = self._store.read_gauges(GaugeSelection(edges_s, (PROCESS,), where, ("name",)))
+        return int(rows.t.max()) + WINDOW_S if len(rows.t) else end_s
+
+    # ------------------------------------------------ hosts
+
+    def cpu_series(self) -> list[float | None]:
+        """Return the CPU use of all hosts, for each step of the range."""
+        return [None if use != use else use for use, _ in self._cpu(self._spans.series)]
+
+    def cpu(self) -> tuple[float | None, BesideUsual | None]:
+        """Return the CPU use of all hosts lately, and how usual that is."""
+        ((now, cores),) = self._cpu(self._spans.lately)
+        value = None if now != now else now
+        self.cores = cores or None
+        baselines: list[Baseline] = []
+        for against, time_range in self._spans.before.items():
+            values = [use for use, _ in self._cpu(time_range)]
+            each = baseline_of(CPU_KIND, against, values, [1.0] * len(values))
+            baselines += [] if each is None else [each]
+        return value, judged(CPU_KIND, value, 1, baselines)
+
+    def _cpu(self, time_range: TimeRange) -> list[tuple[float, float]]:
+        """Return for each step the share of CPU in use, nan without any host, and the cores."""
+        edges_s = time_range.selection.edges_s
+        names = (*_CORES, *_CORES.values())
+        fields = ("name", "service", "instance")
+        rows = self._store.read_gauges(GaugeSelection(edges_s, names, {}, fields))
+        cells: dict[int, dict[str, dict[str, float]]] = {}
+        for group, t, mean in zip(
+            rows.group.tolist(), rows.t.tolist(), rows.mean.tolist(), strict=True
+        ):
+            name, service, machine = rows.groups[group]
+            if not service and self._is_chosen(machine):
+                cells.setdefault(t, {}).setdefault(machine, {})[name] = mean
+        found = []
+        for t in edges_s[:-1]:
+            used = cores = 0.0
+            for gauges in cells.get(t, {}).values():
+                use = next((name for name in CPU_USE if name in gauges), None)
+                if use is not None:
+                    count = gauges.get(_CORES[use]) or 1.0
+                    used, cores = used + count * gauges[use], cores + count
+            found.append((used / cores if cores else nan, cores))
+        return found
+
+    def _uses(self) -> Iterable[HostUse]:
+        spans = self._spans
+        edges_s = (spans.start_s, spans.end_s)
+        every = tuple(name for names in _USES.values() for name in names)
+        fields = ("name", "service", "instance")
+        rows = self._store.read_gauges(GaugeSelection(edges_s, every, {}, fields))
+        values = {
+            (name, machine): mean
+            for group, mean in zip(rows.group.tolist(), rows.mean.tolist(), strict=True)
+            for name, service, machine in (rows.groups[group],)
+            if not service and self._is_chosen(machine)
+        }
+        for metric, names in _USES.items():
+            for machine in sorted({machine for name, machine in values if name in names}):
+                use = next(values[name, machine] for name in names if (name, machine) in values)
+                yield HostUse(metric, machine, use)
+
+    def _is_chosen(self, machine: str) -> bool:
+        return not is_probed(machine) and (self._hosts is None or machine in self._hosts)
+
+    # ------------------------------------------------ caches
+
+    def hit_series(self) -> list[float | None]:
+        """Return the share of reads that caches answered, for each step of the range."""
+        return [None if rate != rate else rate for rate, _ in self._hits(self._spans.series)]
+
+    def hit_rate(self) -> tuple[float | None, BesideUsual | None]:
+        """Return the share of reads that caches answered lately, and how usual that is."""
+        ((now, reads),) = self._hits(self._spans.lately)
+        value = None if now != now else now
+        baselines = []
+        for against, time_range in self._spans.before.items():
+            found = self._hits(time_range)
+            each = baseline_of(CACHE_KIND, against, [a for a, _ in found], [b for _, b in found])
+            baselines += [] if each is None else [each]
+        return value, judged(CACHE_KIND, value, reads, baselines)
+
+    def _hits(self, time_range: TimeRange) -> list[tuple[float, float]]:
+        """Return for each step the hit rate, nan without reads, and the number of reads."""
+        selection = time_range.selection
+        parts = self._store.read_measures(
+            MeasureSelection(selection.edges_s, (_HITS, _MISSES), self._parameters.where, (), ())
+        )
+        sums = [[0.0, 0.0] for _ in selection.edges_s[:-1]]
+        for part in parts:
+            sums[part.step][part.key.name == _MISSES] += part.delta.sum
+        return [
+            (hits / (hits + misses) if hits + misses else nan, hits + misses)
+            for hits, misses in sums
+        ]
+
+
+def _steady(edges_s: tuple[int, ...], seen: set[int]) -> bool:
+    """Tell whether a service was there in enough steps in a row before it was gone."""
+    last = edges_s.index(max(seen))
+    return last >= _STEADY - 1 and all(
+        edges_s[place] in seen for place in range(last - _STEADY + 1, last + 1)
+    )

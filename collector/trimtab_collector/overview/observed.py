@@ -1,0 +1,226 @@
+"""What an overview is made of: figures of services and of all, lately and earlier, read once."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import nan
+from typing import Any, Final
+
+import numpy as np
+
+from trimtab_collector.contract.overview import TimeShares
+from trimtab_collector.contract.parameters import Parameters
+from trimtab_collector.overview.machines import Machines
+from trimtab_collector.overview.spans import Spans, spans_of
+from trimtab_collector.overview.usual import (
+    APDEX_KIND,
+    ERRORS_KIND,
+    P95_KIND,
+    RATE_KIND,
+    Baseline,
+    BesideUsual,
+    FigureKind,
+    baseline_of,
+    judged,
+)
+from trimtab_collector.reads.figures import Figures, no_requests
+from trimtab_collector.reads.ranges import TimeRange
+from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.storage.columns import Array
+from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.store import Rows
+
+__all__ = ["EVERYTHING", "Observed", "ServiceFigures"]
+
+#: environment and service; all services together are nobody's
+Owner = tuple[str, ...]
+EVERYTHING: Final[Owner] = ()
+_OWNER: Final = ("environment", "service")
+#: kind -> figure of Figures
+_FIGURES: Final = {
+    RATE_KIND: "requests_per_second",
+    P95_KIND: "p95",
+    ERRORS_KIND: "error_rate",
+    APDEX_KIND: "apdex",
+}
+_TIMES: Final = {
+    "database": "db_us",
+    "external": "external_us",
+    "cache": "cache_us",
+    "queue": "queue_us",
+}
+
+
+@dataclass(slots=True)
+class ServiceFigures:
+    """The figures of one service, or of all together."""
+
+    #: of lately, by name of `Stats`
+    now: Mapping[str, Any] = field(default_factory=no_requests)
+    shares: TimeShares | None = None
+    #: kind -> what it was earlier
+    before: Mapping[FigureKind, Sequence[Baseline]] = field(default_factory=dict)
+    judged: dict[FigureKind, BesideUsual | None] = field(default_factory=dict)
+
+
+class Observed:
+    """What was measured, for one overview; reading threads. Its reads raise TooMuchError."""
+
+    def __init__(self, reader: StoreReader, parameters: Parameters) -> None:
+        self.reader = reader
+        self.parameters = parameters
+        self.spans: Spans = spans_of(reader.ranges, parameters)
+        self.machines = Machines(reader, parameters, self.spans)
+        self.services: dict[Owner, ServiceFigures] = {}
+        lately, all_lately = self._read(self.spans.lately)
+        self._add(lately)
+        self._add(all_lately)
+        self.services.setdefault(EVERYTHING, ServiceFigures())
+        for owner in self.machines.processes:
+            self.services.setdefault(owner, ServiceFigures())
+        self._series = self._read(self.spans.series)
+        for name in self._series[0].names:
+            self.services.setdefault(name, ServiceFigures())
+        self._judge()
+
+    @property
+    def everything(self) -> ServiceFigures:
+        """All requests together."""
+        return self.services[EVERYTHING]
+
+    @cached_property
+    def owners(self) -> list[Owner]:
+        """Every service of the range, in the order of their names."""
+        return sorted(owner for owner in self.services if owner)
+
+    def instances(self, owner: Owner) -> int:
+        """Return how many instances a service has lately, by gauges, else by its requests."""
+        presence = self.machines.processes.get(owner)
+        return len(presence.instances) if presence is not None else self._instances.get(owner, 0)
+
+    @cached_property
+    def _instances(self) -> dict[Owner, int]:
+        rows = self.reader.rows(self.spans.lately, (*_OWNER, "instance"))
+        return Counter(name[:2] for name in rows.groups)
+
+    @cached_property
+    def has_requests(self) -> bool:
+        """Whether the range has any request."""
+        return bool(self._series[1]["requests"].sum()) or bool(self.everything.now["requests"])
+
+    def series_of(self, kind: FigureKind) -> list[float | None]:
+        """Return a figure of all requests, for each step of the range."""
+        figures = self._series[1]
+        edges_s = np.array(self.spans.series.selection.edges_s)
+        found: list[float | None] = [None] * (len(edges_s) - 1)
+        values = figures[_FIGURES[kind]]
+        places = np.searchsorted(edges_s, figures.rows.t, "right") - 1
+        for place, value in zip(places.tolist(), values.tolist(), strict=True):
+            found[place] = None if value != value else value
+        if kind is RATE_KIND and self.has_requests:
+            arrived_s = self.spans.end_s
+            found = [
+                0.0 if value is None and start_s < arrived_s else value
+                for value, start_s in zip(found, edges_s.tolist(), strict=False)
+            ]
+        return found
+
+    @cached_property
+    def p95_series(self) -> dict[Owner, list[float | None]]:
+        """Owner -> p95 for each step of the range."""
+        figures = self._series[0]
+        edges_s = np.array(self.spans.series.selection.edges_s)
+        places = (np.searchsorted(edges_s, figures.rows.t, "right") - 1).tolist()
+        found: dict[Owner, list[float | None]] = {}
+        for name, place, value in zip(figures.names, places, figures["p95"].tolist(), strict=True):
+            row = found.setdefault(name, [None] * (len(edges_s) - 1))
+            row[place] = None if value != value else value
+        return found
+
+    def _read(self, time_range: TimeRange) -> tuple[Figures, Figures]:
+        """Return the figures of each service, and of all together."""
+        rows = self.reader.rows(time_range, (*_OWNER, "status_class"))
+        return (
+            Figures(rows, time_range.seconds_of, time_range.threshold_us),
+            Figures(_together(rows), time_range.seconds_of, time_range.threshold_us),
+        )
+
+    def _add(self, figures: Figures) -> None:
+        shares = _shares(figures)
+        for name, now, share in zip(figures.names, figures.dicts(), shares, strict=True):
+            self.services[name] = ServiceFigures(now, share)
+
+    def _judge(self) -> None:
+        found: dict[Owner, dict[FigureKind, list[Baseline]]] = {}
+        for against, time_range in self.spans.before.items():
+            for figures in self._read(time_range):
+                for owner, baselines in _baselines(figures, against, time_range).items():
+                    kinds = found.setdefault(owner, {})
+                    for kind, baseline in baselines.items():
+                        kinds.setdefault(kind, []).append(baseline)
+        seconds = self.spans.lately.seconds
+        for owner, service in self.services.items():
+            service.before = found.get(owner, {})
+            requests = service.now["requests"]
+            for kind, figure in _FIGURES.items():
+                weight = seconds if kind is RATE_KIND else requests
+                service.judged[kind] = judged(
+                    kind, service.now[figure], weight, service.before.get(kind, ())
+                )
+
+
+def _together(rows: Rows) -> Rows:
+    """Return rows by service and status class added up by class."""
+    groups: dict[tuple[str, ...], int] = {}
+    place = [groups.setdefault(name[2:], len(groups)) for name in rows.groups]
+    key = np.asarray(place, np.int64)[rows.group] << 32 | rows.t
+    merged = merge([replace(rows.columns, key=key)])
+    t = merged.key & 0xFFFFFFFF
+    return Rows(list(groups), merged.key >> 32, t, merged, rows.resolution_s)
+
+
+def _shares(figures: Figures) -> Iterable[TimeShares | None]:
+    """Yield where the time of each row goes; what calls at once take more than all is cut."""
+    columns = figures.rows.columns
+    parts = {name: columns.value(column).tolist() for name, column in _TIMES.items()}
+    for place, total_us in enumerate(columns.value("sum_us").tolist()):
+        times = {name: float(values[place]) for name, values in parts.items()}
+        inside = times["database"] + times["external"] + times["cache"]
+        whole = max(total_us, inside) + times["queue"]
+        if not whole:
+            yield None
+            continue
+        yield TimeShares(
+            app=max(0.0, total_us - inside) / whole,
+            **{name: value / whole for name, value in times.items()},
+        )
+
+
+def _baselines(
+    figures: Figures, against: str, time_range: TimeRange
+) -> dict[Owner, dict[FigureKind, Baseline]]:
+    """Return what each group's figures were over the steps of an earlier range."""
+    places: dict[Owner, list[int]] = {}
+    for place, name in enumerate(figures.names):
+        places.setdefault(name, []).append(place)
+    edges_s = time_range.selection.edges_s
+    steps = len(edges_s) - 1
+    requests = figures["requests"]
+    columns: dict[FigureKind, Array] = {kind: figures[name] for kind, name in _FIGURES.items()}
+    found: dict[Owner, dict[FigureKind, Baseline]] = {}
+    for owner, mine in places.items():
+        counts = requests[mine].tolist()
+        if not sum(counts):
+            continue
+        kinds = found[owner] = {}
+        for kind, values in columns.items():
+            some, weights = values[mine].tolist(), counts
+            if kind is RATE_KIND:
+                # Steps without requests have none, as long as most have some.
+                some += [0.0] * (steps - len(mine)) if 2 * len(mine) >= steps else [nan]
+                weights = [float(edges_s[1] - edges_s[0])] * len(some)
+            baseline = baseline_of(kind, against, some, weights)
+            if baseline is not None:
+                kinds[kind] = baseline
+    return found

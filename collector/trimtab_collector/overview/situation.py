@@ -1,0 +1,110 @@
+"""All that an overview is told from: what was measured, alerts, marks, and lines of thresholds."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Final
+
+from trimtab_collector.contract.alerts import AlertBody, AlertHistory
+from trimtab_collector.contract.parameters import Parameters
+from trimtab_collector.marks import Mark, Marks
+from trimtab_collector.overview.observed import EVERYTHING, Observed
+from trimtab_collector.overview.usual import (
+    APDEX_KIND,
+    CACHE_KIND,
+    CPU_KIND,
+    ERRORS_KIND,
+    P95_KIND,
+    RATE_KIND,
+    BesideUsual,
+    FigureKind,
+)
+from trimtab_collector.reads.reader import StoreReader
+
+__all__ = ["Situation", "Sources", "epoch"]
+
+_FIGURES: Final = {
+    RATE_KIND: "requests_per_second",
+    P95_KIND: "p95",
+    ERRORS_KIND: "error_rate",
+    APDEX_KIND: "apdex",
+}
+#: metric -> the lines of a warning and of a critical state
+Lines = Callable[[], Mapping[str, tuple[float | None, float | None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The parts that an overview asks; any thread."""
+
+    reader: StoreReader
+    marks: Marks
+    alerts: AlertHistory
+    lines: Lines = dict
+
+
+class Situation:
+    """What is known at the time of one overview; reading threads."""
+
+    def __init__(self, sources: Sources, parameters: Parameters) -> None:
+        self.observed = Observed(sources.reader, parameters)
+        self._sources = sources
+        self._parameters = parameters
+        where = parameters.where
+        self._of = (where.get("environment", ""), where.get("service", ""))
+
+    @cached_property
+    def alerts(self) -> list[AlertBody]:
+        """Alerts that fire now, or, of a range that is past, that fired in it."""
+        if not self.observed.spans.is_now:
+            return self.fired
+        return [
+            each
+            for each in self._sources.alerts.open()
+            if each.state == "firing" and self._concerns(each)
+        ]
+
+    @cached_property
+    def fired(self) -> list[AlertBody]:
+        """Alerts that fired at any time within the range."""
+        spans = self.observed.spans
+        start_s, end_s = spans.series.selection.start_s, self._parameters.to_s
+        return [
+            each for each in self._sources.alerts.between(start_s, end_s) if self._concerns(each)
+        ]
+
+    def _concerns(self, alert: AlertBody) -> bool:
+        """Tell whether an alert is of what was chosen; those of hosts are of every environment."""
+        environment, service = self._of
+        if service and alert.service != service:
+            return False
+        return not environment or alert.environment in ("", environment)
+
+    def marks(self, from_s: float, to_s: float, owner: tuple[str, ...] = ()) -> list[Mark]:
+        """Return the marks of a range, the earliest first, of a service or of what was chosen."""
+        environment, service = owner if len(owner) == 2 else self._of
+        return self._sources.marks.between(from_s, to_s, environment, service)
+
+    @cached_property
+    def lines(self) -> Mapping[str, tuple[float | None, float | None]]:
+        """Metric -> the lines of a warning and of a critical state."""
+        return self._sources.lines()
+
+    @cached_property
+    def tiles(self) -> dict[FigureKind, tuple[float | None, BesideUsual | None]]:
+        """Kind -> its value lately of everything that was chosen, and how usual that is."""
+        every = self.observed.services[EVERYTHING]
+        found = {
+            kind: (None if not every.now["requests"] and kind is not RATE_KIND
+                   else every.now[name], every.judged.get(kind))
+            for kind, name in _FIGURES.items()
+        }  # fmt: skip
+        found[CPU_KIND] = self.observed.machines.cpu()
+        found[CACHE_KIND] = self.observed.machines.hit_rate()
+        return found
+
+
+def epoch(text: str) -> float:
+    """Return epoch seconds of ISO 8601."""
+    return datetime.fromisoformat(text).timestamp()

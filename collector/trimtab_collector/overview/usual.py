@@ -1,0 +1,180 @@
+"""What is usual for a figure, and whether a value is out of the ordinary; pure.
+
+A baseline is a range of earlier steps. What is usual is the median of its steps, and how far values
+stray is 1.4826 times their median absolute deviation, which estimates a standard deviation and is
+not moved by a few outliers (Hampel, 1974). Of three baselines the middle one counts, of two the one
+nearer to the value: a value is out of the ordinary only where most of what it can be compared with
+says so, and one odd hour, day or week makes no alarm.
+
+A value is out of the ordinary when it lies further from what is usual than (a) four deviations,
+widened where it rests on fewer requests than the steps, (b) four standard errors of a share of so
+few requests, and (c) the smallest change that matters for its figure. On steady traffic of
+independent requests fewer than one look in a thousand is wrong; `./dev bench overview` measures it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, log, sqrt
+from statistics import median
+from typing import Final
+
+__all__ = [
+    "APDEX_KIND",
+    "BETTER",
+    "CACHE_KIND",
+    "CPU_KIND",
+    "ERRORS_KIND",
+    "ORDINARY",
+    "P95_KIND",
+    "RATE_KIND",
+    "WORSE",
+    "Baseline",
+    "BesideUsual",
+    "FigureKind",
+    "baseline_of",
+    "judged",
+]
+
+BETTER: Final = "better"
+WORSE: Final = "worse"
+ORDINARY: Final = "ordinary"
+
+_DEVIATIONS: Final = 4.0
+_MAD: Final = 1.4826
+#: requests without which a value, and a step of a baseline, says nothing
+_FEWEST: Final = 50
+_FEWEST_STEP: Final = 20
+#: steps without which a baseline is none
+_STEPS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FigureKind:
+    """How a figure is judged."""
+
+    name: str
+    unit: str
+    #: ratio, points or difference
+    change_unit: str
+    #: 1 where more is worse, -1 where less is
+    worse: int
+    #: the smallest change that matters: a share of what is usual where ratios are compared
+    floor: float
+    #: whether values are compared by ratio
+    by_ratio: bool = False
+    #: whether it is a share of requests or reads, so that few of them make it stray
+    of_count: bool = False
+    #: the smallest difference that matters in any case, in the unit
+    least: float = 0.0
+    #: whether a change for the better is told as well
+    tells_better: bool = True
+    #: what a value and a step must rest on
+    fewest: int = _FEWEST
+    fewest_step: int = _FEWEST_STEP
+
+
+RATE_KIND: Final = FigureKind(
+    "requests", "1/s", "ratio", -1, 0.5, tells_better=False, fewest=0, fewest_step=0
+)
+P95_KIND: Final = FigureKind("p95", "ms", "ratio", 1, 0.25, by_ratio=True, least=5.0)
+ERRORS_KIND: Final = FigureKind("errorRate", "ratio", "points", 1, 0.01, of_count=True)
+APDEX_KIND: Final = FigureKind("apdex", "", "difference", -1, 0.05, of_count=True)
+CPU_KIND: Final = FigureKind("cpu", "ratio", "points", 1, 0.15, fewest=0, fewest_step=0)
+CACHE_KIND: Final = FigureKind("cacheHitRate", "ratio", "points", -1, 0.05, of_count=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a figure was in an earlier range."""
+
+    against: str
+    #: in the unit of the figure
+    middle: float
+    #: of the steps; of logarithms where ratios are compared
+    deviation: float
+    #: requests of a step
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class BesideUsual:
+    """A value beside what is usual for it."""
+
+    usual: float
+    against: str
+    judgement: str
+    #: how much of the way to being out of the ordinary for the worse it went; 0 the other way
+    reach: float
+
+
+def baseline_of(
+    kind: FigureKind, against: str, values: Sequence[float], weights: Sequence[float]
+) -> Baseline | None:
+    """Return what a figure was in an earlier range; None with too few steps that say something.
+
+    values of steps, nan where there are none, and the requests that each rests on.
+    """
+    pairs = [
+        (value, weight)
+        for value, weight in zip(values, weights, strict=True)
+        if value == value and weight >= kind.fewest_step and (value > 0 or not kind.by_ratio)
+    ]
+    if len(pairs) < _STEPS:
+        return None
+    found = [log(value) if kind.by_ratio else value for value, _ in pairs]
+    middle = median(found)
+    deviation = _MAD * median(abs(each - middle) for each in found)
+    weight = median(weight for _, weight in pairs)
+    return Baseline(against, exp(middle) if kind.by_ratio else middle, deviation, weight)
+
+
+def judged(
+    kind: FigureKind,
+    value: float | None,
+    weight: float,
+    baselines: Sequence[Baseline],
+) -> BesideUsual | None:
+    """Return a value beside what is usual; None where there is no value or nothing earlier.
+
+    weight is the number of requests that the value rests on; of a rate, the seconds.
+    """
+    if value is None or value != value or not baselines:
+        return None
+    usual = _middle(kind, value, baselines)
+    few = usual.middle * weight < _FEWEST if kind is RATE_KIND else weight < kind.fewest
+    if few or (kind.by_ratio and value <= 0):
+        return BesideUsual(usual.middle, usual.against, ORDINARY, 0.0)
+    allowed = _allowed(kind, weight, usual)
+    moved = _scale(kind, value) - _scale(kind, usual.middle)
+    reach = moved * kind.worse / allowed
+    far = abs(reach) > 1 and abs(value - usual.middle) >= kind.least
+    told = reach > 0 or kind.tells_better
+    judgement = (WORSE if reach > 0 else BETTER) if far and told else ORDINARY
+    return BesideUsual(usual.middle, usual.against, judgement, max(0.0, reach))
+
+
+def _scale(kind: FigureKind, value: float) -> float:
+    return log(value) if kind.by_ratio else value
+
+
+def _middle(kind: FigureKind, value: float, baselines: Sequence[Baseline]) -> Baseline:
+    """Return the middle one of three, of two the one nearer to the value."""
+    ordered = sorted(baselines, key=lambda each: each.middle)
+    if len(ordered) != 2:
+        return ordered[len(ordered) // 2]
+    at = _scale(kind, value) if value > 0 or not kind.by_ratio else 0.0
+    return min(ordered, key=lambda each: abs(_scale(kind, each.middle) - at))
+
+
+def _allowed(kind: FigureKind, weight: float, usual: Baseline) -> float:
+    """Return how far a value may lie from what is usual, positive."""
+    fewer = sqrt(max(1.0, usual.weight / weight)) if weight else 1.0
+    floor = log(1 + kind.floor) if kind.by_ratio else kind.floor
+    if kind is RATE_KIND:
+        # Less than half of it, and more than chance makes of so many.
+        floor = usual.middle * kind.floor
+    if kind.of_count and weight:
+        share = min(1.0, max(0.0, usual.middle))
+        error = sqrt((share * (1 - share) + 1 / weight) / weight)
+        floor = max(floor, _DEVIATIONS * error)
+    return max(floor, _DEVIATIONS * usual.deviation * fewer, 1e-12)
