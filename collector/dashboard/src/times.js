@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { zone } from "./settings.js";
-import { figure } from "./figures.js";
+import { number } from "./figures.js";
 import { locale, t } from "./words.js";
 
 /** Now, in ms, each second while the page is seen. */
@@ -55,11 +55,19 @@ export function zoneName() {
   return parts.find((each) => each.type === "timeZoneName")?.value ?? zone.value;
 }
 
-/** Return "9 min": how long something lasted, in ms. */
+const SPANS = [
+  [172_800_000, 86_400_000, "d"],
+  [5_400_000, 3_600_000, "h"],
+  [60_000, 60_000, "min"],
+  [0, 1000, "s"],
+];
+
+/** Return "9 min": how long something lasted, in ms, as people say it. */
 export function lasted(ms) {
   if (!Number.isFinite(ms)) return "";
-  const { text, unit } = figure(Math.max(0, Math.round(ms / 1000)) * 1000 || 0, "ms");
-  return `${text} ${unit}`;
+  const size = Math.max(0, ms);
+  const [, by, unit] = SPANS.find(([least]) => size >= least);
+  return `${number(unit === "h" || unit === "d" ? Math.round((size / by) * 10) / 10 : Math.floor(size / by))} ${t(`unit.${unit}`)}`;
 }
 
 /** Return "9 min ago", of a time that is past. */

@@ -49,7 +49,7 @@ function liveTiles() {
 }
 
 function Happened({ list }) {
-  return html`<${Card} title=${t("overview.happened")} span=${4}>
+  return html`<${Card} title=${t("overview.happened")} span=${4} kind="tall">
     ${list.length ? list.map((each, index) => html`<${Event} key=${index} event=${each} />`) : html`<${Empty} text=${t("overview.nothingHappened")} />`}
   <//>`;
 }
@@ -74,7 +74,7 @@ function Services({ rows, leftOut }) {
     { key: "shares", title: t("services.where"), sorts: false, show: (row) => html`<${Shares} shares=${row.shares} />` },
     { key: "p95Series", title: t("services.p95Series"), sorts: false, show: (row) => html`<${Spark} values=${row.p95Series} kind=${row.state} />` },
   ];
-  return html`<${Card} title=${t("page.services")} tools=${html`<${SharesKey} /><${CsvButton} name="services" rows=${() => rowsOf(columns, rows)} />`}>
+  return html`<${Card} title=${t("page.services")} span=${8} tools=${html`<${SharesKey} /><${CsvButton} name="services" rows=${() => rowsOf(columns, rows)} />`}>
     <${Table} label=${t("page.services")} columns=${columns} rows=${rows} leftOut=${leftOut} rowKey=${(row) => `${row.environment} ${row.service}`} />
   <//>`;
 }
