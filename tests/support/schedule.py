@@ -16,7 +16,7 @@ import pytest
 __all__ = ["in_order", "taking_turns"]
 
 #: Files of these folders take long and come first: what is short fills the end evenly.
-_FOLDERS: Final = ("system", "collector", "agent", "middleware", "core")
+_FOLDERS: Final = ("system", "dashboard", "collector", "agent", "middleware", "core")
 
 
 def in_order(items: list[pytest.Item]) -> None:

@@ -147,6 +147,6 @@ function metricNames(metrics, names) {
 /** Return the unit in which the API takes the lines of a metric. */
 function unitOf(metric, names) {
   const found = [...(names?.metrics ?? []), ...(names?.gauges ?? []), ...(names?.measures ?? [])].find((each) => each.name === metric);
-  return found?.unit === "1" ? "ratio" : (found?.unit ?? "");
+  return { 1: "ratio", By: "bytes" }[found?.unit] ?? found?.unit ?? "";
 }
 

@@ -1,14 +1,14 @@
 /** A dialog over the page, which the browser keeps the focus in. */
 
 import { html } from "htm/preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { t } from "../words.js";
 import { Icon } from "./icons.js";
 
 /** `bare` has no heading to see. `close` is called by Escape, the button, and a click beside it. */
 export function Dialog({ title, close, bare = false, children }) {
   const dialog = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const before = document.activeElement;
     dialog.current.showModal();
     dialog.current.querySelector("[autofocus]")?.focus();
