@@ -31,6 +31,9 @@ _OLDEST_NODE: Final = 18
 _NPM_S: Final = 300
 _BUNDLE_S: Final = 120
 _LOOK_S: Final = 0.3
+_CAUSE: Final = re.compile(
+    r"npm (?:ERR!|error) (?!code|syscall|errno)(.+)|.*\[ERROR\].*|\w*Error: .*"
+)
 
 
 class BuildError(Exception):
@@ -176,15 +179,16 @@ def _run(command: Sequence[str], name: str, seconds: int, node: str = "") -> str
             raise BuildError(f"{name} cannot be started: {error}") from None
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
     if code:
-        cause = next((line for line in lines if _is_cause(line)), lines[-1]).strip()
+        cause = next(filter(None, map(_cause, lines)), lines[-1]).strip()
         hint = "; it fetches packages, which takes a network" if name == "npm ci" else ""
         raise BuildError(f"{name} ended with {code} ({cause:.160}){hint}; all of it is in {log}")
     return lines[-1]
 
 
-def _is_cause(line: str) -> bool:
-    """Tell whether a line of npm or esbuild says what went wrong."""
-    return bool(re.match(r"npm (ERR!|error) (?!code)|.*\[ERROR\]|Error: ", line))
+def _cause(line: str) -> str:
+    """Return what a line of npm or esbuild says that went wrong, "" where it says nothing."""
+    found = _CAUSE.match(line)
+    return (found[1] or found[0]) if found else ""
 
 
 def _replace(target: Path, made: Path) -> None:

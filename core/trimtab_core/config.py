@@ -268,10 +268,12 @@ def _from_environment(
     return values
 
 
-#: Variables that trimtab sets for its own children, and those of subcommands that ask a collector.
+#: Variables that trimtab sets for its own children, those of subcommands that ask a collector, and
+#: that of the build.
 _RESERVED: Final = (
     *("TRIMTAB_RUN", "TRIMTAB_RUN_CHAIN"),
     *("TRIMTAB_URL", "TRIMTAB_TOKEN"),
+    "TRIMTAB_DASHBOARD",
 )
 
 

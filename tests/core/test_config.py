@@ -161,7 +161,8 @@ def test_an_unknown_variable_is_a_warning_with_a_suggestion() -> None:
 def test_the_app_has_no_section_in_its_variables_and_leaves_the_others_alone() -> None:
     environ = {
         "TRIMTAB_CONFIG": os.devnull, "TRIMTAB_PORT": "9", "TRIMTAB_AGENT_PROT": "1",
-        "TRIMTAB_COLLECTOR_X": "1", "TRIMTAB_RUN": "1", "TRIMTAB_KYE": "x",
+        "TRIMTAB_COLLECTOR_X": "1", "TRIMTAB_RUN": "1", "TRIMTAB_DASHBOARD": "off",
+        "TRIMTAB_KYE": "x",
     }  # fmt: skip
     got, warnings = load(Sample, "app", environ=environ)
     assert got.port == 9

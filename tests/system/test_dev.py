@@ -96,6 +96,19 @@ def test_the_demo_installs_its_own_packages_and_no_tool_of_development(dev: Modu
     assert any(each.startswith("mypy") for each in for_all)
 
 
+def test_a_dashboard_that_cannot_be_built_holds_up_nothing(
+    dev: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "build.py").write_text("raise SystemExit('dashboard: not built: no wind')")
+    monkeypatch.setattr(dev, "BUILD", tmp_path / "build.py")
+    monkeypatch.setattr(dev, "PYTHON", Path(sys.executable))
+    dev.dashboard()
+    assert capfd.readouterr().err == "dashboard: not built: no wind\n"
+
+
 def test_the_line_of_progress_names_the_package_that_pip_has_come_to(
     dev: ModuleType, tmp_path: Path
 ) -> None:

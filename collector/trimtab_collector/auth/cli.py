@@ -37,6 +37,25 @@ _MAX_FILE: Final = 4_096
 
 def user(arguments: list[str]) -> int:
     """Run `trimtab user add|list|link|role|disable|enable|reset|delete|rotate-key`."""
+    options = _user_options(arguments)
+    settings = _settings("user", options)
+    if options.command == "rotate-key":
+        return _rotate(settings.directory, options)
+    with opened(settings.directory) as state:
+        people = People(state)
+        if options.command == "list":
+            rows = [_person_row(person) for person in people.list()]
+            _show(options, {"users": rows}, rows)
+            return 0
+        if options.command == "link":
+            return _link(state, people, settings, options)
+        person, did = _changed(people, options)
+    row = _person_row(person)
+    print(json.dumps({"user": row}) if options.json else f"{did} {person.name}")
+    return 0
+
+
+def _user_options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="trimtab user", description="Add, list and change the people who may log in."
     )
@@ -81,22 +100,7 @@ def user(arguments: list[str]) -> int:
     rotate.add_argument(
         "--at-once", action="store_true", help="refuse every access token that there is"
     )
-    options = parser.parse_args(arguments)
-    settings = _settings("user", options)
-    if options.command == "rotate-key":
-        return _rotate(settings.directory, options)
-    with opened(settings.directory) as state:
-        people = People(state)
-        if options.command == "list":
-            rows = [_person_row(person) for person in people.list()]
-            _show(options, {"users": rows}, rows)
-            return 0
-        if options.command == "link":
-            return _link(state, people, settings, options)
-        person, did = _changed(people, options)
-    row = _person_row(person)
-    print(json.dumps({"user": row}) if options.json else f"{did} {person.name}")
-    return 0
+    return parser.parse_args(arguments)
 
 
 def token(arguments: list[str]) -> int:
