@@ -198,6 +198,7 @@ class CollectorApp:
         known = self.notifications.channels.recipients
         file = AlertsFile(_alerts_file(settings), known)
         rules, silences = RuleSet(self.state, file, known), SilenceBook(self.state)
+        self.silences = silences
         file.section("channels", self.notifications.channels.of_file)
         file.section("slo", slos.of_file)
         self.alerts = AlertBook(self.state, circumstances.metadata)
@@ -233,6 +234,7 @@ class CollectorApp:
             self.alerts.open,
         )
         self.alerts.on_change(stream.alerts)
+        self.silences.on_change(stream.silences)
         self.alerts.on_change(self._shared.renew)
         self.reader.parts["live"] = stream.health
         return stream
