@@ -24,6 +24,7 @@ from trimtab_collector.api.live.answers import Questions
 from trimtab_collector.api.live.stream import LIVE_PATH, Live
 from trimtab_collector.api.pages import Pages
 from trimtab_collector.api.setuppage import setup_routes
+from trimtab_collector.api.shared import SharedAnswers
 from trimtab_collector.api.web import Api
 from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
@@ -78,12 +79,8 @@ class CollectorApp:
         self.store = _open(settings, self.reload) if store is None else store
         self.state = StateFile(directory, (AUDIT,))
         self.accounts = Accounts(
-            self.state,
-            directory,
-            settings.token,
-            settings.admin_name,
-            settings.admin_password,
-            settings.base_url,
+            *(self.state, directory, settings.token),
+            *(settings.admin_name, settings.admin_password, settings.base_url),
         )
         self.keys = KeyRing(directory)
         self.owners = AgentOwners(self.state, self.keys)
@@ -94,6 +91,8 @@ class CollectorApp:
             settings.queue_bytes,
         )
         self._executor = ReadExecutor()
+        self._shared = SharedAnswers(self._executor)
+        self.store.on_commit(self._shared.renew)
         self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
         self.marks = Marks(self.state)
         self.reader.marks = self.marks.shown
@@ -113,7 +112,7 @@ class CollectorApp:
             deploys=self.deploys.health,
             state=self._state_health,
         )
-        self._api = Api(parts, self._executor, self.accounts.access)
+        self._api = Api(parts, self._executor, self.accounts.access, shared=self._shared)
         self.live = self._stream(settings, parts)
         #: the end of the live stream, once it has begun
         self._stopping: asyncio.Task[None] | None = None
@@ -199,6 +198,7 @@ class CollectorApp:
         known = self.notifications.channels.recipients
         file = AlertsFile(_alerts_file(settings), known)
         rules, silences = RuleSet(self.state, file, known), SilenceBook(self.state)
+        self.silences = silences
         file.section("channels", self.notifications.channels.of_file)
         file.section("slo", slos.of_file)
         self.alerts = AlertBook(self.state, circumstances.metadata)
@@ -234,6 +234,8 @@ class CollectorApp:
             self.alerts.open,
         )
         self.alerts.on_change(stream.alerts)
+        self.silences.on_change(stream.silences)
+        self.alerts.on_change(self._shared.renew)
         self.reader.parts["live"] = stream.health
         return stream
 

@@ -12,6 +12,7 @@ from support.processes.livestream import LiveServer, live_server
 from support.processes.nodeclient import NodeClient, node_client
 from support.stores.alertworld import alert_world, asked
 from trimtab_collector.contract.alertconfigs import NewAlertConfig
+from trimtab_collector.contract.alerts import NewSilence
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def heard(client: NodeClient) -> list[tuple[str, str, str]]:
     return [
         (each["on"], each["data"]["id"], each["data"]["state"])
         for each in client.seen
-        if each.get("on", "").startswith("alert:")
+        if each.get("on", "") in ("alert:new", "alert:critical")
     ]
 
 
@@ -126,3 +127,44 @@ def test_a_rule_that_fires_grows_worse_and_ends_is_told_once_each(
             ("alert:critical", critical["id"], "resolved"),
         ]
         assert heard(late) == [("alert:critical", critical["id"], "resolved")]
+
+
+def test_what_people_do_about_an_alert_is_told_to_open_pages(server: LiveServer, tmp: Path) -> None:
+    config = NewAlertConfig(metric="responseTime", warning=100, for_=0, keep_firing_for=60, over=10)
+    with alert_world(tmp) as world, node_client() as client:
+        world.rules.change("slow", config, asked(world))
+        world.book.on_change(server.live.alerts)
+        world.silences.on_change(server.live.silences)
+        world.pass_windows(2, 20)
+        client.connect(server.url, "planner", "websocket")
+        client.emit("subscribe:alerts", {"service": "shop"})
+        silence = NewSilence(matchers={"service": "shop"}, comment="migration", duration=60)
+        made = world.silences.add(silence, asked(world))
+        assert client.wait("silences:changed")["data"] == {"active": 1, "pending": 0}
+        world.pass_windows(2, 500)
+        held = client.wait("alert:changed")["data"]
+        assert (held["state"], held["held"]) == ("firing", "silenced")
+        assert heard(client) == []
+        world.silences.remove(made.id, asked(world))
+        assert client.wait("silences:changed", 2)["data"] == {"active": 0, "pending": 0}
+        world.pass_windows(1, 500)
+        # It fires still: now it is told, as if it had just begun.
+        assert client.wait("alert:new")["data"]["id"] == held["id"]
+        before = len(client.all("alert:changed"))
+        world.book.acknowledge(held["id"], asked(world))
+        changed = client.wait("alert:changed", before + 1)["data"]
+        assert (changed["id"], changed["acknowledgedBy"]) == (held["id"], "ada")
+        world.pass_windows(2, 20)
+        assert client.wait("alert:changed", before + 2)["data"]["state"] == "keeping"
+        assert heard(client) == [("alert:new", held["id"], "firing")]
+
+
+def test_a_silence_that_runs_out_is_told_by_itself(tmp: Path) -> None:
+    with alert_world(tmp) as world:
+        told: list[tuple[int, int]] = []
+        world.silences.on_change(lambda counts: told.append((counts.active, counts.pending)))
+        world.pass_windows(1, 20)
+        silence = NewSilence(matchers={"service": "shop"}, comment="migration", duration=15)
+        world.silences.add(silence, asked(world))
+        world.pass_windows(3, 20)
+        assert told[-2:] == [(1, 0), (0, 0)]

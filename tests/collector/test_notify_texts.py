@@ -115,6 +115,29 @@ def test_a_deploy_is_told_as_one_in_each_language() -> None:
     assert "  - 14:01: migration 1.4.2" in own.plain().splitlines()
 
 
+PAGES = (
+    ("alert", "/performance/dashboard/alert?id=a1"),
+    ("service", "/performance/dashboard/service?service=caf%C3%A9"),
+    ("alerts", "/api/performance/alerts?state=all"),
+)
+
+
+def test_with_an_address_a_message_leads_to_pages_and_names_no_command() -> None:
+    found = written(notice(links=PAGES), base_url="https://t.example/x/")
+    base = "https://t.example/x/performance/dashboard"
+    assert found.pages == (
+        ("This alert", f"{base}/alert?id=a1"),
+        ("The service around that time", f"{base}/service?service=caf%C3%A9"),
+    )
+    assert [text for text, _ in found.links] == ["Alerts there"]
+    lines = found.plain().splitlines()
+    assert lines[lines.index("Open:") + 1] == f"  - This alert: {base}/alert?id=a1"
+    assert "trimtab alert list" not in found.plain()
+    assert "trimtab alert list" in written(notice(links=PAGES)).plain()
+    korean = written(notice(links=PAGES), lang="ko", base_url="https://t.example").plain()
+    assert "바로 가기:" in korean.splitlines()
+
+
 def test_without_an_address_of_the_collector_there_are_no_links() -> None:
     assert written(notice(links=(("alerts", "/x"),))).links == ()
 

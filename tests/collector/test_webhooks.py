@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -19,6 +20,8 @@ from trimtab_collector.notify.kinds import KINDS
 from trimtab_collector.notify.notice import Change, Notice, Where, pack, unpack
 from trimtab_collector.notify.options import Sending
 from trimtab_collector.notify.outbound import Outbound
+from trimtab_collector.notify.slack import slack_body
+from trimtab_collector.notify.texts import Texts
 
 HOSTILE = '<!channel> @everyone <https://evil.example|x> [y](https://evil.example) **b** & "q"'
 SENDING = Sending(Outbound(AllowedHosts.of(["127.0.0.1"])), "https://trimtab.example.com")
@@ -224,3 +227,38 @@ async def test_an_error_says_nothing_of_the_secrets_in_an_address() -> None:
             await KINDS["slack"].make(entry.settings, SENDING).send(of(full()))
     assert str(told.value) == f"127.0.0.1:{stub.port} answered 404"
     assert "SECRET" not in repr(entry) + repr(entry.settings) + entry.settings.target
+
+
+def paged() -> Notice:
+    path = "/performance/dashboard/route?route=%2F%28a%29_b%7C%3E&x=1"
+    return notice(links=(("alert", "/performance/dashboard/alert?id=a1"), ("route", path)))
+
+
+@pytest.mark.parametrize("form", ["trimtab", "pagerduty", "discord", "teams"])
+@pytest.mark.asyncio
+async def test_every_form_leads_to_the_pages_of_an_alert(stub: StubCollector, form: str) -> None:
+    more = {"routing_key": "r" * 32} if form == "pagerduty" else {}
+    body = json.loads((await sent(stub, of(paged()), kind="webhook", format=form, **more)).body)
+    base = "https://trimtab.example.com/performance/dashboard"
+    alert, route = f"{base}/alert?id=a1", f"{base}/route?route=%2F%28a%29_b%7C%3E&x=1"
+    if form == "trimtab":
+        assert [each["url"] for each in body["pages"]] == [alert, route]
+        assert body["links"] == []
+    elif form == "pagerduty":
+        assert body["client_url"] == alert
+        assert [each["href"] for each in body["links"]] == [alert, route]
+    elif form == "discord":
+        (embed,) = body["embeds"]
+        assert f"[This alert]({alert})" in embed["description"].splitlines()
+        assert f"[The route around that time]({route})" in embed["description"].splitlines()
+    else:
+        (attachment,) = body["attachments"]
+        actions = attachment["content"]["actions"]
+        assert [each["url"] for each in actions] == [alert, route]
+
+
+def test_slack_leads_to_the_pages_of_an_alert() -> None:
+    found = Texts("en", ZoneInfo("UTC"), "https://t.example").write(of(paged()))
+    (section,) = [each for each in slack_body(found)["blocks"] if "|This alert>" in str(each)]
+    assert "<https://t.example/performance/dashboard/alert?id=a1|This alert>" in str(section)
+    assert "%7C%3E&amp;x=1|The route around that time>" in str(section)

@@ -11,6 +11,7 @@ from trimtab_collector.alerts.machine import Alert
 from trimtab_collector.alerts.rules import Rule, severity_of
 from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.errors import instant
+from trimtab_collector.contract.pagelink import PageLink, address_of
 from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.notify.notice import Change, Member, Notice, Promise, Where
 from trimtab_core.addresses import API
@@ -18,6 +19,7 @@ from trimtab_core.addresses import API
 __all__ = ["body_of", "labels_of", "notice_of"]
 
 _MOST_MEMBERS: Final = 10
+_LONGEST_ADDRESS: Final = 1000
 #: how alerts ended, by their state
 _LAST: Final = {
     "resolved": "recovered",
@@ -146,7 +148,7 @@ def notice_of(
         promise=promise,
         description=rule.description,
         recipients=rule.recipients,
-        links=_links(rule, labels, since_s, t_s),
+        links=(*_pages(rule, first, labels, since_s, t_s), *_links(rule, labels, since_s, t_s)),
     )  # fmt: skip
 
 
@@ -157,6 +159,23 @@ def _line(rule: Rule, level: int, first: Alert | None, *, over: bool) -> float:
         crossed = [each for each in lines if rule.crosses(first.value, each)]
         lines = crossed or lines
     return rule.line(lines[-1])
+
+
+def _pages(
+    rule: Rule, first: Alert | None, labels: Mapping[str, str], since_s: float, t_s: float
+) -> tuple[tuple[str, str], ...]:
+    """Return the pages of the dashboard that show more."""
+    around = {"from": instant(since_s - 900), "to": instant(t_s)}
+    named = {name: labels[name] for name in ("environment", "service", "route") if labels.get(name)}
+    pages = [PageLink(page="rule", params={"id": rule.id})]
+    if first is not None:
+        pages.insert(0, PageLink(page="alert", params={"id": first.id}))
+    if named.get("service"):
+        page = "route" if "route" in named else "service"
+        pages.append(PageLink(page=page, params={**named, **around}))
+    found = ((each.page, address_of(each)) for each in pages)
+    # A longer one would not be kept whole, and lead to another place.
+    return tuple(each for each in found if len(each[1]) <= _LONGEST_ADDRESS)
 
 
 def _links(

@@ -78,6 +78,8 @@ class AlertBook:
     def on_change(self, listener: ChangeListener) -> None:
         """Call a listener with alerts that began, got worse or better, or ended.
 
+        Also with those that somebody looks after now, and those that silences hold, or no longer.
+
         It is called in the evaluator's thread after the commit, and must be quick.
         """
         self._listeners.append(listener)

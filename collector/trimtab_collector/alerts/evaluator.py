@@ -198,7 +198,10 @@ class Evaluator:
                 raise
         self.step_cpu_s = time.thread_time() - begun
         self.steps += 1
-        self._book.announce(outcome.changed, outcome.rules)
+        known = {id(alert) for alert in outcome.changed}
+        held = [alert for alert in outcome.held if id(alert) not in known]
+        self._book.announce([*outcome.changed, *held], outcome.rules)
+        self._silences.look(t_s)
         return outcome
 
     def _keep(

@@ -40,6 +40,8 @@ class Outcome:
     rules: dict[str, Rule]
     #: alerts that began, changed state or level, or ended
     changed: list[Alert] = field(default_factory=list)
+    #: open alerts of which from now on is told, or no longer
+    held: list[Alert] = field(default_factory=list)
     tellings: list[tuple[Rule, Telling]] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
     gone: list[Incident] = field(default_factory=list)
@@ -253,6 +255,7 @@ class Judge:
             level = max((alert.level for alert in alerts if alert.is_open), default=0)
             place = (rule.metric, incident.environment, incident.service)
             others = critical.get(place, set()) - {rule.id}
+            before = incident.held
             telling = tell(
                 incident,
                 rule,
@@ -261,6 +264,8 @@ class Judge:
                 lambda alert, rule=rule: silenced(rule, alert),  # type: ignore[misc]
                 inhibited=bool(others) and level < len(LEVELS),
             )
+            if incident.held != before:
+                outcome.held += [alert for alert in alerts if alert.is_open]
             if telling is not None:
                 outcome.tellings.append((rule, telling))
             over_all = all(alert.is_over for alert in alerts)

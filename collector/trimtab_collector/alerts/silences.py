@@ -1,8 +1,10 @@
 """Silences: what is not told for a while, because somebody knows."""
 
 import json
+import threading
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -11,7 +13,14 @@ import msgspec
 
 from trimtab_collector.auth.audit import note
 from trimtab_collector.contract.alertconfigs import Removed, duration_s
-from trimtab_collector.contract.alerts import MATCHED, SILENCE, NewSilence, Silence, Silences
+from trimtab_collector.contract.alerts import (
+    MATCHED,
+    SILENCE,
+    NewSilence,
+    Silence,
+    SilenceCounts,
+    Silences,
+)
 from trimtab_collector.contract.callers import Reply
 from trimtab_collector.contract.errors import ApiError, instant
 from trimtab_collector.contract.parameters import Parameters
@@ -29,6 +38,8 @@ CREATE TABLE silence (id TEXT PRIMARY KEY, matchers TEXT NOT NULL, comment TEXT 
 """,
     ),
 )
+#: called with how many there are now
+SilenceListener = Callable[[SilenceCounts], None]
 _MOST: Final = 1_000
 _LONGEST_S: Final = 366 * 86_400
 _KEPT_S: Final = 30 * 86_400
@@ -58,6 +69,28 @@ class SilenceBook:
     def __init__(self, state: StateFile) -> None:
         state.bring(_SCHEMA)
         self._state = state
+        self._lock = threading.Lock()
+        self._listeners: list[SilenceListener] = []
+        #: ids of those that are active, and of those to come, when they were last looked at
+        self._seen: tuple[frozenset[str], frozenset[str]] | None = None
+        self.look(time.time())
+
+    def on_change(self, listener: SilenceListener) -> None:
+        """Call a listener when a silence is added, begins or ends; any thread, must be quick."""
+        self._listeners.append(listener)
+
+    def look(self, now_s: float) -> None:
+        """Call listeners if silences are not those of the last look."""
+        sql = "SELECT id, starts_s FROM silence WHERE ends_s > ?"
+        rows = self._state.decoded(sql, (now_s,), lambda name, at_s: (str(name), float(at_s)))
+        active = frozenset(name for name, starts_s in rows if starts_s <= now_s)
+        seen = (active, frozenset(name for name, _ in rows) - active)
+        with self._lock:
+            before, self._seen = self._seen, seen
+        if before in (None, seen):
+            return
+        for listener in self._listeners:
+            listener(SilenceCounts(active=len(seen[0]), pending=len(seen[1])))
 
     def matchers(self, now_s: float) -> list[Matcher]:
         """Return the silences that are not over at a time."""
@@ -94,6 +127,7 @@ class SilenceBook:
                 raise ApiError(409, "too_many", f"expected up to {_MOST} silences: remove some")
             connection.execute("INSERT INTO silence VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             note(connection, by.caller, "silence.add", made, None, msgspec.to_builtins(new))
+        self.look(by.now_s)
         return _silence(row, by.now_s)
 
     def remove(self, silence_id: str, by: Parameters) -> None:
@@ -107,6 +141,7 @@ class SilenceBook:
                     404, "not_found", f"expected the id of a silence, got {silence_id!r:.80}"
                 )
             note(connection, by.caller, "silence.remove", silence_id)
+        self.look(by.now_s)
 
     def list(self, now_s: float) -> list[Silence]:
         """Return all that are kept, the latest first."""

@@ -45,8 +45,17 @@ class ApiEndpoint:
     status: int = 200
     #: whether the answer may be a page of HTML instead
     html: bool = False
+    #: whether who ask at the same time may share an answer: it does not depend on who asks;
+    #: None: as for any read of the StoreReader by a planner
+    shares: bool | None = None
     #: statuses of refusals beyond those that follow from the rest of the row
     refuses: tuple[int, ...] = ()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether those who ask at the same time get one answer."""
+        reads = self.of is StoreReader and self.role is Role.PLANNER
+        return self.method == "GET" and (reads if self.shares is None else self.shares)
 
 
 def summary_of(endpoint: ApiEndpoint) -> str:

@@ -48,7 +48,7 @@ _WEEK_S: Final = 7 * 86_400
 # fmt: off
 JUDGING: Final = (
     ApiEndpoint(("/alerts",), alerts, (Alerts,), (*OWNERS[:2], *RANGE, STATE, SEVERITY, LIMIT),
-             _DAY_S, of=AlertBook),
+             _DAY_S, of=AlertBook, shares=True),
     ApiEndpoint(("/alerts/{id}",), one_alert, (AlertBody,), (ALERT,), of=AlertBook),
     ApiEndpoint(("/alerts/{id}/acknowledge",), acknowledge, (AlertBody,), (ALERT,),
              role=Role.ADMIN, method="POST", of=AlertBook, refuses=(409,)),

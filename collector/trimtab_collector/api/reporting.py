@@ -38,7 +38,8 @@ REPORTING: Final = (
              takes=NewMark, of=Marks, status=201),
     ApiEndpoint(("/marks/{id}",), delete_mark, (MarkBody,), (MARK_ID, TZ), role=Role.ADMIN,
              method="DELETE", of=Marks),
-    ApiEndpoint(("/slos",), list_slos, (SloList,), (*OWNERS[:2], TZ), of=Objectives),
+    ApiEndpoint(("/slos",), list_slos, (SloList,), (*OWNERS[:2], TZ), of=Objectives,
+             shares=True),
     ApiEndpoint(("/slos",), post_slo, (SloBody,), (TZ,), role=Role.ADMIN, method="POST",
              takes=SloSettings, of=Objectives, status=201, refuses=(409,)),
     ApiEndpoint(("/slos/{id}",), put_slo, (SloBody,), (SLO_ID, TZ), role=Role.ADMIN,
@@ -51,7 +52,7 @@ REPORTING: Final = (
     ApiEndpoint(("/overview",), overview, (Overview,),
              (*OWNERS[:2], *RANGE, OVERVIEW_LIMIT, APDEX, LANG), _HOUR_S, of=Overviews),
     ApiEndpoint(("/dashboard",), dashboard, (Dashboard,), (*OWNERS, ROUTE, TZ, LANG, APDEX),
-             of=Reporter),
+             of=Reporter, shares=True),
     ApiEndpoint(("/report",), report, (ReportBody,),
              (*OWNERS[:2], REPORT_PERIOD, DATE, TZ, FORMAT, LANG), of=Reporter, html=True),
 )

@@ -9,7 +9,8 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -21,6 +22,7 @@ from trimtab_collector.api.endpoint import BASE, ApiEndpoint
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import KeptAnswer, ReadExecutor
 from trimtab_collector.api.lost import no_such_path
+from trimtab_collector.api.shared import SharedAnswers
 from trimtab_collector.api.taking import Bodies
 from trimtab_collector.auth.access import Access
 from trimtab_collector.contract.callers import Page, Reply, Role
@@ -33,6 +35,9 @@ __all__ = ["Api"]
 
 logger = logging.getLogger("trimtab.api")
 
+#: shorter ranges are not shared: their answers change without a commit
+_LIVE_S: Final = 60
+
 
 class Api:
     """The API as Starlette routes and exception handlers; loop only."""
@@ -44,12 +49,17 @@ class Api:
         access: Access,
         endpoints: Sequence[ApiEndpoint] = ENDPOINTS,
         clock: Callable[[], float] = time.time,
+        shared: SharedAnswers | None = None,
     ) -> None:
-        """Ask parts by their class, which `of` names in a row of the table."""
+        """Ask parts by their class, which `of` names in a row of the table.
+
+        Without shared, every answer is computed for itself.
+        """
         self._parts = {type(part): part for part in parts}
         self._executor = executor
         self._access = access
         self._clock = clock
+        self._shared = shared
         self._log = RateLimited(logger)
         self._bodies = Bodies()
         self._bodies_of_anyone = Bodies.of_anyone()
@@ -100,6 +110,8 @@ class Api:
                 return _response(503, failure(refusal), refusal.headers)
             except TooMuchError as error:
                 return _response(422, failure(ApiError(422, "too_much", str(error))))
+            if isinstance(found, bytes):
+                return _response(endpoint.status, found)
             if isinstance(found, Page):
                 return _page(found)
             if isinstance(found, Reply):
@@ -130,11 +142,20 @@ class Api:
             headers=dict(request.headers),
         )
         part = self._parts[endpoint.of]
+        if self._shared is not None and endpoint.is_shared and not _is_live(parameters):
+            key = (endpoint.paths[0], *sorted(parameters.given.items()))
+            compute = partial(_encoded, endpoint, part, parameters)
+            return await self._shared.get(key, compute, caller.id)
         if inspect.iscoroutinefunction(endpoint.read):
             return await endpoint.read(part, parameters)
         if endpoint.method == "GET" or endpoint.computes:
             return await self._executor.run(endpoint.read, part, parameters, by=caller.id)
-        return await self._executor.change(endpoint.read, part, parameters)
+        try:
+            return await self._executor.change(endpoint.read, part, parameters)
+        finally:
+            # Who changes something sees it with the next answer.
+            if self._shared is not None:
+                self._shared.renew()
 
     def _parameters(self, endpoint: ApiEndpoint, request: Request) -> Parameters:
         now_s = self._clock()
@@ -184,6 +205,15 @@ class Api:
             {"path": request.url.path},
         )
         return _response(500, failure(refusal))
+
+
+def _is_live(parameters: Parameters) -> bool:
+    """Return whether a range may be answered from summaries of the last seconds."""
+    return parameters.to_s - parameters.from_s <= _LIVE_S
+
+
+def _encoded(endpoint: ApiEndpoint, part: Any, parameters: Parameters) -> bytes:
+    return _body(endpoint, endpoint.read(part, parameters))
 
 
 def _body(endpoint: ApiEndpoint, found: Any) -> bytes:

@@ -17,6 +17,7 @@ __all__ = [
     "Alerts",
     "NewSilence",
     "Silence",
+    "SilenceCounts",
     "Silences",
 ]
 
@@ -125,6 +126,14 @@ class Silence(Body):
     created_at: str
     #: pending, active or expired
     state: str
+
+
+class SilenceCounts(Body):
+    """How many silences there are that have not ended."""
+
+    active: int
+    #: those that begin later
+    pending: int
 
 
 class Silences(Body):

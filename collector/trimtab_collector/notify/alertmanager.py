@@ -122,6 +122,7 @@ class AlertmanagerChannel:
             "annotations": annotations,
             "startsAt": instant(min(notice.since_s, end_s)),
             "endsAt": instant(end_s),
+            **({"generatorURL": written.pages[0][1]} if written.pages else {}),
         }
 
 

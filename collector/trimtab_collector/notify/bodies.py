@@ -34,6 +34,7 @@ def _own(message: Message, written: WrittenMessage) -> dict[str, Any]:
         "key": message.key,
         "title": written.title,
         "text": written.plain(),
+        "pages": [{"text": text, "url": address} for text, address in written.pages],
         "links": [{"text": text, "url": address} for text, address in written.links],
         "stands_for": message.stands_for,
         **_plain(notice),
@@ -67,6 +68,8 @@ def _pagerduty(message: Message, written: WrittenMessage) -> dict[str, Any]:
         "event_action": "resolve" if over else "trigger",
         "dedup_key": notice.thread[:_DEDUP_KEY],
         "client": "trimtab",
+        **({"client_url": written.pages[0][1]} if written.pages else {}),
+        "links": [{"href": address, "text": text} for text, address in written.pages],
         "payload": {
             "summary": written.title[:_SUMMARY],
             "source": named(shown_where(notice)) or "trimtab",
@@ -94,6 +97,9 @@ def _discord(message: Message, written: WrittenMessage) -> dict[str, Any]:
     lines = [_escaped(written.lead)]
     for heading, rows in written.sections:
         lines += ["", f"**{_escaped(heading)}**", *(f"• {_escaped(row)}" for row in rows)]
+    if written.pages:
+        # Addresses are percent-encoded: no character of them ends the link.
+        lines += ["", *(f"[{_escaped(text)}]({address})" for text, address in written.pages)]
     fields = [
         {"name": _escaped(label), "value": _escaped(text)[:_FIELD], "inline": True}
         for label, text in written.facts
@@ -125,12 +131,17 @@ def _teams(message: Message, written: WrittenMessage) -> dict[str, Any]:
             _block(heading, weight="bolder"),
             *(_block(f"• {row}", spacing="small") for row in rows),
         ]
-    card = {
+    card: dict[str, Any] = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
         "body": body,
     }
+    if written.pages:
+        card["actions"] = [
+            {"type": "Action.OpenUrl", "title": text, "url": address}
+            for text, address in written.pages
+        ]
     kind = "application/vnd.microsoft.card.adaptive"
     return {"type": "message", "attachments": [{"contentType": kind, "content": card}]}
 

@@ -55,7 +55,7 @@ class SlackChannel:
 
 
 def slack_body(written: WrittenMessage) -> dict[str, Any]:
-    """Return a message as blocks; nothing in it can be a mention, a link or a command."""
+    """Return a message as blocks; no name in it can be a mention, a link or a command."""
     blocks: list[dict[str, Any]] = [
         {
             "type": "header",
@@ -71,6 +71,11 @@ def slack_body(written: WrittenMessage) -> dict[str, Any]:
     for heading, lines in written.sections:
         rows = (f"• {_escaped(line)}" for line in lines)
         blocks.append(_section(whole_lines([f"*{_escaped(heading)}*", *rows], _SECTION)))
+    if written.pages:
+        rows = (f"• <{_escaped(address)}|{_escaped(text)}>" for text, address in written.pages)
+        blocks.append(
+            _section(whole_lines([f"*{_escaped(written.pages_heading)}*", *rows], _SECTION))
+        )
     # The text is what notifications and screen readers show.
     return {"text": _escaped(written.title), "blocks": blocks, "unfurl_links": False}
 

@@ -300,4 +300,10 @@ def _html(written: WrittenMessage, colour: str) -> str:
         blocks.append(f'<h2 style="font-size:14px;margin:16px 0 4px">{html.escape(heading)}</h2>')
         blocks.append(f'<ul style="margin:0;padding-left:20px">{items}</ul>')
     style = "font-family:sans-serif;font-size:14px;line-height:1.45;color:#1f2328;max-width:640px"
+    if written.pages:
+        links = (
+            f'<a href="{html.escape(address)}" style="color:#0969da">{html.escape(text)}</a>'
+            for text, address in written.pages
+        )
+        blocks.append(f"<p>{' · '.join(links)}</p>")
     return f'<!doctype html><html><body style="{style}">{"".join(blocks)}</body></html>'

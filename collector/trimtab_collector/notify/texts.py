@@ -17,6 +17,7 @@ from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.languages import LANGUAGES
 from trimtab_collector.notify.notice import Change, Member, Notice, Promise, Where
+from trimtab_core.addresses import DASHBOARD
 
 __all__ = ["Texts", "WrittenMessage", "clean", "moment", "named", "whole_lines"]
 
@@ -46,8 +47,12 @@ class WrittenMessage:
     facts: tuple[tuple[str, str], ...] = ()
     #: heading and lines
     sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    #: text and absolute address of what answers to a token; for programs, as no browser has one
+    #: text and absolute address of pages of the dashboard, for people
+    pages: tuple[tuple[str, str], ...] = ()
+    #: the same of what answers to a token; for programs, as no browser has one
     links: tuple[tuple[str, str], ...] = ()
+    #: what stands over the pages
+    pages_heading: str = ""
 
     def plain(self) -> str:
         """Return the body as plain text, without the title."""
@@ -60,6 +65,9 @@ class WrittenMessage:
             "\n".join((f"{heading}:", *(f"  - {line}" for line in lines)))
             for heading, lines in self.sections
         ]
+        if self.pages:
+            lines = (f"  - {text}: {address}" for text, address in self.pages)
+            blocks.append("\n".join((f"{self.pages_heading}:", *lines)))
         return "\n\n".join(blocks) + "\n"
 
 
@@ -128,7 +136,9 @@ class Texts:
             lead=lead,
             facts=tuple(self._facts(notice, message.sent_s)),
             sections=tuple(self._sections(notice, message.sent_s)),
+            pages=self._pages([notice]),
             links=self._links([notice]),
+            pages_heading=self._word("section.pages"),
         )
 
     def title(self, notice: Notice, now_s: float) -> str:
@@ -139,6 +149,8 @@ class Texts:
         notices = sorted(message.notices, key=_urgency)
         lines = [self.title(notice, message.sent_s) for notice in notices[:_MAX_DIGEST]]
         lines += self._more(len(notices) - len(lines))
+        all_alerts = ((self._word("link.list"), f"{self._base_url}{DASHBOARD}/alerts"),)
+        pages = all_alerts if self._base_url else ()
         open_ones = [each for each in notices if each.ended_s is None]
         return WrittenMessage(
             title=self._word(
@@ -149,9 +161,11 @@ class Texts:
             lead=self._word("lead.plain" if message.plain else "lead.digest"),
             sections=(
                 (self._word("section.alerts"), tuple(lines)),
-                (self._word("section.commands"), ("trimtab alert list",)),
+                *(() if pages else ((self._word("section.commands"), ("trimtab alert list",)),)),
             ),
+            pages=pages,
             links=self._links(notices[:3]),
+            pages_heading=self._word("section.pages"),
         )
 
     def _sentence(self, part: str, notice: Notice, now_s: float) -> str:
@@ -249,7 +263,9 @@ class Texts:
         return hints.get(kind, hints.get(notice.metric, hints[""]))
 
     def _commands(self, notice: Notice) -> list[str]:
-        """Return what shows more, ready for a shell; nobody's browser has a token."""
+        """Return what shows more, ready for a shell, where no page does."""
+        if self._pages([notice]):
+            return []
         service = notice.where.service
         of = f" --service {shlex.quote(service)}" if service and service == named(service) else ""
         over = "" if notice.ended_s is None else " --state all"
@@ -287,11 +303,18 @@ class Texts:
         )
         return " ".join(text.split())
 
+    def _pages(self, notices: Iterable[Notice]) -> tuple[tuple[str, str], ...]:
+        return self._named(notices, pages=True)
+
     def _links(self, notices: Iterable[Notice]) -> tuple[tuple[str, str], ...]:
-        found = dict(self._addresses(notices))
+        return self._named(notices, pages=False)
+
+    def _named(self, notices: Iterable[Notice], *, pages: bool) -> tuple[tuple[str, str], ...]:
+        below = f"{self._base_url}{DASHBOARD}/"
         return tuple(
             (self._language.words.get(f"link.{what}", clean(what)), address)
-            for address, what in found.items()
+            for address, what in dict(self._addresses(notices)).items()
+            if address.startswith(below) == pages
         )[:_MAX_LINES]
 
     def _addresses(self, notices: Iterable[Notice]) -> Iterable[tuple[str, str]]:

@@ -19,7 +19,7 @@ from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.live.answers import Questions, ack, event, metrics_update, refusal
 from trimtab_collector.api.live.clients import Identify, LiveClients
 from trimtab_collector.api.live.sessions import LiveLimits, LiveSession
-from trimtab_collector.contract.alerts import AlertBody
+from trimtab_collector.contract.alerts import AlertBody, SilenceCounts
 from trimtab_collector.contract.callers import NOBODY, Caller
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.health import HealthPart
@@ -69,7 +69,7 @@ class Live:
         self._open_alerts = open_alerts
         self._limits = limits or LiveLimits()
         self._clients = LiveClients(identify, origins, self._limits)
-        self._alerts: deque[AlertBody] = deque()
+        self._alerts: deque[AlertBody | SilenceCounts] = deque()
         #: alert -> its severity and state when it was last told
         self._told: OrderedDict[str, tuple[str, str]] = OrderedDict()
         self._news = asyncio.Event()
@@ -126,12 +126,19 @@ class Live:
 
     def alerts(self, alerts: Sequence[AlertBody]) -> None:
         """Tell subscribers of alerts that changed, in this order; any thread, never waits."""
+        self._pass_on(tuple(alerts))
+
+    def silences(self, counts: SilenceCounts) -> None:
+        """Tell the same subscribers that silences changed; any thread, never waits."""
+        self._pass_on((counts,))
+
+    def _pass_on(self, news: tuple[AlertBody | SilenceCounts, ...]) -> None:
         loop = self._loop
         if loop is not None:
             try:
-                loop.call_soon_threadsafe(self._take, tuple(alerts))
+                loop.call_soon_threadsafe(self._take, news)
             except RuntimeError:
-                self.alerts_lost += len(alerts)  # the loop has ended
+                self.alerts_lost += len(news)  # the loop has ended
 
     # ------------------------------------------------ what runs beside the connections
 
@@ -197,18 +204,28 @@ class Live:
             if turn % _TURN == 0:
                 await asyncio.sleep(0)
 
-    async def _tell_of(self, alert: AlertBody) -> None:
-        if not self._is_news(alert):
+    async def _tell_of(self, news: AlertBody | SilenceCounts) -> None:
+        name = self._event_of(news)
+        if not name:
             return
-        name = "alert:critical" if alert.severity == "critical" else "alert:new"
-        packet = event(name, alert)
+        packet = event(name, news)
         for turn, session in enumerate(self._clients.all(), 1):
-            if session.alerts is not None and session.alerts.chooses(alert):
+            chosen = session.alerts
+            if chosen is not None and (isinstance(news, SilenceCounts) or chosen.chooses(news)):
                 await self._clients.send(session, packet)
             if turn % _TURN == 0:
                 await asyncio.sleep(0)
         # Writers get a turn between alerts: a storm must not fill the queues of those who read.
         await asyncio.sleep(0)
+
+    def _event_of(self, news: AlertBody | SilenceCounts) -> str:
+        """Return the event that tells of something, empty for what nobody is told."""
+        if isinstance(news, SilenceCounts):
+            return "silences:changed"
+        if self._is_news(news):
+            return "alert:critical" if news.severity == "critical" else "alert:new"
+        # Something else about it: who looks after it, whether it is held, that it recovers.
+        return "" if news.state == "pending" else "alert:changed"
 
     def _is_news(self, alert: AlertBody) -> bool:
         """Return whether to tell of an alert: each severity while it fires, and its end, once."""
@@ -225,7 +242,7 @@ class Live:
             self._told.popitem(last=False)
         return True
 
-    def _take(self, alerts: Sequence[AlertBody]) -> None:
+    def _take(self, alerts: Sequence[AlertBody | SilenceCounts]) -> None:
         room = max(0, self._limits.alerts - len(self._alerts))
         self.alerts_lost += max(0, len(alerts) - room)
         self._alerts.extend(alerts[:room])

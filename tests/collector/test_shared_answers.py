@@ -1,0 +1,172 @@
+"""Answers that are asked for at the same time: computed once, and never older than a change."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from support.clock import Clock
+from support.processes.api import TOKEN, Api
+from support.processes.drive import served
+from support.processes.servers import short_dir
+from support.stores.batches import Sender, a_batch, key_of, point_of, window
+from trimtab_collector.api.endpoints import ENDPOINTS
+from trimtab_collector.api.executor import ReadExecutor
+from trimtab_collector.api.shared import SharedAnswers
+from trimtab_collector.app import CollectorApp
+from trimtab_collector.auth.keys import KeyFile
+from trimtab_collector.contract.callers import Role
+from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.settings import CollectorSettings
+
+
+class Work:
+    """Counts its answers; waits for `go`."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.go = threading.Event()
+        self.go.set()
+        self.begun = threading.Event()
+
+    def __call__(self) -> bytes:
+        self.count += 1
+        self.begun.set()
+        assert self.go.wait(5)
+        return b"%d" % self.count
+
+
+@pytest.fixture
+def executor() -> Iterator[ReadExecutor]:
+    found = ReadExecutor()
+    yield found
+    found.close()
+
+
+@pytest.mark.asyncio
+async def test_those_who_ask_at_the_same_time_get_one_answer(executor: ReadExecutor) -> None:
+    shared, work = SharedAnswers(executor), Work()
+    work.go.clear()
+    asked = [asyncio.ensure_future(shared.get("a", work, f"caller {n}")) for n in range(20)]
+    await asyncio.to_thread(work.begun.wait, 5)
+    work.go.set()
+    assert await asyncio.gather(*asked) == [b"1"] * 20
+    assert await shared.get("b", work, "x") == b"2"
+
+
+@pytest.mark.asyncio
+async def test_an_answer_is_shared_for_a_second_and_until_something_changes(
+    executor: ReadExecutor,
+) -> None:
+    clock = Clock(100)
+    shared, work = SharedAnswers(executor, clock), Work()
+    assert await shared.get("a", work, "x") == b"1"
+    clock.advance_s(0.9)
+    assert await shared.get("a", work, "y") == b"1"
+    clock.advance_s(0.2)
+    assert await shared.get("a", work, "y") == b"2"
+    shared.renew()
+    assert await shared.get("a", work, "y") == b"3"
+    clock.advance_s(-50)
+    assert await shared.get("a", work, "y") == b"4"
+
+
+@pytest.mark.asyncio
+async def test_a_change_while_an_answer_is_computed_makes_the_next_one_new(
+    executor: ReadExecutor,
+) -> None:
+    shared, work = SharedAnswers(executor), Work()
+    work.go.clear()
+    first = asyncio.ensure_future(shared.get("a", work, "x"))
+    await asyncio.to_thread(work.begun.wait, 5)
+    shared.renew()
+    second = asyncio.ensure_future(shared.get("a", work, "x"))
+    await asyncio.sleep(0)
+    work.go.set()
+    await asyncio.gather(first, second)
+    await shared.get("a", work, "x")
+    assert work.count == 2
+
+
+@pytest.mark.asyncio
+async def test_a_failure_is_nobodys_but_of_those_who_wait_for_it(executor: ReadExecutor) -> None:
+    shared = SharedAnswers(executor)
+
+    def fail() -> bytes:
+        raise ApiError(422, "too_much", "too much")
+
+    found = await asyncio.gather(
+        *(shared.get("a", fail, "x") for _ in range(3)), return_exceptions=True
+    )
+    assert [type(each) for each in found] == [ApiError] * 3
+    assert await shared.get("a", Work(), "x") == b"1"
+
+
+@pytest.mark.asyncio
+async def test_who_has_places_left_is_not_refused_because_another_has_none(
+    executor: ReadExecutor,
+) -> None:
+    shared, work, slow = SharedAnswers(executor), Work(), Work()
+    slow.go.clear()
+    busy = [asyncio.ensure_future(executor.run(slow, by="greedy")) for _ in range(32)]
+    await asyncio.sleep(0)
+    asked = [
+        asyncio.ensure_future(shared.get("a", work, who)) for who in ("greedy", "modest", "greedy")
+    ]
+    for refused in (asked[0], asked[2]):
+        with pytest.raises(ApiError, match="32 reads of yours wait already"):
+            await refused
+    slow.go.set()
+    assert await asked[1] == b"1"
+    await asyncio.gather(*busy)
+
+
+@pytest.mark.asyncio
+async def test_who_stops_waiting_ends_it_for_nobody_else(executor: ReadExecutor) -> None:
+    shared, work = SharedAnswers(executor), Work()
+    work.go.clear()
+    first = asyncio.ensure_future(shared.get("a", work, "x"))
+    await asyncio.to_thread(work.begun.wait, 5)
+    second = asyncio.ensure_future(shared.get("a", work, "y"))
+    await asyncio.sleep(0)
+    first.cancel()
+    work.go.set()
+    assert await second == b"1"
+
+
+@pytest.mark.asyncio
+async def test_what_is_kept_is_bounded(executor: ReadExecutor) -> None:
+    shared = SharedAnswers(executor)
+    large: Callable[[], bytes] = lambda: bytes(1024 * 1024)  # noqa: E731
+    for number in range(40):
+        await shared.get(number, large, "x")
+    assert shared.held_bytes <= 16 * 1024 * 1024
+    for number in range(300):
+        await shared.get(("small", number), Work(), "x")
+    assert len(shared) <= 128
+
+
+def test_answers_that_depend_on_who_asks_are_never_shared() -> None:
+    shared = {each.paths[0] for each in ENDPOINTS if each.is_shared}
+    assert {"/services", "/metrics/history", "/alerts", "/dashboard"} <= shared
+    assert not [path for path in shared if path.startswith(("/auth", "/users", "/tokens"))]
+    assert all(each.role is Role.PLANNER for each in ENDPOINTS if each.is_shared)
+    assert "/health" not in shared
+
+
+def test_a_batch_that_was_taken_is_in_the_next_answer() -> None:
+    with short_dir() as directory:
+        key, _ = KeyFile(directory).new()
+        app = CollectorApp(CollectorSettings(data_dir=str(directory), token=TOKEN))
+        try:
+            with served(app, lifespan="on") as address:
+                api = Api(f"http://{address}")
+                with Sender(int(address.rpartition(":")[2]), key) as agent:
+                    for seq in range(5):
+                        agent.insist(a_batch(seq, {key_of(): point_of([5])}, window_s=window()))
+                        assert api.get("/services")["services"][0]["requests"] == seq + 1
+                first, second = api.request("/routes"), api.request("/routes")
+                assert first[1]["data"] == second[1]["data"]
+        finally:
+            app.close()
