@@ -8,13 +8,14 @@ is decided anew at each step, so that whatever is still true is told when the re
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final, NamedTuple
 
 from trimtab_collector.alerts.machine import DISMISSED, EXPIRED, FIRING, PENDING, Alert
 from trimtab_collector.alerts.rules import Rule
 from trimtab_collector.notify.notice import NoticeKind
 
-__all__ = ["Incident", "Telling", "tell"]
+__all__ = ["Incident", "Telling", "incident_due_s", "incident_stays", "tell"]
 
 #: more of the same within this time is one message
 _GATHER_S: Final = 300
@@ -97,6 +98,37 @@ def tell(
     return None if kind is None else _told(incident, kind, level, heard, t_s)
 
 
+def incident_due_s(incident: Incident, rule: Rule, alerts: Sequence[Alert], t_s: float) -> float:
+    """Return the time before which nothing is told of an incident whose alerts do not move.
+
+    It was last asked for at t_s, with these alerts of which none has ended, and told nothing.
+    """
+    if incident.held not in ("", "flapping"):
+        return t_s
+    times = [inf, *(at + _HOUR_S for at in incident.openings_s)]
+    open_ = [alert for alert in alerts if alert.is_open]
+    now = any(alert.state == FIRING and _is_known(alert, rule, t_s) for alert in open_)
+    if now and not incident.held:
+        times.append(incident.told_s + rule.cooldown_s)
+        if len(open_) > incident.told_alerts:
+            times.append(incident.told_s + _GATHER_S)
+    return min(times)
+
+
+def incident_stays(incident: Incident, rule: Rule, alerts: Sequence[Alert]) -> None:
+    """Move an incident on over steps before it is due, as `tell` at each of them would."""
+    _measure(incident, rule, [alert for alert in alerts if alert.is_open])
+
+
+def _measure(incident: Incident, rule: Rule, open_: Sequence[Alert]) -> None:
+    """Note how much it is, of what fires now."""
+    for alert in open_:
+        if alert.worst is not None:
+            incident.worst = rule.worse(alert.worst, incident.worst)
+    if open_:
+        incident.value = max(open_, key=lambda each: each.highest).value
+
+
 def _is_known(alert: Alert, rule: Rule, t_s: float) -> bool:
     return rule.no_data == "alert" or alert.known_s >= t_s
 
@@ -112,11 +144,7 @@ def _count(
             incident.openings_s.append(t_s)
         if not incident.told_level and not incident.flapping:
             incident.since_s, incident.worst = min(alert.since_s for alert in open_), None
-    for alert in open_:
-        if alert.worst is not None:
-            incident.worst = rule.worse(alert.worst, incident.worst)
-    if open_:
-        incident.value = max(open_, key=lambda each: each.highest).value
+    _measure(incident, rule, open_)
     if len(incident.openings_s) > _FLAPS:
         incident.flapping = True
     elif incident.flapping and len(incident.openings_s) <= 1:

@@ -7,12 +7,28 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final, NamedTuple
 
-from trimtab_collector.alerts.incidents import Incident, Telling, tell
-from trimtab_collector.alerts.machine import DISMISSED, EXPIRED, FIRING, PENDING, Alert, advance
+from trimtab_collector.alerts.incidents import (
+    Incident,
+    Telling,
+    incident_due_s,
+    incident_stays,
+    tell,
+)
+from trimtab_collector.alerts.machine import (
+    DISMISSED,
+    EXPIRED,
+    FIRING,
+    PENDING,
+    Alert,
+    advance,
+    alert_due_s,
+    alert_stays,
+)
 from trimtab_collector.alerts.rules import LEVELS, Rule
-from trimtab_collector.alerts.values import Values
+from trimtab_collector.alerts.values import StepValues
 
 __all__ = ["Judge", "Judged", "Outcome"]
 
@@ -29,7 +45,7 @@ class Judged(NamedTuple):
     """A rule and the values that it is held against; None: none could be read."""
 
     rule: Rule
-    values: Values | None
+    values: StepValues | None
 
 
 @dataclass(slots=True)
@@ -99,6 +115,50 @@ class Judge:
         }
         return outcome
 
+    def due_s(self, t_s: float) -> float:
+        """Return the time before which nothing happens, as long as values stay where they are.
+
+        That is of a step at t_s which changed and told nothing, without silences and with all
+        data there; t_s where nobody can say, as with rules that want to know of the absence of
+        data. See `alert_due_s`.
+        """
+        rules = self.rules
+        full = any(len(rows) >= _MOST_ALERTS for rows in self.alerts.values())
+        if full or self.seen:
+            return t_s
+        members = self._members({})
+        times = [inf]
+        for rows in self.alerts.values():
+            times += [alert_due_s(each, rules[each.rule_id], t_s) for each in rows.values()]
+        for incident in self.incidents.values():
+            alerts = members.get(incident.id, ())
+            times.append(incident_due_s(incident, rules[incident.rule_id], alerts, t_s))
+        return min(times)
+
+    def stay(
+        self, t_s: float, passed_s: float, values_of: Callable[[Alert], Sequence[float]]
+    ) -> None:
+        """Move on to t_s over passed_s seconds of steps before anything is due.
+
+        This is what `step` at each of them would do; values_of returns the values of an alert in
+        them, which stay where they are, or none.
+        """
+        for rows in self.alerts.values():
+            for alert in rows.values():
+                rule = self.rules[alert.rule_id]
+                alert_stays(alert, rule, t_s, values_of(alert), passed_s)
+        members = self._members({})
+        for incident in self.incidents.values():
+            incident_stays(incident, self.rules[incident.rule_id], members.get(incident.id, ()))
+
+    def _members(self, over: Mapping[str, Sequence[Alert]]) -> dict[str, list[Alert]]:
+        """Return the alerts of each incident, those that have just ended first."""
+        members: dict[str, list[Alert]] = {group: [*alerts] for group, alerts in over.items()}
+        for rows in self.alerts.values():
+            for alert in rows.values():
+                members.setdefault(alert.group_id, []).append(alert)
+        return members
+
     def _retire(self, rules: Mapping[str, Rule], t_s: float) -> list[Alert]:
         """End the alerts of rules that are no more."""
         retired = []
@@ -150,7 +210,7 @@ class Judge:
                 incident.opened_s = min(incident.opened_s, now_s)
 
     def _judge(
-        self, rule: Rule, values: Values | None, t_s: float, step_s: float, missing: Missing
+        self, rule: Rule, values: StepValues | None, t_s: float, step_s: float, missing: Missing
     ) -> list[Alert]:
         active = self.alerts.setdefault(rule.id, {})
         new: list[Alert] = []
@@ -221,7 +281,9 @@ class Judge:
             self.incidents[key] = Incident(uuid.uuid4().hex[:16], *key)
         return self.incidents[key]
 
-    def _absent(self, rule: Rule, values: Values | None, t_s: float) -> Iterable[tuple[str, ...]]:
+    def _absent(
+        self, rule: Rule, values: StepValues | None, t_s: float
+    ) -> Iterable[tuple[str, ...]]:
         """Yield the series of a rule that had data within a day, or are named, and have none."""
         seen = self.seen.setdefault(rule.id, {})
         if values is None:
@@ -244,10 +306,7 @@ class Judge:
         silenced: Silenced,
     ) -> None:
         rules = outcome.rules
-        members: dict[str, list[Alert]] = {group: [*alerts] for group, alerts in over.items()}
-        for rows in self.alerts.values():
-            for alert in rows.values():
-                members.setdefault(alert.group_id, []).append(alert)
+        members = self._members(over)
         critical = self._critical(rules, members) if len(self.incidents) > 1 else {}
         for key, incident in list(self.incidents.items()):
             rule = rules[incident.rule_id]

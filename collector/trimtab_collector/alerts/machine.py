@@ -5,7 +5,9 @@ known is given once. A value that is not known (nothing arrived, or too few requ
 it neither fires nor resolves, whatever the wall clock says.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from trimtab_collector.alerts.rules import Rule
@@ -19,6 +21,8 @@ __all__ = [
     "RESOLVED",
     "Alert",
     "advance",
+    "alert_due_s",
+    "alert_stays",
 ]
 
 #: a line is crossed, not for long enough
@@ -106,6 +110,52 @@ def advance(
         else:
             _open(alert, rule, t_s, 0.0 if hold else step_s, good=rule.recovered(value))
     return (alert.state, alert.level) != before
+
+
+def alert_due_s(alert: Alert, rule: Rule, t_s: float) -> float:
+    """Return the time before which an alert cannot move, as long as its values stay where they are.
+
+    It was advanced to t_s and did not move. Its values stay where they are while they are on the
+    same side of every line as at t_s, or unknown if it was. It may be due before it moves.
+    """
+    if alert.waits:
+        return t_s
+    times = [inf]
+    if known := alert.known_s >= t_s:
+        for level in rule.levels:
+            since_s = alert.crossed_s[level - 1]
+            if level > alert.level and since_s is not None:
+                times.append(since_s + rule.for_s[level - 1])
+    else:
+        times.append(alert.known_s + _EXPIRES_S)
+        if alert.state == PENDING:
+            times.append(alert.known_s + max(rule.for_s))
+    if alert.state != PENDING and (known or rule.no_data == "ok"):
+        if alert.state == KEEPING:
+            times.append(t_s + rule.keep_firing_s - alert.recovered_s)
+        if alert.level > rule.lowest and alert.crossed_s[alert.level - 1] is None:
+            times.append(t_s + rule.keep_firing_s - alert.below_s)
+    return min(times)
+
+
+def alert_stays(
+    alert: Alert, rule: Rule, t_s: float, values: Sequence[float], passed_s: float
+) -> None:
+    """Move an alert on over steps before it is due, up to t_s, as `advance` at each of them would.
+
+    values are those of the steps, none where they are unknown; passed_s is how long they take.
+    """
+    if values:
+        alert.known_s, alert.value = t_s, values[-1]
+        if any(since is not None for since in alert.crossed_s):
+            for value in values:
+                alert.worst = rule.worse(value, alert.worst)
+    elif rule.no_data != "ok":
+        return
+    if alert.is_open and alert.crossed_s[alert.level - 1] is None:
+        alert.below_s += passed_s
+    if alert.state == KEEPING:
+        alert.recovered_s += passed_s
 
 
 def _cross(alert: Alert, rule: Rule, t_s: float, value: float) -> None:

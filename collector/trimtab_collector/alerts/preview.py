@@ -5,17 +5,17 @@ are as long as the step: the rule's own, or longer where the store has kept long
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 from trimtab_collector.alerts.bodies import labels_of
 from trimtab_collector.alerts.configs import refuse_new, rule_of
-from trimtab_collector.alerts.judge import Judge, Judged
 from trimtab_collector.alerts.machine import Alert
 from trimtab_collector.alerts.metrics import metric_of
 from trimtab_collector.alerts.reading import MetricReader
+from trimtab_collector.alerts.rehearsal import Rehearsal
 from trimtab_collector.alerts.rules import Rule, severity_of
+from trimtab_collector.alerts.stretch import Stretch
 from trimtab_collector.contract.alertconfigs import Preview, PreviewAlert
 from trimtab_collector.contract.errors import ApiError, instant
 from trimtab_collector.contract.parameters import Parameters
@@ -71,27 +71,23 @@ class Previews:
     def _run(
         self, rule: Rule, edges_s: tuple[int, ...], step_s: int, finest_s: int, most_time_s: float
     ) -> Preview:
-        judge, until_s = Judge(), self._clock() + most_time_s
-        ended: list[Alert] = []
-        kinds: Counter[str] = Counter()
-        series: set[tuple[str, ...]] = set()
-        firing_s = with_data_s = 0
-        for end_s, values in self._reader.steps(rule, edges_s):
+        run, until_s = Rehearsal(rule, step_s), self._clock() + most_time_s
+
+        def check() -> None:
             if self._clock() > until_s:
                 raise TimeoutError
-            series.update(values.groups)
-            with_data_s += step_s * bool(values.groups)
-            idle = not judge.alerts and not judge.incidents and rule.no_data != "alert"
-            if idle and not any(values.crossing(rule)):
-                continue
-            # The step begins as the one before it ended.
-            firing_s += step_s * bool(judge.open_alerts())
-            outcome = judge.step(end_s, step_s, [Judged(rule, values)])
-            ended += [each for each in outcome.changed if each.is_over and each.fired_s is not None]
-            kinds.update(telling.kind for _, telling in outcome.tellings)
-        alerts = [*ended, *judge.open_alerts()]
+
+        series: set[tuple[str, ...]] = set()
+        with_data_s = 0
+        for ends_s, table in self._reader.tables(rule, edges_s):
+            check()
+            stretch = Stretch(rule, table, ends_s, run.watched)
+            series |= stretch.series
+            with_data_s += step_s * stretch.with_data
+            run.over(stretch, check)
+        alerts = [*run.ended, *run.judge.open_alerts()]
         alerts.sort(key=lambda each: each.fired_s or 0.0)
-        total = sum(kinds.values())
+        total = sum(run.kinds.values())
         whole_s = edges_s[-1] - edges_s[0]
         return Preview(
             from_=instant(edges_s[0]),
@@ -101,8 +97,8 @@ class Previews:
             alerts=[_shown(rule, each, edges_s[-1]) for each in alerts[:_MOST_SHOWN]],
             alerts_left_out=max(0, len(alerts) - _MOST_SHOWN),
             fired=len(alerts),
-            firing_seconds=firing_s,
-            messages=dict(kinds),
+            firing_seconds=run.firing_s,
+            messages=dict(run.kinds),
             messages_total=total,
             messages_per_week=(
                 total / with_data_s * _WEEK_S if with_data_s >= _LEAST_DATA_S else None

@@ -11,6 +11,7 @@ import numpy as np
 from trimtab_collector.alerts.judge import Judged
 from trimtab_collector.alerts.metrics import GAUGE_FIGURES, JudgedMetric, metric_of
 from trimtab_collector.alerts.rules import Rule
+from trimtab_collector.alerts.stretch import ValueTable
 from trimtab_collector.alerts.values import FIELDS, Values
 from trimtab_collector.storage.columns import WINDOW_S, Array, quantiles_us
 from trimtab_collector.storage.rolls import row_width_s
@@ -40,24 +41,6 @@ class Signal(NamedTuple):
     metric: str
     labels: Mapping[str, str]
     value: float
-
-
-class _Table(NamedTuple):
-    """Values by group and step."""
-
-    fields: tuple[str, ...]
-    groups: list[tuple[str, ...]]
-    group: Array
-    step: Array
-    value: Array
-    weight: Array | None
-
-    def at(self, step: int) -> Values:
-        """Return the values of one step."""
-        places = np.flatnonzero(self.step == step)
-        groups = [self.groups[place] for place in self.group[places].tolist()]
-        weight = None if self.weight is None else self.weight[places]
-        return Values(self.fields, groups, self.value[places], weight)
 
 
 class MetricReader:
@@ -102,11 +85,13 @@ class MetricReader:
             widths.append(row_width_s(t, now_s))
         return max(widths)
 
-    def steps(self, rule: Rule, edges_s: tuple[int, ...]) -> Iterator[tuple[int, Values]]:
-        """Yield the end of each step and the values within it; raises TooMuchError.
+    def tables(
+        self, rule: Rule, edges_s: tuple[int, ...]
+    ) -> Iterator[tuple[tuple[int, ...], ValueTable]]:
+        """Yield the ends of steps and the values within them, of a metric that is stored.
 
         A day is read at a time, or less where a day is too much, so that only the time that a
-        long range takes grows with it.
+        long range takes grows with it. Raises TooMuchError.
         """
         metric = metric_of(rule.metric, rule.figure)
         begin, width = 0, max(1, _SLICE_S // (edges_s[1] - edges_s[0]))
@@ -120,23 +105,8 @@ class MetricReader:
                     raise
                 width = max(1, width // 4)
                 continue
-            # Signals are not read by the store, which filters all others.
-            yield from _split(table, part, filtered=metric.kind != "signal")
+            yield part[1:], table
             begin += len(part) - 1
-
-
-def _split(
-    table: _Table, edges_s: tuple[int, ...], *, filtered: bool
-) -> Iterator[tuple[int, Values]]:
-    order = np.argsort(table.step, kind="stable")
-    group, step, value = table.group[order], table.step[order], table.value[order]
-    weights = None if table.weight is None else table.weight[order]
-    begins = np.searchsorted(step, np.arange(len(edges_s)))
-    for place, end_s in enumerate(edges_s[1:]):
-        low, high = int(begins[place]), int(begins[place + 1])
-        groups = [table.groups[each] for each in group[low:high].tolist()]
-        weight = None if weights is None else weights[low:high]
-        yield end_s, Values(table.fields, groups, value[low:high], weight, filtered=filtered)
 
 
 class _Reads:
@@ -162,7 +132,7 @@ class _Reads:
         fields: tuple[str, ...],
         where: Mapping[str, str],
         edges_s: tuple[int, ...],
-    ) -> _Table:
+    ) -> ValueTable:
         """Return the values of a metric."""
         if metric.kind == "requests":
             key = (fields, edges_s, tuple(where.items()))
@@ -231,7 +201,7 @@ def _steps_of(t: Array, edges_s: tuple[int, ...]) -> Array:
 
 def _of_requests(
     rows: Rows, metric: JudgedMetric, fields: tuple[str, ...], edges_s: tuple[int, ...]
-) -> _Table:
+) -> ValueTable:
     columns = rows.columns
     requests = columns.value("requests").astype(np.float64)
     step = _steps_of(rows.t, edges_s)
@@ -255,16 +225,16 @@ def _of_requests(
         np.divide(columns.value(part), below * scale, out=value, where=below > 0)
     value = np.where(requests > 0, value, nan)
     weight = requests if metric.has_floor else None
-    return _Table(fields, rows.groups, rows.group, step, value, weight)
+    return ValueTable(fields, rows.groups, rows.group, step, value, weight)
 
 
 def _of_gauges(
     rows: GaugeRows, metric: JudgedMetric, fields: tuple[str, ...], edges_s: tuple[int, ...]
-) -> _Table:
+) -> ValueTable:
     value: Array = getattr(rows, metric.figure or "mean") * metric.scale
     step = _steps_of(rows.t, edges_s)
     if len(metric.names) == 1:
-        return _Table(fields, [name[1:] for name in rows.groups], rows.group, step, value, None)
+        return ValueTable(fields, [name[1:] for name in rows.groups], rows.group, step, value, None)
     # Of several names, a series has the value of the first that it has.
     best: dict[tuple[tuple[str, ...], int], tuple[int, float]] = {}
     for place, at, one in zip(rows.group.tolist(), step.tolist(), value.tolist(), strict=True):
@@ -275,7 +245,7 @@ def _of_gauges(
     return _of_cells(fields, {cell: (one, inf) for cell, (_, one) in best.items()})
 
 
-def _of_signals(signals: Sequence[Signal], name: str, fields: tuple[str, ...]) -> _Table:
+def _of_signals(signals: Sequence[Signal], name: str, fields: tuple[str, ...]) -> ValueTable:
     cells = {
         (tuple(signal.labels.get(field, "") for field in fields), 0): (signal.value, inf)
         for signal in signals
@@ -289,7 +259,7 @@ def _of_measures(
     metric: JudgedMetric,
     fields: tuple[str, ...],
     edges_s: tuple[int, ...],
-) -> _Table:
+) -> ValueTable:
     # The same series may come under several units; they are not added up: the last one counts.
     found: dict[tuple[tuple[str, ...], int], dict[str, MeasurePart]] = {}
     for part in parts:
@@ -333,11 +303,11 @@ def _figure(kind: str, delta: Delta, figure: str, seconds: float) -> float:
 
 def _of_cells(
     fields: tuple[str, ...], cells: Mapping[tuple[tuple[str, ...], int], tuple[float, float]]
-) -> _Table:
+) -> ValueTable:
     groups: dict[tuple[str, ...], int] = {}
     group = [groups.setdefault(name, len(groups)) for name, _ in cells]
     step = [at for _, at in cells]
     values = np.array([value for value, _ in cells.values()], np.float64)
     weight = np.array([weight for _, weight in cells.values()], np.float64)
     whole = np.array(group, np.int64)
-    return _Table(fields, list(groups), whole, np.array(step, np.int64), values, weight)
+    return ValueTable(fields, list(groups), whole, np.array(step, np.int64), values, weight)

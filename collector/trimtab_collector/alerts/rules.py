@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import nan
+from operator import eq, ge, gt, le, lt
 from typing import Any, Final
-
-import numpy as np
 
 from trimtab_collector.storage.columns import Array
 
@@ -18,11 +17,11 @@ TYPES: Final = ("performance", "predictive", "critical")
 NO_DATA: Final = ("keep", "alert", "ok")
 
 _COMPARE: Final[Mapping[str, Callable[[Any, float], Any]]] = {
-    "gt": np.greater,
-    "gte": np.greater_equal,
-    "lt": np.less,
-    "lte": np.less_equal,
-    "eq": np.equal,
+    "gt": gt,
+    "gte": ge,
+    "lt": lt,
+    "lte": le,
+    "eq": eq,
 }
 OPERATORS: Final = tuple(_COMPARE)
 
@@ -108,10 +107,19 @@ class Rule:
         """Return whether one value crosses the line of a level."""
         return bool(_COMPARE[self.operator](value, self.line(level)))
 
+    @property
+    def recovery_line(self) -> float:
+        """The line that an alert recovers beyond."""
+        return self.line(self.lowest) if self.recovery is None else self.recovery
+
     def recovered(self, value: float) -> bool:
         """Return whether a value is on the good side of the line of recovery."""
-        line = self.line(self.lowest) if self.recovery is None else self.recovery
-        return not _COMPARE[self.operator](value, line)
+        return not _COMPARE[self.operator](value, self.recovery_line)
+
+    def lasting(self, values: Array) -> Array:
+        """Return which values are not on the good side of the line of recovery."""
+        found: Array = _COMPARE[self.operator](values, self.recovery_line)
+        return found
 
     def worse(self, a: float, b: float | None) -> float:
         """Return which of two values is further over the lines."""

@@ -1,19 +1,59 @@
 """The values of one step, series by series, and the rules that are held against them."""
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, Protocol
 
 import numpy as np
 
 from trimtab_collector.alerts.rules import Rule
 from trimtab_collector.storage.columns import Array
 
-__all__ = ["FIELDS", "Values"]
+__all__ = ["FIELDS", "RuleValues", "StepValues", "Values"]
 
 #: every field of a series that a rule may name, in the order of values
 FIELDS: Final = (
     *("environment", "service", "version", "instance", "route", "method", "status_class", "agent"),
 )
+
+
+class StepValues(Protocol):
+    """What a rule is held against in one step."""
+
+    def crossing(self, rule: Rule) -> Iterable[tuple[tuple[str, ...], float]]:
+        """Yield labels and value of each series that crosses the lowest line of a rule."""
+
+    def labels(self, rule: Rule) -> list[tuple[str, ...]]:
+        """Return the labels of every series of a rule that has a value that may be judged."""
+
+    def value_of(self, rule: Rule, labels: tuple[str, ...]) -> float | None:
+        """Return the value of one series of a rule; None where there is none to judge."""
+
+
+class RuleValues:
+    """What one rule may judge in one step, found ahead; no other rule is held against it."""
+
+    __slots__ = ("_crossing", "_known")
+
+    def __init__(
+        self,
+        known: Mapping[tuple[str, ...], float],
+        crossing: Sequence[tuple[tuple[str, ...], float]],
+    ) -> None:
+        """Take values by labels, and those of them that cross the lowest line."""
+        self._known = known
+        self._crossing = crossing
+
+    def crossing(self, rule: Rule) -> Sequence[tuple[tuple[str, ...], float]]:
+        """Return labels and value of each series that crosses the lowest line."""
+        return self._crossing
+
+    def labels(self, rule: Rule) -> list[tuple[str, ...]]:
+        """Return the labels of every series that may be judged."""
+        return list(self._known)
+
+    def value_of(self, rule: Rule, labels: tuple[str, ...]) -> float | None:
+        """Return the value of one series; None where there is none to judge."""
+        return self._known.get(labels)
 
 
 class Values:
@@ -25,14 +65,11 @@ class Values:
         groups: list[tuple[str, ...]],
         value: Array,
         weight: Array | None = None,
-        *,
-        filtered: bool = False,
     ) -> None:
         """Take values, nan where there is none, and how many requests each is made of.
 
-        Without weights, no floor applies. filtered: all of them match the rule that will ask.
+        Without weights, no floor applies.
         """
-        self._filtered = filtered
         self.fields = fields
         self.groups = groups
         self.value = value
@@ -83,8 +120,6 @@ class Values:
     def _matching(self, where: Mapping[str, str]) -> Array | None:
         """Return the places of series with these texts, ascending; None for all."""
         found: Array | None = None
-        if self._filtered:
-            return None
         for name, text in where.items():
             places = self._places_of(self.fields.index(name)).get(text, np.zeros(0, np.int64))
             found = places if found is None else np.intersect1d(found, places, assume_unique=True)
