@@ -50,6 +50,11 @@ THIRD_PARTY: Mapping[str, frozenset[str]] = {
 #: module -> what it may import at the top beyond its package's row
 THIRD_PARTY_OF_MODULE: Mapping[str, frozenset[str]] = {
     "trimtab_core.batches": frozenset({"zstandard"}),
+    # They are imported late, by a module that says what is missing.
+    **{
+        f"trimtab_collector.top.{module}": frozenset({"rich"})
+        for module in ("drawing", "printing", "tables")
+    },
 }
 
 MAX_FUNCTION_LINES = 60

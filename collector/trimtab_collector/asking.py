@@ -19,7 +19,7 @@ from trimtab_core.addresses import API
 from trimtab_core.asking import HttpClient
 from trimtab_core.errors import SettingsError, TrimtabError
 
-__all__ = ["AskError", "AskedAnswer", "Asker", "add_asking", "asker_of", "with_times"]
+__all__ = ["AskError", "AskedAnswer", "Asker", "add_asking", "asker_of", "renew", "with_times"]
 
 logger = logging.getLogger("trimtab.asking")
 
@@ -32,6 +32,9 @@ _BEFORE_NOW: Final = re.compile(r"-\d[\w.]*")
 class AskError(TrimtabError):
     """The collector could not be asked, or refused; the text says what it said."""
 
+    #: of a refusal, else 0
+    status = 0
+
 
 class AskedAnswer(NamedTuple):
     """What a collector answered: text of a page, or `data` of an envelope."""
@@ -43,19 +46,35 @@ class AskedAnswer(NamedTuple):
 class Asker:
     """Asks one collector; raises AskError."""
 
-    def __init__(self, url: str, token: str, environ: Mapping[str, str], ca_file: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        environ: Mapping[str, str],
+        ca_file: str = "",
+        timeout_s: float = _TIMEOUT_S,
+    ) -> None:
         self._client = HttpClient(
             url,
             environ,
             ca_file=ca_file,
             variable="--url",
             ca_variable="--ca-file",
-            timeout_s=_TIMEOUT_S,
+            timeout_s=timeout_s,
         )
         self._token = token
         address = self._client.address
         if not address.tls and not address.loopback:
             logger.warning("%s is not https: token and data travel in the clear", address)
+
+    @property
+    def address(self) -> str:
+        """Whom it asks."""
+        return str(self._client.address)
+
+    def use(self, token: str) -> None:
+        """Use the rights of a token from here on."""
+        self._token = token
 
     def get(self, path: str, query: Mapping[str, str]) -> AskedAnswer:
         """Return what a path answers."""
@@ -105,7 +124,9 @@ class Asker:
                 f"expected a collector's answer from {self._client.address}, got status "
                 f"{answer.status}"
             ) from error
-        raise AskError(f"the collector refused ({answer.status}): {message}")
+        refusal = AskError(f"the collector refused ({answer.status}): {message}")
+        refusal.status = answer.status
+        raise refusal
 
 
 def with_times(arguments: Sequence[str]) -> list[str]:
@@ -138,21 +159,33 @@ def add_asking(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ca-file", metavar="FILE", help="certificates to trust, for https")
 
 
-def asker_of(options: argparse.Namespace, environ: Mapping[str, str] | None = None) -> Asker:
+def asker_of(
+    options: argparse.Namespace,
+    environ: Mapping[str, str] | None = None,
+    timeout_s: float = _TIMEOUT_S,
+) -> Asker:
     """Return who asks as the options say; raises SettingsError, and AskError at log-in."""
     environ = os.environ if environ is None else environ
     url = options.url or environ.get("TRIMTAB_URL") or _DEFAULT_URL
     if bool(options.user) != bool(options.password_file):
         raise SettingsError("expected --user and --password-file together")
+    asker = Asker(url, "", environ, options.ca_file or "", timeout_s)
+    renew(asker, options, environ)
+    return asker
+
+
+def renew(asker: Asker, options: argparse.Namespace, environ: Mapping[str, str]) -> None:
+    """Log in again, or read the token again, for who asks longer than a log-in is good for.
+
+    Raises SettingsError, and AskError at log-in.
+    """
     if options.user:
-        asker = Asker(url, "", environ, options.ca_file or "")
+        asker.use("")
         asker.log_in(options.user, _read("--password-file", options.password_file))
-        return asker
-    if options.token_file:
-        token = _read("--token-file", options.token_file)
+    elif options.token_file:
+        asker.use(_read("--token-file", options.token_file))
     else:
-        token = environ.get("TRIMTAB_TOKEN", "") or _own_token(environ)
-    return Asker(url, token, environ, options.ca_file or "")
+        asker.use(environ.get("TRIMTAB_TOKEN", "") or _own_token(environ))
 
 
 def _read(flag: str, path: str) -> str:

@@ -27,6 +27,7 @@ _SUMMARIES = {
     "collector": "run the central collector",
     "up": "run collector and agent together, for one machine",
     "key": "make, list and revoke agent keys",
+    "top": "show services, routes, hosts and alerts live in the terminal",
     "alert": "list what fires, try rules on the past, silence, acknowledge",
     "mark": "set a mark, such as a deploy, that charts, alerts and reports carry",
     "report": "write the report of a day or a week, as a page or as JSON",

@@ -56,6 +56,8 @@ LAYERS: Layers = {
         "reports": ("contract", "reads", "marks", "objectives", "overview", "storage"),
         "asking": (),
         "reports.cli": ("asking",),
+        # The terminal view: like every console client it knows the API alone.
+        "top": ("asking", "contract.quantities"),
         "alerts.cli": ("contract", "alerts", "asking"),
         # What agents tell with their requests.
         "senders": (),
