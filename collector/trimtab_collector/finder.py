@@ -171,17 +171,23 @@ def search(finder: NameFinder, parameters: Parameters) -> SearchHits:
         hits += [_hit(row) for row in best]
         if more:
             left_out[kind] = more
-    return SearchHits(q=asked, hits=hits, left_out=left_out)
+    return SearchHits(q=asked, results=hits, left_out=left_out)
 
 
 def _hit(row: FoundName) -> SearchHit:
     return SearchHit(
         kind=row.kind,
         text=row.text,
+        detail=" · ".join(filter(None, (row.environment, _service_of(row)))),
         environment=row.environment,
         service=row.service,
         link=PageLink(page=_PAGES[row.kind], params=dict(row.params)),
     )
+
+
+def _service_of(row: FoundName) -> str:
+    """Return the service of something, empty for a service itself."""
+    return "" if row.kind == "service" else row.service
 
 
 def _services(pairs: Iterable[tuple[str, str]]) -> Iterable[FoundName]:

@@ -53,7 +53,8 @@ class Found:
     def hits(self, q: str, **query: object) -> list[str]:
         """Return the kinds and texts that a search finds."""
         return [
-            f"{each['kind']} {each['text']}" for each in self.ask("/search", q=q, **query)["hits"]
+            f"{each['kind']} {each['text']}"
+            for each in self.ask("/search", q=q, **query)["results"]
         ]
 
 
@@ -91,10 +92,10 @@ def test_what_begins_with_the_text_comes_first_then_words_then_the_rest(found: F
 
 def test_every_kind_is_found_and_each_has_its_page(found: Found) -> None:
     answer = found.ask("/search", q="ORDERS")
-    assert [each["kind"] for each in answer["hits"]] == [
+    assert [each["kind"] for each in answer["results"]] == [
         "service", *["route"] * 4, "statement", "metric", "host",
     ]  # fmt: skip
-    pages = {each["kind"]: each["link"] for each in answer["hits"]}
+    pages = {each["kind"]: each["link"] for each in answer["results"]}
     assert pages["service"] == {
         "page": "service", "params": {"environment": "test", "service": "orders-api"}
     }  # fmt: skip
@@ -120,8 +121,8 @@ def test_letters_are_compared_as_unicode_says(found: Found) -> None:
 def test_a_search_is_bounded_and_says_what_it_left_out(found: Found) -> None:
     answer = found.ask("/search", q="order", limit=2)
     assert answer["leftOut"] == {"route": 3}
-    assert found.ask("/search", q=" ")["hits"] == []
-    assert found.ask("/search")["hits"] == []
+    assert found.ask("/search", q=" ")["results"] == []
+    assert found.ask("/search")["results"] == []
     assert len(found.ask("/search", q="x" * 5000)["q"]) == 200
 
 

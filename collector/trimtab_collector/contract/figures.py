@@ -4,7 +4,7 @@ from typing import Final
 
 from trimtab_collector.contract.body import Body
 
-__all__ = ["RANKED", "TIMES", "RequestStats", "Stats", "Times"]
+__all__ = ["RANKED", "TIMES", "RequestStats", "Stats", "TimeIn", "Times"]
 
 #: figures that are response times, in ms
 TIMES: Final = ("mean", "p50", "p90", "p95", "p99", "p999", "max")
@@ -17,6 +17,20 @@ RANKED: Final = {
     "requestsPerSecond": "requests_per_second",
     "totalTime": "total_time",
 }
+
+
+class TimeIn(Body, kw_only=True):
+    """Where the time of a request goes on average, ms.
+
+    app is what is left of the response time without the others, never below 0: calls that run at
+    the same time count each. queue is the wait before the app, which the response time has not.
+    """
+
+    app: float
+    database: float
+    cache: float
+    external: float
+    queue: float
 
 
 class RequestStats(Body, kw_only=True):
@@ -36,6 +50,7 @@ class RequestStats(Body, kw_only=True):
     ttfb_mean: float | None
     queue_mean: float | None
     apdex: float | None
+    time_in: TimeIn | None
     bytes: int
     #: requests by exact status code; see contract/statuscodes.py for `other` and `unknown`
     status_codes: dict[str, int]

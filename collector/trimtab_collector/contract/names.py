@@ -86,6 +86,8 @@ class SearchHit(Body, kw_only=True):
     #: service, route, statement, metric, host or rule
     kind: str
     text: str
+    #: whose it is, in words: environment and service
+    detail: str
     #: empty where it is of several
     environment: str
     service: str
@@ -97,6 +99,6 @@ class SearchHits(Body, kw_only=True):
     """What was found, by kind: what begins with the text comes first."""
 
     q: str
-    hits: list[SearchHit]
+    results: list[SearchHit]
     #: kind -> what was found beyond the limit
     left_out: dict[str, int]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from trimtab_collector.contract.figures import RequestStats, Stats
+from trimtab_collector.contract.figures import RequestStats, Stats, TimeIn
 from trimtab_collector.reads.apdex import without_class
 from trimtab_collector.reads.codes import codes_of
 from trimtab_collector.storage.columns import Array, quantiles_us
@@ -15,6 +15,8 @@ from trimtab_collector.storage.store import Rows
 __all__ = ["FIGURES", "REQUEST_FIGURES", "Figures", "group_of", "no_requests", "ranked"]
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+#: part of a response time -> the column that adds it up
+_PARTS: Final = {"database": "db_us", "cache": "cache_us", "external": "external_us"}
 #: every figure of a group of requests
 FIGURES: Final = Stats.__struct_fields__
 #: those of requests alone
@@ -75,6 +77,19 @@ class Figures:
     def _codes(self) -> list[dict[str, int]]:
         return codes_of(self.rows.columns)
 
+    @cached_property
+    def _time_in(self) -> list[TimeIn | None]:
+        columns = self.rows.columns
+        requests = columns.value("requests")
+        ms = {part: columns.value(name) / 1000 for part, name in _PARTS.items()}
+        ms["app"] = np.maximum(0.0, self.total_time - sum(ms.values()))
+        ms["queue"] = columns.value("queue_us") / 1000
+        means = {part: _share(value, requests).tolist() for part, value in ms.items()}
+        return [
+            TimeIn(**dict(zip(means, row, strict=True))) if some else None
+            for some, *row in zip(requests.tolist(), *means.values(), strict=True)
+        ]
+
     @property
     def names(self) -> list[tuple[str, ...]]:
         """The name of each row's group."""
@@ -86,9 +101,10 @@ class Figures:
         """Return the figures of rows, all or those at places, by name; None for nan."""
         columns = []
         for name in names:
-            if name == "status_codes":
+            if name in ("status_codes", "time_in"):
                 chosen = range(len(self)) if places is None else places.tolist()
-                columns.append([self._codes[place] for place in chosen])
+                every: Sequence[Any] = self._codes if name == "status_codes" else self._time_in
+                columns.append([every[place] for place in chosen])
                 continue
             column = self[name] if places is None else self[name][places]
             texts = column.tolist()
