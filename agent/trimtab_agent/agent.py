@@ -212,23 +212,28 @@ class Agent:
             self._closed_s = ended_s - 1
         if ended_s > self._closed_s:
             # A window without records still carries gauges and accounting.
-            self.aggregator.open(ended_s)
+            self._open(ended_s)
         await self._spool_windows(self.aggregator.close(before_s))
+
+    def _open(self, start_s: int) -> None:
+        """Have a window closed whatever apps send, with what was probed until now."""
+        self.aggregator.open(start_s)
+        for row in self.probes.measures():
+            self.gathered.add_delta(start_s, row[:4], row[4])
 
     async def _spool_windows(self, windows: Sequence[Window]) -> None:
         for left in range(len(windows), 0, -1):
             window = windows[-left]
+            is_late = window.start_s <= self._closed_s
             self._closed_s = max(self._closed_s, window.start_s)
-            await self._spool_window(window, is_last=left == 1)
+            await self._spool_window(window, is_last=left == 1, is_late=is_late)
 
-    async def _spool_window(self, window: Window, *, is_last: bool) -> None:
+    async def _spool_window(self, window: Window, *, is_last: bool, is_late: bool) -> None:
         apps = self.listener.apps
         accounting = accounting_of(window, apps, self.aggregator.open_ranges())
-        gauges = gauges_of(
-            apps, self._host_name, {**self._gauges, **self._own_gauges()}, self.probes.gauges()
-        )
-        for row in self.probes.measures():
-            self.gathered.add_delta(*row)
+        # What is read now says nothing of a window that was over before.
+        own = {**self._gauges, **self._own_gauges()}
+        gauges = [] if is_late else gauges_of(apps, self._host_name, own, self.probes.gauges())
         # A process that left is forgotten with the last window that may hold its records.
         still_open = self.aggregator.open_ranges()
         for process in self.listener.departed() if is_last else ():
@@ -243,7 +248,7 @@ class Agent:
             closed_mono_us=time.monotonic_ns() // 1000,
             accounting=accounting,
             gauges=gauges,
-            packed_rows=self.gathered.take() if is_last else (),
+            packed_rows=self.gathered.take(window.start_s, with_events=is_last),
         ):
             self._seq = batch.seq + 1
             try:
@@ -291,7 +296,7 @@ class Agent:
 
     async def _end(self) -> None:
         await self.listener.drain()
-        self.aggregator.open(int(time.time()) // self.settings.window_s * self.settings.window_s)
+        self._open(int(time.time()) // self.settings.window_s * self.settings.window_s)
         await self._spool_windows(self.aggregator.close(float("inf")))
         self.listener.close()
         await self.forwarder.flush(_FLUSH_S)

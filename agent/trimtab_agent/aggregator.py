@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from trimtab_agent.app import App
+from trimtab_agent.dating import moment_of
 from trimtab_core.batches import Point, SeriesKey
 from trimtab_core.errors import FrameError
 from trimtab_core.messages import Samples
@@ -68,10 +69,6 @@ _FULL_WINDOWS: Final = 8
 #: A series with its point and a few buckets, besides the text of its route; and with that text.
 _POINT_BYTES: Final = 900
 _SERIES_BYTES: Final = 1200
-_CLOCKS_AGREE_S: Final = 2.0
-#: A monotonic clock below this was started for a time namespace, or is not a clock at all.
-_FRESH_CLOCK_US: Final = 60_000_000
-_MOST_AGE_S: Final = 86_400.0
 #: Columns that are zero in most frames: the flag that says otherwise, the name, and the place in a
 #: record, counted in words of 32 bits and then in words of 16 bits.
 _RARE_WORDS: Final = (
@@ -158,25 +155,11 @@ class Aggregator:
     def add(self, app: App, samples: Samples, now_s: float, now_mono_us: int = 0) -> None:
         """Add a frame of records to the window of its clock reading.
 
-        now_s is the wall clock, now_mono_us the monotonic one, 0 where the app may be on another
-        machine. Where the wall clocks of app and agent disagree, one of them has jumped, and the
-        monotonic clocks decide. A time in the future counts as now. Record numbers must ascend.
-        Raises FrameError when a process leaves out numbers for the 1,000th time in one window.
+        The clocks are those of `moment_of`. Record numbers must ascend. Raises FrameError when a
+        process leaves out numbers for the 1,000th time in one window.
         """
-        age_s = now_s - samples.wall_us / 1e6
-        mono_age_s = (now_mono_us - samples.mono_us) / 1e6
-        if (
-            abs(age_s - mono_age_s) > _CLOCKS_AGREE_S
-            and samples.mono_us > _FRESH_CLOCK_US
-            and 0 <= mono_age_s < _MOST_AGE_S
-        ):
-            age_s = mono_age_s
-        start_s = int(now_s - max(0.0, age_s)) // self.window_s * self.window_s
-        if start_s not in self.windows and (
-            len(self.windows) >= _MAX_WINDOWS or self._size_bytes >= 2 * self._most_bytes
-        ):
-            start_s = int(now_s) // self.window_s * self.window_s
-        window = self.open(start_s)
+        at_s = moment_of(samples.wall_us, samples.mono_us, now_s, now_mono_us)
+        window = self.window_at(at_s, now_s)
         window.cover(app.hello.process, samples.first, samples.count)
         waiting = window.waiting.get(app)
         if waiting is None:
@@ -187,6 +170,15 @@ class Aggregator:
         self._waiting += count
         if self._waiting >= _WAITING:
             self.book()
+
+    def window_at(self, at_s: float, now_s: float) -> Window:
+        """Return the open window of a time, or of now where no other one may be opened."""
+        start_s = int(at_s) // self.window_s * self.window_s
+        if start_s not in self.windows and (
+            len(self.windows) >= _MAX_WINDOWS or self._size_bytes >= 2 * self._most_bytes
+        ):
+            start_s = int(now_s) // self.window_s * self.window_s
+        return self.open(start_s)
 
     def open(self, start_s: int) -> Window:
         """Return the open window that starts at a time, a new one where there is none."""

@@ -53,8 +53,8 @@ class App:
         self._max_name_bytes = max_name_bytes
         self._name_bytes = 0
         self._other_bytes = 0
-        #: events that the process says it dropped
-        self.events_dropped = 0
+        #: events, and deltas of measures, that the process says it dropped
+        self.events_dropped = self.measures_dropped = 0
         #: series by the key in the records, remembered by the aggregator
         self.series: dict[int, SeriesKey] = {}
         #: number after the last record received

@@ -1,11 +1,14 @@
-"""What apps and probes measured since the last window: measures added up, and events.
+"""What apps and probes measured: measures added up by window, and events.
 
-It goes with the next window that is closed. Loop only.
+Measures go with the window in which they were added, events with the next one that is closed. Loop
+only.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from trimtab_agent.app import App, other_of, size_of
+from trimtab_agent.dating import shares
 from trimtab_core.deltas import MAX_MEASURES, Deltas, Events
 from trimtab_core.errors import FrameError
 from trimtab_core.measures import Delta, MeasureKey
@@ -18,31 +21,56 @@ _MOST_EVENTS: Final = 1000
 #: Memory for the names of measures in a window: what two processes may announce, or 20,000 measures
 #: of 1,600 bytes each.
 _MOST_NAME_BYTES: Final = 32 * 2**20
+#: Memory of all open windows together, names too: the present one, the one before it, and a backlog
+#: of as much again. What apps kept for an agent that was away is many windows at once.
+_MOST_BYTES: Final = 192 * 2**20
+#: Memory of a delta, approximately; and of one of its buckets.
+_DELTA_BYTES: Final = 500
+_BUCKET_BYTES: Final = 90
+
+_Whose = tuple[str, str, str, MeasureKey]
+
+
+class _Gathering:
+    """Measures of one window."""
+
+    def __init__(self) -> None:
+        self.deltas: dict[_Whose, Delta] = {}
+        self.name_bytes = self.size_bytes = 0
 
 
 class Gathered:
-    """Measures of all apps and probes since the last window, and the events of apps.
+    """Measures of all apps and probes by window, and the events of apps.
 
-    The table of names is empty at the start of each window, so old names take nobody's place.
+    Each window has a table of names of its own, so names of another one take nobody's place.
     """
 
     def __init__(
-        self, max_measures: int = MAX_MEASURES, max_name_bytes: int = _MOST_NAME_BYTES
+        self,
+        max_measures: int = MAX_MEASURES,
+        max_name_bytes: int = _MOST_NAME_BYTES,
+        max_bytes: int = _MOST_BYTES,
     ) -> None:
         self._max_measures = max_measures
         self._max_name_bytes = max_name_bytes
-        self._name_bytes = 0
-        self._deltas: dict[tuple[str, str, str, MeasureKey], Delta] = {}
+        self._max_bytes = max_bytes
+        self._size_bytes = 0
+        self._windows: dict[int, _Gathering] = {}
         self._events: list[EventRow] = []
         #: deltas added to `other`
         self.over_limit = 0
-        #: deltas left out, because not even `other` had a place
+        #: deltas left out, because not even `other` had a place, and those that apps dropped
         self.measures_dropped = 0
         #: events left out, here and in apps
         self.events_dropped = 0
 
-    def add(self, app: App, measured: Deltas) -> None:
-        """Add what an app has measured; raises FrameError for a number that was not announced."""
+    def add(self, app: App, measured: Deltas, windows: Sequence[int]) -> None:
+        """Add what an app has measured, shared among the windows that start at these seconds.
+
+        Raises FrameError for a number that was not announced.
+        """
+        self.measures_dropped += max(0, measured.dropped - app.measures_dropped)
+        app.measures_dropped = max(measured.dropped, app.measures_dropped)
         for number, delta in measured.deltas:
             if number not in app.measures:
                 raise FrameError(f"measure {number} was not announced")
@@ -51,36 +79,48 @@ class Gathered:
                 self.measures_dropped += 1
                 continue
             self.over_limit += number in app.other_measures
-            self.add_delta(app.hello.environment, app.hello.service, app.instance, key, delta)
+            whose = (app.hello.environment, app.hello.service, app.instance, key)
+            for start_s, part in zip(windows, shares(delta, len(windows)), strict=True):
+                if part is not None:
+                    self.add_delta(start_s, whose, part)
 
-    def add_delta(
-        self, environment: str, service: str, instance: str, key: MeasureKey, delta: Delta
-    ) -> None:
-        """Add a delta to its measure.
+    def add_delta(self, start_s: int, whose: _Whose, delta: Delta) -> None:
+        """Add a delta to a measure (environment, service, instance, key) of a window.
 
         Over the limit of names, new ones are added up under `other` in place of their attributes'
         values; over twice the limit, what is new is left out. Both are counted.
         """
-        whose = (environment, service, instance, key)
-        before = self._deltas.get(whose)
-        if before is None and not self._has_room(key, 1):
-            whose = (environment, service, instance, other_of(key))
-            before = self._deltas.get(whose)
-            if before is None and not self._has_room(whose[3], 2):
+        window = self._windows.get(start_s)
+        if window is None:
+            window = self._windows[start_s] = _Gathering()
+        key = whose[3]
+        before = window.deltas.get(whose)
+        if before is None and not self._has_room(window, key, 1):
+            whose = (*whose[:3], other_of(key))
+            before = window.deltas.get(whose)
+            if before is None and not self._has_room(window, whose[3], 2):
                 self.measures_dropped += 1
                 return
             self.over_limit += whose[3] != key
+        size = 0
         if before is None:
-            self._name_bytes += size_of(whose[3])
-            self._deltas[whose] = delta
+            name_bytes = size_of(whose[3])
+            window.name_bytes += name_bytes
+            size = name_bytes + _DELTA_BYTES + _BUCKET_BYTES * len(delta.buckets)
+            window.deltas[whose] = delta
         else:
+            size -= _BUCKET_BYTES * len(before.buckets)
             before.merge(delta)
+            size += _BUCKET_BYTES * len(before.buckets)
+        window.size_bytes += size
+        self._size_bytes += size
 
-    def _has_room(self, key: MeasureKey, times: int) -> bool:
+    def _has_room(self, window: _Gathering, key: MeasureKey, times: int) -> bool:
         """Tell whether a new measure is within so many times the limits, of number and bytes."""
         return (
-            len(self._deltas) < times * self._max_measures
-            and self._name_bytes + size_of(key) <= times * self._max_name_bytes
+            len(window.deltas) < times * self._max_measures
+            and window.name_bytes + size_of(key) <= times * self._max_name_bytes
+            and self._size_bytes <= times * self._max_bytes
         )
 
     def note(self, app: App, events: Events) -> None:
@@ -99,8 +139,12 @@ class Gathered:
             for event in events.events[:room]
         ]
 
-    def take(self) -> list[bytes]:
-        """Return all as binaries of rows, and forget it."""
-        deltas, events = self._deltas, self._events
-        self._deltas, self._events, self._name_bytes = {}, [], 0
-        return pack_rows((MeasureRow(*whose, delta) for whose, delta in deltas.items()), events)
+    def take(self, start_s: int, *, with_events: bool = True) -> list[bytes]:
+        """Return the measures of a window, and the events, as binaries of rows; forget them."""
+        window = self._windows.pop(start_s, None) or _Gathering()
+        self._size_bytes -= window.size_bytes
+        events: list[EventRow] = []
+        if with_events:
+            events, self._events = self._events, events
+        rows = (MeasureRow(*whose, delta) for whose, delta in window.deltas.items())
+        return pack_rows(rows, events)

@@ -20,6 +20,7 @@ from typing import Final
 
 from trimtab_agent.aggregator import Aggregator
 from trimtab_agent.app import App, Workers
+from trimtab_agent.dating import moment_of, moments_of
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.sockets import (
     ACCEPT,
@@ -287,7 +288,7 @@ class Connection(asyncio.BufferedProtocol):
         elif isinstance(message, MeasureNames):
             app.name_measures(message.keys)
         elif isinstance(message, Deltas):
-            self._listener.gathered.add(app, message)
+            self._deltas(app, message)
         elif isinstance(message, Events):
             self._listener.gathered.note(app, message)
         else:
@@ -342,6 +343,8 @@ class Connection(asyncio.BufferedProtocol):
         if before is not None:
             self._app.end = before.end
             self._app.dropped = before.dropped
+            self._app.events_dropped = before.events_dropped
+            self._app.measures_dropped = before.measures_dropped
         listener.apps[hello.process] = self._app
         self.send(Welcome(listener.agent, self._app.worker))
         log.info(
@@ -361,11 +364,24 @@ class Connection(asyncio.BufferedProtocol):
                 data=samples.data[known * samples.record_size :],
             )
         if samples.count:
-            # Over TCP the app may be on another machine, with another monotonic clock.
-            now_mono_us = time.monotonic_ns() // 1000 if self._is_local else 0
-            self._listener.aggregator.add(app, samples, time.time(), now_mono_us)
+            self._listener.aggregator.add(app, samples, time.time(), self._now_mono_us())
             app.end = samples.first + samples.count
             app.sent = max(app.sent, app.end)
+
+    def _deltas(self, app: App, message: Deltas) -> None:
+        now_s = end_s = time.time()
+        if message.wall_us:
+            end_s = moment_of(message.wall_us, message.mono_us, now_s, self._now_mono_us())
+        aggregator = self._listener.aggregator
+        windows = [
+            aggregator.window_at(at_s, now_s).start_s
+            for at_s in moments_of(end_s, message.span_us / 1e6, aggregator.window_s)
+        ]
+        self._listener.gathered.add(app, message, windows)
+
+    def _now_mono_us(self) -> int:
+        # Over TCP the app may be on another machine, with another monotonic clock.
+        return time.monotonic_ns() // 1000 if self._is_local else 0
 
     def _refuse(self, reason: str, sentence: str) -> None:
         self._listener.refused[reason] += 1

@@ -383,7 +383,8 @@ _METRICS: Final = (
         "trimtab.agent.measures_dropped",
         "{change}",
         "counter",
-        "Deltas of measures left out: more names than even `other` has places for.",
+        "Deltas of measures left out: more names than even `other` has places for, or too much to "
+        "keep in an app while its agent was away.",
     ),
     CatalogMetric(
         "trimtab.agent.events_dropped",

@@ -34,6 +34,8 @@ MAX_MEASURES: Final = 20_000
 #: Bytes of an event, packed.
 MAX_EVENT: Final = 32_768
 _MAX_EVENTS: Final = 1000
+#: Entries of a frame of deltas that says when they were added.
+_DATED: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,24 @@ class MeasureNames:
 
 @dataclass(frozen=True, slots=True)
 class Deltas:
-    """What was added to measures, by number, since the frame of this kind before it."""
+    """What was added to measures, by number, within one span of time.
+
+    Without `wall_us`, as apps of an earlier version send them, it is what was added just now.
+    """
 
     deltas: Sequence[tuple[int, Delta]]
+    #: wall and monotonic clock of the app, in us, at the end of the span
+    wall_us: int = 0
+    mono_us: int = 0
+    #: length of the span, in us
+    span_us: int = 0
+    #: deltas that this process has dropped so far, because too much waited; never decreases
+    dropped: int = 0
 
     def frame(self) -> list[Any]:
         """Return the message list."""
-        return ["deltas", [[number, *delta.row()] for number, delta in self.deltas]]
+        rows = [[number, *delta.row()] for number, delta in self.deltas]
+        return ["deltas", rows, self.wall_us, self.mono_us, self.span_us, self.dropped]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +111,10 @@ def parse_measure_names(message: list[Any]) -> MeasureNames:
 
 def parse_deltas(message: list[Any]) -> Deltas:
     """Return the message of a frame."""
-    return Deltas(
-        [(whole(number, 1, MAX_MEASURES), Delta.of_row(row)) for number, *row in message[1]]
-    )
+    rows = [(whole(number, 1, MAX_MEASURES), Delta.of_row(row)) for number, *row in message[1]]
+    if len(message) < _DATED:
+        return Deltas(rows)
+    return Deltas(rows, *(count_of(each) for each in message[2:_DATED]))
 
 
 def parse_events(message: list[Any]) -> Events:

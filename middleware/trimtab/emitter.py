@@ -7,7 +7,8 @@ been read, and is sent again whole, with the same numbers, on the next one; so n
 twice, and what an agent took with it when it died is a gap in the numbers.
 
 While the agent is away chunks wait in a bounded backlog; the oldest go first, counted as
-`agent_away`. Once per second it adds gauges of the process. It installs no signal handler.
+`agent_away`. Measures wait by window meanwhile. Once per second it adds gauges of the
+process. It installs no signal handler.
 """
 
 import logging
@@ -192,6 +193,9 @@ class Emitter:
         self._collect()
         if self._link is None and (now >= self._next_try or self._stopping):
             self._connect(now)
+        if now >= self._next_pending or self._pending.is_due or self._stopping or self._flushes:
+            self._next_pending = now + _GATHER_S
+            self._pending.gather(is_linked=self._link is not None)
         if self._link is None:
             return
         self._receive()
@@ -200,9 +204,6 @@ class Emitter:
         if self._welcomed and now >= self._next_gauges and not self._unsent:
             self._next_gauges = now + _GATHER_S
             self._write_gauges()
-        if now >= self._next_pending or self._stopping or self._flushes:
-            self._next_pending = now + _GATHER_S
-            self._pending.gather()
         self._send_all()
 
     def _collect(self) -> None:

@@ -2,9 +2,8 @@
 
 One emitter of the process sends them, the first that asks. What was taken from the process and is
 not sent to its end when a connection breaks is sent again on the next one. While there is no agent,
-or one that does not read, measures add up where they are, and events wait in their bounded queue: a
-measure that waits to be taken keeps its place in its family, so the cap of the family bounds what
-an app that makes up names can make wait.
+or one that does not read, what is added to measures waits in bounded windows, each of which is sent
+with its own time (`metrics/backlog.py`), and events wait in their bounded queue.
 
 A measure travels by a number that holds for its connection. Numbers are given here, when a measure
 first has something to send on a connection: what waits is kept by key, so a number that goes from
@@ -13,14 +12,13 @@ recently sent key loses its number; the agent reads frames in order and is told 
 the first values under it.
 """
 
-from itertools import islice
-from math import isfinite
 from typing import Any, Final
 
 from trimtab.events import EventQueue
+from trimtab.metrics.backlog import BacklogWindow
 from trimtab.metrics.measures import Measures
 from trimtab_core.deltas import Deltas, Events, MeasureNames, fits
-from trimtab_core.measures import Delta, MeasureKey
+from trimtab_core.measures import MeasureKey
 
 __all__ = ["Pending"]
 
@@ -30,7 +28,7 @@ _DELTAS_A_FRAME: Final = 200
 _BUCKETS_A_FRAME: Final = 15_000
 _EVENTS_A_FRAME: Final = 5
 _EVENTS_A_SECOND: Final = 200
-#: Deltas that may wait here; beyond that they stay where they are added up.
+#: Deltas that are taken at once; beyond that they stay where they are added up for a moment.
 _MOST_DELTAS: Final = 2_000
 #: Numbers of a connection; with what is announced at once they stay below the agent's bound.
 _MOST_NUMBERS: Final = 10_000
@@ -46,31 +44,49 @@ class Pending:
         self._most_numbers = most_numbers
         #: what the agent knows on this connection, the key that was sent longest ago first
         self._numbers: dict[MeasureKey, int] = {}
-        self._deltas: dict[MeasureKey, Delta] = {}
+        self._backlog = measures.backlog
+        #: whether this is the one that sends the measures of the process
+        self._is_owner = False
         #: whether there was more to take than may wait here
         self._left_some = False
         self._events: list[dict[str, Any]] = []
         #: what the frame that is being sent holds
-        self._sending_deltas: dict[MeasureKey, Delta] = {}
+        self._sending: BacklogWindow | None = None
         self._sending_events: list[dict[str, Any]] = []
         self._dropped = 0
 
     def connected(self) -> None:
         """Begin anew with an agent: it knows no numbers of measures, and not the frame we began."""
         self._numbers.clear()
-        later, self._deltas = self._deltas, self._sending_deltas
-        self._sending_deltas = {}
-        for key, delta in later.items():
-            self._add(key, delta)
+        self._put_back()
         self._events = self._sending_events + self._events
         self._sending_events = []
 
-    def gather(self) -> None:
-        """Take what the process has added; once a second, and at its end."""
-        if not self._measures.claim(self):
+    def _put_back(self) -> None:
+        if self._sending is not None:
+            with self._backlog.lock:
+                self._backlog.put_back(self._sending)
+        self._sending = None
+
+    @property
+    def is_due(self) -> bool:
+        """Tell whether to gather now: a window has ended, or there was more to take last time."""
+        return self._left_some or self._backlog.is_over
+
+    def gather(self, *, is_linked: bool = True) -> None:
+        """Take what the process has added; once a second, when it `is_due`, and at the end.
+
+        Without an agent, measures go into the backlog, and events stay where they are.
+        """
+        if not self._measures.claim(self, to_send=is_linked):
             return
-        self._measures.ask()
-        self._take()
+        if not self._left_some:  # else this goes on with what was asked for a moment ago
+            self._measures.ask()
+        with self._backlog.lock:
+            self._take()
+        if not is_linked:
+            return
+        self._is_owner = True
         # Also while some wait: at the end of a process there is no next time.
         taken = self._queue.take(max(0, _EVENTS_A_SECOND - len(self._events)))
         fitting = [event for event in taken if fits(event)]
@@ -78,47 +94,44 @@ class Pending:
         self._dropped += len(taken) - len(fitting)
 
     def _take(self) -> None:
-        room = max(0, _MOST_DELTAS - len(self._deltas))
+        room = 0 if self._backlog.is_full else _MOST_DELTAS
         self._left_some = self._measures.waiting > room
-        for key, delta in self._measures.changed(room):
-            if isfinite(delta.sum):
-                self._add(key, delta)
-
-    def _add(self, key: MeasureKey, delta: Delta) -> None:
-        before = self._deltas.get(key)
-        if before is None:
-            self._deltas[key] = delta
-        else:
-            before.merge(delta)
+        self._backlog.add(self._measures.changed(room), is_all=not self._left_some)
 
     @property
     def is_empty(self) -> bool:
         """Tell whether all that was gathered has been sent."""
-        waiting = self._deltas or self._events or self._left_some
-        return not (waiting or self._sending_deltas or self._sending_events)
+        if self._is_owner and (self._left_some or not self._backlog.is_empty):
+            return False
+        return not (self._events or self._sending or self._sending_events)
 
     def next_frame(self) -> list[Any] | None:
         """Return the next message, None when there is none; it is sent when `sent` is called."""
-        if self._left_some and not self._deltas:
-            self._take()
-        if self._deltas:
-            keys = list(islice(self._deltas, min(_DELTAS_A_FRAME, self._most_numbers)))
-            unknown = self._number(keys)
-            if unknown:
-                return MeasureNames(unknown).frame()
-            buckets = 0
-            for key in keys:
-                if buckets > _BUCKETS_A_FRAME:
-                    break
-                delta = self._sending_deltas[key] = self._deltas.pop(key)
-                buckets += len(delta.buckets)
-            deltas = [(self._numbers[key], delta) for key, delta in self._sending_deltas.items()]
-            return Deltas(deltas).frame()
-        if self._events:
+        frame = self._next_measures() if self._is_owner else None
+        if frame is None and self._events:
             self._sending_events = self._events[:_EVENTS_A_FRAME]
             del self._events[:_EVENTS_A_FRAME]
             return Events(self._sending_events, self._queue.dropped + self._dropped).frame()
-        return None
+        return frame
+
+    def _next_measures(self) -> list[Any] | None:
+        most = min(_DELTAS_A_FRAME, self._most_numbers)
+        with self._backlog.lock:
+            if self._left_some and self._backlog.is_empty:
+                self._take()
+            unknown = self._number(self._backlog.keys(most))
+            if unknown:
+                return MeasureNames(unknown).frame()
+            window = self._sending = self._backlog.next(most, _BUCKETS_A_FRAME)
+            if window is None:
+                return None
+            return Deltas(
+                [(self._numbers[key], delta) for key, delta in window.deltas.items()],
+                wall_us=window.end_us + window.offset_us,
+                mono_us=window.end_us,
+                span_us=window.end_us - window.begin_us,
+                dropped=self._backlog.dropped,
+            ).frame()
 
     def _number(self, keys: list[MeasureKey]) -> dict[int, MeasureKey]:
         """Give numbers to keys without one, up to what fits a frame; return those."""
@@ -146,8 +159,10 @@ class Pending:
 
     def sent(self) -> None:
         """Forget what the last frame held: it has been sent to its end."""
-        self._sending_deltas, self._sending_events = {}, []
+        self._sending, self._sending_events = None, []
 
     def end(self) -> None:
         """Let another emitter of the process send from here on."""
+        self._put_back()
+        self._is_owner = False
         self._measures.release(self)

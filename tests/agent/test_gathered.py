@@ -21,6 +21,7 @@ from trimtab_core.rows import (
     unpack_rows,
 )
 
+NOW_S = 1_700_006_400
 KEY = MeasureKey("work", HISTOGRAM, "s", (("what", "a"),))
 
 
@@ -51,17 +52,17 @@ def test_changes_of_all_apps_add_up_each_under_its_instance() -> None:
         app = app_of(number)
         app.measures = {1: KEY}
         for value in (1.0, 2.0, 4.0):
-            gathered.add(app, Deltas([(1, delta_of(value))]))
-    measures, _ = rows_of(gathered.take())
+            gathered.add(app, Deltas([(1, delta_of(value))]), [NOW_S])
+    measures, _ = rows_of(gathered.take(NOW_S))
     assert [(row.instance, row.delta) for row in measures] == [
         (f"host#{number}", delta_of(1.0, 2.0, 4.0)) for number in range(2)
     ]
-    assert gathered.take() == []
+    assert gathered.take(NOW_S) == []
 
 
 def test_a_number_that_was_not_announced_is_a_broken_frame() -> None:
     with pytest.raises(FrameError, match="not announced"):
-        Gathered().add(app_of(), Deltas([(1, delta_of(1.0))]))
+        Gathered().add(app_of(), Deltas([(1, delta_of(1.0))]), [NOW_S])
 
 
 def test_over_the_limit_measures_are_one_and_no_value_is_lost() -> None:
@@ -69,8 +70,8 @@ def test_over_the_limit_measures_are_one_and_no_value_is_lost() -> None:
     app = app_of()
     keys = {n: MeasureKey("hits", COUNTER, "1", (("n", str(n)),)) for n in range(1, 11)}
     app.measures.update(keys)
-    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in keys]))
-    measures, _ = rows_of(gathered.take())
+    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in keys]), [NOW_S])
+    measures, _ = rows_of(gathered.take(NOW_S))
     found = {row.key.attributes[0][1]: row.delta.sum for row in measures}
     assert found == {"1": 1, "2": 1, "3": 1, "other": 7}
     assert gathered.over_limit == 7
@@ -80,9 +81,9 @@ def test_over_twice_the_limit_what_is_new_is_left_out_and_counted() -> None:
     gathered = Gathered(max_measures=3)
     app = app_of()
     app.measures = {n: MeasureKey(f"hits{n}", COUNTER) for n in range(1, 11)}
-    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in app.measures]))
-    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in app.measures]))
-    measures, _ = rows_of(gathered.take())
+    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in app.measures]), [NOW_S])
+    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in app.measures]), [NOW_S])
+    measures, _ = rows_of(gathered.take(NOW_S))
     assert {row.key.name: row.delta.sum for row in measures} == {f"hits{n}": 2 for n in range(1, 7)}
     assert (gathered.over_limit, gathered.measures_dropped) == (0, 8)
 
@@ -100,8 +101,8 @@ def test_long_names_of_a_process_are_one_measure_over_its_bound_and_counted() ->
     assert sum(size_of(key) for key in distinct.values()) < 101_000
     assert len(app.measures) == 20_000
     numbers = (1, 2, 19_000, 20_000)
-    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in numbers]))
-    measures, _ = rows_of(gathered.take())
+    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in numbers]), [NOW_S])
+    measures, _ = rows_of(gathered.take(NOW_S))
     found = {row.key.attributes[0][1]: row.delta.sum for row in measures}
     assert found == {f"{1:01000}": 1, f"{2:01000}": 1, "other": 2}
     assert gathered.over_limit == 2
@@ -112,8 +113,8 @@ def test_names_that_find_no_place_even_as_other_are_left_out_and_counted() -> No
     app = App(app_of().hello, 0, max_name_bytes=10_000)
     keys = {n: MeasureKey("m", COUNTER, "1", ((f"{n:01000}", ""),)) for n in range(1, 101)}
     app.name_measures(keys)
-    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in keys]))
-    measures, _ = rows_of(gathered.take())
+    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in keys]), [NOW_S])
+    measures, _ = rows_of(gathered.take(NOW_S))
     assert len(measures) + gathered.measures_dropped == 100
     assert 0 < gathered.over_limit == sum(row.key.attributes[0][1] == "other" for row in measures)
     assert 10 < len(measures) < 20
@@ -139,8 +140,8 @@ def test_names_of_a_window_have_a_bound_in_bytes_and_no_value_is_lost() -> None:
         for n in range(50):
             # One process after the other announces other names under the same number.
             app.name_measures({1: long_key(n)})
-            gathered.add(app, Deltas([(1, delta_of(1.0))]))
-        measures, _ = rows_of(gathered.take())
+            gathered.add(app, Deltas([(1, delta_of(1.0))]), [NOW_S])
+        measures, _ = rows_of(gathered.take(NOW_S))
         assert sum(row.delta.sum for row in measures) == 50
         assert measures[-1].key.attributes[0][1] == "other"
         assert 5 < len(measures) < 10
@@ -153,10 +154,46 @@ def test_a_window_full_of_names_says_nothing_about_the_next() -> None:
     for window in range(5):
         keys = [MeasureKey("hits", COUNTER, "1", (("n", f"{window}.{n}"),)) for n in range(3)]
         app.measures = dict(enumerate(keys, 1))
-        gathered.add(app, Deltas([(n, delta_of(1.0)) for n in app.measures]))
-        measures, _ = rows_of(gathered.take())
+        gathered.add(app, Deltas([(n, delta_of(1.0)) for n in app.measures]), [NOW_S])
+        measures, _ = rows_of(gathered.take(NOW_S))
         assert [row.key for row in measures] == keys
     assert gathered.over_limit == 0
+
+
+def test_windows_keep_their_measures_apart_and_share_what_was_added_over_several() -> None:
+    gathered, app = Gathered(), app_of()
+    app.measures = {1: KEY}
+    windows = [NOW_S, NOW_S + 10, NOW_S + 20]
+    gathered.add(app, Deltas([(1, delta_of(1.0, 2.0))]), windows[:1])
+    gathered.add(app, Deltas([(1, delta_of(*[3.0] * 6))]), windows)
+    found = []
+    for start_s in windows:
+        ((row,), _) = rows_of(gathered.take(start_s))
+        found.append(row.delta)
+    assert found == [delta_of(1.0, 2.0, 3.0, 3.0), delta_of(3.0, 3.0), delta_of(3.0, 3.0)]
+
+
+def test_all_open_windows_together_have_a_bound_and_no_value_is_lost() -> None:
+    gathered, app = Gathered(max_bytes=150_000), app_of()
+    app.measures = {n: MeasureKey("hits", COUNTER, "1", (("n", str(n)),)) for n in range(1, 21)}
+    windows = range(NOW_S, NOW_S + 1000, 10)
+    for start_s in windows:
+        gathered.add(app, Deltas([(n, delta_of(1.0)) for n in app.measures]), [start_s])
+    sums = []
+    for start_s in windows:
+        measures, _ = rows_of(gathered.take(start_s))
+        sums.append(sum(row.delta.sum for row in measures))
+    assert sums == [20] * 100
+    assert gathered.over_limit > 1000
+    gathered.add(app, Deltas([(n, delta_of(1.0)) for n in app.measures]), [NOW_S])
+    assert len(rows_of(gathered.take(NOW_S))[0]) == 20
+
+
+def test_deltas_that_an_app_has_dropped_are_counted_once() -> None:
+    gathered, app = Gathered(), app_of()
+    for dropped in (2, 2, 5):
+        gathered.add(app, Deltas([], dropped=dropped), [])
+    assert gathered.measures_dropped == 5
 
 
 def test_events_are_bounded_and_what_is_left_out_is_counted() -> None:
@@ -165,7 +202,7 @@ def test_events_are_bounded_and_what_is_left_out_is_counted() -> None:
     for _ in range(3):
         some = [{"kind": "request", "at_us": n} for n in range(500)]
         gathered.note(app, Events(some, 7))
-    _, events = rows_of(gathered.take())
+    _, events = rows_of(gathered.take(NOW_S))
     assert len(events) == 1000
     assert gathered.events_dropped == 500 + 7
 

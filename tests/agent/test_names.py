@@ -1,6 +1,7 @@
 """Tables of names in the agent let go of what nobody uses any more; met over its real socket."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -27,7 +28,7 @@ from trimtab_core.messages import (
     parse,
 )
 from trimtab_core.records import RECORD_SIZE, Record, pack
-from trimtab_core.rows import unpack_rows
+from trimtab_core.rows import MeasureRow, unpack_rows
 
 DEADLINE_S = 5.0
 WALL_US = 1_795_000_000_000_000
@@ -55,7 +56,10 @@ class App:
                 return
 
     def send(self, message: Message) -> None:
-        self._writer.write(encode(message.frame()))
+        self.send_raw(message.frame())
+
+    def send_raw(self, frame: list[Any]) -> None:
+        self._writer.write(encode(frame))
 
     def requests(self, *routes: int) -> None:
         data = b"".join(pack(Record(route, 1, 0, 200, 1000)) for route in routes)
@@ -79,6 +83,7 @@ class World:
     def __init__(self, path: Path, max_series: int) -> None:
         self.aggregator = Aggregator(10, max_series)
         self.gathered = Gathered()
+        self.begun_s = int(time.time()) // 10 * 10
         self.path = path
         self.listener = Listener(
             f"unix://{path}",
@@ -99,6 +104,12 @@ class World:
             for key, point in window.points.items():
                 found[key.route] += sum(point.buckets.values())
         return found
+
+    def measures(self) -> list[MeasureRow]:
+        """Return what was added to measures since this was made."""
+        windows = range(self.begun_s, int(time.time()) + 1, 10)
+        packed = [each for start_s in windows for each in self.gathered.take(start_s)]
+        return [row for each in packed for row in unpack_rows(each)[0]]
 
 
 @asynccontextmanager
@@ -143,9 +154,47 @@ def test_a_measure_number_that_is_given_to_another_measure_counts_for_it_from_th
             app.send(MeasureNames({1: MeasureKey(name, COUNTER)}))
             app.send(Deltas([(1, Delta(1, 5.0, 5.0, 5.0, 5.0))]))
         await app.hang_up()
-        (packed,) = world.gathered.take()
-        measures, _ = unpack_rows(packed)
-        assert [(row.key.name, row.delta.sum) for row in measures] == [("old", 5.0), ("new", 5.0)]
+        found = [(row.key.name, row.delta.sum) for row in world.measures()]
+        assert found == [("old", 5.0), ("new", 5.0)]
+
+    run(tmp, test)
+
+
+def test_measures_go_into_the_window_in_which_they_were_added(tmp: Path) -> None:
+    async def test(world: World) -> None:
+        app = await world.connect()
+        await app.hello(b"process1")
+        app.send(MeasureNames({1: MeasureKey("work", COUNTER)}))
+        start_s = int(time.time()) // 10 * 10 - 600
+        for number in range(5):
+            # Its last values are taken a moment after the end of a window.
+            wall_us = (start_s + 10 * number + 10) * 1_000_000
+            row = (1, Delta(1, float(number + 1), 0.0, 0.0, 1.0))
+            app.send(Deltas([row], wall_us, 0, span_us=9_800_000, dropped=3))
+        await app.hang_up()
+        for number in range(5):
+            (packed,) = world.gathered.take(start_s + 10 * number)
+            assert [row.delta.sum for row in unpack_rows(packed)[0]] == [number + 1]
+            assert start_s + 10 * number in world.aggregator.windows
+        assert world.gathered.measures_dropped == 3
+
+    run(tmp, test)
+
+
+def test_measures_of_an_app_that_does_not_date_them_are_of_now(tmp: Path) -> None:
+    async def test(world: World) -> None:
+        app = await world.connect()
+        await app.hello(b"process1")
+        app.send(MeasureNames({1: MeasureKey("work", COUNTER)}))
+        row = [1, *Delta(3, 3.0, 0.0, 0.0, 1.0).row()]
+        now_us, mono_us = time.time_ns() // 1000, time.monotonic_ns() // 1000
+        # An app of the version before, one whose clock is ahead, one of a later version.
+        app.send_raw(["deltas", [row]])
+        app.send_raw(["deltas", [row], now_us + 86_400_000_000, 0, 0, 0])
+        app.send_raw(["deltas", [row], now_us, mono_us, 1_000_000, 0, "more"])
+        await app.hang_up()
+        assert [row.delta.sum for row in world.measures()] in ([9], [6, 3], [3, 6])
+        assert world.listener.refused == {}
 
     run(tmp, test)
 
@@ -168,8 +217,7 @@ def test_ids_may_be_given_anew_as_often_as_an_app_likes(tmp: Path) -> None:
         assert world.requests() == {
             f"/{turn}/{route}": 1 for turn in range(3) for route in (1, 65_535)
         }
-        (packed,) = world.gathered.take()
-        assert [row.key.name for row in unpack_rows(packed)[0]] == [
+        assert [row.key.name for row in world.measures()] == [
             f"m{turn}.{MAX_MEASURES}" for turn in range(3)
         ]
 

@@ -23,6 +23,7 @@ from sys import maxsize
 from time import monotonic
 from typing import Any, Final
 
+from trimtab.metrics.backlog import MeasureBacklog
 from trimtab.tables import IDLE_S, NameTable
 from trimtab_core.measures import (
     COUNTER,
@@ -249,6 +250,8 @@ class Measures:
         #: those that were added to since the last `changed`
         self._changed: deque[Measure] = deque()
         self._lock = threading.RLock()
+        #: what was taken and waits for the agent
+        self.backlog = MeasureBacklog()
         self._readers: list[Callable[[], object]] = []
         #: who sends them: the first of the process's runtimes that asked
         self._owner: object = None
@@ -302,12 +305,15 @@ class Measures:
         # No lock is held here: each family takes its own, one after the other.
         return any(family.shed() for family in families)
 
-    def claim(self, owner: object) -> bool:
-        """Tell whether owner is the one that sends the measures; the first to ask is."""
+    def claim(self, owner: object, *, to_send: bool = True) -> bool:
+        """Tell whether owner is the one that sends the measures; the first to ask is.
+
+        Not to send, as long as there is none, everybody may take them into the backlog.
+        """
         with self._lock:
-            if self._owner is None:
+            if self._owner is None and to_send:
                 self._owner = owner
-            return self._owner is owner
+            return self._owner is owner or self._owner is None
 
     def release(self, owner: object) -> None:
         """Let another one send them."""
@@ -356,6 +362,7 @@ class Measures:
         """Start from nothing; in the child of a fork."""
         self._lock = threading.RLock()
         self._owner = None
+        self.backlog.after_fork()
         self._changed.clear()
         for family in list(self._families.values()):
             family.after_fork()

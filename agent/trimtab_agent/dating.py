@@ -1,0 +1,112 @@
+"""When something in an app happened, by the agent's clock, and into which windows it goes.
+
+What an app adds to its measures travels with the span of time in which it was added. A span is
+within one window as a rule. While its agent was away for long, an app joins spans (of up to an
+hour): what was added in one is shared evenly among the windows in it, because nobody knows more.
+"""
+
+from functools import lru_cache
+from math import gcd
+from typing import Final
+
+from trimtab_core.measures import Delta
+
+__all__ = ["moment_of", "moments_of", "shares"]
+
+_CLOCKS_AGREE_S: Final = 2.0
+#: A monotonic clock below this was started for a time namespace, or is not a clock at all.
+_FRESH_CLOCK_US: Final = 60_000_000
+_MOST_AGE_S: Final = 86_400.0
+#: Windows among which a span is shared: an hour becomes minutes, as in what the collector keeps.
+_MOST_SHARES: Final = 60
+
+
+def moment_of(wall_us: int, mono_us: int, now_s: float, now_mono_us: int = 0) -> float:
+    """Return when an app read its clocks, in seconds of the agent's wall clock.
+
+    now_s is that wall clock, now_mono_us the monotonic one, 0 where the app may be on another
+    machine. Where the wall clocks of app and agent disagree, one of them has jumped, and the
+    monotonic clocks decide. A time in the future counts as now.
+    """
+    age_s = now_s - wall_us / 1e6
+    mono_age_s = (now_mono_us - mono_us) / 1e6
+    if (
+        abs(age_s - mono_age_s) > _CLOCKS_AGREE_S
+        and mono_us > _FRESH_CLOCK_US
+        and 0 <= mono_age_s < _MOST_AGE_S
+    ):
+        age_s = mono_age_s
+    return now_s - max(0.0, age_s)
+
+
+def moments_of(end_s: float, span_s: float, window_s: int) -> list[float]:
+    """Return a moment in each window among which a span that ended at end_s is shared.
+
+    As many windows as the span has room for, one at least; of more than 60, every second, third
+    and so on.
+    """
+    windows = max(1, round(span_s / window_s))
+    # The middle of the first part: the ends of a span may be a little beside those of a window.
+    first = end_s - span_s + min(span_s, window_s) / 2
+    stride = -(-windows // _MOST_SHARES)
+    return [max(0.0, first + window_s * number) for number in range(0, windows, stride)]
+
+
+def shares(delta: Delta, parts: int) -> list[Delta | None]:
+    """Return a delta as that many parts of equal size; None for a part without a value.
+
+    Counts, the counts of buckets and whole sums add up exactly to those of the delta. Each part has
+    the least and the largest value of the whole.
+    """
+    if parts < 2 or (delta.buckets and sum(delta.buckets.values()) != delta.count):
+        return [delta, *[None] * (parts - 1)]
+    order = _order(parts)
+    counts = _counts(delta.count, order)
+    shared = [
+        Delta(count, added, delta.min, delta.max, delta.last)
+        for count, added in zip(counts, _sums(delta, counts), strict=True)
+    ]
+    turn = 0
+    for bucket, count in delta.buckets.items():
+        each, rest = divmod(count, parts)
+        for part in shared if each else ():
+            part.buckets[bucket] = each
+        # What does not go into all goes round, from bucket to bucket: so the counts come out even.
+        for turn in range(turn, turn + rest):  # noqa: B020 - goes on where it stopped
+            part = shared[order[turn % parts]]
+            part.buckets[bucket] = part.buckets.get(bucket, 0) + 1
+        turn += bool(rest)
+    return [part if part.count else None for part in shared]
+
+
+def _counts(count: int, order: tuple[int, ...]) -> list[int]:
+    each, rest = divmod(count, len(order))
+    counts = [each] * len(order)
+    for place in order[:rest]:
+        counts[place] += 1
+    return counts
+
+
+def _sums(delta: Delta, counts: list[int]) -> list[float]:
+    """Return the sum of each part, in proportion to its count."""
+    is_whole = delta.sum.is_integer() and abs(delta.sum) < 2**53
+    sums: list[float] = []
+    seen, before = 0, 0.0
+    for count in counts:
+        seen += count
+        if is_whole:
+            upto = float(int(delta.sum) * seen // delta.count)
+        else:
+            upto = delta.sum if seen == delta.count else delta.sum * (seen / delta.count)
+        sums.append(upto - before)
+        before = upto
+    return sums
+
+
+@lru_cache(maxsize=64)
+def _order(parts: int) -> tuple[int, ...]:
+    """Return the places of parts so that the first few of them lie far from one another."""
+    step = max(1, round(parts * 0.618))
+    while gcd(step, parts) != 1:
+        step += 1
+    return tuple(number * step % parts for number in range(parts))
