@@ -9,15 +9,22 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from support.alerts import an_alert
 from support.processes.servers import short_dir
 from support.stores.apiworld import World, world
 from support.stores.batches import a_batch, key_of, point_of
 from support.stores.engines import Sent, append
 from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.errors import instant
+from trimtab_collector.contract.languages import LANG
+from trimtab_collector.contract.overview import OVERVIEW_LIMIT
+from trimtab_collector.contract.parameters import APDEX, OWNERS, RANGE, Parameters, parse
 from trimtab_collector.overview.overviews import Overviews
 from trimtab_collector.overview.situation import Sources
+from trimtab_collector.overview.wording import PHRASES
+from trimtab_collector.reports.reporter import Reporter
 from trimtab_core.batches import GaugeRow, Point, SeriesKey
+from trimtab_core.measures import COUNTER, Delta, MeasureKey
 from trimtab_core.rows import EventRow, MeasureRow, pack_rows
 
 #: on a full ten minutes
@@ -87,6 +94,10 @@ class Town:
         whole = {f"{name}_us": int(1000 * value * count) for name, value in sums.items()}
         return point_of(some, errors, **whole)
 
+    def parameters(self) -> Parameters:
+        """Return those of an overview for which nothing is asked."""
+        return parse((*OWNERS[:2], *RANGE, OVERVIEW_LIMIT, APDEX, LANG), (), NOW_S, HOUR_S)
+
     def ask(self, *alerts: AlertBody, **query: object) -> Any:
         """Return the overview, with these alerts."""
         sources = Sources(self.world.reader, self.world.marks, Fired(*alerts), lambda: LINES)
@@ -102,6 +113,12 @@ def key(route: str = "/", service: str = "shop", **more: str) -> SeriesKey:
 def town() -> Iterator[Town]:
     with short_dir() as directory, world(directory, empty=True) as found:
         yield Town(found)
+
+
+def counted(value: float) -> Delta:
+    delta = Delta()
+    delta.add([value])
+    return delta
 
 
 def steady(place: Town, *services: str, ms: float = 100) -> Callable[[int], Any]:
@@ -176,6 +193,282 @@ def test_a_slow_service_is_named_with_its_beginning_its_cause_and_the_deploy(slo
     assert [(each["kind"], each["text"]) for each in found["happened"]] == [
         ("deploy", "shop 2.8.1 deployed")
     ]
+
+
+def test_a_service_says_it_of_itself_and_others_do_not(slow: Town) -> None:
+    of_shop = slow.ask(environment="live", service="shop")
+    assert of_shop["sentence"]["text"] == slow.ask()["sentence"]["text"]
+    assert "Other services" not in of_shop["sentence"]["detail"]
+    assert [each["service"] for each in of_shop["services"]] == ["shop"]
+    assert slow.ask(service="books")["sentence"]["text"] == (
+        "books is well: everything is as usual."
+    )
+
+
+def test_an_alert_of_the_figure_gives_the_sentence_its_severity(slow: Town) -> None:
+    alert = an_alert(
+        severity="critical", metric="responseTime", unit="ms", threshold=400.0, value=516.0,
+        environment="live", service="shop", route="", since=instant(NOW_S - 600),
+    )  # fmt: skip
+    found = slow.ask(alert)
+    assert found["sentence"]["severity"] == "critical"
+    assert found["sentence"]["since"] == instant(NOW_S - 24 * 60)
+    assert "The line for critical is 400 ms." in found["sentence"]["detail"]
+    assert [each["state"] for each in found["services"]] == ["critical", "ok"]
+    (event,) = [each for each in found["happened"] if each["kind"] == "alert"]
+    assert event["text"].startswith("shop: response time p95 critical, ")
+    assert event["link"] == {"page": "alert", "params": {"id": alert.id}}
+
+
+def test_a_silenced_alert_is_listed_and_not_what_it_opens_with(calm: Town) -> None:
+    alert = an_alert(environment="live", service="books", held="silenced", since=instant(NOW_S))
+    found = calm.ask(alert)
+    assert found["sentence"]["severity"] == "ok"
+    assert "silenced" in found["happened"][0]["detail"]
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_an_alert_of_a_host_is_told_with_its_line(calm: Town, language: str) -> None:
+    alert = an_alert(
+        severity="critical", metric="cpuUsage", unit="ratio", threshold=0.9, value=0.95,
+        environment="", service="", route="", instance="host", since=instant(NOW_S - 600),
+    )  # fmt: skip
+    sentence = calm.ask(alert, lang=language)["sentence"]
+    assert (
+        sentence["text"]
+        == {
+            "en": "CPU of host has been critical since 10:50: 95 %, over 90 %.",
+            "ko": "10:50부터 host의 CPU: 심각 상태입니다. 현재 95%, 기준 90% 초과.",
+        }[language]
+    )
+    assert sentence["links"][0] == {"page": "alert", "params": {"id": alert.id}, "text": "host"}
+
+
+def test_a_silent_agent_comes_before_warnings_and_after_critical_alerts(calm: Town) -> None:
+    silent = an_alert(
+        "silent", metric="agentSilence", unit="s", threshold=25.0, value=300.0, environment="",
+        service="", route="", labels={"agent": "web-3"}, since=instant(NOW_S - 275),
+    )  # fmt: skip
+    warning = an_alert("warning", environment="live", since=instant(NOW_S - 3000), route="")
+    found = calm.ask(warning, silent)
+    assert found["sentence"]["text"] == "Agent web-3 has sent nothing since 10:55."
+    assert found["sentence"]["links"][0]["page"] == "agents"
+    assert ("agent", "Agent web-3 fell silent") in [
+        (each["kind"], each["text"]) for each in found["happened"]
+    ]
+    critical = an_alert("critical", severity="critical", environment="live", since=instant(NOW_S))
+    assert calm.ask(warning, silent, critical)["sentence"]["severity"] == "critical"
+
+
+def test_errors_are_told_with_their_route_and_the_line_they_came_up_at() -> None:
+    with town() as place:
+        began_s = NOW_S - 12 * 60
+
+        def points(t: int) -> Mapping[SeriesKey, Point]:
+            found = {key(): place.times(100), key("/cart"): place.times(100)}
+            if t >= began_s:
+                found[key("/cart", status_class="5xx")] = place.times(100, 20, 20)
+            return found
+
+        def events(t: int) -> Sequence[EventRow]:
+            if t < began_s:
+                return ()
+            event = {
+                "kind": "request",
+                "at_us": t * 1_000_000,
+                "reason": "failed",
+                "route": "/cart",
+                "error": "KeyError",
+                "error_site": "shop/cart.py:153",
+            }
+            return (EventRow("live", "shop", "host#0", event),)
+
+        place.fill(NOW_S - 3 * HOUR_S, NOW_S, points, events=events)
+        sentence = place.ask()["sentence"]
+        assert sentence["text"] == (
+            "More requests of shop have failed than usual since 10:48: 14.3 %, usually 0 %."
+        )
+        assert sentence["detail"].startswith(
+            "100 % of the errors are in GET /cart. The latest was KeyError at shop/cart.py:153."
+        )
+
+
+def test_a_service_whose_processes_are_gone_is_lost_since_its_last_reading() -> None:
+    with town() as place:
+        gone_s = NOW_S - 10 * 60
+        both = steady(place, "shop", "books")
+        place.fill(NOW_S - 3 * HOUR_S, gone_s, both, services=("shop", "books"), step_s=30)
+        place.fill(gone_s, NOW_S, steady(place), step_s=30)
+        found = place.ask()
+        assert found["sentence"]["text"] == (
+            "books has sent nothing since 10:50: none of its processes reports."
+        )
+        assert found["sentence"]["severity"] == "warning"
+        states = {each["service"]: each["state"] for each in found["services"]}
+        assert states == {"books": "lost", "shop": "ok"}
+
+
+def test_a_quiet_night_is_no_news_when_it_was_as_quiet_the_night_before() -> None:
+    with town() as place:
+        busy = steady(place, "shop", "books")
+        for back_s in (DAY_S, 0):
+            quiet_s = NOW_S - back_s - 70 * 60
+            place.fill(quiet_s - 2 * HOUR_S, quiet_s, busy, services=("shop", "books"))
+            place.fill(quiet_s, NOW_S - back_s, steady(place, "shop"), services=("shop", "books"))
+        found = place.ask()
+        assert found["sentence"]["severity"] == "ok"
+        assert {each["service"]: each["state"] for each in found["services"]} == {
+            "shop": "ok", "books": "quiet"
+        }  # fmt: skip
+
+
+def test_an_empty_collector_says_that_nothing_has_come_yet() -> None:
+    with town() as place:
+        found = place.ask()
+        assert found["sentence"]["text"] == "Nothing has come in yet."
+        assert (found["sentence"]["severity"], found["services"]) == ("empty", [])
+        assert [each["value"] for each in found["tiles"]][1:] == [None] * 5
+        assert all(each["why"] for each in found["tiles"][1:])
+        # One point, and it is an overview.
+        place.fill(NOW_S - 10, NOW_S, steady(place))
+        found = place.ask()
+        assert (found["sentence"]["severity"], len(found["services"])) == ("ok", 1)
+        assert found["sentence"]["text"] == "Nothing is out of order."
+        assert found["tiles"][1]["usual"] is None
+
+
+@pytest.mark.parametrize("back_s", [600, 3 * DAY_S])
+def test_when_nobody_sends_it_says_since_when(back_s: int) -> None:
+    with town() as place:
+        last_s = NOW_S - back_s
+        place.fill(last_s - 1200, last_s, steady(place))
+        sentence = place.ask()["sentence"]
+        assert (sentence["severity"], sentence["since"]) == ("late", instant(last_s))
+        assert place.ask(service="never")["sentence"]["severity"] == "empty"
+
+
+def test_a_range_that_is_past_is_told_in_the_past(slow: Town) -> None:
+    query = {"from_": NOW_S - 25 * 60, "to": NOW_S - 120}
+    sentence = slow.ask(**query)["sentence"]
+    assert sentence["text"].startswith("shop was slower than usual")
+    empty = slow.ask(from_=NOW_S - 30 * DAY_S, to=NOW_S - 29 * DAY_S)["sentence"]
+    assert empty["severity"] == "empty"
+    assert empty["text"].startswith("Nothing came in between 2026-09-27 ")
+
+
+def test_names_from_apps_stay_text_on_one_line_and_are_cut() -> None:
+    with town() as place:
+        name = "\u202e<script>alert(1)</script>{who}\n" + "x" * 200
+        began_s = NOW_S - 20 * 60
+
+        def points(t: int) -> Mapping[SeriesKey, Point]:
+            return {key("/{0}<b>", name): place.times(500 if t >= began_s else 100)}
+
+        place.fill(NOW_S - 3 * HOUR_S, NOW_S, points, services=(name,))
+        found = place.ask()
+        sentence = found["sentence"]
+        assert sentence["text"].startswith("<script>alert(1)</script>{who} xxx")
+        for text in (sentence["text"], sentence["detail"]):
+            assert not re.search(r"[\u202a-\u202e\n]", text)
+            assert len(text) < 1000
+        assert "GET /{0}<b>" in sentence["detail"]
+        # What leads somewhere has the name as it is.
+        assert sentence["links"][0]["params"]["service"] == name
+
+
+def test_a_burst_of_one_minute_is_no_news() -> None:
+    with town() as place:
+        burst_s = NOW_S - 240
+
+        def points(t: int) -> Mapping[SeriesKey, Point]:
+            return {key(): place.times(3000 if burst_s <= t < burst_s + 60 else 100)}
+
+        place.fill(NOW_S - 3 * HOUR_S, NOW_S, points)
+        found = place.ask()
+        assert found["sentence"]["severity"] == "ok"
+        assert {each["judgement"] for each in found["tiles"]} == {"ordinary"}
+
+
+def test_a_change_that_began_hours_ago_is_dated_to_ten_minutes() -> None:
+    with town() as place:
+        began_s = NOW_S - 5 * HOUR_S - 1200
+        usual = steady(place)
+        for days in (7, 1):
+            then_s = NOW_S - days * DAY_S
+            place.fill(then_s - HOUR_S, then_s + HOUR_S, usual, step_s=120)
+        place.fill(began_s - HOUR_S, began_s, usual)
+        place.fill(began_s, NOW_S, steady(place, ms=300))
+        sentence = place.ask()["sentence"]
+        assert sentence["since"] == instant(began_s)
+        assert "usually" in sentence["text"]
+
+
+def test_n_plus_one_is_news_once() -> None:
+    with town() as place:
+        event = {"kind": "n_plus_one", "route": "/orders", "method": "GET", "query": "SELECT",
+                 "site": "app.py:153", "count": 21}  # fmt: skip
+
+        def events(t: int) -> Sequence[EventRow]:
+            at_us = {"at_us": t * 1_000_000}
+            old = {"site": "old.py:1"}
+            some = [EventRow("live", "shop", "host#0", {**event, **at_us, **old})]
+            if t >= NOW_S - 1800:
+                some.append(EventRow("live", "shop", "host#0", {**event, **at_us}))
+            return some
+
+        place.fill(NOW_S - 3 * HOUR_S, NOW_S, steady(place), events=events)
+        (found,) = [each for each in place.ask()["happened"] if each["kind"] == "nPlusOne"]
+        assert found["text"] == "N+1 in GET /orders of shop: 21 queries"
+        assert found["at"] == instant(NOW_S - 1800)
+
+
+def test_fewer_reads_from_caches_are_out_of_the_ordinary() -> None:
+    with town() as place:
+
+        def rows(t: int) -> Sequence[MeasureRow]:
+            hits = 10.0 if t >= NOW_S - 1200 else 95.0
+            return [
+                MeasureRow("live", "shop", "host#0", MeasureKey(name, COUNTER, "1", ()), delta)
+                for name, delta in (
+                    ("trimtab.cache.hits", counted(hits)),
+                    ("trimtab.cache.misses", counted(100 - hits)),
+                )
+            ]
+
+        place.fill(NOW_S - 3 * HOUR_S, NOW_S, steady(place), rows=rows)
+        found = place.ask()
+        assert found["sentence"]["text"] == (
+            "Caches answer fewer reads than usual: 10 %, usually 95 %."
+        )
+        assert found["tiles"][5]["judgement"] == "worse"
+
+
+def test_answers_are_kept_until_something_is_committed(calm: Town) -> None:
+    now = [0.0]
+    sources = Sources(calm.world.reader, calm.world.marks, Fired(), lambda: LINES)
+    overviews = Overviews(sources, lambda: now[0])
+    parameters = calm.parameters()
+    first = overviews.overview(parameters)
+    now[0] = 9.0
+    assert overviews.overview(parameters) is first
+    overviews.changed()
+    assert overviews.overview(parameters) is not first
+    again = overviews.overview(parameters)
+    now[0] = 19.0
+    assert overviews.overview(parameters) is not again
+
+
+def test_report_and_dashboard_open_with_the_same_sentence(slow: Town) -> None:
+    overview = slow.ask()
+    text = overview["sentence"]["text"]
+    slow.world.parts[Reporter] = slow.world.reporter_with(Fired())
+    assert slow.world.ask("/dashboard")["sentence"]["text"] == text
+    report = slow.world.ask("/report", date="2026-10-27")
+    assert report["sentence"]["text"] == report["summary"][0]
+
+
+def test_both_languages_have_the_same_texts_and_places() -> None:
+    assert list(PHRASES.differences()) == []
 
 
 def test_it_says_the_same_in_korean(slow: Town) -> None:

@@ -85,7 +85,8 @@ class Machines:
         edges_s: tuple[int, ...] = (spans.start_s, spans.end_s)
         if spans.is_now:
             last_s = spans.end_s - _SILENT_S
-            first_s = max(0, last_s - _STEPS * _STEP_S)
+            # Whole minutes are read quickly, and one step is shorter for it.
+            first_s = max(0, last_s - last_s % _STEP_S - _STEPS * _STEP_S)
             edges_s = (*range(first_s, last_s, _STEP_S), last_s, spans.end_s)
         fields = ("name", "environment", "service", "instance")
         where = self._parameters.where

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import nan
 from typing import Any, Final
 
 import numpy as np
@@ -37,6 +36,8 @@ __all__ = ["EVERYTHING", "Observed", "ServiceFigures"]
 Owner = tuple[str, ...]
 EVERYTHING: Final[Owner] = ()
 _OWNER: Final = ("environment", "service")
+#: steps with any requests without which an earlier range says nothing of those who had none
+_STEPS: Final = 4
 #: kind -> figure of Figures
 _FIGURES: Final = {
     RATE_KIND: "requests_per_second",
@@ -154,11 +155,18 @@ class Observed:
     def _judge(self) -> None:
         found: dict[Owner, dict[FigureKind, list[Baseline]]] = {}
         for against, time_range in self.spans.before.items():
-            for figures in self._read(time_range):
-                for owner, baselines in _baselines(figures, against, time_range).items():
+            each, everything = self._read(time_range)
+            steps = int((everything["requests"] > 0).sum())
+            for figures in (each, everything):
+                for owner, baselines in _baselines(figures, against, time_range, steps).items():
                     kinds = found.setdefault(owner, {})
                     for kind, baseline in baselines.items():
                         kinds.setdefault(kind, []).append(baseline)
+            if steps >= _STEPS:
+                # One that had no request while others had is usually without.
+                for owner in self.services.keys() - {*each.names, EVERYTHING}:
+                    none = Baseline(against, 0.0, 0.0, 0.0)
+                    found.setdefault(owner, {}).setdefault(RATE_KIND, []).append(none)
         seconds = self.spans.lately.seconds
         for owner, service in self.services.items():
             service.before = found.get(owner, {})
@@ -198,14 +206,13 @@ def _shares(figures: Figures) -> Iterable[TimeShares | None]:
 
 
 def _baselines(
-    figures: Figures, against: str, time_range: TimeRange
+    figures: Figures, against: str, time_range: TimeRange, steps: int
 ) -> dict[Owner, dict[FigureKind, Baseline]]:
-    """Return what each group's figures were over the steps of an earlier range."""
+    """Return what each group's figures were over an earlier range, in which steps have requests."""
     places: dict[Owner, list[int]] = {}
     for place, name in enumerate(figures.names):
         places.setdefault(name, []).append(place)
     edges_s = time_range.selection.edges_s
-    steps = len(edges_s) - 1
     requests = figures["requests"]
     columns: dict[FigureKind, Array] = {kind: figures[name] for kind, name in _FIGURES.items()}
     found: dict[Owner, dict[FigureKind, Baseline]] = {}
@@ -217,8 +224,8 @@ def _baselines(
         for kind, values in columns.items():
             some, weights = values[mine].tolist(), counts
             if kind is RATE_KIND:
-                # Steps without requests have none, as long as most have some.
-                some += [0.0] * (steps - len(mine)) if 2 * len(mine) >= steps else [nan]
+                # It had none in the other steps in which there were any.
+                some += [0.0] * (steps - len(mine))
                 weights = [float(edges_s[1] - edges_s[0])] * len(some)
             baseline = baseline_of(kind, against, some, weights)
             if baseline is not None:

@@ -258,7 +258,7 @@ class Sentences:
         why = words.say("detail.why")
         if finding.owner:
             told.append(why)
-            more.append(link(why, of_service(finding.owner, show="why")))
+            more.append(link(why, of_service(finding.owner)))
         return told, [*links, *more]
 
     def _of_machines(self) -> OverviewSentence | None:
