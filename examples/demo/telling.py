@@ -1,0 +1,123 @@
+"""What a demo that tells a story does besides traffic: a desk, a history, releases, an address."""
+
+import argparse
+import asyncio
+import os
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Callable
+
+from examples.demo import history
+from examples.demo.api import Admin, Api, ApiError
+from examples.demo.desk import Desk, furnish
+from examples.demo.parts import ADMIN, Stack
+from examples.demo.services import STORY_SERVICES
+from examples.demo.story import Story
+from examples.demo.traffic import Traffic
+
+__all__ = ["Telling"]
+
+#: seconds of warming up that tell nothing, and seconds after them that history is made of
+_WARM_S, _MEASURED_S = 8.0, 25.0
+
+
+class Telling:
+    """One story beside the traffic; for one event loop."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        api: Api,
+        traffic: Traffic,
+        options: argparse.Namespace,
+        say: Callable[[str], None],
+    ) -> None:
+        self._stack = stack
+        self._api = api
+        self._traffic = traffic
+        self._options = options
+        self._say = say
+        self._admin = Admin(stack.ports["collector"], ADMIN, stack.password)
+        self._desk = Desk(say)
+        self._story = Story(stack, api, self._admin, say)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ending = threading.Event()
+        self.address = f"{stack.url}/performance/dashboard"
+
+    async def begin(self) -> None:
+        """Set the desk up, say where the dashboard is, and let things happen; raises ApiError."""
+        begun_s = time.time()
+        await self._desk.start(self._stack.ports["webhook"])
+        await furnish(self._admin, self._stack.ports["webhook"])
+        if self._options.check:
+            return
+        self._show()
+        self._tasks = [
+            asyncio.create_task(self._story.run()),
+            asyncio.create_task(self._past(begun_s)),
+        ]
+
+    def look(self) -> None:
+        """Say what a task has failed of; raises PartError."""
+        for task in [each for each in self._tasks if each.done()]:
+            self._tasks.remove(task)
+            try:
+                task.result()
+            except (ApiError, OSError, ValueError) as error:
+                self._say(f"the story goes on without this: {error}")
+
+    async def check(self) -> int:
+        """Tell the story at once and look at what the API says; returns the exit code."""
+        wrong = await self._story.check()
+        failures = [each for some in self._traffic.failures.values() for each in some]
+        if failures:
+            wrong.append(f"an answer to every request ({failures[0]})")
+        self._traffic.abandon()
+        told = f"not seen: {'; '.join(wrong)}" if wrong else "the API names line, route and version"
+        verdict = "failed" if wrong else "passed"
+        print(f"demo: story check {verdict}: {told}", flush=True)
+        return 1 if wrong else 0
+
+    async def stop(self) -> None:
+        """Let nothing more happen."""
+        self._ending.set()
+        for task in self._tasks:
+            task.cancel()
+        self._desk.stop()
+
+    async def _past(self, begun_s: float) -> None:
+        """Generate the day before, as soon as it is known what a day is like."""
+        await asyncio.sleep(_WARM_S + _MEASURED_S)
+        versions = {each.name: each.version for each in STORY_SERVICES}
+        routes = await history.measured(self._api, versions, begun_s + _WARM_S)
+        name = ("--name", history.AGENT, "--environment", "demo")
+        key = await self._stack.key(*name)
+        begun = time.monotonic()
+        port = self._stack.ports["collector"]
+        count = await asyncio.to_thread(history.send, port, key, routes, begun_s, self._ending)
+        mark = {
+            "kind": "note",
+            "name": "before this: generated history",
+            "environment": "demo",
+            "at": str(int(begun_s)),
+        }
+        await self._admin.change(("POST", "/marks", mark))
+        self._say(
+            f"{count:,} requests of the day before are generated, from what was measured so far "
+            f"({time.monotonic() - begun:.1f} s); a mark says where they end"
+        )
+
+    def _show(self) -> None:
+        self._say(f"the dashboard: {self.address} (sign in as {ADMIN}, {self._stack.password})")
+        if not self._options.no_browser and _is_desktop():
+            threading.Thread(target=webbrowser.open, args=(self.address,), daemon=True).start()
+
+
+def _is_desktop() -> bool:
+    """Whether somebody sits here who would want a browser."""
+    if os.environ.get("CI") or not sys.stdout.isatty():
+        return False
+    has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return sys.platform == "darwin" or bool(has_display)
