@@ -29,8 +29,8 @@ STOP_S = 4.0
 #: queue on Redis that the agent reads; in a story, that of RQ
 _QUEUES = {False: "list:shop:mail", True: "rq:confirmations"}
 
-#: seconds that a part which is replaced still has for what was asked of it
-DRAIN_S = 1.5
+#: seconds until nobody asks a part any more that is replaced, and that it then has to answer
+DRAIN_S, RETIRE_S = 1.5, 30.0
 
 
 class PartError(Exception):
@@ -95,7 +95,7 @@ class Part:
         if self._process is None:
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_S):
+            async with asyncio.timeout(RETIRE_S if self.is_retired else STOP_S):
                 await self._process.wait()
         self.signal(signal.SIGKILL)
         await self._process.wait()
@@ -264,6 +264,8 @@ class Stack:
 
     async def stop(self) -> None:
         """End everything at once; what does not end by itself is killed."""
+        for part in self._parts:
+            part.is_retired = False
         await self._stop(self._parts)
 
     async def _stop(self, parts: Sequence[Part]) -> None:

@@ -20,7 +20,7 @@ ROUTE: Final = "/reports/daily"
 #: what the daily report of the shop may be: see examples/shop/app.py
 _STEADY, _SLOW, _FIXED = "", "returning", "indexed"
 #: seconds that a check waits until the API shows what has happened
-_SEEN_S: Final = 30.0
+_SEEN_S: Final = 60.0
 #: seconds between two looks at the API
 _LOOK_S: Final = 0.5
 
