@@ -18,7 +18,7 @@ from examples.demo.findings import NAMES, findings
 from examples.demo.options import options_of
 from examples.demo.parts import PartError, Stack
 from examples.demo.table import Screen, table
-from examples.demo.telling import Telling
+from examples.demo.telling import Telling, lead
 from examples.demo.traffic import STORY_MIX, Traffic
 from examples.demo.verdict import Accounting, accounting_of, sentence, settled
 
@@ -65,6 +65,8 @@ class Demo:
             await telling.begin()
             if self._options.check:
                 return await telling.check()
+        elif not self._options.check:
+            await lead(self.stack, say, opens=not self._options.no_browser)
         if self._options.fault:
             wrong = await self._fault()
             if self._options.check or wrong:

@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import time
-import webbrowser
 from collections.abc import Callable
 
 from examples.demo import history
@@ -16,8 +15,12 @@ from examples.demo.parts import ADMIN, Stack
 from examples.demo.services import STORY_SERVICES
 from examples.demo.story import Story
 from examples.demo.traffic import Traffic
+from trimtab_collector.auth.links import guest_link
+from trimtab_collector.contract.callers import Role
+from trimtab_collector.desktop import has_desktop, show
+from trimtab_core.addresses import DASHBOARD
 
-__all__ = ["Telling"]
+__all__ = ["Telling", "lead"]
 
 #: seconds of warming up that tell nothing, and seconds after them that history is made of
 _WARM_S, _MEASURED_S = 8.0, 25.0
@@ -44,7 +47,8 @@ class Telling:
         self._story = Story(stack, api, self._admin, say)
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = threading.Event()
-        self.address = f"{stack.url}/performance/dashboard"
+        #: where the dashboard is, and how to sign in
+        self.address = f"{stack.url}{DASHBOARD} (as {ADMIN}, {stack.password})"
 
     async def begin(self) -> None:
         """Set the desk up, say where the dashboard is, and let things happen; raises ApiError."""
@@ -53,7 +57,7 @@ class Telling:
         await furnish(self._admin, self._stack.ports["webhook"])
         if self._options.check:
             return
-        self._show()
+        await lead(self._stack, self._say, opens=not self._options.no_browser)
         self._tasks = [
             asyncio.create_task(self._story.run()),
             asyncio.create_task(self._past(begun_s)),
@@ -109,15 +113,11 @@ class Telling:
             f"({time.monotonic() - begun:.1f} s); a mark says where they end"
         )
 
-    def _show(self) -> None:
-        self._say(f"the dashboard: {self.address} (sign in as {ADMIN}, {self._stack.password})")
-        if not self._options.no_browser and _is_desktop():
-            threading.Thread(target=webbrowser.open, args=(self.address,), daemon=True).start()
 
-
-def _is_desktop() -> bool:
-    """Whether somebody sits here who would want a browser."""
-    if os.environ.get("CI") or not sys.stdout.isatty():
-        return False
-    has_display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    return sys.platform == "darwin" or bool(has_display)
+async def lead(stack: Stack, say: Callable[[str], None], *, opens: bool) -> None:
+    """Say where the dashboard is, by a link that signs an admin in once; open it on a desktop."""
+    directory = stack.directory / "collector"
+    link = await asyncio.to_thread(guest_link, directory, stack.url, ADMIN, Role.ADMIN)
+    say(f"the dashboard, signed in once within 10 minutes: {link}")
+    if opens and has_desktop(os.environ, sys.platform, is_terminal=sys.stdout.isatty()):
+        show(link)
