@@ -28,7 +28,7 @@ _LOOK_S: Final = 0.5
 class Times(NamedTuple):
     """Seconds from one thing that happens to the next."""
 
-    deploy_s: float = 90.0
+    deploy_s: float = 50.0
     rollback_s: float = 150.0
     repair_s: float = 300.0
 

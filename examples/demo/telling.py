@@ -58,19 +58,16 @@ class Telling:
         if self._options.check:
             return
         await lead(self._stack, self._say, opens=not self._options.no_browser)
-        self._tasks = [
-            asyncio.create_task(self._story.run()),
-            asyncio.create_task(self._past(begun_s)),
-        ]
+        self._tasks = [asyncio.create_task(self._tell(begun_s))]
 
     def look(self) -> None:
-        """Say what a task has failed of; raises PartError."""
+        """Say why the story has ended, if it has; raises PartError."""
         for task in [each for each in self._tasks if each.done()]:
             self._tasks.remove(task)
             try:
                 task.result()
-            except (ApiError, OSError, ValueError) as error:
-                self._say(f"the story goes on without this: {error}")
+            except ApiError as error:
+                self._say(f"the story ends here: {error}")
 
     async def check(self) -> int:
         """Tell the story at once and look at what the API says; returns the exit code."""
@@ -90,6 +87,13 @@ class Telling:
         for task in self._tasks:
             task.cancel()
         self._desk.stop()
+
+    async def _tell(self, begun_s: float) -> None:
+        try:
+            await self._past(begun_s)
+        except (ApiError, OSError, ValueError) as error:
+            self._say(f"the story has no day before it: {error}")
+        await self._story.run()
 
     async def _past(self, begun_s: float) -> None:
         """Generate the day before, as soon as it is known what a day is like."""
