@@ -61,7 +61,7 @@ class Demo:
         self._begun = time.monotonic()
         traffic.start()
         if self._options.story:
-            telling = self.telling = Telling(self.stack, self._api, traffic, self._options, say)
+            telling = self.telling = Telling(self.stack, traffic, self._options, say)
             await telling.begin()
             if self._options.check:
                 return await telling.check()

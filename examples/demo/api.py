@@ -17,7 +17,7 @@ class ApiError(Exception):
 
 
 class Api:
-    """Reads with a service token; for one event loop."""
+    """Reads with a service token; for one task at a time."""
 
     def __init__(self, port: int, token: str) -> None:
         self._client = Client(port)
@@ -38,7 +38,10 @@ class Api:
 
 
 class Admin:
-    """Changes by a user who is an admin; each logs in, for a log-in is good for minutes only."""
+    """Changes by an admin; for one task at a time.
+
+    Each begins with a log-in, which is good for minutes only.
+    """
 
     def __init__(self, port: int, name: str, password: str) -> None:
         self._client = Client(port)

@@ -32,13 +32,13 @@ class Telling:
     def __init__(
         self,
         stack: Stack,
-        api: Api,
         traffic: Traffic,
         options: argparse.Namespace,
         say: Callable[[str], None],
     ) -> None:
         self._stack = stack
-        self._api = api
+        # A client is for one task at a time: this one is for what happens here, in order.
+        api = self._api = Api(stack.ports["collector"], stack.token)
         self._traffic = traffic
         self._options = options
         self._say = say
