@@ -107,7 +107,7 @@ class Telling:
         count = await asyncio.to_thread(history.send, port, key, routes, begun_s, self._ending)
         mark = {
             "kind": "note",
-            "name": "before this: generated history",
+            "name": "generated until here",
             "environment": "demo",
             "at": str(int(begun_s)),
         }

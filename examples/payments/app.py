@@ -34,8 +34,8 @@ _DECLINED, _SILENT = 0.03, 0.004
 _RECEIPT_BYTES = 256 * 1024
 _KEPT_S = 90.0
 _MOST = 500
-_SETTLE_S = 5.0
-_PER_SETTLEMENT = 12
+_SETTLE_S = 20.0
+_PER_SETTLEMENT = 8
 
 taken = Counter("payments.taken", "Payments asked for.", "{payment}", labels=["method", "outcome"])
 amounts = Histogram("payments.amount", "Amounts of payments.", "{cent}", labels=["method"])
