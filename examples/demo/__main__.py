@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from examples.demo.api import Api, ApiError
-from examples.demo.day import pace
+from examples.demo.day import DAY_S, pace
 from examples.demo.fault import Listeners, inject
 from examples.demo.findings import NAMES, findings
 from examples.demo.options import options_of
@@ -133,7 +133,10 @@ class Demo:
 
     def _load(self) -> str:
         until = f"for {self._options.seconds:g} s" if self._options.seconds else "until Ctrl-C"
-        return f"about {self._options.rate:g} requests/s {until}"
+        rate = f"{self._options.rate:g} requests/s"
+        if self._options.story and not self._options.check:
+            return f"up to {rate} in days of {DAY_S / 60:g} minutes, {until}"
+        return f"about {rate} {until}"
 
     async def _show(self, traffic: Traffic) -> None:
         """Show the table until the time is over; for ever without one."""
