@@ -1,4 +1,4 @@
-"""Starts it all, shows it live, and can prove that every request was counted: ./dev demo."""
+"""Starts it all, shows it live, tells a story, and can prove its numbers: ./dev demo."""
 
 import argparse
 import asyncio
@@ -7,19 +7,19 @@ import signal
 import sys
 import tempfile
 import time
-import urllib.parse
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from examples.demo.client import Client
-from examples.demo.fault import FAULTS, Listeners, inject
+from examples.demo.api import Api, ApiError
+from examples.demo.day import DAY_S, pace
+from examples.demo.fault import Listeners, inject
 from examples.demo.findings import NAMES, findings
+from examples.demo.options import options_of
 from examples.demo.parts import PartError, Stack
 from examples.demo.table import Screen, table
-from examples.demo.traffic import Traffic
+from examples.demo.telling import Telling, lead
+from examples.demo.traffic import STORY_MIX, Traffic
 from examples.demo.verdict import Accounting, accounting_of, sentence, settled
 
 FLUSH_S = 45.0
@@ -31,37 +31,42 @@ EXPECT_S = 15.0
 BLOCK_S = 5
 
 
-class ApiError(Exception):
-    """The collector's API did not answer as expected."""
-
-
 class Demo:
     """One run: the parts, the traffic and what is shown of them."""
 
     def __init__(self, options: argparse.Namespace, directory: Path, screen: Screen) -> None:
         self._options = options
         self._screen = screen
-        self.stack = Stack(directory, screen.say)
+        self.stack = Stack(directory, screen.say, options.story)
         self.traffic: Traffic | None = None
         self.listeners: Listeners | None = None
-        self._api = Client(self.stack.ports["collector"])
+        self.telling: Telling | None = None
+        self._api = Api(self.stack.ports["collector"], self.stack.token)
         self._begun = time.monotonic()
 
     async def run(self) -> int:
         """Start, show and, where asked to, check; returns the exit code. Raises PartError."""
         say = self._screen.say
-        say("starting collector, agent and three services under trimtab run")
+        many = "five" if self._options.story else "three"
+        say(f"starting collector, agent and {many} services under trimtab run")
         if self._options.fault:
             self.listeners = Listeners(say)
             await self.listeners.start(self.stack.ports["webhook"], self.stack.ports["mail"])
             self.stack.watch_for_fault()
         await self.stack.start()
-        traffic = self.traffic = Traffic(self.stack.ports, self._options.rate)
+        traffic = self.traffic = self._traffic()
         say(f"all ready after {time.monotonic() - self._begun:.1f} s, sending {self._load()}")
         say(f"the API: curl -H 'Authorization: Bearer {self.stack.token}' "
             f"{self.stack.url}/api/performance/services")  # fmt: skip
         self._begun = time.monotonic()
         traffic.start()
+        if self._options.story:
+            telling = self.telling = Telling(self.stack, traffic, self._options, say)
+            await telling.begin()
+            if self._options.check:
+                return await telling.check()
+        elif not self._options.check:
+            await lead(self.stack, say, opens=not self._options.no_browser)
         if self._options.fault:
             wrong = await self._fault()
             if self._options.check or wrong:
@@ -82,6 +87,13 @@ class Demo:
         print(f"demo: {sentence(found)}", flush=True)
         return 1 if missing or any(each.fault for each in found) else 0
 
+    def _traffic(self) -> Traffic:
+        if not self._options.story:
+            return Traffic(self.stack.ports, self._options.rate)
+        # While a story is checked it is always noon.
+        day = None if self._options.check else lambda service: pace(service, time.time())
+        return Traffic(self.stack.ports, self._options.rate, STORY_MIX, day)
+
     async def _fault(self) -> list[str]:
         """Carry out the fault beside the traffic, and say what was told of it."""
         listeners = self.listeners
@@ -97,7 +109,7 @@ class Demo:
             say("a warning, a critical and a resolution came once each, in order, by live stream, "
                 "mail and webhook")  # fmt: skip
             today = datetime.now(UTC).date()
-            report = await self._page("/report", period="daily", date=today, format="html")
+            report = await self._api.page("/report", period="daily", date=today, format="html")
             path = Path(self._options.report or "trimtab-report.html")
             path.write_bytes(report)
             say(f"the report of today so far: {path} (open it in a browser)")
@@ -109,7 +121,7 @@ class Demo:
         end = time.monotonic() + EXPECT_S
         seen: dict[str, str] = {}
         while wanted:
-            seen = await findings(self.read, "-10m")
+            seen = await findings(self._api.read, "-10m")
             if set(wanted) <= set(seen) or time.monotonic() > end:
                 break
             self.stack.check()
@@ -121,7 +133,10 @@ class Demo:
 
     def _load(self) -> str:
         until = f"for {self._options.seconds:g} s" if self._options.seconds else "until Ctrl-C"
-        return f"about {self._options.rate:g} requests/s {until}"
+        rate = f"{self._options.rate:g} requests/s"
+        if self._options.story and not self._options.check:
+            return f"up to {rate} in days of {DAY_S / 60:g} minutes, {until}"
+        return f"about {rate} {until}"
 
     async def _show(self, traffic: Traffic) -> None:
         """Show the table until the time is over; for ever without one."""
@@ -132,18 +147,22 @@ class Demo:
             tick = max(tick + (1 if self._screen.live else BLOCK_S), loop.time())
             await asyncio.sleep(min(tick, end or tick) - loop.time())
             self.stack.check()
+            if self.telling:
+                self.telling.look()
             try:
-                services = await self.read("/services", from_="-5s")
-                routes = await self.read("/routes", from_="-5s", by="rps", limit=50)
+                services = await self._api.read("/services", from_="-5s")
+                routes = await self._api.read("/routes", from_="-5s", by="rps", limit=50)
                 screen = self._screen
-                height = screen.height - 2 - len(NAMES)
+                height = screen.height - 3 - len(NAMES)
                 lines = table(services["services"], routes["routes"], height, screen.columns)
-                seen = await findings(self.read)
+                seen = await findings(self._api.read)
                 lines += [
                     f"  shop, {name}: {said}"[: screen.columns] for name, said in seen.items()
                 ]
             except ApiError as error:
                 lines = [f"  {error}"]
+            if self.telling:
+                lines.append(f"  the dashboard: {self.telling.address}")
             passed = time.monotonic() - self._begun
             unanswered = sum(map(len, traffic.failures.values()))
             broken = f", {unanswered:,} unanswered" if unanswered else ""
@@ -174,34 +193,11 @@ class Demo:
         sent = {name: traffic.sent(name) for name in traffic.statuses}
         unanswered = {name: len(failures) for name, failures in traffic.failures.items()}
         try:
-            services = (await self.read("/services", from_="-2h"))["services"]
+            services = (await self._api.read("/services", from_="-2h"))["services"]
         except ApiError as error:
             self._screen.say(str(error))
             services = []
         return accounting_of(sent, unanswered, services)
-
-    async def _page(self, path: str, **params: object) -> bytes:
-        """Return an answer of the API as it is; raises ApiError."""
-        bearer = {"Authorization": f"Bearer {self.stack.token}"}
-        where = f"/api/performance{path}?{urllib.parse.urlencode(params)}"
-        answer = await self._api.request("GET", where, headers=bearer)
-        if answer.status != 200:
-            raise ApiError(f"expected 200 from {path}, got {answer.status}: {answer.body!r:.200}")
-        return answer.body
-
-    async def read(self, path: str, **params: object) -> Any:
-        """Return `data` of an answer of the API, `from_` standing for `from`; raises ApiError."""
-        query = urllib.parse.urlencode({name.rstrip("_"): value for name, value in params.items()})
-        bearer = {"Authorization": f"Bearer {self.stack.token}"}
-        where = f"/api/performance{path}?{query}"
-        try:
-            answer = await self._api.request("GET", where, headers=bearer)
-            body = json.loads(answer.body)
-        except (OSError, EOFError, ValueError) as error:
-            raise ApiError(f"expected JSON from {path}, got {error!r}") from error
-        if answer.status != 200 or not isinstance(body, Mapping) or "data" not in body:
-            raise ApiError(f"expected 200 from {path}, got {answer.status}: {body!r:.200}")
-        return body["data"]
 
     def _write(self, found: list[Accounting]) -> None:
         if self._options.json:
@@ -225,6 +221,8 @@ async def run(options: argparse.Namespace) -> int:
             code = await work
         except asyncio.CancelledError:
             last, code = "stopped by a signal", 130 if options.check else 0
+        except ApiError as error:
+            last, code = str(error), 1
         except PartError as error:
             for line in error.tail:
                 print(f"  | {line}")
@@ -234,6 +232,8 @@ async def run(options: argparse.Namespace) -> int:
                 demo.traffic.abandon()
             if demo.listeners:
                 await demo.listeners.stop()
+            if demo.telling:
+                await demo.telling.stop()
             begun = time.monotonic()
             await demo.stack.stop()
         if not options.check or last:
@@ -245,55 +245,7 @@ async def run(options: argparse.Namespace) -> int:
 
 def main() -> int:
     """Read the command line and run."""
-    parser = argparse.ArgumentParser(
-        prog="./dev demo",
-        description="Start a collector, an agent and three services under trimtab run, drive "
-        "traffic at them and show the live table. Ctrl-C stops all.",
-    )
-    parser.add_argument("--seconds", type=float, metavar="N", help="stop after N seconds")
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="then wait until all is flushed and compare requests sent with requests counted, "
-        "service by service: exit 1 when they differ (20 seconds unless --seconds is given)",
-    )
-    parser.add_argument(
-        "--rate", type=float, default=150, metavar="R", help="requests a second, at most (150)"
-    )
-    parser.add_argument(
-        "--expect",
-        metavar="NAMES",
-        default="",
-        help="with --check: exit 1 also when one of these is not seen through the API: "
-        + ", ".join(NAMES),
-    )
-    parser.add_argument("--json", metavar="FILE", help="write the result of --check to FILE")
-    parser.add_argument(
-        "--fault",
-        choices=FAULTS,
-        help="let something go wrong, and show who is told: latency makes the shop's disk slow, "
-        "slower, and well again (two minutes); with --check: exit 1 when a warning, a critical and "
-        "a resolution did not arrive once each, in order, by live stream, mail and webhook",
-    )
-    parser.add_argument(
-        "--report", metavar="FILE", help="with --fault: where the report of today is written"
-    )
-    options = parser.parse_args()
-    if options.check and options.seconds is None:
-        options.seconds = 20.0
-    if options.seconds is not None and not options.seconds > 0:
-        parser.error(f"expected --seconds over 0, got {options.seconds:g}")
-    if not 0 < options.rate <= 5_000:
-        parser.error(f"expected a --rate over 0, up to 5000, got {options.rate:g}")
-    if options.json and not options.check:
-        parser.error("--json writes the result of --check: give both")
-    options.expect = [name for name in options.expect.split(",") if name]
-    unknown = sorted(set(options.expect) - set(NAMES))
-    if unknown:
-        parser.error(f"expected names among {', '.join(NAMES)}, got {', '.join(unknown)}")
-    if options.expect and not options.check:
-        parser.error("--expect belongs to --check: give both")
-    return asyncio.run(run(options))
+    return asyncio.run(run(options_of(sys.argv[1:])))
 
 
 if __name__ == "__main__":

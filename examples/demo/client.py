@@ -52,6 +52,12 @@ class Client:
             self.close()
         return answer
 
+    def aim(self, port: int) -> None:
+        """Send what follows to another port."""
+        if port != self._port:
+            self.close()
+            self._port = port
+
     def close(self) -> None:
         """Close the connection; the next request opens another."""
         if self._streams is not None:

@@ -1,4 +1,4 @@
-"""The processes of the demo: collector, agent and three services, started, watched, stopped."""
+"""The processes of the demo: collector, agent and services, started, watched, stopped."""
 
 import asyncio
 import contextlib
@@ -12,26 +12,25 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from examples.demo.fault import alerts_toml
+from examples.demo.services import MAILER, SERVICES, STORY_SERVICES, Service
 
-__all__ = ["HOST", "Part", "PartError", "Stack"]
+__all__ = ["ADMIN", "HOST", "Part", "PartError", "Stack", "environment", "trimtab"]
 
 HOST = "127.0.0.1"
+#: name of the admin of a story
+ADMIN = "demo"
 START_S = 40.0
 STOP_S = 4.0
+#: queue on Redis that the agent reads; in a story, that of RQ
+_QUEUES = {False: "list:shop:mail", True: "rq:confirmations"}
 
-#: name -> command line of a service, an ordinary one: none knows of trimtab
-SERVICES: Mapping[str, str] = {
-    "shop": "uvicorn --host {host} --port {port} --workers 2 --log-level warning "
-    "examples.shop.app:app",
-    "library": "gunicorn --bind {host}:{port} --workers 2 --log-level warning "
-    "examples.library.app:app",
-    "records": "uvicorn --host {host} --port {port} --log-level warning --factory "
-    "examples.records:create",
-}
+#: seconds until nobody asks a part any more that is replaced, and that it then has to answer
+DRAIN_S, RETIRE_S = 1.5, 30.0
 
 
 class PartError(Exception):
@@ -53,10 +52,12 @@ class Part:
         self._env = env
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
+        #: whether it may end
+        self.is_retired = False
 
     async def start(self, ready: Callable[[], bool]) -> None:
         """Start the process and wait until ready() is true; raises PartError."""
-        with self._log.open("wb") as output:
+        with self._log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *self.command,
                 env=self._env,
@@ -75,8 +76,9 @@ class Part:
 
     def check(self) -> None:
         """Raise PartError when the process has ended."""
-        if self._process is not None and self._process.returncode is not None:
-            raise PartError(f"{self.name} ended with {self._process.returncode}", self.tail())
+        process = self._process
+        if process is not None and process.returncode is not None and not self.is_retired:
+            raise PartError(f"{self.name} ended with {process.returncode}", self.tail())
 
     def signal(self, number: int) -> None:
         """Send a signal to the process, SIGKILL to its whole group."""
@@ -93,7 +95,7 @@ class Part:
         if self._process is None:
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_S):
+            async with asyncio.timeout(RETIRE_S if self.is_retired else STOP_S):
                 await self._process.wait()
         self.signal(signal.SIGKILL)
         await self._process.wait()
@@ -109,81 +111,129 @@ class Part:
 class Stack:
     """All parts, with their data, sockets and logs in one directory.
 
-    `ports` has the port of each service and of the collector once `start` has returned.
+    `ports` has the port of each service and of the collector once `start` has returned. With
+    `story` there are the services and settings of a day: see examples/demo/story.py.
     """
 
-    def __init__(self, directory: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, directory: Path, say: Callable[[str], None], story: bool = False) -> None:
         self.token = secrets.token_urlsafe(18)
-        names = ("collector", "agent", "redis", "webhook", "mail", *SERVICES)
+        #: password of the admin, who is there in a story
+        self.password = secrets.token_urlsafe(12)
+        self._services = STORY_SERVICES if story else SERVICES
+        own = [each.name for each in self._services]
+        names = ("collector", "agent", "redis", "webhook", "mail", *own)
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         #: what is not shown, for want of a program
         self.left_out: list[str] = []
         self.url = f"http://{HOST}:{self.ports['collector']}"
         self.directory = directory
+        self._story = story
         self._say = say
         self._parts: list[Part] = []
-        self._collector_env = {
+        self._redis_url = ""
+        self._agent_socket = directory / "agent.sock"
+        self.collector_env = {
             "TRIMTAB_COLLECTOR_HOST": HOST,
             "TRIMTAB_COLLECTOR_PORT": str(self.ports["collector"]),
             "TRIMTAB_COLLECTOR_DATA_DIR": str(directory / "collector"),
             "TRIMTAB_COLLECTOR_TOKEN": self.token,
         }
+        if story:
+            self.collector_env |= {
+                "TRIMTAB_COLLECTOR_ADMIN_NAME": ADMIN,
+                "TRIMTAB_COLLECTOR_ADMIN_PASSWORD": self.password,
+                # Channels refuse addresses of this machine unless they are named here.
+                "TRIMTAB_COLLECTOR_ALLOW_HOSTS": HOST,
+            }
 
     def watch_for_fault(self) -> None:
         """Give the collector a rule and channels for the demo's fault; before `start`."""
         path = self.directory / "alerts.toml"
         text = alerts_toml(self.ports["webhook"], self.ports["mail"])
         path.write_text(text, encoding="utf-8")
-        self._collector_env["TRIMTAB_COLLECTOR_ALERTS_FILE"] = str(path)
+        self.collector_env["TRIMTAB_COLLECTOR_ALERTS_FILE"] = str(path)
         # Channels refuse addresses of this machine unless they are named here.
-        self._collector_env["TRIMTAB_COLLECTOR_ALLOW_HOSTS"] = HOST
+        self.collector_env["TRIMTAB_COLLECTOR_ALLOW_HOSTS"] = HOST
 
     async def start(self) -> None:
         """Start everything; raises PartError with a sentence when one part fails."""
-        collector = self._part("collector", trimtab("collector"), self._collector_env)
+        collector = self._part("collector", trimtab("collector"), self.collector_env)
         await self._ready(collector, lambda: accepts(self.ports["collector"]))
-        redis = await self._redis()
+        redis = self._redis_url = await self._redis()
         probes = {
             "TRIMTAB_AGENT_PROBE_REDIS": redis,
-            "TRIMTAB_AGENT_PROBE_QUEUES": f"{redis}#list:shop:mail",
+            "TRIMTAB_AGENT_PROBE_QUEUES": f"{redis}#{_QUEUES[self._story]}",
             "TRIMTAB_AGENT_PROBE_S": "5",
         }
-        socket_path = self.directory / "agent.sock"
         agent = self._part(
             "agent",
             trimtab("agent"),
             {
-                "TRIMTAB_AGENT_SOCKET": f"unix://{socket_path}",
+                "TRIMTAB_AGENT_SOCKET": f"unix://{self._agent_socket}",
                 "TRIMTAB_AGENT_COLLECTOR_URL": self.url,
-                "TRIMTAB_AGENT_KEY": await self._key(),
+                "TRIMTAB_AGENT_KEY": await self.key(),
                 "TRIMTAB_AGENT_DATA_DIR": str(self.directory / "agent"),
                 "TRIMTAB_AGENT_HTTP": f"{HOST}:{self.ports['agent']}",
                 **(probes if redis else {}),
             },
         )
-        await self._ready(agent, lambda: listens(socket_path))
-        starting: list[Awaitable[None]] = []
-        for name, line in SERVICES.items():
-            words = line.format(host=HOST, port=self.ports[name]).split()
-            env = {
-                "TRIMTAB_AGENT": f"unix://{socket_path}",
-                "TRIMTAB_SERVICE": name,
-                "TRIMTAB_ENVIRONMENT": "demo",
-                f"{name.upper()}_DATA": str(self.directory / name),
-                # The shop's report is slow on this scale: its database is a small one.
-                "TRIMTAB_SLOW_QUERY_MS": "10",
-                "TRIMTAB_SERVER_TIMING": "1",
-                **({"SHOP_REDIS": redis} if redis else {}),
-            }
-            part = self._part(name, trimtab("run", "--", *words), env)
+        await self._ready(agent, lambda: listens(self._agent_socket))
+        starting: list[Awaitable[None]] = [
             # A connection proves readiness; a request would have to be counted.
-            starting.append(self._ready(part, partial(accepts, self.ports[name])))
+            self._ready(self._service(each), partial(accepts, self.ports[each.name]))
+            for each in self._services
+        ]
+        if self._story and redis:
+            starting.append(self._ready(self._service(MAILER), lambda: True))
         tasks = [asyncio.ensure_future(each) for each in starting]
         try:
             await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()
+
+    async def deploy(self, name: str, version: str, env: Mapping[str, str]) -> None:
+        """Put another version of a service in the place of the one that runs; raises PartError.
+
+        The new one listens on a port of its own before the old one ends: nothing goes unanswered.
+        """
+        (service,) = [each for each in self._services if each.name == name]
+        old = [part for part in self._parts if part.name == name]
+        (port,) = free_ports(1)
+        new = self._service(replace(service, version=version, env=env), port)
+        await self._ready(new, partial(accepts, port))
+        self.ports[name] = port
+        await asyncio.sleep(DRAIN_S)
+        for part in old:
+            part.is_retired = True
+        await self._stop(old)
+        for part in old:
+            self._parts.remove(part)
+
+    def _service(self, service: Service, port: int = 0) -> Part:
+        """Return the part of a service, not started yet."""
+        name = service.name
+        port = port or self.ports.get(name, 0)
+        words = service.line.format(host=HOST, port=port, redis=self._redis_url).split()
+        env = {
+            "TRIMTAB_AGENT": f"unix://{self._agent_socket}",
+            "TRIMTAB_SERVICE": name,
+            "TRIMTAB_ENVIRONMENT": "demo",
+            f"{name.upper()}_DATA": str(self.directory / name),
+            # The shop's report is slow on this scale: its database is a small one.
+            "TRIMTAB_SLOW_QUERY_MS": "10",
+            "TRIMTAB_SERVER_TIMING": "1",
+            **({"SHOP_REDIS": self._redis_url} if self._redis_url else {}),
+        }
+        if self._story:
+            env |= {
+                "TRIMTAB_VERSION": service.version,
+                "TRIMTAB_SLOW_REQUEST_MS": "150",
+                "TRIMTAB_CAPTURE_SHARE": "0.01",
+                "SHOP_PAYMENTS": f"http://{HOST}:{self.ports['payments']}",
+                "SHOP_TASKS": self._redis_url,
+            }
+        return self._part(name, trimtab("run", "--", *words), env | dict(service.env))
 
     async def _redis(self) -> str:
         """Start a Redis where there is one and return its URL, empty where there is none."""
@@ -209,10 +259,13 @@ class Stack:
 
     async def stop_services(self) -> None:
         """Ask the services to end and wait until they have."""
-        await self._stop([part for part in self._parts if part.name in SERVICES])
+        services = {MAILER.name, *(each.name for each in self._services)}
+        await self._stop([part for part in self._parts if part.name in services])
 
     async def stop(self) -> None:
         """End everything at once; what does not end by itself is killed."""
+        for part in self._parts:
+            part.is_retired = False
         await self._stop(self._parts)
 
     async def _stop(self, parts: Sequence[Part]) -> None:
@@ -233,11 +286,12 @@ class Stack:
         shown = " ".join(["trimtab", *part.command[3:]] if ours else part.command)
         self._say(f"{part.name:<9} ready after {time.monotonic() - begun:.1f} s   {shown}")
 
-    async def _key(self) -> str:
-        command = trimtab("key", "new", "--json")
+    async def key(self, *words: str) -> str:
+        """Return a new key for an agent, made with further words of the command."""
+        command = trimtab("key", "new", "--json", *words)
         process = await asyncio.create_subprocess_exec(
             *command,
-            env=environment() | self._collector_env,
+            env=environment() | self.collector_env,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from examples.demo.client import Client
 
-__all__ = ["Traffic"]
+__all__ = ["MIX", "STORY_MIX", "Mix", "Traffic"]
 
 CONNECTIONS = 6
 SEED = 8620
@@ -24,6 +24,8 @@ class Request(NamedTuple):
 
 
 Maker = Callable[[random.Random], Request]
+#: the share of its full rate that a service has now
+Pace = Callable[[str], float]
 
 
 def _get(path: str, most: int = 1) -> Maker:
@@ -39,8 +41,14 @@ def _word(chance: random.Random) -> str:
     return chance.choice(("bolt", "cover", "hook", "pin", "ring", "strap"))
 
 
+def _checkout(chance: random.Random) -> Request:
+    return Request("POST", "/checkout", {"user": f"reader-{chance.randint(1, 40)}"})
+
+
 #: service -> (share of all requests, what is asked of it with its weight)
-MIX: Mapping[str, tuple[float, list[tuple[int, Maker]]]] = {
+Mix = Mapping[str, tuple[float, list[tuple[int, Maker]]]]
+
+MIX: Mix = {
     "shop": (
         0.50,
         [
@@ -56,12 +64,7 @@ MIX: Mapping[str, tuple[float, list[tuple[int, Maker]]]] = {
                     {"product": chance.randint(1, 2_000), "quantity": chance.randint(1, 3)},
                 ),
             ),
-            (
-                4,
-                lambda chance: Request(
-                    "POST", "/checkout", {"user": f"reader-{chance.randint(1, 40)}"}
-                ),
-            ),
+            (4, _checkout),
             (10, _get("/orders/#", 4_000)),
             (2, _get("/reports/daily")),
             (2, _get("/stream")),
@@ -106,21 +109,38 @@ MIX: Mapping[str, tuple[float, list[tuple[int, Maker]]]] = {
 }
 
 
+def _of_a_day() -> Mix:
+    share, shop = MIX["shop"]
+    # Reports and checkouts are asked for more often than in the short demo, for a day is short.
+    shop = [*shop, (4, _get("/reports/daily")), (6, _checkout)]
+    payments = [(6, _get("/payments/#", 400)), (4, _get("/settlements"))]
+    return {**MIX, "shop": (share, shop), "payments": (0.04, payments)}
+
+
 def _uuid(chance: random.Random) -> str:
     digits = f"{chance.getrandbits(128):032x}"
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
+#: what a demo that tells a story asks
+STORY_MIX: Mix = _of_a_day()
+
+
 class Traffic:
     """Connections to each service that ask at random moments, `rate` requests a second in all.
 
-    `statuses[service]` counts the answers read to the end, `failures[service]` the requests that
-    got none; together they are what was sent. For one event loop.
+    `pace` gives the share of that rate which a service has now, from 0 to 1. A service may move to
+    another port. `statuses[service]` counts the answers read to the end, `failures[service]` the
+    requests that got none; together they are what was sent. For one event loop.
     """
 
-    def __init__(self, ports: Mapping[str, int], rate: float) -> None:
-        self.statuses: dict[str, Counter[int]] = {name: Counter() for name in MIX}
-        self.failures: dict[str, list[str]] = {name: [] for name in MIX}
+    def __init__(
+        self, ports: Mapping[str, int], rate: float, mix: Mix = MIX, pace: Pace | None = None
+    ) -> None:
+        self.statuses: dict[str, Counter[int]] = {name: Counter() for name in mix}
+        self.failures: dict[str, list[str]] = {name: [] for name in mix}
+        self._mix = mix
+        self._pace = pace
         self._ports = ports
         self._rate = rate
         self._ending = asyncio.Event()
@@ -128,7 +148,7 @@ class Traffic:
 
     def start(self) -> None:
         """Begin sending."""
-        for name, (share, choices) in MIX.items():
+        for name, (share, choices) in self._mix.items():
             for number in range(CONNECTIONS):
                 pause_s = CONNECTIONS / (self._rate * share)
                 chance = random.Random(f"{SEED} {name} {number}")
@@ -153,7 +173,7 @@ class Traffic:
     @property
     def total(self) -> int:
         """All requests sent."""
-        return sum(map(self.sent, MIX))
+        return sum(map(self.sent, self._mix))
 
     async def _connection(
         self,
@@ -170,6 +190,9 @@ class Traffic:
             while not await self._pause(due - loop.time()):
                 # Late requests are not made up for: the rate is a bound.
                 due = max(due + chance.expovariate(1 / pause_s), loop.time())
+                if self._pace is not None and chance.random() > self._pace(service):
+                    continue
+                client.aim(self._ports[service])
                 ((_, make),) = chance.choices(choices, weights)
                 request = make(chance)
                 body = b"" if request.body is None else json.dumps(request.body).encode()

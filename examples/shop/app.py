@@ -11,8 +11,11 @@
     GET  /broken                    raises
 
 SHOP_DATA names the directory of the database (default `.cache/shop`). SHOP_REDIS, a URL, moves the
-cache of products there and lets confirmations wait in a queue. SHOP_LEAK_KIB, off by default, makes
-each product page lose that much memory for ever.
+cache of products there and lets confirmations wait in a queue; with SHOP_TASKS they are tasks of RQ
+on the Redis of that URL. SHOP_PAYMENTS, a URL, has orders paid there. SHOP_REPORT says which
+release of the daily report this is: `returning` also counts customers who came back, and `indexed`
+has the index that this needs. SHOP_LEAK_KIB, off by default, makes each product page lose that much
+memory for ever.
 """
 
 import asyncio
@@ -34,6 +37,7 @@ from starlette.routing import Route
 from examples.shop import mail
 from examples.shop.cache import Cache, Shared, connected
 from examples.shop.database import Database, OutOfStockError
+from examples.shop.payments import PaymentError, payments_at
 
 __all__ = ["app"]
 
@@ -44,16 +48,24 @@ database = Database(Path(os.environ.get("SHOP_DATA", ".cache/shop")))
 leak_kib = int(os.environ.get("SHOP_LEAK_KIB", "0"))
 leaked: list[bytes] = []
 redis = connected(os.environ.get("SHOP_REDIS", ""))
+tasks = mail.tasks_on(os.environ.get("SHOP_TASKS", ""))
+payments = payments_at(os.environ.get("SHOP_PAYMENTS", ""))
+report = os.environ.get("SHOP_REPORT", "")
+if report:
+    database.index_customers(report == "indexed")
 windows = Cache(1, ttl_s=2.0)
 products = Shared(redis, "shop:product:", ttl_s=10.0) if redis else Cache(500, ttl_s=10.0)
 
 
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-    sending = asyncio.create_task(mail.work(redis)) if redis else None
+    sending = asyncio.create_task(mail.work(redis)) if redis and tasks is None else None
     yield
     if sending is not None:
         sending.cancel()
+    if payments is not None:
+        await payments.close()
+    if redis:
         await redis.aclose()
 
 
@@ -111,13 +123,20 @@ async def check_out(request: Request) -> Response:
         raise HTTPException(409, "out of stock") from None
     if order is None:
         raise HTTPException(409, "the cart is empty")
+    if payments is not None:
+        try:
+            await payments.take(order, await run_in_threadpool(database.total, order))
+        except PaymentError as error:
+            raise HTTPException(error.status, str(error)) from None
     later = BackgroundTask(_confirm, order)
     return JSONResponse({"order": order}, status_code=201, background=later)
 
 
 async def _confirm(order: int) -> None:
     await run_in_threadpool(database.confirm, order)
-    if redis:
+    if tasks is not None:
+        await run_in_threadpool(tasks.enqueue, mail.send, order)
+    elif redis:
         await mail.post(redis, order)
 
 
@@ -129,7 +148,8 @@ async def order(request: Request) -> Response:
 
 
 async def daily_report(request: Request) -> Response:
-    return JSONResponse({"days": await run_in_threadpool(database.daily_report)})
+    read = database.returning_report if report else database.daily_report
+    return JSONResponse({"days": await run_in_threadpool(read)})
 
 
 async def stream(request: Request) -> Response:

@@ -139,6 +139,36 @@ class Database:
             "JOIN categories c ON c.id = p.category_id GROUP BY o.day, c.name ORDER BY o.day"
         )
 
+    def returning_report(self) -> list[Mapping[str, Any]]:
+        """Return customers by day, and how many of their orders were not their first.
+
+        Without the index of `index_customers` it reads orders from the start for each order.
+        """
+        return self._rows(
+            "SELECT o.day, count(DISTINCT o.customer_id) AS customers, sum(EXISTS (SELECT 1 FROM "
+            "orders e WHERE e.customer_id = o.customer_id AND e.day < o.day)) AS again "
+            "FROM orders o GROUP BY o.day ORDER BY again DESC"
+        )
+
+    def index_customers(self, wanted: bool) -> None:
+        """Make the index of orders by customer, or drop it."""
+        with self._connection() as connection:
+            if wanted:
+                connection.execute(
+                    "CREATE INDEX IF NOT EXISTS orders_by_customer ON orders(customer_id, day)"
+                )
+            else:
+                connection.execute("DROP INDEX IF EXISTS orders_by_customer")
+
+    def total(self, order: int) -> int:
+        """Return what an order costs, in cents."""
+        (row,) = self._rows(
+            "SELECT sum(l.quantity * p.price_cents) AS cents FROM order_lines l "
+            "JOIN products p ON p.id = l.product_id WHERE l.order_id = ?",
+            order,
+        )
+        return int(row["cents"] or 0)
+
     def page(self, after: int, size: int) -> list[Mapping[str, Any]]:
         """Return the next products by number."""
         return self._rows(

@@ -76,6 +76,7 @@ export function figure(value, unit = "count") {
     case "By":
       return scaled(value, SIZES);
     case "bytesPerSecond":
+    case "bytes/s":
     case "By/s": {
       const { text, unit: size } = scaled(value, SIZES);
       return { text, unit: `${size}${t("unit.perSecond")}` };

@@ -1,0 +1,1 @@
+"""The payments of the shop: Starlette, with metrics of its own by trimtab."""
