@@ -31,12 +31,14 @@ from trimtab_agent.selfmetrics import Totals, families_of
 from trimtab_agent.settings import AgentSettings
 from trimtab_agent.spool import Spool
 from trimtab_agent.window import accounting_of, batches_of, gauges_of
+from trimtab_agent.writer import BatchWriter
 from trimtab_core.addresses import web_address
 from trimtab_core.batches import encode
 from trimtab_core.errors import StartupError, TooLargeError, TrimtabError
 from trimtab_core.exposition import MetricFamily
 from trimtab_core.logs import configure
 from trimtab_core.names import STOPPING
+from trimtab_core.rows import pack_rows
 from trimtab_core.terminal import Terminal
 
 __all__ = ["Agent"]
@@ -64,7 +66,6 @@ class Agent:
         data_dir = Path(settings.data_dir)
         self.id = _identity(data_dir)
         self.boot = secrets.token_bytes(8)
-        self._seq = 0
         self.spool = Spool(data_dir / "spool", settings.spool_mib * 2**20)
         self.aggregator = Aggregator(settings.window_s, settings.max_series)
         self.gathered = Gathered()
@@ -83,6 +84,9 @@ class Agent:
         self._clients = _clients(settings)
         sending, polling = self._clients
         self.forwarder = Forwarder(self.spool, sending, settings.window_s, self.watch, self.boot)
+        self._writer = BatchWriter(
+            self.spool, self.id, self.boot, settings.window_s, self.forwarder.wake
+        )
         self.relay = Relay(polling, self.id, self.watch, self.forwarder.reached)
         self.host = HostReader(network_bits_per_second=settings.network_bits_per_second)
         self.probes = Probes(settings)
@@ -214,6 +218,20 @@ class Agent:
             # A window without records still carries gauges and accounting.
             self._open(ended_s)
         await self._spool_windows(self.aggregator.close(before_s))
+        await self._spool_spans()
+
+    async def _spool_spans(self) -> None:
+        """Spool what was added over several windows, a window at a time.
+
+        In batches of its own where the window is closed, else together with what it has.
+        """
+        for start_s, rows in self.gathered.take_spans():
+            if start_s > self._closed_s:
+                self.aggregator.open(start_s)
+                for row in rows:
+                    self.gathered.add_delta(start_s, row[:4], row.delta)
+            elif rows:
+                await self._writer.write(Window(start_s), pack_rows(rows, ()))
 
     def _open(self, start_s: int) -> None:
         """Have a window closed whatever apps send, with what was probed until now."""
@@ -239,24 +257,8 @@ class Agent:
         for process in self.listener.departed() if is_last else ():
             if process not in still_open:
                 del apps[process]
-        for batch, requests in batches_of(
-            window,
-            agent=self.id,
-            boot=self.boot,
-            first_seq=self._seq,
-            step_s=self.settings.window_s,
-            closed_mono_us=time.monotonic_ns() // 1000,
-            accounting=accounting,
-            gauges=gauges,
-            packed_rows=self.gathered.take(window.start_s, with_events=is_last),
-        ):
-            self._seq = batch.seq + 1
-            try:
-                self.spool.append(encode(batch), samples=requests, window_s=window.start_s)
-            except TooLargeError:  # names as long as they may be, all over
-                self.spool.lose("too_large", requests)
-            self.forwarder.wake()
-            await asyncio.sleep(0)
+        packed_rows = self.gathered.take(window.start_s, with_events=is_last)
+        await self._writer.write(window, packed_rows, accounting, gauges)
         for key, point in window.points.items():
             self.totals.add(key, point)
 
@@ -296,6 +298,7 @@ class Agent:
 
     async def _end(self) -> None:
         await self.listener.drain()
+        await self._spool_spans()
         self._open(int(time.time()) // self.settings.window_s * self.settings.window_s)
         await self._spool_windows(self.aggregator.close(float("inf")))
         self.listener.close()

@@ -11,7 +11,7 @@ from typing import Final
 
 from trimtab_core.measures import Delta
 
-__all__ = ["moment_of", "moments_of", "shares"]
+__all__ = ["moment_of", "moments_of", "share"]
 
 _CLOCKS_AGREE_S: Final = 2.0
 #: A monotonic clock below this was started for a time namespace, or is not a clock at all.
@@ -52,61 +52,48 @@ def moments_of(end_s: float, span_s: float, window_s: int) -> list[float]:
     return [max(0.0, first + window_s * number) for number in range(0, windows, stride)]
 
 
-def shares(delta: Delta, parts: int) -> list[Delta | None]:
-    """Return a delta as that many parts of equal size; None for a part without a value.
+def share(delta: Delta, parts: int, index: int) -> Delta | None:
+    """Return one of that many parts of a delta, all of equal size; None for one without a value.
 
     Counts, the counts of buckets and whole sums add up exactly to those of the delta. Each part has
-    the least and the largest value of the whole.
+    the least and the largest value of the whole. A delta that is not well formed is its first part.
     """
     if parts < 2 or (delta.buckets and sum(delta.buckets.values()) != delta.count):
-        return [delta, *[None] * (parts - 1)]
-    order = _order(parts)
-    counts = _counts(delta.count, order)
-    shared = [
-        Delta(count, added, delta.min, delta.max, delta.last)
-        for count, added in zip(counts, _sums(delta, counts), strict=True)
-    ]
+        return delta if not index else None
+    # What does not go into all parts goes into the first ones by rank, which lie far apart.
+    rank = _ranks(parts)[index]
+    each, rest = divmod(delta.count, parts)
+    count = each + (rank < rest)
+    if not count:
+        return None
+    before = each * rank + min(rank, rest)
+    added = _upto(delta, before + count) - _upto(delta, before)
+    part = Delta(count, added, delta.min, delta.max, delta.last)
     turn = 0
-    for bucket, count in delta.buckets.items():
-        each, rest = divmod(count, parts)
-        for part in shared if each else ():
-            part.buckets[bucket] = each
-        # What does not go into all goes round, from bucket to bucket: so the counts come out even.
-        for turn in range(turn, turn + rest):  # noqa: B020 - goes on where it stopped
-            part = shared[order[turn % parts]]
-            part.buckets[bucket] = part.buckets.get(bucket, 0) + 1
-        turn += bool(rest)
-    return [part if part.count else None for part in shared]
+    for bucket, values in delta.buckets.items():
+        each, rest = divmod(values, parts)
+        # The rest goes round, from bucket to bucket: so the counts of parts come out even.
+        some = each + ((rank - turn) % parts < rest)
+        if some:
+            part.buckets[bucket] = some
+        turn += rest
+    return part
 
 
-def _counts(count: int, order: tuple[int, ...]) -> list[int]:
-    each, rest = divmod(count, len(order))
-    counts = [each] * len(order)
-    for place in order[:rest]:
-        counts[place] += 1
-    return counts
-
-
-def _sums(delta: Delta, counts: list[int]) -> list[float]:
-    """Return the sum of each part, in proportion to its count."""
-    is_whole = delta.sum.is_integer() and abs(delta.sum) < 2**53
-    sums: list[float] = []
-    seen, before = 0, 0.0
-    for count in counts:
-        seen += count
-        if is_whole:
-            upto = float(int(delta.sum) * seen // delta.count)
-        else:
-            upto = delta.sum if seen == delta.count else delta.sum * (seen / delta.count)
-        sums.append(upto - before)
-        before = upto
-    return sums
+def _upto(delta: Delta, count: int) -> float:
+    """Return the sum of the first values, as if all were equal but for whole numbers."""
+    if delta.sum.is_integer() and abs(delta.sum) < 2**53:
+        return float(int(delta.sum) * count // delta.count)
+    return delta.sum if count == delta.count else delta.sum * (count / delta.count)
 
 
 @lru_cache(maxsize=64)
-def _order(parts: int) -> tuple[int, ...]:
-    """Return the places of parts so that the first few of them lie far from one another."""
+def _ranks(parts: int) -> tuple[int, ...]:
+    """Return a rank for each place, so that the first few ranks lie far from one another."""
     step = max(1, round(parts * 0.618))
     while gcd(step, parts) != 1:
         step += 1
-    return tuple(number * step % parts for number in range(parts))
+    ranks = [0] * parts
+    for rank in range(parts):
+        ranks[rank * step % parts] = rank
+    return tuple(ranks)

@@ -4,11 +4,11 @@ Measures go with the window in which they were added, events with the next one t
 only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from trimtab_agent.app import App, other_of, size_of
-from trimtab_agent.dating import shares
+from trimtab_agent.dating import share
 from trimtab_core.deltas import MAX_MEASURES, Deltas, Events
 from trimtab_core.errors import FrameError
 from trimtab_core.measures import Delta, MeasureKey
@@ -56,6 +56,8 @@ class Gathered:
         self._max_bytes = max_bytes
         self._size_bytes = 0
         self._windows: dict[int, _Gathering] = {}
+        #: what is to be shared among several windows, by their starts
+        self._spans: dict[tuple[int, ...], _Gathering] = {}
         self._events: list[EventRow] = []
         #: deltas added to `other`
         self.over_limit = 0
@@ -65,10 +67,14 @@ class Gathered:
         self.events_dropped = 0
 
     def add(self, app: App, measured: Deltas, windows: Sequence[int]) -> None:
-        """Add what an app has measured, shared among the windows that start at these seconds.
+        """Add what an app has measured in the windows that start at these seconds, one as a rule.
 
-        Raises FrameError for a number that was not announced.
+        What is to be shared among several waits for `take_spans`: shared, it would be that many
+        times as much. Raises FrameError for a number that was not announced.
         """
+        into = self._windows.setdefault(windows[0], _Gathering()) if len(windows) == 1 else None
+        if into is None:
+            into = self._spans.setdefault(tuple(windows), _Gathering())
         self.measures_dropped += max(0, measured.dropped - app.measures_dropped)
         app.measures_dropped = max(measured.dropped, app.measures_dropped)
         for number, delta in measured.deltas:
@@ -80,9 +86,7 @@ class Gathered:
                 continue
             self.over_limit += number in app.other_measures
             whose = (app.hello.environment, app.hello.service, app.instance, key)
-            for start_s, part in zip(windows, shares(delta, len(windows)), strict=True):
-                if part is not None:
-                    self.add_delta(start_s, whose, part)
+            self._add(into, whose, delta)
 
     def add_delta(self, start_s: int, whose: _Whose, delta: Delta) -> None:
         """Add a delta to a measure (environment, service, instance, key) of a window.
@@ -90,9 +94,9 @@ class Gathered:
         Over the limit of names, new ones are added up under `other` in place of their attributes'
         values; over twice the limit, what is new is left out. Both are counted.
         """
-        window = self._windows.get(start_s)
-        if window is None:
-            window = self._windows[start_s] = _Gathering()
+        self._add(self._windows.setdefault(start_s, _Gathering()), whose, delta)
+
+    def _add(self, window: _Gathering, whose: _Whose, delta: Delta) -> None:
         key = whose[3]
         before = window.deltas.get(whose)
         if before is None and not self._has_room(window, key, 1):
@@ -138,6 +142,18 @@ class Gathered:
             )
             for event in events.events[:room]
         ]
+
+    def take_spans(self) -> Iterator[tuple[int, list[MeasureRow]]]:
+        """Take what is to be shared; yield the start of each window with its share."""
+        spans, self._spans = self._spans, {}
+        for starts, gathering in spans.items():
+            self._size_bytes -= gathering.size_bytes
+            for index, start_s in enumerate(starts):
+                shares = (
+                    (whose, share(delta, len(starts), index))
+                    for whose, delta in gathering.deltas.items()
+                )
+                yield start_s, [MeasureRow(*whose, part) for whose, part in shares if part]
 
     def take(self, start_s: int, *, with_events: bool = True) -> list[bytes]:
         """Return the measures of a window, and the events, as binaries of rows; forget them."""

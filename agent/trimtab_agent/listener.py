@@ -373,10 +373,11 @@ class Connection(asyncio.BufferedProtocol):
         if message.wall_us:
             end_s = moment_of(message.wall_us, message.mono_us, now_s, self._now_mono_us())
         aggregator = self._listener.aggregator
-        windows = [
-            aggregator.window_at(at_s, now_s).start_s
-            for at_s in moments_of(end_s, message.span_us / 1e6, aggregator.window_s)
-        ]
+        moments = moments_of(end_s, message.span_us / 1e6, aggregator.window_s)
+        if len(moments) == 1:
+            windows = [aggregator.window_at(moments[0], now_s).start_s]
+        else:
+            windows = [int(at_s) // aggregator.window_s * aggregator.window_s for at_s in moments]
         self._listener.gathered.add(app, message, windows)
 
     def _now_mono_us(self) -> int:

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab_agent.dating import moments_of, shares
+from trimtab_agent.dating import moments_of, share
 from trimtab_core.measures import COUNTER, HISTOGRAM, Delta, value_buckets
 
 AT_S = 1_700_006_400.0
@@ -26,6 +26,10 @@ def test_a_longer_span_is_shared_among_all_its_windows_and_a_long_one_among_minu
     assert starts(AT_S + 3600, 3600, 10) == [AT_S + 60 * n for n in range(60)]
     assert starts(AT_S + 10, 10, 300) == [AT_S // 300 * 300]
     assert starts(0.0, 1e9, 10) == [0] * 60
+
+
+def shares(delta: Delta, parts: int) -> list[Delta | None]:
+    return [share(delta, parts, index) for index in range(parts)]
 
 
 def added(delta: Delta | None) -> Delta:

@@ -166,11 +166,11 @@ def test_windows_keep_their_measures_apart_and_share_what_was_added_over_several
     windows = [NOW_S, NOW_S + 10, NOW_S + 20]
     gathered.add(app, Deltas([(1, delta_of(1.0, 2.0))]), windows[:1])
     gathered.add(app, Deltas([(1, delta_of(*[3.0] * 6))]), windows)
-    found = []
-    for start_s in windows:
-        ((row,), _) = rows_of(gathered.take(start_s))
-        found.append(row.delta)
-    assert found == [delta_of(1.0, 2.0, 3.0, 3.0), delta_of(3.0, 3.0), delta_of(3.0, 3.0)]
+    assert [(start_s, row.delta) for start_s, (row,) in gathered.take_spans()] == [
+        (start_s, delta_of(3.0, 3.0)) for start_s in windows
+    ]
+    ((row,), _) = rows_of(gathered.take(NOW_S))
+    assert row.delta == delta_of(1.0, 2.0)
 
 
 def test_all_open_windows_together_have_a_bound_and_no_value_is_lost() -> None:
@@ -192,7 +192,7 @@ def test_all_open_windows_together_have_a_bound_and_no_value_is_lost() -> None:
 def test_deltas_that_an_app_has_dropped_are_counted_once() -> None:
     gathered, app = Gathered(), app_of()
     for dropped in (2, 2, 5):
-        gathered.add(app, Deltas([], dropped=dropped), [])
+        gathered.add(app, Deltas([], dropped=dropped), [NOW_S])
     assert gathered.measures_dropped == 5
 
 

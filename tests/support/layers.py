@@ -119,10 +119,11 @@ LAYERS: Layers = {
         "endpoint": (),
         "relay": ("answers",),
         "forwarder": ("answers", "spool"),
+        "writer": ("aggregator", "window", "spool"),
         # The one place that knows all parts.
         "agent": (
             *("settings", "selfmetrics", "gauges", "spool", "probes", "aggregator", "gathered"),
-            *("window", "listener", "endpoint", "relay", "forwarder"),
+            *("window", "writer", "listener", "endpoint", "relay", "forwarder"),
         ),
         "cli": ("settings", "agent"),
     },

@@ -30,7 +30,7 @@ _MOST_AGE_US: Final = 6 * 86_400_000_000
 #: a second after its end.
 _LATE_US: Final = 500_000
 #: What is taken was added within this time, if the process has not stood still.
-_MOST_SPAN_US: Final = 2_000_000
+_MOST_SPAN_US: Final = 1_400_000
 #: A jump of the wall clock by more than this begins another window.
 _JUMP_US: Final = 2_000_000
 #: Memory of a window, of a delta in it, and of one of its buckets, approximately.
