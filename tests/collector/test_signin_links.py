@@ -265,9 +265,7 @@ def test_in_a_service_it_prints_where_the_dashboard_is_and_no_token(tmp: Path) -
         process.start()
         line = process.wait_line("the dashboard is at")
         assert line.endswith("trimtab user link NAME prints a link that signs in")
-        process.wait_line("trimtab agent listening on")
         assert "#signin=" not in process.output()
-        assert process.stop() == 0
 
 
 def test_on_a_desktop_it_opens_a_link_that_no_argument_shows(tmp: Path) -> None:
