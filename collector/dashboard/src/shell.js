@@ -17,7 +17,7 @@ import { Search } from "./search.js";
 import { isAdmin } from "./session.js";
 import { isDark, language, theme } from "./settings.js";
 import { connection, lastAlert } from "./stream.js";
-import { clockSeconds, now, zoneName } from "./times.js";
+import { clock, clockSeconds, now, zoneName } from "./times.js";
 import { t } from "./words.js";
 
 /** Whether the search, or the list of keys, is open. */
@@ -105,7 +105,7 @@ function Header() {
     <${Live} />
     <span class="space"></span>
     <button class="pick" onClick=${() => (opened.value = "search")} aria-label=${t("shell.search")}><${Icon} name="search" /><kbd>/</kbd></button>
-    <${ViewerMenu} clock=${html`<small>${zoneName()}</small> ${clockSeconds(now.value)}`} />
+    <${ViewerMenu} clock=${html`<small>${zoneName()}</small> <span>${clock(now.value)}<span class="seconds">${clockSeconds(now.value).slice(-3)}</span></span>`} />
   </header>`;
 }
 

@@ -15,7 +15,7 @@ export function ViewerMenu({ clock }) {
   return html`<${Popup} align="right" kind="pick" name=${t("viewer.zone")} label=${clock}>${(close) => html`<${Zones} close=${close} />`}<//>
     <button class="pick" lang=${language.value === "en" ? "ko" : "en"} onClick=${otherLanguage}>${NAMES[language.value === "en" ? "ko" : "en"]}</button>
     <button class="pick" aria-label=${t(isDark.value ? "viewer.light" : "viewer.dark")} onClick=${() => (theme.value = isDark.value ? "light" : "dark")}>${isDark.value ? "☀" : "☾"}</button>
-    <${Popup} align="right" kind="pick" name=${t("viewer.account")} label=${html`<bdi class="short">${person.value?.name}</bdi><${Icon} name="down" />`}>
+    <${Popup} align="right" kind="pick" name=${t("viewer.account")} label=${html`<${Icon} name="person" /><bdi class="short">${person.value?.name}</bdi>`}>
       ${(close) => html`<div class="menu-list">
         <p class="hint">${t("viewer.signedInAs", { role: named("role", person.value?.role) })}</p>
         <a href=${href("account")} onClick=${close}>${t("page.account")}</a>
