@@ -2,6 +2,7 @@
  * What a page is about: a service, or a route of one, as filters for the API.
  */
 
+import { useEffect, useState } from "preact/hooks";
 import { useAnswer } from "./answers.js";
 import { query } from "./address.js";
 import { range, stepOf } from "./range.js";
@@ -12,10 +13,23 @@ export function scopeOfAddress() {
   return { environment, service, route, method, version, instance };
 }
 
-/** Return the steps of requests of a scope: {state, data: {series, step, ...}}, with a row for each step. */
+/**
+ * Return the steps of requests of a scope: {state, data: {series, step, ...}}, with a row for each step.
+ *
+ * Figures of long ago are kept in wider windows: steps narrower than these would have a value here and
+ * there, so that the question is asked again with steps as wide as they are.
+ */
 export function useHistory(scope, { points } = {}) {
-  const step = stepOf(range.value.seconds, points);
-  return useAnswer("/metrics/history", { ...scope, ...range.value.parameters, step, empty: "rows" });
+  const { seconds, from, to } = range.value;
+  const [widest, setWidest] = useState({ of: "", seconds: 0 });
+  const of = `${from} ${to}`;
+  const step = Math.max(stepOf(seconds, points), widest.of === of ? widest.seconds : 0);
+  const answer = useAnswer("/metrics/history", { ...scope, ...range.value.parameters, step, empty: "rows" });
+  const resolution = answer.value.data?.resolution ?? 0;
+  useEffect(() => {
+    if (resolution > step) setWidest({ of, seconds: resolution });
+  }, [resolution]);
+  return answer;
 }
 
 /** Return the times (ms) of rows of a history. */

@@ -52,7 +52,7 @@ function columns(times, series) {
 
 function drawn(each) {
   const stroke = colour(each.colour ?? "accent");
-  const shared = { label: each.title, stroke, points: { show: false }, spanGaps: false };
+  const shared = { label: each.title, stroke, points: { show: true, size: 4, fill: stroke, filter: lonely }, spanGaps: false };
   switch (each.kind) {
     case "area":
       return { ...shared, width: 0, fill: colour(each.colour, 0.85) };
@@ -67,6 +67,16 @@ function drawn(each) {
     default:
       return { ...shared, width: 1.5 };
   }
+}
+
+/** Return the places of values without a neighbour, of which no line is drawn. */
+function lonely(plot, index) {
+  const values = plot.data[index];
+  const found = [];
+  values.forEach((value, at) => {
+    if (value !== null && (values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null) found.push(at);
+  });
+  return found;
 }
 
 /** Bands lie between two series: percentiles between p50 and p95, an area upon the area below it. */

@@ -162,8 +162,8 @@ export function drawing(happened) {
       if (y < bbox.top || y > bbox.top + bbox.height) continue;
       stroke(ctx, colour(line.severity === "critical" ? "crit" : "warn"), [2 * ratio, 4 * ratio], bbox.left, y, bbox.left + bbox.width, y);
       ctx.fillStyle = colour(line.severity === "critical" ? "crit" : "warn");
-      ctx.textAlign = "right";
-      ctx.fillText(line.text, bbox.left + bbox.width - 4 * ratio, y - 5 * ratio);
+      ctx.textAlign = "left";
+      ctx.fillText(line.text, bbox.left + 4 * ratio, y - 5 * ratio);
     }
     labelled(ctx, bbox, ratio, marks.map((mark) => ({ ...mark, x: Math.round(x(mark.atMs)) })));
     ctx.restore();

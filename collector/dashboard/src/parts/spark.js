@@ -15,7 +15,8 @@ export function Spark({ values, kind = "", width = 96, height = 26, label }) {
   let path = "";
   values.forEach((value, index) => {
     if (!Number.isFinite(value)) {
-      pen = "M";
+      // One step without a value is the rhythm of what arrives, two are a gap.
+      if (!Number.isFinite(values[index + 1])) pen = "M";
       return;
     }
     path += `${pen}${(index * step).toFixed(1)} ${(height - 3 - ((value - low) / spread) * (height - 6)).toFixed(1)}`;

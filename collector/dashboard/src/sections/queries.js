@@ -12,13 +12,25 @@ import { t } from "../words.js";
 
 export function Queries({ scope, span = 12 }) {
   const { environment, service, route } = scope;
-  const answer = useAnswer("/slow-queries", { environment, service, route, ...range.value.parameters, limit: 8 });
+  const answer = useAnswer("/slow-queries", { environment, service, route, ...range.value.parameters, limit: 50 });
   return html`<${Card} title=${t("queries.title")} sub=${t("queries.sub")} span=${span}>
     <${Answer} of=${answer} isEmpty=${(data) => !data.worst.length && !data.nPlusOne.length} empty=${t("queries.none")}>
       ${(data) => html`${data.nPlusOne.length > 0 && html`<h3>${t("queries.repeated")}</h3><${Repeated} rows=${data.nPlusOne} />`}
-        ${data.worst.length > 0 ? html`<h3>${t("queries.slow")}</h3><${Slow} rows=${data.worst} />` : html`<${Empty} text=${t("queries.noSlow")} />`}`}
+        ${data.worst.length > 0 ? html`<h3>${t("queries.slow")}</h3><${Slow} rows=${together(data.worst)} />` : html`<${Empty} text=${t("queries.noSlow")} />`}`}
     <//>
   <//>`;
+}
+
+/** Return one row for each query of a line: the slowest, and how many were seen. */
+function together(rows) {
+  const found = new Map();
+  for (const row of rows) {
+    const key = `${row.service} ${row.route} ${row.site} ${row.query}`;
+    const before = found.get(key);
+    if (before) before.seen += 1;
+    else found.set(key, { ...row, seen: 1 });
+  }
+  return [...found.values()];
 }
 
 /** The line of the app that ran something, and what called it. */
@@ -36,7 +48,7 @@ export function Repeated({ rows }) {
     { key: "longest", title: t("queries.longest"), unit: "ms" },
     { key: "requests", title: t("queries.seen") },
   ];
-  return html`<${Table} label=${t("queries.repeated")} columns=${columns} rows=${rows} />`;
+  return html`<${Table} label=${t("queries.repeated")} columns=${columns} rows=${rows} most=${8} />`;
 }
 
 export function Slow({ rows }) {
@@ -45,7 +57,8 @@ export function Slow({ rows }) {
     { key: "site", title: t("queries.line"), text: true, show: (row) => html`<${Site} ...${row} />` },
     { key: "route", title: t("routes.route"), text: true, show: (row) => routeLink(row) || "–" },
     { key: "duration", title: t("queries.took"), unit: "ms" },
+    { key: "seen", title: t("queries.times") },
     { key: "at", title: t("queries.when"), show: (row) => html`<time title=${row.at}>${ago(row.at)}</time>` },
   ];
-  return html`<${Table} label=${t("queries.slow")} columns=${columns} rows=${rows} />`;
+  return html`<${Table} label=${t("queries.slow")} columns=${columns} rows=${rows} most=${8} />`;
 }
