@@ -360,3 +360,34 @@ def test_a_configuration_that_cannot_be_is_refused_by_the_field(
 ) -> None:
     with pytest.raises(ApiError, match=words):
         add(world, "x", **fields)
+
+
+def test_a_message_leads_to_the_alert_its_rule_and_the_place_around_that_time(
+    world: AlertWorld,
+) -> None:
+    add(world, "slow", metric="responseTime", threshold=100, for_=0)
+    world.pass_windows(2, 20)
+    world.pass_windows(2, 500)
+    (notice,) = [each for each in world.sink.taken if each.rule_id == "slow"]
+    pages = dict(notice.links)
+    (alert,) = [each for each in world.book.open() if each.rule_id == "slow"]
+    assert pages["alert"] == f"/performance/dashboard/alert?id={alert.id}"
+    assert pages["rule"] == "/performance/dashboard/rule?id=slow"
+    place = "/performance/dashboard/service?environment=test&service=shop&from=20"
+    assert pages["service"].startswith(place)
+
+
+def test_the_end_of_a_silence_is_announced_though_nothing_else_happened(
+    world: AlertWorld,
+) -> None:
+    add(world, "slow", metric="responseTime", threshold=100, for_=0)
+    world.pass_windows(2, 20)
+    silence = NewSilence(matchers={"rule": "slow"}, comment="migration", duration=45)
+    world.silences.add(silence, asked(world))
+    world.pass_windows(3, 500)
+    assert [each.held for each in world.changed if each.rule_id == "slow"][-1] == "silenced"
+    count = len(world.changed)
+    world.pass_windows(2, 500)
+    (alert,) = [each for each in world.changed[count:] if each.rule_id == "slow"]
+    assert (alert.state, alert.held) == ("firing", None)
+    assert told(world, "slow") == ["firing"]

@@ -213,6 +213,18 @@ async def test_no_name_becomes_a_link() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_mail_leads_to_the_pages_of_its_alert_in_both_parts() -> None:
+    path = "/performance/dashboard/service?service=a%26b&from=1"
+    box = Mailbox()
+    with mail_server(box) as port:
+        await send(port, of(links=(("service", path),)))
+    ((_, mail),) = box.mails
+    plain, rich = (part.get_content() for part in mail.iter_parts())
+    assert f"  - The service around that time: https://trimtab.example.com{path}" in plain
+    assert f'<a href="https://trimtab.example.com{path.replace("&from", "&amp;from")}"' in rich
+
+
+@pytest.mark.asyncio
 async def test_korean_arrives_as_it_was_written() -> None:
     box = Mailbox()
     # Each is folded at another place: no space is lost or won there.
