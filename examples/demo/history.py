@@ -65,6 +65,7 @@ class Measured(NamedTuple):
     method: str
     #: requests per second at the full rate of its service
     full_rate: float
+    p95_ms: float
     #: how its requests spread over `_BUCKETS` equally likely response times
     times_us: Sequence[float]
     #: status code -> its share
@@ -105,6 +106,7 @@ async def measured(api: Api, versions: Mapping[str, str], from_s: float) -> list
                 row["route"],
                 row["method"],
                 row["requestsPerSecond"] / (sum(busy) / len(busy)),
+                row["p95"],
                 _times(row),
                 {
                     int(code): count / row["requests"]

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from examples.demo import history
 from examples.demo.api import Admin, Api, ApiError
-from examples.demo.desk import Desk, furnish
+from examples.demo.desk import Desk, furnish, promise
 from examples.demo.parts import ADMIN, Stack
 from examples.demo.services import STORY_SERVICES
-from examples.demo.story import Story
+from examples.demo.story import ROUTE, Story
 from examples.demo.traffic import Traffic
 from trimtab_collector.auth.links import guest_link
 from trimtab_collector.contract.callers import Role
@@ -71,6 +71,7 @@ class Telling:
 
     async def check(self) -> int:
         """Tell the story at once and look at what the API says; returns the exit code."""
+        await promise(self._admin, usual_ms=0)
         wrong = await self._story.check()
         failures = [each for some in self._traffic.failures.values() for each in some]
         if failures:
@@ -96,10 +97,12 @@ class Telling:
         await self._story.run()
 
     async def _past(self, begun_s: float) -> None:
-        """Generate the day before, as soon as it is known what a day is like."""
+        """Draw lines and generate the day before, as soon as it is known what is usual."""
         await asyncio.sleep(_WARM_S + _MEASURED_S)
         versions = {each.name: each.version for each in STORY_SERVICES}
         routes = await history.measured(self._api, versions, begun_s + _WARM_S)
+        reports = [each.p95_ms for each in routes if each.route == ROUTE]
+        await promise(self._admin, max(reports, default=0.0))
         name = ("--name", history.AGENT, "--environment", "demo")
         key = await self._stack.key(*name)
         begun = time.monotonic()

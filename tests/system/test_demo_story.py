@@ -61,7 +61,7 @@ def test_what_is_generated_is_counted_and_its_agent_is_not_missed(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     route = Measured(
-        *("shop", "2.4.0", ("vm#0", "vm#1"), "/reports/daily", "GET", 2.0),
+        *("shop", "2.4.0", ("vm#0", "vm#1"), "/reports/daily", "GET", 2.0, 25.0),
         [20_000.0] * 16,
         {200: 0.9, 500: 0.1},
         {"db_us": 15_000.0, "db_calls": 1.0},
