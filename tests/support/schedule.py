@@ -23,6 +23,7 @@ __all__ = ["Units", "collected_once", "in_order", "taking_turns", "there_to_stay
 #: Files that take longest, in the order of their seconds: whoever is last waits for none of them.
 _LONG: Final = (
     "test_demo_fault.py",
+    "test_reading.py",
     "test_faults.py",
     "test_matrix.py",
     "test_kill_points.py",
