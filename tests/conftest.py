@@ -17,7 +17,7 @@ from support.processes.backends import new_database, postgresql, redis_server
 from support.processes.drive import Measured, measuring
 from support.processes.servers import Collector, short_dir
 from support.processes.stack import Stack, stack
-from support.schedule import in_order, taking_turns
+from support.schedule import Units, collected_once, in_order, taking_turns, there_to_stay
 from support.stores.batches import Connect, Sender
 from support.stores.engines import ENGINES, NOON, Engine, Pair
 from trimtab.recorder import BACKGROUND_NS
@@ -45,9 +45,27 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["turns"] = str(node.config.stash[TURNS])
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Units | None:
+    """Hand out files as they are sorted here, where they are asked for."""
+    return Units(config, log) if config.getoption("dist") == "loadfile" else None
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if TURNS in config.stash and not hasattr(config, "workerinput"):
         shutil.rmtree(config.stash[TURNS], ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    with there_to_stay():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, object, object]:
+    with collected_once(collector, collector.config.stash[TURNS]):
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

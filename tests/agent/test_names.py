@@ -30,7 +30,8 @@ from trimtab_core.messages import (
 from trimtab_core.records import RECORD_SIZE, Record, pack
 from trimtab_core.rows import MeasureRow, unpack_rows
 
-DEADLINE_S = 5.0
+#: a busy machine takes seconds to read hundred thousands of names
+DEADLINE_S = 30.0
 WALL_US = 1_795_000_000_000_000
 
 

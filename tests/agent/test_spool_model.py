@@ -24,6 +24,16 @@ DIRECTORY = Path("/spool")
 CRASH = st.none() | st.none() | st.integers(0, 40)
 
 
+# Functions with names: of a lambda, Hypothesis parses the source at every step, and ast.parse of
+# CPython 3.11 may fail ("recursion depth mismatch") while another thread is there.
+def has_leased(machine: "PowerCutMachine") -> bool:
+    return bool(machine.leased)
+
+
+def has_damages(machine: "PowerCutMachine") -> bool:
+    return bool(machine.damages)
+
+
 class PowerCutMachine(RuleBasedStateMachine):
     """Drives a spool on a simulated disk, beside a collector."""
 
@@ -101,7 +111,7 @@ class PowerCutMachine(RuleBasedStateMachine):
     def be_away(self, count: int) -> None:
         self.append(count, None)
 
-    @precondition(lambda self: self.leased)
+    @precondition(has_leased)
     @rule(outcome=st.sampled_from(("taken", "answer lost", "unreachable")), crash=CRASH)
     def answer(self, outcome: str, crash: int | None) -> None:
         self._send(self.leased.pop(0), outcome, crash)
@@ -160,7 +170,7 @@ class PowerCutMachine(RuleBasedStateMachine):
         self.disk.capacity = None
         self.now += 2
 
-    @precondition(lambda self: self.damages)
+    @precondition(has_damages)
     @rule(data=st.data(), how=st.sampled_from(("flip", "cut", "delete", "hide", "zero")))
     def harm(self, data: st.DataObject, how: str) -> None:
         paths = sorted(p for p, f in self.disk.files.items() if p.suffix == ".seg" and f.seen)

@@ -187,7 +187,7 @@ def test_it_stops_within_five_seconds_while_agents_wait_for_commands(tmp: Path) 
 def refused(tmp: Path, *arguments: str, **env: str) -> str:
     """Return the sentence of a collector that does not start."""
     with Collector(tmp, **env) as collector:
-        collector.command = trimtab("collector", *arguments)
+        collector.command += arguments
         super(Collector, collector).start()
         assert collector.wait_exit() == 2
         assert "Traceback" not in collector.output()

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,9 @@ def test_a_worker_that_stands_still_does_not_hold_up_readers(tmp: Path) -> None:
             fill(store, 300, 300)
             supervisor.wake()
             assert counted(store) == 1800
-            os.kill(pid, signal.SIGCONT)
+            # On a busy machine it has been taken for dead by now, and replaced.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
             wait_for(lambda: merged(store), "an empty journal", 30)
             assert counted(store) == 1800
     finally:

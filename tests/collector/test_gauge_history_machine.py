@@ -52,6 +52,12 @@ gauges = st.builds(
 )
 
 
+# Functions with names: of a lambda, Hypothesis parses the source at every step, and ast.parse of
+# CPython 3.11 may fail ("recursion depth mismatch") while another thread is there.
+def has_sent(machine: "GaugeMachine") -> bool:
+    return bool(machine.sent)
+
+
 class GaugeMachine(RuleBasedStateMachine):
     """Drives a store beside an oracle."""
 
@@ -100,7 +106,7 @@ class GaugeMachine(RuleBasedStateMachine):
             assert append(self.store, batch) == [False]
         self._compare_all()
 
-    @precondition(lambda self: self.sent)
+    @precondition(has_sent)
     @rule(data=st.data())
     def repeat(self, data: st.DataObject) -> None:
         recent = [batch for batch in self.sent if batch.window_s >= self.now_s - LATE_S]

@@ -18,9 +18,13 @@ WITH_ADMIN = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One browser for all tests of this process."""
+    """One browser for the tests of this folder.
+
+    No longer: while Playwright is there its loop counts as the one that runs, and no test that is a
+    coroutine could run in this process.
+    """
     if not (STATIC / "index.html").exists():
         lack("the dashboard is not built: ./dev setup says why")
     with chromium() as found:

@@ -8,7 +8,8 @@ from support.processes.servers import Proc
 
 def test_a_slow_shop_is_told_by_live_stream_mail_and_webhook(tmp: Path) -> None:
     report = tmp / "report.html"
-    words = ["--fault", "latency", "--check", "--report", str(report)]
+    # A few requests tell as well as many what is slow.
+    words = ["--fault", "latency", "--check", "--report", str(report), "--rate", "40"]
     command = [sys.executable, "-m", "examples.demo", *words]
     with Proc("demo", command, tmp, {"TMPDIR": str(tmp)}) as run:
         code = run.start().wait_exit(timeout_s=330)

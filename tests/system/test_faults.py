@@ -35,12 +35,15 @@ def more(load: Load, answers: int, what: str) -> None:
 
 
 def warmed(
-    system: Stack, command: list[str], service: str = "shop", **env: str
+    system: Stack, command: list[str], service: str = "shop", requests: int = 500, /, **env: str
 ) -> tuple[str, int, int]:
-    """Start the app and warm it up; return a target, the requests sent and the memory used."""
+    """Start the app and warm it up; return a target, the requests sent and the memory used.
+
+    Memory grows for some thousands of requests: who compares it asks for so many.
+    """
     app = system.app(service, command, **env)
     target = f"{app.url}/items/1"
-    load = drive([target], 3000, connections=4)
+    load = drive([target], requests, connections=4)
     assert load.failed == 0
     return target, load.sent, app.rss_bytes()
 
@@ -49,7 +52,7 @@ def warmed(
 def test_an_agent_that_is_absent_costs_no_request_and_little_memory(tmp: Path) -> None:
     with stack(tmp) as system:
         system.agent.stop()
-        target, sent, before = warmed(system, uvicorn())
+        target, sent, before = warmed(system, uvicorn(), "shop", 3000)
         load = drive([target], 20_000, connections=8)
         assert load.failed == 0
         assert system.apps["shop"].rss_bytes() - before < 8 * MIB
@@ -62,7 +65,7 @@ def test_an_agent_that_stays_away_makes_the_app_drop_the_oldest_and_say_so(tmp: 
     with stack(tmp) as system:
         system.agent.stop()
         small = {"TRIMTAB_BACKLOG_KIB": "64", "TRIMTAB_BUFFER_KIB": "64"}
-        target, sent, _ = warmed(system, uvicorn(), **small)
+        target, sent, _ = warmed(system, uvicorn(), "shop", 3000, **small)
         load = drive([target], 3000, connections=4)
         assert load.failed == 0
         system.agent.start()
@@ -94,7 +97,7 @@ def test_an_agent_killed_and_restarted_under_load_loses_only_what_is_booked(
 @pytest.mark.alone
 def test_an_agent_frozen_for_ten_thousand_requests_costs_none_and_loses_nothing(tmp: Path) -> None:
     with stack(tmp) as system:
-        target, sent, before = warmed(system, uvicorn())
+        target, sent, before = warmed(system, uvicorn(), "shop", 3000)
         load = Load([target], connections=2).start()
         system.agent.freeze()
         more(load, 10_000, "10,000 more answers while the agent stands still")

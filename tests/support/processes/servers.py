@@ -32,6 +32,7 @@ _T = TypeVar("_T")
 #: seconds a process may take to say that it is ready; the machine may be busy with others
 START_S = 40.0
 _REPOSITORY = Path(__file__).resolve().parents[3]
+_LEAN = Path(__file__).with_name("lean.py")
 _given: set[int] = set()
 
 
@@ -268,7 +269,8 @@ class Collector(Proc):
             "TRIMTAB_COLLECTOR_DATA_DIR": str(self.data),
             "TRIMTAB_COLLECTOR_TOKEN": TOKEN,
         }
-        super().__init__("collector", trimtab("collector"), directory, settings | env)
+        command = [sys.executable, "-P", str(_LEAN), "collector"]
+        super().__init__("collector", command, directory, settings | env)
         self.api = Api(self.url)
 
     def start(self) -> Self:
