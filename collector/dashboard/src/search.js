@@ -33,7 +33,7 @@ export function Search({ close }) {
       try {
         const answer = await ask("/search", { q: text }, { signal: stop.signal });
         setFailed(false);
-        setFound([...answer.hits.map((each) => ({ ...each, detail: [each.service, each.environment].filter(Boolean).join(" "), page: each.link.page === "overview" ? "" : each.link.page, params: each.link.params })), ...pages]);
+        setFound([...answer.results.map((each) => ({ ...each, page: each.link.page === "overview" ? "" : each.link.page, params: each.link.params })), ...pages]);
       } catch (error) {
         if (error.name === "AbortError") return;
         setFailed(true);

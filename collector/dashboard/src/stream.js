@@ -51,6 +51,7 @@ async function open() {
   socket.on("metrics:update", (data) => {
     metricsNow.value = { at: Date.now(), data };
   });
+  socket.on("silences:changed", () => renewAll());
   for (const name of ["alert:new", "alert:critical", "alert:changed"]) {
     socket.on(name, (alert) => {
       lastAlert.value = alert;

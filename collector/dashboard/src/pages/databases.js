@@ -1,6 +1,7 @@
 /** Databases: which statements take the time, which are slow or repeated, pools, and what servers say. */
 
 import { html } from "htm/preact";
+import { query } from "../address.js";
 import { useAnswer } from "../answers.js";
 import { Card } from "../parts/card.js";
 import { CsvButton } from "../parts/csv.js";
@@ -10,6 +11,7 @@ import { Tile } from "../parts/tile.js";
 import { range } from "../range.js";
 import { callColumns } from "../sections/calls.js";
 import { MeasuresOverTime } from "../sections/overtime.js";
+import { Chosen } from "../sections/opening.js";
 import { owners, OwnersHead } from "../sections/owners.js";
 import { Queries } from "../sections/queries.js";
 import { errorsText, POSTGRESQL, Targets } from "../sections/targets.js";
@@ -19,7 +21,7 @@ const DURATION = ["db.client.operation.duration"];
 
 export default function Databases() {
   const filters = owners();
-  const answer = useAnswer("/database", { ...filters, ...range.value.parameters, limit: 50 });
+  const answer = useAnswer("/database", { ...filters, ...range.value.parameters, limit: 200 });
   return html`<${OwnersHead} title=${t("page.databases")} lede=${t("databases.lede")} />
     <${Answer} of=${answer} lines=${3}>${(data) => html`<${Tiles} data=${data} />`}<//>
     <div class="grid">
@@ -50,7 +52,7 @@ function Statements({ answer }) {
   ];
   return html`<${Card} title=${t("databases.statements")} sub=${t("databases.statementsSub")} tools=${html`<${CsvButton} name="statements" rows=${() => rowsOf(columns, answer.value.data?.statements ?? [])} />`}>
     <${Answer} of=${answer} lines=${8} isEmpty=${(data) => !data.statements.length} empty=${t("databases.none")}>
-      ${(data) => html`<${Table} label=${t("databases.statements")} columns=${columns} rows=${data.statements} sort="sort" first="totalTime" leftOut=${data.statementsLeftOut} rowKey=${(row) => `${row.system} ${row.query}`} />`}
+      ${(data) => html`<${Chosen} scope=${query.value} fields=${["query"]} /><${Table} label=${t("databases.statements")} columns=${columns} rows=${data.statements.filter((row) => !query.value.query || row.query === query.value.query)} sort="sort" first="totalTime" leftOut=${data.statementsLeftOut} rowKey=${(row) => `${row.system} ${row.query}`} />`}
     <//>
   <//>`;
 }

@@ -47,7 +47,7 @@ function stateOf(slo) {
 function sloColumns(edit, remove) {
   return [
     { key: "name", title: t("slo.promise"), text: true, show: (row) => html`<${Dot} state=${stateOf(row)} /><bdi>${row.settings.name}</bdi><span class="sub2"><bdi>${[row.settings.environment, row.settings.service, row.settings.route].filter(Boolean).join(" ") || t("alerts.everything")}</bdi></span>` },
-    { key: "target", title: t("slo.target"), show: (row) => html`${number(row.settings.target * 100, 5)} <small>%</small>${row.settings.below && html` <span class="sub2">&lt; ${written(row.settings.below, "ms")}</span>`}` },
+    { key: "target", title: t("slo.target"), show: (row) => html`${number(row.settings.target * 100, 5)} <small>%</small>${row.settings.below && html` <span class="sub2">${"< "}${written(row.settings.below, "ms")}</span>`}` },
     { key: "good", title: t("slo.good"), show: (row) => (row.budget.goodShare === null ? "–" : html`${number(row.budget.goodShare * 100, 5)} <small>%</small>`) },
     { key: "left", title: t("slo.left"), show: (row) => html`<span class=${row.budget.left !== null && row.budget.left <= 0 ? "bad" : ""}>${written(row.budget.left, "ratio")}</span>` },
     { key: "burn", title: t("slo.burn"), show: (row) => written(row.burnRates[0]?.longRate ?? null, "count") },
