@@ -10,6 +10,7 @@ import numpy as np
 
 from trimtab_collector.contract.overview import TimeShares
 from trimtab_collector.contract.parameters import Parameters
+from trimtab_collector.overview.earlier import EarlierFigures, EarlierRanges
 from trimtab_collector.overview.machines import Machines
 from trimtab_collector.overview.spans import Spans, spans_of
 from trimtab_collector.overview.usual import (
@@ -68,8 +69,9 @@ class ServiceFigures:
 class Observed:
     """What was measured, for one overview; reading threads. Its reads raise TooMuchError."""
 
-    def __init__(self, reader: StoreReader, parameters: Parameters) -> None:
+    def __init__(self, reader: StoreReader, parameters: Parameters, kept: EarlierRanges) -> None:
         self.reader = reader
+        self._kept = kept
         self.parameters = parameters
         self.spans: Spans = spans_of(reader.ranges, parameters)
         self.machines = Machines(reader, parameters, self.spans)
@@ -155,16 +157,17 @@ class Observed:
     def _judge(self) -> None:
         found: dict[Owner, dict[FigureKind, list[Baseline]]] = {}
         for against, time_range in self.spans.before.items():
-            each, everything = self._read(time_range)
-            steps = int((everything["requests"] > 0).sum())
-            for figures in (each, everything):
-                for owner, baselines in _baselines(figures, against, time_range, steps).items():
-                    kinds = found.setdefault(owner, {})
-                    for kind, baseline in baselines.items():
-                        kinds.setdefault(kind, []).append(baseline)
-            if steps >= _STEPS:
+
+            def read(against: str = against, time_range: TimeRange = time_range) -> EarlierFigures:
+                return self._earlier(against, time_range)
+
+            earlier = self._kept.get(time_range, read)
+            for owner, baselines in earlier.baselines.items():
+                for kind, baseline in baselines.items():
+                    found.setdefault(owner, {}).setdefault(kind, []).append(baseline)
+            if earlier.steps >= _STEPS:
                 # One that had no request while others had is usually without.
-                for owner in self.services.keys() - {*each.names, EVERYTHING}:
+                for owner in self.services.keys() - {*earlier.baselines, EVERYTHING}:
                     none = Baseline(against, 0.0, 0.0, 0.0)
                     found.setdefault(owner, {}).setdefault(RATE_KIND, []).append(none)
         seconds = self.spans.lately.seconds
@@ -176,6 +179,13 @@ class Observed:
                 service.judged[kind] = judged(
                     kind, service.now[figure], weight, service.before.get(kind, ())
                 )
+
+    def _earlier(self, against: str, time_range: TimeRange) -> EarlierFigures:
+        each, everything = self._read(time_range)
+        steps = int((everything["requests"] > 0).sum())
+        found = _baselines(each, against, time_range, steps)
+        found.update(_baselines(everything, against, time_range, steps))
+        return EarlierFigures(found, steps)
 
 
 def _together(rows: Rows) -> Rows:

@@ -1,7 +1,7 @@
 """All that an overview is told from: what was measured, alerts, marks, and lines of thresholds."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 from trimtab_collector.contract.alerts import AlertBody, AlertHistory
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.marks import Mark, Marks
+from trimtab_collector.overview.earlier import EarlierRanges
 from trimtab_collector.overview.observed import EVERYTHING, Observed
 from trimtab_collector.overview.usual import (
     APDEX_KIND,
@@ -42,13 +43,14 @@ class Sources:
     marks: Marks
     alerts: AlertHistory
     lines: Lines = dict
+    kept: EarlierRanges = field(default_factory=EarlierRanges)
 
 
 class Situation:
     """What is known at the time of one overview; reading threads."""
 
     def __init__(self, sources: Sources, parameters: Parameters) -> None:
-        self.observed = Observed(sources.reader, parameters)
+        self.observed = Observed(sources.reader, parameters, sources.kept)
         self._sources = sources
         self._parameters = parameters
         where = parameters.where
