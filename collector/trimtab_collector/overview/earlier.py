@@ -8,13 +8,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from trimtab_collector.overview.usual import Baseline, FigureKind
 from trimtab_collector.reads.ranges import TimeRange
 
-__all__ = ["EarlierFigures", "EarlierRanges"]
+__all__ = ["EarlierFigures", "EarlierRanges", "StepFigures"]
 
+_T = TypeVar("_T")
 _MOST: Final = 32
 _KEPT_S: Final = 600.0
 
@@ -28,22 +29,44 @@ class EarlierFigures(NamedTuple):
     steps: int
 
 
+class StepFigures(NamedTuple):
+    """Figures step by step, by the starts of steps; steps without requests are absent."""
+
+    #: owner -> step -> p95, ms
+    p95: dict[tuple[str, ...], dict[int, float]]
+    #: kind -> step -> its value of everything
+    together: dict[FigureKind, dict[int, float]]
+
+    def with_later(self, later: "StepFigures") -> "StepFigures":
+        """Return these and those of later steps."""
+        p95 = {
+            owner: {**self.p95.get(owner, {}), **later.p95.get(owner, {})}
+            for owner in {**self.p95, **later.p95}
+        }
+        together = {kind: {**self.together[kind], **later.together[kind]} for kind in self.together}
+        return StepFigures(p95, together)
+
+
 class EarlierRanges:
     """The figures of up to 32 earlier ranges; any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: OrderedDict[object, tuple[float, EarlierFigures]] = OrderedDict()
+        self._kept: OrderedDict[object, tuple[float, Any]] = OrderedDict()
 
-    def get(self, time_range: TimeRange, read: Callable[[], EarlierFigures]) -> EarlierFigures:
-        """Return the figures of a range, read now unless they are here; raises what read raises."""
+    def get(self, what: str, time_range: TimeRange, read: Callable[[], _T]) -> _T:
+        """Return what is read of a range, now unless it is here; raises what read raises.
+
+        what says what is read: for each the type is the same.
+        """
         selection = time_range.selection
-        key = (*sorted(selection.where.items()), time_range.threshold_us, selection.edges_s)
+        key = (what, *sorted(selection.where.items()), time_range.threshold_us, selection.edges_s)
         with self._lock:
             found = self._kept.get(key)
         if found is not None and self._clock() - found[0] < _KEPT_S:
-            return found[1]
+            kept: _T = found[1]
+            return kept
         figures = read()
         with self._lock:
             self._kept[key] = (self._clock(), figures)

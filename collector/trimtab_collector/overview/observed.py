@@ -10,7 +10,7 @@ import numpy as np
 
 from trimtab_collector.contract.overview import TimeShares
 from trimtab_collector.contract.parameters import Parameters
-from trimtab_collector.overview.earlier import EarlierFigures, EarlierRanges
+from trimtab_collector.overview.earlier import EarlierFigures, EarlierRanges, StepFigures
 from trimtab_collector.overview.machines import Machines
 from trimtab_collector.overview.spans import Spans, spans_of
 from trimtab_collector.overview.usual import (
@@ -39,6 +39,8 @@ EVERYTHING: Final[Owner] = ()
 _OWNER: Final = ("environment", "service")
 #: steps with any requests without which an earlier range says nothing of those who had none
 _STEPS: Final = 4
+#: steps that ended so long ago are read once for all who ask
+_SETTLED_S: Final = 1800
 #: kind -> figure of Figures
 _FIGURES: Final = {
     RATE_KIND: "requests_per_second",
@@ -82,8 +84,8 @@ class Observed:
         self.services.setdefault(EVERYTHING, ServiceFigures())
         for owner in self.machines.processes:
             self.services.setdefault(owner, ServiceFigures())
-        self._series = self._read(self.spans.series)
-        for name in self._series[0].names:
+        self._series = self._steps(self.spans.series)
+        for name in self._series.p95:
             self.services.setdefault(name, ServiceFigures())
         self._judge()
 
@@ -110,36 +112,51 @@ class Observed:
     @cached_property
     def has_requests(self) -> bool:
         """Whether the range has any request."""
-        return bool(self._series[1]["requests"].sum()) or bool(self.everything.now["requests"])
+        return bool(self._series.p95) or bool(self.everything.now["requests"])
 
     def series_of(self, kind: FigureKind) -> list[float | None]:
         """Return a figure of all requests, for each step of the range."""
-        figures = self._series[1]
-        edges_s = np.array(self.spans.series.selection.edges_s)
-        found: list[float | None] = [None] * (len(edges_s) - 1)
-        values = figures[_FIGURES[kind]]
-        places = np.searchsorted(edges_s, figures.rows.t, "right") - 1
-        for place, value in zip(places.tolist(), values.tolist(), strict=True):
-            found[place] = None if value != value else value
+        starts = self.spans.series.selection.edges_s[:-1]
+        values = self._series.together[kind]
         if kind is RATE_KIND and self.has_requests:
-            arrived_s = self.spans.end_s
-            found = [
-                0.0 if value is None and start_s < arrived_s else value
-                for value, start_s in zip(found, edges_s.tolist(), strict=False)
-            ]
-        return found
+            return [values.get(t, 0.0) for t in starts]
+        return [values.get(t) for t in starts]
 
     @cached_property
     def p95_series(self) -> dict[Owner, list[float | None]]:
         """Owner -> p95 for each step of the range."""
-        figures = self._series[0]
-        edges_s = np.array(self.spans.series.selection.edges_s)
-        places = (np.searchsorted(edges_s, figures.rows.t, "right") - 1).tolist()
-        found: dict[Owner, list[float | None]] = {}
-        for name, place, value in zip(figures.names, places, figures["p95"].tolist(), strict=True):
-            row = found.setdefault(name, [None] * (len(edges_s) - 1))
-            row[place] = None if value != value else value
-        return found
+        starts = self.spans.series.selection.edges_s[:-1]
+        return {
+            owner: [values.get(t) for t in starts] for owner, values in self._series.p95.items()
+        }
+
+    def _steps(self, time_range: TimeRange) -> StepFigures:
+        """Return the figures of steps; those that ended a while ago are read once for all."""
+        edges_s = time_range.selection.edges_s
+        old = [edge for edge in edges_s if edge <= self.spans.end_s - _SETTLED_S]
+        if len(old) < _STEPS or not self.spans.is_now:
+            return self._read_steps(time_range)
+        earlier = _part(time_range, tuple(old))
+        settled = self._kept.get("steps", earlier, lambda: self._read_steps(earlier))
+        return settled.with_later(self._read_steps(_part(time_range, edges_s[len(old) - 1 :])))
+
+    def _read_steps(self, time_range: TimeRange) -> StepFigures:
+        each, everything = self._read(time_range)
+        p95: dict[Owner, dict[int, float]] = {}
+        columns = (each.names, each.rows.t.tolist(), each["p95"].tolist())
+        for name, t, value in zip(*columns, strict=True):
+            if value == value:
+                p95.setdefault(name, {})[t] = value
+        times = everything.rows.t.tolist()
+        together = {
+            kind: {
+                t: value
+                for t, value in zip(times, everything[name].tolist(), strict=True)
+                if value == value
+            }
+            for kind, name in _FIGURES.items()
+        }
+        return StepFigures(p95, together)
 
     def _read(self, time_range: TimeRange) -> tuple[Figures, Figures]:
         """Return the figures of each service, and of all together."""
@@ -161,7 +178,7 @@ class Observed:
             def read(against: str = against, time_range: TimeRange = time_range) -> EarlierFigures:
                 return self._earlier(against, time_range)
 
-            earlier = self._kept.get(time_range, read)
+            earlier = self._kept.get("baselines", time_range, read)
             for owner, baselines in earlier.baselines.items():
                 for kind, baseline in baselines.items():
                     found.setdefault(owner, {}).setdefault(kind, []).append(baseline)
@@ -186,6 +203,10 @@ class Observed:
         found = _baselines(each, against, time_range, steps)
         found.update(_baselines(everything, against, time_range, steps))
         return EarlierFigures(found, steps)
+
+
+def _part(time_range: TimeRange, edges_s: tuple[int, ...]) -> TimeRange:
+    return replace(time_range, selection=replace(time_range.selection, edges_s=edges_s))
 
 
 def _together(rows: Rows) -> Rows:
