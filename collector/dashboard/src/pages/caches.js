@@ -57,7 +57,7 @@ function Tiles({ data }) {
 /** By key template: where reads miss most. */
 function Keys({ filters }) {
   const answer = useAnswer("/measures", { ...filters, ...range.value.parameters, name: READS, groupBy: ["key"], limit: 100, step: 86_400 });
-  return html`<${Card} title=${t("caches.keys")} sub=${t("caches.keysSub")} span=${6}>
+  return html`<${Card} title=${t("caches.keys")} sub=${t("caches.keysSub")} span=${5}>
     <${Answer} of=${answer} isEmpty=${(data) => !keyRows(data).length} empty=${t("caches.noKeys")}>
       ${(data) => html`<${Table} label=${t("caches.keys")} rows=${keyRows(data)} sort="sort-keys" first="misses" rowKey=${(row) => row.key} columns=${[
         { key: "key", title: t("caches.key"), text: true, show: (row) => html`<code><bdi>${row.key}</bdi></code>` },
@@ -81,7 +81,7 @@ function keyRows(data) {
 function Operations({ answer }) {
   const rows = Object.entries(answer.value.data?.operations ?? {}).map(([name, calls]) => ({ name, calls }));
   const columns = [{ key: "name", title: t("caches.command"), text: true }, ...callColumns(answer.value.data?.calls.totalTime)];
-  return html`<${Card} title=${t("caches.operations")} span=${6} tools=${html`<${CsvButton} name="commands" rows=${() => rowsOf(columns, rows)} />`}>
+  return html`<${Card} title=${t("caches.operations")} span=${7} tools=${html`<${CsvButton} name="commands" rows=${() => rowsOf(columns, rows)} />`}>
     <${Answer} of=${answer} isEmpty=${() => !rows.length} empty=${t("caches.noCommands")}>
       ${() => html`<${Table} label=${t("caches.operations")} columns=${columns} rows=${rows} sort="sort" first="totalTime" rowKey=${(row) => row.name} />`}
     <//>

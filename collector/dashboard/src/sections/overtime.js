@@ -21,8 +21,8 @@ export function groupTexts(groups) {
 }
 
 /** Return {times, series} for Chart of series of the API: `value(row)` is what is drawn of each step. */
-function lined(found, value, titles) {
-  const times = [...new Set(found.flatMap((each) => each.series.map((row) => row.t)))].sort();
+function lined(found, value, titles, step) {
+  const times = withGaps([...new Set(found.flatMap((each) => each.series.map((row) => row.t)))].sort(), step);
   const texts = titles ?? groupTexts(found.map((each) => each.group));
   return {
     times: times.map((each) => Date.parse(each)),
@@ -40,6 +40,16 @@ const JUDGED = {
   "system.cpu.utilization": ["cpuUsage"],
   "system.memory.utilization": ["memoryUsage"],
 };
+
+/** Return times with one more in each gap of over two steps (s), so that no line crosses it. */
+function withGaps(times, step) {
+  if (typeof step !== "number") return times;
+  return times.flatMap((time, index) => {
+    const next = times[index + 1];
+    const isGap = next && Date.parse(next) - Date.parse(time) > 2500 * step;
+    return isGap ? [time, new Date(Date.parse(time) + step * 1000).toISOString()] : [time];
+  });
+}
 
 const VALUES = {
   mean: (row) => row.mean,
@@ -75,13 +85,13 @@ export function MeasuresOverTime({ title, sub, names, unit, groupBy = [], filter
 function Drawn({ answer, list, leftOut, value, title, sub, unit, span, height, from0, moments, titles, floor }) {
   return html`<${Card} title=${title} sub=${sub} span=${span}>
     <${Answer} of=${answer} lines=${5} isEmpty=${(data) => !list(data).some((each) => each.series.length)} empty=${t("overtime.none")}>
-      ${(data) => html`<${Lines} found=${list(data)} value=${value} titles=${titles} label=${title} ...${{ unit, height, from0, floor, moments }} />
+      ${(data) => html`<${Lines} found=${list(data)} step=${data.step} value=${value} titles=${titles} label=${title} ...${{ unit, height, from0, floor, moments }} />
         ${leftOut(data) > 0 && html`<p class="hint">${t("overtime.leftOut", { count: leftOut(data) })}</p>`}`}
     <//>
   <//>`;
 }
 
-function Lines({ found, value, titles, label, unit, height, from0, floor, moments }) {
-  const { times, series } = useMemo(() => lined(found, value, titles?.(found)), [found]);
+function Lines({ found, step, value, titles, label, unit, height, from0, floor, moments }) {
+  const { times, series } = useMemo(() => lined(found, value, titles?.(found), step), [found]);
   return html`<${Chart} label=${label} unit=${unit ?? found[0].unit} height=${height} times=${times} series=${series} from0=${from0} floor=${floor} marks=${moments?.marks} spans=${moments?.spansOf?.([found[0].name, ...JUDGED[found[0].name] ?? []])} />`;
 }
