@@ -1,128 +1,32 @@
 """The overview: what it says first in each situation, and how it names what it read."""
 
-import random
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from support.alerts import an_alert
-from support.processes.servers import short_dir
-from support.stores.apiworld import World, world
-from support.stores.batches import a_batch, key_of, point_of
-from support.stores.engines import Sent, append
-from trimtab_collector.contract.alerts import AlertBody
+from support.stores.towns import (
+    DAY_S,
+    HOUR_S,
+    LINES,
+    NOW_S,
+    FiredAlerts,
+    Town,
+    counted,
+    key,
+    steady,
+    town,
+)
 from trimtab_collector.contract.errors import instant
-from trimtab_collector.contract.languages import LANG
-from trimtab_collector.contract.overview import OVERVIEW_LIMIT
-from trimtab_collector.contract.parameters import APDEX, OWNERS, RANGE, Parameters, parse
 from trimtab_collector.overview.overviews import Overviews
 from trimtab_collector.overview.situation import Sources
 from trimtab_collector.overview.wording import PHRASES
 from trimtab_collector.reports.reporter import Reporter
-from trimtab_core.batches import GaugeRow, Point, SeriesKey
-from trimtab_core.measures import COUNTER, Delta, MeasureKey
-from trimtab_core.rows import EventRow, MeasureRow, pack_rows
-
-#: on a full ten minutes
-NOW_S: Final = 1_793_098_800
-HOUR_S: Final = 3600
-DAY_S: Final = 86_400
-LINES: Final = {
-    "responseTime": (1000.0, 5000.0),
-    "errorRate": (0.05, 0.1),
-    "memoryUsage": (0.8, 0.9),
-}
-
-
-class Fired:
-    """A book with these alerts."""
-
-    def __init__(self, *alerts: AlertBody) -> None:
-        self._alerts = alerts
-
-    def between(self, *_: object) -> Sequence[AlertBody]:
-        return self._alerts
-
-    def open(self, *_: object) -> Sequence[AlertBody]:
-        return [each for each in self._alerts if each.resolved_at is None]
-
-
-class Town:
-    """Services whose requests are as a test says; now is NOW_S."""
-
-    def __init__(self, found: World) -> None:
-        self.world = found
-        found.clock.now_s = NOW_S
-        self._dice = random.Random(7)
-        self._seq = 0
-
-    def fill(
-        self,
-        from_s: int,
-        to_s: int,
-        points: Callable[[int], Mapping[SeriesKey, Point]],
-        *,
-        step_s: int = 60,
-        services: Sequence[str] = ("shop",),
-        rows: Callable[[int], Sequence[MeasureRow]] = lambda t: (),
-        events: Callable[[int], Sequence[EventRow]] = lambda t: (),
-    ) -> None:
-        """Send a window of ten seconds each step, with gauges of the processes of services."""
-        sent = []
-        for t in (*range(from_s, to_s - 10, step_s), to_s - 10):
-            gauges = [GaugeRow("", "", "host", "system.memory.usage", 1e9),
-                      GaugeRow("", "", "host", "system.memory.utilization", 0.4),
-                      GaugeRow("", "", "host", "system.cpu.utilization", 0.25),
-                      GaugeRow("", "", "host", "system.cpu.logical.count", 8.0)]  # fmt: skip
-            gauges += [GaugeRow("live", name, f"host#{place}", "process.uptime", 900.0)
-                       for place, name in enumerate(services)]  # fmt: skip
-            found = points(t)
-            packed = pack_rows(rows(t), events(t))
-            batch = a_batch(self._seq, found, window_s=t, gauges=gauges,
-                            rows=packed[0] if packed else b"")  # fmt: skip
-            sent.append(Sent(batch, found))
-            self._seq += 1
-        append(self.world.engine, *sent)
-
-    def times(self, ms: float, count: int = 60, errors: int = 0, **sums: float) -> Point:
-        """Return requests that take around a time; sums are ms of each request."""
-        some = [max(1, int(1000 * ms * self._dice.lognormvariate(0, 0.2))) for _ in range(count)]
-        whole = {f"{name}_us": int(1000 * value * count) for name, value in sums.items()}
-        return point_of(some, errors, **whole)
-
-    def parameters(self) -> Parameters:
-        """Return those of an overview for which nothing is asked."""
-        return parse((*OWNERS[:2], *RANGE, OVERVIEW_LIMIT, APDEX, LANG), (), NOW_S, HOUR_S)
-
-    def ask(self, *alerts: AlertBody, **query: object) -> Any:
-        """Return the overview, with these alerts."""
-        sources = Sources(self.world.reader, self.world.marks, Fired(*alerts), lambda: LINES)
-        self.world.parts[Overviews] = Overviews(sources)
-        return self.world.ask("/overview", **query)
-
-
-def key(route: str = "/", service: str = "shop", **more: str) -> SeriesKey:
-    return key_of(route, service, environment="live", **more)
-
-
-@contextmanager
-def town() -> Iterator[Town]:
-    with short_dir() as directory, world(directory, empty=True) as found:
-        yield Town(found)
-
-
-def counted(value: float) -> Delta:
-    delta = Delta()
-    delta.add([value])
-    return delta
-
-
-def steady(place: Town, *services: str, ms: float = 100) -> Callable[[int], Any]:
-    return lambda t: {key(service=name): place.times(ms) for name in services or ("shop",)}
+from trimtab_core.batches import Point, SeriesKey
+from trimtab_core.measures import COUNTER, MeasureKey
+from trimtab_core.rows import EventRow, MeasureRow
 
 
 @pytest.fixture(scope="module")
@@ -445,7 +349,7 @@ def test_fewer_reads_from_caches_are_out_of_the_ordinary() -> None:
 
 def test_answers_are_kept_until_something_is_committed(calm: Town) -> None:
     now = [0.0]
-    sources = Sources(calm.world.reader, calm.world.marks, Fired(), lambda: LINES)
+    sources = Sources(calm.world.reader, calm.world.marks, FiredAlerts(), lambda: LINES)
     overviews = Overviews(sources, lambda: now[0])
     parameters = calm.parameters()
     first = overviews.overview(parameters)
@@ -461,7 +365,7 @@ def test_answers_are_kept_until_something_is_committed(calm: Town) -> None:
 def test_report_and_dashboard_open_with_the_same_sentence(slow: Town) -> None:
     overview = slow.ask()
     text = overview["sentence"]["text"]
-    slow.world.parts[Reporter] = slow.world.reporter_with(Fired())
+    slow.world.parts[Reporter] = slow.world.reporter_with(FiredAlerts())
     assert slow.world.ask("/dashboard")["sentence"]["text"] == text
     report = slow.world.ask("/report", date="2026-10-27")
     assert report["sentence"]["text"] == report["summary"][0]
