@@ -379,3 +379,18 @@ def test_it_says_the_same_in_korean(slow: Town) -> None:
     sentence = slow.ask(lang="ko", tz="Asia/Seoul")["sentence"]
     assert sentence["text"].startswith("19:36부터 shop의 응답이 평소보다 느립니다. p95 5")
     assert "데이터베이스 시간" in sentence["detail"]
+
+
+def test_a_service_that_is_new_is_held_against_its_own_first_hour() -> None:
+    with town() as place:
+        slow_s = NOW_S - 8 * 60
+
+        def points(t: int) -> Mapping[SeriesKey, Point]:
+            return {key(): place.times(400 if t >= slow_s else 20, count=300)}
+
+        place.fill(NOW_S - 50 * 60, NOW_S, points)
+        found = place.ask()
+    assert found["sentence"]["severity"] == "warning"
+    assert "usually 2" in found["sentence"]["text"]
+    tile = {each["name"]: each for each in found["tiles"]}["p95"]
+    assert (tile["judgement"], tile["usual"]["against"]) == ("worse", "earlier")

@@ -45,7 +45,7 @@ class OverviewSentence(Body, kw_only=True):
 
 
 class UsualFigure(Body, kw_only=True):
-    """What a figure usually is; against hourBefore, yesterday or lastWeek."""
+    """What a figure usually is; against hourBefore, yesterday, lastWeek or earlier."""
 
     value: float
     against: str

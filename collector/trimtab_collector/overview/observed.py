@@ -12,7 +12,7 @@ from trimtab_collector.contract.overview import TimeShares
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.overview.earlier import EarlierFigures, EarlierRanges, StepFigures
 from trimtab_collector.overview.machines import Machines
-from trimtab_collector.overview.spans import Spans, spans_of
+from trimtab_collector.overview.spans import EARLIER, Spans, spans_of
 from trimtab_collector.overview.usual import (
     APDEX_KIND,
     ERRORS_KIND,
@@ -174,11 +174,7 @@ class Observed:
     def _judge(self) -> None:
         found: dict[Owner, dict[FigureKind, list[Baseline]]] = {}
         for against, time_range in self.spans.before.items():
-
-            def read(against: str = against, time_range: TimeRange = time_range) -> EarlierFigures:
-                return self._earlier(against, time_range)
-
-            earlier = self._kept.get("baselines", time_range, read)
+            earlier = self._baselines(against, time_range)
             for owner, baselines in earlier.baselines.items():
                 for kind, baseline in baselines.items():
                     found.setdefault(owner, {}).setdefault(kind, []).append(baseline)
@@ -187,6 +183,13 @@ class Observed:
                 for owner in self.services.keys() - {*earlier.baselines, EVERYTHING}:
                     none = Baseline(against, 0.0, 0.0, 0.0)
                     found.setdefault(owner, {}).setdefault(RATE_KIND, []).append(none)
+        is_new = any(P95_KIND not in found.get(owner, {}) for owner in self.services)
+        if self.spans.recent is not None and is_new:
+            # A collector or a service that is new must not be silent about its first bad hour.
+            for owner, new in self._baselines(EARLIER, self.spans.recent).baselines.items():
+                kinds = found.setdefault(owner, {})
+                for kind, baseline in new.items():
+                    kinds.setdefault(kind, [baseline])
         seconds = self.spans.lately.seconds
         for owner, service in self.services.items():
             service.before = found.get(owner, {})
@@ -196,6 +199,12 @@ class Observed:
                 service.judged[kind] = judged(
                     kind, service.now[figure], weight, service.before.get(kind, ())
                 )
+
+    def _baselines(self, against: str, time_range: TimeRange) -> EarlierFigures:
+        def read() -> EarlierFigures:
+            return self._earlier(against, time_range)
+
+        return self._kept.get("baselines", time_range, read)
 
     def _earlier(self, against: str, time_range: TimeRange) -> EarlierFigures:
         each, everything = self._read(time_range)

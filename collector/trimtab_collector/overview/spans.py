@@ -10,7 +10,7 @@ from trimtab_collector.reads.ranges import Ranges, TimeRange
 from trimtab_collector.reads.steps import auto_s, edges_of
 from trimtab_collector.storage.columns import WINDOW_S
 
-__all__ = ["LATELY_S", "Spans", "spans_of", "stepped"]
+__all__ = ["EARLIER", "LATELY_S", "Spans", "spans_of", "stepped"]
 
 #: what figures of a range that ends now are of
 LATELY_S: Final = 300
@@ -19,6 +19,8 @@ _DAYS: Final = {"yesterday": 1, "lastWeek": 7}
 _DAY_S: Final = 86_400
 #: a range that ends less than this ago ends now
 _NOW_S: Final = 60
+#: what is usual for something that began less than two hours ago
+EARLIER: Final = "earlier"
 _SERIES_STEPS: Final = 60
 _BASELINE_STEPS: Final = 24
 #: roll-ups have windows of this width: steps of it are read quickly
@@ -35,6 +37,8 @@ class Spans:
     series: TimeRange
     #: hourBefore, yesterday, lastWeek -> steps of it
     before: Mapping[str, TimeRange]
+    #: steps of the last hour but its end: for what has no earlier ones yet; None for a past range
+    recent: TimeRange | None
     #: whether the range ends now
     is_now: bool
 
@@ -61,9 +65,11 @@ def spans_of(ranges: Ranges, parameters: Parameters) -> Spans:
     series = replace(_with(whole, edges_s), step=step_s)
     if is_now:
         lately = stepped(ranges, parameters, max(start_s, end_s - LATELY_S), end_s)
-        return Spans(lately, series, _before_now(ranges, parameters, end_s), is_now)
+        last_s = end_s - end_s % LATELY_S
+        recent = stepped(ranges, parameters, last_s - _HOUR_S, last_s - 2 * LATELY_S, LATELY_S)
+        return Spans(lately, series, _before_now(ranges, parameters, end_s), recent, is_now)
     lately = stepped(ranges, parameters, start_s, end_s)
-    return Spans(lately, series, _before_then(ranges, parameters, start_s, end_s), is_now)
+    return Spans(lately, series, _before_then(ranges, parameters, start_s, end_s), None, is_now)
 
 
 def stepped(
