@@ -12,8 +12,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
-
 from support.processes.linkproxy import LinkProxy
 from support.processes.servers import Agent, Collector, wait_for
 from trimtab_core.frames import encode
@@ -118,7 +116,6 @@ def test_batches_that_all_arrive_twice_count_once(tmp: Path) -> None:
         wait_for(lambda: system.store()["duplicates"] == system.link.replayed, "all second ones")
 
 
-@pytest.mark.alone
 def test_a_minute_without_a_collector_costs_little_memory_and_no_record(tmp: Path) -> None:
     with linked(tmp) as system, Source(system.agent, "away", 50) as source:
         source.past(1)
