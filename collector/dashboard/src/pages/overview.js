@@ -3,6 +3,7 @@
 import { html } from "htm/preact";
 import { href, hrefOf, query } from "../address.js";
 import { useAnswer } from "../answers.js";
+import { useLiveHistory } from "../livehistory.js";
 import { useMoments } from "../moments.js";
 import { Card } from "../parts/card.js";
 import { CsvButton } from "../parts/csv.js";
@@ -23,6 +24,7 @@ export default function Overview() {
   const { environment } = query.value;
   const answer = useAnswer("/overview", { environment, ...range.value.parameters });
   const history = useHistory({ environment });
+  const live = useLiveHistory({ environment }, history);
   const moments = useMoments({ environment });
   useLiveFigures({ environment }, range.value.isLive);
   return html`<${Answer} of=${answer} lines=${10}>
@@ -32,7 +34,7 @@ export default function Overview() {
         : html`<${Sentence} sentence=${data.sentence} />
             <${Tiles} tiles=${data.tiles} live=${liveTiles()} />
             <div class="grid">
-              <${Latency} history=${history} moments=${moments} sub=${t("overview.all")} height=${292} />
+              <${Latency} history=${live} moments=${moments} sub=${t("overview.all")} height=${292} />
               <${Happened} list=${data.happened} />
               <${Services} rows=${data.services} leftOut=${data.servicesLeftOut} />
             </div>`}

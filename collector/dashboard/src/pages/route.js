@@ -3,6 +3,7 @@
 import { html } from "htm/preact";
 import { useRef } from "preact/hooks";
 import { href } from "../address.js";
+import { useLiveHistory } from "../livehistory.js";
 import { useMoments } from "../moments.js";
 import { Empty } from "../parts/states.js";
 import { scopeOfAddress, useHistory } from "../scope.js";
@@ -22,6 +23,7 @@ export default function Route() {
   const scope = scopeOfAddress();
   const moments = useMoments(scope);
   const history = useHistory(scope);
+  const live = useLiveHistory(scope, history);
   const versions = useRef([]);
   if (!scope.service || scope.route === undefined) return html`<${Empty} text=${t("route.which")} />`;
   const { environment, service } = scope;
@@ -29,8 +31,8 @@ export default function Route() {
     <p class="lede"><a href=${href("service", { environment, service })}><bdi>${service}</bdi></a> <span class="none">${environment}</span></p>
     <${Chosen} scope=${scope} fields=${["version", "instance"]} />
     <div class="grid">
-      <${Latency} history=${history} moments=${moments} />
-      <${Traffic} history=${history} moments=${moments} />
+      <${Latency} history=${live} moments=${moments} />
+      <${Traffic} history=${live} moments=${moments} />
       <${Queries} scope=${scope} />
       <${Heat} scope=${scope} moments=${moments} />
       <${Statuses} scope=${scope} />

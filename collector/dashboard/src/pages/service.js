@@ -2,6 +2,7 @@
 
 import { html } from "htm/preact";
 import { useRef } from "preact/hooks";
+import { useLiveHistory } from "../livehistory.js";
 import { useMoments } from "../moments.js";
 import { query } from "../address.js";
 import { useAnswer } from "../answers.js";
@@ -25,13 +26,14 @@ export default function Service() {
   const scope = scopeOfAddress();
   const moments = useMoments(scope);
   const history = useHistory(scope);
+  const live = useLiveHistory(scope, history);
   const versions = useRef([]);
   const overview = useAnswer(query.value.service ? "/overview" : null, { environment: scope.environment, service: scope.service, ...range.value.parameters });
   if (!scope.service) return html`<${Empty} text=${t("service.which")} />`;
   return html`<${Opening} answer=${overview} title=${html`<bdi>${scope.service}</bdi>`} scope=${scope} />
     <div class="grid">
-      <${Latency} history=${history} moments=${moments} />
-      <${Traffic} history=${history} moments=${moments} />
+      <${Latency} history=${live} moments=${moments} />
+      <${Traffic} history=${live} moments=${moments} />
       <${Heat} scope=${scope} moments=${moments} />
       <${Statuses} scope=${scope} />
       <${TimeGoes} history=${history} scope=${scope} />

@@ -87,7 +87,11 @@ function paint(plot, { map, times, stepMs, most, cell }) {
   const x = (ms) => Math.round(plot.valToPos(ms / 1000, "x", true));
   const y = (row) => Math.round(plot.valToPos(row, "y", true));
   const scale = Math.log1p(most);
+  const { left: edge, top, width: across, height: down } = plot.bbox;
   ctx.save();
+  ctx.beginPath();
+  ctx.rect(edge, top, across, down);
+  ctx.clip();
   ctx.fillStyle = colour("accent");
   map.counts.forEach((counts, column) => {
     const left = x(times[column]);
