@@ -29,6 +29,12 @@ _PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome")
 _WAIT_MS: Final = 15_000
 #: as root Chromium has no sandbox; a small /dev/shm would end it
 _FLAGS: Final = ["--no-sandbox", "--disable-dev-shm-usage"]
+# A page is drawn with the next frame.
+_GO: Final = """address => new Promise((drawn) => {
+  history.pushState(null, "", address);
+  dispatchEvent(new PopStateEvent("popstate"));
+  requestAnimationFrame(() => requestAnimationFrame(drawn));
+})"""
 
 
 @contextmanager
@@ -63,6 +69,13 @@ class Viewer:
         query = urlencode(parameters, quote_via=quote)
         self.page.goto(f"{self.base}/{page}" + (f"?{query}" if query else ""))
 
+    def visit(self, page: str = "", **parameters: str) -> None:
+        """Go to a page without loading anew, as a link does, and wait until it is settled."""
+        query = urlencode(parameters, quote_via=quote)
+        address = f"{self.base}/{page}" + (f"?{query}" if query else "")
+        self.page.evaluate(_GO, address)
+        self.settled()
+
     def sign_in(self, name: str = ADMIN, password: str = PASSWORD) -> None:
         """Sign in by the form, and wait for the page."""
         # Nobody is signed in yet, which the browser notes.
@@ -85,6 +98,10 @@ class Viewer:
     def errors(self) -> list[str]:
         """Return what went wrong in the page and was not expected."""
         return [each for each in self._errors if not any(some in each for some in self.expected)]
+
+    def forget(self) -> None:
+        """Forget what went wrong so far: somebody has noted it."""
+        self._errors.clear()
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type == "error":
