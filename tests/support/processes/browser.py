@@ -29,10 +29,12 @@ _PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome")
 _WAIT_MS: Final = 15_000
 #: as root Chromium has no sandbox; a small /dev/shm would end it
 _FLAGS: Final = ["--no-sandbox", "--disable-dev-shm-usage"]
-# A page is drawn with the next frame.
-_GO: Final = """address => new Promise((drawn) => {
+_GO: Final = """(address) => {
   history.pushState(null, "", address);
   dispatchEvent(new PopStateEvent("popstate"));
+}"""
+#: A page is drawn, and told its size, with the next frame.
+_DRAWN: Final = """() => new Promise((drawn) => {
   requestAnimationFrame(() => requestAnimationFrame(drawn));
 })"""
 
@@ -74,7 +76,13 @@ class Viewer:
         query = urlencode(parameters, quote_via=quote)
         address = f"{self.base}/{page}" + (f"?{query}" if query else "")
         self.page.evaluate(_GO, address)
+        self.page.evaluate(_DRAWN)
         self.settled()
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the window another size, and wait until the page is drawn in it."""
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.evaluate(_DRAWN)
 
     def sign_in(self, name: str = ADMIN, password: str = PASSWORD) -> None:
         """Sign in by the form, and wait for the page."""

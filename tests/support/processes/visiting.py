@@ -45,7 +45,7 @@ def addresses(
     first = {
         "service": service,
         "route": {**service, "route": names.route},
-        "request": _id(asked("/slow-requests", limit=1)["requests"]),
+        "request": _id(asked("/slow-requests", service=names.service, limit=1)["requests"]),
         "alert": _id(asked("/alerts", state="all", limit=1)["alerts"]),
         "rule": _id(asked("/alert-configs")["configs"]),
     }
