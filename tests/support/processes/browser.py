@@ -92,7 +92,7 @@ class Viewer:
         self.page.get_by_label("Name").fill(name)
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Sign in").click()
-        self.page.locator("nav").wait_for()
+        self.page.locator("header").wait_for()
 
     def wait_text(self, text: str) -> None:
         """Wait until a text can be seen."""
