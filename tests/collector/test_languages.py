@@ -103,3 +103,8 @@ def test_every_rule_has_its_texts() -> None:
     known = {key.split(".")[1] for key in keys if key.startswith("issue.")}
     assert known == {each.type for each in ISSUE_RULES}
     assert LANGUAGES == ("en", "ko")
+
+
+def test_a_name_does_not_turn_the_sentence_around_it() -> None:
+    phrases = Phrases({"en": {"a": "{name} has {count}"}, "ko": {"a": "{name} {count}"}})
+    assert phrases.say("en", "a", name="\u202eshop\u2069\u200f", count=3) == "shop has 3"

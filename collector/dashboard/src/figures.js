@@ -5,7 +5,7 @@
  * "bytesPerSecond", "count", "score" (Apdex), and any other text, which is shown as it is.
  */
 
-import { locale, t } from "./words.js";
+import { locale, straight, t } from "./words.js";
 
 export const DASH = "–";
 const formats = new Map();
@@ -86,7 +86,7 @@ export function figure(value, unit = "count") {
     case "":
       return { text: number(value), unit: "" };
     default:
-      return { text: number(value), unit };
+      return { text: number(value), unit: straight(unit) };
   }
 }
 

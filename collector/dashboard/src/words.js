@@ -25,6 +25,9 @@ effect(() => {
 /** Tell whether the texts are there. */
 export const isReady = () => words.value !== null;
 
+/** Return a name without what would turn the text around it (UAX 9), for a place where no <bdi> can stand. */
+export const straight = (text) => String(text).replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "");
+
 /**
  * Return a text, with {name} replaced by the value of that name. With a value `count`, the forms
  * `key.one` and `key.other` of the language are used if they exist.
@@ -37,14 +40,14 @@ export function t(key, values = {}) {
     text = all[`${key}.${form}`] ?? all[`${key}.other`] ?? text;
   }
   if (text === undefined) return key;
-  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+  return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? straight(values[name]) : whole));
 }
 
 /** Return t(key) for a value of the API (a kind, a state), or the value itself if it has no text. */
 export function named(group, value) {
   const key = `${group}.${value}`;
   const text = t(key);
-  return text === key ? String(value) : text;
+  return text === key ? straight(value) : text;
 }
 
 /**

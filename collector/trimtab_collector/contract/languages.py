@@ -22,6 +22,8 @@ LANGUAGES: Final = ("en", "ko")
 DEFAULT_LANGUAGE: Final = "en"
 #: ranges of a header that are looked at
 _MOST_RANGES: Final = 20
+#: what turns the direction of the text around it (UAX 9); a name of an app may have some
+_TURNING: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _QUALITY: Final = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 
@@ -97,8 +99,15 @@ class Phrases:
         })  # fmt: skip
 
     def say(self, language: str, key: str, /, **fields: Any) -> str:
-        """Return a text with its placeholders filled; raises KeyError for one that is missing."""
-        return self._texts[language][key].format(**fields)
+        """Return a text with its placeholders filled; raises KeyError for one that is missing.
+
+        What a field has that would turn the rest of the sentence around is left out.
+        """
+        straight = {
+            name: _TURNING.sub("", field) if isinstance(field, str) else field
+            for name, field in fields.items()
+        }
+        return self._texts[language][key].format(**straight)
 
     @property
     def keys(self) -> frozenset[str]:

@@ -29,6 +29,14 @@ _PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome")
 _WAIT_MS: Final = 15_000
 #: as root Chromium has no sandbox; a small /dev/shm would end it
 _FLAGS: Final = ["--no-sandbox", "--disable-dev-shm-usage"]
+_GO: Final = """(address) => {
+  history.pushState(null, "", address);
+  dispatchEvent(new PopStateEvent("popstate"));
+}"""
+#: A page is drawn, and told its size, with the next frame.
+_DRAWN: Final = """() => new Promise((drawn) => {
+  requestAnimationFrame(() => requestAnimationFrame(drawn));
+})"""
 
 
 @contextmanager
@@ -63,6 +71,19 @@ class Viewer:
         query = urlencode(parameters, quote_via=quote)
         self.page.goto(f"{self.base}/{page}" + (f"?{query}" if query else ""))
 
+    def visit(self, page: str = "", **parameters: str) -> None:
+        """Go to a page without loading anew, as a link does, and wait until it is settled."""
+        query = urlencode(parameters, quote_via=quote)
+        address = f"{self.base}/{page}" + (f"?{query}" if query else "")
+        self.page.evaluate(_GO, address)
+        self.page.evaluate(_DRAWN)
+        self.settled()
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the window another size, and wait until the page is drawn in it."""
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.evaluate(_DRAWN)
+
     def sign_in(self, name: str = ADMIN, password: str = PASSWORD) -> None:
         """Sign in by the form, and wait for the page."""
         # Nobody is signed in yet, which the browser notes.
@@ -71,7 +92,7 @@ class Viewer:
         self.page.get_by_label("Name").fill(name)
         self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Sign in").click()
-        self.page.locator("nav").wait_for()
+        self.page.locator("header").wait_for()
 
     def wait_text(self, text: str) -> None:
         """Wait until a text can be seen."""
@@ -85,6 +106,10 @@ class Viewer:
     def errors(self) -> list[str]:
         """Return what went wrong in the page and was not expected."""
         return [each for each in self._errors if not any(some in each for some in self.expected)]
+
+    def forget(self) -> None:
+        """Forget what went wrong so far: somebody has noted it."""
+        self._errors.clear()
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type == "error":

@@ -47,7 +47,7 @@ function Tiles({ data: { calls, connectionErrors, deadlocks, errors, poolWait, r
 function Statements({ answer }) {
   const total = answer.value.data?.calls.totalTime;
   const columns = [
-    { key: "query", title: t("queries.query"), text: true, show: (row) => html`<code><bdi>${row.query}</bdi></code><span class="sub2">${row.system} · <bdi>${row.services.join(", ")}</bdi></span>` },
+    { key: "query", title: t("queries.query"), text: true, show: (row) => html`<code><bdi>${row.query}</bdi></code><span class="sub2"><bdi>${row.system}</bdi> · <bdi>${row.services.join(", ")}</bdi></span>` },
     ...callColumns(total),
   ];
   return html`<${Card} title=${t("databases.statements")} sub=${t("databases.statementsSub")} tools=${html`<${CsvButton} name="statements" rows=${() => rowsOf(columns, answer.value.data?.statements ?? [])} />`}>

@@ -20,7 +20,7 @@ export default function Queues() {
   const data = answer.value.data;
   const gauge = (name) => (row) => row.gauges[name] ?? null;
   const tasks = [
-    { key: "task", title: t("queues.task"), text: true, show: (row) => html`<code><bdi>${row.task}</bdi></code><span class="sub2">${row.system} <bdi>${row.queue}</bdi></span>` },
+    { key: "task", title: t("queues.task"), text: true, show: (row) => html`<code><bdi>${row.task}</bdi></code><span class="sub2"><bdi>${row.system}</bdi> <bdi>${row.queue}</bdi></span>` },
     ...callColumns(data?.tasks.reduce((sum, row) => sum + row.calls.totalTime, 0)),
     { key: "wait", title: t("queues.wait"), value: (row) => row.wait?.p95 ?? null, unit: "ms" },
     { key: "successRate", title: t("queues.succeeded"), unit: "ratio" },

@@ -28,7 +28,7 @@ export default function Route() {
   if (!scope.service || scope.route === undefined) return html`<${Empty} text=${t("route.which")} />`;
   const { environment, service } = scope;
   return html`<h1><bdi>${[scope.method, scope.route].filter(Boolean).join(" ")}</bdi></h1>
-    <p class="lede"><a href=${href("service", { environment, service })}><bdi>${service}</bdi></a> <span class="none">${environment}</span></p>
+    <p class="lede"><a href=${href("service", { environment, service })}><bdi>${service}</bdi></a> <span class="none"><bdi>${environment}</bdi></span></p>
     <${Chosen} scope=${scope} fields=${["version", "instance"]} />
     <div class="grid">
       <${Latency} history=${live} moments=${moments} />

@@ -14,7 +14,7 @@ export default function Services() {
   const { environment } = query.value;
   const answer = useAnswer("/services", { environment, ...range.value.parameters, limit: 500 });
   const columns = [
-    { key: "service", title: t("services.service"), text: true, show: (row) => html`<a href=${href("service", { environment: row.environment, service: row.service })}><bdi>${row.service}</bdi></a><span class="sub2">${row.environment}</span>` },
+    { key: "service", title: t("services.service"), text: true, show: (row) => html`<a href=${href("service", { environment: row.environment, service: row.service })}><bdi>${row.service}</bdi></a><span class="sub2"><bdi>${row.environment}</bdi></span>` },
     { key: "requestsPerSecond", title: t("services.rate"), unit: "perSecond" },
     { key: "p50", title: "p50", unit: "ms" },
     { key: "p95", title: "p95", unit: "ms" },

@@ -12,7 +12,7 @@ function cell(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "";
   let text = String(value);
   // A name of an app that begins like a formula would be one in a spreadsheet.
-  if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
+  if (typeof value === "string" && /^(\s*[=+\-@\uff0b\uff0d\uff1d\uff20]|[\t\r\n])/.test(text)) text = `'${text}`;
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 

@@ -3,7 +3,10 @@
 import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 
-/** `children` is a function of `close`, called while it is open. */
+/**
+ * `children` is a function of `close`, called while it is open. The button is called what stands on it, and
+ * `name` where that is only a picture.
+ */
 export function Popup({ label, name, kind = "pick", children, align = "left" }) {
   const [open, setOpen] = useState(false);
   const all = useRef(null);
@@ -31,7 +34,7 @@ export function Popup({ label, name, kind = "pick", children, align = "left" }) 
     };
   }, [open]);
   return html`<span class="popups" ref=${all}>
-    <button ref=${button} class=${kind} aria-haspopup="dialog" aria-expanded=${open} aria-label=${name} onClick=${() => setOpen(!open)}>${label}</button>
+    <button ref=${button} class=${kind} aria-haspopup="dialog" aria-expanded=${open} title=${name} onClick=${() => setOpen(!open)}>${label}</button>
     ${open && html`<div class=${`popup ${align}`} role="dialog" aria-label=${name}>${children(close)}</div>`}
   </span>`;
 }

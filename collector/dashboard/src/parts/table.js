@@ -38,7 +38,7 @@ export function Table({ columns, rows, rowKey, sort, first, label, leftOut = 0, 
 
 function Head({ column, order, sort }) {
   const kind = column.text ? "text" : "";
-  if (!order || column.sorts === false) return html`<th scope="col" class=${kind}>${column.title}</th>`;
+  if (!order || column.sorts === false || !column.title) return html`<th scope="col" class=${kind}>${column.title}</th>`;
   const isOrder = order.column === column;
   const next = isOrder && order.down !== Boolean(column.text) ? (column.text ? `-${column.key}` : `+${column.key}`) : column.key;
   return html`<th scope="col" class=${kind} aria-sort=${isOrder ? (order.down ? "descending" : "ascending") : null}>

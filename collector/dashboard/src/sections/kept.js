@@ -39,7 +39,7 @@ export function keptColumns() {
     { key: "duration", title: t("kept.duration"), unit: "ms" },
     { key: "status", title: t("kept.status"), show: (row) => row.status },
     { key: "parts", title: t("kept.parts"), sorts: false, value: (row) => partsOf(row), show: (row) => html`<${Shares} shares=${partsOf(row)} />` },
-    { key: "error", title: t("kept.error"), text: true, show: (row) => row.error && html`<b>${row.error}</b> <code><bdi>${row.errorSite}</bdi></code>` },
+    { key: "error", title: t("kept.error"), text: true, show: (row) => row.error && html`<b><bdi>${row.error}</bdi></b> <code><bdi>${row.errorSite}</bdi></code>` },
     { key: "at", title: t("kept.when"), value: (row) => Date.parse(row.at), show: (row) => moment(row.at) },
   ];
 }

@@ -14,7 +14,7 @@ const STATE_OF = { ok: "ok", warning: "warning", critical: "critical", empty: "n
 
 /** The opening of a service's page; `answer` is that of /overview. */
 export function Opening({ answer, title, scope }) {
-  return html`<h1 class="thing">${title}<small>${scope.environment}</small></h1>
+  return html`<h1 class="thing">${title}<small><bdi>${scope.environment}</bdi></small></h1>
     <${Chosen} scope=${scope} fields=${["version", "instance"]} />
     <${Answer} of=${answer} lines=${2}>
       ${(data) => html`<${Sentence} sentence=${data.sentence} heading=${false} /><${Tiles} tiles=${data.tiles} />`}

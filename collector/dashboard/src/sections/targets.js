@@ -4,7 +4,7 @@ import { html } from "htm/preact";
 import { written } from "../figures.js";
 import { Dot } from "../parts/icons.js";
 import { Table } from "../parts/table.js";
-import { t } from "../words.js";
+import { straight, t } from "../words.js";
 
 /** `columns` are [name of a gauge, key of its title, unit]; those that no target has are left out. */
 export function Targets({ targets, columns, label }) {
@@ -42,4 +42,4 @@ export const POSTGRESQL = [
 
 /** Return the texts of errors by type, the most frequent first. */
 export const errorsText = (errors) =>
-  Object.entries(errors).sort((a, b) => b[1] - a[1]).map(([type, count]) => `${type} ${written(count, "count")}`).join(", ");
+  Object.entries(errors).sort((a, b) => b[1] - a[1]).map(([type, count]) => `${straight(type)} ${written(count, "count")}`).join(", ");
