@@ -92,7 +92,7 @@ class CollectorApp:
         )
         self._executor = ReadExecutor()
         self._shared = SharedAnswers(self._executor)
-        self.store.on_commit(self._shared.renew)
+        self.store.on_commit(self._shared.committed)
         self.reader = StoreReader(self.store, self.watch.mark, self.ingest)
         self.marks = Marks(self.state)
         self.reader.marks = self.marks.shown

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 
 from support.clock import Clock
@@ -170,3 +171,64 @@ def test_a_batch_that_was_taken_is_in_the_next_answer() -> None:
                 assert first[1]["data"] == second[1]["data"]
         finally:
             app.close()
+
+
+@pytest.mark.asyncio
+async def test_a_commit_ends_an_answer_but_for_those_to_whom_an_older_one_will_do(
+    executor: ReadExecutor,
+) -> None:
+    clock = Clock(100)
+    shared, work = SharedAnswers(executor, clock), Work()
+    assert await shared.get("a", work, "x") == b"1"
+    shared.committed()
+    clock.advance_s(4.9)
+    assert await shared.get("a", work, "y", oldest_s=5) == b"1"
+    assert await shared.get("a", work, "y") == b"2"
+    clock.advance_s(5.1)
+    assert await shared.get("a", work, "y", oldest_s=5) == b"3"
+    shared.renew()
+    assert await shared.get("a", work, "y", oldest_s=5) == b"4"
+
+
+def test_who_takes_an_older_answer_gets_one_and_each_gets_their_coding_and_language() -> None:
+    with short_dir() as directory:
+        key, _ = KeyFile(directory).new()
+        app = CollectorApp(CollectorSettings(data_dir=str(directory), token=TOKEN))
+        try:
+            with served(app, lifespan="on") as address, Sender(_port(address), key) as agent:
+
+                def ask(path: str, **headers: str) -> httpx.Response:
+                    found = {
+                        "Authorization": f"Bearer {TOKEN}",
+                        "Accept-Encoding": "identity",
+                        **{name.replace("_", "-"): value for name, value in headers.items()},
+                    }
+                    return httpx.get(f"http://{address}/api/performance{path}", headers=found)
+
+                def requests(**headers: str) -> int:
+                    services = ask("/services", **headers).json()["data"]["services"]
+                    return int(services[0]["requests"])
+
+                for seq in range(2):
+                    agent.insist(a_batch(seq, {key_of(): point_of([5])}, window_s=window()))
+                    # The first is computed now; after the second batch it is the older one.
+                    assert requests(Cache_Control="max-age=10") == 1
+                assert requests() == 2
+                for coding in ("gzip", "zstd"):
+                    answer = ask("/services", Accept_Encoding=coding)
+                    assert answer.headers["content-encoding"] == coding
+                    assert answer.headers["vary"] == "accept-encoding"
+                    assert answer.json()["data"]["services"]
+                plain = ask("/services", Accept_Encoding="gzip;q=0, br")
+                assert "content-encoding" not in plain.headers
+                texts = {
+                    ask("/overview", Accept_Language=each).json()["data"]["sentence"]["text"]
+                    for each in ("en", "ko")
+                }
+                assert len(texts) == 2
+        finally:
+            app.close()
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])

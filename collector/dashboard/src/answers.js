@@ -2,8 +2,9 @@
  * Answers of the API that keep themselves up to date while they are seen.
  *
  * While the range moves with the clock an answer is asked for again every ten seconds, which is how
- * often there is something new; not while the tab is hidden. What was shown stays until the next answer
- * is there: a failed attempt makes it stale, and says so.
+ * often there is something new, and less often the longer the range is: by then there is nothing to see
+ * that was not there before. Not while the tab is hidden. What was shown stays until the next answer is
+ * there: a failed attempt makes it stale, and says so.
  */
 
 import { signal } from "@preact/signals";
@@ -12,6 +13,13 @@ import { ask, queryOf } from "./api.js";
 import { range } from "./range.js";
 
 const EVERY_MS = 10_000;
+const SELDOM_MS = 300_000;
+/** Of a range that moves: a chart has some 150 steps, of which the last one changes. */
+const PACES = 360;
+/** How much less often than the charts a list changes. */
+const RARELY = 3;
+/** An answer that is asked for again may be one that another dashboard got, up to so old. */
+const OLDEST_S = 10;
 const MOST_WAIT_MS = 60_000;
 
 /** Bumped when everything must be asked anew: the collector came back, something was changed. */
@@ -27,18 +35,17 @@ export function renewAll() {
  *
  * `state` is "loading" (nothing yet), "ready", "changing" (data of other parameters still shows),
  * "stale" (the last attempt failed, data are those of `at`) or "failed" (nothing to show). A path of null
- * asks nothing. `everyMs` is how often it is asked again; 0 never; without it, every ten
- * seconds while the range moves. `again()` asks at once.
+ * asks nothing. `everyMs` is how often it is asked again; 0 never; without it, as the range moves, a third
+ * as often for what changes `rarely`. `again()` asks at once.
  */
-export function useAnswer(path, parameters = {}, { everyMs } = {}) {
+export function useAnswer(path, parameters = {}, { everyMs, rarely = false } = {}) {
   const answer = useMemo(() => {
     const found = signal({ state: "loading", data: null, error: null, at: 0 });
     found.again = () => {};
     return found;
   }, []);
   const key = path === null ? null : path + queryOf(parameters);
-  const moves = range.value.isLive;
-  const wait = everyMs ?? (moves ? EVERY_MS : 0);
+  const wait = everyMs ?? paceOf(range.value) * (rarely ? RARELY : 1);
   const times = renewed.value;
   useEffect(() => {
     if (key === null) return undefined;
@@ -51,6 +58,11 @@ export function useAnswer(path, parameters = {}, { everyMs } = {}) {
   return answer;
 }
 
+/** Return after how many ms what shows a range is asked for again; 0 if the range stands still. */
+function paceOf({ isLive, seconds }) {
+  return isLive ? Math.min(Math.max((seconds * 1000) / PACES, EVERY_MS), SELDOM_MS) : 0;
+}
+
 /** Keep an answer up to date until the function that is returned is called. */
 function kept(answer, key, path, parameters, wait) {
   const stop = new AbortController();
@@ -58,14 +70,14 @@ function kept(answer, key, path, parameters, wait) {
   let failures = 0;
   let asking = false;
 
-  async function attempt() {
+  async function attempt(oldestS = 0) {
     clearTimeout(timer);
     if (asking) return;
     if (document.hidden && answer.peek().key === key) return;
     asking = true;
     let pause = wait;
     try {
-      const data = await ask(path, parameters, { signal: stop.signal });
+      const data = await ask(path, parameters, { signal: stop.signal, oldestS });
       failures = 0;
       answer.value = { state: "ready", data, error: null, at: Date.now(), key };
     } catch (error) {
@@ -80,14 +92,14 @@ function kept(answer, key, path, parameters, wait) {
     } finally {
       asking = false;
     }
-    if (pause && !stop.signal.aborted) timer = setTimeout(attempt, pause * (failures ? 1 : 0.95 + 0.1 * Math.random()));
+    if (pause && !stop.signal.aborted) timer = setTimeout(() => attempt(Math.min(pause / 2000, OLDEST_S)), pause * (failures ? 1 : 0.95 + 0.1 * Math.random()));
   }
 
   const seen = () => {
     if (!document.hidden && Date.now() - answer.peek().at > Math.max(wait, 1000)) attempt();
   };
   if (wait) document.addEventListener("visibilitychange", seen);
-  answer.again = attempt;
+  answer.again = () => attempt();
   attempt();
   return () => {
     stop.abort();

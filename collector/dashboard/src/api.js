@@ -8,9 +8,10 @@ export { queryOf, Refused, Unreachable } from "./wire.js";
 
 /**
  * Ask, and return the `data` of the answer. Rejects with Refused, Unreachable, or the AbortError of
- * `signal`. An access token that has ended is renewed once.
+ * `signal`. An access token that has ended is renewed once. An answer that another dashboard got will
+ * do if it is up to `oldestS` seconds old.
  */
-export async function ask(path, parameters = {}, { method = "GET", body, signal } = {}) {
+export async function ask(path, parameters = {}, { method = "GET", body, signal, oldestS = 0 } = {}) {
   const request = () =>
     fetched(`${API}${path}${queryOf(parameters)}`, {
       method,
@@ -18,6 +19,7 @@ export async function ask(path, parameters = {}, { method = "GET", body, signal 
       headers: {
         Accept: "application/json",
         ...(accessToken() && { Authorization: `Bearer ${accessToken()}` }),
+        ...(oldestS >= 1 && { "Cache-Control": `max-age=${Math.floor(oldestS)}` }),
         ...(body !== undefined && { "Content-Type": "application/json" }),
       },
       body: body === undefined ? undefined : JSON.stringify(body),

@@ -3,7 +3,8 @@
 import "./main.css";
 import { render } from "preact";
 import { html } from "htm/preact";
-import { dropFragment, fragment } from "./address.js";
+import { dropFragment, fragment, page } from "./address.js";
+import { pageOf } from "./pages.js";
 import { renew, session, signInByLink } from "./session.js";
 import { Shell } from "./shell.js";
 import { SignIn } from "./signin.js";
@@ -37,5 +38,7 @@ function Page() {
   return html`<${SignIn} trouble=${trouble.value} again=${enter} />`;
 }
 
+// What it will show loads while the session is renewed; a failure is told where it is shown.
+pageOf(page.peek())?.load().catch(() => {});
 render(html`<${Page} />`, document.getElementById("app"));
 enter();

@@ -1,9 +1,10 @@
 /** What is drawn into charts besides figures: marks (deploys), times in which alerts fired, thresholds. */
 
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import { useAnswer } from "./answers.js";
 import { written } from "./figures.js";
 import { range } from "./range.js";
+import { lastAlert } from "./stream.js";
 import { now } from "./times.js";
 import { named } from "./words.js";
 
@@ -14,8 +15,13 @@ import { named } from "./words.js";
  */
 export function useMoments({ environment, service } = {}) {
   const asked = { environment, service, ...range.value.parameters };
-  const marks = useAnswer("/marks", { ...asked, limit: 100 }).value.data;
-  const alerts = useAnswer("/alerts", { ...asked, state: "all", limit: 200 }).value.data;
+  const marks = useAnswer("/marks", { ...asked, limit: 100 }, { rarely: true }).value.data;
+  const found = useAnswer("/alerts", { ...asked, state: "all", limit: 200 }, { rarely: true });
+  const alerts = found.value.data;
+  const changed = lastAlert.value;
+  useEffect(() => {
+    if (changed) found.again();
+  }, [changed]);
   const thresholds = useAnswer("/thresholds", {}, { everyMs: 60_000 }).value.data;
   return useMemo(
     () => ({
@@ -27,12 +33,15 @@ export function useMoments({ environment, service } = {}) {
   );
 }
 
+const ONGOING_MS = 3_600_000;
+
 const markOf = (mark) => ({ atMs: Date.parse(mark.at), text: [mark.service, mark.name].filter(Boolean).join(" ") || named("mark", mark.kind) });
 
 const spanOf = (alert) => ({
   severity: alert.severity,
   fromMs: Date.parse(alert.firedAt),
-  toMs: alert.resolvedAt ? Date.parse(alert.resolvedAt) : now.peek(),
+  // Beyond the chart's edge, which moves on until alerts are asked for again.
+  toMs: alert.resolvedAt ? Date.parse(alert.resolvedAt) : now.peek() + ONGOING_MS,
 });
 
 /** Return spans that do not overlap within a severity: colour upon colour would mean nothing. */

@@ -25,7 +25,8 @@ FINDING: Final = (
              of=Fleet),
     ApiEndpoint(("/agents/{name}",), dismiss, (Dismissed,), (AGENT,), role=Role.ADMIN,
              method="DELETE", of=Fleet),
-    ApiEndpoint(("/names",), names, (KnownNames,), (*OWNERS[:2], MATCH, LISTED), of=NameFinder),
+    ApiEndpoint(("/names",), names, (KnownNames,), (*OWNERS[:2], MATCH, LISTED), of=NameFinder,
+             shares=True),
     ApiEndpoint(("/search",), search, (SearchHits,), (*OWNERS[:2], MATCH, KIND_FOUND, SEARCHED),
              of=NameFinder),
 )

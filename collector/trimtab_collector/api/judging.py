@@ -57,7 +57,7 @@ JUDGING: Final = (
              takes=NewSilence, of=SilenceBook, status=201, refuses=(409,)),
     ApiEndpoint(("/silences/{id}",), remove_silence, (Removed,), (SILENCE,), role=Role.ADMIN,
              method="DELETE", of=SilenceBook),
-    ApiEndpoint(("/thresholds",), thresholds, (Thresholds,), of=RuleSet),
+    ApiEndpoint(("/thresholds",), thresholds, (Thresholds,), of=RuleSet, shares=True),
     ApiEndpoint(("/thresholds",), set_thresholds, (Thresholds,), role=Role.ADMIN, method="PUT",
              takes=NewThresholds, of=RuleSet, refuses=(409,)),
     ApiEndpoint(("/alert-configs",), configs, (AlertConfigs,), of=RuleSet),

@@ -8,11 +8,11 @@ reads its own address; its links are relative to that address, so that any prefi
 import gzip
 import hashlib
 import logging
-import re
 from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from trimtab_collector.api.encodings import best_coding
 from trimtab_core.addresses import DASHBOARD
 
 __all__ = ["STATIC", "Pages"]
@@ -55,7 +55,6 @@ _HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
 )
 _REVALIDATE: Final = b"no-cache"
 _FOREVER: Final = b"public, max-age=31536000, immutable"
-_CODING: Final = re.compile(r"\s*([A-Za-z0-9*-]{1,20})\s*(?:;\s*q=([01](?:\.\d{0,3})?)\s*)?")
 
 #: what is answered where there is no dashboard
 _UNBUILT: Final = (Path(__file__).parent / "unbuilt.html").read_bytes()
@@ -155,7 +154,8 @@ def _found(scope: _PageScope, found: _Served) -> tuple[int, list[tuple[bytes, by
     if _matches(_header(scope, b"if-none-match"), found.tag.decode()):
         return 304, headers, b""
     headers.append((b"content-type", found.kind))
-    encoding = _chosen(_header(scope, b"accept-encoding"), found.bodies)
+    offered = filter(found.bodies.__contains__, _ENCODINGS)
+    encoding = best_coding(_header(scope, b"accept-encoding"), offered)
     if encoding:
         headers.append((b"content-encoding", encoding.encode()))
     return 200, headers, found.bodies[encoding]
@@ -198,20 +198,6 @@ def _depth(scope: _PageScope) -> int:
     """Return how many slashes the address has below the dashboard, as the browser counts them."""
     raw = scope.get("raw_path") or scope["path"].encode()
     return int(raw.count(b"/")) - DASHBOARD.count("/")
-
-
-def _chosen(accepted: str, bodies: Mapping[str, bytes]) -> str:
-    """Return the best encoding of those that are accepted (RFC 9110, section 12.5.3)."""
-    weights: dict[str, float] = {}
-    for part in accepted[:1000].split(","):
-        if match := _CODING.fullmatch(part):
-            weights[match[1].lower()] = float(match[2] or 1)
-    best, most = "", 0.0
-    for encoding in _ENCODINGS:
-        weight = weights.get(encoding, weights.get("*", 0.0))
-        if encoding in bodies and weight > most:
-            best, most = encoding, weight
-    return best
 
 
 def _matches(text: str, tag: str) -> bool:

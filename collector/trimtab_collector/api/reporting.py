@@ -33,7 +33,7 @@ _WEEK_S: Final = 7 * 86_400
 # fmt: off
 REPORTING: Final = (
     ApiEndpoint(("/marks",), list_marks, (MarkList,), (*OWNERS[:2], *RANGE, KIND, LIMIT), _WEEK_S,
-             of=Marks),
+             of=Marks, shares=True),
     ApiEndpoint(("/marks",), post_mark, (MarkBody,), (TZ,), role=Role.ADMIN, method="POST",
              takes=NewMark, of=Marks, status=201),
     ApiEndpoint(("/marks/{id}",), delete_mark, (MarkBody,), (MARK_ID, TZ), role=Role.ADMIN,

@@ -2,7 +2,9 @@
 
 Open dashboards ask the same again and again. An answer is shared while nothing was committed or
 changed since it was begun, and is at most a second old; who joins one that is being computed waits
-for it. Who may ask is checked before, for each request.
+for it. Who says that an older one will do (`oldest_s`) also gets one from before the last commits:
+where agents commit all the time, nobody would share anything otherwise. Who may ask is checked
+before, for each request.
 """
 
 import asyncio
@@ -28,8 +30,9 @@ class _Shared:
     """One answer, or the computation that it is waited for."""
 
     work: asyncio.Task[bytes]
-    #: what was changed until it was begun
+    #: what was changed and committed until it was begun
     changes: int
+    commits: int
     begun_s: float
     size_bytes: int = 0
 
@@ -42,6 +45,7 @@ class SharedAnswers:
         self._clock = clock
         self._lock = threading.Lock()
         self._changes = 0
+        self._commits = 0
         #: the answer that was begun last is last
         self._answers: OrderedDict[Hashable, _Shared] = OrderedDict()
         self.held_bytes = 0
@@ -54,13 +58,21 @@ class SharedAnswers:
         with self._lock:
             self._changes += 1
 
-    async def get(self, key: Hashable, compute: Callable[[], bytes], by: str) -> bytes:
+    def committed(self, *_batches: object) -> None:
+        """Share what was begun before now only with those to whom an older answer will do."""
+        with self._lock:
+            self._commits += 1
+
+    async def get(
+        self, key: Hashable, compute: Callable[[], bytes], by: str, oldest_s: float = 0.0
+    ) -> bytes:
         """Return an answer of this key, one that others asked for if there is one.
 
+        One of up to oldest_s will do, even from before what was committed since.
         Raises what computing it raises, and ApiError 503 when too many reads wait.
         """
         shared = self._answers.get(key)
-        if shared is not None and self._is_good(shared):
+        if shared is not None and self._is_good(shared, oldest_s):
             try:
                 return await asyncio.shield(shared.work)
             except ApiError as error:
@@ -70,15 +82,20 @@ class SharedAnswers:
                 return await self._executor.run(compute, by=by)
         work = asyncio.ensure_future(self._executor.run(compute, by=by))
         self._forget(key)
-        shared = self._answers[key] = _Shared(work, self._changes, self._clock())
+        shared = self._answers[key] = _Shared(work, self._changes, self._commits, self._clock())
         work.add_done_callback(lambda done: self._done(key, shared, done))
         # A caller that stops waiting does not undo it for the others.
         return await asyncio.shield(work)
 
-    def _is_good(self, shared: _Shared) -> bool:
+    def _is_good(self, shared: _Shared, oldest_s: float) -> bool:
         if shared.changes != self._changes:
             return False
-        return not shared.work.done() or 0 <= self._clock() - shared.begun_s < _KEPT_S
+        age_s = self._clock() - shared.begun_s
+        if 0 <= age_s < oldest_s:
+            return True
+        if shared.commits != self._commits:
+            return False
+        return not shared.work.done() or 0 <= age_s < _KEPT_S
 
     def _done(self, key: Hashable, shared: _Shared, work: asyncio.Task[bytes]) -> None:
         if work.cancelled() or work.exception() is not None:

@@ -5,12 +5,13 @@ Every answer but the OpenAPI document has the envelope, and every request passes
 
 import inspect
 import logging
+import re
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -18,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from trimtab_collector.api.encodings import PACKINGS, best_coding, packed
 from trimtab_collector.api.endpoint import BASE, ApiEndpoint
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import KeptAnswer, ReadExecutor
@@ -27,6 +29,7 @@ from trimtab_collector.api.taking import Bodies
 from trimtab_collector.auth.access import Access
 from trimtab_collector.contract.callers import Page, Reply, Role
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure, success
+from trimtab_collector.contract.languages import LANG, language_of
 from trimtab_collector.contract.parameters import RANGE, Parameters, parse
 from trimtab_collector.storage.store import TooMuchError
 from trimtab_core.logs import RateLimited
@@ -37,6 +40,21 @@ logger = logging.getLogger("trimtab.api")
 
 #: shorter ranges are not shared: their answers change without a commit
 _LIVE_S: Final = 60
+#: the oldest answer that is shared with those who take one
+_OLDEST_S: Final = 10.0
+_MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=(\d{1,9})(?![^\s,])", re.IGNORECASE)
+
+
+class _Packed(NamedTuple):
+    """A body, and the content coding that it is in, if any."""
+
+    body: bytes
+    coding: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        coded = {"content-encoding": self.coding} if self.coding else {}
+        return {"vary": "accept-encoding", **coded}
 
 
 class Api:
@@ -110,8 +128,8 @@ class Api:
                 return _response(503, failure(refusal), refusal.headers)
             except TooMuchError as error:
                 return _response(422, failure(ApiError(422, "too_much", str(error))))
-            if isinstance(found, bytes):
-                return _response(endpoint.status, found)
+            if isinstance(found, _Packed):
+                return _response(endpoint.status, found.body, found.headers)
             if isinstance(found, Page):
                 return _page(found)
             if isinstance(found, Reply):
@@ -143,9 +161,7 @@ class Api:
         )
         part = self._parts[endpoint.of]
         if self._shared is not None and endpoint.is_shared and not _is_live(parameters):
-            key = (endpoint.paths[0], *sorted(parameters.given.items()))
-            compute = partial(_encoded, endpoint, part, parameters)
-            return await self._shared.get(key, compute, caller.id)
+            return await self._share(self._shared, endpoint, parameters, caller.id)
         if inspect.iscoroutinefunction(endpoint.read):
             return await endpoint.read(part, parameters)
         if endpoint.method == "GET" or endpoint.computes:
@@ -156,6 +172,19 @@ class Api:
             # Who changes something sees it with the next answer.
             if self._shared is not None:
                 self._shared.renew()
+
+    async def _share(
+        self, shared: SharedAnswers, endpoint: ApiEndpoint, parameters: Parameters, caller: str
+    ) -> "_Packed":
+        """Return an answer that others may have asked for, packed as the client takes it."""
+        headers = parameters.headers
+        coding = best_coding(headers.get("accept-encoding", ""), PACKINGS)
+        # Of these headers the answer depends, besides its parameters.
+        language = language_of(parameters) if LANG in endpoint.parameters else ""
+        key = (endpoint.paths[0], coding, language, *sorted(parameters.given.items()))
+        compute = partial(_encoded, endpoint, self._parts[endpoint.of], parameters, coding)
+        oldest_s = _oldest_s(headers.get("cache-control", ""))
+        return _Packed(await shared.get(key, compute, caller, oldest_s), coding)
 
     def _parameters(self, endpoint: ApiEndpoint, request: Request) -> Parameters:
         now_s = self._clock()
@@ -212,8 +241,14 @@ def _is_live(parameters: Parameters) -> bool:
     return parameters.to_s - parameters.from_s <= _LIVE_S
 
 
-def _encoded(endpoint: ApiEndpoint, part: Any, parameters: Parameters) -> bytes:
-    return _body(endpoint, endpoint.read(part, parameters))
+def _oldest_s(cache_control: str) -> float:
+    """Return how old an answer may be that a client takes (RFC 9111, section 5.2.1.1)."""
+    match = _MAX_AGE.search(cache_control[:200])
+    return min(float(match[1]), _OLDEST_S) if match else 0.0
+
+
+def _encoded(endpoint: ApiEndpoint, part: Any, parameters: Parameters, coding: str) -> bytes:
+    return packed(_body(endpoint, endpoint.read(part, parameters)), coding)
 
 
 def _body(endpoint: ApiEndpoint, found: Any) -> bytes:

@@ -24,7 +24,7 @@ export function partsOf(request) {
 
 export function Kept({ scope, filters = {}, span = 12, limit = 10, title = t("kept.title") }) {
   const { environment, service, route, method, version, instance } = scope;
-  const answer = useAnswer("/slow-requests", { environment, service, route, method, version, instance, ...range.value.parameters, by: "duration", limit, ...filters });
+  const answer = useAnswer("/slow-requests", { environment, service, route, method, version, instance, ...range.value.parameters, by: "duration", limit, ...filters }, { rarely: true });
   const columns = keptColumns();
   return html`<${Card} title=${title} span=${span} tools=${html`<${CsvButton} name="requests" rows=${() => rowsOf(columns, answer.value.data?.requests ?? [])} />`}>
     <${Answer} of=${answer} isEmpty=${(data) => !data.requests.length} empty=${t("kept.none")}>

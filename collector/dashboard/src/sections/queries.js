@@ -12,7 +12,7 @@ import { t } from "../words.js";
 
 export function Queries({ scope, span = 12 }) {
   const { environment, service, route } = scope;
-  const answer = useAnswer("/slow-queries", { environment, service, route, ...range.value.parameters, limit: 50 });
+  const answer = useAnswer("/slow-queries", { environment, service, route, ...range.value.parameters, limit: 50 }, { rarely: true });
   return html`<${Card} title=${t("queries.title")} sub=${t("queries.sub")} span=${span}>
     <${Answer} of=${answer} isEmpty=${(data) => !data.worst.length && !data.nPlusOne.length} empty=${t("queries.none")}>
       ${(data) => html`${data.nPlusOne.length > 0 && html`<h3>${t("queries.repeated")}</h3><${Repeated} rows=${data.nPlusOne} />`}

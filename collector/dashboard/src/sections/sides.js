@@ -11,11 +11,14 @@ import { range, stepOf } from "../range.js";
 import { shown } from "../times.js";
 import { t } from "../words.js";
 
+/** Steps of the lines beside the figures: few, as instances are read from all their series. */
+const POINTS = 24;
+
 /** `field` is "instance" or "version". */
 export function Sides({ scope, field, span = 6, onData }) {
-  const asked = { ...scope, ...range.value.parameters, groupBy: field, step: stepOf(range.value.seconds, 60), limit: 50 };
+  const asked = { ...scope, ...range.value.parameters, groupBy: field, step: stepOf(range.value.seconds, POINTS), limit: 50 };
   delete asked[field];
-  const answer = useAnswer("/metrics/history", asked);
+  const answer = useAnswer("/metrics/history", asked, { rarely: true });
   const rows = (answer.value.data?.groups ?? []).map((group) => sideOf(group, field));
   onData?.(rows);
   const columns = [

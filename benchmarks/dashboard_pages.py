@@ -1,0 +1,340 @@
+"""The dashboard in a browser: how soon it is there, what it loads, whether it stutters or grows.
+
+Chromium runs without a window. A script that runs before the page's own moves `Date` to the time of
+the store, notes when the first chart was drawn and which tasks were long, and lets time that the
+page waits pass faster: its timers only, so that every answer and every drawing is a real one.
+"""
+
+import json
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, sync_playwright
+
+import harness
+from dashboard_world import ADMIN, BIG, PASSWORD, World
+from trimtab_collector.api.pages import STATIC
+
+__all__ = ["Asked", "browser", "first_asked", "first_rows", "memory_rows", "recorded", "task_rows"]
+
+LOAD_KB: Final = 120
+CHART_S: Final = 1.0
+TASK_MS: Final = 50
+#: how much a page may have grown between the first and the last of half an hour
+GROWTH: Final = 0.05
+_PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome")
+_FLAGS: Final = ["--no-sandbox", "--disable-dev-shm-usage", "--js-flags=--expose-gc"]
+_HALF_HOUR_S: Final = 1800
+_SERVICE: Final = f"service?environment=bench&service={BIG}"
+_SCRIPT: Final = """
+(() => {
+  const ahead = %(ahead_ms)d, hurry = %(hurry)d, least = %(least_ms)d;
+  const Real = Date;
+  class Shifted extends Real {
+    constructor(...given) { if (given.length) super(...given); else super(Real.now() + ahead); }
+    static now() { return Real.now() + ahead; }
+  }
+  window.Date = Shifted;
+  if (hurry > 1) {
+    for (const name of ["setTimeout", "setInterval"]) {
+      const real = window[name];
+      window[name] = (work, ms, ...more) => real(work, ms >= least ? ms / hurry : ms, ...more);
+    }
+    // What comes each second comes as much oftener.
+    const Socket = window.WebSocket;
+    window.WebSocket = class extends Socket {
+      set onmessage(heard) {
+        super.onmessage = (event) => {
+          heard(event);
+          if (!String(event.data).startsWith('42["metrics:update"')) return;
+          for (let at = 1; at < hurry; at++) setTimeout(() => heard(event), (at * 1000) / hurry);
+        };
+      }
+    };
+  }
+  const bench = (window.bench = { long: [], chart: null });
+  new PerformanceObserver((list) => {
+    for (const each of list.getEntries()) bench.long.push([each.startTime, each.duration]);
+  }).observe({ type: "longtask", buffered: true });
+  const seen = new MutationObserver(() => {
+    if (!document.querySelector(".uplot canvas")) return;
+    seen.disconnect();
+    // The frame after the one that draws it: it has been painted.
+    requestAnimationFrame(() => requestAnimationFrame(() => (bench.chart = performance.now())));
+  });
+  seen.observe(document, { childList: true, subtree: true });
+})();
+"""
+
+
+class Asked(NamedTuple):
+    """A question that the page asked: when, in seconds, its path, how old an answer may be."""
+
+    at_s: float
+    target: str
+    #: the header Cache-Control
+    control: str
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Run Chromium without a window; raises SystemExit when there is none."""
+    if not (STATIC / "index.html").exists():
+        raise SystemExit("dashboard: expected a built page, found none: ./dev setup builds it")
+    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    if program is None:
+        raise SystemExit("dashboard: expected Chromium, found none: apt install chromium")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=program, args=_FLAGS)
+        try:
+            yield found
+        finally:
+            found.close()
+
+
+@contextmanager
+def _signed_in(
+    found: Browser, world: World, *, hurry: int = 1, least_ms: int = 1000
+) -> Iterator[BrowserContext]:
+    context = found.new_context(viewport={"width": 1440, "height": 1000}, locale="en-US")
+    try:
+        script = _SCRIPT % {
+            "ahead_ms": world.ahead_s * 1000, "hurry": hurry, "least_ms": least_ms,
+        }  # fmt: skip
+        context.add_init_script(script)
+        answer = context.request.post(
+            f"{world.base}/api/performance/auth/login",
+            data={"name": ADMIN, "password": PASSWORD, "cookie": True},
+            headers={"X-Trimtab-Request": "1"},
+        )
+        if not answer.ok:
+            raise SystemExit(f"dashboard: signing in answered {answer.status}: {answer.text()}")
+        yield context
+    finally:
+        context.close()
+
+
+def _open(page: Page, world: World, address: str) -> None:
+    page.goto(f"{world.base}/performance/dashboard/{address}", timeout=60_000)
+    _wait(page, "window.bench.chart !== null")
+
+
+def _settled(page: Page) -> None:
+    _wait(page, "!document.querySelector('.loading, .answer.changing')")
+
+
+def _wait(page: Page, expression: str) -> None:
+    """Wait until an expression is true; Playwright's own way needs eval, which the page forbids."""
+    deadline_s = time.monotonic() + 120
+    while not page.evaluate(expression):
+        if time.monotonic() > deadline_s:
+            raise SystemExit(f"dashboard: expected {expression} within two minutes")
+        page.wait_for_timeout(20)
+
+
+def first_rows(found: Browser, world: World, rounds: int) -> list[harness.Row]:
+    """Return what a browser that has nothing yet loads, and how soon it shows a chart."""
+    loads = []
+    for _ in range(rounds):
+        with _signed_in(found, world) as context:
+            loads.append(_first(context, world))
+    last = loads[-1]
+    size_kb = statistics.median(sum(each.sizes.values()) for each in loads) / 1000
+    answers_kb = sum(size for url, size in last.sizes.items() if "/api/" in url) / 1000
+    most = sorted(last.sizes.items(), key=lambda each: -each[1])[:4]
+    largest = ", ".join(f"{url.rpartition('/')[2][:40]} {size / 1000:.1f}" for url, size in most)
+    chart = harness.spread([each.chart_s for each in loads])
+    cpu = statistics.median(each.cpu_s for each in loads)
+    return [
+        harness.Row(
+            "first load of the overview, nothing cached", size_kb, "kB", f"<= {LOAD_KB}",
+            size_kb <= LOAD_KB,
+            note=f"{answers_kb:.1f} kB of them are answers of the API about {world.services} "
+            f"services; {len(last.sizes)} requests; the largest: {largest}",
+        ),
+        harness.Row(
+            "first chart on screen, nothing cached", chart.median, "s", f"<= {CHART_S:g}",
+            chart.median <= CHART_S, spread=chart,
+            note=f"the page's thread worked {cpu:.2f} s of it",
+        ),
+    ]  # fmt: skip
+
+
+class _Load(NamedTuple):
+    sizes: dict[str, float]
+    chart_s: float
+    cpu_s: float
+
+
+def _first(context: BrowserContext, world: World) -> _Load:
+    page = context.new_page()
+    session = context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    urls: dict[str, str] = {}
+    sizes: dict[str, float] = {}
+    session.on(
+        "Network.requestWillBeSent",
+        lambda event: urls.__setitem__(event["requestId"], event["request"]["url"]),
+    )
+    session.on(
+        "Network.loadingFinished",
+        lambda event: sizes.__setitem__(
+            urls.get(event["requestId"], "?"), event["encodedDataLength"]
+        ),
+    )
+    _open(page, world, "")
+    cpu_s = _metrics(session)["TaskDuration"]
+    _settled(page)
+    return _Load(dict(sizes), page.evaluate("window.bench.chart") / 1000, cpu_s)
+
+
+def _metrics(session: CDPSession) -> dict[str, float]:
+    return {
+        each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]
+    }
+
+
+def task_rows(found: Browser, world: World, seconds: int) -> list[harness.Row]:
+    """Return the longest task while the charts of a service's page update each second."""
+    # What is asked every ten seconds is asked every second.
+    with _signed_in(found, world, hurry=10, least_ms=8000) as context:
+        page = context.new_page()
+        asked = 0
+
+        def count(_request: object) -> None:
+            nonlocal asked
+            asked += 1
+
+        page.on("request", count)
+        _open(page, world, f"{_SERVICE}&from=-5m")
+        _settled(page)
+        page.wait_for_timeout(3000)
+        charts = page.locator(".uplot").count()
+        page.evaluate("window.bench.long = []")
+        before, path = asked, Path(tempfile.mkdtemp()) / "trace.json"
+        found.start_tracing(page=page, path=path, categories=["toplevel", "devtools.timeline"])
+        page.wait_for_timeout(seconds * 1000)
+        found.stop_tracing()
+        long = [each[1] for each in page.evaluate("window.bench.long")]
+    tasks, cpu_ms = _tasks(path)
+    shutil.rmtree(path.parent)
+    note = (
+        f"{charts} charts, {(asked - before) / seconds:.1f} questions per second, {seconds} s; "
+        f"{len(tasks)} tasks, the longest by CPU {', '.join(f'{each:.0f}' for each in tasks[:5])}; "
+        f"the page's thread is busy {cpu_ms / 10 / seconds:.0f} % of a core"
+    )
+    goal = f"<= {TASK_MS}"
+    wall = max(long, default=0.0)
+    return [
+        harness.Row("longest task, charts update each second, CPU", tasks[0], "ms", goal,
+                    tasks[0] <= TASK_MS, note=note),
+        harness.Row("longest task of the same, by the clock", wall, "ms", goal, wall <= TASK_MS,
+                    note=f"{len(long)} longer than {TASK_MS} ms"),
+    ]  # fmt: skip
+
+
+def _tasks(path: Path) -> tuple[list[float], float]:
+    """Return the CPU times (ms) of tasks of the page's thread, longest first; their sum."""
+    events = json.loads(path.read_text())["traceEvents"]
+    mains = {
+        (each["pid"], each["tid"])
+        for each in events
+        if each["name"] == "thread_name" and each["args"]["name"] == "CrRendererMain"
+    }
+    found = [
+        each["tdur"] / 1000
+        for each in events
+        if each["ph"] == "X" and "tdur" in each and each["name"].endswith("RunTask")
+        and (each["pid"], each["tid"]) in mains
+    ]  # fmt: skip
+    if not found:
+        raise SystemExit("dashboard: expected tasks of the page's main thread, the trace has none")
+    return sorted(found, reverse=True), sum(found)
+
+
+def memory_rows(found: Browser, world: World, *, quick: bool = False) -> list[harness.Row]:
+    """Return by how much a page has grown after half an hour of updates, in less time."""
+    hurry = 10
+    length_s = 30 if quick else _HALF_HOUR_S / hurry
+    with _signed_in(found, world, hurry=hurry) as context:
+        page = context.new_page()
+        session = context.new_cdp_session(page)
+        session.send("Performance.enable")
+        asked = 0
+
+        def count(request: Any) -> None:
+            nonlocal asked
+            asked += "/metrics/history" in request.url
+
+        page.on("request", count)
+        _open(page, world, f"{_SERVICE}&from=-15m")
+        _settled(page)
+        page.wait_for_timeout(length_s * 100)
+        asked, sizes = 0, [_held(session)]
+        for _ in range(3):
+            page.wait_for_timeout(length_s * 1000 / 3)
+            sizes.append(_held(session))
+    heap = [each["JSHeapUsedSize"] / 1e6 for each in sizes]
+    growth = heap[-1] / heap[0] - 1
+    texts = ", ".join(f"{each:.2f}" for each in heap)
+    more = "; ".join(
+        f"{name} {', '.join(f'{each[name]:.0f}' for each in sizes)}"
+        for name in ("Nodes", "JSEventListeners")
+    )
+    return [
+        harness.Row(
+            "page grown after 30 minutes of updates", growth, "of its heap", f"<= {GROWTH:g}",
+            growth <= GROWTH,
+            note=f"heap after collection, at thirds: {texts} MB; {more}; {asked} histories asked, "
+            f"time passes {hurry} times as fast",
+        )
+    ]  # fmt: skip
+
+
+def _held(session: CDPSession) -> dict[str, float]:
+    for _ in range(2):
+        session.send("HeapProfiler.collectGarbage")
+    return _metrics(session)
+
+
+def recorded(found: Browser, world: World, address: str, seconds: int) -> list[Asked]:
+    """Return what an open page asks the API, after it has loaded."""
+    asked: list[Asked] = []
+    with _signed_in(found, world) as context:
+        page = context.new_page()
+        _open(page, world, address)
+        _settled(page)
+        begun_s = time.monotonic()
+        page.on(
+            "request",
+            lambda request: asked.append(
+                Asked(
+                    time.monotonic() - begun_s,
+                    request.url.removeprefix(world.base),
+                    request.headers.get("cache-control", "no-cache"),
+                )
+            ),
+        )
+        page.wait_for_timeout(seconds * 1000)
+    return [each for each in asked if each.target.startswith("/api/")]
+
+
+def first_asked(found: Browser, world: World, address: str) -> list[str]:
+    """Return what a page asks the API to be shown whole."""
+    asked: list[str] = []
+    with _signed_in(found, world) as context:
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url.removeprefix(world.base)))
+        _open(page, world, address)
+        _settled(page)
+    return [
+        each for each in dict.fromkeys(asked)
+        if each.startswith("/api/performance/") and "/auth/" not in each
+    ]  # fmt: skip
