@@ -65,7 +65,7 @@ def test_when_all_is_well_it_says_so_and_names_what_is_closest_to_trouble(calm: 
     assert sentence["text"] == "All is well: everything is as usual."
     assert (sentence["severity"], sentence["since"]) == ("ok", None)
     assert sentence["detail"] == "Closest to trouble: memory of host is 40 %; 80 % is a warning."
-    assert sentence["links"] == [{"page": "hosts", "params": {"host": "host"}, "text": "host"}]
+    assert sentence["links"] == [{"page": "hosts", "params": {"instance": "host"}, "text": "host"}]
     assert {each["judgement"] for each in found["tiles"]} == {"ordinary"}
     assert [each["state"] for each in found["services"]] == ["ok", "ok"]
 
@@ -156,7 +156,8 @@ def test_a_silent_agent_comes_before_warnings_and_after_critical_alerts(calm: To
     warning = an_alert("warning", environment="live", since=instant(NOW_S - 3000), route="")
     found = calm.ask(warning, silent)
     assert found["sentence"]["text"] == "Agent web-3 has sent nothing since 10:55."
-    assert found["sentence"]["links"][0]["page"] == "agents"
+    (leads,) = found["sentence"]["links"]
+    assert (leads["page"], leads["params"]) == ("agents", {"agent": "web-3"})
     assert ("agent", "Agent web-3 fell silent") in [
         (each["kind"], each["text"]) for each in found["happened"]
     ]

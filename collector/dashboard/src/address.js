@@ -35,7 +35,16 @@ export const hrefOf = (link) => href(link.page === "overview" ? "" : link.page, 
 
 /** Go to a page; "back" returns from it. */
 export function go(name, parameters = {}) {
-  moved(href(name, parameters), true);
+  opened(href(name, parameters));
+}
+
+/** Go where a link of the API leads. */
+export function follow(link) {
+  opened(hrefOf(link));
+}
+
+function opened(address) {
+  moved(address, true);
   scrollTo(0, 0);
 }
 
@@ -79,6 +88,5 @@ addEventListener("click", (event) => {
   const to = new URL(link.href);
   if (to.origin !== location.origin || !`${to.pathname}/`.startsWith(`${HOME}/`)) return;
   event.preventDefault();
-  moved(to.pathname + to.search, true);
-  scrollTo(0, 0);
+  opened(to.pathname + to.search);
 });

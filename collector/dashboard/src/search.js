@@ -1,8 +1,8 @@
-/** Search: services, routes, statements and pages by name; `/` opens it. */
+/** Search: services, routes, statements, metrics, hosts, rules and pages by name; `/` opens it. */
 
 import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { go } from "./address.js";
+import { follow } from "./address.js";
 import { ask } from "./api.js";
 import { PAGES, titleOf } from "./pages.js";
 import { Dialog } from "./parts/dialog.js";
@@ -15,7 +15,7 @@ const WAIT_MS = 120;
 function pagesFor(text) {
   const wanted = text.toLocaleLowerCase();
   return PAGES.filter((each) => each.group && (!each.admin || isAdmin.value))
-    .map((each) => ({ kind: "page", text: t(titleOf(each.name)), detail: "", page: each.name, params: {} }))
+    .map((each) => ({ kind: "page", text: t(titleOf(each.name)), detail: "", link: { page: each.name || "overview", params: {} } }))
     .filter((each) => each.text.toLocaleLowerCase().includes(wanted));
 }
 
@@ -33,7 +33,7 @@ export function Search({ close }) {
       try {
         const answer = await ask("/search", { q: text }, { signal: stop.signal });
         setFailed(false);
-        setFound([...answer.results.map((each) => ({ ...each, page: each.link.page === "overview" ? "" : each.link.page, params: each.link.params })), ...pages]);
+        setFound([...answer.results, ...pages]);
       } catch (error) {
         if (error.name === "AbortError") return;
         setFailed(true);
@@ -52,7 +52,7 @@ export function Search({ close }) {
 
   function choose(each) {
     close();
-    go(each.page, each.params);
+    follow(each.link);
   }
   function pressed(event) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];

@@ -12,6 +12,7 @@ __all__ = [
     "MIN_DURATION",
     "REASON",
     "REASONS",
+    "SPANS",
     "TRACE",
     "CallsOfRequest",
     "ReadsOfRequest",
@@ -24,6 +25,8 @@ REASONS: Final = ("slow", "failed", "sample")
 REASON: Final = Choice(
     "reason", "Why a request was kept; without it all but samples.", ("", *REASONS), ""
 )
+#: what took time in a request, as the middleware says it: a database, a cache, another service
+SPANS: Final = ("db", "cache", "external")
 BY: Final = Choice("by", "The latest or the longest first.", ("time", "duration"), "time")
 #: as those of a bucket of `/heatmap`, so that a cell can be opened
 MIN_DURATION: Final = Milliseconds(
@@ -39,6 +42,7 @@ KEPT: Final = PathName("id", "The id of a request that was kept.")
 class TimelineSpan(Body, kw_only=True):
     """A part of a request that took time; ms from the start of the request."""
 
+    #: one of SPANS
     what: str
     start: float
     duration: float

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Final
 
+from trimtab_collector.contract.pagelink import PageLink, address_of
 from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.languages import LANGUAGES
@@ -149,7 +150,8 @@ class Texts:
         notices = sorted(message.notices, key=_urgency)
         lines = [self.title(notice, message.sent_s) for notice in notices[:_MAX_DIGEST]]
         lines += self._more(len(notices) - len(lines))
-        all_alerts = ((self._word("link.list"), f"{self._base_url}{DASHBOARD}/alerts"),)
+        every = address_of(PageLink(page="alerts"), self._base_url)
+        all_alerts = ((self._word("link.list"), every),)
         pages = all_alerts if self._base_url else ()
         open_ones = [each for each in notices if each.ended_s is None]
         return WrittenMessage(

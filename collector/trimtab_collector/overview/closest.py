@@ -74,7 +74,7 @@ def _near(situation: Situation) -> Iterator[_Near]:
     for use in situation.observed.machines.uses:
         line = lines.get(use.metric)
         if line:
-            leads = page("hosts", {"host": use.machine})
+            leads = page("hosts", {"instance": use.machine})
             yield _Near(
                 use.value / line, use.metric, "ratio", use.machine, use.value, line, True, leads
             )

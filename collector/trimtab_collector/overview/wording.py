@@ -8,7 +8,7 @@ from typing import Any, Final
 from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.languages import Phrases
 from trimtab_collector.contract.overview import SentenceLink
-from trimtab_collector.contract.pagelink import PageLink
+from trimtab_collector.contract.pagelink import OVERVIEW, PageLink
 from trimtab_collector.contract.quantities import DASH, QUANTITIES
 from trimtab_collector.notify.languages import LANGUAGES
 from trimtab_collector.notify.texts import clean, moment
@@ -122,7 +122,7 @@ def link(text: str, page: PageLink) -> SentenceLink:
 def of_service(owner: tuple[str, ...] | tuple[()], **more: str) -> PageLink:
     """Return the page of a service, or the overview where it is of all."""
     if len(owner) < 2:
-        return PageLink(page="overview", params=dict(more))
+        return PageLink(page=OVERVIEW)
     return PageLink(
         page="route" if more.get("route") else "service",
         params={"environment": owner[0], "service": owner[1], **more},

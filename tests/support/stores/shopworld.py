@@ -160,7 +160,7 @@ def _events(window_s: int, names: Names) -> Iterable[EventRow]:
     owner = (ENVIRONMENT, names.service, names.instance)
     at_us = (window_s + 30) * 1_000_000
     of_route: Mapping[str, Any] = {"route": names.route, "method": "GET", "at_us": at_us}
-    spans = [["query", 5_000, 300_000, names.query], ["cache", 310_000, 2_000, "GET day:?"]]
+    spans = [["db", 5_000, 300_000, names.query], ["cache", 310_000, 2_000, "GET day:?"]]
     yield EventRow(*owner, {
         "kind": "request", "reason": "slow", "status": 200, "duration_us": 612_000,
         "db_us": 300_000, "db_calls": 1, "cache_us": 2_000, "cache_misses": 1, "spans": spans,

@@ -2,6 +2,7 @@
 
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
+import { query } from "../address.js";
 import { renewAll, useAnswer } from "../answers.js";
 import { ask } from "../api.js";
 import { number, written } from "../figures.js";
@@ -12,6 +13,7 @@ import { Said, useSending } from "../parts/form.js";
 import { Dot } from "../parts/icons.js";
 import { Answer } from "../parts/states.js";
 import { rowsOf, Table } from "../parts/table.js";
+import { Chosen } from "../sections/opening.js";
 import { isAdmin } from "../session.js";
 import { ago, lasted, moment } from "../times.js";
 import { named, t } from "../words.js";
@@ -19,7 +21,8 @@ import { named, t } from "../words.js";
 const STATES = { sending: "ok", silent: "critical", gone: "gone" };
 
 export default function Agents() {
-  const answer = useAnswer("/agents", { limit: 500 }, { everyMs: 10_000 });
+  const { agent } = query.value;
+  const answer = useAnswer("/agents", { limit: 1000 }, { everyMs: 10_000 });
   const health = useAnswer("/health", {}, { everyMs: 30_000 });
   const [dismissed, setDismissed] = useState(null);
   const { error, run } = useSending();
@@ -41,17 +44,19 @@ export default function Agents() {
     { key: "key", title: t("agents.key"), text: true, value: (row) => row.key ?? "–" },
     { key: "", title: "", show: (row) => isAdmin.value && row.state !== "sending" && html`<button class="quiet" onClick=${() => setDismissed(row.name)}>${t("agents.dismiss")}</button>` },
   ];
-  return html`<h1>${t("page.agents")}</h1><p class="lede">${t("agents.lede")}</p><${Said} error=${error} />
+  return html`<h1>${t("page.agents")}</h1><p class="lede">${t("agents.lede")}</p><${Chosen} scope=${query.value} fields=${["agent"]} /><${Said} error=${error} />
     <div class="grid">
       <${Card} title=${t("page.agents")} tools=${html`<${CsvButton} name="agents" rows=${() => rowsOf(columns.slice(0, -1), answer.value.data?.agents ?? [])} />`}>
-        <${Answer} of=${answer} lines=${5} isEmpty=${(data) => !data.agents.length} empty=${t("agents.none")}>
-          ${(data) => html`<${Table} label=${t("page.agents")} columns=${columns} rows=${data.agents} sort="sort" first="lastSeen" leftOut=${data.agentsLeftOut} rowKey=${(row) => row.name} />`}
+        <${Answer} of=${answer} lines=${5} isEmpty=${(data) => !chosenOf(data.agents, agent).length} empty=${agent ? t("agents.notThere", { name: agent }) : t("agents.none")}>
+          ${(data) => html`<${Table} label=${t("page.agents")} columns=${columns} rows=${chosenOf(data.agents, agent)} sort="sort" first="lastSeen" leftOut=${agent ? 0 : data.agentsLeftOut} rowKey=${(row) => row.name} />`}
         <//>
       <//>
       <${Card} title=${t("agents.collector")} sub=${t("agents.itself")}><${Answer} of=${health}>${(data) => html`<${Collector} health=${data} />`}<//><//>
     </div>
     ${dismissed && html`<${Confirm} title=${t("agents.dismiss")} text=${t("agents.dismissText", { name: dismissed })} action=${t("agents.dismiss")} close=${() => setDismissed(null)} run=${dismiss} />`}`;
 }
+
+const chosenOf = (agents, name) => (name ? agents.filter((each) => each.name === name) : agents);
 
 const sum = (counts) => Object.values(counts).reduce((all, each) => all + each, 0);
 

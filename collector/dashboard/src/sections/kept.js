@@ -44,7 +44,8 @@ export function keptColumns() {
   ];
 }
 
-const PART_OF = { query: "database", database: "database", cache: "cache", call: "external", external: "external", queue: "queue", wait: "queue" };
+/** What the collector calls parts of a timeline (SPANS of contract/requests.py), as the page draws them. */
+const PART_OF = { db: "database", cache: "cache", external: "external" };
 
 /** What took time in a request, each beginning where it began; times are in ms from the start. */
 export function Timeline({ request }) {
@@ -55,7 +56,7 @@ export function Timeline({ request }) {
     <div class="scale" aria-hidden="true">${[0, 0.25, 0.5, 0.75, 1].map((at) => html`<span key=${at} style=${{ left: `${at * 100}%` }}>${written(end * at, "ms")}</span>`)}</div>
     ${spans.map(
       (each, index) => html`<div class="row" role="row" key=${index}>
-        <span class="what" role="cell"><bdi>${each.text || named("span", each.what)}</bdi></span>
+        <span class="what" role="cell"><bdi>${each.text || named("part", PART_OF[each.what])}</bdi></span>
         <span class="lane" role="cell" aria-label=${t("timeline.span", { start: written(each.start, "ms"), duration: written(each.duration, "ms") })}><i class=${PART_OF[each.what] ?? "app"} style=${{ left: share(each.start), width: share(each.duration) }}></i></span>
         <span class="took" role="cell">${figure(each.duration, "ms").text} <small>${figure(each.duration, "ms").unit}</small></span>
       </div>`,
