@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from support.alerts import an_alert
+from support.clock import Clock
 from support.stores.towns import (
     DAY_S,
     HOUR_S,
@@ -348,19 +349,35 @@ def test_fewer_reads_from_caches_are_out_of_the_ordinary() -> None:
         assert found["tiles"][5]["judgement"] == "worse"
 
 
-def test_answers_are_kept_until_something_is_committed(calm: Town) -> None:
-    now = [0.0]
-    sources = Sources(calm.world.reader, calm.world.marks, FiredAlerts(), lambda: LINES)
-    overviews = Overviews(sources, lambda: now[0])
+def test_answers_are_kept_while_nothing_is_committed_and_twenty_times_as_long_as_they_took(
+    calm: Town,
+) -> None:
+    clock, took_s = Clock(0), 0.2
+
+    def lines() -> Mapping[str, tuple[float, float]]:
+        clock.advance_s(took_s)
+        return LINES
+
+    sources = Sources(calm.world.reader, calm.world.marks, FiredAlerts(), lines)
+    overviews = Overviews(sources, clock)
     parameters = calm.parameters()
-    first = overviews.overview(parameters)
-    now[0] = 9.0
-    assert overviews.overview(parameters) is first
+
+    def is_kept_for_s(after_s: float) -> bool:
+        before = overviews.overview(parameters)
+        clock.advance_s(after_s)
+        return overviews.overview(parameters) is before
+
+    assert is_kept_for_s(9.9)
+    assert not is_kept_for_s(0.2)
     overviews.changed()
-    assert overviews.overview(parameters) is not first
-    again = overviews.overview(parameters)
-    now[0] = 19.0
-    assert overviews.overview(parameters) is not again
+    assert is_kept_for_s(3.9)
+    assert not is_kept_for_s(0.2)
+    took_s = 5
+    clock.advance_s(10)
+    overviews.overview(parameters)
+    overviews.changed()
+    assert is_kept_for_s(9.9)
+    assert not is_kept_for_s(0.2)
 
 
 def test_report_and_dashboard_open_with_the_same_sentence(slow: Town) -> None:

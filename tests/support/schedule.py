@@ -18,10 +18,18 @@ from zlib import crc32
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-__all__ = ["Units", "collected_once", "in_order", "taking_turns", "there_to_stay"]
+__all__ = [
+    "FOLDERS",
+    "LONG",
+    "Units",
+    "collected_once",
+    "in_order",
+    "taking_turns",
+    "there_to_stay",
+]
 
 #: Files that take longest, in the order of their seconds: whoever is last waits for none of them.
-_LONG: Final = (
+LONG: Final = (
     "test_demo_fault.py",
     "test_reading.py",
     "test_faults.py",
@@ -40,7 +48,7 @@ _LONG: Final = (
     "test_greenlets.py",
 )
 #: Folders from the slowest files to the quickest: what is short fills the end evenly.
-_FOLDERS: Final = ("system", "dashboard", "collector", "agent", "middleware", "core")
+FOLDERS: Final = ("system", "dashboard", "collector", "agent", "middleware", "core")
 
 
 def in_order(items: list[pytest.Item]) -> None:
@@ -48,8 +56,8 @@ def in_order(items: list[pytest.Item]) -> None:
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
-    long = [path for name in _LONG for path in files if path.name == name]
-    folders: dict[str, list[Path]] = {name: [] for name in _FOLDERS}
+    long = [path for name in LONG for path in files if path.name == name]
+    folders: dict[str, list[Path]] = {name: [] for name in FOLDERS}
     for path in files:
         if path not in long:
             folders.setdefault(path.parent.name, []).append(path)

@@ -1,4 +1,4 @@
-"""The page behind the set-up link: three files, which anyone may see, as they hold nothing."""
+"""The page behind the set-up link: four files, which anyone may see, as they hold nothing."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,9 +17,10 @@ _FILES: Final = {
     "/setup": ("setup.html", "text/html"),
     "/setup.js": ("setup.js", "text/javascript"),
     "/setup.css": ("setup.css", "text/css"),
+    "/setup.svg": ("setup.svg", "image/svg+xml"),
 }
 _POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
