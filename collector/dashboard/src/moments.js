@@ -35,13 +35,13 @@ export function useMoments({ environment, service } = {}) {
 
 const ONGOING_MS = 3_600_000;
 
-const markOf = (mark) => ({ atMs: Date.parse(mark.at), text: [mark.service, mark.name].filter(Boolean).join(" ") || named("mark", mark.kind) });
+const markOf = (mark) => ({ atMs: Date.parse(mark.at), isDeploy: mark.kind === "deploy", text: [mark.service, mark.name].filter(Boolean).join(" ") || named("mark", mark.kind) });
 
 const spanOf = (alert) => ({
   severity: alert.severity,
-  fromMs: Date.parse(alert.firedAt),
-  // Beyond the chart's edge, which moves on until alerts are asked for again.
-  toMs: alert.resolvedAt ? Date.parse(alert.resolvedAt) : now.peek() + ONGOING_MS,
+  fromMs: Date.parse(alert.since),
+  // Up to where its values were good again; else beyond the chart's edge, which moves on.
+  toMs: alert.recoveredAt || alert.resolvedAt ? Date.parse(alert.recoveredAt ?? alert.resolvedAt) : now.peek() + ONGOING_MS,
 });
 
 /** Return spans that do not overlap within a severity: colour upon colour would mean nothing. */

@@ -14,6 +14,7 @@ import { t } from "./words.js";
 export const QUICK = [
   ["-5m", 300],
   ["-15m", 900],
+  ["-30m", 1800],
   ["-1h", 3600],
   ["-3h", 10_800],
   ["-6h", 21_600],
@@ -89,16 +90,22 @@ export function zoom(fromMs, toMs) {
   change({ from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString() }, { push: true });
 }
 
-/** Show twice the range around the same middle, or the range before or after it. */
+/** Return "-1h" for what is offered, else "-90s". */
+const quickOr = (seconds) => QUICK.find(([, each]) => Math.abs(each - seconds) <= 10)?.[0] ?? `-${seconds}s`;
+
+/** Show twice the range: around the same middle, or up to now if it is live. */
 export function widen() {
+  if (range.value.isLive) return show(quickOr(range.value.seconds * 2));
   const [fromMs, toMs] = bounds();
   const half = (toMs - fromMs) / 2;
-  zoom(fromMs - half, Math.min(toMs + half, Date.now()));
+  return zoom(fromMs - half, Math.min(toMs + half, Date.now()));
 }
+
+/** Show the range before (-1) or after (1) this one. */
 export function shift(direction) {
   const [fromMs, toMs] = bounds();
   const step = (toMs - fromMs) * direction;
-  if (toMs + step > Date.now()) show(`-${Math.round((toMs - fromMs) / 1000)}s`);
+  if (toMs + step > Date.now()) show(quickOr(Math.round((toMs - fromMs) / 1000)));
   else zoom(fromMs + step, toMs + step);
 }
 

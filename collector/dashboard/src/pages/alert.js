@@ -71,7 +71,7 @@ function factsOf(alert) {
 
 /** What happened in the time of an alert: marks, and other alerts. */
 function Related({ alert, around }) {
-  const asked = { environment: alert.environment, from: around.from, to: around.to };
+  const asked = { from: around.from, to: around.to };
   const marks = useAnswer("/marks", { ...asked, service: alert.service, limit: 10 }, { everyMs: 0 });
   const others = useAnswer("/alerts", { ...asked, state: "all", limit: 10 }, { everyMs: 0 });
   const found = [

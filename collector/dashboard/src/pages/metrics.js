@@ -3,7 +3,7 @@
 import { html } from "htm/preact";
 import { change, query } from "../address.js";
 import { useAnswer } from "../answers.js";
-import { figure, number } from "../figures.js";
+import { number, written } from "../figures.js";
 import { Card } from "../parts/card.js";
 import { CsvButton } from "../parts/csv.js";
 import { Answer, Empty } from "../parts/states.js";
@@ -54,8 +54,8 @@ function All({ metrics, today, leftOut }) {
   const columns = [
     { key: "name", title: t("metrics.metric"), text: true, show: (row) => html`<button class="linkish" onClick=${() => (change({ name: row.name, groupBy: "", figure: "" }, { push: true }), scrollTo(0, 0))}><bdi>${row.name}</bdi></button><span class="sub2"><bdi>${labelsText(row.labels)}</bdi></span>` },
     { key: "kind", title: t("metrics.kind"), text: true, value: (row) => named("metricKind", row.kind) },
-    { key: "value", title: t("metrics.value"), show: (row) => `${figure(row.value, row.unit || "count").text} ${row.kind === "histogram" ? t("metrics.meanOf") : ""}` },
-    { key: "p95", title: "p95", value: (row) => row.p95, unit: "count" },
+    { key: "value", title: t("metrics.value"), show: (row) => html`${written(row.value, row.unit || "count")}${row.kind === "histogram" && html` <small>${t("metrics.meanOf")}</small>`}` },
+    { key: "p95", title: "p95", value: (row) => row.p95, show: (row) => written(row.p95, row.unit || "count") },
     { key: "today", title: t("metrics.today"), value: (row) => (row.kind === "gauge" ? null : (totals.get(keyOf(row))?.[row.kind === "counter" ? "sum" : "count"] ?? null)), show: (row) => (row.kind === "gauge" ? html`<span class="none" title=${t("metrics.gaugeToday")}>–</span>` : number(totals.get(keyOf(row))?.[row.kind === "counter" ? "sum" : "count"] ?? NaN)) },
     { key: "instances", title: t("metrics.instances") },
   ];

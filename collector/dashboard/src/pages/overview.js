@@ -18,11 +18,11 @@ import { Latency } from "../sections/latency.js";
 import { Sentence, Tiles } from "../sections/opening.js";
 import { metricsNow, useLiveFigures } from "../stream.js";
 import { whenShort } from "../times.js";
-import { t } from "../words.js";
+import { locale, t } from "../words.js";
 
 export default function Overview() {
   const { environment } = query.value;
-  const answer = useAnswer("/overview", { environment, ...range.value.parameters });
+  const answer = useAnswer("/overview", { environment, ...range.value.parameters, lang: locale.value });
   const history = useHistory({ environment });
   const live = useLiveHistory({ environment }, history);
   const moments = useMoments({ environment });
@@ -32,7 +32,7 @@ export default function Overview() {
       data.sentence.severity === "empty" && !data.services.length
         ? html`<${FirstRun} sentence=${data.sentence} again=${answer.again} />`
         : html`<${Sentence} sentence=${data.sentence} />
-            <${Tiles} tiles=${data.tiles} live=${liveTiles()} />
+            <${Tiles} data=${data} live=${liveFigures()} />
             <div class="grid">
               <${Latency} history=${live} moments=${moments} sub=${t("overview.all")} height=${292} />
               <${Happened} list=${data.happened} />
@@ -42,12 +42,9 @@ export default function Overview() {
 }
 
 /** Figures of the last ten seconds, each second, while the range moves and the stream is there. */
-function liveTiles() {
-  if (!range.value.isLive) return {};
-  const now = metricsNow.value?.data;
-  if (!now?.application?.requests) return {};
-  const { throughput } = now.application;
-  return { requests: throughput };
+function liveFigures() {
+  const now = range.value.isLive ? metricsNow.value?.data.application : null;
+  return now ? { requests: now.throughput, p95: now.responseTime.p95, errorRate: now.errorRate } : {};
 }
 
 function Happened({ list }) {

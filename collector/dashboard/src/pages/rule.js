@@ -9,9 +9,10 @@ import { Card } from "../parts/card.js";
 import { Confirm } from "../parts/dialog.js";
 import { Check, Field, numberOf, Said, Select, useSending } from "../parts/form.js";
 import { Answer } from "../parts/states.js";
+import { MetricField } from "../sections/metricfield.js";
 import { Preview, usePreview } from "../sections/preview.js";
 import { isAdmin } from "../session.js";
-import { named, t } from "../words.js";
+import { t } from "../words.js";
 
 const FRESH = { name: "", metric: "responseTime", figure: "", operator: "gt", warning: "", critical: "", enabled: true, for: "5m", criticalFor: "", keepFiringFor: "15m", over: 60, cooldown: "4h", noData: "keep", minRequests: 20, groupBy: "", where: {}, recipients: "", description: "" };
 const SHARES = ["ratio"];
@@ -107,8 +108,7 @@ function Editor({ id, first, readOnly = false, metrics }) {
     <div class="grid">
       <${Card} span=${5}><form onSubmit=${save}><fieldset disabled=${locked}>
         <${Field} name=${t("rule.name")} value=${draft.name} set=${set("name")} placeholder=${t("rule.nameHint")} />
-        <${Field} name=${t("rule.metric")} value=${draft.metric} set=${set("metric")} list="metric-names" required=${true} hint=${named("metric", draft.metric) === draft.metric ? t("rule.metricHint") : named("metric", draft.metric)} />
-        <datalist id="metric-names">${metricNames(metrics, names.value.data).map((each) => html`<option key=${each} value=${each}>${named("metric", each)}</option>`)}</datalist>
+        <${MetricField} value=${draft.metric} set=${set("metric")} metrics=${metrics} names=${names.value.data} />
         <div class="columns">
           <${Select} name=${t("rule.operator")} value=${draft.operator} set=${set("operator")} options=${["gt", "gte", "lt", "lte"].map((each) => [each, t(`operator.${each}`)])} />
           <${Field} name=${`${t("severity.warning")} ${percent}`} value=${draft.warning} set=${set("warning")} inputmode="decimal" />
@@ -138,10 +138,6 @@ function Editor({ id, first, readOnly = false, metrics }) {
       <${Card} title=${t("preview.title")} sub=${t("preview.sub")} span=${7}><${Preview} preview=${preview} unit=${unit} /><//>
     </div>
     ${removing && html`<${Confirm} title=${t("rule.remove")} text=${t("rule.removeText")} action=${t("rule.remove")} close=${() => setRemoving(false)} run=${remove} />`}`;
-}
-
-function metricNames(metrics, names) {
-  return [...metrics, ...(names?.gauges ?? []).map((each) => each.name), ...(names?.measures ?? []).map((each) => each.name)];
 }
 
 /** Return the unit in which the API takes the lines of a metric. */

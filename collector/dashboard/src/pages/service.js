@@ -20,7 +20,7 @@ import { TimeGoes } from "../sections/timegoes.js";
 import { Traffic } from "../sections/traffic.js";
 import { Versus } from "../sections/versus.js";
 import { Opening } from "../sections/opening.js";
-import { t } from "../words.js";
+import { locale, t } from "../words.js";
 
 export default function Service() {
   const scope = scopeOfAddress();
@@ -28,7 +28,7 @@ export default function Service() {
   const history = useHistory(scope);
   const live = useLiveHistory(scope, history);
   const versions = useRef([]);
-  const overview = useAnswer(query.value.service ? "/overview" : null, { environment: scope.environment, service: scope.service, ...range.value.parameters });
+  const overview = useAnswer(query.value.service ? "/overview" : null, { environment: scope.environment, service: scope.service, ...range.value.parameters, lang: locale.value });
   if (!scope.service) return html`<${Empty} text=${t("service.which")} />`;
   return html`<${Opening} answer=${overview} title=${html`<bdi>${scope.service}</bdi>`} scope=${scope} />
     <div class="grid">

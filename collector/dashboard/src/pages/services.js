@@ -8,6 +8,7 @@ import { CsvButton } from "../parts/csv.js";
 import { Answer } from "../parts/states.js";
 import { rowsOf, Table } from "../parts/table.js";
 import { range } from "../range.js";
+import { Versus } from "../sections/versus.js";
 import { t } from "../words.js";
 
 export default function Services() {
@@ -26,5 +27,6 @@ export default function Services() {
       <${Answer} of=${answer} isEmpty=${(data) => !data.services.length} empty=${t("services.none")}>
         ${(data) => html`<${Table} label=${t("page.services")} columns=${columns} rows=${data.services} sort="sort" first="requestsPerSecond" leftOut=${data.servicesLeftOut} rowKey=${(row) => `${row.environment} ${row.service}`} />`}
       <//>
-    <//></div>`;
+    <//>
+    <${Versus} scope=${{ environment }} /></div>`;
 }

@@ -170,19 +170,19 @@ export function drawing(happened) {
   };
 }
 
-/** Draw marks; a label that would lie over the one before is left out: its line has it on hover. */
+/** Draw marks; of labels that would lie over one another deploys win: they are what one looks for. */
 function labelled(ctx, bbox, ratio, marks) {
-  let right = -Infinity;
+  const seen = marks.filter((mark) => mark.x >= bbox.left && mark.x <= bbox.left + bbox.width);
+  const taken = [];
   ctx.textAlign = "left";
-  for (const mark of marks) {
-    if (mark.x < bbox.left || mark.x > bbox.left + bbox.width) continue;
+  for (const mark of [...seen].sort((a, b) => (b.isDeploy ?? false) - (a.isDeploy ?? false))) {
     stroke(ctx, colour("ink3"), [3 * ratio, 3 * ratio], mark.x, bbox.top, mark.x, bbox.top + bbox.height);
     const width = ctx.measureText(mark.text).width;
     const left = Math.min(mark.x + 5 * ratio, bbox.left + bbox.width - width);
-    if (left < right + 8 * ratio) continue;
+    if (taken.some(([from, to]) => left < to + 8 * ratio && left + width > from - 8 * ratio)) continue;
     ctx.fillStyle = colour("ink2");
     ctx.fillText(mark.text, left, bbox.top + 10 * ratio);
-    right = left + width;
+    taken.push([left, left + width]);
   }
 }
 

@@ -15,9 +15,9 @@ export function FirstRun({ sentence, again }) {
   }, []);
   return html`<div class="card firstrun">
     <h1>${sentence.text}</h1>
-    <p class="lede">${t("first.lede")}</p>
+    <p class="lede">${t("first.lede")} ${t("first.up")}</p>
     <ol>
-      <li><p>${t("first.agent")}</p><pre><code>TRIMTAB_AGENT_COLLECTOR_URL=${location.origin} TRIMTAB_AGENT_KEY=tt_… trimtab agent</code></pre>
+      <li><p>${t("first.agent")}</p><pre><code>TRIMTAB_AGENT_COLLECTOR_URL=${location.origin} TRIMTAB_AGENT_KEY=ttk_… trimtab agent</code></pre>
         <p class="hint">${isAdmin.value ? html`${t("first.key")} <a href=${href("people")}>${t("page.people")}</a>` : t("first.askKey")}</p></li>
       <li><p>${t("first.app")}</p><pre><code>TRIMTAB_SERVICE=shop trimtab run -- uvicorn app:app</code></pre></li>
     </ol>

@@ -7,6 +7,7 @@ import { Figure } from "../parts/figure.js";
 import { Dot, Icon } from "../parts/icons.js";
 import { Spark } from "../parts/spark.js";
 import { Answer } from "../parts/states.js";
+import { range } from "../range.js";
 import { lasted } from "../times.js";
 import { named, t } from "../words.js";
 
@@ -17,7 +18,7 @@ export function Opening({ answer, title, scope }) {
   return html`<h1 class="thing">${title}<small><bdi>${scope.environment}</bdi></small></h1>
     <${Chosen} scope=${scope} fields=${["version", "instance"]} />
     <${Answer} of=${answer} lines=${2}>
-      ${(data) => html`<${Sentence} sentence=${data.sentence} heading=${false} /><${Tiles} tiles=${data.tiles} />`}
+      ${(data) => html`<${Sentence} sentence=${data.sentence} heading=${false} /><${Tiles} data=${data} />`}
     <//>`;
 }
 
@@ -48,26 +49,34 @@ function Linked({ text, links }) {
   return html`${parts}${rest}`;
 }
 
-/** Figures beside what is usual for them; coloured only when out of the ordinary. `live` are values of now. */
-export function Tiles({ tiles, live = {} }) {
-  return html`<div class="tiles">${tiles.map((tile) => html`<${Tile} key=${tile.name} tile=${tile} live=${live[tile.name]} />`)}</div>`;
+/**
+ * Figures beside what is usual for them; coloured only when out of the ordinary. `data` is the answer of
+ * /overview, `live` what some of them are in this second.
+ */
+export function Tiles({ data, live = {} }) {
+  const spanMs = Date.parse(data.latelyTo) - Date.parse(data.latelyFrom);
+  return html`<p class="hint">${range.value.isLive ? t("tile.of", { time: lasted(spanMs) }) : t("tile.ofPast")}</p>
+    <div class="tiles">${data.tiles.map((tile) => html`<${FigureTile} key=${tile.name} tile=${tile} live=${live[tile.name]} />`)}</div>`;
 }
 
 const UNITS = { "": "score" };
 const JUDGED = { better: "good", worse: "bad", ordinary: "" };
 
-function Tile({ tile, live }) {
+function FigureTile({ tile, live }) {
   const unit = UNITS[tile.unit] ?? tile.unit;
-  const value = live ?? tile.value;
-  const usual = tile.usual && t("tile.usual", { value: written(tile.usual.value, unit), against: t(`against.${tile.usual.against}`) });
   return html`<div class="card tile">
-    <div class="name">${named("tile", tile.name)}</div>
-    <div class="value"><${Figure} value=${value} unit=${unit} why=${tile.why} /></div>
+    <div class="name">${named("tile", tile.name)}${Number.isFinite(live) && html`<span class="now">${t("tile.now", { value: written(live, unit) })}</span>`}</div>
+    <div class="value"><${Figure} value=${tile.value} unit=${unit} why=${tile.why} /></div>
     <${Spark} values=${tile.series} width=${150} kind=${tile.judgement === "worse" ? "critical" : ""} />
-    <div class=${`delta ${JUDGED[tile.judgement]}`} title=${usual || tile.why}>
-      ${tile.change === null ? (tile.cores ? t("tile.cores", { count: tile.cores }) : (tile.why ?? usual ?? " ")) : html`${changed(tile)} ${t(`against.short.${tile.usual.against}`)}`}
-    </div>
+    <div class=${`delta ${JUDGED[tile.judgement]}`} title=${tile.usual ? t(`against.${tile.usual.against}`) : tile.why}>${beside(tile, unit)}</div>
   </div>`;
+}
+
+/** What stands below a figure: its change and what is usual, else why there is none. */
+function beside(tile, unit) {
+  if (tile.change !== null) return t("tile.beside", { change: changed(tile), usual: written(tile.usual.value, unit) });
+  if (tile.cores) return t("tile.cores", { count: tile.cores });
+  return tile.why ?? " ";
 }
 
 function changed({ change: value, changeUnit }) {

@@ -52,7 +52,8 @@ export function Preview({ preview: { state, data, error }, unit }) {
   ];
   return html`<div class=${state === "changing" ? "changing answer" : "answer"}>
     <p class="said">${t("preview.said", { count: data.fired, number: number(data.fired), messages: number(data.messagesTotal), time: lasted(data.firingSeconds * 1000) || "0" })}</p>
-    <p class="hint">${data.messagesPerWeek === null ? t("preview.littleData", { time: lasted(data.secondsWithData * 1000) }) : t("preview.perWeek", { number: number(data.messagesPerWeek) })}</p>
+    ${data.alerts.some((each) => !each.ended) && html`<p class="note warn">${t("preview.firing", { time: moment(data.alerts.find((each) => !each.ended).fired) })}</p>`}
+    <p class=${data.messagesPerWeek === null ? "note" : "hint"}>${data.messagesPerWeek === null ? t("preview.littleData", { time: lasted(data.secondsWithData * 1000) }) : t("preview.perWeek", { number: number(data.messagesPerWeek) })}</p>
     ${data.alerts.length ? html`<${Table} label=${t("preview.title")} columns=${columns} rows=${data.alerts} leftOut=${data.alertsLeftOut} />` : html`<${Empty} text=${t("preview.quiet")} />`}
     <ul class="notes">${data.notes.map((note, index) => html`<li key=${index}>${note}</li>`)}</ul>
   </div>`;

@@ -72,8 +72,8 @@ function Sides({ data }) {
   const rows = FIGURES.map(([name, unit]) => ({ name, unit, a: a?.[name] ?? null, b: b?.[name] ?? null, difference: difference?.[name] ?? null, share: shares?.[name] ?? null }));
   const columns = [
     { key: "name", title: "", text: true, show: (row) => named("figure", row.name) },
-    { key: "a", title: t("versus.a"), show: (row) => html`<${Figure} value=${row.a} unit=${row.unit} />` },
-    { key: "b", title: t("versus.b"), show: (row) => html`<${Figure} value=${row.b} unit=${row.unit} />` },
+    { key: "a", title: `${t("versus.a")} (a)`, show: (row) => html`<${Figure} value=${row.a} unit=${row.unit} />` },
+    { key: "b", title: `${t("versus.b")} (b)`, show: (row) => html`<${Figure} value=${row.b} unit=${row.unit} />` },
     { key: "share", title: t("versus.change"), show: (row) => html`<span class=${enough ? judged(row.name, row.difference, row.share) : ""}>${row.unit === "ratio" ? signed(row.difference, "points") : signed(row.share)}</span>` },
   ];
   return html`<${Table} label=${t("versus.title")} columns=${columns} rows=${rows} rowKey=${(row) => row.name} wide=${false} />
