@@ -64,7 +64,7 @@ function Event({ event }) {
 
 function Services({ rows, leftOut }) {
   const columns = [
-    { key: "service", title: t("services.service"), text: true, show: (row) => html`<${Dot} state=${row.state} /><a class="plainly" href=${href("service", { environment: row.environment, service: row.service })}><bdi>${row.service}</bdi></a><span class="sub2"><bdi>${row.environment}</bdi> · ${t("services.instances", { count: row.instances })}</span>` },
+    { key: "service", title: t("services.service"), text: true, show: (row) => html`<span class="named"><${Dot} state=${row.state} /><a class="plainly" href=${href("service", { environment: row.environment, service: row.service })}><bdi>${row.service}</bdi></a></span><span class="sub2 below"><bdi>${row.environment}</bdi> · ${t("services.instances", { count: row.instances })}</span>` },
     { key: "requestsPerSecond", title: t("services.rate"), unit: "perSecond" },
     { key: "p50", title: "p50", unit: "ms" },
     { key: "p95", title: "p95", unit: "ms" },
