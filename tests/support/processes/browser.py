@@ -124,6 +124,6 @@ def viewer(browser: Browser, port: int, **options: Any) -> Iterator[Viewer]:
     try:
         found = Viewer(context, port)
         yield found
-        assert found.errors() == []
+        assert not found.errors(), "\n".join(found.errors())
     finally:
         context.close()

@@ -30,6 +30,7 @@ export default function Alert() {
 
 function Whole({ alert }) {
   const [silencing, setSilencing] = useState(false);
+  const [isSilenced, setSilenced] = useState(false);
   const { busy, error, run } = useSending();
   const isOver = Boolean(alert.resolvedAt);
   const acknowledge = () => run(() => ask(`/alerts/${encodeURIComponent(alert.id)}/acknowledge`, {}, { method: "POST", body: {} })).then(renewAll);
@@ -44,13 +45,14 @@ function Whole({ alert }) {
       ${alert.ruleId.startsWith("threshold.") ? html`<a class="button plain" href=${href("thresholds")}>${t("page.thresholds")}</a>` : html`<a class="button plain" href=${href("rule", { id: alert.ruleId })}>${t("alert.rule")}</a>`}
     </div>
     <${Said} error=${error} />
+    ${isSilenced && !alert.held && html`<p class="note" role="status">${t("silence.made")}</p>`}
     <div class="grid">
       <${Card} title=${t("alert.course")} span=${5}><dl class="facts">${factsOf(alert).map(([name, value]) => html`<dt key=${name}>${name}</dt><dd>${value}</dd>`)}</dl><//>
       <${Card} title=${t("alert.found")} span=${7}>
         ${alert.metadata?.analysis ? html`<${Issues} issues=${alert.metadata.analysis.issues} />` : html`<${Related} alert=${alert} around=${around} />`}
       <//>
     </div>
-    ${silencing && html`<${NewSilence} matchers=${matchersOf(alert)} close=${() => setSilencing(false)} />`}`;
+    ${silencing && html`<${NewSilence} matchers=${matchersOf(alert)} close=${() => setSilencing(false)} made=${() => setSilenced(true)} />`}`;
 }
 
 function factsOf(alert) {

@@ -24,7 +24,7 @@ export default function Alerts() {
       ${isAdmin.value && html`<button class="button plain" onClick=${() => setNew(true)}>${t("silence.new")}</button>`}</div>
     <div class="tabs">${TABS.map((each) => html`<button key=${each} aria-pressed=${each === tab} onClick=${() => change({ tab: each }, { push: true })}>${t(`alerts.${each}`)}</button>`)}</div>
     <div class="grid">${tab === "silences" ? html`<${Silences} />` : html`<${List} key=${tab} state=${tab} />`}</div>
-    ${isNew && html`<${NewSilence} matchers=${{ service: query.value.service ?? "" }} close=${() => setNew(false)} />`}`;
+    ${isNew && html`<${NewSilence} matchers=${{ service: query.value.service ?? "" }} close=${() => setNew(false)} made=${() => change({ tab: "silences" }, { push: true })} />`}`;
 }
 
 function List({ state }) {

@@ -73,7 +73,7 @@ function Editor({ slo, close }) {
   const set = (name) => (value) => setDraft({ ...draft, [name]: value });
   async function submit(event) {
     event.preventDefault();
-    const body = { ...draft, target: Number((numberOf(draft.target) / 100).toPrecision(8)), below: draft.objective === "latency" ? numberOf(draft.below) : null, windowDays: numberOf(draft.windowDays), minRequests: numberOf(draft.minRequests) };
+    const body = { ...draft, target: numberOf(draft.target, 0.01), below: draft.objective === "latency" ? numberOf(draft.below) : null, windowDays: numberOf(draft.windowDays), minRequests: numberOf(draft.minRequests) };
     const path = slo.id ? `/slos/${encodeURIComponent(slo.id)}` : "/slos";
     if (await run(() => ask(path, {}, { method: slo.id ? "PUT" : "POST", body }))) {
       renewAll();

@@ -14,7 +14,7 @@ import { Preview, usePreview } from "../sections/preview.js";
 import { isAdmin } from "../session.js";
 import { t } from "../words.js";
 
-const FRESH = { name: "", metric: "responseTime", figure: "", operator: "gt", warning: "", critical: "", enabled: true, for: "5m", criticalFor: "", keepFiringFor: "15m", over: 60, cooldown: "4h", noData: "keep", minRequests: 20, groupBy: "", where: {}, recipients: "", description: "" };
+const FRESH = { name: "", metric: "responseTime", figure: "", operator: "gt", warning: "", critical: "", enabled: true, for: "5m", criticalFor: "", keepFiringFor: "15m", over: "60s", cooldown: "4h", noData: "keep", minRequests: 20, groupBy: "", where: {}, recipients: "", description: "" };
 const SHARES = ["ratio"];
 
 export default function Rule() {
@@ -42,6 +42,7 @@ function draftOf(config) {
     for: `${config.for}s`,
     criticalFor: config.criticalFor === config.for ? "" : `${config.criticalFor}s`,
     keepFiringFor: `${config.keepFiringFor}s`,
+    over: `${config.over}s`,
     cooldown: `${config.cooldown}s`,
     groupBy: config.groupBy.join(", "),
     recipients: config.recipients.join(", "),
@@ -50,22 +51,24 @@ function draftOf(config) {
 
 const listOf = (text) => text.split(",").map((each) => each.trim()).filter(Boolean);
 
+/** Return what the API takes for "5m", or for "300", which are seconds. */
+const durationOf = (text) => (/^\s*\d+\s*$/.test(text) ? Number(text) : text.trim());
+
 /** Return the body of the API for a draft; shares are typed in per cent. */
 export function bodyOf(draft, unit) {
   const scale = SHARES.includes(unit) ? 0.01 : 1;
-  const line = (text) => {
-    const value = numberOf(text);
-    return value === null ? null : Number((value * scale).toPrecision(12));
-  };
-  const { name, metric, figure, operator, enabled, noData, cooldown, keepFiringFor, description } = draft;
+  const line = (text) => numberOf(text, scale);
+  const { name, metric, figure, operator, enabled, noData, description } = draft;
   return {
-    ...{ name, metric, figure, operator, enabled, noData, cooldown, keepFiringFor, description },
+    ...{ name, metric, figure, operator, enabled, noData, description },
     warning: line(draft.warning),
     critical: line(draft.critical),
-    for: draft.for,
-    criticalFor: draft.criticalFor || null,
+    for: durationOf(draft.for),
+    criticalFor: draft.criticalFor ? durationOf(draft.criticalFor) : null,
+    keepFiringFor: durationOf(draft.keepFiringFor),
+    cooldown: durationOf(draft.cooldown),
     minRequests: numberOf(draft.minRequests) ?? 0,
-    over: draft.over,
+    over: durationOf(draft.over),
     groupBy: draft.groupBy ? listOf(draft.groupBy) : null,
     where: Object.fromEntries(Object.entries(draft.where).filter(([, value]) => value)),
     recipients: listOf(draft.recipients),

@@ -17,10 +17,7 @@ const PER_CENT = (unit) => unit === "ratio";
 const MIB = 2 ** 20;
 /** What people type for a value of the API: per cent for shares, MiB for bytes. */
 const typed = (value, unit) => (value === null ? "" : String(Number((PER_CENT(unit) ? value * 100 : unit === "bytes" ? value / MIB : value).toPrecision(10))));
-const meant = (text, unit) => {
-  const value = numberOf(text);
-  return value === null ? null : Number((PER_CENT(unit) ? value / 100 : unit === "bytes" ? value * MIB : value).toPrecision(12));
-};
+const meant = (text, unit) => numberOf(text, PER_CENT(unit) ? 0.01 : unit === "bytes" ? MIB : 1);
 const shownUnit = (unit) => (PER_CENT(unit) ? "%" : unit === "bytes" ? "MiB" : unit);
 
 export default function Thresholds() {

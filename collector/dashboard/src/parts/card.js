@@ -13,7 +13,7 @@ export function Card({ title, sub, span = 12, tools, kind = "", children }) {
   const id = useId();
   const [error, reset] = useErrorBoundary((found) => console.error(found));
   return html`<section class=${`card span-${span} ${kind}`} aria-labelledby=${title ? id : null}>
-    ${title && html`<div class="head"><h2 id=${id}>${title}${sub && html`<span class="sub">${sub}</span>`}</h2><span class="space"></span>${tools}</div>`}
+    ${title && html`<div class="head"><h2 id=${id}>${title}${sub && html` <span class="sub">${sub}</span>`}</h2><span class="space"></span>${tools}</div>`}
     ${error ? html`<${Failed} text=${t("state.cardFailed")} again=${reset} />` : children}
   </section>`;
 }

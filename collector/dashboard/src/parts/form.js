@@ -36,5 +36,14 @@ export const Select = ({ name, value, set, options, hint, ...rest }) => html`<la
 
 export const Check = ({ name, value, set, ...rest }) => html`<label class="inline"><input type="checkbox" checked=${value} onChange=${(event) => set(event.target.checked)} ...${rest} />${name}</label>`;
 
-/** Return a number of a text, null for an empty one, NaN for another. */
-export const numberOf = (text) => (text === null || text === undefined || String(text).trim() === "" ? null : Number(String(text).trim()));
+/**
+ * Return the number of a text times `factor`, null for an empty one. Another text stays as it is: the
+ * collector says what it expected, where NaN would have been sent as null and taken a line away.
+ */
+export function numberOf(text, factor = 1) {
+  const typed = String(text ?? "").trim();
+  if (typed === "") return null;
+  const value = Number(typed);
+  if (!Number.isFinite(value)) return typed;
+  return factor === 1 ? value : Number((value * factor).toPrecision(12));
+}

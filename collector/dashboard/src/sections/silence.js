@@ -19,8 +19,8 @@ export function matchersOf(alert) {
   return { rule: alert.ruleId, ...Object.fromEntries(Object.entries(alert.labels).filter(([name, value]) => MATCHED.includes(name) && value)) };
 }
 
-/** A form for a silence that begins with `matchers`. */
-export function NewSilence({ matchers: first, close }) {
+/** A form for a silence that begins with `matchers`; `made` is called when there is one. */
+export function NewSilence({ matchers: first, close, made }) {
   const [matchers, setMatchers] = useState(first);
   const [duration, setDuration] = useState("2h");
   const [comment, setComment] = useState("");
@@ -31,6 +31,7 @@ export function NewSilence({ matchers: first, close }) {
     if (await run(() => ask("/silences", {}, { method: "POST", body: { matchers: chosen, duration, comment } }))) {
       renewAll();
       close();
+      made?.();
     }
   }
   return html`<${Dialog} title=${t("silence.new")} close=${close}>

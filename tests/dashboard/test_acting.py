@@ -1,0 +1,246 @@
+"""What an admin does with the dashboard, and that nobody else can: in a real browser."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from http.client import HTTPException
+from typing import Final
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from support.processes.browser import Viewer, viewer
+from support.processes.people import ADMIN, PASSWORD, Client
+from support.processes.servers import Collector, short_dir
+from support.processes.visiting import addresses, faults_of
+from support.stores.batches import Sender, a_batch, key_of, point_of, window
+
+from .conftest import WITH_ADMIN
+
+#: a shop that is slow, and called what no shop should be
+_TILL: Final = 'till <img src=x onerror="window.harmed=1">'
+_PLANNER: Final = "grace"
+_RULE: Final = "the till is slow"
+#: an alert takes two windows, and the grace that late ones get
+_FIRES_MS: Final = 60_000
+#: buttons and links that only admins may have
+_ADMINS: Final = re.compile(
+    r"^(New |Take it|Silence$|Save$|Make |Remove|Edit|End$|Dismiss|Revoke|Add |Disable|Enable|Delete"
+    r"|Send a test|Back to what|Draw)"
+)
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    """A collector with an admin, a planner, and a slow till."""
+    with short_dir() as directory, Collector(directory, **WITH_ADMIN) as process:
+        process.start()
+        client = Client(process.port)
+        client.login()
+        body = {"name": _PLANNER, "role": "planner", "password": PASSWORD}
+        assert client.ask("POST", "/users", body).status == 201
+        done = threading.Event()
+        sending = threading.Thread(target=_sell, args=(process, done), daemon=True)
+        sending.start()
+        yield process
+        done.set()
+        sending.join()
+
+
+def _sell(process: Collector, done: threading.Event) -> None:
+    """Send slow requests of the last minutes, and go on."""
+    key = process.new_key()
+    seq, next_s = 0, window(12)
+    while not done.is_set():
+        with suppress(OSError, HTTPException), Sender(process.port, key) as sender:
+            while next_s <= time.time() - 10:
+                points = {key_of("/pay", service=_TILL): point_of([900_000] * 30)}
+                sender.post(a_batch(seq, points, agent="agent-till", window_s=next_s))
+                seq, next_s = seq + 1, next_s + 10
+        done.wait(1)
+
+
+@pytest.fixture(scope="module")
+def ada(browser: Browser, collector: Collector) -> Iterator[Viewer]:
+    """An admin, for all tests of this file."""
+    with viewer(browser, collector.port) as found:
+        found.sign_in()
+        yield found
+
+
+@pytest.fixture(scope="module")
+def rule(ada: Viewer) -> str:
+    """A rule that was made in the editor: its preview's sentence."""
+    page = ada.page
+    ada.visit("rules")
+    page.get_by_role("link", name="New rule").click()
+    expect(page.get_by_text("Give it a line")).to_be_visible()
+    page.get_by_label("Name", exact=True).fill(_RULE)
+    page.get_by_label("warning ms").fill("100")
+    page.get_by_label("critical ms").fill("100000")
+    page.get_by_label(re.compile("^For(?!,)")).fill("0s")
+    page.get_by_label("service", exact=True).fill(_TILL)
+    said = page.get_by_text(re.compile("It would have fired"))
+    expect(said).to_be_visible()
+    sentence = said.inner_text()
+    page.get_by_text("More", exact=True).click()
+    page.get_by_role("textbox", name="Over the last").fill("10")
+    page.get_by_role("button", name="Make the rule").click()
+    expect(page.get_by_role("table", name="Rules")).to_contain_text(_RULE)
+    return sentence
+
+
+def test_a_rule_is_made_beside_what_it_would_have_done(ada: Viewer, rule: str) -> None:
+    assert re.match(
+        r"It would have fired once, sent \d+ messages?, and fired for .+ in all\.", rule
+    )
+    ada.visit("rules")
+    ada.page.get_by_role("link", name=_RULE).click()
+    expect(ada.page.get_by_label("warning ms")).to_have_value("100")
+    expect(ada.page.get_by_label("service", exact=True)).to_have_value(_TILL)
+
+
+def test_a_threshold_is_changed_and_set_back(ada: Viewer) -> None:
+    ada.visit("thresholds")
+    table = ada.page.get_by_role("table", name="Thresholds")
+    row = table.get_by_role("row").filter(has_text="response time")
+    line = row.get_by_role("textbox").first
+    before = line.input_value()
+    line.fill("1234")
+    ada.page.get_by_role("button", name="Save").click()
+    back = row.get_by_role("button", name="Back to what was shipped")
+    expect(back).to_be_visible()
+    back.click()
+    ada.page.get_by_role("button", name="Save").click()
+    expect(back).to_have_count(0)
+    expect(line).to_have_value(before)
+
+
+def test_a_threshold_that_makes_no_sense_says_what_was_expected(ada: Viewer) -> None:
+    ada.expected.append("422")
+    ada.visit("thresholds")
+    row = ada.page.get_by_role("row").filter(has_text="error rate")
+    row.get_by_role("textbox").first.fill("much")
+    ada.page.get_by_role("button", name="Save").click()
+    expect(ada.page.get_by_role("alert")).to_contain_text("expected")
+
+
+def test_a_channel_with_a_wrong_address_says_what_is_wrong(ada: Viewer) -> None:
+    ada.expected.append("422")
+    page = ada.page
+    ada.visit("channels")
+    page.get_by_role("button", name="New channel").click()
+    page.get_by_label("kind").select_option("webhook")
+    page.get_by_label("channel", exact=True).fill("pager")
+    page.get_by_label("address", exact=True).fill("javascript:alert(1)")
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("expected")
+    page.get_by_label("address", exact=True).fill("http://127.0.0.1:9/nobody-listens")
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    row = page.get_by_role("table", name="Channels").get_by_role("row").filter(has_text="pager")
+    row.get_by_role("button", name="Send a test").click()
+    expect(row.locator(".bad")).to_contain_text("expected https, got http to 127.0.0.1:9")
+
+
+def test_a_key_of_an_agent_is_shown_once(ada: Viewer) -> None:
+    ada.visit("people", tab="keys")
+    page = ada.page
+    page.get_by_role("button", name="New key").click()
+    page.get_by_role("dialog").get_by_label("name", exact=True).fill("of the till")
+    page.get_by_role("dialog").get_by_role("button", name="New key").click()
+    secret = page.get_by_role("dialog", name="Shown this once").locator(".secret")
+    expect(secret).to_contain_text(re.compile(r"^ttk_\S{20,}"))
+    key = secret.inner_text()
+    page.get_by_role("dialog").get_by_role("button", name="Close").last.click()
+    expect(page.get_by_role("table", name="Keys of agents")).to_contain_text("of the till")
+    assert key not in page.content()
+
+
+def test_the_rule_fires_is_counted_taken_and_silenced(ada: Viewer, rule: str) -> None:
+    page = ada.page
+    ada.visit("alerts")
+    badge = page.get_by_role("link", name="Alerts").locator("b")
+    expect(badge).to_have_text("1", timeout=_FIRES_MS)
+    page.get_by_role("link", name=_TILL).click()
+    expect(page.locator("main h1")).to_contain_text(_TILL)
+    page.get_by_role("button", name="Take it").click()
+    expect(page.locator(".facts dd", has_text=f"{ADMIN}, ")).to_be_visible()
+    expect(page.get_by_role("button", name="Take it")).to_have_count(0)
+    page.get_by_role("button", name="Silence").click()
+    page.get_by_label("why").fill("we know")
+    page.get_by_role("dialog").get_by_role("button", name="Silence").click()
+    expect(page.get_by_role("status").filter(has_text="Silenced")).to_be_visible()
+    expect(page.locator(".facts")).to_contain_text("silenced", timeout=_FIRES_MS)
+    expect(badge).to_have_count(0)
+    ada.visit("alerts", tab="silences")
+    silence = page.get_by_role("row").filter(has_text="we know")
+    expect(silence).to_contain_text(_TILL)
+    silence.get_by_role("button", name="End").click()
+    expect(silence).to_contain_text("over")
+    assert page.evaluate("window.harmed") is None
+    assert page.locator("img").count() == 0
+
+
+def test_a_planner_sees_no_control_of_admins(browser: Browser, collector: Collector) -> None:
+    with viewer(browser, collector.port) as grace:
+        grace.sign_in(_PLANNER)
+        found = []
+        for page, parameters in addresses(collector):
+            if page == "account":
+                continue
+            grace.visit(page, **parameters)
+            found += [f"{page}: {each}" for each in controls_of(grace.page)]
+            if page != "people":
+                found += [f"{page}: {each}" for each in faults_of(grace)]
+        assert not found, "\n".join(found)
+        grace.visit("people")
+        expect(grace.page.get_by_text("for admins", exact=False).first).to_be_visible()
+        expect(grace.page.get_by_role("link", name="People and keys")).to_have_count(0)
+
+
+def controls_of(page: Page) -> list[str]:
+    """Return what on a page changes something: its buttons, links to editors, fields of forms."""
+    texts = page.locator("main :is(button, a.button)").all_inner_texts()
+    fields = page.locator("main form :is(input, select, textarea):enabled")
+    return [*filter(_ADMINS.match, texts), *(["a field"] * fields.count())]
+
+
+_REFUSED: Final = (
+    ("POST", "/alert-configs", {"metric": "responseTime", "warning": 1}),
+    ("PUT", "/alert-configs/x", {"metric": "responseTime", "warning": 1}),
+    ("DELETE", "/alert-configs/x", None),
+    ("PUT", "/thresholds", {"thresholds": {"responseTime": {"warning": 1, "critical": 2}}}),
+    ("POST", "/alerts/x/acknowledge", {}),
+    ("POST", "/silences", {"matchers": {"service": "x"}, "duration": "1h", "comment": "x"}),
+    ("DELETE", "/silences/x", None),
+    ("POST", "/channels", {"name": "x", "kind": "slack", "settings": {"url": "http://x"}}),
+    ("PUT", "/channels/x", {"settings": {}}),
+    ("DELETE", "/channels/x", None),
+    ("POST", "/channels/x/test", {}),
+    ("DELETE", "/agents/x", None),
+    ("GET", "/users", None),
+    ("POST", "/users", {"name": "x", "role": "admin", "password": "x" * 12}),
+    ("PUT", "/users/x", {"role": "admin"}),
+    ("DELETE", "/users/x", None),
+    ("GET", "/agent-keys", None),
+    ("POST", "/agent-keys", {"name": "x"}),
+    ("DELETE", "/agent-keys/x", None),
+    ("GET", "/tokens", None),
+    ("POST", "/tokens", {"name": "x"}),
+    ("DELETE", "/tokens/x", None),
+    ("GET", "/audit", None),
+    ("POST", "/slos", {"name": "x", "target": 0.9}),
+    ("DELETE", "/slos/x", None),
+)
+
+
+def test_the_collector_refuses_a_planner_what_the_page_hides(collector: Collector) -> None:
+    client = Client(collector.port)
+    client.login(_PLANNER)
+    answered = {
+        f"{method} {path}": client.ask(method, path, body).status for method, path, body in _REFUSED
+    }
+    assert {each: status for each, status in answered.items() if status != 403} == {}
