@@ -15,6 +15,7 @@ import msgspec
 from trimtab_collector.alerts.metrics import METRICS
 from trimtab_collector.alerts.reading import Signal
 from trimtab_collector.alerts.rules import Rule
+from trimtab_collector.contract.alerts import ANALYSIS, BURN_RATE
 from trimtab_collector.contract.analysis import (
     CRITICAL,
     HEALTHY,
@@ -108,7 +109,7 @@ class Circumstances:
         """Return the objective that a rule is about, and the rate that its burning pair has."""
         key = (labels.get("environment", ""), labels.get("service", ""), labels.get("slo", ""))
         found = self._burning.get(key)
-        if rule.metric != "burnRate" or found is None:
+        if rule.metric != BURN_RATE or found is None:
             return None, None
         settings, burning = found
         left = None
@@ -124,7 +125,7 @@ class Circumstances:
 
     def metadata(self, rule: Rule, labels: Mapping[str, str]) -> dict[str, Any] | None:
         """Return what an alert of the analysis carries along: the analysis."""
-        if rule.metric != "analysis":
+        if rule.metric != ANALYSIS:
             return None
         place = labels.get("environment", ""), labels.get("service", "")
         found = self._analyses.get(place)
@@ -147,7 +148,7 @@ class Circumstances:
         self._burning[place] = settings, burning
         if value is not None:
             names = ("environment", "service", "slo")
-            yield Signal("burnRate", dict(zip(names, place, strict=True)), value)
+            yield Signal(BURN_RATE, dict(zip(names, place, strict=True)), value)
 
     def _analyse(self, now_s: float) -> Iterable[Signal]:
         parameters = Parameters({}, now_s - _ANALYSED_S, now_s, now_s, UTC, {}, {})
@@ -164,7 +165,7 @@ class Circumstances:
             if each.status != HEALTHY:
                 self._analyses[each.environment, each.service] = _of_service(everything, each)
             labels = {"environment": each.environment, "service": each.service}
-            yield Signal("analysis", labels, _SCALE[each.status])
+            yield Signal(ANALYSIS, labels, _SCALE[each.status])
 
 
 def _fastest(burns: Sequence[Burn]) -> tuple[float | None, Burn | None]:

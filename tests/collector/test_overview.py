@@ -7,11 +7,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from support.alerts import an_alert
-from support.clock import Clock
 from support.stores.towns import (
     DAY_S,
     HOUR_S,
-    LINES,
     NOW_S,
     FiredAlerts,
     Town,
@@ -21,8 +19,6 @@ from support.stores.towns import (
     town,
 )
 from trimtab_collector.contract.errors import instant
-from trimtab_collector.overview.overviews import Overviews
-from trimtab_collector.overview.situation import Sources
 from trimtab_collector.overview.wording import PHRASES
 from trimtab_collector.reports.reporter import Reporter
 from trimtab_core.batches import Point, SeriesKey
@@ -347,37 +343,6 @@ def test_fewer_reads_from_caches_are_out_of_the_ordinary() -> None:
             "Caches answer fewer reads than usual: 10 %, usually 95 %."
         )
         assert found["tiles"][5]["judgement"] == "worse"
-
-
-def test_answers_are_kept_while_nothing_is_committed_and_twenty_times_as_long_as_they_took(
-    calm: Town,
-) -> None:
-    clock, took_s = Clock(0), 0.2
-
-    def lines() -> Mapping[str, tuple[float, float]]:
-        clock.advance_s(took_s)
-        return LINES
-
-    sources = Sources(calm.world.reader, calm.world.marks, FiredAlerts(), lines)
-    overviews = Overviews(sources, clock)
-    parameters = calm.parameters()
-
-    def is_kept_for_s(after_s: float) -> bool:
-        before = overviews.overview(parameters)
-        clock.advance_s(after_s)
-        return overviews.overview(parameters) is before
-
-    assert is_kept_for_s(9.9)
-    assert not is_kept_for_s(0.2)
-    overviews.changed()
-    assert is_kept_for_s(3.9)
-    assert not is_kept_for_s(0.2)
-    took_s = 5
-    clock.advance_s(10)
-    overviews.overview(parameters)
-    overviews.changed()
-    assert is_kept_for_s(9.9)
-    assert not is_kept_for_s(0.2)
 
 
 def test_report_and_dashboard_open_with_the_same_sentence(slow: Town) -> None:

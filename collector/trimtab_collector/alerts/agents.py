@@ -10,6 +10,7 @@ import msgspec
 
 from trimtab_collector.alerts.reading import Signal
 from trimtab_collector.auth.audit import note
+from trimtab_collector.contract.alerts import AGENT_SILENCE
 from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.reads.presence import HOST
@@ -205,7 +206,7 @@ class Agents:
         for agent, heard_s, stopped in rows:
             labels = {"agent": agent}
             since_s = max(heard_s, self._excused_s)
-            yield Signal("agentSilence", labels, 0.0 if stopped else max(0.0, now_s - since_s))
+            yield Signal(AGENT_SILENCE, labels, 0.0 if stopped else max(0.0, now_s - since_s))
             yield Signal("clockSkew", labels, abs(skews.get(agent, 0.0)))
 
     def keep(self, now_s: float) -> None:

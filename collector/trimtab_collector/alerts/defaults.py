@@ -8,6 +8,7 @@ quarter of an hour beyond it before it is over, keep blips and flapping out: see
 from typing import Final, NamedTuple
 
 from trimtab_collector.contract.alertconfigs import NewAlertConfig
+from trimtab_collector.contract.alerts import AGENT_SILENCE, ANALYSIS, BURN_RATE
 
 __all__ = ["BUILT_IN", "EXAMPLES", "THRESHOLDS", "Shipped"]
 
@@ -34,7 +35,7 @@ THRESHOLDS: Final[dict[str, Shipped]] = {
     "networkUsage": Shipped(0.7, 0.9, critical_for_s=300),
     "diskUsage": Shipped(0.85, 0.95),
     # What watches must be watched: an agent writes every 10 seconds, and 2.5 of these are too long.
-    "agentSilence": Shipped(25, None, for_s=0, keep_firing_s=60),
+    AGENT_SILENCE: Shipped(25, None, for_s=0, keep_firing_s=60),
     "clockSkew": Shipped(60, None),
     "spoolSize": Shipped(32 * 2**20, 192 * 2**20),
     "collectorTrouble": Shipped(None, 0, critical_for_s=60, keep_firing_s=120),
@@ -44,7 +45,7 @@ THRESHOLDS: Final[dict[str, Shipped]] = {
 BUILT_IN: Final[dict[str, NewAlertConfig]] = {
     # The lines are the lowest of a severity; which pair of windows burns is in the value.
     "slo": NewAlertConfig(
-        metric="burnRate",
+        metric=BURN_RATE,
         name="Error budget burns",
         operator="gte",
         warning=1,
@@ -53,7 +54,7 @@ BUILT_IN: Final[dict[str, NewAlertConfig]] = {
         keep_firing_for=300,
     ),
     "analysis": NewAlertConfig(
-        metric="analysis",
+        metric=ANALYSIS,
         name="Analysis",
         operator="gte",
         warning=1,

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from trimtab_collector.alerts.machine import DISMISSED, EXPIRED, FIRING, PENDING, Alert
 from trimtab_collector.alerts.rules import Rule
+from trimtab_collector.contract.alerts import SILENCED
 from trimtab_collector.notify.notice import NoticeKind
 
 __all__ = ["Incident", "Telling", "incident_due_s", "incident_stays", "tell"]
@@ -154,7 +155,7 @@ def _count(
 
 def _held(incident: Incident, level: int, *, heard: bool, inhibited: bool) -> str:
     if not heard:
-        return "silenced"
+        return SILENCED
     if inhibited:
         return "inhibited"
     # Worse than all that was told is told, whatever else.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from trimtab_collector.contract.alerts import AGENT_SILENCE, ANALYSIS, BURN_RATE
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE
 from trimtab_core.catalog import CATALOG
@@ -114,11 +115,11 @@ METRICS: Final[Mapping[str, JudgedMetric]] = {
             *("cacheHitRate", "ratio", "ratio", _OWNERS, ("environment", "service")),
             *(("trimtab.cache.hits", "trimtab.cache.misses"), "", 1.0, True),
         ),
-        _signal("agentSilence", "s", "agent"),
+        _signal(AGENT_SILENCE, "s", "agent"),
         _signal("clockSkew", "s", "agent"),
         _signal("collectorTrouble", "", "part"),
-        _signal("burnRate", "", "slo", "environment", "service"),
-        _signal("analysis", "", "environment", "service"),
+        _signal(BURN_RATE, "", "slo", "environment", "service"),
+        _signal(ANALYSIS, "", "environment", "service"),
     )
 }
 #: gauges that are shares, as what they are named by

@@ -7,10 +7,14 @@ from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.kinds import Choice, PathName
 
 __all__ = [
+    "AGENT_SILENCE",
     "ALERT",
+    "ANALYSIS",
+    "BURN_RATE",
     "MATCHED",
     "SEVERITY",
     "SILENCE",
+    "SILENCED",
     "STATE",
     "AlertBody",
     "AlertHistory",
@@ -30,6 +34,13 @@ STATE: Final = Choice(
     "open",
 )
 SEVERITY: Final = Choice("severity", "Only this severity.", ("any", "warning", "critical"), "any")
+#: metrics that are told in words of their own: how long an agent has been silent, what the
+#: analysis finds, how fast an error budget burns
+AGENT_SILENCE: Final = "agentSilence"
+ANALYSIS: Final = "analysis"
+BURN_RATE: Final = "burnRate"
+#: why nothing is told of an alert: somebody said so
+SILENCED: Final = "silenced"
 #: what a silence may match
 MATCHED: Final = (
     *("environment", "service", "route", "instance", "version", "metric", "rule", "severity"),

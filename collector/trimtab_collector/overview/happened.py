@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from trimtab_collector.contract.alerts import AlertBody
+from trimtab_collector.contract.alerts import AGENT_SILENCE, SILENCED, AlertBody
 from trimtab_collector.contract.marks import DEPLOY
 from trimtab_collector.contract.overview import Happening
 from trimtab_collector.marks import Mark
@@ -21,8 +21,6 @@ from trimtab_collector.storage.store import EventSelection, GaugeSelection
 __all__ = ["happened"]
 
 _MOST: Final = 20
-_AGENT: Final = "agentSilence"
-_ANALYSIS: Final = "analysis"
 #: repeated queries looked at, the latest; and how far back one of the same is looked for
 _EVENTS: Final = 500
 _DAY_S: Final = 86_400
@@ -46,7 +44,7 @@ def _alerts(situation: Situation, words: OverviewWords) -> Iterator[tuple[float,
         fired_s = epoch(alert.fired_at or alert.since)
         ended = alert.recovered_at or alert.resolved_at
         ended_s = None if ended is None else epoch(ended)
-        subject, lost = words.subject(alert), alert.metric == _AGENT
+        subject, lost = words.subject(alert), alert.metric == AGENT_SILENCE
         since_s = epoch(alert.since)
         if lost:
             text = words.say(
@@ -72,14 +70,14 @@ def _alerts(situation: Situation, words: OverviewWords) -> Iterator[tuple[float,
 def _detail(words: OverviewWords, alert: AlertBody, seconds: float) -> str:
     """Return how long an alert has fired, and what people do about it."""
     long = words.shown.duration(max(0.0, seconds))
-    if alert.metric == _AGENT:
+    if alert.metric == AGENT_SILENCE:
         parts = [words.say("happened.agent_lasted", long=long)]
     elif alert.recovered_at or alert.resolved_at:
         worst = words.value(alert, alert.worst)
         parts = [words.say("happened.alert_lasted", long=long, worst=worst)]
     else:
         parts = [words.say("happened.alert_firing", long=long)]
-    if alert.held == "silenced":
+    if alert.held == SILENCED:
         parts.append(words.say("happened.alert_silenced"))
     if alert.acknowledged_by:
         name = words.name(alert.acknowledged_by)

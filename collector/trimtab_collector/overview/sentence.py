@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from trimtab_collector.contract.alerts import AlertBody
+from trimtab_collector.contract.alerts import AGENT_SILENCE, ANALYSIS, SILENCED, AlertBody
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.overview import OverviewSentence, SentenceLink
 from trimtab_collector.overview.arrivals import last_arrival
@@ -40,8 +40,6 @@ _OF_REQUESTS: Final = {
     **dict.fromkeys(("responseTime", "p50", "p90", "p95", "p99", "p999", "mean"), P95_KIND),
     "errorRate": ERRORS_KIND,
 }
-_AGENT: Final = "agentSilence"
-_ANALYSIS: Final = "analysis"
 
 
 class Sentences:
@@ -157,7 +155,7 @@ class Sentences:
             "severity": words.severity(alert.severity),
             "since": words.at(since_s),
         }
-        if alert.metric == _ANALYSIS:
+        if alert.metric == ANALYSIS:
             del fields["what"]
             return words.say("alert.analysis", **fields)
         if not self._spans.is_now:
@@ -343,14 +341,14 @@ def _occurring(links: Sequence[SentenceLink], text: str) -> Iterator[SentenceLin
 
 def _is_told(alert: AlertBody) -> bool:
     """Tell whether an alert fires and nobody said that it should not be told of."""
-    return alert.held != "silenced"
+    return alert.held != SILENCED
 
 
 def _is_lost(alert: AlertBody) -> bool:
-    return alert.metric == _AGENT
+    return alert.metric == AGENT_SILENCE
 
 
 def _urgency(alert: AlertBody) -> tuple[bool, int, str]:
     """Return what sorts alerts: critical ones, then those of users' requests, then the oldest."""
-    rank = 0 if alert.metric in _OF_REQUESTS else 2 if alert.metric == _ANALYSIS else 1
+    rank = 0 if alert.metric in _OF_REQUESTS else 2 if alert.metric == ANALYSIS else 1
     return alert.severity != "critical", rank, alert.since

@@ -5,7 +5,7 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Final
 
-from trimtab_collector.contract.alerts import AlertBody
+from trimtab_collector.contract.alerts import ANALYSIS, AlertBody
 from trimtab_collector.contract.languages import Phrases
 from trimtab_collector.contract.overview import SentenceLink
 from trimtab_collector.contract.pagelink import OVERVIEW, PageLink
@@ -73,7 +73,7 @@ class OverviewWords:
 
     def alert(self, alert: AlertBody, subject: str) -> str:
         """Return what happened with an alert, in short."""
-        if alert.metric == "analysis":
+        if alert.metric == ANALYSIS:
             return self.say(
                 "happened.alert_analysis", subject=subject, severity=self.severity(alert.severity)
             )
