@@ -12,6 +12,7 @@ from support.processes.people import PASSWORD, Client
 from support.processes.servers import Collector, short_dir, wait_for
 from support.stores.alertworld import ADMIN, AlertWorld, alert_world
 from support.stores.batches import Sender, a_batch, key_of, point_of, window
+from trimtab_collector.alerts.agents import SeenAgent
 from trimtab_collector.contract.agents import AgentList
 from trimtab_collector.contract.errors import ApiError
 from trimtab_core.batches import GaugeRow, ProcessAccounting
@@ -187,3 +188,13 @@ def test_an_admin_alone_dismisses_an_agent_which_comes_back_by_sending(
     with Sender(collector.port, collector.new_key()) as sender:
         sender.insist(a_batch(1, {}, window_s=window()))
     wait_for(lambda: listed(collector)["agents"], "the agent to be back")
+
+
+def test_what_a_process_drops_is_kept_by_a_bounded_number_of_reasons() -> None:
+    """An agent that invents reasons made the state grow with every batch."""
+    seen = SeenAgent(heard_s=0.0, window_s=0.0)
+    for batch in range(100):
+        seen.drop("process", {f"reason-{batch}-{n}": 1 for n in range(64)})
+    seen.drop("process", {"reason-0-1": 7})
+    assert len(seen.dropping["process"]) == 64
+    assert seen.drops()["reason-0-1"] == 7

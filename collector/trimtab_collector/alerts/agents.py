@@ -84,9 +84,12 @@ class SeenAgent:
 
     def drop(self, process: str, reasons: Mapping[str, int]) -> None:
         """Note what a process has dropped in all."""
-        before = self.dropping.pop(process, {})
-        known = {name: reasons[name] for name in list(reasons)[:_MOST_REASONS]}
-        self.dropping[process] = {**before, **known}
+        # Put back as the latest, changed in place: what it was may have many names.
+        known = self.dropping.pop(process, {})
+        for name, count in reasons.items():
+            if name in known or len(known) < _MOST_REASONS:
+                known[name] = count
+        self.dropping[process] = known
         while len(self.dropping) > _MOST_DROPPING:
             _add(self.dropped, self.dropping.pop(next(iter(self.dropping))))
 

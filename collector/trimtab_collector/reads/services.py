@@ -1,6 +1,6 @@
 """Services: their requests in the range, and what became of their records."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -34,25 +34,30 @@ def services(reader: StoreReader, parameters: Parameters) -> Services:
     figures = reader.figures(time_range, by)
     found = dict(zip(figures.names, figures.dicts(), strict=True))
     parts = reader.rows(time_range, (*by, "version", "instance"))
-    names = [parts.groups[place] for place in parts.group]
     gauges = reader.gauges(parameters)
     idle = _without_requests(reader, time_range, gauges)
+    rows = _accounting(reader, parameters, {*found, *(each[:2] for each in idle)})
+    if parameters[SERVICES_BY] != "name":
+        order = ranked(figures, RANKED[parameters[SERVICES_BY]], np.arange(len(figures)))
+        place = {figures.names[row]: at for at, row in enumerate(order.tolist())}
+        rows.sort(key=lambda row: place.get((row.environment, row.service), len(place)))
+    limit = parameters[SERVICES_LIMIT]
+    versions = _by_service((name[:2], name[2]) for name in parts.groups)
+    instances = _by_service(
+        [*((name[:2], name[3]) for name in parts.groups), *((each[:2], each[2]) for each in idle)]
+    )
     in_flight = _sums(gauges, ACTIVE)
     sockets = _sums(gauges, WEB_SOCKETS)
     streams = _sums(gauges, EVENT_STREAMS)
     answer = []
-    for row in _accounting(reader, parameters, {*found, *(each[:2] for each in idle)}):
+    for row in rows[:limit]:
         name = (row.environment, row.service)
-        mine = [part for part in names if part[:2] == name]
         answer.append(
             ServiceRow(
                 environment=row.environment,
                 service=row.service,
-                versions=sorted({part[2] for part in mine if part[2]}),
-                instances=sorted(
-                    {part[3] for part in mine if part[3]}
-                    | {each[2] for each in idle if each[:2] == name}
-                ),
+                versions=sorted(versions.get(name, ())),
+                instances=sorted(instances.get(name, ())),
                 in_flight=in_flight.get(name),
                 open_web_sockets=sockets.get(name),
                 open_event_streams=streams.get(name),
@@ -60,15 +65,10 @@ def services(reader: StoreReader, parameters: Parameters) -> Services:
                 **found.get(name, no_requests()),
             )
         )
-    if parameters[SERVICES_BY] != "name":
-        order = ranked(figures, RANKED[parameters[SERVICES_BY]], np.arange(len(figures)))
-        place = {figures.names[row]: at for at, row in enumerate(order.tolist())}
-        answer.sort(key=lambda row: place.get((row.environment, row.service), len(place)))
-    limit = parameters[SERVICES_LIMIT]
     return Services(
         **time_range.resolved(figures.rows.resolution_s),
-        services=answer[:limit],
-        services_left_out=max(0, len(answer) - limit),
+        services=answer,
+        services_left_out=max(0, len(rows) - limit),
     )
 
 
@@ -98,7 +98,7 @@ def _without_requests(
 
 def _accounting(
     reader: StoreReader, parameters: Parameters, found: Iterable[tuple[str, ...]]
-) -> Sequence[ServiceAccounting]:
+) -> list[ServiceAccounting]:
     """Return the accounting of services chosen; of one that is only live yet it is empty."""
     accounting = {(row.environment, row.service): row for row in reader.store.accounting()}
     for name in found:
@@ -121,6 +121,15 @@ def _shown(row: ServiceAccounting) -> Accounting:
         backgrounds=row.backgrounds,
         connections=row.connections,
     )
+
+
+def _by_service(pairs: Iterable[tuple[tuple[str, ...], str]]) -> dict[tuple[str, ...], set[str]]:
+    """Return the names of each service, without empty ones."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for service, name in pairs:
+        if name:
+            found.setdefault(service, set()).add(name)
+    return found
 
 
 def _sums(gauges: Iterable[LatestGauge], name: str) -> dict[tuple[str, str], int]:
