@@ -27,8 +27,8 @@ _RULE: Final = "the till is slow"
 _FIRES_MS: Final = 60_000
 #: buttons and links that only admins may have
 _ADMINS: Final = re.compile(
-    r"^(New |Take it|Silence$|Save$|Make |Remove|Edit|End$|Dismiss|Revoke|Add |Disable|Enable|Delete"
-    r"|Send a test|Back to what|Draw)"
+    r"^(New |Take it|Silence$|Save$|Make |Remove|Edit|End$|Dismiss|Revoke|Add |Disable|Enable"
+    r"|Delete|Send a test|Back to what|Draw)"
 )
 
 
@@ -208,7 +208,7 @@ def controls_of(page: Page) -> list[str]:
     return [*filter(_ADMINS.match, texts), *(["a field"] * fields.count())]
 
 
-_REFUSED: Final = (
+_REFUSED: Final[tuple[tuple[str, str, object], ...]] = (
     ("POST", "/alert-configs", {"metric": "responseTime", "warning": 1}),
     ("PUT", "/alert-configs/x", {"metric": "responseTime", "warning": 1}),
     ("DELETE", "/alert-configs/x", None),

@@ -76,7 +76,7 @@ function Sides({ data }) {
     { key: "b", title: `${t("versus.b")} (b)`, show: (row) => html`<${Figure} value=${row.b} unit=${row.unit} />` },
     { key: "share", title: t("versus.change"), show: (row) => html`<span class=${enough ? judged(row.name, row.difference, row.share) : ""}>${row.unit === "ratio" ? signed(row.difference, "points") : signed(row.share)}</span>` },
   ];
-  return html`<${Table} label=${t("versus.title")} columns=${columns} rows=${rows} rowKey=${(row) => row.name} wide=${false} />
+  return html`<${Table} label=${t("versus.title")} columns=${columns} rows=${rows} rowKey=${(row) => row.name} />
     ${!enough && html`<p class="hint">${t("versus.few", { count: data.minRequests })}</p>`}`;
 }
 
