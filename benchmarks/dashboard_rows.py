@@ -79,8 +79,7 @@ def _measured(
 def _recorded(window: Browser, found: World, seconds: int) -> dict[str, list[list[Asked]]]:
     """Return what dashboards ask: all of them the overview, or half of them services."""
     harness.progress("recording what pages ask")
-    overview = recorded(window, found, "", seconds)
-    addresses = (_SERVICE, _OTHERS.format(1), _OTHERS.format(2))
-    services = [recorded(window, found, address, seconds) for address in addresses]
+    addresses = ("", _SERVICE, _OTHERS.format(1), _OTHERS.format(2))
+    overview, *services = recorded(window, found, addresses, seconds)
     mixed = [each for service in services for each in (overview, service)]
     return {"the overview": [overview], "half of them pages of three services": mixed}

@@ -19,9 +19,19 @@ __all__ = ["Collector", "collector", "pss_mb"]
 
 _CONSOLE: Final = (sys.executable, "-m", "trimtab_core.console")
 # Python runs this at the start of every process, so that a worker has the same clock.
-_SHIFT: Final = """import os, time
+_SHIFT: Final = """import datetime, os, time
 _real, _ahead_s = time.time, float(os.environ["BENCH_CLOCK_AHEAD_S"])
 time.time = lambda: _real() + _ahead_s
+
+# PyJWT asks another clock for the end of a session.
+import jwt.api_jwt
+
+class _Shifted(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) + datetime.timedelta(seconds=_ahead_s)
+
+jwt.api_jwt.datetime = _Shifted
 """
 
 

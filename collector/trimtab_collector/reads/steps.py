@@ -12,12 +12,12 @@ from typing import Final
 from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.store import TooMuchError
 
-__all__ = ["MOST", "auto_s", "bound_groups", "edges_of"]
+__all__ = ["MOST", "MOST_READ", "auto_s", "bound_groups", "edges_of"]
 
 #: steps of one answer
 MOST: Final = 20_000
 #: groups times steps that a read may take, of which `MOST` are answered
-_MOST_READ: Final = 200_000
+MOST_READ: Final = 200_000
 _NICE_S: Final = (
     *(10, 20, 30, 60, 120, 300, 600, 900, 1800),
     *(3600, 7200, 10_800, 21_600, 43_200, 86_400, 7 * 86_400),
@@ -31,9 +31,9 @@ def auto_s(seconds: float, most: int) -> int:
 
 def bound_groups(steps: int, groups: int, shown: int) -> None:
     """Raise TooMuchError for too many steps of so many groups, of which some are shown."""
-    if steps * groups > _MOST_READ or steps * shown > MOST:
+    if steps * groups > MOST_READ or steps * shown > MOST:
         raise TooMuchError(
-            f"expected at most {_MOST_READ} steps of all groups together and {MOST} of those "
+            f"expected at most {MOST_READ} steps of all groups together and {MOST} of those "
             f"shown, got {steps} steps of {groups} groups, {shown} shown: choose a longer step, a "
             "shorter range, a lower limit, or one service"
         )
