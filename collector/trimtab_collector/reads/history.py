@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from trimtab_collector.contract.errors import bad_parameter
+from trimtab_collector.contract.figures import Stats
 from trimtab_collector.contract.history import (
     EMPTY,
     GROUP_BY,
@@ -86,17 +87,18 @@ def filled(
 def _grouped(reader: StoreReader, time_range: TimeRange) -> GroupedHistory:
     """Return the steps of the groups with the most requests in the range.
 
-    It counts groups and steps before it reads the steps.
+    It counts groups and steps before it reads the steps. Figures of the whole range are of a read
+    of their own, as percentiles of steps do not add up.
     """
     parameters = time_range.parameters
     by, limit = parameters[GROUP_BY], parameters[GROUPS]
     fields = tuple(FIELDS[name] for name in by)
-    whole = reader.rows(time_range.whole(), fields)
+    whole = reader.figures(time_range.whole(), fields)
     count = len(time_range.selection.edges_s) - 1
-    bound_groups(count, len(whole.group), min(limit, len(whole.group)))
-    requests = whole.columns.value("requests")
-    names = [whole.groups[place] for place in whole.group]
+    bound_groups(count, len(whole), min(limit, len(whole)))
+    requests, names = whole["requests"], whole.names
     order = sorted(range(len(names)), key=lambda at: (-requests[at], names[at]))
+    overall = whole.dicts(np.array(order[:limit], np.int64))
     figures = reader.figures(time_range, fields)
     places: dict[tuple[str, ...], list[int]] = {}
     for place, name in enumerate(figures.names):
@@ -110,9 +112,10 @@ def _grouped(reader: StoreReader, time_range: TimeRange) -> GroupedHistory:
             GroupHistory(
                 group=dict(zip(by, names[at], strict=True)),
                 requests=int(requests[at]),
+                overall=Stats(**every),
                 series=_rows(figures, np.array(places.get(names[at], []), np.int64), parameters),
             )
-            for at in order[:limit]
+            for at, every in zip(order[:limit], overall, strict=True)
         ],
         groups_left_out=max(0, len(order) - limit),
         marks=_marks(reader, time_range),
