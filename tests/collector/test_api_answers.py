@@ -83,6 +83,11 @@ def test_every_field_filters_and_groups(days: World, name: str) -> None:
         want = figures(days.within(START_S, END_S, **{field: text}), END_S - START_S)
         overall = days.ask("/response-time", **ALL, **{name: text})["overall"]
         assert shown(overall, want) == want
+        # Whole steps: the range that is answered is longer.
+        arrived_s = min(seconds(answer["to"]), NOW_S) - seconds(answer["from"])
+        want = figures(days.within(START_S, END_S, **{field: text}), arrived_s)
+        assert shown(group["overall"], want) == want
+        assert group["requests"] == group["overall"]["requests"]
 
 
 def test_groups_beyond_the_limit_are_counted_as_left_out(days: World) -> None:

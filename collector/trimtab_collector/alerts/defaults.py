@@ -1,8 +1,8 @@
 """What is judged before anybody has said anything: thresholds, and two examples, which are off.
 
-The lines are those of the feature list (B1). Five minutes over a line before it fires, and a
-quarter of an hour beyond it before it is over, keep blips and flapping out: see the row `noise` of
-`./dev bench judge`. The critical line is far enough from noise to fire after a minute.
+Five minutes over a line before it fires, and a quarter of an hour beyond it before it is over, keep
+blips and flapping out: see the row `noise` of `./dev bench judge`. The critical line is far enough
+from noise to fire after a minute.
 """
 
 from typing import Final, NamedTuple

@@ -67,10 +67,13 @@ class History(ResolvedBody, kw_only=True):
 
 
 class GroupHistory(Body, kw_only=True):
-    """The steps of one group, and its requests in the whole range."""
+    """The steps of one group, and its figures of the whole range."""
 
     group: dict[str, str]
+    #: as in `overall`
     requests: int
+    #: of all its requests together: percentiles of steps cannot be added up
+    overall: Stats
     series: list[HistoryRow]
 
 

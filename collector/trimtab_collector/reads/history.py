@@ -1,13 +1,12 @@
 """Figures step by step: of everything chosen, or of each group of it."""
 
-from collections import Counter
-from collections.abc import Sequence
 from math import ceil
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from trimtab_collector.contract.errors import bad_parameter
+from trimtab_collector.contract.figures import Stats
 from trimtab_collector.contract.history import (
     EMPTY,
     GROUP_BY,
@@ -25,14 +24,10 @@ from trimtab_collector.reads.figures import FIGURES, Figures, no_requests
 from trimtab_collector.reads.presence import GAP, presence
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
-from trimtab_collector.reads.steps import MOST, MOST_READ, bound_groups
+from trimtab_collector.reads.steps import MOST, bound_groups
 from trimtab_collector.storage.columns import Array
 
 __all__ = ["filled", "history"]
-
-#: how many times as many groups there may have been earlier as there are now, and at least
-_EARLIER: Final = 5
-_LEAST_GROUPS: Final = 50
 
 
 def history(reader: StoreReader, parameters: Parameters) -> History | GroupedHistory:
@@ -92,25 +87,22 @@ def filled(
 def _grouped(reader: StoreReader, time_range: TimeRange) -> GroupedHistory:
     """Return the steps of the groups with the most requests in the range.
 
-    It counts groups and steps before it reads the steps, where there may be too many.
+    It counts groups and steps before it reads the steps. Figures of the whole range are of a read
+    of their own, as percentiles of steps do not add up.
     """
     parameters = time_range.parameters
     by, limit = parameters[GROUP_BY], parameters[GROUPS]
     fields = tuple(FIELDS[name] for name in by)
+    whole = reader.figures(time_range.whole(), fields)
     count = len(time_range.selection.edges_s) - 1
-    requests: Counter[tuple[str, ...]] = Counter()
-    if _may_be_many(reader, time_range, fields, count):
-        whole = reader.rows(time_range.whole(), fields)
-        bound_groups(count, len(whole.group), min(limit, len(whole.group)))
+    bound_groups(count, len(whole), min(limit, len(whole)))
+    requests, names = whole["requests"], whole.names
+    order = sorted(range(len(names)), key=lambda at: (-requests[at], names[at]))
+    overall = whole.dicts(np.array(order[:limit], np.int64))
     figures = reader.figures(time_range, fields)
     places: dict[tuple[str, ...], list[int]] = {}
-    for place, (name, had) in enumerate(
-        zip(figures.names, figures.rows.columns.value("requests").tolist(), strict=True)
-    ):
+    for place, name in enumerate(figures.names):
         places.setdefault(name, []).append(place)
-        requests[name] += had
-    bound_groups(count, len(places), min(limit, len(places)))
-    order = sorted(places, key=lambda name: (-requests[name], name))
     return GroupedHistory(
         **time_range.resolved(figures.rows.resolution_s),
         period=parameters[PERIOD],
@@ -118,31 +110,16 @@ def _grouped(reader: StoreReader, time_range: TimeRange) -> GroupedHistory:
         group_by=list(by),
         groups=[
             GroupHistory(
-                group=dict(zip(by, name, strict=True)),
-                requests=requests[name],
-                series=_rows(figures, np.array(places[name], np.int64), parameters),
+                group=dict(zip(by, names[at], strict=True)),
+                requests=int(requests[at]),
+                overall=Stats(**every),
+                series=_rows(figures, np.array(places.get(names[at], []), np.int64), parameters),
             )
-            for name in order[:limit]
+            for at, every in zip(order[:limit], overall, strict=True)
         ],
         groups_left_out=max(0, len(order) - limit),
         marks=_marks(reader, time_range),
     )
-
-
-def _may_be_many(
-    reader: StoreReader, time_range: TimeRange, fields: Sequence[str], count: int
-) -> bool:
-    """Return whether there may be too many groups to read the steps at once.
-
-    Groups of earlier times are not known without a read: there may be some times as many.
-    """
-    where = time_range.selection.where
-    now = {
-        tuple(getattr(key, field) for field in fields)
-        for key in reader.store.series_names()
-        if all(getattr(key, field) == value for field, value in where.items())
-    }
-    return count * max(len(now), _LEAST_GROUPS) * _EARLIER > MOST_READ
 
 
 def _rows(figures: Figures, places: Array, parameters: Parameters) -> list[HistoryRow]:

@@ -15,9 +15,10 @@ import { t } from "../words.js";
 export default function Hosts() {
   const { environment, instance } = query.value;
   const answer = useAnswer("/system", { environment, instance });
+  const thresholds = useAnswer("/thresholds", {}, { everyMs: 60_000 }).value.data?.thresholds;
   const gauge = (name) => (row) => row.gauges[name] ?? null;
   const columns = [
-    { key: "host", title: t("hosts.host"), text: true, show: (row) => html`<${Dot} state=${stateOf(row.gauges)} /><bdi>${row.host}</bdi><span class="sub2"><bdi>${row.agent}</bdi></span>` },
+    { key: "host", title: t("hosts.host"), text: true, show: (row) => html`<${Dot} state=${stateOf(row.gauges, thresholds)} /><bdi>${row.host}</bdi><span class="sub2"><bdi>${row.agent}</bdi></span>` },
     { key: "cpu", title: t("hosts.cpu"), value: gauge("system.cpu.utilization"), unit: "ratio" },
     { key: "cores", title: t("hosts.cores"), value: gauge("system.cpu.logical.count") },
     { key: "load", title: t("hosts.load"), value: gauge("system.cpu.load_1m") },
@@ -46,13 +47,22 @@ export default function Hosts() {
     </div>`;
 }
 
-/** By the lines that are shipped (B1): CPU, memory and disk. */
-function stateOf(gauges) {
-  const shares = [
-    [gauges["system.cpu.utilization"], 0.7, 0.9],
-    [gauges["system.memory.utilization"], 0.8, 0.9],
-    [gauges["system.filesystem.utilization"], 0.85, 0.95],
-  ];
-  if (shares.some(([value, , critical]) => value >= critical)) return "critical";
-  return shares.some(([value, warning]) => value >= warning) ? "warning" : "ok";
+/** Metric of /thresholds -> the gauges of a host that it judges; the first that is there counts. */
+const JUDGED = {
+  cpuUsage: ["container.cpu.utilization", "system.cpu.utilization"],
+  memoryUsage: ["container.memory.utilization", "system.memory.utilization"],
+  diskUsage: ["system.filesystem.utilization"],
+  networkUsage: ["system.network.utilization"],
+};
+
+/** Return on which side of the present thresholds a host is; "none" while they are not known. */
+function stateOf(gauges, thresholds) {
+  if (!thresholds) return "none";
+  const isOver = (severity) =>
+    Object.entries(JUDGED).some(([metric, names]) => {
+      const line = thresholds[metric]?.[severity];
+      const value = names.map((name) => gauges[name]).find(Number.isFinite);
+      return Number.isFinite(line) && value > line;
+    });
+  return isOver("critical") ? "critical" : isOver("warning") ? "warning" : "ok";
 }

@@ -1,7 +1,6 @@
 /** One route of a service. */
 
 import { html } from "htm/preact";
-import { useRef } from "preact/hooks";
 import { href } from "../address.js";
 import { useLiveHistory } from "../livehistory.js";
 import { useMoments } from "../moments.js";
@@ -12,7 +11,7 @@ import { Kept } from "../sections/kept.js";
 import { Latency } from "../sections/latency.js";
 import { Chosen } from "../sections/opening.js";
 import { Queries } from "../sections/queries.js";
-import { Sides } from "../sections/sides.js";
+import { sideNames, Sides, useSides } from "../sections/sides.js";
 import { Statuses } from "../sections/statuses.js";
 import { TimeGoes } from "../sections/timegoes.js";
 import { Traffic } from "../sections/traffic.js";
@@ -24,7 +23,8 @@ export default function Route() {
   const moments = useMoments(scope);
   const history = useHistory(scope);
   const live = useLiveHistory(scope, history);
-  const versions = useRef([]);
+  const versions = useSides(scope, "version");
+  const instances = useSides(scope, "instance");
   if (!scope.service || scope.route === undefined) return html`<${Empty} text=${t("route.which")} />`;
   const { environment, service } = scope;
   return html`<h1><bdi>${[scope.method, scope.route].filter(Boolean).join(" ")}</bdi></h1>
@@ -38,8 +38,8 @@ export default function Route() {
       <${Statuses} scope=${scope} />
       <${TimeGoes} history=${history} scope=${scope} />
       <${Kept} scope=${scope} />
-      <${Versus} scope=${scope} versions=${versions.current} />
-      <${Sides} scope=${scope} field="version" onData=${(rows) => (versions.current = rows.map((row) => row.name))} />
-      <${Sides} scope=${scope} field="instance" />
+      <${Versus} scope=${scope} versions=${sideNames(versions, "version")} />
+      <${Sides} answer=${versions} field="version" />
+      <${Sides} answer=${instances} field="instance" />
     </div>`;
 }

@@ -1,7 +1,6 @@
 /** One service: how it does, why, and where to look. */
 
 import { html } from "htm/preact";
-import { useRef } from "preact/hooks";
 import { useLiveHistory } from "../livehistory.js";
 import { useMoments } from "../moments.js";
 import { query } from "../address.js";
@@ -14,7 +13,7 @@ import { Kept } from "../sections/kept.js";
 import { Latency } from "../sections/latency.js";
 import { Queries } from "../sections/queries.js";
 import { Routes } from "../sections/routes.js";
-import { Sides } from "../sections/sides.js";
+import { sideNames, Sides, useSides } from "../sections/sides.js";
 import { Statuses } from "../sections/statuses.js";
 import { TimeGoes } from "../sections/timegoes.js";
 import { Traffic } from "../sections/traffic.js";
@@ -27,7 +26,8 @@ export default function Service() {
   const moments = useMoments(scope);
   const history = useHistory(scope);
   const live = useLiveHistory(scope, history);
-  const versions = useRef([]);
+  const versions = useSides(scope, "version");
+  const instances = useSides(scope, "instance");
   const overview = useAnswer(query.value.service ? "/overview" : null, { environment: scope.environment, service: scope.service, ...range.value.parameters, lang: locale.value });
   if (!scope.service) return html`<${Empty} text=${t("service.which")} />`;
   return html`<${Opening} answer=${overview} title=${html`<bdi>${scope.service}</bdi>`} scope=${scope} />
@@ -38,9 +38,9 @@ export default function Service() {
       <${Statuses} scope=${scope} />
       <${TimeGoes} history=${history} scope=${scope} />
       <${Routes} scope=${scope} />
-      <${Sides} scope=${scope} field="version" onData=${(rows) => (versions.current = rows.map((row) => row.name))} />
-      <${Sides} scope=${scope} field="instance" />
-      <${Versus} scope=${scope} versions=${versions.current} />
+      <${Sides} answer=${versions} field="version" />
+      <${Sides} answer=${instances} field="instance" />
+      <${Versus} scope=${scope} versions=${sideNames(versions, "version")} />
       <${Queries} scope=${scope} />
       <${Kept} scope=${scope} />
     </div>`;

@@ -13,43 +13,59 @@ import { t } from "../words.js";
 
 /** Steps of the lines beside the figures: few, as instances are read from all their series. */
 const POINTS = 24;
+const DATE = { hour: "2-digit", minute: "2-digit", month: "short", day: "numeric" };
 
-/** `field` is "instance" or "version". */
-export function Sides({ scope, field, span = 6, onData }) {
+/** Return the answer for the sides of a service or route; `field` is "instance" or "version". */
+export function useSides(scope, field) {
   const asked = { ...scope, ...range.value.parameters, groupBy: field, step: stepOf(range.value.seconds, POINTS), limit: 50 };
   delete asked[field];
-  const answer = useAnswer("/metrics/history", asked, { rarely: true });
-  const rows = (answer.value.data?.groups ?? []).map((group) => sideOf(group, field));
-  onData?.(rows);
+  return useAnswer(scope.service ? "/metrics/history" : null, asked, { rarely: true });
+}
+
+/** Return the names of the sides of an answer of `useSides`, the one that was seen first first. */
+export function sideNames(answer, field) {
+  const firsts = (answer.value.data?.groups ?? []).map((each) => [each.series[0]?.t ?? "", each.group[field]]);
+  return firsts.sort(([one], [other]) => one.localeCompare(other)).map(([, name]) => name);
+}
+
+/** `answer` is that of `useSides` for the same field. */
+export function Sides({ answer, field, span = 6 }) {
+  const overall = (name) => (row) => row.overall[name];
   const columns = [
-    { key: "name", title: t(`sides.${field}`), text: true, show: (row) => html`<button class="linkish" aria-pressed=${query.value[field] === row.name} onClick=${() => change({ [field]: query.value[field] === row.name ? "" : row.name }, { push: true })}><bdi>${row.name || t("versus.noVersion")}</bdi></button>${query.value[field] === row.name && html`<span class="sub2">${t("sides.chosen")}</span>`}` },
-    { key: "rate", title: t("services.rate"), unit: "perSecond" },
-    { key: "mean", title: t("sides.mean"), unit: "ms" },
-    { key: "p95", title: t("sides.p95"), unit: "ms" },
-    { key: "errorRate", title: t("services.errors"), unit: "ratio" },
-    { key: "series", title: t("sides.series"), sorts: false, show: (row) => html`<${Spark} values=${row.series} />` },
+    {
+      key: "name",
+      title: t(`sides.${field}`),
+      text: true,
+      value: (row) => row.group[field],
+      show: (row) => html`<${Name} name=${row.group[field]} field=${field} />`,
+    },
+    ...(field === "version"
+      ? [{ key: "first", title: t("sides.first"), value: (row) => row.series[0]?.t, show: (row) => shown(row.series[0]?.t, DATE) || "–" }]
+      : []),
+    { key: "rate", title: t("services.rate"), value: overall("requestsPerSecond"), unit: "perSecond" },
+    { key: "mean", title: t("sides.mean"), value: overall("mean"), unit: "ms" },
+    { key: "p95", title: "p95", value: overall("p95"), unit: "ms" },
+    { key: "errorRate", title: t("services.errors"), value: overall("errorRate"), unit: "ratio" },
+    {
+      key: "series",
+      title: t("sides.series"),
+      sorts: false,
+      value: (row) => row.series.map((each) => each.p95),
+      show: (row) => html`<${Spark} values=${row.series.map((each) => each.p95)} />`,
+    },
   ];
-  if (field === "version") columns.splice(1, 0, { key: "first", title: t("sides.first"), show: (row) => (row.first ? shown(row.first, { hour: "2-digit", minute: "2-digit", month: "short", day: "numeric" }) : "–") });
   return html`<${Card} title=${t(`sides.${field}s`)} span=${span}>
     <${Answer} of=${answer} isEmpty=${(data) => !data.groups.length} empty=${t("latency.none")}>
-      ${(data) => html`<${Table} label=${t(`sides.${field}s`)} columns=${columns} rows=${rows} sort=${`sort-${field}`} first="rate" leftOut=${data.groupsLeftOut} rowKey=${(row) => row.name} />`}
+      ${(data) => html`<${Table} label=${t(`sides.${field}s`)} columns=${columns} rows=${data.groups} sort=${`sort-${field}`} first="rate"
+        leftOut=${data.groupsLeftOut} rowKey=${(row) => row.group[field]} />`}
     <//>
   <//>`;
 }
 
-/** Return the row of one side: sums are exact; its p95 is the middle of those of its steps. */
-function sideOf({ group, requests, series }, field) {
-  const seconds = series.reduce((sum, row) => sum + row.seconds, 0);
-  const errors = series.reduce((sum, row) => sum + row.errors, 0);
-  const time = series.reduce((sum, row) => sum + row.requests * (row.mean ?? 0), 0);
-  const p95s = series.map((row) => row.p95).filter(Number.isFinite).sort((a, b) => a - b);
-  return {
-    name: group[field],
-    first: series[0]?.t,
-    rate: seconds ? requests / seconds : null,
-    mean: requests ? time / requests : null,
-    p95: p95s.length ? p95s[Math.floor(p95s.length / 2)] : null,
-    errorRate: requests ? errors / requests : null,
-    series: series.map((row) => row.p95),
-  };
+/** A name that chooses its side for the page, and drops the choice again. */
+function Name({ name, field }) {
+  const isChosen = query.value[field] === name;
+  const choose = () => change({ [field]: isChosen ? "" : name }, { push: true });
+  return html`<button class="linkish" aria-pressed=${isChosen} onClick=${choose}><bdi>${name || t("versus.noVersion")}</bdi></button>
+    ${isChosen && html`<span class="sub2">${t("sides.chosen")}</span>`}`;
 }

@@ -1,0 +1,76 @@
+"""The page shows what the API says, and links open what they name."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import expect
+
+from support.processes.browser import Viewer
+from support.processes.people import Client
+from support.processes.servers import Collector
+from support.stores.shopworld import ENVIRONMENT
+
+SHOP = {"environment": ENVIRONMENT, "service": "shop"}
+
+
+@pytest.fixture(scope="module")
+def asking(collector: Collector) -> Client:
+    """The same admin, beside the page."""
+    client = Client(collector.port)
+    client.token = client.login().data["accessToken"]
+    return client
+
+
+def history(asking: Client, **query: str) -> Any:
+    return asking.ask("GET", f"/metrics/history?{urlencode(query)}").data
+
+
+def test_percentiles_of_a_version_are_those_of_all_its_requests(
+    admin: Viewer, asking: Client
+) -> None:
+    asked = {**SHOP, "groupBy": "version", "step": "60"}
+    moving = history(asking, **asked, **{"from": "-40m"})
+    # A range that stands still, in which both versions answered.
+    still = {"from": moving["from"], "to": moving["to"]}
+    groups = history(asking, **asked, **still)["groups"]
+    assert {each["group"]["version"] for each in groups} == {"1", "2"}
+    admin.open("service", **SHOP, **still)
+    admin.settled()
+    table = admin.page.get_by_role("table", name="Versions side by side")
+    for group in groups:
+        name, p95 = group["group"]["version"], group["overall"]["p95"]
+        row = table.get_by_role("row").filter(
+            has=admin.page.get_by_role("button", name=name, exact=True)
+        )
+        expect(row).to_contain_text(f"{float(f'{p95:.3g}'):g} ms")
+
+
+def test_a_host_has_the_state_that_the_present_thresholds_give_it(
+    admin: Viewer, asking: Client
+) -> None:
+    admin.open("hosts")
+    admin.settled()
+    row = admin.page.get_by_role("row").filter(has_text="web-1")
+    expect(row.get_by_role("img", name="well")).to_be_visible()
+    lines = {"memoryUsage": {"warning": 0.4, "critical": 0.9}}
+    assert asking.ask("PUT", "/thresholds", {"thresholds": lines}).status == 200
+    try:
+        admin.page.keyboard.press("r")
+        expect(row.get_by_role("img", name="warning")).to_be_visible()
+    finally:
+        asking.ask("PUT", "/thresholds", {"thresholds": {"memoryUsage": None}})
+
+
+def test_a_link_to_an_agent_opens_it_alone_and_the_others_are_one_click_away(
+    admin: Viewer,
+) -> None:
+    table = admin.page.get_by_role("table", name="Agents")
+    admin.open("agents", agent="agent-1")
+    admin.settled()
+    expect(table.get_by_role("row")).to_have_count(2)
+    expect(table).to_contain_text("agent-1")
+    admin.open("agents", agent="agent-9")
+    admin.wait_text("No agent is called agent-9.")
+    admin.page.get_by_role("button", name="Show every agent again").click()
+    expect(table).to_contain_text("agent-1")
