@@ -31,7 +31,7 @@ from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.store import Rows
 
-__all__ = ["EVERYTHING", "Observed", "ServiceFigures"]
+__all__ = ["EVERYTHING", "Observed"]
 
 #: environment and service; all services together are nobody's
 Owner = tuple[str, ...]
@@ -57,7 +57,7 @@ _TIMES: Final = {
 
 
 @dataclass(slots=True)
-class ServiceFigures:
+class _ServiceFigures:
     """The figures of one service, or of all together."""
 
     #: of lately, by name of `Stats`
@@ -77,20 +77,20 @@ class Observed:
         self.parameters = parameters
         self.spans: Spans = spans_of(reader.ranges, parameters)
         self.machines = Machines(reader, parameters, self.spans)
-        self.services: dict[Owner, ServiceFigures] = {}
+        self.services: dict[Owner, _ServiceFigures] = {}
         lately, all_lately = self._read(self.spans.lately)
         self._add(lately)
         self._add(all_lately)
-        self.services.setdefault(EVERYTHING, ServiceFigures())
+        self.services.setdefault(EVERYTHING, _ServiceFigures())
         for owner in self.machines.processes:
-            self.services.setdefault(owner, ServiceFigures())
+            self.services.setdefault(owner, _ServiceFigures())
         self._series = self._steps(self.spans.series)
         for name in self._series.p95:
-            self.services.setdefault(name, ServiceFigures())
+            self.services.setdefault(name, _ServiceFigures())
         self._judge()
 
     @property
-    def everything(self) -> ServiceFigures:
+    def everything(self) -> _ServiceFigures:
         """All requests together."""
         return self.services[EVERYTHING]
 
@@ -169,7 +169,7 @@ class Observed:
     def _add(self, figures: Figures) -> None:
         shares = _shares(figures)
         for name, now, share in zip(figures.names, figures.dicts(), shares, strict=True):
-            self.services[name] = ServiceFigures(now, share)
+            self.services[name] = _ServiceFigures(now, share)
 
     def _judge(self) -> None:
         found: dict[Owner, dict[FigureKind, list[Baseline]]] = {}

@@ -24,7 +24,7 @@ from trimtab_collector.overview.usual import (
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
 
-__all__ = ["Onset", "begun", "run_of"]
+__all__ = ["Onset", "begun"]
 
 _MINUTE_S: Final = 60
 _COARSE_S: Final = 300
@@ -87,18 +87,18 @@ def begun(
     known = [each for each in beyond if each is not None]
     if step_s == _MINUTE_S and sum(known[-_LAST:]) < 2:
         return None
-    first = run_of(beyond)
+    first = _run_of(beyond)
     if first is None:
         return None
     if first:
         return Onset(steps.selection.edges_s[first])
     edge_s = end_s - end_s % _ROLLED_S
     steps = stepped(reader.ranges, parameters, max(0, edge_s - _DAY_S), edge_s, _ROLLED_S)
-    first = run_of(_beyond(reader, steps, kind, line))
+    first = _run_of(_beyond(reader, steps, kind, line))
     return Onset(steps.selection.edges_s[first] if first else None)
 
 
-def run_of(beyond: Sequence[bool | None]) -> int | None:
+def _run_of(beyond: Sequence[bool | None]) -> int | None:
     """Return the first step of the run that reaches the end; None where there is none.
 
     None among the steps are those of which nothing is known: they neither lengthen nor break a run,

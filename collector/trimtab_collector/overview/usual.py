@@ -21,7 +21,6 @@ from typing import Final
 
 __all__ = [
     "APDEX_KIND",
-    "BETTER",
     "CACHE_KIND",
     "CPU_KIND",
     "ERRORS_KIND",
@@ -36,7 +35,7 @@ __all__ = [
     "judged",
 ]
 
-BETTER: Final = "better"
+_BETTER: Final = "better"
 WORSE: Final = "worse"
 ORDINARY: Final = "ordinary"
 
@@ -152,7 +151,7 @@ def judged(
     reach = moved * kind.worse / allowed
     far = abs(reach) > 1 and abs(value - usual.middle) >= kind.least
     told = reach > 0 or kind.tells_better
-    judgement = (WORSE if reach > 0 else BETTER) if far and told else ORDINARY
+    judgement = (WORSE if reach > 0 else _BETTER) if far and told else ORDINARY
     return BesideUsual(usual.middle, usual.against, judgement, max(0.0, reach))
 
 
