@@ -14,10 +14,9 @@ from trimtab_collector.overview.earlier import EarlierFigures, EarlierRanges, St
 from trimtab_collector.overview.machines import Machines
 from trimtab_collector.overview.spans import EARLIER, Spans, spans_of
 from trimtab_collector.overview.usual import (
-    APDEX_KIND,
-    ERRORS_KIND,
     P95_KIND,
     RATE_KIND,
+    REQUEST_KINDS,
     Baseline,
     BesideUsual,
     FigureKind,
@@ -41,13 +40,6 @@ _OWNER: Final = ("environment", "service")
 _STEPS: Final = 4
 #: steps that ended so long ago are read once for all who ask
 _SETTLED_S: Final = 1800
-#: kind -> figure of Figures
-_FIGURES: Final = {
-    RATE_KIND: "requests_per_second",
-    P95_KIND: "p95",
-    ERRORS_KIND: "error_rate",
-    APDEX_KIND: "apdex",
-}
 _TIMES: Final = {
     "database": "db_us",
     "external": "external_us",
@@ -151,10 +143,10 @@ class Observed:
         together = {
             kind: {
                 t: value
-                for t, value in zip(times, everything[name].tolist(), strict=True)
+                for t, value in zip(times, everything[kind.column].tolist(), strict=True)
                 if value == value
             }
-            for kind, name in _FIGURES.items()
+            for kind in REQUEST_KINDS
         }
         return StepFigures(p95, together)
 
@@ -194,10 +186,10 @@ class Observed:
         for owner, service in self.services.items():
             service.before = found.get(owner, {})
             requests = service.now["requests"]
-            for kind, figure in _FIGURES.items():
+            for kind in REQUEST_KINDS:
                 weight = seconds if kind is RATE_KIND else requests
                 service.judged[kind] = judged(
-                    kind, service.now[figure], weight, service.before.get(kind, ())
+                    kind, service.now[kind.column], weight, service.before.get(kind, ())
                 )
 
     def _baselines(self, against: str, time_range: TimeRange) -> EarlierFigures:
@@ -254,7 +246,7 @@ def _baselines(
         places.setdefault(name, []).append(place)
     edges_s = time_range.selection.edges_s
     requests = figures["requests"]
-    columns: dict[FigureKind, Array] = {kind: figures[name] for kind, name in _FIGURES.items()}
+    columns: dict[FigureKind, Array] = {kind: figures[kind.column] for kind in REQUEST_KINDS}
     found: dict[Owner, dict[FigureKind, Baseline]] = {}
     for owner, mine in places.items():
         counts = requests[mine].tolist()

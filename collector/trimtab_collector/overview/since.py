@@ -13,14 +13,7 @@ from typing import Final
 
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.overview.spans import Spans, stepped
-from trimtab_collector.overview.usual import (
-    APDEX_KIND,
-    ERRORS_KIND,
-    P95_KIND,
-    RATE_KIND,
-    BesideUsual,
-    FigureKind,
-)
+from trimtab_collector.overview.usual import RATE_KIND, BesideUsual, FigureKind
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
 
@@ -38,12 +31,6 @@ _BUSY: Final = 10
 _BREAK: Final = 2
 #: of so many last minutes, two must be beyond: a single one is no news
 _LAST: Final = 3
-_NAMES: Final = {
-    RATE_KIND: "requests_per_second",
-    P95_KIND: "p95",
-    ERRORS_KIND: "error_rate",
-    APDEX_KIND: "apdex",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +56,7 @@ def begun(
 
     where are fields of series, now the figures lately. One or two reads; raises TooMuchError.
     """
-    line = _half_way(kind, found.usual, now[_NAMES[kind]])
+    line = _half_way(kind, found.usual, now[kind.column])
     parameters = replace(parameters, where={**parameters.where, **where})
     if not spans.is_now:
         edges_s = spans.series.selection.edges_s
@@ -132,7 +119,7 @@ def _beyond(
     figures = reader.figures(steps)
     edges_s = steps.selection.edges_s
     places = {t: place for place, t in enumerate(figures.rows.t.tolist())}
-    values, requests = figures[_NAMES[kind]].tolist(), figures["requests"].tolist()
+    values, requests = figures[kind.column].tolist(), figures["requests"].tolist()
     found: list[bool | None] = []
     for t in edges_s[:-1]:
         place = places.get(t)
