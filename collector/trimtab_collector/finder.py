@@ -5,7 +5,6 @@ are kept. They are put in order once for all questions of some seconds: no quest
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
@@ -26,6 +25,7 @@ from trimtab_collector.contract.names import (
 )
 from trimtab_collector.contract.pagelink import PageLink
 from trimtab_collector.contract.parameters import Parameters
+from trimtab_collector.keeping import Computed
 from trimtab_collector.naming import FoundName, NameIndex, folded, ranked
 from trimtab_collector.reads.presence import HOST
 from trimtab_collector.storage.store import Store
@@ -36,9 +36,8 @@ from trimtab_core.names import RESERVED_PREFIXES
 __all__ = ["NameFinder", "names", "search"]
 
 _T = TypeVar("_T")
-#: how old names may be; where they take long to gather, twenty times as long
+#: how old names may be, unless they take long to gather
 _KEPT_S: Final = 10.0
-_SHARE: Final = 20
 _LONGEST: Final = 200
 _QUERY: Final = "db.query.text"
 #: kind -> the page that shows it
@@ -72,18 +71,17 @@ class NameFinder:
         self._store = store
         self._rules = rules
         self._lock = threading.Lock()
-        self._known: _NamesNow | None = None
+        self._known: Computed[_NamesNow] | None = None
         self._known_s = 0.0
-        self._kept_s = _KEPT_S
 
     def known(self, now_s: float) -> _NamesNow:
         """Return what there is, some seconds old."""
         with self._lock:
-            if self._known is None or abs(now_s - self._known_s) > self._kept_s:
-                begun_s = time.thread_time()
-                self._known, self._known_s = self._gathered(now_s), now_s
-                self._kept_s = max(_KEPT_S, _SHARE * (time.thread_time() - begun_s))
-            return self._known
+            known = self._known
+            if known is None or abs(now_s - self._known_s) > known.kept_s(shortest_s=_KEPT_S):
+                known = self._known = Computed.by(lambda: self._gathered(now_s))
+                self._known_s = now_s
+            return known.value
 
     def rules(self) -> list[FoundName]:
         """Return the rules that there are now."""

@@ -4,7 +4,7 @@ import re
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
-__all__ = ["AgentTold", "Senders"]
+__all__ = ["Senders"]
 
 _MAX_AGENTS: Final = 10_000
 #: a clock that is off by less is right
@@ -13,7 +13,7 @@ _SHOWN: Final = 20
 _VERSION: Final = re.compile(rb"trimtab-agent/([0-9A-Za-z.+-]{1,40})")
 
 
-class AgentTold(NamedTuple):
+class _AgentTold(NamedTuple):
     """The last that an agent told."""
 
     #: seconds by which its clock is ahead of ours
@@ -26,17 +26,17 @@ class Senders:
     """The latest 10,000 agents that sent; the loop and a thread of it note, any thread asks."""
 
     def __init__(self) -> None:
-        self._agents: OrderedDict[str, AgentTold] = OrderedDict()
+        self._agents: OrderedDict[str, _AgentTold] = OrderedDict()
 
     def note(self, agent: str, ahead_s: float, user_agent: bytes = b"") -> None:
         """Remember what an agent told."""
         found = _VERSION.fullmatch(user_agent)
-        self._agents[agent] = AgentTold(ahead_s, found[1].decode() if found else "")
+        self._agents[agent] = _AgentTold(ahead_s, found[1].decode() if found else "")
         self._agents.move_to_end(agent)
         while len(self._agents) > _MAX_AGENTS:
             self._agents.popitem(last=False)
 
-    def of(self, agent: str) -> AgentTold | None:
+    def of(self, agent: str) -> _AgentTold | None:
         """Return what an agent told, None where it has not sent since the start."""
         return self._agents.get(agent)
 

@@ -4,6 +4,8 @@ import asyncio
 import time
 from typing import Any, NamedTuple
 
+from examples.demo.services import HOST
+
 __all__ = ["Answer", "Client"]
 
 #: A server closes an idle connection after some seconds; a request must not meet that moment,
@@ -70,11 +72,11 @@ class Client:
             if idle_s > MAX_IDLE_S or self._streams[0].at_eof():
                 self.close()
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=_LIMIT)
+            self._streams = await asyncio.open_connection(HOST, self._port, limit=_LIMIT)
         return self._streams
 
     def _head(self, method: str, path: str, body: bytes, headers: dict[str, Any]) -> bytes:
-        lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self._port}"]
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {HOST}:{self._port}"]
         if body:
             lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         lines += [f"{name}: {value}" for name, value in headers.items()]

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Final
 
 from examples.demo.api import Admin
+from examples.demo.services import HOST
 
 __all__ = ["Desk", "furnish", "promise"]
 
-HOST: Final = "127.0.0.1"
 RULE: Final = "Reports are slow"
 _OF_REPORTS: Final = {"environment": "demo", "service": "shop", "route": "/reports/daily"}
 #: the lowest line for reports, in ms; how far above what is usual it lies, and the critical one

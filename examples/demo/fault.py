@@ -17,9 +17,10 @@ from typing import Any, Final, NamedTuple
 from aiosmtpd.controller import Controller
 from websockets.asyncio.client import connect
 
+from examples.demo.services import HOST
+
 __all__ = ["FAULTS", "Heard", "Listeners", "alerts_toml", "inject"]
 
-HOST = "127.0.0.1"
 #: ms by which scans are slow, one phase after the other
 _SLOW, _SLOWER = 450, 1500
 FAULTS: Final = ("latency",)

@@ -20,6 +20,7 @@ import numpy as np
 
 from examples.demo.api import Api
 from examples.demo.day import DAY_S, pace
+from examples.demo.services import HOST
 from trimtab_core.batches import (
     Batch,
     GaugeRow,
@@ -143,7 +144,7 @@ def send(
     Raises OSError or ValueError if the collector does not take it.
     """
     chance = np.random.default_rng(8620)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection(HOST, port, timeout=20)
     counted: dict[tuple[str, str], int] = {}
     headers = {"Authorization": f"Bearer {key}"}
     try:

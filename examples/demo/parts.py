@@ -17,11 +17,10 @@ from functools import partial
 from pathlib import Path
 
 from examples.demo.fault import alerts_toml
-from examples.demo.services import MAILER, SERVICES, STORY_SERVICES, Service
+from examples.demo.services import HOST, MAILER, SERVICES, STORY_SERVICES, Service
 
-__all__ = ["ADMIN", "HOST", "Part", "PartError", "Stack", "environment", "trimtab"]
+__all__ = ["ADMIN", "Part", "PartError", "Stack", "environment", "trimtab"]
 
-HOST = "127.0.0.1"
 #: name of the admin of a story
 ADMIN = "demo"
 START_S = 40.0

@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["MAILER", "PAYMENTS", "SERVICES", "SHOP_RELEASES", "STORY_SERVICES", "Service"]
+__all__ = ["HOST", "MAILER", "SERVICES", "STORY_SERVICES", "Service"]
+
+#: where all that the demo starts can be reached
+HOST: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +18,6 @@ class Service:
     line: str
     version: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
-    #: whether it listens on its port
-    listens: bool = True
 
 
 #: what every demo shows; none of them knows of trimtab
@@ -34,7 +35,7 @@ SERVICES: Final[Sequence[Service]] = (
         "uvicorn --host {host} --port {port} --log-level warning --factory examples.records:create",
     ),
 )
-PAYMENTS: Final = Service(
+_PAYMENTS: Final = Service(
     "payments",
     "uvicorn --host {host} --port {port} --log-level warning examples.payments.app:app",
     "0.7.1",
@@ -44,13 +45,10 @@ MAILER: Final = Service(
     "mailer",
     "rq worker --quiet --worker-class rq.worker.SimpleWorker --url {redis} confirmations",
     "1.0.3",
-    listens=False,
 )
 _VERSIONS: Final = {"shop": "2.4.0", "library": "1.9.2", "records": "3.1.0"}
 #: what a day is told of, in the order in which they start
 STORY_SERVICES: Final[Sequence[Service]] = (
-    PAYMENTS,
+    _PAYMENTS,
     *(Service(each.name, each.line, _VERSIONS[each.name]) for each in SERVICES),
 )
-#: which daily report a release of the shop has: see examples/shop/app.py
-SHOP_RELEASES: Final[Mapping[str, str]] = {"2.4.0": "", "2.5.0": "returning", "2.5.1": "indexed"}

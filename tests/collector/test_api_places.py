@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from starlette.applications import Starlette
 
-from support.clock import Clock
 from support.onetoken import access_by
 from trimtab_collector.api.endpoint import BASE, ApiEndpoint
 from trimtab_collector.api.endpoints import ENDPOINTS
-from trimtab_collector.api.executor import KeptAnswer, ReadExecutor
+from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.web import Api
 from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.health import TierSize
@@ -170,32 +168,6 @@ def test_a_state_that_another_process_locks_is_unavailable_for_now(tmp_path: Pat
     run(test, row)
     holder.close()
     other.close()
-
-
-def test_an_answer_is_kept_for_a_second_and_a_failure_for_those_who_waited() -> None:
-    clock, found = Clock(100), [b"one", None, b"two"]
-
-    def compute() -> bytes:
-        answer = found.pop(0)
-        if answer is None:
-            raise OSError("a disk")
-        return answer
-
-    async def test() -> None:
-        executor = ReadExecutor()
-        kept = KeptAnswer(executor, compute, clock)
-        try:
-            assert await kept.get() == b"one"
-            clock.now_s += 0.9
-            assert await kept.get() == b"one"
-            clock.now_s += 0.2
-            with pytest.raises(OSError, match="a disk"):
-                await kept.get()
-            assert await kept.get() == b"two"
-        finally:
-            executor.close()
-
-    asyncio.run(test())
 
 
 def test_one_with_the_token_sees_health_as_it_is_now() -> None:

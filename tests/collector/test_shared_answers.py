@@ -125,6 +125,24 @@ async def test_who_has_places_left_is_not_refused_because_another_has_none(
 
 
 @pytest.mark.asyncio
+async def test_answers_for_anyone_take_no_place_from_a_reader_and_wait_for_none(
+    executor: ReadExecutor,
+) -> None:
+    clock, work, slow = Clock(100), Work(), Work()
+    shared = SharedAnswers(executor, clock, apart=True)
+    slow.go.clear()
+    busy = [asyncio.ensure_future(executor.run(slow, by=f"{n % 2}")) for n in range(64)]
+    await asyncio.sleep(0)
+    assert await shared.get("/health", work, "") == b"1"
+    clock.advance_s(0.9)
+    assert await shared.get("/health", work, "") == b"1"
+    clock.advance_s(0.2)
+    assert await shared.get("/health", work, "") == b"2"
+    slow.go.set()
+    await asyncio.gather(*busy)
+
+
+@pytest.mark.asyncio
 async def test_who_stops_waiting_ends_it_for_nobody_else(executor: ReadExecutor) -> None:
     shared, work = SharedAnswers(executor), Work()
     work.go.clear()

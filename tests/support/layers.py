@@ -16,6 +16,7 @@ LAYERS: Layers = {
         "settings": (),
         "contract": (),
         "watch": (),
+        "keeping": (),
         "desktop": (),
         "reload": ("settings", "contract"),
         # What a request passes before the app: connection, TLS, proxies.
@@ -52,6 +53,7 @@ LAYERS: Layers = {
         # What the first page says; in the words of messages.
         "overview": (
             *("contract", "marks", "notify.languages", "notify.texts", "reads", "storage"),
+            "keeping",
         ),
         "reports": ("contract", "reads", "marks", "objectives", "overview", "storage"),
         "asking": (),
@@ -66,7 +68,8 @@ LAYERS: Layers = {
         ),
         "naming": ("contract",),
         "finder": (
-            *("contract", "alerts.metrics", "alerts.ruleset", "naming", "reads", "storage"),
+            *("contract", "alerts.metrics", "alerts.ruleset", "keeping", "naming", "reads"),
+            "storage",
         ),
         "fleet": ("contract", "alerts.agents", "auth.owners", "senders", "storage"),
         "api": (

@@ -2,12 +2,11 @@
 
 Readers have two threads and 64 places, of which one caller takes 32 at most. Changes have a thread
 and 64 places of their own: no number of reads keeps an admin from changing something. Answers for
-anyone are computed apart from both, and are kept for a moment: no number of requests without a
+anyone are computed apart from both, and are shared (api/shared.py): no number of requests without a
 token costs more than one computation per second, or takes a place from a reader.
 """
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +15,13 @@ from typing import Any, Final, TypeVar
 
 from trimtab_collector.contract.errors import ApiError
 
-__all__ = ["KeptAnswer", "ReadExecutor"]
+__all__ = ["ReadExecutor"]
 
 _T = TypeVar("_T")
 _THREADS: Final = 2
 _MAX_WAITING: Final = 64
 #: of one caller
 _MAX_OWN: Final = _MAX_WAITING // 2
-#: how long an answer for anyone is kept
-_KEPT_S: Final = 1.0
 
 
 class ReadExecutor:
@@ -82,40 +79,6 @@ class ReadExecutor:
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._changes.shutdown(wait=True, cancel_futures=True)
         self._apart.shutdown(wait=True, cancel_futures=True)
-
-
-class KeptAnswer:
-    """One answer for everyone, at most a second old; loop only."""
-
-    def __init__(
-        self,
-        executor: ReadExecutor,
-        compute: Callable[[], bytes],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._executor = executor
-        self._compute = compute
-        self._clock = clock
-        self._answer = b""
-        self._until_s = -1.0
-        self._refresh: asyncio.Task[bytes] | None = None
-
-    async def get(self) -> bytes:
-        """Return the answer; all who wait for a new one share one computation, or its failure."""
-        if self._clock() < self._until_s:
-            return self._answer
-        if self._refresh is None:
-            self._refresh = asyncio.create_task(self._new())
-        # A caller that stops waiting does not undo it for the others.
-        return await asyncio.shield(self._refresh)
-
-    async def _new(self) -> bytes:
-        try:
-            self._answer = await self._executor.run_apart(self._compute)
-            self._until_s = self._clock() + _KEPT_S
-            return self._answer
-        finally:
-            self._refresh = None
 
 
 def _busy(what: str) -> ApiError:

@@ -40,8 +40,16 @@ class _Shared:
 class SharedAnswers:
     """Up to 128 answers of together up to 16 MiB; loop only, but for `renew`."""
 
-    def __init__(self, executor: ReadExecutor, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        executor: ReadExecutor,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        apart: bool = False,
+    ) -> None:
+        """Compute them apart from readers: for answers for anyone, of which there are few kinds."""
         self._executor = executor
+        self._apart = apart
         self._clock = clock
         self._lock = threading.Lock()
         self._changes = 0
@@ -76,16 +84,21 @@ class SharedAnswers:
             try:
                 return await asyncio.shield(shared.work)
             except ApiError as error:
-                if error.status != 503:
+                if error.status != 503 or self._apart:
                     raise
                 # Whoever began it had no place: this caller may have one.
-                return await self._executor.run(compute, by=by)
-        work = asyncio.ensure_future(self._executor.run(compute, by=by))
+                return await self._compute(compute, by)
+        work = asyncio.ensure_future(self._compute(compute, by))
         self._forget(key)
         shared = self._answers[key] = _Shared(work, self._changes, self._commits, self._clock())
         work.add_done_callback(lambda done: self._done(key, shared, done))
         # A caller that stops waiting does not undo it for the others.
         return await asyncio.shield(work)
+
+    async def _compute(self, compute: Callable[[], bytes], by: str) -> bytes:
+        if self._apart:
+            return await self._executor.run_apart(compute)
+        return await self._executor.run(compute, by=by)
 
     def _is_good(self, shared: _Shared, oldest_s: float) -> bool:
         if shared.changes != self._changes:

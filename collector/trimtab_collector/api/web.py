@@ -22,7 +22,7 @@ from starlette.routing import BaseRoute, Route
 from trimtab_collector.api.encodings import PACKINGS, best_coding, packed
 from trimtab_collector.api.endpoint import BASE, ApiEndpoint
 from trimtab_collector.api.endpoints import ENDPOINTS
-from trimtab_collector.api.executor import KeptAnswer, ReadExecutor
+from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.lost import no_such_path
 from trimtab_collector.api.shared import SharedAnswers
 from trimtab_collector.api.taking import Bodies
@@ -78,6 +78,8 @@ class Api:
         self._access = access
         self._clock = clock
         self._shared = shared
+        #: answers for those without a token, which have no parameters
+        self._for_anyone = SharedAnswers(executor, apart=True)
         self._log = RateLimited(logger)
         self._bodies = Bodies()
         self._bodies_of_anyone = Bodies.of_anyone()
@@ -113,12 +115,12 @@ class Api:
 
     def _handler(self, endpoint: ApiEndpoint) -> Callable[[Request], Awaitable[Response]]:
         anyone = endpoint.role is Role.ANYONE and endpoint.method == "GET"
-        kept = self._kept(endpoint) if anyone else None
 
         async def handle(request: Request) -> Response:
             authorization = request.headers.get("authorization", "")
-            if kept is not None and self._access.known(authorization) is None:
-                return _response(200, await kept.get())
+            if anyone and self._access.known(authorization) is None:
+                compute = partial(self._of_anyone, endpoint)
+                return _response(200, await self._for_anyone.get(endpoint.paths[0], compute, by=""))
             try:
                 found = await self._answer(endpoint, request)
             except ApiError as error:
@@ -138,14 +140,9 @@ class Api:
 
         return handle
 
-    def _kept(self, endpoint: ApiEndpoint) -> KeptAnswer:
-        """Return the answer for those without a token: it has no parameters."""
-
-        def compute() -> bytes:
-            parameters = parse(RANGE, (), self._clock())
-            return _body(endpoint, endpoint.read(self._parts[endpoint.of], parameters))
-
-        return KeptAnswer(self._executor, compute)
+    def _of_anyone(self, endpoint: ApiEndpoint) -> bytes:
+        part = self._parts[endpoint.of]
+        return _body(endpoint, endpoint.read(part, parse(RANGE, (), self._clock())))
 
     async def _answer(self, endpoint: ApiEndpoint, request: Request) -> Any:
         """Check one request and return what the endpoint computes."""

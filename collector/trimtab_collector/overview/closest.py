@@ -13,9 +13,8 @@ __all__ = ["closest"]
 
 #: with fewer requests a figure is no reason to look
 _FEWEST: Final = 50
-#: metric of a threshold -> unit, and the figure of a row that it judges
-_OF_REQUESTS: Final = {"responseTime": ("ms", "p95"), "errorRate": ("ratio", "error_rate")}
-_METRICS: Final = {P95_KIND: "responseTime", ERRORS_KIND: "errorRate"}
+#: what is looked at of the requests of each service
+_KINDS: Final = (P95_KIND, ERRORS_KIND)
 
 
 class _Near(NamedTuple):
@@ -61,16 +60,14 @@ def _near(situation: Situation) -> Iterator[_Near]:
         if service.now["requests"] < _FEWEST:
             continue
         leads = of_service(owner)
-        for metric, (unit, figure) in _OF_REQUESTS.items():
-            line, value = lines.get(metric), service.now[figure]
+        for kind in _KINDS:
+            of_what = (kind.metric, kind.unit, owner[1])
+            value, line = service.now[kind.column], lines.get(kind.metric)
             if line and value is not None:
-                yield _Near(value / line, metric, unit, owner[1], value, line, True, leads)
-        for kind, metric in _METRICS.items():
+                yield _Near(value / line, *of_what, value, line, True, leads)
             judged = service.judged.get(kind)
-            unit, figure = _OF_REQUESTS[metric]
             if judged is not None:
-                value = service.now[figure]
-                yield _Near(judged.reach, metric, unit, owner[1], value, judged.usual, False, leads)
+                yield _Near(judged.reach, *of_what, value, judged.usual, False, leads)
     for use in situation.observed.machines.uses:
         line = lines.get(use.metric)
         if line:

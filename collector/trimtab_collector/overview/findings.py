@@ -21,8 +21,8 @@ __all__ = ["OutOfOrdinary", "out_of_ordinary"]
 
 #: most that are looked at step by step, those that went furthest first
 _MOST: Final = 10
-#: kind -> figure of the row
-_TOLD: Final = {ERRORS_KIND: "error_rate", P95_KIND: "p95", RATE_KIND: "requests_per_second"}
+#: what is told of a service, in this order
+_TOLD: Final = (ERRORS_KIND, P95_KIND, RATE_KIND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,7 @@ def out_of_ordinary(observed: Observed) -> list[OutOfOrdinary]:
             service.judged[kind] = replace(judged, judgement=ORDINARY)
         elif kind in _TOLD:
             found.append(OutOfOrdinary(owner, kind, judged, value, since))
-    order = {ERRORS_KIND: 0, P95_KIND: 1, RATE_KIND: 2}
-    found.sort(key=lambda each: (not each.owner, order[each.kind], -each.judged.reach))
+    found.sort(key=lambda each: (not each.owner, _TOLD.index(each.kind), -each.judged.reach))
     return found
 
 
@@ -73,5 +72,4 @@ def _candidates(
                 continue
             if kind is APDEX_KIND and owner != EVERYTHING:
                 continue
-            name = "apdex" if kind is APDEX_KIND else _TOLD[kind]
-            yield owner, kind, judged, service.now[name]
+            yield owner, kind, judged, service.now[kind.column]

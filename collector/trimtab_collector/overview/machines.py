@@ -23,7 +23,7 @@ from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE
 from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.store import GaugeSelection, MeasureSelection
 
-__all__ = ["HostUse", "Machines", "ProcessPresence"]
+__all__ = ["Machines"]
 
 _HITS, _MISSES = "trimtab.cache.hits", "trimtab.cache.misses"
 _CORES: Final = {
@@ -45,7 +45,7 @@ _STEADY: Final = 6
 
 
 @dataclass(slots=True)
-class ProcessPresence:
+class _ProcessPresence:
     """The processes of a service."""
 
     instances: set[str] = field(default_factory=set)
@@ -53,7 +53,7 @@ class ProcessPresence:
     lost_s: int | None = None
 
 
-class HostUse(NamedTuple):
+class _HostUse(NamedTuple):
     """How much a machine uses of something, a share of 1."""
 
     metric: str
@@ -76,11 +76,11 @@ class Machines:
         #: cores of the hosts lately; None where no host was measured
         self.cores: float | None = None
         #: how much each machine uses lately
-        self.uses: list[HostUse] = list(self._uses())
+        self.uses: list[_HostUse] = list(self._uses())
 
     # ------------------------------------------------ processes
 
-    def _processes(self) -> dict[tuple[str, ...], ProcessPresence]:
+    def _processes(self) -> dict[tuple[str, ...], _ProcessPresence]:
         spans = self._spans
         edges_s: tuple[int, ...] = (spans.start_s, spans.end_s)
         if spans.is_now:
@@ -92,12 +92,12 @@ class Machines:
         where = self._parameters.where
         rows = self._store.read_gauges(GaugeSelection(edges_s, (PROCESS,), where, fields))
         steps: dict[tuple[str, ...], set[int]] = {}
-        found: dict[tuple[str, ...], ProcessPresence] = {}
+        found: dict[tuple[str, ...], _ProcessPresence] = {}
         for group, t in zip(rows.group.tolist(), rows.t.tolist(), strict=True):
             _, environment, service, instance = rows.groups[group]
             owner: tuple[str, ...] = (environment, service)
             steps.setdefault(owner, set()).add(t)
-            presence = found.setdefault(owner, ProcessPresence())
+            presence = found.setdefault(owner, _ProcessPresence())
             if not spans.is_now or t >= edges_s[-3]:
                 presence.instances.add(instance)
         if not spans.is_now:
@@ -107,7 +107,7 @@ class Machines:
             if row.service and row.name == PROCESS:
                 # Those of the last seconds are still on their way into the history.
                 owner = (row.environment, row.service)
-                found.setdefault(owner, ProcessPresence()).instances.add(row.instance)
+                found.setdefault(owner, _ProcessPresence()).instances.add(row.instance)
                 here.add(owner)
         for owner, seen in steps.items():
             if owner not in here and edges_s[-2] not in seen and _steady(edges_s, seen):
@@ -168,7 +168,7 @@ class Machines:
             found.append((used / cores if cores else nan, cores))
         return found
 
-    def _uses(self) -> Iterable[HostUse]:
+    def _uses(self) -> Iterable[_HostUse]:
         spans = self._spans
         edges_s = (spans.start_s, spans.end_s)
         every = tuple(name for names in _USES.values() for name in names)
@@ -183,7 +183,7 @@ class Machines:
         for metric, names in _USES.items():
             for machine in sorted({machine for name, machine in values if name in names}):
                 use = next(values[name, machine] for name in names if (name, machine) in values)
-                yield HostUse(metric, machine, use)
+                yield _HostUse(metric, machine, use)
 
     def _is_chosen(self, machine: str) -> bool:
         return not is_probed(machine) and (self._hosts is None or machine in self._hosts)

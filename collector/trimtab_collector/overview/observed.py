@@ -14,10 +14,9 @@ from trimtab_collector.overview.earlier import EarlierFigures, EarlierRanges, St
 from trimtab_collector.overview.machines import Machines
 from trimtab_collector.overview.spans import EARLIER, Spans, spans_of
 from trimtab_collector.overview.usual import (
-    APDEX_KIND,
-    ERRORS_KIND,
     P95_KIND,
     RATE_KIND,
+    REQUEST_KINDS,
     Baseline,
     BesideUsual,
     FigureKind,
@@ -31,7 +30,7 @@ from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.store import Rows
 
-__all__ = ["EVERYTHING", "Observed", "ServiceFigures"]
+__all__ = ["EVERYTHING", "Observed"]
 
 #: environment and service; all services together are nobody's
 Owner = tuple[str, ...]
@@ -41,13 +40,6 @@ _OWNER: Final = ("environment", "service")
 _STEPS: Final = 4
 #: steps that ended so long ago are read once for all who ask
 _SETTLED_S: Final = 1800
-#: kind -> figure of Figures
-_FIGURES: Final = {
-    RATE_KIND: "requests_per_second",
-    P95_KIND: "p95",
-    ERRORS_KIND: "error_rate",
-    APDEX_KIND: "apdex",
-}
 _TIMES: Final = {
     "database": "db_us",
     "external": "external_us",
@@ -57,7 +49,7 @@ _TIMES: Final = {
 
 
 @dataclass(slots=True)
-class ServiceFigures:
+class _ServiceFigures:
     """The figures of one service, or of all together."""
 
     #: of lately, by name of `Stats`
@@ -77,20 +69,20 @@ class Observed:
         self.parameters = parameters
         self.spans: Spans = spans_of(reader.ranges, parameters)
         self.machines = Machines(reader, parameters, self.spans)
-        self.services: dict[Owner, ServiceFigures] = {}
+        self.services: dict[Owner, _ServiceFigures] = {}
         lately, all_lately = self._read(self.spans.lately)
         self._add(lately)
         self._add(all_lately)
-        self.services.setdefault(EVERYTHING, ServiceFigures())
+        self.services.setdefault(EVERYTHING, _ServiceFigures())
         for owner in self.machines.processes:
-            self.services.setdefault(owner, ServiceFigures())
+            self.services.setdefault(owner, _ServiceFigures())
         self._series = self._steps(self.spans.series)
         for name in self._series.p95:
-            self.services.setdefault(name, ServiceFigures())
+            self.services.setdefault(name, _ServiceFigures())
         self._judge()
 
     @property
-    def everything(self) -> ServiceFigures:
+    def everything(self) -> _ServiceFigures:
         """All requests together."""
         return self.services[EVERYTHING]
 
@@ -151,10 +143,10 @@ class Observed:
         together = {
             kind: {
                 t: value
-                for t, value in zip(times, everything[name].tolist(), strict=True)
+                for t, value in zip(times, everything[kind.column].tolist(), strict=True)
                 if value == value
             }
-            for kind, name in _FIGURES.items()
+            for kind in REQUEST_KINDS
         }
         return StepFigures(p95, together)
 
@@ -169,7 +161,7 @@ class Observed:
     def _add(self, figures: Figures) -> None:
         shares = _shares(figures)
         for name, now, share in zip(figures.names, figures.dicts(), shares, strict=True):
-            self.services[name] = ServiceFigures(now, share)
+            self.services[name] = _ServiceFigures(now, share)
 
     def _judge(self) -> None:
         found: dict[Owner, dict[FigureKind, list[Baseline]]] = {}
@@ -194,10 +186,10 @@ class Observed:
         for owner, service in self.services.items():
             service.before = found.get(owner, {})
             requests = service.now["requests"]
-            for kind, figure in _FIGURES.items():
+            for kind in REQUEST_KINDS:
                 weight = seconds if kind is RATE_KIND else requests
                 service.judged[kind] = judged(
-                    kind, service.now[figure], weight, service.before.get(kind, ())
+                    kind, service.now[kind.column], weight, service.before.get(kind, ())
                 )
 
     def _baselines(self, against: str, time_range: TimeRange) -> EarlierFigures:
@@ -254,7 +246,7 @@ def _baselines(
         places.setdefault(name, []).append(place)
     edges_s = time_range.selection.edges_s
     requests = figures["requests"]
-    columns: dict[FigureKind, Array] = {kind: figures[name] for kind, name in _FIGURES.items()}
+    columns: dict[FigureKind, Array] = {kind: figures[kind.column] for kind in REQUEST_KINDS}
     found: dict[Owner, dict[FigureKind, Baseline]] = {}
     for owner, mine in places.items():
         counts = requests[mine].tolist()

@@ -16,6 +16,7 @@ from typing import Any, Final
 from trimtab_collector.contract.languages import LANG, language_of
 from trimtab_collector.contract.overview import OVERVIEW_LIMIT, Overview, OverviewSentence
 from trimtab_collector.contract.parameters import APDEX, Parameters
+from trimtab_collector.keeping import Computed
 from trimtab_collector.overview.findings import out_of_ordinary
 from trimtab_collector.overview.happened import happened
 from trimtab_collector.overview.sentence import Sentences
@@ -29,7 +30,6 @@ __all__ = ["Overviews", "overview"]
 #: answers that are kept, the latest asked
 _KEPT: Final = 64
 _LONGEST_S: Final = 10.0
-_TIMES: Final = 20
 _LOCKS: Final = 16
 _OWNERS: Final = ("environment", "service")
 _HOUR_S: Final = 3600
@@ -37,11 +37,10 @@ _HOUR_S: Final = 3600
 
 @dataclass(slots=True)
 class _KeptOverview:
-    """An answer, when it was made, how long that took, and after which change."""
+    """An answer, when it was made, and after which change."""
 
-    answer: Overview
+    computed: Computed[Overview]
     made_s: float
-    took_s: float
     change: int
 
 
@@ -73,15 +72,14 @@ class Overviews:
             kept = self._fresh(key)
             if kept is not None:
                 return kept
-            change, begun_s = self._change, self._clock()
-            answer = _compute(self._sources, parameters)
-            made_s = self._clock()
+            change = self._change
+            computed = Computed.by(lambda: _compute(self._sources, parameters), self._clock)
             with self._guard:
-                self._kept[key] = _KeptOverview(answer, made_s, made_s - begun_s, change)
+                self._kept[key] = _KeptOverview(computed, self._clock(), change)
                 self._kept.move_to_end(key)
                 while len(self._kept) > _KEPT:
                     self._kept.popitem(last=False)
-            return answer
+            return computed.value
 
     def sentence(
         self, parameters: Parameters, from_s: float | None = None, to_s: float | None = None
@@ -107,10 +105,10 @@ class Overviews:
                 return None
             age_s = self._clock() - kept.made_s
             same = kept.change == self._change
-            if age_s >= (_LONGEST_S if same else min(_LONGEST_S, _TIMES * kept.took_s)):
+            if age_s >= (_LONGEST_S if same else kept.computed.kept_s(longest_s=_LONGEST_S)):
                 return None
             self._kept.move_to_end(key)
-            return kept.answer
+            return kept.computed.value
 
 
 def overview(overviews: Overviews, parameters: Parameters) -> Overview:

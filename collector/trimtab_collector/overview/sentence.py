@@ -16,7 +16,6 @@ from trimtab_collector.overview.usual import (
     CPU_KIND,
     ERRORS_KIND,
     P95_KIND,
-    RATE_KIND,
     WORSE,
     BesideUsual,
     FigureKind,
@@ -35,10 +34,10 @@ __all__ = ["Sentences"]
 #: data that is older than this is late
 _LATE_S: Final = 60
 _NAMED: Final = 3
-_KEYS: Final = {P95_KIND: "slower", ERRORS_KIND: "failing", RATE_KIND: "fewer"}
+#: metric of an alert -> what is out of the ordinary when it fires
 _OF_REQUESTS: Final = {
-    **dict.fromkeys(("responseTime", "p50", "p90", "p95", "p99", "p999", "mean"), P95_KIND),
-    "errorRate": ERRORS_KIND,
+    **dict.fromkeys((P95_KIND.metric, "p50", "p90", "p95", "p99", "p999", "mean"), P95_KIND),
+    ERRORS_KIND.metric: ERRORS_KIND,
 }
 
 
@@ -226,7 +225,7 @@ class Sentences:
             "value": words.shown.beside(finding.value, finding.judged.usual, unit),
             "usual": words.shown.quantity(finding.judged.usual, unit),
         }
-        key = _KEYS[finding.kind]
+        key = finding.kind.text_key
         if self._spans.is_now:
             if since_s is None:
                 return words.say(f"{key}.now", **fields)
@@ -269,7 +268,7 @@ class Sentences:
 
     def _text_of_tile(self, kind: FigureKind, value: float, judged: BesideUsual) -> str:
         words = self._words
-        key = f"{kind.name}.{'now' if self._spans.is_now else 'past'}"
+        key = f"{kind.text_key}.{'now' if self._spans.is_now else 'past'}"
         return words.say(
             key,
             value=words.shown.beside(value, judged.usual, kind.unit),

@@ -13,18 +13,11 @@ from typing import Final
 
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.overview.spans import Spans, stepped
-from trimtab_collector.overview.usual import (
-    APDEX_KIND,
-    ERRORS_KIND,
-    P95_KIND,
-    RATE_KIND,
-    BesideUsual,
-    FigureKind,
-)
+from trimtab_collector.overview.usual import RATE_KIND, BesideUsual, FigureKind
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
 
-__all__ = ["Onset", "begun", "run_of"]
+__all__ = ["Onset", "begun"]
 
 _MINUTE_S: Final = 60
 _COARSE_S: Final = 300
@@ -38,12 +31,6 @@ _BUSY: Final = 10
 _BREAK: Final = 2
 #: of so many last minutes, two must be beyond: a single one is no news
 _LAST: Final = 3
-_NAMES: Final = {
-    RATE_KIND: "requests_per_second",
-    P95_KIND: "p95",
-    ERRORS_KIND: "error_rate",
-    APDEX_KIND: "apdex",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +56,7 @@ def begun(
 
     where are fields of series, now the figures lately. One or two reads; raises TooMuchError.
     """
-    line = _half_way(kind, found.usual, now[_NAMES[kind]])
+    line = _half_way(kind, found.usual, now[kind.column])
     parameters = replace(parameters, where={**parameters.where, **where})
     if not spans.is_now:
         edges_s = spans.series.selection.edges_s
@@ -87,18 +74,18 @@ def begun(
     known = [each for each in beyond if each is not None]
     if step_s == _MINUTE_S and sum(known[-_LAST:]) < 2:
         return None
-    first = run_of(beyond)
+    first = _run_of(beyond)
     if first is None:
         return None
     if first:
         return Onset(steps.selection.edges_s[first])
     edge_s = end_s - end_s % _ROLLED_S
     steps = stepped(reader.ranges, parameters, max(0, edge_s - _DAY_S), edge_s, _ROLLED_S)
-    first = run_of(_beyond(reader, steps, kind, line))
+    first = _run_of(_beyond(reader, steps, kind, line))
     return Onset(steps.selection.edges_s[first] if first else None)
 
 
-def run_of(beyond: Sequence[bool | None]) -> int | None:
+def _run_of(beyond: Sequence[bool | None]) -> int | None:
     """Return the first step of the run that reaches the end; None where there is none.
 
     None among the steps are those of which nothing is known: they neither lengthen nor break a run,
@@ -132,7 +119,7 @@ def _beyond(
     figures = reader.figures(steps)
     edges_s = steps.selection.edges_s
     places = {t: place for place, t in enumerate(figures.rows.t.tolist())}
-    values, requests = figures[_NAMES[kind]].tolist(), figures["requests"].tolist()
+    values, requests = figures[kind.column].tolist(), figures["requests"].tolist()
     found: list[bool | None] = []
     for t in edges_s[:-1]:
         place = places.get(t)

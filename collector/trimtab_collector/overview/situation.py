@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Final
 
 from trimtab_collector.contract.alerts import AlertBody, AlertHistory
 from trimtab_collector.contract.parameters import Parameters
@@ -12,12 +11,10 @@ from trimtab_collector.marks import Mark, Marks
 from trimtab_collector.overview.earlier import EarlierRanges
 from trimtab_collector.overview.observed import EVERYTHING, Observed
 from trimtab_collector.overview.usual import (
-    APDEX_KIND,
     CACHE_KIND,
     CPU_KIND,
-    ERRORS_KIND,
-    P95_KIND,
     RATE_KIND,
+    REQUEST_KINDS,
     BesideUsual,
     FigureKind,
 )
@@ -25,12 +22,6 @@ from trimtab_collector.reads.reader import StoreReader
 
 __all__ = ["Situation", "Sources", "epoch"]
 
-_FIGURES: Final = {
-    RATE_KIND: "requests_per_second",
-    P95_KIND: "p95",
-    ERRORS_KIND: "error_rate",
-    APDEX_KIND: "apdex",
-}
 #: metric -> the lines of a warning and of a critical state
 Lines = Callable[[], Mapping[str, tuple[float | None, float | None]]]
 
@@ -99,8 +90,8 @@ class Situation:
         every = self.observed.services[EVERYTHING]
         found = {
             kind: (None if not every.now["requests"] and kind is not RATE_KIND
-                   else every.now[name], every.judged.get(kind))
-            for kind, name in _FIGURES.items()
+                   else every.now[kind.column], every.judged.get(kind))
+            for kind in REQUEST_KINDS
         }  # fmt: skip
         found[CPU_KIND] = self.observed.machines.cpu()
         found[CACHE_KIND] = self.observed.machines.hit_rate()

@@ -10,10 +10,10 @@ from trimtab_collector.reads.ranges import Ranges, TimeRange
 from trimtab_collector.reads.steps import auto_s, edges_of
 from trimtab_collector.storage.columns import WINDOW_S
 
-__all__ = ["EARLIER", "LATELY_S", "Spans", "spans_of", "stepped"]
+__all__ = ["EARLIER", "Spans", "spans_of", "stepped"]
 
 #: what figures of a range that ends now are of
-LATELY_S: Final = 300
+_LATELY_S: Final = 300
 _HOUR_S: Final = 3600
 _DAYS: Final = {"yesterday": 1, "lastWeek": 7}
 _DAY_S: Final = 86_400
@@ -64,9 +64,9 @@ def spans_of(ranges: Ranges, parameters: Parameters) -> Spans:
     edges_s = edges_of(start_s, end_s, step_s, parameters.tz, 10 * _SERIES_STEPS)
     series = replace(_with(whole, edges_s), step=step_s)
     if is_now:
-        lately = stepped(ranges, parameters, max(start_s, end_s - LATELY_S), end_s)
-        last_s = end_s - end_s % LATELY_S
-        recent = stepped(ranges, parameters, last_s - _HOUR_S, last_s - 2 * LATELY_S, LATELY_S)
+        lately = stepped(ranges, parameters, max(start_s, end_s - _LATELY_S), end_s)
+        last_s = end_s - end_s % _LATELY_S
+        recent = stepped(ranges, parameters, last_s - _HOUR_S, last_s - 2 * _LATELY_S, _LATELY_S)
         return Spans(lately, series, _before_now(ranges, parameters, end_s), recent, is_now)
     lately = stepped(ranges, parameters, start_s, end_s)
     return Spans(lately, series, _before_then(ranges, parameters, start_s, end_s), None, is_now)
@@ -92,9 +92,9 @@ def _with(time_range: TimeRange, edges_s: tuple[int, ...]) -> TimeRange:
 
 def _before_now(ranges: Ranges, parameters: Parameters, end_s: int) -> dict[str, TimeRange]:
     """Return the hour before the last one, and two hours around now a day and a week ago."""
-    last_s = end_s - end_s % LATELY_S
+    last_s = end_s - end_s % _LATELY_S
     found = {
-        "hourBefore": stepped(ranges, parameters, last_s - 2 * _HOUR_S, last_s - _HOUR_S, LATELY_S)
+        "hourBefore": stepped(ranges, parameters, last_s - 2 * _HOUR_S, last_s - _HOUR_S, _LATELY_S)
     }
     for against, days in _DAYS.items():
         then_s = int(parameters.days_before(end_s, days))
@@ -110,7 +110,7 @@ def _before_then(
     length_s = end_s - start_s
     found = {}
     if length_s <= _HOUR_S:
-        found["hourBefore"] = stepped(ranges, parameters, start_s - _HOUR_S, start_s, LATELY_S)
+        found["hourBefore"] = stepped(ranges, parameters, start_s - _HOUR_S, start_s, _LATELY_S)
     for against, days in _DAYS.items():
         if length_s <= days * _DAY_S + _HOUR_S:
             then_s = int(parameters.days_before(start_s, days))

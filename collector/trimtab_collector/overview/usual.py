@@ -21,13 +21,13 @@ from typing import Final
 
 __all__ = [
     "APDEX_KIND",
-    "BETTER",
     "CACHE_KIND",
     "CPU_KIND",
     "ERRORS_KIND",
     "ORDINARY",
     "P95_KIND",
     "RATE_KIND",
+    "REQUEST_KINDS",
     "WORSE",
     "Baseline",
     "BesideUsual",
@@ -36,7 +36,7 @@ __all__ = [
     "judged",
 ]
 
-BETTER: Final = "better"
+_BETTER: Final = "better"
 WORSE: Final = "worse"
 ORDINARY: Final = "ordinary"
 
@@ -55,6 +55,8 @@ class FigureKind:
     """How a figure is judged."""
 
     name: str
+    #: the figure of a row of requests; empty where it is none of requests
+    column: str
     unit: str
     #: ratio, points or difference
     change_unit: str
@@ -62,6 +64,10 @@ class FigureKind:
     worse: int
     #: the smallest change that matters: a share of what is usual where ratios are compared
     floor: float
+    #: the first part of the keys of what is said when it is worse; empty where nothing is
+    text_key: str = ""
+    #: the metric of thresholds and alerts that judges the same; empty where none does
+    metric: str = ""
     #: whether values are compared by ratio
     by_ratio: bool = False
     #: whether it is a share of requests or reads, so that few of them make it stray
@@ -76,13 +82,35 @@ class FigureKind:
 
 
 RATE_KIND: Final = FigureKind(
-    "requests", "1/s", "ratio", -1, 0.5, tells_better=False, fewest=0, fewest_step=0
+    *("requests", "requests_per_second", "1/s", "ratio", -1, 0.5),
+    text_key="fewer",
+    tells_better=False,
+    fewest=0,
+    fewest_step=0,
 )
-P95_KIND: Final = FigureKind("p95", "ms", "ratio", 1, 0.25, by_ratio=True, least=5.0, fewest=100)
-ERRORS_KIND: Final = FigureKind("errorRate", "ratio", "points", 1, 0.01, of_count=True)
-APDEX_KIND: Final = FigureKind("apdex", "", "difference", -1, 0.05, of_count=True)
-CPU_KIND: Final = FigureKind("cpu", "ratio", "points", 1, 0.15, fewest=0, fewest_step=0)
-CACHE_KIND: Final = FigureKind("cacheHits", "ratio", "points", -1, 0.05, of_count=True)
+P95_KIND: Final = FigureKind(
+    *("p95", "p95", "ms", "ratio", 1, 0.25),
+    text_key="slower",
+    metric="responseTime",
+    by_ratio=True,
+    least=5.0,
+    fewest=100,
+)
+ERRORS_KIND: Final = FigureKind(
+    *("errorRate", "error_rate", "ratio", "points", 1, 0.01),
+    text_key="failing",
+    metric="errorRate",
+    of_count=True,
+)
+APDEX_KIND: Final = FigureKind("apdex", "apdex", "", "difference", -1, 0.05, of_count=True)
+CPU_KIND: Final = FigureKind(
+    *("cpu", "", "ratio", "points", 1, 0.15), text_key="cpu", fewest=0, fewest_step=0
+)
+CACHE_KIND: Final = FigureKind(
+    *("cacheHits", "", "ratio", "points", -1, 0.05), text_key="cacheHits", of_count=True
+)
+#: those of requests, which have a column
+REQUEST_KINDS: Final = (RATE_KIND, P95_KIND, ERRORS_KIND, APDEX_KIND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +180,7 @@ def judged(
     reach = moved * kind.worse / allowed
     far = abs(reach) > 1 and abs(value - usual.middle) >= kind.least
     told = reach > 0 or kind.tells_better
-    judgement = (WORSE if reach > 0 else BETTER) if far and told else ORDINARY
+    judgement = (WORSE if reach > 0 else _BETTER) if far and told else ORDINARY
     return BesideUsual(usual.middle, usual.against, judgement, max(0.0, reach))
 
 

@@ -21,12 +21,12 @@ from trimtab_collector.top.rows import (
     services_in,
 )
 
-__all__ = ["LIVE_S", "STORED_S", "Answering", "Survey", "TopQuestion", "TopRead"]
+__all__ = ["LIVE_S", "Answering", "Survey", "TopQuestion", "TopRead"]
 
 #: what is shown of one-second summaries; the API answers from them up to 60 s
 LIVE_S: Final = 10
 #: and of stored windows of 10 s, which take some 11 s to arrive
-STORED_S: Final = 60
+_STORED_S: Final = 60
 #: hosts and alerts change less often than requests do
 _HOSTS_EVERY_S: Final = 5.0
 _ALERTS_EVERY_S: Final = 3.0
@@ -113,7 +113,7 @@ class Survey:
         seconds = LIVE_S
         overall = self._overall(scope, seconds)
         if overall.resolution_s != 1:
-            seconds = STORED_S
+            seconds = _STORED_S
             overall = self._overall(scope, seconds)
         asked = {**scope, "from": f"-{seconds}s"}
         services: tuple[list[TopService], int] = ([], 0)

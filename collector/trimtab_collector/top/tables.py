@@ -12,7 +12,7 @@ from trimtab_collector.top.names import shown
 from trimtab_collector.top.rows import TopAlert, TopHost, TopRoute, TopRow
 from trimtab_collector.top.state import TREND_POINTS, TopState
 
-__all__ = ["TableLayout", "fitted", "heading_of", "layout_of", "row_line"]
+__all__ = ["fitted", "heading_of", "layout_of", "row_line"]
 
 #: cells of the mark of an alert
 _MARK: Final = 2
@@ -20,7 +20,7 @@ _LEAST_TREND: Final = 10
 _ALERT: Final = {"critical": "bold red", "warning": "bold yellow"}
 
 
-class TableLayout(NamedTuple):
+class _TableLayout(NamedTuple):
     """Columns with their widths in cells."""
 
     columns: tuple[TopColumn, ...]
@@ -32,7 +32,7 @@ class TableLayout(NamedTuple):
     environments: bool
 
 
-def layout_of(state: TopState, rows: Sequence[TopRow], width: int = 0) -> TableLayout:
+def layout_of(state: TopState, rows: Sequence[TopRow], width: int = 0) -> _TableLayout:
     """Return how rows are laid out in a width; without one nothing is cut, and nothing trends."""
     owners = [row for row in rows if not isinstance(row, TopHost)]
     services = state.view == "routes" and len({row.service for row in owners}) > 1
@@ -43,17 +43,17 @@ def layout_of(state: TopState, rows: Sequence[TopRow], width: int = 0) -> TableL
         if not width or column.from_width <= width or column.key == state.sorts[state.view]
     )
     if not width:
-        plan = TableLayout(columns, 0, 0, services, environments)
+        plan = _TableLayout(columns, 0, 0, services, environments)
         longest = max((_name(row, plan).cell_len for row in rows), default=0)
         return plan._replace(name=max(longest, 8))
     room = width - _MARK - sum(column.width + 1 for column in columns if column.width)
     trend = max(_LEAST_TREND, min(TREND_POINTS, (room - 30) // 2))
     if room - trend - 1 < 16:
         trend = 0
-    return TableLayout(columns, room - trend - (2 if trend else 0), trend, services, environments)
+    return _TableLayout(columns, room - trend - (2 if trend else 0), trend, services, environments)
 
 
-def heading_of(state: TopState, layout: TableLayout, glyphs: Glyphs) -> Text:
+def heading_of(state: TopState, layout: _TableLayout, glyphs: Glyphs) -> Text:
     """Return the heading; the column that sorts has an arrow."""
     line = Text(" " * _MARK)
     for column in layout.columns:
@@ -75,7 +75,7 @@ def heading_of(state: TopState, layout: TableLayout, glyphs: Glyphs) -> Text:
 def row_line(
     state: TopState,
     row: TopRow,
-    layout: TableLayout,
+    layout: _TableLayout,
     glyphs: Glyphs,
     alerts: Sequence[TopAlert],
 ) -> Text:
@@ -115,7 +115,7 @@ def _right(text: Text, width: int) -> Text:
     return Text(" " * (width - text.cell_len)).append_text(text)
 
 
-def _name(row: TopRow, layout: TableLayout) -> Text:
+def _name(row: TopRow, layout: _TableLayout) -> Text:
     """Return what a row is called, with its owner where there are several."""
     if isinstance(row, TopHost):
         name = Text(shown(row.host))
