@@ -161,7 +161,8 @@ def test_times_are_those_of_the_channel_with_the_date_when_it_is_not_today() -> 
 def test_korean_messages_are_korean() -> None:
     found = written(notice(), lang="ko", tz="Asia/Seoul")
     assert (
-        found.title == "[심각] checkout /cart/{id}: 응답 시간 p95 5.23초, 기준 5초 초과 (23:03부터)"
+        found.title
+        == "[심각] checkout /cart/{id}: 응답 시간 p95 5.23초, 임계값 5초 초과 (23:03부터)"
     )
     assert "확인할 것" in found.plain()
 
@@ -217,10 +218,10 @@ def test_no_figure_is_rounded_onto_the_line_that_it_crossed() -> None:
 @pytest.mark.parametrize(
     ("operator", "english", "korean"),
     [
-        ("gt", "5 s over 5 s", "5초, 기준 5초 초과"),
-        ("gte", "5 s, at or over 5 s", "5초, 기준 5초 이상"),
-        ("lt", "5 s under 5 s", "5초, 기준 5초 미만"),
-        ("lte", "5 s, at or under 5 s", "5초, 기준 5초 이하"),
+        ("gt", "5 s over 5 s", "5초, 임계값 5초 초과"),
+        ("gte", "5 s, at or over 5 s", "5초, 임계값 5초 이상"),
+        ("lt", "5 s under 5 s", "5초, 임계값 5초 미만"),
+        ("lte", "5 s, at or under 5 s", "5초, 임계값 5초 이하"),
     ],
 )
 def test_the_side_of_a_line_is_told_with_the_line_or_without(

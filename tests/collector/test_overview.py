@@ -114,7 +114,7 @@ def test_an_alert_of_the_figure_gives_the_sentence_its_severity(slow: Town) -> N
     found = slow.ask(alert)
     assert found["sentence"]["severity"] == "critical"
     assert found["sentence"]["since"] == instant(NOW_S - 24 * 60)
-    assert "The line for critical is 400 ms." in found["sentence"]["detail"]
+    assert "The critical threshold is 400 ms." in found["sentence"]["detail"]
     assert [each["state"] for each in found["services"]] == ["critical", "ok"]
     (event,) = [each for each in found["happened"] if each["kind"] == "alert"]
     assert event["text"].startswith("shop: response time p95 critical, ")
@@ -139,7 +139,7 @@ def test_an_alert_of_a_host_is_told_with_its_line(calm: Town, language: str) -> 
         sentence["text"]
         == {
             "en": "CPU of host has been critical since 10:50: 95 %, over 90 %.",
-            "ko": "10:50부터 host의 CPU: 심각 상태입니다. 현재 95%, 기준 90% 초과.",
+            "ko": "10:50부터 host의 CPU: 심각 상태입니다. 현재 95%, 임계값 90% 초과.",
         }[language]
     )
     assert sentence["links"][0] == {"page": "alert", "params": {"id": alert.id}, "text": "host"}

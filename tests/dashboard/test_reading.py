@@ -89,7 +89,7 @@ def test_a_cell_of_the_heatmap_opens_the_slow_requests_in_it_and_one_has_its_tim
     admin.open("requests")
     admin.settled()
     admin.page.get_by_role("link", name="GET /reports/daily").first.click()
-    timeline = admin.page.get_by_role("table", name="What took its time")
+    timeline = admin.page.get_by_role("table", name="What took the time")
     expect(timeline).to_contain_text("SELECT day")
     expect(timeline.locator(".lane i.database")).to_have_count(1)
     expect(timeline.locator(".lane i.cache")).to_have_count(1)

@@ -47,7 +47,7 @@ class BacklogWindow:
 
     def __init__(self, begin_us: int, end_us: int, limit_us: int, offset_us: int) -> None:
         self.begin_us, self.end_us = begin_us, end_us
-        #: when it can last until, by the wall clock a multiple of 10 s
+        #: its latest end: a multiple of 10 s of the wall clock
         self.limit_us = limit_us
         #: how far the wall clock was ahead of the monotonic one
         self.offset_us = offset_us

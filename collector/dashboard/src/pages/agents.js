@@ -64,7 +64,7 @@ const sum = (counts) => Object.values(counts).reduce((all, each) => all + each, 
 function Collector({ health }) {
   const troubles = Object.entries(health).filter(([, part]) => part?.trouble).map(([name, part]) => [name, part.trouble]);
   const { store } = health;
-  return html`<p><${Dot} state=${health.status === "healthy" ? "ok" : "critical"} label=${health.status} />${t(health.status === "healthy" ? "agents.healthy" : "agents.degraded")}</p>
+  return html`<p><${Dot} state=${health.status === "healthy" ? "ok" : "critical"} />${t(health.status === "healthy" ? "agents.healthy" : "agents.degraded")}</p>
     ${troubles.map(([name, why]) => html`<p key=${name} class="note bad"><b>${name}</b> <bdi>${why}</bdi></p>`)}
     <dl class="facts">
       <dt>${t("agents.uptime")}</dt><dd>${lasted(health.uptime * 1000)}</dd>

@@ -9,7 +9,7 @@ import { written } from "../figures.js";
 import { Card } from "../parts/card.js";
 import { Said, useSending } from "../parts/form.js";
 import { Answer, Empty } from "../parts/states.js";
-import { AlertDot, endedMs, lineText, metricText, subjectOf } from "../sections/alertrow.js";
+import { AlertDot, endedMs, lineText, metricText, ruleText, subjectOf } from "../sections/alertrow.js";
 import { Issues } from "../sections/issues.js";
 import { matchersOf, NewSilence } from "../sections/silence.js";
 import { isAdmin } from "../session.js";
@@ -66,7 +66,7 @@ function factsOf(alert) {
     ...(alert.resolvedAt ? [[t("alert.resolved"), moment(alert.resolvedAt)]] : []),
     [t("alert.lastData"), moment(alert.lastData)],
     [t("alert.takenBy"), alert.acknowledgedBy ? html`<bdi>${alert.acknowledgedBy}</bdi>, ${moment(alert.acknowledgedAt)}` : "–"],
-    [t("alert.rule"), html`<bdi>${named("metric", alert.ruleName)}</bdi>`],
+    [t("alert.rule"), html`<bdi>${ruleText(alert)}</bdi>`],
     ...Object.entries(alert.labels).filter(([, value]) => value).map(([name, value]) => [named("field", name), html`<bdi>${value}</bdi>`]),
   ];
 }

@@ -134,7 +134,7 @@ function Tokens() {
   }
   const columns = [
     { key: "name", title: t("people.name"), text: true, show: (row) => html`<bdi>${row.name}</bdi>${row.revoked && html`<span class="sub2">${t("people.revoked")}</span>`}` },
-    { key: "origin", title: t("people.origin"), text: true },
+    { key: "origin", title: t("people.origin"), text: true, value: (row) => named("tokenOrigin", row.origin) },
     { key: "expires", title: t("people.expires"), show: (row) => (row.expires ? moment(row.expires) : t("people.never")) },
     { key: "lastUsed", title: t("people.lastUsed"), show: (row) => (row.lastUsed ? moment(row.lastUsed) : "–") },
     { key: "", title: "", show: (row) => !row.revoked && html`<button class="quiet" onClick=${() => start({ title: t("people.revoke"), text: t("people.revokeToken", { name: row.name }), work: () => ask(placed("/tokens", row.id), {}, { method: "DELETE" }) })}>${t("people.revoke")}</button>` },

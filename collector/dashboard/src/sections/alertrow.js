@@ -8,6 +8,7 @@ import { Table } from "../parts/table.js";
 import { lasted, moment, now } from "../times.js";
 import { named, t } from "../words.js";
 
+const SHIPPED = /^(threshold\..*|slo|analysis)$/;
 const OPERATORS = { gt: ">", gte: "≥", lt: "<", lte: "≤", eq: "=" };
 
 /** Return what an alert is about: a service, a host, an agent. */
@@ -17,6 +18,8 @@ export function subjectOf(alert) {
 }
 
 export const metricText = (metric) => named("metric", metric);
+/** The name that people gave a rule; those that are shipped are named by what they judge. */
+export const ruleText = ({ ruleId, ruleName, metric }) => (SHIPPED.test(ruleId) ? metricText(metric) : ruleName);
 export const lineText = (alert) => `${OPERATORS[alert.operator] ?? alert.operator} ${written(alert.threshold, alert.unit)}`;
 
 /** The state by shape: firing alerts as they are severe, ended ones well. */

@@ -63,7 +63,7 @@ ENGLISH: Final = MessageWords(
         "fact.rule": "Rule",
         "fact.value": "Now",
         "fact.worst": "Worst",
-        "fact.threshold": "Line",
+        "fact.threshold": "Threshold",
         "fact.since": "Since",
         "fact.ended": "Ended",
         "fact.duration": "Duration",
@@ -124,7 +124,7 @@ ENGLISH: Final = MessageWords(
         "mean": "mean response time",
         "max": "longest response time",
         "ttfb": "time to first byte",
-        "queueTime": "time in the queue",
+        "queueTime": "wait for a worker",
         "requestsPerSecond": "request rate",
         "memoryUsage": "memory",
         "cpuUsage": "CPU",
@@ -151,7 +151,7 @@ ENGLISH: Final = MessageWords(
             "Compare versions: if only the newest one fails, roll it back.",
         ),
         "requestsPerSecond": (
-            "Look whether clients, load balancer or health checks send something else than usual.",
+            "Check whether clients, load balancer or health checks send something unusual.",
         ),
         "memoryUsage": (
             (

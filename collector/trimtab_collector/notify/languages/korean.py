@@ -23,10 +23,10 @@ KOREAN: Final = MessageWords(
         "severity.warning": "경고",
         "severity.critical": "심각",
         "tag.predictive": "예측",
-        "side.gt": "{value}, 기준 {threshold} 초과",
-        "side.gte": "{value}, 기준 {threshold} 이상",
-        "side.lt": "{value}, 기준 {threshold} 미만",
-        "side.lte": "{value}, 기준 {threshold} 이하",
+        "side.gt": "{value}, 임계값 {threshold} 초과",
+        "side.gte": "{value}, 임계값 {threshold} 이상",
+        "side.lt": "{value}, 임계값 {threshold} 미만",
+        "side.lte": "{value}, 임계값 {threshold} 이하",
         "side.eq": "{value}",
         "side.none": "{value}",
         "value.none": "값 없음",
@@ -38,7 +38,7 @@ KOREAN: Final = MessageWords(
         "title.resolved": "[해결] {subject}: {metric} {value}, {duration} 만에 회복",
         "title.resolved.unknown": "[해결] {subject}: {metric} {duration} 만에 회복",
         "title.expired": "[종료] {subject}: {metric} 판정 중단, {duration} 경과",
-        "title.flapping": "[{severity}, 불안정] {subject}: {metric} 기준 {threshold} 반복 통과",
+        "title.flapping": "[{severity}, 불안정] {subject}: {metric} 임계값 {threshold} 반복 통과",
         "title.test": "[테스트] trimtab 알림 채널 확인",
         "title.digest": "[모음] 알림 {count}건, 그중 심각 {critical}건",
         "lead.firing": "{subject}의 {metric}: {figure}. {since}부터 계속되고 있습니다.",
@@ -49,12 +49,12 @@ KOREAN: Final = MessageWords(
         "lead.reminder": "아직 해결되지 않았습니다. {subject}의 {metric}: {figure}. "
         "{since}부터 계속되고 있습니다.",
         "lead.resolved": "{subject}의 {metric}: 회복되었습니다. 현재 {value}, {since}부터 "
-        "{ended}까지 {duration} 지속, 가장 나쁜 값 {worst}.",
+        "{ended}까지 {duration} 지속, 최악값 {worst}.",
         "lead.resolved.unknown": "{subject}의 {metric}: 회복되었습니다. {since}부터 {ended}까지 "
-        "{duration} 지속, 가장 나쁜 값 {worst}.",
+        "{duration} 지속, 최악값 {worst}.",
         "lead.expired": "{subject}의 {metric}: 데이터나 규칙이 없어져 더 이상 판정하지 않습니다. "
-        "회복은 확인되지 않았습니다. 시작 {since}, 가장 나쁜 값 {worst}.",
-        "lead.flapping": "{subject}의 {metric}: 기준 {threshold}을(를) 계속 넘나들고 있습니다. "
+        "회복은 확인되지 않았습니다. 시작 {since}, 최악값 {worst}.",
+        "lead.flapping": "{subject}의 {metric}: 임계값({threshold})을 계속 넘나들고 있습니다. "
         "안정될 때까지 추가 알림을 보류합니다.",
         "lead.test": "trimtab이 보낸 테스트 메시지입니다. 문제는 없으며, 채널이 정상 동작합니다.",
         "lead.digest": "이 채널로 하나씩 보낼 수 있는 것보다 많은 알림이 발생했습니다. "
@@ -65,8 +65,8 @@ KOREAN: Final = MessageWords(
         "lead.lost": "규칙이 지정한 채널이 없어 여기로 보냅니다: {names}.",
         "fact.rule": "규칙",
         "fact.value": "현재 값",
-        "fact.worst": "가장 나쁜 값",
-        "fact.threshold": "기준",
+        "fact.worst": "최악값",
+        "fact.threshold": "임계값",
         "fact.since": "시작",
         "fact.ended": "종료",
         "fact.duration": "지속 시간",
@@ -85,8 +85,8 @@ KOREAN: Final = MessageWords(
         "subject.part": "{name}",
         "subject.slo": '목표 "{name}"',
         "subject.other": "{name}",
-        "promise.errors": "{days}일 동안 요청의 {target}가 오류 없음",
-        "promise.latency": "{days}일 동안 요청의 {target}가 {below} 이내, 오류 없음",
+        "promise.errors": "{days}일 동안 요청의 {target} 이상이 오류 없음",
+        "promise.latency": "{days}일 동안 요청의 {target} 이상이 {below} 이내, 오류 없음",
         "budget.left": "{share}",
         "budget.over": "없음, {share} 초과 사용",
         "windows": "지난 {long}, 최근 {short} 동안에도 계속",
@@ -106,7 +106,7 @@ KOREAN: Final = MessageWords(
         "change.other": "{name} {detail}",
         "part.database": "데이터베이스",
         "part.cache": "캐시",
-        "part.external": "외부 서비스 호출",
+        "part.external": "외부 호출",
         "part.queue": "워커 대기",
         "part.app": "앱 자체 코드",
         "part.gc": "가비지 컬렉션",
@@ -126,8 +126,8 @@ KOREAN: Final = MessageWords(
         "mean": "평균 응답 시간",
         "max": "최대 응답 시간",
         "ttfb": "첫 바이트까지의 시간",
-        "queueTime": "대기열 시간",
-        "requestsPerSecond": "요청 수",
+        "queueTime": "워커 대기 시간",
+        "requestsPerSecond": "초당 요청",
         "memoryUsage": "메모리",
         "cpuUsage": "CPU",
         "networkUsage": "네트워크",
@@ -182,7 +182,7 @@ KOREAN: Final = MessageWords(
             "빠진 인덱스, 반복되는 쿼리, 잠금이나 연결 대기가 있는지 확인하세요.",
         ),
         "cacheHitRate": (
-            "GET /cache에서 적중과 제거 횟수를 확인하세요. 제거가 많으면 캐시가 작은 것입니다.",
+            "GET /cache에서 적중과 축출 횟수를 확인하세요. 축출이 많으면 캐시가 작은 것입니다.",
             "키를 바꾼 배포나 너무 짧은 만료 시간이 있는지 확인하세요.",
         ),
         "queueTime": (
@@ -198,9 +198,9 @@ KOREAN: Final = MessageWords(
         ),
         "clockSkew": ("해당 호스트의 시간 동기화(chrony, systemd-timesyncd)를 확인하세요.",),
         "collectorTrouble": ("GET /health와 수집기 로그에서 원인을 확인하세요.",),
-        "burnRate": ("GET /slos에서 남은 예산과 소진 속도를 확인하세요.",),
+        "burnRate": ("GET /slos에서 남은 예산과 소진율을 확인하세요.",),
         "burnRate.errors": (
-            "GET /slow-requests?reason=failed에서 실패한 요청의 예외, 파일, 줄을 확인하세요.",
+            "GET /slow-requests?reason=failed에서 실패한 요청의 예외, 파일, 줄 번호를 확인하세요.",
         ),
         "burnRate.latency": (
             "GET /routes?by=p95에서 느린 경로를 확인하세요.",
