@@ -13,6 +13,7 @@ from support.processes.servers import Collector, short_dir, wait_for
 from support.stores.alertworld import ADMIN, AlertWorld, alert_world
 from support.stores.batches import Sender, a_batch, key_of, point_of, window
 from trimtab_collector.alerts.agents import SeenAgent
+from trimtab_collector.alerts.reading import Signal
 from trimtab_collector.contract.agents import AgentList
 from trimtab_collector.contract.errors import ApiError
 from trimtab_core.batches import GaugeRow, ProcessAccounting
@@ -99,6 +100,69 @@ def test_a_dismissed_agent_that_sends_again_is_back_and_may_fall_silent_again(
     assert states(world)["lost"] == "sending"
     world.pass_windows(4, 10)
     assert world.sink.kinds == ["firing"]
+
+
+def started_again(world: AlertWorld, after_s: int) -> None:
+    """Start the collector again after a while, and make up for the last steps, as it does."""
+    world.restart()
+    world.clock.advance_s(after_s)
+    world.evaluator.agents.excuse(world.clock.now_s)
+    for back in range(30, 0, -1):
+        world.evaluator.step(int(world.clock.now_s) - 10 * back)
+
+
+def test_a_start_of_the_collector_does_not_end_the_alert_of_an_agent_that_stays_dead(
+    world: AlertWorld,
+) -> None:
+    world.pass_windows(2, 10, agents=("agent-1", "dead"))
+    world.pass_windows(12, 10)
+    (before,) = world.book.open()
+    assert states(world)["dead"] == "silent"
+    started_again(world, 60)
+    (alert,) = world.book.open()
+    assert (alert.state, alert.since) == ("firing", before.since)
+    assert states(world)["dead"] == "silent"
+    world.pass_windows(20, 10)
+    (alert,) = world.book.open()
+    assert (alert.id, alert.state, alert.since) == (before.id, "firing", before.since)
+    assert alert.value == 20 * 10 + 60 + 12 * 10
+    assert world.sink.kinds == ["firing"]
+
+
+def test_an_agent_that_is_heard_again_after_a_start_ends_its_alert(world: AlertWorld) -> None:
+    world.pass_windows(2, 10, agents=("agent-1", "back"))
+    world.pass_windows(12, 10)
+    started_again(world, 60)
+    world.pass_windows(9, 10, agents=("agent-1", "back"))
+    assert world.sink.kinds == ["firing", "resolved"]
+
+
+def test_the_clock_of_an_agent_that_says_nothing_is_not_taken_for_right(world: AlertWorld) -> None:
+    def known(skews: dict[str, float]) -> set[str]:
+        found = world.evaluator.agents.signals(world.clock.now_s, skews)
+        return {each.metric for each in found}
+
+    world.pass_windows(2, 10, agents=("off",))
+    assert known({"off": 90.0}) == {"agentSilence", "clockSkew"}
+    world.pass_windows(12, 10, agents=())
+    assert known({}) == {"agentSilence"}
+    started_again(world, 60)
+    assert known({}) == set()
+
+
+def test_troubles_of_the_collector_before_its_start_are_not_known(tmp_path: Path) -> None:
+    def trouble(now_s: float) -> list[Signal]:
+        return [Signal("collectorTrouble", {"part": "store"}, float(now_s <= broken_s))]
+
+    with alert_world(tmp_path, signals=(trouble,)) as world:
+        broken_s = world.clock.now_s + 10_000
+        world.pass_windows(9, 10)
+        assert world.sink.kinds == ["firing"]
+        broken_s = 0
+        started_again(world, 600)
+        assert world.sink.kinds == ["firing"]
+        world.pass_windows(14, 10)
+        assert world.sink.kinds == ["firing", "resolved"]
 
 
 def test_nobody_is_dismissed_who_is_not_there(world: AlertWorld) -> None:

@@ -199,9 +199,9 @@ def test_after_a_pause_of_the_collector_itself_no_agent_is_called_silent(
     world.clock.advance_s(600)
     world.restart()
     world.evaluator.agents.excuse(world.clock.now_s)
-    world.pass_windows(2, 10, agents=())
+    world.pass_windows(6, 10, agents=())
     assert world.sink.kinds == []
-    world.pass_windows(3, 10, agents=())
+    world.pass_windows(1, 10, agents=())
     assert [notice.metric for notice in world.sink.taken] == ["agentSilence"]
 
 

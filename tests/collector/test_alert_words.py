@@ -47,3 +47,24 @@ def test_no_value_is_rounded_onto_the_line_that_it_crossed() -> None:
     over = an_alert(metric="cacheHitRate", operator="lt", threshold=0.8, unit="ratio",
                     worst=0.7999, state="resolved")  # fmt: skip
     assert _sentence(over).endswith("the worst was 79.99 %")
+
+
+@pytest.mark.parametrize(
+    ("state", "value", "says"),
+    [
+        ("firing", 0.95, "cpuUsage is 95 % since A, fired B; over 90 % is critical"),
+        ("firing", 0.869, "cpuUsage was over 90 %, now 86.9 %; since A, fired B"),
+        ("keeping", 0.5, "cpuUsage was over 90 %, now 50 %, good since C"),
+        ("resolved", 0.5, "cpuUsage was over 90 % from A to C and recovered"),
+        ("pending", 0.95, "cpuUsage is 95 % since A; over 90 % is critical"),
+    ],
+)
+def test_no_message_states_a_comparison_that_is_not_true_now(
+    state: str, value: float, says: str
+) -> None:
+    alert = an_alert(
+        metric="cpuUsage", threshold=0.9, unit="ratio", value=value, worst=None, state=state,
+        severity="critical", since="A", fired_at=None if state == "pending" else "B",
+        recovered_at="C",
+    )  # fmt: skip
+    assert _sentence(alert) == says

@@ -52,6 +52,11 @@ _MOST_REASONS: Final = 64
 #: an agent that has been silent for so long is missed no more: it holds no alert open
 _MISSED_S: Final = 3600
 _LATE_S: Final = 2 * WINDOW_S
+#: an agent that runs is heard within so long of a start: it waits up to 30 s to try again, and its
+#: window takes another ten
+_GRACE_S: Final = 60
+#: what an agent said of itself holds for so long
+_SAID_S: Final = 60
 
 
 @dataclass(slots=True)
@@ -62,6 +67,8 @@ class SeenAgent:
     #: end of the newest window that it sent
     window_s: float
     stopped: bool = False
+    #: whether it was silent when that was last known
+    silent: bool = False
     #: "environment\\0service" -> end of the newest window that named it
     services: dict[str, float] = field(default_factory=dict)
     #: 0 where an earlier version wrote it
@@ -110,11 +117,14 @@ class Agents:
         )
         self._dismissed = set(state.decoded("SELECT agent FROM agent_dismissed", (), str))
         self._kept_s = 0.0
-        #: nobody is called silent for what lies before
+        #: until then nobody could be heard
         self._excused_s = 0.0
 
     def excuse(self, now_s: float) -> None:
-        """Count silence from now on: until now, nobody could have been heard."""
+        """Know nothing of agents that are not heard from now on, for a minute.
+
+        Until now, nobody could have been heard: an agent is neither silent nor heard by that.
+        """
         self._excused_s = now_s
 
     def clamp(self, now_s: float) -> None:
@@ -199,18 +209,35 @@ class Agents:
         return found
 
     def signals(self, now_s: float, skews: Mapping[str, float]) -> Iterable[Signal]:
-        """Yield how long each agent has been silent, and by how much its clock is off."""
+        """Yield how long each agent has been silent, and by how much its clock is off.
+
+        What is not known is not yielded, and moves no alert: the silence of one that was not heard
+        since a start, for a minute, and the clock of one that says nothing.
+        """
+        found = []
         with self._lock:
-            rows = [
-                (agent, seen.heard_s, seen.stopped)
-                for agent, seen in self._agents.items()
-                if not seen.is_gone(now_s)
-            ]
-        for agent, heard_s, stopped in rows:
+            for agent, seen in self._agents.items():
+                if seen.is_gone(now_s):
+                    continue
+                silent_s = self._silent_s(seen, now_s)
+                if silent_s is not None:
+                    seen.silent = silent_s > _SILENT_S
+                says = seen.heard_s >= self._excused_s and now_s - seen.heard_s <= _SAID_S
+                found.append((agent, silent_s, says))
+        for agent, silent_s, says in found:
             labels = {"agent": agent}
-            since_s = max(heard_s, self._excused_s)
-            yield Signal(AGENT_SILENCE, labels, 0.0 if stopped else max(0.0, now_s - since_s))
-            yield Signal("clockSkew", labels, abs(skews.get(agent, 0.0)))
+            if silent_s is not None:
+                yield Signal(AGENT_SILENCE, labels, silent_s)
+            if says:
+                yield Signal("clockSkew", labels, abs(skews.get(agent, 0.0)))
+
+    def _silent_s(self, seen: SeenAgent, now_s: float) -> float | None:
+        """Return for how long an agent has been silent, None where nobody can know."""
+        if seen.stopped:
+            return 0.0
+        if seen.heard_s < self._excused_s and now_s - self._excused_s <= _GRACE_S:
+            return None
+        return max(0.0, now_s - seen.heard_s)
 
     def keep(self, now_s: float) -> None:
         """Write who was seen, once a minute, and forget those who have been silent for a week."""
@@ -227,7 +254,9 @@ class Agents:
     def _state_of(self, seen: SeenAgent, now_s: float) -> tuple[str, float]:
         if seen.stopped or seen.is_gone(now_s):
             return GONE, max(0.0, now_s - seen.heard_s)
-        silent_s = max(0.0, now_s - max(seen.heard_s, self._excused_s))
+        silent_s = self._silent_s(seen, now_s)
+        if silent_s is None:
+            return SILENT if seen.silent else SENDING, max(0.0, now_s - seen.heard_s)
         return SILENT if silent_s > _SILENT_S else SENDING, silent_s
 
     def _rows(self, now_s: float) -> list[tuple[str, str]]:
@@ -265,6 +294,7 @@ class Agents:
                 seen.drop(claim.process.hex(), claim.dropped)
         # A backlog says that the agent is there, and nothing about now.
         seen.heard_s = max(seen.heard_s, heard_s)
+        seen.silent = False
         seen.window_s = max(seen.window_s, window_s)
         if window_s < seen.window_s:
             return

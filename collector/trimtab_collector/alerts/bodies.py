@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from trimtab_collector.alerts.configs import unit_of
 from trimtab_collector.alerts.incidents import Incident, Telling
 from trimtab_collector.alerts.machine import Alert
-from trimtab_collector.alerts.rules import Rule, severity_of
+from trimtab_collector.alerts.rules import Rule, compares, severity_of
 from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.pagelink import PageLink, address_of
@@ -20,6 +20,8 @@ __all__ = ["body_of", "labels_of", "notice_of"]
 
 _MOST_MEMBERS: Final = 10
 _LONGEST_ADDRESS: Final = 1000
+#: a value that is older is said to be
+_LATE_S: Final = 60
 #: how alerts ended, by their state
 _LAST: Final = {
     "resolved": "recovered",
@@ -49,8 +51,10 @@ def where_of(labels: Mapping[str, str]) -> Where:
     )
 
 
-def body_of(rule: Rule, alert: Alert, incident: Incident | None) -> AlertBody:
-    """Return an alert as the API shows it."""
+def body_of(
+    rule: Rule, alert: Alert, incident: Incident | None, at_s: float | None = None
+) -> AlertBody:
+    """Return an alert as the API shows it; at_s is how far it was judged, None once it is over."""
     labels = labels_of(rule, alert)
     where = where_of(labels)
     level = alert.level or _coming(rule, alert)
@@ -85,11 +89,18 @@ def body_of(rule: Rule, alert: Alert, incident: Incident | None) -> AlertBody:
         acknowledged_by=alert.acknowledged_by or None,
         acknowledged_at=None if alert.acknowledged_s is None else instant(alert.acknowledged_s),
         held=(incident.held if incident else "") or ("agentMissing" if alert.waits else None),
+        no_data=None,
         title=f"{place}: {rule.name}",
         message="",
         metadata=None,
     )
-    body.message = _sentence(body)
+    late_s = 0.0 if at_s is None or alert.is_over else at_s - alert.known_s
+    if late_s > _LATE_S:
+        body.no_data = rule.no_data
+        late = f"last value {QUANTITIES['en'].duration(late_s)} ago"
+        body.title, body.message = f"{body.title} ({late})", f"{_sentence(body)}; {late}"
+    else:
+        body.message = _sentence(body)
     return body
 
 
@@ -106,7 +117,7 @@ def notice_of(
     ordered = sorted(telling.alerts, key=lambda each: (-each.highest, _size(rule, each)))
     members = tuple(
         Member(where_of(labels_of(rule, each)), each.value, severity_of(each.level or 1),
-               each.fired_s or each.since_s)
+               each.since_s)
         for each in ordered[:_MOST_MEMBERS]
     )  # fmt: skip
     over = telling.kind in ("resolved", "expired")
@@ -218,6 +229,10 @@ def _sentence(body: AlertBody) -> str:
         last = _LAST[body.state]
         ended = body.recovered_at or body.resolved_at
         return f"{body.metric} was {sign} {line} from {body.since} to {ended} and {last}{worst}"
+    was = f"{body.metric} was {sign} {line}, now {value}"
     if body.state == "keeping":
-        return f"{body.metric} has been good since {body.recovered_at}: {value}, line {line}{worst}"
-    return f"{body.metric} is {value} since {body.since}; {sign} {line} is {body.severity}"
+        return f"{was}, good since {body.recovered_at}{worst}"
+    fired = f", fired {body.fired_at}" if body.fired_at else ""
+    if body.value is not None and not compares(body.operator, body.value, body.threshold):
+        return f"{was}; since {body.since}{fired}{worst}"
+    return f"{body.metric} is {value} since {body.since}{fired}; {sign} {line} is {body.severity}"

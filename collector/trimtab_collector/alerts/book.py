@@ -208,7 +208,7 @@ class AlertBook:
         return next((alert for alert in every if alert.id == alert_id), None)
 
     def _body(self, rule: Rule, alert: Alert, incident: Incident | None) -> AlertBody:
-        body = body_of(rule, alert, incident)
+        body = body_of(rule, alert, incident, self.judged_s)
         body.metadata = self._metadata(rule, body.labels)
         return body
 

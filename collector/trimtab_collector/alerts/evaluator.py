@@ -41,12 +41,16 @@ _GRACE_S: Final = 5.0
 _CATCH_UP_S: Final = 300
 #: without a look for so long, this process was not there to hear anybody
 _PAUSE_S: Final = 15
+#: what is asked of this process itself is known for steps that ended within so long
+_NOW_S: Final = 30
 #: judging that is so far behind stands still
 _STANDS_S: Final = 120
 #: of a storm, what changed with the first is looked for: each costs reads of the store
 _MOST_EXPLAINED: Final = 5
 #: pause before a step that could not be written is made again
 _AGAIN_S: Final = 1.0
+#: signals that are how it is now, whatever step they are asked for
+_OF_NOW: Final = ("collectorTrouble", "clockSkew")
 #: left out within so long is a trouble
 _LEFT_OUT_S: Final = 600
 #: how often values of open alerts are written although nothing happened
@@ -263,9 +267,12 @@ class Evaluator:
         return judged
 
     def _signals(self, now_s: float) -> Iterable[Signal]:
+        # Steps that are made up for lie before a start: how this process fared there, nobody knows.
+        lies_back = self._clock() - now_s > _NOW_S
         for ask in (self._of_agents, *self._more_signals):
             try:
-                yield from list(ask(now_s))
+                found = list(ask(now_s))
+                yield from (each for each in found if not (lies_back and each.metric in _OF_NOW))
             except Exception as error:  # noqa: BLE001 - what cannot be known moves no alert
                 self.failures += 1
                 self._log.warning(repr(ask), "signals could not be asked for: %r", error)

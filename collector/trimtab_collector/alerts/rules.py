@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from trimtab_collector.storage.columns import Array
 
-__all__ = ["LEVELS", "NO_DATA", "OPERATORS", "TYPES", "Rule", "severity_of"]
+__all__ = ["LEVELS", "NO_DATA", "OPERATORS", "TYPES", "Rule", "compares", "severity_of"]
 
 #: severities, the mild one first; level 1 is the first of them
 LEVELS: Final = ("warning", "critical")
@@ -29,6 +29,11 @@ OPERATORS: Final = tuple(_COMPARE)
 def severity_of(level: int) -> str:
     """Return the severity of a level, 1 for the first."""
     return LEVELS[level - 1]
+
+
+def compares(operator: str, value: float, line: float) -> bool:
+    """Return whether a value stands to a line as an operator says."""
+    return bool(_COMPARE[operator](value, line))
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,9 @@ class AlertBody(Body):
     version: str
     #: every label, also those without a field here
     labels: dict[str, str]
+    #: since when its lowest line is crossed, before it fired
     since: str
+    #: when that had lasted for long enough, null while it has not
     fired_at: str | None
     #: since when it has been good; null while it is not
     recovered_at: str | None
@@ -88,6 +90,9 @@ class AlertBody(Body):
     held: str | None
     title: str
     message: str
+    #: what the rule says of a series without data (keep, alert or ok), once the last value is older
+    #: than a minute; null while there are values
+    no_data: str | None = None
     #: of an alert of the analysis, while it is open: its title, message and `analysis`
     metadata: dict[str, Any] | None = None
 

@@ -1,7 +1,7 @@
 """A store, what judges it, and a clock: windows are sent and judged one after the other."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from trimtab_collector.alerts.book import AlertBook
 from trimtab_collector.alerts.evaluator import Evaluator
 from trimtab_collector.alerts.file import AlertsFile
 from trimtab_collector.alerts.judge import Outcome
+from trimtab_collector.alerts.reading import Signal
 from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
 from trimtab_collector.auth.audit import AUDIT
@@ -61,8 +62,11 @@ class Sink:
 class AlertWorld:
     """One collector's judging, without its server."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, signals: Sequence[Callable[[float], Iterable[Signal]]] = ()
+    ) -> None:
         self.directory = directory
+        self._signals = signals
         self.clock = Clock(NOON)
         self.store = MemoryStore(clock=self.clock)
         self.sink = Sink()
@@ -83,6 +87,7 @@ class AlertWorld:
         self.evaluator = Evaluator(
             *(self.store, self.state, self.rules, self.silences, self.book, self.sink),
             clock=self.clock,
+            signals=self._signals,
         )
         self.file.start()
 
@@ -145,9 +150,11 @@ def asked(world: AlertWorld, body: object = None, **texts: str) -> Parameters:
 
 
 @contextmanager
-def alert_world(directory: Path) -> Iterator[AlertWorld]:
-    """Yield a world in a directory."""
-    world = AlertWorld(directory)
+def alert_world(
+    directory: Path, signals: Sequence[Callable[[float], Iterable[Signal]]] = ()
+) -> Iterator[AlertWorld]:
+    """Yield a world in a directory; signals are asked for what is no measurement."""
+    world = AlertWorld(directory, signals)
     try:
         yield world
     finally:

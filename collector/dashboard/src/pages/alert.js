@@ -9,7 +9,7 @@ import { written } from "../figures.js";
 import { Card } from "../parts/card.js";
 import { Said, useSending } from "../parts/form.js";
 import { Answer, Empty } from "../parts/states.js";
-import { AlertDot, endedMs, lineText, metricText, ruleText, subjectOf } from "../sections/alertrow.js";
+import { AlertDot, endedMs, lateText, lineText, metricText, ruleText, subjectOf } from "../sections/alertrow.js";
 import { Issues } from "../sections/issues.js";
 import { matchersOf, NewSilence } from "../sections/silence.js";
 import { isAdmin } from "../session.js";
@@ -36,7 +36,7 @@ function Whole({ alert }) {
   const acknowledge = () => run(() => ask(`/alerts/${encodeURIComponent(alert.id)}/acknowledge`, {}, { method: "POST", body: {} })).then(renewAll);
   const around = { from: new Date(Date.parse(alert.since) - 1_800_000).toISOString(), to: isOver ? new Date(endedMs(alert) + 600_000).toISOString() : "" };
   return html`<h1><${AlertDot} alert=${alert} /><bdi>${subjectOf(alert)}</bdi>: ${alert.metadata?.title ?? metricText(alert.metric)}</h1>
-    <p class="lede">${alert.metadata?.message ?? t(isOver ? "alert.was" : "alert.is", { metric: metricText(alert.metric), value: written(isOver ? alert.worst : alert.value, alert.unit), line: lineText(alert), severity: named("severity", alert.severity) })}</p>
+    <p class="lede">${alert.metadata?.message ?? t(isOver ? "alert.was" : alert.noData ? "alert.wasLast" : "alert.is", { metric: metricText(alert.metric), value: written(isOver ? alert.worst : alert.value, alert.unit), line: lineText(alert), severity: named("severity", alert.severity) })}</p>
     <div class="actions spaced">
       ${alert.service && html`<a class="button" href=${href(alert.route ? "route" : "service", { environment: alert.environment, service: alert.service, route: alert.route || undefined, ...around })}>${t("alert.look", { name: alert.service })}</a>`}
       ${!alert.service && alert.instance && html`<a class="button" href=${href("hosts", { instance: alert.instance, ...around })}>${t("alert.look", { name: alert.instance })}</a>`}
@@ -57,11 +57,12 @@ function Whole({ alert }) {
 
 function factsOf(alert) {
   return [
-    [t("alerts.state"), html`${named("alertState", alert.state)}${alert.held && html` (${named("held", alert.held)})`}`],
-    [t("alerts.value"), html`${written(alert.value, alert.unit)} <span class="none">${lineText(alert)}</span>`],
+    [t("alerts.state"), html`${named("alertState", alert.state)}${lateText(alert) && html` (${lateText(alert)})`}${alert.held && html` (${named("held", alert.held)})`}`],
+    [t("alerts.value"), html`${written(alert.value, alert.unit)} <span class="none">${t("alerts.line", { line: lineText(alert) })}</span>`],
     [t("alerts.worst"), written(alert.worst, alert.unit)],
-    [t("alert.crossed"), moment(alert.since)],
-    ...(alert.firedAt ? [[t("alert.fired"), moment(alert.firedAt)], [t("alerts.lasts"), lasted(endedMs(alert) - Date.parse(alert.firedAt))]] : []),
+    [t("alerts.since"), moment(alert.since)],
+    ...(alert.firedAt ? [[t("alert.fired"), moment(alert.firedAt)]] : []),
+    [t("alerts.lasts"), lasted(endedMs(alert) - Date.parse(alert.since))],
     ...(alert.recoveredAt ? [[t("alert.recovered"), moment(alert.recoveredAt)]] : []),
     ...(alert.resolvedAt ? [[t("alert.resolved"), moment(alert.resolvedAt)]] : []),
     [t("alert.lastData"), moment(alert.lastData)],

@@ -22,6 +22,9 @@ export const metricText = (metric) => named("metric", metric);
 export const ruleText = ({ ruleId, ruleName, metric }) => (SHIPPED.test(ruleId) ? metricText(metric) : ruleName);
 export const lineText = (alert) => `${OPERATORS[alert.operator] ?? alert.operator} ${written(alert.threshold, alert.unit)}`;
 
+/** How old the last value of an open alert is, once nothing more arrives; else empty. */
+export const lateText = (alert) => (alert.noData ? t("alerts.late", { age: lasted(now.value - Date.parse(alert.lastData)) }) : "");
+
 /** The state by shape: firing alerts as they are severe, ended ones well. */
 export function AlertDot({ alert }) {
   const over = alert.state === "resolved" || alert.state === "expired" || alert.resolvedAt;
@@ -35,11 +38,11 @@ export function endedMs(alert) {
 export function AlertTable({ alerts, leftOut = 0, sort = "sort" }) {
   const columns = [
     { key: "subject", title: t("alerts.what"), text: true, value: subjectOf, show: (row) => html`<${AlertDot} alert=${row} /><a href=${href("alert", { id: row.id })}><bdi>${subjectOf(row)}</bdi>: ${row.metadata?.title ?? metricText(row.metric)}</a>${row.environment && html`<span class="sub2"><bdi>${row.environment}</bdi></span>`}` },
-    { key: "value", title: t("alerts.value"), value: (row) => row.value, show: (row) => (row.metric === "analysis" ? "" : html`${written(row.value, row.unit)} <span class="sub2">${lineText(row)}</span>`) },
+    { key: "value", title: t("alerts.value"), value: (row) => row.value, show: (row) => (row.metric === "analysis" ? "" : html`${written(row.value, row.unit)} <span class="sub2">${t("alerts.line", { line: lineText(row) })}</span>`) },
     { key: "worst", title: t("alerts.worst"), value: (row) => row.worst, show: (row) => (row.metric === "analysis" ? "" : written(row.worst, row.unit)) },
-    { key: "state", title: t("alerts.state"), text: true, value: (row) => row.state, show: (row) => html`${named("alertState", row.state)}${row.held && html` <span class="sub2">${named("held", row.held)}</span>`}${row.acknowledgedBy && html` <span class="sub2"><bdi>${t("alerts.takenBy", { name: row.acknowledgedBy })}</bdi></span>`}` },
-    { key: "lasts", title: t("alerts.lasts"), value: (row) => endedMs(row) - Date.parse(row.firedAt ?? row.since), show: (row) => lasted(endedMs(row) - Date.parse(row.firedAt ?? row.since)) },
-    { key: "since", title: t("alerts.since"), value: (row) => Date.parse(row.firedAt ?? row.since), show: (row) => moment(row.firedAt ?? row.since) },
+    { key: "state", title: t("alerts.state"), text: true, value: (row) => row.state, show: (row) => html`${named("alertState", row.state)}${lateText(row) && html` <span class="sub2">${lateText(row)}</span>`}${row.held && html` <span class="sub2">${named("held", row.held)}</span>`}${row.acknowledgedBy && html` <span class="sub2"><bdi>${t("alerts.takenBy", { name: row.acknowledgedBy })}</bdi></span>`}` },
+    { key: "lasts", title: t("alerts.lasts"), value: (row) => endedMs(row) - Date.parse(row.since), show: (row) => lasted(endedMs(row) - Date.parse(row.since)) },
+    { key: "since", title: t("alerts.since"), value: (row) => Date.parse(row.since), show: (row) => moment(row.since) },
   ];
   return html`<${Table} label=${t("page.alerts")} columns=${columns} rows=${alerts} sort=${sort} first="since" leftOut=${leftOut} rowKey=${(row) => row.id} />`;
 }
