@@ -24,6 +24,9 @@ _MOST_NAME_BYTES: Final = 32 * 2**20
 #: Memory of all open windows together, names too: the present one, the one before it, and a backlog
 #: of as much again. What apps kept for an agent that was away is many windows at once.
 _MOST_BYTES: Final = 192 * 2**20
+#: Different spans that wait to be shared: what some apps kept over a day. Each is shared among up to
+#: 60 windows, so their number bounds the work.
+_MOST_SPANS: Final = 500
 #: Memory of a delta, approximately; and of one of its buckets.
 _DELTA_BYTES: Final = 500
 _BUCKET_BYTES: Final = 90
@@ -50,10 +53,12 @@ class Gathered:
         max_measures: int = MAX_MEASURES,
         max_name_bytes: int = _MOST_NAME_BYTES,
         max_bytes: int = _MOST_BYTES,
+        max_spans: int = _MOST_SPANS,
     ) -> None:
         self._max_measures = max_measures
         self._max_name_bytes = max_name_bytes
         self._max_bytes = max_bytes
+        self._max_spans = max_spans
         self._size_bytes = 0
         self._windows: dict[int, _Gathering] = {}
         #: what is to be shared among several windows, by their starts
@@ -72,9 +77,10 @@ class Gathered:
         What is to be shared among several waits for `take_spans`: shared, it would be that many
         times as much. Raises FrameError for a number that was not announced.
         """
-        into = self._windows.setdefault(windows[0], _Gathering()) if len(windows) == 1 else None
-        if into is None:
+        if len(windows) > 1:
             into = self._spans.setdefault(tuple(windows), _Gathering())
+        else:
+            into = self._windows.setdefault(windows[0], _Gathering())
         self.measures_dropped += max(0, measured.dropped - app.measures_dropped)
         app.measures_dropped = max(measured.dropped, app.measures_dropped)
         for number, delta in measured.deltas:
@@ -87,6 +93,10 @@ class Gathered:
             self.over_limit += number in app.other_measures
             whose = (app.hello.environment, app.hello.service, app.instance, key)
             self._add(into, whose, delta)
+
+    def takes_span(self, windows: Sequence[int]) -> bool:
+        """Tell whether one more span may wait: 500 different ones do, of all apps together."""
+        return tuple(windows) in self._spans or len(self._spans) < self._max_spans
 
     def add_delta(self, start_s: int, whose: _Whose, delta: Delta) -> None:
         """Add a delta to a measure (environment, service, instance, key) of a window.

@@ -246,3 +246,17 @@ def test_halves_have_each_row_once() -> None:
     found = [unpack_rows(decode(payload).rows) for payload, _ in parts]
     assert [row for measures, _ in found for row in measures] == rows
     assert [row for _, some in found for row in some] == events
+
+
+def test_only_so_many_different_spans_wait_to_be_shared() -> None:
+    """Each becomes up to 60 windows: an app that invents spans multiplied its work by that."""
+    gathered, app = Gathered(max_spans=2), app_of()
+    app.measures = {1: KEY}
+    spans = [[NOW_S + n, NOW_S + n + 10] for n in range(3)]
+    for span in spans[:2]:
+        assert gathered.takes_span(span)
+        gathered.add(app, Deltas([(1, delta_of(1.0, 1.0))]), span)
+    assert gathered.takes_span(spans[0])
+    assert not gathered.takes_span(spans[2])
+    assert len(list(gathered.take_spans())) == 4
+    assert gathered.takes_span(spans[2])
