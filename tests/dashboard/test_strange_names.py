@@ -45,6 +45,10 @@ _HARM: Final = r"""() => {
   return found;
 }"""
 _NUMBER: Final = re.compile(r"-?[\d.]+(e[+-]?\d+)?")
+# What a long name has made so tall that nothing else is on the screen, which has 1000 px.
+_TALL: Final = """() => [...document.querySelectorAll("main :is(h1, tr, dd, .tile, .note, .event)")]
+  .filter((each) => each.getBoundingClientRect().height > 700)
+  .map((each) => `${each.offsetHeight} px tall: ${each.outerHTML.slice(0, 200)}`)"""
 _SEEN: Final = """(name) => document.querySelector("main").textContent.includes(name)"""
 #: pages on which no name of an app stands, or not before an alert fires
 _PLAIN: Final = {
@@ -104,7 +108,8 @@ def seen(somebody: Viewer, town: Collector) -> list[Seen]:
 
 def _look(somebody: Viewer, page: str, parameters: dict[str, str]) -> Seen:
     somebody.visit(page, **parameters)
-    harms, faults = _harms(somebody), faults_of(somebody)
+    harms = _harms(somebody)
+    faults = [*faults_of(somebody), *somebody.page.evaluate(_TALL)]
     shows: bool = somebody.page.evaluate(_SEEN, "<img src=x onerror=")
     somebody.resize(*_PHONE)
     narrow = faults_of(somebody)
