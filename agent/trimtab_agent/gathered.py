@@ -24,8 +24,8 @@ _MOST_NAME_BYTES: Final = 32 * 2**20
 #: Memory of all open windows together, names too: the present one, the one before it, and a backlog
 #: of as much again. What apps kept for an agent that was away is many windows at once.
 _MOST_BYTES: Final = 192 * 2**20
-#: Different spans that wait to be shared: what some apps kept over a day. Each is shared among up to
-#: 60 windows, so their number bounds the work.
+#: Different spans that wait to be shared: what some apps kept over a day. Each is shared among up
+#: to 60 windows, so their number bounds the work.
 _MOST_SPANS: Final = 500
 #: Memory of a delta, approximately; and of one of its buckets.
 _DELTA_BYTES: Final = 500
