@@ -26,13 +26,6 @@ export function number(value, digits = 3) {
   return formatted(value, { maximumSignificantDigits: digits });
 }
 
-/** Return a number with as many places behind the point as asked for. */
-export function fixed(value, places) {
-  return Number.isFinite(value)
-    ? formatted(value, { minimumFractionDigits: places, maximumFractionDigits: places })
-    : DASH;
-}
-
 /** Units of time: ms, and the name; those from a second up have a word in each language (`unit.NAME`). */
 export const TIMES = [
   [86_400_000, "d"],

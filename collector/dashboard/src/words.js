@@ -45,17 +45,3 @@ export function named(group, value) {
   const text = t(key);
   return text === key ? straight(value) : text;
 }
-
-/**
- * Return a text as a list of strings and of what `inserted` has for its places: to set links or
- * numbers into a sentence whatever the order of words in a language is.
- */
-export function parted(key, inserted) {
-  return t(key)
-    .split(/(\{\w+\})/)
-    .filter(Boolean)
-    .map((part) => {
-      const name = /^\{(\w+)\}$/.exec(part)?.[1];
-      return name in inserted ? inserted[name] : part;
-    });
-}

@@ -53,7 +53,7 @@ function draftOf(config) {
 const durationOf = (text) => (/^\s*\d+\s*$/.test(text) ? Number(text) : text.trim());
 
 /** Return the body of the API for a draft; shares are typed in per cent. */
-export function bodyOf(draft, unit) {
+function bodyOf(draft, unit) {
   const scale = SHARES.includes(unit) ? 0.01 : 1;
   const line = (text) => numberOf(text, scale);
   const { name, metric, figure, operator, enabled, noData, description } = draft;

@@ -24,7 +24,7 @@ const FIGURES = [
 const WORSE = { p50: 1, p95: 1, p99: 1, errorRate: 1, apdex: -1, requestsPerSecond: 0 };
 
 /** Return what the address says about the other side, for /compare and /explain. */
-export function otherSide() {
+function otherSide() {
   const { against, againstFrom, againstTo, a, b } = query.value;
   if (a && b) return { field: "version", a, b };
   if (against === "range") return againstFrom && againstTo ? { againstFrom, againstTo } : { against: "previous" };
