@@ -25,17 +25,40 @@ export default function Agents() {
   const { start, dialog, error } = useConfirmed();
   const dismiss = (name) => start({ title: t("agents.dismiss"), text: t("agents.dismissText", { name }), work: deleting("/agents", name) });
   const columns = [
-    { key: "name", title: t("agents.agent"), text: true, show: (row) => html`<${Dot} state=${STATES[row.state]} label=${named("agentState", row.state)} /><bdi>${row.host ?? row.name}</bdi><span class="sub2"><bdi>${row.name}</bdi></span>` },
+    {
+      key: "name",
+      title: t("agents.agent"),
+      text: true,
+      show: (row) => html`<${Dot} state=${STATES[row.state]} label=${named("agentState", row.state)} /><bdi>${row.host ?? row.name}</bdi><span class="sub2"><bdi>${row.name}</bdi></span>`,
+    },
     { key: "services", title: t("page.services"), text: true, value: (row) => row.services.join(", ") },
     { key: "version", title: t("field.version"), text: true, value: (row) => row.version ?? "–" },
-    { key: "lastSeen", title: t("agents.lastSeen"), value: (row) => Date.parse(row.lastSeen), show: (row) => html`<time title=${moment(row.lastSeen)}>${ago(row.lastSeen)}</time>` },
+    {
+      key: "lastSeen",
+      title: t("agents.lastSeen"),
+      value: (row) => Date.parse(row.lastSeen),
+      show: (row) => html`<time title=${moment(row.lastSeen)}>${ago(row.lastSeen)}</time>`,
+    },
     { key: "points", title: t("agents.points"), show: (row) => number(row.points) },
-    { key: "dropped", title: t("agents.dropped"), value: (row) => sum(row.dropped), show: (row) => html`<span class=${sum(row.dropped) ? "warn" : ""} title=${Object.entries(row.dropped).map(([reason, count]) => `${reason} ${number(count)}`).join(", ")}>${number(sum(row.dropped))}</span>` },
+    {
+      key: "dropped",
+      title: t("agents.dropped"),
+      value: (row) => sum(row.dropped),
+      show: (row) => html`<span class=${sum(row.dropped) ? "warn" : ""} title=${Object.entries(row.dropped).map(([reason, count]) => `${reason} ${number(count)}`).join(", ")}>${number(sum(row.dropped))}</span>`,
+    },
     { key: "spoolBytes", title: t("agents.held"), unit: "bytes" },
     { key: "memory", title: t("memory.rss"), unit: "bytes" },
-    { key: "clockSkewSeconds", title: t("agents.clock"), show: (row) => (row.clockSkewSeconds === null ? "–" : html`<span class=${Math.abs(row.clockSkewSeconds) > 5 ? "warn" : ""}>${row.clockSkewSeconds < 0 ? "−" : "+"}${lasted(Math.abs(row.clockSkewSeconds) * 1000)}</span>`) },
+    {
+      key: "clockSkewSeconds",
+      title: t("agents.clock"),
+      show: (row) => (row.clockSkewSeconds === null ? "–" : html`<span class=${Math.abs(row.clockSkewSeconds) > 5 ? "warn" : ""}>${row.clockSkewSeconds < 0 ? "−" : "+"}${lasted(Math.abs(row.clockSkewSeconds) * 1000)}</span>`),
+    },
     { key: "key", title: t("agents.key"), text: true, value: (row) => row.key ?? "–" },
-    { key: "", title: "", show: (row) => isAdmin.value && row.state !== "sending" && html`<button class="quiet" onClick=${() => dismiss(row.name)}>${t("agents.dismiss")}</button>` },
+    {
+      key: "",
+      title: "",
+      show: (row) => isAdmin.value && row.state !== "sending" && html`<button class="quiet" onClick=${() => dismiss(row.name)}>${t("agents.dismiss")}</button>`,
+    },
   ];
   return html`<h1>${t("page.agents")}</h1><p class="lede">${t("agents.lede")}</p><${Chosen} scope=${query.value} fields=${["agent"]} /><${Said} error=${error} />
     <div class="grid">

@@ -41,12 +41,25 @@ export default function Channels() {
     }
   }
   const columns = [
-    { key: "name", title: t("channel.name"), text: true, show: (row) => html`<${Dot} state=${row.trouble ? "critical" : row.settings.enabled === false ? "quiet" : "ok"} /><bdi>${row.name}</bdi>${row.trouble && html`<br /><small class="bad"><bdi>${row.trouble}</bdi></small>`}` },
+    {
+      key: "name",
+      title: t("channel.name"),
+      text: true,
+      show: (row) => html`<${Dot} state=${row.trouble ? "critical" : row.settings.enabled === false ? "quiet" : "ok"} /><bdi>${row.name}</bdi>${row.trouble && html`<br /><small class="bad"><bdi>${row.trouble}</bdi></small>`}`,
+    },
     { key: "kind", title: t("channel.kind"), text: true, value: (row) => named("channelKind", row.kind) },
     { key: "target", title: t("channel.target"), text: true },
     { key: "severity", title: t("channel.from"), text: true, value: (row) => named("severity", row.settings.severity) },
-    { key: "test", title: "", show: (row) => isAdmin.value && html`<${Tested} result=${tested[row.name]} /><button class="quiet" onClick=${() => test(row.name)}>${t("channel.test")}</button>` },
-    { key: "", title: "", show: (row) => isAdmin.value && row.origin !== "file" && html`${KINDS[row.kind] && html`<button class="quiet" onClick=${() => setEdited(row)}>${t("slo.edit")}</button>`}<button class="quiet" onClick=${() => remove(row.name)}>${t("slo.remove")}</button>` },
+    {
+      key: "test",
+      title: "",
+      show: (row) => isAdmin.value && html`<${Tested} result=${tested[row.name]} /><button class="quiet" onClick=${() => test(row.name)}>${t("channel.test")}</button>`,
+    },
+    {
+      key: "",
+      title: "",
+      show: (row) => isAdmin.value && row.origin !== "file" && html`${KINDS[row.kind] && html`<button class="quiet" onClick=${() => setEdited(row)}>${t("slo.edit")}</button>`}<button class="quiet" onClick=${() => remove(row.name)}>${t("slo.remove")}</button>`,
+    },
   ];
   return html`<div class="title"><h1>${t("page.channels")}</h1>${isAdmin.value && html`<button class="button" onClick=${() => setEdited({ kind: "smtp", settings: {} })}>${t("channel.new")}</button>`}</div>
     <p class="lede">${t("channel.lede")}</p><${Said} error=${error} />
@@ -115,10 +128,20 @@ function Deliveries() {
   const answer = useAnswer("/deliveries", { ...range.value.parameters, limit: 100 }, { everyMs: 10_000 });
   return html`<${Card} title=${t("channel.sent")} sub=${t("channel.sentSub")}><${Answer} of=${answer} isEmpty=${(data) => !data.deliveries.length} empty=${t("channel.nothingSent")}>
     ${(data) => html`<${Table} label=${t("channel.sent")} rows=${data.deliveries} leftOut=${data.deliveriesLeftOut} rowKey=${(row) => row.id} columns=${[
-      { key: "subject", title: t("alerts.what"), text: true, show: (row) => html`<${Dot} state=${DELIVERED[row.state]} label=${named("delivered", row.state)} /><bdi>${row.subject}</bdi>` },
+      {
+        key: "subject",
+        title: t("alerts.what"),
+        text: true,
+        show: (row) => html`<${Dot} state=${DELIVERED[row.state]} label=${named("delivered", row.state)} /><bdi>${row.subject}</bdi>`,
+      },
       { key: "kind", title: t("channel.message"), text: true, value: (row) => named("noticeKind", row.kind) },
       { key: "channel", title: t("channel.name"), text: true },
-      { key: "state", title: t("alerts.state"), text: true, show: (row) => html`${named("delivered", row.state)}${row.error && html`<br /><small><bdi>${row.error}</bdi></small>`}` },
+      {
+        key: "state",
+        title: t("alerts.state"),
+        text: true,
+        show: (row) => html`${named("delivered", row.state)}${row.error && html`<br /><small><bdi>${row.error}</bdi></small>`}`,
+      },
       { key: "attempts", title: t("channel.attempts") },
       { key: "added", title: t("queries.when"), show: (row) => moment(row.done ?? row.added) },
     ]} />`}<//><//>`;

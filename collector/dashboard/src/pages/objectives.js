@@ -42,20 +42,46 @@ function stateOf(slo) {
 
 function sloColumns(edit, remove) {
   return [
-    { key: "name", title: t("slo.promise"), text: true, show: (row) => html`<${Dot} state=${stateOf(row)} /><bdi>${row.settings.name}</bdi><span class="sub2"><bdi>${[row.settings.environment, row.settings.service, row.settings.route].filter(Boolean).join(" ") || t("alerts.everything")}</bdi></span>` },
-    { key: "target", title: t("slo.target"), show: (row) => html`${number(row.settings.target * 100, 5)} <small>%</small>${row.settings.below && html` <span class="sub2">${"< "}${written(row.settings.below, "ms")}</span>`}` },
-    { key: "good", title: t("slo.good"), show: (row) => (row.budget.goodShare === null ? "–" : html`${number(row.budget.goodShare * 100, 5)} <small>%</small>`) },
-    { key: "left", title: t("slo.left"), show: (row) => html`<span class=${row.budget.left !== null && row.budget.left <= 0 ? "bad" : ""}>${written(row.budget.left, "ratio")}</span>` },
+    {
+      key: "name",
+      title: t("slo.promise"),
+      text: true,
+      show: (row) => html`<${Dot} state=${stateOf(row)} /><bdi>${row.settings.name}</bdi><span class="sub2"><bdi>${[row.settings.environment, row.settings.service, row.settings.route].filter(Boolean).join(" ") || t("alerts.everything")}</bdi></span>`,
+    },
+    {
+      key: "target",
+      title: t("slo.target"),
+      show: (row) => html`${number(row.settings.target * 100, 5)} <small>%</small>${row.settings.below && html` <span class="sub2">${"< "}${written(row.settings.below, "ms")}</span>`}`,
+    },
+    {
+      key: "good",
+      title: t("slo.good"),
+      show: (row) => (row.budget.goodShare === null ? "–" : html`${number(row.budget.goodShare * 100, 5)} <small>%</small>`),
+    },
+    {
+      key: "left",
+      title: t("slo.left"),
+      show: (row) => html`<span class=${row.budget.left !== null && row.budget.left <= 0 ? "bad" : ""}>${written(row.budget.left, "ratio")}</span>`,
+    },
     { key: "burn", title: t("slo.burn"), show: (row) => written(row.burnRates[0]?.longRate ?? null, "count") },
     { key: "days", title: t("slo.days"), value: (row) => row.settings.windowDays },
-    { key: "", title: "", show: (row) => isAdmin.value && row.source !== "file" && html`<button class="quiet" onClick=${() => edit(row)}>${t("slo.edit")}</button><button class="quiet" onClick=${() => remove(row)}>${t("slo.remove")}</button>` },
+    {
+      key: "",
+      title: "",
+      show: (row) => isAdmin.value && row.source !== "file" && html`<button class="quiet" onClick=${() => edit(row)}>${t("slo.edit")}</button><button class="quiet" onClick=${() => remove(row)}>${t("slo.remove")}</button>`,
+    },
   ];
 }
 
 function kpiColumns(units) {
   const unit = (row) => (units[row.figure] === "1/s" ? "perSecond" : units[row.figure]);
   return [
-    { key: "name", title: t("kpi.name"), text: true, show: (row) => html`<bdi>${row.name}</bdi>${!row.enabled && html`<span class="sub2">${t("rule.off")}</span>`}` },
+    {
+      key: "name",
+      title: t("kpi.name"),
+      text: true,
+      show: (row) => html`<bdi>${row.name}</bdi>${!row.enabled && html`<span class="sub2">${t("rule.off")}</span>`}`,
+    },
     { key: "figure", title: t("metrics.figure"), text: true, value: (row) => named("kpi", row.figure) },
     { key: "target", title: t("slo.target"), show: (row) => written(row.target, unit(row)) },
     { key: "allowed", title: t("kpi.allowed"), show: (row) => written(row.allowed, unit(row)) },

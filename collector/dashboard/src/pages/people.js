@@ -32,7 +32,12 @@ function Users() {
   const { start, dialog, error, run } = useConfirmed();
   const able = (row) => run(() => ask(placed("/users", row.id), {}, { method: "PUT", body: { disabled: !row.disabled } })).then((found) => found && renewAll());
   const columns = [
-    { key: "name", title: t("people.name"), text: true, show: (row) => html`<bdi>${row.name}</bdi>${row.id === person.value?.id && html`<span class="sub2">${t("people.you")}</span>`}${row.disabled && html`<span class="sub2">${t("people.disabled")}</span>`}` },
+    {
+      key: "name",
+      title: t("people.name"),
+      text: true,
+      show: (row) => html`<bdi>${row.name}</bdi>${row.id === person.value?.id && html`<span class="sub2">${t("people.you")}</span>`}${row.disabled && html`<span class="sub2">${t("people.disabled")}</span>`}`,
+    },
     { key: "role", title: t("people.role"), text: true, value: (row) => named("role", row.role) },
     { key: "lastLogin", title: t("people.lastLogin"), show: (row) => (row.lastLogin ? moment(row.lastLogin) : "–") },
     { key: "created", title: t("people.created"), show: (row) => moment(row.created) },
@@ -89,10 +94,19 @@ function Keys() {
     renewAll();
   }
   const columns = [
-    { key: "name", title: t("people.name"), text: true, show: (row) => html`<bdi>${row.name || row.id}</bdi>${row.revoked && html`<span class="sub2">${t("people.revoked")}</span>`}` },
+    {
+      key: "name",
+      title: t("people.name"),
+      text: true,
+      show: (row) => html`<bdi>${row.name || row.id}</bdi>${row.revoked && html`<span class="sub2">${t("people.revoked")}</span>`}`,
+    },
     { key: "scope", title: t("people.scope"), text: true, value: scopeText },
     { key: "created", title: t("people.created"), show: (row) => moment(row.created) },
-    { key: "", title: "", show: (row) => !row.revoked && html`<button class="quiet" onClick=${() => start({ title: t("people.revoke"), text: t("people.revokeKey", { name: row.name || row.id }), work: deleting("/agent-keys", row.id) })}>${t("people.revoke")}</button>` },
+    {
+      key: "",
+      title: "",
+      show: (row) => !row.revoked && html`<button class="quiet" onClick=${() => start({ title: t("people.revoke"), text: t("people.revokeKey", { name: row.name || row.id }), work: deleting("/agent-keys", row.id) })}>${t("people.revoke")}</button>`,
+    },
   ];
   return html`<${Card} title=${t("people.keys")} sub=${t("people.keysSub")} tools=${html`<button class="button" onClick=${() => setNew(true)}>${t("people.newKey")}</button>`}>
     <${Said} error=${error} /><${Answer} of=${answer} isEmpty=${(data) => !data.keys.length} empty=${t("people.noKeys")}>${(data) => html`<${Table} label=${t("people.keys")} columns=${columns} rows=${data.keys} rowKey=${(row) => row.id} />`}<//>
@@ -120,11 +134,20 @@ function Tokens() {
     renewAll();
   }
   const columns = [
-    { key: "name", title: t("people.name"), text: true, show: (row) => html`<bdi>${row.name}</bdi>${row.revoked && html`<span class="sub2">${t("people.revoked")}</span>`}` },
+    {
+      key: "name",
+      title: t("people.name"),
+      text: true,
+      show: (row) => html`<bdi>${row.name}</bdi>${row.revoked && html`<span class="sub2">${t("people.revoked")}</span>`}`,
+    },
     { key: "origin", title: t("people.origin"), text: true, value: (row) => named("tokenOrigin", row.origin) },
     { key: "expires", title: t("people.expires"), show: (row) => (row.expires ? moment(row.expires) : t("people.never")) },
     { key: "lastUsed", title: t("people.lastUsed"), show: (row) => (row.lastUsed ? moment(row.lastUsed) : "–") },
-    { key: "", title: "", show: (row) => !row.revoked && html`<button class="quiet" onClick=${() => start({ title: t("people.revoke"), text: t("people.revokeToken", { name: row.name }), work: deleting("/tokens", row.id) })}>${t("people.revoke")}</button>` },
+    {
+      key: "",
+      title: "",
+      show: (row) => !row.revoked && html`<button class="quiet" onClick=${() => start({ title: t("people.revoke"), text: t("people.revokeToken", { name: row.name }), work: deleting("/tokens", row.id) })}>${t("people.revoke")}</button>`,
+    },
   ];
   return html`<${Card} title=${t("people.tokens")} sub=${t("people.tokensSub")} tools=${html`<button class="button" onClick=${() => setNew(true)}>${t("people.newToken")}</button>`}>
     <${Said} error=${error} /><${Answer} of=${answer} isEmpty=${(data) => !data.tokens.length} empty=${t("people.noTokens")}>${(data) => html`<${Table} label=${t("people.tokens")} columns=${columns} rows=${data.tokens} rowKey=${(row) => row.id} />`}<//>
