@@ -4,10 +4,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from support.processes.browser import Viewer
-from support.processes.people import Client
+from support.processes.browser import Viewer, viewer
+from support.processes.people import PASSWORD, Client
 from support.processes.servers import Collector
 from support.stores.shopworld import ENVIRONMENT
 
@@ -71,6 +71,20 @@ def test_a_link_to_an_agent_opens_it_alone_and_the_others_are_one_click_away(
     expect(table.get_by_role("row")).to_have_count(2)
     expect(table).to_contain_text("agent-1")
     admin.open("agents", agent="agent-9")
-    admin.wait_text("No agent is called agent-9.")
+    admin.wait_text("There is no agent agent-9.")
     admin.page.get_by_role("button", name="Show every agent again").click()
     expect(table).to_contain_text("agent-1")
+
+
+def test_times_have_the_units_of_the_language(
+    browser: Browser, collector: Collector, asking: Client
+) -> None:
+    planner = {"name": "grace", "password": PASSWORD, "role": "planner"}
+    assert asking.ask("POST", "/users", planner).status < 300
+    with viewer(browser, collector.port) as somebody:
+        somebody.sign_in("grace")
+        somebody.open("thresholds", lang="ko")
+        somebody.settled()
+        # The clock of an agent may be off by a minute, which those who cannot change it read.
+        expect(somebody.page.get_by_role("row").filter(has_text="1 분").first).to_be_visible()
+        expect(somebody.page.get_by_role("table")).not_to_contain_text("min")

@@ -10,7 +10,7 @@ import { queryOf } from "./wire.js";
 import { HOME } from "./base.js";
 
 /** What every link to another page takes along. */
-export const KEPT = ["environment", "from", "to", "tz"];
+const KEPT = ["environment", "from", "to", "tz"];
 
 const here = signal(location.href);
 

@@ -23,7 +23,7 @@ const OLDEST_S = 10;
 const MOST_WAIT_MS = 60_000;
 
 /** Bumped when everything must be asked anew: the collector came back, something was changed. */
-export const renewed = signal(0);
+const renewed = signal(0);
 
 /** Ask for everything that is shown anew. */
 export function renewAll() {
@@ -31,7 +31,8 @@ export function renewAll() {
 }
 
 /**
- * Return a signal of {state, data, error, at} for a path and parameters.
+ * Return a signal of {state, data, error, at, key} for a path and parameters; `key` is the question that
+ * was answered last.
  *
  * `state` is "loading" (nothing yet), "ready", "changing" (data of other parameters still shows),
  * "stale" (the last attempt failed, data are those of `at`) or "failed" (nothing to show). A path of null

@@ -5,7 +5,7 @@
  * "bytesPerSecond", "count", "score" (Apdex), and any other text, which is shown as it is.
  */
 
-import { locale, straight, t } from "./words.js";
+import { locale, named, straight, t } from "./words.js";
 
 export const DASH = "–";
 const formats = new Map();
@@ -26,14 +26,8 @@ export function number(value, digits = 3) {
   return formatted(value, { maximumSignificantDigits: digits });
 }
 
-/** Return a number with as many places behind the point as asked for. */
-export function fixed(value, places) {
-  return Number.isFinite(value)
-    ? formatted(value, { minimumFractionDigits: places, maximumFractionDigits: places })
-    : DASH;
-}
-
-const TIMES = [
+/** Units of time: ms, and the name; those from a second up have a word in each language (`unit.NAME`). */
+export const TIMES = [
   [86_400_000, "d"],
   [3_600_000, "h"],
   [60_000, "min"],
@@ -52,7 +46,7 @@ const SIZES = [
 function scaled(value, scales) {
   const size = Math.abs(value);
   const [by, unit] = scales.find(([least]) => size >= least) ?? scales.at(-1);
-  return { text: number(value / by), unit: value === 0 ? scales.find(([each]) => each === 1)[1] : unit };
+  return { text: number(value / by), unit: named("unit", value === 0 ? scales.find(([each]) => each === 1)[1] : unit) };
 }
 
 /** Return {text, unit} of a value in a unit of the API; null and NaN give a dash without a unit. */

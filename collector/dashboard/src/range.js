@@ -27,7 +27,7 @@ const DEFAULT = "-1h";
 const UNITS = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
 
 /** Return the seconds of "-1h30m", or null for another text. */
-export function secondsBack(text) {
+function secondsBack(text) {
   if (!/^-(\d{1,7}[smhdw])+$/.test(text)) return null;
   return [...text.matchAll(/(\d+)([smhdw])/g)].reduce((sum, [, count, unit]) => sum + count * UNITS[unit], 0);
 }

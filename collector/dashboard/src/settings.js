@@ -2,8 +2,7 @@
 
 import { computed, effect, signal } from "@preact/signals";
 import { query } from "./address.js";
-
-export const LANGUAGES = ["en", "ko"];
+import { LANGUAGES } from "./languages.js";
 
 function kept(name, initial) {
   let value = initial;
@@ -30,12 +29,12 @@ function kept(name, initial) {
 }
 
 const chosen = kept("language", "");
-const spoken = navigator.languages.map((each) => each.slice(0, 2)).find((each) => LANGUAGES.includes(each));
+const spoken = navigator.languages.map((each) => each.slice(0, 2)).find((each) => Object.hasOwn(LANGUAGES, each));
 
-/** "en" or "ko": of the address, else chosen, else that of the browser. */
+/** A tag of LANGUAGES: of the address, else chosen, else that of the browser. */
 export const language = computed(() => {
-  const asked = query.value.lang;
-  return LANGUAGES.includes(asked) ? asked : LANGUAGES.includes(chosen.value) ? chosen.value : (spoken ?? "en");
+  const wanted = [query.value.lang, chosen.value, spoken];
+  return wanted.find((each) => each && Object.hasOwn(LANGUAGES, each)) ?? "en";
 });
 
 export function chooseLanguage(name) {

@@ -21,10 +21,10 @@ import { clock, clockSeconds, now, zoneName } from "./times.js";
 import { t } from "./words.js";
 
 /** Whether the search, or the list of keys, is open. */
-export const opened = signal("");
+const opened = signal("");
 const navigationOpen = signal(false);
 
-// Another page is another title, and closes what was open over the last.
+// Another page closes the navigation that was open over the last.
 effect(() => {
   page.value;
   navigationOpen.value = false;
@@ -111,7 +111,7 @@ function Header() {
 
 function Environment() {
   const answer = useAnswer("/names", { limit: 200 }, { everyMs: 120_000 });
-  const names = answer.value.data?.environments?.map((each) => each.name ?? each) ?? [];
+  const names = answer.value.data?.environments ?? [];
   const chosen = query.value.environment ?? "";
   const all = chosen && !names.includes(chosen) ? [chosen, ...names] : names;
   return html`<label class="pick"><small>${t("shell.environment")}</small>

@@ -4,6 +4,7 @@ import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Refused } from "./api.js";
 import { Mark } from "./parts/icons.js";
+import { saidOf } from "./parts/states.js";
 import { session, signIn } from "./session.js";
 import { t } from "./words.js";
 
@@ -42,7 +43,7 @@ export function SignIn({ trouble, again }) {
     <div class="brand"><${Mark} />trimtab</div>
     <form class="card" onSubmit=${submit}>
       <h1>${t("signin.title")}</h1>
-      ${shown && html`<p class="note bad" role="alert">${said(shown)}</p>`}
+      ${shown && html`<p class="note bad" role="alert">${refusalOf(shown)}</p>`}
       <label>${t("signin.name")}<input ref=${first} name="name" autocomplete="username" required maxlength="200" /></label>
       <label>${t("signin.password")}<input name="password" type="password" autocomplete="current-password" required maxlength="256" /></label>
       <button class="button" disabled=${busy}>${t(busy ? "signin.busy" : "signin.enter")}</button>
@@ -51,9 +52,10 @@ export function SignIn({ trouble, again }) {
   </main>`;
 }
 
-function said(error) {
+/** Return what an error means to somebody who signs in; any other is said as everywhere. */
+function refusalOf(error) {
   if (!(error instanceof Refused)) return t("signin.unreachable");
   if (error.code === "unauthorized") return t("signin.wrong");
   if (error.status === 429 || error.status === 503) return t("signin.wait", { seconds: error.retryAfter || 2 });
-  return error.message;
+  return saidOf(error);
 }

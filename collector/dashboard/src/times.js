@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { zone } from "./settings.js";
-import { number } from "./figures.js";
+import { number, TIMES } from "./figures.js";
 import { locale, t } from "./words.js";
 
 /** Now, in ms, each second while the page is seen. */
@@ -36,13 +36,15 @@ const DAY = { month: "short", day: "numeric" };
 export const clock = (time) => shown(time, CLOCK);
 /** Return "14:02:07". */
 export const clockSeconds = (time) => shown(time, { ...CLOCK, second: "2-digit" });
+const yearOf = (time) => shown(time, { year: "numeric" });
 /** Return "30 Nov, 14:02:07", with the year if it is another one. */
 export const moment = (time) =>
   shown(time, {
     ...DAY,
     ...CLOCK,
     second: "2-digit",
-    ...(new Date(time).getFullYear() !== new Date(now.peek()).getFullYear() && { year: "numeric" }),
+    // The year of the chosen zone: around New Year it may be another one in the browser's.
+    ...(yearOf(time) !== yearOf(now.peek()) && { year: "numeric" }),
   });
 /** Return "14:02" for today, else "30 Nov, 14:02". */
 export function whenShort(time) {
@@ -55,18 +57,14 @@ export function zoneName() {
   return parts.find((each) => each.type === "timeZoneName")?.value ?? zone.value;
 }
 
-const SPANS = [
-  [172_800_000, 86_400_000, "d"],
-  [5_400_000, 3_600_000, "h"],
-  [60_000, 60_000, "min"],
-  [0, 1000, "s"],
-];
+/** Unit -> ms from which on people say how long something lasted in it. */
+const SAID_FROM = { d: 172_800_000, h: 5_400_000, min: 60_000, s: 0 };
 
 /** Return "9 min": how long something lasted, in ms, as people say it. */
 export function lasted(ms) {
   if (!Number.isFinite(ms)) return "";
   const size = Math.max(0, ms);
-  const [, by, unit] = SPANS.find(([least]) => size >= least);
+  const [by, unit] = TIMES.find(([, each]) => size >= SAID_FROM[each]);
   return `${number(unit === "h" || unit === "d" ? Math.round((size / by) * 10) / 10 : Math.floor(size / by))} ${t(`unit.${unit}`)}`;
 }
 

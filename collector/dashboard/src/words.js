@@ -1,12 +1,8 @@
 /** Texts in the viewer's language. Every key stands in each language; a test compares them. */
 
 import { effect, signal } from "@preact/signals";
+import { LANGUAGES } from "./languages.js";
 import { language } from "./settings.js";
-
-const LOADERS = {
-  en: () => import("./words/en.js"),
-  ko: () => import("./words/ko.js"),
-};
 
 const words = signal(null);
 /** The language of the texts that are there: a tag for Intl. */
@@ -14,7 +10,7 @@ export const locale = signal("en");
 
 effect(() => {
   const wanted = language.value;
-  LOADERS[wanted]().then((found) => {
+  LANGUAGES[wanted].load().then((found) => {
     if (language.peek() !== wanted) return;
     words.value = found.default;
     locale.value = wanted;
@@ -48,18 +44,4 @@ export function named(group, value) {
   const key = `${group}.${value}`;
   const text = t(key);
   return text === key ? straight(value) : text;
-}
-
-/**
- * Return a text as a list of strings and of what `inserted` has for its places: to set links or
- * numbers into a sentence whatever the order of words in a language is.
- */
-export function parted(key, inserted) {
-  return t(key)
-    .split(/(\{\w+\})/)
-    .filter(Boolean)
-    .map((part) => {
-      const name = /^\{(\w+)\}$/.exec(part)?.[1];
-      return name in inserted ? inserted[name] : part;
-    });
 }

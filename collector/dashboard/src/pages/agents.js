@@ -1,18 +1,16 @@
 /** Agents: which send, which are silent, what they hold and dropped. */
 
 import { html } from "htm/preact";
-import { useState } from "preact/hooks";
 import { query } from "../address.js";
-import { renewAll, useAnswer } from "../answers.js";
-import { ask } from "../api.js";
+import { useAnswer } from "../answers.js";
 import { number, written } from "../figures.js";
 import { Card } from "../parts/card.js";
 import { CsvButton } from "../parts/csv.js";
-import { Confirm } from "../parts/dialog.js";
-import { Said, useSending } from "../parts/form.js";
+import { Said } from "../parts/form.js";
 import { Dot } from "../parts/icons.js";
 import { Answer } from "../parts/states.js";
 import { rowsOf, Table } from "../parts/table.js";
+import { deleting, useConfirmed } from "../sections/confirmed.js";
 import { Chosen } from "../sections/opening.js";
 import { isAdmin } from "../session.js";
 import { ago, lasted, moment } from "../times.js";
@@ -24,25 +22,43 @@ export default function Agents() {
   const { agent } = query.value;
   const answer = useAnswer("/agents", { limit: 1000 }, { everyMs: 10_000 });
   const health = useAnswer("/health", {}, { everyMs: 30_000 });
-  const [dismissed, setDismissed] = useState(null);
-  const { error, run } = useSending();
-  async function dismiss() {
-    const name = dismissed;
-    setDismissed(null);
-    if (await run(() => ask(`/agents/${encodeURIComponent(name)}`, {}, { method: "DELETE" }))) renewAll();
-  }
+  const { start, dialog, error } = useConfirmed();
+  const dismiss = (name) => start({ title: t("agents.dismiss"), text: t("agents.dismissText", { name }), work: deleting("/agents", name) });
   const columns = [
-    { key: "name", title: t("agents.agent"), text: true, show: (row) => html`<${Dot} state=${STATES[row.state]} label=${named("agentState", row.state)} /><bdi>${row.host ?? row.name}</bdi><span class="sub2"><bdi>${row.name}</bdi></span>` },
+    {
+      key: "name",
+      title: t("agents.agent"),
+      text: true,
+      show: (row) => html`<${Dot} state=${STATES[row.state]} label=${named("agentState", row.state)} /><bdi>${row.host ?? row.name}</bdi><span class="sub2"><bdi>${row.name}</bdi></span>`,
+    },
     { key: "services", title: t("page.services"), text: true, value: (row) => row.services.join(", ") },
     { key: "version", title: t("field.version"), text: true, value: (row) => row.version ?? "–" },
-    { key: "lastSeen", title: t("agents.lastSeen"), value: (row) => Date.parse(row.lastSeen), show: (row) => html`<time title=${moment(row.lastSeen)}>${ago(row.lastSeen)}</time>` },
+    {
+      key: "lastSeen",
+      title: t("agents.lastSeen"),
+      value: (row) => Date.parse(row.lastSeen),
+      show: (row) => html`<time title=${moment(row.lastSeen)}>${ago(row.lastSeen)}</time>`,
+    },
     { key: "points", title: t("agents.points"), show: (row) => number(row.points) },
-    { key: "dropped", title: t("agents.dropped"), value: (row) => sum(row.dropped), show: (row) => html`<span class=${sum(row.dropped) ? "warn" : ""} title=${Object.entries(row.dropped).map(([reason, count]) => `${reason} ${number(count)}`).join(", ")}>${number(sum(row.dropped))}</span>` },
+    {
+      key: "dropped",
+      title: t("agents.dropped"),
+      value: (row) => sum(row.dropped),
+      show: (row) => html`<span class=${sum(row.dropped) ? "warn" : ""} title=${Object.entries(row.dropped).map(([reason, count]) => `${reason} ${number(count)}`).join(", ")}>${number(sum(row.dropped))}</span>`,
+    },
     { key: "spoolBytes", title: t("agents.held"), unit: "bytes" },
     { key: "memory", title: t("memory.rss"), unit: "bytes" },
-    { key: "clockSkewSeconds", title: t("agents.clock"), show: (row) => (row.clockSkewSeconds === null ? "–" : html`<span class=${Math.abs(row.clockSkewSeconds) > 5 ? "warn" : ""}>${row.clockSkewSeconds < 0 ? "−" : "+"}${lasted(Math.abs(row.clockSkewSeconds) * 1000)}</span>`) },
+    {
+      key: "clockSkewSeconds",
+      title: t("agents.clock"),
+      show: (row) => (row.clockSkewSeconds === null ? "–" : html`<span class=${Math.abs(row.clockSkewSeconds) > 5 ? "warn" : ""}>${row.clockSkewSeconds < 0 ? "−" : "+"}${lasted(Math.abs(row.clockSkewSeconds) * 1000)}</span>`),
+    },
     { key: "key", title: t("agents.key"), text: true, value: (row) => row.key ?? "–" },
-    { key: "", title: "", show: (row) => isAdmin.value && row.state !== "sending" && html`<button class="quiet" onClick=${() => setDismissed(row.name)}>${t("agents.dismiss")}</button>` },
+    {
+      key: "",
+      title: "",
+      show: (row) => isAdmin.value && row.state !== "sending" && html`<button class="quiet" onClick=${() => dismiss(row.name)}>${t("agents.dismiss")}</button>`,
+    },
   ];
   return html`<h1>${t("page.agents")}</h1><p class="lede">${t("agents.lede")}</p><${Chosen} scope=${query.value} fields=${["agent"]} /><${Said} error=${error} />
     <div class="grid">
@@ -53,7 +69,7 @@ export default function Agents() {
       <//>
       <${Card} title=${t("agents.collector")} sub=${t("agents.itself")}><${Answer} of=${health}>${(data) => html`<${Collector} health=${data} />`}<//><//>
     </div>
-    ${dismissed && html`<${Confirm} title=${t("agents.dismiss")} text=${t("agents.dismissText", { name: dismissed })} action=${t("agents.dismiss")} close=${() => setDismissed(null)} run=${dismiss} />`}`;
+    ${dialog}`;
 }
 
 const chosenOf = (agents, name) => (name ? agents.filter((each) => each.name === name) : agents);

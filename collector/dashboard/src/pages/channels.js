@@ -4,13 +4,15 @@ import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { renewAll, useAnswer } from "../answers.js";
 import { ask } from "../api.js";
+import { LANGUAGES } from "../languages.js";
 import { Card } from "../parts/card.js";
-import { Confirm, Dialog } from "../parts/dialog.js";
-import { Check, Field, numberOf, Said, Select, useSending } from "../parts/form.js";
+import { Dialog } from "../parts/dialog.js";
+import { Check, Field, listOf, numberOf, Said, Select, useSending } from "../parts/form.js";
 import { Dot } from "../parts/icons.js";
 import { Answer } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { range } from "../range.js";
+import { deleting, placed, useConfirmed } from "../sections/confirmed.js";
 import { isAdmin } from "../session.js";
 import { moment } from "../times.js";
 import { named, t } from "../words.js";
@@ -26,30 +28,38 @@ const KINDS = {
 export default function Channels() {
   const answer = useAnswer("/channels", {}, { everyMs: 30_000 });
   const [edited, setEdited] = useState(null);
-  const [removed, setRemoved] = useState(null);
   const [tested, setTested] = useState({});
-  const { error, run } = useSending();
+  const { start, dialog, error } = useConfirmed();
+  const remove = (name) => start({ title: t("slo.remove"), text: t("channel.removeText", { name }), work: deleting("/channels", name) });
   async function test(name) {
     setTested((before) => ({ ...before, [name]: { busy: true } }));
     try {
-      const found = await ask(`/channels/${encodeURIComponent(name)}/test`, {}, { method: "POST", body: {} });
+      const found = await ask(`${placed("/channels", name)}/test`, {}, { method: "POST", body: {} });
       setTested((before) => ({ ...before, [name]: found }));
     } catch (problem) {
       setTested((before) => ({ ...before, [name]: { delivered: false, error: problem.message } }));
     }
   }
-  async function remove() {
-    const name = removed;
-    setRemoved(null);
-    if (await run(() => ask(`/channels/${encodeURIComponent(name)}`, {}, { method: "DELETE" }))) renewAll();
-  }
   const columns = [
-    { key: "name", title: t("channel.name"), text: true, show: (row) => html`<${Dot} state=${row.trouble ? "critical" : row.settings.enabled === false ? "quiet" : "ok"} /><bdi>${row.name}</bdi>${row.trouble && html`<br /><small class="bad"><bdi>${row.trouble}</bdi></small>`}` },
+    {
+      key: "name",
+      title: t("channel.name"),
+      text: true,
+      show: (row) => html`<${Dot} state=${row.trouble ? "critical" : row.settings.enabled === false ? "quiet" : "ok"} /><bdi>${row.name}</bdi>${row.trouble && html`<br /><small class="bad"><bdi>${row.trouble}</bdi></small>`}`,
+    },
     { key: "kind", title: t("channel.kind"), text: true, value: (row) => named("channelKind", row.kind) },
     { key: "target", title: t("channel.target"), text: true },
     { key: "severity", title: t("channel.from"), text: true, value: (row) => named("severity", row.settings.severity) },
-    { key: "test", title: "", show: (row) => isAdmin.value && html`<${Tested} result=${tested[row.name]} /><button class="quiet" onClick=${() => test(row.name)}>${t("channel.test")}</button>` },
-    { key: "", title: "", show: (row) => isAdmin.value && row.origin !== "file" && html`${KINDS[row.kind] && html`<button class="quiet" onClick=${() => setEdited(row)}>${t("slo.edit")}</button>`}<button class="quiet" onClick=${() => setRemoved(row.name)}>${t("slo.remove")}</button>` },
+    {
+      key: "test",
+      title: "",
+      show: (row) => isAdmin.value && html`<${Tested} result=${tested[row.name]} /><button class="quiet" onClick=${() => test(row.name)}>${t("channel.test")}</button>`,
+    },
+    {
+      key: "",
+      title: "",
+      show: (row) => isAdmin.value && row.origin !== "file" && html`${KINDS[row.kind] && html`<button class="quiet" onClick=${() => setEdited(row)}>${t("slo.edit")}</button>`}<button class="quiet" onClick=${() => remove(row.name)}>${t("slo.remove")}</button>`,
+    },
   ];
   return html`<div class="title"><h1>${t("page.channels")}</h1>${isAdmin.value && html`<button class="button" onClick=${() => setEdited({ kind: "smtp", settings: {} })}>${t("channel.new")}</button>`}</div>
     <p class="lede">${t("channel.lede")}</p><${Said} error=${error} />
@@ -59,7 +69,7 @@ export default function Channels() {
       <${Deliveries} />
     </div>
     ${edited && html`<${Editor} channel=${edited} close=${() => setEdited(null)} />`}
-    ${removed && html`<${Confirm} title=${t("slo.remove")} text=${t("channel.removeText", { name: removed })} action=${t("slo.remove")} close=${() => setRemoved(null)} run=${remove} />`}`;
+    ${dialog}`;
 }
 
 function Tested({ result }) {
@@ -78,7 +88,7 @@ function Editor({ channel, close }) {
   async function submit(event) {
     event.preventDefault();
     const settings = settingsOf(draft, KINDS[kind]);
-    const sent = isNew ? ask("/channels", {}, { method: "POST", body: { name, kind, settings } }) : ask(`/channels/${encodeURIComponent(name)}`, {}, { method: "PUT", body: { settings } });
+    const sent = isNew ? ask("/channels", {}, { method: "POST", body: { name, kind, settings } }) : ask(placed("/channels", name), {}, { method: "PUT", body: { settings } });
     if (await run(() => sent)) {
       renewAll();
       close();
@@ -93,7 +103,7 @@ function Editor({ channel, close }) {
         : html`<${Field} key=${key} name=${named("setting", key)} value=${type === "secret" && draft[key] === channel.settings[key] ? "" : draft[key]} set=${set(key)} type=${type === "secret" ? "password" : "text"} autocomplete="off" maxlength="2000" placeholder=${type === "secret" && channel.settings[key] ? t("channel.kept") : ""} />`,
     )}
       <${Select} name=${t("channel.from")} value=${draft.severity ?? "warning"} set=${set("severity")} options=${["warning", "critical"].map((each) => [each, t(`severity.${each}`)])} />
-      <${Select} name=${t("channel.lang")} value=${draft.lang ?? "en"} set=${set("lang")} options=${[["en", "English"], ["ko", "한국어"]]} />
+      <${Select} name=${t("channel.lang")} value=${draft.lang ?? "en"} set=${set("lang")} options=${Object.entries(LANGUAGES).map(([each, { name: text }]) => [each, text])} />
       <${Field} name=${t("viewer.zone")} value=${draft.tz ?? "UTC"} set=${set("tz")} />
     </div>
     <${Check} name=${t("channel.default")} value=${draft.default ?? true} set=${set("default")} />
@@ -107,7 +117,7 @@ function settingsOf(draft, kinds) {
   for (const [key, type, choices] of kinds) {
     const value = draft[key] ?? (type === "choice" ? choices[0] : "");
     if (value === "" || value === "set") continue;
-    settings[key] = type === "list" ? value.split(",").map((each) => each.trim()).filter(Boolean) : type === "number" ? numberOf(value) : value;
+    settings[key] = type === "list" ? listOf(value) : type === "number" ? numberOf(value) : value;
   }
   return settings;
 }
@@ -118,10 +128,20 @@ function Deliveries() {
   const answer = useAnswer("/deliveries", { ...range.value.parameters, limit: 100 }, { everyMs: 10_000 });
   return html`<${Card} title=${t("channel.sent")} sub=${t("channel.sentSub")}><${Answer} of=${answer} isEmpty=${(data) => !data.deliveries.length} empty=${t("channel.nothingSent")}>
     ${(data) => html`<${Table} label=${t("channel.sent")} rows=${data.deliveries} leftOut=${data.deliveriesLeftOut} rowKey=${(row) => row.id} columns=${[
-      { key: "subject", title: t("alerts.what"), text: true, show: (row) => html`<${Dot} state=${DELIVERED[row.state]} label=${named("delivered", row.state)} /><bdi>${row.subject}</bdi>` },
+      {
+        key: "subject",
+        title: t("alerts.what"),
+        text: true,
+        show: (row) => html`<${Dot} state=${DELIVERED[row.state]} label=${named("delivered", row.state)} /><bdi>${row.subject}</bdi>`,
+      },
       { key: "kind", title: t("channel.message"), text: true, value: (row) => named("noticeKind", row.kind) },
       { key: "channel", title: t("channel.name"), text: true },
-      { key: "state", title: t("alerts.state"), text: true, show: (row) => html`${named("delivered", row.state)}${row.error && html`<br /><small><bdi>${row.error}</bdi></small>`}` },
+      {
+        key: "state",
+        title: t("alerts.state"),
+        text: true,
+        show: (row) => html`${named("delivered", row.state)}${row.error && html`<br /><small><bdi>${row.error}</bdi></small>`}`,
+      },
       { key: "attempts", title: t("channel.attempts") },
       { key: "added", title: t("queries.when"), show: (row) => moment(row.done ?? row.added) },
     ]} />`}<//><//>`;

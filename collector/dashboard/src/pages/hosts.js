@@ -18,7 +18,12 @@ export default function Hosts() {
   const thresholds = useAnswer("/thresholds", {}, { everyMs: 60_000 }).value.data?.thresholds;
   const gauge = (name) => (row) => row.gauges[name] ?? null;
   const columns = [
-    { key: "host", title: t("hosts.host"), text: true, show: (row) => html`<${Dot} state=${stateOf(row.gauges, thresholds)} /><bdi>${row.host}</bdi><span class="sub2"><bdi>${row.agent}</bdi></span>` },
+    {
+      key: "host",
+      title: t("hosts.host"),
+      text: true,
+      show: (row) => html`<${Dot} state=${stateOf(row.gauges, thresholds)} /><bdi>${row.host}</bdi><span class="sub2"><bdi>${row.agent}</bdi></span>`,
+    },
     { key: "cpu", title: t("hosts.cpu"), value: gauge("system.cpu.utilization"), unit: "ratio" },
     { key: "cores", title: t("hosts.cores"), value: gauge("system.cpu.logical.count") },
     { key: "load", title: t("hosts.load"), value: gauge("system.cpu.load_1m") },

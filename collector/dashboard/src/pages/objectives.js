@@ -7,11 +7,12 @@ import { renewAll, useAnswer } from "../answers.js";
 import { ask } from "../api.js";
 import { number, written } from "../figures.js";
 import { Card } from "../parts/card.js";
-import { Confirm, Dialog } from "../parts/dialog.js";
+import { Dialog } from "../parts/dialog.js";
 import { Field, numberOf, Said, Select, useSending } from "../parts/form.js";
 import { Dot } from "../parts/icons.js";
 import { Answer } from "../parts/states.js";
 import { Table } from "../parts/table.js";
+import { deleting, placed, useConfirmed } from "../sections/confirmed.js";
 import { isAdmin } from "../session.js";
 import { named, t } from "../words.js";
 
@@ -20,23 +21,18 @@ export default function Objectives() {
   const slos = useAnswer("/slos", { environment, service }, { everyMs: 60_000 });
   const kpis = useAnswer("/kpis", {}, { everyMs: 60_000 });
   const [edited, setEdited] = useState(null);
-  const [removed, setRemoved] = useState(null);
-  const { error, run } = useSending();
-  async function remove() {
-    const { id } = removed;
-    setRemoved(null);
-    if (await run(() => ask(`/slos/${encodeURIComponent(id)}`, {}, { method: "DELETE" }))) renewAll();
-  }
+  const { start, dialog, error } = useConfirmed();
+  const remove = ({ id, settings: { name } }) => start({ title: t("slo.remove"), text: t("slo.removeText", { name }), work: deleting("/slos", id) });
   return html`<div class="title"><h1>${t("page.objectives")}</h1>${isAdmin.value && html`<button class="button" onClick=${() => setEdited({})}>${t("slo.new")}</button>`}</div>
     <p class="lede">${t("slo.lede")}</p><${Said} error=${error} />
     <div class="grid">
       <${Card} title=${t("slo.title")}><${Answer} of=${slos} isEmpty=${(data) => !data.slos.length} empty=${t("slo.none")}>
-        ${(data) => html`<${Table} label=${t("slo.title")} rows=${data.slos} columns=${sloColumns(setEdited, setRemoved)} rowKey=${(row) => row.id} />`}<//><//>
+        ${(data) => html`<${Table} label=${t("slo.title")} rows=${data.slos} columns=${sloColumns(setEdited, remove)} rowKey=${(row) => row.id} />`}<//><//>
       <${Card} title=${t("kpi.title")} sub=${t("kpi.sub")}><${Answer} of=${kpis}>
         ${(data) => html`<${Table} label=${t("kpi.title")} rows=${data.kpis} rowKey=${(row) => row.id} columns=${kpiColumns(data.units)} /><p class="actions"><a href=${href("reports")}>${t("kpi.toReport")}</a></p>`}<//><//>
     </div>
     ${edited && html`<${Editor} slo=${edited} close=${() => setEdited(null)} />`}
-    ${removed && html`<${Confirm} title=${t("slo.remove")} text=${t("slo.removeText", { name: removed.settings.name })} action=${t("slo.remove")} close=${() => setRemoved(null)} run=${remove} />`}`;
+    ${dialog}`;
 }
 
 function stateOf(slo) {
@@ -46,20 +42,46 @@ function stateOf(slo) {
 
 function sloColumns(edit, remove) {
   return [
-    { key: "name", title: t("slo.promise"), text: true, show: (row) => html`<${Dot} state=${stateOf(row)} /><bdi>${row.settings.name}</bdi><span class="sub2"><bdi>${[row.settings.environment, row.settings.service, row.settings.route].filter(Boolean).join(" ") || t("alerts.everything")}</bdi></span>` },
-    { key: "target", title: t("slo.target"), show: (row) => html`${number(row.settings.target * 100, 5)} <small>%</small>${row.settings.below && html` <span class="sub2">${"< "}${written(row.settings.below, "ms")}</span>`}` },
-    { key: "good", title: t("slo.good"), show: (row) => (row.budget.goodShare === null ? "–" : html`${number(row.budget.goodShare * 100, 5)} <small>%</small>`) },
-    { key: "left", title: t("slo.left"), show: (row) => html`<span class=${row.budget.left !== null && row.budget.left <= 0 ? "bad" : ""}>${written(row.budget.left, "ratio")}</span>` },
+    {
+      key: "name",
+      title: t("slo.promise"),
+      text: true,
+      show: (row) => html`<${Dot} state=${stateOf(row)} /><bdi>${row.settings.name}</bdi><span class="sub2"><bdi>${[row.settings.environment, row.settings.service, row.settings.route].filter(Boolean).join(" ") || t("alerts.everything")}</bdi></span>`,
+    },
+    {
+      key: "target",
+      title: t("slo.target"),
+      show: (row) => html`${number(row.settings.target * 100, 5)} <small>%</small>${row.settings.below && html` <span class="sub2">${"< "}${written(row.settings.below, "ms")}</span>`}`,
+    },
+    {
+      key: "good",
+      title: t("slo.good"),
+      show: (row) => (row.budget.goodShare === null ? "–" : html`${number(row.budget.goodShare * 100, 5)} <small>%</small>`),
+    },
+    {
+      key: "left",
+      title: t("slo.left"),
+      show: (row) => html`<span class=${row.budget.left !== null && row.budget.left <= 0 ? "bad" : ""}>${written(row.budget.left, "ratio")}</span>`,
+    },
     { key: "burn", title: t("slo.burn"), show: (row) => written(row.burnRates[0]?.longRate ?? null, "count") },
     { key: "days", title: t("slo.days"), value: (row) => row.settings.windowDays },
-    { key: "", title: "", show: (row) => isAdmin.value && row.source !== "file" && html`<button class="quiet" onClick=${() => edit(row)}>${t("slo.edit")}</button><button class="quiet" onClick=${() => remove(row)}>${t("slo.remove")}</button>` },
+    {
+      key: "",
+      title: "",
+      show: (row) => isAdmin.value && row.source !== "file" && html`<button class="quiet" onClick=${() => edit(row)}>${t("slo.edit")}</button><button class="quiet" onClick=${() => remove(row)}>${t("slo.remove")}</button>`,
+    },
   ];
 }
 
 function kpiColumns(units) {
   const unit = (row) => (units[row.figure] === "1/s" ? "perSecond" : units[row.figure]);
   return [
-    { key: "name", title: t("kpi.name"), text: true, show: (row) => html`<bdi>${row.name}</bdi>${!row.enabled && html`<span class="sub2">${t("rule.off")}</span>`}` },
+    {
+      key: "name",
+      title: t("kpi.name"),
+      text: true,
+      show: (row) => html`<bdi>${row.name}</bdi>${!row.enabled && html`<span class="sub2">${t("rule.off")}</span>`}`,
+    },
     { key: "figure", title: t("metrics.figure"), text: true, value: (row) => named("kpi", row.figure) },
     { key: "target", title: t("slo.target"), show: (row) => written(row.target, unit(row)) },
     { key: "allowed", title: t("kpi.allowed"), show: (row) => written(row.allowed, unit(row)) },
@@ -74,7 +96,7 @@ function Editor({ slo, close }) {
   async function submit(event) {
     event.preventDefault();
     const body = { ...draft, target: numberOf(draft.target, 0.01), below: draft.objective === "latency" ? numberOf(draft.below) : null, windowDays: numberOf(draft.windowDays), minRequests: numberOf(draft.minRequests) };
-    const path = slo.id ? `/slos/${encodeURIComponent(slo.id)}` : "/slos";
+    const path = slo.id ? placed("/slos", slo.id) : "/slos";
     if (await run(() => ask(path, {}, { method: slo.id ? "PUT" : "POST", body }))) {
       renewAll();
       close();

@@ -1,6 +1,7 @@
 /** What a team lead sees first: what is wrong, since when, where. */
 
 import { html } from "htm/preact";
+import { useEffect, useState } from "preact/hooks";
 import { href, hrefOf, query } from "../address.js";
 import { useAnswer } from "../answers.js";
 import { useLiveHistory } from "../livehistory.js";
@@ -13,7 +14,7 @@ import { Answer, Empty } from "../parts/states.js";
 import { rowsOf, Table } from "../parts/table.js";
 import { range } from "../range.js";
 import { useHistory } from "../scope.js";
-import { FirstRun } from "../sections/firstrun.js";
+import { FIRST_MS, FirstRun } from "../sections/firstrun.js";
 import { Latency } from "../sections/latency.js";
 import { Sentence, Tiles } from "../sections/opening.js";
 import { metricsNow, useLiveFigures } from "../stream.js";
@@ -22,15 +23,18 @@ import { locale, t } from "../words.js";
 
 export default function Overview() {
   const { environment } = query.value;
-  const answer = useAnswer("/overview", { environment, ...range.value.parameters, lang: locale.value });
+  const [empty, setEmpty] = useState(false);
+  const asked = { environment, ...range.value.parameters, lang: locale.value };
+  const answer = useAnswer("/overview", asked, { everyMs: empty ? FIRST_MS : undefined });
+  useEffect(() => setEmpty(isEmpty(answer.value.data)), [answer.value.data]);
   const history = useHistory({ environment });
   const live = useLiveHistory({ environment }, history);
   const moments = useMoments({ environment });
   useLiveFigures({ environment }, range.value.isLive);
   return html`<${Answer} of=${answer} lines=${10}>
     ${(data) =>
-      data.sentence.severity === "empty" && !data.services.length
-        ? html`<${FirstRun} sentence=${data.sentence} again=${answer.again} />`
+      isEmpty(data)
+        ? html`<${FirstRun} sentence=${data.sentence} />`
         : html`<${Sentence} sentence=${data.sentence} />
             <${Tiles} data=${data} live=${liveFigures()} />
             <div class="grid">
@@ -40,6 +44,8 @@ export default function Overview() {
             </div>`}
   <//>`;
 }
+
+const isEmpty = (data) => data?.sentence.severity === "empty" && !data.services.length;
 
 /** Figures of the last ten seconds, each second, while the range moves and the stream is there. */
 function liveFigures() {

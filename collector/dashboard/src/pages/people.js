@@ -6,11 +6,12 @@ import { change, query } from "../address.js";
 import { renewAll, useAnswer } from "../answers.js";
 import { ask } from "../api.js";
 import { Card } from "../parts/card.js";
-import { Confirm, Dialog } from "../parts/dialog.js";
-import { Field, numberOf, Said, Select, useSending } from "../parts/form.js";
+import { Dialog } from "../parts/dialog.js";
+import { Field, listOf, numberOf, Said, Select, useSending } from "../parts/form.js";
 import { Answer } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { range } from "../range.js";
+import { deleting, placed, useConfirmed } from "../sections/confirmed.js";
 import { person } from "../session.js";
 import { moment } from "../times.js";
 import { named, t } from "../words.js";
@@ -25,31 +26,23 @@ export default function People() {
     <div class="grid"><${Tab} key=${tab} /></div>`;
 }
 
-const placed = (path, id) => `${path}/${encodeURIComponent(id)}`;
-
-/** A confirmed change: `start` asks, `dialog` is to be shown, `error` what went wrong. */
-function useConfirmed() {
-  const [asked, setAsked] = useState(null);
-  const { error, run } = useSending();
-  const dialog = asked && html`<${Confirm} title=${asked.title} text=${asked.text} action=${asked.title} close=${() => setAsked(null)} run=${() => {
-    setAsked(null);
-    run(asked.work).then((found) => found && renewAll());
-  }} />`;
-  return { start: setAsked, dialog, error, run };
-}
-
 function Users() {
   const answer = useAnswer("/users", {}, { everyMs: 30_000 });
   const [edited, setEdited] = useState(null);
   const { start, dialog, error, run } = useConfirmed();
   const able = (row) => run(() => ask(placed("/users", row.id), {}, { method: "PUT", body: { disabled: !row.disabled } })).then((found) => found && renewAll());
   const columns = [
-    { key: "name", title: t("people.name"), text: true, show: (row) => html`<bdi>${row.name}</bdi>${row.id === person.value?.id && html`<span class="sub2">${t("people.you")}</span>`}${row.disabled && html`<span class="sub2">${t("people.disabled")}</span>`}` },
+    {
+      key: "name",
+      title: t("people.name"),
+      text: true,
+      show: (row) => html`<bdi>${row.name}</bdi>${row.id === person.value?.id && html`<span class="sub2">${t("people.you")}</span>`}${row.disabled && html`<span class="sub2">${t("people.disabled")}</span>`}`,
+    },
     { key: "role", title: t("people.role"), text: true, value: (row) => named("role", row.role) },
     { key: "lastLogin", title: t("people.lastLogin"), show: (row) => (row.lastLogin ? moment(row.lastLogin) : "–") },
     { key: "created", title: t("people.created"), show: (row) => moment(row.created) },
     { key: "", title: "", show: (row) => html`<button class="quiet" onClick=${() => setEdited(row)}>${t("slo.edit")}</button>${row.id !== person.value?.id && html`<button class="quiet" onClick=${() => able(row)}>${t(row.disabled ? "people.enable" : "people.disable")}</button>
-      <button class="quiet" onClick=${() => start({ title: t("people.delete"), text: t("people.deleteText", { name: row.name }), work: () => ask(placed("/users", row.id), {}, { method: "DELETE" }) })}>${t("people.delete")}</button>`}` },
+      <button class="quiet" onClick=${() => start({ title: t("people.delete"), text: t("people.deleteText", { name: row.name }), work: deleting("/users", row.id) })}>${t("people.delete")}</button>`}` },
   ];
   return html`<${Card} title=${t("people.users")} sub=${t("people.rolesSub")} tools=${html`<button class="button" onClick=${() => setEdited({})}>${t("people.add")}</button>`}>
     <${Said} error=${error} /><${Answer} of=${answer}>${(data) => html`<${Table} label=${t("people.users")} columns=${columns} rows=${data.users} rowKey=${(row) => row.id} />`}<//>
@@ -84,7 +77,6 @@ function Made({ text, hint, close }) {
 }
 
 const scopeText = (row) => [...row.environments, ...row.services].join(", ") || t("people.all");
-const listOf = (text) => text.split(",").map((each) => each.trim()).filter(Boolean);
 
 function Keys() {
   const answer = useAnswer("/agent-keys", {}, { everyMs: 30_000 });
@@ -102,10 +94,19 @@ function Keys() {
     renewAll();
   }
   const columns = [
-    { key: "name", title: t("people.name"), text: true, show: (row) => html`<bdi>${row.name || row.id}</bdi>${row.revoked && html`<span class="sub2">${t("people.revoked")}</span>`}` },
+    {
+      key: "name",
+      title: t("people.name"),
+      text: true,
+      show: (row) => html`<bdi>${row.name || row.id}</bdi>${row.revoked && html`<span class="sub2">${t("people.revoked")}</span>`}`,
+    },
     { key: "scope", title: t("people.scope"), text: true, value: scopeText },
     { key: "created", title: t("people.created"), show: (row) => moment(row.created) },
-    { key: "", title: "", show: (row) => !row.revoked && html`<button class="quiet" onClick=${() => start({ title: t("people.revoke"), text: t("people.revokeKey", { name: row.name || row.id }), work: () => ask(placed("/agent-keys", row.id), {}, { method: "DELETE" }) })}>${t("people.revoke")}</button>` },
+    {
+      key: "",
+      title: "",
+      show: (row) => !row.revoked && html`<button class="quiet" onClick=${() => start({ title: t("people.revoke"), text: t("people.revokeKey", { name: row.name || row.id }), work: deleting("/agent-keys", row.id) })}>${t("people.revoke")}</button>`,
+    },
   ];
   return html`<${Card} title=${t("people.keys")} sub=${t("people.keysSub")} tools=${html`<button class="button" onClick=${() => setNew(true)}>${t("people.newKey")}</button>`}>
     <${Said} error=${error} /><${Answer} of=${answer} isEmpty=${(data) => !data.keys.length} empty=${t("people.noKeys")}>${(data) => html`<${Table} label=${t("people.keys")} columns=${columns} rows=${data.keys} rowKey=${(row) => row.id} />`}<//>
@@ -133,11 +134,20 @@ function Tokens() {
     renewAll();
   }
   const columns = [
-    { key: "name", title: t("people.name"), text: true, show: (row) => html`<bdi>${row.name}</bdi>${row.revoked && html`<span class="sub2">${t("people.revoked")}</span>`}` },
+    {
+      key: "name",
+      title: t("people.name"),
+      text: true,
+      show: (row) => html`<bdi>${row.name}</bdi>${row.revoked && html`<span class="sub2">${t("people.revoked")}</span>`}`,
+    },
     { key: "origin", title: t("people.origin"), text: true, value: (row) => named("tokenOrigin", row.origin) },
     { key: "expires", title: t("people.expires"), show: (row) => (row.expires ? moment(row.expires) : t("people.never")) },
     { key: "lastUsed", title: t("people.lastUsed"), show: (row) => (row.lastUsed ? moment(row.lastUsed) : "–") },
-    { key: "", title: "", show: (row) => !row.revoked && html`<button class="quiet" onClick=${() => start({ title: t("people.revoke"), text: t("people.revokeToken", { name: row.name }), work: () => ask(placed("/tokens", row.id), {}, { method: "DELETE" }) })}>${t("people.revoke")}</button>` },
+    {
+      key: "",
+      title: "",
+      show: (row) => !row.revoked && html`<button class="quiet" onClick=${() => start({ title: t("people.revoke"), text: t("people.revokeToken", { name: row.name }), work: deleting("/tokens", row.id) })}>${t("people.revoke")}</button>`,
+    },
   ];
   return html`<${Card} title=${t("people.tokens")} sub=${t("people.tokensSub")} tools=${html`<button class="button" onClick=${() => setNew(true)}>${t("people.newToken")}</button>`}>
     <${Said} error=${error} /><${Answer} of=${answer} isEmpty=${(data) => !data.tokens.length} empty=${t("people.noTokens")}>${(data) => html`<${Table} label=${t("people.tokens")} columns=${columns} rows=${data.tokens} rowKey=${(row) => row.id} />`}<//>

@@ -6,9 +6,9 @@ import { go, query } from "../address.js";
 import { renewAll, useAnswer } from "../answers.js";
 import { ask } from "../api.js";
 import { Card } from "../parts/card.js";
-import { Confirm } from "../parts/dialog.js";
-import { Check, Field, numberOf, Said, Select, useSending } from "../parts/form.js";
+import { Check, Field, listOf, numberOf, Said, Select, useSending } from "../parts/form.js";
 import { Answer } from "../parts/states.js";
+import { deleting, placed, useConfirmed } from "../sections/confirmed.js";
 import { MetricField } from "../sections/metricfield.js";
 import { Preview, usePreview } from "../sections/preview.js";
 import { isAdmin } from "../session.js";
@@ -19,7 +19,7 @@ const SHARES = ["ratio"];
 
 export default function Rule() {
   const { id } = query.value;
-  const answer = useAnswer(id ? `/alert-configs/${encodeURIComponent(id)}` : null, {}, { everyMs: 0 });
+  const answer = useAnswer(id ? placed("/alert-configs", id) : null, {}, { everyMs: 0 });
   const names = useAnswer("/alert-configs", {}, { everyMs: 0 });
   if (!id) return html`<${Editor} first=${startOf(query.value)} metrics=${names.value.data?.metrics ?? []} />`;
   return html`<${Answer} of=${answer} lines=${8}>${(data) => html`<${Editor} key=${data.id} id=${data.id} first=${draftOf(data)} readOnly=${data.readOnly} metrics=${names.value.data?.metrics ?? []} />`}<//>`;
@@ -49,13 +49,11 @@ function draftOf(config) {
   };
 }
 
-const listOf = (text) => text.split(",").map((each) => each.trim()).filter(Boolean);
-
 /** Return what the API takes for "5m", or for "300", which are seconds. */
 const durationOf = (text) => (/^\s*\d+\s*$/.test(text) ? Number(text) : text.trim());
 
 /** Return the body of the API for a draft; shares are typed in per cent. */
-export function bodyOf(draft, unit) {
+function bodyOf(draft, unit) {
   const scale = SHARES.includes(unit) ? 0.01 : 1;
   const line = (text) => numberOf(text, scale);
   const { name, metric, figure, operator, enabled, noData, description } = draft;
@@ -77,8 +75,8 @@ export function bodyOf(draft, unit) {
 
 function Editor({ id, first, readOnly = false, metrics }) {
   const [draft, setDraft] = useState(first);
-  const [removing, setRemoving] = useState(false);
   const { busy, error, run } = useSending();
+  const removal = useConfirmed(() => go("rules"));
   const names = useAnswer("/names", { limit: 200 }, { everyMs: 0 });
   const channels = useAnswer("/channels", {}, { everyMs: 0 });
   const unit = unitOf(draft.metric, names.value.data);
@@ -92,19 +90,13 @@ function Editor({ id, first, readOnly = false, metrics }) {
   async function save(event) {
     event.preventDefault();
     const body = bodyOf(draft, unit);
-    const saved = await run(() => (id ? ask(`/alert-configs/${encodeURIComponent(id)}`, {}, { method: "PUT", body }) : ask("/alert-configs", {}, { method: "POST", body })));
+    const saved = await run(() => (id ? ask(placed("/alert-configs", id), {}, { method: "PUT", body }) : ask("/alert-configs", {}, { method: "POST", body })));
     if (saved) {
       renewAll();
       go("rules");
     }
   }
-  async function remove() {
-    setRemoving(false);
-    if (await run(() => ask(`/alert-configs/${encodeURIComponent(id)}`, {}, { method: "DELETE" }))) {
-      renewAll();
-      go("rules");
-    }
-  }
+  const remove = () => removal.start({ title: t("rule.remove"), text: t("rule.removeText"), work: deleting("/alert-configs", id) });
   const percent = SHARES.includes(unit) ? "%" : unit;
   return html`<h1>${id ? html`<bdi>${draft.name}</bdi>` : t("rule.new")}</h1>
     ${readOnly && html`<p class="note">${t("rule.readOnly")}</p>`}
@@ -134,13 +126,13 @@ function Editor({ id, first, readOnly = false, metrics }) {
         </div></details>
         <${Field} name=${t("rule.description")} value=${draft.description} set=${set("description")} />
         <${Check} name=${t("rule.enabled")} value=${draft.enabled} set=${set("enabled")} />
-        <${Said} error=${error} />
+        <${Said} error=${error ?? removal.error} />
         ${!locked && html`<div class="actions"><button class="button" disabled=${busy}>${t(id ? "rule.save" : "rule.make")}</button>
-          ${id && html`<button type="button" class="button plain" onClick=${() => setRemoving(true)}>${t("rule.remove")}</button>`}</div>`}
+          ${id && html`<button type="button" class="button plain" onClick=${remove}>${t("rule.remove")}</button>`}</div>`}
       </fieldset></form><//>
       <${Card} title=${t("preview.title")} sub=${t("preview.sub")} span=${7}><${Preview} preview=${preview} unit=${unit} /><//>
     </div>
-    ${removing && html`<${Confirm} title=${t("rule.remove")} text=${t("rule.removeText")} action=${t("rule.remove")} close=${() => setRemoving(false)} run=${remove} />`}`;
+    ${removal.dialog}`;
 }
 
 /** Return the unit in which the API takes the lines of a metric. */

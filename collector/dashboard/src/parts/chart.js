@@ -10,10 +10,11 @@ import { CsvButton } from "./csv.js";
 import { colour, drawing, Plot } from "./plot.js";
 
 /**
- * `times` are in ms; `series` are {key, title, values, colour (of main.css), kind}: "line" (the default),
- * "thin", "strong", "area" (stacked upon those before it), "band" (filled from the series `to`). Values are
- * numbers or null, in `unit`. `spans`, `marks`, `lines` come from `useMoments`. `floor` is the least top of
- * the scale. `controls` leaves out legend and file where a tile is too small.
+ * `times` are in ms; `series` are {key, title, values, colour (of theme.css), kind}: "line" (the default),
+ * "thin", "strong", "bars", "area" (stacked upon those before it), "band" (filled from the series `to`).
+ * Values are numbers or null, in `unit`. `spans`, `marks`, `lines` come from `useMoments`. `floor` is the
+ * least top of the scale, which begins at 0 unless `from0` is false. Without `legend` there are no names of
+ * series and no file to save, `file` is its name.
  */
 export function Chart({ times, series, unit, label, height = 260, spans, marks, lines, floor = 0, from0 = true, legend = true, file = label }) {
   const [alone, setAlone] = useState(null);
@@ -31,11 +32,10 @@ export function Chart({ times, series, unit, label, height = 260, spans, marks, 
     yRange: (_, low, high) => scaleOf(low, high, floor, from0),
     hooks: { drawClear: [], draw: [drawing(() => happened.current)] },
   };
-  const moved = (index) => setAt(index);
   return html`<figure class="chart">
     ${legend && html`<${Legend} series=${series} alone=${alone} choose=${(key) => setAlone(alone === key ? null : key)} unit=${unit} at=${at} times=${times}
       tools=${file && html`<${CsvButton} name=${file} rows=${() => fileOf(times, series, unit)} />`} />`}
-    <${Plot} data=${data} own=${own} shape=${shape} label=${described(label, times, series, unit)} onCursor=${moved} />
+    <${Plot} data=${data} own=${own} shape=${shape} label=${described(label, times, series, unit)} onCursor=${setAt} />
   </figure>`;
 }
 

@@ -4,7 +4,7 @@ import { html } from "htm/preact";
 import { t } from "../words.js";
 
 /** Return rows (lists of texts, numbers or null) as CSV (RFC 4180). */
-export function csvOf(rows) {
+function csvOf(rows) {
   return rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 }
 

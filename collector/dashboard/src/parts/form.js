@@ -36,6 +36,9 @@ export const Select = ({ name, value, set, options, hint, ...rest }) => html`<la
 
 export const Check = ({ name, value, set, ...rest }) => html`<label class="inline"><input type="checkbox" checked=${value} onChange=${(event) => set(event.target.checked)} ...${rest} />${name}</label>`;
 
+/** Return the parts of a text between commas. */
+export const listOf = (text) => text.split(",").map((each) => each.trim()).filter(Boolean);
+
 /**
  * Return the number of a text times `factor`, null for an empty one. Another text stays as it is: the
  * collector says what it expected, where NaN would have been sent as null and taken a line away.

@@ -13,21 +13,15 @@ const PATHS = {
   right: "M8 4l6 6-6 6",
   widen: "M8 6l-4 4 4 4M12 6l4 4-4 4",
   close: "M5 5l10 10M15 5L5 15",
-  more: "M4 10h.01M10 10h.01M16 10h.01",
-  copy: "M7 7h9v9H7zM4 13V4h9",
-  down: "M5 8l5 5 5-5",
   person: "M10 10a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM3.5 17c.6-3.2 3.2-5 6.5-5s5.9 1.8 6.5 5",
-  check: "M4 10l4 4 8-8",
 };
 
 /** An icon beside or instead of a text; the button has the name. */
 export const Icon = ({ name }) =>
   html`<svg class="icon" viewBox="0 0 20 20" width="16" height="16" aria-hidden="true"><path d=${PATHS[name]} /></svg>`;
 
-const SHAPES = { ok: "ok", warning: "warning", critical: "critical" };
-
 /** A state by shape and colour: a circle is well, a diamond a warning, a square critical, a ring unknown. */
 export function Dot({ state, label }) {
   const text = label ?? t(`state.${state}`);
-  return html`<i class=${`dot ${SHAPES[state] ?? state ?? "none"}`} role="img" aria-label=${text} title=${text}></i>`;
+  return html`<i class=${`dot ${state ?? "none"}`} role="img" aria-label=${text} title=${text}></i>`;
 }

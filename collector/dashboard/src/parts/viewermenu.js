@@ -3,17 +3,16 @@
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { change, href, query } from "../address.js";
+import { LANGUAGES } from "../languages.js";
 import { person, signOut } from "../session.js";
-import { chooseLanguage, chooseZone, isDark, isZone, language, LANGUAGES, theme, viewersZone, zone } from "../settings.js";
+import { chooseLanguage, chooseZone, isDark, isZone, language, theme, viewersZone, zone } from "../settings.js";
 import { named, t } from "../words.js";
 import { Icon } from "./icons.js";
 import { Popup } from "./popup.js";
 
-const NAMES = { en: "English", ko: "한국어" };
-
 export function ViewerMenu({ clock }) {
   return html`<${Popup} align="right" kind="pick" name=${t("viewer.zone")} label=${clock}>${(close) => html`<${Zones} close=${close} />`}<//>
-    <button class="pick" lang=${language.value === "en" ? "ko" : "en"} onClick=${otherLanguage}>${NAMES[language.value === "en" ? "ko" : "en"]}</button>
+    <${Languages} />
     <button class="pick" aria-label=${t(isDark.value ? "viewer.light" : "viewer.dark")} onClick=${() => (theme.value = isDark.value ? "light" : "dark")}>${isDark.value ? "☀" : "☾"}</button>
     <${Popup} align="right" kind="pick" name=${t("viewer.account")} label=${html`<${Icon} name="person" /><bdi class="short">${person.value?.name}</bdi>`}>
       ${(close) => html`<div class="menu-list">
@@ -24,10 +23,15 @@ export function ViewerMenu({ clock }) {
     <//>`;
 }
 
-function otherLanguage() {
-  const next = LANGUAGES[(LANGUAGES.indexOf(language.value) + 1) % LANGUAGES.length];
-  chooseLanguage(next);
-  if (query.value.lang) change({ lang: "" });
+/** The other languages, each by its own name. */
+function Languages() {
+  function choose(tag) {
+    chooseLanguage(tag);
+    if (query.value.lang) change({ lang: "" });
+  }
+  return Object.entries(LANGUAGES)
+    .filter(([tag]) => tag !== language.value)
+    .map(([tag, { name }]) => html`<button key=${tag} class="pick" lang=${tag} onClick=${() => choose(tag)}>${name}</button>`);
 }
 
 function Zones({ close }) {

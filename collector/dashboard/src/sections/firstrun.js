@@ -1,18 +1,14 @@
 /** What an empty collector shows: the two lines that bring the first app in. It turns into the overview by itself. */
 
 import { html } from "htm/preact";
-import { useEffect } from "preact/hooks";
 import { href } from "../address.js";
 import { isAdmin } from "../session.js";
 import { t } from "../words.js";
 
-const EVERY_MS = 2000;
+/** How often an empty collector is asked whether something has arrived. */
+export const FIRST_MS = 2000;
 
-export function FirstRun({ sentence, again }) {
-  useEffect(() => {
-    const timer = setInterval(again, EVERY_MS);
-    return () => clearInterval(timer);
-  }, []);
+export function FirstRun({ sentence }) {
   return html`<div class="card firstrun">
     <h1>${sentence.text}</h1>
     <p class="lede">${t("first.lede")} ${t("first.up")}</p>

@@ -35,11 +35,22 @@ export function Kept({ scope, filters = {}, span = 12, limit = 10, title = t("ke
 
 export function keptColumns() {
   return [
-    { key: "route", title: t("kept.request"), text: true, value: (row) => `${row.method} ${row.route}`, show: (row) => html`<${Dot} state=${row.status >= 500 || row.error ? "critical" : "warning"} label=${named("reason", row.reason)} /><a href=${href("request", { id: row.id })}><bdi>${row.method} ${row.route}</bdi></a><span class="sub2"><bdi>${row.service}</bdi></span>` },
+    {
+      key: "route",
+      title: t("kept.request"),
+      text: true,
+      value: (row) => `${row.method} ${row.route}`,
+      show: (row) => html`<${Dot} state=${row.status >= 500 || row.error ? "critical" : "warning"} label=${named("reason", row.reason)} /><a href=${href("request", { id: row.id })}><bdi>${row.method} ${row.route}</bdi></a><span class="sub2"><bdi>${row.service}</bdi></span>`,
+    },
     { key: "duration", title: t("kept.duration"), unit: "ms" },
     { key: "status", title: t("kept.status"), show: (row) => row.status },
     { key: "parts", title: t("kept.parts"), sorts: false, value: (row) => partsOf(row), show: (row) => html`<${Shares} shares=${partsOf(row)} />` },
-    { key: "error", title: t("kept.error"), text: true, show: (row) => row.error && html`<b><bdi>${row.error}</bdi></b> <code><bdi>${row.errorSite}</bdi></code>` },
+    {
+      key: "error",
+      title: t("kept.error"),
+      text: true,
+      show: (row) => row.error && html`<b><bdi>${row.error}</bdi></b> <code><bdi>${row.errorSite}</bdi></code>`,
+    },
     { key: "at", title: t("kept.when"), value: (row) => Date.parse(row.at), show: (row) => moment(row.at) },
   ];
 }

@@ -8,7 +8,7 @@ import { timesOf, valuesOf } from "../scope.js";
 import { t } from "../words.js";
 
 /** Metrics of rules that this chart shows. */
-const LATENCY = ["responseTime", "p50", "p95", "p99", "apdex"];
+const LATENCY = ["responseTime", "p50", "p90", "p95", "p99", "p999", "mean", "max"];
 
 /** `history` is an answer of /metrics/history; `moments` comes from useMoments. */
 export function Latency({ history, moments, span = 8, sub, height = 260 }) {

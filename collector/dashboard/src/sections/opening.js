@@ -91,6 +91,3 @@ export function Chosen({ scope, fields }) {
   if (!chosen.length) return null;
   return html`<p class="chosen">${chosen.map((field) => html`<button key=${field} class="chip" onClick=${() => change({ [field]: "" }, { push: true })} aria-label=${t("chosen.drop", { name: t(`sides.${field}`) })}><small>${t(`sides.${field}`)}</small> <bdi>${scope[field]}</bdi> <${Icon} name="close" /></button>`)}</p>`;
 }
-
-/** How long something has lasted or did last, of times in ISO 8601. */
-export const span = (from, to) => lasted((to ? Date.parse(to) : Date.now()) - Date.parse(from));

@@ -10,10 +10,10 @@ import { range, stepOf } from "../range.js";
 import { t } from "../words.js";
 
 /** The order of colours of lines that have no colour of their own. */
-export const LINES = ["accent", "second", "external", "cache", "queue", "third", "database", "edge"];
+const LINES = ["accent", "second", "external", "cache", "queue", "third", "database", "edge"];
 
 /** Return the text of a group of the API: its values, without those that all groups share. */
-export function groupTexts(groups) {
+function groupTexts(groups) {
   const names = Object.keys(groups[0] ?? {});
   const telling = names.filter((name) => new Set(groups.map((each) => each[name])).size > 1);
   const used = telling.length ? telling : names.slice(-1);

@@ -34,12 +34,12 @@ function together(rows) {
 }
 
 /** The line of the app that ran something, and what called it. */
-export const Site = ({ site, caller }) => html`<code class="site"><bdi>${site}</bdi></code>${caller && html`<br /><small>${t("queries.from")} <code><bdi>${caller}</bdi></code></small>`}`;
+const Site = ({ site, caller }) => html`<code><bdi>${site}</bdi></code>${caller && html`<br /><small>${t("queries.from")} <code><bdi>${caller}</bdi></code></small>`}`;
 
 const routeLink = (row) =>
   row.route !== null && row.route !== undefined && html`<a href=${href("route", { environment: row.environment, service: row.service, route: row.route, method: row.method })}><bdi>${row.method} ${row.route}</bdi></a>`;
 
-export function Repeated({ rows }) {
+function Repeated({ rows }) {
   const columns = [
     { key: "query", title: t("queries.query"), text: true, show: (row) => html`<code><bdi>${row.query}</bdi></code>` },
     { key: "site", title: t("queries.line"), text: true, show: (row) => html`<${Site} ...${row} />` },
@@ -51,7 +51,7 @@ export function Repeated({ rows }) {
   return html`<${Table} label=${t("queries.repeated")} columns=${columns} rows=${rows} most=${8} />`;
 }
 
-export function Slow({ rows }) {
+function Slow({ rows }) {
   const columns = [
     { key: "query", title: t("queries.query"), text: true, show: (row) => html`<code><bdi>${row.query}</bdi></code>` },
     { key: "site", title: t("queries.line"), text: true, show: (row) => html`<${Site} ...${row} />` },

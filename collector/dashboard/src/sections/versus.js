@@ -24,7 +24,7 @@ const FIGURES = [
 const WORSE = { p50: 1, p95: 1, p99: 1, errorRate: 1, apdex: -1, requestsPerSecond: 0 };
 
 /** Return what the address says about the other side, for /compare and /explain. */
-export function otherSide() {
+function otherSide() {
   const { against, againstFrom, againstTo, a, b } = query.value;
   if (a && b) return { field: "version", a, b };
   if (against === "range") return againstFrom && againstTo ? { againstFrom, againstTo } : { against: "previous" };
@@ -74,7 +74,11 @@ function Sides({ data }) {
     { key: "name", title: "", text: true, show: (row) => named("figure", row.name) },
     { key: "a", title: `${t("versus.a")} (a)`, show: (row) => html`<${Figure} value=${row.a} unit=${row.unit} />` },
     { key: "b", title: `${t("versus.b")} (b)`, show: (row) => html`<${Figure} value=${row.b} unit=${row.unit} />` },
-    { key: "share", title: t("versus.change"), show: (row) => html`<span class=${enough ? judged(row.name, row.difference, row.share) : ""}>${row.unit === "ratio" ? signed(row.difference, "points") : signed(row.share)}</span>` },
+    {
+      key: "share",
+      title: t("versus.change"),
+      show: (row) => html`<span class=${enough ? judged(row.name, row.difference, row.share) : ""}>${row.unit === "ratio" ? signed(row.difference, "points") : signed(row.share)}</span>`,
+    },
   ];
   return html`<${Table} label=${t("versus.title")} columns=${columns} rows=${rows} rowKey=${(row) => row.name} />
     ${!enough && html`<p class="hint">${t("versus.few", { count: data.minRequests })}</p>`}`;
@@ -102,10 +106,20 @@ function Why({ data }) {
 function Routes({ data, scope }) {
   if (!data.routes.length || scope.route) return null;
   const columns = [
-    { key: "route", title: t("routes.route"), text: true, show: (row) => html`<a href=${href("route", { ...scope, service: row.service, environment: row.environment, route: row.route, method: row.method })}><bdi>${row.method} ${row.route}</bdi></a>` },
+    {
+      key: "route",
+      title: t("routes.route"),
+      text: true,
+      show: (row) => html`<a href=${href("route", { ...scope, service: row.service, environment: row.environment, route: row.route, method: row.method })}><bdi>${row.method} ${row.route}</bdi></a>`,
+    },
     { key: "a", title: `p95 ${t("versus.a")}`, value: (row) => row.a?.p95 ?? null, unit: "ms" },
     { key: "b", title: `p95 ${t("versus.b")}`, value: (row) => row.b?.p95 ?? null, unit: "ms" },
-    { key: "change", title: t("versus.change"), value: (row) => row.change?.p95 ?? null, show: (row) => html`<span class=${row.enough ? judged("p95", row.difference?.p95, row.change?.p95) : "none"}>${signed(row.change?.p95)}</span>` },
+    {
+      key: "change",
+      title: t("versus.change"),
+      value: (row) => row.change?.p95 ?? null,
+      show: (row) => html`<span class=${row.enough ? judged("p95", row.difference?.p95, row.change?.p95) : "none"}>${signed(row.change?.p95)}</span>`,
+    },
     { key: "requests", title: t("routes.requests"), value: (row) => row.b?.requests ?? null, show: (row) => written(row.b?.requests, "count") },
   ];
   return html`<h3>${t("versus.routes")}</h3><${Table} label=${t("versus.routes")} columns=${columns} rows=${data.routes} leftOut=${data.routesLeftOut} rowKey=${(row) => `${row.service} ${row.method} ${row.route}`} />`;

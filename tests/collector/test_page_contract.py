@@ -7,6 +7,7 @@ import pytest
 
 from trimtab_collector.contract.pagelink import LINKED, OVERVIEW, PageLink
 from trimtab_collector.contract.requests import SPANS
+from trimtab_collector.notify.languages import LANGUAGES
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "collector" / "dashboard" / "src"
@@ -79,3 +80,7 @@ def test_a_link_to_a_page_that_would_not_read_it_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="got 'host'"):
         PageLink(page="host")
     PageLink(page="hosts", params={"instance": "web-3", "from": "-1h"})
+
+
+def test_the_page_speaks_the_languages_that_messages_are_written_in() -> None:
+    assert re.findall(r"^  (\w+): \{", source("languages.js"), re.MULTILINE) == list(LANGUAGES)
