@@ -11,7 +11,7 @@ from trimtab_collector.alerts.configs import config_of, refuse_new, rule_of, uni
 from trimtab_collector.alerts.defaults import BUILT_IN, EXAMPLES, THRESHOLDS, Shipped
 from trimtab_collector.alerts.file import AlertsFile
 from trimtab_collector.alerts.metrics import METRICS
-from trimtab_collector.alerts.rules import Rule
+from trimtab_collector.alerts.rules import THRESHOLD, Rule
 from trimtab_collector.auth.audit import note
 from trimtab_collector.contract.alertconfigs import (
     CONFIG,
@@ -50,7 +50,6 @@ CREATE TABLE threshold (metric TEXT PRIMARY KEY, warning REAL, critical REAL) WI
     ),
 )
 _MOST: Final = 2_000
-_PREFIX: Final = "threshold."
 
 
 class RuleSet:
@@ -256,7 +255,7 @@ def _threshold_rule(metric: str, lines: Shipped, source: str) -> Rule:
         critical_for=lines.critical_for_s if lines.critical is not None else None,
         keep_firing_for=lines.keep_firing_s,
     )
-    return rule_of(_PREFIX + metric, config, source)
+    return rule_of(THRESHOLD + metric, config, source)
 
 
 def not_found(what: str, name: str) -> ApiError:
