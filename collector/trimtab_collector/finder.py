@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
-from trimtab_collector.alerts.metrics import GAUGE_FIGURES, METRICS, JudgedMetric
 from trimtab_collector.alerts.bodies import rule_page
+from trimtab_collector.alerts.metrics import GAUGE_FIGURES, METRICS, JudgedMetric
 from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.contract.names import (
     FOUND,

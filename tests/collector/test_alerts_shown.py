@@ -6,12 +6,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from support.stores.alertworld import AlertWorld, add, alert_world
+from support.stores.alertworld import AlertWorld, add, alert_world, asked, config
 from trimtab_collector.alerts.bodies import notice_of
 from trimtab_collector.alerts.incidents import Incident, Telling
 from trimtab_collector.alerts.machine import FIRING, Alert
 from trimtab_collector.alerts.metrics import METRICS
 from trimtab_collector.alerts.rules import THRESHOLD, Rule
+from trimtab_collector.contract.alerts import NewSilence
 from trimtab_collector.contract.pagelink import LINKED, RANGE
 from trimtab_core.addresses import DASHBOARD
 
@@ -75,3 +76,21 @@ def test_what_is_about_a_host_or_an_agent_leads_there(world: AlertWorld) -> None
     world.pass_windows(4, agents=("vm-2",))
     pages = {link[0] for notice in world.sink.taken for link in notice.links}
     assert {"hosts", "agents", "thresholds", "rule"} <= pages
+
+
+def test_a_silence_is_shown_at_once_and_names_its_rule(world: AlertWorld) -> None:
+    slow = config(metric="responseTime", name="Slow pages", threshold=100, for_=0)
+    world.rules.change("slow", slow, asked(world))
+    world.pass_windows(2, 500)
+    (alert,) = world.book.open()
+    assert alert.held is None
+    new = NewSilence(matchers={"rule": "slow"}, comment="known", duration="10m")
+    made = world.silences.add(new, asked(world))
+    assert made.rule_name == "Slow pages"
+    assert [each.rule_name for each in world.silences.list(world.clock.now_s)] == ["Slow pages"]
+    assert world.book.find(alert.id).held == world.book.open()[0].held == "silenced"
+    world.silences.remove(made.id, asked(world))
+    assert world.book.open()[0].held is None
+    other = NewSilence(matchers={"service": "books"}, comment="known", duration="10m")
+    assert world.silences.add(other, asked(world)).rule_name is None
+    assert world.book.open()[0].held is None

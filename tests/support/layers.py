@@ -66,7 +66,15 @@ LAYERS: Layers = {
         ),
         "naming": ("contract",),
         "finder": (
-            *("contract", "alerts.metrics", "alerts.ruleset", "naming", "reads", "storage"),
+            *(
+                "contract",
+                "alerts.bodies",
+                "alerts.metrics",
+                "alerts.ruleset",
+                "naming",
+                "reads",
+                "storage",
+            ),
         ),
         "fleet": ("contract", "alerts.agents", "auth.owners", "senders", "storage"),
         "api": (

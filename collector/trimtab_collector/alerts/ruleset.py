@@ -109,6 +109,10 @@ class RuleSet:
             found[metric] = (before._replace(warning=warning, critical=critical), source)
         return found
 
+    def name_of(self, rule_id: str) -> str:
+        """Return the name of a rule, empty where there is none."""
+        return next((rule.name for rule in self.rules() if rule.id == rule_id), "")
+
     def lines(self) -> dict[str, tuple[float | None, float | None]]:
         """Return the lines of warning and critical of every metric that has a threshold."""
         return {metric: (pair.warning, pair.critical) for metric, (pair, _) in self.pairs().items()}
