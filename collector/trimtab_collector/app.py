@@ -197,7 +197,8 @@ class CollectorApp:
         )
         known = self.notifications.channels.recipients
         file = AlertsFile(_alerts_file(settings), known)
-        rules, silences = RuleSet(self.state, file, known), SilenceBook(self.state)
+        rules = RuleSet(self.state, file, known)
+        silences = SilenceBook(self.state, rules.name_of)
         self.silences = silences
         file.section("channels", self.notifications.channels.of_file)
         file.section("slo", slos.of_file)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
+from trimtab_collector.alerts.bodies import rule_page
 from trimtab_collector.alerts.metrics import GAUGE_FIGURES, METRICS, JudgedMetric
 from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.contract.names import (
@@ -47,7 +48,6 @@ _PAGES: Final = {
     "statement": "databases",
     "metric": "metrics",
     "host": "hosts",
-    "rule": "rule",
 }
 
 
@@ -85,9 +85,12 @@ class NameFinder:
 
     def rules(self) -> list[FoundName]:
         """Return the rules that there are now."""
+        every = ((rule, rule_page(rule, {})) for rule in self._rules.rules())
         return [
-            FoundName("rule", rule.name, folded(rule.name), (("id", rule.id),))
-            for rule in self._rules.rules()
+            FoundName(
+                *("rule", rule.name, folded(rule.name), tuple(link.params.items())), page=link.page
+            )
+            for rule, link in every
         ]
 
     def _gathered(self, now_s: float) -> _NamesNow:
@@ -179,7 +182,7 @@ def _hit(row: FoundName) -> SearchHit:
         detail=" · ".join(filter(None, (row.environment, _service_of(row)))),
         environment=row.environment,
         service=row.service,
-        link=PageLink(page=_PAGES[row.kind], params=dict(row.params)),
+        link=PageLink(page=row.page or _PAGES[row.kind], params=dict(row.params)),
     )
 
 

@@ -14,7 +14,7 @@ _BREAKS: Final = frozenset(" /._-:{\"'(")
 
 
 class FoundName(NamedTuple):
-    """Something that can be found; the page that shows it is named by its kind."""
+    """Something that can be found."""
 
     kind: str
     text: str
@@ -24,6 +24,8 @@ class FoundName(NamedTuple):
     params: tuple[tuple[str, str], ...]
     environment: str = ""
     service: str = ""
+    #: what shows it, where that does not follow from its kind
+    page: str = ""
 
 
 class NameIndex:

@@ -106,7 +106,8 @@ def test_every_kind_is_found_and_each_has_its_page(found: Found) -> None:
         "params": {"environment": "test", "service": "shop", "name": "orders.paid"},
     }
     assert pages["host"] == {"page": "hosts", "params": {"instance": "orders-db-1"}}
-    assert found.hits("error rate", kind="rule") or found.hits("error", kind="rule")
+    (rule,) = found.ask("/search", q="errorRate", kind="rule")["results"]
+    assert rule["link"] == {"page": "thresholds", "params": {"metric": "errorRate"}}
     assert answer["leftOut"] == {}
 
 

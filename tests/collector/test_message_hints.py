@@ -1,8 +1,10 @@
 """What a message tells people to ask: paths, parameters and values exist, and commands run."""
 
+import json
 import re
 import shlex
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -44,6 +46,49 @@ def test_every_path_parameter_and_value_that_a_hint_names_exists(lang: str) -> N
         known = {each.name: each for each in table[path].parameters}
         for name, value in parse_qsl(query.removeprefix("?"), strict_parsing=bool(query)):
             known[name].read(value, Moment(AT_S, UTC))
+
+
+PAGE = "/performance/dashboard/alert?id=1"
+
+
+@pytest.mark.parametrize("lang", sorted(LANGUAGES))
+def test_hints_name_pages_where_the_message_leads_to_pages(lang: str) -> None:
+    language = LANGUAGES[lang]
+    texts = Path(__file__).parents[2] / "collector" / "dashboard" / "src" / "words" / lang
+    shown = {
+        text
+        for name in ("shell", "service")
+        for text in json.loads((texts / f"{name}.json").read_text()).values()
+    }
+    for phrase in language.pages.values():
+        assert set(re.findall('"([^"]+)"', phrase)) <= shown
+    for metric in language.hints:
+        for kind in ("errors", "latency"):
+            promise = Promise(kind, 0.999, 30, None, 0.42, 3600, 300)
+            for plainly in (False, True):
+                about = notice(metric=metric, links=(("alert", PAGE),), promise=promise)
+                message = Message("k", (about,), AT_S, plain=plainly)
+                body = Texts(lang, UTC, "https://trimtab.example.com").write(message).plain()
+                assert "GET /" not in body, metric
+                assert not re.search(r"- [a-z]", body), metric
+
+
+def test_a_message_states_no_comparison_that_is_not_true_now() -> None:
+    about = notice("updated", metric="cpuUsage", unit="ratio", threshold=0.9, value=0.869)
+    found = Texts("en", UTC, "").write(Message("k", (about,), AT_S))
+    assert "CPU 86.9 %, was over 90 % (since 14:03)" in found.title
+    assert "86.9 %, was over 90 %, since 14:03" in found.lead
+    about = replace(about, value=0.95)
+    assert "CPU 95 % over 90 %" in Texts("en", UTC, "").title(about, AT_S)
+    korean = Texts("ko", UTC, "").title(replace(about, value=0.869), AT_S)
+    assert "86.9%, 기준 90% 초과였음" in korean
+
+
+def test_the_silence_of_an_agent_names_it_once() -> None:
+    about = notice(metric="agentSilence", unit="s", threshold=25.0, value=40.0,
+                   where=Where(subject="vm-1", subject_kind="agent"))  # fmt: skip
+    lead = Texts("en", UTC, "").write(Message("k", (about,), AT_S)).lead
+    assert lead.startswith("Silence of agent vm-1: 40 s over 25 s")
 
 
 def test_paths_of_a_hint_are_the_same_in_every_language() -> None:

@@ -218,23 +218,23 @@ def test_no_figure_is_rounded_onto_the_line_that_it_crossed() -> None:
 @pytest.mark.parametrize(
     ("operator", "english", "korean"),
     [
-        ("gt", "5 s over 5 s", "5초, 임계값 5초 초과"),
+        ("gt", "6 s over 5 s", "6초, 임계값 5초 초과"),
         ("gte", "5 s, at or over 5 s", "5초, 임계값 5초 이상"),
-        ("lt", "5 s under 5 s", "5초, 임계값 5초 미만"),
+        ("lt", "4 s under 5 s", "4초, 임계값 5초 미만"),
         ("lte", "5 s, at or under 5 s", "5초, 임계값 5초 이하"),
     ],
 )
 def test_the_side_of_a_line_is_told_with_the_line_or_without(
     operator: str, english: str, korean: str
 ) -> None:
-    met = replace(notice(), operator=operator, value=5000.0)
+    met = replace(notice(), operator=operator, value=1000.0 * int(english[0]))
     assert f"p95 {english} (" in written(met).title
     assert f"p95 {korean} (" in written(met, lang="ko").title
 
 
 def test_a_recovery_reads_well_also_of_a_count_a_time_and_nothing() -> None:
     silence = notice("resolved", metric="agentSilence", unit="s", threshold=25.0, value=0.0)
-    assert written(silence).title.endswith("silence of the agent back to 0 s after 2 min")
+    assert written(silence).title.endswith("silence back to 0 s after 2 min")
     rate = notice("resolved", metric="requestsPerSecond", unit="1/s", threshold=20, value=17.9)
     assert written(rate).title.endswith("request rate back to 17.9/s after 2 min")
     gone = notice("resolved", value=None)

@@ -68,8 +68,8 @@ LAYERS: Layers = {
         ),
         "naming": ("contract",),
         "finder": (
-            *("contract", "alerts.metrics", "alerts.ruleset", "keeping", "naming", "reads"),
-            "storage",
+            *("contract", "alerts.bodies", "alerts.metrics", "alerts.ruleset", "keeping"),
+            *("naming", "reads", "storage"),
         ),
         "fleet": ("contract", "alerts.agents", "auth.owners", "senders", "storage"),
         "api": (

@@ -8,20 +8,23 @@ from urllib.parse import urlencode
 from trimtab_collector.alerts.configs import unit_of
 from trimtab_collector.alerts.incidents import Incident, Telling
 from trimtab_collector.alerts.machine import Alert
-from trimtab_collector.alerts.rules import Rule, compares, severity_of
+from trimtab_collector.alerts.rules import THRESHOLD, Rule, severity_of
 from trimtab_collector.contract.alerts import AlertBody
+from trimtab_collector.contract.comparisons import COMPARE
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.pagelink import PageLink, address_of
 from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.notify.notice import Change, Member, Notice, Promise, Where
 from trimtab_core.addresses import API
 
-__all__ = ["body_of", "labels_of", "notice_of"]
+__all__ = ["body_of", "labels_of", "notice_of", "rule_page"]
 
 _MOST_MEMBERS: Final = 10
 _LONGEST_ADDRESS: Final = 1000
 #: a value that is older is said to be
 _LATE_S: Final = 60
+#: rules that are shaped by what they judge -> the page that shows that
+_PAGES_BUILT_IN: Final = {"slo": "objectives", "analysis": "advice"}
 #: how alerts ended, by their state
 _LAST: Final = {
     "resolved": "recovered",
@@ -178,15 +181,29 @@ def _pages(
     """Return the pages of the dashboard that show more."""
     around = {"from": instant(since_s - 900), "to": instant(t_s)}
     named = {name: labels[name] for name in ("environment", "service", "route") if labels.get(name)}
-    pages = [PageLink(page="rule", params={"id": rule.id})]
+    pages = [rule_page(rule, named)]
     if first is not None:
         pages.insert(0, PageLink(page="alert", params={"id": first.id}))
     if named.get("service"):
         page = "route" if "route" in named else "service"
         pages.append(PageLink(page=page, params={**named, **around}))
+    elif labels.get("instance"):
+        pages.append(PageLink(page="hosts", params={"instance": labels["instance"], **around}))
+    elif labels.get("agent"):
+        pages.append(PageLink(page="agents", params={"agent": labels["agent"]}))
     found = ((each.page, address_of(each)) for each in pages)
     # A longer one would not be kept whole, and lead to another place.
     return tuple(each for each in found if len(each[1]) <= _LONGEST_ADDRESS)
+
+
+def rule_page(rule: Rule, named: Mapping[str, str]) -> PageLink:
+    """Return the page on which a rule is set: those that are always there are no configurations."""
+    owner = {name: text for name, text in named.items() if name != "route"}
+    if rule.id.startswith(THRESHOLD):
+        return PageLink(page="thresholds", params={"metric": rule.metric})
+    if rule.id in _PAGES_BUILT_IN:
+        return PageLink(page=_PAGES_BUILT_IN[rule.id], params=owner)
+    return PageLink(page="rule", params={"id": rule.id})
 
 
 def _links(
@@ -233,6 +250,6 @@ def _sentence(body: AlertBody) -> str:
     if body.state == "keeping":
         return f"{was}, good since {body.recovered_at}{worst}"
     fired = f", fired {body.fired_at}" if body.fired_at else ""
-    if body.value is not None and not compares(body.operator, body.value, body.threshold):
+    if body.value is not None and not COMPARE[body.operator](body.value, body.threshold):
         return f"{was}; since {body.since}{fired}{worst}"
     return f"{body.metric} is {value} since {body.since}{fired}; {sign} {line} is {body.severity}"

@@ -19,7 +19,7 @@ from trimtab_collector.alerts.judge import Judge, Outcome
 from trimtab_collector.alerts.machine import Alert
 from trimtab_collector.alerts.rules import LEVELS, Rule
 from trimtab_collector.auth.audit import note
-from trimtab_collector.contract.alerts import ALERT, SEVERITY, STATE, AlertBody, Alerts
+from trimtab_collector.contract.alerts import ALERT, SEVERITY, SILENCED, STATE, AlertBody, Alerts
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.parameters import LIMIT, Parameters
 from trimtab_collector.statefile import Schema, StateFile
@@ -49,6 +49,7 @@ _KEPT_S: Final = 400 * 86_400
 _Values = tuple[object, ...]
 #: called with alerts whose state or level changed, once that is durable
 ChangeListener = Callable[[Sequence[AlertBody]], None]
+Silenced = Callable[[Rule, Alert], bool]
 Metadata = Callable[[Rule, Mapping[str, str]], dict[str, Any] | None]
 
 
@@ -61,6 +62,8 @@ class AlertBook:
         self._state = state
         self._metadata = metadata
         self._listeners: list[ChangeListener] = []
+        #: returns what says whether an alert is silent now; the evaluator's
+        self.silenced_now: Callable[[], Silenced] = lambda: lambda rule, alert: False
         #: held while alerts are judged, read or acknowledged
         self.lock = threading.RLock()
         self.judge = Judge()
@@ -122,10 +125,11 @@ class AlertBook:
 
     def announce(self, changed: Sequence[Alert], rules: Mapping[str, Rule]) -> None:
         """Tell listeners of alerts that changed."""
+        silenced = self.silenced_now()
         with self.lock:
             incidents = {each.id: each for each in self.judge.incidents.values()}
         bodies = [
-            self._body(rules[alert.rule_id], alert, incidents.get(alert.group_id))
+            self._body(rules[alert.rule_id], alert, incidents.get(alert.group_id), silenced)
             for alert in changed
             if not (alert.is_over and alert.fired_s is None)
         ]
@@ -137,10 +141,11 @@ class AlertBook:
 
     def open(self, environment: str = "", service: str = "") -> list[AlertBody]:
         """Return alerts that are not over, those that need somebody first."""
+        silenced = self.silenced_now()
         with self.lock:
             incidents = {each.id: each for each in self.judge.incidents.values()}
             found = [
-                self._body(self.judge.rules[rule_id], each, incidents.get(each.group_id))
+                self._body(self.judge.rules[rule_id], each, incidents.get(each.group_id), silenced)
                 for rule_id, rows in self.judge.alerts.items()
                 for each in rows.values()
             ]
@@ -174,7 +179,8 @@ class AlertBook:
         with self.lock:
             alert = self._open_one(alert_id)
             if alert is not None:
-                return self._body(self.judge.rules[alert.rule_id], alert, self._incident(alert))
+                rule, incident = self.judge.rules[alert.rule_id], self._incident(alert)
+                return self._body(rule, alert, incident, self.silenced_now())
         sql = "SELECT rule, data FROM alert WHERE id = ?"
         rows = self._state.decoded(sql, (alert_id,), _body_of_row)
         if not rows:
@@ -201,14 +207,19 @@ class AlertBook:
                 _write(connection, alert, rule)
                 note(connection, by.caller, "alert.acknowledge", alert_id)
             self.announce([alert], {rule.id: rule})
-            return self._body(rule, alert, self._incident(alert))
+            return self._body(rule, alert, self._incident(alert), self.silenced_now())
 
     def _open_one(self, alert_id: str) -> Alert | None:
         every = (alert for rows in self.judge.alerts.values() for alert in rows.values())
         return next((alert for alert in every if alert.id == alert_id), None)
 
-    def _body(self, rule: Rule, alert: Alert, incident: Incident | None) -> AlertBody:
+    def _body(
+        self, rule: Rule, alert: Alert, incident: Incident | None, silenced: Silenced
+    ) -> AlertBody:
         body = body_of(rule, alert, incident, self.judged_s)
+        if alert.is_open and body.held in (None, SILENCED):
+            # A silence holds from the moment in which it is made, not from the next step on.
+            body.held = SILENCED if silenced(rule, alert) else None
         body.metadata = self._metadata(rule, body.labels)
         return body
 

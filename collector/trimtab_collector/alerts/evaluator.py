@@ -117,6 +117,7 @@ class Evaluator:
         #: CPU seconds of the last step
         self.step_cpu_s = 0.0
         store.on_commit(self._committed)
+        book.silenced_now = lambda: self._silenced(self._clock())
 
     def start(self) -> None:
         """Begin to judge."""
@@ -173,12 +174,7 @@ class Evaluator:
         rules = {rule.id: rule for rule in self._rules.rules() if rule.enabled}
         judged = self._read(list(rules.values()), t_s)
         missing, dismissed = self.agents.missing(t_s), self.agents.dismissed()
-        matchers = self._silences.matchers(t_s)
-
-        def silenced(rule: Rule, alert: Alert) -> bool:
-            labels = {**labels_of(rule, alert), "metric": rule.metric, "rule": rule.id}
-            labels["severity"] = severity_of(alert.level or 1)
-            return any(matcher.matches(labels, t_s) for matcher in matchers)
+        silenced = self._silenced(t_s)
 
         def is_missing(labels: Mapping[str, str]) -> bool:
             named = [(name, labels[name]) for name in ("environment", "service") if name in labels]
@@ -207,6 +203,17 @@ class Evaluator:
         self._book.announce([*outcome.changed, *held], outcome.rules)
         self._silences.look(t_s)
         return outcome
+
+    def _silenced(self, t_s: float) -> Callable[[Rule, Alert], bool]:
+        """Return what says whether an alert is silent at a time."""
+        matchers = self._silences.matchers(t_s)
+
+        def silenced(rule: Rule, alert: Alert) -> bool:
+            labels = {**labels_of(rule, alert), "metric": rule.metric, "rule": rule.id}
+            labels["severity"] = severity_of(alert.level or 1)
+            return any(matcher.matches(labels, t_s) for matcher in matchers)
+
+        return silenced
 
     def _keep(
         self, outcome: Outcome, notices: Sequence[Notice], t_s: float, dismissed: Collection[str]

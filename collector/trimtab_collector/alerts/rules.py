@@ -1,39 +1,29 @@
 """A rule: which figure is held against which lines, for how long, and who is told."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import nan
-from operator import eq, ge, gt, le, lt
-from typing import Any, Final
+from typing import Final
 
+from trimtab_collector.contract.comparisons import COMPARE
 from trimtab_collector.storage.columns import Array
 
-__all__ = ["LEVELS", "NO_DATA", "OPERATORS", "TYPES", "Rule", "compares", "severity_of"]
+__all__ = ["LEVELS", "NO_DATA", "OPERATORS", "THRESHOLD", "TYPES", "Rule", "severity_of"]
 
 #: severities, the mild one first; level 1 is the first of them
 LEVELS: Final = ("warning", "critical")
+#: what the ids of rules begin with that hold a threshold; the name of its metric follows
+THRESHOLD: Final = "threshold."
 TYPES: Final = ("performance", "predictive", "critical")
 #: what a series without data does to its alert: nothing, fire, or count as recovered
 NO_DATA: Final = ("keep", "alert", "ok")
 
-_COMPARE: Final[Mapping[str, Callable[[Any, float], Any]]] = {
-    "gt": gt,
-    "gte": ge,
-    "lt": lt,
-    "lte": le,
-    "eq": eq,
-}
-OPERATORS: Final = tuple(_COMPARE)
+OPERATORS: Final = tuple(COMPARE)
 
 
 def severity_of(level: int) -> str:
     """Return the severity of a level, 1 for the first."""
     return LEVELS[level - 1]
-
-
-def compares(operator: str, value: float, line: float) -> bool:
-    """Return whether a value stands to a line as an operator says."""
-    return bool(_COMPARE[operator](value, line))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +95,12 @@ class Rule:
 
     def crossed(self, values: Array, level: int) -> Array:
         """Return which values cross the line of a level; nan crosses none."""
-        found: Array = _COMPARE[self.operator](values, self.line(level))
+        found: Array = COMPARE[self.operator](values, self.line(level))
         return found
 
     def crosses(self, value: float, level: int) -> bool:
         """Return whether one value crosses the line of a level."""
-        return bool(_COMPARE[self.operator](value, self.line(level)))
+        return bool(COMPARE[self.operator](value, self.line(level)))
 
     @property
     def recovery_line(self) -> float:
@@ -119,11 +109,11 @@ class Rule:
 
     def recovered(self, value: float) -> bool:
         """Return whether a value is on the good side of the line of recovery."""
-        return not _COMPARE[self.operator](value, self.recovery_line)
+        return not COMPARE[self.operator](value, self.recovery_line)
 
     def lasting(self, values: Array) -> Array:
         """Return which values are not on the good side of the line of recovery."""
-        found: Array = _COMPARE[self.operator](values, self.recovery_line)
+        found: Array = COMPARE[self.operator](values, self.recovery_line)
         return found
 
     def worse(self, a: float, b: float | None) -> float:

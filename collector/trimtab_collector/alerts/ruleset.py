@@ -11,7 +11,7 @@ from trimtab_collector.alerts.configs import config_of, refuse_new, rule_of, uni
 from trimtab_collector.alerts.defaults import BUILT_IN, EXAMPLES, THRESHOLDS, Shipped
 from trimtab_collector.alerts.file import AlertsFile
 from trimtab_collector.alerts.metrics import METRICS
-from trimtab_collector.alerts.rules import Rule
+from trimtab_collector.alerts.rules import THRESHOLD, Rule
 from trimtab_collector.auth.audit import note
 from trimtab_collector.contract.alertconfigs import (
     CONFIG,
@@ -50,7 +50,6 @@ CREATE TABLE threshold (metric TEXT PRIMARY KEY, warning REAL, critical REAL) WI
     ),
 )
 _MOST: Final = 2_000
-_PREFIX: Final = "threshold."
 
 
 class RuleSet:
@@ -109,6 +108,10 @@ class RuleSet:
             before = found.get(metric, (Shipped(None, None, critical_for_s=300), ""))[0]
             found[metric] = (before._replace(warning=warning, critical=critical), source)
         return found
+
+    def name_of(self, rule_id: str) -> str:
+        """Return the name of a rule, empty where there is none."""
+        return next((rule.name for rule in self.rules() if rule.id == rule_id), "")
 
     def lines(self) -> dict[str, tuple[float | None, float | None]]:
         """Return the lines of warning and critical of every metric that has a threshold."""
@@ -256,7 +259,7 @@ def _threshold_rule(metric: str, lines: Shipped, source: str) -> Rule:
         critical_for=lines.critical_for_s if lines.critical is not None else None,
         keep_firing_for=lines.keep_firing_s,
     )
-    return rule_of(_PREFIX + metric, config, source)
+    return rule_of(THRESHOLD + metric, config, source)
 
 
 def not_found(what: str, name: str) -> ApiError:

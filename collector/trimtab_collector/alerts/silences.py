@@ -66,9 +66,13 @@ class Matcher:
 class SilenceBook:
     """The silences of a collector; any thread."""
 
-    def __init__(self, state: StateFile) -> None:
+    def __init__(
+        self, state: StateFile, rule_name: Callable[[str], str] = lambda rule_id: ""
+    ) -> None:
+        """Ask rule_name for the name of a rule by its id, empty where there is none."""
         state.bring(_SCHEMA)
         self._state = state
+        self._rule_name = rule_name
         self._lock = threading.Lock()
         self._listeners: list[SilenceListener] = []
         #: ids of those that are active, and of those to come, when they were last looked at
@@ -128,7 +132,7 @@ class SilenceBook:
             connection.execute("INSERT INTO silence VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             note(connection, by.caller, "silence.add", made, None, msgspec.to_builtins(new))
         self.look(by.now_s)
-        return _silence(row, by.now_s)
+        return self._silence(row, by.now_s)
 
     def remove(self, silence_id: str, by: Parameters) -> None:
         """End a silence now; raises ApiError 404."""
@@ -146,7 +150,23 @@ class SilenceBook:
     def list(self, now_s: float) -> list[Silence]:
         """Return all that are kept, the latest first."""
         sql = "SELECT * FROM silence ORDER BY ends_s DESC, id"
-        return self._state.decoded(sql, (), lambda *row: _silence(row, now_s))
+        return self._state.decoded(sql, (), lambda *row: self._silence(row, now_s))
+
+    def _silence(self, row: tuple[object, ...], now_s: float) -> Silence:
+        starts_s, ends_s = float(str(row[3])), float(str(row[4]))
+        state = "pending" if now_s < starts_s else "active" if now_s < ends_s else "expired"
+        matchers = _texts(str(row[1]))
+        return Silence(
+            id=str(row[0]),
+            matchers=matchers,
+            rule_name=self._rule_name(matchers["rule"]) or None if "rule" in matchers else None,
+            comment=str(row[2]),
+            starts_at=instant(starts_s),
+            ends_at=instant(ends_s),
+            created_by=str(row[5]),
+            created_at=instant(float(str(row[6]))),
+            state=state,
+        )
 
 
 def silences(book: SilenceBook, parameters: Parameters) -> Silences:
@@ -171,21 +191,6 @@ def _texts(matchers: str) -> dict[str, str]:
 
 def _matcher(matchers: str, starts_s: float, ends_s: float) -> Matcher:
     return Matcher(tuple(_texts(matchers).items()), float(starts_s), float(ends_s))
-
-
-def _silence(row: tuple[object, ...], now_s: float) -> Silence:
-    starts_s, ends_s = float(str(row[3])), float(str(row[4]))
-    state = "pending" if now_s < starts_s else "active" if now_s < ends_s else "expired"
-    return Silence(
-        id=str(row[0]),
-        matchers=_texts(str(row[1])),
-        comment=str(row[2]),
-        starts_at=instant(starts_s),
-        ends_at=instant(ends_s),
-        created_by=str(row[5]),
-        created_at=instant(float(str(row[6]))),
-        state=state,
-    )
 
 
 def _moment(field: str, text: str) -> float:

@@ -135,6 +135,8 @@ class Silence(Body):
 
     id: str
     matchers: dict[str, str]
+    #: name of the rule that the matcher `rule` names by its id; null where it names none
+    rule_name: str | None
     comment: str
     starts_at: str
     ends_at: str

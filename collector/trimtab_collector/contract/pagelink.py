@@ -30,6 +30,9 @@ LINKED: Final[Mapping[str, tuple[str, ...]]] = {
     "alerts": (*_OWNER, "tab"),
     "alert": ("id",),
     "rule": ("id",),
+    "thresholds": ("metric",),
+    "objectives": _OWNER,
+    "advice": _OWNER,
 }
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Final
 
+from trimtab_collector.contract.comparisons import COMPARE
 from trimtab_collector.contract.pagelink import PageLink, address_of
 from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.notify.channel import Message
@@ -24,6 +25,8 @@ __all__ = ["Texts", "WrittenMessage", "clean", "moment", "named", "whole_lines"]
 
 #: what mail programs and chats make links of, whatever the markup
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(//[^\s/?#]*)")
+#: what a hint says to ask, with its parameters
+_ASKED: Final = re.compile(r"GET (/[a-z/-]+(?:\?[A-Za-z0-9=&]+)?)")
 _WWW: Final = re.compile(r"\bwww\.[^\s/?#]*", re.IGNORECASE)
 _MAX_UNIT: Final = 24
 _MAX_NAME: Final = 120
@@ -126,7 +129,8 @@ class Texts:
         if merged:
             lead = f"{lead} {self._word('lead.merged')}"
         if message.plain:
-            lead = f"{lead} {self._word('lead.plain')}"
+            plain = self._word("lead.plain")
+            lead = f"{lead} {self._to_pages(plain) if self._pages([notice]) else plain}"
         if notice.lost_recipients:
             names = ", ".join(map(clean, notice.lost_recipients))
             lead = f"{lead} {self._word('lead.lost', names=clean(names))}"
@@ -154,13 +158,15 @@ class Texts:
         all_alerts = ((self._word("link.list"), every),)
         pages = all_alerts if self._base_url else ()
         open_ones = [each for each in notices if each.ended_s is None]
+        lead = self._word("lead.plain" if message.plain else "lead.digest")
+        lead = self._to_pages(lead) if pages else lead
         return WrittenMessage(
             title=self._word(
                 "title.digest",
                 count=len(notices),
                 critical=sum(notice.severity == "critical" for notice in open_ones),
             ),
-            lead=self._word("lead.plain" if message.plain else "lead.digest"),
+            lead=lead,
             sections=(
                 (self._word("section.alerts"), tuple(lines)),
                 *(() if pages else ((self._word("section.commands"), ("trimtab alert list",)),)),
@@ -202,6 +208,10 @@ class Texts:
         threshold = self._quantity(notice.threshold, notice)
         against = notice.operator if notice.threshold is not None else "none"
         form = f"side.{against}" if f"side.{against}" in self._language.words else "side.none"
+        if notice.value is not None and notice.threshold is not None and notice.ended_s is None:
+            holds = COMPARE.get(against)
+            if holds is not None and not holds(notice.value, notice.threshold):
+                form = f"was.{against}"
         return value, threshold, self._word(form, value=value, threshold=threshold)
 
     def _facts(self, notice: Notice, now_s: float) -> Iterable[tuple[str, str]]:
@@ -262,7 +272,13 @@ class Texts:
     def _hints(self, notice: Notice) -> tuple[str, ...]:
         hints, promise = self._language.hints, notice.promise
         kind = notice.metric if promise is None else f"{notice.metric}.{promise.kind}"
-        return hints.get(kind, hints.get(notice.metric, hints[""]))
+        found = hints.get(kind, hints.get(notice.metric, hints[""]))
+        return tuple(map(self._to_pages, found)) if self._pages([notice]) else found
+
+    def _to_pages(self, text: str) -> str:
+        """Name the pages of the dashboard where a text names what is asked of the API."""
+        text = _ASKED.sub(lambda asked: self._language.pages[asked[1]], text)
+        return text[:1].upper() + text[1:]
 
     def _commands(self, notice: Notice) -> list[str]:
         """Return what shows more, ready for a shell, where no page does."""

@@ -81,7 +81,7 @@ class AlertWorld:
         self.file = AlertsFile(self.directory / "alerts.toml", known)
         self.file.section("channels", self.channels.of_file)
         self.rules = RuleSet(self.state, self.file, known)
-        self.silences = SilenceBook(self.state)
+        self.silences = SilenceBook(self.state, self.rules.name_of)
         self.book = AlertBook(self.state)
         self.book.on_change(self.changed.extend)
         self.evaluator = Evaluator(

@@ -17,6 +17,9 @@ import { lastAlert } from "../stream.js";
 import { lasted, moment } from "../times.js";
 import { named, t } from "../words.js";
 
+/** Rules that are always there, and no configurations: the pages that show what they judge. */
+const BUILT_IN = { slo: "objectives", analysis: "advice" };
+
 export default function Alert() {
   const { id } = query.value;
   const answer = useAnswer(id ? `/alerts/${encodeURIComponent(id)}` : null, {}, { everyMs: 10_000 });
@@ -42,7 +45,7 @@ function Whole({ alert }) {
       ${!alert.service && alert.instance && html`<a class="button" href=${href("hosts", { instance: alert.instance, ...around })}>${t("alert.look", { name: alert.instance })}</a>`}
       ${isAdmin.value && !isOver && !alert.acknowledgedBy && html`<button class="button plain" disabled=${busy} onClick=${acknowledge}>${t("alert.take")}</button>`}
       ${isAdmin.value && !isOver && html`<button class="button plain" onClick=${() => setSilencing(true)}>${t("silence.new")}</button>`}
-      ${alert.ruleId.startsWith("threshold.") ? html`<a class="button plain" href=${href("thresholds")}>${t("page.thresholds")}</a>` : html`<a class="button plain" href=${href("rule", { id: alert.ruleId })}>${t("alert.rule")}</a>`}
+      ${alert.ruleId.startsWith("threshold.") ? html`<a class="button plain" href=${href("thresholds", { metric: alert.metric })}>${t("page.thresholds")}</a>` : html`<a class="button plain" href=${BUILT_IN[alert.ruleId] ? href(BUILT_IN[alert.ruleId], { environment: alert.environment || undefined, service: alert.service || undefined }) : href("rule", { id: alert.ruleId })}>${t(BUILT_IN[alert.ruleId] ? `page.${BUILT_IN[alert.ruleId]}` : "alert.rule")}</a>`}
     </div>
     <${Said} error=${error} />
     ${isSilenced && !alert.held && html`<p class="note" role="status">${t("silence.made")}</p>`}

@@ -2,6 +2,7 @@
 
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
+import { href, query } from "../address.js";
 import { renewAll, useAnswer } from "../answers.js";
 import { ask } from "../api.js";
 import { written } from "../figures.js";
@@ -21,6 +22,7 @@ const meant = (text, unit) => numberOf(text, PER_CENT(unit) ? 0.01 : unit === "b
 const shownUnit = (unit) => (PER_CENT(unit) ? "%" : unit === "bytes" ? "MiB" : unit);
 
 export default function Thresholds() {
+  const chosen = query.value.metric;
   const answer = useAnswer("/thresholds", {}, { everyMs: 60_000 });
   const [draft, setDraft] = useState({});
   const { busy, error, run } = useSending();
@@ -32,10 +34,10 @@ export default function Thresholds() {
       renewAll();
     }
   }
-  return html`<h1>${t("page.thresholds")}</h1><p class="lede">${t("thresholds.lede")}</p>
+  return html`<h1>${t("page.thresholds")}</h1><p class="lede">${t("thresholds.lede")}${chosen && html` <a href=${href("thresholds")}>${t("thresholds.all")}</a>`}</p>
     <div class="grid"><${Card} title=${t("page.thresholds")}>
       <${Answer} of=${answer} lines=${8}>
-        ${(data) => html`<${Table} label=${t("page.thresholds")} rows=${Object.entries(data.thresholds).map(([metric, each]) => ({ metric, ...each }))} columns=${columnsOf(draft, setDraft)} rowKey=${(row) => row.metric} />
+        ${(data) => html`<${Table} label=${t("page.thresholds")} rows=${Object.entries(data.thresholds).filter(([metric]) => !chosen || !(chosen in data.thresholds) || metric === chosen).map(([metric, each]) => ({ metric, ...each }))} columns=${columnsOf(draft, setDraft)} rowKey=${(row) => row.metric} />
           <${Said} error=${error} />
           ${isAdmin.value && html`<div class="actions"><button class="button" disabled=${busy || !Object.keys(draft).length} onClick=${save}>${t("thresholds.save")}</button>
             ${Object.keys(draft).length > 0 && html`<button class="button plain" onClick=${() => setDraft({})}>${t("dialog.cancel")}</button>`}</div>`}`}

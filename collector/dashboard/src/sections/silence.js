@@ -49,7 +49,7 @@ export function NewSilence({ matchers: first, close, made }) {
 export function SilenceTable({ silences }) {
   const { error, run } = useSending();
   const columns = [
-    { key: "matchers", title: t("silence.what"), text: true, show: (row) => html`<bdi>${Object.entries(row.matchers).map(([name, value]) => `${named("field", name)} ${value}`).join(", ")}</bdi>` },
+    { key: "matchers", title: t("silence.what"), text: true, show: (row) => html`<bdi>${Object.entries(row.matchers).map(([name, value]) => `${named("field", name)} ${(name === "rule" && row.ruleName) || value}`).join(", ")}</bdi>` },
     { key: "comment", title: t("silence.why"), text: true },
     { key: "state", title: t("alerts.state"), text: true, show: (row) => named("silenceState", row.state) },
     { key: "endsAt", title: t("silence.ends"), show: (row) => moment(row.endsAt) },

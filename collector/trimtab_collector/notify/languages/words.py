@@ -16,3 +16,5 @@ class MessageWords:
     metrics: Mapping[str, str]
     #: metric -> what to look at next, one or two; "" is for every other metric
     hints: Mapping[str, tuple[str, ...]]
+    #: what is asked of the API -> the page that shows it, for messages that lead to pages
+    pages: Mapping[str, str]
