@@ -201,7 +201,15 @@ def test_a_head_has_the_headers_of_a_get_and_no_body(folder: Path) -> None:
     assert head.headers == get.headers
 
 
-@pytest.mark.parametrize("path", ["/services", "/assets/main-A1.js", "/assets/none.js", "root"])
+def test_a_script_has_short_headers_that_allow_nothing(folder: Path) -> None:
+    found = asked(Pages(folder), "/assets/main-A1.js").headers
+    assert found["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert found["x-content-type-options"] == "nosniff"
+    assert found["cross-origin-resource-policy"] == "same-origin"
+    assert "permissions-policy" not in found
+
+
+@pytest.mark.parametrize("path", ["/services", "/services/x.js", "/assets/none.js", "root"])
 def test_every_answer_has_the_headers_that_keep_others_out(folder: Path, path: str) -> None:
     found = asked(Pages(folder), path, accept="text/html").headers
     policy = dict(part.split(" ", 1) for part in found["content-security-policy"].split("; "))

@@ -38,4 +38,4 @@ def test_a_long_range_is_asked_for_seldom_and_older_answers_will_do(admin: Viewe
             return bool(found.found)
 
         wait_for(came, "the page asks again")
-        assert asked.found[0].headers["cache-control"] == f"max-age={min(pace_s // 2, 10)}"
+        assert asked.found[0].headers["cache-control"] == f"max-age={pace_s * 4 // 5}"

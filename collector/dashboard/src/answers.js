@@ -16,14 +16,19 @@ const EVERY_MS = 10_000;
 const SELDOM_MS = 300_000;
 /** Of a range that moves: a chart has some 150 steps, of which the last one changes. */
 const PACES = 360;
-/** How much less often than the charts a list changes. */
-const RARELY = 3;
-/** An answer that is asked for again may be one that another dashboard got, up to so old. */
-const OLDEST_S = 10;
+/** How much less often than the charts lists change, and what explains a change. */
+export const LISTS = 3;
+export const CAUSES = 12;
+/** An answer that is asked for again may be one that another dashboard got, by this share of the pause. */
+const OLDEST = 0.8;
+const OLDEST_S = 60;
 const MOST_WAIT_MS = 60_000;
 
 /** Bumped when everything must be asked anew: the collector came back, something was changed. */
 const renewed = signal(0);
+
+/** How many answers are under way. */
+export const underWay = signal(0);
 
 /** Ask for everything that is shown anew. */
 export function renewAll() {
@@ -36,17 +41,17 @@ export function renewAll() {
  *
  * `state` is "loading" (nothing yet), "ready", "changing" (data of other parameters still shows),
  * "stale" (the last attempt failed, data are those of `at`) or "failed" (nothing to show). A path of null
- * asks nothing. `everyMs` is how often it is asked again; 0 never; without it, as the range moves, a third
- * as often for what changes `rarely`. `again()` asks at once.
+ * asks nothing. `everyMs` is how often it is asked again; 0 never; without it, as the range moves, `slower`
+ * times as seldom. `again()` asks at once.
  */
-export function useAnswer(path, parameters = {}, { everyMs, rarely = false } = {}) {
+export function useAnswer(path, parameters = {}, { everyMs, slower = 1 } = {}) {
   const answer = useMemo(() => {
     const found = signal({ state: "loading", data: null, error: null, at: 0 });
     found.again = () => {};
     return found;
   }, []);
   const key = path === null ? null : path + queryOf(parameters);
-  const wait = everyMs ?? paceOf(range.value) * (rarely ? RARELY : 1);
+  const wait = everyMs ?? Math.min(paceOf(range.value) * slower, SELDOM_MS);
   const times = renewed.value;
   useEffect(() => {
     if (key === null) return undefined;
@@ -76,6 +81,7 @@ function kept(answer, key, path, parameters, wait) {
     if (asking) return;
     if (document.hidden && answer.peek().key === key) return;
     asking = true;
+    underWay.value += 1;
     let pause = wait;
     try {
       const data = await ask(path, parameters, { signal: stop.signal, oldestS });
@@ -92,8 +98,9 @@ function kept(answer, key, path, parameters, wait) {
         : { state: "failed", data: null, error, at: 0, key };
     } finally {
       asking = false;
+      underWay.value -= 1;
     }
-    if (pause && !stop.signal.aborted) timer = setTimeout(() => attempt(Math.min(pause / 2000, OLDEST_S)), pause * (failures ? 1 : 0.95 + 0.1 * Math.random()));
+    if (pause && !stop.signal.aborted) timer = setTimeout(() => attempt(Math.min((pause / 1000) * OLDEST, OLDEST_S)), pause * (failures ? 1 : 0.95 + 0.1 * Math.random()));
   }
 
   const seen = () => {

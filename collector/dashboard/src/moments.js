@@ -1,7 +1,7 @@
 /** What is drawn into charts besides figures: marks (deploys), times in which alerts fired, thresholds. */
 
 import { useEffect, useMemo } from "preact/hooks";
-import { useAnswer } from "./answers.js";
+import { LISTS, useAnswer } from "./answers.js";
 import { written } from "./figures.js";
 import { range } from "./range.js";
 import { lastAlert } from "./stream.js";
@@ -15,8 +15,8 @@ import { named } from "./words.js";
  */
 export function useMoments({ environment, service } = {}) {
   const asked = { environment, service, ...range.value.parameters };
-  const marks = useAnswer("/marks", { ...asked, limit: 100 }, { rarely: true }).value.data;
-  const found = useAnswer("/alerts", { ...asked, state: "all", limit: 200 }, { rarely: true });
+  const marks = useAnswer("/marks", { ...asked, limit: 100 }, { slower: LISTS }).value.data;
+  const found = useAnswer("/alerts", { ...asked, state: "all", limit: 200 }, { slower: LISTS });
   const alerts = found.value.data;
   const changed = lastAlert.value;
   useEffect(() => {

@@ -7,7 +7,7 @@
 
 import { effect, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import { renewAll } from "./answers.js";
+import { renewAll, underWay } from "./answers.js";
 import { STREAM } from "./base.js";
 import { freshToken, session } from "./session.js";
 
@@ -18,6 +18,7 @@ export const metricsNow = signal(null);
 /** The latest alert that changed, as the API shows one. */
 export const lastAlert = signal(null);
 
+const FIRST_MS = 5000;
 let socket = null;
 let filters = [];
 let hasBeenLive = false;
@@ -27,8 +28,26 @@ effect(() => {
   else close();
 });
 
+/** Resolve when what was asked for first has been answered; after five seconds in any case. */
+function answered() {
+  return new Promise((done) => {
+    let hasBegun = false;
+    const timer = setTimeout(finish, FIRST_MS);
+    const stop = effect(() => {
+      if (underWay.value) hasBegun = true;
+      else if (hasBegun) finish();
+    });
+    function finish() {
+      clearTimeout(timer);
+      queueMicrotask(() => stop());
+      done();
+    }
+  });
+}
+
 async function open() {
   if (socket) return;
+  await answered();
   const { io } = await import("socket.io-client");
   if (session.peek() !== "signedIn" || socket) return;
   connection.value = "connecting";

@@ -53,6 +53,14 @@ _HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
+#: of what is never a document by itself; a page loads twenty of these
+_PART_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+_PARTS: Final = tuple((b"content-type", _TYPES[end].encode()) for end in (".css", ".js"))
 _REVALIDATE: Final = b"no-cache"
 _FOREVER: Final = b"public, max-age=31536000, immutable"
 
@@ -116,7 +124,8 @@ class Pages:
     async def __call__(self, scope: _PageScope, _receive: Any, send: Any) -> None:
         """Answer one request that `takes` has taken."""
         status, headers, body = self._answer(scope)
-        headers = [*_HEADERS, *headers, (b"content-length", b"%d" % len(body))]
+        own = _PART_HEADERS if any(each in headers for each in _PARTS) else _HEADERS
+        headers = [*own, *headers, (b"content-length", b"%d" % len(body))]
         if status == 304:
             headers.pop()
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -41,7 +41,7 @@ logger = logging.getLogger("trimtab.api")
 #: shorter ranges are not shared: their answers change without a commit
 _LIVE_S: Final = 60
 #: the oldest answer that is shared with those who take one
-_OLDEST_S: Final = 10.0
+_OLDEST_S: Final = 60.0
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=(\d{1,9})(?![^\s,])", re.IGNORECASE)
 
 

@@ -2,7 +2,7 @@
 
 import { html } from "htm/preact";
 import { href } from "../address.js";
-import { useAnswer } from "../answers.js";
+import { LISTS, useAnswer } from "../answers.js";
 import { figure, written } from "../figures.js";
 import { Card } from "../parts/card.js";
 import { CsvButton } from "../parts/csv.js";
@@ -24,7 +24,7 @@ export function partsOf(request) {
 
 export function Kept({ scope, filters = {}, span = 12, limit = 10, title = t("kept.title") }) {
   const { environment, service, route, method, version, instance } = scope;
-  const answer = useAnswer("/slow-requests", { environment, service, route, method, version, instance, ...range.value.parameters, by: "duration", limit, ...filters }, { rarely: true });
+  const answer = useAnswer("/slow-requests", { environment, service, route, method, version, instance, ...range.value.parameters, by: "duration", limit, ...filters }, { slower: LISTS });
   const columns = keptColumns();
   return html`<${Card} title=${title} span=${span} tools=${html`<${CsvButton} name="requests" rows=${() => rowsOf(columns, answer.value.data?.requests ?? [])} />`}>
     <${Answer} of=${answer} isEmpty=${(data) => !data.requests.length} empty=${t("kept.none")}>

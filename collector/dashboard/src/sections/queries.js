@@ -2,7 +2,7 @@
 
 import { html } from "htm/preact";
 import { href } from "../address.js";
-import { useAnswer } from "../answers.js";
+import { LISTS, useAnswer } from "../answers.js";
 import { Card } from "../parts/card.js";
 import { Answer, Empty } from "../parts/states.js";
 import { Table } from "../parts/table.js";
@@ -12,7 +12,7 @@ import { t } from "../words.js";
 
 export function Queries({ scope, span = 12 }) {
   const { environment, service, route } = scope;
-  const answer = useAnswer("/slow-queries", { environment, service, route, ...range.value.parameters, limit: 50 }, { rarely: true });
+  const answer = useAnswer("/slow-queries", { environment, service, route, ...range.value.parameters, limit: 50 }, { slower: LISTS });
   return html`<${Card} title=${t("queries.title")} sub=${t("queries.sub")} span=${span}>
     <${Answer} of=${answer} isEmpty=${(data) => !data.worst.length && !data.nPlusOne.length} empty=${t("queries.none")}>
       ${(data) => html`${data.nPlusOne.length > 0 && html`<h3>${t("queries.repeated")}</h3><${Repeated} rows=${data.nPlusOne} />`}

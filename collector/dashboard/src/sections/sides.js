@@ -2,7 +2,7 @@
 
 import { html } from "htm/preact";
 import { change, query } from "../address.js";
-import { useAnswer } from "../answers.js";
+import { LISTS, useAnswer } from "../answers.js";
 import { Card } from "../parts/card.js";
 import { Spark } from "../parts/spark.js";
 import { Answer } from "../parts/states.js";
@@ -19,7 +19,7 @@ const DATE = { hour: "2-digit", minute: "2-digit", month: "short", day: "numeric
 export function useSides(scope, field) {
   const asked = { ...scope, ...range.value.parameters, groupBy: field, step: stepOf(range.value.seconds, POINTS), limit: 50 };
   delete asked[field];
-  return useAnswer(scope.service ? "/metrics/history" : null, asked, { rarely: true });
+  return useAnswer(scope.service ? "/metrics/history" : null, asked, { slower: LISTS });
 }
 
 /** Return the names of the sides of an answer of `useSides`, the one that was seen first first. */

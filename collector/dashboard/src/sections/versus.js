@@ -2,7 +2,7 @@
 
 import { html } from "htm/preact";
 import { change, href, query } from "../address.js";
-import { useAnswer } from "../answers.js";
+import { CAUSES, LISTS, useAnswer } from "../answers.js";
 import { signed, written } from "../figures.js";
 import { Card } from "../parts/card.js";
 import { Figure } from "../parts/figure.js";
@@ -36,8 +36,8 @@ export function Versus({ scope, versions = [], span = 12 }) {
   const asked = { ...scope, ...range.value.parameters, ...other, limit: 12 };
   // Two versions are compared by themselves, not within one of them.
   if (other.field) delete asked.version;
-  const compared = useAnswer("/compare", asked, { rarely: true });
-  const explained = useAnswer("/explain", asked, { rarely: true });
+  const compared = useAnswer("/compare", asked, { slower: LISTS });
+  const explained = useAnswer("/explain", asked, { slower: CAUSES });
   return html`<${Card} title=${t("versus.title")} span=${span} tools=${html`<${Choice} versions=${versions} />`}>
     <div class="grid">
       <div class="span-5"><${Answer} of=${compared}>${(data) => html`<${Sides} data=${data} />`}<//></div>
