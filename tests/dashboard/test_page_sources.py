@@ -11,6 +11,10 @@ import pytest
 SOURCES: Final = Path(__file__).resolve().parents[2] / "collector" / "dashboard" / "src"
 LANGUAGES: Final = ("en", "ko")
 _MOST_LINES: Final = 400
+_MOST_OF_A_FUNCTION: Final = 60
+_FUNCTION: Final = re.compile(
+    r"^(?:export )?(?:default )?(?:async )?function (\w+).*?^}", re.M | re.S
+)
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 _TEXT: Final = re.compile(r'"([^"\\\n]+)"|`([^`\n]*)`')
 #: what turns a text into markup or a script, or leaves the collector
@@ -159,6 +163,15 @@ def test_every_group_of_names_has_some() -> None:
 def test_files_are_short_enough_to_be_read() -> None:
     long = {name: text.count("\n") for name, text in sources() if text.count("\n") > _MOST_LINES}
     assert long == {}
+
+
+def test_functions_are_short_enough_to_be_read() -> None:
+    assert [
+        f"{name}: {found[1]}"
+        for name, text in sources()
+        for found in _FUNCTION.finditer(text if name.endswith(".js") else "")
+        if found[0].count("\n") >= _MOST_OF_A_FUNCTION
+    ] == []
 
 
 @pytest.mark.parametrize("kind", [".js", ".css", ".svg"])

@@ -127,13 +127,17 @@ function Editor({ id, first, readOnly = false, metrics }) {
         <${Field} name=${t("rule.description")} value=${draft.description} set=${set("description")} />
         <${Check} name=${t("rule.enabled")} value=${draft.enabled} set=${set("enabled")} />
         <${Said} error=${error ?? removal.error} />
-        ${!locked && html`<div class="actions"><button class="button" disabled=${busy}>${t(id ? "rule.save" : "rule.make")}</button>
-          ${id && html`<button type="button" class="button plain" onClick=${remove}>${t("rule.remove")}</button>`}</div>`}
+        ${!locked && html`<${Actions} id=${id} busy=${busy} remove=${remove} />`}
       </fieldset></form><//>
       <${Card} title=${t("preview.title")} sub=${t("preview.sub")} span=${7}><${Preview} preview=${preview} unit=${unit} /><//>
     </div>
     ${removal.dialog}`;
 }
+
+const Actions = ({ id, busy, remove }) => html`<div class="actions">
+  <button class="button" disabled=${busy}>${t(id ? "rule.save" : "rule.make")}</button>
+  ${id && html`<button type="button" class="button plain" onClick=${remove}>${t("rule.remove")}</button>`}
+</div>`;
 
 /** Return the unit in which the API takes the lines of a metric. */
 function unitOf(metric, names) {

@@ -38,13 +38,7 @@ export function Heatmap({ map, open, height = 240, label, spans, marks }) {
     setCell(next);
     plot.current?.redraw(false);
   }
-  function under(event) {
-    const box = plot.current.over.getBoundingClientRect();
-    const ms = plot.current.posToVal(event.clientX - box.left, "x") * 1000;
-    const column = times.findIndex((each) => each <= ms && ms < each + stepMs);
-    const row = Math.floor(plot.current.posToVal(event.clientY - box.top, "y"));
-    return column >= 0 && row >= 0 && row < rows ? { column, row } : null;
-  }
+  const under = (event) => cellUnder(plot.current, event, times, stepMs, rows);
   function opened(found) {
     if (found && map.counts[found.column][found.row]) {
       const fromMs = times[found.column];
@@ -70,6 +64,15 @@ export function Heatmap({ map, open, height = 240, label, spans, marks }) {
     <${Plot} data=${data} own=${own} shape=${shape} label=${t("heatmap.described", { label, count: map.requests, number: number(map.requests) })} onReady=${ready} />
     <figcaption class="legend" role="status">${cell ? saidOf(cell, latest.current) : t("heatmap.hint")}</figcaption>
   </figure>`;
+}
+
+/** Return the cell below a pointer, or null. */
+function cellUnder(plot, event, times, stepMs, rows) {
+  const box = plot.over.getBoundingClientRect();
+  const ms = plot.posToVal(event.clientX - box.left, "x") * 1000;
+  const column = times.findIndex((each) => each <= ms && ms < each + stepMs);
+  const row = Math.floor(plot.posToVal(event.clientY - box.top, "y"));
+  return column >= 0 && row >= 0 && row < rows ? { column, row } : null;
 }
 
 function saidOf({ column, row }, { map, times }) {
