@@ -30,7 +30,7 @@ from trimtab_collector.reports.markup import el
 from trimtab_collector.reports.page import page_of
 from trimtab_collector.reports.periods import period_of
 from trimtab_collector.reports.reporter import report_of
-from trimtab_collector.reports.saying import PHRASES, summary_of
+from trimtab_collector.reports.saying import PHRASES, notes_of, summary_of
 from trimtab_collector.reports.style import STYLE
 from trimtab_core.batches import GaugeRow, SeriesKey
 
@@ -165,7 +165,21 @@ def test_one_outage_is_told_as_one_and_a_share_with_the_digits_that_count(town: 
 
     assert said(60) == "Uptime 7.69 %, 1 outage: shop was down for 12 min."
     assert said(86_400_000).startswith("Uptime 99.9991 %, 1 outage:")
-    assert said(60, "ko") == "가동률 7.69%, 중단 1회. shop 서비스가 12분 동안 중단되었습니다."
+    assert said(60, "ko") == "가동률 7.69%, 장애 1회. shop 서비스, 12분 동안 중단."
+    slow = replace(once.outages[0], kind="slow")
+    once = replace(once, outages=[slow])
+    assert said(60) == "Uptime 7.69 %, 1 outage: shop was up, but too slow for 12 min."
+
+
+def test_a_report_says_how_much_of_the_time_before_it_compares_with(town: World) -> None:
+    found = body(town)
+    rows = [replace(row, state="measured") for row in found.series_before]
+    says = "Of the period before there are data of"
+    assert not any(says in note for note in notes_of(replace(found, series_before=rows)))
+    gaps = 3 * len(rows) // 4
+    rows = [replace(row, state="gap") for row in rows[:gaps]] + rows[gaps:]
+    notes = notes_of(replace(found, series_before=rows))
+    assert "Of the period before there are data of 6 h 15 min only: changes are against those." in notes
 
 
 def test_an_alert_lasts_until_it_is_good_again(

@@ -109,6 +109,21 @@ def test_a_critical_alert_of_the_service_is_an_outage_too(town: World) -> None:
     assert found.recovery_s == pytest.approx((600 + 300) / 2)
 
 
+def test_an_outage_says_whether_it_was_down_failed_or_too_slow(town: World) -> None:
+    fired = a_fired(instant(START_S + 600), instant(START_S + 1200))
+    found = of(town, "shop", fired)
+    assert [each.kind for each in found.outages] == ["failed", "down", "down"]
+
+
+def test_a_few_slow_requests_are_no_outage(town: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Three requests a minute: the service answers all along.
+    slow = a_fired(instant(START_S + 600), instant(START_S + 1200), metric="responseTime")
+    assert of(town, "shop", slow) == of(town, "shop")
+    monkeypatch.setattr("trimtab_collector.reports.uptime._LEAST_REQUESTS", 3)
+    found = of(town, "shop", slow)
+    assert (found.down_s, found.outages[0].kind) == ((15 + 10) * 60, "slow")
+
+
 def test_only_what_the_requests_of_a_service_suffer_is_an_outage(town: World) -> None:
     since = instant(START_S + 600)
     metrics = ("burnRate", "analysis", "cpuUsage", "agentSilence", "p99")

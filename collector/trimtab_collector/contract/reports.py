@@ -138,11 +138,13 @@ class AlertSpan(Body, kw_only=True):
 
 
 class OutageBody(Body, kw_only=True):
-    """A time in which a service was down."""
+    """A time in which a service was not there for its callers."""
 
     from_: str
     to: str
     seconds: float
+    #: the worst of it: down (no process), failed (its requests) or slow
+    kind: str
     causes: list[str]
     #: whether it goes on at the end of the period
     open: bool

@@ -299,6 +299,7 @@ class _Work:
             from_=self._parameters.shown(outage.from_s),
             to=self._parameters.shown(outage.to_s),
             seconds=outage.to_s - outage.from_s,
+            kind=outage.kind,
             causes=list(outage.causes),
             open=outage.open,
         )

@@ -6,7 +6,7 @@ from typing import Final
 from trimtab_collector.contract.kpis import FIGURES
 from trimtab_collector.contract.languages import Phrases
 from trimtab_collector.contract.quantities import QUANTITIES, Quantities, number
-from trimtab_collector.contract.reports import ReportBody
+from trimtab_collector.contract.reports import ReportBody, UptimeBody
 from trimtab_collector.reads.presence import GAP
 from trimtab_collector.reports.texts import ENGLISH, KOREAN
 
@@ -15,6 +15,8 @@ __all__ = ["PHRASES", "kpi_name", "notes_of", "opening_of", "summary_of"]
 PHRASES: Final = Phrases({"en": ENGLISH, "ko": KOREAN})
 #: names of missed targets in a sentence
 _NAMED: Final = 3
+#: with less of the time before, it says how much it is that is compared with
+_WHOLE: Final = 0.9
 #: less of a budget than this is worth a sentence
 _LITTLE: Final = 0.25
 
@@ -56,6 +58,10 @@ def notes_of(report: ReportBody) -> list[str]:
         notes.append(_say(report, "note_gaps", long=_shown(report).duration(missing_s)))
     if report.now.requests and not report.before.requests:
         notes.append(_say(report, "note_before"))
+    known_s = sum(row.seconds for row in report.series_before if row.state != GAP)
+    whole_s = sum(row.seconds for row in report.series_before)
+    if report.before.requests and known_s < _WHOLE * whole_s:
+        notes.append(_say(report, "note_before_part", long=_shown(report).duration(known_s)))
     if report.resolution > 60:
         long = _shown(report).duration(report.resolution)
         notes.append(_say(report, "note_resolution", long=long))
@@ -114,9 +120,16 @@ def _uptime(report: ReportBody) -> list[str]:
             share=_shown(report).percent(share, 5 if share > 0.99 else 3),
             outages=str(outages),
             worst=worst.service,
+            how=_say(report, f"how_{_kind_of(worst)}"),
             long=_shown(report).duration(worst.down_seconds),
         )
     ]
+
+
+def _kind_of(row: UptimeBody) -> str:
+    """Return what the outages of a service were: all of one kind, or several."""
+    kinds = {outage.kind for outage in row.outages}
+    return kinds.pop() if len(kinds) == 1 else "several"
 
 
 def _alerts(report: ReportBody) -> list[str]:

@@ -184,7 +184,8 @@ class Sections:
         yield from (span for span in self._frame.spans if span.kind == "gap")
         for each in found.outages:
             long = self._shown.duration(each.seconds)
-            title = f"{self.time(each.from_)}, {long}: {', '.join(each.causes)}"
+            how = self.say(f"how_{each.kind}")
+            title = f"{self.time(each.from_)}, {long}: {how} ({', '.join(each.causes)})"
             yield Span(seconds(each.from_), seconds(each.to), "down", title)
 
     def _hosts(self) -> Markup:

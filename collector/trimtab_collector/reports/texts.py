@@ -19,8 +19,12 @@ ENGLISH: Final[Mapping[str, str]] = {
     "sum_faster": "{what}: faster than before, p95 {p95}, was {before} ({change}); "
     "{requests} requests, {errors} errors.",
     "sum_up": "Every service was up in every minute that was watched.",
-    "sum_down": "Uptime {share}, {outages} outages; {worst} was down longest, {long} in all.",
-    "sum_down_once": "Uptime {share}, {outages} outage: {worst} was down for {long}.",
+    "sum_down": "Uptime {share}, {outages} outages; longest of {worst}: {how} for {long} in all.",
+    "sum_down_once": "Uptime {share}, {outages} outage: {worst} {how} for {long}.",
+    "how_down": "was down",
+    "how_failed": "failed requests",
+    "how_slow": "was up, but too slow",
+    "how_several": "was down, failing or too slow",
     "sum_calm": "No alert fired.",
     "sum_alerts": "Alerts that fired: {critical} critical, {warning} warning.",
     "sum_targets": "Targets met: {met} of {all} that were measured.",
@@ -32,6 +36,8 @@ ENGLISH: Final[Mapping[str, str]] = {
     "note_first": "There are no data before {at}.",
     "note_gaps": "Nothing arrived for {long} in all; plots are left open there.",
     "note_before": "Of the period before there are no requests: nothing is compared.",
+    "note_before_part": "Of the period before there are data of {long} only: changes are against "
+    "those.",
     "note_resolution": "Windows of this age are {long} wide: shorter peaks and outages cannot be "
     "seen.",
     "note_lost": "{count} records were lost or dropped over the life of the store and are in no "
@@ -178,11 +184,14 @@ KOREAN: Final[Mapping[str, str]] = {
     "sum_faster": "{what}: 이전보다 빨라짐, p95 {p95}, 이전 {before} ({change}); "
     "요청 {requests}건, 오류 {errors}.",
     "sum_up": "관측된 모든 시간 동안 모든 서비스가 가동되었습니다.",
-    "sum_down": "가동률 {share}, 중단 {outages}회. 가장 오래 중단된 서비스는 "
-    "{worst}(총 {long})입니다.",
-    "sum_down_once": "가동률 {share}, 중단 {outages}회. {worst} 서비스가 {long} 동안 "
-    "중단되었습니다.",
-    "sum_calm": "발생한 알림가 없습니다.",
+    "sum_down": "가동률 {share}, 장애 {outages}회. 가장 길었던 서비스는 {worst}입니다: "
+    "총 {long}, {how}.",
+    "sum_down_once": "가동률 {share}, 장애 {outages}회. {worst} 서비스, {long} 동안 {how}.",
+    "how_down": "중단",
+    "how_failed": "요청 실패",
+    "how_slow": "가동 중이지만 너무 느림",
+    "how_several": "중단, 요청 실패 또는 느림",
+    "sum_calm": "발생한 알림이 없습니다.",
     "sum_alerts": "발생한 알림: 심각 {critical}건, 경고 {warning}건.",
     "sum_targets": "측정된 핵심 지표 {all}개 중 {met}개가 목표값을 달성했습니다.",
     "sum_missed": "측정된 핵심 지표 {all}개 중 {met}개가 목표값을 달성했습니다. 미달: {names}.",
@@ -193,6 +202,8 @@ KOREAN: Final[Mapping[str, str]] = {
     "note_first": "{at} 이전의 데이터는 없습니다.",
     "note_gaps": "총 {long} 동안 도착한 데이터가 없어 그래프에서 비워 두었습니다.",
     "note_before": "이전 기간에는 요청이 없어 비교하지 않았습니다.",
+    "note_before_part": "이전 기간의 데이터는 {long} 분량뿐이며, "
+    "변화는 그 데이터와 비교한 값입니다.",
     "note_resolution": "이 시기의 데이터는 {long} 단위로 보관되므로 더 짧은 급증이나 중단은 "
     "보이지 않습니다.",
     "note_lost": "저장소의 전체 기간 동안 기록 {count}건이 유실되거나 버려져 어떤 수치에도 "

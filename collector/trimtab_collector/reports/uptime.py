@@ -1,8 +1,9 @@
 """When services were up: measured minute by minute from what processes and agents report.
 
-A minute is down when no process of the service reported while the agents of its hosts did, or when
+A minute is out when no process of the service reported while the agents of its hosts did, or when
 errors or response times of its requests were critical: from when that alert fired until they were
-good again, not until the alert was over. A minute in which those agents were silent too is unknown
+good again, not until the alert was over. Too slow is a minute of enough requests only: among few,
+some slow ones say nothing of the service. A minute in which those agents were silent too is unknown
 and counts neither way. A service exists from its first sight until a day after its last one.
 """
 
@@ -16,9 +17,9 @@ import numpy as np
 from trimtab_collector.contract.alerts import AlertBody
 from trimtab_collector.reads.presence import HOST, PROCESS
 from trimtab_collector.storage.columns import Array
-from trimtab_collector.storage.store import GaugeSelection, Store
+from trimtab_collector.storage.store import GaugeSelection, Selection, Store
 
-__all__ = ["Outage", "ServiceUptime", "seconds", "uptime"]
+__all__ = ["DOWN", "FAILED", "SLOW", "Outage", "ServiceUptime", "seconds", "uptime"]
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
@@ -27,16 +28,24 @@ _DAY_S: Final = 86_400
 _AGENTS: Final = 50
 #: what makes a service down where it is critical: how its own requests fare. Not a budget that
 #: burns over hours, not what an analysis finds, not how a host does.
-_METRICS: Final = ("errorRate", "responseTime")
+#: kinds of outages, the worst first: no process, its requests failed, they were too slow
+DOWN: Final = "down"
+FAILED: Final = "failed"
+SLOW: Final = "slow"
+_METRICS: Final = {"errorRate": FAILED, "responseTime": SLOW}
+#: in a minute with fewer requests, nothing is too slow: a handful of them makes the p95
+_LEAST_REQUESTS: Final = 60
 #: the last minute is on its way
 _LATE_S: Final = 30
 
 
 class Outage(NamedTuple):
-    """A time in which a service was down, epoch seconds."""
+    """A time in which a service was not there for its callers, epoch seconds."""
 
     from_s: int
     to_s: int
+    #: the worst of it: down, failed or slow
+    kind: str
     #: why: `no process`, or titles of critical alerts
     causes: tuple[str, ...]
     #: whether it goes on at the end of what is known
@@ -96,8 +105,9 @@ def uptime(
         for name, seen_in in _runs(store, hours_s, chosen).items()
     }
     agents = _Agents(store, edges_s, chosen)
+    busy = _Busy(store, edges_s, chosen)
     return [
-        _of_service(agents, name, runs.get(name), before.get(name), alerts, edges_s)
+        _of_service(agents, busy, name, runs.get(name), before.get(name), alerts, edges_s)
         for name in sorted({*runs, *before})
     ]
 
@@ -144,6 +154,36 @@ class _Agents:
             self._heard[group[1] if each else ""] = mask
 
 
+class _Busy:
+    """In which minutes services had enough requests; read once, and only if one was slow."""
+
+    def __init__(self, store: Store, edges_s: Sequence[int], where: Mapping[str, str]) -> None:
+        self._store = store
+        self._edges_s = edges_s
+        self._where = where
+        self._of: dict[tuple[str, str], Array] | None = None
+
+    def minutes(self, name: tuple[str, str]) -> Array:
+        """Return the minutes in which a service had enough requests for a p95 that says something.
+
+        These are all where the windows of that age are wider than a minute.
+        """
+        count = len(self._edges_s) - 1
+        if self._of is None:
+            by = ("environment", "service")
+            rows = self._store.read(Selection(tuple(self._edges_s), by, self._where))
+            if rows.resolution_s > _MINUTE_S:
+                return np.ones(count, bool)
+            step = np.searchsorted(np.array(self._edges_s), rows.t, "right") - 1
+            requests = rows.columns.value("requests")
+            self._of = {}
+            for place, group in enumerate(rows.groups):
+                mine = rows.group == place
+                sums = np.bincount(step[mine], requests[mine], count)
+                self._of[group[0], group[1]] = sums >= _LEAST_REQUESTS
+        return self._of.get(name, np.zeros(count, bool))
+
+
 def _runs(
     store: Store, edges_s: Sequence[int], where: Mapping[str, str]
 ) -> dict[tuple[str, str], Array]:
@@ -161,6 +201,7 @@ def _runs(
 
 def _of_service(
     agents: _Agents,
+    busy: _Busy,
     name: tuple[str, str],
     runs: Array | None,
     before_s: int | None,
@@ -175,8 +216,8 @@ def _of_service(
     if absent.any():
         heard = agents.heard(name)
     unknown = absent & ~heard
-    fired = _fired(alerts, name, edges_s)
-    alarmed = np.logical_or.reduce([mask for _, mask in fired]) if fired else np.zeros(count, bool)
+    fired = _fired(alerts, name, edges_s, busy)
+    alarmed = np.logical_or.reduce([mask for *_, mask in fired]) if fired else np.zeros(count, bool)
     down = (absent & heard) | (alarmed & exists & ~unknown)
     widths = np.diff(np.array(edges_s))
     return ServiceUptime(
@@ -204,9 +245,9 @@ def _exists(runs: Array, edges_s: Sequence[int], before_s: int | None) -> Array:
 
 
 def _fired(
-    alerts: Sequence[AlertBody], name: tuple[str, str], edges_s: Sequence[int]
-) -> list[tuple[str, Array]]:
-    """Return titles of the critical alerts of a service, and the minutes in which it was down."""
+    alerts: Sequence[AlertBody], name: tuple[str, str], edges_s: Sequence[int], busy: _Busy
+) -> list[tuple[str, str, Array]]:
+    """Return kind and title of the critical alerts of a service, and the minutes that it was so."""
     found = []
     starts = np.array(edges_s)
     for alert in alerts:
@@ -220,20 +261,25 @@ def _fired(
         good_at = alert.recovered_at or alert.resolved_at
         finish_s = edges_s[-1] if good_at is None else seconds(good_at)
         mask = (starts[1:] > begin_s) & (starts[:-1] < finish_s)
+        kind = _METRICS[alert.metric]
+        if kind == SLOW and mask.any():
+            mask &= busy.minutes(name)
         if mask.any():
-            found.append((alert.title, mask))
+            found.append((kind, alert.title, mask))
     return found
 
 
 def _outages(
-    down: Array, absent: Array, fired: Sequence[tuple[str, Array]], edges_s: Sequence[int]
+    down: Array, absent: Array, fired: Sequence[tuple[str, str, Array]], edges_s: Sequence[int]
 ) -> list[Outage]:
     turns = np.flatnonzero(np.diff(np.concatenate([[False], down, [False]]).astype(np.int8)))
     outages = []
     for begin, end in turns.reshape(-1, 2).tolist():
         causes = ["no process"] if absent[begin:end].any() else []
-        causes += dict.fromkeys(title for title, mask in fired if mask[begin:end].any())
-        outages.append(
-            Outage(edges_s[begin], edges_s[end], tuple(causes[:5]), end == len(edges_s) - 1)
-        )
+        within = [(kind, title) for kind, title, mask in fired if mask[begin:end].any()]
+        kinds = {DOWN} if causes else {kind for kind, _ in within}
+        causes += dict.fromkeys(title for _, title in within)
+        kind = next(each for each in (DOWN, FAILED, SLOW) if each in kinds)
+        is_open = end == len(edges_s) - 1
+        outages.append(Outage(edges_s[begin], edges_s[end], kind, tuple(causes[:5]), is_open))
     return outages

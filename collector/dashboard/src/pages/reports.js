@@ -50,7 +50,7 @@ function Report({ data }) {
     ${!data.complete && html`<p class="hint">${t("report.incomplete")}</p>`}
     <div class="tiles">
       ${[["requests", "count"], ["p50", "ms"], ["p95", "ms"], ["p99", "ms"], ["errorRate", "ratio"], ["apdex", "score"]].map(([name, unit]) => html`<${Tile} key=${name} name=${named("figure", name)} value=${figures?.[name] ?? null} unit=${unit}
-        below=${Number.isFinite(changes?.[name]) ? html`<span class=${CHANGED[name] && Math.abs(changes[name]) >= 0.1 ? (changes[name] > 0 ? "bad" : "good") : ""}>${signed(changes[name])} ${t("report.toBefore")}</span>` : ""} />`)}
+        below=${name === "errorRate" && Number.isFinite(figures?.errorRate) && Number.isFinite(data.before?.errorRate) ? html`<span>${signed(figures.errorRate - data.before.errorRate, "points")} ${t("report.toBefore")}</span>` : Number.isFinite(changes?.[name]) ? html`<span class=${CHANGED[name] && Math.abs(changes[name]) >= 0.1 ? (changes[name] > 0 ? "bad" : "good") : ""}>${signed(changes[name])} ${t("report.toBefore")}</span>` : ""} />`)}
     </div>
     <div class="grid">
       <${Card} title=${t("slo.title")} span=${6}>${data.slos.length ? html`<${Table} label=${t("slo.title")} rows=${data.slos} columns=${[
@@ -81,7 +81,7 @@ function Report({ data }) {
       <${Card} title=${t("report.uptime")} span=${6}>${data.uptime.length ? html`<${Table} label=${t("report.uptime")} rows=${data.uptime} leftOut=${data.uptimeLeftOut} columns=${[
         { key: "service", title: t("services.service"), text: true },
         { key: "share", title: t("report.up"), show: (row) => (row.share === null ? "–" : html`${number(row.share * 100, 5)} <small>%</small>`) },
-        { key: "downSeconds", title: t("report.down"), show: (row) => lasted(row.downSeconds * 1000) },
+        { key: "downSeconds", title: t("report.down"), show: (row) => html`${lasted(row.downSeconds * 1000)}${[...new Set(row.outages.map((each) => each.kind))].map((kind) => html` <span class="sub2">${named("outage", kind)}</span>`)}` },
       ]} />` : html`<${Empty} text=${t("latency.none")} />`}<//>
     </div>
     ${data.notes.length > 0 && html`<ul class="notes">${data.notes.map((note, index) => html`<li key=${index}>${note}</li>`)}</ul>`}`;
