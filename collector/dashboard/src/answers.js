@@ -30,6 +30,9 @@ const renewed = signal(0);
 /** How many answers are under way. */
 export const underWay = signal(0);
 
+/** How many answers are under way. */
+export const underWay = signal(0);
+
 /** Ask for everything that is shown anew. */
 export function renewAll() {
   renewed.value += 1;
