@@ -203,9 +203,9 @@ def test_a_service_whose_processes_are_gone_is_lost_since_its_last_reading() -> 
         place.fill(gone_s, NOW_S, steady(place), step_s=30)
         found = place.ask()
         assert found["sentence"]["text"] == (
-            "books has sent nothing since 10:50: none of its processes reports."
+            "No requests have come to books since 10:50; its processes are gone."
         )
-        assert found["sentence"]["severity"] == "warning"
+        assert found["sentence"]["severity"] == "critical"
         states = {each["service"]: each["state"] for each in found["services"]}
         assert states == {"books": "lost", "shop": "ok"}
 

@@ -51,8 +51,8 @@ class UsualFigure(Body, kw_only=True):
     against: str
 
 
-class Tile(Body, kw_only=True):
-    """A figure of `lately`, what is usual for it, and how it went over the range."""
+class Tile(RangeBody, kw_only=True):
+    """A figure between `from` and `to`, what is usual for it, and how it went over the range."""
 
     name: str
     #: 1/s, ms, ratio, or empty for a plain number
@@ -85,8 +85,11 @@ class TimeShares(Body, kw_only=True):
     queue: float
 
 
-class OverviewService(Body, kw_only=True):
-    """A service lately. State is ok, warning, critical, quiet (no requests) or lost (no data)."""
+class OverviewService(RangeBody, kw_only=True):
+    """A service between `from` and `to`.
+
+    State is ok, warning, critical, quiet (no requests) or lost (no process).
+    """
 
     environment: str
     service: str
@@ -121,7 +124,8 @@ class Happening(Body, kw_only=True):
 class Overview(RangeBody, kw_only=True):
     """What the overview shows of a range."""
 
-    #: what figures are of: the last minutes of a range that ends now, else the whole range
+    #: what figures are of that do not say otherwise: the last minutes of a range that ends now,
+    #: else the whole range
     lately_from: str
     lately_to: str
     language: str

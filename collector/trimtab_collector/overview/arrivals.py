@@ -7,7 +7,7 @@ from trimtab_collector.reads.presence import HOST, PROCESS
 from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.store import GaugeSelection, Selection, Store
 
-__all__ = ["last_arrival"]
+__all__ = ["last_arrival", "last_request"]
 
 #: how far to look, and in which steps
 _BACK_S: Final = ((3600, 60), (86_400, 1800), (30 * 86_400, 43_200), (400 * 86_400, 10 * 86_400))
@@ -34,6 +34,21 @@ def last_arrival(store: Store, where: Mapping[str, str], until_s: int) -> int | 
             found = finer
         if found is not None:
             return found[1]
+    return None
+
+
+def last_request(store: Store, where: Mapping[str, str], until_s: int) -> int | None:
+    """Return the end of a step that holds the last request before a time; None without any.
+
+    Raises TooMuchError.
+    """
+    until_s -= until_s % WINDOW_S
+    for back_s, step_s in _BACK_S:
+        edges_s: tuple[int, ...] = (*range(max(0, until_s - back_s), until_s, step_s), until_s)
+        if len(edges_s) > 1:
+            starts = [int(t) for t in store.read(Selection(edges_s, (), where)).t.tolist()]
+            if starts:
+                return edges_s[edges_s.index(max(starts)) + 1]
     return None
 
 

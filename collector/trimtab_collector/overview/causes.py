@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from trimtab_collector.contract.marks import DEPLOY
 from trimtab_collector.contract.overview import SentenceLink
+from trimtab_collector.marks import Mark
 from trimtab_collector.overview.findings import OutOfOrdinary
 from trimtab_collector.overview.situation import Situation
-from trimtab_collector.overview.usual import ERRORS_KIND, P95_KIND
+from trimtab_collector.overview.usual import ERRORS_KIND, MEAN_KIND, P95_KIND
 from trimtab_collector.overview.wording import OverviewWords, link, of_service, page
 from trimtab_collector.reads.events import events
 from trimtab_collector.reads.explain import largest_share
@@ -20,6 +21,8 @@ __all__ = ["Causes"]
 _SHORTEST_S, _LONGEST_S = 300, 3600
 #: a mark that came so long before a change, or so soon after it, may have to do with it
 _BEFORE_S, _AFTER_S = 900, 120
+#: one that came so short before it more likely so
+_SHORTLY_S: Final = 300
 _MOST: Final = 0.5
 _EVENTS: Final = 200
 
@@ -38,7 +41,7 @@ class Causes:
         """Return sentences about the causes of a finding, and where pieces of them lead."""
         told: list[str] = []
         links: list[SentenceLink] = []
-        if finding.kind is P95_KIND:
+        if finding.kind in (P95_KIND, MEAN_KIND):
             self._time(finding, since_s, told, links)
         elif finding.kind is ERRORS_KIND:
             self._errors(finding, since_s, told, links)
@@ -126,8 +129,13 @@ class Causes:
         """Say what was deployed or noted when it began."""
         words = self._words
         marks = self._situation.marks(since_s - _BEFORE_S, since_s + _AFTER_S, finding.owner)
-        deploys = [mark for mark in marks if mark.kind == DEPLOY]
-        for mark in (deploys or marks)[-1:]:
+        ranked = sorted(
+            (_distance(mark, since_s), place)
+            for place, mark in enumerate(marks)
+            # A note of everything has no more to do with it than any other of that hour.
+            if mark.kind == DEPLOY or mark.service or mark.environment
+        )
+        for mark in (marks[place] for _, place in ranked[:1]):
             name, at = words.name(mark.name), words.at(mark.at_s)
             if mark.kind == DEPLOY:
                 told.append(words.say("detail.deployed", version=name, at=at))
@@ -149,3 +157,10 @@ class Causes:
     def _where(self, finding: OutOfOrdinary) -> dict[str, str]:
         owner = dict(zip(("environment", "service"), finding.owner, strict=False))
         return {**self._observed.parameters.where, **owner}
+
+
+def _distance(mark: Mark, since_s: float) -> tuple[bool, bool, bool, float]:
+    """Return what sorts marks: deploys of the service or its environment just before come first."""
+    shortly = since_s - _SHORTLY_S <= mark.at_s
+    own = bool(mark.service or mark.environment)
+    return not shortly, mark.kind != DEPLOY, not own, abs(mark.at_s - since_s)

@@ -9,6 +9,7 @@ from trimtab_collector.overview.since import Onset, begun
 from trimtab_collector.overview.usual import (
     APDEX_KIND,
     ERRORS_KIND,
+    MEAN_KIND,
     ORDINARY,
     P95_KIND,
     RATE_KIND,
@@ -22,7 +23,7 @@ __all__ = ["OutOfOrdinary", "out_of_ordinary"]
 #: most that are looked at step by step, those that went furthest first
 _MOST: Final = 10
 #: what is told of a service, in this order
-_TOLD: Final = (ERRORS_KIND, P95_KIND, RATE_KIND)
+_TOLD: Final = (ERRORS_KIND, P95_KIND, MEAN_KIND, RATE_KIND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +36,41 @@ class OutOfOrdinary:
     value: float
     begun: Onset
 
+    @property
+    def is_stop(self) -> bool:
+        """Whether no requests come at all."""
+        return self.kind is RATE_KIND and not self.value
+
 
 def out_of_ordinary(observed: Observed) -> list[OutOfOrdinary]:
-    """Return what is worse than usual, errors and the furthest first; services before all.
+    """Return what is worse than usual, stops, errors and the furthest first; services before all.
 
-    What was so for a moment only is judged ordinary from here on. Raises TooMuchError.
+    What was so for a moment only is judged ordinary from here on; a moment that goes on is among
+    what is returned. Raises TooMuchError.
     """
     candidates = sorted(_candidates(observed), key=lambda each: -each[2].reach)
     found = []
     for place, (owner, kind, judged, value) in enumerate(candidates):
         service = observed.services[owner]
         since: Onset | None = Onset(None)
-        if place < _MOST or owner == EVERYTHING:
+        if service.stopped_s is not None:
+            since = Onset(service.stopped_s)
+        elif place < _MOST or owner == EVERYTHING:
             where = dict(zip(("environment", "service"), owner, strict=False))
             since = begun(
                 *(observed.reader, observed.parameters, observed.spans, where),
                 *(kind, judged, service.now),
             )
-        if since is None:
+        if since is None or since.is_moment:
             service.judged[kind] = replace(judged, judgement=ORDINARY)
-        elif kind in _TOLD:
+        if since is not None and kind in _TOLD:
             found.append(OutOfOrdinary(owner, kind, judged, value, since))
-    found.sort(key=lambda each: (not each.owner, _TOLD.index(each.kind), -each.judged.reach))
+    # A p95 that is longer says it all.
+    slower = {each.owner for each in found if each.kind is P95_KIND}
+    found = [each for each in found if each.kind is not MEAN_KIND or each.owner not in slower]
+    found.sort(key=lambda each: (
+        not each.owner, not each.is_stop, _TOLD.index(each.kind), -each.judged.reach
+    ))  # fmt: skip
     return found
 
 
@@ -64,8 +78,7 @@ def _candidates(
     observed: Observed,
 ) -> Iterator[tuple[tuple[str, ...], FigureKind, BesideUsual, float]]:
     for owner, service in observed.services.items():
-        presence = observed.machines.processes.get(owner)
-        if presence is not None and presence.lost_s is not None:
+        if observed.is_lost(owner):
             continue
         for kind, judged in service.judged.items():
             if judged is None or judged.judgement != WORSE:

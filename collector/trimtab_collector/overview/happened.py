@@ -33,19 +33,25 @@ def happened(situation: Situation, words: OverviewWords) -> list[Happening]:
     found: list[tuple[float, Happening]] = []
     for source in (_alerts, _marks, _losses, _repeated):
         found += source(situation, words)
-    found.sort(key=lambda each: -each[0])
-    return [*_damage(situation, words), *(each for _, each in found)][:_MOST]
+    damage = list(_damage(situation, words))
+    # What goes on is never left out for what is later.
+    found.sort(key=lambda each: (not _goes_on(each[1]), -each[0]))
+    shown = sorted(found[: max(0, _MOST - len(damage))], key=lambda each: -each[0])
+    return [*damage, *(each for _, each in shown)][:_MOST]
+
+
+def _goes_on(each: Happening) -> bool:
+    return each.kind in ("alert", "agent") and each.until is None
 
 
 def _alerts(situation: Situation, words: OverviewWords) -> Iterator[tuple[float, Happening]]:
     shown = situation.observed.parameters.shown
     now_s = situation.observed.parameters.now_s
     for alert in situation.fired:
-        fired_s = epoch(alert.fired_at or alert.since)
+        since_s, fired_s = epoch(alert.since), epoch(alert.fired_at or alert.since)
         ended = alert.recovered_at or alert.resolved_at
         ended_s = None if ended is None else epoch(ended)
         subject, lost = words.subject(alert), alert.metric == AGENT_SILENCE
-        since_s = epoch(alert.since)
         if lost:
             text = words.say(
                 "happened.agent" if ended_s is None else "happened.agent_back",
@@ -53,15 +59,16 @@ def _alerts(situation: Situation, words: OverviewWords) -> Iterator[tuple[float,
             )
         else:
             text = words.alert(alert, subject)
+        began_s = since_s if lost or ended_s is not None else fired_s
         yield (
-            fired_s if ended_s is None else ended_s,
+            since_s,
             Happening(
-                at=shown(since_s if lost else fired_s),
+                at=shown(since_s),
                 until=None if ended_s is None else shown(ended_s),
                 kind="agent" if lost else "alert",
                 severity=alert.severity,
                 text=text,
-                detail=_detail(words, alert, (now_s if ended_s is None else ended_s) - since_s),
+                detail=_detail(words, alert, (now_s if ended_s is None else ended_s) - began_s),
                 link=of_alert(alert.id),
             ),
         )

@@ -39,8 +39,10 @@ _USES: Final = {
 _STEP_S: Final = 300
 _STEPS: Final = 24
 #: a process reports every 10 seconds: one that was not heard for so long is not here
+_GONE_S: Final = 30
+#: while its agent is not heard either, for so long
 _SILENT_S: Final = 60
-#: steps in a row without which a service that is gone was no steady one
+#: steps in a row without which a service that is gone was not steadily there
 _STEADY: Final = 6
 
 
@@ -48,9 +50,18 @@ _STEADY: Final = 6
 class _ProcessPresence:
     """The processes of a service."""
 
+    #: those that are here
     instances: set[str] = field(default_factory=set)
+    #: those of the last minutes
+    lately: set[str] = field(default_factory=set)
+    #: when the last of them was heard; None while any is here
+    gone_s: int | None = None
+    #: for how long they had been there without a break, seconds
+    stayed_s: int = 0
     #: when the last of a service that was steadily there was heard; None while any is here
     lost_s: int | None = None
+    #: whether the agent that told of them is heard, so that it is known that none runs
+    is_watched: bool = False
 
 
 class _HostUse(NamedTuple):
@@ -70,7 +81,9 @@ class Machines:
         self._parameters = parameters
         self._spans = spans
         self.processes = self._processes()
-        instances = {each for some in self.processes.values() for each in some.instances}
+        instances = {
+            each for some in self.processes.values() for each in some.instances | some.lately
+        }
         #: None: every host
         self._hosts = {each.rpartition("#")[0] for each in instances} if parameters.where else None
         #: cores of the hosts lately; None where no host was measured
@@ -84,43 +97,67 @@ class Machines:
         spans = self._spans
         edges_s: tuple[int, ...] = (spans.start_s, spans.end_s)
         if spans.is_now:
-            last_s = spans.end_s - _SILENT_S
+            last_s = spans.end_s - _GONE_S
             # Whole minutes are read quickly, and one step is shorter for it.
             first_s = max(0, last_s - last_s % _STEP_S - _STEPS * _STEP_S)
             edges_s = (*range(first_s, last_s, _STEP_S), last_s, spans.end_s)
-        fields = ("name", "environment", "service", "instance")
+        fields = ("name", "environment", "service", "instance", "agent")
         where = self._parameters.where
         rows = self._store.read_gauges(GaugeSelection(edges_s, (PROCESS,), where, fields))
         steps: dict[tuple[str, ...], set[int]] = {}
+        agents: dict[tuple[str, ...], set[str]] = {}
         found: dict[tuple[str, ...], _ProcessPresence] = {}
         for group, t in zip(rows.group.tolist(), rows.t.tolist(), strict=True):
-            _, environment, service, instance = rows.groups[group]
+            _, environment, service, instance, agent = rows.groups[group]
             owner: tuple[str, ...] = (environment, service)
             steps.setdefault(owner, set()).add(t)
+            agents.setdefault(owner, set()).add(agent)
             presence = found.setdefault(owner, _ProcessPresence())
-            if not spans.is_now or t >= edges_s[-3]:
+            if not spans.is_now:
                 presence.instances.add(instance)
+            elif t >= edges_s[-3]:
+                presence.lately.add(instance)
         if not spans.is_now:
             return found
-        here = set()
+        heard = self._here(found)
+        for owner, seen in steps.items():
+            if not found[owner].instances:
+                found[owner].is_watched = bool(agents[owner] & heard)
+                self._note_gone(owner, found[owner], edges_s, seen)
+        return found
+
+    def _here(self, found: dict[tuple[str, ...], _ProcessPresence]) -> set[str]:
+        """Add the processes whose gauges are fresh; return the agents that are heard."""
+        heard = {row.agent for row in self._store.latest_gauges(self._parameters.now_s)}
         for row in self._reader.gauges(self._parameters):
             if row.service and row.name == PROCESS:
-                # Those of the last seconds are still on their way into the history.
                 owner = (row.environment, row.service)
                 found.setdefault(owner, _ProcessPresence()).instances.add(row.instance)
-                here.add(owner)
-        for owner, seen in steps.items():
-            if owner not in here and edges_s[-2] not in seen and _steady(edges_s, seen):
-                found[owner].lost_s = self._last_heard(owner, max(seen))
-        return {
-            owner: presence
-            for owner, presence in found.items()
-            if presence.instances or presence.lost_s is not None
-        }
+        return heard
 
-    def _last_heard(self, owner: tuple[str, ...], step_s: int) -> int:
+    def _note_gone(
+        self,
+        owner: tuple[str, ...],
+        presence: _ProcessPresence,
+        edges_s: tuple[int, ...],
+        seen: set[int],
+    ) -> None:
+        """Say since when none of the processes of a service is heard, and how steady it was."""
+        last = edges_s.index(max(seen))
+        run = 1
+        while run <= last and edges_s[last - run] in seen:
+            run += 1
+        heard_s = edges_s[last + 1]
+        if run >= _STEADY or presence.lately:
+            heard_s = self._last_heard(owner, edges_s[last], heard_s)
+        if heard_s > self._spans.end_s - (_GONE_S if presence.is_watched else _SILENT_S):
+            return
+        presence.gone_s, presence.stayed_s = heard_s, run * _STEP_S
+        if run >= _STEADY:
+            presence.lost_s = heard_s
+
+    def _last_heard(self, owner: tuple[str, ...], step_s: int, end_s: int) -> int:
         """Return the end of the last window in which a service was heard, within a step."""
-        end_s = step_s + _STEP_S
         edges_s = (*range(step_s, end_s, WINDOW_S), end_s)
         where = {"environment": owner[0], "service": owner[1]}
         rows = self._store.read_gauges(GaugeSelection(edges_s, (PROCESS,), where, ("name",)))
@@ -218,11 +255,3 @@ class Machines:
             (hits / (hits + misses) if hits + misses else nan, hits + misses)
             for hits, misses in sums
         ]
-
-
-def _steady(edges_s: tuple[int, ...], seen: set[int]) -> bool:
-    """Tell whether a service was there in enough steps in a row before it was gone."""
-    last = edges_s.index(max(seen))
-    return last >= _STEADY - 1 and all(
-        edges_s[place] in seen for place in range(last - _STEADY + 1, last + 1)
-    )

@@ -10,9 +10,11 @@ import numpy as np
 
 from trimtab_collector.contract.overview import TimeShares
 from trimtab_collector.contract.parameters import Parameters
+from trimtab_collector.overview.arrivals import last_arrival
 from trimtab_collector.overview.earlier import EarlierFigures, EarlierRanges, StepFigures
 from trimtab_collector.overview.machines import Machines
 from trimtab_collector.overview.spans import EARLIER, Spans, spans_of
+from trimtab_collector.overview.streams import Streams
 from trimtab_collector.overview.usual import (
     P95_KIND,
     RATE_KIND,
@@ -58,6 +60,10 @@ class _ServiceFigures:
     #: kind -> what it was earlier
     before: Mapping[FigureKind, Sequence[Baseline]] = field(default_factory=dict)
     judged: dict[FigureKind, BesideUsual | None] = field(default_factory=dict)
+    #: when its requests stopped, epoch seconds; None while they come
+    stopped_s: int | None = None
+    #: what its figures are of, where that is not lately: start and end, epoch seconds
+    span: tuple[int, int] | None = None
 
 
 class Observed:
@@ -74,12 +80,16 @@ class Observed:
         self._add(lately)
         self._add(all_lately)
         self.services.setdefault(EVERYTHING, _ServiceFigures())
-        for owner in self.machines.processes:
-            self.services.setdefault(owner, _ServiceFigures())
         self._series = self._steps(self.spans.series)
+        for owner, presence in self.machines.processes.items():
+            if presence.gone_s is None or presence.lost_s is not None:
+                self.services.setdefault(owner, _ServiceFigures())
         for name in self._series.p95:
             self.services.setdefault(name, _ServiceFigures())
+        #: what the rate of all is of, where that is not lately: start and end, epoch seconds
+        self.rate_span: tuple[int, int] | None = None
         self._judge()
+        self._stop()
 
     @property
     def everything(self) -> _ServiceFigures:
@@ -92,9 +102,22 @@ class Observed:
         return sorted(owner for owner in self.services if owner)
 
     def instances(self, owner: Owner) -> int:
-        """Return how many instances a service has lately, by gauges, else by its requests."""
+        """Return how many instances a service has, by fresh gauges, else by its requests lately."""
         presence = self.machines.processes.get(owner)
-        return len(presence.instances) if presence is not None else self._instances.get(owner, 0)
+        if presence is not None:
+            return len(presence.instances)
+        return self._instances.get(owner, 0) if self.services[owner].stopped_s is None else 0
+
+    def is_lost(self, owner: Owner) -> bool:
+        """Tell whether a service that was there a while has no process any more."""
+        presence = self.machines.processes.get(owner)
+        return presence is not None and presence.lost_s is not None
+
+    def last_request_s(self, owner: Owner) -> int | None:
+        """Return the end of the last step of the range with requests of a service; None without."""
+        steps = self._series.p95.get(owner)
+        edges_s = self.spans.series.selection.edges_s
+        return edges_s[edges_s.index(max(steps)) + 1] if steps else None
 
     @cached_property
     def _instances(self) -> dict[Owner, int]:
@@ -110,9 +133,22 @@ class Observed:
         """Return a figure of all requests, for each step of the range."""
         starts = self.spans.series.selection.edges_s[:-1]
         values = self._series.together[kind]
-        if kind is RATE_KIND and self.has_requests:
-            return [values.get(t, 0.0) for t in starts]
-        return [values.get(t) for t in starts]
+        if kind is not RATE_KIND or not self.has_requests:
+            return [values.get(t) for t in starts]
+        first_s = 0 if starts[0] in values or self._had_data else min(values, default=0)
+        return [values.get(t, 0.0) if t >= first_s else None for t in starts]
+
+    @cached_property
+    def _had_data(self) -> bool:
+        """Whether anything was measured before the range, so that no requests means none."""
+        start_s = self.spans.series.selection.start_s
+        # Whoever asks in the same minutes gets what was found.
+        whole = _part(self.spans.series, (0, max(1, start_s - start_s % _SETTLED_S)))
+        where = self.parameters.where
+        found = self._kept.get(
+            "first", whole, lambda: last_arrival(self.reader.store, where, start_s)
+        )
+        return found is not None
 
     @cached_property
     def p95_series(self) -> dict[Owner, list[float | None]]:
@@ -191,6 +227,43 @@ class Observed:
                 service.judged[kind] = judged(
                     kind, service.now[kind.column], weight, service.before.get(kind, ())
                 )
+
+    def _stop(self) -> None:
+        """Note whose requests have stopped: their figures are of the time since then."""
+        streams = Streams(self.reader, self.parameters, self.spans)
+        for owner, presence in self.machines.processes.items():
+            gone_s = presence.gone_s
+            if gone_s is None or owner not in self._series.p95 or not presence.is_watched:
+                continue
+            if presence.lost_s is None and self.spans.end_s - gone_s <= presence.stayed_s:
+                presence.lost_s = gone_s
+        for owner, halt in streams.halts.items():
+            unusual = halt.judged(self.services[owner].before.get(RATE_KIND, ()))
+            if self.is_lost(owner) or unusual is not None:
+                self._note_stop(owner, halt.since_s, unusual)
+        named = [owner for owner in self.owners if self.services[owner].now["requests"]]
+        halted = streams.halts.get(EVERYTHING)
+        if halted is not None and not named:
+            self._note_stop(EVERYTHING, halted.since_s, None)
+        elif any(self.services[owner].stopped_s is not None for owner in self.owners):
+            # What one of them had would be in the rate for five minutes.
+            everything = self.everything
+            rate, from_s = streams.recent()
+            everything.now = {**everything.now, "requests_per_second": rate}
+            self.rate_span = (from_s, self.spans.end_s)
+            everything.judged[RATE_KIND] = judged(
+                *(RATE_KIND, rate, self.spans.end_s - from_s),
+                everything.before.get(RATE_KIND, ()),
+            )
+
+    def _note_stop(self, owner: Owner, since_s: int, unusual: BesideUsual | None) -> None:
+        service = self.services[owner]
+        service.now, service.shares, service.stopped_s = no_requests(), None, since_s
+        service.span = (since_s, max(since_s + 1, self.spans.end_s))
+        if unusual is None:
+            baselines = service.before.get(RATE_KIND, ())
+            unusual = judged(RATE_KIND, 0.0, self.spans.end_s - since_s, baselines)
+        service.judged = {RATE_KIND: unusual}
 
     def _baselines(self, against: str, time_range: TimeRange) -> EarlierFigures:
         def read() -> EarlierFigures:

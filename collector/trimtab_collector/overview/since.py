@@ -41,6 +41,8 @@ class Onset:
     since_s: float | None
     #: None while it goes on
     until_s: float | None = None
+    #: whether it lies in the last minute alone, which may be a moment only
+    is_moment: bool = False
 
 
 def begun(
@@ -73,7 +75,7 @@ def begun(
     beyond = _beyond(reader, steps, kind, line)
     known = [each for each in beyond if each is not None]
     if step_s == _MINUTE_S and sum(known[-_LAST:]) < 2:
-        return None
+        return Onset(steps.selection.edges_s[-2], is_moment=True) if known[-1:] == [True] else None
     first = _run_of(beyond)
     if first is None:
         return None
@@ -103,6 +105,18 @@ def _run_of(beyond: Sequence[bool | None]) -> int | None:
             broken += 1
         if broken > _BREAK or unknown > 3 * _BREAK:
             break
+    return None if first is None else _settled(beyond, first)
+
+
+def _settled(beyond: Sequence[bool | None], first: int) -> int:
+    """Return the first step of a run that another one beyond follows: one alone may be chance."""
+    alone: int | None = None
+    for place in range(first, len(beyond)):
+        if beyond[place] is None:
+            continue
+        if beyond[place] and alone is not None:
+            return alone
+        alone = place if beyond[place] else None
     return first
 
 

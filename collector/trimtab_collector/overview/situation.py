@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from operator import ge, gt, le, lt
+from typing import Final
 
 from trimtab_collector.contract.alerts import AlertBody, AlertHistory
 from trimtab_collector.contract.parameters import Parameters
@@ -22,6 +24,7 @@ from trimtab_collector.reads.reader import StoreReader
 
 __all__ = ["Situation", "Sources", "epoch"]
 
+_COMPARE: Final = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
 #: metric -> the lines of a warning and of a critical state
 Lines = Callable[[], Mapping[str, tuple[float | None, float | None]]]
 
@@ -52,11 +55,30 @@ class Situation:
         """Alerts that fire now, or, of a range that is past, that fired in it."""
         if not self.observed.spans.is_now:
             return self.fired
-        return [
-            each
-            for each in self._sources.alerts.open()
-            if each.state == "firing" and self._concerns(each)
-        ]
+        return [each for each in self.open if each.state == "firing"]
+
+    @cached_property
+    def pending(self) -> list[AlertBody]:
+        """Alerts that do not fire yet, as their line has not been crossed for long enough."""
+        return [each for each in self.open if each.state == "pending"]
+
+    @cached_property
+    def open(self) -> list[AlertBody]:
+        """Alerts that are not over, of a range that ends now."""
+        if not self.observed.spans.is_now:
+            return []
+        return [each for each in self._sources.alerts.open() if self._concerns(each)]
+
+    def is_recovering(self, alert: AlertBody) -> bool:
+        """Tell whether an alert fires whose value is not beyond the line of its severity now."""
+        compare = _COMPARE.get(alert.operator)
+        if not self.observed.spans.is_now or alert.value is None or compare is None:
+            return False
+        return not compare(alert.value, alert.threshold)
+
+    def severity_of(self, alert: AlertBody) -> str:
+        """Return how bad an alert is now: one that recovers from critical is a warning."""
+        return "warning" if self.is_recovering(alert) else alert.severity
 
     @cached_property
     def fired(self) -> list[AlertBody]:
@@ -83,6 +105,14 @@ class Situation:
     def lines(self) -> Mapping[str, tuple[float | None, float | None]]:
         """Metric -> the lines of a warning and of a critical state."""
         return self._sources.lines()
+
+    def span_of(self, kind: FigureKind) -> tuple[int, int]:
+        """Return what the figure of a tile is of: start and end, epoch seconds."""
+        observed = self.observed
+        span = None
+        if kind in REQUEST_KINDS:
+            span = observed.everything.span or (observed.rate_span if kind is RATE_KIND else None)
+        return span or (observed.spans.start_s, observed.spans.end_s)
 
     @cached_property
     def tiles(self) -> dict[FigureKind, tuple[float | None, BesideUsual | None]]:

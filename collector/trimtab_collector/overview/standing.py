@@ -21,23 +21,27 @@ def standing(situation: Situation, findings: Sequence[OutOfOrdinary]) -> list[Ov
     for alert in situation.alerts:
         place = (alert.environment, alert.service)
         if firing.get(place) != CRITICAL:
-            firing[place] = alert.severity
-    unusual = {each.owner for each in findings}
+            firing[place] = situation.severity_of(alert)
+    unusual = {each.owner for each in findings if not (each.begun.is_moment or each.is_stop)}
+    spans, shown = observed.spans, observed.parameters.shown
     steps = len(observed.spans.series.selection.edges_s) - 1
     found = []
     for owner in observed.owners:
-        service, presence = observed.services[owner], observed.machines.processes.get(owner)
+        service = observed.services[owner]
         now = service.now
-        if owner in firing:
-            state = CRITICAL if firing[owner] == CRITICAL else WARNING
-        elif presence is not None and presence.lost_s is not None:
+        from_s, to_s = service.span or (spans.start_s, spans.end_s)
+        if observed.is_lost(owner):
             state = LOST
+        elif owner in firing:
+            state = CRITICAL if firing[owner] == CRITICAL else WARNING
         elif owner in unusual:
             state = WARNING
         else:
             state = OK if now["requests"] else QUIET
         found.append(
             OverviewService(
+                from_=shown(from_s),
+                to=shown(to_s),
                 environment=owner[0],
                 service=owner[1],
                 state=state,

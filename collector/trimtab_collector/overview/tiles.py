@@ -32,7 +32,11 @@ def _tile(situation: Situation, words: OverviewWords, kind: FigureKind) -> Tile:
     value, judged = situation.tiles[kind]
     series = observed.spans.series
     edges_s = series.selection.edges_s
+    from_s, to_s = situation.span_of(kind)
+    shown = observed.parameters.shown
     return Tile(
+        from_=shown(from_s),
+        to=shown(to_s),
         name=kind.name,
         unit=kind.unit,
         value=value,
@@ -43,7 +47,7 @@ def _tile(situation: Situation, words: OverviewWords, kind: FigureKind) -> Tile:
         judgement=ORDINARY if judged is None else judged.judgement,
         cores=observed.machines.cores if kind is CPU_KIND else None,
         series=_series(situation, kind),
-        series_from=observed.parameters.shown(edges_s[0]),
+        series_from=shown(edges_s[0]),
         series_step=edges_s[1] - edges_s[0],
     )
 

@@ -24,6 +24,7 @@ __all__ = [
     "CACHE_KIND",
     "CPU_KIND",
     "ERRORS_KIND",
+    "MEAN_KIND",
     "ORDINARY",
     "P95_KIND",
     "RATE_KIND",
@@ -46,6 +47,8 @@ _MAD: Final = 1.4826
 #: requests without which a value, and a step of a baseline, says nothing
 _FEWEST: Final = 50
 _FEWEST_STEP: Final = 20
+#: errors without which a share of them is no news
+_FEWEST_ERRORS: Final = 10
 #: steps without which a baseline is none
 _STEPS: Final = 4
 
@@ -96,6 +99,16 @@ P95_KIND: Final = FigureKind(
     least=5.0,
     fewest=100,
 )
+#: for routes that are few requests and most of the time, which a p95 does not see
+MEAN_KIND: Final = FigureKind(
+    *("mean", "mean", "ms", "ratio", 1, 0.5),
+    text_key="longer",
+    metric="mean",
+    by_ratio=True,
+    least=5.0,
+    tells_better=False,
+    fewest=100,
+)
 ERRORS_KIND: Final = FigureKind(
     *("errorRate", "error_rate", "ratio", "points", 1, 0.01),
     text_key="failing",
@@ -110,7 +123,7 @@ CACHE_KIND: Final = FigureKind(
     *("cacheHits", "", "ratio", "points", -1, 0.05), text_key="cacheHits", of_count=True
 )
 #: those of requests, which have a column
-REQUEST_KINDS: Final = (RATE_KIND, P95_KIND, ERRORS_KIND, APDEX_KIND)
+REQUEST_KINDS: Final = (RATE_KIND, P95_KIND, MEAN_KIND, ERRORS_KIND, APDEX_KIND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +185,8 @@ def judged(
         return None
     usual = _middle(kind, value, baselines)
     few = usual.middle * weight < _FEWEST if kind is RATE_KIND else weight < kind.fewest
+    if kind is ERRORS_KIND and value > usual.middle:
+        few = few or round(value * weight) < _FEWEST_ERRORS
     if few or (kind.by_ratio and value <= 0):
         return BesideUsual(usual.middle, usual.against, ORDINARY, 0.0)
     deviation = median(each.deviation for each in baselines)

@@ -64,6 +64,8 @@ class Town:
         found.clock.now_s = NOW_S
         self._dice = random.Random(7)
         self._seq = 0
+        #: metric -> the lines of a warning and of a critical state
+        self.lines: Mapping[str, tuple[float, float]] = LINES
 
     def fill(
         self,
@@ -105,7 +107,9 @@ class Town:
 
     def ask(self, *alerts: AlertBody, **query: object) -> Any:
         """Return the overview, with these alerts."""
-        sources = Sources(self.world.reader, self.world.marks, FiredAlerts(*alerts), lambda: LINES)
+        sources = Sources(
+            self.world.reader, self.world.marks, FiredAlerts(*alerts), lambda: self.lines
+        )
         self.world.parts[Overviews] = Overviews(sources)
         return self.world.ask("/overview", **query)
 
