@@ -30,9 +30,6 @@ const renewed = signal(0);
 /** How many answers are under way. */
 export const underWay = signal(0);
 
-/** How many answers are under way. */
-export const underWay = signal(0);
-
 /** Ask for everything that is shown anew. */
 export function renewAll() {
   renewed.value += 1;
