@@ -15,7 +15,7 @@ import msgspec
 from trimtab_collector.alerts.bodies import body_of
 from trimtab_collector.alerts.configs import unit_of
 from trimtab_collector.alerts.incidents import Incident
-from trimtab_collector.alerts.judge import Judge, Outcome
+from trimtab_collector.alerts.judge import Judge, Outcome, Silenced
 from trimtab_collector.alerts.machine import Alert
 from trimtab_collector.alerts.rules import LEVELS, Rule
 from trimtab_collector.auth.audit import note
@@ -49,7 +49,6 @@ _KEPT_S: Final = 400 * 86_400
 _Values = tuple[object, ...]
 #: called with alerts whose state or level changed, once that is durable
 ChangeListener = Callable[[Sequence[AlertBody]], None]
-Silenced = Callable[[Rule, Alert], bool]
 Metadata = Callable[[Rule, Mapping[str, str]], dict[str, Any] | None]
 
 

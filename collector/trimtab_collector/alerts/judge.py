@@ -30,7 +30,7 @@ from trimtab_collector.alerts.machine import (
 from trimtab_collector.alerts.rules import LEVELS, Rule
 from trimtab_collector.alerts.values import StepValues
 
-__all__ = ["Judge", "Judged", "Outcome"]
+__all__ = ["Judge", "Judged", "Outcome", "Silenced"]
 
 #: alerts of a rule at one time; further series that cross are counted
 _MOST_ALERTS: Final = 1_000

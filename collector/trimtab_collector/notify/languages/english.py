@@ -229,7 +229,7 @@ ENGLISH: Final = MessageWords(
         "/health": 'the page "Agents"',
         "/slos": 'the page "Objectives"',
         "/analysis": 'the page "Advice"',
-        "/metrics/history": 'the page "Own metrics"',
+        "/metrics/history": 'the page "Your own metrics"',
         "/alerts": 'the page "Alerts"',
         "/deliveries": 'the page "Channels"',
     },
