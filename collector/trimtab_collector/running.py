@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from trimtab_collector.app import CollectorApp
+from trimtab_collector.auth.links import keep_address
 from trimtab_collector.certificate import ServerCertificate
 from trimtab_collector.connections import ConnectionTable, most_connections
 from trimtab_collector.front import Front
@@ -72,6 +73,7 @@ def run(
         except sqlite3.DatabaseError as error:
             raise unusable(settings.directory, error) from error
         ending.callback(app.close)
+        keep_address(settings.directory, listening[0].url)
         stop = companion.stop if companion is not None else lambda: None
         ending.callback(stop)
         front = Front(app, settings)

@@ -15,10 +15,12 @@ from support.onetoken import access_by
 from trimtab_collector.api.endpoint import BASE, ApiEndpoint
 from trimtab_collector.api.endpoints import ENDPOINTS
 from trimtab_collector.api.executor import ReadExecutor
+from trimtab_collector.api.shared import SharedAnswers
 from trimtab_collector.api.web import Api
-from trimtab_collector.contract.callers import Role
+from trimtab_collector.contract.callers import NOBODY, Role
 from trimtab_collector.contract.health import TierSize
-from trimtab_collector.contract.parameters import RANGE
+from trimtab_collector.contract.languages import LANG, LANGUAGES, language_of
+from trimtab_collector.contract.parameters import RANGE, Parameters
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.memory.engine import MemoryStore
 
@@ -43,13 +45,19 @@ class Held:
         return TierSize(files=self.begun, bytes=0)
 
 
-def run(test: Callable[[httpx.AsyncClient], Awaitable[None]], *endpoints: ApiEndpoint) -> None:
+def run(
+    test: Callable[[httpx.AsyncClient], Awaitable[None]],
+    *endpoints: ApiEndpoint,
+    shares: bool = False,
+) -> None:
     """Run a test with what asks an API of these endpoints."""
     executor, store = ReadExecutor(), MemoryStore()
 
     async def main() -> None:
         access = access_by("sesame", more=MORE)
-        api = Api([StoreReader(store)], executor, access, endpoints or ENDPOINTS)
+        shared = SharedAnswers(executor) if shares else None
+        parts = [StoreReader(store)]
+        api = Api(parts, executor, access, endpoints or ENDPOINTS, shared=shared)
         app = Starlette(routes=api.routes(), exception_handlers=api.exception_handlers())
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=f"http://x{BASE}") as client:
@@ -66,6 +74,33 @@ async def settle() -> None:
     """Let every task that is ready run, until it waits for a thread."""
     for _ in range(50):
         await asyncio.sleep(0)
+
+
+def test_a_shared_answer_has_nothing_to_depend_on_but_what_it_is_shared_by() -> None:
+    """The language of a header is a parameter; who asks, from where and how is not there."""
+    seen: list[Parameters] = []
+
+    def read(_store: StoreReader, parameters: Parameters) -> TierSize:
+        """Return how often it was read, and the number of the language."""
+        seen.append(parameters)
+        return TierSize(files=len(seen), bytes=LANGUAGES.index(language_of(parameters)))
+
+    async def test(client: httpx.AsyncClient) -> None:
+        async def number(language: str, query: str = "") -> tuple[int, int]:
+            headers = {**TOKEN, "Accept-Language": language}
+            found = (await client.get(f"/said{query}", headers=headers)).json()["data"]
+            return found["files"], found["bytes"]
+
+        assert await number("ko") == (1, 1)
+        assert await number("en") == (2, 0)
+        assert await number("ko-KR") == await number("en", "?lang=ko") == (1, 1)
+        assert await number("de") == await number("ko", "?lang=en") == (2, 0)
+        for each in seen:
+            assert (each.caller, each.address, dict(each.headers)) == (NOBODY, "", {})
+
+    row = ApiEndpoint(("/said",), read, (TierSize,), (*RANGE, LANG))
+    assert row.is_shared
+    run(test, row, shares=True)
 
 
 def test_a_reader_is_answered_while_a_hundred_without_a_token_wait() -> None:

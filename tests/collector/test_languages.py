@@ -14,11 +14,8 @@ from trimtab_collector.reads.analysis import ISSUE_RULES
 from trimtab_collector.reads.judging.wording import PHRASES
 
 
-def parameters(header: str = "", **query: str) -> Parameters:
-    found = parse((*RANGE, LANG), query.items(), NOW_S)
-    headers = {"accept-language": header} if header else {}
-    return Parameters(found.where, found.from_s, found.to_s, found.now_s, found.tz, found.values,
-                      found.given, headers=headers)  # fmt: skip
+def parameters(**query: str) -> Parameters:
+    return parse((*RANGE, LANG), query.items(), NOW_S)
 
 
 @pytest.mark.parametrize(
@@ -42,9 +39,9 @@ def test_the_header_chooses_the_language_it_likes_best(header: str, language: st
     assert accepted(header) == language
 
 
-def test_the_parameter_counts_more_than_the_header() -> None:
-    assert language_of(parameters("ko", lang="en")) == "en"
-    assert language_of(parameters("ko")) == "ko"
+def test_a_request_without_a_language_is_answered_in_english() -> None:
+    assert language_of(parameters(lang="ko")) == "ko"
+    assert language_of(parameters()) == "en"
 
 
 def test_another_language_is_refused_with_those_there_are() -> None:

@@ -21,7 +21,7 @@ from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.statefile import StateFile
 
 
-def refused_for_s(limits: LoginLimits, address: str, account: str = "") -> int:
+def refused_for_s(limits: LoginLimits, address: str, account: str = "nobody") -> int:
     """Return for how long a try is refused, 0 when it is not; it counts as a failed one."""
     try:
         limits.begin(address, account)
@@ -51,10 +51,39 @@ def test_an_address_has_twenty_failures_for_whatever_account() -> None:
     limits = LoginLimits(clock)
     assert [refused_for_s(limits, "192.0.2.1", f"p{n}") for n in range(20)] == [0] * 20
     assert refused_for_s(limits, "192.0.2.1", "another") == 3
-    assert refused_for_s(limits, "192.0.2.1") == 3
     assert refused_for_s(limits, "192.0.2.2", "another") == 0
     clock.advance_s(3)
-    assert refused_for_s(limits, "192.0.2.1") == 0
+    assert refused_for_s(limits, "192.0.2.1", "another") == 0
+
+
+def test_secrets_that_were_none_have_twenty_tries_of_their_own() -> None:
+    clock = Clock()
+    limits = LoginLimits(clock)
+    for _ in range(20):
+        limits.failed("192.0.2.1")
+    with pytest.raises(ApiError) as refused:
+        limits.failed("192.0.2.1")
+    assert (refused.value.status, refused.value.headers["Retry-After"]) == (429, "3")
+    limits.failed("192.0.2.2")
+    assert refused_for_s(limits, "192.0.2.1", "ada") == 0
+    clock.advance_s(3)
+    limits.failed("192.0.2.1")
+
+
+def test_failures_of_others_at_an_address_hold_up_nobody_who_has_logged_in_there() -> None:
+    limits = LoginLimits(Clock())
+    limits.begin("192.0.2.1", "ada")
+    limits.worked("192.0.2.1", "ada")
+    for number in range(30):
+        refused_for_s(limits, "192.0.2.1", f"guess {number}")
+    assert refused_for_s(limits, "192.0.2.1", "paul") > 0
+    assert refused_for_s(limits, "192.0.2.1", "ada") == 0
+    # Nor do such tries, whose places are bounded by account, hold up others.
+    limits = LoginLimits(Clock())
+    limits.worked("192.0.2.1", "ada")
+    while not refused_for_s(limits, "192.0.2.1", "ada"):
+        pass
+    assert refused_for_s(limits, "192.0.2.1", "paul") == 0
 
 
 def test_what_worked_was_no_failure_but_there_is_an_end_to_it() -> None:
@@ -95,8 +124,8 @@ def test_a_stranger_cannot_lock_somebody_out_where_they_work() -> None:
 )
 def test_addresses_of_one_client_are_counted_together(first: str, second: str, same: bool) -> None:
     limits = LoginLimits(Clock())
-    while not refused_for_s(limits, first):
-        pass
+    for number in range(20):
+        limits.begin(first, f"p{number}")
     assert bool(refused_for_s(limits, second)) == same
 
 
@@ -141,7 +170,9 @@ def test_the_memory_of_addresses_and_accounts_is_bounded() -> None:
         limits.begin(address, account)
         limits.worked(address, account)
         limits.begin(address, account)
-    assert len(limits._accounts._free_at_s) == len(limits._addresses._free_at_s) == 10_000
+        limits.failed(address)
+    for each in (limits._accounts, limits._addresses, limits._secrets):
+        assert len(each._free_at_s) == 10_000
     assert len(limits._known) == 10_000
 
 

@@ -240,6 +240,7 @@ def test_an_old_refresh_token_ends_the_session_for_whoever_has_the_new_one(
     client = Client(collector.port, address="127.0.0.4")
     first = client.login().data["refreshToken"]
     second = client.ask("POST", "/auth/refresh", {"refreshToken": first}).data
+    second = client.ask("POST", "/auth/refresh", {"refreshToken": second["refreshToken"]}).data
     client.token = second["accessToken"]
     stolen = client.ask("POST", "/auth/refresh", {"refreshToken": first})
     assert (stolen.status, stolen.code) == (401, "unauthorized")
@@ -261,13 +262,6 @@ def test_a_log_out_ends_the_access_token_and_the_refresh_token(collector: Collec
     assert client.ask("POST", "/auth/refresh", {"refreshToken": refresh}).status == 401
     assert client.ask("POST", "/auth/logout", {}).data == {"ended": 0}
     assert other.ask("GET", "/auth/me").status == 200
-
-
-def test_log_outs_of_no_session_are_limited(collector: Collector) -> None:
-    stranger = Client(collector.port, address="127.0.0.77")
-    for _ in range(20):
-        assert stranger.ask("POST", "/auth/logout", {}).data == {"ended": 0}
-    assert stranger.ask("POST", "/auth/logout", {}).status == 429
 
 
 def test_a_refresh_token_alone_can_end_its_session(collector: Collector) -> None:

@@ -28,7 +28,13 @@ from support.processes.servers import (
 )
 from trimtab_collector.auth.audit import AUDIT, AuditTrail
 from trimtab_collector.auth.cli import user
-from trimtab_collector.auth.links import LINK_S, SigninLinks, guest_link
+from trimtab_collector.auth.links import (
+    LINK_S,
+    SigninLinks,
+    guest_link,
+    keep_address,
+    kept_address,
+)
 from trimtab_collector.auth.people import People, Person
 from trimtab_collector.auth.sessions import Issued, Sessions
 from trimtab_collector.auth.signing import SigningKeys
@@ -158,7 +164,7 @@ def linked(collector: Collector, name: str) -> str:
     """Return what `trimtab user link` prints."""
     done = subprocess.run(
         trimtab("user", "link", name, "--data-dir", str(collector.data)),
-        env=clean_environment() | {"TRIMTAB_COLLECTOR_PORT": str(collector.port)},
+        env=clean_environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -213,14 +219,45 @@ def test_a_link_begins_where_people_reach_the_collector(
     given = json.loads(printed(ADMIN, "--url", "http://10.0.0.5:99", "--json"))
     assert given["url"].startswith("http://10.0.0.5:99/performance/dashboard#signin=")
     assert given["seconds"] == 600
-    every = printed(ADMIN, HOST="0.0.0.0")
-    assert every.startswith("http://127.0.0.1:8620/performance")
-    with pytest.raises(SettingsError, match="give --url URL"):
-        printed(ADMIN, PORT="0")
+    # Whatever these settings say: the collector was started with others, by an option perhaps.
+    for other in ({"HOST": "0.0.0.0"}, {"PORT": "1"}, {"PORT": "0"}):
+        assert printed(ADMIN, **other).startswith(f"{collector.url}/performance")
     with pytest.raises(SettingsError, match="--url: expected https://HOST"):
         printed(ADMIN, "--url", "m.example")
     with pytest.raises(SettingsError, match="expected the name of a user, got 'eve'"):
         printed("eve")
+
+
+@pytest.mark.parametrize(
+    ("listens", "expected"),
+    [
+        ("http://127.0.0.1:9", "http://127.0.0.1:9"),
+        ("https://0.0.0.0:8620", "https://127.0.0.1:8620"),
+        ("http://[::]:8620", "http://[::1]:8620"),
+        ("http://10.0.0.5:8620", "http://10.0.0.5:8620"),
+    ],
+)
+def test_where_a_collector_listens_is_kept_for_the_console(
+    tmp_path: Path, listens: str, expected: str
+) -> None:
+    keep_address(tmp_path, listens)
+    assert kept_address(tmp_path) == expected
+    keep_address(tmp_path / "missing", listens)
+    assert kept_address(tmp_path / "missing") == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "http://", "http://a:0", "caf\N{LATIN SMALL LETTER E WITH ACUTE}"]
+)
+def test_without_a_known_address_the_console_asks_for_one(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World(tmp_path)
+    world.state.close()
+    (tmp_path / "address").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match="give --url URL"):
+        user(["link", "ada", "--data-dir", str(tmp_path)])
+    assert not capsys.readouterr().out
 
 
 def test_who_guesses_is_held_up(collector: Collector) -> None:

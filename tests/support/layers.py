@@ -96,7 +96,7 @@ LAYERS: Layers = {
         ),
         "running": (
             *("settings", "reload", "connections", "certificate", "front", "serve", "app"),
-            "statefile",
+            *("statefile", "auth.links"),
         ),
         # The console knows the subcommands of the engine, and nothing else of it.
         "cli": (

@@ -72,7 +72,7 @@ PEOPLE: Final = (
     ApiEndpoint(("/auth/refresh",), refresh, (LoggedIn,), role=Role.ANYONE, method="POST",
              takes=RefreshRequest, of=Logins, refuses=(401, 403, 429)),
     ApiEndpoint(("/auth/logout",), logout, (LoggedOut,), role=Role.ANYONE, method="POST",
-             takes=LogoutRequest, of=Logins, refuses=(403, 429)),
+             takes=LogoutRequest, of=Logins, refuses=(403,)),
     ApiEndpoint(("/auth/setup",), setup, (LoggedIn,), role=Role.ANYONE, method="POST",
              takes=SetupRequest, of=Logins, status=201, refuses=(401, 409, 429)),
     ApiEndpoint(("/auth/password",), change_password, (LoggedIn,), method="POST",

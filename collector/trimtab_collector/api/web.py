@@ -27,9 +27,9 @@ from trimtab_collector.api.lost import no_such_path
 from trimtab_collector.api.shared import SharedAnswers
 from trimtab_collector.api.taking import Bodies
 from trimtab_collector.auth.access import Access
-from trimtab_collector.contract.callers import Page, Reply, Role
+from trimtab_collector.contract.callers import NOBODY, Page, Reply, Role
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure, success
-from trimtab_collector.contract.languages import LANG, language_of
+from trimtab_collector.contract.languages import LANG, accepted
 from trimtab_collector.contract.parameters import RANGE, Parameters, parse
 from trimtab_collector.storage.store import TooMuchError
 from trimtab_core.logs import RateLimited
@@ -176,10 +176,10 @@ class Api:
         """Return an answer that others may have asked for, packed as the client takes it."""
         headers = parameters.headers
         coding = best_coding(headers.get("accept-encoding", ""), PACKINGS)
-        # Of these headers the answer depends, besides its parameters.
-        language = language_of(parameters) if LANG in endpoint.parameters else ""
-        key = (endpoint.paths[0], coding, language, *sorted(parameters.given.items()))
-        compute = partial(_encoded, endpoint, self._parts[endpoint.of], parameters, coding)
+        key = (endpoint.paths[0], coding, *sorted(parameters.given.items()))
+        # What is not in the key is not there to depend on.
+        alike = replace(parameters, headers={}, caller=NOBODY, address="", secure=False)
+        compute = partial(_encoded, endpoint, self._parts[endpoint.of], alike, coding)
         oldest_s = _oldest_s(headers.get("cache-control", ""))
         return _Packed(await shared.get(key, compute, caller, oldest_s), coding)
 
@@ -187,7 +187,10 @@ class Api:
         now_s = self._clock()
         if not endpoint.parameters:
             return parse(RANGE, (), now_s)
-        pairs = (*request.path_params.items(), *request.query_params.multi_items())
+        pairs = [*request.path_params.items(), *request.query_params.multi_items()]
+        if LANG in endpoint.parameters and LANG.name not in request.query_params:
+            # From here on it is a parameter like the others, and in the key of what is shared.
+            pairs.append((LANG.name, accepted(request.headers.get("accept-language", ""))))
         # Of endpoints that have no range there is none to choose.
         declared = endpoint.parameters
         declared = declared if RANGE[0] in declared else (*declared, *RANGE)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from trimtab_collector import settings as collector_settings
 from trimtab_collector.auth.audit import AUDIT
-from trimtab_collector.auth.links import LINK_S, SigninLinks, link_address
+from trimtab_collector.auth.links import LINK_S, SigninLinks, kept_address, link_address
 from trimtab_collector.auth.passwords import check_password, hash_password
 from trimtab_collector.auth.people import People, Person, check_name
 from trimtab_collector.auth.signing import ACCESS_S, SigningKeys
@@ -188,13 +188,12 @@ def _link(
     state: StateFile, people: People, settings: CollectorSettings, options: argparse.Namespace
 ) -> int:
     """Print a link that signs a user in."""
-    base = options.url or settings.public_url
-    if not base and settings.port:
-        # It listens on every address; this machine's own is one of them.
-        scheme = "https" if settings.tls_cert else "http"
-        base = f"{scheme}://127.0.0.1:{settings.port}"
+    base = options.url or settings.base_url or kept_address(settings.directory)
     if not base:
-        raise SettingsError("expected base_url or a port to be set, got neither: give --url URL")
+        raise SettingsError(
+            "expected base_url to be set, or a collector that has run with this data directory, "
+            "got neither: give --url URL"
+        )
     web_address(base, "--url")
     token = SigninLinks(state, people).make(console(), _known(people, options.name))
     address = link_address(base, token)

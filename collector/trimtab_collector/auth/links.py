@@ -5,11 +5,12 @@ which browsers send to no server; its hash is stored. A change of the user ends 
 """
 
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from trimtab_collector.auth.audit import AUDIT, note
 from trimtab_collector.auth.passwords import hash_password
@@ -18,9 +19,22 @@ from trimtab_collector.auth.sessions import Issued, Sessions, refused
 from trimtab_collector.contract.callers import ITSELF, Caller, Role
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.statefile import Schema, StateFile
-from trimtab_core.addresses import DASHBOARD
+from trimtab_core.addresses import DASHBOARD, web_address
+from trimtab_core.errors import SettingsError
 
-__all__ = ["LINK_S", "SigninLinks", "guest_link", "link_address"]
+__all__ = [
+    "LINK_S",
+    "SigninLinks",
+    "guest_link",
+    "keep_address",
+    "kept_address",
+    "link_address",
+]
+
+logger = logging.getLogger("trimtab.links")
+
+#: where the collector of a data directory listens, or did last
+_ADDRESS: Final = "address"
 
 #: how long a link is good
 LINK_S: Final = 600.0
@@ -80,32 +94,58 @@ class SigninLinks:
     def use(self, sessions: Sessions, token: str) -> Issued:
         """Begin a session with the token of a link, which is used up; raises ApiError 401."""
         now_s = self._clock()
+        # Strangers who guess do not keep others from changing something.
+        self._person(_hash(token), now_s)
         with self._state.change() as connection:
-            person = self._person(connection, _hash(token), now_s)
-            if person is None:
-                raise refused(
-                    "expected the token of a sign-in link, which is good once and for 10 minutes: "
-                    "trimtab user link NAME makes another"
-                )
+            person = self._person(_hash(token), now_s)
             connection.execute("DELETE FROM signin_link WHERE hash = ?", (_hash(token),))
             note(connection, Caller(person.name, person.role), "link.use", person.name)
             return sessions.begin(person)
 
-    def _person(self, connection: Any, key: bytes, now_s: float) -> Person | None:
-        """Return whose link it is, None where it is none, too old, or the user was changed."""
-        row = connection.execute(
+    def _person(self, key: bytes, now_s: float) -> Person:
+        """Return whose link it is.
+
+        Raises ApiError 401 where it is none, too old, or the user was changed.
+        """
+        found = self._state.rows(
             "SELECT person, version, expires_s FROM signin_link WHERE hash = ?", (key,)
-        ).fetchone()
-        if row is None or not now_s < row[2] <= now_s + LINK_S:
-            return None
-        person = self._people.find(row[0])
-        changed = person is None or person.version != row[1] or person.disabled_s is not None
-        return None if changed else person
+        )
+        for person_id, version, expires_s in found:
+            person = self._people.find(person_id)
+            if person is None or person.version != version or person.disabled_s is not None:
+                break
+            if now_s < expires_s <= now_s + LINK_S:
+                return person
+        raise refused(
+            "expected the token of a sign-in link, which is good once and for 10 minutes: "
+            "trimtab user link NAME makes another"
+        )
 
 
 def link_address(base: str, token: str) -> str:
     """Return the address of a link, below that of a collector."""
     return f"{base.rstrip('/')}{DASHBOARD}#signin={token}"
+
+
+def keep_address(directory: Path, url: str) -> None:
+    """Keep where the collector of a data directory listens, for the console; never fails."""
+    # Bound to every address, it is reached at this machine's own too.
+    for every, own in (("//0.0.0.0:", "//127.0.0.1:"), ("//[::]:", "//[::1]:")):
+        url = url.replace(every, own)
+    try:
+        (directory / _ADDRESS).write_text(f"{url}\n", encoding="ascii")
+    except (OSError, UnicodeEncodeError) as error:
+        logger.warning("where the collector listens is not kept for the console error=%s", error)
+
+
+def kept_address(directory: Path) -> str:
+    """Return where the collector of a data directory listens, or did last; "" if unknown."""
+    try:
+        url = (directory / _ADDRESS).read_text(encoding="ascii").strip()
+        web_address(url, _ADDRESS)
+    except (OSError, UnicodeDecodeError, SettingsError):
+        return ""
+    return url
 
 
 def guest_link(directory: Path, base: str, name: str, role: Role = Role.PLANNER) -> str:

@@ -1,6 +1,7 @@
 """Log in, refresh, log out, set up: what somebody asks who is not let in yet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import urlsplit
@@ -74,6 +75,19 @@ class Logins:
         if place is not None:
             await self.threads.run(self.places.keep, place)
 
+    @contextmanager
+    def guess(self, address: str, secret: str) -> Iterator[None]:
+        """Count a secret that is refused; raises ApiError 429 instead for one too many.
+
+        Who shows none, such as a page without a cookie, has not guessed.
+        """
+        try:
+            yield
+        except ApiError as error:
+            if error.status == 401 and secret:
+                self.limits.failed(address)
+            raise
+
     async def enter(self, name: str, password: str) -> Issued:
         """Begin a session of the user of a name; raises ApiError 401, after the same time each."""
         person = await self.threads.run(self.people.by_name, name)
@@ -123,28 +137,24 @@ async def login(logins: Logins, parameters: Parameters) -> Reply:
 async def login_by_link(logins: Logins, parameters: Parameters) -> Reply:
     """Return an access token and a refresh token for the token of a sign-in link, good once."""
     body = parameters.body
-    logins.limits.begin(parameters.address)
-    issued = await logins.threads.run(logins.links.use, logins.sessions, body.token)
-    logins.limits.worked(parameters.address)
+    with logins.guess(parameters.address, body.token):
+        issued = await logins.threads.run(logins.links.use, logins.sessions, body.token)
     return _entered(logins, issued, parameters, cookie=body.cookie)
 
 
 async def refresh(logins: Logins, parameters: Parameters) -> Reply:
     """Return the next access token and refresh token; the one given is used up."""
     text, cookie = _refresh_token(parameters)
-    logins.limits.begin(parameters.address)
-    issued = await logins.threads.run(logins.sessions.renew, text)
-    logins.limits.worked(parameters.address)
+    with logins.guess(parameters.address, text):
+        issued = await logins.threads.run(logins.sessions.renew, text)
     return _entered(logins, issued, parameters, cookie=cookie)
 
 
 async def logout(logins: Logins, parameters: Parameters) -> Reply:
     """Return how many sessions ended: that of the access token, and that of the refresh token."""
+    # Never limited: whoever wants to be out must get out, and a wrong token changes nothing.
     text, cookie = _refresh_token(parameters)
-    logins.limits.begin(parameters.address)
     ended = await logins.threads.run(logins.sessions.end, parameters.caller, text)
-    if ended:
-        logins.limits.worked(parameters.address)
     headers = {"Set-Cookie": _cookie(logins, "", 0, parameters)} if cookie else {}
     return Reply(LoggedOut(ended=ended), headers=headers)
 
@@ -152,13 +162,12 @@ async def logout(logins: Logins, parameters: Parameters) -> Reply:
 async def setup(logins: Logins, parameters: Parameters) -> Reply:
     """Return a session of the first admin, who is added with the token of the set-up link."""
     body = parameters.body
-    logins.limits.begin(parameters.address)
-    logins.link.check(body.token)
+    with logins.guess(parameters.address, body.token):
+        logins.link.check(body.token)
     check_name(body.name)
     check_password(body.password, body.name)
     async with logins.threads.place():
         issued = await logins.found(body.name, body.password)
-    logins.limits.worked(parameters.address)
     return _entered(logins, issued, parameters, cookie=body.cookie, status=201)
 
 

@@ -37,6 +37,13 @@ CREATE TABLE service_token (id TEXT PRIMARY KEY, hash BLOB NOT NULL UNIQUE, name
  origin TEXT NOT NULL, created_s REAL NOT NULL, expires_s REAL, revoked_s REAL, used_s REAL)
  WITHOUT ROWID
 """,
+        # secret is the hash of the refresh token that is good; siblings those of others that were
+        # given for the same one before it, 32 bytes each; spent that of the one before, and since.
+        """
+ALTER TABLE login_session ADD COLUMN siblings BLOB NOT NULL DEFAULT x'';
+ALTER TABLE login_session ADD COLUMN spent BLOB NOT NULL DEFAULT x'';
+ALTER TABLE login_session ADD COLUMN spent_s REAL NOT NULL DEFAULT 0
+""",
     ),
 )
 _SELECT: Final = (

@@ -1,9 +1,11 @@
-"""Sessions: access tokens of 15 minutes, and refresh tokens that are good for one use each.
+"""Sessions: access tokens of 15 minutes, and refresh tokens that are replaced when they are used.
 
 An access token is a JWT (RFC 7519) signed with HS256. It names the user, the user's version and the
 session; rights are looked up at each use. A refresh token is `ttf_<lookup>_<secret>`, of which the
 hash is stored. Its use gives another one; when an old one is used again, somebody has copied it,
-and the session ends for both.
+and the session ends for both (RFC 9700, section 4.14.2). The answer to a use may be lost, and
+several tabs may have one cookie: for half a minute, and until one that was given for it is used,
+the latest token that was used gives further ones.
 """
 
 import hashlib
@@ -26,6 +28,7 @@ from trimtab_collector.statefile import StateFile
 __all__ = [
     "ALGORITHM",
     "AUDIENCE",
+    "GRACE_S",
     "IDLE_S",
     "ISSUER",
     "SESSION_S",
@@ -41,6 +44,11 @@ AUDIENCE: Final = "trimtab-api"
 IDLE_S: Final = 7 * 86_400
 SESSION_S: Final = 30 * 86_400
 _MAX_SESSIONS: Final = 20
+#: how long a refresh token gives further ones after its first use
+GRACE_S: Final = 30.0
+#: tokens that are given for one, and good until one of them is used
+_MOST_GIVEN: Final = 32
+_HASH_BYTES: Final = hashlib.sha256().digest_size
 #: by how much a clock may be put right, and for how long it must go on without more than that
 _JUMP_S: Final = 600.0
 _STEADY_S: Final = 86_400.0
@@ -53,6 +61,46 @@ class Issued(NamedTuple):
     person: Person
     access: str
     refresh: str
+
+
+class _Open(NamedTuple):
+    """A session as it is stored; hashes are of secrets of refresh tokens."""
+
+    id: str
+    person: str
+    #: hash of the token that was given last
+    secret: bytes
+    made_s: float
+    expires_s: float
+    #: hashes of those that were given before it for the same token, end to end
+    siblings: bytes
+    #: hash of the token that those were given for, empty before the first use, and when it was used
+    spent: bytes
+    spent_s: float
+
+    @property
+    def good(self) -> list[bytes]:
+        """The hashes of the tokens of which one may be used."""
+        older = self.siblings
+        return [
+            self.secret,
+            *(older[at : at + _HASH_BYTES] for at in range(0, len(older), _HASH_BYTES)),
+        ]
+
+    def given_by(self, shown: bytes, now_s: float) -> bytes | None:
+        """Return what `siblings` is after a token was shown; None: it is not one to show."""
+        if any(hmac.compare_digest(each, shown) for each in self.good):
+            return b""
+        if not hmac.compare_digest(self.spent, shown) or abs(now_s - self.spent_s) > GRACE_S:
+            return None
+        if len(self.siblings) >= (_MOST_GIVEN - 1) * _HASH_BYTES:
+            raise ApiError(
+                429,
+                "too_many_tries",
+                f"expected at most {_MOST_GIVEN} uses of one refresh token: use one it has given",
+                headers={"Retry-After": "2"},
+            )
+        return self.secret + self.siblings
 
 
 class Sessions:
@@ -85,7 +133,8 @@ class Sessions:
                 raise refused("the user was changed meanwhile: log in again")
             self._tidy(connection, person.id)
             connection.execute(
-                "INSERT INTO login_session VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO login_session (id, lookup, person, secret, made_s, used_s, expires_s)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (session, lookup, person.id, _hash(secret), now_s, now_s, now_s + IDLE_S),
             )
             connection.execute("UPDATE person SET login_s = ? WHERE id = ?", (now_s, person.id))
@@ -96,55 +145,50 @@ class Sessions:
         """Return a new access token and refresh token; the one given is used up.
 
         Raises ApiError 401 for one that is unknown, expired, or used already, which ends the
-        session.
+        session, but for the grace.
         """
         found = _TEXT.fullmatch(text)
         if found is None:
             raise refused("expected a refresh token, got another text: log in again")
         now_s = self._clock()
-        lookup, secret = found[1], secrets.token_hex(32)
+        lookup, shown, secret = found[1], _hash(found[2]), secrets.token_hex(32)
+        # Strangers who guess do not keep others from changing something.
+        self._opened(lookup)
         with self._state.change() as connection:
-            row = connection.execute(
-                "SELECT id, person, secret, made_s, expires_s FROM login_session WHERE lookup = ?",
-                (lookup,),
-            ).fetchone()
-            if row is None:
-                raise refused("expected the refresh token of a session, it has ended: log in again")
-            session, person_id, stored, made_s, expires_s = row
-            person = self._people.find(person_id)
-            reused = not hmac.compare_digest(stored, _hash(found[2]))
+            session = self._opened(lookup)
+            person = self._people.find(session.person)
+            siblings = session.given_by(shown, now_s)
+            reused = siblings is None
             if reused and person is not None:
                 note(connection, ITSELF, "session.reused", person.name)
             if reused or person is None:
-                self._end(connection, session)
+                self._end(connection, session.id)
                 person = None
-            elif expires_s <= now_s:
+            elif session.expires_s <= now_s:
                 # Left to `tidy`: the clock may have jumped.
                 person = None
             else:
+                expires_s = min(now_s + IDLE_S, session.made_s + SESSION_S)
+                spent = (session.spent, session.spent_s) if siblings else (shown, now_s)
                 connection.execute(
-                    "UPDATE login_session SET secret = ?, used_s = ?, expires_s = ? WHERE id = ?",
-                    (_hash(secret), now_s, min(now_s + IDLE_S, made_s + SESSION_S), session),
+                    "UPDATE login_session SET secret = ?, siblings = ?, spent = ?, spent_s = ?,"
+                    " used_s = ?, expires_s = ? WHERE id = ?",
+                    (_hash(secret), siblings, *spent, now_s, expires_s, session.id),
                 )
         if person is None:
             why = "it was used before, so the session has ended" if reused else "it has expired"
             raise refused(f"expected a fresh refresh token, {why}: log in again")
-        return Issued(person, self._access(person, session), f"ttf_{lookup}_{secret}")
+        return Issued(person, self._access(person, session.id), f"ttf_{lookup}_{secret}")
 
     def end(self, caller: Caller, text: str = "") -> int:
         """End the session of an access token, and of a refresh token; returns how many ended."""
-        found = _TEXT.fullmatch(text)
-        ended = set()
+        ended = self._shown(text)
+        if not caller.session and not ended:
+            return 0
         with self._state.change() as connection:
             if caller.session:
                 self._revoke(connection, caller.token)
                 ended.add(caller.session)
-            if found is not None:
-                row = connection.execute(
-                    "SELECT id, secret FROM login_session WHERE lookup = ?", (found[1],)
-                ).fetchone()
-                if row is not None and hmac.compare_digest(row[1], _hash(found[2])):
-                    ended.add(row[0])
             return sum(self._end(connection, session) for session in ended)
 
     def tidy(self) -> None:
@@ -167,6 +211,30 @@ class Sessions:
         with self._state.change() as connection:
             connection.execute("DELETE FROM login_session WHERE expires_s <= ?", (now_s,))
             connection.execute("DELETE FROM revoked WHERE until_s <= ?", (now_s,))
+
+    def _opened(self, lookup: str) -> _Open:
+        """Return the session of a refresh token; raises ApiError 401 where it has ended."""
+        found = self._state.rows(
+            "SELECT id, person, secret, made_s, expires_s, siblings, spent, spent_s"
+            " FROM login_session WHERE lookup = ?",
+            (lookup,),
+        )
+        if not found:
+            raise refused("expected the refresh token of a session, it has ended: log in again")
+        return _Open(*found[0])
+
+    def _shown(self, text: str) -> set[str]:
+        """Return the session of a refresh token that is good, or was until its last use."""
+        found = _TEXT.fullmatch(text)
+        if found is None:
+            return set()
+        try:
+            session = self._opened(found[1])
+        except ApiError:
+            return set()
+        hashes = (*session.good, session.spent)
+        is_its_own = any(hmac.compare_digest(each, _hash(found[2])) for each in hashes)
+        return {session.id} if is_its_own else set()
 
     def _access(self, person: Person, session: str) -> str:
         key = self._keys.current()

@@ -53,11 +53,12 @@ LANG: Final = _Language(
 
 
 def language_of(parameters: Parameters) -> str:
-    """Return the language of an answer: `lang`, else the best of `Accept-Language`, else en."""
+    """Return the language of an answer: `lang`, else English.
+
+    The API makes `lang` of the header `Accept-Language` where it is not given.
+    """
     chosen = parameters.values.get(LANG.name)
-    if isinstance(chosen, str):
-        return chosen
-    return accepted(parameters.headers.get("accept-language", ""))
+    return chosen if isinstance(chosen, str) else DEFAULT_LANGUAGE
 
 
 def accepted(header: str) -> str:
