@@ -1,6 +1,7 @@
 /**
  * Who is signed in. The access token lives in memory alone; the refresh token in a cookie that no
- * script can read, and that is good for one use: tabs take turns with it.
+ * script can read, and that is good for one use. Tabs take turns with it where the browser has locks;
+ * where it has none, and where an answer was lost, the collector takes the one before for half a minute.
  */
 
 import { computed, signal } from "@preact/signals";
@@ -33,9 +34,12 @@ export async function signIn(name, password) {
   taken(await post("/auth/login", { name, password, cookie: true }));
 }
 
-/** Sign in with the token of a one-time link; rejects with Refused. */
+/** Sign in with the token of a one-time link; ends the session before it, if any. Rejects with Refused. */
 export async function signInByLink(secret) {
-  taken(await post("/auth/link", { token: secret, cookie: true }));
+  const before = token;
+  taken(await inTurn(() => post("/auth/link", { token: secret, cookie: true })));
+  // Its cookie has been replaced: nobody could end it later. Without cookies, for that of the new one ends it too.
+  if (before) await post("/auth/logout", {}, { credentials: "omit", token: before }).catch(() => {});
 }
 
 /** Change one's own password, which signs out everywhere else. */
@@ -43,13 +47,10 @@ export async function changePassword(password, newPassword) {
   taken(await post("/auth/password", { password, newPassword, cookie: true }));
 }
 
-/** Sign out here; the page goes on to the sign-in form even if the collector is away. */
+/** Sign out; rejects where the collector did not say that the session has ended, which then goes on here. */
 export async function signOut() {
-  try {
-    await inTurn(() => post("/auth/logout", { refreshToken: "" }));
-  } finally {
-    forget();
-  }
+  await inTurn(() => post("/auth/logout", { refreshToken: "" }));
+  forget();
 }
 
 /** Renew the access token by the cookie; returns whether somebody is signed in. */
@@ -70,13 +71,14 @@ export function renew() {
   return renewing;
 }
 
-function post(path, body) {
+function post(path, body, { token: shown = token, ...options } = {}) {
   return fetched(`${API}${path}`, {
     method: "POST",
+    ...options,
     headers: {
       "Content-Type": "application/json",
       "X-Trimtab-Request": "1",
-      ...(token && { Authorization: `Bearer ${token}` }),
+      ...(shown && { Authorization: `Bearer ${shown}` }),
     },
     body: JSON.stringify(body),
   });

@@ -4,7 +4,8 @@ import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { Card } from "../parts/card.js";
 import { Field, Said, useSending } from "../parts/form.js";
-import { changePassword, person, signOut } from "../session.js";
+import { SignOut } from "../parts/signout.js";
+import { changePassword, person } from "../session.js";
 import { named, t } from "../words.js";
 
 export default function Account() {
@@ -23,6 +24,6 @@ export default function Account() {
       <${Field} name=${t("account.present")} value=${draft.old} set=${(old) => setDraft({ ...draft, old })} type="password" autocomplete="current-password" required=${true} />
       <${Field} name=${t("people.newPassword")} value=${draft.next} set=${(next) => setDraft({ ...draft, next })} type="password" autocomplete="new-password" required=${true} hint=${t("people.passwordHint")} />
       <${Said} error=${error} />${done && html`<p class="note good" role="status">${t("account.changed")}</p>`}
-      <div class="actions"><button class="button" disabled=${busy}>${t("account.change")}</button><button type="button" class="button plain" onClick=${signOut}>${t("viewer.signOut")}</button></div>
+      <div class="actions"><button class="button" disabled=${busy}>${t("account.change")}</button><${SignOut} kind="button plain" /></div>
     </form><//></div>`;
 }

@@ -4,11 +4,12 @@ import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { change, href, query } from "../address.js";
 import { LANGUAGES } from "../languages.js";
-import { person, signOut } from "../session.js";
+import { person } from "../session.js";
 import { chooseLanguage, chooseZone, isDark, isZone, language, theme, viewersZone, zone } from "../settings.js";
 import { named, t } from "../words.js";
 import { Icon } from "./icons.js";
 import { Popup } from "./popup.js";
+import { SignOut } from "./signout.js";
 
 export function ViewerMenu({ clock }) {
   return html`<${Popup} align="right" kind="pick" name=${t("viewer.zone")} label=${clock}>${(close) => html`<${Zones} close=${close} />`}<//>
@@ -18,7 +19,7 @@ export function ViewerMenu({ clock }) {
       ${(close) => html`<div class="menu-list">
         <p class="hint">${t("viewer.signedInAs", { role: named("role", person.value?.role) })}</p>
         <a href=${href("account")} onClick=${close}>${t("page.account")}</a>
-        <button onClick=${signOut}>${t("viewer.signOut")}</button>
+        <${SignOut} />
       </div>`}
     <//>`;
 }
