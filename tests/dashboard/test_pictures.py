@@ -32,7 +32,7 @@ ROUTE = {
 PICTURES = {
     "overview": ("", {"environment": ENVIRONMENT}, 1320, 860, "light"),
     "overview-dark": ("", {"environment": ENVIRONMENT}, 1320, 860, "dark"),
-    "route": ("route", {**ROUTE, "from": "-30m"}, 1320, 1100, "light"),
+    "route": ("route", ROUTE, 1320, 1100, "light"),
     "rule": ("rule", {"metric": "errorRate", "service": "shop"}, 1320, 700, "light"),
     "phone": ("", {"environment": ENVIRONMENT}, 390, 844, "light"),
 }

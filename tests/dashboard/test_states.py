@@ -98,7 +98,7 @@ def test_a_collector_begins_empty_and_shows_its_first_point_and_200_routes(
             expect(somebody.page.get_by_role("table", name="Services")).to_contain_text("shop")
             expect(somebody.page.locator(".firstrun")).to_have_count(0)
             assert walked(somebody, collector, "with one point") == []
-            for batch in shop_hour(time.time(), Names(), routes=200, minutes=4):
+            for batch in shop_hour(time.time(), Names(), routes=200, length_s=120):
                 sender.insist(batch)
             assert walked(somebody, collector, "with 200 routes") == []
             somebody.visit("service", environment=ENVIRONMENT, service="shop")

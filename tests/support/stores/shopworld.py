@@ -23,7 +23,7 @@ __all__ = ["ENVIRONMENT", "Names", "kept_up", "send_hour", "shop_hour"]
 ENVIRONMENT: Final = "demo"
 _AGENT: Final = "agent-1"
 _STEP_S: Final = 60
-_SLOW_FROM: Final = 10
+_SLOW_S: Final = 600
 _QUERY: Final = "SELECT day, sum(total) FROM orders GROUP BY day"
 
 
@@ -73,13 +73,12 @@ def _go_on(port: int, key: str, names: Names, routes: int, done: threading.Event
         done.wait(5)
 
 
-def shop_hour(now_s: float, names: Names, routes: int = 3, minutes: int = 60) -> Iterable[Batch]:
-    """Yield a batch for each minute before now, the earliest first."""
+def shop_hour(now_s: float, names: Names, routes: int = 3, length_s: int = 3600) -> Iterable[Batch]:
+    """Yield a window of every half minute of the hour before now, the earliest first."""
     end_s = int(now_s) // _STEP_S * _STEP_S
-    for seq in range(minutes):
-        ago = minutes - seq
-        slow = ago <= _SLOW_FROM
-        yield a_window(seq, end_s - ago * _STEP_S, names, routes, slow=slow, step_s=_STEP_S)
+    for seq, window_s in enumerate(range(end_s - length_s, end_s, _STEP_S)):
+        slow = window_s >= end_s - _SLOW_S
+        yield a_window(seq, window_s, names, routes, slow=slow, step_s=10)
 
 
 def a_window(
