@@ -22,7 +22,8 @@ __all__ = ["ENVIRONMENT", "Names", "kept_up", "send_hour", "shop_hour"]
 
 ENVIRONMENT: Final = "demo"
 _AGENT: Final = "agent-1"
-_STEP_S: Final = 60
+#: a window of ten seconds in every thirty: each step of a chart of an hour has one
+_STEP_S: Final = 30
 _SLOW_S: Final = 600
 _QUERY: Final = "SELECT day, sum(total) FROM orders GROUP BY day"
 
@@ -130,6 +131,7 @@ def _gauges(dice: random.Random, names: Names) -> Iterable[GaugeRow]:
     yield GaugeRow("", "", "web-1", "system.cpu.utilization", 0.3 + dice.random() * 0.1)
     yield GaugeRow("", "", "web-1", "system.cpu.logical.count", 4)
     yield GaugeRow("", "", "web-1", "system.memory.utilization", 0.5)
+    yield GaugeRow("", "", "web-1", "system.memory.usage", 8e9)
     yield GaugeRow("", "", "web-1", "system.filesystem.utilization", 0.4)
 
 
