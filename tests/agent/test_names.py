@@ -108,7 +108,8 @@ class World:
 
     def measures(self) -> list[MeasureRow]:
         """Return what was added to measures since this was made."""
-        windows = range(self.begun_s, int(time.time()) + 1, 10)
+        # What is dated a second ago may be of the window before.
+        windows = range(self.begun_s - 10, int(time.time()) + 1, 10)
         packed = [each for start_s in windows for each in self.gathered.take(start_s)]
         return [row for each in packed for row in unpack_rows(each)[0]]
 

@@ -200,7 +200,7 @@ def test_keys_are_counted_with_those_that_will_expire(tmp_path: Path) -> None:
         server.start()
         client: Any = redis.Redis.from_url(server.url)
         probe = RedisProbe(server.url)
-        other = RedisProbe(server.url.rstrip("/0") + "/3")
+        other = RedisProbe(server.url.removesuffix("/0") + "/3")
         try:
             assert "redis.keys" not in read(probe).gauges, "a database without keys is not named"
             for number in range(5):

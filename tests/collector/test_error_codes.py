@@ -20,6 +20,7 @@ SOURCES = sorted(Path(trimtab_collector.__file__).parent.rglob("*.py"))
 OF_SOME = {401, 403, 409, 429, 503}
 #: what is called could raise it, but not as it is called here
 NEVER = {
+    ("POST", "/auth/logout"): {401},  # a token that is no good is looked at, and ends nothing
     ("POST", "/auth/password"): {409},  # only a change of role or state leaves no admin
 }
 

@@ -81,7 +81,7 @@ def test_a_message_states_no_comparison_that_is_not_true_now() -> None:
     about = replace(about, value=0.95)
     assert "CPU 95 % over 90 %" in Texts("en", UTC, "").title(about, AT_S)
     korean = Texts("ko", UTC, "").title(replace(about, value=0.869), AT_S)
-    assert "86.9%, 기준 90% 초과였음" in korean
+    assert "86.9%, 임계값 90% 초과였음" in korean
 
 
 def test_the_silence_of_an_agent_names_it_once() -> None:
