@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Page, Request
+from playwright.sync_api import Page, Request, expect
 
 from support.processes.browser import Viewer
 from support.processes.servers import wait_for
@@ -28,6 +28,8 @@ def test_a_long_range_is_asked_for_seldom_and_older_answers_will_do(admin: Viewe
     for back, pace_s in (("-1h", 10), ("-3h", 30)):
         admin.open(**{"from": back})
         admin.settled()
+        # What the stream brings when it connects is over.
+        expect(page.get_by_text("live", exact=True)).to_be_visible(timeout=15_000)
         asked = _Asked(page, "/metrics/history")
         page.clock.run_for(pace_s * 900)
         assert asked.found == []
