@@ -143,3 +143,13 @@ def entered(found: Viewer) -> None:
     """Wait for the page of somebody who is signed in."""
     found.page.locator("nav").first.wait_for()
     assert "/performance/dashboard" in found.page.url
+
+
+def test_a_link_pasted_into_an_open_tab_is_taken_from_the_address_and_offered(
+    admin: Viewer, collector: Collector
+) -> None:
+    link = guest_link(collector.data, collector.url, "another-guest")
+    admin.visit("services")
+    admin.page.evaluate("hash => { location.hash = hash; }", link.partition("#")[2])
+    admin.page.get_by_text("Use the sign-in link?").wait_for()
+    assert "signin" not in admin.page.url

@@ -37,6 +37,9 @@ def test_the_overview_names_the_service_that_became_slow(admin: Viewer) -> None:
     admin.open()
     admin.settled()
     expect(admin.page.locator("main h1")).to_contain_text("shop")
+    # Version 2, and not the 2 of a time that stands before it.
+    version = admin.page.locator(".lede a").filter(has_text=re.compile("^2$"))
+    assert version.evaluate("link => link.previousSibling.textContent").endswith("ersion ")
     expect(admin.page.get_by_role("table", name="Services")).to_contain_text("library")
 
 

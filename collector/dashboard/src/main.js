@@ -52,4 +52,6 @@ function Page() {
 // What it will show loads while the session is renewed; a failure is told where it is shown.
 pageOf(page.peek())?.load().catch(() => {});
 render(html`<${Page} />`, document.getElementById("app"));
+// A link that is pasted into a tab which is here already changes the fragment alone.
+addEventListener("hashchange", () => fragment().has("signin") && enter());
 enter();

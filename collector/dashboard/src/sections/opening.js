@@ -31,13 +31,29 @@ export function Sentence({ sentence, heading = true }) {
   </div>`;
 }
 
+const WORD = /[\p{N}A-Za-z_]/u;
+const BEFORE = /[\p{N}A-Za-z_.:]/u;
+
+/**
+ * Return where a text stands by itself within another, -1 for nowhere: version 2 is not the 2 of 19:28. Korean
+ * particles follow a name without a space.
+ */
+function placeOf(wanted, text) {
+  for (let at = wanted ? text.indexOf(wanted) : -1; at >= 0; at = text.indexOf(wanted, at + 1)) {
+    const goesOnBefore = WORD.test(wanted[0]) && BEFORE.test(text[at - 1] ?? "");
+    const goesOnAfter = WORD.test(wanted.at(-1)) && WORD.test(text[at + wanted.length] ?? "");
+    if (!goesOnBefore && !goesOnAfter) return at;
+  }
+  return -1;
+}
+
 /** A text in which the texts of links are links; each is set once, at its first place. */
 function Linked({ text, links }) {
   let rest = text;
   const parts = [];
   const found = links
-    .map((link) => ({ link, at: text.indexOf(link.text) }))
-    .filter(({ link, at }) => link.text && at >= 0)
+    .map((link) => ({ link, at: placeOf(link.text, text) }))
+    .filter(({ at }) => at >= 0)
     .sort((a, b) => a.at - b.at);
   let done = 0;
   for (const { link, at } of found) {
