@@ -75,11 +75,14 @@ function kept(answer, key, path, parameters, wait) {
   let timer = 0;
   let failures = 0;
   let asking = false;
+  let isDue = false;
 
   async function attempt(oldestS = 0) {
     clearTimeout(timer);
     if (asking) return;
-    if (document.hidden && answer.peek().key === key) return;
+    // Asked when it is seen again, however soon: no timer runs any more.
+    isDue = document.hidden && answer.peek().key === key;
+    if (isDue) return;
     asking = true;
     underWay.value += 1;
     let pause = wait;
@@ -104,7 +107,7 @@ function kept(answer, key, path, parameters, wait) {
   }
 
   const seen = () => {
-    if (!document.hidden && Date.now() - answer.peek().at > Math.max(wait, 1000)) attempt();
+    if (!document.hidden && (isDue || Date.now() - answer.peek().at > Math.max(wait, 1000))) attempt();
   };
   if (wait) document.addEventListener("visibilitychange", seen);
   answer.again = () => attempt();
