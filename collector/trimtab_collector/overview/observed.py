@@ -190,8 +190,8 @@ class Observed:
         """Return the figures of each service, and of all together."""
         rows = self.reader.rows(time_range, (*_OWNER, "status_class"))
         return (
-            Figures(rows, time_range.seconds_of, time_range.threshold_us),
-            Figures(_together(rows), time_range.seconds_of, time_range.threshold_us),
+            self.reader.shown(time_range, rows),
+            self.reader.shown(time_range, _together(rows)),
         )
 
     def _add(self, figures: Figures) -> None:

@@ -1,6 +1,7 @@
 """Figures of merged rows, as the API shows them: computed by columns, made into rows last."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -10,9 +11,18 @@ from trimtab_collector.contract.figures import RequestStats, Stats, TimeIn
 from trimtab_collector.reads.apdex import without_class
 from trimtab_collector.reads.codes import codes_of
 from trimtab_collector.storage.columns import Array, quantiles_us
+from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.store import Rows
 
-__all__ = ["FIGURES", "REQUEST_FIGURES", "Figures", "group_of", "no_requests", "ranked"]
+__all__ = [
+    "FIGURES",
+    "REQUEST_FIGURES",
+    "Figures",
+    "as_one_step",
+    "group_of",
+    "no_requests",
+    "ranked",
+]
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 #: part of a response time -> the column that adds it up
@@ -115,6 +125,13 @@ class Figures:
 
 
 nan: Final = float("nan")
+
+
+def as_one_step(rows: Rows, start_s: int) -> Rows:
+    """Return the steps of each group added up, as one step from start_s on."""
+    columns = merge([replace(rows.columns, key=rows.group)])
+    t = np.full(len(columns.key), start_s)
+    return Rows(rows.groups, columns.key, t, columns, rows.resolution_s)
 
 
 def _share(part: Array, whole: Array) -> Array:

@@ -20,7 +20,7 @@ from trimtab_collector.contract.history import (
 )
 from trimtab_collector.contract.marks import MarkBody
 from trimtab_collector.contract.parameters import FIELDS, Parameters
-from trimtab_collector.reads.figures import FIGURES, Figures, no_requests
+from trimtab_collector.reads.figures import FIGURES, Figures, as_one_step, no_requests
 from trimtab_collector.reads.presence import GAP, presence
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
@@ -87,19 +87,19 @@ def filled(
 def _grouped(reader: StoreReader, time_range: TimeRange) -> GroupedHistory:
     """Return the steps of the groups with the most requests in the range.
 
-    It counts groups and steps before it reads the steps. Figures of the whole range are of a read
-    of their own, as percentiles of steps do not add up.
+    Figures of the whole range are of its steps' sketches, added up.
     """
     parameters = time_range.parameters
     by, limit = parameters[GROUP_BY], parameters[GROUPS]
     fields = tuple(FIELDS[name] for name in by)
-    whole = reader.figures(time_range.whole(), fields)
-    count = len(time_range.selection.edges_s) - 1
-    bound_groups(count, len(whole), min(limit, len(whole)))
+    rows = reader.rows(time_range, (*fields, "status_class"))
+    named = len({rows.groups[place][:-1] for place in np.unique(rows.group).tolist()})
+    bound_groups(len(time_range.selection.edges_s) - 1, named, min(limit, named))
+    figures = reader.shown(time_range, rows)
+    whole = reader.shown(time_range.whole(), as_one_step(rows, time_range.selection.start_s))
     requests, names = whole["requests"], whole.names
     order = sorted(range(len(names)), key=lambda at: (-requests[at], names[at]))
     overall = whole.dicts(np.array(order[:limit], np.int64))
-    figures = reader.figures(time_range, fields)
     places: dict[tuple[str, ...], list[int]] = {}
     for place, name in enumerate(figures.names):
         places.setdefault(name, []).append(place)

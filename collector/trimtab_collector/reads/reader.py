@@ -60,7 +60,10 @@ class StoreReader:
 
     def figures(self, time_range: TimeRange, by: Sequence[str] = ()) -> Figures:
         """Return the figures of each group and step that holds something."""
-        rows = self.rows(time_range, (*by, "status_class"))
+        return self.shown(time_range, self.rows(time_range, (*by, "status_class")))
+
+    def shown(self, time_range: TimeRange, rows: Rows) -> Figures:
+        """Return the figures of rows of a range, whose last field is the status class."""
         return Figures(rows, time_range.seconds_of, time_range.threshold_us)
 
     def overall(self, time_range: TimeRange) -> tuple[Mapping[str, Any], int]:

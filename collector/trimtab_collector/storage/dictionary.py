@@ -222,9 +222,12 @@ class Groups:
     def of(self, dictionary: Dictionary) -> Array:
         """Return the number of the group of each series of a dictionary, -1 for none."""
         grouping = dictionary.group(self._by, self._where)
-        numbers = [self._numbers.setdefault(name, len(self._numbers)) for name in grouping.groups]
-        group: Array = np.array([*numbers, -1], np.int64)[grouping.group]
+        group: Array = np.array([*self.numbers(grouping.groups), -1], np.int64)[grouping.group]
         return group
+
+    def numbers(self, names: Iterable[tuple[str, ...]]) -> list[int]:
+        """Return the numbers of groups by name, new ones if need be."""
+        return [self._numbers.setdefault(name, len(self._numbers)) for name in names]
 
     def names(self) -> list[tuple[str, ...]]:
         """Return the groups that were found, by number."""

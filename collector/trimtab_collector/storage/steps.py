@@ -4,6 +4,7 @@ Shared by all engines, so that they answer the same: an engine finds points, the
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -69,6 +70,15 @@ class PointSteps:
             return
         step = np.searchsorted(self._edges, t[keep], "right") - 1
         chosen = rekey(part, places[keep] * (len(self._edges) - 1) + step, keep)
+        self._take(chosen)
+
+    def add_rows(self, rows: Rows) -> None:
+        """Add what another read of a part of the range came to, whose steps no edge here cuts."""
+        numbers = np.array(self.groups.numbers(rows.groups), np.int64)
+        step = np.searchsorted(self._edges, rows.t, "right") - 1
+        self._take(replace(rows.columns, key=numbers[rows.group] * (len(self._edges) - 1) + step))
+
+    def _take(self, chosen: Columns) -> None:
         self._parts.append(chosen)
         self._size += len(chosen.indexes)
         if self._size > _GATHER:

@@ -23,6 +23,7 @@ from trimtab_collector.storage.sqlite.gaugehistory import GaugeReader
 from trimtab_collector.storage.sqlite.health import SQLiteHealth
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
+from trimtab_collector.storage.sqlite.periods import MergedPeriods
 from trimtab_collector.storage.sqlite.reading import Reader
 from trimtab_collector.storage.sqlite.schema import (
     highest_given,
@@ -64,6 +65,7 @@ __all__ = ["SQLiteStore"]
 class SQLiteStore:
     """A Store in one directory, which it makes and locks; see the Protocol for each method.
 
+    kept_from_buckets is the size from which on a period of a file stays in memory as it was merged.
     Raises StartupError if the directory cannot be used or another collector has locked it.
     """
 
@@ -77,6 +79,7 @@ class SQLiteStore:
         retention: Retention | None = None,
         max_bytes: int = 0,
         max_series: int = 200_000,
+        kept_from_buckets: int = 20_000,
         log_level: str = "info",
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -117,8 +120,9 @@ class SQLiteStore:
         floors = Floors(facts, retention or Retention(), clock)
         self.memory = Memory(max_series, recent_bytes, clock, merged_before_s)
         self._reads = Reader(
-            directory, identity, self.memory.recent, self.memory.live, self._reader, floors
-        )
+            directory, identity, self.memory.recent, self.memory.live, self._reader, floors,
+            MergedPeriods(kept_from_buckets),
+        )  # fmt: skip
         self._gauge_reader = GaugeReader(self._reads, self.memory.gauges)
         self._replay()
         self._committer = Committer(

@@ -6,6 +6,7 @@ counts in the step in which it starts. Batches that are not merged yet are read 
 windows of 10 seconds.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -28,6 +29,16 @@ class TierRun(NamedTuple):
     tier: Tier
     start_s: int
     end_s: int
+
+    def within(self, period: int) -> "TierRun":
+        """Return the part of it that lies in one period of its tier."""
+        end_s = min(self.end_s, period + self.tier.period_s)
+        return TierRun(self.tier, max(self.start_s, period), end_s)
+
+    def edges(self, edges_s: Sequence[int]) -> tuple[int, ...]:
+        """Return its own edges and those within it."""
+        low, high = bisect_right(edges_s, self.start_s), bisect_left(edges_s, self.end_s)
+        return (self.start_s, *edges_s[low:high], self.end_s)
 
 
 def plan(

@@ -11,6 +11,8 @@ import sqlite3
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -32,6 +34,7 @@ from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunks
 from trimtab_collector.storage.sqlite.dictionaries import Dictionaries
 from trimtab_collector.storage.sqlite.head import Head
 from trimtab_collector.storage.sqlite.openfiles import OpenFiles, number_of
+from trimtab_collector.storage.sqlite.periods import MergedPeriods
 from trimtab_collector.storage.sqlite.plan import ROLLED, SINGLE, TierRun, clear_of, plan
 from trimtab_collector.storage.sqlite.publication import Publication
 from trimtab_collector.storage.sqlite.tierfile import (
@@ -40,6 +43,7 @@ from trimtab_collector.storage.sqlite.tierfile import (
     entries,
     is_damage,
     marked,
+    number_in,
 )
 from trimtab_collector.storage.sqlite.tiers import Tier, file_of
 from trimtab_collector.storage.steps import PointSteps
@@ -73,6 +77,7 @@ class Reader:
         live: Head,
         journal: Callable[[], sqlite3.Connection],
         floors: Callable[[], Mapping[str, int]],
+        periods: MergedPeriods,
     ) -> None:
         self._directory = directory
         self._identity = identity
@@ -84,6 +89,7 @@ class Reader:
         self._log = RateLimited(logger)
         self.files = OpenFiles()
         self.publication = Publication()
+        self._periods = periods
         self._damage: dict[tuple[Path, int], str] = {}
         self._unreadable: dict[str, str] = {}
 
@@ -140,8 +146,7 @@ class Reader:
             chosen = [self._chosen(view, level, gathered.groups) for view in begun.views]
             _check([found for found, _ in chosen], len(begun.rows))
             for view, (found, group) in zip(begun.views, chosen, strict=True):
-                for part in self._chunks(view, found):
-                    gathered.add(part, group)
+                self._merge(gathered, selection, level, view, found, group)
             for t0, batch in self.batches(begun):
                 try:
                     keys = self._dictionaries.of_batch(batch.series)
@@ -214,6 +219,39 @@ class Reader:
             self.damaged(view.path, error)
             return [], _NOTHING
 
+    def _merge(
+        self,
+        gathered: PointSteps,
+        selection: Selection,
+        level: int,
+        view: "FileView",
+        found: list[ChunkEntry],
+        group: Array,
+    ) -> None:
+        """Add the points of a file's chunks; whole periods as they were merged before."""
+        others: list[ChunkEntry] = []
+        for period, chunks in groupby(found, key=lambda entry: entry.period):
+            some = list(chunks)
+            if sum(entry.buckets for entry in some) < self._periods.least_buckets:
+                others += some
+                continue
+            run = view.run.within(period)
+            part = replace(selection, edges_s=run.edges(selection.edges_s))
+            where = tuple(sorted(selection.where.items()))
+            key = (view.number, run, level, part.edges_s, part.group_by, where, tuple(some))
+            rows = self._periods.find(key)
+            if rows is None:
+                steps = PointSteps(part)
+                own = steps.groups.of(self._dictionaries.of_file(view.path, view.connection))
+                for columns in self._chunks(view, some):
+                    steps.add(columns, own)
+                rows = steps.rows(run.tier.width_s)
+                if view.path.name not in self.damage():
+                    self._periods.keep(key, rows)
+            gathered.add_rows(rows)
+        for columns in self._chunks(view, others):
+            gathered.add(columns, group)
+
     def _chunks(self, view: "FileView", found: list[ChunkEntry]) -> Iterator[Columns]:
         """Yield the points of chunks within the view's run, many chunks at a time."""
         for some in _in_batches(found):
@@ -272,6 +310,7 @@ class FileView:
         self.run = run
         self.path = path
         self.connection = connection
+        self.number = number_in(connection)
         self._marked = marked(connection, identity)
 
     def has(self, row_id: int, t0: int) -> bool:
