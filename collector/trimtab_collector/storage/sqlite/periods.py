@@ -24,7 +24,7 @@ class MergedPeriods:
     """Rows by what they were asked with and made of; those used last stay. Any thread."""
 
     def __init__(self, least_buckets: int) -> None:
-        """Keep periods of at least so many buckets: many smaller ones at once are read as quickly."""
+        """Keep periods of at least so many buckets: smaller ones are read as fast together."""
         self.least_buckets = least_buckets
         self._lock = threading.Lock()
         self._rows: OrderedDict[Hashable, Rows] = OrderedDict()
