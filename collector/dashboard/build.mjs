@@ -11,6 +11,16 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const target = process.argv[2];
 const assets = join(target, "assets");
 
+// What most pages need comes with each of them; see there.
+const everywhere = {
+  name: "everywhere",
+  setup(build) {
+    build.onLoad({ filter: /[/\\]src[/\\]pages[/\\][^/\\]+\.js$/ }, ({ path }) => ({
+      contents: `import "../everywhere.js";\n${readFileSync(path, "utf-8")}`,
+    }));
+  },
+};
+
 const { metafile } = await build({
   absWorkingDir: HERE,
   entryPoints: ["src/main.js"],
@@ -28,6 +38,7 @@ const { metafile } = await build({
   // Texts of licences go into a file of their own.
   legalComments: "none",
   metafile: true,
+  plugins: [everywhere],
   logLevel: "warning",
 });
 

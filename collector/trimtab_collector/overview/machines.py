@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from math import nan
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.overview.spans import Spans
 from trimtab_collector.overview.usual import (
@@ -15,6 +17,7 @@ from trimtab_collector.overview.usual import (
     baseline_of,
     judged,
 )
+from trimtab_collector.reads.digits import significant
 from trimtab_collector.reads.judging.facts import is_probed
 from trimtab_collector.reads.presence import PROCESS
 from trimtab_collector.reads.ranges import TimeRange
@@ -167,7 +170,7 @@ class Machines:
 
     def cpu_series(self) -> list[float | None]:
         """Return the CPU use of all hosts, for each step of the range."""
-        return [None if use != use else use for use, _ in self._cpu(self._spans.series)]
+        return _shown(use for use, _ in self._cpu(self._spans.series))
 
     def cpu(self) -> tuple[float | None, BesideUsual | None]:
         """Return the CPU use of all hosts lately, and how usual that is."""
@@ -229,7 +232,7 @@ class Machines:
 
     def hit_series(self) -> list[float | None]:
         """Return the share of reads that caches answered, for each step of the range."""
-        return [None if rate != rate else rate for rate, _ in self._hits(self._spans.series)]
+        return _shown(rate for rate, _ in self._hits(self._spans.series))
 
     def hit_rate(self) -> tuple[float | None, BesideUsual | None]:
         """Return the share of reads that caches answered lately, and how usual that is."""
@@ -255,3 +258,9 @@ class Machines:
             (hits / (hits + misses) if hits + misses else nan, hits + misses)
             for hits, misses in sums
         ]
+
+
+def _shown(values: Iterable[float]) -> list[float | None]:
+    """Return values as answers show them, None for nan."""
+    shown = significant(np.fromiter(values, np.float64))
+    return [None if value != value else value for value in shown.tolist()]

@@ -25,6 +25,7 @@ from trimtab_collector.overview.usual import (
     baseline_of,
     judged,
 )
+from trimtab_collector.reads.digits import significant
 from trimtab_collector.reads.figures import Figures, no_requests
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
@@ -171,7 +172,7 @@ class Observed:
     def _read_steps(self, time_range: TimeRange) -> StepFigures:
         each, everything = self._read(time_range)
         p95: dict[Owner, dict[int, float]] = {}
-        columns = (each.names, each.rows.t.tolist(), each["p95"].tolist())
+        columns = (each.names, each.rows.t.tolist(), significant(each["p95"]).tolist())
         for name, t, value in zip(*columns, strict=True):
             if value == value:
                 p95.setdefault(name, {})[t] = value
@@ -179,7 +180,9 @@ class Observed:
         together = {
             kind: {
                 t: value
-                for t, value in zip(times, everything[kind.column].tolist(), strict=True)
+                for t, value in zip(
+                    times, significant(everything[kind.column]).tolist(), strict=True
+                )
                 if value == value
             }
             for kind in REQUEST_KINDS

@@ -10,6 +10,7 @@ import numpy as np
 from trimtab_collector.contract.figures import RequestStats, Stats, TimeIn
 from trimtab_collector.reads.apdex import without_class
 from trimtab_collector.reads.codes import codes_of
+from trimtab_collector.reads.digits import significant
 from trimtab_collector.storage.columns import Array, quantiles_us
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.store import Rows
@@ -94,7 +95,7 @@ class Figures:
         ms = {part: columns.value(name) / 1000 for part, name in _PARTS.items()}
         ms["app"] = np.maximum(0.0, self.total_time - sum(ms.values()))
         ms["queue"] = columns.value("queue_us") / 1000
-        means = {part: _share(value, requests).tolist() for part, value in ms.items()}
+        means = {part: significant(_share(value, requests)).tolist() for part, value in ms.items()}
         return [
             TimeIn(**dict(zip(means, row, strict=True))) if some else None
             for some, *row in zip(requests.tolist(), *means.values(), strict=True)
@@ -108,7 +109,10 @@ class Figures:
     def dicts(
         self, places: Array | None = None, names: Sequence[str] = FIGURES
     ) -> list[dict[str, Any]]:
-        """Return the figures of rows, all or those at places, by name; None for nan."""
+        """Return the figures of rows, all or those at places, by name, as answers show them.
+
+        Numbers with six significant digits, None for nan.
+        """
         columns = []
         for name in names:
             if name in ("status_codes", "time_in"):
@@ -117,6 +121,9 @@ class Figures:
                 columns.append([every[place] for place in chosen])
                 continue
             column = self[name] if places is None else self[name][places]
+            # The longest one is measured, to the microsecond.
+            if column.dtype.kind == "f" and name != "max":
+                column = significant(column)
             texts = column.tolist()
             if column.dtype.kind == "f" and np.isnan(column).any():
                 texts = [None if value != value else value for value in texts]

@@ -41,6 +41,7 @@ __all__ = [
     "Request",
     "World",
     "codes_of",
+    "digits",
     "figures",
     "world",
 ]
@@ -163,14 +164,19 @@ def figures(requests: Iterable[Request], seconds: float, apdex_ms: int = 500) ->
     return {
         "requests": len(found),
         "errors": sum(failed),
-        "errorRate": sum(failed) / len(found),
-        "requestsPerSecond": pytest.approx(len(found) / seconds),
-        "mean": pytest.approx(sum(times) / len(times) / 1000),
-        **{name: sketch.quantile_us(q) / 1000 for name, q in quantiles.items()},
+        "errorRate": digits(sum(failed) / len(found)),
+        "requestsPerSecond": pytest.approx(len(found) / seconds, rel=1e-5),
+        "mean": pytest.approx(sum(times) / len(times) / 1000, rel=1e-5),
+        **{name: digits(sketch.quantile_us(q) / 1000) for name, q in quantiles.items()},
         "max": max(times) / 1000,
-        "apdex": pytest.approx(sum(worth) / 2 / len(found)),
+        "apdex": pytest.approx(sum(worth) / 2 / len(found), rel=1e-5),
         "statusCodes": codes_of(found),
     }
+
+
+def digits(value: float) -> float:
+    """Return a figure with the six significant digits that answers show."""
+    return float(f"{value:.6g}")
 
 
 def codes_of(requests: Iterable[Request]) -> dict[str, int]:
