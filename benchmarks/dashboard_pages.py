@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from playwright.sync_api import (
     Browser,
@@ -28,17 +28,26 @@ import harness
 from dashboard_world import ADMIN, BIG, PASSWORD, World
 from trimtab_collector.api.pages import STATIC
 
-__all__ = ["Asked", "browser", "first_asked", "first_rows", "memory_rows", "recorded", "task_rows"]
+__all__ = [
+    "SERVICE",
+    "Asked",
+    "browser",
+    "first_asked",
+    "first_rows",
+    "metrics",
+    "opened",
+    "recorded",
+    "settled",
+    "signed_in",
+    "task_rows",
+]
 
 LOAD_KB: Final = 120
 CHART_S: Final = 1.0
 TASK_MS: Final = 50
-#: how much a page may have grown between the first and the last of half an hour
-GROWTH: Final = 0.05
 _PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome")
 _FLAGS: Final = ["--no-sandbox", "--disable-dev-shm-usage", "--js-flags=--expose-gc"]
-_HALF_HOUR_S: Final = 1800
-_SERVICE: Final = f"service?environment=bench&service={BIG}"
+SERVICE: Final = f"service?environment=bench&service={BIG}"
 _SCRIPT: Final = """
 (() => {
   const ahead = %(ahead_ms)d, hurry = %(hurry)d, ticks = %(ticks)d;
@@ -112,7 +121,7 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def _signed_in(
+def signed_in(
     found: Browser, world: World, *, hurry: int = 1, ticks: bool = False
 ) -> Iterator[BrowserContext]:
     context = found.new_context(viewport={"width": 1440, "height": 1000}, locale="en-US")
@@ -133,12 +142,12 @@ def _signed_in(
         context.close()
 
 
-def _open(page: Page, world: World, address: str) -> None:
+def opened(page: Page, world: World, address: str) -> None:
     page.goto(f"{world.base}/performance/dashboard/{address}", timeout=60_000)
     _wait(page, "window.bench.chart !== null")
 
 
-def _settled(page: Page) -> None:
+def settled(page: Page) -> None:
     _wait(page, "!document.querySelector('.loading, .answer.changing')")
 
 
@@ -156,7 +165,7 @@ def first_rows(found: Browser, world: World, rounds: int) -> list[harness.Row]:
     """Return what a browser that has nothing yet loads, and how soon it shows a chart."""
     loads = []
     for _ in range(rounds):
-        with _signed_in(found, world) as context:
+        with signed_in(found, world) as context:
             loads.append(_first(context, world))
     last = loads[-1]
     size_kb = statistics.median(sum(each.sizes.values()) for each in loads) / 1000
@@ -203,13 +212,13 @@ def _first(context: BrowserContext, world: World) -> _Load:
             urls.get(event["requestId"], "?"), event["encodedDataLength"]
         ),
     )
-    _open(page, world, "")
-    cpu_s = _metrics(session)["TaskDuration"]
-    _settled(page)
+    opened(page, world, "")
+    cpu_s = metrics(session)["TaskDuration"]
+    settled(page)
     return _Load(dict(sizes), page.evaluate("window.bench.chart") / 1000, cpu_s)
 
 
-def _metrics(session: CDPSession) -> dict[str, float]:
+def metrics(session: CDPSession) -> dict[str, float]:
     return {
         each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]
     }
@@ -218,7 +227,7 @@ def _metrics(session: CDPSession) -> dict[str, float]:
 def task_rows(found: Browser, world: World, seconds: int) -> list[harness.Row]:
     """Return the longest task while the charts of a service's page update each second."""
     # What is asked every ten seconds is asked every second.
-    with _signed_in(found, world, hurry=10) as context:
+    with signed_in(found, world, hurry=10) as context:
         page = context.new_page()
         asked = 0
 
@@ -227,8 +236,8 @@ def task_rows(found: Browser, world: World, seconds: int) -> list[harness.Row]:
             asked += 1
 
         page.on("request", count)
-        _open(page, world, f"{_SERVICE}&from=-5m")
-        _settled(page)
+        opened(page, world, f"{SERVICE}&from=-5m")
+        settled(page)
         page.wait_for_timeout(3000)
         charts = page.locator(".uplot").count()
         page.evaluate("window.bench.long = []")
@@ -273,55 +282,6 @@ def _tasks(path: Path) -> tuple[list[float], float]:
     return sorted(found, reverse=True), sum(found)
 
 
-def memory_rows(found: Browser, world: World, *, quick: bool = False) -> list[harness.Row]:
-    """Return by how much a page has grown after half an hour of updates, in less time."""
-    hurry = 10
-    length_s = 30 if quick else _HALF_HOUR_S / hurry
-    with _signed_in(found, world, hurry=hurry, ticks=True) as context:
-        page = context.new_page()
-        session = context.new_cdp_session(page)
-        session.send("Performance.enable")
-        asked = 0
-
-        def count(request: Any) -> None:
-            nonlocal asked
-            asked += "/metrics/history" in request.url
-
-        page.on("request", count)
-        _open(page, world, f"{_SERVICE}&from=-15m")
-        _settled(page)
-        page.wait_for_timeout(length_s * 100)
-        asked, sizes = 0, [_held(page, session)]
-        for _ in range(3):
-            page.wait_for_timeout(length_s * 1000 / 3)
-            sizes.append(_held(page, session))
-    heap = [each["JSHeapUsedSize"] / 1e6 for each in sizes]
-    growth = heap[-1] / heap[0] - 1
-    texts = ", ".join(f"{each:.2f}" for each in heap)
-    more = "; ".join(
-        f"{name} {', '.join(f'{each[name]:.0f}' for each in sizes)}"
-        for name in ("Nodes", "JSEventListeners")
-    )
-    return [
-        harness.Row(
-            "page grown after 30 minutes of updates", growth, "of its heap", f"<= {GROWTH:g}",
-            growth <= GROWTH,
-            note=f"heap after collection, at thirds: {texts} MB; {more}; {asked} histories asked, "
-            f"time passes {hurry} times as fast",
-        )
-    ]  # fmt: skip
-
-
-def _held(page: Page, session: CDPSession) -> dict[str, float]:
-    """Return what the page holds after collection, without answers that are under way."""
-    found = []
-    for _ in range(5):
-        page.wait_for_timeout(300)
-        session.send("HeapProfiler.collectGarbage")
-        found.append(_metrics(session))
-    return min(found, key=lambda each: each["JSHeapUsedSize"])
-
-
 def recorded(
     found: Browser, world: World, addresses: Sequence[str], seconds: int
 ) -> list[list[Asked]]:
@@ -329,9 +289,9 @@ def recorded(
     with ExitStack() as exits:
         pages = []
         for address in addresses:
-            page = exits.enter_context(_signed_in(found, world)).new_page()
-            _open(page, world, address)
-            _settled(page)
+            page = exits.enter_context(signed_in(found, world)).new_page()
+            opened(page, world, address)
+            settled(page)
             pages.append(page)
         begun_s = time.monotonic()
         noted = [_noted(page, world, begun_s) for page in pages]
@@ -356,11 +316,11 @@ def _noted(page: Page, world: World, begun_s: float) -> list[Asked]:
 def first_asked(found: Browser, world: World, address: str) -> list[str]:
     """Return what a page asks the API to be shown whole."""
     asked: list[str] = []
-    with _signed_in(found, world) as context:
+    with signed_in(found, world) as context:
         page = context.new_page()
         page.on("request", lambda request: asked.append(request.url.removeprefix(world.base)))
-        _open(page, world, address)
-        _settled(page)
+        opened(page, world, address)
+        settled(page)
     return [
         each for each in dict.fromkeys(asked)
         if each.startswith("/api/performance/") and "/auth/" not in each

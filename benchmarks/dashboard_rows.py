@@ -8,21 +8,21 @@ from playwright.sync_api import Browser
 
 import harness
 from dashboard_asked import answer_rows, open_rows
+from dashboard_heap import memory_rows
 from dashboard_pages import (
+    SERVICE,
     Asked,
     browser,
     first_asked,
     first_rows,
-    memory_rows,
     recorded,
     task_rows,
 )
-from dashboard_world import BIG, World, world
+from dashboard_world import World, world
 
 __all__ = ["main"]
 
 _PARTS: Final = ("first", "tasks", "answers", "memory", "open")
-_SERVICE: Final = f"service?environment=bench&service={BIG}"
 _OTHERS: Final = "service?environment=bench&service=service-{:03}"
 
 
@@ -64,7 +64,7 @@ def _measured(
         if "answers" in wanted:
             for what, page in (
                 (f"overview of {found.services} services, 24 h", "?from=-24h"),
-                (f"service of {found.routes} routes, 24 h", f"{_SERVICE}&from=-24h"),
+                (f"service of {found.routes} routes, 24 h", f"{SERVICE}&from=-24h"),
             ):
                 pages[what] = first_asked(window, found, page)
         if "open" in wanted:
@@ -79,7 +79,7 @@ def _measured(
 def _recorded(window: Browser, found: World, seconds: int) -> dict[str, list[list[Asked]]]:
     """Return what dashboards ask: all of them the overview, or half of them services."""
     harness.progress("recording what pages ask")
-    addresses = ("", _SERVICE, _OTHERS.format(1), _OTHERS.format(2))
+    addresses = ("", SERVICE, _OTHERS.format(1), _OTHERS.format(2))
     overview, *services = recorded(window, found, addresses, seconds)
     mixed = [each for service in services for each in (overview, service)]
     return {"the overview": [overview], "half of them pages of three services": mixed}
