@@ -45,7 +45,9 @@ __all__ = [
 LOAD_KB: Final = 120
 CHART_S: Final = 1.0
 TASK_MS: Final = 50
-_PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome")
+_PROGRAMS: Final = (
+    "chromium", "chromium-headless-shell", "chromium-browser", "google-chrome"
+)  # fmt: skip
 _FLAGS: Final = ["--no-sandbox", "--disable-dev-shm-usage", "--js-flags=--expose-gc"]
 SERVICE: Final = f"service?environment=bench&service={BIG}"
 _SCRIPT: Final = """

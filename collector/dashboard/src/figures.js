@@ -80,7 +80,8 @@ export function figure(value, unit = "count") {
     case "":
       return { text: number(value), unit: "" };
     default:
-      return { text: number(value), unit: straight(unit) };
+      // {cent} is what is counted, as UCUM writes it.
+      return { text: number(value), unit: straight(unit).replace(/^\{(.+)\}$/, "$1") };
   }
 }
 
