@@ -36,6 +36,7 @@ from trimtab_collector.overview.overviews import Overviews
 from trimtab_collector.overview.situation import Sources
 from trimtab_collector.overview.usual import (
     ERRORS_KIND,
+    MEAN_KIND,
     P95_KIND,
     WORSE,
     FigureKind,
@@ -221,6 +222,9 @@ def _wrong(looks: int) -> list[harness.Row]:
     for what, kind, draw in (
         ("p95, narrow", P95_KIND, lambda n: _p95(random_, n, 0.3)),
         ("p95, wide", P95_KIND, lambda n: _p95(random_, n, 1.0)),
+        ("mean, narrow", MEAN_KIND, lambda n: _mean(random_, n, 0.3)),
+        ("mean, wide", MEAN_KIND, lambda n: _mean(random_, n, 1.0)),
+        ("mean, very wide", MEAN_KIND, lambda n: _mean(random_, n, 1.5)),
         ("error rate 0.1 %", ERRORS_KIND, lambda n: random_.binomial(n, 0.001) / n),
         ("error rate 2 %", ERRORS_KIND, lambda n: random_.binomial(n, 0.02) / n),
     ):
@@ -237,6 +241,10 @@ def _wrong(looks: int) -> list[harness.Row]:
 
 def _p95(draw: np.random.Generator, requests: int, sigma: float) -> float:
     return float(np.quantile(draw.lognormal(4, sigma, requests), 0.95))
+
+
+def _mean(draw: np.random.Generator, requests: int, sigma: float) -> float:
+    return float(draw.lognormal(4, sigma, requests).mean())
 
 
 def _share(
