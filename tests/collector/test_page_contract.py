@@ -69,7 +69,9 @@ def reads(name: str, seen: set[str]) -> set[str]:
 @pytest.mark.parametrize("page", LINKED)
 def test_a_page_reads_each_parameter_that_links_to_it_may_have(page: str) -> None:
     name = "" if page == OVERVIEW else page
-    row = re.search(rf'\{{ name: "{name}",.*import\("\./(pages/\w+\.js)"\)', source("pages.js"))
+    row = re.search(
+        rf'\{{ name: "{name}",.*import\("\.\./(pages/\w+\.js)"\)', source("shell/pages.js")
+    )
     assert row is not None, f"pages.js has no {page!r}"
     assert set(LINKED[page]) <= reads(row[1], set())
 

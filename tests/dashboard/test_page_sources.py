@@ -25,6 +25,19 @@ _FORBIDDEN: Final = (
     r"|\b(https?|wss?):\/\/|[\"'(]\/\/\w"
 )
 
+#: folder -> folders whose files its own may import, from the ground; "" is the sources' own folder
+_ARROWS: Final = {
+    "": ("",),
+    "parts": ("", "parts"),
+    "sections": ("", "parts", "sections"),
+    "pages": ("", "parts", "sections"),
+    # The table of pages loads each when it is asked for.
+    "shell": ("", "parts", "shell"),
+}
+#: they put everything together
+_ROOTS: Final = ("main.js", "everywhere.js")
+_IMPORT: Final = re.compile(r'^(?:import|export)\b[^;]*?"(\.[^"]+\.js)";', re.M)
+
 
 class Call(NamedTuple):
     """A call of `t` in the sources: its keys, and the values that it gives (None: not known)."""
@@ -185,3 +198,37 @@ def test_nothing_makes_markup_or_script_of_a_text_and_nothing_leaves_the_collect
         for match in re.finditer(_FORBIDDEN, text.replace("http://www.w3.org/2000/svg", ""))
     ]
     assert found == []
+
+
+def imports() -> dict[str, set[str]]:
+    """Return what each file imports at once: names of files of the sources."""
+    found = {}
+    for name, text in sources():
+        if name.endswith(".js"):
+            here = (SOURCES / name).parent
+            targets = {(here / each).resolve() for each in _IMPORT.findall(text)}
+            found[name] = {each.relative_to(SOURCES).as_posix() for each in targets}
+    return found
+
+
+@pytest.mark.parametrize("folder", _ARROWS)
+def test_folders_import_only_what_stands_below_them(folder: str) -> None:
+    def folder_of(name: str) -> str:
+        return name.rpartition("/")[0]
+
+    here = {name: each for name, each in imports().items() if folder_of(name) == folder}
+    assert here
+    wrong = {
+        f"{name} imports {target}"
+        for name, targets in here.items()
+        for target in targets
+        if name not in _ROOTS and folder_of(target) not in _ARROWS[folder]
+    }
+    assert not wrong
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    waiting = imports()
+    while ground := {name for name, each in waiting.items() if not each & waiting.keys()}:
+        waiting = {name: each for name, each in waiting.items() if name not in ground}
+    assert not waiting

@@ -13,7 +13,7 @@ __all__ = ["ALL_PAGES", "addresses", "faults_of"]
 
 _SOURCES: Final = Path(__file__).resolve().parents[3] / "collector" / "dashboard" / "src"
 #: names of pages as the dashboard has them; "" is the overview
-ALL_PAGES: Final = re.findall(r'\{ name: "(\w*)"', (_SOURCES / "pages.js").read_text("utf-8"))
+ALL_PAGES: Final = re.findall(r'\{ name: "(\w*)"', (_SOURCES / "shell/pages.js").read_text("utf-8"))
 #: pages with tabs, and the tabs that they do not open with
 _TABS: Final = {"alerts": ("ended", "silences"), "people": ("keys", "tokens", "audit")}
 

@@ -2,12 +2,12 @@
 
 import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { follow } from "./address.js";
-import { ask } from "./api.js";
+import { follow } from "../address.js";
+import { ask } from "../api.js";
 import { PAGES, titleOf } from "./pages.js";
-import { Dialog } from "./parts/dialog.js";
-import { isAdmin } from "./session.js";
-import { named, t } from "./words.js";
+import { Dialog } from "../parts/dialog.js";
+import { isAdmin } from "../session.js";
+import { named, t } from "../words.js";
 
 const WAIT_MS = 120;
 

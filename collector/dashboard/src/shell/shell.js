@@ -3,22 +3,22 @@
 import { html } from "htm/preact";
 import { effect, signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { change, go, href, page, query } from "./address.js";
-import { renewAll, useAnswer } from "./answers.js";
-import { useKeys } from "./keys.js";
+import { change, go, href, page, query } from "../address.js";
+import { renewAll, useAnswer } from "../answers.js";
+import { useKeys } from "../keys.js";
 import { GROUPS, pageOf, PAGES, titleOf } from "./pages.js";
-import { Icon, Mark } from "./parts/icons.js";
-import { KeyList } from "./parts/keylist.js";
-import { Failed, Loading } from "./parts/states.js";
-import { ViewerMenu } from "./parts/viewermenu.js";
-import { range, shift, show, widen } from "./range.js";
+import { Icon, Mark } from "../parts/icons.js";
+import { KeyList } from "./keylist.js";
+import { Failed, Loading } from "../parts/states.js";
+import { ViewerMenu } from "./viewermenu.js";
+import { range, shift, show, widen } from "../range.js";
 import { RangePicker } from "./rangepicker.js";
 import { Search } from "./search.js";
-import { isAdmin } from "./session.js";
-import { isDark, language, theme } from "./settings.js";
-import { connection, lastAlert } from "./stream.js";
-import { clock, clockSeconds, now, zoneName } from "./times.js";
-import { t } from "./words.js";
+import { isAdmin } from "../session.js";
+import { isDark, language, theme } from "../settings.js";
+import { connection, lastAlert } from "../stream.js";
+import { clock, clockSeconds, now, zoneName } from "../times.js";
+import { t } from "../words.js";
 
 /** Whether the search, or the list of keys, is open. */
 const opened = signal("");

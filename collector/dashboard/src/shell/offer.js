@@ -2,10 +2,10 @@
 
 import { html } from "htm/preact";
 import { useEffect, useRef } from "preact/hooks";
-import { Mark } from "./parts/icons.js";
-import { Said, useSending } from "./parts/form.js";
-import { person } from "./session.js";
-import { t } from "./words.js";
+import { Mark } from "../parts/icons.js";
+import { Said, useSending } from "../parts/form.js";
+import { person } from "../session.js";
+import { t } from "../words.js";
 
 /** `take` signs in by the link and may reject; `leave` forgets the link. */
 export function Offer({ take, leave }) {

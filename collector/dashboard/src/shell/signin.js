@@ -2,11 +2,11 @@
 
 import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Refused } from "./api.js";
-import { Mark } from "./parts/icons.js";
-import { saidOf } from "./parts/states.js";
-import { session, signIn } from "./session.js";
-import { t } from "./words.js";
+import { Refused } from "../api.js";
+import { Mark } from "../parts/icons.js";
+import { saidOf } from "../parts/states.js";
+import { session, signIn } from "../session.js";
+import { t } from "../words.js";
 
 /** The page of those who are not signed in. `trouble` is what a link or the start ended with. */
 export function SignIn({ trouble, again }) {

@@ -3,7 +3,7 @@
 import { html } from "htm/preact";
 import { keys } from "../keys.js";
 import { t } from "../words.js";
-import { Dialog } from "./dialog.js";
+import { Dialog } from "../parts/dialog.js";
 
 export const KeyList = ({ close }) => html`<${Dialog} title=${t("keys.title")} close=${close}>
   <dl class="keylist">

@@ -7,9 +7,9 @@ import { LANGUAGES } from "../languages.js";
 import { person } from "../session.js";
 import { chooseLanguage, chooseZone, isDark, isZone, language, theme, viewersZone, zone } from "../settings.js";
 import { named, t } from "../words.js";
-import { Icon } from "./icons.js";
-import { Popup } from "./popup.js";
-import { SignOut } from "./signout.js";
+import { Icon } from "../parts/icons.js";
+import { Popup } from "../parts/popup.js";
+import { SignOut } from "../parts/signout.js";
 
 export function ViewerMenu({ clock }) {
   return html`<${Popup} align="right" kind="pick" name=${t("viewer.zone")} label=${clock}>${(close) => html`<${Zones} close=${close} />`}<//>

@@ -2,11 +2,11 @@
 
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
-import { Icon } from "./parts/icons.js";
-import { Popup } from "./parts/popup.js";
-import { momentOf, QUICK, range, rangeText, shift, show, widen } from "./range.js";
-import { now } from "./times.js";
-import { t } from "./words.js";
+import { Icon } from "../parts/icons.js";
+import { Popup } from "../parts/popup.js";
+import { momentOf, QUICK, range, rangeText, shift, show, widen } from "../range.js";
+import { now } from "../times.js";
+import { t } from "../words.js";
 
 export function RangePicker() {
   return html`<span class="range" role="group" aria-label=${t("range.title")}>
