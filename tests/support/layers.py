@@ -64,7 +64,8 @@ LAYERS: Layers = {
         # What agents tell with their requests.
         "senders": (),
         "ingest": (
-            *("contract.errors", "auth.keys", "auth.owners", "senders", "storage", "watch"),
+            *("contract.callers", "contract.errors", "auth.keys", "auth.owners", "senders"),
+            *("storage", "watch"),
         ),
         "naming": ("contract",),
         "finder": (
