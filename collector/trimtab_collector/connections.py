@@ -224,16 +224,24 @@ class ConnectionTable:
             self._timer = None
 
     def _sweep(self) -> None:
-        now_s = self.clock()
-        for each in list(self._held):
-            if each.phase is Phase.UPGRADED and each.is_closing:
-                # Its other protocol is told of its end, not this one.
-                self.left(each)
-            elif each.is_overdue(now_s, self.patience):
-                self.timed_out += each.phase is not Phase.CLOSING
-                each.give_up()
+        # First, so that the next look comes whatever this one meets.
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self.patience.sweep_s, self._sweep) if self._held else None
+        now_s = self.clock()
+        for each in list(self._held):
+            try:
+                self._look(each, now_s)
+            except Exception:
+                logger.exception("looking at a connection failed, it is let go")
+                self.left(each)
+
+    def _look(self, each: Connected, now_s: float) -> None:
+        if each.phase is Phase.UPGRADED and each.is_closing:
+            # Its other protocol is told of its end, not this one.
+            self.left(each)
+        elif each.is_overdue(now_s, self.patience):
+            self.timed_out += each.phase is not Phase.CLOSING
+            each.give_up()
 
 
 def _whose(each: Connected) -> tuple[bool, str]:
