@@ -360,7 +360,9 @@ def _clients(settings: AgentSettings) -> tuple[httpx.AsyncClient, httpx.AsyncCli
     address = web_address(settings.collector_url, "collector_url")
     if not address.tls and not address.loopback:
         log.warning(
-            "collector_url=%s is not https: the key and all data travel in the clear", address
+            "collector_url=%s is not https: the key and all data travel in the clear; give the "
+            "collector a certificate (tls_cert) or put it behind TLS, and use https",
+            address,
         )
     return make_client(*arguments), make_client(*arguments)
 
