@@ -1,7 +1,7 @@
 """The agent's own HTTP endpoint: /healthz, /readyz and /metrics.
 
 A small HTTP/1.1 server (RFC 9112) that knows GET and HEAD, reads no bodies and closes every
-connection after one answer. Bounds: 8 KiB of header, 64 connections (an eighth of all files, if
+connection after one answer. Bounds: 8 KiB of header, 64 connections (a sixteenth of all files, if
 that is less), 5 seconds per request. A connection beyond them takes the place of the oldest one.
 
 A page in a browser can be made to ask an address of this machine by a name of its own (DNS
@@ -15,11 +15,12 @@ import hmac
 import ipaddress
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
-from trimtab_agent.sockets import share_of
+from trimtab_agent.sockets import ACCEPT, BACKLOG, share_of
 from trimtab_core.addresses import bare, host_and_port, is_loopback, joined
 from trimtab_core.errors import SettingsError, StartupError
 from trimtab_core.exposition import CONTENT_TYPE, MetricFamily, lines
@@ -90,8 +91,12 @@ class Endpoint:
         """Listen; raises StartupError when the address cannot be had."""
         try:
             self._server = await asyncio.start_server(
-                self._connected, self._host, self._port, limit=MAX_HEADER
+                self._connected, self._host, self._port, limit=MAX_HEADER, backlog=ACCEPT
             )
+            for each in self._server.sockets:
+                # asyncio takes one number for this and for accepting.
+                with socket.socket(fileno=os.dup(each.fileno())) as again:
+                    again.listen(BACKLOG)
         except OSError as error:
             busy = error.errno == errno.EADDRINUSE
             cause = "another process listens there" if busy else error.strerror or str(error)
@@ -113,7 +118,7 @@ class Endpoint:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a callback of the server runs as a task
-        if len(self._tasks) >= share_of(MAX_CONNECTIONS, 8):
+        if len(self._tasks) >= share_of(MAX_CONNECTIONS, 16):
             oldest = next(iter(self._tasks))
             del self._tasks[oldest]
             oldest.cancel()
