@@ -123,6 +123,8 @@ class Endpoint:
             del self._tasks[oldest]
             oldest.cancel()
             self.displaced += 1
+            sentence = "connections=%d are as many as may be: the oldest is closed for the next"
+            self._log.warning("displaced", sentence, len(self._tasks) + 1)
         self._tasks[task] = None
         try:
             async with asyncio.timeout(TIMEOUT_S):

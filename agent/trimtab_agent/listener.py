@@ -129,7 +129,7 @@ class Listener:
     def reconfigure(self, max_apps: int, allow_uids: frozenset[int], token: str) -> None:
         """Use other bounds, users and another token for connections from now on."""
         self.max_apps, self.token = most_connections(max_apps), token
-        self.places.limit(self.max_apps, share_of(MAX_WAITING, 16))
+        self.places.limit(self.max_apps, share_of(MAX_WAITING, 8))
         if self.max_apps < max_apps:
             log.warning(
                 "only %s of max_apps=%s apps can connect: this process may open %s files; raise "
