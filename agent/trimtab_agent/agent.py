@@ -94,7 +94,11 @@ class Agent:
         self._gauges: dict[str, float] = {}
         self.totals = Totals()
         self.endpoint = Endpoint(
-            settings.http, ready=self.ready, families=self.families, token=settings.http_token
+            settings.http,
+            ready=self.ready,
+            families=self.families,
+            token=settings.http_token,
+            hosts=settings.http_hosts,
         )
         self._watched_until = 0.0
         #: start of the newest window that was closed
@@ -172,7 +176,7 @@ class Agent:
         configure(settings.log_level)
         self.listener.reconfigure(settings.max_apps, allow_uids, settings.token)
         self.aggregator.max_series = settings.max_series
-        self.endpoint.token = settings.http_token
+        self.endpoint.use(settings.http_token, settings.http_hosts)
         old, self._clients = self._clients, clients
         self.forwarder.use(clients[0])
         self.relay.client = clients[1]
@@ -356,7 +360,9 @@ def _clients(settings: AgentSettings) -> tuple[httpx.AsyncClient, httpx.AsyncCli
     address = web_address(settings.collector_url, "collector_url")
     if not address.tls and not address.loopback:
         log.warning(
-            "collector_url=%s is not https: the key and all data travel in the clear", address
+            "collector_url=%s is not https: the key and all data travel in the clear; give the "
+            "collector a certificate (tls_cert) or put it behind TLS, and use https",
+            address,
         )
     return make_client(*arguments), make_client(*arguments)
 

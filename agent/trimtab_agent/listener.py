@@ -3,7 +3,7 @@
 A connection begins with hello. A frame that breaks the protocol closes its connection, counted by
 reason; other connections go on. On the Unix socket both ends check each other's user: only root,
 the agent's own user and configured ones may connect. Over TCP an app proves that it has the agent's
-token, if there is one (`seal.py`). A connection over the limit is closed at once and counted.
+token, if there is one (`seal.py`). Who gets a place, and who must give it up, is in `places.py`.
 """
 
 import asyncio
@@ -22,13 +22,16 @@ from trimtab_agent.aggregator import Aggregator
 from trimtab_agent.app import App, Workers
 from trimtab_agent.dating import moment_of, moments_of
 from trimtab_agent.gathered import Gathered
+from trimtab_agent.places import MAX_WAITING, Places
 from trimtab_agent.sockets import (
     ACCEPT,
     BACKLOG,
     bind_tcp,
     bind_unix,
     most_connections,
-    peer_uid,
+    peer_of,
+    rest_of,
+    share_of,
 )
 from trimtab_core.config import parse_address
 from trimtab_core.errors import FrameError, StartupError
@@ -57,14 +60,10 @@ __all__ = ["Listener"]
 
 log = logging.getLogger("trimtab.listener")
 
-#: A connection that has not said hello by then is closed.
-_HELLO_S: Final = 10.0
 #: Processes that may leave within a window; their accounting travels when it is closed.
 MAX_DEPARTED: Final = 4096
-#: Reads of a socket whose other end is closed: more than a socket's buffer can hold.
-_MOST_READS: Final = 256
 _SCRATCH_BYTES: Final = 256 * 1024
-#: Bytes that it may send until then.
+#: Bytes that a connection may send before its hello.
 _HELLO_BYTES: Final = 64 * 1024
 
 
@@ -95,6 +94,7 @@ class Listener:
         self.aggregator = aggregator
         self.gathered = gathered
         self.agent = agent
+        self.places = Places(max_apps)
         self.reconfigure(max_apps, allow_uids, token)
         self.workers = Workers()
         self.apps: dict[bytes, App] = {}
@@ -129,6 +129,7 @@ class Listener:
     def reconfigure(self, max_apps: int, allow_uids: frozenset[int], token: str) -> None:
         """Use other bounds, users and another token for connections from now on."""
         self.max_apps, self.token = most_connections(max_apps), token
+        self.places.limit(self.max_apps, share_of(MAX_WAITING, 8))
         if self.max_apps < max_apps:
             log.warning(
                 "only %s of max_apps=%s apps can connect: this process may open %s files; raise "
@@ -156,12 +157,14 @@ class Listener:
     def close(self) -> None:
         """Close all connections and sockets."""
         self._stop_listening()
+        self.places.stop()
         for connection in list(self.connections):
             connection.transport.abort()
 
     def left(self, connection: "Connection") -> None:
         """Forget a connection that has ended."""
         self.connections.discard(connection)
+        self.places.leave(connection)
         if not self.connections:
             self._all_left.set()
 
@@ -193,9 +196,9 @@ class Connection(asyncio.BufferedProtocol):
         self._seal: Seal | None = None
         #: nonces of app and agent, between challenge and proof
         self._nonces: tuple[bytes, bytes] | None = None
-        self._needs_proof = self._is_local = False
+        self._needs_proof = self.is_local = False
+        self.pid = 0
         self._app: App | None = None
-        self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Check the user at the other end, and the limit of connections."""
@@ -203,18 +206,24 @@ class Connection(asyncio.BufferedProtocol):
         self.transport = transport
         listener = self._listener
         opened: socket.socket = transport.get_extra_info("socket")
-        self._is_local = opened.family == socket.AF_UNIX
-        self._needs_proof = bool(listener.token) and not self._is_local
-        uid = peer_uid(opened)
+        self.is_local = opened.family == socket.AF_UNIX
+        self._needs_proof = bool(listener.token) and not self.is_local
+        uid, self.pid = peer_of(opened)
         if uid is not None and uid not in listener.allow_uids:
-            self._refuse("uid", f"user {uid} may not connect: add it to TRIMTAB_AGENT_ALLOW_UIDS")
-            return
-        if len(listener.connections) >= listener.max_apps:
-            self._refuse("too_many", f"more than {listener.max_apps} apps (TRIMTAB_AGENT_MAX_APPS)")
+            self.refuse("uid", f"user {uid} may not connect: add it to TRIMTAB_AGENT_ALLOW_UIDS")
             return
         listener.connections.add(self)
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.call_later(_HELLO_S, self._refuse, "no_hello", "said no hello")
+        listener.places.enter(self)
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether it is on the Unix socket, or has shown the agent's token."""
+        return self.is_local or self._seal is not None
+
+    @property
+    def unfinished(self) -> int:
+        """A number that stays the same while one frame is unfinished; -1 when none is."""
+        return self._reader.joined if self._reader.held else -1
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return the buffer for the next read."""
@@ -231,12 +240,10 @@ class Connection(asyncio.BufferedProtocol):
             for frame in self._reader.feed(data):
                 self._take(frame)
         except FrameError as error:
-            self._refuse("bad_frame", str(error))
+            self.refuse("bad_frame", str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the process left; its accounting goes with the next window."""
-        if self._deadline is not None:
-            self._deadline.cancel()
         self._leave()
 
     def _leave(self) -> None:
@@ -254,17 +261,8 @@ class Connection(asyncio.BufferedProtocol):
         It has closed this one, or its host is gone: nothing more will come, but what has come is
         older than anything on the new connection and must be read first.
         """
-        opened = self.transport.get_extra_info("socket")
-        with socket.socket(fileno=os.dup(opened.fileno())) as again:
-            again.setblocking(False)
-            try:
-                for _ in range(_MOST_READS):
-                    data = again.recv(65536)
-                    if not data or self.transport.is_closing():
-                        break
-                    self._feed(data)
-            except OSError:  # nothing is left, and the other end is still open
-                pass
+        for data in rest_of(self.transport.get_extra_info("socket")):
+            self._feed(data)
         self.transport.abort()
         self._leave()
 
@@ -308,6 +306,8 @@ class Connection(asyncio.BufferedProtocol):
         self.transport.write(encode(message.frame(), self._seal))
 
     def _before_hello(self, message: Message, frame: list[object]) -> None:
+        if self.transport.is_closing():  # it was refused, and more came with its hello
+            return
         token = self._listener.token
         if isinstance(message, Challenge) and self._nonces is None:
             if not token:
@@ -330,15 +330,17 @@ class Connection(asyncio.BufferedProtocol):
     def _hello(self, hello: Hello) -> None:
         listener = self._listener
         self._reader.limit = MAX_FRAME
-        if self._deadline is not None:
-            self._deadline.cancel()
         before = listener.apps.get(hello.process)
         if before is None and len(listener.apps) >= listener.max_apps + MAX_DEPARTED:
-            self._refuse("departed", f"more than {MAX_DEPARTED} processes left within one window")
+            self.refuse("departed", f"more than {MAX_DEPARTED} processes left within one window")
             return
         if before is not None and before.connected:
             for connection in [each for each in listener.connections if each._app is before]:
                 connection.finish()
+        crowded = listener.places.seat(self)
+        if crowded:
+            self.refuse("too_many", crowded)
+            return
         self._app = App(hello, listener.workers.take(hello))
         if before is not None:
             self._app.end = before.end
@@ -384,9 +386,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def _now_mono_us(self) -> int:
         # Over TCP the app may be on another machine, with another monotonic clock.
-        return time.monotonic_ns() // 1000 if self._is_local else 0
+        return time.monotonic_ns() // 1000 if self.is_local else 0
 
-    def _refuse(self, reason: str, sentence: str) -> None:
+    def refuse(self, reason: str, sentence: str) -> None:
+        """Close the connection, and count why."""
         self._listener.refused[reason] += 1
         self._listener.warn.warning(reason, "connection closed reason=%s: %s", reason, sentence)
         self.transport.abort()

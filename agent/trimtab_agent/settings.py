@@ -31,6 +31,12 @@ class AgentSettings:
     http_token: str = setting(
         "", "token that /metrics asks for off loopback", secret=True, restart=False
     )
+    http_hosts: tuple[str, ...] = setting(
+        (),
+        "names by which `http` may be asked without the token, besides addresses, localhost and "
+        "the host's own name",
+        restart=False,
+    )
     network_bits_per_second: int = setting(
         0,
         "what the host's network carries each way, for its utilization; 0: not known",

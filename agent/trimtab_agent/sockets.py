@@ -10,6 +10,7 @@ import resource
 import socket
 import stat
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -24,16 +25,20 @@ __all__ = [
     "bind_tcp",
     "bind_unix",
     "most_connections",
-    "peer_uid",
+    "peer_of",
+    "rest_of",
+    "share_of",
 ]
 
 _CREDENTIALS: Final = struct.Struct("3i")
+#: Reads of a socket whose other end is closed: more than a socket's buffer can hold.
+_MOST_READS: Final = 256
 #: Connections that may wait to be accepted.
 BACKLOG: Final = 512
 #: Connections accepted per turn of the loop: each takes a descriptor even if it is then refused.
 ACCEPT: Final = 4
-#: Descriptors kept for everything but apps: the spool, HTTP, the collector.
-_RESERVE: Final = 160
+#: Descriptors kept for everything but apps: those who wait, HTTP, the spool, the collector.
+_RESERVE: Final = 192
 
 
 def bind_unix(address: Address) -> socket.socket:
@@ -86,13 +91,31 @@ def bind_tcp(address: Address, token: str) -> socket.socket:
     return opened
 
 
-def peer_uid(opened: socket.socket) -> int | None:
-    """Return the user id at the other end of a Unix socket, None if the system does not tell it."""
+def peer_of(opened: socket.socket) -> tuple[int | None, int]:
+    """Return user and process at the other end of a Unix socket; None and 0 if none can be told.
+
+    A process of another namespace is 0, too.
+    """
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None or opened.family != socket.AF_UNIX:
-        return None
-    _, uid, _ = _CREDENTIALS.unpack(opened.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size))
-    return int(uid)
+        return None, 0
+    found = opened.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
+    pid, uid, _ = _CREDENTIALS.unpack(found)
+    return int(uid), int(pid)
+
+
+def rest_of(opened: socket.socket) -> Iterator[bytes]:
+    """Yield what is left to read in a socket, without waiting; the socket stays open."""
+    with socket.socket(fileno=os.dup(opened.fileno())) as again:
+        again.setblocking(False)
+        try:
+            for _ in range(_MOST_READS):
+                data = again.recv(65536)
+                if not data:
+                    return
+                yield data
+        except OSError:  # nothing is left, and the other end is still open
+            return
 
 
 def most_connections(wanted: int) -> int:
@@ -108,6 +131,12 @@ def most_connections(wanted: int) -> int:
         soft = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return max(1, min(wanted, soft - min(_RESERVE, soft * 3 // 4)))
+
+
+def share_of(wanted: int, parts: int) -> int:
+    """Return wanted, or fewer where that would be more than one in so many parts of all files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else max(4, min(wanted, soft // parts))
 
 
 def _make_directory(directory: Path) -> None:

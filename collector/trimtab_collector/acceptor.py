@@ -16,6 +16,7 @@ from typing import Final
 
 from trimtab_collector.connections import ConnectionTable, Phase
 from trimtab_collector.timedprotocol import TimedProtocol, answer_of
+from trimtab_core.addresses import network_of
 from trimtab_core.logs import RateLimited
 
 __all__ = ["Acceptor"]
@@ -77,7 +78,7 @@ class Acceptor:
         """Take what waits, but let others have their turn."""
         for _ in range(_BATCH):
             try:
-                opened, _ = self._listener.accept()
+                opened, address = self._listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -89,6 +90,7 @@ class Acceptor:
                 return
             opened.setblocking(False)
             protocol = self._made()
+            protocol.peer = network_of(address[0]) if address else ""
             if not self._table.admit(protocol):
                 opened.close()
                 continue

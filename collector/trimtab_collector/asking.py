@@ -65,7 +65,16 @@ class Asker:
         self._token = token
         address = self._client.address
         if not address.tls and not address.loopback:
-            logger.warning("%s is not https: token and data travel in the clear", address)
+            logger.warning(
+                "%s is not https: token and data travel in the clear; give the collector a "
+                "certificate (tls_cert) or put it behind TLS, and use https",
+                address,
+            )
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it asks this machine."""
+        return self._client.address.loopback
 
     @property
     def address(self) -> str:
@@ -185,7 +194,7 @@ def renew(asker: Asker, options: argparse.Namespace, environ: Mapping[str, str])
     elif options.token_file:
         asker.use(_read("--token-file", options.token_file))
     else:
-        asker.use(environ.get("TRIMTAB_TOKEN", "") or _own_token(environ))
+        asker.use(environ.get("TRIMTAB_TOKEN", "") or _own_token(asker, environ))
 
 
 def _read(flag: str, path: str) -> str:
@@ -195,11 +204,17 @@ def _read(flag: str, path: str) -> str:
         raise SettingsError(f"{flag}: cannot read {path!r}: {error}") from error
 
 
-def _own_token(environ: Mapping[str, str]) -> str:
-    """Return the token of a collector of this user on this machine, empty without one."""
+def _own_token(asker: Asker, environ: Mapping[str, str]) -> str:
+    """Return the token of a collector of this user on this machine, empty without one.
+
+    It is for that collector alone: on loopback, or where that collector says that it listens.
+    """
     named = environ.get("TRIMTAB_COLLECTOR_DATA_DIR", "")
-    path = Path(config.data_directory(named, environ, "collector")) / "token"
+    directory = Path(config.data_directory(named, environ, "collector"))
     try:
-        return path.read_text(encoding="utf-8").strip()
+        listens = directory / "address"
+        if not asker.is_here and listens.read_text(encoding="ascii").strip() != asker.address:
+            return ""
+        return (directory / "token").read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return ""

@@ -2,15 +2,18 @@
 
 uvicorn's protocol waits for ever for a request to begin, for its headers to end and for a client to
 read, and keeps headers of any length. Here each of these has a limit, checked once a second. When
-all places are taken, the connections that have been silent the longest make room, so that those who
-open many and say nothing keep nobody out.
+all places are taken, whoever has more than an eighth of them makes room, and then whoever has been
+silent the longest: those who open many, whatever they say or do not say, keep nobody else out. Who
+has a connection is told by its address, and by caller or key once one was shown on it.
 """
 
 import asyncio
 import enum
+import heapq
 import logging
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -24,7 +27,10 @@ logger = logging.getLogger("trimtab.connections")
 
 #: when all places are taken, this share of them is made free at once
 _ROOM: Final = 64
-#: descriptors kept for everything but connections: the store's files, logs, channels
+#: one address, caller or key that has more than this share of all places gives some to others
+_SHARE: Final = 8
+#: descriptors kept for everything but connections: the store's files, logs, channels; five eighths
+#: if there are fewer
 _RESERVE: Final = 512
 
 
@@ -77,7 +83,10 @@ _RANKS: Final = {
     Phase.CLOSING: 0,
     Phase.LINGERING: 1,
     Phase.IDLE: 2,
+    Phase.BODY: 3,
 }
+#: then those that are served, unless somebody is known to speak on them
+_SERVED: Final = 4
 
 
 def most_connections(wanted: int) -> int:
@@ -91,7 +100,7 @@ def most_connections(wanted: int) -> int:
         return wanted
     soft = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    found = max(16, min(wanted, soft - _RESERVE))
+    found = max(16, min(wanted, soft - min(_RESERVE, soft * 5 // 8)))
     if found < wanted:
         logger.warning(
             "only %s of max_connections=%s can be open: this process may open %s files; raise that "
@@ -107,6 +116,10 @@ class Connected(Protocol):
     #: what it waits for, and since when
     phase: Phase
     since_s: float
+    #: the network it comes from
+    peer: str
+    #: id of the caller or key that was shown on it; empty for none
+    caller: str
 
     @property
     def is_closing(self) -> bool:
@@ -151,7 +164,7 @@ class ConnectionTable:
         return len(self._held)
 
     def admit(self, protocol: Connected) -> bool:
-        """Give a new connection a place; False when all are taken by requests being answered."""
+        """Give a new connection a place; False when all are taken by requests of known callers."""
         if len(self._held) >= self.most and not self.make_room():
             self.refused += 1
             self._log.warning("full", "connections=%d: no room for another", len(self._held))
@@ -166,10 +179,20 @@ class ConnectionTable:
         self._held.discard(protocol)
 
     def make_room(self) -> int:
-        """Close some connections that wait for their client; returns how many."""
-        waiting = [each for each in self._held if each.phase in _RANKS]
-        waiting.sort(key=lambda each: (_RANKS[each.phase], each.since_s))
-        gone = waiting[: max(1, self.most // _ROOM)]
+        """Close some connections, first of those who have too many; returns how many."""
+        counts = Counter(map(_whose, self._held))
+        share = self.most // _SHARE
+        # A caller who is known gets twice the share of an address.
+        excess = {
+            whose: max(0, (count // 2 if whose[0] else count) - share)
+            for whose, count in counts.items()
+        }
+        found = [
+            (-excess[_whose(each)], _RANKS.get(each.phase, _SERVED), each.since_s, number, each)
+            for number, each in enumerate(self._held)
+            if each.phase in _RANKS or not each.caller or excess[_whose(each)]
+        ]
+        gone = [row[-1] for row in heapq.nsmallest(max(1, self.most // _ROOM), found)]
         for each in gone:
             each.cut()
             self.left(each)
@@ -177,7 +200,7 @@ class ConnectionTable:
         if gone:
             self._log.warning(
                 "displaced",
-                "connections=%d are as many as may be: the silent ones are closed",
+                "connections=%d are as many as may be: who has most or says nothing loses some",
                 self.most,
             )
         return len(gone)
@@ -201,13 +224,26 @@ class ConnectionTable:
             self._timer = None
 
     def _sweep(self) -> None:
-        now_s = self.clock()
-        for each in list(self._held):
-            if each.phase is Phase.UPGRADED and each.is_closing:
-                # Its other protocol is told of its end, not this one.
-                self.left(each)
-            elif each.is_overdue(now_s, self.patience):
-                self.timed_out += each.phase is not Phase.CLOSING
-                each.give_up()
+        # First, so that the next look comes whatever this one meets.
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(self.patience.sweep_s, self._sweep) if self._held else None
+        now_s = self.clock()
+        for each in list(self._held):
+            try:
+                self._look(each, now_s)
+            except Exception:
+                logger.exception("looking at a connection failed, it is let go")
+                self.left(each)
+
+    def _look(self, each: Connected, now_s: float) -> None:
+        if each.phase is Phase.UPGRADED and each.is_closing:
+            # Its other protocol is told of its end, not this one.
+            self.left(each)
+        elif each.is_overdue(now_s, self.patience):
+            self.timed_out += each.phase is not Phase.CLOSING
+            each.give_up()
+
+
+def _whose(each: Connected) -> tuple[bool, str]:
+    """Return by what a connection counts: its caller if one is known, else where it comes from."""
+    return (True, each.caller) if each.caller else (False, each.peer)

@@ -17,6 +17,7 @@ import numpy as np
 
 from trimtab_collector.auth.keys import AgentKey, KeyRing
 from trimtab_collector.auth.owners import AgentOwners
+from trimtab_collector.contract.callers import vouch
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
 from trimtab_collector.senders import Senders
 from trimtab_collector.storage.columns import WINDOW_S, series_index
@@ -115,6 +116,7 @@ class Ingest:
             raise ApiError(405, "method_not_allowed", message, headers={"Allow": wanted})
         headers = dict(scope["headers"])
         key = self._key(headers.get(b"authorization", b""))
+        vouch(scope, key.id)
         if wanted == "GET":
             return await self._commands(scope, receive, key)
         raw = await self._body(headers, receive)

@@ -73,7 +73,7 @@ class CollectorSettings:
     )
     max_connections: int = setting(
         4096,
-        "Connections at one time; beyond it, those that have been silent the longest make room.",
+        "Connections at one time; beyond it, who has most or was silent longest loses some.",
         least=16,
         most=1_000_000,
         restart=False,

@@ -11,6 +11,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from trimtab_collector.connections import ConnectionTable, Patience, Phase
+from trimtab_collector.contract.callers import VOUCH
 from trimtab_collector.contract.errors import ApiError, failure
 
 __all__ = ["MOST_HEAD", "MOST_TARGET", "TimedProtocol", "answer_of"]
@@ -18,6 +19,8 @@ __all__ = ["MOST_HEAD", "MOST_TARGET", "TimedProtocol", "answer_of"]
 #: bytes of a request line and its headers, and of the target in it
 MOST_HEAD: Final = 32 * 1024
 MOST_TARGET: Final = 8 * 1024
+#: bytes that a client must take, or all of them, within the time after which it counts as stalled
+_LEAST_TAKEN: Final = 16 * 1024
 #: time for the last bytes of an idle connection when the collector stops
 _GOODBYE_S: Final = 0.5
 
@@ -28,6 +31,9 @@ class TimedProtocol(HttpToolsProtocol):
     def __init__(self, table: ConnectionTable, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._table = table
+        #: the network it comes from, and who was found to speak on it; empty for nobody yet
+        self.peer = self.caller = ""
+        self.app_state = {**self.app_state, VOUCH: self._vouched}
         self.phase = Phase.SHAKING
         #: when that phase began
         self.since_s = table.clock()
@@ -40,7 +46,7 @@ class TimedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._may_be_long = False
         self._refusal: HTTPStatus | None = None
-        #: how much was left to send at the last check, and since when
+        #: how much was left to send when the client last made headway, and when that was
         self._unsent = (0, 0.0)
 
     # ------------------------------------------------------------ for the table
@@ -54,7 +60,9 @@ class TimedProtocol(HttpToolsProtocol):
         """Tell whether the client has been waited for long enough."""
         if self.phase not in (Phase.SHAKING, Phase.UPGRADED):
             unsent = _unsent(self.transport)
-            if unsent != self._unsent[0]:
+            before = self._unsent[0]
+            # More than before is progress, too: the app goes on only when the client has read.
+            if not unsent or unsent > before or unsent <= before - _LEAST_TAKEN:
                 self._unsent = (unsent, now_s)
             if unsent:
                 # It is still reading what it asked for, or not.
@@ -163,6 +171,9 @@ class TimedProtocol(HttpToolsProtocol):
             self._enter(Phase.LINGERING)
 
     # ------------------------------------------------------------ within
+
+    def _vouched(self, caller: str) -> None:
+        self.caller = caller
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase

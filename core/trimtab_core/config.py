@@ -12,6 +12,7 @@ because orchestrators inject such names.
 import dataclasses
 import math
 import os
+import stat
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,8 +85,9 @@ def load(
 ) -> tuple[_T, list[str]]:
     """Return the settings, and a list of warnings.
 
-    file None means `TRIMTAB_CONFIG`, else ./trimtab.toml where there is one. flags hold values of
-    the command line, None for those that were not given. Raises SettingsError for a wrong value.
+    file None means `TRIMTAB_CONFIG`, else ./trimtab.toml where there is one, which must be of root
+    or this user. flags hold values of the command line, None for those that were not given. Raises
+    SettingsError for a wrong value.
     """
     environ = os.environ if environ is None else environ
     warnings: list[str] = []
@@ -209,8 +211,10 @@ def _from_file(
 ) -> dict[str, Any]:
     named = file or environ.get("TRIMTAB_CONFIG")
     path = Path(named) if named else Path("trimtab.toml")
-    if not named and not path.is_file():
-        return {}
+    if not named:
+        if not path.is_file():
+            return {}
+        _check_owner(path)
     import tomllib  # late: an app without a file need not load it
 
     try:
@@ -227,6 +231,26 @@ def _from_file(
         if not isinstance(tables[name], dict):
             raise SettingsError(f"{path}: expected a table [{name}], got {tables[name]!r:.40}")
     return from_table(settings, tables.get(section, {}), f"{path}: [{section}]")
+
+
+def _check_owner(path: Path) -> None:
+    """Raise SettingsError unless a file that nobody named was written by root or this user.
+
+    It says where keys and tokens are sent, and may lie in a directory of others, such as /tmp.
+    """
+    if os.name == "nt":
+        return
+    user, group = os.geteuid(), os.getegid()
+    found = path.stat()
+    foreign = {path.lstat().st_uid, found.st_uid} - {0, user}
+    shared = found.st_mode & stat.S_IWGRP and found.st_gid != group
+    if foreign or shared or found.st_mode & stat.S_IWOTH:
+        got = f"a file of user {foreign.pop()}" if foreign else "one that others can write to"
+        raise SettingsError(
+            f"./{path}: expected a settings file of root or user {user} that nobody else can write "
+            f"to, got {got}: it says where secrets are sent; chown it, chmod go-w it, or name it "
+            "by TRIMTAB_CONFIG or --config"
+        )
 
 
 def from_table(settings: type, table: Mapping[str, Any], where: str) -> dict[str, Any]:

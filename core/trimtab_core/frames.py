@@ -74,7 +74,7 @@ class FrameReader:
     Not thread-safe. After a FrameError nothing more can be read: close the connection.
     """
 
-    __slots__ = ("_buffer", "_needed", "limit", "seal")
+    __slots__ = ("_buffer", "_needed", "joined", "limit", "seal")
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
         self._buffer = bytearray()
@@ -82,6 +82,8 @@ class FrameReader:
         self._needed = 0
         #: largest payload accepted; may be changed between two frames
         self.limit = limit
+        #: how often an unfinished frame was read on; it stays while one frame does not end
+        self.joined = 0
         #: checks the MACs of the frames that follow; may be set between two frames
         self.seal: Sealing | None = None
 
@@ -102,6 +104,7 @@ class FrameReader:
             if len(self._buffer) < self._needed:
                 return
             held, self._buffer = self._buffer, bytearray()
+            self.joined += 1
         self._needed = 0
         start, end = 0, len(held)
         view = memoryview(held)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
@@ -9,6 +10,7 @@ import pytest
 
 from trimtab_agent import endpoint as module
 from trimtab_agent.endpoint import MAX_CONNECTIONS, MAX_HEADER, Endpoint
+from trimtab_agent.sockets import share_of
 from trimtab_core.errors import SettingsError, StartupError
 from trimtab_core.exposition import MetricFamily
 
@@ -22,8 +24,9 @@ async def serving(
     ready: Callable[[], str | None] = lambda: None,
     families: Callable[[], Iterable[MetricFamily]] = lambda: FAMILIES,
     token: str = "",
+    hosts: Iterable[str] = (),
 ) -> AsyncIterator[Endpoint]:
-    endpoint = Endpoint(address, ready=ready, families=families, token=token)
+    endpoint = Endpoint(address, ready=ready, families=families, token=token, hosts=hosts)
     await endpoint.start()
     try:
         yield endpoint
@@ -47,7 +50,7 @@ async def talk(port: int, request: bytes) -> tuple[int, str, str]:
 
 
 async def get(port: int, path: str, *headers: str, method: str = "GET") -> tuple[int, str, str]:
-    lines = [f"{method} {path} HTTP/1.1", "Host: agent", *headers, "", ""]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", *headers, "", ""]
     return await talk(port, "\r\n".join(lines).encode())
 
 
@@ -117,23 +120,65 @@ async def test_a_request_that_does_not_end_is_cut_off_and_the_others_go_on(
 
 
 @pytest.mark.asyncio
-async def test_at_most_64_connections_are_open_and_places_become_free_again() -> None:
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nX: "], ids=["nothing", "half"])
+async def test_of_more_than_64_connections_the_oldest_gives_its_place_to_the_next(
+    sent: bytes,
+) -> None:
     async with serving() as endpoint:
-        idle = [
-            await asyncio.open_connection("127.0.0.1", endpoint.port)
-            for _ in range(MAX_CONNECTIONS)
-        ]
-        with contextlib.suppress(ConnectionError):
-            assert (await get(endpoint.port, "/healthz"))[0] == 0
-        assert endpoint.refused == 1
+        idle = []
+        most = share_of(MAX_CONNECTIONS, 16)
+        for _ in range(100):
+            idle.append(await asyncio.open_connection("127.0.0.1", endpoint.port))
+            idle[-1][1].write(sent)
+        async with asyncio.timeout(1):
+            assert (await get(endpoint.port, "/healthz"))[0] == 200
+        assert endpoint.displaced == 101 - most
+        assert await idle[0][0].read() == b""
         for _, writer in idle:
             writer.close()
-        await asyncio.gather(*(reader.read() for reader, _ in idle))
-        # The server sees the ends in the order in which they came, before the next connection.
-        status = 0
-        while status != 200:
-            with contextlib.suppress(ConnectionError):
-                status = (await get(endpoint.port, "/healthz"))[0]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8621", 200),
+        ("127.0.0.1:8621", 200),
+        ("[::1]:8621", 200),
+        ("10.0.0.7", 200),
+        (f"{os.uname().nodename}:8621", 200),
+        ("metrics.example:8621", 200),
+        ("evil.example:8621", 421),
+        ("localhost.evil.example", 421),
+        ("127.0.0.1.evil.example:8621", 421),
+    ],
+)
+async def test_a_request_must_name_this_machine(host: str, status: int) -> None:
+    async with serving(hosts=("Metrics.example",)) as endpoint:
+        for path in ("/metrics", "/healthz"):
+            request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+            got, _, text = await talk(endpoint.port, request)
+            assert got == status
+            assert ("http_hosts" in text) == (status == 421)
+
+
+@pytest.mark.asyncio
+async def test_with_the_token_a_request_may_name_anything_and_two_hosts_are_none() -> None:
+    async with serving(token="s3cret") as endpoint:
+        named = b"GET /metrics HTTP/1.1\r\nHost: node.example\r\n"
+        bearer = b"Authorization: Bearer s3cret\r\n"
+        assert (await talk(endpoint.port, named + b"\r\n"))[0] == 421
+        assert (await talk(endpoint.port, named + bearer + b"\r\n"))[0] == 200
+        assert (await talk(endpoint.port, named + b"Host: localhost\r\n\r\n"))[0] == 400
+
+
+@pytest.mark.asyncio
+async def test_a_token_that_is_set_later_guards_the_metrics_from_then_on() -> None:
+    async with serving() as endpoint:
+        assert (await get(endpoint.port, "/metrics"))[0] == 200
+        endpoint.use("s3cret", ())
+        assert (await get(endpoint.port, "/metrics"))[0] == 401
+        assert (await get(endpoint.port, "/metrics", "Authorization: Bearer s3cret"))[0] == 200
 
 
 @pytest.mark.asyncio

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -93,6 +94,21 @@ def test_a_status_below_500_is_up(status: int) -> None:
     assert found.gauges[STATUS] == status
     assert 0 < found.gauges[DURATION] < 5
     assert set(found.gauges) <= set(CATALOG)
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"])
+def test_a_service_without_tls_is_never_asked_through_a_proxy(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp / ".netrc").write_text("default login someone password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp / ".netrc"))
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with site() as server:
+        server.answers["/healthz"] = (200, "")
+        # A name that is not known to be this machine, but leads here.
+        url = server.url.replace("127.0.0.1", "127.1")
+        assert read(HttpProbe(f"{url}/healthz")).fault == ""
+        assert server.seen == [("/healthz", None)]
 
 
 @pytest.mark.asyncio

@@ -284,7 +284,7 @@ async def test_whoever_has_a_network_of_ipv6_is_one_client(
 
     for address in (first, second):
         scope = {"type": "http", "scheme": "http", "headers": [], "client": (address, 5)}
-        await gate(scope, receive, send, handle, LiveLoad(0, ()))
+        await gate(scope, receive, send, handle, LiveLoad(0, {}))
     assert statuses == [200, 429 if is_one_client else 200]
 
 

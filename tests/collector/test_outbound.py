@@ -327,6 +327,18 @@ async def test_a_proxy_is_told_the_address_that_was_checked(
 
 
 @pytest.mark.asyncio
+async def test_this_machine_is_never_reached_through_a_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    certificate, key = self_signed(tmp_path, "IP:127.0.0.1")
+    with StubCollector(taking, server_context(certificate, key)) as stub:
+        await send(stub.url, Outbound(HERE, str(certificate), proxies=True))
+        assert len(stub.asked) == 1
+
+
+@pytest.mark.asyncio
 async def test_the_proxy_of_the_environment_is_used_only_when_the_operator_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -3,141 +3,23 @@
 Real sockets and the collector's own acceptor and protocol, with limits of fractions of a second.
 """
 
-import asyncio
 import contextlib
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvicorn
-import uvloop
-from uvicorn.server import ServerState
 
 from support.processes.authority import Authority
+from support.processes.frontdoor import GET, LARGE, QUICK, answer, rest, serving
 from support.processes.servers import wait_for
-from trimtab_collector.acceptor import Acceptor
 from trimtab_collector.certificate import ServerCertificate
-from trimtab_collector.connections import ConnectionTable, Patience
-from trimtab_collector.serve import bind
-from trimtab_collector.timedprotocol import MOST_HEAD, MOST_TARGET, TimedProtocol
+from trimtab_collector.connections import Patience
+from trimtab_collector.timedprotocol import MOST_HEAD, MOST_TARGET
 from trimtab_core.tls import client_context
-
-QUICK = Patience(sweep_s=0.05, head_s=0.4, body_s=0.6, idle_s=0.8, linger_s=0.3, stalled_s=0.6)
-LARGE = 32 * 1024 * 1024
-GET = b"GET /quick HTTP/1.1\r\nhost: a\r\n\r\n"
-
-
-class Application:
-    """Answers /quick at once, /wait when told to, /large with much, and reads no body of /early."""
-
-    def __init__(self) -> None:
-        self.go = asyncio.Event()
-        self.asked = 0
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.asked += 1
-        body = b"x" * LARGE if scope["path"] == "/large" else b"ok"
-        if scope["path"] == "/wait":
-            await self.go.wait()
-        elif scope["path"] != "/early":
-            while (message := await receive())["type"] == "http.request" and message["more_body"]:
-                pass
-        length = (b"content-length", b"%d" % len(body))
-        await send({"type": "http.response.start", "status": 200, "headers": [length]})
-        await send({"type": "http.response.body", "body": body})
-
-
-class Serving:
-    """A server in a thread of its own."""
-
-    def __init__(self, table: ConnectionTable, context: ssl.SSLContext | None) -> None:
-        self.table = table
-        self._context = context
-        self._listener = bind("127.0.0.1", 0)
-        self.port = int(self._listener.getsockname()[1])
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: uvloop.run(self._run()))
-
-    async def _run(self) -> None:
-        self.app = Application()
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        config = uvicorn.Config(
-            self.app, http="httptools", lifespan="off", log_config=None, timeout_keep_alive=75
-        )
-        config.load()
-        self.state = ServerState()
-
-        def made() -> TimedProtocol:
-            return TimedProtocol(self.table, config=config, server_state=self.state, app_state={})
-
-        acceptor = Acceptor(self._listener, made, self.table, self._context)
-        self._ready.set()
-        await self._end.wait()
-        acceptor.close()
-        await acceptor.wait_closed()
-        self.table.stop()
-        self.app.go.set()
-        for each in list(self.state.connections):
-            each.transport.abort()
-        while self.state.connections or self.state.tasks or len(self.table):
-            await asyncio.sleep(0)
-        for _ in range(3):
-            await asyncio.sleep(0)  # libuv closes the descriptors a turn later
-        self._listener.close()
-
-    def go(self) -> None:
-        """Have /wait answer."""
-        self._loop.call_soon_threadsafe(self.app.go.set)
-
-    def __enter__(self) -> "Serving":
-        self._thread.start()
-        assert self._ready.wait(5)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
-        assert not self._thread.is_alive(), "connections are left that were told of no end"
-
-    @contextmanager
-    def client(self, sent: bytes = b"") -> Iterator[socket.socket]:
-        """Yield a connection that has sent something."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as opened:
-            opened.sendall(sent)
-            yield opened
-
-
-@contextmanager
-def serving(
-    most: int = 100, patience: Patience = QUICK, context: ssl.SSLContext | None = None
-) -> Iterator[Serving]:
-    with Serving(ConnectionTable(most, patience), context) as server:
-        yield server
-
-
-def rest(opened: socket.socket) -> bytes:
-    """Return all that comes until the other end closes."""
-    found = b""
-    with contextlib.suppress(ConnectionResetError):
-        while piece := opened.recv(65536):
-            found += piece
-    return found
-
-
-def answer(opened: socket.socket) -> bytes:
-    """Return one answer of two bytes."""
-    found = b""
-    while not found.endswith(b"ok"):
-        piece = opened.recv(65536)
-        assert piece, f"the connection ended after {found!r}"
-        found += piece
-    return found
 
 
 @pytest.mark.parametrize(
@@ -243,6 +125,18 @@ def test_a_client_that_does_not_read_is_cut_and_one_that_reads_slowly_is_not() -
         assert len(rest(never)) < LARGE
 
 
+def test_a_client_that_reads_a_byte_at_a_time_is_cut() -> None:
+    with serving() as server, server.client() as slow:
+        slow.sendall(b"GET /large HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+
+        def reads_a_byte() -> bool:
+            with contextlib.suppress(OSError):
+                slow.recv(1)
+            return server.table.timed_out == 1
+
+        wait_for(reads_a_byte, "it to be cut", 4)
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
@@ -292,38 +186,6 @@ def test_headers_without_end_behind_a_request_that_takes_long_are_cut_too() -> N
             while sent < 64 * 1024 * 1024:
                 sent += opened.send(b"a" * 65536)
         assert sent < 64 * 1024 * 1024
-
-
-# ---------------------------------------------------------------- how many
-
-
-def test_silent_connections_make_room_and_requests_that_are_answered_do_not() -> None:
-    patience = Patience(sweep_s=30)
-    with serving(16, patience) as server, ExitStack() as exits:
-        waiting = exits.enter_context(server.client(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n"))
-        wait_for(lambda: server.app.asked == 1, "the request to arrive")
-        silent = [exits.enter_context(server.client(b"GET /qu")) for _ in range(40)]
-        with server.client(GET) as opened:
-            assert b"200" in answer(opened)
-        assert len(server.table) <= 16
-        assert server.table.displaced >= 24
-        assert rest(silent[0]) == b""
-        server.go()
-        assert b"200" in answer(waiting)
-
-
-def test_when_every_place_is_taken_by_a_request_the_next_is_refused_and_counted() -> None:
-    with serving(16) as server, ExitStack() as exits:
-        request = b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n"
-        taken = [exits.enter_context(server.client(request)) for _ in range(16)]
-        wait_for(lambda: server.app.asked == 16, "the requests to arrive")
-        with server.client() as opened:
-            assert rest(opened) == b""
-        assert server.table.refused == 1
-        server.go()
-        assert all(b"200" in answer(each) for each in taken)
-        with server.client(GET) as opened:
-            assert b"200" in answer(opened)
 
 
 def test_connections_that_end_by_themselves_leave_no_trace() -> None:

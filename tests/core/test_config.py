@@ -52,6 +52,48 @@ def file(tmp: Path) -> Path:
     return tmp / "trimtab.toml"
 
 
+@pytest.mark.parametrize(
+    ("mode", "good"), [(0o600, True), (0o644, True), (0o664, True), (0o646, False), (0o666, False)]
+)
+def test_the_file_of_the_working_directory_must_not_be_writable_by_others(
+    file: Path, monkeypatch: pytest.MonkeyPatch, mode: int, good: bool
+) -> None:
+    file.write_text("[agent]\nport = 7\n")
+    file.chmod(mode)
+    os.chown(file, -1, os.getegid())
+    monkeypatch.chdir(file.parent)
+    if good:
+        assert load(Sample, "agent", environ={})[0].port == 7
+        return
+    with pytest.raises(SettingsError, match="one that others can write to: it says where secrets"):
+        load(Sample, "agent", environ={})
+    # Who names a file vouches for it.
+    assert load(Sample, "agent", environ={"TRIMTAB_CONFIG": "trimtab.toml"})[0].port == 7
+
+
+@pytest.mark.parametrize("is_link", [False, True], ids=["file", "link"])
+def test_the_file_of_the_working_directory_must_be_of_root_or_this_user(
+    file: Path, monkeypatch: pytest.MonkeyPatch, is_link: bool
+) -> None:
+    user = os.geteuid()
+    if is_link:
+        (file.parent / "own.toml").write_text("[agent]\nport = 7\n")
+        file.symlink_to("own.toml")
+    else:
+        file.write_text("[agent]\nport = 7\n")
+    monkeypatch.chdir(file.parent)
+    assert load(Sample, "agent", environ={})[0].port == 7
+    if user:
+        # Only root can give a file to another user: be another one instead.
+        monkeypatch.setattr(os, "geteuid", lambda: user + 1)
+    else:
+        os.chown(file, 65534, -1, follow_symlinks=False)
+    with pytest.raises(
+        SettingsError, match=r"expected a settings file of root or user .* a file of"
+    ):
+        load(Sample, "agent", environ={})
+
+
 def test_later_sources_win_default_file_environment_flag(file: Path) -> None:
     file.write_text('[agent]\nport = 1\nwait_s = 2\ndata_dir = "/file"\n')
     environ = {"TRIMTAB_AGENT_PORT": "2", "TRIMTAB_AGENT_WAIT_S": "3"}

@@ -64,7 +64,8 @@ LAYERS: Layers = {
         # What agents tell with their requests.
         "senders": (),
         "ingest": (
-            *("contract.errors", "auth.keys", "auth.owners", "senders", "storage", "watch"),
+            *("contract.callers", "contract.errors", "auth.keys", "auth.owners", "senders"),
+            *("storage", "watch"),
         ),
         "naming": ("contract",),
         "finder": (
@@ -118,8 +119,9 @@ LAYERS: Layers = {
         "aggregator": ("app", "dating"),
         "gathered": ("app", "dating"),
         "window": ("app", "aggregator"),
-        "listener": ("app", "dating", "aggregator", "gathered", "sockets"),
-        "endpoint": (),
+        "places": (),
+        "listener": ("app", "dating", "aggregator", "gathered", "places", "sockets"),
+        "endpoint": ("sockets",),
         "relay": ("answers",),
         "forwarder": ("answers", "spool"),
         "writer": ("aggregator", "window", "spool"),

@@ -54,6 +54,20 @@ def test_the_collectors_own_host_needs_no_token(collector: Collector) -> None:
     assert json.loads(done.stdout)["period"] == "daily"
 
 
+def test_the_token_of_the_own_collector_goes_to_no_other_machine(collector: Collector) -> None:
+    local = {"TRIMTAB_COLLECTOR_DATA_DIR": str(collector.data)}
+    (collector.data / "token").write_text(TOKEN)
+    # A name that is not known to be this machine, but leads here.
+    elsewhere = collector.url.replace("127.0.0.1", "127.1")
+    done = run_command("reports.cli:report", "--json", "--url", elsewhere, **local)
+    assert done.returncode == 1
+    assert "the collector refused (401)" in done.stderr
+    assert "use https" in done.stderr
+    (collector.data / "address").write_text(elsewhere)
+    done = run_command("reports.cli:report", "--json", "--url", elsewhere, **local)
+    assert json.loads(done.stdout)["period"] == "daily"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

@@ -1,6 +1,7 @@
 """HTTP services that apps depend on: whether they answer, and how soon."""
 
 import asyncio
+import os
 import ssl
 import time
 from typing import Final
@@ -9,7 +10,8 @@ import httpx
 
 from trimtab_agent.answers import no_cookies
 from trimtab_agent.probes.probe import LIMIT_S, Probed, TargetAddress, split_url
-from trimtab_core.addresses import is_loopback
+from trimtab_core.addresses import WebAddress
+from trimtab_core.proxies import ENVIRONMENT, proxy_for
 from trimtab_core.tls import client_context
 
 __all__ = ["HttpProbe"]
@@ -35,7 +37,8 @@ class HttpProbe:
         self.target = f"http:{host}" if own_port else f"http:{host}:{parts.port}"
         self._address = TargetAddress.of(url, {parts.path.strip("/"), parts.query})
         self._tls = parts.scheme == "https"
-        self._local = is_loopback(parts.hostname or "")
+        port = parts.port or _PORTS[parts.scheme]
+        self._place = WebAddress(parts.scheme, parts.hostname or "", port, "")
         self.trust(ca_file)
 
     def trust(self, ca_file: str) -> None:
@@ -67,8 +70,9 @@ class HttpProbe:
             verify=self._verify,
             follow_redirects=False,
             cookies=no_cookies(),
-            # What is on this machine is not asked for through a proxy.
-            trust_env=not self._local,
+            # Neither proxies for http, which would read the URL, nor the passwords of ~/.netrc.
+            proxy=proxy_for(self._place, ENVIRONMENT, os.environ) or None,
+            trust_env=False,
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 

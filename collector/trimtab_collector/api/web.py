@@ -27,7 +27,7 @@ from trimtab_collector.api.lost import no_such_path
 from trimtab_collector.api.shared import SharedAnswers
 from trimtab_collector.api.taking import Bodies
 from trimtab_collector.auth.access import Access
-from trimtab_collector.contract.callers import NOBODY, Page, Reply, Role
+from trimtab_collector.contract.callers import NOBODY, Page, Reply, Role, vouch
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure, success
 from trimtab_collector.contract.languages import LANG, accepted
 from trimtab_collector.contract.parameters import RANGE, Parameters, parse
@@ -147,6 +147,8 @@ class Api:
     async def _answer(self, endpoint: ApiEndpoint, request: Request) -> Any:
         """Check one request and return what the endpoint computes."""
         caller = self._access.check(endpoint.role, request.headers.get("authorization", ""))
+        if caller is not NOBODY:
+            vouch(request.scope, caller.id)
         bodies = self._bodies_of_anyone if endpoint.role is Role.ANYONE else self._bodies
         parameters = replace(
             self._parameters(endpoint, request),

@@ -1,11 +1,14 @@
 """Who asks: the role that a caller has, and how an answer may differ from plain data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-__all__ = ["ITSELF", "NOBODY", "Caller", "Page", "Reply", "Role"]
+__all__ = ["ITSELF", "NOBODY", "VOUCH", "Caller", "Page", "Reply", "Role", "vouch"]
+
+#: where the state of a scope has what tells the server whose connection it is
+VOUCH: Final = "trimtab.vouch"
 
 
 class Role(Enum):
@@ -63,3 +66,13 @@ class Page:
 
     html: str
     policy: str
+
+
+def vouch(scope: Mapping[str, Any], caller: str) -> None:
+    """Tell the server who was found to speak on a connection: the id of a caller or of a key.
+
+    It is counted by that and no longer by its address. Another server than ours has no use for it.
+    """
+    tell: Callable[[str], None] | None = scope.get("state", {}).get(VOUCH)
+    if tell is not None:
+        tell(caller)

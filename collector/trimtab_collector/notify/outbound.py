@@ -19,6 +19,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 from trimtab_collector.notify.addresses import AllowedHosts, IPAddress, is_public
 from trimtab_collector.notify.channel import DeliveryError
+from trimtab_core import addresses
 from trimtab_core.errors import SettingsError
 
 __all__ = ["Outbound", "allow", "is_loopback", "reason", "resolve"]
@@ -86,10 +87,12 @@ class Outbound:
     async def connect(self, host: str, port: int, *, by_proxy: bool = False) -> socket.socket:
         """Return a TCP connection to a host, not yet in TLS, in at most some 5 s an address.
 
-        by_proxy says that it may lead through the proxy. Raises DeliveryError.
+        by_proxy says that it may lead through the proxy, which is for TLS alone, and never to this
+        machine. Raises DeliveryError.
         """
         proxy = self._proxy
-        if not by_proxy or proxy is None or proxy_bypass(f"{host}:{port}"):
+        here = addresses.is_loopback(host)
+        if not by_proxy or proxy is None or here or proxy_bypass(f"{host}:{port}"):
             return await _first(await self._addresses(host, port), host, port)
         # Behind a proxy, the name of an allowed host need not lead to an address here.
         target = host if self.allows(host, port) else (await self._addresses(host, port))[0]

@@ -12,7 +12,7 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from trimtab_collector.api.live.gate import CONNECTION, LiveGate, LiveLoad
 from trimtab_collector.api.live.sessions import LiveLimits, LiveSession, PacketQueue
-from trimtab_collector.contract.callers import Caller, Role
+from trimtab_collector.contract.callers import Caller, Role, vouch
 from trimtab_collector.contract.errors import ApiError
 from trimtab_core.logs import RateLimited, Seldom
 
@@ -70,7 +70,7 @@ class LiveClients:
 
     async def serve(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request or WebSocket."""
-        load = LiveLoad(self.connections, self._sessions.keys())
+        load = LiveLoad(self.connections, self._sessions)
         await self._gate(scope, receive, send, self.server.handle_request, load)
 
     async def send(self, session: LiveSession, packet: str) -> None:
@@ -173,6 +173,7 @@ class LiveClients:
             # With one argument a client gets the text of a Python object.
             raise Refused(error.code, details) from error
         self._sessions[session.connection] = session
+        vouch(environ["asgi.scope"], session.caller.id)
         connection = environ["asgi.scope"].get(CONNECTION)
         if connection is not None:
             connection.sid = session.connection

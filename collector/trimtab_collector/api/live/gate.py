@@ -7,11 +7,12 @@ in front of it, on the level of ASGI.
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from trimtab_collector.api.live.sessions import LiveConnection, LiveLimits
+from trimtab_collector.api.live.sessions import LiveConnection, LiveLimits, LiveSession
+from trimtab_collector.contract.callers import vouch
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
 from trimtab_core.addresses import network_of
 
@@ -34,10 +35,10 @@ _HEADERS: Final = [pair for pair in JSON_HEADERS if pair[0] != b"content-type"]
 
 
 class LiveLoad(NamedTuple):
-    """How many connections there are, and the names of those that have said who they are."""
+    """How many connections there are, and by name those that have said who they are."""
 
     connections: int
-    known: Collection[str]
+    known: Mapping[str, LiveSession]
 
 
 class LiveGate:
@@ -75,6 +76,9 @@ class LiveGate:
             self.refused += 1
             await _refuse(scope, receive, send, error)
             return
+        session = load.known.get(sid)
+        if session is not None:
+            vouch(scope, session.caller.id)
         if scope["type"] == "websocket":
             await self._socket(scope, receive, send, handle, sid, known=sid in load.known)
         else:

@@ -1,0 +1,194 @@
+"""Connections that say nothing, dribble or are too many cost no other app its place."""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from support.processes.servers import free_port
+from trimtab_agent import places
+from trimtab_agent.aggregator import Aggregator
+from trimtab_agent.gathered import Gathered
+from trimtab_agent.listener import Listener
+from trimtab_agent.places import FRAME_S, PER_PROCESS
+from trimtab_core.frames import encode
+from trimtab_core.messages import Hello, Routes
+
+DEADLINE_S = 5.0
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Doors:
+    """A listener on a Unix socket and a TCP port, for at most eight apps."""
+
+    def __init__(self, tmp: Path) -> None:
+        self.path, self.port = tmp / "agent.sock", free_port()
+        self.listener = Listener(
+            f"unix://{self.path}",
+            Aggregator(10, 100),
+            Gathered(),
+            "agent",
+            max_apps=8,
+            allow_uids=frozenset(),
+            tcp=f"tcp://127.0.0.1:{self.port}",
+        )
+        self.ends: list[asyncio.StreamWriter] = []
+        self._processes = 0
+
+    async def connect(self, kind: str, sent: bytes = b"") -> Ends:
+        """Return a connection over `unix` or `tcp` that has sent something."""
+        if kind == "unix":
+            reader, writer = await asyncio.open_unix_connection(self.path)
+        else:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.ends.append(writer)
+        writer.write(sent)
+        return reader, writer
+
+    def hello(self) -> bytes:
+        """Return the frame by which a new process says hello."""
+        self._processes += 1
+        process = self._processes.to_bytes(8, "big")
+        return encode(Hello("test", "shop", "", "host", 1, process).frame())
+
+    async def app(self, kind: str) -> Ends:
+        """Return a connection that was welcomed; fails when it was closed."""
+        reader, writer = await self.connect(kind, self.hello())
+        async with asyncio.timeout(DEADLINE_S):
+            assert await reader.read(100), "expected a welcome, the connection was closed"
+        return reader, writer
+
+
+@asynccontextmanager
+async def doors(tmp: Path) -> AsyncIterator[Doors]:
+    found = Doors(tmp)
+    await found.listener.start()
+    try:
+        yield found
+    finally:
+        for writer in found.ends:
+            writer.transport.abort()
+        found.listener.close()
+
+
+async def closed(reader: asyncio.StreamReader) -> None:
+    """Wait until the other end of a connection has closed it."""
+    with contextlib.suppress(ConnectionResetError):
+        async with asyncio.timeout(DEADLINE_S):
+            while await reader.read(1000):
+                pass
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["unix", "tcp"])
+@pytest.mark.parametrize("sent", [b"", b"\0\0\1\0half"], ids=["nothing", "half a hello"])
+async def test_connections_that_say_no_hello_keep_no_app_out(
+    tmp: Path, kind: str, sent: bytes
+) -> None:
+    async with doors(tmp) as found:
+        silent = [await found.connect(kind, sent) for _ in range(100)]
+        await found.app("unix")
+        await found.app("tcp")
+        await closed(silent[0][0])
+        assert found.listener.refused["no_hello"] >= 68
+        assert len(found.listener.connections) <= 2 * places.MAX_WAITING + 2
+
+
+@pytest.mark.asyncio
+async def test_apps_over_tcp_without_a_token_give_way_to_those_of_the_unix_socket(
+    tmp: Path,
+) -> None:
+    async with doors(tmp) as found:
+        over_tcp = [await found.app("tcp") for _ in range(8)]
+        await found.app("unix")
+        # The newest goes, the others stay.
+        await closed(over_tcp[-1][0])
+        assert found.listener.refused == {"too_many": 1}
+        reader, _ = await found.connect("tcp", found.hello())
+        await closed(reader)
+        assert found.listener.refused == {"too_many": 2}
+        for _ in range(7):
+            await found.app("unix")
+        reader, _ = await found.connect("unix", found.hello())
+        await closed(reader)
+        assert found.listener.refused == {"too_many": 10}
+
+
+@pytest.mark.asyncio
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the process of a peer")
+async def test_one_process_takes_a_share_of_the_places_only(tmp: Path) -> None:
+    async with doors(tmp) as found:
+        found.listener.reconfigure(1000, frozenset(), "")
+        for _ in range(PER_PROCESS):
+            await found.app("unix")
+        reader, _ = await found.connect("unix", found.hello())
+        await closed(reader)
+        sentence = found.listener.places.seat(next(iter(found.listener.connections)))
+        assert f"process {os.getpid()} has {PER_PROCESS} connections already" in sentence
+
+
+async def looks(found: Doors, seen: Callable[[], Awaitable[None]], most: int = 3 * FRAME_S) -> int:
+    """Return at how many looks seen was over; between two of them it gets its turn."""
+    task = asyncio.ensure_future(seen())
+    for number in range(most):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        if task.done():
+            await task
+            return number
+        found.listener.places.look()
+    task.cancel()
+    raise AssertionError(f"waited {most} looks for a connection to be closed")
+
+
+@pytest.mark.asyncio
+async def test_a_frame_that_does_not_end_ends_its_connection_and_no_other(tmp: Path) -> None:
+    async with doors(tmp) as found:
+        reader, writer = await found.app("unix")
+        _, other = await found.app("unix")
+        writer.write(encode(Routes({1: "/a"}).frame())[:-1])
+        step = iter(encode(Routes({n: f"/{n}" for n in range(1000)}).frame()))
+
+        async def dribble() -> None:
+            while True:
+                # A byte between two looks, for longer than a frame may take.
+                other.write(bytes([next(step)]))
+                for _ in range(10):
+                    await asyncio.sleep(0)
+                if reader.at_eof():
+                    return
+                await asyncio.sleep(0)
+
+        closing = asyncio.ensure_future(closed(reader))
+        await looks(found, dribble, FRAME_S + 3)
+        await closing
+        assert found.listener.refused["slow_frame"] >= 1
+        await found.app("unix")
+
+
+@pytest.mark.asyncio
+async def test_whole_frames_that_come_in_pieces_are_not_late(tmp: Path) -> None:
+    async with doors(tmp) as found:
+        _, writer = await found.app("unix")
+        frame = encode(Routes({1: "/a"}).frame())
+        for _ in range(2 * FRAME_S):
+            # The end of one frame and the beginning of the next, between two looks.
+            writer.write(frame[5:] if _ else frame + frame[:5])
+            writer.write(frame[:5] if _ else b"")
+            for _ in range(20):
+                await asyncio.sleep(0)
+            found.listener.places.look()
+        assert found.listener.refused == {}
+
+
+@pytest.mark.asyncio
+async def test_a_hello_that_does_not_come_ends_its_connection(tmp: Path) -> None:
+    async with doors(tmp) as found:
+        reader, _ = await found.connect("tcp", b"\0\0")
+        assert await looks(found, lambda: closed(reader)) <= places.HELLO_S + 3
+        assert found.listener.refused == {"no_hello": 1}
