@@ -11,6 +11,7 @@ are not confirmed leave no trace.
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final, NamedTuple
 
 from trimtab_collector.storage.store import Received, ServiceAccounting
@@ -26,6 +27,7 @@ __all__ = [
     "Staged",
     "covered",
     "with_range",
+    "with_ranges",
 ]
 
 #: sorted, disjoint, not touching: (first, end) with end not included
@@ -36,6 +38,8 @@ _MAX_RANGES: Final = 2_000
 #: processes kept separately; those silent the longest are added up into their service
 MAX_PROCESSES: Final = 50_000
 _MAX_REASONS: Final = 64
+#: ranges that are added one by one; more of them are sorted and joined in one pass
+_FEW: Final = 8
 #: the largest integer that an engine can store; totals are capped there
 _MOST: Final = 2**63 - 1
 #: agents remembered per service
@@ -54,6 +58,25 @@ def with_range(ranges: RecordRanges, first: int, count: int) -> RecordRanges:
     if low < high:
         first, end = min(first, ranges[low][0]), max(end, ranges[high - 1][1])
     return (*ranges[:low], (first, end), *ranges[high:])
+
+
+def with_ranges(ranges: RecordRanges, claims: Sequence[tuple[int, int]]) -> RecordRanges:
+    """Return the union of ranges and claims, (first, count) each; in one pass over many."""
+    if len(claims) <= _FEW:
+        for first, count in claims:
+            ranges = with_range(ranges, first, count)
+        return ranges
+    union: list[tuple[int, int]] = []
+    begin = end = -1
+    added = ((first, first + count) for first, count in claims if count)
+    for first, last in sorted(chain(ranges, added)):
+        if first <= end:
+            end = max(end, last)
+            continue
+        if end >= 0:
+            union.append((begin, end))
+        begin, end = first, last
+    return (*union, (begin, end)) if end >= 0 else ()
 
 
 def covered(ranges: RecordRanges) -> int:
@@ -128,21 +151,14 @@ class AccountingTable:
             key = (claim.process, claim.environment, claim.service)
             process = staged.processes.get(key) or self._processes.get(key)
             process = process or CountedProcess(claim.environment, claim.service)
-            ranges = process.ranges
-            for first, count in claim.ranges:
-                ranges = with_range(ranges, first, count)
-            closed = process.closed
-            while len(ranges) > _MAX_RANGES:
-                (first, end), (later, last), *rest = ranges
-                closed += later - end
-                ranges = ((first, last), *rest)
+            ranges, gaps = _bounded(with_ranges(process.ranges, claim.ranges))
             staged.processes[key] = CountedProcess(
                 process.environment,
                 process.service,
                 ranges,
                 max(process.sent, claim.sent),
                 _most(process.dropped, claim.dropped),
-                closed,
+                process.closed + gaps,
                 max(process.updated_s, received.window_s),
             )
         for service, (requests, backgrounds) in received.totals.items():
@@ -204,6 +220,16 @@ class AccountingTable:
             total.held = min(held, total.agent_lost)
             total.agent_lost -= total.held
         return [found[service] for service in sorted(found)]
+
+
+def _bounded(ranges: RecordRanges) -> tuple[RecordRanges, int]:
+    """Return ranges with the oldest gaps over the limit closed, and the numbers in those gaps."""
+    over = len(ranges) - _MAX_RANGES
+    if over <= 0:
+        return ranges, 0
+    joined = (ranges[0][0], ranges[over][1])
+    gaps = joined[1] - joined[0] - covered(ranges[: over + 1])
+    return (joined, *ranges[over + 1 :]), gaps
 
 
 def _add(total: ServiceAccounting, process: CountedProcess) -> None:
