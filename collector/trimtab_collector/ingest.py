@@ -159,8 +159,8 @@ class Ingest:
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """Return the request's body; never holds more than the limits allow."""
         stated = headers.get(b"content-length", b"0")
-        if stated.isdigit() and int(stated) > self._max_body_bytes:
-            raise self._too_large(int(stated))
+        if stated.isdigit() and (len(stated) > 18 or int(stated) > self._max_body_bytes):
+            raise self._too_large(stated.decode())
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ApiError(400, "bad_request", "expected a body, the connection was closed")
@@ -198,11 +198,11 @@ class Ingest:
         finally:
             self._reading_bytes -= held
 
-    def _too_large(self, size: int) -> ApiError:
+    def _too_large(self, size: object) -> ApiError:
         return ApiError(
             413,
             "too_large",
-            f"expected a batch of at most {self._max_body_bytes} bytes, got {size}: "
+            f"expected a batch of at most {self._max_body_bytes} bytes, got {size!s:.18}: "
             "split it or drop it",
             headers={"Connection": "close"},
         )
