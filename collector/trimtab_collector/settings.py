@@ -137,6 +137,12 @@ class CollectorSettings:
     max_series: int = setting(
         200_000, "Series in use at one time; new ones beyond it are counted as `other`.", least=1
     )
+    max_services: int = setting(
+        4000,
+        "Services in use at one time, one for each environment; what new ones beyond it send is "
+        "counted under the service `other`.",
+        least=1,
+    )
     alerts_file: str = setting(
         "",
         "File with thresholds, rules and channels; empty for alerts.toml in the data directory.",

@@ -63,8 +63,11 @@ LAYERS: Layers = {
         "alerts.cli": ("contract", "alerts", "asking"),
         # What agents tell with their requests.
         "senders": (),
+        # What one key and one app may bring.
+        "quotas": ("auth.keys", "storage"),
         "ingest": (
-            *("contract.errors", "auth.keys", "auth.owners", "senders", "storage", "watch"),
+            *("contract.errors", "auth.keys", "auth.owners", "quotas", "senders", "storage"),
+            "watch",
         ),
         "naming": ("contract",),
         "finder": (
