@@ -222,7 +222,10 @@ class CollectorApp:
         asked = self.notifications.parts()
         names = (
             NameFinder(self.store, rules),
-            Fleet(self.evaluator.agents, self.owners, self.ingest.senders, self.store),
+            Fleet(
+                *(self.evaluator.agents, self.owners, self.ingest.senders, self.store),
+                self.ingest.refusals,
+            ),
         )
         return (rules, silences, self.alerts, self.overviews, Previews(self.store), *names, *asked)
 
