@@ -109,7 +109,7 @@ class Quotas:
         return {
             pair
             for pair in pairs
-            if pair[1] and not (self._services.take(pair, key.id, (pair[0], "")) or key.services)
+            if pair[1] and not (self._services.take(pair, key.id, pair) or key.services)
         }
 
     def _series_of(

@@ -92,6 +92,7 @@ LAYERS: Layers = {
                 "alerts",
                 "logs",
                 "ingest",
+                "quotas",
                 "api",
             ),
             *("reload", "marks", "deploys", "objectives", "overview", "reports"),
