@@ -45,6 +45,7 @@ from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.overview.overviews import Overviews
 from trimtab_collector.overview.situation import Sources
+from trimtab_collector.quotas import Quotas
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reload import Reload
 from trimtab_collector.reports.reporter import Reporter
@@ -87,8 +88,8 @@ class CollectorApp:
         self.watch = Watch()
         self.ingest = Ingest(
             *(self.store, self.keys, self.owners, self.watch),
-            settings.max_body_bytes,
-            settings.queue_bytes,
+            *(settings.max_body_bytes, settings.queue_bytes),
+            Quotas(settings.max_series, settings.max_services, self.store.over.note),
         )
         self._executor = ReadExecutor()
         self._shared = SharedAnswers(self._executor)
@@ -221,7 +222,10 @@ class CollectorApp:
         asked = self.notifications.parts()
         names = (
             NameFinder(self.store, rules),
-            Fleet(self.evaluator.agents, self.owners, self.ingest.senders, self.store),
+            Fleet(
+                *(self.evaluator.agents, self.owners, self.ingest.senders, self.store),
+                self.ingest.refusals,
+            ),
         )
         return (rules, silences, self.alerts, self.overviews, Previews(self.store), *names, *asked)
 

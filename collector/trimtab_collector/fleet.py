@@ -5,6 +5,7 @@ its gauges, and its clock and version with its requests.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from trimtab_collector.alerts.agents import GONE, SENDING, SILENT, Agents, SeenAgent
@@ -15,14 +16,18 @@ from trimtab_collector.contract.agents import (
     AGENTS,
     AgentBody,
     AgentList,
+    AgentRefusal,
     Dismissed,
 )
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.senders import Senders
 from trimtab_collector.storage.store import Store
+from trimtab_collector.storage.tallies import SenderTally, TallyRow
 
 __all__ = ["Fleet", "agents", "dismiss"]
 
+#: rows of refusals in an answer
+_REFUSALS: Final = 100
 _ORDER: Final = (SILENT, SENDING, GONE)
 _SPOOL: Final = "trimtab.agent.spool.size"
 _BATCHES: Final = "trimtab.agent.spool.batches"
@@ -37,6 +42,8 @@ class Fleet(NamedTuple):
     owners: AgentOwners
     senders: Senders
     store: Store
+    #: requests of agents that were refused
+    refusals: SenderTally
 
 
 def agents(fleet: Fleet, parameters: Parameters) -> AgentList:
@@ -46,14 +53,23 @@ def agents(fleet: Fleet, parameters: Parameters) -> AgentList:
     found = [row for row in listed if wanted in ("all", row[1]) and _serves(row[3], parameters)]
     found.sort(key=lambda row: (_ORDER.index(row[1]), row[0]))
     limit = parameters[AGENTS]
+    refusals, over = fleet.refusals.rows(), _by_agent(fleet.store.over.rows())
+    refused = _by_agent(refusals)
     told: dict[str, dict[str, float]] = {}
     for gauge in fleet.store.latest_gauges(parameters.now_s):
         # Of the agent itself: a process of an app has none of these.
         if gauge.name in _OWN and not gauge.service:
             told.setdefault(gauge.agent, {})[gauge.name] = gauge.value
     return AgentList(
-        agents=[_body(fleet, parameters, *row, told.get(row[0], {})) for row in found[:limit]],
+        agents=[
+            _body(
+                *(fleet, parameters, *row, told.get(row[0], {})),
+                *(refused.get(row[0], {}), over.get(row[0], {})),
+            )
+            for row in found[:limit]
+        ],
         agents_left_out=max(0, len(found) - limit),
+        refusals=[_refusal(row, parameters) for row in refusals[:_REFUSALS]],
         states=dict.fromkeys(_ORDER, 0) | Counter(row[1] for row in listed),
     )
 
@@ -63,6 +79,26 @@ def dismiss(fleet: Fleet, parameters: Parameters) -> Dismissed:
     name = parameters[AGENT]
     fleet.agents.dismiss(name, parameters.caller)
     return Dismissed(name=name)
+
+
+def _by_agent(rows: Iterable[TallyRow]) -> dict[str, dict[str, int]]:
+    """Return reason -> number of each agent, over all its keys."""
+    found: dict[str, dict[str, int]] = {}
+    for row in rows:
+        counts = found.setdefault(row.agent, {})
+        counts[row.reason] = counts.get(row.reason, 0) + row.number
+    return found
+
+
+def _refusal(row: TallyRow, parameters: Parameters) -> AgentRefusal:
+    return AgentRefusal(
+        code=row.reason,
+        agent=row.agent or None,
+        key_id=row.key or None,
+        count=row.number,
+        last=parameters.shown(row.last_s),
+        message=row.text,
+    )
 
 
 def _serves(seen: SeenAgent, parameters: Parameters) -> bool:
@@ -81,6 +117,8 @@ def _body(
     silent_s: float,
     seen: SeenAgent,
     told: dict[str, float],
+    refused: dict[str, int],
+    over: dict[str, int],
 ) -> AgentBody:
     key, sender = fleet.owners.key_of(name), fleet.senders.of(name)
     pairs = [each.partition("\0") for each in seen.services]
@@ -101,6 +139,8 @@ def _body(
         batches=seen.batches,
         points=seen.points,
         dropped=seen.dropped,
+        refused=refused,
+        over_quota=over,
         spool_bytes=whole(_SPOOL),
         spool_batches=whole(_BATCHES),
         memory=whole(_MEMORY),

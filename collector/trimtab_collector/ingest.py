@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -19,6 +20,7 @@ from trimtab_collector.auth.keys import AgentKey, KeyRing
 from trimtab_collector.auth.owners import AgentOwners
 from trimtab_collector.contract.callers import vouch
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
+from trimtab_collector.quotas import BatchContent, Quotas
 from trimtab_collector.senders import Senders
 from trimtab_collector.storage.columns import WINDOW_S, series_index
 from trimtab_collector.storage.store import (
@@ -27,6 +29,7 @@ from trimtab_collector.storage.store import (
     Store,
     UnavailableError,
 )
+from trimtab_collector.storage.tallies import SenderTally
 from trimtab_collector.watch import Watch
 from trimtab_core.batches import (
     CLOCK_HEADER,
@@ -34,6 +37,7 @@ from trimtab_core.batches import (
     Batch,
     SentAt,
     decode,
+    encode,
 )
 from trimtab_core.errors import BatchError, TooLargeError
 from trimtab_core.logs import RateLimited
@@ -71,6 +75,7 @@ class Ingest:
         watch: Watch,
         max_body_bytes: int,
         max_reading_bytes: int,
+        quotas: Quotas | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -81,21 +86,24 @@ class Ingest:
         self._max_reading_bytes = max_reading_bytes
         self._reading_bytes = 0
         self._clock = clock
+        self._quotas = quotas or Quotas(2**31, 2**31, store.over.note)
         self._log = RateLimited(logger)
         self._large = asyncio.Semaphore(1)
         #: what agents told with their requests
         self.senders = Senders()
-        self.refused: dict[str, int] = {}
+        #: what was refused, by code, key and agent
+        self.refusals = SenderTally(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every refusal has the API's envelope."""
         extra: Iterable[tuple[bytes, bytes]] = ()
+        asking = _Asking()
         try:
-            status, body = await self._answer(scope, receive)
+            status, body = await self._answer(scope, receive, asking)
         except ApiError as error:
             status, body = error.status, failure(error)
             extra = [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
-            self._note(error)
+            self._note(error, asking)
         # Headers for browsers mean nothing to an agent, and each costs time.
         every = JSON_HEADERS[:1] if status == 202 else JSON_HEADERS
         headers = [*every, (b"content-length", b"%d" % len(body)), *extra]
@@ -106,7 +114,12 @@ class Ingest:
         """Return agents whose clock is off, and by how many seconds it is ahead; any thread."""
         return self.senders.skewed()
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
+    @property
+    def refused(self) -> dict[str, int]:
+        """Refused requests by code."""
+        return self.refusals.totals
+
+    async def _answer(self, scope: Scope, receive: Receive, asking: "_Asking") -> tuple[int, bytes]:
         path, method = scope["path"], scope["method"]
         wanted = {"/agent/v1/batches": "POST", "/agent/v1/commands": "GET"}.get(path)
         if wanted is None:
@@ -115,14 +128,14 @@ class Ingest:
             message = f"expected {wanted} on {path}, got {method!r:.20}"
             raise ApiError(405, "method_not_allowed", message, headers={"Allow": wanted})
         headers = dict(scope["headers"])
-        key = self._key(headers.get(b"authorization", b""))
+        key = self._key(headers.get(b"authorization", b""), asking)
         vouch(scope, key.id)
         if wanted == "GET":
-            return await self._commands(scope, receive, key)
+            return await self._commands(scope, receive, key, asking)
         raw = await self._body(headers, receive)
         sent_at = SentAt.of_header(headers.get(_CLOCK, b"").decode("latin-1"))
         told = headers.get(b"user-agent", b"")
-        received = await self._receive(raw, key, sent_at, told)
+        received = await self._receive(raw, key, sent_at, told, asking)
         if received.batch.live:
             self._store.show(received)
             duplicate = False
@@ -144,9 +157,10 @@ class Ingest:
             return 202, _ACCEPTED
         return 202, msgspec.json.encode({"duplicate": duplicate, "watchSeconds": watch_s})
 
-    def _key(self, header: bytes) -> AgentKey:
+    def _key(self, header: bytes, asking: "_Asking") -> AgentKey:
         kind, _, text = header.decode("latin-1").partition(" ")
         key = self._keys.find(text.strip()) if kind.lower() == "bearer" else None
+        asking.key = key.id if key else self._keys.known(text.strip())
         if key is None:
             got = "none" if not header else "one that is unknown or revoked"
             raise ApiError(
@@ -161,8 +175,8 @@ class Ingest:
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """Return the request's body; never holds more than the limits allow."""
         stated = headers.get(b"content-length", b"0")
-        if stated.isdigit() and int(stated) > self._max_body_bytes:
-            raise self._too_large(int(stated))
+        if stated.isdigit() and (len(stated) > 18 or int(stated) > self._max_body_bytes):
+            raise self._too_large(stated.decode())
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ApiError(400, "bad_request", "expected a body, the connection was closed")
@@ -200,33 +214,34 @@ class Ingest:
         finally:
             self._reading_bytes -= held
 
-    def _too_large(self, size: int) -> ApiError:
+    def _too_large(self, size: object) -> ApiError:
         return ApiError(
             413,
             "too_large",
-            f"expected a batch of at most {self._max_body_bytes} bytes, got {size}: "
+            f"expected a batch of at most {self._max_body_bytes} bytes, got {size!s:.18}: "
             "split it or drop it",
             headers={"Connection": "close"},
         )
 
     async def _receive(
-        self, raw: bytes, key: AgentKey, sent_at: SentAt | None = None, told: bytes = b""
+        self, raw: bytes, key: AgentKey, sent_at: SentAt | None, told: bytes, asking: "_Asking"
     ) -> Received:
         """Return the checked batch of a body; raises ApiError 400, 403, 413, 429."""
         try:
             if len(raw) <= _LARGE:
-                return self._check(raw, key, sent_at, told)
+                return self._check(raw, key, sent_at, told, asking)
             async with self._large:
-                return await asyncio.to_thread(self._check, raw, key, sent_at, told)
+                return await asyncio.to_thread(self._check, raw, key, sent_at, told, asking)
         except TooLargeError as error:
             raise ApiError(413, "too_large", str(error)) from error
         except BatchError as error:
             raise ApiError(400, "bad_batch", str(error)) from error
 
     def _check(
-        self, raw: bytes, key: AgentKey, sent_at: SentAt | None, told: bytes = b""
+        self, raw: bytes, key: AgentKey, sent_at: SentAt | None, told: bytes, asking: "_Asking"
     ) -> Received:
         batch = decode(raw)
+        asking.agent = batch.agent
         now_s = self._clock()
         ahead_s = _ahead_s(batch, sent_at, now_s)
         begin_s = batch.window_s
@@ -256,6 +271,11 @@ class Ingest:
             _check_scope(key, (row[1:3] for row in batch.processes))
             for rows in (batch.gauges, measures, events):
                 _check_scope(key, ((row.environment, row.service) for row in rows))
+        content = BatchContent(batch, measures, events)
+        fitted = self._quotas.fitted(key, content)
+        if fitted.batch is not batch:
+            raw = encode(fitted.batch)
+        batch, measures, events = fitted
         numbered = self._store.number(batch, window_s, partial(_check_scope, key))
         # Only now it is accepted: what is refused says nothing about an agent.
         if not own:
@@ -265,15 +285,18 @@ class Ingest:
         received_us = int(now_s * 1e6)
         totals = _totals(batch, numbered)
         return Received(
-            batch, raw, numbered, window_s, received_us, read_s, totals, measures, events
+            batch, raw, numbered, window_s, received_us, read_s, totals, measures, events, key.id
         )
 
-    async def _commands(self, scope: Scope, receive: Receive, key: AgentKey) -> tuple[int, bytes]:
+    async def _commands(
+        self, scope: Scope, receive: Receive, key: AgentKey, asking: "_Asking"
+    ) -> tuple[int, bytes]:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         agent = query.get("agent", [""])[0]
         text = query.get("wait", ["25"])[0]
         if not 0 < len(agent) <= 256:
             raise ApiError(422, "bad_parameter", "expected agent=ID, 1 to 256 characters, got none")
+        asking.agent = agent
         # Who asks as another agent would be told in its place.
         self._owners.check(agent, key)
         try:
@@ -294,9 +317,22 @@ class Ingest:
             leaving.cancel()
         return 200, msgspec.json.encode({"watchSeconds": watch_s, "commands": []})
 
-    def _note(self, error: ApiError) -> None:
-        self.refused[error.code] = self.refused.get(error.code, 0) + 1
-        self._log.warning(error.code, "request refused: %s status=%d", error.message, error.status)
+    def _note(self, error: ApiError, asking: "_Asking") -> None:
+        key, agent = asking.key, asking.agent
+        self.refusals.note(error.code, key, agent, text=error.message)
+        self._log.warning(
+            f"{error.code} {key}",
+            "request refused: %s status=%d key=%s agent=%s",
+            *(error.message, error.status, key or "unknown", agent or "unknown"),
+        )
+
+
+@dataclass(slots=True)
+class _Asking:
+    """Who a request is of, as far as it has been found out."""
+
+    key: str = ""
+    agent: str = ""
 
 
 def _ahead_s(batch: Batch, sent_at: SentAt | None, now_s: float) -> float:

@@ -108,6 +108,7 @@ class CollectorSettings:
         "How long 10-second windows are kept, in whole days of UTC.",
         unit="hours",
         least=1,
+        most=876_000,
         restart=False,
     )
     keep_1m_days: int = setting(
@@ -115,6 +116,7 @@ class CollectorSettings:
         "How long 1-minute windows are kept.",
         unit="days",
         least=1,
+        most=36_500,
         restart=False,
     )
     keep_1h_days: int = setting(
@@ -122,6 +124,7 @@ class CollectorSettings:
         "How long 1-hour windows are kept, in whole months.",
         unit="days",
         least=1,
+        most=36_500,
         restart=False,
     )
     storage_max_bytes: int = setting(
@@ -133,6 +136,12 @@ class CollectorSettings:
     )
     max_series: int = setting(
         200_000, "Series in use at one time; new ones beyond it are counted as `other`.", least=1
+    )
+    max_services: int = setting(
+        4000,
+        "Services in use at one time, one for each environment; what new ones beyond it send is "
+        "counted under the service `other`.",
+        least=1,
     )
     alerts_file: str = setting(
         "",

@@ -17,6 +17,7 @@ import struct
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -34,7 +35,7 @@ from trimtab_core.columns import (
     values_of,
 )
 from trimtab_core.errors import BatchError, TooLargeError
-from trimtab_core.fields import MALFORMED
+from trimtab_core.fields import MALFORMED, MAX_COUNT, name_of, whole
 
 __all__ = [
     "BUCKET_COLUMNS",
@@ -42,6 +43,7 @@ __all__ = [
     "HELD_HEADER",
     "MAX_BATCH",
     "MAX_POINTS",
+    "MAX_RANGES",
     "POINT_COLUMNS",
     "VERSION",
     "Batch",
@@ -71,12 +73,15 @@ HELD_HEADER: Final = "x-trimtab-held"
 MAX_BATCH: Final = 4 * 1024 * 1024
 #: Most points in a batch; a window of more series travels as several batches.
 MAX_POINTS: Final = 4096
+#: Most ranges of record numbers in a batch, of all processes together; agents make up to 15,000.
+MAX_RANGES: Final = 16_384
 _MAX_HEADER: Final = 2 * 1024 * 1024
 _MAX_WINDOW: Final = 8 * 1024 * 1024
 _MAX_CONTAINERS: Final = 50_000
 _MAX_ITEMS: Final = 20_000
 _PIECE: Final = 64 * 1024
 _LENGTH: Final = struct.Struct("<I")
+_text: Final = partial(name_of, most=256)
 
 
 class SeriesKey(NamedTuple):
@@ -312,6 +317,9 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
     if offset != len(body):
         raise ValueError(f"{len(body) - offset} bytes behind the last column")
     _check_lengths(columns, points)
+    processes = [_accounting(row) for row in header["processes"]]
+    if sum(len(process.ranges) for process in processes) > MAX_RANGES:
+        raise ValueError(f"expected at most {MAX_RANGES} ranges of records in a batch, got more")
     boot = header["boot"]
     if not isinstance(boot, bytes) or len(boot) != 8:
         raise ValueError("boot is 8 bytes")
@@ -330,7 +338,7 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
         series=_binary(header["series"]),
         points=points,
         columns=columns,
-        processes=[_accounting(row) for row in header["processes"]],
+        processes=processes,
         gauges=[_gauge(row) for row in header["gauges"]],
         live=bool(header["live"]),
         rows=_binary(header.get("rows", header.get("inside", b""))),
@@ -363,7 +371,7 @@ def _accounting(row: Any) -> ProcessAccounting:
         _text(environment),
         _text(service),
         _text(instance),
-        [(_natural(first), _natural(count)) for first, count in ranges],
+        [(_natural(first), _natural(count, MAX_COUNT - first)) for first, count in ranges],
         _natural(sent),
         {_text(reason): _natural(count) for reason, count in dropped.items()},
     )
@@ -388,13 +396,5 @@ def _binary(value: Any) -> bytes:
     return value
 
 
-def _natural(value: Any, most: int = 2**63 - 1) -> int:
-    if type(value) is not int or not 0 <= value <= most:
-        raise ValueError(f"expected a whole number from 0 to {most}, got {value!r:.40}")
-    return value
-
-
-def _text(value: Any, *, empty: bool = False) -> str:
-    if not isinstance(value, str) or len(value) > 256 or not (value or empty):
-        raise ValueError(f"expected a text of 1 to 256 characters, got {value!r:.40}")
-    return value
+def _natural(value: Any, most: int = MAX_COUNT) -> int:
+    return whole(value, 0, most)

@@ -222,7 +222,8 @@ def _from_file(
             tables = tomllib.load(stream)
     except OSError as error:
         raise SettingsError(f"cannot read the settings file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Of no TOML, no UTF-8, and numbers of thousands of digits.
         raise SettingsError(f"expected TOML in {path}, got: {error}") from error
     known = {"app", "agent", "collector"}
     for name in tables:
@@ -292,6 +293,8 @@ def _from_environment(
     return values
 
 
+#: largest whole number of any setting
+_MOST: Final = 2**53
 #: Variables that trimtab sets for its own children, those of subcommands that ask a collector, and
 #: that of the build.
 _RESERVED: Final = (
@@ -336,12 +339,15 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         try:
             if isinstance(value, bool):
                 raise ValueError
-            number = origin(value) if not isinstance(value, str) else origin(value.strip())
+            told = origin(value.strip()) if isinstance(value, str) else value
+            if isinstance(told, int) and abs(told) > _MOST:
+                raise SettingsError(f"{where}: expected a number up to 2**53, got a larger one")
+            number = origin(told)
             if not math.isfinite(number) or (isinstance(value, float) and number != value):
                 raise ValueError
         except (ValueError, TypeError, OverflowError):
             kind = "a whole number" if origin is int else "a number"
-            raise SettingsError(f"{where}: expected {kind}, got {value!r}") from None
+            raise SettingsError(f"{where}: expected {kind}, got {value!r:.80}") from None
         return number
     if origin is tuple:
         if isinstance(value, str):

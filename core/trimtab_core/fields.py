@@ -3,10 +3,21 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["MALFORMED", "MAX_NAME", "count_of", "mapping", "name_of", "number", "whole"]
+__all__ = [
+    "MALFORMED",
+    "MAX_COUNT",
+    "MAX_NAME",
+    "count_of",
+    "mapping",
+    "name_of",
+    "number",
+    "whole",
+]
 
 #: Longest name of an environment, service, version or instance; longer ones are refused.
 MAX_NAME: Final = 128
+#: Largest count, record number and clock reading: sums of them stay exact, as floats too.
+MAX_COUNT: Final = 2**53
 #: Errors that reading a malformed message raises. The last one comes from the repr of a value that
 #: is nested 1,000 deep.
 MALFORMED: Final = (
@@ -29,8 +40,8 @@ def whole(value: Any, least: int, most: int) -> int:
 
 
 def count_of(value: Any) -> int:
-    """Return a value that is a whole number from 0 to 2**63 - 1."""
-    return whole(value, 0, 2**63 - 1)
+    """Return a value that is a whole number from 0 to MAX_COUNT."""
+    return whole(value, 0, MAX_COUNT)
 
 
 def number(value: Any) -> float:

@@ -20,7 +20,16 @@ from trimtab_core.deltas import (
     parse_measure_names,
 )
 from trimtab_core.errors import FrameError
-from trimtab_core.fields import MALFORMED, MAX_NAME, count_of, mapping, name_of, number, whole
+from trimtab_core.fields import (
+    MALFORMED,
+    MAX_COUNT,
+    MAX_NAME,
+    count_of,
+    mapping,
+    name_of,
+    number,
+    whole,
+)
 from trimtab_core.records import MAX_U16, RECORD_SIZE
 
 __all__ = [
@@ -287,8 +296,9 @@ def _samples(message: list[Any]) -> Samples:
         raise TypeError("records are one binary")
     if len(data) % _record_size(record_size):
         raise ValueError(f"{len(data)} bytes are not whole records of {record_size}")
+    whole(first, 0, MAX_COUNT - len(data) // record_size)
     return Samples(
-        count_of(wall_us), count_of(mono_us), count_of(first), _dropped(dropped), record_size, data
+        count_of(wall_us), count_of(mono_us), first, _dropped(dropped), record_size, data
     )
 
 

@@ -16,6 +16,7 @@ from trimtab_collector.storage.accounting import (
     Staged,
     covered,
     with_range,
+    with_ranges,
 )
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.sqlite.accounting import (
@@ -93,6 +94,26 @@ def test_changes_that_were_not_confirmed_leave_no_trace() -> None:
     accounting.confirm(staged(accounting, accounting_of([(0, 10)], 10)))
     staged(accounting, accounting_of([(10, 10)], 20, {"ring": 1}))
     assert (only(accounting).counted, only(accounting).dropped) == (10, {})
+
+
+@given(st.lists(ranges, max_size=20), st.lists(ranges, max_size=60))
+def test_many_ranges_at_once_come_to_the_same_as_one_by_one(
+    before: list[tuple[int, int]], claims: list[tuple[int, int]]
+) -> None:
+    known = with_ranges((), before)
+    one_by_one = known
+    for first, count in claims:
+        one_by_one = with_range(one_by_one, first, count)
+    assert with_ranges(known, claims) == one_by_one
+
+
+def test_ranges_of_one_batch_are_joined_in_one_pass_and_the_oldest_gaps_are_closed() -> None:
+    accounting = AccountingTable()
+    claims = [(2 * n, 1) for n in range(16_000)]
+    accounting.confirm(staged(accounting, accounting_of(claims[::-1], 32_000)))
+    (process,) = accounting._processes.values()
+    assert (len(process.ranges), process.ranges[-1]) == (2_000, (31_998, 31_999))
+    assert (only(accounting).counted, only(accounting).agent_lost) == (16_000, 16_000)
 
 
 def test_a_process_of_a_thousand_gaps_stays_bounded_and_exact() -> None:

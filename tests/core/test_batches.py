@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from trimtab_core.batches import (
     MAX_BATCH,
     MAX_POINTS,
+    MAX_RANGES,
     POINT_COLUMNS,
     VERSION,
     Batch,
@@ -35,7 +36,9 @@ from trimtab_core.columns import STATUS_COLUMNS
 from trimtab_core.errors import BatchError, TooLargeError
 
 BUDGET = 64 * 1024 * 1024
-COUNTS = st.integers(0, 2**63 - 1)
+COUNTS = st.integers(0, 2**53)
+#: of two such numbers the sum is a count
+HALVES = st.integers(0, 2**52)
 WIDTHS = st.one_of(
     st.just(0), st.integers(0, 255), st.integers(0, 2**16), st.integers(0, 2**64 - 1)
 )
@@ -50,7 +53,7 @@ PROCESSES = st.builds(
     ProcessAccounting,
     st.binary(min_size=8, max_size=8),
     NAMES, NAMES, NAMES,
-    st.lists(st.tuples(COUNTS, COUNTS), max_size=4),
+    st.lists(st.tuples(HALVES, HALVES), max_size=4),
     COUNTS,
     st.dictionaries(NAMES, COUNTS, max_size=3),
 )  # fmt: skip
@@ -376,6 +379,27 @@ try:
 except BatchError:
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
+
+
+def claiming(*ranges: tuple[int, int], sent: int = 0) -> Batch:
+    process = ProcessAccounting(b"process0", "test", "shop", "pod#0", ranges, sent, {})
+    return Batch("a", b"bootboot", 1, 10, 10, 0, processes=[process])
+
+
+def test_a_batch_with_more_ranges_than_any_agent_makes_is_refused() -> None:
+    many = [(2 * n, 1) for n in range(MAX_RANGES + 1)]
+    assert decode(encode(claiming(*many[:-1]))).processes[0].ranges == many[:-1]
+    with pytest.raises(BatchError, match=f"at most {MAX_RANGES} ranges"):
+        decode(encode(claiming(*many)))
+
+
+@pytest.mark.parametrize(
+    "batch", [claiming((2**53 - 1, 2)), claiming((2**62, 1)), claiming(sent=2**53 + 1)]
+)
+def test_record_numbers_that_no_process_reaches_are_refused(batch: Batch) -> None:
+    assert decode(encode(claiming((2**53 - 1, 1), sent=2**53)))
+    with pytest.raises(BatchError, match="whole number from 0"):
+        decode(encode(batch))
 
 
 @pytest.mark.parametrize("name", BOMBS)

@@ -141,6 +141,9 @@ def test_a_value_can_come_from_a_file_of_its_own(tmp: Path) -> None:
         ("agent = 3", "expected a table [agent]"),
         ("[[agent]]\nport = 1", "expected a table [agent]"),
         ("\udcff", "expected TOML in"),
+        ("[agent]\nport = " + "9" * 5000, "expected TOML in"),
+        ("[agent]\nport = 0x" + "f" * 5000, "[agent] port: expected a number up to 2**53"),
+        ("x = " + "[" * 5000, "expected TOML in"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_said_with_its_place(
@@ -162,6 +165,7 @@ def test_another_parts_table_is_not_ours_to_check(file: Path) -> None:
     [
         ("PORT", "70000", "TRIMTAB_AGENT_PORT: expected 1 to 65535, got 70000"),
         ("PORT", "", "expected a whole number, got ''"),
+        ("PORT", "9" * 5000, "expected a whole number, got '999"),
         ("WAIT_S", "-1", "expected at least 0 s, got -1.0"),
         ("WAIT_S", "nan", "expected a number, got 'nan'"),
         ("WAIT_S", "inf", "expected a number, got 'inf'"),

@@ -63,8 +63,17 @@ LAYERS: Layers = {
         "alerts.cli": ("contract", "alerts", "asking"),
         # What agents tell with their requests.
         "senders": (),
+        # What one key and one app may bring.
+        "quotas": ("auth.keys", "storage"),
         "ingest": (
-            *("contract.callers", "contract.errors", "auth.keys", "auth.owners", "senders"),
+            *(
+                "contract.callers",
+                "contract.errors",
+                "auth.keys",
+                "auth.owners",
+                "quotas",
+                "senders",
+            ),
             *("storage", "watch"),
         ),
         "naming": ("contract",),
@@ -90,6 +99,7 @@ LAYERS: Layers = {
                 "alerts",
                 "logs",
                 "ingest",
+                "quotas",
                 "api",
             ),
             *("reload", "marks", "deploys", "objectives", "overview", "reports"),

@@ -162,6 +162,11 @@ class KeyRing:
         same = hmac.compare_digest(_hash(found[2]), key.hash if key else b"\0" * 32)
         return key if key and same and key.revoked_s is None else None
 
+    def known(self, text: str) -> str:
+        """Return the id in a text if it is that of a key, though revoked or with another secret."""
+        found = _TEXT.fullmatch(text)
+        return found[1] if found is not None and found[1] in self._keys else ""
+
     def valid(self, key_id: str) -> AgentKey | None:
         """Return a key by its id, None when it is unknown or revoked; as of the last `find`."""
         key = self._keys.get(key_id)

@@ -5,7 +5,7 @@ from typing import Final
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.kinds import Choice, PathName, Whole
 
-__all__ = ["AGENT", "AGENTS", "AGENT_STATE", "AgentBody", "AgentList", "Dismissed"]
+__all__ = ["AGENT", "AGENTS", "AGENT_STATE", "AgentBody", "AgentList", "AgentRefusal", "Dismissed"]
 
 AGENT: Final = PathName("name", "The name of an agent.")
 AGENT_STATE: Final = Choice(
@@ -35,6 +35,10 @@ class AgentBody(Body, kw_only=True):
     points: int
     #: reason -> records that its apps dropped since then
     dropped: dict[str, int]
+    #: code -> requests of it that were refused, since the collector started
+    refused: dict[str, int]
+    #: reason -> how much of what it sent was over a quota: kept as `other`, or left out
+    over_quota: dict[str, int]
     #: what it holds on disk; null while it does not tell
     spool_bytes: int | None
     spool_batches: int | None
@@ -46,11 +50,27 @@ class AgentBody(Body, kw_only=True):
     key_id: str | None
 
 
+class AgentRefusal(Body, kw_only=True):
+    """Requests of one agent that were refused with one code, since the collector started."""
+
+    code: str
+    #: null where it was not found out, and for further agents of a key that has many
+    agent: str | None
+    #: null where it was no key of this collector
+    key_id: str | None
+    count: int
+    last: str
+    #: of the last one
+    message: str
+
+
 class AgentList(Body, kw_only=True):
     """Agents by name, those that are silent first and those that are gone last."""
 
     agents: list[AgentBody]
     agents_left_out: int
+    #: up to 100, the latest first
+    refusals: list[AgentRefusal]
     #: by state, whatever was asked for
     states: dict[str, int]
 

@@ -56,6 +56,8 @@ class StoreHealth(Body, kw_only=True):
     duplicates: int
     #: refused requests of agents, by code
     refused: dict[str, int]
+    #: what was over a quota, by reason: kept as `other`, or left out
+    over_quota: dict[str, int]
     journal_batches: int | UnsetType = UNSET
     journal_bytes: int | UnsetType = UNSET
     waiting_bytes: int

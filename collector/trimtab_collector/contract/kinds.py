@@ -39,6 +39,8 @@ T_co = TypeVar("T_co", covariant=True)
 _PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([smhdw])", re.ASCII)
 _DURATION: Final = re.compile(rf"(?:{_PART.pattern}){{1,5}}", re.ASCII)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+#: digits of a whole number
+_DIGITS: Final = 18
 #: every step is a multiple of the shortest
 SHORTEST_STEP_S: Final = 10
 LONGEST_STEP_S: Final = 31 * 86_400
@@ -176,9 +178,9 @@ class Whole(Parameter[int]):
 
     def read(self, text: str, moment: Moment) -> int:
         """Return the number."""
-        digits = text.isascii() and text.isdigit()
-        # Cut before it is read: the digits of a huge number take long.
-        if not digits or not self.least <= int(text[:12]) <= self.most:
+        # No longer than its bounds may be with some zeros: the digits of a huge number take long.
+        usable = text.isascii() and text.isdigit() and len(text) <= _DIGITS
+        if not usable or not self.least <= int(text) <= self.most:
             raise bad_parameter(self.name, f"a whole number from {self.least} to {self.most}", text)
         return int(text)
 

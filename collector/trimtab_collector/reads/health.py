@@ -42,6 +42,7 @@ def health(reader: StoreReader, parameters: Parameters) -> CollectorHealth:
             batches=store.batches,
             duplicates=store.duplicates,
             refused=dict(reader.intake.refused),
+            over_quota=dict(reader.store.over.totals),
             journal_batches=details.get("journal_batches", UNSET),
             journal_bytes=details.get("journal_bytes", UNSET),
             waiting_bytes=store.waiting_bytes,

@@ -9,11 +9,14 @@ are not confirmed leave no trace.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Final, NamedTuple
 
 from trimtab_collector.storage.store import Received, ServiceAccounting
+from trimtab_collector.storage.tallies import SenderTally
 from trimtab_core.batches import Batch
 
 __all__ = [
@@ -26,6 +29,7 @@ __all__ = [
     "Staged",
     "covered",
     "with_range",
+    "with_ranges",
 ]
 
 #: sorted, disjoint, not touching: (first, end) with end not included
@@ -36,6 +40,10 @@ _MAX_RANGES: Final = 2_000
 #: processes kept separately; those silent the longest are added up into their service
 MAX_PROCESSES: Final = 50_000
 _MAX_REASONS: Final = 64
+#: processes over the limit that are kept until the next retirement
+_UNRETIRED: Final = 25_000
+#: ranges that are added one by one; more of them are sorted and joined in one pass
+_FEW: Final = 8
 #: the largest integer that an engine can store; totals are capped there
 _MOST: Final = 2**63 - 1
 #: agents remembered per service
@@ -56,6 +64,25 @@ def with_range(ranges: RecordRanges, first: int, count: int) -> RecordRanges:
     return (*ranges[:low], (first, end), *ranges[high:])
 
 
+def with_ranges(ranges: RecordRanges, claims: Sequence[tuple[int, int]]) -> RecordRanges:
+    """Return the union of ranges and claims, (first, count) each; in one pass over many."""
+    if len(claims) <= _FEW:
+        for first, count in claims:
+            ranges = with_range(ranges, first, count)
+        return ranges
+    union: list[tuple[int, int]] = []
+    begin = end = -1
+    added = ((first, first + count) for first, count in claims if count)
+    for first, last in sorted(chain(ranges, added)):
+        if first <= end:
+            end = max(end, last)
+            continue
+        if end >= 0:
+            union.append((begin, end))
+        begin, end = first, last
+    return (*union, (begin, end)) if end >= 0 else ()
+
+
 def covered(ranges: RecordRanges) -> int:
     """Return how many numbers the ranges hold."""
     return sum(end - first for first, end in ranges)
@@ -74,6 +101,8 @@ class CountedProcess:
     closed: int = 0
     #: the latest window that mentioned it, epoch seconds
     updated_s: int = 0
+    #: the key that mentioned it last; empty until one has since the start
+    key: str = ""
 
     @property
     def counted(self) -> int:
@@ -109,13 +138,17 @@ class Retirement(NamedTuple):
 class AccountingTable:
     """The accounting of a store. Changes are for the committing thread, `services` for any."""
 
-    def __init__(self) -> None:
+    def __init__(self, over: SenderTally | None = None) -> None:
+        """Count processes over the quota in a tally."""
         self._processes: dict[ProcessKey, CountedProcess] = {}
         #: (environment, service) -> requests and background records
         self._totals: dict[tuple[str, str], tuple[int, int]] = {}
         self._retired: dict[tuple[str, str], ServiceAccounting] = {}
         self._held: dict[str, int] = {}
         self._agents: dict[tuple[str, str], set[str]] = {}
+        #: processes that each key has brought; those of keys over the limit
+        self._by_key: Counter[str] = Counter()
+        self._over = over or SenderTally()
 
     def load(self, kept: Staged, retired: Mapping[tuple[str, str], ServiceAccounting]) -> None:
         """Take what a store has kept; before anything is staged."""
@@ -127,23 +160,20 @@ class AccountingTable:
         for claim in received.batch.processes:
             key = (claim.process, claim.environment, claim.service)
             process = staged.processes.get(key) or self._processes.get(key)
+            if process is None and not self._has_room(staged, received.key):
+                self._over.note("processes", received.key, received.batch.agent)
+                continue
             process = process or CountedProcess(claim.environment, claim.service)
-            ranges = process.ranges
-            for first, count in claim.ranges:
-                ranges = with_range(ranges, first, count)
-            closed = process.closed
-            while len(ranges) > _MAX_RANGES:
-                (first, end), (later, last), *rest = ranges
-                closed += later - end
-                ranges = ((first, last), *rest)
+            ranges, gaps = _bounded(with_ranges(process.ranges, claim.ranges))
             staged.processes[key] = CountedProcess(
                 process.environment,
                 process.service,
                 ranges,
                 max(process.sent, claim.sent),
                 _most(process.dropped, claim.dropped),
-                closed,
+                process.closed + gaps,
                 max(process.updated_s, received.window_s),
+                received.key,
             )
         for service, (requests, backgrounds) in received.totals.items():
             before = staged.totals.get(service) or self._totals.get(service, (0, 0))
@@ -165,13 +195,22 @@ class AccountingTable:
 
     def confirm(self, staged: Staged) -> None:
         """Apply the changes of a transaction that is durable."""
+        for key, process in staged.processes.items():
+            before = self._processes.get(key)
+            if before is None or before.key != process.key:
+                self._by_key[process.key] += 1
+                if before is not None:
+                    self._by_key[before.key] -= 1
         self._processes.update(staged.processes)
         self._totals.update(staged.totals)
 
     def retirement(self, most: int = MAX_PROCESSES) -> Retirement:
-        """Return what changes when the processes over a limit are added up into their services."""
-        over = max(0, len(self._processes) - most)
-        gone = sorted(self._processes, key=lambda key: self._processes[key].updated_s)[:over]
+        """Return what changes when the processes over a limit are added up into their services.
+
+        Those of the key that has the most go first, and of these those of the service that has the
+        most: nobody's processes go because of others that send many more.
+        """
+        gone = self._most_and_oldest(most) if len(self._processes) > most else []
         sums = {service: replace(row) for service, row in self._retired.items()}
         for key in gone:
             total = sums.setdefault(key[1:], ServiceAccounting(*key[1:]))
@@ -184,6 +223,21 @@ class AccountingTable:
         gone = set(retirement.gone)
         self._retired = dict(retirement.sums)
         self._processes = {k: v for k, v in self._processes.items() if k not in gone}
+        self._by_key = Counter(process.key for process in self._processes.values())
+
+    def _has_room(self, staged: Staged, key: str) -> bool:
+        """Tell whether a key may bring one more process before the next retirement."""
+        here = len(self._processes) + len(staged.processes)
+        return here < MAX_PROCESSES + _UNRETIRED or self._by_key[key] < MAX_PROCESSES // 2
+
+    def _most_and_oldest(self, most: int) -> list[ProcessKey]:
+        """Return the processes that go when this many stay."""
+        by_age = sorted(self._processes, key=lambda key: self._processes[key].updated_s)
+        gone: list[ProcessKey] = []
+        for _, of_key, stay in _levelled(by_age, lambda each: self._processes[each].key, most):
+            for _, of_service, few in _levelled(of_key, lambda each: each[1:], stay):
+                gone += of_service[: len(of_service) - few]
+        return gone
 
     def services(self) -> list[ServiceAccounting]:
         """Return the accounting of each service, by name."""
@@ -204,6 +258,33 @@ class AccountingTable:
             total.held = min(held, total.agent_lost)
             total.agent_lost -= total.held
         return [found[service] for service in sorted(found)]
+
+
+def _levelled(
+    names: Iterable[ProcessKey], group: Callable[[ProcessKey], Hashable], most: int
+) -> Iterator[tuple[Hashable, list[ProcessKey], int]]:
+    """Yield names by group, with how many of each may stay: all of small groups, alike of others.
+
+    The order within a group is that of names.
+    """
+    groups: dict[Hashable, list[ProcessKey]] = {}
+    for name in names:
+        groups.setdefault(group(name), []).append(name)
+    left = most
+    for place, (value, some) in enumerate(sorted(groups.items(), key=lambda item: len(item[1]))):
+        stay = min(len(some), left // (len(groups) - place))
+        left -= stay
+        yield value, some, stay
+
+
+def _bounded(ranges: RecordRanges) -> tuple[RecordRanges, int]:
+    """Return ranges with the oldest gaps over the limit closed, and the numbers in those gaps."""
+    over = len(ranges) - _MAX_RANGES
+    if over <= 0:
+        return ranges, 0
+    joined = (ranges[0][0], ranges[over][1])
+    gaps = joined[1] - joined[0] - covered(ranges[: over + 1])
+    return (joined, *ranges[over + 1 :]), gaps
 
 
 def _add(total: ServiceAccounting, process: CountedProcess) -> None:

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -36,6 +37,8 @@ _FOLDED: Final = 10_000
 _GROWN: Final = 1_000
 
 
+# Quotas and the catalogue ask for the same rows, one after the other.
+@lru_cache(maxsize=2)
 def rows_of(data: bytes) -> Sequence[tuple[str, ...]]:
     """Return the series of a batch's binary, as tuples in the order of SeriesKey's fields.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from trimtab_collector.storage.columns import Array, Columns
+from trimtab_collector.storage.tallies import SenderTally
 from trimtab_core.batches import Batch, SeriesKey
 from trimtab_core.errors import TrimtabError
 from trimtab_core.measures import Delta, MeasureKey
@@ -79,6 +80,8 @@ class Received:
     totals: Mapping[tuple[str, str], tuple[int, int]]
     measures: Sequence[MeasureRow] = ()
     events: Sequence[EventRow] = ()
+    #: id of the key that brought it: bounded tables share their places among keys
+    key: str = ""
 
     @property
     def columns(self) -> Columns:
@@ -289,6 +292,9 @@ class Store(Protocol):
     Methods that read may take long. Call them from any thread but the loop's, unless they say
     otherwise.
     """
+
+    #: what was over a quota, by reason, key and agent
+    over: SenderTally
 
     # ------------------------------------------------ life
 

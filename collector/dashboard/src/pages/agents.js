@@ -44,7 +44,13 @@ export default function Agents() {
       key: "dropped",
       title: t("agents.dropped"),
       value: (row) => sum(row.dropped),
-      show: (row) => html`<span class=${sum(row.dropped) ? "warn" : ""} title=${Object.entries(row.dropped).map(([reason, count]) => `${reason} ${number(count)}`).join(", ")}>${number(sum(row.dropped))}</span>`,
+      show: (row) => html`<span class=${sum(row.dropped) ? "warn" : ""} title=${counted(row.dropped)}>${number(sum(row.dropped))}</span>`,
+    },
+    {
+      key: "refused",
+      title: t("agents.refused"),
+      value: (row) => sum(row.refused) + sum(row.overQuota),
+      show: (row) => html`<span class=${sum(row.refused) + sum(row.overQuota) ? "warn" : ""} title=${counted({ ...row.refused, ...row.overQuota })}>${number(sum(row.refused) + sum(row.overQuota))}</span>`,
     },
     { key: "spoolBytes", title: t("agents.held"), unit: "bytes" },
     { key: "memory", title: t("memory.rss"), unit: "bytes" },
@@ -67,6 +73,7 @@ export default function Agents() {
           ${(data) => html`<${Table} label=${t("page.agents")} columns=${columns} rows=${chosenOf(data.agents, agent)} sort="sort" first="lastSeen" leftOut=${agent ? 0 : data.agentsLeftOut} rowKey=${(row) => row.name} />`}
         <//>
       <//>
+      ${answer.value.data?.refusals.length ? html`<${Card} title=${t("agents.refusals")} sub=${t("agents.refusalsLede")}><${Refusals} rows=${answer.value.data.refusals} /><//>` : null}
       <${Card} title=${t("agents.collector")} sub=${t("agents.itself")}><${Answer} of=${health}>${(data) => html`<${Collector} health=${data} />`}<//><//>
     </div>
     ${dialog}`;
@@ -74,7 +81,26 @@ export default function Agents() {
 
 const chosenOf = (agents, name) => (name ? agents.filter((each) => each.name === name) : agents);
 
+const counted = (counts) => Object.entries(counts).map(([reason, count]) => `${reason} ${number(count)}`).join(", ");
+
 const sum = (counts) => Object.values(counts).reduce((all, each) => all + each, 0);
+
+/** Requests of agents that were refused: whose they are, and why. */
+function Refusals({ rows }) {
+  const columns = [
+    { key: "agent", title: t("agents.agent"), text: true, value: (row) => row.agent ?? "–" },
+    { key: "keyId", title: t("agents.key"), text: true, value: (row) => row.keyId ?? "–" },
+    { key: "count", title: t("agents.times"), show: (row) => number(row.count) },
+    {
+      key: "last",
+      title: t("agents.last"),
+      value: (row) => Date.parse(row.last),
+      show: (row) => html`<time title=${moment(row.last)}>${ago(row.last)}</time>`,
+    },
+    { key: "message", title: t("agents.why"), text: true, show: (row) => html`<bdi>${row.code}</bdi><span class="sub2"><bdi>${row.message}</bdi></span>` },
+  ];
+  return html`<${Table} label=${t("agents.refusals")} columns=${columns} rows=${rows} sort="sort-refusals" first="last" rowKey=${(row) => `${row.code} ${row.keyId} ${row.agent}`} />`;
+}
 
 /** The collector's own health: a part that is troubled says why. */
 function Collector({ health }) {

@@ -50,6 +50,7 @@ from trimtab_collector.storage.store import (
     ServiceAccounting,
     UnavailableError,
 )
+from trimtab_collector.storage.tallies import SenderTally
 from trimtab_core.batches import Batch, SeriesKey
 from trimtab_core.errors import BatchError
 from trimtab_core.rows import EventRow
@@ -98,8 +99,9 @@ class MemoryStore:
         self._catalogue = Catalogue(max_series)
         self._stored = MemoryWindows()
         self._live: dict[int, MemoryWindow] = {}
-        self._latest = LatestGauges()
-        self._accounting = AccountingTable()
+        self.over = SenderTally()
+        self._latest = LatestGauges(over=self.over)
+        self._accounting = AccountingTable(self.over)
         self._seen = SeenBatches(max_bytes // 4)
         self._waiting_bytes = 0
         self._batches = 0
@@ -168,7 +170,7 @@ class MemoryStore:
         except BatchError as error:
             raise UnavailableError(f"{error}; send the batch again", 10) from error
         self._stored.add(received, points)
-        self._latest.note(received.batch, received.read_s)
+        self._latest.note(received.batch, received.read_s, received.key)
         staged = Staged()
         self._accounting.stage(staged, received)
         self._accounting.confirm(staged)
@@ -193,7 +195,7 @@ class MemoryStore:
                 if name not in window.names:
                     window.add_points(self._points(received))
                     window.names.add(name)
-            self._latest.note(batch, received.read_s)
+            self._latest.note(batch, received.read_s, received.key)
 
     def note_held(self, batch: Batch, held: int) -> None:
         """Note how many records an agent holds in addition to a batch; loop only."""

@@ -54,6 +54,7 @@ from trimtab_collector.storage.store import (
     ServiceAccounting,
     UnavailableError,
 )
+from trimtab_collector.storage.tallies import SenderTally
 from trimtab_core.batches import Batch, SeriesKey
 from trimtab_core.claim import claim
 from trimtab_core.measures import MeasureKey
@@ -98,9 +99,10 @@ class SQLiteStore:
         self._readers: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
         self._listeners: list[CommitListener] = []
-        self._accounting = AccountingTable()
-        self._measures = MeasureTable()
-        self._events = EventTable()
+        self.over = SenderTally()
+        self._accounting = AccountingTable(self.over)
+        self._measures = MeasureTable(self.over)
+        self._events = EventTable(self.over)
         try:
             self._writer = open_metrics(self._path)
             migrate(self._writer, directory)
@@ -118,7 +120,7 @@ class SQLiteStore:
             # What another metrics.db knew is only in these files: memory answers from now on.
             merged_before_s = max(merged_before_s, int(clock()) // 60 * 60)
         floors = Floors(facts, retention or Retention(), clock)
-        self.memory = Memory(max_series, recent_bytes, clock, merged_before_s)
+        self.memory = Memory(max_series, recent_bytes, clock, merged_before_s, self.over)
         self._reads = Reader(
             directory, identity, self.memory.recent, self.memory.live, self._reader, floors,
             MergedPeriods(kept_from_buckets),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from trimtab_collector.storage.store import EventSelection, Received
+from trimtab_collector.storage.tallies import SenderTally
 from trimtab_core.rows import EventRow
 
 __all__ = ["EVENT_TABLE", "EventTable"]
@@ -18,19 +19,59 @@ CREATE INDEX event_kind ON event (kind, t_us);
 """
 _KEEP_S: Final = 90 * 86_400
 _MOST_EVENTS: Final = 100_000
+#: what a key and an app of it may send within ten minutes: events, and bytes of them. All that is
+#: kept are 100,000: so a flood leaves the others an hour and more.
+_TURN_US: Final = 600_000_000
+_KEY_EVENTS: Final = 40_000
+_KEY_BYTES: Final = 128 * 1024 * 1024
+_APP_EVENTS: Final = 10_000
+_APP_BYTES: Final = 32 * 1024 * 1024
 _FIELDS: Final = ("environment", "service", "instance", "route")
 
 
 class EventTable:
     """The table of events; writing is for the committer, reading for any thread."""
 
+    def __init__(self, over: SenderTally | None = None) -> None:
+        """Count events over the quota in a tally."""
+        #: events and bytes since the last turn: of keys, and of their apps
+        self._of_key: dict[str, tuple[int, int]] = {}
+        self._of_app: dict[tuple[str, str, str], tuple[int, int]] = {}
+        self._turned_us = 0
+        self._over = over or SenderTally()
+
     def write(self, connection: sqlite3.Connection, received: Iterable[Received]) -> None:
-        """Write the events of batches in the open transaction."""
+        """Write the events of batches in the open transaction, those within the quotas."""
+        rows: list[tuple[object, ...]] = []
+        for each in received:
+            if abs(each.received_us - self._turned_us) >= _TURN_US:
+                self._turned_us = each.received_us
+                self._of_key.clear()
+                self._of_app.clear()
+            for event in each.events:
+                row = _stored(event)
+                if self._fits(each.key, event, len(row[-1])):
+                    rows.append(row)
+                else:
+                    self._over.note("events", each.key, each.batch.agent)
         connection.executemany(
             "INSERT INTO event (t_us, kind, environment, service, instance, route, body)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [_stored(row) for each in received for row in each.events],
+            rows,
         )
+
+    def _fits(self, key: str, event: EventRow, size: int) -> bool:
+        """Count an event; False where its key or its app has sent enough for now."""
+        app = (key, event.environment, event.service)
+        count, sum_ = self._of_key.get(key, (0, 0))
+        of_app, sum_of_app = self._of_app.get(app, (0, 0))
+        if count >= _KEY_EVENTS or sum_ + size > _KEY_BYTES:
+            return False
+        if of_app >= _APP_EVENTS or sum_of_app + size > _APP_BYTES:
+            return False
+        self._of_key[key] = (count + 1, sum_ + size)
+        self._of_app[app] = (of_app + 1, sum_of_app + size)
+        return True
 
     def read(self, connection: sqlite3.Connection, selection: EventSelection) -> list[EventRow]:
         """Return the latest events of a kind, the latest first."""
@@ -63,7 +104,7 @@ class EventTable:
         )
 
 
-def _stored(row: EventRow) -> tuple[object, ...]:
+def _stored(row: EventRow) -> tuple[*tuple[object, ...], bytes]:
     body = {name: value for name, value in row.event.items() if name not in ("kind", "at_us")}
     route = body.get("route", "")
     return (

@@ -9,7 +9,6 @@ to for the longest time are added up under the attributes `other`; measures in u
 """
 
 import json
-import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -21,13 +20,14 @@ import msgspec
 
 from trimtab_collector.storage.grouping import WhoseMeasure, grouped_by
 from trimtab_collector.storage.rolls import ROLLS, rolled_before_s
+from trimtab_collector.storage.shares import SharedPlaces
 from trimtab_collector.storage.store import (
     MeasurePart,
     MeasureSelection,
     Received,
     TooMuchError,
 )
-from trimtab_core.logs import RateLimited
+from trimtab_collector.storage.tallies import SenderTally
 from trimtab_core.measures import OTHER, Attributes, Delta, MeasureKey
 from trimtab_core.rows import MeasureRow
 
@@ -44,7 +44,6 @@ CREATE TABLE amount (measure INTEGER NOT NULL, t INTEGER NOT NULL, step_s INTEGE
 CREATE INDEX amount_measure ON amount (measure, t);
 CREATE INDEX amount_step ON amount (step_s, t);
 """
-logger = logging.getLogger("trimtab.measures")
 
 _KEEP_S: Final = 90 * 86_400
 _MOST_MEASURES: Final = 200_000
@@ -75,14 +74,18 @@ _OLD: Final = (
 class MeasureTable:
     """Rows of measures; writing belongs to the committer, reading to any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, over: SenderTally | None = None) -> None:
+        """Count what becomes `other` or is left out in a tally."""
         self._ids: dict[WhoseMeasure, int] = {}
+        #: those in use, by the key and app that brought them
+        self._places: SharedPlaces[int] = SharedPlaces(_MOST_MEASURES)
+        self._turned_s = 0.0
         #: id of the measure that `forget` has looked at last, and when it last folded
         self._looked_at = 0
         self._folded_s = 0.0
         #: rows for which even `other` had no room
         self.left_out = 0
-        self._log = RateLimited(logger)
+        self._over = over or SenderTally()
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Load the known measures."""
@@ -99,15 +102,13 @@ class MeasureTable:
     def write(self, connection: sqlite3.Connection, received: Iterable[Received]) -> NewMeasures:
         """Write the rows of batches in the open transaction; pass the result to `confirm`."""
         new: NewMeasures = {}
-        known = len(self._ids)
         amounts: list[tuple[object, ...]] = []
         for each in received:
             step_s = each.batch.step_s
             for row in each.measures:
-                number = self._number(connection, row, new)
+                number = self._number(connection, row, new, each)
                 if number is None:
                     self.left_out += 1
-                    self._log.warning("limit", "over %s measures: rows are left out", known)
                 else:
                     amounts.append((number, *_stored(each.window_s, step_s, row.delta)))
         connection.executemany(_INSERT, amounts)
@@ -118,25 +119,29 @@ class MeasureTable:
         self._ids.update(new)
 
     def _number(
-        self, connection: sqlite3.Connection, row: MeasureRow, new: NewMeasures
+        self, connection: sqlite3.Connection, row: MeasureRow, new: NewMeasures, of: Received
     ) -> int | None:
         """Return the id of a measure, or of the `other` that collects it; None without room.
 
         The `other` of names and of services have a twentieth of the limit each beyond it.
         """
         whose: WhoseMeasure = row[:4]
-        count = len(self._ids) + len(new)
-        for name, most in (
-            (whose, _MOST_MEASURES),
-            (_other(whose), _MOST_MEASURES * 21 // 20 + 1),
-            (_of_service(whose), _MOST_MEASURES * 22 // 20 + 2),
-        ):
+        app = whose[:2]
+        for name, beyond in ((whose, 0), (_other(whose), _MOST_MEASURES // 20 + 1)):
             found = self._ids.get(name) or new.get(name)
-            if found is None and count < most:
-                found = new[name] = _insert_measure(connection, name)
+            if found is None:
+                self._places.taken = len(self._ids) + len(new)
+                if self._places.has_room(of.key, app, beyond):
+                    found = new[name] = _insert_measure(connection, name)
             if found is not None:
+                self._places.use(found, of.key, app)
                 return found
-        return None
+            self._over.note("measures", of.key, of.batch.agent)
+        name = _of_service(whose)
+        found = self._ids.get(name) or new.get(name)
+        if found is None and len(self._ids) + len(new) < _MOST_MEASURES * 22 // 20 + 2:
+            found = new[name] = _insert_measure(connection, name)
+        return found
 
     def read(
         self, connection: sqlite3.Connection, selection: MeasureSelection
@@ -218,7 +223,7 @@ class MeasureTable:
         that have been idle for the longest time, and for at least an hour, become rows of `other`.
         Committer only; pass the result to `confirm_forgotten` once it is durable.
         """
-        forgotten = Forgotten()
+        forgotten = Forgotten(now_s)
         (end,) = connection.execute(
             "SELECT max(id) FROM (SELECT id FROM measure WHERE id > ? ORDER BY id LIMIT ?)",
             (self._looked_at, _LOOKED_AT),
@@ -247,6 +252,9 @@ class MeasureTable:
         self._ids.update(forgotten.new)
         self._looked_at = forgotten.looked_at
         self._folded_s = max(self._folded_s, forgotten.folded_s)
+        if forgotten.now_s - self._turned_s >= _IDLE_S:
+            self._turned_s = forgotten.now_s
+            self._places.turn()
 
     def _fold(
         self, connection: sqlite3.Connection, over: int, before_s: int, forgotten: "Forgotten"
@@ -321,6 +329,7 @@ def _whose(row: Sequence[Any]) -> WhoseMeasure:
 class Forgotten:
     """What one transaction of `MeasureTable.forget` changes."""
 
+    now_s: float
     gone: set[WhoseMeasure] = field(default_factory=set)
     new: NewMeasures = field(default_factory=dict)
     looked_at: int = 0

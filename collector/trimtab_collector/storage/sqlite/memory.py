@@ -15,6 +15,7 @@ from trimtab_collector.storage.gauges import LatestGauges
 from trimtab_collector.storage.sqlite.gaugehead import GAUGES_S, GaugeHead
 from trimtab_collector.storage.sqlite.head import LIVE_S, Head, move, used
 from trimtab_collector.storage.store import Received
+from trimtab_collector.storage.tallies import SenderTally
 from trimtab_core.batches import decode
 from trimtab_core.errors import BatchError
 from trimtab_core.logs import RateLimited
@@ -31,7 +32,12 @@ class Memory:
     """The heads of points and gauges; both heads of points share one catalogue of series."""
 
     def __init__(
-        self, max_series: int, max_bytes: int, clock: Callable[[], float], floor_s: int
+        self,
+        max_series: int,
+        max_bytes: int,
+        clock: Callable[[], float],
+        floor_s: int,
+        over: SenderTally | None = None,
     ) -> None:
         self.catalogue = Catalogue(max_series)
         self._sweeping = threading.Lock()
@@ -39,7 +45,7 @@ class Memory:
         self.recent = Head(None, WINDOW_S, max_bytes, dictionary, clock, floor_s)
         self.live = Head(LIVE_S, 1, max_bytes // 4, dictionary, clock)
         self.gauges = GaugeHead(GAUGES_S, max_bytes // 2, clock, floor_s)
-        self.latest = LatestGauges()
+        self.latest = LatestGauges(over=over)
         self._log = RateLimited(logger)
 
     @property
@@ -51,7 +57,7 @@ class Memory:
         """Add a batch that has just become durable."""
         batch = received.batch
         self._add(self.recent, received)
-        self.latest.note(batch, received.read_s)
+        self.latest.note(batch, received.read_s, received.key)
         self.gauges.add(batch, received.window_s)
 
     def show(self, received: Received) -> None:
@@ -59,7 +65,7 @@ class Memory:
         batch = received.batch
         name = (batch.agent, batch.boot, batch.seq)
         self._add(self.live, received, name)
-        self.latest.note(batch, received.read_s)
+        self.latest.note(batch, received.read_s, received.key)
 
     def _add(self, head: Head, received: Received, name: object = None) -> None:
         batch, window_s = received.batch, received.window_s

@@ -1,0 +1,177 @@
+"""What one key and one app may bring: the rest of a batch is kept under the names `other`.
+
+A batch passes here once, before it is numbered and stored, so that a flood of names reaches neither
+memory nor the files. Names in use are counted by the key that brought them, and are free again when
+nobody has used them for half an hour to an hour. `SharedPlaces` says who may bring more.
+
+Any thread. A batch with series that came before costs a hash of their binary and a look at whose
+its rows are.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+from trimtab_collector.auth.keys import AgentKey
+from trimtab_collector.storage.catalogue import rows_of
+from trimtab_collector.storage.shares import SharedPlaces
+from trimtab_core.batches import Batch, SeriesKey, pack_series
+from trimtab_core.records import OTHER_METHOD, OTHER_ROUTE
+from trimtab_core.rows import EventRow, MeasureRow
+
+__all__ = ["OTHER_SERVICE", "BatchContent", "Quotas"]
+
+#: the service of everything whose service is over a quota, and the environment of a free key's
+OTHER_SERVICE: Final = "other"
+_TURN_S: Final = 1800.0
+_CLASSES: Final = frozenset(("1xx", "2xx", "3xx", "4xx", "5xx"))
+#: series binaries that are known to fit, and those with what they became
+_FITTING: Final = 4096
+_FOLDED: Final = 64
+
+_App = tuple[str, str]
+_process_pair: Final = itemgetter(1, 2)
+
+
+class BatchContent(NamedTuple):
+    """A batch with its rows unpacked."""
+
+    batch: Batch
+    measures: list[MeasureRow]
+    events: list[EventRow]
+
+
+class Quotas:
+    """The names that keys have in use, and what becomes of a batch that brings more."""
+
+    def __init__(
+        self,
+        max_series: int,
+        max_services: int,
+        note: Callable[[str, str, str, int], None] = lambda *_: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Call note with reason, id of the key, agent and number of what is over a quota."""
+        self._series: SharedPlaces[int] = SharedPlaces(max_series)
+        self._services: SharedPlaces[_App] = SharedPlaces(max_services)
+        self._note = note
+        self._clock = clock
+        self._turned_s = clock()
+        self._lock = threading.Lock()
+        #: hashes of key and series binary, known to fit
+        self._fitting: set[int] = set()
+        self._folded: dict[int, tuple[bytes, int]] = {}
+
+    def fitted(self, key: AgentKey, content: BatchContent) -> BatchContent:
+        """Return a batch, the same object if it fits, else with what is over a quota as `other`.
+
+        Gauges of services over the quota are left out: they have no sum. Raises BatchError for
+        series that are malformed.
+        """
+        with self._lock:
+            if self._clock() - self._turned_s >= _TURN_S:
+                self._turn()
+            over = self._services_over(key, content)
+            mark = hash((key.id, content.batch.series))
+            if not over and mark in self._fitting:
+                return content
+            series, count = self._series_of(key, content.batch.series, mark, over)
+        if over:
+            content = _without(key, content, over)
+            self._note("services", key.id, content.batch.agent, len(over))
+        if count:
+            self._note("series", key.id, content.batch.agent, count)
+        if series is not content.batch.series:
+            content = content._replace(batch=replace(content.batch, series=series))
+        return content
+
+    def _turn(self) -> None:
+        self._turned_s = self._clock()
+        for places in (self._series, self._services):
+            places.taken -= places.turn()
+        self._fitting.clear()
+        self._folded.clear()
+
+    def _services_over(self, key: AgentKey, content: BatchContent) -> set[_App]:
+        """Return the services of gauges, processes, measures and events that are over the quota."""
+        batch = content.batch
+        pairs = set(map(_process_pair, batch.processes))
+        for rows in filter(None, (batch.gauges, content.measures, content.events)):
+            columns = zip(*rows, strict=True)
+            pairs.update(zip(next(columns), next(columns), strict=True))
+        return self._refused(key, pairs.difference(self._services.current))
+
+    def _refused(self, key: AgentKey, pairs: Iterable[_App]) -> set[_App]:
+        # Services that an admin has named for a key are always known.
+        return {
+            pair
+            for pair in pairs
+            if pair[1] and not (self._services.take(pair, key.id, pair) or key.services)
+        }
+
+    def _series_of(
+        self, key: AgentKey, series: bytes, mark: int, over: set[_App]
+    ) -> tuple[bytes, int]:
+        """Return a binary of series with those over a quota folded, and how many these are."""
+        if mark in self._fitting:
+            return series, 0
+        if mark in self._folded:
+            return self._folded[mark]
+        rows = rows_of(series)
+        known = self._series.current
+        names = list(map(hash, rows))
+        fresh = [place for place, name in enumerate(names) if name not in known]
+        apps = {(rows[place][0], rows[place][1]) for place in fresh}
+        without = self._refused(key, apps.difference(self._services.current))
+        folded: dict[int, SeriesKey] = {}
+        for place in fresh:
+            row = rows[place]
+            app = (row[0], row[1])
+            if app not in without and self._series.take(names[place], key.id, app):
+                continue
+            app = _collecting(key, app) if app in without else app
+            status = row[6] if row[6] in _CLASSES else "other"
+            folded[place] = SeriesKey(*app, "", "", OTHER_ROUTE, OTHER_METHOD, status)
+        if not folded:
+            if len(self._fitting) >= _FITTING:
+                self._fitting.clear()
+            self._fitting.add(mark)
+            return series, 0
+        over |= without
+        packed = pack_series(folded.get(place) or SeriesKey(*row) for place, row in enumerate(rows))
+        if len(self._folded) >= _FOLDED:
+            self._folded.clear()
+        # With services over the quota, other rows of a batch have to be looked at each time.
+        if not without:
+            self._folded[mark] = (packed, len(folded))
+        return packed, len(folded)
+
+
+def _collecting(key: AgentKey, app: _App) -> _App:
+    """Return the environment and service for what is of an app over the quota."""
+    return (app[0] if key.environments else OTHER_SERVICE, OTHER_SERVICE)
+
+
+def _without(key: AgentKey, content: BatchContent, over: set[_App]) -> BatchContent:
+    """Return a batch whose rows of some services are those of `other`."""
+
+    def elsewhere(row: Any) -> Any:
+        app = (row.environment, row.service)
+        if app not in over:
+            return row
+        environment, service = _collecting(key, app)
+        return row._replace(environment=environment, service=service)
+
+    batch = content.batch
+    return BatchContent(
+        replace(
+            batch,
+            processes=[elsewhere(row) for row in batch.processes],
+            gauges=[row for row in batch.gauges if (row.environment, row.service) not in over],
+        ),
+        [elsewhere(row) for row in content.measures],
+        [elsewhere(row) for row in content.events],
+    )
