@@ -119,13 +119,12 @@ def units(
 ) -> Iterator[Prepared]:
     """Yield a prepared step for every few slices of windows that started before cutoff_s.
 
-    A small amount of recent data waits for more, unless all_of_it is set.
-
-    journal is the caller's own connection for reading; floors has the time from which on each tier
-    is kept. If an hour has more than max_series series, the last ones are merged as the route
-    `other`. Commit each step and delete its rows before asking for the next. Rows that arrive
-    meanwhile are left to the next run, so that this one ends. An hour that cannot be merged is told
-    to on_failure and left in the journal. Raises sqlite3.Error if a disk refuses a write.
+    A small amount of recent data waits for more, unless all_of_it is set. journal is the caller's
+    own connection for reading; floors has the time from which on each tier is kept. Beyond
+    max_series series of an hour the last ones are merged as the route `other`. Commit each step and
+    delete its rows before asking for the next. Rows that arrive meanwhile are left to the next run.
+    An hour that cannot be merged is told to on_failure and left in the journal. Raises
+    sqlite3.Error if a disk refuses a write.
     """
     (last,) = journal.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
     identity = identity_of_journal(journal)
@@ -359,8 +358,6 @@ def _points(rows: Sequence[_JournalRow], series: Catalogue) -> Columns:
                 _left_out(row, error)
     try:
         return columns_of_batches(batches)
-    except MemoryError:
-        raise
     except Exception:  # noqa: BLE001 - one of them is at fault: each on its own
         found = []
         for row in rows:
