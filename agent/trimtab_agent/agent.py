@@ -87,7 +87,8 @@ class Agent:
         self._writer = BatchWriter(
             self.spool, self.id, self.boot, settings.window_s, self.forwarder.wake
         )
-        self.relay = Relay(polling, self.id, self.watch, self.forwarder.reached)
+        forwarder = self.forwarder
+        self.relay = Relay(polling, self.id, self.watch, forwarder.reached, forwarder.answered)
         self.host = HostReader(network_bits_per_second=settings.network_bits_per_second)
         self.probes = Probes(settings)
         self._process = psutil.Process()
@@ -261,7 +262,7 @@ class Agent:
         for process in self.listener.departed() if is_last else ():
             if process not in still_open:
                 del apps[process]
-        packed_rows = self.gathered.take(window.start_s, with_events=is_last)
+        packed_rows = self.gathered.take(window.start_s, window.offset_us, with_events=is_last)
         await self._writer.write(window, packed_rows, accounting, gauges)
         for key, point in window.points.items():
             self.totals.add(key, point)

@@ -9,14 +9,17 @@ from functools import lru_cache
 from math import gcd
 from typing import Final
 
+from trimtab_core.deltas import Events
 from trimtab_core.measures import Delta
 
-__all__ = ["moment_of", "moments_of", "share"]
+__all__ = ["ages_of", "moment_of", "moments_of", "share"]
 
 _CLOCKS_AGREE_S: Final = 2.0
 #: A monotonic clock below this was started for a time namespace, or is not a clock at all.
 _FRESH_CLOCK_US: Final = 60_000_000
 _MOST_AGE_S: Final = 86_400.0
+#: Older than what the collector takes: then a clock says nothing.
+_ANY_AGE_S: Final = 7 * 86_400.0
 #: Windows among which a span is shared: an hour becomes minutes, as in what the collector keeps.
 _MOST_SHARES: Final = 60
 
@@ -26,7 +29,7 @@ def moment_of(wall_us: int, mono_us: int, now_s: float, now_mono_us: int = 0) ->
 
     now_s is that wall clock, now_mono_us the monotonic one, 0 where the app may be on another
     machine. Where the wall clocks of app and agent disagree, one of them has jumped, and the
-    monotonic clocks decide. A time in the future counts as now.
+    monotonic clocks decide. A time in the future, or more than seven days ago, counts as now.
     """
     age_s = now_s - wall_us / 1e6
     mono_age_s = (now_mono_us - mono_us) / 1e6
@@ -36,7 +39,18 @@ def moment_of(wall_us: int, mono_us: int, now_s: float, now_mono_us: int = 0) ->
         and 0 <= mono_age_s < _MOST_AGE_S
     ):
         age_s = mono_age_s
-    return now_s - max(0.0, age_s)
+    return now_s - (age_s if 0 < age_s < _ANY_AGE_S else 0.0)
+
+
+def ages_of(events: Events, now_s: float, now_mono_us: int = 0) -> list[float]:
+    """Return how many seconds ago each event of a frame was, by the clocks of `moment_of`."""
+    if not events.wall_us:
+        return [now_s - moment_of(event["at_us"], 0, now_s) for event in events.events]
+    sent_s = moment_of(events.wall_us, events.mono_us, now_s, now_mono_us)
+    return [
+        now_s - moment_of(round(sent_s * 1e6) - events.wall_us + event["at_us"], 0, now_s)
+        for event in events.events
+    ]
 
 
 def moments_of(end_s: float, span_s: float, window_s: int) -> list[float]:

@@ -3,13 +3,18 @@
 A batch is freed only after a 2xx. After a 413 two halves take its place. After 400 or 422, or a 413
 for a batch that cannot be halved, the batch is put aside and counted, and the next one follows.
 After 401 or 403 the data is kept and sent again once a minute. Every other failure backs off with
-full jitter (AWS, "Exponential backoff and jitter") and honours Retry-After.
+full jitter (AWS, "Exponential backoff and jitter") and honours Retry-After. Where nobody listens,
+an attempt costs nobody anything: pauses stay short, so that the newest window is there soon after
+the collector is. A pause of the agent's own choice also ends, with jitter, when a window is closed
+or a poll is answered.
 """
 
 import asyncio
 import email.utils
 import logging
 import random
+import socket
+import ssl
 import time
 import traceback
 from collections import Counter
@@ -33,6 +38,10 @@ log = logging.getLogger("trimtab.forwarder")
 #: Time for a request and its whole answer; the client's timeouts apply to single reads and writes.
 ANSWER_S: float = 30.0
 _BACKOFF_S: Final = (0.25, 30.0)
+#: Pauses while there is nobody to connect to.
+_NOBODY_S: Final = (0.5, 2.5)
+#: A pause that ends early lasts up to this much longer: windows of all agents close together.
+_SPREAD_S: Final = 1.0
 #: Fast growth: agents that lost their collector at the same moment soon try at different times.
 _BACKOFF_GROWTH: Final = 6
 _REFUSED_S: Final = 60.0
@@ -90,6 +99,8 @@ class Forwarder:
         self.reached = asyncio.Event()
         #: set to end a pause early
         self._hurry = asyncio.Event()
+        #: whether news may end a pause: not if the collector has asked for it
+        self._may_hurry = False
         self._failures = 0
         self._warn = RateLimited(log)
         self.sent = 0
@@ -104,11 +115,18 @@ class Forwarder:
         """Use another client from now on, and end a pause so that it is tried at once."""
         self._client = client
         self._failures = 0
+        self._may_hurry = False
         self._hurry.set()
 
     def wake(self) -> None:
         """Say that there is something new in the spool."""
         self._wake.set()
+        self.answered()
+
+    def answered(self) -> None:
+        """End a pause of our own choice soon: there is news, or the collector answers a poll."""
+        if self._may_hurry:
+            self._hurry.set()
 
     async def run(self) -> None:
         """Send for ever; ends only by cancellation."""
@@ -125,7 +143,12 @@ class Forwarder:
             self._hurry.clear()
             pause_s = await self.send(entry)
             if pause_s:
-                await _wait(self._hurry, pause_s)
+                await self._pause(pause_s)
+
+    async def _pause(self, pause_s: float) -> None:
+        await _wait(self._hurry, pause_s)
+        if self._hurry.is_set() and self._may_hurry:
+            await asyncio.sleep(random.uniform(0, min(pause_s, _SPREAD_S)))
 
     async def flush(self, most_s: float) -> None:
         """Send each batch once, for up to most_s and until one fails; for the end of the agent."""
@@ -153,7 +176,9 @@ class Forwarder:
             self._spool.release(entry, tried=not unsent)
             self.reached.clear()
             why = explained(error, self._client.base_url.host, "collector_ca_file")
-            return self._failed("unreachable", why or f"{type(error).__name__}: {error}", None)
+            sentence = why or f"{type(error).__name__}: {error}"
+            pause_s = self._failed("unreachable", sentence, None)
+            return random.uniform(*_NOBODY_S) if unsent and _is_nobody(error) else pause_s
         except Exception as error:  # noqa: BLE001 - the sender must go on, whatever a library does
             self._spool.release(entry)
             self._warn.warning("traceback", "sending raised:\n%s", traceback.format_exc())
@@ -212,12 +237,14 @@ class Forwarder:
         self._spool.release(entry, tried=status not in (401, 403))
         if status in (401, 403):
             self._failed(str(status), sentence, None)
+            self._may_hurry = False
             return _REFUSED_S
         return self._failed(str(status), sentence, _retry_after(answer))
 
     def _failed(self, cause: str, sentence: str, retry_after_s: float | None) -> float:
         self.failed[cause] += 1
         self._failures += 1
+        self._may_hurry = retry_after_s is None
         self.trouble = f"{cause}: {sentence}"
         self._warn.warning(
             cause,
@@ -250,6 +277,15 @@ class Forwarder:
 def _retry_after(answer: Answer) -> float | None:
     text = answer.headers.get("retry-after", "")
     return min(float(text), 300.0) if text.isdecimal() else None
+
+
+def _is_nobody(error: BaseException | None) -> bool:
+    """Tell whether no connection came about, and for no reason of names or certificates."""
+    while error is not None:
+        if isinstance(error, (ssl.SSLError, socket.gaierror)):
+            return False
+        error = error.__cause__ or error.__context__
+    return True
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

@@ -63,6 +63,7 @@ class Gathered:
         self._windows: dict[int, _Gathering] = {}
         #: what is to be shared among several windows, by their starts
         self._spans: dict[tuple[int, ...], _Gathering] = {}
+        #: `at_us` is by the monotonic clock here
         self._events: list[EventRow] = []
         #: deltas added to `other`
         self.over_limit = 0
@@ -137,8 +138,11 @@ class Gathered:
             and self._size_bytes <= times * self._max_bytes
         )
 
-    def note(self, app: App, events: Events) -> None:
-        """Keep events; over the bound the new ones are left out, counted."""
+    def note(self, app: App, events: Events, at_us: Sequence[int]) -> None:
+        """Keep events, and when each was, by the agent's monotonic clock.
+
+        Over the bound the new ones are left out, counted.
+        """
         self.events_dropped += max(0, events.dropped - app.events_dropped)
         app.events_dropped = events.dropped
         room = max(0, _MOST_EVENTS - len(self._events))
@@ -148,9 +152,9 @@ class Gathered:
             # Told here: a process says its version once, not with each event.
             EventRow(
                 *(hello.environment, hello.service, app.instance),
-                {**event, "version": hello.version},
+                {**event, "version": hello.version, "at_us": at},
             )
-            for event in events.events[:room]
+            for event, at in zip(events.events[:room], at_us, strict=False)
         ]
 
     def take_spans(self) -> Iterator[tuple[int, list[MeasureRow]]]:
@@ -165,12 +169,19 @@ class Gathered:
                 )
                 yield start_s, [MeasureRow(*whose, part) for whose, part in shares if part]
 
-    def take(self, start_s: int, *, with_events: bool = True) -> list[bytes]:
-        """Return the measures of a window, and the events, as binaries of rows; forget them."""
+    def take(self, start_s: int, offset_us: int = 0, *, with_events: bool = True) -> list[bytes]:
+        """Return the measures of a window, and the events, as binaries of rows; forget them.
+
+        offset_us is how far the wall clock of the window is ahead of the monotonic one.
+        """
         window = self._windows.pop(start_s, None) or _Gathering()
         self._size_bytes -= window.size_bytes
         events: list[EventRow] = []
         if with_events:
             events, self._events = self._events, events
+        events = [
+            row._replace(event={**row.event, "at_us": max(0, row.event["at_us"] + offset_us)})
+            for row in events
+        ]
         rows = (MeasureRow(*whose, delta) for whose, delta in window.deltas.items())
         return pack_rows(rows, events)

@@ -20,7 +20,7 @@ from typing import Final
 
 from trimtab_agent.aggregator import Aggregator
 from trimtab_agent.app import App, Workers
-from trimtab_agent.dating import moment_of, moments_of
+from trimtab_agent.dating import ages_of, moment_of, moments_of
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.places import MAX_WAITING, Places
 from trimtab_agent.sockets import (
@@ -288,7 +288,9 @@ class Connection(asyncio.BufferedProtocol):
         elif isinstance(message, Deltas):
             self._deltas(app, message)
         elif isinstance(message, Events):
-            self._listener.gathered.note(app, message)
+            ages = ages_of(message, time.time(), self._now_mono_us())
+            now_us = time.monotonic_ns() // 1000
+            self._listener.gathered.note(app, message, [now_us - round(s * 1e6) for s in ages])
         else:
             raise FrameError(f"a second {frame[0]!r:.40} on one connection")
 

@@ -35,11 +35,14 @@ class Relay:
         agent: str,
         on_watch: Callable[[float], None],
         reached: asyncio.Event,
+        answered: Callable[[], None] = lambda: None,
     ) -> None:
         #: used from the next poll on; may be replaced at any time
         self.client = client
         self._agent = agent
         self._on_watch = on_watch
+        #: called after a poll that was answered
+        self._answered = answered
         #: set while the forwarder reaches the collector
         self._reached = reached
 
@@ -69,6 +72,7 @@ class Relay:
                 await asyncio.sleep(random.uniform(_RETRY_S[0], away_s))
                 continue
             failed_s = None
+            self._answered()
             if seconds > 0:
                 self._on_watch(seconds)
             # The collector holds a poll it has no answer for; another server in its place may not.

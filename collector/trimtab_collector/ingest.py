@@ -41,7 +41,7 @@ from trimtab_core.batches import (
 )
 from trimtab_core.errors import BatchError, TooLargeError
 from trimtab_core.logs import RateLimited
-from trimtab_core.rows import unpack_rows
+from trimtab_core.rows import EventRow, unpack_rows
 
 __all__ = ["Ingest"]
 
@@ -245,6 +245,7 @@ class Ingest:
         now_s = self._clock()
         ahead_s = _ahead_s(batch, sent_at, now_s)
         begin_s = batch.window_s
+        ahead_us = 0
         own = self._owners.check(batch.agent, key)
         if abs(ahead_s) > _SKEW_S:
             self._log.warning(
@@ -256,6 +257,7 @@ class Ingest:
                 batch.agent,
             )
             begin_s -= round(ahead_s)
+            ahead_us = round(ahead_s) * 1_000_000
         if begin_s - now_s > _FUTURE_S:
             # Its clock was wrong when the window closed, and is right by now.
             begin_s = int(now_s)
@@ -266,6 +268,8 @@ class Ingest:
             )
         window_s = begin_s if batch.live else begin_s - begin_s % WINDOW_S
         measures, events = unpack_rows(batch.rows)
+        received_us = int(now_s * 1e6)
+        events = _dated(events, ahead_us, received_us, begin_s)
         if key.environments or key.services:
             # A batch may have thousands of names; a key without a scope looks at none of them.
             _check_scope(key, (row[1:3] for row in batch.processes))
@@ -282,7 +286,6 @@ class Ingest:
             self._owners.claim(batch.agent, key)
         self.senders.note(batch.agent, sent_at.wall_s - now_s if sent_at else ahead_s, told)
         read_s = min(begin_s + batch.step_s, now_s)
-        received_us = int(now_s * 1e6)
         totals = _totals(batch, numbered)
         return Received(
             batch, raw, numbered, window_s, received_us, read_s, totals, measures, events, key.id
@@ -345,6 +348,21 @@ def _ahead_s(batch: Batch, sent_at: SentAt | None, now_s: float) -> float:
         return batch.closed_us / 1e6 - (now_s - max(0.0, age_s))
     # From an earlier boot of the agent: we take its clock to have been what it is now.
     return sent_at.wall_s - now_s
+
+
+def _dated(events: list[EventRow], ahead_us: int, now_us: int, begin_s: int) -> list[EventRow]:
+    """Return events by our clock, as the window they came with: none is later than now.
+
+    One of more than seven days ago counts as of its window: the clock of its app says nothing.
+    """
+    dated = []
+    for row in events:
+        told_us = row.event["at_us"]
+        at_us = min(told_us - ahead_us, now_us)
+        if at_us < now_us - _PAST_S * 1_000_000:
+            at_us = begin_s * 1_000_000
+        dated.append(row if at_us == told_us else row._replace(event={**row.event, "at_us": at_us}))
+    return dated
 
 
 def _whole(text: bytes) -> int:

@@ -36,6 +36,8 @@ MAX_EVENT: Final = 32_768
 _MAX_EVENTS: Final = 1000
 #: Entries of a frame of deltas that says when they were added.
 _DATED: Final = 6
+#: Entries of a frame of events that says by which clock.
+_DATED_EVENTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +78,22 @@ class Deltas:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Slow queries, slow and failed requests and the like; `dropped` counts those left out."""
+    """Slow queries, slow and failed requests and the like; `dropped` counts those left out.
+
+    The `at_us` of an event is by the clock that read `wall_us`. Without it, as apps of an earlier
+    version send them, by an unknown one.
+    """
 
     events: Sequence[Mapping[str, Any]]
     dropped: int = 0
+    #: wall and monotonic clock of the app, in us, when the frame was made
+    wall_us: int = 0
+    mono_us: int = 0
 
     def frame(self) -> list[Any]:
         """Return the message list."""
-        return ["events", [dict(event) for event in self.events], self.dropped]
+        events = [dict(event) for event in self.events]
+        return ["events", events, self.dropped, self.wall_us, self.mono_us]
 
 
 def fits(event: Mapping[str, Any]) -> bool:
@@ -126,4 +136,6 @@ def parse_events(message: list[Any]) -> Events:
         event_of(event)
         if not fits(event):
             raise ValueError(f"expected an event of at most {MAX_EVENT} bytes, got a longer one")
-    return Events(events, count_of(message[2]))
+    if len(message) < _DATED_EVENTS:
+        return Events(events, count_of(message[2]))
+    return Events(events, *(count_of(each) for each in message[2:_DATED_EVENTS]))

@@ -34,7 +34,10 @@ class MeasureRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """An event of an app, with `kind` and `at_us` (wall clock of the app) in its map."""
+    """An event of an app, with `kind` and `at_us` in its map.
+
+    `at_us` is by the clock of the batch (its `closed_us`); the collector puts its own in place.
+    """
 
     environment: str
     service: str

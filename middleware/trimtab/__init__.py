@@ -15,6 +15,8 @@ Each name is imported when it is first used: a library that only counts pays for
 an app for neither before it is wrapped. `__init__.pyi` has the types.
 """
 
+from os import getpid as _getpid
+
 __all__ = [
     "AgentSink",
     "AppSettings",
@@ -46,6 +48,8 @@ __all__ = [
     "watch_queue",
 ]
 
+#: So a child of a fork is known, even if nothing of trimtab was used before it (`children.py`).
+_imported_by = _getpid()
 #: module -> names that it gives
 _LATER = {
     "trimtab.asgi": ("Middleware",),

@@ -7,9 +7,10 @@ An event is a dict of short texts and whole numbers; what could be a secret neve
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Any, Final
 
-__all__ = ["N_PLUS_ONE", "REQUEST", "SLOW_QUERY", "EventQueue"]
+__all__ = ["N_PLUS_ONE", "REQUEST", "SLOW_QUERY", "EventQueue", "dated"]
 
 #: kinds of events
 SLOW_QUERY: Final = "slow_query"
@@ -62,12 +63,21 @@ class EventQueue:
             if len(self._waiting) >= _MOST:
                 self._waiting.popleft()
                 self.dropped += 1
-            self._waiting.append({"kind": kind, "at_us": time.time_ns() // 1000, **event})
+            # The wall clock may jump before the event is sent: it is read then, in `dated`.
+            self._waiting.append({"kind": kind, "at_us": time.monotonic_ns() // 1000, **event})
 
     def take(self, most: int) -> list[dict[str, Any]]:
-        """Return at most that many events, the oldest first, and forget them."""
+        """Return at most that many events, the oldest first, and forget them.
+
+        Their `at_us` is by the monotonic clock; `dated` has it by the wall clock.
+        """
         with self._lock:
             return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+
+def dated(events: Iterable[dict[str, Any]], wall_us: int, mono_us: int) -> list[dict[str, Any]]:
+    """Return events as they are sent: `at_us` by the wall clock; both clocks were read just now."""
+    return [{**event, "at_us": max(0, wall_us - mono_us + event["at_us"])} for event in events]

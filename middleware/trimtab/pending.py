@@ -12,9 +12,10 @@ recently sent key loses its number; the agent reads frames in order and is told 
 the first values under it.
 """
 
+from time import monotonic_ns, time_ns
 from typing import Any, Final
 
-from trimtab.events import EventQueue
+from trimtab.events import EventQueue, dated
 from trimtab.metrics.backlog import BacklogWindow
 from trimtab.metrics.measures import Measures
 from trimtab_core.deltas import Deltas, Events, MeasureNames, fits
@@ -111,7 +112,9 @@ class Pending:
         if frame is None and self._events:
             self._sending_events = self._events[:_EVENTS_A_FRAME]
             del self._events[:_EVENTS_A_FRAME]
-            return Events(self._sending_events, self._queue.dropped + self._dropped).frame()
+            clocks = time_ns() // 1000, monotonic_ns() // 1000
+            events = dated(self._sending_events, *clocks)
+            return Events(events, self._queue.dropped + self._dropped, *clocks).frame()
         return frame
 
     def _next_measures(self) -> list[Any] | None:

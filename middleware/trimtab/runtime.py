@@ -1,7 +1,8 @@
 """What a process has once: a `Process`, and in it a `Runtime` for each set of settings.
 
 Nothing is started at import or when an app is wrapped: a server may fork after that. A fork's
-child forgets the parent's records and connection, and starts its own thread at its first request.
+child forgets the parent's records and connection, and starts its own thread at its first request,
+or when it first adds to a measure, as a child of multiprocessing does (`children.py`).
 All of that goes through one hook (`Process.after_fork`); what else has to forget or to replace
 something there is a `Part` of the process.
 """
@@ -14,6 +15,7 @@ import threading
 import weakref
 from typing import Final, Protocol
 
+from trimtab.children import before_end, before_results, is_child
 from trimtab.connection import Connections
 from trimtab.emitter import Emitter
 from trimtab.events import EventQueue
@@ -147,7 +149,8 @@ class Runtime:
         )
         if self._vitals is not None:
             self._vitals.watch_loop()
-        _flush_before_multiprocessing_ends()
+        before_end(self.process.flush)
+        before_results(self.process.measures, self.flush)
         return emitter
 
     def _hello(self, process: bytes, sent: int, worker: int) -> Hello:
@@ -175,6 +178,7 @@ class Process:
         self.routes = RouteTable()
         self.events = EventQueue()
         self.measures = Measures()
+        self.measures.on_first = self._first_added
         #: metrics that the app has named
         self.registry = Registry(self.measures)
         self.connections = Connections()
@@ -222,6 +226,12 @@ class Process:
         except Exception:
             log.warning("trimtab could not start", exc_info=True)
 
+    def _first_added(self) -> None:
+        # A child that serves no requests is told by nobody else. In the process that makes children
+        # no thread is started for a value alone.
+        if is_child():
+            self.wake()
+
     def flush(self) -> None:
         """Send everything and say bye; at the end of the process, safe to repeat."""
         for runtime in self.runtimes():
@@ -230,6 +240,7 @@ class Process:
     def after_fork(self) -> None:
         """Begin anew in the child of a fork; the only hook of its kind that trimtab has."""
         self._lock = threading.Lock()
+        self.measures.on_first = self._first_added
         owned: tuple[Part, ...] = (
             self.connections, self.routes, self.events, self.measures, self.registry,
         )  # fmt: skip
@@ -252,13 +263,6 @@ runtime_for = PROCESS.runtime
 is_connected = PROCESS.is_connected
 wake_default = PROCESS.wake
 flush_all = PROCESS.flush
-
-
-def _flush_before_multiprocessing_ends() -> None:
-    # Its children leave by os._exit: of what is registered, they run its own finalizers alone.
-    module = sys.modules.get("multiprocessing.util")
-    if module is not None:
-        module.Finalize(None, flush_all, exitpriority=0)
 
 
 def _address(text: str) -> Address | None:

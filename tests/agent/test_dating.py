@@ -5,7 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab_agent.dating import moments_of, share
+from trimtab_agent.dating import ages_of, moment_of, moments_of, share
+from trimtab_core.deltas import Events
 from trimtab_core.measures import COUNTER, HISTOGRAM, Delta, value_buckets
 
 AT_S = 1_700_006_400.0
@@ -76,3 +77,24 @@ def test_few_values_lie_far_from_one_another() -> None:
 def test_a_delta_whose_buckets_do_not_fit_its_count_stays_whole() -> None:
     strange = Delta(1, 1.0, 1.0, 1.0, 1.0, {5: 7})
     assert shares(strange, 3) == [strange, None, None]
+
+
+def test_events_are_as_old_as_the_clocks_of_their_frame_say() -> None:
+    wall_us, mono_us = int(AT_S * 1e6), 5_000_000_000
+    some = [{"kind": "request", "at_us": wall_us - ago_us} for ago_us in (0, 2_000_000, -9)]
+    for off_s in (0, -10_800, 10_800, -AT_S + 60, 2_000_000_000):
+        # Over the Unix socket the monotonic clock is one: the frame was sent four seconds ago.
+        told = Events(some, 0, wall_us, mono_us)
+        ages = ages_of(told, AT_S - off_s, mono_us + 4_000_000)
+        assert [round(age) for age in ages] == [4, 6, 4]
+    # By another machine's clock: what it cannot say counts as now.
+    for events in (Events(some), Events(some, 0, wall_us, mono_us)):
+        assert [round(age) for age in ages_of(events, AT_S + 4)] == [4, 6, 4]
+        for off_s in (-10_800, 2_000_000_000):
+            assert max(ages_of(events, AT_S + off_s)) < 3
+
+
+def test_a_clock_of_1970_or_2100_counts_as_now() -> None:
+    for wall_s in (0, 60, AT_S - 8 * 86_400, 4_102_444_800):
+        assert moment_of(int(wall_s * 1e6), 0, AT_S) == AT_S
+    assert moment_of(int((AT_S - 6 * 86_400) * 1e6), 0, AT_S) == AT_S - 6 * 86_400

@@ -201,7 +201,7 @@ def test_events_are_bounded_and_what_is_left_out_is_counted() -> None:
     app = app_of()
     for _ in range(3):
         some = [{"kind": "request", "at_us": n} for n in range(500)]
-        gathered.note(app, Events(some, 7))
+        gathered.note(app, Events(some, 7), range(500))
     _, events = rows_of(gathered.take(NOW_S))
     assert len(events) == 1000
     assert gathered.events_dropped == 500 + 7

@@ -6,6 +6,7 @@ test_spool_sending.py.
 
 import asyncio
 import logging
+import socket
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
@@ -294,3 +295,41 @@ async def test_pauses_grow_to_a_cap_differ_from_each_other_and_start_anew_after_
     assert len(set(capped)) > len(capped) / 2
     assert pauses[tries] == 0
     assert pauses[tries + 1] <= 1.5
+
+
+@pytest.mark.asyncio
+async def test_where_nobody_listens_pauses_stay_short_and_differ(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        async with sending(tmp_path, url) as opened:
+            pauses = [await opened.once() for _ in range(40)]
+    assert 0.5 <= min(pauses) <= max(pauses) <= 2.5
+    assert len(set(pauses)) > 20
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("news", ["wake", "answered"])
+async def test_a_fresh_window_or_an_answered_poll_ends_a_pause_that_has_grown_long(
+    tmp_path: Path, news: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BACKOFF_S", (29.0, 30.0))
+    with StubCollector(lambda _, before: OK if before else Answer(500)) as stub:
+        async with sending(tmp_path, stub.url) as opened, opened.running():
+            await until(lambda: opened.forwarder.trouble, "a failure")
+            getattr(opened.forwarder, news)()
+            await until(lambda: opened.held == 0, "the batch to be taken", 3)
+
+
+@pytest.mark.asyncio
+async def test_no_news_ends_a_pause_that_the_collector_asked_for(tmp_path: Path) -> None:
+    def answer(_: bytes, before: int) -> Answer:
+        return OK if before else Answer(503, {"Retry-After": "1"})
+
+    with StubCollector(answer) as stub:
+        async with sending(tmp_path, stub.url) as opened, opened.running():
+            await until(lambda: opened.forwarder.trouble, "a failure")
+            opened.forwarder.wake()
+            opened.forwarder.answered()
+            await until(lambda: opened.held == 0, "the batch to be taken")
+    assert stub.asked[1].at - stub.asked[0].at >= 1.0

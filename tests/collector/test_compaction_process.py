@@ -2,8 +2,9 @@
 
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from support.processes.servers import wait_for
 from support.stores.appending import append
 from support.stores.batches import a_batch, key_of, point_of
 from support.stores.engines import Pair, Sent, SQLiteEngine
+from trimtab_collector.storage.sqlite.compactor import Compactor, locked
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.supervisor import Supervisor
 from trimtab_collector.storage.sqlite.tiers import Retention
@@ -179,5 +181,42 @@ def test_what_is_kept_can_change_while_the_worker_runs(tmp: Path) -> None:
         floor_s = store.tiering.floors()["1h"]
         store.keep(Retention(coarse_s=800 * 24 * HOUR_S), max_bytes=0)
         assert store.tiering.floors()["1h"] < floor_s
+    finally:
+        store.close()
+
+
+def test_what_one_file_cannot_do_ends_neither_the_worker_nor_the_rest(tmp: Path) -> None:
+    """A file whose series have lost numbers is put aside; the next hour is merged."""
+    clock = Clock(NOW_S)
+    store = SQLiteStore(tmp, clock=clock)
+    fill(store, 0, 48)
+    store.compact(clock.now_s)
+    # Each file of an hour has a set of chunks more than it needs, and the journal is empty.
+    fill(store, 48, 48)
+    with locked(tmp, 10):
+        for step, commit in Compactor(tmp, 200_000).steps(
+            clock.now_s, store.tiering.cutoff_s(clock.now_s), store.tiering.floors()
+        ):
+            if step.what != "merge":
+                break
+            commit()
+            store.tiering.apply(step)
+    store.close()
+    broken = sorted(tmp.glob("10s-*.db"))[0]
+    with closing(sqlite3.connect(broken)) as file:
+        file.execute("DELETE FROM series WHERE id = 2")
+        file.commit()
+    store = SQLiteStore(tmp, clock=clock)
+    try:
+        assert store.health().journal_batches == 0
+        with supervised(tmp, store) as supervisor:
+            pid = worker(store)
+            wait_for(lambda: store.health().damage, "a file put aside", 20)
+            assert broken.name in " ".join(store.health().damage)
+            fill(store, 96, 24)
+            supervisor.wake()
+            wait_for(lambda: merged(store), "an empty journal", 30)
+            assert worker(store) == pid
+            assert not store.health().compaction
     finally:
         store.close()

@@ -9,6 +9,17 @@ import pytest
 from support.processes.servers import Collector
 from support.stores.batches import Sender, a_batch, accounting_of, key_of, point_of, window
 from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, GaugeRow, Point, SentAt
+from trimtab_core.rows import EventRow, pack_rows
+
+
+def slow_requests(service: str, *at_s: int) -> bytes:
+    """Return rows with a slow request at each of these seconds."""
+    told = {"kind": "request", "reason": "slow", "route": "/items", "method": "GET", "status": 200,
+            "duration_us": 2_000_000}  # fmt: skip
+    events = [
+        EventRow("test", service, "host#0", {**told, "at_us": each * 1_000_000}) for each in at_s
+    ]
+    return pack_rows((), events)[0]
 
 
 @pytest.mark.parametrize("ahead_s", [3 * 3600, -3 * 3600])
@@ -25,6 +36,7 @@ def test_windows_of_a_wrong_clock_are_booked_by_ours_and_it_is_noted(
         window_s=theirs - theirs % 10 - 10,
         closed_us=theirs * 1_000_000,
         gauges=[GaugeRow("test", service, "host#0", "http.server.active_requests", 2.0)],
+        rows=slow_requests(service, theirs - 5, theirs + 40, 0),
     )
     sender.more = {CLOCK_HEADER: f"{time.time() + ahead_s:.3f}"}
     assert sender.post(batch)[1]["duplicate"] is False
@@ -34,6 +46,12 @@ def test_windows_of_a_wrong_clock_are_booked_by_ours_and_it_is_noted(
     row = collector.api.get("/services", service=service, from_="-2m")["services"][0]
     assert (row["requests"], row["inFlight"]) == (1, 2)
     collector.wait_line("set the clock of its machine")
+    # What was slow in it is there at the same time; a time that nobody can mean is its window's.
+    slow = collector.api.get("/slow-requests", service=service, from_="-1m")["requests"]
+    assert len(slow) == 3
+    now_s = int(time.time())
+    later = collector.api.get("/slow-requests", from_=str(now_s + 20), to=str(now_s + 20_000))
+    assert later["requests"] == []
 
 
 def test_a_window_of_a_clock_that_was_wrong_and_is_right_now_is_booked_as_of_now(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.apps.deltas import heard
 from support.processes.peer import Peer, running_peer
 from support.processes.servers import clean_environment
 from trimtab_core.messages import Bye, Hello
@@ -194,3 +195,23 @@ def test_a_fork_while_the_emitter_connects_leaves_no_socket_open_in_the_child() 
         check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["fork", "spawn", "forkserver", "pool", "pool of spawned", "executor", "generations"],
+)
+def test_what_children_count_arrives_though_nobody_calls_start_there(tmp: Path, kind: str) -> None:
+    with running_peer() as peer:
+        done = subprocess.run(
+            [sys.executable, str(ZOO.with_name("counting_target.py")), kind],
+            env=clean_environment() | {"TRIMTAB_AGENT": peer.address, "TRIMTAB_SERVICE": "zoo"},
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+
+        def counted_by() -> dict[str, float]:
+            return {dict(key.attributes)["number"]: delta.sum for key, delta in heard(peer).items()}
+
+        peer.wait(lambda: counted_by() == {str(n): 1.0 for n in range(6)}, "one of each")
+        assert peer.errors == []

@@ -155,6 +155,7 @@ LAYERS: Layers = {
         "face": (),
         "queueing": (),
         "connection": (),
+        "children": (),
         # What is recorded, and how it leaves.
         "metrics.backlog": (),
         "metrics.measures": ("tables", "metrics.backlog"),
@@ -167,7 +168,7 @@ LAYERS: Layers = {
         # The one place that puts these together.
         "runtime": (
             *("settings", "events", "metrics.measures", "metrics.registry", "routes", "recorder"),
-            *("vitals", "connection", "pending", "emitter"),
+            *("vitals", "connection", "pending", "emitter", "children"),
         ),
         # What goes by the runtime, each without the others.
         "metrics": ("metrics.measures", "metrics.registry", "runtime"),

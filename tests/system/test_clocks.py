@@ -13,6 +13,8 @@ from support.processes.servers import Agent, App, Collector, wait_for
 from support.processes.stack import Stack, stack, uvicorn
 
 HOUR = 3600
+#: every request of such an app is a slow one
+SLOW = {"TRIMTAB_SLOW_REQUEST_MS": "1"}
 JUMPS = (-2 * HOUR, 3 * HOUR, 0)
 
 
@@ -37,6 +39,13 @@ def exact(system: Stack, sent: int) -> list[dict[str, Any]]:
         t = datetime.fromisoformat(row["t"]).timestamp()
         assert time.time() - 600 < t <= time.time() + 1, (row["t"], series)
     assert sum(row["requests"] for row in series) == sent
+    ahead = str(int(time.time()) + 6 * HOUR)
+    # Each request is a slow one here: those that were kept are of the same time.
+    kept = api.get("/slow-requests", service="shop", from_="-6h", to=ahead, limit=1000)["requests"]
+    assert kept
+    for request in kept:
+        at_s = datetime.fromisoformat(request["at"]).timestamp()
+        assert time.time() - 600 < at_s <= time.time() + 1, request["at"]
     # No time in the future either.
     future = api.get(
         "/response-time", service="shop", from_="now", to=str(int(time.time()) + 86400)
@@ -48,7 +57,7 @@ def exact(system: Stack, sent: int) -> list[dict[str, Any]]:
 def test_an_app_whose_clock_jumps_is_booked_at_the_true_time(tmp: Path) -> None:
     clock = WallClock(tmp)
     with stack(tmp) as system:
-        app = system.app("shop", uvicorn(), **clock.env)
+        app = system.app("shop", uvicorn(), **SLOW, **clock.env)
         load = Load([f"{app.url}/items/1"], connections=2).start()
         for offset_s in JUMPS:
             more(load, 200)
@@ -70,7 +79,7 @@ def test_an_agent_whose_clock_jumps_books_at_the_true_time_and_reports_the_diffe
 ) -> None:
     clock = WallClock(tmp)
     with stack(tmp, **clock.env) as system:
-        app = system.app("shop", uvicorn(), **(clock.env if who == "host" else {}))
+        app = system.app("shop", uvicorn(), **SLOW, **(clock.env if who == "host" else {}))
         load = Load([f"{app.url}/items/1"], connections=2).start()
         for offset_s in JUMPS:
             more(load, 200)
@@ -88,7 +97,7 @@ def test_an_agent_whose_clock_jumps_books_at_the_true_time_and_reports_the_diffe
 def test_what_was_held_while_the_clock_jumped_is_booked_at_the_true_time(tmp: Path) -> None:
     clock = WallClock(tmp)
     with stack(tmp, **clock.env) as system:
-        app = system.app("shop", uvicorn(), **clock.env)
+        app = system.app("shop", uvicorn(), **SLOW, **clock.env)
         system.collector.kill9()
         load = Load([f"{app.url}/items/1"], connections=2).start()
         for offset_s in JUMPS:

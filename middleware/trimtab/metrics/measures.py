@@ -55,20 +55,20 @@ _AGE_S: Final = IDLE_S / 10
 class Measure:
     """One measure of a process; every method from any thread."""
 
-    __slots__ = ("__weakref__", "_changed", "_is_listed", "_lock", "_pending", "delta", "family",
+    __slots__ = ("__weakref__", "_is_listed", "_list", "_lock", "_pending", "delta", "family",
                  "is_kept", "is_other", "key", "total", "was_used")  # fmt: skip
 
     def __init__(
         self,
         key: MeasureKey,
         family: "MeasureFamily",
-        changed: "deque[Measure]",
+        into: "Callable[[Measure], None]",
         *,
         is_other: bool = False,
     ) -> None:
         self.key = key
         self.family = family
-        self._changed = changed
+        self._list = into
         #: whether it stands for all over the cap: do not keep it, ask the family again
         self.is_other = is_other
         #: whether it has a place in its family
@@ -85,7 +85,7 @@ class Measure:
         # `take` has it the other way round: none is missed, some are listed twice.
         if not self._is_listed:
             self._is_listed = True
-            self._changed.append(self)
+            self._list(self)
         if len(self._pending) >= _MOST_PENDING and self._lock.acquire(blocking=False):
             # Not waiting: a signal handler or finalizer may add while its own thread adds up.
             try:
@@ -197,7 +197,11 @@ class MeasureFamily:
         return found
 
     def _key(self, attributes: Attributes) -> MeasureKey:
-        cut = tuple((name, _text(value)) for name, value in attributes[:MAX_ATTRIBUTES])
+        cut = tuple(
+            # What the agent would refuse, it would refuse with all that is sent after it.
+            (name, value[:MAX_TEXT].encode("utf-8", "replace").decode())
+            for name, value in attributes[:MAX_ATTRIBUTES]
+        )
         return MeasureKey(self.name, self.kind, self.unit, cut)
 
     def key_of(self, measure: Measure) -> MeasureKey:
@@ -249,6 +253,8 @@ class Measures:
         self._let_go: weakref.WeakSet[Measure] = weakref.WeakSet()
         #: those that were added to since the last `changed`
         self._changed: deque[Measure] = deque()
+        #: called once: something was added
+        self.on_first: Callable[[], None] | None = None
         self._lock = threading.RLock()
         #: what was taken and waits for the agent
         self.backlog = MeasureBacklog()
@@ -277,11 +283,17 @@ class Measures:
 
     def new(self, key: MeasureKey, family: MeasureFamily) -> Measure:
         """Return a new measure that gets a place; for families, as the methods that follow."""
-        return Measure(key, family, self._changed)
+        return Measure(key, family, self._list)
 
     def other(self, key: MeasureKey, family: MeasureFamily) -> Measure:
         """Return the measure of all that is over the cap of a family."""
-        return Measure(key, family, self._changed, is_other=True)
+        return Measure(key, family, self._list, is_other=True)
+
+    def _list(self, measure: Measure) -> None:
+        self._changed.append(measure)
+        if self.on_first is not None:
+            called, self.on_first = self.on_first, None
+            called()
 
     def let_go(self, measure: Measure) -> None:
         """Note that a measure has lost its place."""
@@ -299,7 +311,7 @@ class Measures:
     def has_room(self) -> bool:
         """Tell whether a measure more may have a place, if need be that of an idle one."""
         families = list(self._families.values())
-        # Counted where they are: a count of its own could be wrong for ever after an interruption.
+        # Counted where they are: a count of its own could be wrong after an interruption.
         if sum(family.places for family in families) < _MOST_MEASURES:
             return True
         # No lock is held here: each family takes its own, one after the other.
@@ -323,8 +335,7 @@ class Measures:
 
     def before(self, reader: Callable[[], object]) -> None:
         """Have reader called once per second, in the emitter's thread, to add what it reads."""
-        with self._lock:
-            self._readers.append(reader)
+        self._readers.append(reader)
 
     def ask(self) -> None:
         """Call all readers; one that raises costs itself alone."""
@@ -340,10 +351,7 @@ class Measures:
         return len(self._changed)
 
     def changed(self, most: int = maxsize) -> Iterator[tuple[MeasureKey, Delta]]:
-        """Take what was added to at most that many measures, with the keys to send it under.
-
-        The others keep what was added to them, and their places.
-        """
+        """Take what was added to at most that many measures, with the keys to send it under."""
         now = self.clock()
         if now >= self._next_age:
             self._next_age = now + _AGE_S
@@ -390,8 +398,3 @@ def _finite(values: list[Any]) -> list[float]:
         if abs(number) < _MOST_VALUE:
             found.append(number)
     return found
-
-
-def _text(value: str) -> str:
-    # What the agent would refuse, it would refuse with all that is sent after it.
-    return value[:MAX_TEXT].encode("utf-8", "replace").decode()

@@ -9,7 +9,7 @@ deletes the rows. Late batches are a slice of their hour like any other, since p
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -115,31 +115,42 @@ def units(
     floors: Mapping[str, int],
     *,
     all_of_it: bool = False,
+    on_failure: Callable[[str, Exception], None],
 ) -> Iterator[Prepared]:
     """Yield a prepared step for every few slices of windows that started before cutoff_s.
 
-    A small amount of recent data waits for more, unless all_of_it is set.
-
-    journal is the caller's own connection for reading; floors has the time from which on each tier
-    is kept. If an hour has more than max_series series, the last ones are merged as the route
-    `other`. Commit each step and delete its rows before asking for the next. Rows that arrive
-    meanwhile are left to the next run, so that this one ends. Raises sqlite3.Error if a disk
-    refuses a write.
+    A small amount of recent data waits for more, unless all_of_it is set. journal is the caller's
+    own connection for reading; floors has the time from which on each tier is kept. Beyond
+    max_series series of an hour the last ones are merged as the route `other`. Commit each step and
+    delete its rows before asking for the next. Rows that arrive meanwhile are left to the next run.
+    An hour that cannot be merged is told to on_failure and left in the journal. Raises
+    sqlite3.Error if a disk refuses a write.
     """
     (last,) = journal.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
     identity = identity_of_journal(journal)
-    while due := _due(journal, cutoff_s, last, 0 if all_of_it else _DUE):
-        unit = _Unit(journal, writers, Catalogue(max_series), directory, due, floors, identity)
-        rows = _listed(journal, due, min(due + _HOUR_S, cutoff_s), last)
-        for some in _slices(journal, unit, rows):
-            unit.add(some)
-            if unit.points >= _UNIT_POINTS:
-                break
-        yield unit.finish(cutoff_s)
+    failed: set[int] = set()
+    while due := _due(journal, cutoff_s, last, 0 if all_of_it else _DUE, failed):
+        try:
+            unit = _Unit(journal, writers, Catalogue(max_series), directory, due, floors, identity)
+            rows = _listed(journal, due, min(due + _HOUR_S, cutoff_s), last)
+            for some in _slices(journal, unit, rows):
+                unit.add(some)
+                if unit.points >= _UNIT_POINTS:
+                    break
+            step = unit.finish(cutoff_s)
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - one hour; the others go on
+            failed.add(due)
+            on_failure(f"the hour from {due}", error)
+            continue
+        yield step
 
 
-def _due(journal: sqlite3.Connection, cutoff_s: int, last: int, least: int) -> int:
-    """Return the next hour to merge, of rows up to id last, 0 for none.
+def _due(
+    journal: sqlite3.Connection, cutoff_s: int, last: int, least: int, failed: Container[int]
+) -> int:
+    """Return the next hour to merge, of rows up to id last, 0 for none; not one that failed.
 
     An hour that is not over is due with this many batches, or once its oldest have waited long.
     """
@@ -148,6 +159,8 @@ def _due(journal: sqlite3.Connection, cutoff_s: int, last: int, least: int) -> i
         " WHERE t0 < ? AND id <= ? GROUP BY hour ORDER BY hour",
         (cutoff_s, last),
     ):
+        if hour_s in failed:
+            continue
         if hour_s + _HOUR_S <= cutoff_s or batches >= least or cutoff_s - first_s >= _DUE_S:
             return int(hour_s)
     return 0
@@ -345,19 +358,21 @@ def _points(rows: Sequence[_JournalRow], series: Catalogue) -> Columns:
                 _left_out(row, error)
     try:
         return columns_of_batches(batches)
-    except BatchError:
+    except Exception:  # noqa: BLE001 - one of them is at fault: each on its own
         found = []
         for row in rows:
             try:
                 if row.batch is not None:
                     numbers = series.know(row.batch.series).numbers
                     found.append(columns_of_batch(row.batch, numbers, row.t0))
-            except BatchError as error:
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 - it costs itself, and not its hour
                 _left_out(row, error)
         return merge(found)
 
 
-def _left_out(row: _JournalRow, error: BatchError) -> None:
+def _left_out(row: _JournalRow, error: Exception) -> None:
     # It was readable when it was accepted; the disk has changed it since.
     logger.warning("journal row %d cannot be read and is left out: %s", row.id, error)
 

@@ -65,14 +65,18 @@ class Compactor:
         self._log = RateLimited(logger)
         self._writers = Writers()
         self._consolidated: dict[Path, float] = {}
+        #: what this run could not do, and why; empty if it did all
+        self.failed: dict[str, str] = {}
         self._is_first = True
 
     def steps(self, now_s: float, cutoff_s: int, floors: Mapping[str, int]) -> Iterator[Prepared]:
         """Yield prepared steps until nothing is due; floors are those of Retention.floors.
 
         cutoff_s is the start of what memory still holds. Raises sqlite3.Error and OSError if the
-        disk refuses a write: nothing is left half done, and the next run continues.
+        disk refuses a write: nothing is left half done, and the next run continues. An hour or a
+        file that fails in any other way is left as it is, named in `failed`, and the rest goes on.
         """
+        self.failed.clear()
         path = self._directory / METRICS
         journal = sqlite3.connect(path, isolation_level=None, timeout=5)
         try:
@@ -93,15 +97,27 @@ class Compactor:
                 cutoff_s,
                 kept,
                 all_of_it=self._is_first,
+                on_failure=self._note,
             )
             self._is_first = False
             for tier, start_s, file in list(files_of(self._directory)):
                 if self._is_due(tier, start_s, file, kept):
                     self._consolidated[file] = time.monotonic()
-                    yield from consolidations(self._writers, file, tier, cutoff_s, self._log)
+                    try:
+                        yield from consolidations(self._writers, file, tier, cutoff_s, self._log)
+                    except (sqlite3.Error, OSError):
+                        raise
+                    except Exception as error:  # noqa: BLE001 - one file; the others go on
+                        self._note(file.name, error)
         finally:
             journal.close()
             self._writers.close()
+
+    def _note(self, what: str, error: Exception) -> None:
+        """Set aside what cannot be done, until the next run tries it again."""
+        why = self.failed[what] = f"{type(error).__name__}: {error!s:.200}"
+        self._log.warning(what, "%s is left as it is for now: %s", what, why)
+        logger.debug("it raised", exc_info=error)
 
     def _is_due(self, tier: Tier, start_s: int, file: Path, floors: Mapping[str, int]) -> bool:
         """Return whether to look at a file: at the start all, later those that were written."""

@@ -93,6 +93,8 @@ def _rewrite(
 ) -> None:
     """Replace the chunks of a level and period by one set, in the open transaction."""
     found = list(entries(connection, level, period, period + 1))
+    if not found:  # the file was found broken meanwhile, and a new one is in its place
+        return
     part = max(entry.part for entry in found) + 1
     for _, chunks in groupby(found, key=lambda entry: entry.begin):
         for merged in _merged(connection, list(chunks), routes, log):
@@ -106,7 +108,7 @@ def _merged(
     """Yield merged points of chunks in order of route; found has the chunks in that order."""
     waiting: list[Columns] = []
     for place, entry in enumerate(found):
-        columns = _columns_of(connection, entry, log)
+        columns = _columns_of(connection, entry, len(routes), log)
         if columns is not None:
             waiting.append(columns)
         points = sum(len(columns.key) for columns in waiting)
@@ -130,16 +132,20 @@ def _merged(
 
 
 def _columns_of(
-    connection: sqlite3.Connection, entry: ChunkEntry, log: RateLimited
+    connection: sqlite3.Connection, entry: ChunkEntry, known: int, log: RateLimited
 ) -> Columns | None:
     (payload,) = connection.execute(
         "SELECT payload FROM chunk WHERE id = ?", (entry.id,)
     ).fetchone()
     try:
-        return decode_chunk(payload)
+        columns = decode_chunk(payload)
+        series = series_of(columns.key)
+        if len(series) and series.max() >= known:
+            raise ChunkError(f"it names series {series.max()}, its file has {known}")
     except ChunkError as error:
         log.warning("chunk", "chunk %d is left out: %s", entry.id, error)
         return None
+    return columns
 
 
 def drops(

@@ -149,6 +149,8 @@ def merge_sets(connection: sqlite3.Connection, tier: Tier, period: int) -> None:
     """Replace the chunks of a period by one set, in the open transaction."""
     places = _places(connection)
     found = sorted(entries_of(connection, period, period + 1), key=lambda entry: entry.first)
+    if not found:
+        return
     part = max(entry.part for entry in found) + 1
     waiting: list[GaugePoints] = []
     for number, entry in enumerate(found):

@@ -151,9 +151,11 @@ class Supervisor:
             try:
                 self._serve(self._started())
                 pause_s = _LEAST_S
-            except (_EndedError, OSError, msgspec.MsgspecError) as error:
+            except Exception as error:
                 if self._stop.is_set():
                     break
+                if not isinstance(error, (_EndedError, OSError, msgspec.MsgspecError)):
+                    logger.exception("the thread that drives compaction did not expect this")
                 why = self._tiering.trouble = f"compaction does not work: {error}"
                 self._log.warning("worker", "%s; tried again in %.0f s", why, pause_s)
                 self._let_go()
@@ -193,7 +195,7 @@ class Supervisor:
                 raise _EndedError(f"expected a step of the worker, got {said!r:.80}")
             self._take(child, said)
             batches += len(said.step.journal)
-        self._tiering.trouble = ""
+        self._tiering.trouble = f"compaction left out {said.failed}" if said.failed else ""
         if batches:
             logger.debug("compacted batches=%d seconds=%.2f", batches, time.monotonic() - begun_s)
         try:

@@ -7,7 +7,7 @@ step, commits it only on `go`, and begins the next one only when the collector h
     collector -> {"now_s", "cutoff_s", "floors", "max_bytes"}       a run
     worker    -> {"type": "step", ...}    collector -> "go"         readers wait now
     worker    -> {"type": "done"}         collector -> "next"       metrics.db has changed
-    worker    -> {"type": "idle"} or {"type": "failed", "why"}      the run is over
+    worker    -> {"type": "idle", "failed"} or {"type": "failed", "why"}      the run is over
 """
 
 import contextlib
@@ -64,7 +64,9 @@ class Done(msgspec.Struct, tag="done"):
 
 
 class Idle(msgspec.Struct, tag="idle"):
-    """Nothing more is due."""
+    """Nothing more is due; `failed` names what could not be done and was set aside."""
+
+    failed: str = ""
 
 
 class Failed(msgspec.Struct, tag="failed"):
@@ -133,12 +135,15 @@ def _run(compactor: Compactor, run: CompactionRun, line: _Line) -> None:
             commit()
             line.say(Done())
             line.expect(NEXT)
-    except (sqlite3.Error, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            raise
+    except (_GoneError, BrokenPipeError):
+        raise
+    except Exception as error:  # a failing step ends the run, never the worker
+        if not isinstance(error, (sqlite3.Error, OSError)):
+            logger.exception("a step of compaction failed")
         line.say(Failed(f"{type(error).__name__}: {error!s:.300}"))
     else:
-        line.say(Idle())
+        failed = "; ".join(f"{what}: {why}" for what, why in compactor.failed.items())
+        line.say(Idle(failed[:500]))
 
 
 if __name__ == "__main__":

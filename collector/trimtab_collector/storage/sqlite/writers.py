@@ -75,14 +75,21 @@ class Writers:
             connection.close()
 
     def series(self, path: Path) -> Dictionary:
-        """Return the dictionary of a file within its open transaction; raises sqlite3.Error.
+        """Return the dictionary of a file within its open transaction.
 
-        Add series to both at once, with `add_series`.
+        Add series to both at once, with `add_series`. Raises sqlite3.Error, and VersionError for a
+        file whose table of series has holes.
         """
         dictionary = self._series.get(path)
         if dictionary is None:
-            dictionary = self._series[path] = Dictionary()
-            load_series(self._open[path], dictionary)
+            dictionary = Dictionary()
+            try:
+                load_series(self._open[path], dictionary)
+            except ValueError as error:
+                raise VersionError(
+                    f"its series have lost some of their numbers: {error}"
+                ) from error
+            self._series[path] = dictionary
         return dictionary
 
     def _begin(self, path: Path) -> sqlite3.Connection:
