@@ -26,7 +26,6 @@ import sqlalchemy
 from harness import Row, arguments, differences, interleave, packages, report, spread
 from trimtab.context import RequestContext, context_variable
 from trimtab.instrumentation import instrument, uninstrument
-from trimtab.instrumentation.shapes import ShapeCache, shape
 from trimtab.metrics.counter import Counter
 from trimtab.metrics.decorators import monitored
 from trimtab.metrics.histogram import Histogram
@@ -35,6 +34,8 @@ from trimtab.routes import RouteTable
 from trimtab.runtime import PROCESS
 from trimtab.vitals import Vitals
 from trimtab_agent.gauges.host import HostReader
+from trimtab_core.shapecache import ShapeCache
+from trimtab_core.shapes import shape
 
 ROUNDS: Final = 15
 _CALLS: Final = 4

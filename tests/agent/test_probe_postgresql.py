@@ -191,8 +191,8 @@ def test_statements_are_what_ran_between_two_readings_with_no_value_in_them(
         connection.execute("SELECT pg_sleep(0.05)")
         found = read(probe)
         ran = statements(found)
-        assert ran["SELECT number FROM cards WHERE number = $1"].count == 3
-        slow = ran["SELECT pg_sleep($1)"]
+        assert ran["SELECT number FROM cards WHERE number = ?"].count == 3
+        slow = ran["SELECT pg_sleep(?)"]
         assert (slow.count, slow.min, slow.max) == (1, slow.sum, slow.sum)
         assert 0.05 <= slow.sum < 2
         assert "4111111111111111" not in repr(found)
@@ -212,9 +212,9 @@ def test_after_a_reset_statements_count_from_zero(database_dsn: str) -> None:
         for _ in range(7):
             connection.execute("SELECT 'after' AS word")
         ran = statements(read(probe))
-        assert ran["SELECT $1 AS word"].count == 7
+        assert ran["SELECT ? AS word"].count == 7
         connection.execute("SELECT 'once more' AS word")
-        assert statements(read(probe))["SELECT $1 AS word"].count == 1
+        assert statements(read(probe))["SELECT ? AS word"].count == 1
 
 
 def test_statements_beyond_the_dearest_fifty_are_added_up(database_dsn: str) -> None:
@@ -283,12 +283,12 @@ def test_a_user_without_any_rights_still_reads_what_is_open_to_all(database_dsn:
                 found = read(probe)
             assert found.gauges["postgresql.backends"] == 2
             assert found.gauges["postgresql.db_size"] > 0
-            assert "SELECT $1 AS word" not in statements(found)
+            assert "SELECT ? AS word" not in statements(found)
             connection.execute(f"GRANT pg_monitor TO {name}")
             with probing(of(database_dsn, user=name, password=WORD)) as probe:
                 read(probe)
                 connection.execute("SELECT 'of somebody else' AS word")
-                assert statements(read(probe))["SELECT $1 AS word"].count == 1
+                assert statements(read(probe))["SELECT ? AS word"].count == 1
         finally:
             connection.execute(f"DROP ROLE {name}")
 
@@ -376,7 +376,16 @@ async def test_a_password_is_shown_nowhere_whether_right_or_wrong(
 
 
 @pytest.mark.parametrize(
-    "dsn", [f"mysql://u:{WORD}@h/d", f"postgresql://u@h:5432/d?nonsense={WORD}", WORD, f"x={WORD}"]
+    "dsn",
+    [
+        f"mysql://u:{WORD}@h/d",
+        f"postgresql://u@h:5432/d?nonsense={WORD}",
+        WORD,
+        f"x={WORD}",
+        f"postgresql://u:a@{WORD}@h/d",
+        f"postgresql://u:a/{WORD}@h/d",
+        f"dbname=postgresql://u:{WORD}@h/d",
+    ],
 )
 def test_an_address_that_is_none_is_refused_without_being_shown(dsn: str) -> None:
     with pytest.raises(SettingsError, match="probe_postgresql: expected postgresql://") as caught:

@@ -162,6 +162,18 @@ def test_the_slow_log_gives_names_of_commands_and_times_and_no_argument(
         assert by_command(read(probe).measures)["EVAL"].count == 1
 
 
+def test_a_command_that_a_server_calls_something_secret_is_other(tmp: Path) -> None:
+    with RedisServer(tmp, "--rename-command", "EVAL", "Secret-Word") as server:
+        server.start()
+        with connected(server.url) as client, probing(server.url) as probe:
+            read(probe)
+            client.config_set("slowlog-log-slower-than", 0)
+            client.execute_command("Secret-Word", "return 1", 0)
+            found = read(probe)
+    assert by_command(found.measures)["other"].count == 1
+    assert "secret" not in repr(found).lower()
+
+
 def test_the_very_first_entry_of_the_slow_log_counts(server: RedisServer) -> None:
     with connected(server.url) as client, probing(server.url) as probe:
         read(probe)

@@ -41,7 +41,7 @@ def test_sqlite3_connections_measure_what_they_and_their_cursors_run(look: Look)
         connection.executescript("DELETE FROM t WHERE a = 2; SELECT 'hunter2'")
     connection.close()
     assert statements(look) == [
-        (1, "CREATE TABLE t (a, b)", ""),
+        (1, "CREATE TABLE", ""),
         (1, "DELETE FROM t WHERE a = ?; SELECT ?", ""),
         (1, "INSERT INTO t VALUES (?)", ""),
         (1, "UPDATE t SET b = ? WHERE a = ?", ""),
@@ -137,9 +137,9 @@ def test_sqlite3_errors_are_the_same(look: Look, tmp_path: Path) -> None:
     one.close()
     other.close()
     assert statements(look) == [
+        (1, "...", "OperationalError"),
         (1, "BEGIN EXCLUSIVE", ""),
-        (1, "CREATE TABLE t (a)", "lock_timeout"),
-        (1, "SELEC ?", "OperationalError"),
+        (1, "CREATE TABLE", "lock_timeout"),
     ]
 
 
@@ -173,7 +173,7 @@ async def test_aiosqlite_is_measured_where_its_caller_waits(look: Look) -> None:
     with pytest.raises(ValueError, match="no active connection"):
         await connection.execute("SELECT 2")
     assert statements(look) == [
-        (1, "CREATE TABLE t (a)", ""),
+        (1, "CREATE TABLE", ""),
         (1, "SELECT * FROM t WHERE a = ?", ""),
         (1, "SELECT ? AS a", ""),
         (5, "INSERT INTO t VALUES (?)", ""),

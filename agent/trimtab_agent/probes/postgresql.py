@@ -88,6 +88,9 @@ class PostgresqlProbe:
 
         try:
             parts = {key: str(value) for key, value in conninfo.conninfo_to_dict(dsn).items()}
+            # Of a password with a plain @ or / libpq takes the rest for the host or the database.
+            if any("@" in parts.get(name, "")[1:] for name in ("host", "port", "dbname")):
+                raise ValueError
         except (Error, ValueError):
             raise SettingsError(
                 f"probe_postgresql: expected {_FORM}, got something else (it is not shown)"

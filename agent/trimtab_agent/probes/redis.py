@@ -1,13 +1,13 @@
 """Redis: the figures of INFO, SLOWLOG and LATENCY, in five commands over one connection."""
 
-import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from trimtab_agent.gauges.kernel import Rates
 from trimtab_agent.probes.probe import Probed, TargetAddress, in_thread, split_url
-from trimtab_core.measures import GAUGE, HISTOGRAM, Delta, MeasureKey, value_buckets
+from trimtab_core.measures import GAUGE, HISTOGRAM, OTHER, Delta, MeasureKey, value_buckets
+from trimtab_core.rediscommands import command_name
 
 __all__ = ["RedisProbe", "client_of", "place_of"]
 
@@ -17,7 +17,6 @@ _SCHEMES: Final = ("redis", "rediss", "unix")
 _WAIT_S: Final = 3.0
 #: entries of the slow log that one reading takes: its length by default
 _ENTRIES: Final = 128
-_COMMAND: Final = re.compile(r"[A-Z][A-Z0-9._-]{0,39}")
 
 #: field of INFO -> gauge or counter
 _FIELDS: Final[Mapping[str, str]] = {
@@ -177,7 +176,8 @@ def _command(row: Any) -> str:
     words = row[3] if isinstance(row[3], list) else row[4]
     word = words[0] if words else b""
     name = word.decode("ascii", "replace") if isinstance(word, bytes) else str(word)
-    return name.upper() if _COMMAND.fullmatch(name.upper()) else "other"
+    # A server may call a command something that nobody is to guess.
+    return command_name(name) or OTHER
 
 
 def _key(name: str, kind: str, attribute: str, value: str) -> MeasureKey:

@@ -1,12 +1,15 @@
 """Statements of a PostgreSQL database: what pg_stat_statements counted since the last reading.
 
-PostgreSQL normalises the texts: constants become `$1`, `$2`. Statements that are not among those
-that took the most time, and those whose text the user may not read, are added up as `other`.
+A text is kept as its shape alone: PostgreSQL replaces the constants of statements that it plans,
+and holds all others (`ALTER ROLE x PASSWORD '...'`) and comments as they were typed. Statements
+that are not among those that took the most time, and those whose text the user may not read, are
+added up as `other`.
 """
 
 from typing import Any, Final, NamedTuple
 
 from trimtab_core.measures import HISTOGRAM, OTHER, Delta, MeasureKey
+from trimtab_core.shapes import shape
 
 __all__ = ["MARK", "TOP", "Statements"]
 
@@ -52,6 +55,7 @@ class Statements:
         self._database = database
         self._before: dict[_Key, _Count] | None = None
         self._reset: object = None
+        #: queryid -> shape; MARK for a statement of trimtab itself
         self._texts: dict[int, str] = {}
 
     def read(self, connection: Any) -> list[tuple[MeasureKey, Delta]]:
@@ -86,7 +90,7 @@ class Statements:
         shown = 0
         for key in order:
             text = texts.get(key[1], OTHER)
-            if MARK in text:
+            if text == MARK:
                 continue
             shown += 1
             count, total_s = grown[key].calls, grown[key].time_ms / 1e3
@@ -104,14 +108,18 @@ class Statements:
         return MeasureKey("postgresql.statement.duration", HISTOGRAM, "s", attributes)
 
     def _texts_of(self, connection: Any, schema: str, wanted: set[int]) -> dict[int, str]:
-        """Return the texts of statements; each is read once, because PostgreSQL reads a file."""
+        """Return the shapes of statements; each is read once, because PostgreSQL reads a file."""
         if len(self._texts) > _KEPT_TEXTS:
             self._texts.clear()
         missing = sorted(wanted - self._texts.keys())
         if missing:
             rows = connection.execute(_TEXTS.format(schema=schema), (missing,)).fetchall()
-            found = {row[0]: " ".join(row[1].split()) for row in rows if row[1]}
-            self._texts |= {key: text for key, text in found.items() if text[0] != "<"}
+            # `<insufficient privilege>` stands for the text of somebody else's.
+            self._texts |= {
+                number: MARK if MARK in text else shape(text, "postgresql") or OTHER
+                for number, text in rows
+                if text and not text.startswith("<")
+            }
         return self._texts
 
 

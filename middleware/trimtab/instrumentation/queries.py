@@ -19,12 +19,13 @@ from typing import Any, Final
 
 from trimtab.context import RequestContext, context_variable
 from trimtab.events import N_PLUS_ONE, SLOW_QUERY
-from trimtab.instrumentation.shapes import ShapeCache, shape
 from trimtab.metrics.measures import Measure
 from trimtab.runtime import PROCESS
 from trimtab.sites import Finder, Site, caller, describe
 from trimtab_core.logs import RateLimited
 from trimtab_core.measures import COUNTER, HISTOGRAM, Attributes
+from trimtab_core.shapecache import ShapeCache
+from trimtab_core.shapes import shape
 
 __all__ = [
     "Describe",
@@ -59,7 +60,7 @@ _log: Final = RateLimited(logging.getLogger("trimtab.slow"))
 #: statements that are not work on data, however often they run
 _CONTROL: Final = (
     "BEGIN", "COMMIT", "PRAGMA", "RELEASE", "RESET", "ROLLBACK", "SAVEPOINT",
-    "SELECT PG_ADVISORY_UNLOCK_ALL", "SET ", "SHOW ", "START TRANS",
+    "SELECT PG_ADVISORY_UNLOCK_ALL", "SET", "SHOW", "START TRANS",
 )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ Subscriptions are left alone.
 """
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from time import monotonic_ns
@@ -20,6 +19,7 @@ from trimtab.instrumentation.patching import Patches
 from trimtab.metrics.measures import Measure
 from trimtab.runtime import PROCESS
 from trimtab_core.measures import COUNTER, HISTOGRAM
+from trimtab_core.rediscommands import SUBCOMMANDS, command_name
 
 __all__ = ["patch"]
 
@@ -36,17 +36,11 @@ _WAIT: Final = frozenset({
 })  # fmt: skip
 #: commands that wait when BLOCK is among their arguments
 _MAY_WAIT: Final = frozenset({"XREAD", "XREADGROUP"})
-#: commands whose second word says what they do; their names have a space
-_PARENTS: Final = frozenset({
-    "ACL", "CLIENT", "CLUSTER", "COMMAND", "CONFIG", "DEBUG", "FUNCTION", "LATENCY", "MEMORY",
-    "MODULE", "OBJECT", "PUBSUB", "SCRIPT", "SLOWLOG", "XGROUP", "XINFO",
-})  # fmt: skip
 #: commands that say nothing about the cache, however slow
-_MANAGE: Final = _PARENTS - {"OBJECT", "XGROUP", "XINFO"}
+_MANAGE: Final = SUBCOMMANDS.keys() - {"OBJECT", "XGROUP", "XINFO"}
 #: what keys of RQ and of Celery's results begin with
 _QUEUES: Final = ("rq:", "celery-task")
 _QUEUES_BYTES: Final = tuple(each.encode() for each in _QUEUES)
-_WORD: Final = re.compile(r"[A-Z][A-Z0-9._-]{0,31}\Z")
 #: commands at hand; an app may make up names
 _MAX_KEPT: Final = 500
 
@@ -252,13 +246,7 @@ def _kind(pipeline: Any) -> str:
 def _learn(raw: Any) -> _Command:
     """Return the command for what an app gave as its name, which may hold more than that."""
     text = raw.decode("ascii", "replace") if isinstance(raw, bytes) else str(raw)
-    words = text.upper().split(None, 2)[:2]
-    if not words or not _WORD.match(words[0]):
-        name = "_OTHER"
-    elif words[0] in _PARENTS and len(words) > 1 and _WORD.match(words[1]):
-        name = " ".join(words)
-    else:
-        name = words[0]
+    name = command_name(text) or "_OTHER"
     command = _commands.get(name) or _Command(name)
     if len(_commands) >= _MAX_KEPT:
         _commands.clear()

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from trimtab.instrumentation.shapes import MAX_SHAPE, ShapeCache, shape
+from trimtab_core.shapecache import ShapeCache
+from trimtab_core.shapes import MAX_SHAPE, shape
 
 SECRET = "hunter2xyz"
 
@@ -158,14 +159,14 @@ def test_names_stay_as_they_were_written(system: str, sql: str, expected: str | 
 def test_a_shape_is_at_most_a_thousand_characters_long() -> None:
     columns = ", ".join(f"column_{number}" for number in range(1000))
     found = shape(f"SELECT {columns} FROM t", "sqlite")
-    assert len(found) == MAX_SHAPE
+    assert MAX_SHAPE - 50 < len(found) <= MAX_SHAPE
     assert found.endswith("...")
 
 
 def test_of_a_huge_text_the_beginning_is_read() -> None:
     values = ", ".join(f"'{SECRET}{number}'" for number in range(100_000))
     found = shape(f"SELECT * FROM t WHERE a IN ({values}) AND b = 1", "sqlite")
-    assert found == "SELECT * FROM t WHERE a IN (? ..."
+    assert found == "SELECT * FROM t WHERE a IN ( ..."
 
 
 def test_what_was_asked_for_lately_is_kept_and_the_rest_is_made_again() -> None:
@@ -204,16 +205,16 @@ def test_long_texts_are_bounded_in_characters_and_huge_ones_are_not_kept() -> No
         "RELEASE sp{0}", "ROLLBACK TO SAVEPOINT sp_{0}", "ROLLBACK TO sp_{0}",
         'ROLLBACK TRANSACTION TO SAVEPOINT "x{0}"', "SAVE TRANSACTION sp{0}",
         'DECLARE "_django_curs_{0}" CURSOR FOR SELECT 1', "FETCH FORWARD 100 FROM cur_{0}",
-        "CLOSE cur_{0}", "DEALLOCATE pdo_stmt_{0}", "SELECT 1; SAVEPOINT s{0}",
+        "CLOSE cur_{0}", "DEALLOCATE pdo_stmt_{0}",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("system", ["postgresql", "sqlite", "mysql", ""])
-def test_names_that_libraries_make_up_are_values(statement: str, system: str) -> None:
+def test_names_that_libraries_make_up_are_left_out(statement: str, system: str) -> None:
     if "`" in statement and system == "postgresql":
         pytest.skip("no quotes of PostgreSQL's")
     shapes = {shape(statement.format(number), system) for number in range(50)}
     assert len(shapes) == 1
-    assert "?" in shapes.pop()
+    assert shapes.pop().replace(" ", "").isalpha()
 
 
 @pytest.mark.parametrize(
@@ -223,8 +224,10 @@ def test_names_that_libraries_make_up_are_values(statement: str, system: str) ->
         ("SELECT release FROM release", "SELECT release FROM release"),
         ("SELECT savepoint FROM t", "SELECT savepoint FROM t"),
         ("CLOSE ALL", "CLOSE ALL"),
-        ("RELEASE SAVEPOINT a", "RELEASE SAVEPOINT ?"),
+        ("RELEASE SAVEPOINT a", "RELEASE SAVEPOINT"),
+        ("begin isolation level read committed", "BEGIN ISOLATION LEVEL READ COMMITTED"),
+        ("SELECT 1; SAVEPOINT s; SELECT 2", "SELECT ?; SAVEPOINT"),
     ],
 )
-def test_names_that_people_wrote_stay(statement: str, expected: str) -> None:
+def test_words_of_a_statement_stay(statement: str, expected: str) -> None:
     assert shape(statement, "postgresql") == expected
