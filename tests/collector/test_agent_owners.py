@@ -11,7 +11,8 @@ from support.clock import Clock
 from support.processes.servers import Collector
 from support.stores.batches import Connect, a_batch, key_of, point_of
 from trimtab_collector.auth import owners
-from trimtab_collector.auth.keys import AgentKey, KeyFile, KeyRing
+from trimtab_collector.auth.keyring import KeyRing
+from trimtab_collector.auth.keys import AgentKey, KeyFile
 from trimtab_collector.auth.owners import AgentOwners
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.statefile import StateFile
@@ -29,15 +30,16 @@ class House:
     state: StateFile
     owners: AgentOwners
 
-    def key(self, environments: str = "", services: str = "") -> AgentKey:
-        """Make a key; scopes are words."""
-        text, _ = self.file.new("", environments.split(), services.split())
+    def key(self, environments: str = "", services: str = "", agents: str = "*") -> AgentKey:
+        """Make a key; scopes and agents are words, no agents: whoever writes first."""
+        text, _ = self.file.new("", environments.split(), services.split(), agents.split())
         key = self.keys.find(text)
         assert key is not None
         return key
 
     def write(self, agent: str, key: AgentKey) -> None:
-        """Do what an accepted batch does."""
+        """Do what an accepted batch does; a key is what it is by now."""
+        key = self.keys.valid(key.id) or key
         if not self.owners.check(agent, key):
             self.owners.claim(agent, key)
 

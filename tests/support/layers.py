@@ -66,15 +66,8 @@ LAYERS: Layers = {
         # What one key and one app may bring.
         "quotas": ("auth.keys", "storage"),
         "ingest": (
-            *(
-                "contract.callers",
-                "contract.errors",
-                "auth.keys",
-                "auth.owners",
-                "quotas",
-                "senders",
-            ),
-            *("storage", "watch"),
+            *("contract.callers", "contract.errors", "auth.keyring", "auth.keys", "auth.owners"),
+            *("auth.scopes", "quotas", "senders", "storage", "watch"),
         ),
         "naming": ("contract",),
         "finder": (
