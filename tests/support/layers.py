@@ -122,8 +122,10 @@ LAYERS: Layers = {
         "aggregator": ("app", "dating"),
         "gathered": ("app", "dating"),
         "window": ("app", "aggregator"),
+        # Whose services are.
+        "owners": ("app",),
         "places": (),
-        "listener": ("app", "dating", "aggregator", "gathered", "places", "sockets"),
+        "listener": ("app", "dating", "aggregator", "gathered", "owners", "places", "sockets"),
         "endpoint": ("sockets",),
         "relay": ("answers",),
         "forwarder": ("answers", "spool"),
@@ -131,7 +133,7 @@ LAYERS: Layers = {
         # The one place that knows all parts.
         "agent": (
             *("settings", "selfmetrics", "gauges", "spool", "probes", "aggregator", "gathered"),
-            *("window", "writer", "listener", "endpoint", "relay", "forwarder"),
+            *("window", "writer", "owners", "listener", "endpoint", "relay", "forwarder"),
         ),
         "cli": ("settings", "agent"),
     },
