@@ -194,7 +194,7 @@ class KeyFile:
 
     def _change(self, key_id: str, what: str, values: Sequence[object]) -> AgentKey:
         found = parts_of(key_id)
-        key_id = found[0] if found else key_id.removeprefix("ttk_")[:12]
+        key_id = found[0] if found else key_id.removeprefix("ttk_")
         with closing(self.open()) as connection:
             cursor = connection.execute(
                 f"UPDATE agent_key SET {what} WHERE id = ?",  # noqa: S608 - columns of this file
@@ -204,8 +204,9 @@ class KeyFile:
             key = next((key for key in keys if key.id == key_id), None)
         self.changed()
         if key is None:
+            # What is longer than an id may be a mistyped key.
             raise SettingsError(
-                f"expected the id of a key in {self.path}, got {key_id!r}: "
+                f"expected the id of a key in {self.path}, got {key_id[:12]!r}: "
                 "trimtab key list shows them"
             )
         return key
