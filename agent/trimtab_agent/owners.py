@@ -61,4 +61,4 @@ class ServiceOwners:
 
 
 def _is_among(service: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(service, pattern) for pattern in patterns)
+    return any(service == each or fnmatchcase(service, each) for each in patterns)

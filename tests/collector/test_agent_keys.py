@@ -268,3 +268,20 @@ def test_what_an_agent_holds_hides_no_loss_of_another(
         ]
         told = row["accounting"]
         assert (told["held"], told["agentLost"]) == (0, 90), held
+
+
+def test_no_key_is_in_the_log(tmp: Path) -> None:
+    with Collector(tmp, TRIMTAB_COLLECTOR_LOG_LEVEL="debug") as collector:
+        collector.start()
+        keys = [collector.new_key(agents=()) for _ in range(2)]
+        keys.append("ttk_" + "0" * 12 + "_" + "1" * 64)
+        KeyFile(collector.data).revoke(keys[1])
+        for key in keys:
+            with Sender(collector.port, key) as sender:
+                sender.post(a_batch(0, agent="web-1"))
+                sender.post(b"nothing")
+                sender.commands("web-2")
+        collector.wait_line("request refused: expected an agent key")
+        assert collector.stop() == 0
+        said = collector.output()
+        assert not [key for key in keys if key.rpartition("_")[2] in said]

@@ -58,19 +58,6 @@ def test_ranges_in_any_order_are_a_set_of_numbers(given_ranges: list[tuple[int, 
     assert all(one[1] < other[0] for one, other in itertools.pairwise(union))
 
 
-@given(st.lists(ranges, max_size=20), st.lists(ranges, max_size=60))
-def test_many_ranges_at_once_are_the_union_of_one_after_the_other(
-    before: list[tuple[int, int]], more: list[tuple[int, int]]
-) -> None:
-    union: RecordRanges = ()
-    for first, count in before:
-        union = with_range(union, first, count)
-    at_once = with_ranges(union, more)
-    for first, count in more:
-        union = with_range(union, first, count)
-    assert at_once == union
-
-
 @given(st.lists(ranges, min_size=1, max_size=20), st.integers(0, 100), st.randoms())
 def test_counted_and_lost_come_to_what_was_sent(
     given_ranges: list[tuple[int, int]], sent: int, random: object

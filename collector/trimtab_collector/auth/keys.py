@@ -94,7 +94,9 @@ class AgentKey:
         """Whether the key is an agent's, or free."""
         if not self.agents:
             return not self.agent or self.agent == agent
-        return ANY_AGENT in self.agents or any(fnmatchcase(agent, each) for each in self.agents)
+        return ANY_AGENT in self.agents or any(
+            agent == each or fnmatchcase(agent, each) for each in self.agents
+        )
 
 
 class KeyFile:
