@@ -84,7 +84,10 @@ def collector(
     port = processes.free_port()
     place = ["--data-dir", str(data)]
     made = subprocess.run(
-        [*_CONSOLE, "key", "new", *place], capture_output=True, text=True, check=True
+        [*_CONSOLE, "key", "new", "--agent", "*", *place],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     environ = {}
     if ahead_s is not None:

@@ -25,6 +25,7 @@ from trimtab_agent.forwarder import Forwarder, make_client
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.gauges import HostReader
 from trimtab_agent.listener import Listener
+from trimtab_agent.owners import ServiceOwners
 from trimtab_agent.probes import Probes
 from trimtab_agent.relay import Relay
 from trimtab_agent.selfmetrics import Totals, families_of
@@ -69,15 +70,17 @@ class Agent:
         self.spool = Spool(data_dir / "spool", settings.spool_mib * 2**20)
         self.aggregator = Aggregator(settings.window_s, settings.max_series)
         self.gathered = Gathered()
+        owners = ServiceOwners(settings.service_uids)
         self.listener = Listener(
             settings.socket,
             self.aggregator,
             self.gathered,
             self.id,
             max_apps=settings.max_apps,
-            allow_uids=_uids(settings.allow_uids),
+            allow_uids=_uids(settings.allow_uids) | owners.uids,
             tcp=settings.tcp,
             token=settings.token,
+            owners=owners,
         )
         # A client for each: if a poll held the sender's connection, the sender would open another
         # one at the end of the window, when all other agents send, too.
@@ -159,7 +162,8 @@ class Agent:
             return
         try:
             wanted = self._load()
-            allow_uids = _uids(wanted.allow_uids)
+            owners = ServiceOwners(wanted.service_uids)
+            allow_uids = _uids(wanted.allow_uids) | owners.uids
             clients = _clients(wanted)
         except (TrimtabError, OSError) as error:
             log.warning("settings were not read again, the old ones hold: %s", error)
@@ -176,6 +180,7 @@ class Agent:
             log.warning("changing %s takes a restart of the agent", name)
         configure(settings.log_level)
         self.listener.reconfigure(settings.max_apps, allow_uids, settings.token)
+        self.listener.owners = owners
         self.aggregator.max_series = settings.max_series
         self.endpoint.use(settings.http_token, settings.http_hosts)
         old, self._clients = self._clients, clients

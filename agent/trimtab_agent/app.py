@@ -35,8 +35,12 @@ def other_of(key: MeasureKey) -> MeasureKey:
 class App:
     """One app process, from its hello to the window after it left."""
 
-    def __init__(self, hello: Hello, worker: int, max_name_bytes: int = MAX_NAME_BYTES) -> None:
+    def __init__(
+        self, hello: Hello, worker: int, max_name_bytes: int = MAX_NAME_BYTES, who: str = ""
+    ) -> None:
         self.hello = hello
+        #: whose process it is: a user id as text, or TCP
+        self.who = who
         self.worker = worker
         #: host and worker number, never a process id: recycling makes no new series
         self.instance = f"{hello.host}#{worker}"

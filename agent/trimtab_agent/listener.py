@@ -3,7 +3,8 @@
 A connection begins with hello. A frame that breaks the protocol closes its connection, counted by
 reason; other connections go on. On the Unix socket both ends check each other's user: only root,
 the agent's own user and configured ones may connect. Over TCP an app proves that it has the agent's
-token, if there is one (`seal.py`). Who gets a place, and who must give it up, is in `places.py`.
+token, if there is one (`seal.py`). Who gets a place, and who must give it up, is in `places.py`,
+and whose a service is in `owners.py`.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from trimtab_agent.aggregator import Aggregator
 from trimtab_agent.app import App, Workers
 from trimtab_agent.dating import ages_of, moment_of, moments_of
 from trimtab_agent.gathered import Gathered
+from trimtab_agent.owners import TCP, ServiceOwners
 from trimtab_agent.places import MAX_WAITING, Places
 from trimtab_agent.sockets import (
     ACCEPT,
@@ -84,6 +86,7 @@ class Listener:
         allow_uids: frozenset[int],
         tcp: str = "",
         token: str = "",
+        owners: ServiceOwners | None = None,
     ) -> None:
         self.address = parse_address(address)
         if self.address.kind != "unix":
@@ -96,6 +99,7 @@ class Listener:
         self.agent = agent
         self.places = Places(max_apps)
         self.reconfigure(max_apps, allow_uids, token)
+        self.owners = owners or ServiceOwners()
         self.workers = Workers()
         self.apps: dict[bytes, App] = {}
         self.connections: set[Connection] = set()
@@ -106,8 +110,7 @@ class Listener:
         #: records that an app sent again; they count once
         self.repeated = 0
         self.warn = RateLimited(log)
-        #: the buffer that all connections read into, one after the other
-        self.scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        self.scratch = memoryview(bytearray(_SCRATCH_BYTES))  # all connections read into it
         self._servers: list[asyncio.AbstractServer] = []
         self._all_left = asyncio.Event()
 
@@ -197,7 +200,7 @@ class Connection(asyncio.BufferedProtocol):
         #: nonces of app and agent, between challenge and proof
         self._nonces: tuple[bytes, bytes] | None = None
         self._needs_proof = self.is_local = False
-        self.pid = 0
+        self.pid, self._who = 0, TCP
         self._app: App | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -209,6 +212,7 @@ class Connection(asyncio.BufferedProtocol):
         self.is_local = opened.family == socket.AF_UNIX
         self._needs_proof = bool(listener.token) and not self.is_local
         uid, self.pid = peer_of(opened)
+        self._who = str(uid) if self.is_local else TCP
         if uid is not None and uid not in listener.allow_uids:
             self.refuse("uid", f"user {uid} may not connect: add it to TRIMTAB_AGENT_ALLOW_UIDS")
             return
@@ -333,17 +337,19 @@ class Connection(asyncio.BufferedProtocol):
         listener = self._listener
         self._reader.limit = MAX_FRAME
         before = listener.apps.get(hello.process)
+        if wrong := listener.owners.refusal(self._who, hello.service, before):
+            self.refuse(*wrong)
+            return
         if before is None and len(listener.apps) >= listener.max_apps + MAX_DEPARTED:
             self.refuse("departed", f"more than {MAX_DEPARTED} processes left within one window")
             return
         if before is not None and before.connected:
             for connection in [each for each in listener.connections if each._app is before]:
                 connection.finish()
-        crowded = listener.places.seat(self)
-        if crowded:
+        if crowded := listener.places.seat(self):
             self.refuse("too_many", crowded)
             return
-        self._app = App(hello, listener.workers.take(hello))
+        self._app = App(hello, listener.workers.take(hello), who=self._who)
         if before is not None:
             self._app.end = before.end
             self._app.dropped = before.dropped
@@ -387,7 +393,7 @@ class Connection(asyncio.BufferedProtocol):
         self._listener.gathered.add(app, message, windows)
 
     def _now_mono_us(self) -> int:
-        # Over TCP the app may be on another machine, with another monotonic clock.
+        # Another machine, which TCP may lead to, has another monotonic clock.
         return time.monotonic_ns() // 1000 if self.is_local else 0
 
     def refuse(self, reason: str, sentence: str) -> None:

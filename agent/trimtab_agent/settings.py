@@ -54,6 +54,12 @@ class AgentSettings:
     allow_uids: tuple[str, ...] = setting(
         (), "user ids that may connect, besides root and the agent's own", restart=False
     )
+    service_uids: tuple[str, ...] = setting(
+        (),
+        "who alone may write as a service: UID=SERVICE, or tcp=SERVICE for apps over TCP; SERVICE "
+        "may have * and ?",
+        restart=False,
+    )
     ca_file: str = setting(
         "", "file of certificates to trust instead of the system's", restart=False
     )

@@ -28,7 +28,7 @@ from trimtab_collector.api.shared import SharedAnswers
 from trimtab_collector.api.web import Api
 from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
-from trimtab_collector.auth.keys import KeyRing
+from trimtab_collector.auth.keyring import KeyRing
 from trimtab_collector.auth.owners import AgentOwners
 from trimtab_collector.circumstances import Circumstances
 from trimtab_collector.contract.callers import ITSELF, Caller
@@ -84,6 +84,7 @@ class CollectorApp:
             *(settings.admin_name, settings.admin_password, settings.base_url),
         )
         self.keys = KeyRing(directory)
+        self.accounts.agent_keys.changed = self.keys.renew
         self.owners = AgentOwners(self.state, self.keys)
         self.watch = Watch()
         self.ingest = Ingest(
@@ -181,8 +182,8 @@ class CollectorApp:
         )
 
     def _state_health(self, _caller: Caller) -> HealthPart:
-        unreadable = self.state.unreadable
-        trouble = self.state.trouble or self.owners.trouble
+        unreadable = self.state.unreadable + self.keys.unreadable
+        trouble = self.state.trouble or self.keys.trouble or self.owners.trouble
         body = StateHealth(unreadable=unreadable, trouble=trouble or None)
         return HealthPart(body, bool(unreadable or trouble))
 

@@ -55,38 +55,21 @@ def up(arguments: list[str]) -> int:
 
 
 def key(arguments: list[str]) -> int:
-    """Run `trimtab key new|list|revoke`; returns the exit code."""
-    from trimtab_collector.auth.administration import make_key, revoke_key
+    """Run `trimtab key new|list|rebind|revoke`; returns the exit code."""
+    from trimtab_collector.auth.administration import make_key, rebind_key, revoke_key
     from trimtab_collector.auth.cli import console, opened
     from trimtab_collector.auth.keys import KeyFile
 
-    parser = argparse.ArgumentParser(
-        prog="trimtab key", description="Make, list and revoke the keys that agents write with."
-    )
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--config", metavar="FILE", help="settings file (default: trimtab.toml)")
-    shared.add_argument("--data-dir", metavar="VALUE", help="directory of the collector's data")
-    shared.add_argument("--json", action="store_true", help="answer in JSON")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    new = commands.add_parser("new", parents=[shared], help="make a key and show it once")
-    new.add_argument("--name", default="", help="what it is for")
-    new.add_argument(
-        "--environment", action="append", default=[], help="allow this one only; may be repeated"
-    )
-    new.add_argument(
-        "--service", action="append", default=[], help="allow this one only; may be repeated"
-    )
-    commands.add_parser("list", parents=[shared], help="list keys, without their secrets")
-    revoke = commands.add_parser("revoke", parents=[shared], help="refuse a key from now on")
-    revoke.add_argument("id", metavar="ID", help="the id that trimtab key list shows")
-    options = parser.parse_args(arguments)
+    options = _key_options(arguments)
     settings, warnings = collector_settings.load(options.config, {"data_dir": options.data_dir})
     warn("key", warnings)
     keys = KeyFile(settings.directory)
     if options.command == "new":
         with opened(settings.directory) as state:
             text, made = make_key(
-                state, keys, console(), options.name, options.environment, options.service
+                *(state, keys, console(), options.name, options.environment, options.service),
+                options.agent,
+                probes=options.probes,
             )
         if options.json:
             print(json.dumps({"key": text, **_shown(made)}))
@@ -103,11 +86,57 @@ def key(arguments: list[str]) -> int:
             print(json.dumps({"keys": rows}))
         else:
             _table(rows)
+    elif options.command == "rebind":
+        with opened(settings.directory) as state:
+            bound = rebind_key(state, keys, console(), options.id, options.agent)
+        whose = ", ".join(bound.agents) or "the next agent that writes with it"
+        print(json.dumps(_shown(bound)) if options.json else f"{bound.id} is for {whose}")
     else:
         with opened(settings.directory) as state:
-            revoke_key(state, keys, console(), options.id)
-        print(json.dumps({"revoked": options.id}) if options.json else f"revoked {options.id}")
+            revoked = revoke_key(state, keys, console(), options.id)
+        print(json.dumps({"revoked": revoked.id}) if options.json else f"revoked {revoked.id}")
     return 0
+
+
+def _key_options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="trimtab key", description="Make, list and revoke the keys that agents write with."
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--config", metavar="FILE", help="settings file (default: trimtab.toml)")
+    shared.add_argument("--data-dir", metavar="VALUE", help="directory of the collector's data")
+    shared.add_argument("--json", action="store_true", help="answer in JSON")
+    names = argparse.ArgumentParser(add_help=False)
+    names.add_argument(
+        "--agent",
+        action="append",
+        default=[],
+        help="the agent it is for, or a pattern such as 'web-*'; may be repeated (default: the "
+        "first one that writes with it)",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    new = commands.add_parser("new", parents=[shared, names], help="make a key and show it once")
+    new.add_argument("--name", default="", help="what it is for")
+    new.add_argument(
+        "--environment", action="append", default=[], help="allow this one only; may be repeated"
+    )
+    new.add_argument(
+        "--service", action="append", default=[], help="allow this one only; may be repeated"
+    )
+    new.add_argument(
+        "--probes",
+        action="store_true",
+        help="of a key for some environments or services: also allow measures of databases, queues "
+        "and services that the agent looks at",
+    )
+    commands.add_parser("list", parents=[shared], help="list keys, without their secrets")
+    rebind = commands.add_parser(
+        "rebind", parents=[shared, names], help="give a key to another agent: the host was replaced"
+    )
+    rebind.add_argument("id", metavar="ID", help="the id that trimtab key list shows")
+    revoke = commands.add_parser("revoke", parents=[shared], help="refuse a key from now on")
+    revoke.add_argument("id", metavar="ID", help="the id that trimtab key list shows")
+    return parser.parse_args(arguments)
 
 
 def _settings(
@@ -260,13 +289,14 @@ class _Agent:
 
 def _own_key(directory: Path) -> str:
     """Return the key of the agent of `trimtab up`, made at the first call and kept 0600."""
-    from trimtab_collector.auth.keys import KeyFile
+    from trimtab_collector.auth.keys import ANY_AGENT, KeyFile
 
     path = directory / "agent-key"
     try:
         if path.exists():
             return path.read_text(encoding="utf-8").strip()
-        text, _ = KeyFile(directory).new("trimtab up")
+        # Whoever may start an agent here may read the key: it is for any of them.
+        text, _ = KeyFile(directory).new("trimtab up", agents=(ANY_AGENT,))
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(text + "\n")
@@ -283,13 +313,16 @@ def _shown(row: Any) -> dict[str, Any]:
         "name": row.name,
         "environments": list(row.environments),
         "services": list(row.services),
+        "agents": list(row.agents),
+        "agent": row.agent or None,
+        "probes": row.probes or not row.is_scoped,
         "created": instant(row.created_s),
         "revoked": None if row.revoked_s is None else instant(row.revoked_s),
     }
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
-    lines = [("ID", "CREATED", "STATE", "ENVIRONMENTS", "SERVICES", "NAME")]
+    lines = [("ID", "CREATED", "STATE", "ENVIRONMENTS", "SERVICES", "AGENT", "NAME")]
     lines += [
         (
             row["id"],
@@ -297,6 +330,7 @@ def _table(rows: list[dict[str, Any]]) -> None:
             "revoked" if row["revoked"] else "active",
             ",".join(row["environments"]) or "all",
             ",".join(row["services"]) or "all",
+            row["agent"] or ",".join(row["agents"]) or "(the first to write)",
             row["name"],
         )
         for row in rows

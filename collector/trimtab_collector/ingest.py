@@ -16,8 +16,10 @@ from urllib.parse import parse_qs
 import msgspec
 import numpy as np
 
-from trimtab_collector.auth.keys import AgentKey, KeyRing
+from trimtab_collector.auth.keyring import KeyRing
+from trimtab_collector.auth.keys import AgentKey
 from trimtab_collector.auth.owners import AgentOwners
+from trimtab_collector.auth.scopes import admitted, check_services
 from trimtab_collector.contract.callers import vouch
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
 from trimtab_collector.quotas import BatchContent, Quotas
@@ -133,6 +135,8 @@ class Ingest:
         if wanted == "GET":
             return await self._commands(scope, receive, key, asking)
         raw = await self._body(headers, receive)
+        # As it is now: a body may take its time, and a key be revoked or given away meanwhile.
+        key = self._still(key)
         sent_at = SentAt.of_header(headers.get(_CLOCK, b"").decode("latin-1"))
         told = headers.get(b"user-agent", b"")
         received = await self._receive(raw, key, sent_at, told, asking)
@@ -162,15 +166,14 @@ class Ingest:
         key = self._keys.find(text.strip()) if kind.lower() == "bearer" else None
         asking.key = key.id if key else self._keys.known(text.strip())
         if key is None:
-            got = "none" if not header else "one that is unknown or revoked"
-            raise ApiError(
-                401,
-                "unauthorized",
-                f"expected an agent key of this collector, got {got}: "
-                "make one with trimtab key new and give it to the agent",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+            raise _no_key("none" if not header else "one that is unknown or revoked")
         return key
+
+    def _still(self, key: AgentKey) -> AgentKey:
+        found = self._keys.valid(key.id)
+        if found is None:
+            raise _no_key("one that was revoked just now")
+        return found
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """Return the request's body; never holds more than the limits allow."""
@@ -267,20 +270,18 @@ class Ingest:
                 f"{begin_s} of agent {batch.agent!r:.40}: set the clock of its machine"
             )
         window_s = begin_s if batch.live else begin_s - begin_s % WINDOW_S
-        measures, events = unpack_rows(batch.rows)
+        sent, events = unpack_rows(batch.rows)
         received_us = int(now_s * 1e6)
         events = _dated(events, ahead_us, received_us, begin_s)
-        if key.environments or key.services:
-            # A batch may have thousands of names; a key without a scope looks at none of them.
-            _check_scope(key, (row[1:3] for row in batch.processes))
-            for rows in (batch.gauges, measures, events):
-                _check_scope(key, ((row.environment, row.service) for row in rows))
+        measures = admitted(key, batch, sent, events)
+        if len(measures) < len(sent):
+            self._leave_out(len(sent) - len(measures), key)
         content = BatchContent(batch, measures, events)
         fitted = self._quotas.fitted(key, content)
         if fitted.batch is not batch:
             raw = encode(fitted.batch)
         batch, measures, events = fitted
-        numbered = self._store.number(batch, window_s, partial(_check_scope, key))
+        numbered = self._store.number(batch, window_s, partial(check_services, key))
         # Only now it is accepted: what is refused says nothing about an agent.
         if not own:
             self._owners.claim(batch.agent, key)
@@ -289,6 +290,15 @@ class Ingest:
         totals = _totals(batch, numbered)
         return Received(
             batch, raw, numbered, window_s, received_us, read_s, totals, measures, events, key.id
+        )
+
+    def _leave_out(self, count: int, key: AgentKey) -> None:
+        self._log.warning(
+            "probes",
+            "measures of what an agent looks at are left out: its key has a scope; make it one "
+            "with trimtab key new --probes measures=%d key=%s",
+            count,
+            key.id,
         )
 
     async def _commands(
@@ -300,7 +310,7 @@ class Ingest:
         if not 0 < len(agent) <= 256:
             raise ApiError(422, "bad_parameter", "expected agent=ID, 1 to 256 characters, got none")
         asking.agent = agent
-        # Who asks as another agent would be told in its place.
+        # Who asks as another agent would be told in its place, and later get its commands.
         self._owners.check(agent, key)
         try:
             wait_s = float(text)
@@ -310,6 +320,7 @@ class Ingest:
             raise ApiError(
                 422, "bad_parameter", f"expected wait in seconds, 0 to 60, got {text!r:.40}"
             ) from None
+        # Who may ask at the end may be another than at the beginning.
         waiting = asyncio.ensure_future(self._watch.wait(agent, min(_MAX_WAIT_S, wait_s)))
         leaving = asyncio.ensure_future(_left(receive))
         try:
@@ -318,6 +329,7 @@ class Ingest:
         finally:
             waiting.cancel()
             leaving.cancel()
+        self._owners.check(agent, self._still(key))
         return 200, msgspec.json.encode({"watchSeconds": watch_s, "commands": []})
 
     def _note(self, error: ApiError, asking: "_Asking") -> None:
@@ -336,6 +348,16 @@ class _Asking:
 
     key: str = ""
     agent: str = ""
+
+
+def _no_key(got: str) -> ApiError:
+    return ApiError(
+        401,
+        "unauthorized",
+        f"expected an agent key of this collector, got {got}: "
+        "make one with trimtab key new and give it to the agent",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
 
 
 def _ahead_s(batch: Batch, sent_at: SentAt | None, now_s: float) -> float:
@@ -372,19 +394,6 @@ def _whole(text: bytes) -> int:
 async def _left(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _check_scope(key: AgentKey, places: Iterable[tuple[str, ...]]) -> None:
-    if not key.environments and not key.services:
-        return
-    for environment, service in places:
-        if not key.may_write(environment, service):
-            raise ApiError(
-                403,
-                "forbidden",
-                f"expected an environment and service of key {key.id}, got {environment!r} and "
-                f"{service!r}: make a key for them with trimtab key new",
-            )
 
 
 def _totals(batch: Batch, numbered: Numbered) -> dict[tuple[str, str], tuple[int, int]]:

@@ -1,7 +1,9 @@
 """An agent's name belongs to the key that first wrote with it."""
 
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +13,13 @@ from support.clock import Clock
 from support.processes.servers import Collector
 from support.stores.batches import Connect, a_batch, key_of, point_of
 from trimtab_collector.auth import owners
-from trimtab_collector.auth.keys import AgentKey, KeyFile, KeyRing
+from trimtab_collector.auth.keyring import KeyRing
+from trimtab_collector.auth.keys import AgentKey, KeyFile
 from trimtab_collector.auth.owners import AgentOwners
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.statefile import StateFile
 from trimtab_core.batches import CLOCK_HEADER
+from trimtab_core.errors import SettingsError
 
 
 @dataclass
@@ -29,15 +33,16 @@ class House:
     state: StateFile
     owners: AgentOwners
 
-    def key(self, environments: str = "", services: str = "") -> AgentKey:
-        """Make a key; scopes are words."""
-        text, _ = self.file.new("", environments.split(), services.split())
+    def key(self, environments: str = "", services: str = "", agents: str = "*") -> AgentKey:
+        """Make a key; scopes and agents are words, no agents: whoever writes first."""
+        text, _ = self.file.new("", environments.split(), services.split(), agents.split())
         key = self.keys.find(text)
         assert key is not None
         return key
 
     def write(self, agent: str, key: AgentKey) -> None:
-        """Do what an accepted batch does."""
+        """Do what an accepted batch does; a key is what it is by now."""
+        key = self.keys.valid(key.id) or key
         if not self.owners.check(agent, key):
             self.owners.claim(agent, key)
 
@@ -172,6 +177,124 @@ def test_a_file_that_cannot_be_written_is_a_trouble_and_nothing_is_lost(house: H
     house.owners.stop()
     assert house.owners.trouble == ""
     assert house.state.rows("SELECT agent, key FROM agent_owner") == [("web-1", wide.id)]
+
+
+def test_a_key_is_of_the_agent_that_writes_with_it_first(house: House) -> None:
+    key, other = house.key(agents=""), house.key(agents="")
+    house.write("web-1", key)
+    house.write("web-2", other)
+    for agent, foreign in (("web-2", key), ("web-1", other), ("web-3", key)):
+        with pytest.raises(ApiError, match=f"which key {foreign.id} is for") as told:
+            house.write(agent, foreign)
+        assert told.value.status == 403
+    house.write("web-1", key)
+    house.owners.save()
+    assert [each.agent for each in house.file.list()] == ["web-1", "web-2"]
+
+
+def test_a_new_key_takes_no_name_of_a_key_that_is_good_however_long_it_was_silent(
+    house: House,
+) -> None:
+    mine, fresh = house.key("prod", agents=""), house.key(agents="")
+    house.write("web-1", mine)
+    house.owners.save()
+    house.clock.now_s += 30 * 86_400
+    house.owners.save()
+    house.restart()
+    with pytest.raises(ApiError, match=r"which agent 'web-1' belongs to"):
+        house.write("web-1", fresh)
+    house.revoke(mine)
+    house.write("web-1", fresh)
+
+
+def test_a_key_for_patterns_writes_as_those_alone(house: House) -> None:
+    fleet = house.key(agents="web-* db-?")
+    for agent in ("web-1", "web-", "db-1"):
+        house.write(agent, fleet)
+    for agent in ("db-10", "xweb-1", "WEB-1"):
+        with pytest.raises(ApiError, match="which key"):
+            house.write(agent, fleet)
+
+
+def test_a_key_that_is_given_away_is_of_the_new_agent_alone(house: House) -> None:
+    key, named = house.key(agents=""), house.key(agents="web-1")
+    house.write("web-1", key)
+    house.owners.save()
+    house.file.rebind(key.id)
+    house.clock.now_s += 1
+    house.write("web-2", key)
+    with pytest.raises(ApiError):
+        house.write("web-1", key)
+    # The name that it had is free.
+    house.write("web-1", named)
+    house.file.rebind(key.id, ["web-3"])
+    house.clock.now_s += 1
+    house.write("web-3", key)
+    with pytest.raises(ApiError):
+        house.write("web-2", key)
+    for names in ([""], ["x" * 257], ["a\nb"], ["x"] * 1 + [f"a{n}" for n in range(100)]):
+        with pytest.raises(SettingsError, match="agent"):
+            house.file.rebind(key.id, names)
+
+
+def test_of_two_agents_that_begin_at_once_with_one_key_one_gets_it(house: House) -> None:
+    key = house.key(agents="")
+    assert not house.owners.check("web-1", key)
+    assert not house.owners.check("web-2", key)
+    house.owners.claim("web-1", key)
+    with pytest.raises(ApiError):
+        house.owners.claim("web-2", key)
+
+
+def test_keys_of_an_earlier_version_go_on_writing_as_any_agent(tmp_path: Path) -> None:
+    text, _ = KeyFile(tmp_path).new()
+    with closing(sqlite3.connect(tmp_path / "keys.db", isolation_level=None)) as file:
+        for column in ("agents", "agent", "probes"):
+            file.execute(f"ALTER TABLE agent_key DROP COLUMN {column}")
+    keys = KeyRing(tmp_path)
+    key = keys.find(text)
+    keys.close()
+    assert key is not None
+    assert (key.agents, key.is_free, key.is_of("web-7")) == (("*",), False, True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "environments = 'no json'",
+        "services = '[1]'",
+        "created_s = 'x'",
+        "name = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_a_key_that_cannot_be_read_costs_itself(house: House, damage: str) -> None:
+    bad, good = house.key(), house.key()
+    with closing(sqlite3.connect(house.directory / "keys.db", isolation_level=None)) as file:
+        file.execute(f"UPDATE agent_key SET {damage} WHERE id = ?", (bad.id,))
+    house.clock.now_s += 1
+    assert house.keys.valid(good.id) == good
+    lost = house.keys.valid(bad.id) is None
+    # Damaged bytes of a name cost a character.
+    assert house.keys.unreadable == int(lost) == int("name" not in damage)
+    assert good in house.file.list()
+    # It can be revoked like any other.
+    house.file.revoke(good.id)
+    again = KeyRing(house.directory)
+    assert again.valid(good.id) is None
+    again.close()
+
+
+def test_a_file_that_cannot_be_read_for_now_leaves_the_keys_as_they_were(house: House) -> None:
+    key = house.key()
+    with closing(sqlite3.connect(house.directory / "keys.db", isolation_level=None)) as file:
+        file.execute("ALTER TABLE agent_key RENAME TO away")
+        house.clock.now_s += 1
+        assert house.keys.valid(key.id) == key
+        assert "no such table" in house.keys.trouble
+        file.execute("ALTER TABLE away RENAME TO agent_key")
+    house.clock.now_s += 1
+    assert house.keys.valid(key.id) == key
+    assert house.keys.trouble == ""
 
 
 def test_a_stranger_neither_writes_nor_lies_about_the_clock_of_an_agent(

@@ -143,3 +143,34 @@ def test_retired_processes_stay_in_the_sums_and_survive_a_restart() -> None:
         load_accounting(connection, again)
         assert only(again) == before
         assert len(again._processes) == 2
+
+
+def test_no_claim_makes_a_figure_huge_or_stops_the_store(tmp_path: Path) -> None:
+    most = 2**63 - 1
+    accounting = AccountingTable()
+    connection = sqlite3.connect(tmp_path / "metrics.db", isolation_level=None)
+    migrate(connection, tmp_path)
+    gaps = [(most - 4 * number, most) for number in range(2_100)]
+    far = [(number * 2**40, 1) for number in range(2_100)]
+    claims = [
+        ProcessAccounting(b"%8d" % number, "test", "shop", "i", ranges, most, dropped)
+        for number, ranges in enumerate(([(0, 1)], [(most, most)], gaps, far, [(0, most)]))
+        for dropped in [{f"reason {number} {each}": most for each in range(64)}]
+    ]
+    staged_ = staged(accounting, *claims)
+    write_accounting(connection, staged_)
+    accounting.confirm(staged_)
+    # What an earlier version has kept may be larger.
+    connection.execute("UPDATE process SET sent = ?", (most,))
+    again = AccountingTable()
+    load_accounting(connection, again)
+    again.retire(retire_processes(connection, again, 0))
+    restarted = AccountingTable()
+    load_accounting(connection, restarted)
+    for table in (accounting, again, restarted):
+        row = only(table)
+        figures = (row.counted, row.sent, row.held, row.agent_lost, *row.dropped.values())
+        assert all(0 <= each < 2**53 for each in figures)
+        assert len(row.dropped) <= 65
+    connection.close()
+    assert only(accounting).sent <= 5 * 2**40

@@ -93,14 +93,14 @@ def test_lives_of_agents_are_counted_and_those_silent_the_longest_are_forgotten(
     for number in range(1_000):
         for seq in (0, 1, 5):
             batch = a_batch(seq, {}, agent=f"agent-{number}")
-            assert batch not in seen
-            seen.add(batch, NOON)
-            assert batch in seen
+            assert not seen.has("k", batch)
+            seen.add("k", batch, NOON)
+            assert seen.has("k", batch)
     assert 20 < len(seen) < 40
     assert 15_000 < seen.size_bytes <= 20_000
-    assert a_batch(5, {}, agent="agent-999") in seen
-    assert a_batch(4, {}, agent="agent-999") not in seen
-    assert a_batch(5, {}, agent="agent-0") not in seen
+    assert seen.has("k", a_batch(5, {}, agent="agent-999"))
+    assert not seen.has("k", a_batch(4, {}, agent="agent-999"))
+    assert not seen.has("k", a_batch(5, {}, agent="agent-0"))
     seen.forget(clock.now_s + 1)
     assert (len(seen), seen.size_bytes) == (0, 0)
 
@@ -108,10 +108,10 @@ def test_lives_of_agents_are_counted_and_those_silent_the_longest_are_forgotten(
 def test_a_life_with_gaps_without_end_takes_a_bounded_place() -> None:
     seen = SeenBatches(1_000_000)
     for seq in range(0, 10_000, 2):
-        seen.add(a_batch(seq, {}), NOON)
+        seen.add("k", a_batch(seq, {}), NOON)
     assert seen.size_bytes < 300_000
-    assert a_batch(9_998, {}) in seen
-    assert a_batch(9_997, {}) not in seen
+    assert seen.has("k", a_batch(9_998, {}))
+    assert not seen.has("k", a_batch(9_997, {}))
 
 
 def test_what_is_remembered_of_agents_counts_for_the_bound() -> None:

@@ -228,7 +228,15 @@ def test_keys_and_tokens_are_made_and_revoked_through_the_api_too(collector: Col
     assert made.data["key"].startswith(f"ttk_{key['id']}_")
     assert key in admin.ask("GET", "/agent-keys").data["keys"]
     assert made.data["key"] not in json.dumps(admin.ask("GET", "/agent-keys").body)
-    revoked = admin.ask("DELETE", f"/agent-keys/{key['id']}")
+    assert (key["agents"], key["agent"], key["probes"]) == ([], None, False)
+    path = f"/agent-keys/{key['id']}"
+    moved = admin.ask("PUT", path, {"agents": ["web-*"]})
+    assert moved.data == key | {"agents": ["web-*"]}
+    assert admin.ask("PUT", path, {"agents": [""]}).code == "bad_body"
+    assert admin.ask("PUT", path, {"agents": ["a\u0007"]}).code == "bad_body"
+    assert admin.ask("PUT", "/agent-keys/nobody", {"agents": []}).code == "not_found"
+    assert admin.ask("PUT", path, {"agents": []}).data == key
+    revoked = admin.ask("DELETE", path)
     assert revoked.data["revoked"] is not None
     assert admin.ask("DELETE", "/agent-keys/nobody").code == "not_found"
 
@@ -241,13 +249,36 @@ def test_keys_and_tokens_are_made_and_revoked_through_the_api_too(collector: Col
     assert reader.ask("GET", "/services").status == 401
 
     console(collector, "key", "new", "--name", "by hand")
-    entries = admin.ask("GET", "/audit?limit=5").data["entries"]
+    entries = admin.ask("GET", "/audit?limit=7").data["entries"]
     assert [each["action"] for each in entries] == [
-        *("key.new", "token.revoke", "token.new", "key.revoke", "key.new"),
+        *("key.new", "token.revoke", "token.new", "key.revoke"),
+        *("key.rebind", "key.rebind", "key.new"),
     ]
+    assert entries[5]["after"]["agents"] == ["web-*"]
     assert entries[0]["by"].startswith("console (")
     assert {each["by"] for each in entries[1:]} == {"kay"}
     assert token.data["token"] not in json.dumps(entries)
+
+
+def test_the_console_shows_and_changes_whose_a_key_is(collector: Collector) -> None:
+    made = answered(
+        *(collector, "key", "new", "--name", "fleet", "--service", "shop", "--probes"),
+        *("--agent", "web-*", "--agent", "db-1"),
+    )
+    assert (made["agents"], made["agent"], made["probes"]) == (["web-*", "db-1"], None, True)
+    assert re.search(
+        rf"{made['id']} .* web-\*,db-1 +fleet", console(collector, "key", "list").stdout
+    )
+    # Given as its text, a key is not shown again.
+    said = console(collector, "key", "rebind", made["key"])
+    assert said.stdout == f"{made['id']} is for the next agent that writes with it\n"
+    assert re.search(rf"{made['id']} .*first to write", console(collector, "key", "list").stdout)
+    said = console(collector, "key", "revoke", made["key"])
+    assert said.stdout == f"revoked {made['id']}\n"
+    wrong = console(collector, "key", "rebind", made["key"] + "0", code=2)
+    assert made["key"][18:] not in wrong.stdout + wrong.stderr
+    wrong = console(collector, "key", "new", "--agent", "", code=2)
+    assert "expected the name of an agent or a pattern" in wrong.stderr
 
 
 def test_what_an_admin_sends_is_checked(collector: Collector) -> None:

@@ -42,7 +42,7 @@ class Served(NamedTuple):
 
 @contextmanager
 def served(directory: Path, store: Store | None, *services: str) -> Iterator[Served]:
-    text, _ = KeyFile(directory).new(services=services)
+    text, _ = KeyFile(directory).new(services=services, agents=["*"])
     app = CollectorApp(CollectorSettings(data_dir=str(directory), token=TOKEN), store)
     try:
         with (

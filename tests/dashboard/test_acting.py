@@ -224,6 +224,7 @@ _REFUSED: Final[tuple[tuple[str, str, object], ...]] = (
     ("DELETE", "/users/x", None),
     ("GET", "/agent-keys", None),
     ("POST", "/agent-keys", {"name": "x"}),
+    ("PUT", "/agent-keys/x", {}),
     ("DELETE", "/agent-keys/x", None),
     ("GET", "/tokens", None),
     ("POST", "/tokens", {"name": "x"}),

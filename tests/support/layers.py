@@ -66,15 +66,8 @@ LAYERS: Layers = {
         # What one key and one app may bring.
         "quotas": ("auth.keys", "storage"),
         "ingest": (
-            *(
-                "contract.callers",
-                "contract.errors",
-                "auth.keys",
-                "auth.owners",
-                "quotas",
-                "senders",
-            ),
-            *("storage", "watch"),
+            *("contract.callers", "contract.errors", "auth.keyring", "auth.keys", "auth.owners"),
+            *("auth.scopes", "quotas", "senders", "storage", "watch"),
         ),
         "naming": ("contract",),
         "finder": (
@@ -129,8 +122,10 @@ LAYERS: Layers = {
         "aggregator": ("app", "dating"),
         "gathered": ("app", "dating"),
         "window": ("app", "aggregator"),
+        # Whose services are.
+        "owners": ("app",),
         "places": (),
-        "listener": ("app", "dating", "aggregator", "gathered", "places", "sockets"),
+        "listener": ("app", "dating", "aggregator", "gathered", "owners", "places", "sockets"),
         "endpoint": ("sockets",),
         "relay": ("answers",),
         "forwarder": ("answers", "spool"),
@@ -138,7 +133,7 @@ LAYERS: Layers = {
         # The one place that knows all parts.
         "agent": (
             *("settings", "selfmetrics", "gauges", "spool", "probes", "aggregator", "gathered"),
-            *("window", "writer", "listener", "endpoint", "relay", "forwarder"),
+            *("window", "writer", "owners", "listener", "endpoint", "relay", "forwarder"),
         ),
         "cli": ("settings", "agent"),
     },

@@ -79,7 +79,8 @@ def chain() -> Iterator[Chain]:
         url = f"https://[::1]:{collector.port}"
         exits.enter_context(collector.start())
         assert f"listening on {url}" in collector.output()
-        agent = Agent(directory, f"{url}/trimtab", collector.new_key())
+        # A key that is this agent's alone from its first batch on.
+        agent = Agent(directory, f"{url}/trimtab", collector.new_key(agents=()))
         agent.env |= {
             "TRIMTAB_AGENT_COLLECTOR_CA_FILE": str(authority.ca_file),
             "TRIMTAB_AGENT_HTTP": f"[::1]:{agent.http_port}",
@@ -115,6 +116,7 @@ def doctor(chain: Chain, **env: str) -> dict[str, dict[str, str]]:
 
 
 def test_doctor_says_how_the_way_to_the_collector_is_secured(chain: Chain) -> None:
+    wait_for(lambda: chain.agent.metric("trimtab_agent_batches_sent_total") > 0, "a batch", 20)
     found = doctor(chain)
     assert found["collector"]["state"] == "ok"
     assert found["encryption"]["found"].startswith("TLSv1.3, its certificate ends in ")

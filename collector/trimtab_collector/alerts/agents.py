@@ -49,6 +49,8 @@ _SILENT_S: Final = 25
 #: processes of an agent whose drops are kept apart, as they tell sums
 _MOST_DROPPING: Final = 50
 _MOST_REASONS: Final = 64
+#: no process drops more
+_MOST_RECORDS: Final = 2**40
 #: an agent that has been silent for so long is missed no more: it holds no alert open
 _MISSED_S: Final = 3600
 _LATE_S: Final = 2 * WINDOW_S
@@ -95,7 +97,7 @@ class SeenAgent:
         known = self.dropping.pop(process, {})
         for name, count in reasons.items():
             if name in known or len(known) < _MOST_REASONS:
-                known[name] = count
+                known[name] = min(count, _MOST_RECORDS)
         self.dropping[process] = known
         while len(self.dropping) > _MOST_DROPPING:
             _add(self.dropped, self.dropping.pop(next(iter(self.dropping))))

@@ -17,6 +17,7 @@ from trimtab_collector.auth.administration import (
     new_agent_key,
     new_token,
     new_user,
+    rebind_agent_key,
     revoke_agent_key,
     revoke_token,
     tokens,
@@ -35,6 +36,7 @@ from trimtab_collector.auth.logins import (
 from trimtab_collector.contract.callers import Role
 from trimtab_collector.contract.parameters import LIMIT, RANGE
 from trimtab_collector.contract.people import (
+    AgentKeyBinding,
     AgentKeyBody,
     AgentKeyList,
     AuditList,
@@ -89,6 +91,8 @@ PEOPLE: Final = (
              of=Administration),
     ApiEndpoint(("/agent-keys",), new_agent_key, (MadeAgentKey,), role=Role.ADMIN, method="POST",
              takes=NewAgentKey, of=Administration, status=201),
+    ApiEndpoint(("/agent-keys/{id}",), rebind_agent_key, (AgentKeyBody,), (KEY_ID,),
+             role=Role.ADMIN, method="PUT", takes=AgentKeyBinding, of=Administration),
     ApiEndpoint(("/agent-keys/{id}",), revoke_agent_key, (AgentKeyBody,), (KEY_ID,),
              role=Role.ADMIN, method="DELETE", of=Administration),
     ApiEndpoint(("/tokens",), tokens, (ServiceTokenList,), role=Role.ADMIN, of=Administration),

@@ -67,8 +67,10 @@ class Accounts:
             *(people, self._sessions, self.setup, self._links, self._threads, limits, places),
             base_url,
         )
+        #: the keys of agents, as the API changes them
+        self.agent_keys = KeyFile(directory)
         self._administration = Administration(
-            state, people, self._tokens, KeyFile(directory), self._threads
+            state, people, self._tokens, self.agent_keys, self._threads
         )
         #: why last uses and what has expired are not kept up, empty when they are
         self.trouble = ""

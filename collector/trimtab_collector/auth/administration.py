@@ -43,6 +43,8 @@ __all__ = [
     "new_agent_key",
     "new_token",
     "new_user",
+    "rebind_agent_key",
+    "rebind_key",
     "revoke_agent_key",
     "revoke_key",
     "revoke_token",
@@ -122,10 +124,27 @@ def agent_keys(admin: Administration, _parameters: Parameters) -> AgentKeyList:
 def new_agent_key(admin: Administration, parameters: Parameters) -> MadeAgentKey:
     """Return a new key for an agent, with its text, which is shown this once."""
     body, caller = parameters.body, parameters.caller
-    text, key = make_key(
-        admin.state, admin.keys, caller, body.name, body.environments, body.services
-    )
+    try:
+        text, key = make_key(
+            *(admin.state, admin.keys, caller, body.name, body.environments, body.services),
+            body.agents,
+            probes=body.probes,
+        )
+    except SettingsError as error:
+        raise ApiError(422, "bad_body", str(error)) from error
     return MadeAgentKey(key=text, agent_key=_key_body(key))
+
+
+def rebind_agent_key(admin: Administration, parameters: Parameters) -> AgentKeyBody:
+    """Return a key that is given to other agents, or to the next one that writes."""
+    key_id, agents = parameters[KEY_ID], parameters.body.agents
+    try:
+        key = rebind_key(admin.state, admin.keys, parameters.caller, key_id, agents)
+    except SettingsError as error:
+        if all(each.id != key_id for each in admin.keys.list()):
+            raise _no_such_key(key_id) from None
+        raise ApiError(422, "bad_body", str(error)) from error
+    return _key_body(key)
 
 
 def revoke_agent_key(admin: Administration, parameters: Parameters) -> AgentKeyBody:
@@ -134,11 +153,7 @@ def revoke_agent_key(admin: Administration, parameters: Parameters) -> AgentKeyB
     try:
         key = revoke_key(admin.state, admin.keys, parameters.caller, key_id)
     except SettingsError:
-        raise ApiError(
-            404,
-            "not_found",
-            f"expected the id of an agent key, got {key_id!r:.20}: see GET /agent-keys",
-        ) from None
+        raise _no_such_key(key_id) from None
     return _key_body(key)
 
 
@@ -191,10 +206,16 @@ def make_key(
     name: str,
     environments: Sequence[str],
     services: Sequence[str],
+    agents: Sequence[str] = (),
+    *,
+    probes: bool = False,
 ) -> tuple[str, AgentKey]:
-    """Make a key and note it; returns its text, which is nowhere else, and what is stored."""
+    """Make a key and note it; returns its text, which is nowhere else, and what is stored.
+
+    Raises SettingsError for the name of an agent that none can have.
+    """
     with state.change() as connection:
-        text, key = keys.new(name, environments, services)
+        text, key = keys.new(name, environments, services, agents, probes=probes)
         note(connection, caller, "key.new", key.id, None, _scope(key))
     return text, key
 
@@ -207,11 +228,30 @@ def revoke_key(state: StateFile, keys: KeyFile, caller: Caller, key_id: str) -> 
     return key
 
 
+def rebind_key(
+    state: StateFile, keys: KeyFile, caller: Caller, key_id: str, agents: Sequence[str]
+) -> AgentKey:
+    """Give a key to other agents, by its id, and note it; raises SettingsError as `rebind` does."""
+    with state.change() as connection:
+        before = next((_scope(key) for key in keys.list() if key.id == key_id), None)
+        key = keys.rebind(key_id, agents)
+        note(connection, caller, "key.rebind", key.id, before, _scope(key))
+    return key
+
+
+def _no_such_key(key_id: str) -> ApiError:
+    message = f"expected the id of an agent key, got {key_id!r:.20}: see GET /agent-keys"
+    return ApiError(404, "not_found", message)
+
+
 def _scope(key: AgentKey) -> dict[str, Any]:
     return {
         "name": key.name,
         "environments": list(key.environments),
         "services": list(key.services),
+        "agents": list(key.agents),
+        "agent": key.agent or None,
+        "probes": key.probes,
     }
 
 
@@ -221,6 +261,9 @@ def _key_body(key: AgentKey) -> AgentKeyBody:
         name=key.name,
         environments=list(key.environments),
         services=list(key.services),
+        agents=list(key.agents),
+        agent=key.agent or None,
+        probes=key.probes or not key.is_scoped,
         created=instant(key.created_s),
         revoked=_when(key.revoked_s),
     )

@@ -3,10 +3,12 @@
 A key is `ttk_<id>_<secret>`. The secret has 256 random bits, so one SHA-256 of it is a hash that
 nobody can search; a slow password hash would only make ingest slow. Keys lie in a file of their
 own in the data directory, which the console changes while the collector runs.
+
+A key is one agent's: that of the first accepted batch, unless it was made for names or patterns of
+names. Keys of versions before that rule may write as any agent.
 """
 
 import hashlib
-import hmac
 import re
 import secrets
 import sqlite3
@@ -14,26 +16,38 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from trimtab_collector.statefile import whole_text
 from trimtab_core.errors import SettingsError, StartupError
 
-__all__ = ["AgentKey", "KeyFile", "KeyRing"]
+__all__ = ["ANY_AGENT", "AgentKey", "KeyFile", "parts_of", "read_keys"]
 
+#: the pattern of a key for every agent
+ANY_AGENT: Final = "*"
 _FILE: Final = "keys.db"
 _TEXT: Final = re.compile(r"ttk_([0-9a-f]{12})_([0-9a-f]{64})")
-#: a revoked key is refused at most this long after
-_REFRESH_S: Final = 1.0
+_MOST_AGENTS: Final = 100
+_MOST_NAME: Final = 256
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS agent_key (id TEXT PRIMARY KEY, hash BLOB NOT NULL,"
     " name TEXT NOT NULL, environments TEXT NOT NULL, services TEXT NOT NULL,"
-    " created_s REAL NOT NULL, revoked_s REAL) WITHOUT ROWID"
+    " created_s REAL NOT NULL, revoked_s REAL,"
+    " agents TEXT NOT NULL DEFAULT '[\"*\"]', agent TEXT NOT NULL DEFAULT '',"
+    " probes INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"
 )
+#: what a file of an earlier version lacks: its keys go on writing as any agent
+_ADDED: Final = {
+    "agents": "ALTER TABLE agent_key ADD COLUMN agents TEXT NOT NULL DEFAULT '[\"*\"]'",
+    "agent": "ALTER TABLE agent_key ADD COLUMN agent TEXT NOT NULL DEFAULT ''",
+    "probes": "ALTER TABLE agent_key ADD COLUMN probes INTEGER NOT NULL DEFAULT 0",
+}
 _SELECT: Final = (
-    "SELECT id, hash, name, environments, services, created_s, revoked_s"
+    "SELECT id, hash, name, environments, services, created_s, revoked_s, agents, agent, probes"
     " FROM agent_key ORDER BY created_s, id"
 )
 
@@ -49,11 +63,39 @@ class AgentKey:
     services: tuple[str, ...]
     created_s: float
     revoked_s: float | None
+    #: names of agents, or patterns with `*` and `?`; empty: whoever writes first
+    agents: tuple[str, ...] = ()
+    #: the agent that it was bound to by its first batch
+    agent: str = ""
+
+    #: may write measures of what its agent looks at, which are no service's
+    probes: bool = False
+
+    @property
+    def is_scoped(self) -> bool:
+        """Whether it may not write for everything."""
+        return bool(self.environments or self.services)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether its next batch binds it."""
+        return not self.agents and not self.agent
 
     def may_write(self, environment: str, service: str) -> bool:
-        """Whether the key's scope holds both; an empty text stands for none and may pass."""
-        return (not self.environments or not environment or environment in self.environments) and (
-            not self.services or not service or service in self.services
+        """Whether the key's scope holds both; an empty name is in no scope."""
+        if not self.is_scoped:
+            return True
+        return bool(environment and service) and (
+            (not self.environments or environment in self.environments)
+            and (not self.services or service in self.services)
+        )
+
+    def is_of(self, agent: str) -> bool:
+        """Whether the key is an agent's, or free."""
+        if not self.agents:
+            return not self.agent or self.agent == agent
+        return ANY_AGENT in self.agents or any(
+            agent == each or fnmatchcase(agent, each) for each in self.agents
         )
 
 
@@ -65,12 +107,15 @@ class KeyFile:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / _FILE
+        #: called after each change that is made here
+        self.changed: Callable[[], None] = lambda: None
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.touch(mode=0o600)
-            with closing(self._open()) as connection:
+            with closing(self.open()) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute(_SCHEMA)
+                self._bring(connection)
         except (OSError, sqlite3.Error) as error:
             raise StartupError(
                 f"expected a directory for keys that can be written at {directory}, got: {error}; "
@@ -78,9 +123,19 @@ class KeyFile:
             ) from error
 
     def new(
-        self, name: str = "", environments: Iterable[str] = (), services: Iterable[str] = ()
+        self,
+        name: str = "",
+        environments: Iterable[str] = (),
+        services: Iterable[str] = (),
+        agents: Iterable[str] = (),
+        *,
+        probes: bool = False,
     ) -> tuple[str, AgentKey]:
-        """Make a key; returns its text, which is nowhere else, and what is stored."""
+        """Make a key; returns its text, which is nowhere else, and what is stored.
+
+        Without agents it is that of the first one to write. Without a scope it may write what
+        probes measure in any case. Raises SettingsError for a wrong name.
+        """
         secret = secrets.token_hex(32)
         key = AgentKey(
             secrets.token_hex(6),
@@ -90,10 +145,13 @@ class KeyFile:
             tuple(services),
             time.time(),
             None,
+            _checked(agents),
+            probes=probes,
         )
-        with closing(self._open()) as connection:
+        with closing(self.open()) as connection:
             connection.execute(
-                "INSERT INTO agent_key VALUES (?, ?, ?, ?, ?, ?, NULL)",
+                "INSERT INTO agent_key (id, hash, name, environments, services, created_s, agents,"
+                " probes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     key.id,
                     key.hash,
@@ -101,88 +159,92 @@ class KeyFile:
                     msgspec.json.encode(key.environments).decode(),
                     msgspec.json.encode(key.services).decode(),
                     key.created_s,
+                    msgspec.json.encode(key.agents).decode(),
+                    key.probes,
                 ),
             )
+        self.changed()
         return f"ttk_{key.id}_{secret}", key
 
     def list(self) -> Sequence[AgentKey]:
         """Return all keys, revoked ones too, oldest first."""
-        with closing(self._open()) as connection:
-            return [_key(row) for row in connection.execute(_SELECT)]
+        with closing(self.open()) as connection:
+            return read_keys(connection)[0]
 
     def revoke(self, key_id: str) -> AgentKey:
         """Revoke a key, by its id or its text, and return it; doing it again changes nothing.
 
         Raises SettingsError for an id that is not there.
         """
-        found = _TEXT.fullmatch(key_id)
-        key_id = found[1] if found else key_id.removeprefix("ttk_")
-        with closing(self._open()) as connection:
-            cursor = connection.execute(
-                "UPDATE agent_key SET revoked_s = coalesce(revoked_s, ?) WHERE id = ?",
-                (time.time(), key_id),
+        return self._change(key_id, "revoked_s = coalesce(revoked_s, ?)", (time.time(),))
+
+    def rebind(self, key_id: str, agents: Iterable[str] = ()) -> AgentKey:
+        """Give a key to other agents, without any to the next one that writes; returns it.
+
+        Raises SettingsError for an id that is not there, and for a wrong name.
+        """
+        names = msgspec.json.encode(_checked(agents)).decode()
+        return self._change(key_id, "agents = ?, agent = ''", (names,))
+
+    def bind(self, key_id: str, agent: str) -> None:
+        """Note the agent that a free key belongs to from now on; a key that is not free stays."""
+        with closing(self.open()) as connection:
+            connection.execute(
+                "UPDATE agent_key SET agent = ? WHERE id = ? AND agent = '' AND agents = '[]'",
+                (agent, key_id),
             )
-            if not cursor.rowcount:
-                raise SettingsError(
-                    f"expected the id of a key in {self.path}, got {key_id!r:.80}: "
-                    "trimtab key list shows them"
-                )
-            rows = connection.execute(_SELECT)
-            return next(key for key in map(_key, rows) if key.id == key_id)
 
-    def _open(self) -> sqlite3.Connection:
-        # Made where the app is put together, used in the loop: not always the same thread.
-        return sqlite3.connect(self.path, isolation_level=None, timeout=5, check_same_thread=False)
+    def _change(self, key_id: str, what: str, values: Sequence[object]) -> AgentKey:
+        found = parts_of(key_id)
+        key_id = found[0] if found else key_id.removeprefix("ttk_")
+        with closing(self.open()) as connection:
+            cursor = connection.execute(
+                f"UPDATE agent_key SET {what} WHERE id = ?",  # noqa: S608 - columns of this file
+                (*values, key_id),
+            )
+            keys = read_keys(connection)[0] if cursor.rowcount else ()
+            key = next((key for key in keys if key.id == key_id), None)
+        self.changed()
+        if key is None:
+            # What is longer than an id may be a mistyped key.
+            raise SettingsError(
+                f"expected the id of a key in {self.path}, got {key_id[:12]!r}: "
+                "trimtab key list shows them"
+            )
+        return key
+
+    def _bring(self, connection: sqlite3.Connection) -> None:
+        """Add the columns that an earlier version did not have."""
+        if not self._missing(connection):
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        for name in self._missing(connection):
+            connection.execute(_ADDED[name])
+        connection.execute("COMMIT")
+
+    @staticmethod
+    def _missing(connection: sqlite3.Connection) -> Sequence[str]:
+        here = {row[1] for row in connection.execute("PRAGMA table_info(agent_key)")}
+        return [name for name in _ADDED if name not in here]
+
+    def open(self) -> sqlite3.Connection:
+        """Return a connection to the file, for any thread but one at a time."""
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, timeout=5, check_same_thread=False
+        )
+        connection.text_factory = whole_text
+        return connection
 
 
-class KeyRing:
-    """The same keys for ingest: in memory, renewed within a second of a change.
-
-    Loop only, but for `valid`.
-    """
-
-    def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._file = KeyFile(directory)
-        self._clock = clock
-        self._connection = self._file._open()
-        self._keys: dict[str, AgentKey] = {}
-        self._version = -1
-        self._next_s = 0.0
-        self._refresh()
-
-    def find(self, text: str) -> AgentKey | None:
-        """Return the key of a text, None when it is unknown, wrong or revoked."""
-        found = _TEXT.fullmatch(text)
-        if found is None:
-            return None
-        if self._clock() >= self._next_s or found[1] not in self._keys:
-            self._refresh()
-        key = self._keys.get(found[1])
-        # Compared even when there is no such key, so that the time tells nothing.
-        same = hmac.compare_digest(_hash(found[2]), key.hash if key else b"\0" * 32)
-        return key if key and same and key.revoked_s is None else None
-
-    def known(self, text: str) -> str:
-        """Return the id in a text if it is that of a key, though revoked or with another secret."""
-        found = _TEXT.fullmatch(text)
-        return found[1] if found is not None and found[1] in self._keys else ""
-
-    def valid(self, key_id: str) -> AgentKey | None:
-        """Return a key by its id, None when it is unknown or revoked; as of the last `find`."""
-        key = self._keys.get(key_id)
-        return key if key is not None and key.revoked_s is None else None
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._connection.close()
-
-    def _refresh(self) -> None:
-        self._next_s = self._clock() + _REFRESH_S
-        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        if version != self._version:
-            rows = self._connection.execute(_SELECT)
-            self._keys = {row[0]: _key(row) for row in rows}
-            self._version = version
+def read_keys(connection: sqlite3.Connection) -> tuple[list[AgentKey], int]:
+    """Return all keys, the oldest first, and how many cannot be read; raises sqlite3.Error."""
+    found, unreadable = [], 0
+    for row in connection.execute(_SELECT):
+        try:
+            found.append(_key(row))
+        except (msgspec.MsgspecError, ValueError, TypeError):
+            unreadable += 1
+    return found, unreadable
 
 
 def _key(row: Sequence[object]) -> AgentKey:
@@ -195,9 +257,31 @@ def _key(row: Sequence[object]) -> AgentKey:
             "services": msgspec.json.decode(str(row[4])),
             "created_s": row[5],
             "revoked_s": row[6],
+            "agents": msgspec.json.decode(str(row[7])),
+            "agent": row[8],
+            "probes": bool(row[9]),
         },
         AgentKey,
     )
+
+
+def _checked(agents: Iterable[str]) -> tuple[str, ...]:
+    """Return names and patterns of agents; raises SettingsError for one that none can have."""
+    names = tuple(dict.fromkeys(agents))
+    if len(names) > _MOST_AGENTS:
+        raise SettingsError(f"expected up to {_MOST_AGENTS} agents of a key, got {len(names)}")
+    for name in names:
+        if not 0 < len(name) <= _MOST_NAME or not name.isprintable():
+            raise SettingsError(
+                f"expected the name of an agent or a pattern such as web-*, got {name!r:.80}"
+            )
+    return names
+
+
+def parts_of(text: str) -> tuple[str, bytes] | None:
+    """Return the id in a key's text and the hash of its secret, None for any other text."""
+    found = _TEXT.fullmatch(text)
+    return (found[1], _hash(found[2])) if found else None
 
 
 def _hash(secret: str) -> bytes:

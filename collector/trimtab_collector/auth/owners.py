@@ -1,9 +1,10 @@
 """Whose an agent's name is: the key's that first wrote with it.
 
 Without that, every key could speak for every agent: say that it stops, that its clock is wrong, or
-what its host uses. A key may write as an agent of another key when its scope is at least as wide,
-so that keys can be replaced. A name is free again a day after its last batch, or once its key is
-revoked.
+what its host uses. A key is one agent's (`keys.py`), and keeps its name until it is revoked or
+given to another one. A key that was made for that name, or a pattern that it matches, may write as
+an agent of another key when its scope is at least as wide, so that keys can be replaced. A name of
+such a key is free again a day after its last batch, or once that key is revoked.
 """
 
 import logging
@@ -14,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from trimtab_collector.auth.keys import AgentKey, KeyRing
+from trimtab_collector.auth.keyring import KeyRing
+from trimtab_collector.auth.keys import AgentKey
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.statefile import Schema, StateFile
 from trimtab_core.logs import RateLimited
@@ -82,38 +84,49 @@ class AgentOwners:
     def check(self, agent: str, key: AgentKey) -> bool:
         """Return whether a name is this key's own; one look-up for an agent that goes on writing.
 
-        Raises ApiError 403 where the name is another key's, and 429 for too many new ones. A key
-        that may write but does not own the name is to `claim` it once its batch is accepted.
+        Raises ApiError 403 where the key is another agent's or the name another key's, and 429 for
+        too many new ones. A key that may write but does not own the name is to `claim` it once its
+        batch is accepted.
         """
         now_s = self._clock()
+        if not key.is_of(agent):
+            raise _not_its(key, agent)
         owned = self._owned.get(agent)
-        if owned is not None and owned.key_id == key.id:
+        if owned is not None and owned.key_id == key.id and not key.is_free:
             owned.used_s = now_s
             return True
-        owner = self._owner(owned, now_s)
+        owner = self._owner(agent, owned, now_s)
         if owner is None:
             self._check_new(key, now_s)
-        elif not _covers(key, owner):
+        elif owner.id != key.id and (key.is_free or not _covers(key, owner)):
             raise ApiError(
                 403,
                 "forbidden",
-                f"expected key {owner.id}, which agent {agent!r:.80} belongs to, or one for at "
-                f"least as much, got key {key.id}: give the agent the key that it had, revoke that "
-                "one, or make one for as much with trimtab key new",
+                f"expected key {owner.id}, which agent {agent!r:.80} belongs to, got key {key.id}: "
+                "give the agent the key that it had, revoke that one (trimtab key revoke), or give "
+                f"it this one for at least as much (trimtab key rebind {key.id} --agent NAME)",
             )
         return False
 
     def claim(self, agent: str, key: AgentKey) -> None:
-        """Bind a name that `check` let through, if it is free or the key's scope is wider."""
+        """Bind a key that is free to a name that `check` let through, and the name to the key.
+
+        A name that is taken stays with a key whose scope is as wide. Raises ApiError 403 where the
+        key was bound to another agent meanwhile.
+        """
         now_s = self._clock()
         with self._lock:
+            if key.is_free:
+                key = self._keys.bind(key.id, agent) or key
+                if not key.is_of(agent):
+                    raise _not_its(key, agent)
             owned = self._owned.get(agent)
-            owner = self._owner(owned, now_s)
-            if owned is not None and owner is not None and _covers(owner, key):
+            owner = self._owner(agent, owned, now_s)
+            if owned and owner and owner.id != key.id and _covers(owner, key):
                 # As wide as the owner: both may go on, whoever is first.
                 owned.used_s = now_s
                 return
-            if owner is None and _is_scoped(key):
+            if owner is None and key.is_scoped:
                 self._brought.setdefault(key.id, deque(maxlen=_MAX_NEW)).append(now_s)
             self._owned[agent] = _Owned(key.id, now_s)
             self._owned.move_to_end(agent)
@@ -122,7 +135,7 @@ class AgentOwners:
 
     def key_of(self, agent: str) -> AgentKey | None:
         """Return the key that a name belongs to, None when it is free."""
-        return self._owner(self._owned.get(agent), self._clock())
+        return self._owner(agent, self._owned.get(agent), self._clock())
 
     def start(self) -> None:
         """Start to keep owners; once."""
@@ -139,6 +152,7 @@ class AgentOwners:
 
     def save(self) -> None:
         """Write down what is new, and forget who has not written for a day."""
+        self._keys.save()
         now_s = self._clock()
         with self._lock:
             # Copied at once: a batch never waits for what is done with them.
@@ -167,11 +181,13 @@ class AgentOwners:
         for _, owned, used_s in new:
             owned.saved_s = used_s
 
-    def _owner(self, owned: _Owned | None, now_s: float) -> AgentKey | None:
+    def _owner(self, agent: str, owned: _Owned | None, now_s: float) -> AgentKey | None:
         """Return the key of a name, None when it is free."""
-        if owned is None or now_s - owned.used_s > _KEEP_S:
-            return None
-        return self._keys.valid(owned.key_id)
+        found = None
+        if owned is not None and now_s - owned.used_s <= _KEEP_S:
+            found = self._keys.valid(owned.key_id)
+        # One that was given to another agent since owns this name no more.
+        return found if found and found.is_of(agent) else self._keys.bound_to(agent)
 
     def _check_new(self, key: AgentKey, now_s: float) -> None:
         times = self._brought.get(key.id)
@@ -198,8 +214,15 @@ class AgentOwners:
             self.trouble = f"{type(error).__name__}: {error!s:.200}"
 
 
-def _is_scoped(key: AgentKey) -> bool:
-    return bool(key.environments or key.services)
+def _not_its(key: AgentKey, agent: str) -> ApiError:
+    whose = key.agent or ", ".join(key.agents)
+    return ApiError(
+        403,
+        "forbidden",
+        f"expected agent {whose!r:.80}, which key {key.id} is for, got {agent!r:.80}: make the "
+        "agent a key of its own (trimtab key new); if it takes the place of the other one, "
+        f"trimtab key rebind {key.id}; for several, trimtab key rebind {key.id} --agent 'PATTERN'",
+    )
 
 
 def _covers(key: AgentKey, other: AgentKey) -> bool:

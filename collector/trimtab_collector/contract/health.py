@@ -134,7 +134,8 @@ class AlertsHealth(Body, kw_only=True):
 class StateHealth(Body, kw_only=True):
     """The file of people, rules, alerts and messages; rows that cannot be read are left out.
 
-    `trouble` says what is wrong with all of it, or why owners of agents' names are not kept.
+    `trouble` says what is wrong with all of it, why owners of agents' names are not kept, or why
+    changes of keys are not seen. Keys that cannot be read are refused, and counted with the rows.
     """
 
     trouble: str | None

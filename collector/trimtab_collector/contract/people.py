@@ -7,6 +7,7 @@ from msgspec import Meta, field
 from trimtab_collector.contract.body import Body
 
 __all__ = [
+    "AgentKeyBinding",
     "AgentKeyBody",
     "AgentKeyList",
     "AuditBody",
@@ -146,6 +147,12 @@ class AgentKeyBody(Body, kw_only=True):
     name: str
     environments: list[str]
     services: list[str]
+    #: names of agents, or patterns with * and ?; empty: the first one that writes with it
+    agents: list[str]
+    #: the agent that wrote with it first, and whose it is
+    agent: str | None
+    #: may write measures of databases, queues and services that the agent looks at
+    probes: bool
     created: str
     revoked: str | None
 
@@ -162,6 +169,16 @@ class NewAgentKey(Body, kw_only=True):
     name: _Label = ""
     environments: _Places = field(default_factory=list)
     services: _Places = field(default_factory=list)
+    #: names of agents, or patterns with * and ?; empty: the first one that writes with it
+    agents: _Places = field(default_factory=list)
+    #: of a key with a scope: may write measures of what the agent looks at, which are no service's
+    probes: bool = False
+
+
+class AgentKeyBinding(Body, kw_only=True):
+    """The agents of a key from now on; empty: the next one that writes with it."""
+
+    agents: _Places = field(default_factory=list)
 
 
 class MadeAgentKey(Body, kw_only=True):

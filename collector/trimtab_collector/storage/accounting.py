@@ -9,7 +9,7 @@ are not confirmed leave no trace.
 """
 
 from bisect import bisect_left, bisect_right
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -44,10 +44,14 @@ _MAX_REASONS: Final = 64
 _UNRETIRED: Final = 25_000
 #: ranges that are added one by one; more of them are sorted and joined in one pass
 _FEW: Final = 8
+#: no process sends more records, and no claim counts for more: 10,000 a second for three years
+_MOST_RECORDS: Final = 2**40
 #: the largest integer that an engine can store; totals are capped there
 _MOST: Final = 2**63 - 1
-#: agents remembered per service
-_MAX_AGENTS: Final = 10_000
+#: the largest whole number that every reader of JSON has; sums over processes are capped there
+_MOST_SUM: Final = 2**53 - 1
+#: agents of which is remembered what they hold
+_MAX_AGENTS: Final = 20_000
 
 
 def with_range(ranges: RecordRanges, first: int, count: int) -> RecordRanges:
@@ -103,6 +107,8 @@ class CountedProcess:
     updated_s: int = 0
     #: the key that mentioned it last; empty until one has since the start
     key: str = ""
+    #: the agent that told of the latest window; empty where an earlier version wrote it
+    agent: str = ""
 
     @property
     def counted(self) -> int:
@@ -144,8 +150,8 @@ class AccountingTable:
         #: (environment, service) -> requests and background records
         self._totals: dict[tuple[str, str], tuple[int, int]] = {}
         self._retired: dict[tuple[str, str], ServiceAccounting] = {}
-        self._held: dict[str, int] = {}
-        self._agents: dict[tuple[str, str], set[str]] = {}
+        #: the agent that was heard last is last
+        self._held: OrderedDict[str, int] = OrderedDict()
         #: processes that each key has brought; those of keys over the limit
         self._by_key: Counter[str] = Counter()
         self._over = over or SenderTally()
@@ -164,16 +170,22 @@ class AccountingTable:
                 self._over.note("processes", received.key, received.batch.agent)
                 continue
             process = process or CountedProcess(claim.environment, claim.service)
-            ranges, gaps = _bounded(with_ranges(process.ranges, claim.ranges))
+            claims = [
+                (first, min(count, _MOST_RECORDS - first))
+                for first, count in claim.ranges
+                if first < _MOST_RECORDS
+            ]
+            ranges, gaps = _bounded(with_ranges(process.ranges, claims))
             staged.processes[key] = CountedProcess(
                 process.environment,
                 process.service,
                 ranges,
-                max(process.sent, claim.sent),
+                max(process.sent, min(claim.sent, _MOST_RECORDS)),
                 _most(process.dropped, claim.dropped),
                 process.closed + gaps,
                 max(process.updated_s, received.window_s),
                 received.key,
+                _latest(process, received),
             )
         for service, (requests, backgrounds) in received.totals.items():
             before = staged.totals.get(service) or self._totals.get(service, (0, 0))
@@ -184,14 +196,11 @@ class AccountingTable:
 
     def note_held(self, batch: Batch, held: int) -> None:
         """Note what an agent says it holds in addition to a batch; in memory only."""
-        if held:
+        self._held.pop(batch.agent, None)
+        if held > 0:
             self._held[batch.agent] = held
-        else:
-            self._held.pop(batch.agent, None)
-        for claim in batch.processes:
-            agents = self._agents.setdefault((claim.environment, claim.service), set())
-            if len(agents) < _MAX_AGENTS:
-                agents.add(batch.agent)
+            while len(self._held) > _MAX_AGENTS:
+                self._held.popitem(last=False)
 
     def confirm(self, staged: Staged) -> None:
         """Apply the changes of a transaction that is durable."""
@@ -248,16 +257,27 @@ class AccountingTable:
             total = found.setdefault(service, ServiceAccounting(*service))
             total.counted, total.sent = row.counted, row.sent
             total.agent_lost, total.dropped = row.agent_lost, dict(row.dropped)
+        missing: dict[tuple[str, str, str], int] = {}
         for process in list(self._processes.values()):
             service = (process.environment, process.service)
             _add(found.setdefault(service, ServiceAccounting(*service)), process)
-        for service, total in found.items():
-            # What agents hold is late, not lost; how much of it is this service's is unknown.
-            agents = list(self._agents.get(service, ()))
-            held = sum(self._held.get(agent, 0) for agent in agents)
-            total.held = min(held, total.agent_lost)
-            total.agent_lost -= total.held
+            if process.agent in self._held and process.known > process.counted:
+                told = (*service, process.agent)
+                missing[told] = missing.get(told, 0) + process.known - process.counted
+        for (environment, name, agent), count in missing.items():
+            # What an agent holds is late, not lost: of its own processes, never of another's. How
+            # much of it is this service's is unknown.
+            total = found[environment, name]
+            held = min(count, self._held.get(agent, 0), total.agent_lost)
+            total.held += held
+            total.agent_lost -= held
         return [found[service] for service in sorted(found)]
+
+
+def _latest(process: CountedProcess, received: Received) -> str:
+    """Return the agent that told of the latest window of a process, whatever came first."""
+    told = (process.updated_s, process.agent), (received.window_s, received.batch.agent)
+    return max(told)[1]
 
 
 def _levelled(
@@ -288,11 +308,12 @@ def _bounded(ranges: RecordRanges) -> tuple[RecordRanges, int]:
 
 
 def _add(total: ServiceAccounting, process: CountedProcess) -> None:
-    total.counted += process.counted
-    total.sent += process.known
-    total.agent_lost += process.known - process.counted
+    total.counted = min(total.counted + process.counted, _MOST_SUM)
+    total.sent = min(total.sent + process.known, _MOST_SUM)
+    total.agent_lost = min(total.agent_lost + process.known - process.counted, _MOST_SUM)
     for reason, count in process.dropped.items():
-        total.dropped[reason] = total.dropped.get(reason, 0) + count
+        name = reason if reason in total.dropped or len(total.dropped) < _MAX_REASONS else "other"
+        total.dropped[name] = min(total.dropped.get(name, 0) + count, _MOST_SUM)
 
 
 def _most(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]:
@@ -302,5 +323,5 @@ def _most(one: Mapping[str, int], other: Mapping[str, int]) -> Mapping[str, int]
     for reason, count in other.items():
         if reason not in most and len(most) >= _MAX_REASONS:
             reason = "other"
-        most[reason] = max(most.get(reason, 0), count)
+        most[reason] = max(most.get(reason, 0), min(count, _MOST_RECORDS))
     return most

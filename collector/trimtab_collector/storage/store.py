@@ -80,7 +80,8 @@ class Received:
     totals: Mapping[tuple[str, str], tuple[int, int]]
     measures: Sequence[MeasureRow] = ()
     events: Sequence[EventRow] = ()
-    #: id of the key that brought it: bounded tables share their places among keys
+    #: id of the key that brought it: bounded tables share their places among keys, and a repeat is
+    #: one of the same key
     key: str = ""
 
     @property

@@ -24,7 +24,7 @@ from typing import Self, TypeVar
 import psutil
 
 from support.processes.api import TOKEN, Api
-from trimtab_collector.auth.keys import KeyFile
+from trimtab_collector.auth.keys import ANY_AGENT, KeyFile
 
 __all__ = ["Agent", "App", "Collector", "Proc", "free_port", "short_dir", "wait_for"]
 
@@ -279,9 +279,17 @@ class Collector(Proc):
         self.wait_line("trimtab collector listening on")
         return self
 
-    def new_key(self, environments: Iterable[str] = (), services: Iterable[str] = ()) -> str:
-        """Return a new agent key, made as `trimtab key new` makes it."""
-        text, _ = KeyFile(self.data).new("", environments, services)
+    def new_key(
+        self,
+        environments: Iterable[str] = (),
+        services: Iterable[str] = (),
+        agents: Iterable[str] = (ANY_AGENT,),
+    ) -> str:
+        """Return a new agent key, made as `trimtab key new` makes it; for every agent unless told.
+
+        With no agents it is that of the first one to write.
+        """
+        text, _ = KeyFile(self.data).new("", environments, services, agents)
         return text
 
 

@@ -11,9 +11,12 @@ __all__ = ["append", "received"]
 
 
 def received(
-    store: Store, batch: Batch, totals: Mapping[tuple[str, str], tuple[int, int]] | None = None
+    store: Store,
+    batch: Batch,
+    totals: Mapping[tuple[str, str], tuple[int, int]] | None = None,
+    key: str = "",
 ) -> Received:
-    """Return a batch as ingest hands it to the store.
+    """Return a batch as ingest hands it to the store, sent with a key.
 
     totals are requests and background records by service; without them the batch has one service.
     """
@@ -26,14 +29,14 @@ def received(
         totals = {numbered.services[0]: (requests, 0)} if numbered.services else {}
     read_s = window_s + batch.step_s
     rows = unpack_rows(batch.rows)
-    return Received(batch, raw, numbered, window_s, batch.closed_us, read_s, totals, *rows)
+    return Received(batch, raw, numbered, window_s, batch.closed_us, read_s, totals, *rows, key)
 
 
-def append(store: Store, *batches: Batch) -> list[bool]:
-    """Append batches at once and return which of them were duplicates."""
+def append(store: Store, *batches: Batch, key: str = "") -> list[bool]:
+    """Append batches at once, sent with a key, and return which of them were duplicates."""
 
     async def work() -> list[bool]:
-        waiting = [store.append(received(store, batch)) for batch in batches]
+        waiting = [store.append(received(store, batch, key=key)) for batch in batches]
         return list(await asyncio.gather(*waiting))
 
     return asyncio.run(work())

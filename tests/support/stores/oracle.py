@@ -104,6 +104,8 @@ class _Process:
     numbers: set[int] = field(default_factory=set)
     sent: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    #: the latest window that told of it, and the agent that sent it
+    told: tuple[int, str] = (0, "")
 
 
 class Oracle:
@@ -116,7 +118,6 @@ class Oracle:
         self._processes: dict[tuple[bytes, str, str], _Process] = {}
         self._totals: dict[tuple[str, str], list[int]] = {}
         self._held: dict[str, int] = {}
-        self._speakers: dict[tuple[str, str], set[str]] = {}
 
     def add(self, batch: Batch, points: Mapping[SeriesKey, Point]) -> bool:
         """Count a batch; True when it was here before."""
@@ -140,19 +141,16 @@ class Oracle:
                 process.numbers.update(range(first, first + count))
             process.sent = max(process.sent, claim.sent)
             process.dropped |= Counter(claim.dropped)
+            process.told = max(process.told, (window_s, batch.agent))
         return False
 
     def note_held(self, batch: Batch, held: int) -> None:
         """Take what an agent says it holds besides a batch."""
         self._held[batch.agent] = held
-        for claim in batch.processes:
-            service = (claim.environment, claim.service)
-            self._speakers.setdefault(service, set()).add(batch.agent)
 
     def reopened(self) -> None:
         """Forget what agents hold: they say so with each batch."""
         self._held.clear()
-        self._speakers.clear()
 
     def accounting(self) -> dict[tuple[str, str], KnownAccounting]:
         """Return the accounting of every service."""
@@ -160,6 +158,7 @@ class Oracle:
             service: KnownAccounting(0, 0, 0, 0, {}, *sums)
             for service, sums in self._totals.items()
         }
+        missing: Counter[tuple[str, str, str]] = Counter()
         for (_, *service), process in self._processes.items():
             name = (service[0], service[1])
             before = answer.get(name, KnownAccounting(0, 0, 0, 0, {}, 0, 0))
@@ -170,11 +169,14 @@ class Oracle:
                 sent=before.sent + sent,
                 dropped=dict(Counter(before.dropped) + process.dropped),
             )
+            missing[service[0], service[1], process.told[1]] += sent - counted
         for name, row in answer.items():
-            missing = row.sent - row.counted
-            held = sum(self._held.get(agent, 0) for agent in self._speakers.get(name, ()))
-            held = min(held, missing)
-            answer[name] = row._replace(held=held, agent_lost=missing - held)
+            held = sum(
+                min(count, self._held.get(agent, 0))
+                for (*service, agent), count in missing.items()
+                if name == tuple(service)
+            )
+            answer[name] = row._replace(held=held, agent_lost=row.sent - row.counted - held)
         return answer
 
     def chosen(self, asked: Asked) -> Iterator[tuple[tuple[str, ...], int, Row]]:

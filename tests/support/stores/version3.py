@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from support.stores.version4 import to_version_4
 from trimtab_collector.storage.columns import Array, series_of, times_of
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.chunks import decode_chunk, encode_chunk
@@ -18,6 +19,7 @@ __all__ = ["to_version_3"]
 
 def to_version_3(directory: Path) -> None:
     """Turn a store of this version, at rest, into one of version 3."""
+    to_version_4(directory)
     names = Dictionary(linked=True)
     for tier, _, path in files_of(directory):
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:

@@ -78,15 +78,20 @@ function Made({ text, hint, close }) {
 
 const scopeText = (row) => [...row.environments, ...row.services].join(", ") || t("people.all");
 
+/** Return the work of giving a key to the next agent that writes with it. */
+const freeing = (id) => () => ask(placed("/agent-keys", id), {}, { method: "PUT", body: { agents: [] } });
+
+const agentText = (row) => row.agent || row.agents.join(", ") || t("people.firstAgent");
+
 function Keys() {
   const answer = useAnswer("/agent-keys", {}, { everyMs: 30_000 });
   const [isNew, setNew] = useState(false);
-  const [draft, setDraft] = useState({ name: "", environments: "", services: "" });
+  const [draft, setDraft] = useState({ name: "", agents: "", environments: "", services: "" });
   const [made, setMade] = useState(null);
   const { start, dialog, error, run } = useConfirmed();
   async function submit(event) {
     event.preventDefault();
-    const body = { name: draft.name, environments: listOf(draft.environments), services: listOf(draft.services) };
+    const body = { name: draft.name, agents: listOf(draft.agents), environments: listOf(draft.environments), services: listOf(draft.services) };
     const found = await run(() => ask("/agent-keys", {}, { method: "POST", body }));
     if (!found) return;
     setNew(false);
@@ -100,18 +105,20 @@ function Keys() {
       text: true,
       show: (row) => html`<bdi>${row.name || row.id}</bdi>${row.revoked && html`<span class="sub2">${t("people.revoked")}</span>`}`,
     },
+    { key: "agent", title: t("people.agent"), text: true, value: agentText },
     { key: "scope", title: t("people.scope"), text: true, value: scopeText },
     { key: "created", title: t("people.created"), show: (row) => moment(row.created) },
     {
       key: "",
       title: "",
-      show: (row) => !row.revoked && html`<button class="quiet" onClick=${() => start({ title: t("people.revoke"), text: t("people.revokeKey", { name: row.name || row.id }), work: deleting("/agent-keys", row.id) })}>${t("people.revoke")}</button>`,
+      show: (row) => !row.revoked && html`${row.agent && html`<button class="quiet" onClick=${() => start({ title: t("people.rebind"), text: t("people.rebindKey", { name: row.name || row.id, agent: row.agent }), work: freeing(row.id) })}>${t("people.rebind")}</button>`}<button class="quiet" onClick=${() => start({ title: t("people.revoke"), text: t("people.revokeKey", { name: row.name || row.id }), work: deleting("/agent-keys", row.id) })}>${t("people.revoke")}</button>`,
     },
   ];
   return html`<${Card} title=${t("people.keys")} sub=${t("people.keysSub")} tools=${html`<button class="button" onClick=${() => setNew(true)}>${t("people.newKey")}</button>`}>
     <${Said} error=${error} /><${Answer} of=${answer} isEmpty=${(data) => !data.keys.length} empty=${t("people.noKeys")}>${(data) => html`<${Table} label=${t("people.keys")} columns=${columns} rows=${data.keys} rowKey=${(row) => row.id} />`}<//>
     ${isNew && html`<${Dialog} title=${t("people.newKey")} close=${() => setNew(false)}><form onSubmit=${submit}>
       <${Field} name=${t("people.name")} value=${draft.name} set=${(name) => setDraft({ ...draft, name })} autofocus=${true} />
+      <${Field} name=${t("page.agents")} value=${draft.agents} set=${(agents) => setDraft({ ...draft, agents })} placeholder=${t("people.firstAgent")} hint=${t("people.agentsHint")} />
       <${Field} name=${t("people.environments")} value=${draft.environments} set=${(environments) => setDraft({ ...draft, environments })} placeholder=${t("people.all")} />
       <${Field} name=${t("page.services")} value=${draft.services} set=${(services) => setDraft({ ...draft, services })} placeholder=${t("people.all")} hint=${t("people.scopeHint")} />
       <${Said} error=${error} /><div class="actions"><button class="button">${t("people.newKey")}</button></div></form><//>`}

@@ -157,7 +157,7 @@ class MemoryStore:
     def _commit(self, received: Received) -> bool:
         with self._lock:
             self._waiting_bytes -= len(received.raw)
-            if received.batch in self._seen:
+            if self._seen.has(received.key, received.batch):
                 self._duplicates += 1
                 return True
             self._take(received)
@@ -174,7 +174,7 @@ class MemoryStore:
         staged = Staged()
         self._accounting.stage(staged, received)
         self._accounting.confirm(staged)
-        self._seen.add(received.batch, received.window_s)
+        self._seen.add(received.key, received.batch, received.window_s)
         self._batches += 1
 
     def _points(self, received: Received) -> Columns:
@@ -187,7 +187,7 @@ class MemoryStore:
     def show(self, received: Received) -> None:
         """Accept a live summary: readable at once, never stored."""
         batch = received.batch
-        name = (batch.agent, batch.boot, batch.seq)
+        name = (received.key, batch.agent, batch.boot, batch.seq)
         with self._lock:
             self._forget_live()
             if received.window_s >= self._clock() - _LIVE_S:

@@ -1,7 +1,7 @@
 """Which batches are here already: the numbers that each life of an agent has sent.
 
-An agent numbers its batches anew from each start, which is a life of it. Its owner does the
-locking.
+An agent numbers its batches anew from each start, which is a life of it; with another key it is
+another one, or that key could keep its batches out. Its owner does the locking.
 """
 
 from bisect import bisect_right
@@ -21,6 +21,10 @@ _LIFE_BYTES: Final = 400
 _RANGE_BYTES: Final = 120
 
 
+#: key, agent, boot
+_LifeName = tuple[str, str, bytes]
+
+
 class _Life(NamedTuple):
     ranges: RecordRanges
     #: the latest window that it sent, epoch seconds
@@ -28,7 +32,7 @@ class _Life(NamedTuple):
 
 
 class SeenBatches:
-    """Batches by agent, start and number, in up to max_bytes: about 600 bytes per life.
+    """Batches by key, agent, start and number, in up to max_bytes: about 600 bytes per life.
 
     Over it, the life that was silent the longest is forgotten: a batch that it repeats is new
     again. Of a life with more than 2,000 gaps the lowest one is closed: a batch from it counts as a
@@ -38,23 +42,24 @@ class SeenBatches:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         #: the life that was silent the longest stands first
-        self._lives: dict[tuple[str, bytes], _Life] = {}
+        self._lives: dict[_LifeName, _Life] = {}
         #: bytes held, approximately
         self.size_bytes = 0
 
     def __len__(self) -> int:
         return len(self._lives)
 
-    def __contains__(self, batch: Batch) -> bool:
-        life = self._lives.get((batch.agent, batch.boot))
+    def has(self, key: str, batch: Batch) -> bool:
+        """Return whether a batch was sent before with a key."""
+        life = self._lives.get((key, batch.agent, batch.boot))
         if life is None:
             return False
         place = bisect_right(life.ranges, batch.seq, key=lambda pair: pair[0])
         return place > 0 and batch.seq < life.ranges[place - 1][1]
 
-    def add(self, batch: Batch, window_s: int) -> None:
-        """Note a batch that was stored under a window."""
-        name = (batch.agent, batch.boot)
+    def add(self, key: str, batch: Batch, window_s: int) -> None:
+        """Note a batch that was sent with a key and stored under a window."""
+        name = (key, batch.agent, batch.boot)
         life = self._pop(name) if name in self._lives else _Life((), window_s)
         ranges = with_range(life.ranges, batch.seq, 1)
         if len(ranges) > _MAX_RANGES:
@@ -69,11 +74,11 @@ class SeenBatches:
         for name in [name for name, life in self._lives.items() if life.latest_s < before_s]:
             self._pop(name)
 
-    def _pop(self, name: tuple[str, bytes]) -> _Life:
+    def _pop(self, name: _LifeName) -> _Life:
         life = self._lives.pop(name)
         self.size_bytes -= _size(name, life)
         return life
 
 
-def _size(name: tuple[str, bytes], life: _Life) -> int:
-    return _LIFE_BYTES + getsizeof(name[0]) + _RANGE_BYTES * len(life.ranges)
+def _size(name: _LifeName, life: _Life) -> int:
+    return _LIFE_BYTES + getsizeof(name[0]) + getsizeof(name[1]) + _RANGE_BYTES * len(life.ranges)

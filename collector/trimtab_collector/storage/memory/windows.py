@@ -49,7 +49,7 @@ class MemoryWindow:
     #: approximate bytes of everything but the points
     rest_bytes: int = 0
     #: names of its live summaries, so that a repeat adds nothing
-    names: set[tuple[str, bytes, int]] = field(default_factory=set)
+    names: set[tuple[str, str, bytes, int]] = field(default_factory=set)
 
     @property
     def size_bytes(self) -> int:

@@ -26,12 +26,12 @@ def load_accounting(connection: sqlite3.Connection, table: AccountingTable) -> N
     """Fill a table with the accounting of a store."""
     kept = Staged()
     for row in connection.execute(
-        "SELECT process, environment, service, ranges, sent, dropped, closed, updated_s"
-        " FROM process"
+        "SELECT process, environment, service, ranges, sent, dropped, closed, updated_s,"
+        " agent FROM process"
     ):
         ranges = tuple(msgspec.msgpack.decode(row[3], type=list[tuple[int, int]]))
         dropped = msgspec.msgpack.decode(row[5], type=dict[str, int])
-        process = CountedProcess(row[1], row[2], ranges, row[4], dropped, row[6], row[7])
+        process = CountedProcess(row[1], row[2], ranges, row[4], dropped, *row[6:8], agent=row[8])
         kept.processes[bytes(row[0]), row[1], row[2]] = process
     retired: dict[tuple[str, str], ServiceAccounting] = {}
     for row in connection.execute(
@@ -51,7 +51,8 @@ def write_accounting(connection: sqlite3.Connection, staged: Staged) -> None:
     insert_rows(
         connection,
         "INSERT OR REPLACE INTO process"
-        " (process, environment, service, ranges, sent, dropped, closed, updated_s) VALUES",
+        " (process, environment, service, ranges, sent, dropped, closed, updated_s,"
+        " agent) VALUES",
         [
             (
                 *key,
@@ -60,6 +61,7 @@ def write_accounting(connection: sqlite3.Connection, staged: Staged) -> None:
                 msgspec.msgpack.encode(process.dropped),
                 process.closed,
                 process.updated_s,
+                process.agent,
             )
             for key, process in staged.processes.items()
         ],

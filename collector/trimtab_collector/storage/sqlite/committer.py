@@ -56,10 +56,14 @@ class _Job:
 
 @dataclass(slots=True)
 class _Origin:
-    """One start of an agent: its number in the store and the highest sequence number it sent."""
+    """One start of an agent, by a key: its number in the store, the highest number it sent."""
 
     number: int
     highest: int = -1
+
+
+#: agent and boot -> key -> the start; as a rule there is one key
+_Origins = dict[tuple[str, bytes], dict[str, _Origin]]
 
 
 @dataclass(slots=True)
@@ -67,7 +71,7 @@ class _Group:
     """The changes of one transaction."""
 
     staged: Staged = field(default_factory=Staged)
-    origins: dict[tuple[str, bytes], _Origin] = field(default_factory=dict)
+    origins: _Origins = field(default_factory=dict)
     rows: list[_Insert] = field(default_factory=list)
     here: set[tuple[int, int]] = field(default_factory=set)
     #: batches with measures or events
@@ -99,7 +103,7 @@ class Committer:
         self._busy = False
         self._oldest_s = 0.0
         self._closed = False
-        self._origins: dict[tuple[str, bytes], _Origin] = {}
+        self._origins: _Origins = {}
         self._log = RateLimited(logger)
         self.waiting_bytes = 0
         self.batches = 0
@@ -179,25 +183,32 @@ class Committer:
         self.run(self._delete_origins, self._forget)
 
     @staticmethod
-    def _delete_origins(connection: sqlite3.Connection) -> list[tuple[str, bytes]]:
+    def _delete_origins(connection: sqlite3.Connection) -> list[tuple[str, str, bytes]]:
         return connection.execute(
             "DELETE FROM origin WHERE NOT EXISTS"
             " (SELECT 1 FROM journal j WHERE j.origin = origin.origin) AND NOT EXISTS"
-            " (SELECT 1 FROM seen s WHERE s.origin = origin.origin) RETURNING agent, boot"
+            " (SELECT 1 FROM seen s WHERE s.origin = origin.origin) RETURNING key, agent, boot"
         ).fetchall()
 
-    def _forget(self, gone: Sequence[tuple[str, bytes]]) -> None:
-        for agent, boot in gone:
-            self._origins.pop((agent, bytes(boot)), None)
+    def _forget(self, gone: Sequence[tuple[str, str, bytes]]) -> None:
+        for key, agent, boot in gone:
+            name = (agent, bytes(boot))
+            left = {**self._origins.get(name, {})}
+            left.pop(key, None)
+            if left:
+                self._origins[name] = left
+            else:
+                self._origins.pop(name, None)
 
     def _load(self) -> None:
         rows = self._connection.execute(
-            "SELECT o.agent, o.boot, o.origin,"
+            "SELECT o.key, o.agent, o.boot, o.origin,"
             " max(coalesce((SELECT max(seq) FROM journal j WHERE j.origin = o.origin), -1),"
             "     coalesce((SELECT max(last) FROM seen s WHERE s.origin = o.origin), -1))"
             " FROM origin o"
         )
-        self._origins = {(row[0], bytes(row[1])): _Origin(row[2], row[3]) for row in rows}
+        for key, agent, boot, number, highest in rows:
+            self._origins.setdefault((agent, bytes(boot)), {})[key] = _Origin(number, highest)
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -250,18 +261,22 @@ class Committer:
         """Add a batch to the group; False if it is here already."""
         batch = received.batch
         name = (batch.agent, batch.boot)
-        origin = group.origins.get(name)
+        origins = group.origins.get(name)
+        if origins is None:
+            # Copies: the group may fail.
+            known = self._origins.get(name, {})
+            origins = group.origins[name] = {
+                key: _Origin(each.number, each.highest) for key, each in known.items()
+            }
+        origin = origins.get(received.key)
         if origin is None:
-            known = self._origins.get(name)
-            if known is None:
-                cursor = self._connection.execute(
-                    "INSERT INTO origin (agent, boot) VALUES (?, ?)", name
-                )
-                known = _Origin(cursor.lastrowid or 0)
-            # A copy: the group may fail.
-            origin = group.origins[name] = _Origin(known.number, known.highest)
-        if batch.seq <= origin.highest and self._is_here(group, origin.number, batch.seq):
-            return False
+            cursor = self._connection.execute(
+                "INSERT INTO origin (key, agent, boot) VALUES (?, ?, ?)", (received.key, *name)
+            )
+            origin = origins[received.key] = _Origin(cursor.lastrowid or 0)
+        for key, each in origins.items():
+            if batch.seq <= each.highest and self._is_repeat(group, key, each.number, received):
+                return False
         origin.highest = max(origin.highest, batch.seq)
         group.here.add((origin.number, batch.seq))
         group.rows.append(
@@ -271,6 +286,24 @@ class Committer:
         if received.measures or received.events:
             group.with_rows.append(received)
         return True
+
+    def _is_repeat(self, group: _Group, key: str, origin: int, received: Received) -> bool:
+        """Return whether a batch was sent before with a key.
+
+        Under the name of another key it is no repeat, or that key could keep it out: unless it is
+        the very same, from an agent that was given a new key before it had its answer. That is
+        known as long as the batch lies in the journal.
+        """
+        seq = received.batch.seq
+        if key in (received.key, ""):
+            return self._is_here(group, origin, seq)
+        if any(row[:2] == (origin, seq) and row[4] == received.raw for row in group.rows):
+            return True
+        found = self._connection.execute(
+            "SELECT 1 FROM journal WHERE origin = ? AND seq = ? AND payload = ?",
+            (origin, seq, received.raw),
+        )
+        return found.fetchone() is not None
 
     def _is_here(self, group: _Group, origin: int, seq: int) -> bool:
         if (origin, seq) in group.here:

@@ -63,7 +63,7 @@ class Memory:
     def show(self, received: Received) -> None:
         """Add a live summary."""
         batch = received.batch
-        name = (batch.agent, batch.boot, batch.seq)
+        name = (received.key, batch.agent, batch.boot, batch.seq)
         self._add(self.live, received, name)
         self.latest.note(batch, received.read_s, received.key)
 

@@ -22,23 +22,28 @@ __all__ = [
 ]
 
 #: version of the tables; it is in the file's user_version
-VERSION: Final = 4
+VERSION: Final = 5
 _JOURNAL: Final = """
 CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, origin INTEGER NOT NULL,
     seq INTEGER NOT NULL, t0 INTEGER NOT NULL, received_us INTEGER NOT NULL, payload BLOB NOT NULL,
     UNIQUE (origin, seq));
 CREATE INDEX journal_t0 ON journal (t0);
 """
+#: starts of agents, by the key that they wrote with; it is empty where an earlier version wrote it
+_ORIGIN: Final = """
+CREATE TABLE origin (origin INTEGER PRIMARY KEY, key TEXT NOT NULL, agent TEXT NOT NULL,
+    boot BLOB NOT NULL, UNIQUE (key, agent, boot));
+"""
 # Ids of the journal are never given twice, because tier files remember them.
 _SCHEMA: Final = f"""
-CREATE TABLE origin (origin INTEGER PRIMARY KEY, agent TEXT NOT NULL, boot BLOB NOT NULL,
-    UNIQUE (agent, boot));
+{_ORIGIN}
 {_JOURNAL}
 CREATE TABLE seen (origin INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
     t INTEGER NOT NULL, PRIMARY KEY (origin, first)) WITHOUT ROWID;
 CREATE TABLE process (process BLOB NOT NULL, environment TEXT NOT NULL, service TEXT NOT NULL,
     ranges BLOB NOT NULL, sent INTEGER NOT NULL, dropped BLOB NOT NULL, closed INTEGER NOT NULL,
-    updated_s INTEGER NOT NULL, PRIMARY KEY (process, environment, service)) WITHOUT ROWID;
+    updated_s INTEGER NOT NULL, agent TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (process, environment, service)) WITHOUT ROWID;
 CREATE TABLE total (environment TEXT NOT NULL, service TEXT NOT NULL,
     requests INTEGER NOT NULL DEFAULT 0, backgrounds INTEGER NOT NULL DEFAULT 0,
     counted INTEGER NOT NULL DEFAULT 0, sent INTEGER NOT NULL DEFAULT 0,
@@ -90,7 +95,9 @@ def migrate(connection: sqlite3.Connection, directory: Path) -> None:
         _from_1(connection)
     if found < 3:
         connection.executescript(f"BEGIN;{TABLES_3}PRAGMA user_version = 3;COMMIT;")
-    _from_3(connection, directory)
+    if found < 4:
+        _from_3(connection, directory)
+    _from_4(connection)
 
 
 def identity_of_journal(connection: sqlite3.Connection) -> int:
@@ -125,6 +132,16 @@ def _from_3(connection: sqlite3.Connection, directory: Path) -> None:
     names = "DROP TABLE series;" if whole else "ALTER TABLE series RENAME TO series_of_version_3;"
     connection.executescript(
         f"BEGIN;{names}ALTER TABLE amount RENAME COLUMN slots TO buckets;"
+        f"PRAGMA user_version = 4;COMMIT;"
+    )
+
+
+def _from_4(connection: sqlite3.Connection) -> None:
+    """Tell apart whose key a batch came with: what is remembered until now is anybody's."""
+    connection.executescript(
+        f"BEGIN;ALTER TABLE origin RENAME TO origin_4;{_ORIGIN}"  # noqa: S608 - texts from here
+        "INSERT INTO origin SELECT origin, '', agent, boot FROM origin_4;DROP TABLE origin_4;"
+        "ALTER TABLE process ADD COLUMN agent TEXT NOT NULL DEFAULT '';"
         f"PRAGMA user_version = {VERSION};COMMIT;"
     )
 
