@@ -34,7 +34,7 @@ from trimtab_collector.reads.analysis import alert_of, analysis_of
 from trimtab_collector.reads.explain import largest_share
 from trimtab_collector.reads.judging.facts import Facts
 from trimtab_collector.reads.reader import StoreReader
-from trimtab_collector.storage.store import TooMuchError
+from trimtab_collector.storage.store import GaugeSelection, TooMuchError
 
 __all__ = ["Circumstances"]
 
@@ -48,6 +48,10 @@ _MOST_MARKS: Final = 5
 #: the shortest and longest time in which the cause of a change is looked for
 _SHORTEST_S, _LONGEST_S = 60, 900
 _SCALE: Final = {HEALTHY: 0.0, WARNING: 1.0, CRITICAL: 2.0}
+_CPU, _PROCESS_CPU = "cpuUsage", "process.cpu.utilization"
+#: processes that are named where CPU is short, and what each takes at least, of one core
+_BUSIEST: Final = 2
+_BUSY: Final = 0.1
 #: figures of requests that time explains
 _TIMES: Final = frozenset(
     name
@@ -90,7 +94,7 @@ class Circumstances:
     def changes(
         self, rule: Rule, labels: Mapping[str, str], since_s: float, at_s: float
     ) -> Sequence[Change]:
-        """Return marks around the beginning of an alert, and what made requests slower."""
+        """Return marks around the beginning of an alert, what made requests slower, who takes CPU."""
         environment, service = labels.get("environment", ""), labels.get("service", "")
         marks = self._marks.between(since_s - _MARKS_S, at_s, environment, service)
         found = [_of_mark(mark, environment, service) for mark in marks[-_MOST_MARKS:]]
@@ -101,7 +105,22 @@ class Circumstances:
             if share is not None:
                 place = f"{share.method} {share.route}".strip()
                 found.append(Change("share", share.cause, place, None, share.cause_share))
+        if rule.metric == _CPU:
+            found += self._busiest(labels.get("agent", ""), at_s)
         return found
+
+    def _busiest(self, agent: str, at_s: float) -> Iterable[Change]:
+        """Yield the processes that took most of a machine's CPU lately, the busiest first."""
+        edges_s = (int(at_s) - _SHORTEST_S, int(at_s) + 1)
+        rows = self._reader.store.read_gauges(
+            GaugeSelection(edges_s, (_PROCESS_CPU,), {"agent": agent} if agent else {})
+        )
+        cells = zip(rows.mean.tolist(), rows.group.tolist(), strict=True)
+        for cores, group in sorted(cells, reverse=True)[:_BUSIEST]:
+            _, environment, service, instance, _ = rows.groups[group]
+            if cores >= _BUSY:
+                name = f"{service} {instance}"
+                yield Change("process", name, environment, None, cores)
 
     def promised(
         self, rule: Rule, labels: Mapping[str, str], at_s: float

@@ -77,6 +77,7 @@ def test_a_message_says_what_where_since_when_what_changed_and_what_to_look_at()
     changes = (
         Change("mark", "1.4.2", "1.4.1 → 1.4.2", AT_S - 200, mark="deploy"),
         Change("share", "database", "GET /cart", share=0.81),
+        Change("process", "shop vm#1", "live", share=1.25),
     )
     members = tuple(
         Member(Where(instance=f"web-{n}/0"), 5000.0 + n, "critical", AT_S - 120) for n in (1, 2)
@@ -97,6 +98,7 @@ def test_a_message_says_what_where_since_when_what_changed_and_what_to_look_at()
         "  - and 3 more",
         "  - 14:01: deploy 1.4.2 (1.4.1 → 1.4.2)",
         "  - 81 % of the change is database (GET /cart)",
+        "  - shop vm#1 takes 125 % of a core (live)",
         "  - Call the shop team.",
         "  - trimtab alert list --service checkout",
     ):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.stores.alertworld import AlertWorld, alert_world, told
+from support.stores.batches import a_batch
 from trimtab_collector.alerts.evaluator import Evaluator
 from trimtab_collector.circumstances import Circumstances
 from trimtab_collector.contract.callers import Caller, Role
@@ -13,6 +14,7 @@ from trimtab_collector.contract.slos import SloSettings
 from trimtab_collector.marks import Marks
 from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_core.batches import GaugeRow
 
 ADA = Caller("ada", Role.ADMIN)
 ERRORS = SloSettings(name="few errors", target=0.99, service="shop", min_requests=10)
@@ -85,3 +87,23 @@ def test_marks_come_with_kind_and_the_place_that_the_alert_does_not_name(
     deploy, config = (each for each in notice.changes if each.kind == "mark")
     assert (deploy.mark, deploy.service, deploy.environment) == ("deploy", "", "")
     assert (config.mark, config.service, config.environment) == ("config", "", "live")
+
+
+def test_a_cpu_alert_names_the_processes_that_take_most_of_it(promised: Promised) -> None:
+    world = promised.world
+    taken = {"shop": 1.5, "library": 0.25, "mailer": 0.125, "idle": 0.01}
+    for place in range(60):
+        rows = [
+            GaugeRow("live", name, f"agent-1#{name[0]}", "process.cpu.utilization", cores)
+            for name, cores in taken.items()
+        ]
+        now_s = int(world.clock.now_s)
+        world.send(
+            a_batch(
+                10_000 + place, {}, window_s=now_s, closed_us=now_s * 10**6 + 10**7, gauges=rows
+            )
+        )
+        world.pass_windows(1, gauges={"system.cpu.utilization": 0.95})
+    notices = [each for each in world.sink.taken if each.metric == "cpuUsage"]
+    named = [(each.name, each.detail, each.share) for each in notices[0].changes]
+    assert named == [("shop agent-1#s", "live", 1.5), ("library agent-1#l", "live", 0.25)]

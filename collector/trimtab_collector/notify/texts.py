@@ -305,7 +305,9 @@ class Texts:
 
     def _change(self, change: Change, now_s: float) -> str:
         kind = change.kind
-        if (kind == "mark" and change.at_s is None) or (kind == "share" and change.share is None):
+        if (kind == "mark" and change.at_s is None) or (
+            kind in ("share", "process") and change.share is None
+        ):
             kind = "other"
         form = f"change.{kind}" if f"change.{kind}" in self._language.words else "change.other"
         name, detail = named(change.name), named(change.detail)
