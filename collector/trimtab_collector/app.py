@@ -30,13 +30,14 @@ from trimtab_collector.auth.accounts import Accounts
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keyring import KeyRing
 from trimtab_collector.auth.owners import AgentOwners
+from trimtab_collector.batchbodies import Receive
 from trimtab_collector.circumstances import Circumstances
 from trimtab_collector.contract.callers import ITSELF, Caller
 from trimtab_collector.contract.health import HealthPart, StateHealth
 from trimtab_collector.deploys import Deploys
 from trimtab_collector.finder import NameFinder
 from trimtab_collector.fleet import Fleet
-from trimtab_collector.ingest import Ingest, Receive, Scope, Send
+from trimtab_collector.ingest import Ingest, Scope, Send
 from trimtab_collector.logs.book import LogBook
 from trimtab_collector.marks import Marks
 from trimtab_collector.notify.notifications import Notifications

@@ -94,7 +94,7 @@ class Circumstances:
     def changes(
         self, rule: Rule, labels: Mapping[str, str], since_s: float, at_s: float
     ) -> Sequence[Change]:
-        """Return marks around the beginning of an alert, what made requests slower, who takes CPU."""
+        """Return marks around its beginning, what made requests slower, and who takes CPU."""
         environment, service = labels.get("environment", ""), labels.get("service", "")
         marks = self._marks.between(since_s - _MARKS_S, at_s, environment, service)
         found = [_of_mark(mark, environment, service) for mark in marks[-_MOST_MARKS:]]

@@ -7,7 +7,7 @@ acknowledged with 202 when it is durable; anything else leaves it with the agent
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -20,6 +20,7 @@ from trimtab_collector.auth.keyring import KeyRing
 from trimtab_collector.auth.keys import AgentKey
 from trimtab_collector.auth.owners import AgentOwners
 from trimtab_collector.auth.scopes import admitted, check_services
+from trimtab_collector.batchbodies import BatchBodies, Receive
 from trimtab_collector.contract.callers import vouch
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
 from trimtab_collector.quotas import BatchContent, Quotas
@@ -50,7 +51,6 @@ __all__ = ["Ingest"]
 logger = logging.getLogger("trimtab.ingest")
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 #: a window further in the future is booked as of now, one further in the past is refused
@@ -58,7 +58,6 @@ _FUTURE_S: Final = 600
 _PAST_S: Final = 7 * 24 * 3600
 #: a larger batch is decoded in a thread
 _LARGE: Final = 128 * 1024
-_BODY_S: Final = 30
 _MAX_WAIT_S: Final = 60.0
 _SKEW_S: Final = 60.0
 _CLOCK: Final = CLOCK_HEADER.encode()
@@ -84,9 +83,7 @@ class Ingest:
         self._keys = keys
         self._owners = owners
         self._watch = watch
-        self._max_body_bytes = max_body_bytes
-        self._max_reading_bytes = max_reading_bytes
-        self._reading_bytes = 0
+        self._bodies = BatchBodies(max_body_bytes, max_reading_bytes)
         self._clock = clock
         self._quotas = quotas or Quotas(2**31, 2**31, store.over.note)
         self._log = RateLimited(logger)
@@ -134,7 +131,7 @@ class Ingest:
         vouch(scope, key.id)
         if wanted == "GET":
             return await self._commands(scope, receive, key, asking)
-        raw = await self._body(headers, receive)
+        raw = await self._bodies.read(headers, receive)
         # As it is now: a body may take its time, and a key be revoked or given away meanwhile.
         key = self._still(key)
         sent_at = SentAt.of_header(headers.get(_CLOCK, b"").decode("latin-1"))
@@ -174,57 +171,6 @@ class Ingest:
         if found is None:
             raise _no_key("one that was revoked just now")
         return found
-
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        """Return the request's body; never holds more than the limits allow."""
-        stated = headers.get(b"content-length", b"0")
-        if stated.isdigit() and (len(stated) > 18 or int(stated) > self._max_body_bytes):
-            raise self._too_large(stated.decode())
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ApiError(400, "bad_request", "expected a body, the connection was closed")
-        body: bytes = message.get("body", b"")
-        if not message.get("more_body"):
-            if len(body) > self._max_body_bytes:
-                raise self._too_large(len(body))
-            return body
-        held = 0
-        pieces = bytearray()
-        try:
-            async with asyncio.timeout(_BODY_S):
-                while True:
-                    pieces += body
-                    if len(pieces) > self._max_body_bytes:
-                        raise self._too_large(len(pieces))
-                    self._reading_bytes += len(body)
-                    held += len(body)
-                    if self._reading_bytes > self._max_reading_bytes:
-                        message_ = "too many batches arrive at once: send the batch again"
-                        raise ApiError(503, "unavailable", message_, headers={"Retry-After": "2"})
-                    if not message.get("more_body"):
-                        return bytes(pieces)
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ApiError(400, "bad_request", "expected the rest of a body, got none")
-                    body = message.get("body", b"")
-        except TimeoutError:
-            raise ApiError(
-                408,
-                "request_timeout",
-                f"expected the whole body within {_BODY_S} s",
-                {"got": len(pieces)},
-            ) from None
-        finally:
-            self._reading_bytes -= held
-
-    def _too_large(self, size: object) -> ApiError:
-        return ApiError(
-            413,
-            "too_large",
-            f"expected a batch of at most {self._max_body_bytes} bytes, got {size!s:.18}: "
-            "split it or drop it",
-            headers={"Connection": "close"},
-        )
 
     async def _receive(
         self, raw: bytes, key: AgentKey, sent_at: SentAt | None, told: bytes, asking: "_Asking"
@@ -270,9 +216,9 @@ class Ingest:
                 f"{begin_s} of agent {batch.agent!r:.40}: set the clock of its machine"
             )
         window_s = begin_s if batch.live else begin_s - begin_s % WINDOW_S
-        sent, events = unpack_rows(batch.rows)
+        sent, told_of = unpack_rows(batch.rows)
         received_us = int(now_s * 1e6)
-        events = _dated(events, ahead_us, received_us, begin_s)
+        events: Sequence[EventRow] = _dated(told_of, ahead_us, received_us, begin_s)
         measures = admitted(key, batch, sent, events)
         if len(measures) < len(sent):
             self._leave_out(len(sent) - len(measures), key)

@@ -10,7 +10,7 @@ its rows are.
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -32,7 +32,7 @@ _CLASSES: Final = frozenset(("1xx", "2xx", "3xx", "4xx", "5xx"))
 _FITTING: Final = 4096
 _FOLDED: Final = 64
 
-_App = tuple[str, str]
+_AppPair = tuple[str, str]
 _process_pair: Final = itemgetter(1, 2)
 
 
@@ -40,8 +40,8 @@ class BatchContent(NamedTuple):
     """A batch with its rows unpacked."""
 
     batch: Batch
-    measures: list[MeasureRow]
-    events: list[EventRow]
+    measures: Sequence[MeasureRow]
+    events: Sequence[EventRow]
 
 
 class Quotas:
@@ -56,7 +56,7 @@ class Quotas:
     ) -> None:
         """Call note with reason, id of the key, agent and number of what is over a quota."""
         self._series: SharedPlaces[int] = SharedPlaces(max_series)
-        self._services: SharedPlaces[_App] = SharedPlaces(max_services)
+        self._services: SharedPlaces[_AppPair] = SharedPlaces(max_services)
         self._note = note
         self._clock = clock
         self._turned_s = clock()
@@ -95,7 +95,7 @@ class Quotas:
         self._fitting.clear()
         self._folded.clear()
 
-    def _services_over(self, key: AgentKey, content: BatchContent) -> set[_App]:
+    def _services_over(self, key: AgentKey, content: BatchContent) -> set[_AppPair]:
         """Return the services of gauges, processes, measures and events that are over the quota."""
         batch = content.batch
         pairs = set(map(_process_pair, batch.processes))
@@ -104,7 +104,7 @@ class Quotas:
             pairs.update(zip(next(columns), next(columns), strict=True))
         return self._refused(key, pairs.difference(self._services.current))
 
-    def _refused(self, key: AgentKey, pairs: Iterable[_App]) -> set[_App]:
+    def _refused(self, key: AgentKey, pairs: Iterable[_AppPair]) -> set[_AppPair]:
         # Services that an admin has named for a key are always known.
         return {
             pair
@@ -113,7 +113,7 @@ class Quotas:
         }
 
     def _series_of(
-        self, key: AgentKey, series: bytes, mark: int, over: set[_App]
+        self, key: AgentKey, series: bytes, mark: int, over: set[_AppPair]
     ) -> tuple[bytes, int]:
         """Return a binary of series with those over a quota folded, and how many these are."""
         if mark in self._fitting:
@@ -150,12 +150,12 @@ class Quotas:
         return packed, len(folded)
 
 
-def _collecting(key: AgentKey, app: _App) -> _App:
+def _collecting(key: AgentKey, app: _AppPair) -> _AppPair:
     """Return the environment and service for what is of an app over the quota."""
     return (app[0] if key.environments else OTHER_SERVICE, OTHER_SERVICE)
 
 
-def _without(key: AgentKey, content: BatchContent, over: set[_App]) -> BatchContent:
+def _without(key: AgentKey, content: BatchContent, over: set[_AppPair]) -> BatchContent:
     """Return a batch whose rows of some services are those of `other`."""
 
     def elsewhere(row: Any) -> Any:

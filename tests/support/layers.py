@@ -65,9 +65,11 @@ LAYERS: Layers = {
         "senders": (),
         # What one key and one app may bring.
         "quotas": ("auth.keys", "storage"),
+        # Reads what an agent sends, within limits.
+        "batchbodies": ("contract.errors",),
         "ingest": (
-            *("contract.callers", "contract.errors", "auth.keyring", "auth.keys", "auth.owners"),
-            *("auth.scopes", "quotas", "senders", "storage", "watch"),
+            *("auth.keyring", "auth.keys", "auth.owners", "auth.scopes", "batchbodies"),
+            *("contract.callers", "contract.errors", "quotas", "senders", "storage", "watch"),
         ),
         "naming": ("contract",),
         "finder": (

@@ -31,7 +31,12 @@ def load_accounting(connection: sqlite3.Connection, table: AccountingTable) -> N
     ):
         ranges = tuple(msgspec.msgpack.decode(row[3], type=list[tuple[int, int]]))
         dropped = msgspec.msgpack.decode(row[5], type=dict[str, int])
-        process = CountedProcess(row[1], row[2], ranges, row[4], dropped, *row[6:8], agent=row[8])
+        process = CountedProcess(
+            *(row[1], row[2], ranges, row[4], dropped),
+            closed=row[6],
+            updated_s=row[7],
+            agent=row[8],
+        )
         kept.processes[bytes(row[0]), row[1], row[2]] = process
     retired: dict[tuple[str, str], ServiceAccounting] = {}
     for row in connection.execute(
