@@ -86,6 +86,7 @@ LAYERS: Layers = {
         "app": (
             *("settings", "watch", "storage", "storage.sqlite", "storage.sqlite.upkeep.files"),
             *(
+                "batchbodies",
                 "contract",
                 "statefile",
                 "auth",
