@@ -57,6 +57,7 @@ from trimtab_collector.storage.store import (
 from trimtab_collector.storage.tallies import SenderTally
 from trimtab_core.batches import Batch, SeriesKey
 from trimtab_core.claim import claim
+from trimtab_core.errors import StartupError
 from trimtab_core.measures import MeasureKey
 from trimtab_core.rows import EventRow
 
@@ -107,6 +108,9 @@ class SQLiteStore:
             self._writer = open_metrics(self._path)
             migrate(self._writer, directory)
             facts = self._load()
+        except StartupError:
+            os.close(self._lock)
+            raise
         except sqlite3.Error as error:
             os.close(self._lock)
             refuse(self._path, error)

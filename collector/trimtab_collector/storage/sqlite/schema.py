@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
+from trimtab_collector.storage.sqlite.connect import connect
 from trimtab_collector.storage.sqlite.events import EVENT_TABLE
 from trimtab_collector.storage.sqlite.measures import TABLES
 from trimtab_core.errors import StartupError
@@ -59,13 +60,15 @@ TABLES_3: Final = TABLES.replace("buckets BLOB", "slots BLOB") + EVENT_TABLE
 
 
 def open_metrics(path: Path) -> sqlite3.Connection:
-    """Open metrics.db for writing, making it if needed; raises sqlite3.Error."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+    """Open metrics.db for writing, making it if needed; raises sqlite3.Error.
+
+    Raises StartupError for a file that somebody else may have put there.
+    """
+    connection = connect(path, 5, any_thread=True)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -8192")
-        path.chmod(0o600)
     except BaseException:
         connection.close()
         raise
