@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trimtab_core.ownfiles import touch_own
 
-__all__ = ["connect"]
+__all__ = ["connect", "lenient"]
 
 
 def connect(path: Path, timeout_s: float, *, any_thread: bool = False) -> sqlite3.Connection:
@@ -20,3 +20,8 @@ def connect(path: Path, timeout_s: float, *, any_thread: bool = False) -> sqlite
     return sqlite3.connect(
         path, isolation_level=None, timeout=timeout_s, check_same_thread=not any_thread
     )
+
+
+def lenient(data: bytes) -> str:
+    """Return the text of a column; of damaged bytes, one that no checksum fits."""
+    return data.decode("utf-8", "replace")
