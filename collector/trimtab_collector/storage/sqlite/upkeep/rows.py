@@ -28,7 +28,8 @@ _TOTAL: Final = (
 #: table -> its columns, and what raises for a row that is not as it was written
 _TABLES: Final[dict[str, tuple[str, Callable[[tuple[Any, ...]], object]]]] = {
     "process": (
-        "process, environment, service, ranges, sent, dropped, closed, updated_s, agent, crc", _checked
+        "process, environment, service, ranges, sent, dropped, closed, updated_s, agent, crc",
+        _checked,
     ),
     "total": (
         _TOTAL,
