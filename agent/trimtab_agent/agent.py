@@ -39,6 +39,7 @@ from trimtab_core.errors import StartupError, TooLargeError, TrimtabError
 from trimtab_core.exposition import MetricFamily
 from trimtab_core.logs import configure
 from trimtab_core.names import STOPPING
+from trimtab_core.ownfiles import make_directory, read_own, write_own
 from trimtab_core.rows import pack_rows
 from trimtab_core.terminal import Terminal
 
@@ -377,13 +378,11 @@ def _identity(data_dir: Path) -> str:
     """Return the name of this agent, made once and kept beside the spool."""
     path = data_dir / "agent-id"
     try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if path.exists():
-            found = path.read_text(encoding="utf-8").strip()
-            if found:
-                return found[:128]
+        make_directory(data_dir)
+        if found := read_own(path):
+            return found[:128]
         made = f"{os.uname().nodename[:64]}-{secrets.token_hex(4)}"
-        path.write_text(made + "\n", encoding="utf-8")
+        write_own(path, made + "\n")
     except OSError as error:
         raise StartupError(
             f"cannot write to the data directory {data_dir}: {error.strerror}; "

@@ -17,6 +17,7 @@ from typing import Final
 from trimtab_core.addresses import is_loopback
 from trimtab_core.config import Address
 from trimtab_core.errors import StartupError
+from trimtab_core.ownfiles import make_directory
 from trimtab_core.seal import MIN_TOKEN
 
 __all__ = [
@@ -141,23 +142,30 @@ def share_of(wanted: int, parts: int) -> int:
 
 def _make_directory(directory: Path) -> None:
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        mode = directory.stat().st_mode
+        make_directory(directory)
+        found = directory.stat()
     except OSError as error:
         raise StartupError(
             f"cannot make the socket's directory {directory}: {error.strerror}; "
             "set TRIMTAB_AGENT_SOCKET to another path"
         ) from error
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+    # Whoever may write to it may put a socket of their own in the place of the agent's.
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+        whose = "all" if found.st_mode & stat.S_IWOTH else "its group"
         raise StartupError(
-            f"expected a directory that others cannot write to, {directory} is writable by all: "
-            f"chmod o-w {directory}"
+            f"expected a directory that others cannot write to, {directory} is writable by "
+            f"{whose}: chmod go-w {directory}"
+        )
+    if found.st_uid not in (0, os.geteuid()):
+        raise StartupError(
+            f"expected a directory of this user or of root, {directory} belongs to the user with "
+            f"the id {found.st_uid}: set TRIMTAB_AGENT_SOCKET to a path in a directory of its own"
         )
 
 
 def _clear_stale(path: Path) -> None:
     """Remove a socket file that nobody listens on; raises StartupError when somebody does."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return
     if not stat.S_ISSOCK(path.lstat().st_mode):
         raise StartupError(f"expected a socket or nothing at {path}, there is another file")

@@ -20,6 +20,7 @@ from trimtab_core.addresses import DASHBOARD
 from trimtab_core.console import show_table, warn
 from trimtab_core.errors import StartupError
 from trimtab_core.flags import add_flags
+from trimtab_core.ownfiles import read_own, write_own
 
 __all__ = ["collector", "key", "up"]
 
@@ -293,13 +294,11 @@ def _own_key(directory: Path) -> str:
 
     path = directory / "agent-key"
     try:
-        if path.exists():
-            return path.read_text(encoding="utf-8").strip()
+        if found := read_own(path):
+            return found
         # Whoever may start an agent here may read the key: it is for any of them.
         text, _ = KeyFile(directory).new("trimtab up", agents=(ANY_AGENT,))
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(text + "\n")
+        write_own(path, text + "\n")
     except OSError as error:
         raise StartupError(
             f"expected a file for the agent's key at {path}, got: {error.strerror}"

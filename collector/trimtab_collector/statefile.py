@@ -18,6 +18,7 @@ import msgspec
 
 from trimtab_core.errors import StartupError
 from trimtab_core.logs import RateLimited
+from trimtab_core.ownfiles import make_directory, touch_own
 
 __all__ = ["Schema", "StateFile", "reader_of", "unusable", "whole_text"]
 
@@ -61,8 +62,8 @@ class StateFile:
         #: what is wrong with the file as a whole, else empty
         self.trouble = ""
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.touch(mode=0o600)
+            make_directory(directory)
+            touch_own(self.path)
             self._connection = sqlite3.connect(
                 self.path, isolation_level=None, timeout=_BUSY_S, check_same_thread=False
             )

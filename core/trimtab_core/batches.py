@@ -36,6 +36,7 @@ from trimtab_core.columns import (
 )
 from trimtab_core.errors import BatchError, TooLargeError
 from trimtab_core.fields import MALFORMED, MAX_COUNT, name_of, whole
+from trimtab_core.names import clean_name
 
 __all__ = [
     "BUCKET_COLUMNS",
@@ -240,7 +241,7 @@ def decode_series(data: bytes) -> list[SeriesKey]:
         texts = isinstance(row, list) and len(row) == len(SeriesKey._fields)
         if not texts or any(not isinstance(part, str) or len(part) > 256 for part in row):
             raise BatchError(f"expected a series of 7 texts, got something else in row {place}")
-        keys.append(SeriesKey(*row))
+        keys.append(SeriesKey(*map(clean_name, row)))
     return keys
 
 

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from trimtab_core.errors import StartupError
+from trimtab_core.ownfiles import make_directory
 
 __all__ = ["claim", "is_claimed"]
 
@@ -34,13 +35,14 @@ def is_claimed(directory: Path) -> bool:
 def claim(directory: Path, *, what: str, process: str, instead: str) -> int:
     """Make directory (0700) and lock it; return the descriptor that holds the lock until closed.
 
-    Raises StartupError when it cannot be used or another process has it. Its sentence says what
+    Raises StartupError when it cannot be used, another process has it, or another user may have put
+    it there. Its sentence says what
     the directory is for (what), which kind of process has it (process: `agent`), and what to do
     about it (instead: `set data_dir to another directory`).
     """
     shown = repr(str(directory))
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(directory)
         if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

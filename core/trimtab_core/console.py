@@ -6,12 +6,16 @@ a setting is wrong, 130 interrupted, 141 whoever reads the output has gone (`| h
 """
 
 import os
+import re
 import select
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import EntryPoint, entry_points, version
+from typing import Any, TextIO, cast
 
 from trimtab_core.errors import SettingsError, StartupError, TrimtabError
+from trimtab_core.names import OBEYED
 
 __all__ = ["EXIT_FAILED", "EXIT_OK", "EXIT_USAGE", "main", "show_table", "warn"]
 
@@ -41,9 +45,11 @@ _EXTRAS = {"trimtab_agent": "agent", "trimtab_collector": "collector"}
 
 def main(arguments: list[str] | None = None) -> int:
     """Run `trimtab`; the entry point of the console script."""
+    out, err = cast("TextIO", _Plain(sys.stdout)), cast("TextIO", _Plain(sys.stderr))
     try:
         try:
-            return _main(arguments)
+            with redirect_stdout(out), redirect_stderr(err):
+                return _main(arguments)
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
@@ -72,6 +78,32 @@ def _main(arguments: list[str] | None) -> int:
     return _run(commands[name], arguments[1:])
 
 
+class _Plain:
+    """A stream on which what is printed is plain: names come from outside, and errors of others.
+
+    What a terminal obeys, besides the end of a line, is written as JSON would escape it, so that
+    JSON stays the same.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text; returns its length."""
+        self._stream.write(OBEYED.sub(_escaped, text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    if found[0] in "\n\t":
+        return found[0]
+    units = found[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
 def warn(command: str, warnings: Iterable[str]) -> None:
     """Print warnings of a subcommand to standard error, before or without a log."""
     for warning in warnings:
@@ -82,7 +114,11 @@ def show_table(lines: Sequence[Sequence[str]], before: str = "") -> None:
     """Print lines of cells, the heads first, in columns; each line begins with before."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        # A name with the end of a line in it would make a line of its own.
+        cells = (
+            cell.replace("\n", "\\u000a").ljust(width)
+            for cell, width in zip(line, widths, strict=True)
+        )
         print(before + "  ".join(cells).rstrip())
 
 

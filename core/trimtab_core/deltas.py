@@ -15,6 +15,7 @@ import msgpack
 
 from trimtab_core.fields import MALFORMED, count_of, mapping, name_of, whole
 from trimtab_core.measures import Delta, MeasureKey
+from trimtab_core.names import clean_name
 
 __all__ = [
     "MAX_EVENT",
@@ -105,11 +106,16 @@ def fits(event: Mapping[str, Any]) -> bool:
 
 
 def event_of(value: Any) -> Mapping[str, Any]:
-    """Return an event; raises an error of MALFORMED for a value that is not one."""
+    """Return an event, its texts cleaned as names are.
+
+    Raises an error of MALFORMED for a value that is not one.
+    """
     event = mapping(value)
     name_of(event["kind"])
     count_of(event["at_us"])
-    return event
+    return {
+        each: clean_name(text) if isinstance(text, str) else text for each, text in event.items()
+    }
 
 
 def parse_measure_names(message: list[Any]) -> MeasureNames:
@@ -132,10 +138,11 @@ def parse_events(message: list[Any]) -> Events:
     events = message[1]
     if not isinstance(events, list) or len(events) > _MAX_EVENTS:
         raise ValueError(f"expected a list of at most {_MAX_EVENTS} events")
+    found = []
     for event in events:
-        event_of(event)
         if not fits(event):
             raise ValueError(f"expected an event of at most {MAX_EVENT} bytes, got a longer one")
+        found.append(event_of(event))
     if len(message) < _DATED_EVENTS:
-        return Events(events, count_of(message[2]))
-    return Events(events, *(count_of(each) for each in message[2:_DATED_EVENTS]))
+        return Events(found, count_of(message[2]))
+    return Events(found, *(count_of(each) for each in message[2:_DATED_EVENTS]))

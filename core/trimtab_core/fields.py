@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from trimtab_core.names import clean_name
+
 __all__ = [
     "MALFORMED",
     "MAX_COUNT",
@@ -52,7 +54,8 @@ def number(value: Any) -> float:
 
 
 def name_of(value: Any, *, empty: bool = False, most: int = MAX_NAME) -> str:
-    """Return a value that is a text of 1 to most characters, or empty if that is allowed."""
+    """Return a text of 1 to most characters, cleaned; or an empty one if that is allowed."""
     if not isinstance(value, str) or len(value) > most or not (value or empty):
         raise ValueError(f"expected a name of 1 to {most} characters, got {value!r:.40}")
-    return value
+    # Asked here: a batch has thousands of texts, and a call costs more than the question.
+    return value if value.isascii() and value.isprintable() else clean_name(value)

@@ -11,17 +11,22 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["MAX_CAUSES", "PlainFormatter", "RateLimited", "Seldom", "configure", "plain", "veiled"]
+from trimtab_core.names import OBEYED
+
+__all__ = [
+    "MAX_CAUSES",
+    "PlainFormatter",
+    "RateLimited",
+    "Seldom",
+    "app_logger",
+    "configure",
+    "plain",
+    "veiled",
+]
 
 #: Causes that a `RateLimited` remembers.
 MAX_CAUSES = 256
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-#: C0 and C1 controls, marks and overrides of direction, separators of lines, lone surrogates,
-#: characters without width, byte order marks, tags
-_OBEYED: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
-    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-)
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 #: keys and tokens of trimtab, JSON web tokens, bearer headers, passwords in addresses
 _SECRET: Final = re.compile(
@@ -37,7 +42,7 @@ def plain(text: str) -> str:
 
     Controls, separators of lines and marks of direction become `\\n`, `\\x1b` or `\\u202e`.
     """
-    return text if text.isascii() and text.isprintable() else _OBEYED.sub(_escaped, text)
+    return text if text.isascii() and text.isprintable() else OBEYED.sub(_escaped, text)
 
 
 def veiled(text: str) -> str:
@@ -93,6 +98,31 @@ class Seldom(logging.Filter):
             self._next.pop(next(iter(self._next)))
         self._next[text] = now_s + self._period_s
         return True
+
+
+class _PlainRecords(logging.Filter):
+    """Makes one plain line that begins with `trimtab:` of each message, its traceback below."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change a record and let it through."""
+        text = plain(veiled(record.getMessage()))
+        record.msg = text if text.startswith("trimtab: ") else f"trimtab: {text}"
+        record.args = None
+        if record.exc_info and not record.exc_text:
+            trace = PlainFormatter().trace(record)
+            record.exc_text = "\n".join(f"    {line}" for line in trace)
+        return True
+
+
+def app_logger(name: str) -> logging.Logger:
+    """Return the logger of a module that runs in a user's process, whose handlers are the user's.
+
+    Nothing that a name, an address or an error of a peer holds makes a line of its own there.
+    """
+    logger = logging.getLogger(name)
+    if not any(isinstance(each, _PlainRecords) for each in logger.filters):
+        logger.addFilter(_PlainRecords())
+    return logger
 
 
 def configure(level: str = "info") -> None:

@@ -19,6 +19,7 @@ from math import ceil, inf, isfinite
 from typing import Final, NamedTuple
 
 from trimtab_core.fields import name_of
+from trimtab_core.names import clean_name
 from trimtab_core.sketch import BUCKET_OFFSET, SCALE
 
 __all__ = [
@@ -84,6 +85,9 @@ class MeasureKey(NamedTuple):
             raise ValueError(f"expected at most {MAX_ATTRIBUTES} names, a value behind each")
         if any(not isinstance(text, str) or len(text) > MAX_TEXT for text in flat):
             raise ValueError(f"expected texts of at most {MAX_TEXT} characters")
+        together = "".join(flat)
+        if not (together.isascii() and together.isprintable()):
+            flat = [clean_name(text) for text in flat]
         pairs = tuple(sorted(zip(flat[::2], flat[1::2], strict=True)))
         return cls(name_of(name), str(kind), name_of(unit, empty=True), pairs)
 

@@ -30,6 +30,7 @@ from trimtab_core.fields import (
     number,
     whole,
 )
+from trimtab_core.names import clean_name
 from trimtab_core.records import MAX_U16, RECORD_SIZE
 
 __all__ = [
@@ -375,7 +376,7 @@ def _dropped(value: Any) -> dict[str, int]:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError(f"expected a text, got {value!r:.40}")
-    return value[:MAX_TEMPLATE]
+    return clean_name(value[:MAX_TEMPLATE])
 
 
 def _bytes(value: Any) -> bytes:

@@ -1,4 +1,8 @@
-"""Names and units of metrics: which ones an app may use, and how Prometheus shows them.
+"""Names from outside, cleaned; and names and units of metrics, as Prometheus shows them.
+
+Names of services, routes, methods, labels and whatever else an app or an agent sets pass
+`clean_name` where they are decoded, in the agent and again in the collector: nothing that a
+terminal, a page or a reader of lines obeys is ever stored.
 
 A name is what OpenTelemetry allows for instruments and Prometheus can show: letters, digits,
 underscores and dots, beginning with a letter. A unit is a UCUM code (`s`, `By`, `1`, `%`), the
@@ -11,17 +15,29 @@ from typing import Final
 
 __all__ = [
     "MAX_METRIC_NAME",
+    "OBEYED",
     "RESERVED_PREFIXES",
     "STOPPING",
     "check_labels",
     "check_name",
     "check_unit",
+    "clean_name",
     "exposed_label",
     "exposed_name",
     "exposed_samples",
     "suggest_name",
 ]
 
+#: What somebody obeys: C0 and C1 controls, DEL, marks and overrides of direction, separators of
+#: lines, lone surrogates, characters without width, byte order marks, tags. Joiners (U+200C and
+#: U+200D) are none of them: Persian, Hindi and emoji need them.
+OBEYED: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+#: those of them that stand for white space
+_SPACES: Final = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u2028\u2029")
+_UNKNOWN: Final = "\N{REPLACEMENT CHARACTER}"
 #: Gauge of an agent that stops in order, in its last batch.
 STOPPING: Final = "trimtab.agent.stopping"
 #: Longest name of a metric, in characters; with a suffix (`.duration`) it still fits the wire.
@@ -58,6 +74,16 @@ _SUFFIXES: Final = {
     "MiBy": "_mebibytes", "GiBy": "_gibibytes", "bit": "_bits", "%": "_percent",
     "Hz": "_hertz", "Cel": "_celsius",
 }  # fmt: skip
+
+
+def clean_name(text: str) -> str:
+    """Return a name in which nothing is obeyed: one space or U+FFFD for each such character.
+
+    It has as many characters as the text; of a text that is clean it is the text itself.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return OBEYED.sub(lambda found: " " if found[0] in _SPACES else _UNKNOWN, text)
 
 
 def check_name(name: str) -> None:

@@ -11,7 +11,6 @@ While the agent is away chunks wait in a bounded backlog; the oldest go first, c
 process. It installs no signal handler.
 """
 
-import logging
 import random
 import select
 import socket
@@ -27,12 +26,13 @@ from trimtab.recorder import Recorder
 from trimtab_core.config import Address
 from trimtab_core.errors import FrameError
 from trimtab_core.frames import encode
+from trimtab_core.logs import app_logger
 from trimtab_core.messages import Bye, Closing, Gauges, Hello, Routes, Samples, Welcome, parse
 from trimtab_core.records import RECORD_SIZE
 
 __all__ = ["Emitter"]
 
-log = logging.getLogger("trimtab.emitter")
+log = app_logger("trimtab.emitter")
 
 #: 48 kB: taking, packing and sending a frame holds the GIL for about 0.03 ms.
 FRAME_RECORDS: Final = 1024

@@ -8,7 +8,6 @@ something there is a `Part` of the process.
 """
 
 import atexit
-import logging
 import os
 import sys
 import threading
@@ -28,6 +27,7 @@ from trimtab.settings import AppSettings, read_settings
 from trimtab.vitals import Vitals
 from trimtab_core.config import Address, default_socket, parse_address
 from trimtab_core.errors import SettingsError
+from trimtab_core.logs import app_logger
 from trimtab_core.messages import Hello
 from trimtab_core.records import RECORD_SIZE
 
@@ -42,7 +42,7 @@ __all__ = [
     "wake_default",
 ]
 
-log = logging.getLogger("trimtab.runtime")
+log = app_logger("trimtab.runtime")
 
 #: The budget of a flush at the end of a process, in seconds.
 FLUSH_S: Final = 0.25

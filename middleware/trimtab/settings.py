@@ -1,6 +1,5 @@
 """Settings of the app side. Nothing here can stop an app: a wrong setting becomes a warning."""
 
-import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -9,11 +8,12 @@ from typing import Any
 
 from trimtab_core.config import load, setting
 from trimtab_core.errors import SettingsError
+from trimtab_core.logs import app_logger
 from trimtab_core.messages import MAX_NAME
 
 __all__ = ["AppSettings", "read_settings"]
 
-log = logging.getLogger("trimtab.settings")
+log = app_logger("trimtab.settings")
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ class PowerCutMachine(RuleBasedStateMachine):
         path = data.draw(st.sampled_from(paths))
         content = self.disk.files[path].seen
         start = data.draw(st.integers(0, len(content) - 1))
-        for found in scan(bytes(content), Counter()):
+        for found in scan(bytes(content), Counter(), []):
             if how in ("delete", "hide") or found.offset + found.length > start:
                 self.unsure |= numbers_in(found.record.payload)
         self.acks_are_whole = False
@@ -300,7 +300,7 @@ class PowerCutMachine(RuleBasedStateMachine):
         return {
             path: {
                 number
-                for found in scan(bytes(file.seen), Counter())
+                for found in scan(bytes(file.seen), Counter(), [])
                 for number in numbers_in(found.record.payload)
             }
             for path, file in self.disk.files.items()

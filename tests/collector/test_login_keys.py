@@ -48,13 +48,18 @@ def test_a_replaced_key_is_known_for_as_long_as_a_token_of_its_may_live(tmp: Pat
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", "no json", '[{"id":"a","secret":"00","made_s":1}]', '[{"id":"a"}]'],
-    ids=["empty", "no key", "no list", "no JSON", "a short key", "no secret"],
+    ["[]", "{}", "no json", '[{"id":"a","secret":"00","made_s":1}]', '[{"id":"a"}]'],
+    ids=["no key", "no list", "no JSON", "a short key", "no secret"],
 )
 def test_a_file_of_keys_that_cannot_be_used_stops_the_start(tmp: Path, text: str) -> None:
     (tmp / "login-keys").write_text(text)
     with pytest.raises(StartupError, match="delete the file"):
         SigningKeys(tmp)
+
+
+def test_a_file_of_keys_that_a_crash_left_empty_is_made_again(tmp: Path) -> None:
+    (tmp / "login-keys").touch()
+    assert SigningKeys(tmp).current() == SigningKeys(tmp).current()
 
 
 def test_a_file_of_keys_that_breaks_meanwhile_changes_nothing(tmp: Path) -> None:

@@ -226,9 +226,18 @@ def test_another_file_or_setting_takes_the_place_of_the_one_before(
     register.close()
 
 
-def test_an_empty_token_file_is_a_mistake_and_said_so(tmp: Path, state: StateFile) -> None:
-    (tmp / "token").write_text("\n")
-    with pytest.raises(StartupError, match="it is empty"):
+def test_a_token_that_a_crash_left_empty_is_made_again(tmp: Path, state: StateFile) -> None:
+    (tmp / "token").touch()
+    found = ServiceTokens(state).first(tmp)
+    assert found.new
+    assert (tmp / "token").read_text().strip() == found.text
+
+
+def test_a_token_that_somebody_else_linked_is_refused(tmp: Path, state: StateFile) -> None:
+    (tmp / "theirs").write_text("tts_known-to-somebody")
+    (tmp / "token").symlink_to(tmp / "theirs")
+    tmp.chmod(0o777)
+    with pytest.raises(StartupError, match="got a link"):
         ServiceTokens(state).first(tmp)
 
 

@@ -55,6 +55,25 @@ def test_both_run_with_a_key_made_once_and_end_together(tmp: Path) -> None:
         assert process.stop(signal.SIGINT) == 0
 
 
+def test_files_that_a_crash_left_empty_are_made_again(tmp: Path) -> None:
+    process, api = up(tmp, TRIMTAB_COLLECTOR_TOKEN="")
+    for place in (
+        "c/token",
+        "c/agent-key",
+        "c/login-keys",
+        "c/keys.db",
+        "c/metrics.db",
+        "a/agent-id",
+    ):
+        (tmp / place).parent.mkdir(mode=0o700, exist_ok=True)
+        (tmp / place).touch()
+    with process:
+        started(process)
+        token = (tmp / "c" / "token").read_text().strip()
+        wait_for(lambda: api.get("/health", token=token)["store"]["batches"] > 0, "a batch", 20)
+        assert process.stop() == 0
+
+
 def test_an_agent_that_dies_ends_the_collector_too_and_shows(tmp: Path) -> None:
     process, _ = up(tmp)
     with process:

@@ -34,6 +34,7 @@ from trimtab_core.batches import (
 )
 from trimtab_core.columns import STATUS_COLUMNS
 from trimtab_core.errors import BatchError, TooLargeError
+from trimtab_core.names import clean_name
 
 BUDGET = 64 * 1024 * 1024
 COUNTS = st.integers(0, 2**53)
@@ -42,7 +43,7 @@ HALVES = st.integers(0, 2**52)
 WIDTHS = st.one_of(
     st.just(0), st.integers(0, 255), st.integers(0, 2**16), st.integers(0, 2**64 - 1)
 )
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).map(clean_name)
 POINTS = st.builds(
     Point,
     **dict.fromkeys(POINT_COLUMNS[1:-1], WIDTHS),

@@ -19,9 +19,11 @@ from trimtab_core.messages import (
     Welcome,
     parse,
 )
+from trimtab_core.names import clean_name
 
 COUNTS = st.integers(0, 2**53)
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128)
+CHARACTERS = st.characters(exclude_categories=["Cs"])
+NAMES = st.text(CHARACTERS, min_size=1, max_size=128).map(clean_name)
 EMPTY_TOO = st.just("") | NAMES
 DROPS = st.dictionaries(NAMES, COUNTS, max_size=16)
 HELLOS = st.builds(
@@ -45,7 +47,7 @@ SAMPLES = st.builds(
     COUNTS,
     DROPS,
 )
-TEMPLATES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=MAX_TEMPLATE)
+TEMPLATES = st.text(CHARACTERS, min_size=1, max_size=MAX_TEMPLATE).map(clean_name)
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     HELLOS,
     SAMPLES,

@@ -4,6 +4,7 @@ The interface is as thin as `os`, so that a test can take the place of the disk 
 was not synchronised, tear a write, run full, or fail at any call.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from trimtab_core.claim import claim
+from trimtab_core.ownfiles import make_directory
 
 __all__ = ["Disk", "Files", "opened", "read_all", "write_all"]
 
@@ -76,7 +78,8 @@ class Disk:
 
     def open(self, path: Path, flags: int) -> int:
         """See Files."""
-        return os.open(path, flags | os.O_CLOEXEC, 0o600)
+        # What lies in the spool is never a link: somebody else would have put it there.
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     def close(self, fd: int) -> None:
         """See Files."""
@@ -104,7 +107,7 @@ class Disk:
 
     def mkdir(self, path: Path) -> None:
         """See Files."""
-        path.mkdir(mode=0o700, exist_ok=True)
+        make_directory(path)
 
     def names(self, directory: Path) -> list[str]:
         """See Files."""
@@ -112,7 +115,9 @@ class Disk:
 
     def size(self, path: Path) -> int | None:
         """See Files."""
-        found = os.stat(path)
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def sync_directory(self, directory: Path) -> None:

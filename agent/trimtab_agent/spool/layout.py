@@ -24,6 +24,7 @@ __all__ = [
     "MAX_NAMES",
     "MAX_PAYLOAD",
     "FoundRecord",
+    "LostRecord",
     "SpoolRecord",
     "crc_of",
     "parse",
@@ -44,6 +45,8 @@ _COUNTS: Final = struct.Struct("<HH")
 _NAME: Final = struct.Struct("<QI")
 #: Cost of looking for a record where there is none, in bytes of checksum.
 _LOOK: Final = 4096
+#: Requests that no batch has: a header that says so is damaged itself.
+_MOST_SAMPLES: Final = 100_000_000
 #: Most records that one record replaces.
 MAX_NAMES: Final = 1000
 
@@ -77,6 +80,13 @@ class FoundRecord(NamedTuple):
     length: int
     crc: int
     record: SpoolRecord
+
+
+class LostRecord(NamedTuple):
+    """What a header says of a record that is damaged behind it."""
+
+    id: int
+    samples: int
 
 
 def crc_of(packed: bytes) -> int:
@@ -115,8 +125,11 @@ def parse(data: bytes, offset: int) -> FoundRecord | None:
     )
 
 
-def scan(data: bytes, damaged: Counter[str]) -> Iterator[FoundRecord]:
-    """Yield the whole records of a file in order; count damaged stretches by reason."""
+def scan(data: bytes, damaged: Counter[str], lost: list[LostRecord]) -> Iterator[FoundRecord]:
+    """Yield the whole records of a file in order; count damaged stretches by reason.
+
+    Records that are damaged, and whose header can still be read, are added to lost.
+    """
     position = 0
     searching = False
     # Every place that looks like a header costs a checksum. A file full of such places must not
@@ -132,6 +145,7 @@ def scan(data: bytes, damaged: Counter[str]) -> Iterator[FoundRecord]:
         reason, end = _damage(data, position)
         if not searching:
             damaged[reason] += 1
+            lost += _told(data, position)
         budget -= max(end - position, _LOOK)
         if not searching and reason == "checksum" and data[end : end + 3] in (_PREFIX, b""):
             position = end
@@ -155,3 +169,13 @@ def _damage(data: bytes, position: int) -> tuple[str, int]:
         return "header", position
     end = position + HEADER_SIZE + length
     return ("torn", position) if end > len(data) else ("checksum", end)
+
+
+def _told(data: bytes, position: int) -> list[LostRecord]:
+    """Return what the header at a position says, if there is a whole one."""
+    if len(data) - position < HEADER_SIZE:
+        return []
+    magic, _, _, number, _, samples = _HEADER.unpack_from(data, position)
+    if magic not in (_PLAIN, _NAMING) or samples > _MOST_SAMPLES:
+        return []
+    return [LostRecord(number, samples)]

@@ -19,7 +19,7 @@ from struct import Struct
 from typing import Final
 
 from trimtab_agent.spool.files import Files, opened, read_all, write_all
-from trimtab_agent.spool.layout import SpoolRecord, crc_of, parse, scan
+from trimtab_agent.spool.layout import LostRecord, SpoolRecord, crc_of, parse, scan
 
 __all__ = [
     "ACK_SIZE",
@@ -78,6 +78,8 @@ class Segment:
         self.dropped = ""
         #: records that could not be read, by reason
         self.damaged: Counter[str] = Counter()
+        #: those of them whose headers tell what they were, until they are booked
+        self.lost: list[LostRecord] = []
         self.ids = array("Q")
         self.crcs = array("I")
         self.windows = array("q")
@@ -227,6 +229,11 @@ class Segment:
             self._files.sync_directory(self.path.parent)
         self._acks_end += len(data)
 
+    def note_lost(self, numbers: Sequence[int]) -> None:
+        """Remember ids of damaged records as done; raises OSError."""
+        self.note_done(numbers, durable=False)
+        self._acks_found += ACK_SIZE * len(numbers)
+
     def unlink(self) -> None:
         """Remove the file and its companion; raises OSError when the file stays.
 
@@ -266,7 +273,7 @@ class Segment:
 
     def _index(self, data: bytes) -> None:
         self.size = 0
-        for found in scan(data, self.damaged):
+        for found in scan(data, self.damaged, self.lost):
             # Nothing here says whether it was sent before.
             self._add(found.record, found.offset, found.length, found.crc, TRIED)
             if found.record.replaces:
@@ -291,6 +298,7 @@ class Segment:
         for position, number in enumerate(self.ids):
             if number in done:
                 self.states[position] = DONE
+        self.lost = [each for each in self.lost if each.id not in done]
 
 
 #: A record in the spool: its segment and its position there.

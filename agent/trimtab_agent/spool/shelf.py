@@ -8,6 +8,7 @@ import errno
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -97,6 +98,7 @@ class Shelf:
             if synced and path.suffix == ".acks" and f"{path.stem}.seg" not in names:
                 self._tally.attempt(lambda path=path: self._files.unlink(path))  # type: ignore[misc]
         self._forget_copies()
+        self._book_lost()
         for segment in self.segments:
             for position in range(len(segment.states)):
                 if segment.states[position] != DONE:
@@ -239,6 +241,9 @@ class Shelf:
         for position, state in enumerate(segment.states):
             if state in (HELD, TRIED):
                 self._give_up(segment, position, reason)
+        if segment.unreadable:
+            # How many batches were in it, nobody knows: at least one.
+            self._tally.book("damaged", 0)
         self._count_disk()
         return True
 
@@ -275,6 +280,26 @@ class Shelf:
         except OSError:
             return True  # opening it will count the fault
 
+    def _book_lost(self) -> None:
+        """Book the damaged batches that were to be sent, of which their headers tell.
+
+        Not those of which there is a whole copy, or that others have replaced.
+        """
+        here = {number for segment in self.segments for number in segment.ids}
+        for segment in self.segments:
+            for record in segment.replacing.values():
+                here.update(number for number, _ in record.replaces)
+        for segment in self.segments:
+            new = [record for record in segment.lost if record.id not in here]
+            segment.lost = []
+            for record in new:
+                here.add(record.id)
+                self._tally.book("damaged", record.samples)
+            # Once, and not at the next start again; but an id above all others will be given anew.
+            given = [record.id for record in new if record.id < self.next_id]
+            if given:
+                self._tally.attempt(partial(segment.note_lost, given))
+
     def _forget_copies(self) -> None:
         """Keep the last copy of a record that is there twice.
 
@@ -299,6 +324,7 @@ class Shelf:
         segment.states[position] = DONE
         self._tally.hold(-1, -segment.lengths[position], -segment.samples[position])
         self._tally.damage(Counter({reason: 1}))
+        self._tally.book("damaged", segment.samples[position])
         self.free()
 
     def _count_disk(self) -> None:

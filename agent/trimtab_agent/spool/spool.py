@@ -7,8 +7,9 @@ dropped and counted. While the disk takes nothing, the newest batches wait in me
 bound, until it takes them again.
 
 At any time appended + split = acknowledged + held + dropped + quarantined + coarsened, except for
-what was damaged on disk. Not thread-safe: for one event loop. A call takes well under a
-millisecond; an append also waits for the disk, and near the bound for one merge.
+what was damaged on disk so that not even its header can be read. Not thread-safe: for one event
+loop. A call takes well under a millisecond; an append also waits for the disk, and near the bound
+for one merge.
 """
 
 import time

@@ -24,6 +24,7 @@ import msgspec
 
 from trimtab_collector.statefile import whole_text
 from trimtab_core.errors import SettingsError, StartupError
+from trimtab_core.ownfiles import make_directory, touch_own
 
 __all__ = ["ANY_AGENT", "AgentKey", "KeyFile", "parts_of", "read_keys"]
 
@@ -110,8 +111,8 @@ class KeyFile:
         #: called after each change that is made here
         self.changed: Callable[[], None] = lambda: None
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.touch(mode=0o600)
+            make_directory(directory)
+            touch_own(self.path)
             with closing(self.open()) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute(_SCHEMA)

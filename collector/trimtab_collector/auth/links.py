@@ -21,6 +21,7 @@ from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.statefile import Schema, StateFile
 from trimtab_core.addresses import DASHBOARD, web_address
 from trimtab_core.errors import SettingsError
+from trimtab_core.ownfiles import write_own
 
 __all__ = [
     "LINK_S",
@@ -133,7 +134,7 @@ def keep_address(directory: Path, url: str) -> None:
     for every, own in (("//0.0.0.0:", "//127.0.0.1:"), ("//[::]:", "//[::1]:")):
         url = url.replace(every, own)
     try:
-        (directory / _ADDRESS).write_text(f"{url}\n", encoding="ascii")
+        write_own(directory / _ADDRESS, f"{url}\n".encode("ascii"))
     except (OSError, UnicodeEncodeError) as error:
         logger.warning("where the collector listens is not kept for the console error=%s", error)
 

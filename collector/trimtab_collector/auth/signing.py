@@ -5,11 +5,9 @@ have signed. The file is not part of a backup: a restored collector keeps its ow
 """
 
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +15,7 @@ import msgspec
 
 from trimtab_core.errors import StartupError
 from trimtab_core.logs import RateLimited
+from trimtab_core.ownfiles import make_directory, read_own, write_own
 
 __all__ = ["ACCESS_S", "LEEWAY_S", "SigningKey", "SigningKeys"]
 
@@ -29,7 +28,7 @@ LEEWAY_S: Final = 30
 _FILE: Final = "login-keys"
 #: RFC 7518, section 3.2: a key of HS256 is as long as its hash, or longer
 _LEAST_BYTES: Final = 32
-_TROUBLE: Final = (OSError, ValueError, msgspec.MsgspecError)
+_TROUBLE: Final = (OSError, ValueError, msgspec.MsgspecError, StartupError)
 
 
 class SigningKey(msgspec.Struct, frozen=True):
@@ -60,8 +59,8 @@ class SigningKeys:
         self._stamp: tuple[int, int, int] | None = None
         self._limited = RateLimited(logger)
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self.path.exists():
+            make_directory(directory)
+            if not read_own(self.path):
                 self._write([self._new()])
             self._read()
         except _TROUBLE as error:
@@ -117,7 +116,7 @@ class SigningKeys:
     def _read(self) -> None:
         """Read the file; raises one of _TROUBLE."""
         stamp = _stamp(self.path)
-        keys = msgspec.json.decode(self.path.read_bytes(), type=list[SigningKey])
+        keys = msgspec.json.decode(read_own(self.path), type=list[SigningKey])
         if min(map(len, (key.bytes for key in keys)), default=0) < _LEAST_BYTES:
             raise ValueError(f"a key of less than {_LEAST_BYTES} bytes, or none")
         if [key.replaced_s for key in keys].count(None) != 1:
@@ -127,18 +126,7 @@ class SigningKeys:
 
     def _write(self, keys: list[SigningKey]) -> None:
         """Write the file anew: it is there as before, or whole; raises OSError."""
-        partial = self.path.with_name(f"{_FILE}.{secrets.token_hex(4)}")
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(msgspec.json.encode(keys))
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.rename(partial, self.path)
-        except OSError:
-            with suppress(OSError):
-                partial.unlink()
-            raise
+        write_own(self.path, msgspec.json.encode(keys))
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

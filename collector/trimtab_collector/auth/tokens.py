@@ -6,7 +6,6 @@ another. Both are service tokens like all others: they are listed, and can be re
 """
 
 import hashlib
-import os
 import re
 import secrets
 import time
@@ -20,6 +19,7 @@ from trimtab_collector.contract.callers import ITSELF, Caller
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.statefile import StateFile, reader_of
 from trimtab_core.errors import StartupError
+from trimtab_core.ownfiles import read_own, write_own
 
 __all__ = ["FirstToken", "ServiceToken", "ServiceTokens", "hash_token", "service_token_of"]
 
@@ -121,18 +121,13 @@ class ServiceTokens:
         self._replace(_SETTINGS, b"")
         path = directory / _FILE
         try:
-            if path.exists():
-                text = path.read_text(encoding="utf-8").strip()
-                if not text:
-                    raise StartupError(
-                        f"expected a token in {path}, it is empty: delete it and start again"
-                    )
+            if text := read_own(path):
                 return FirstToken(self._adopt(text, _FIRST), path, False)
             earlier = [each for each in self.list() if each.origin == _FIRST]
             if earlier and earlier[-1].revoked_s is not None:
                 return FirstToken("", None, False)
             text = f"tts_{secrets.token_hex(6)}_{secrets.token_hex(32)}"
-            _write(path, text)
+            write_own(path, text + "\n")
         except OSError as error:
             raise StartupError(
                 f"expected a file for the token at {path}, got: {error.strerror}; choose another "
@@ -208,11 +203,3 @@ class ServiceTokens:
 def hash_token(text: str) -> bytes:
     """Return what is stored of a token: one SHA-256, as it has 256 random bits."""
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())

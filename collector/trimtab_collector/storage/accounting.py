@@ -21,6 +21,7 @@ from trimtab_core.batches import Batch
 
 __all__ = [
     "MAX_PROCESSES",
+    "UNREADABLE",
     "AccountingTable",
     "CountedProcess",
     "ProcessKey",
@@ -46,6 +47,8 @@ _UNRETIRED: Final = 25_000
 _FEW: Final = 8
 #: no process sends more records, and no claim counts for more: 10,000 a second for three years
 _MOST_RECORDS: Final = 2**40
+#: reason of records whose batch the store cannot read any more
+UNREADABLE: Final = "unreadable"
 #: the largest integer that an engine can store; totals are capped there
 _MOST: Final = 2**63 - 1
 #: the largest whole number that every reader of JSON has; sums over processes are capped there
@@ -247,6 +250,26 @@ class AccountingTable:
             for _, of_service, few in _levelled(of_key, lambda each: each[1:], stay):
                 gone += of_service[: len(of_service) - few]
         return gone
+
+    def unreadable(
+        self, lost: Mapping[tuple[str, str], tuple[int, int]]
+    ) -> tuple[Staged, Retirement]:
+        """Return the changes that book requests and background records as dropped, by service.
+
+        They were counted, and what a store had of them cannot be read. Confirm and retire them.
+        """
+        staged = Staged()
+        sums = {service: replace(row) for service, row in self._retired.items()}
+        for service, (requests, backgrounds) in lost.items():
+            before = self._totals.get(service, (0, 0))
+            staged.totals[service] = (before[0] - requests, before[1] - backgrounds)
+            total = sums.setdefault(service, ServiceAccounting(*service))
+            count = requests + backgrounds
+            # What was sent and what was dropped are two things: their sum is every record.
+            total.counted -= count
+            total.sent -= count
+            total.dropped = {**total.dropped, UNREADABLE: total.dropped.get(UNREADABLE, 0) + count}
+        return staged, Retirement((), sums)
 
     def services(self) -> list[ServiceAccounting]:
         """Return the accounting of each service, by name."""

@@ -22,6 +22,7 @@ from trimtab_collector.storage.store import Admit, Numbered
 from trimtab_core.batches import MAX_POINTS, Batch, SeriesKey
 from trimtab_core.errors import BatchError
 from trimtab_core.logs import RateLimited
+from trimtab_core.names import clean_name
 from trimtab_core.records import OTHER_METHOD, OTHER_ROUTE
 
 __all__ = ["Catalogue", "Known", "rows_of"]
@@ -40,7 +41,7 @@ _GROWN: Final = 1_000
 # Quotas and the catalogue ask for the same rows, one after the other.
 @lru_cache(maxsize=2)
 def rows_of(data: bytes) -> Sequence[tuple[str, ...]]:
-    """Return the series of a batch's binary, as tuples in the order of SeriesKey's fields.
+    """Return the series of a batch's binary, cleaned, as tuples in the order of SeriesKey's fields.
 
     It takes an eighth of the time of `decode_series`. Raises BatchError if the binary is not
     well-formed. The length of texts is checked later, when a series is new.
@@ -51,6 +52,9 @@ def rows_of(data: bytes) -> Sequence[tuple[str, ...]]:
         raise BatchError(f"expected series of 7 texts each: {error!s:.100}") from error
     if len(rows) > MAX_POINTS:
         raise BatchError(f"expected a list of at most {MAX_POINTS} series, got {len(rows)}")
+    together = "".join(map("".join, rows))
+    if not (together.isascii() and together.isprintable()):
+        return [tuple(map(clean_name, row)) for row in rows]
     return rows
 
 

@@ -5,7 +5,6 @@ the app waited for. It ends when the library hands the response over, so that a 
 not count, and any other does. Method, host, port and status are all that is kept of it.
 """
 
-import logging
 from time import monotonic_ns
 from typing import Final
 
@@ -13,11 +12,12 @@ from trimtab.context import context_variable
 from trimtab.metrics.measures import Measure
 from trimtab.runtime import PROCESS
 from trimtab.tables import NameTable
+from trimtab_core.logs import app_logger
 from trimtab_core.measures import HISTOGRAM, OTHER
 
 __all__ = ["DEFAULT_PORTS", "book_call", "error_type"]
 
-log = logging.getLogger("trimtab.instrument")
+log = app_logger("trimtab.instrument")
 
 #: ports that a URL does not name
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}

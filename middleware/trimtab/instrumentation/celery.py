@@ -6,7 +6,6 @@ asked to wait is no delay. Queues go by their routing keys, which sender and wor
 task that runs eagerly, in the process that calls it, is a call and no task.
 """
 
-import logging
 import sys
 import time
 from collections.abc import Callable
@@ -28,11 +27,12 @@ from trimtab.instrumentation.tasks import (
     process_started,
 )
 from trimtab.runtime import PROCESS
+from trimtab_core.logs import app_logger
 from trimtab_core.measures import GAUGE
 
 __all__ = ["HEADER", "gauges", "patch"]
 
-log = logging.getLogger("trimtab.instrument")
+log = app_logger("trimtab.instrument")
 
 #: header with the time of publishing
 HEADER: Final = "trimtab_sent_ms"

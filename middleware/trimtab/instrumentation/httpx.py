@@ -4,7 +4,6 @@ Besides, how clients are made: how many, and with which limits. A client of one 
 share its connections with.
 """
 
-import logging
 import weakref
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -16,11 +15,12 @@ from typing import Any, Final
 from trimtab.instrumentation.calls import DEFAULT_PORTS, book_call
 from trimtab.instrumentation.patching import Patches
 from trimtab.runtime import PROCESS
+from trimtab_core.logs import app_logger
 from trimtab_core.measures import COUNTER, GAUGE
 
 __all__ = ["gauges", "patch"]
 
-log = logging.getLogger("trimtab.instrument")
+log = app_logger("trimtab.instrument")
 
 #: clients whose settings are looked at
 _MOST_CLIENTS: Final = 100

@@ -1,7 +1,6 @@
 """Which module of which library is patched by what, as soon as it has been imported."""
 
 import importlib.util
-import logging
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -13,10 +12,11 @@ from typing import Any, Final
 from trimtab.instrumentation.patching import Patches
 from trimtab.runtime import PROCESS
 from trimtab.settings import read_settings
+from trimtab_core.logs import app_logger
 
 __all__ = ["TARGETS", "instrument", "instrumented", "patch", "uninstrument"]
 
-log = logging.getLogger("trimtab.instrument")
+log = app_logger("trimtab.instrument")
 
 #: library -> module of ours with `patch(module, patches)`
 LIBRARIES: Final = {

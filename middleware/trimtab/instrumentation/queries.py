@@ -11,7 +11,6 @@ same line of the app.
 """
 
 import functools
-import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from time import monotonic_ns
@@ -22,7 +21,7 @@ from trimtab.events import N_PLUS_ONE, SLOW_QUERY
 from trimtab.metrics.measures import Measure
 from trimtab.runtime import PROCESS
 from trimtab.sites import Finder, Site, caller, describe
-from trimtab_core.logs import RateLimited
+from trimtab_core.logs import RateLimited, app_logger
 from trimtab_core.measures import COUNTER, HISTOGRAM, Attributes
 from trimtab_core.shapecache import ShapeCache
 from trimtab_core.shapes import shape
@@ -55,7 +54,7 @@ _DURATION: Final = PROCESS.measures.family("db.client.operation.duration", HISTO
 _ROWS: Final = PROCESS.measures.family("trimtab.db.rows", COUNTER, "{row}")
 #: times that a hook failed; its statement went on unmeasured
 _FAILED: Final = PROCESS.measures.family("trimtab.instrumentation.failures", COUNTER, "1")
-_log: Final = RateLimited(logging.getLogger("trimtab.slow"))
+_log: Final = RateLimited(app_logger("trimtab.slow"))
 
 #: statements that are not work on data, however often they run
 _CONTROL: Final = (

@@ -6,7 +6,6 @@ server are measured, but are no cache time, and what queues look up is neither h
 Subscriptions are left alone.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from functools import wraps
 from time import monotonic_ns
@@ -18,12 +17,13 @@ from trimtab.instrumentation.calls import error_type
 from trimtab.instrumentation.patching import Patches
 from trimtab.metrics.measures import Measure
 from trimtab.runtime import PROCESS
+from trimtab_core.logs import app_logger
 from trimtab_core.measures import COUNTER, HISTOGRAM
 from trimtab_core.rediscommands import SUBCOMMANDS, command_name
 
 __all__ = ["patch"]
 
-log = logging.getLogger("trimtab.instrument")
+log = app_logger("trimtab.instrument")
 
 #: commands that return a value or None, and those that return a list of these
 _ONE: Final = frozenset({"GET", "GETDEL", "GETEX", "HGET", "JSON.GET"})

@@ -4,7 +4,6 @@ A job that a queue performs at once (`is_async=False`) is a call: it is counted 
 worker's work horse ends by os._exit after one job, so what it measured is sent before.
 """
 
-import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -26,10 +25,11 @@ from trimtab.instrumentation.tasks import (
     book_wait,
     process_started,
 )
+from trimtab_core.logs import app_logger
 
 __all__ = ["patch"]
 
-log = logging.getLogger("trimtab.instrument")
+log = app_logger("trimtab.instrument")
 
 SYSTEM: Final = "rq"
 #: methods that put a job into a queue: every way to enqueue one ends in one of them

@@ -12,7 +12,6 @@ What ends by cancellation, `close()` or an end of the process is a call and no e
 
 import functools
 import inspect
-import logging
 import re
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from time import perf_counter
@@ -21,11 +20,12 @@ from typing import Any, Final, Self, TypeVar, overload
 
 from trimtab.metrics.counter import Counter
 from trimtab.metrics.histogram import Histogram
+from trimtab_core.logs import app_logger
 from trimtab_core.names import MAX_METRIC_NAME, check_name, suggest_name
 
 __all__ = ["measure", "monitored"]
 
-log = logging.getLogger("trimtab.metrics.decorators")
+log = app_logger("trimtab.metrics.decorators")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 #: `error.type` of a returned value that is a failure

@@ -13,7 +13,6 @@ the cap, and no value is lost.
 A child of a fork starts from nothing: what its parent measured is the parent's to tell.
 """
 
-import logging
 import threading
 import weakref
 from collections import deque
@@ -25,6 +24,7 @@ from typing import Any, Final
 
 from trimtab.metrics.backlog import MeasureBacklog
 from trimtab.tables import IDLE_S, NameTable
+from trimtab_core.logs import app_logger
 from trimtab_core.measures import (
     COUNTER,
     HISTOGRAM,
@@ -39,7 +39,7 @@ from trimtab_core.measures import (
 
 __all__ = ["Measure", "MeasureFamily", "Measures"]
 
-log = logging.getLogger("trimtab.metrics.measures")
+log = app_logger("trimtab.metrics.measures")
 
 #: values that wait in a list; the thread that adds one more adds them up
 _MOST_PENDING: Final = 4096

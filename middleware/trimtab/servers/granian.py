@@ -4,16 +4,16 @@ RSGI is left alone: its apps are called otherwise. Workers are forks of multipro
 without exit handlers; the runtime takes care of that.
 """
 
-import logging
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from trimtab.servers.wrapping import measured, replace
+from trimtab_core.logs import app_logger
 
 __all__ = ["patch_asgi", "patch_rsgi", "patch_wsgi"]
 
-log = logging.getLogger("trimtab.servers")
+log = app_logger("trimtab.servers")
 
 
 def patch_asgi(module: ModuleType) -> None:

@@ -8,7 +8,6 @@ A worker that is told to end (by TERM or INT) in the midst of a request runs no 
 """
 
 import functools
-import logging
 import sys
 from collections.abc import Iterator
 from types import FrameType, ModuleType
@@ -17,10 +16,11 @@ from typing import Any, Final
 from trimtab.servers.wrapping import is_wrapped
 from trimtab.settings import read_settings
 from trimtab.wsgi import WSGIMiddleware
+from trimtab_core.logs import app_logger
 
 __all__ = ["watch_file", "wrap_apps"]
 
-log = logging.getLogger("trimtab.servers")
+log = app_logger("trimtab.servers")
 
 #: Options by which uWSGI lets go of the interpreter while it waits for requests.
 _THREADED: Final = ("enable-threads", "threads", "gevent", "py-tracebacker")

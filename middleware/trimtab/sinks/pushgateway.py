@@ -8,7 +8,6 @@ would replace each other's values.
 
 import base64
 import http.client
-import logging
 import os
 import threading
 import urllib.parse
@@ -18,12 +17,12 @@ from trimtab.metrics.metric import MetricRow
 from trimtab.runtime import PROCESS
 from trimtab.sinks.exposition import CONTENT_TYPE, exposition
 from trimtab.sinks.sink import Stored, collect_and_store
-from trimtab_core.logs import RateLimited
+from trimtab_core.logs import RateLimited, app_logger
 from trimtab_core.names import check_labels
 
 __all__ = ["PushgatewaySink"]
 
-log = logging.getLogger("trimtab.sinks.pushgateway")
+log = app_logger("trimtab.sinks.pushgateway")
 
 
 class PushgatewaySink:

@@ -1,15 +1,15 @@
 """What a sink is, and how metrics get into one: every series as it is now, a row each."""
 
-import logging
 from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any, NamedTuple, Protocol
 
 from trimtab.metrics.metric import Distribution, Metric, MetricRow, collect
+from trimtab_core.logs import app_logger
 
 __all__ = ["Sink", "Stored", "collect_and_store", "export_json", "json_of"]
 
-log = logging.getLogger("trimtab.sinks")
+log = app_logger("trimtab.sinks")
 
 
 class Stored(NamedTuple):

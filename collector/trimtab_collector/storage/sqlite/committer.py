@@ -19,6 +19,11 @@ from typing import Any, Final
 from trimtab_collector.storage.accounting import AccountingTable, Staged
 from trimtab_collector.storage.sqlite.accounting import insert_rows, write_accounting
 from trimtab_collector.storage.sqlite.events import EventTable
+from trimtab_collector.storage.sqlite.journal import (
+    JOURNAL_COLUMNS,
+    JournalEntry,
+    journal_row,
+)
 from trimtab_collector.storage.sqlite.measures import MeasureTable, NewMeasures
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_core.logs import RateLimited
@@ -33,7 +38,6 @@ _MAX_AGE_S: Final = 1.0
 _GROUP: Final = 256
 _GROUP_BYTES: Final = 16 * 1024 * 1024
 _RETRY_S: Final = 5
-_Insert = tuple[int, int, int, int, bytes]
 
 
 @dataclass(slots=True)
@@ -72,7 +76,7 @@ class _Group:
 
     staged: Staged = field(default_factory=Staged)
     origins: _Origins = field(default_factory=dict)
-    rows: list[_Insert] = field(default_factory=list)
+    rows: list[JournalEntry] = field(default_factory=list)
     here: set[tuple[int, int]] = field(default_factory=set)
     #: batches with measures or events
     with_rows: list[Received] = field(default_factory=list)
@@ -279,9 +283,7 @@ class Committer:
                 return False
         origin.highest = max(origin.highest, batch.seq)
         group.here.add((origin.number, batch.seq))
-        group.rows.append(
-            (origin.number, batch.seq, received.window_s, received.received_us, received.raw)
-        )
+        group.rows.append(journal_row(origin.number, received))
         self._accounting.stage(group.staged, received)
         if received.measures or received.events:
             group.with_rows.append(received)
@@ -319,7 +321,7 @@ class Committer:
     def _write(self, group: _Group) -> None:
         insert_rows(
             self._connection,
-            "INSERT INTO journal (origin, seq, t0, received_us, payload) VALUES",
+            f"INSERT INTO journal ({JOURNAL_COLUMNS}) VALUES",
             group.rows,
         )
         write_accounting(self._connection, group.staged)

@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +33,7 @@ from trimtab_collector.storage.gaugepoints import Taken
 from trimtab_collector.storage.levels import LEVELS, above, rolled_up
 from trimtab_collector.storage.merging import merge, merged_in_parts
 from trimtab_collector.storage.sqlite.gaugeunit import GaugeUnit
+from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW, batch_of, seen_of
 from trimtab_collector.storage.sqlite.schema import identity_of_journal
 from trimtab_collector.storage.sqlite.tierfile import (
     add_points,
@@ -53,7 +53,7 @@ from trimtab_collector.storage.sqlite.tiers import (
     file_of,
 )
 from trimtab_collector.storage.sqlite.writers import Writers
-from trimtab_core.batches import Batch, decode
+from trimtab_core.batches import Batch
 from trimtab_core.errors import BatchError
 
 __all__ = ["Prepared", "Step", "units"]
@@ -75,6 +75,8 @@ _UNIT_POINTS: Final = 300_000
 #: buckets of wide windows that are merged at once
 _AT_ONCE: Final = 300_000
 
+_ROW: Final = f"SELECT {JOURNAL_ROW} FROM journal WHERE id = ?"  # noqa: S608
+
 
 class Step(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What changes in metrics.db once the commits of a step are done."""
@@ -83,6 +85,8 @@ class Step(msgspec.Struct, kw_only=True, omit_defaults=True):
     #: rows to delete from the journal, and their bytes
     journal: list[int] = []
     size_bytes: int = 0
+    #: those of them that cannot be read, and why
+    unreadable: list[tuple[int, str]] = []
     #: sequence numbers of batches: (origin, first, last, latest window), to recognise repeats
     seen: list[tuple[int, int, int, int]] = []
     #: nothing before this second is only in the journal
@@ -104,6 +108,8 @@ class _JournalRow:
     size_bytes: int = 0
     batch: Batch | None = None
     taken: Taken | None = None
+    #: why it cannot be read, empty if it can
+    trouble: str = ""
 
 
 def units(
@@ -192,18 +198,16 @@ def _slices(
     slice_: list[_JournalRow] = []
     size = points = 0
     for row, following in zip(rows, [*rows[1:], None], strict=True):
-        (payload,) = journal.execute(
-            "SELECT payload FROM journal WHERE id = ?", (row.id,)
-        ).fetchone()
+        found = journal.execute(_ROW, (row.id,)).fetchone()
         try:
-            batch = decode(payload)
+            batch = batch_of(found)
             row.taken = unit.gauges.take(batch, row.t0)
             # Gauges are kept separately: as objects they are most of the memory of some batches.
             row.batch = replace(batch, gauges=()) if batch.gauges else batch
             points += batch.points + len(batch.gauges) // _GAUGES_PER_POINT
         except BatchError as error:
             _left_out(row, error)
-        row.size_bytes = len(payload)
+        row.size_bytes = len(found[4] or b"")
         size += row.size_bytes
         slice_.append(row)
         full = size >= _SLICE_BYTES or points >= _SLICE_POINTS
@@ -273,8 +277,9 @@ class _Unit:
                 else:
                     self._put(file, tier, levels)
         self._step.journal += [row.id for row in rows]
+        self._step.unreadable += [(row.id, row.trouble) for row in rows if row.trouble]
         self._step.size_bytes += sum(row.size_bytes for row in rows)
-        self._step.seen += _seen(rows)
+        self._step.seen += seen_of((row.origin, row.seq, row.t0) for row in rows)
 
     def finish(self, cutoff_s: int) -> Prepared:
         """Return the step and the call that commits it, the finest tier first."""
@@ -374,7 +379,8 @@ def _points(rows: Sequence[_JournalRow], series: Catalogue) -> Columns:
 
 def _left_out(row: _JournalRow, error: Exception) -> None:
     # It was readable when it was accepted; the disk has changed it since.
-    logger.warning("journal row %d cannot be read and is left out: %s", row.id, error)
+    row.trouble = str(error)
+    logger.error("journal row %d cannot be read and is set aside: %s", row.id, error)
 
 
 def _gone(journal: sqlite3.Connection, numbers: frozenset[int]) -> list[int]:
@@ -384,17 +390,3 @@ def _gone(journal: sqlite3.Connection, numbers: frozenset[int]) -> list[int]:
         for number in numbers
         if not journal.execute("SELECT 1 FROM journal WHERE id = ?", (number,)).fetchone()
     ]
-
-
-def _seen(rows: Sequence[_JournalRow]) -> list[tuple[int, int, int, int]]:
-    """Return the sequence numbers of batches as (origin, first, last, latest window)."""
-    ordered = sorted((row.origin, row.seq, row.t0) for row in rows)
-    seen: list[tuple[int, int, int, int]] = []
-    begin = 0
-    # The last entry is a sentinel that continues no sequence.
-    for place, (one, other) in enumerate(pairwise([*ordered, (-1, -1, 0)])):
-        if other[:2] != (one[0], one[1] + 1):
-            latest = max(t0 for _, _, t0 in ordered[begin : place + 1])
-            seen.append((one[0], ordered[begin][1], one[1], latest))
-            begin = place + 1
-    return seen

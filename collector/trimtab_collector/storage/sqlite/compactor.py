@@ -28,6 +28,7 @@ logger = logging.getLogger("trimtab.compaction")
 #: the file of journal, measures, events and accounting
 METRICS: Final = "metrics.db"
 _LOCK: Final = "compaction.lock"
+_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 #: once a period is over, sets of chunks that came late wait this long to be merged
 _AGAIN_S: Final = 600.0
 
@@ -35,7 +36,7 @@ _AGAIN_S: Final = 600.0
 @contextmanager
 def locked(directory: Path, wait_s: float) -> Iterator[None]:
     """Hold the lock on tier files; raises StartupError if another process keeps it too long."""
-    descriptor = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(directory / _LOCK, _FLAGS, 0o600)
     deadline = time.monotonic() + wait_s
     try:
         while True:

@@ -16,11 +16,13 @@ from pathlib import Path
 from trimtab_collector.storage.accounting import AccountingTable
 from trimtab_collector.storage.commits import tell
 from trimtab_collector.storage.sqlite.accounting import load_accounting
+from trimtab_collector.storage.sqlite.aside import Aside
 from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compactor import METRICS, Compactor
 from trimtab_collector.storage.sqlite.events import EventTable
 from trimtab_collector.storage.sqlite.gaugehistory import GaugeReader
 from trimtab_collector.storage.sqlite.health import SQLiteHealth
+from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
 from trimtab_collector.storage.sqlite.periods import MergedPeriods
@@ -57,6 +59,7 @@ from trimtab_collector.storage.store import (
 from trimtab_collector.storage.tallies import SenderTally
 from trimtab_core.batches import Batch, SeriesKey
 from trimtab_core.claim import claim
+from trimtab_core.errors import StartupError
 from trimtab_core.measures import MeasureKey
 from trimtab_core.rows import EventRow
 
@@ -101,12 +104,16 @@ class SQLiteStore:
         self._listeners: list[CommitListener] = []
         self.over = SenderTally()
         self._accounting = AccountingTable(self.over)
-        self._measures = MeasureTable(self.over)
-        self._events = EventTable(self.over)
+        self._aside = Aside()
+        self._measures = MeasureTable(self._aside, self.over)
+        self._events = EventTable(self._aside, self.over)
         try:
             self._writer = open_metrics(self._path)
             migrate(self._writer, directory)
             facts = self._load()
+        except StartupError:
+            os.close(self._lock)
+            raise
         except sqlite3.Error as error:
             os.close(self._lock)
             refuse(self._path, error)
@@ -120,10 +127,12 @@ class SQLiteStore:
             # What another metrics.db knew is only in these files: memory answers from now on.
             merged_before_s = max(merged_before_s, int(clock()) // 60 * 60)
         floors = Floors(facts, retention or Retention(), clock)
-        self.memory = Memory(max_series, recent_bytes, clock, merged_before_s, self.over)
+        self.memory = Memory(
+            max_series, recent_bytes, clock, merged_before_s, self._aside, self.over
+        )
         self._reads = Reader(
             directory, identity, self.memory.recent, self.memory.live, self._reader, floors,
-            MergedPeriods(kept_from_buckets),
+            MergedPeriods(kept_from_buckets), self._aside,
         )  # fmt: skip
         self._gauge_reader = GaugeReader(self._reads, self.memory.gauges)
         self._replay()
@@ -144,14 +153,18 @@ class SQLiteStore:
             self._journal,
             (self._accounting, self._measures, self._events),
             self._oldest,
+            self._aside,
         )
         self.tiering.max_bytes = max_bytes
         self._supervisor = Supervisor(self.tiering, self._setup, clock)
 
     def _load(self) -> dict[str, int]:
         """Load what is kept in memory; returns the facts."""
+        self._writer.execute("BEGIN IMMEDIATE")
         load_accounting(self._writer, self._accounting)
         self._measures.load(self._writer)
+        self._writer.execute("COMMIT")
+        self._aside.confirm(Aside.count(self._writer))
         count, size = self._writer.execute(
             "SELECT count(*), coalesce(sum(length(payload)), 0) FROM journal"
         ).fetchone()
@@ -258,9 +271,11 @@ class SQLiteStore:
         )
 
     def _put_aside(self) -> dict[str, str]:
-        """Return the files that were put aside as broken."""
+        """Return what was put aside as broken: rows of metrics.db, and files."""
+        rows = self._aside.text()
         found = sorted(self.directory.glob(f"*{DAMAGED}*"))
-        return {path.name: "put aside: it could not be written any more" for path in found}
+        files = {path.name: "put aside: it could not be written any more" for path in found}
+        return {METRICS: rows, **files} if rows else files
 
     def compact(self, now_s: float) -> int:
         """Merge what is due and drop what is too old; returns the batches merged. Any thread."""
@@ -295,10 +310,11 @@ class SQLiteStore:
         """Fill memory from the journal."""
         floor_s = min(self.memory.recent.floor_s, self.memory.gauges.floor_s)
         rows = self._writer.execute(
-            "SELECT t0, received_us, payload FROM journal WHERE t0 >= ? ORDER BY id", (floor_s,)
+            f"SELECT id, {JOURNAL_ROW} FROM journal WHERE t0 >= ? ORDER BY id",  # noqa: S608
+            (floor_s,),
         )
-        for row in rows:
-            self.memory.replay(*row)
+        for number, *row in rows:
+            self.memory.replay(number, tuple(row))
 
     def _oldest(self) -> int | None:
         """Return the start of the oldest window in the journal, None if it is empty."""

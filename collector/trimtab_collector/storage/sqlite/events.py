@@ -5,6 +5,8 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final
 
+from trimtab_collector.storage.sqlite.aside import Aside
+from trimtab_collector.storage.sqlite.checksums import UnreadableError, checksum, verify
 from trimtab_collector.storage.store import EventSelection, Received
 from trimtab_collector.storage.tallies import SenderTally
 from trimtab_core.rows import EventRow
@@ -14,7 +16,7 @@ __all__ = ["EVENT_TABLE", "EventTable"]
 EVENT_TABLE: Final = """
 CREATE TABLE event (id INTEGER PRIMARY KEY, t_us INTEGER NOT NULL, kind TEXT NOT NULL,
     environment TEXT NOT NULL, service TEXT NOT NULL, instance TEXT NOT NULL,
-    route TEXT NOT NULL, body BLOB NOT NULL);
+    route TEXT NOT NULL, body BLOB NOT NULL, crc INTEGER);
 CREATE INDEX event_kind ON event (kind, t_us);
 """
 _KEEP_S: Final = 90 * 86_400
@@ -32,8 +34,9 @@ _FIELDS: Final = ("environment", "service", "instance", "route")
 class EventTable:
     """The table of events; writing is for the committer, reading for any thread."""
 
-    def __init__(self, over: SenderTally | None = None) -> None:
+    def __init__(self, aside: Aside, over: SenderTally | None = None) -> None:
         """Count events over the quota in a tally."""
+        self._aside = aside
         #: events and bytes since the last turn: of keys, and of their apps
         self._of_key: dict[str, tuple[int, int]] = {}
         self._of_app: dict[tuple[str, str, str], tuple[int, int]] = {}
@@ -50,13 +53,13 @@ class EventTable:
                 self._of_app.clear()
             for event in each.events:
                 row = _stored(event)
-                if self._fits(each.key, event, len(row[-1])):
+                if self._fits(each.key, event, len(row[-2])):
                     rows.append(row)
                 else:
                     self._over.note("events", each.key, each.batch.agent)
         connection.executemany(
-            "INSERT INTO event (t_us, kind, environment, service, instance, route, body)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO event (t_us, kind, environment, service, instance, route, body,"
+            " crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
 
@@ -78,7 +81,8 @@ class EventTable:
         names = [name for name in _FIELDS if name in selection.where]
         wanted = "".join(f" AND {name} = ?" for name in names)
         rows = connection.execute(
-            "SELECT t_us, environment, service, instance, body FROM event"  # noqa: S608
+            "SELECT id, t_us, kind, environment, service, instance, route,"  # noqa: S608
+            " CAST(body AS BLOB), crc FROM event"
             f" WHERE kind = ? AND t_us >= ? AND t_us < ?{wanted}"
             " ORDER BY t_us DESC, id DESC LIMIT ?",
             [
@@ -89,10 +93,14 @@ class EventTable:
                 selection.limit,
             ],
         )
-        return [
-            EventRow(environment, service, instance, _event(body, selection.kind, at_us))
-            for at_us, environment, service, instance, body in rows
-        ]
+        found = []
+        for number, *row, crc in rows:
+            try:
+                verify(crc, *row)
+                found.append(EventRow(row[2], row[3], row[4], _event(row[6], row[1], row[0])))
+            except (UnreadableError, ValueError, TypeError) as error:
+                self._aside.note("event", number, error)
+        return found
 
     def drop(self, connection: sqlite3.Connection, now_s: float) -> None:
         """Drop what is too old or too many, in the open transaction; committer only."""
@@ -104,16 +112,17 @@ class EventTable:
         )
 
 
-def _stored(row: EventRow) -> tuple[*tuple[object, ...], bytes]:
+def _stored(row: EventRow) -> tuple[*tuple[object, ...], bytes, int]:
     body = {name: value for name, value in row.event.items() if name not in ("kind", "at_us")}
     route = body.get("route", "")
-    return (
+    values = (
         row.event["at_us"],
         row.event["kind"],
         *row[:3],
         route if isinstance(route, str) else "",
         json.dumps(body, default=str).encode(),
     )
+    return *values, checksum(*values)
 
 
 def _event(body: bytes, kind: str, at_us: int) -> dict[str, Any]:

@@ -8,7 +8,6 @@ A measure is deleted with its last row. If there are too many measures, those th
 to for the longest time are added up under the attributes `other`; measures in use keep their names.
 """
 
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,11 +15,19 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final
 
-import msgspec
-
 from trimtab_collector.storage.grouping import WhoseMeasure, grouped_by
 from trimtab_collector.storage.rolls import ROLLS, rolled_before_s
 from trimtab_collector.storage.shares import SharedPlaces
+from trimtab_collector.storage.sqlite.amounts import (
+    amount_row,
+    attributes_text,
+    delta_of_row,
+    measure_key,
+    other_measure,
+    other_of_service,
+)
+from trimtab_collector.storage.sqlite.aside import Aside, set_aside
+from trimtab_collector.storage.sqlite.checksums import UnreadableError, checksum, verify
 from trimtab_collector.storage.store import (
     MeasurePart,
     MeasureSelection,
@@ -28,7 +35,7 @@ from trimtab_collector.storage.store import (
     TooMuchError,
 )
 from trimtab_collector.storage.tallies import SenderTally
-from trimtab_core.measures import OTHER, Attributes, Delta, MeasureKey
+from trimtab_core.measures import OTHER, Delta
 from trimtab_core.rows import MeasureRow
 
 __all__ = ["TABLES", "MeasureTable", "NewMeasures"]
@@ -36,11 +43,11 @@ __all__ = ["TABLES", "MeasureTable", "NewMeasures"]
 TABLES: Final = """
 CREATE TABLE measure (id INTEGER PRIMARY KEY, environment TEXT NOT NULL, service TEXT NOT NULL,
     instance TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, unit TEXT NOT NULL,
-    attributes TEXT NOT NULL,
+    attributes TEXT NOT NULL, crc INTEGER,
     UNIQUE (name, environment, service, instance, kind, unit, attributes));
 CREATE TABLE amount (measure INTEGER NOT NULL, t INTEGER NOT NULL, step_s INTEGER NOT NULL,
     count INTEGER NOT NULL, sum REAL NOT NULL, min REAL NOT NULL, max REAL NOT NULL,
-    last REAL NOT NULL, buckets BLOB NOT NULL);
+    last REAL NOT NULL, buckets BLOB NOT NULL, crc INTEGER);
 CREATE INDEX amount_measure ON amount (measure, t);
 CREATE INDEX amount_step ON amount (step_s, t);
 """
@@ -54,19 +61,20 @@ _IDLE_S: Final = 3600
 _LOOKED_AT: Final = 20_000
 _FOLD_EVERY_S: Final = 600.0
 _NAMES: Final = "environment, service, instance, name, kind, unit, attributes"
+_KNOWN: Final = f"SELECT id, {_NAMES}, crc FROM measure"  # noqa: S608
 #: rows per transaction of a roll-up
 _SLICE: Final = 4_000
 
 #: measures that a transaction has added, with their ids
 NewMeasures = dict[WhoseMeasure, int]
-_AMOUNT: Final = "t, step_s, count, sum, min, max, last, buckets"
+_AMOUNT: Final = "measure, t, step_s, count, sum, min, max, last, buckets, crc"
 _AMOUNTS: Final = ", ".join(f"a.{name}" for name in _AMOUNT.split(", "))
 _INSERT: Final = (
-    f"INSERT INTO amount (measure, {_AMOUNT})"  # noqa: S608
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"INSERT INTO amount ({_AMOUNT})"  # noqa: S608
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _OLD: Final = (
-    f"SELECT measure, rowid, {_AMOUNT} FROM amount"  # noqa: S608
+    f"SELECT rowid, {_AMOUNT} FROM amount"  # noqa: S608
     " WHERE step_s = ? AND t >= ? AND t < ? ORDER BY measure, t LIMIT ?"
 )
 
@@ -74,8 +82,9 @@ _OLD: Final = (
 class MeasureTable:
     """Rows of measures; writing belongs to the committer, reading to any thread."""
 
-    def __init__(self, over: SenderTally | None = None) -> None:
+    def __init__(self, aside: Aside, over: SenderTally | None = None) -> None:
         """Count what becomes `other` or is left out in a tally."""
+        self._aside = aside
         self._ids: dict[WhoseMeasure, int] = {}
         #: those in use, by the key and app that brought them
         self._places: SharedPlaces[int] = SharedPlaces(_MOST_MEASURES)
@@ -88,11 +97,16 @@ class MeasureTable:
         self._over = over or SenderTally()
 
     def load(self, connection: sqlite3.Connection) -> None:
-        """Load the known measures."""
-        rows = connection.execute(
-            "SELECT id, environment, service, instance, name, kind, unit, attributes FROM measure"
-        )
-        self._ids = {(row[1], row[2], row[3], _key(row[4:])): row[0] for row in rows}
+        """Load the known measures; what belongs to one that cannot be read is set aside."""
+        for row in connection.execute(_KNOWN).fetchall():
+            try:
+                verify(row[-1], *row[1:-1])
+                self._ids[_whose(row[1:-1])] = row[0]
+            except (UnreadableError, ValueError, TypeError) as error:
+                gone = connection.execute("DELETE FROM amount WHERE measure = ?", row[:1]).rowcount
+                connection.execute("DELETE FROM measure WHERE id = ?", row[:1])
+                set_aside(connection, "measure", row, f"with {gone} rows of amounts: {error}")
+                self._aside.note("measure", row[0], error)
 
     def names(self) -> list[WhoseMeasure]:
         """Return the known measures; any thread."""
@@ -110,7 +124,7 @@ class MeasureTable:
                 if number is None:
                     self.left_out += 1
                 else:
-                    amounts.append((number, *_stored(each.window_s, step_s, row.delta)))
+                    amounts.append(amount_row(number, each.window_s, step_s, row.delta))
         connection.executemany(_INSERT, amounts)
         return new
 
@@ -127,7 +141,7 @@ class MeasureTable:
         """
         whose: WhoseMeasure = row[:4]
         app = whose[:2]
-        for name, beyond in ((whose, 0), (_other(whose), _MOST_MEASURES // 20 + 1)):
+        for name, beyond in ((whose, 0), (other_measure(whose), _MOST_MEASURES // 20 + 1)):
             found = self._ids.get(name) or new.get(name)
             if found is None:
                 self._places.taken = len(self._ids) + len(new)
@@ -137,7 +151,7 @@ class MeasureTable:
                 self._places.use(found, of.key, app)
                 return found
             self._over.note("measures", of.key, of.batch.agent)
-        name = _of_service(whose)
+        name = other_of_service(whose)
         found = self._ids.get(name) or new.get(name)
         if found is None and len(self._ids) + len(new) < _MOST_MEASURES * 22 // 20 + 2:
             found = new[name] = _insert_measure(connection, name)
@@ -166,16 +180,19 @@ class MeasureTable:
         found: dict[tuple[object, ...], MeasurePart] = {}
         names: dict[int, WhoseMeasure] = {}
         step = 0
-        fields = "m.id, m.environment, m.service, m.instance, m.name, m.kind, m.unit, m.attributes"
         for row in connection.execute(
-            f"SELECT {fields}, {_AMOUNTS} {source} ORDER BY a.t", arguments
+            f"SELECT a.rowid, {_AMOUNTS} {source} ORDER BY a.t", arguments
         ):
-            t, delta = row[8], _delta(row[10:])
+            t, whose = row[2], names.get(row[1])
+            try:
+                delta = delta_of_row(row[1:])
+                if whose is None:
+                    whose = names[row[1]] = grouped_by(selection, _named(connection, row[1]))
+            except (UnreadableError, ValueError, TypeError) as error:
+                self._aside.note("amount", row[0], error)
+                continue
             while t >= edges[step + 1]:
                 step += 1
-            whose = names.get(row[0])
-            if whose is None:
-                whose = names[row[0]] = grouped_by(selection, (*row[1:4], _key(row[4:8])))
             part = found.get((whose, step))
             if part is None:
                 found[whose, step] = MeasurePart(*whose, step, delta)
@@ -208,12 +225,16 @@ class MeasureTable:
         self, connection: sqlite3.Connection, rows: Sequence[Any], start_s: int, wider_s: int
     ) -> None:
         merged: list[tuple[object, ...]] = []
-        for measure, some in groupby(rows, key=lambda row: row[0]):
+        for measure, some in groupby(rows, key=lambda row: row[1]):
             delta = Delta()
             for row in some:
-                delta.merge(_delta(row[4:]))
-            merged.append((measure, *_stored(start_s, wider_s, delta)))
-        connection.executemany("DELETE FROM amount WHERE rowid = ?", [(row[1],) for row in rows])
+                try:
+                    delta.merge(delta_of_row(row[1:]))
+                except UnreadableError as error:
+                    set_aside(connection, "amount", row, str(error))
+            if delta.count:
+                merged.append(amount_row(measure, start_s, wider_s, delta))
+        connection.executemany("DELETE FROM amount WHERE rowid = ?", [(row[0],) for row in rows])
         connection.executemany(_INSERT, merged)
 
     def forget(self, connection: sqlite3.Connection, now_s: float) -> "Forgotten":
@@ -274,14 +295,16 @@ class MeasureTable:
                 (before_s, OTHER, _LOOKED_AT),
             )
         ]
-        members = Counter(each(whose) for _, whose in idle for each in (_other, _of_service))
+        members = Counter(
+            each(whose) for _, whose in idle for each in (other_measure, other_of_service)
+        )
         fewer = 0
         # A name goes only when folding within names does not leave enough room.
         for to_service, wanted in ((False, over + _MOST_MEASURES // 100), (True, over)):
             for number, whose in idle:
                 if fewer >= wanted:
                     break
-                into = _of_service(whose) if to_service else _other(whose)
+                into = other_of_service(whose) if to_service else other_measure(whose)
                 target = self._target(into, forgotten)
                 if into == whose or whose in forgotten.gone or not (target or members[into] > 1):
                     continue
@@ -289,7 +312,8 @@ class MeasureTable:
                     target = forgotten.new[into] = _insert_measure(connection, into)
                     fewer -= 1
                 connection.execute(
-                    "UPDATE amount SET measure = ? WHERE measure = ?", (target, number)
+                    "UPDATE amount SET measure = ?1, crc = crc - measure + ?1 WHERE measure = ?2",
+                    (target, number),
                 )
                 connection.execute("DELETE FROM measure WHERE id = ?", (number,))
                 forgotten.gone.add(whose)
@@ -307,22 +331,19 @@ class MeasureTable:
         )
 
 
-def _other(whose: WhoseMeasure) -> WhoseMeasure:
-    """Return the measure that collects this one and all others like it beyond the limit."""
-    key = whose[3]
-    others = tuple((name, OTHER) for name, _ in key.attributes)
-    return (*whose[:2], "", key._replace(attributes=others))
-
-
-def _of_service(whose: WhoseMeasure) -> WhoseMeasure:
-    """Return the measure that collects measures of any name of a service."""
-    kind = whose[3].kind
-    return (*whose[:2], "", MeasureKey(OTHER, kind))
-
-
 def _whose(row: Sequence[Any]) -> WhoseMeasure:
     """Return a measure from its columns `_NAMES`."""
-    return (row[0], row[1], row[2], _key(row[3:]))
+    return (row[0], row[1], row[2], measure_key(row[3:]))
+
+
+def _named(connection: sqlite3.Connection, number: int) -> WhoseMeasure:
+    """Return the measure of an id; raises UnreadableError, ValueError or TypeError."""
+    (*row, crc) = connection.execute(
+        f"SELECT {_NAMES}, crc FROM measure WHERE id = ?",  # noqa: S608
+        (number,),
+    ).fetchone()
+    verify(crc, *row)
+    return _whose(row)
 
 
 @dataclass(slots=True)
@@ -338,12 +359,12 @@ class Forgotten:
 
 def _insert_measure(connection: sqlite3.Connection, whose: WhoseMeasure) -> int:
     key = whose[3]
-    values = (*whose[:3], key.name, key.kind, key.unit, _text(key.attributes))
+    values = (*whose[:3], key.name, key.kind, key.unit, attributes_text(key.attributes))
     cursor = connection.execute(
         "INSERT OR IGNORE INTO measure"
-        " (environment, service, instance, name, kind, unit, attributes)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        values,
+        " (environment, service, instance, name, kind, unit, attributes, crc)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (*values, checksum(*values)),
     )
     if cursor.rowcount:
         return cursor.lastrowid or 0
@@ -372,27 +393,3 @@ def _filter(selection: MeasureSelection) -> tuple[str, list[object]]:
             wanted += f" AND m.{name} = ?"
             arguments.append(selection.where[name])
     return wanted, arguments
-
-
-def _stored(t: int, step_s: int, delta: Delta) -> tuple[object, ...]:
-    buckets = msgspec.msgpack.encode(delta.flat_buckets())
-    return t, step_s, delta.count, delta.sum, delta.min, delta.max, delta.last, buckets
-
-
-def _delta(row: Sequence[Any]) -> Delta:
-    count, total, least, most, last, packed = row
-    flat = msgspec.msgpack.decode(packed, type=list[int])
-    return Delta(count, total, least, most, last, dict(zip(flat[::2], flat[1::2], strict=True)))
-
-
-def _key(row: Sequence[Any]) -> MeasureKey:
-    name, kind, unit, attributes = row
-    return MeasureKey(name, kind, unit, _attributes(attributes))
-
-
-def _text(attributes: Attributes) -> str:
-    return json.dumps(attributes, ensure_ascii=False, separators=(",", ":"))
-
-
-def _attributes(text: str) -> Attributes:
-    return tuple((str(name), str(value)) for name, value in json.loads(text))

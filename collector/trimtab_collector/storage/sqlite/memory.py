@@ -3,26 +3,23 @@
 Any thread may read; `take` is for the committing thread, `show` for the loop.
 """
 
-import logging
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from trimtab_collector.storage.catalogue import Catalogue
 from trimtab_collector.storage.columns import WINDOW_S, columns_of_batch
 from trimtab_collector.storage.gauges import LatestGauges
+from trimtab_collector.storage.sqlite.aside import Aside
 from trimtab_collector.storage.sqlite.gaugehead import GAUGES_S, GaugeHead
 from trimtab_collector.storage.sqlite.head import LIVE_S, Head, move, used
+from trimtab_collector.storage.sqlite.journal import batch_of
 from trimtab_collector.storage.store import Received
 from trimtab_collector.storage.tallies import SenderTally
-from trimtab_core.batches import decode
 from trimtab_core.errors import BatchError
-from trimtab_core.logs import RateLimited
 
 __all__ = ["Memory"]
-
-logger = logging.getLogger("trimtab.memory")
 
 #: a window is summed up for readers when it began this long ago
 _SETTLE_S: Final = 20
@@ -37,8 +34,10 @@ class Memory:
         max_bytes: int,
         clock: Callable[[], float],
         floor_s: int,
+        aside: Aside,
         over: SenderTally | None = None,
     ) -> None:
+        self._aside = aside
         self.catalogue = Catalogue(max_series)
         self._sweeping = threading.Lock()
         dictionary = self.catalogue.dictionary
@@ -46,7 +45,6 @@ class Memory:
         self.live = Head(LIVE_S, 1, max_bytes // 4, dictionary, clock)
         self.gauges = GaugeHead(GAUGES_S, max_bytes // 2, clock, floor_s)
         self.latest = LatestGauges(over=over)
-        self._log = RateLimited(logger)
 
     @property
     def size_bytes(self) -> int:
@@ -75,14 +73,14 @@ class Memory:
             known = self.catalogue.know(batch.series)
             origin, columns = known.dictionary, columns_of_batch(batch, known.numbers, window_s)
 
-    def replay(self, t0: int, received_us: int, payload: bytes) -> None:
-        """Add a batch of the journal, at the start of the store."""
+    def replay(self, number: int, row: tuple[Any, ...]) -> None:
+        """Add a batch of the journal, at the start of the store: the columns `JOURNAL_ROW`."""
         try:
-            batch = decode(payload)
+            batch, t0, received_us = batch_of(row), row[2], row[3]
             known = self.catalogue.know(batch.series)
             columns = columns_of_batch(batch, known.numbers, t0)
         except BatchError as error:
-            self._log.warning("replay", "a batch of the journal cannot be read: %s", error)
+            self._aside.note("journal", number, error)
             return
         self.recent.add(t0, columns, known.dictionary)
         self.latest.note(batch, min(t0 + batch.step_s, received_us / 1e6))

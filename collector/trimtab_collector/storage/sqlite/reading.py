@@ -30,9 +30,11 @@ from trimtab_collector.storage.columns import (
 from trimtab_collector.storage.dictionary import Dictionary, Groups
 from trimtab_collector.storage.levels import level_of
 from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.sqlite.aside import Aside
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunks
 from trimtab_collector.storage.sqlite.dictionaries import Dictionaries
 from trimtab_collector.storage.sqlite.head import Head
+from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW, batch_of
 from trimtab_collector.storage.sqlite.openfiles import OpenFiles, number_of
 from trimtab_collector.storage.sqlite.periods import MergedPeriods
 from trimtab_collector.storage.sqlite.plan import ROLLED, SINGLE, TierRun, clear_of, plan
@@ -48,7 +50,7 @@ from trimtab_collector.storage.sqlite.tierfile import (
 from trimtab_collector.storage.sqlite.tiers import Tier, file_of
 from trimtab_collector.storage.steps import PointSteps
 from trimtab_collector.storage.store import Rows, Selection, TooMuchError
-from trimtab_core.batches import Batch, decode
+from trimtab_core.batches import Batch
 from trimtab_core.errors import BatchError
 from trimtab_core.logs import RateLimited
 
@@ -63,6 +65,7 @@ _AT_ONCE: Final = 300_000
 _MOST_POINTS: Final = 10_000_000
 _MOST_BUCKETS: Final = 200_000_000
 _MOST_BATCHES: Final = 50_000
+_ROW: Final = f"SELECT {JOURNAL_ROW} FROM journal WHERE id = ?"  # noqa: S608
 _NOTHING: Final[Array] = np.zeros(0, np.int64)
 
 
@@ -78,7 +81,9 @@ class Reader:
         journal: Callable[[], sqlite3.Connection],
         floors: Callable[[], Mapping[str, int]],
         periods: MergedPeriods,
+        aside: Aside,
     ) -> None:
+        self._aside = aside
         self._directory = directory
         self._identity = identity
         self._dictionaries = Dictionaries()
@@ -179,13 +184,11 @@ class Reader:
     def batches(self, begun: "Begun") -> Iterator[tuple[int, Batch]]:
         """Yield window and batch of each journal row that is in none of the files."""
         for row_id, t0 in begun.rows:
-            (payload,) = begun.journal.execute(
-                "SELECT payload FROM journal WHERE id = ?", (row_id,)
-            ).fetchone()
+            row = begun.journal.execute(_ROW, (row_id,)).fetchone()
             try:
-                yield t0, decode(payload)
+                yield t0, batch_of(row)
             except BatchError as error:
-                self._log.warning("journal", "a batch of the journal cannot be read: %s", error)
+                self._aside.note("journal", row_id, error)
 
     def _views(self, run: TierRun, transactions: ExitStack) -> Iterator["FileView"]:
         """Begin a transaction on each file of a run and yield what it holds."""

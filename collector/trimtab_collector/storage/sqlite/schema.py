@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
+from trimtab_collector.storage.sqlite.aside import ASIDE_TABLE
+from trimtab_collector.storage.sqlite.connect import connect, lenient
 from trimtab_collector.storage.sqlite.events import EVENT_TABLE
 from trimtab_collector.storage.sqlite.measures import TABLES
 from trimtab_core.errors import StartupError
@@ -22,11 +24,11 @@ __all__ = [
 ]
 
 #: version of the tables; it is in the file's user_version
-VERSION: Final = 5
+VERSION: Final = 6
 _JOURNAL: Final = """
 CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, origin INTEGER NOT NULL,
     seq INTEGER NOT NULL, t0 INTEGER NOT NULL, received_us INTEGER NOT NULL, payload BLOB NOT NULL,
-    UNIQUE (origin, seq));
+    crc INTEGER, holds BLOB, UNIQUE (origin, seq));
 CREATE INDEX journal_t0 ON journal (t0);
 """
 #: starts of agents, by the key that they wrote with; it is empty where an earlier version wrote it
@@ -42,30 +44,47 @@ CREATE TABLE seen (origin INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER
     t INTEGER NOT NULL, PRIMARY KEY (origin, first)) WITHOUT ROWID;
 CREATE TABLE process (process BLOB NOT NULL, environment TEXT NOT NULL, service TEXT NOT NULL,
     ranges BLOB NOT NULL, sent INTEGER NOT NULL, dropped BLOB NOT NULL, closed INTEGER NOT NULL,
-    updated_s INTEGER NOT NULL, agent TEXT NOT NULL DEFAULT '',
+    updated_s INTEGER NOT NULL, agent TEXT NOT NULL DEFAULT '', crc INTEGER,
     PRIMARY KEY (process, environment, service)) WITHOUT ROWID;
 CREATE TABLE total (environment TEXT NOT NULL, service TEXT NOT NULL,
     requests INTEGER NOT NULL DEFAULT 0, backgrounds INTEGER NOT NULL DEFAULT 0,
     counted INTEGER NOT NULL DEFAULT 0, sent INTEGER NOT NULL DEFAULT 0,
     lost INTEGER NOT NULL DEFAULT 0, dropped BLOB NOT NULL DEFAULT x'80',
+    crc INTEGER, crc_retired INTEGER,
     PRIMARY KEY (environment, service)) WITHOUT ROWID;
 CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 {TABLES}
 {EVENT_TABLE}
+{ASIDE_TABLE}
 """
 
 #: the tables of measures as version 3 had them
-TABLES_3: Final = TABLES.replace("buckets BLOB", "slots BLOB") + EVENT_TABLE
+TABLES_3: Final = (
+    (TABLES + EVENT_TABLE).replace("buckets BLOB", "slots BLOB").replace(", crc INTEGER", "")
+)
+#: what version 5 did not have: rows that it wrote have no checksum
+_CHECKSUMS: Final = "".join(
+    f"ALTER TABLE {table} ADD COLUMN {column};"
+    for table, column in (
+        *((table, "crc INTEGER") for table in ("process", "total", "measure", "amount", "event")),
+        ("total", "crc_retired INTEGER"),
+        ("journal", "crc INTEGER"),
+        ("journal", "holds BLOB"),
+    )
+)
 
 
 def open_metrics(path: Path) -> sqlite3.Connection:
-    """Open metrics.db for writing, making it if needed; raises sqlite3.Error."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+    """Open metrics.db for writing, making it if needed; raises sqlite3.Error.
+
+    Raises StartupError for a file that somebody else may have put there.
+    """
+    connection = connect(path, 5, any_thread=True)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA cache_size = -8192")
-        path.chmod(0o600)
+        connection.text_factory = lenient
     except BaseException:
         connection.close()
         raise
@@ -97,7 +116,11 @@ def migrate(connection: sqlite3.Connection, directory: Path) -> None:
         connection.executescript(f"BEGIN;{TABLES_3}PRAGMA user_version = 3;COMMIT;")
     if found < 4:
         _from_3(connection, directory)
-    _from_4(connection)
+    if found < 5:
+        _from_4(connection)
+    connection.executescript(
+        f"BEGIN;{_CHECKSUMS}{ASIDE_TABLE}PRAGMA user_version = {VERSION};COMMIT;"
+    )
 
 
 def identity_of_journal(connection: sqlite3.Connection) -> int:
@@ -132,7 +155,7 @@ def _from_3(connection: sqlite3.Connection, directory: Path) -> None:
     names = "DROP TABLE series;" if whole else "ALTER TABLE series RENAME TO series_of_version_3;"
     connection.executescript(
         f"BEGIN;{names}ALTER TABLE amount RENAME COLUMN slots TO buckets;"
-        f"PRAGMA user_version = 4;COMMIT;"
+        "PRAGMA user_version = 4;COMMIT;"
     )
 
 
@@ -142,7 +165,7 @@ def _from_4(connection: sqlite3.Connection) -> None:
         f"BEGIN;ALTER TABLE origin RENAME TO origin_4;{_ORIGIN}"  # noqa: S608 - texts from here
         "INSERT INTO origin SELECT origin, '', agent, boot FROM origin_4;DROP TABLE origin_4;"
         "ALTER TABLE process ADD COLUMN agent TEXT NOT NULL DEFAULT '';"
-        f"PRAGMA user_version = {VERSION};COMMIT;"
+        "PRAGMA user_version = 5;COMMIT;"
     )
 
 
@@ -154,7 +177,7 @@ def _from_1(connection: sqlite3.Connection) -> None:
     try:
         connection.execute("ALTER TABLE journal RENAME TO journal_1")
         connection.execute("DROP INDEX journal_t0")
-        for statement in _JOURNAL.split(";"):
+        for statement in _JOURNAL.replace("crc INTEGER, holds BLOB, ", "").split(";"):
             connection.execute(statement)
         connection.execute("INSERT INTO journal SELECT * FROM journal_1 ORDER BY id")
         connection.execute("DROP TABLE journal_1")

@@ -22,6 +22,7 @@ import numpy as np
 from trimtab_collector.storage.columns import Array, Columns, part_of, rekey, series_of, times_of
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.chunks import encode_chunk
+from trimtab_collector.storage.sqlite.connect import connect
 from trimtab_collector.storage.sqlite.gaugefile import GAUGE_SCHEMA
 from trimtab_collector.storage.sqlite.tiers import Tier
 from trimtab_core.batches import SeriesKey
@@ -104,9 +105,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
 
     Raises sqlite3.Error, and VersionError for a file of another version.
     """
-    connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_S)
+    connection = connect(path, _BUSY_S)
     try:
-        os.chmod(path, 0o600)
         # Half of a page is lost behind each chunk.
         connection.execute("PRAGMA page_size = 1024")
         connection.execute("PRAGMA journal_mode = WAL")

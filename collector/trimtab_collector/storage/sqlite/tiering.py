@@ -6,19 +6,22 @@ A `Supervisor` drives this with a worker process; `compact` does the same in the
 import logging
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from trimtab_collector.storage.accounting import AccountingTable
+from trimtab_collector.storage.accounting import AccountingTable, Retirement, Staged
 from trimtab_collector.storage.columns import WINDOW_S
-from trimtab_collector.storage.sqlite.accounting import retire_processes
+from trimtab_collector.storage.sqlite.accounting import book_unreadable, retire_processes
+from trimtab_collector.storage.sqlite.aside import Aside
 from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compaction import Step
 from trimtab_collector.storage.sqlite.compactor import Compactor, locked
 from trimtab_collector.storage.sqlite.events import EventTable
 from trimtab_collector.storage.sqlite.head import RECENT_S
+from trimtab_collector.storage.sqlite.journal import lose
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
 from trimtab_collector.storage.sqlite.reading import Reader
@@ -36,6 +39,10 @@ _MOST_ROLLS: Final = 50
 #: names of merged batches are kept longer than late windows are accepted (7 days)
 _SEEN_S: Final = 8 * 24 * 3600
 FLOOR: Final = "floor_"
+
+
+#: changes of the accounting, and rows that were set aside; None if nothing was unreadable
+_Applied = tuple[tuple[Staged, Retirement], Mapping[str, int]] | None
 
 
 class JournalSize:
@@ -96,7 +103,9 @@ class Tiering:
         journal: JournalSize,
         tables: tuple[AccountingTable, MeasureTable, EventTable],
         oldest: Callable[[], int | None],
+        aside: Aside,
     ) -> None:
+        self.aside = aside
         self._directory = directory
         self.floors = floors
         #: of the whole store, 0 for no limit; may be changed at any time
@@ -146,8 +155,33 @@ class Tiering:
             # There may be space now.
             self.announce(step)
         elif step.journal:
-            self._committer.run(partial(_apply, step))
+            self._committer.run(partial(self._apply, step), self._applied)
         self._journal.change(-len(step.journal), -step.size_bytes)
+
+    def _apply(self, step: Step, connection: sqlite3.Connection) -> _Applied:
+        lost: Counter[tuple[str, str]] = Counter()
+        behind: Counter[tuple[str, str]] = Counter()
+        for number, why in step.unreadable:
+            for service, (requests, backgrounds) in lose(connection, number, why).items():
+                lost[service] += requests
+                behind[service] += backgrounds
+        connection.executemany("DELETE FROM journal WHERE id = ?", [(row,) for row in step.journal])
+        connection.executemany(
+            "INSERT OR REPLACE INTO seen (origin, first, last, t) VALUES (?, ?, ?, ?)", step.seen
+        )
+        note_facts(connection, {"merged_before_s": step.merged_before_s})
+        if not step.unreadable:
+            return None
+        both = {service: (lost[service], behind[service]) for service in lost}
+        booked = book_unreadable(connection, self._accounting, both)
+        return booked, self.aside.count(connection)
+
+    def _applied(self, applied: _Applied) -> None:
+        if applied is not None:
+            (staged, retirement), rows = applied
+            self._accounting.confirm(staged)
+            self._accounting.retire(retirement)
+            self.aside.confirm(rows)
 
     def release(self, cutoff_s: int) -> None:
         """Drop the windows from memory that tiers hold, after a run to cutoff_s."""
@@ -174,6 +208,7 @@ class Tiering:
         for _ in range(_MOST_ROLLS):
             if not self._committer.run(partial(self._measures.roll_up, now_s=now_s)):
                 break
+        self._committer.run(self.aside.count, self.aside.confirm)
         with self.publication.moving():
             # Files that were deleted while a read had them open.
             self._reader.files.let_go()
@@ -197,11 +232,3 @@ class Tiering:
         self.release(cutoff_s)
         self.retire(now_s)
         return total
-
-
-def _apply(step: Step, connection: sqlite3.Connection) -> None:
-    connection.executemany("DELETE FROM journal WHERE id = ?", [(row,) for row in step.journal])
-    connection.executemany(
-        "INSERT OR REPLACE INTO seen (origin, first, last, t) VALUES (?, ?, ?, ?)", step.seen
-    )
-    note_facts(connection, {"merged_before_s": step.merged_before_s})

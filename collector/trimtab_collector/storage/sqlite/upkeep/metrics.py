@@ -11,9 +11,12 @@ import numpy as np
 from trimtab_collector.storage.columns import Columns, columns_of_batch
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.compactor import METRICS
+from trimtab_collector.storage.sqlite.connect import lenient
+from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW, batch_of
 from trimtab_collector.storage.sqlite.schema import VERSION, identity_of_journal
 from trimtab_collector.storage.sqlite.upkeep.findings import CheckReport, Finding
-from trimtab_core.batches import decode, decode_series
+from trimtab_collector.storage.sqlite.upkeep.rows import look_at_rows
+from trimtab_core.batches import decode_series
 from trimtab_core.errors import BatchError
 
 __all__ = ["JournalRow", "Metrics", "integrity", "look", "open_file", "rows"]
@@ -80,6 +83,7 @@ def look(connection: sqlite3.Connection, report: CheckReport) -> Metrics | None:
         what = "it is of another version; a collector brings an older one forward at its start"
         report.add(Finding(METRICS, what, f"version {VERSION}", f"version {found}"))
         return None
+    look_at_rows(connection, report)
     for what, query in _LAWS.items():
         (count,) = connection.execute(query).fetchone()
         if count:
@@ -109,6 +113,7 @@ def open_file(path: Path) -> sqlite3.Connection:
     address = f"{path.absolute().as_uri()}?mode=rw"
     connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=5)
     connection.execute("PRAGMA query_only = ON")
+    connection.text_factory = lenient
     return connection
 
 
@@ -118,7 +123,8 @@ def rows(metrics: Metrics, report: CheckReport) -> Iterator[JournalRow]:
     while True:
         try:
             found = metrics.connection.execute(
-                "SELECT id, t0, payload FROM journal WHERE id > ? AND id <= ? ORDER BY id LIMIT 1",
+                f"SELECT id, {JOURNAL_ROW} FROM journal"  # noqa: S608
+                " WHERE id > ? AND id <= ? ORDER BY id LIMIT 1",
                 (number, metrics.last),
             ).fetchone()
         except sqlite3.Error as error:
@@ -127,11 +133,12 @@ def rows(metrics: Metrics, report: CheckReport) -> Iterator[JournalRow]:
             return
         if found is None:
             return
-        number, t0, payload = found
+        number, *row = found
+        t0 = row[2]
         report.journal_batches += 1
         columns = None
         try:
-            batch = decode(payload)
+            batch = batch_of(tuple(row))
             numbers = [metrics.series.add(key) for key in decode_series(batch.series)]
             columns = columns_of_batch(batch, np.array(numbers, np.int64), t0)
         except BatchError as error:

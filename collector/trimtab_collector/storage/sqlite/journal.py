@@ -1,0 +1,99 @@
+"""Rows of the journal: batches as they came, with a checksum and with what they hold.
+
+The checksum is that of the batch and of its place. What a batch holds, requests and background
+records by service, has one of its own: if the batch cannot be read any more, it says what is
+missing.
+"""
+
+import sqlite3
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any, Final
+
+import msgspec
+
+from trimtab_collector.storage.sqlite.aside import set_aside
+from trimtab_collector.storage.store import Received
+from trimtab_core.batches import Batch, decode
+from trimtab_core.errors import BatchError
+
+__all__ = [
+    "JOURNAL_COLUMNS",
+    "JOURNAL_ROW",
+    "JournalEntry",
+    "batch_of",
+    "journal_row",
+    "lose",
+    "seen_of",
+]
+
+JournalEntry = tuple[int, int, int, int, bytes, int, bytes]
+#: columns of a new row, in the order of `journal_row`
+JOURNAL_COLUMNS: Final = "origin, seq, t0, received_us, payload, crc, holds"
+#: columns that `batch_of` takes; a payload of another type is one that cannot be read
+JOURNAL_ROW: Final = "origin, seq, t0, received_us, CAST(payload AS BLOB), crc"
+_PLACE: Final = struct.Struct("<qqqq")
+_CRC_BYTES: Final = 4
+#: (environment, service) -> requests and background records
+Totals = Mapping[tuple[str, str], tuple[int, int]]
+
+
+def journal_row(origin: int, received: Received) -> JournalEntry:
+    """Return the row of a batch that came from a start of an agent."""
+    place = (origin, received.batch.seq, received.window_s, received.received_us)
+    crc = zlib.crc32(received.raw, zlib.crc32(_PLACE.pack(*place)))
+    held = [(*service, *sums) for service, sums in received.totals.items()]
+    holds = msgspec.msgpack.encode(held)
+    return (*place, received.raw, crc, zlib.crc32(holds).to_bytes(_CRC_BYTES, "little") + holds)
+
+
+def batch_of(row: tuple[Any, ...]) -> Batch:
+    """Return the batch of the columns `JOURNAL_ROW`; raises BatchError if it is not as it came."""
+    *place, payload, crc = row
+    if crc is not None:
+        try:
+            found = zlib.crc32(payload, zlib.crc32(_PLACE.pack(*place)))
+        except (struct.error, TypeError) as error:
+            raise BatchError(f"expected the place of a batch, got {place!r:.80}") from error
+        if found != crc:
+            raise BatchError("expected a batch as it came, its checksum differs")
+    return decode(payload or b"")
+
+
+def lose(connection: sqlite3.Connection, number: int, why: str) -> Totals:
+    """Set aside a row that cannot be read, in the open transaction, and return what it held.
+
+    That is empty where an earlier version wrote the row, or where it cannot be read either. The
+    caller deletes the row.
+    """
+    row = connection.execute(
+        f"SELECT {JOURNAL_ROW}, CAST(holds AS BLOB) FROM journal WHERE id = ?",  # noqa: S608
+        (number,),
+    ).fetchone()
+    if row is None:
+        return {}
+    set_aside(connection, "journal", (number, *row), why)
+    holds = row[-1] or b""
+    if zlib.crc32(holds[_CRC_BYTES:]).to_bytes(_CRC_BYTES, "little") != holds[:_CRC_BYTES]:
+        return {}
+    held = msgspec.msgpack.decode(holds[_CRC_BYTES:], type=list[tuple[str, str, int, int]])
+    return {(each[0], each[1]): (each[2], each[3]) for each in held}
+
+
+def seen_of(places: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int, int]]:
+    """Return sequence numbers of batches as (origin, first, last, latest window).
+
+    places are (origin, sequence number, window).
+    """
+    ordered = sorted(places)
+    seen: list[tuple[int, int, int, int]] = []
+    begin = 0
+    # The last entry is a sentinel that continues no sequence.
+    for place, (one, other) in enumerate(pairwise([*ordered, (-1, -1, 0)])):
+        if other[:2] != (one[0], one[1] + 1):
+            latest = max(t0 for _, _, t0 in ordered[begin : place + 1])
+            seen.append((one[0], ordered[begin][1], one[1], latest))
+            begin = place + 1
+    return seen
