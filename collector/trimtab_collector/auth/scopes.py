@@ -39,8 +39,8 @@ def check_services(key: AgentKey, places: Iterable[tuple[str, ...]]) -> None:
 
 
 def admitted(
-    key: AgentKey, batch: Batch, measures: list[MeasureRow], events: Sequence[EventRow]
-) -> list[MeasureRow]:
+    key: AgentKey, batch: Batch, measures: Sequence[MeasureRow], events: Sequence[EventRow]
+) -> Sequence[MeasureRow]:
     """Check all rows of a batch but its series, and return those measures that are to be stored.
 
     Measures of what the agent looks at are left out where the key may not write them: they cost
