@@ -103,12 +103,9 @@ class Listener:
         self.workers = Workers()
         self.apps: dict[bytes, App] = {}
         self.connections: set[Connection] = set()
-        #: connections closed, by reason
-        self.refused: Counter[str] = Counter()
-        #: frames of unknown type
-        self.skipped = 0
-        #: records that an app sent again; they count once
-        self.repeated = 0
+        self.refused: Counter[str] = Counter()  # connections closed, by reason
+        self.skipped = 0  # frames of unknown type
+        self.repeated = 0  # records that an app sent again; they count once
         self.warn = RateLimited(log)
         self.scratch = memoryview(bytearray(_SCRATCH_BYTES))  # all connections read into it
         self._servers: list[asyncio.AbstractServer] = []

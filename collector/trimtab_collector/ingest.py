@@ -24,7 +24,7 @@ from trimtab_collector.batchbodies import BatchBodies, Receive
 from trimtab_collector.contract.callers import vouch
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
 from trimtab_collector.quotas import BatchContent, Quotas
-from trimtab_collector.senders import Senders
+from trimtab_collector.senders import Senders, ahead_of
 from trimtab_collector.storage.columns import WINDOW_S, series_index
 from trimtab_collector.storage.store import (
     Numbered,
@@ -192,7 +192,7 @@ class Ingest:
         batch = decode(raw)
         asking.agent = batch.agent
         now_s = self._clock()
-        ahead_s = _ahead_s(batch, sent_at, now_s)
+        ahead_s = ahead_of(batch, sent_at, now_s)
         begin_s = batch.window_s
         ahead_us = 0
         own = self._owners.check(batch.agent, key)
@@ -221,7 +221,7 @@ class Ingest:
         events: Sequence[EventRow] = _dated(told_of, ahead_us, received_us, begin_s)
         measures = admitted(key, batch, sent, events)
         if len(measures) < len(sent):
-            self._leave_out(len(sent) - len(measures), key)
+            self._store.over.note("probes", key.id, batch.agent, len(sent) - len(measures))
         content = BatchContent(batch, measures, events)
         fitted = self._quotas.fitted(key, content)
         if fitted.batch is not batch:
@@ -236,15 +236,6 @@ class Ingest:
         totals = _totals(batch, numbered)
         return Received(
             batch, raw, numbered, window_s, received_us, read_s, totals, measures, events, key.id
-        )
-
-    def _leave_out(self, count: int, key: AgentKey) -> None:
-        self._log.warning(
-            "probes",
-            "measures of what an agent looks at are left out: its key has a scope; make it one "
-            "with trimtab key new --probes measures=%d key=%s",
-            count,
-            key.id,
         )
 
     async def _commands(
@@ -304,18 +295,6 @@ def _no_key(got: str) -> ApiError:
         "make one with trimtab key new and give it to the agent",
         headers={"WWW-Authenticate": "Bearer"},
     )
-
-
-def _ahead_s(batch: Batch, sent_at: SentAt | None, now_s: float) -> float:
-    """Return by how much the agent's clock was ahead of ours when it closed the batch."""
-    if sent_at is None:
-        # Without its clock, only a window that closed in our future shows that it is ahead.
-        return max(0.0, batch.closed_us / 1e6 - now_s)
-    if batch.closed_mono_us and sent_at.boot == batch.boot:
-        age_s = sent_at.mono_s - batch.closed_mono_us / 1e6
-        return batch.closed_us / 1e6 - (now_s - max(0.0, age_s))
-    # From an earlier boot of the agent: we take its clock to have been what it is now.
-    return sent_at.wall_s - now_s
 
 
 def _dated(events: list[EventRow], ahead_us: int, now_us: int, begin_s: int) -> list[EventRow]:

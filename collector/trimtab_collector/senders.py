@@ -4,7 +4,9 @@ import re
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
-__all__ = ["Senders"]
+from trimtab_core.batches import Batch, SentAt
+
+__all__ = ["Senders", "ahead_of"]
 
 _MAX_AGENTS: Final = 10_000
 #: a clock that is off by less is right
@@ -50,3 +52,15 @@ class Senders:
             if abs(sender.ahead_s) > _SKEW_S
         ]
         return dict(off[:_SHOWN])
+
+
+def ahead_of(batch: Batch, sent_at: SentAt | None, now_s: float) -> float:
+    """Return by how much the agent's clock was ahead of ours when it closed the batch."""
+    if sent_at is None:
+        # Without its clock, only a window that closed in our future shows that it is ahead.
+        return max(0.0, batch.closed_us / 1e6 - now_s)
+    if batch.closed_mono_us and sent_at.boot == batch.boot:
+        age_s = sent_at.mono_s - batch.closed_mono_us / 1e6
+        return batch.closed_us / 1e6 - (now_s - max(0.0, age_s))
+    # From an earlier boot of the agent: we take its clock to have been what it is now.
+    return sent_at.wall_s - now_s

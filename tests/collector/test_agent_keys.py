@@ -170,6 +170,7 @@ def test_measures_of_what_an_agent_looks_at_are_left_out_unless_its_key_is_for_t
         kept = {row[0] for row in store.execute("SELECT instance FROM measure")}
     assert "redis:looks" in kept
     assert "redis:looks-not" not in kept
+    assert collector.api.get("/health")["store"]["overQuota"] == {"probes": 1}
 
 
 # ---------------------------------------------------------------- numbers

@@ -13,9 +13,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from support.processes.browser import Viewer, viewer
 from support.processes.people import ADMIN, PASSWORD, Client
-from support.processes.servers import Collector, short_dir
+from support.processes.servers import Collector, short_dir, wait_for
 from support.processes.visiting import addresses, faults_of
 from support.stores.batches import Sender, a_batch, key_of, point_of, window
+from trimtab_collector.auth.keys import KeyFile
 
 from .conftest import WITH_ADMIN
 
@@ -28,7 +29,8 @@ _FIRES_MS: Final = 60_000
 #: buttons and links that only admins may have
 _ADMINS: Final = re.compile(
     r"^(New |Acknowledge|Silence$|Save$|Create |Remove|Edit|End$|Dismiss|Revoke|Add "
-    r"|Disable|Enable|Delete|Send a test|Restore default|Draw)"
+    r"|Disable|Enable|Delete|Send a test|Restore default|Draw"
+    r"|Other agent)"
 )
 
 
@@ -155,6 +157,26 @@ def test_a_key_of_an_agent_is_shown_once(ada: Viewer) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Close").last.click()
     expect(page.get_by_role("table", name="Agent keys")).to_contain_text("of the till")
     assert key not in page.content()
+
+
+def test_a_key_is_given_to_another_agent(ada: Viewer, collector: Collector) -> None:
+    file = KeyFile(collector.data)
+    text, _ = file.new("of the host")
+    with Sender(collector.port, text) as sender:
+        assert sender.post(a_batch(0, agent="host-7"))[0] == 202
+    wait_for(lambda: any(each.agent == "host-7" for each in file.list()), "the key to be bound")
+    ada.visit("people", tab="keys")
+    # What the page had asked for before is not that old.
+    ada.page.reload()
+    row = ada.page.get_by_role("table", name="Agent keys").get_by_role("row")
+    row = row.filter(has_text="of the host")
+    expect(row).to_contain_text("host-7")
+    row.get_by_role("button", name="Other agent").click()
+    dialog = ada.page.get_by_role("dialog", name="Other agent")
+    expect(dialog).to_contain_text("is for the agent host-7")
+    dialog.get_by_role("button", name="Other agent").click()
+    expect(row).to_contain_text("the first that writes")
+    assert [each.is_free for each in file.list() if each.name == "of the host"] == [True]
 
 
 def test_the_rule_fires_is_counted_taken_and_silenced(ada: Viewer, rule: str) -> None:

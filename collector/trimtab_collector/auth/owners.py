@@ -70,6 +70,8 @@ class AgentOwners:
         #: key -> when it brought new agents, within an hour
         self._brought: dict[str, deque[float]] = {}
         self._stop = threading.Event()
+        #: set to write at once
+        self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         #: why owners are not kept, empty when they are
         self.trouble = ""
@@ -120,6 +122,7 @@ class AgentOwners:
                 key = self._keys.bind(key.id, agent) or key
                 if not key.is_of(agent):
                     raise _not_its(key, agent)
+                self._wake.set()
             owned = self._owned.get(agent)
             owner = self._owner(agent, owned, now_s)
             if owned and owner and owner.id != key.id and _covers(owner, key):
@@ -145,6 +148,7 @@ class AgentOwners:
     def stop(self) -> None:
         """Write down what is new, and end the thread."""
         self._stop.set()
+        self._wake.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -202,7 +206,9 @@ class AgentOwners:
             )
 
     def _run(self) -> None:
-        while not self._stop.wait(_SAVED_S):
+        while not self._stop.is_set():
+            self._wake.wait(_SAVED_S)
+            self._wake.clear()
             self._guarded()
 
     def _guarded(self) -> None:

@@ -8,16 +8,20 @@ only a key without a scope writes them, or one that was made for it.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from operator import itemgetter
+from typing import Final
 
 from trimtab_collector.auth.keys import AgentKey
 from trimtab_collector.contract.errors import ApiError
-from trimtab_core.batches import Batch, GaugeRow
+from trimtab_core.batches import Batch
 from trimtab_core.rows import EventRow, MeasureRow
 
 __all__ = ["admitted", "check_services"]
 
-_NOBODY = ("", "")
+_NOBODY: Final = ("", "")
+#: (environment, service) of a row, and of the accounting of a process
+_pair: Final = itemgetter(0, 1)
+_process_pair: Final = itemgetter(1, 2)
 
 
 def check_services(key: AgentKey, places: Iterable[tuple[str, ...]]) -> None:
@@ -45,20 +49,19 @@ def admitted(
     if not key.is_scoped:
         # A batch may have thousands of names; a key without a scope looks at none of them.
         return measures
-    check_services(
-        key,
-        chain(
-            (row[1:3] for row in batch.processes),
-            (row[:2] for row in batch.gauges if not _is_own(key, row)),
-            (row[:2] for row in measures if row[:2] != _NOBODY),
-            (row[:2] for row in events),
-        ),
-    )
-    return measures if key.probes else [row for row in measures if row[:2] != _NOBODY]
+    # As sets: a batch has many rows of few services.
+    places = set(map(_process_pair, batch.processes)) | set(map(_pair, events))
+    measured = set(map(_pair, measures))
+    places |= measured - {_NOBODY}
+    places |= {place for place in set(map(_pair, batch.gauges)) if not _is_own(key, *place)}
+    check_services(key, places)
+    if key.probes or _NOBODY not in measured:
+        return measures
+    return [row for row in measures if row[:2] != _NOBODY]
 
 
-def _is_own(key: AgentKey, row: GaugeRow) -> bool:
+def _is_own(key: AgentKey, environment: str, service: str) -> bool:
     """Whether a gauge is of no service, but of the agent itself, and of no foreign environment."""
-    return not row.service and (
-        not row.environment or not key.environments or row.environment in key.environments
+    return not service and (
+        not environment or not key.environments or environment in key.environments
     )
