@@ -1,8 +1,8 @@
 """Strange frames, batches and questions from a seed, for as long as asked; honest traffic beside.
 
 A real agent and a real collector are sent, in bursts, what no honest peer sends. After each burst
-all that tests/support/fuzzing/world.py names must hold; what does not is a finding, printed with its
-seed and the last cases, and the next world begins with the next seed. `--beside` measures what
+all that tests/support/fuzzing/world.py names must hold; what does not is a finding, printed with
+its seed and the last cases, and the next world begins with the next seed. `--beside` measures what
 floods of one key, or one app, do to honest traffic instead. Ends with 1 if there was a finding.
 """
 
