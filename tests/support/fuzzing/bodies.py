@@ -71,7 +71,7 @@ class BatchFuzz:
         batch = a_batch(
             self._seq,
             points,
-            agent=f"{self._name}-{rng.randrange(3)}",
+            agent=self._name,
             boot=b"fuzzboot",
             rows=rows[0],
             processes=[accounting_of([(0, 18)], 18, {"x": 1}, b"fuzzproc", service)],
