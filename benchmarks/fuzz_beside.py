@@ -19,8 +19,8 @@ from support.processes.servers import wait_for
 
 __all__ = ["beside"]
 
-RATE = 50
-SECONDS = 8
+RATE = 10
+SECONDS = 10
 RATIO = 1.3
 GROWN_MB = 64
 #: name of a flood in children/flood.py -> what it is
