@@ -66,6 +66,8 @@ def _one(running: World, parts: list[str], deadline: float, cases: dict[str, int
                 break
         running.settle()
         running.read_all()
+        running.restart()
+        running.read_all()
     except AssertionError as error:
         return str(error)
     return ""

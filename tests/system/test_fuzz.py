@@ -44,7 +44,8 @@ def test_strange_questions_are_answered_or_refused(fuzzed: World) -> None:
     fuzz(fuzzed, "api", bursts=2, cases=100)
 
 
-def test_after_all_that_every_read_still_answers(fuzzed: World) -> None:
+def test_after_all_that_a_collector_starts_again_and_every_read_answers(fuzzed: World) -> None:
+    fuzzed.restart()
     fuzzed.read_all()
 
 

@@ -262,6 +262,16 @@ class World:
             wanted = {"requests": sent, "sent": sent, "agentLost": 0, "dropped": {}}
             assert figures == wanted, f"{service}: expected {wanted}, got {figures}"
 
+    def restart(self) -> None:
+        """Stop the collector, and start it on what it has stored; the agent goes on meanwhile."""
+        code = self.collector.stop()
+        assert code == 0, f"collector ended with {code}:\n{_warnings(self.collector)}"
+        self.collector.start()
+        self._heard.pop("collector", None)
+        self._before["collector"] = _rss(self.collector.pid)
+        self.check()
+        self.settle()
+
     def read_all(self) -> None:
         """Check that every read endpoint still answers, about the honest service and about all."""
         failed = []
