@@ -56,7 +56,8 @@ def reads() -> Iterator[tuple[str, set[str]]]:
     for endpoint in ENDPOINTS:
         if endpoint.method == "GET" and endpoint.role in (Role.PLANNER, Role.ANYONE):
             names = {each.name for each in endpoint.parameters}
-            yield from ((path, names) for path in endpoint.paths if "{" not in path)
+            # Other paths of an endpoint have the same answer.
+            yield from ((path, names) for path in endpoint.paths[:1] if "{" not in path)
 
 
 class QueryFuzz:
