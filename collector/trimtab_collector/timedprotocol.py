@@ -8,7 +8,7 @@ import termios
 from http import HTTPStatus
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from trimtab_collector.connections import ConnectionTable, Patience, Phase
 from trimtab_collector.contract.callers import VOUCH
@@ -46,6 +46,8 @@ class TimedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._may_be_long = False
         self._refusal: HTTPStatus | None = None
+        #: requests of a client that did not wait for their answers before it sent the next
+        self._ahead: list[RequestResponseCycle] = []
         #: how much was left to send when the client last made headway, and when that was
         self._unsent = (0, 0.0)
 
@@ -98,6 +100,10 @@ class TimedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        for cycle in self._ahead:
+            # Those of which uvicorn knows no more: they would write to what is closed.
+            cycle.disconnected = True
+            cycle.message_event.set()
         self._table.left(self)
 
     def data_received(self, data: bytes) -> None:
@@ -144,7 +150,12 @@ class TimedProtocol(HttpToolsProtocol):
             self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         if self._refusal is not None:
             return
+        before = self.cycle
         super().on_headers_complete()
+        if self.pipeline:
+            self._ahead.append(before)
+        elif self._ahead:
+            self._ahead.clear()
         self._enter(Phase.ANSWERING if self.pipeline else Phase.BODY)
 
     def on_body(self, body: bytes) -> None:

@@ -9,6 +9,7 @@ from trimtab_collector.contract.caches import (
     SlowCommand,
 )
 from trimtab_collector.contract.parameters import Parameters
+from trimtab_collector.reads.digits import whole_of
 from trimtab_collector.reads.latest import targets_of
 from trimtab_collector.reads.measures import (
     MeasureReads,
@@ -95,8 +96,8 @@ def _level(name: str, hits: float, misses: float) -> CacheLevel:
     reads = hits + misses
     return CacheLevel(
         level=name,
-        hits=int(hits),
-        misses=int(misses),
+        hits=whole_of(hits),
+        misses=whole_of(misses),
         hit_rate=share(hits, reads),
         miss_rate=share(misses, reads),
     )

@@ -17,6 +17,7 @@ from trimtab_collector.contract.figures import TIMES
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.reads.caches import cache_reads
 from trimtab_collector.reads.databases import CONNECTION_ERROR, DEADLOCK, query_calls
+from trimtab_collector.reads.digits import whole_of
 from trimtab_collector.reads.external import external_calls
 from trimtab_collector.reads.latest import (
     ACTIVE,
@@ -73,7 +74,9 @@ def snapshot(reader: StoreReader, parameters: Parameters) -> MetricsNow:
     reads = cache_reads(reader, minute)
     rates = {level.level: level.hit_rate for level in reads.levels}
     depths = {
-        each.queue: int(each.gauges[DEPTH]) for each in queues_of(gauges) if DEPTH in each.gauges
+        each.queue: whole_of(each.gauges[DEPTH])
+        for each in queues_of(gauges)
+        if DEPTH in each.gauges
     }
     application = ApplicationNow(
         requests=figures["requests"],
@@ -158,12 +161,12 @@ def _sum(gauges: Sequence[LatestGauge], name: str) -> float | None:
 
 def _microseconds(gauges: Sequence[LatestGauge], name: str) -> int | None:
     found = _sum(gauges, name)
-    return None if found is None else int(found * 1e6)
+    return None if found is None else whole_of(found * 1e6)
 
 
 def _count(gauges: Sequence[LatestGauge], *names: str) -> int | None:
     found = _values(gauges, *names)
-    return int(sum(found)) if found else None
+    return whole_of(sum(found)) if found else None
 
 
 def _loop_delay_ms(gauges: Sequence[LatestGauge]) -> float | None:

@@ -16,6 +16,7 @@ from trimtab_collector.contract.databases import (
 )
 from trimtab_collector.contract.parameters import LIMIT, Parameters
 from trimtab_collector.contract.requests import TRACE
+from trimtab_collector.reads.digits import whole_of
 from trimtab_collector.reads.events import events, number
 from trimtab_collector.reads.latest import targets_of
 from trimtab_collector.reads.measures import (
@@ -79,12 +80,12 @@ def database(reader: StoreReader, parameters: Parameters) -> Database:
         errors=errors,
         connection_errors=errors.get(CONNECTION_ERROR, 0),
         deadlocks=errors.get(DEADLOCK, 0),
-        rows=int(sum(part.delta.sum for part in rows)) if rows else None,
+        rows=whole_of(sum(part.delta.sum for part in rows)) if rows else None,
         statements=statements[:limit],
         statements_left_out=max(0, len(statements) - limit),
         pools=_pools(measures),
         pool_wait=calls_of(waits, measures.seconds) if waits else None,
-        unmeasured=int(measures.total(_FAILED)),
+        unmeasured=whole_of(measures.total(_FAILED)),
         servers=targets_of(reader.gauges(parameters), "postgresql"),
         server_statements=counted[:limit],
         server_statements_left_out=max(0, len(counted) - limit),

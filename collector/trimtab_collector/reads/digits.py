@@ -1,4 +1,4 @@
-"""How many digits an answer shows of a figure that was divided or estimated."""
+"""How many digits an answer shows of a figure: one that was estimated, one that is whole."""
 
 from typing import Final
 
@@ -6,11 +6,13 @@ import numpy as np
 
 from trimtab_collector.storage.columns import Array
 
-__all__ = ["significant"]
+__all__ = ["significant", "whole_of"]
 
 _DIGITS: Final = 6
 #: powers of ten up to this one are exact
 _MOST: Final = 22
+#: largest whole number that a float tells from its neighbours, and a browser reads as it is
+_LARGEST: Final = 2**53
 
 
 def significant(values: Array) -> Array:
@@ -25,3 +27,13 @@ def significant(values: Array) -> Array:
         shown = np.round(values * up / down) * down / up
     answer: Array = np.where(np.isfinite(shown), shown, values)
     return answer
+
+
+def whole_of(value: float) -> int:
+    """Return a sum of what many have sent as a whole number, up to 2**53 either way; 0 for nan.
+
+    One app's figures must not make the answer about all of them impossible.
+    """
+    if -_LARGEST <= value <= _LARGEST:
+        return int(value)
+    return 0 if value != value else _LARGEST if value > 0 else -_LARGEST

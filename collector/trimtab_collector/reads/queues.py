@@ -6,6 +6,7 @@ from typing import Final
 from trimtab_collector.contract.calls import CALLS_BY, RANKED_CALLS
 from trimtab_collector.contract.parameters import LIMIT, Parameters
 from trimtab_collector.contract.queues import QueueGauges, Queues, TaskCalls
+from trimtab_collector.reads.digits import whole_of
 from trimtab_collector.reads.latest import amount, targets_of
 from trimtab_collector.reads.measures import MeasureReads, attribute, calls_of, grouped, ordered
 from trimtab_collector.reads.reader import StoreReader
@@ -42,8 +43,8 @@ def queues(reader: StoreReader, parameters: Parameters) -> Queues:
         ],
         tasks=ordered(tasks, RANKED_CALLS[parameters[CALLS_BY]])[:limit],
         tasks_left_out=max(0, len(tasks) - limit),
-        sent=int(measures.total(_SENT)),
-        lost=int(measures.total(_LOST)),
+        sent=whole_of(measures.total(_SENT)),
+        lost=whole_of(measures.total(_LOST)),
     )
 
 

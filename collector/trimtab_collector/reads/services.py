@@ -14,6 +14,7 @@ from trimtab_collector.contract.services import (
     ServiceRow,
     Services,
 )
+from trimtab_collector.reads.digits import whole_of
 from trimtab_collector.reads.figures import no_requests, ranked
 from trimtab_collector.reads.latest import ACTIVE, EVENT_STREAMS, UPTIME, WEB_SOCKETS
 from trimtab_collector.reads.ranges import TimeRange
@@ -138,5 +139,5 @@ def _sums(gauges: Iterable[LatestGauge], name: str) -> dict[tuple[str, str], int
     for row in gauges:
         if row.name == name and row.service:
             service = (row.environment, row.service)
-            sums[service] = sums.get(service, 0) + int(row.value)
+            sums[service] = sums.get(service, 0) + whole_of(row.value)
     return sums

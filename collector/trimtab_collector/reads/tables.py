@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from trimtab_collector.contract.databases import ServerTable, TableIndex
+from trimtab_collector.reads.digits import whole_of
 from trimtab_collector.reads.measures import MeasureReads, attribute, grouped
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
@@ -43,15 +44,15 @@ def _table(
     return ServerTable(
         target=whose[0],
         table=whose[1],
-        rows=int(of.get("rows", none).last),
-        modified_rows=int(of.get("modified_rows", none).last),
-        sequential_scans=int(of.get("sequential_scans", none).sum),
-        sequential_rows=int(of.get("sequential_rows", none).sum),
+        rows=whole_of(of.get("rows", none).last),
+        modified_rows=whole_of(of.get("modified_rows", none).last),
+        sequential_scans=whole_of(of.get("sequential_scans", none).sum),
+        sequential_rows=whole_of(of.get("sequential_rows", none).sum),
         indexes=[
             TableIndex(
                 index=attribute(part, "postgresql.index.name"),
                 columns=attribute(part, "postgresql.index.columns"),
-                size=int(part.delta.last),
+                size=whole_of(part.delta.last),
             )
             for part in indexes
         ],
