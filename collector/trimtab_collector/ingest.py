@@ -23,6 +23,7 @@ from trimtab_collector.auth.scopes import admitted, check_services
 from trimtab_collector.batchbodies import BatchBodies, Receive
 from trimtab_collector.contract.callers import vouch
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
+from trimtab_collector.cpushares import CpuShares
 from trimtab_collector.quotas import BatchContent, Quotas
 from trimtab_collector.senders import Senders, ahead_of
 from trimtab_collector.storage.columns import WINDOW_S, series_index
@@ -90,6 +91,7 @@ class Ingest:
         self._large = asyncio.Semaphore(1)
         #: what agents told with their requests
         self.senders = Senders()
+        self._cpu = CpuShares()
         #: what was refused, by code, key and agent
         self.refusals = SenderTally(clock)
 
@@ -129,7 +131,9 @@ class Ingest:
         headers = dict(scope["headers"])
         key = self._key(headers.get(b"authorization", b""), asking)
         vouch(scope, key.id)
-        if wanted == "GET":
+        if wanted == "POST":
+            self._cpu.check(key.id)
+        else:
             return await self._commands(scope, receive, key, asking)
         raw = await self._bodies.read(headers, receive)
         # As it is now: a body may take its time, and a key be revoked or given away meanwhile.
@@ -178,13 +182,23 @@ class Ingest:
         """Return the checked batch of a body; raises ApiError 400, 403, 413, 429."""
         try:
             if len(raw) <= _LARGE:
-                return self._check(raw, key, sent_at, told, asking)
+                return self._measured(raw, key, sent_at, told, asking)
             async with self._large:
-                return await asyncio.to_thread(self._check, raw, key, sent_at, told, asking)
+                return await asyncio.to_thread(self._measured, raw, key, sent_at, told, asking)
         except TooLargeError as error:
             raise ApiError(413, "too_large", str(error)) from error
         except BatchError as error:
             raise ApiError(400, "bad_batch", str(error)) from error
+
+    def _measured(
+        self, raw: bytes, key: AgentKey, sent_at: SentAt | None, told: bytes, asking: "_Asking"
+    ) -> Received:
+        """Check a batch, and note what that took."""
+        began_s = time.thread_time()
+        try:
+            return self._check(raw, key, sent_at, told, asking)
+        finally:
+            self._cpu.spend(key.id, time.thread_time() - began_s)
 
     def _check(
         self, raw: bytes, key: AgentKey, sent_at: SentAt | None, told: bytes, asking: "_Asking"

@@ -64,12 +64,21 @@ LAYERS: Layers = {
         # What agents tell with their requests.
         "senders": (),
         # What one key and one app may bring.
+        "cpushares": ("contract.errors",),
         "quotas": ("auth.keys", "storage"),
         # Reads what an agent sends, within limits.
         "batchbodies": ("contract.errors",),
         "ingest": (
             *("auth.keyring", "auth.keys", "auth.owners", "auth.scopes", "batchbodies"),
-            *("contract.callers", "contract.errors", "quotas", "senders", "storage", "watch"),
+            *(
+                "contract.callers",
+                "contract.errors",
+                "cpushares",
+                "quotas",
+                "senders",
+                "storage",
+                "watch",
+            ),
         ),
         "naming": ("contract",),
         "finder": (

@@ -26,7 +26,7 @@ from trimtab_collector.reads.figures import Figures, group_of, no_requests
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reads.routes import ROUTE_FIELDS
-from trimtab_collector.reads.sides import sides_of
+from trimtab_collector.reads.sides import check_groups, sides_of
 
 __all__ = ["comparison", "side_of"]
 
@@ -43,7 +43,9 @@ def comparison(reader: StoreReader, parameters: Parameters) -> Comparison:
     same = sides.a.seconds == sides.b.seconds
     all_a, a_resolution_s = reader.overall(sides.a)
     all_b, b_resolution_s = reader.overall(sides.b)
-    a, b = (_by_name(reader.figures(time_range, ROUTE_FIELDS)) for time_range in (sides.a, sides.b))
+    found = [reader.figures(time_range, ROUTE_FIELDS) for time_range in (sides.a, sides.b)]
+    check_groups(*map(len, found))
+    a, b = map(_by_name, found)
     routes = [
         ComparedRoute(
             **group_of(ROUTE_FIELDS, name),

@@ -39,7 +39,7 @@ from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reads.reasons import notes_of
 from trimtab_collector.reads.routes import ROUTE_FIELDS
 from trimtab_collector.reads.shares import ShareOfChange, Spent, added, parts_of, spent_of
-from trimtab_collector.reads.sides import Sides, earlier, sides_of
+from trimtab_collector.reads.sides import Sides, check_groups, earlier, sides_of
 from trimtab_collector.storage.columns import MIDDLES_US, quantiles_us
 from trimtab_collector.storage.store import Rows
 
@@ -169,10 +169,9 @@ def _parts(
     pauses: Sequence[Mapping[tuple[str, str], float]],
 ) -> tuple[Spent, Spent, list[ShareOfChange]]:
     """Return what all groups spent on each side, and their parts in the difference."""
-    a, b = (
-        spent_of(reader.rows(side, fields), fields, share)
-        for side, share in zip((sides.a, sides.b), pauses, strict=True)
-    )
+    found = [reader.rows(side, fields) for side in (sides.a, sides.b)]
+    check_groups(*(len(rows.groups) for rows in found))
+    a, b = (spent_of(rows, fields, share) for rows, share in zip(found, pauses, strict=True))
     # Of groups by what tells the sides apart each would be on one side only.
     parts = [] if sides.field in fields else parts_of(a, b)
     return added(a), added(b), parts

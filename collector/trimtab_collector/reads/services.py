@@ -43,9 +43,11 @@ def services(reader: StoreReader, parameters: Parameters) -> Services:
         place = {figures.names[row]: at for at, row in enumerate(order.tolist())}
         rows.sort(key=lambda row: place.get((row.environment, row.service), len(place)))
     limit = parameters[SERVICES_LIMIT]
-    versions = _by_service((name[:2], name[2]) for name in parts.groups)
+    shown = {(row.environment, row.service) for row in rows[:limit]}
+    named = [(name[:2], name) for name in parts.groups if name[:2] in shown]
+    versions = _by_service((service, name[2]) for service, name in named)
     instances = _by_service(
-        [*((name[:2], name[3]) for name in parts.groups), *((each[:2], each[2]) for each in idle)]
+        [*((service, name[3]) for service, name in named), *((each[:2], each[2]) for each in idle)]
     )
     in_flight = _sums(gauges, ACTIVE)
     sockets = _sums(gauges, WEB_SOCKETS)

@@ -1,6 +1,7 @@
 """The two sides of a comparison: two ranges of equal length, or two values of a field."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from trimtab_collector.contract.comparison import (
     AGAINST,
@@ -16,8 +17,12 @@ from trimtab_collector.contract.kinds import Text
 from trimtab_collector.contract.parameters import FIELDS, Parameters, check_range
 from trimtab_collector.reads.ranges import Ranges, TimeRange
 from trimtab_collector.storage.columns import WINDOW_S
+from trimtab_collector.storage.store import TooMuchError
 
-__all__ = ["Sides", "earlier", "sides_of"]
+__all__ = ["Sides", "check_groups", "earlier", "sides_of"]
+
+#: routes, instances or versions of one side, each of which takes a tenth of a millisecond
+_MOST_GROUPS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +120,12 @@ def _value(parameters: Parameters, side: Text, field: str) -> str:
 def _with(time_range: TimeRange, field: str, text: str) -> TimeRange:
     where = {**time_range.selection.where, field: text}
     return replace(time_range, selection=replace(time_range.selection, where=where))
+
+
+def check_groups(*counts: int) -> None:
+    """Raise TooMuchError for a side with more routes or instances than are set side by side."""
+    if max(counts) > _MOST_GROUPS:
+        raise TooMuchError(
+            f"expected at most {_MOST_GROUPS} routes or instances on a side, got {max(counts)}: "
+            "choose one service or environment"
+        )

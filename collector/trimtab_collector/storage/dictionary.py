@@ -5,7 +5,7 @@ the points that use them, and a number is valid only with its own dictionary.
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from trimtab_core.batches import SeriesKey
 __all__ = ["Dictionary", "Grouping", "Groups", "Survivors"]
 
 
+_MOST_CODES: Final = 2**62
 #: answers of `group` that a dictionary keeps
 _GROUPINGS: Final = 8
 
@@ -171,9 +172,8 @@ class Dictionary:
             return Grouping(group, [()])
         if not len(chosen):
             return Grouping(group, [])
-        stacked = np.stack([columns[name][chosen] for name in by])
-        rows, inverse = np.unique(stacked, axis=1, return_inverse=True)
-        group[chosen] = inverse.reshape(-1)
+        rows, inverse = _distinct([(columns[name][chosen], len(names[name])) for name in by])
+        group[chosen] = inverse
         texts = [[names[name][code] for code in row] for name, row in zip(by, rows, strict=True)]
         return Grouping(group, list(zip(*texts, strict=True)))
 
@@ -209,6 +209,25 @@ class Dictionary:
             for level in range(1, LEVELS):
                 self._parents[level][number] = self.add(parent_of(key, level))
         return number
+
+
+def _distinct(columns: Sequence[tuple[Array, int]]) -> tuple[list[Array], Array]:
+    """Return the distinct rows of columns of codes in order, by column, and the row of each place.
+
+    Each column comes with the number of its codes. Rows are told apart as one number each: sorting
+    rows as such takes ten times as long. Where one number cannot hold them, codes of the columns
+    before are counted anew.
+    """
+    key = np.zeros(len(columns[0][0]), np.int64)
+    size = 1
+    for codes, count in columns:
+        if size > _MOST_CODES // max(count, 1):
+            found, key = np.unique(key, return_inverse=True)
+            size, key = len(found), key.reshape(-1)
+        key = key * count + codes
+        size *= count
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    return [codes[first] for codes, _ in columns], inverse.reshape(-1)
 
 
 class Groups:

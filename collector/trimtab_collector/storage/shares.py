@@ -20,8 +20,6 @@ _APP: Final = 1
 _FEW: Final = 100
 
 _T = TypeVar("_T")
-#: environment and service
-_App = tuple[str, str]
 
 
 class SharedPlaces(Generic[_T]):
@@ -32,17 +30,17 @@ class SharedPlaces(Generic[_T]):
         #: places taken, in use or not
         self.taken = 0
         self._senders: dict[str, int] = {}
-        self._apps: dict[tuple[str, _App], int] = {}
+        self._apps: dict[tuple[str, tuple[str, str]], int] = {}
         #: name -> sender and app that first used it; since the last turn, and in the turn before
-        self.current: dict[_T, tuple[str, _App]] = {}
-        self._before: dict[_T, tuple[str, _App]] = {}
+        self.current: dict[_T, tuple[str, tuple[str, str]]] = {}
+        self._before: dict[_T, tuple[str, tuple[str, str]]] = {}
 
     @property
     def is_full(self) -> bool:
         """Whether no place is free."""
         return self.taken >= self._limit
 
-    def has_room(self, sender: str, app: _App, beyond: int = 0) -> bool:
+    def has_room(self, sender: str, app: tuple[str, str], beyond: int = 0) -> bool:
         """Tell whether a sender may take one more place for an app, or so many beyond the limit."""
         free = self._limit + beyond - self.taken
         return (
@@ -51,7 +49,7 @@ class SharedPlaces(Generic[_T]):
             and self._apps.get((sender, app), 0) < max(_APP * free, _FEW)
         )
 
-    def take(self, name: _T, sender: str, app: _App) -> bool:
+    def take(self, name: _T, sender: str, app: tuple[str, str]) -> bool:
         """Use a name, which gets a place if it has none in use; False where there is no room."""
         if not self.in_use(name):
             if not self.has_room(sender, app):
@@ -64,7 +62,7 @@ class SharedPlaces(Generic[_T]):
         """Tell whether a name was used since the turn before the last."""
         return name in self.current or name in self._before
 
-    def use(self, name: _T, sender: str, app: _App) -> None:
+    def use(self, name: _T, sender: str, app: tuple[str, str]) -> None:
         """Note that a name that has a place was used."""
         if name in self.current:
             return
@@ -90,7 +88,7 @@ class SharedPlaces(Generic[_T]):
         self._before, self.current = self.current, {}
         return len(idle)
 
-    def _forgive(self, payer: tuple[str, _App]) -> None:
+    def _forgive(self, payer: tuple[str, tuple[str, str]]) -> None:
         _less(self._senders, payer[0])
         _less(self._apps, payer)
 

@@ -187,7 +187,10 @@ class Facts:
     @cached_property
     def _tracks(self) -> dict[str, list[GaugeTrack]]:
         rows = self._reader.store.read_gauges(GaugeSelection(self._edges_s, _GAUGES))
-        hosts = {"", *(_host_of(each.where.instance) for each in self.processes)}
+        hosts = {""}
+        if self.parameters.where:
+            # Without a filter every host is chosen, and there may be very many processes.
+            hosts.update(_host_of(each.where.instance) for each in self.processes)
         for _, environment, service, instance, _ in rows.groups:
             if service and self._is_chosen(environment, service, instance):
                 hosts.add(_host_of(instance))

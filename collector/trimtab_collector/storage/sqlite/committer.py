@@ -10,7 +10,6 @@ import logging
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -25,30 +24,18 @@ from trimtab_collector.storage.sqlite.journal import (
     journal_row,
 )
 from trimtab_collector.storage.sqlite.measures import MeasureTable, NewMeasures
+from trimtab_collector.storage.sqlite.waiting import Waiting, WaitingLines
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_core.logs import RateLimited
 
-__all__ = ["Committer", "Waiting"]
+__all__ = ["Committer"]
 
 logger = logging.getLogger("trimtab.committer")
 
-#: a batch is refused if others have waited longer than this
-_MAX_AGE_S: Final = 1.0
 #: most batches and bytes of one transaction
 _GROUP: Final = 256
 _GROUP_BYTES: Final = 16 * 1024 * 1024
 _RETRY_S: Final = 5
-
-
-@dataclass(slots=True)
-class Waiting:
-    """A batch whose sender waits for the commit; the future's result is True for a duplicate."""
-
-    received: Received
-    future: "asyncio.Future[bool]"
-    since_s: float
-    duplicate: bool = False
-    error: Exception | None = None
 
 
 @dataclass(slots=True)
@@ -100,16 +87,13 @@ class Committer:
         self._measures = measures
         self._events = events
         self._on_commit = on_commit
-        self._queue_bytes = queue_bytes
         self._queue: queue.SimpleQueue[list[Waiting] | _Job | None] = queue.SimpleQueue()
-        self._waiting: list[Waiting] = []
+        self._waiting = WaitingLines(queue_bytes)
         #: the thread has a group, or is about to get one
         self._busy = False
-        self._oldest_s = 0.0
         self._closed = False
         self._origins: _Origins = {}
         self._log = RateLimited(logger)
-        self.waiting_bytes = 0
         self.batches = 0
         self.duplicates = 0
         #: why the last transaction failed, empty if it did not
@@ -118,23 +102,18 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="trimtab-commit", daemon=True)
         self._thread.start()
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of batches that were accepted and are not durable."""
+        return self._waiting.size_bytes
+
     def submit(self, received: Received) -> "asyncio.Future[bool]":
         """Accept a batch; raises UnavailableError if too much waits, or has waited too long."""
-        now = time.monotonic()
         if self._closed:
             raise UnavailableError("the collector is stopping: send the batch again", _RETRY_S)
-        if self.waiting_bytes + len(received.raw) > self._queue_bytes:
-            raise UnavailableError(
-                f"{self.waiting_bytes} bytes wait for the disk: send the batch again", 2
-            )
-        if self.waiting_bytes and now - self._oldest_s > _MAX_AGE_S:
-            raise UnavailableError("the disk is more than 1 s behind: send the batch again", 2)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bool] = loop.create_future()
-        if not self.waiting_bytes:
-            self._oldest_s = now
-        self.waiting_bytes += len(received.raw)
-        self._waiting.append(Waiting(received, future, now))
+        self._waiting.add(received, future)
         if not self._busy:
             # At the end of this turn of the loop: batches that arrived with it are included.
             self._busy = True
@@ -146,15 +125,7 @@ class Committer:
         if not self._waiting:
             self._busy = False
             return
-        size = count = 0
-        for waiting in self._waiting[:_GROUP]:
-            size += len(waiting.received.raw)
-            count += 1
-            if size >= _GROUP_BYTES:
-                break
-        group, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._oldest_s = group[0].since_s
-        self._queue.put(group)
+        self._queue.put(self._waiting.take(_GROUP, _GROUP_BYTES))
 
     def run(
         self,
@@ -176,9 +147,8 @@ class Committer:
     def close(self) -> None:
         """Commit what was accepted and end the thread."""
         self._closed = True
-        if self._waiting:
-            self._queue.put(self._waiting)
-            self._waiting = []
+        while self._waiting:
+            self._queue.put(self._waiting.take(_GROUP, _GROUP_BYTES))
         self._queue.put(None)
         self._thread.join()
 
@@ -356,7 +326,7 @@ class Committer:
     def _finish(self, group: list[Waiting]) -> None:
         """Answer the senders that waited and start the next group, in one turn of the loop."""
         for waiting in group:
-            self.waiting_bytes -= len(waiting.received.raw)
+            self._waiting.left(waiting)
             if waiting.future.done():
                 continue
             if waiting.error is None:
