@@ -10,7 +10,6 @@ and whose a service is in `owners.py`.
 import asyncio
 import logging
 import os
-import resource
 import socket
 import time
 from collections import Counter
@@ -130,12 +129,6 @@ class Listener:
         """Use other bounds, users and another token for connections from now on."""
         self.max_apps, self.token = most_connections(max_apps), token
         self.places.limit(self.max_apps, share_of(MAX_WAITING, 8))
-        if self.max_apps < max_apps:
-            log.warning(
-                "only %s of max_apps=%s apps can connect: this process may open %s files; raise "
-                "that limit (ulimit -n, LimitNOFILE=)",
-                self.max_apps, max_apps, resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-            )  # fmt: skip
         self.allow_uids = allow_uids | {0, os.getuid()}
 
     async def drain(self, most_s: float = 1.0) -> None:

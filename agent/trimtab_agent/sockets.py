@@ -5,6 +5,7 @@ TCP is for systems without Unix sockets; a token is optional on loopback and req
 """
 
 import errno
+import logging
 import os
 import resource
 import socket
@@ -30,6 +31,8 @@ __all__ = [
     "rest_of",
     "share_of",
 ]
+
+log = logging.getLogger("trimtab.listener")
 
 _CREDENTIALS: Final = struct.Struct("3i")
 #: Reads of a socket whose other end is closed: more than a socket's buffer can hold.
@@ -120,9 +123,10 @@ def rest_of(opened: socket.socket) -> Iterator[bytes]:
 
 
 def most_connections(wanted: int) -> int:
-    """Return how many connections the limit of descriptors has room for, at most wanted.
+    """Return how many apps the limit of descriptors has room for, at most wanted.
 
-    Raises the soft limit of this process for them, as far as the hard limit allows.
+    Raises the soft limit of this process for them, as far as the hard limit allows, and warns where
+    that is not enough.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = wanted + _RESERVE
@@ -131,7 +135,14 @@ def most_connections(wanted: int) -> int:
     if soft < enough:
         soft = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(1, min(wanted, soft - min(_RESERVE, soft * 3 // 4)))
+    found = max(1, min(wanted, soft - min(_RESERVE, soft * 3 // 4)))
+    if found < wanted:
+        log.warning(
+            "only %s of max_apps=%s apps can connect: this process may open %s files; raise that "
+            "limit (ulimit -n, LimitNOFILE=)",
+            found, wanted, soft,
+        )  # fmt: skip
+    return found
 
 
 def share_of(wanted: int, parts: int) -> int:

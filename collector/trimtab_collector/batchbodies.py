@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from trimtab_collector.budget import ReadingBudget
 from trimtab_collector.contract.errors import ApiError
 
 __all__ = ["BatchBodies", "Receive"]
@@ -11,18 +12,22 @@ __all__ = ["BatchBodies", "Receive"]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _BODY_S: Final = 30
+#: of what bodies may hold that are being read, those of one key have one in so many parts
+_SENDERS: Final = 2
 
 
 class BatchBodies:
-    """Reads bodies of at most most_bytes, and most_reading_bytes of all at once; loop only."""
+    """Reads bodies of at most most_bytes, and most_reading_bytes of all at once; loop only.
+
+    Of those, one sender has half.
+    """
 
     def __init__(self, most_bytes: int, most_reading_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._most_reading_bytes = most_reading_bytes
-        self._reading_bytes = 0
+        self._reading = ReadingBudget(most_reading_bytes, _SENDERS, most_bytes)
 
-    async def read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        """Return the body of a request; raises ApiError 400, 408, 413, 503."""
+    async def read(self, headers: dict[bytes, bytes], receive: Receive, sender: str) -> bytes:
+        """Return the body of a request of a sender; raises ApiError 400, 408, 413, 503."""
         stated = headers.get(b"content-length", b"0")
         if stated.isdigit() and (len(stated) > 18 or int(stated) > self._most_bytes):
             raise self._too_large(stated.decode())
@@ -42,9 +47,8 @@ class BatchBodies:
                     pieces += body
                     if len(pieces) > self._most_bytes:
                         raise self._too_large(len(pieces))
-                    self._reading_bytes += len(body)
                     held += len(body)
-                    if self._reading_bytes > self._most_reading_bytes:
+                    if not self._reading.take(sender, len(body)):
                         message_ = "too many batches arrive at once: send the batch again"
                         raise ApiError(503, "unavailable", message_, headers={"Retry-After": "2"})
                     if not message.get("more_body"):
@@ -61,7 +65,7 @@ class BatchBodies:
                 {"got": len(pieces)},
             ) from None
         finally:
-            self._reading_bytes -= held
+            self._reading.give(sender, held)
 
     def _too_large(self, size: object) -> ApiError:
         return ApiError(

@@ -135,7 +135,7 @@ class Ingest:
             self._cpu.check(key.id)
         else:
             return await self._commands(scope, receive, key, asking)
-        raw = await self._bodies.read(headers, receive)
+        raw = await self._bodies.read(headers, receive, key.id)
         # As it is now: a body may take its time, and a key be revoked or given away meanwhile.
         key = self._still(key)
         sent_at = SentAt.of_header(headers.get(_CLOCK, b"").decode("latin-1"))

@@ -16,17 +16,17 @@ from trimtab_collector.contract.people import Credentials
 JSON = (b"content-type", b"application/json")
 
 
-def request_of(receive: Callable[[], Awaitable[Any]]) -> Request:
+def request_of(receive: Callable[[], Awaitable[Any]], address: str) -> Request:
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [JSON]}
-    return Request(scope, receive)
+    return Request({**scope, "client": (address, 1)}, receive)
 
 
 def test_bodies_that_do_not_end_hold_a_bounded_amount_together() -> None:
     async def main() -> None:
-        bodies = Bodies(most_bytes=1_000, most_reading_bytes=3_000)
+        bodies = Bodies(most_bytes=1_000, most_reading_bytes=4_000)
         more = asyncio.Event()
 
-        def unfinished() -> Request:
+        def unfinished(address: str) -> Request:
             parts = [{"type": "http.request", "body": b"[" * 900, "more_body": True}]
 
             async def receive() -> Any:
@@ -35,20 +35,24 @@ def test_bodies_that_do_not_end_hold_a_bounded_amount_together() -> None:
                 await more.wait()
                 return {"type": "http.disconnect"}
 
-            return request_of(receive)
+            return request_of(receive, address)
 
         async def outcome(request: Request) -> int:
             with pytest.raises(ApiError) as refused:
                 await bodies.read(request, Credentials)
             return refused.value.status
 
-        held = [asyncio.create_task(outcome(unfinished())) for _ in range(3)]
+        held = [asyncio.create_task(outcome(unfinished("10.0.0.1")))]
         await asyncio.sleep(0)
-        assert await outcome(unfinished()) == 503
+        # One address has a quarter, and the others are let in.
+        assert await outcome(unfinished("10.0.0.1")) == 503
+        held += [asyncio.create_task(outcome(unfinished(f"10.0.0.{n}"))) for n in (2, 3, 4)]
+        await asyncio.sleep(0)
+        assert await outcome(unfinished("10.0.0.5")) == 503
         more.set()
-        assert await asyncio.gather(*held) == [400] * 3
+        assert await asyncio.gather(*held) == [400] * 4
         # What was held is free again.
-        assert await outcome(unfinished()) == 400
+        assert await outcome(unfinished("10.0.0.1")) == 400
 
     asyncio.run(asyncio.wait_for(main(), 10))
 

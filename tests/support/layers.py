@@ -16,6 +16,7 @@ LAYERS: Layers = {
         "settings": (),
         "contract": (),
         "watch": (),
+        "budget": (),
         "keeping": (),
         "desktop": (),
         "reload": ("settings", "contract"),
@@ -67,7 +68,7 @@ LAYERS: Layers = {
         "cpushares": ("contract.errors",),
         "quotas": ("auth.keys", "storage"),
         # Reads what an agent sends, within limits.
-        "batchbodies": ("contract.errors",),
+        "batchbodies": ("budget", "contract.errors"),
         "ingest": (
             *("auth.keyring", "auth.keys", "auth.owners", "auth.scopes", "batchbodies"),
             *(
@@ -87,7 +88,7 @@ LAYERS: Layers = {
         ),
         "fleet": ("contract", "alerts.agents", "auth.owners", "senders", "storage"),
         "api": (
-            *("contract", "reads", "notify", "alerts", "storage.store"),
+            *("budget", "contract", "reads", "notify", "alerts", "storage.store"),
             *("auth.access", "auth.logins", "auth.administration"),
             *("marks", "objectives", "overview", "reports", "finder", "fleet"),
         ),

@@ -1,7 +1,7 @@
 """The body of a request: JSON of at most 256 KiB, of the type that the endpoint takes.
 
 Of those who are not let in yet it is 8 KiB: a name, a password, a token. What all bodies hold that
-are being read is bounded too, apart for these and for callers.
+are being read is bounded too, apart for these and for callers; one address has a quarter of it.
 """
 
 from typing import Any, Final
@@ -9,8 +9,10 @@ from typing import Any, Final
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from trimtab_collector.budget import ReadingBudget
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.mistakes import UNKNOWN, mistake
+from trimtab_core.addresses import network_of
 
 __all__ = ["Bodies"]
 
@@ -18,6 +20,8 @@ _MAX_BYTES: Final = 256 * 1024
 _MAX_READING_BYTES: Final = 16 * 1024 * 1024
 _ANYONE_BYTES: Final = 8 * 1024
 _ANYONE_READING_BYTES: Final = 8 * 1024 * 1024
+#: one address has one in so many parts of them
+_SENDERS: Final = 4
 
 
 class Bodies:
@@ -27,9 +31,7 @@ class Bodies:
         self, most_bytes: int = _MAX_BYTES, most_reading_bytes: int = _MAX_READING_BYTES
     ) -> None:
         self._most_bytes = most_bytes
-        self._most_reading_bytes = most_reading_bytes
-        #: held of bodies that have not come as a whole
-        self._reading_bytes = 0
+        self._reading = ReadingBudget(most_reading_bytes, _SENDERS, most_bytes)
 
     @classmethod
     def of_anyone(cls) -> "Bodies":
@@ -65,14 +67,14 @@ class Bodies:
             raise self._too_large()
         data = bytearray()
         held = 0
+        sender = network_of(request.client.host) if request.client else ""
         try:
             async for part in request.stream():
                 if len(data) + len(part) > self._most_bytes:
                     raise self._too_large()
                 data += part
                 held += len(part)
-                self._reading_bytes += len(part)
-                if self._reading_bytes > self._most_reading_bytes:
+                if not self._reading.take(sender, len(part)):
                     raise ApiError(
                         503,
                         "busy",
@@ -82,7 +84,7 @@ class Bodies:
         except ClientDisconnect:
             raise ApiError(400, "bad_json", "expected a whole body, got a part of it") from None
         finally:
-            self._reading_bytes -= held
+            self._reading.give(sender, held)
         return bytes(data)
 
     def _too_large(self) -> ApiError:
