@@ -65,7 +65,9 @@ def plant(directory: Path) -> None:
             "INSERT INTO event VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)", (*event, checksum(*event))
         )
         store.execute("INSERT INTO event VALUES (2, 5, 'request', 'p', 's', 'i', '', x'ff', NULL)")
-        store.execute("INSERT INTO origin (origin, key, agent, boot) VALUES (1, '', 'a', ?)", (b"bootboot",))
+        store.execute(
+            "INSERT INTO origin (origin, key, agent, boot) VALUES (1, '', 'a', ?)", (b"bootboot",)
+        )
         payloads = batch(1, f"COPY (SELECT '{WORD}') TO STDOUT", "SELECT ?"), b"no batch"
         for seq, payload in enumerate(payloads, 1):
             place = (1, seq, NOW_S - 60, NOW_S * 10**6)

@@ -3,7 +3,7 @@
 Its batches may hold texts that a shape has no more, such as a password in `ALTER ROLE`. If one
 does, all batches move, in their order, to new segments, as they are or with shapes for their
 statements; what identifies them stays, so that a repeat is harmless. The old segments are unlinked.
-A file beside them remembers by which rules they were read, so this happens once.
+The name of an empty file beside them says by which rules they were read, so this happens once.
 """
 
 import logging
@@ -19,7 +19,7 @@ from trimtab_agent.spool.segments import DONE, HELD, TRIED, DamagedError, Place,
 from trimtab_agent.spool.shelf import Shelf
 from trimtab_agent.spool.tally import Tally
 from trimtab_core.batches import MAX_BATCH
-from trimtab_core.errors import BatchError
+from trimtab_core.errors import BatchError, TooLargeError
 from trimtab_core.redaction import redacted_payload
 from trimtab_core.shapes import SHAPES
 
@@ -27,7 +27,7 @@ __all__ = ["read_again"]
 
 logger = logging.getLogger("trimtab.spool")
 
-_FILE: Final = "shapes"
+_MARK: Final = f"shapes-{SHAPES}"
 #: batches that are moved at once
 _BATCHES: Final = 10
 
@@ -39,13 +39,11 @@ def read_again(
 
     What the disk refuses is done at the next start.
     """
-    segments = list(shelf.segments)
-    if not segments and "quarantine" not in files.names(directory):
-        return
-    marker = directory / _FILE
-    if _version(files, marker) >= SHAPES:
-        return
     try:
+        names = files.names(directory)
+        segments = list(shelf.segments)
+        if _MARK in names or not (segments or "quarantine" in names):
+            return
         if any(_is_stale(segment) for segment in segments):
             if not all(_move(shelf, replacement, segment) for segment in _sealed(segments)):
                 logger.warning("the spool has no room to read its batches again: at the next start")
@@ -56,24 +54,15 @@ def read_again(
                 len(segments),
             )
         _read_quarantine(files, directory / "quarantine")
-        with opened(files, marker, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
-            write_all(files, fd, b"%d" % SHAPES, 0)
+        files.close(files.open(directory / _MARK, os.O_WRONLY | os.O_CREAT))
     except OSError as error:
         tally.fault(error)
-
-
-def _version(files: Files, marker: Path) -> int:
-    try:
-        with opened(files, marker, os.O_RDONLY) as fd:
-            return int(read_all(files, fd, 16) or b"0")
-    except (OSError, ValueError):
-        return 0
 
 
 def _again(payload: bytes) -> bytes | None:
     try:
         return redacted_payload(payload)
-    except BatchError:
+    except (BatchError, TooLargeError, ValueError):
         return None  # the collector will say what is wrong with it
 
 
