@@ -8,6 +8,7 @@ from trimtab_core.batches import ProcessAccounting, SeriesKey
 from trimtab_core.measures import OTHER, MeasureKey
 from trimtab_core.messages import Hello
 from trimtab_core.records import OTHER_ROUTE
+from trimtab_core.redaction import redacted_key
 
 __all__ = ["App", "Workers", "other_of", "size_of"]
 
@@ -97,6 +98,7 @@ class App:
         bound, what is added to them is left out.
         """
         for number, key in keys.items():
+            key = redacted_key(key)
             before = self.measures.get(number)
             if before is not None and number not in self.other_measures:
                 self._name_bytes -= size_of(before)

@@ -12,6 +12,7 @@ from trimtab_agent.dating import share
 from trimtab_core.deltas import MAX_MEASURES, Deltas, Events
 from trimtab_core.errors import FrameError
 from trimtab_core.measures import Delta, MeasureKey
+from trimtab_core.redaction import redacted_event
 from trimtab_core.rows import EventRow, MeasureRow, pack_rows
 
 __all__ = ["Gathered"]
@@ -152,7 +153,7 @@ class Gathered:
             # Told here: a process says its version once, not with each event.
             EventRow(
                 *(hello.environment, hello.service, app.instance),
-                {**event, "version": hello.version, "at_us": at},
+                {**redacted_event(event), "version": hello.version, "at_us": at},
             )
             for event, at in zip(events.events[:room], at_us, strict=False)
         ]

@@ -45,7 +45,8 @@ from trimtab_core.batches import (
 )
 from trimtab_core.errors import BatchError, TooLargeError
 from trimtab_core.logs import RateLimited
-from trimtab_core.rows import EventRow, unpack_rows
+from trimtab_core.redaction import redacted_batch
+from trimtab_core.rows import EventRow
 
 __all__ = ["Ingest"]
 
@@ -203,7 +204,7 @@ class Ingest:
     def _check(
         self, raw: bytes, key: AgentKey, sent_at: SentAt | None, told: bytes, asking: "_Asking"
     ) -> Received:
-        batch = decode(raw)
+        batch = arrived = decode(raw)
         asking.agent = batch.agent
         now_s = self._clock()
         ahead_s = ahead_of(batch, sent_at, now_s)
@@ -230,7 +231,7 @@ class Ingest:
                 f"{begin_s} of agent {batch.agent!r:.40}: set the clock of its machine"
             )
         window_s = begin_s if batch.live else begin_s - begin_s % WINDOW_S
-        sent, told_of = unpack_rows(batch.rows)
+        batch, sent, told_of = redacted_batch(batch)
         received_us = int(now_s * 1e6)
         events: Sequence[EventRow] = _dated(told_of, ahead_us, received_us, begin_s)
         measures = admitted(key, batch, sent, events)
@@ -238,7 +239,7 @@ class Ingest:
             self._store.over.note("probes", key.id, batch.agent, len(sent) - len(measures))
         content = BatchContent(batch, measures, events)
         fitted = self._quotas.fitted(key, content)
-        if fitted.batch is not batch:
+        if fitted.batch is not arrived:
             raw = encode(fitted.batch)
         batch, measures, events = fitted
         numbered = self._store.number(batch, window_s, partial(check_services, key))

@@ -148,10 +148,8 @@ class StatementReader:
     def _pass_over(self, kind: str, text: str, sql: str, position: int) -> int:
         """Return where to read on: behind plain values or rows of which one was taken."""
         if kind == "open":
-            if text == "[" and self._last == "]":
-                # A name in brackets, as it was taken.
-                bracket = _BRACKETED.match(sql, position)
-                return bracket.end() if bracket else len(sql)
+            if text == "[" and self._last == "]":  # a name in brackets, as it was taken
+                return bracket.end() if (bracket := _BRACKETED.match(sql, position)) else len(sql)
             if self._lists[-1]:
                 values = _VALUES.match(sql, position)
                 if values is not None:

@@ -323,7 +323,14 @@ async def test_a_password_is_shown_nowhere_whether_right_wrong_or_encoded(
 
 
 @pytest.mark.parametrize(
-    "url", [f"http://:{WORD}@h/0", f"redis://:{WORD}@:1/0", f"redis://h:{WORD}/0", WORD]
+    "url",
+    [
+        f"http://:{WORD}@h/0",
+        f"redis://:{WORD}@:1/0",
+        f"redis://h:{WORD}/0",
+        WORD,
+        f"redis://u:12/{WORD}@h/0",
+    ],
 )
 def test_an_address_that_is_none_is_refused_without_being_shown(url: str) -> None:
     with pytest.raises(SettingsError, match="probe_redis: expected redis://") as caught:

@@ -9,7 +9,8 @@ import pytest
 from support.processes.servers import Collector
 from support.stores.batches import Sender, a_batch, accounting_of, key_of, point_of, window
 from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, GaugeRow, Point, SentAt
-from trimtab_core.rows import EventRow, pack_rows
+from trimtab_core.measures import HISTOGRAM, Delta, MeasureKey
+from trimtab_core.rows import EventRow, MeasureRow, pack_rows
 
 
 def slow_requests(service: str, *at_s: int) -> bytes:
@@ -164,3 +165,22 @@ def test_a_late_batch_is_not_taken_for_a_wrong_clock(collector: Collector, sende
     batch = a_batch(0, agent="late", window_s=hour_ago, closed_us=(hour_ago + 10) * 1_000_000)
     assert sender.post(batch)[0] == 202
     assert "late" not in collector.api.get("/health")["clockSkewSeconds"]
+
+
+def test_statements_that_an_older_agent_sends_as_they_were_typed_become_shapes(
+    collector: Collector, sender: Sender
+) -> None:
+    attributes = (
+        ("db.query.text", "ALTER ROLE x PASSWORD 's3cret_w0rd'"),
+        ("db.system.name", "postgresql"),
+    )
+    key = MeasureKey("postgresql.statement.duration", HISTOGRAM, "s", attributes)
+    row = MeasureRow("", "", "postgresql:h:5432/older", key, Delta(1, 1.0, 1.0, 1.0, 1.0, {300: 1}))
+    batch = a_batch(0, {key_of(service="older"): point_of([5])}, agent="older",
+                    rows=pack_rows([row], ())[0])  # fmt: skip
+    assert sender.post(batch)[0] == 202
+    found = collector.api.get(
+        "/measures", name=key.name, groupBy="db.query.text", instance=row.instance, from_="-2m"
+    )
+    assert [each["group"] for each in found["measures"]] == [{"db.query.text": "ALTER ROLE"}]
+    assert "s3cret_w0rd" not in str(collector.api.get("/names"))

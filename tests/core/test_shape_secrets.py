@@ -145,7 +145,7 @@ def test_no_planted_secret_is_in_a_shape_however_it_ends(system: str, sql: str) 
 
 
 @pytest.mark.parametrize("system", LITERALS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_no_secret_of_a_statement_by_the_grammar_is_in_its_shape(
     system: str, data: st.DataObject

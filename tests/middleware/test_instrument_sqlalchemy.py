@@ -255,6 +255,17 @@ def test_pools_say_what_they_hold_and_how_long_was_waited(look: Look) -> None:
     engine.dispose()
 
 
+def test_a_pool_that_was_named_by_its_address_is_named_by_its_dialect(look: Look) -> None:
+    engine = sa.create_engine(
+        "sqlite://", poolclass=sa.QueuePool, pool_logging_name="postgresql://u:hunter2@h/d"
+    )
+    engine.connect().close()
+    engine.dispose()
+    ((count, (name,)),) = look("db.client.connection.wait_time", POOL)
+    assert count == 1
+    assert name.startswith("sqlite")
+
+
 def last(name: str, attributes: tuple[tuple[str, str], ...]) -> float:
     family = PROCESS.measures.families()[name]
     return next(each.read().last for each in family if each.key.attributes == attributes)

@@ -166,7 +166,7 @@ def test_statements_come_back_as_the_server_counted_them(
     (statement,) = [
         each for each in found["serverStatements"] if each["query"].startswith("SELECT name FROM")
     ]
-    assert statement["query"] == "SELECT name FROM things WHERE name = $1"
+    assert statement["query"] == "SELECT name FROM things WHERE name = ?"
     assert (statement["target"], statement["database"]) == (answers[1]["postgresql"], "postgres")
     calls = statement["calls"]
     assert calls["count"] >= 1

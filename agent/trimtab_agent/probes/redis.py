@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from trimtab_agent.gauges.kernel import Rates
 from trimtab_agent.probes.probe import Probed, TargetAddress, in_thread, split_url
+from trimtab_core.errors import SettingsError
 from trimtab_core.measures import GAUGE, HISTOGRAM, OTHER, Delta, MeasureKey, value_buckets
 from trimtab_core.rediscommands import command_name
 
@@ -59,6 +60,9 @@ def place_of(url: str, setting: str, form: str = FORM) -> str:
     parts = split_url(url, setting, form, _SCHEMES)
     if parts.scheme == "unix":
         return parts.path
+    if "@" in parts.path:
+        # Of a password with a plain slash the rest is taken for the path, its start for the port.
+        raise SettingsError(f"{setting}: expected {form}, got something else (it is not shown)")
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     database = parts.path.strip("/") or "0"
     # The driver takes anything but a number for 0, and it might be a secret.

@@ -24,6 +24,7 @@ from trimtab_agent.spool.marks import keep_marks, take_marks
 from trimtab_agent.spool.quarantine import put_aside
 from trimtab_agent.spool.regroup import halved
 from trimtab_agent.spool.replacement import Replacement
+from trimtab_agent.spool.rereading import read_again
 from trimtab_agent.spool.segments import HELD, LEASED, TRIED
 from trimtab_agent.spool.shelf import OVERHEAD, Shelf, SpooledBatch
 from trimtab_agent.spool.tally import SpoolStats, Tally
@@ -75,6 +76,7 @@ class Spool:
         take_marks(self._files, directory, self._shelf)
         self._replacement.open()
         self._shelf.bound()
+        read_again(self._files, directory, self._shelf, self._replacement, self._tally)
 
     @property
     def stats(self) -> SpoolStats:

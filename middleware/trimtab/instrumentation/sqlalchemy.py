@@ -174,10 +174,9 @@ def _book_wait(pool: Any, start_ns: int, timed_out: bool) -> None:
 
 def _name(pool: Any) -> str:
     """Name a pool by its own name or its dialect, never by its address."""
-    name = str(
-        getattr(pool, "_orig_logging_name", None)
-        or getattr(getattr(pool, "_dialect", None), "name", "pool")
-    )
+    name = str(getattr(pool, "_orig_logging_name", None) or "")
+    if not name or "@" in name or "://" in name:
+        name = str(getattr(getattr(pool, "_dialect", None), "name", "pool"))
     with _naming.lock:
         taken = set(_pools.values())
         free = name

@@ -27,6 +27,7 @@ from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
 from trimtab_collector.storage.sqlite.periods import MergedPeriods
 from trimtab_collector.storage.sqlite.reading import Reader
+from trimtab_collector.storage.sqlite.rereading import read_again
 from trimtab_collector.storage.sqlite.schema import (
     highest_given,
     identity_of_journal,
@@ -110,6 +111,7 @@ class SQLiteStore:
         try:
             self._writer = open_metrics(self._path)
             migrate(self._writer, directory)
+            read_again(self._writer)
             facts = self._load()
         except StartupError:
             os.close(self._lock)

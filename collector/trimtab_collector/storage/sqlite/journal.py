@@ -8,7 +8,7 @@ missing.
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ __all__ = [
     "JOURNAL_ROW",
     "JournalEntry",
     "batch_of",
+    "journal_checksum",
     "journal_row",
     "lose",
     "seen_of",
@@ -43,10 +44,15 @@ Totals = Mapping[tuple[str, str], tuple[int, int]]
 def journal_row(origin: int, received: Received) -> JournalEntry:
     """Return the row of a batch that came from a start of an agent."""
     place = (origin, received.batch.seq, received.window_s, received.received_us)
-    crc = zlib.crc32(received.raw, zlib.crc32(_PLACE.pack(*place)))
+    crc = journal_checksum(place, received.raw)
     held = [(*service, *sums) for service, sums in received.totals.items()]
     holds = msgspec.msgpack.encode(held)
     return (*place, received.raw, crc, zlib.crc32(holds).to_bytes(_CRC_BYTES, "little") + holds)
+
+
+def journal_checksum(place: Sequence[int], payload: bytes) -> int:
+    """Return the checksum of a row by its origin, seq, t0 and received_us, and its payload."""
+    return zlib.crc32(payload, zlib.crc32(_PLACE.pack(*place)))
 
 
 def batch_of(row: tuple[Any, ...]) -> Batch:
@@ -54,7 +60,7 @@ def batch_of(row: tuple[Any, ...]) -> Batch:
     *place, payload, crc = row
     if crc is not None:
         try:
-            found = zlib.crc32(payload, zlib.crc32(_PLACE.pack(*place)))
+            found = journal_checksum(place, payload)
         except (struct.error, TypeError) as error:
             raise BatchError(f"expected the place of a batch, got {place!r:.80}") from error
         if found != crc:
