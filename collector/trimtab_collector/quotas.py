@@ -4,15 +4,14 @@ A batch passes here once, before it is numbered and stored, so that a flood of n
 memory nor the files. Names in use are counted by the key that brought them, and are free again when
 nobody has used them for half an hour to an hour. `SharedPlaces` says who may bring more.
 
-Any thread. A batch with series that came before costs a hash of their binary and a look at whose
-its rows are.
+Any thread. A batch like one before costs a hash of its series and of the services of its rows.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from operator import itemgetter
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 from trimtab_collector.auth.keys import AgentKey
@@ -33,7 +32,6 @@ _FITTING: Final = 4096
 _FOLDED: Final = 64
 
 _AppPair = tuple[str, str]
-_process_pair: Final = itemgetter(1, 2)
 
 
 class BatchContent(NamedTuple):
@@ -74,11 +72,16 @@ class Quotas:
         with self._lock:
             if self._clock() - self._turned_s >= _TURN_S:
                 self._turn()
-            over = self._services_over(key, content)
-            mark = hash((key.id, content.batch.series))
-            if not over and mark in self._fitting:
+            columns = _whose(content)
+            whole = hash((key.id, content.batch.series, *columns))
+            if whole in self._fitting:
                 return content
+            pairs = set(chain.from_iterable(map(zip, columns[::2], columns[1::2])))
+            over = self._refused(key, pairs.difference(self._services.current))
+            mark = hash((key.id, content.batch.series))
             series, count = self._series_of(key, content.batch.series, mark, over)
+            if not over and not count:
+                self._fits(whole)
         if over:
             content = _without(key, content, over)
             self._note("services", key.id, content.batch.agent, len(over))
@@ -95,14 +98,10 @@ class Quotas:
         self._fitting.clear()
         self._folded.clear()
 
-    def _services_over(self, key: AgentKey, content: BatchContent) -> set[_AppPair]:
-        """Return the services of gauges, processes, measures and events that are over the quota."""
-        batch = content.batch
-        pairs = set(map(_process_pair, batch.processes))
-        for rows in filter(None, (batch.gauges, content.measures, content.events)):
-            columns = zip(*rows, strict=True)
-            pairs.update(zip(next(columns), next(columns), strict=True))
-        return self._refused(key, pairs.difference(self._services.current))
+    def _fits(self, mark: int) -> None:
+        if len(self._fitting) >= _FITTING:
+            self._fitting.clear()
+        self._fitting.add(mark)
 
     def _refused(self, key: AgentKey, pairs: Iterable[_AppPair]) -> set[_AppPair]:
         # Services that an admin has named for a key are always known.
@@ -136,9 +135,7 @@ class Quotas:
             status = row[6] if row[6] in _CLASSES else "other"
             folded[place] = SeriesKey(*app, "", "", OTHER_ROUTE, OTHER_METHOD, status)
         if not folded:
-            if len(self._fitting) >= _FITTING:
-                self._fitting.clear()
-            self._fitting.add(mark)
+            self._fits(mark)
             return series, 0
         over |= without
         packed = pack_series(folded.get(place) or SeriesKey(*row) for place, row in enumerate(rows))
@@ -148,6 +145,18 @@ class Quotas:
         if not without:
             self._folded[mark] = (packed, len(folded))
         return packed, len(folded)
+
+
+def _whose(content: BatchContent) -> list[tuple[str, ...]]:
+    """Return the environments and the services of all rows of a batch, in turns."""
+    batch = content.batch
+    found: list[tuple[str, ...]] = []
+    for rows, place in (
+        (batch.processes, 1), (batch.gauges, 0), (content.measures, 0), (content.events, 0),
+    ):  # fmt: skip
+        if rows:
+            found += islice(zip(*rows, strict=True), place, place + 2)
+    return found
 
 
 def _collecting(key: AgentKey, app: _AppPair) -> _AppPair:

@@ -64,7 +64,7 @@ LAYERS: Layers = {
         "alerts.cli": ("contract", "alerts", "asking"),
         # What agents tell with their requests.
         "senders": (),
-        # What one key and one app may bring.
+        # What a key may cost, and what it and one app of it may bring.
         "cpushares": ("contract.errors",),
         "quotas": ("auth.keys", "storage"),
         # Reads what an agent sends, within limits.
