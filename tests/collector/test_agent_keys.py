@@ -28,6 +28,8 @@ from support.stores.version4 import to_version_4
 from trimtab_collector.auth.keys import KeyFile
 from trimtab_collector.storage.memory.engine import MemoryStore
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.upkeep.backup import backup
+from trimtab_collector.storage.sqlite.upkeep.restore import restore
 from trimtab_collector.storage.store import Selection
 from trimtab_core.batches import HELD_HEADER, GaugeRow, encode
 from trimtab_core.measures import COUNTER, MeasureKey
@@ -225,6 +227,22 @@ def test_what_an_earlier_version_has_taken_is_a_repeat_with_any_key(tmp: Path) -
         store.compact(clock.now_s + HOUR_S)
         assert append(store, *merged, waiting, *mine, key="mine") == [True] * 5
     assert checkedstore.checked(tmp).sound
+
+
+def test_numbers_are_told_apart_by_key_after_a_restore_too(tmp: Path) -> None:
+    t, clock = NOW - 2 * HOUR_S, Clock(NOW)
+    merged, waiting = checkedstore.batch(1, t), checkedstore.batch(2, NOW - 10)
+    with checkedstore.opened(tmp / "c", clock) as store:
+        append(store, merged, key="mine")
+        append(store, checkedstore.batch(3, t, "evil"), key="thief")
+        assert store.compact(clock.now_s) == 2
+        append(store, waiting, key="mine")
+    backup(tmp / "c", tmp / "b", lambda _: None)
+    restore(tmp / "b", tmp / "r", lambda _: None)
+    with checkedstore.opened(tmp / "r", clock) as store:
+        assert append(store, merged, waiting, key="mine") == [True, True]
+        assert append(store, checkedstore.batch(3, t), key="mine") == [False]
+    assert checkedstore.checked(tmp / "r").sound
 
 
 @pytest.mark.parametrize("memory", [False, True], ids=["sqlite", "memory"])

@@ -233,9 +233,9 @@ def rebind_key(
 ) -> AgentKey:
     """Give a key to other agents, by its id, and note it; raises SettingsError as `rebind` does."""
     with state.change() as connection:
-        before = next((_scope(key) for key in keys.list() if key.id == key_id), None)
+        before = {key.id: _scope(key) for key in keys.list()}
         key = keys.rebind(key_id, agents)
-        note(connection, caller, "key.rebind", key.id, before, _scope(key))
+        note(connection, caller, "key.rebind", key.id, before.get(key.id), _scope(key))
     return key
 
 
