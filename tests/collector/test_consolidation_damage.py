@@ -11,6 +11,8 @@ from support.stores.appending import append
 from support.stores.batches import a_batch, key_of, point_of
 from trimtab_collector.storage.sqlite.compactor import Compactor, locked
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.tiers import Retention
+from trimtab_collector.storage.sqlite.upkeep.check import check
 from trimtab_collector.storage.store import Selection
 
 NOON = 1_700_006_400
@@ -54,5 +56,15 @@ def test_a_chunk_that_cannot_be_read_costs_itself_alone(tmp: Path, damaged: int)
         rows_left = store.read(Selection((NOON - 25, NOON - 5), ("route", "instance")))
         here = {rows_left.groups[group][0] for group in rows_left.group.tolist()}
         assert here == {f"/{number}" for number in range(3)} - {f"/{damaged}"}
+        assert file.name in store.health().damage
     finally:
         store.close()
+    # It stays as evidence, is named after a restart, and by the check.
+    store = SQLiteStore(tmp, clock=clock)
+    try:
+        store.compact(clock.now_s)
+        assert "1 chunks cannot be read" in store.health().damage[file.name]
+    finally:
+        store.close()
+    report = check(tmp, Retention(), lambda _: None, clock.now_s)
+    assert any("were set aside" in each.what for each in report.findings)

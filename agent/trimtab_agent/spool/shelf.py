@@ -287,8 +287,8 @@ class Shelf:
         """
         here = {number for segment in self.segments for number in segment.ids}
         for segment in self.segments:
-            for record in segment.replacing.values():
-                here.update(number for number, _ in record.replaces)
+            for each in segment.replacing.values():
+                here.update(number for number, _ in each.replaces)
         for segment in self.segments:
             new = [record for record in segment.lost if record.id not in here]
             segment.lost = []

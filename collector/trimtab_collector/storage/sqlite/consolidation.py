@@ -7,7 +7,8 @@ memory holds a few chunks per set and never a period.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -20,12 +21,18 @@ from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk
 from trimtab_collector.storage.sqlite.compaction import Prepared, Step
 from trimtab_collector.storage.sqlite.gaugefile import merge_sets, sets_due
-from trimtab_collector.storage.sqlite.tierfile import ChunkEntry, add_points, entries
+from trimtab_collector.storage.sqlite.tierfile import (
+    UNREADABLE,
+    ChunkEntry,
+    add_points,
+    entries,
+    open_reader,
+)
 from trimtab_collector.storage.sqlite.tiers import COARSE, Tier, files_of
 from trimtab_collector.storage.sqlite.writers import Writers
 from trimtab_core.logs import RateLimited
 
-__all__ = ["consolidations", "drops"]
+__all__ = ["chunks_aside", "consolidations", "drops"]
 
 #: sets of an open period, and points per set of single series, below which merging is worth it
 _MANY: Final = 16
@@ -54,7 +61,7 @@ def consolidations(
         )
         for level, period, parts, points in connection.execute(
             "SELECT level, period, count(DISTINCT part), sum(points) FROM chunk"
-            " GROUP BY level, period"
+            " WHERE level >= 0 GROUP BY level, period"
         ):
             over = period + tier.period_s + _GRACE_S <= cutoff_s
             # Large sets of single series are rarely read, and merging them costs a full write.
@@ -67,12 +74,13 @@ def consolidations(
 
         def work(
             connection: sqlite3.Connection, level: int = level, period: int = period
-        ) -> sqlite3.Connection:
-            _rewrite(connection, writers.series(path).routes(), tier, level, period, log)
-            return connection
+        ) -> tuple[sqlite3.Connection, bool]:
+            routes = writers.series(path).routes()
+            return connection, _rewrite(connection, routes, tier, level, period, log)
 
-        connection = writers.fill(path, work)
-        yield Step(what="consolidate"), partial(_commit, connection)
+        connection, whole = writers.fill(path, work)
+        step = Step(what="consolidate", damaged="" if whole else path.name)
+        yield step, partial(_commit, connection)
     for period in gauges:
 
         def merged(connection: sqlite3.Connection, period: int = period) -> sqlite3.Connection:
@@ -90,26 +98,57 @@ def _rewrite(
     level: int,
     period: int,
     log: RateLimited,
-) -> None:
-    """Replace the chunks of a level and period by one set, in the open transaction."""
+) -> bool:
+    """Replace the chunks of a level and period by one set, in the open transaction.
+
+    Returns whether all could be read. One that cannot stays as evidence, at a level below zero,
+    where nothing is read.
+    """
     found = list(entries(connection, level, period, period + 1))
     if not found:  # the file was found broken meanwhile, and a new one is in its place
-        return
+        return True
+    unread: list[int] = []
     part = max(entry.part for entry in found) + 1
     for _, chunks in groupby(found, key=lambda entry: entry.begin):
-        for merged in _merged(connection, list(chunks), routes, log):
+        for merged in _merged(connection, list(chunks), routes, log, unread):
             add_points(connection, tier, level, part, merged, routes)
-    connection.executemany("DELETE FROM chunk WHERE id = ?", [(entry.id,) for entry in found])
+    connection.executemany(
+        "UPDATE chunk SET level = -1 - level WHERE id = ?", [(number,) for number in unread]
+    )
+    gone = [(entry.id,) for entry in found if entry.id not in unread]
+    connection.executemany("DELETE FROM chunk WHERE id = ?", gone)
+    return not unread
+
+
+def chunks_aside(files: Iterable[tuple[Tier, int, Path]]) -> dict[str, str]:
+    """Return the files in which chunks were set aside because they could not be read."""
+    found = {}
+    for _, _, path in files:
+        with suppress(*UNREADABLE), closing(open_reader(path)) as connection:
+            query = "SELECT count(*) FROM chunk WHERE level < 0"
+            (count,) = connection.execute(query).fetchone()
+            if count:
+                found[path.name] = f"{count} chunks cannot be read and are set aside"
+    return found
 
 
 def _merged(
-    connection: sqlite3.Connection, found: Sequence[ChunkEntry], routes: Array, log: RateLimited
+    connection: sqlite3.Connection,
+    found: Sequence[ChunkEntry],
+    routes: Array,
+    log: RateLimited,
+    unread: list[int],
 ) -> Iterator[Columns]:
-    """Yield merged points of chunks in order of route; found has the chunks in that order."""
+    """Yield merged points of chunks in order of route; found has the chunks in that order.
+
+    The ids of those that cannot be read are added to unread.
+    """
     waiting: list[Columns] = []
     for place, entry in enumerate(found):
         columns = _columns_of(connection, entry, len(routes), log)
-        if columns is not None:
+        if columns is None:
+            unread.append(entry.id)
+        else:
             waiting.append(columns)
         points = sum(len(columns.key) for columns in waiting)
         buckets = sum(len(columns.indexes) for columns in waiting)
@@ -143,7 +182,7 @@ def _columns_of(
         if len(series) and series.max() >= known:
             raise ChunkError(f"it names series {series.max()}, its file has {known}")
     except ChunkError as error:
-        log.warning("chunk", "chunk %d is left out: %s", entry.id, error)
+        log.warning("chunk", "chunk %d is set aside: %s", entry.id, error)
         return None
     return columns
 

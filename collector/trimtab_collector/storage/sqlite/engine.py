@@ -19,6 +19,7 @@ from trimtab_collector.storage.sqlite.accounting import load_accounting
 from trimtab_collector.storage.sqlite.aside import Aside
 from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compactor import METRICS, Compactor
+from trimtab_collector.storage.sqlite.consolidation import chunks_aside
 from trimtab_collector.storage.sqlite.events import EventTable
 from trimtab_collector.storage.sqlite.gaugehistory import GaugeReader
 from trimtab_collector.storage.sqlite.health import SQLiteHealth
@@ -116,7 +117,7 @@ class SQLiteStore:
         except StartupError:
             os.close(self._lock)
             raise
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             os.close(self._lock)
             refuse(self._path, error)
         identity = identity_of_journal(self._writer)
@@ -124,6 +125,7 @@ class SQLiteStore:
             # A copy of metrics.db from before was put back: marks would hide what comes now.
             identity = renew_identity(self._writer)
         self._strangers = strangers(files_of(directory), identity)
+        self._chunks_aside = chunks_aside(files_of(directory))
         merged_before_s = facts.get("merged_before_s", 0)
         if self._strangers:
             # What another metrics.db knew is only in these files: memory answers from now on.
@@ -266,7 +268,12 @@ class SQLiteStore:
             },
             compaction=self.tiering.trouble,
             worker=self.tiering.worker,
-            damage={**self._strangers, **self._reads.damage(), **self._put_aside()},
+            damage={
+                **self._strangers,
+                **self._chunks_aside,
+                **self._reads.damage(),
+                **self._put_aside(),
+            },
             series=len(self.memory.catalogue),
             gauges_left_out=self.memory.latest.left_out,
             recent_bytes=self.memory.size_bytes,

@@ -93,7 +93,7 @@ class GaugeReader:
                 if np.searchsorted(places, entry.first)
                 < np.searchsorted(places, entry.last, "right")
             ]
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError, TypeError) as error:
             self._reader.damaged(view.path, error)
             return np.zeros(0, np.int64), []
         return numbers, entries

@@ -205,7 +205,7 @@ class Reader:
                     run_here = TierRun(run.tier, start_s, end_s)
                     yield FileView(run_here, path, connection, self._identity)
                     self._unreadable.pop(path.name, None)
-            except (sqlite3.Error, VersionError) as error:
+            except (sqlite3.Error, VersionError, ValueError, TypeError) as error:
                 self.damaged(path, error)
             start_s = end_s
 
@@ -218,7 +218,7 @@ class Reader:
             group = groups.of(dictionary)
             wanted = _wanted(dictionary, group, level)
             return (view.choose(level, wanted) if wanted is None or wanted else []), group
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, ValueError, TypeError) as error:
             self.damaged(view.path, error)
             return [], _NOTHING
 

@@ -9,7 +9,6 @@ several sets of chunks (`part`), which add up until consolidation merges them.
 """
 
 import contextlib
-import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +29,7 @@ from trimtab_core.errors import TrimtabError
 
 __all__ = [
     "DAMAGED",
+    "UNREADABLE",
     "ChunkEntry",
     "EmptyFileError",
     "VersionError",
@@ -51,7 +51,6 @@ __all__ = [
     "open_reader",
     "open_writer",
     "pieces",
-    "put_aside",
     "strangers",
     "taken",
 ]
@@ -85,6 +84,10 @@ class VersionError(TrimtabError):
 
 class EmptyFileError(VersionError):
     """Nothing has been committed to a file of the store yet."""
+
+
+#: what reading a damaged file raises
+UNREADABLE: Final = (sqlite3.Error, VersionError, UnicodeDecodeError)
 
 
 class ChunkEntry(NamedTuple):
@@ -153,9 +156,12 @@ def _opened(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def is_damage(error: Exception) -> bool:
-    """Return whether an error of SQLite says that the file itself is broken."""
+    """Return whether an error of SQLite, or of text in it, says that the file is broken."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return isinstance(error, UnicodeDecodeError) or code in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    )
 
 
 def entries(
@@ -210,7 +216,7 @@ def highest_of(files: Iterable[tuple[Tier, int, Path]], identity: int) -> int:
     """Return the highest row of this journal that any file has ever held."""
     highest = 0
     for _, _, path in files:
-        with contextlib.suppress(sqlite3.Error, VersionError), closing(open_reader(path)) as file:
+        with contextlib.suppress(*UNREADABLE), closing(open_reader(path)) as file:
             if identity_of(file) == identity:
                 highest = max(highest, highest_mark(file))
     return highest
@@ -224,7 +230,7 @@ def strangers(files: Iterable[tuple[Tier, int, Path]], identity: int) -> dict[st
             with closing(open_reader(path)) as connection:
                 adopted = connection.execute("SELECT 1 FROM fact WHERE name = 'adopted'").fetchone()
                 strange = adopted or identity_of(connection) not in (0, identity)
-        except (sqlite3.Error, VersionError):
+        except UNREADABLE:
             continue
         if strange:
             found[path.name] = (
@@ -381,19 +387,3 @@ def number_in(connection: sqlite3.Connection) -> int:
 def new_number() -> int:
     """Return a random number that no other file has."""
     return secrets.randbits(62) + 1
-
-
-def put_aside(path: Path) -> Path:
-    """Rename a file that cannot be used, so that a new one takes its place; returns the new path.
-
-    Its new name says so in /health.
-    """
-    aside = path.with_name(path.name + DAMAGED)
-    number = 1
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}{DAMAGED}-{number}")
-    os.rename(path, aside)
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    return aside

@@ -24,6 +24,7 @@ from trimtab_collector.storage.sqlite.head import RECENT_S
 from trimtab_collector.storage.sqlite.journal import lose
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
+from trimtab_collector.storage.sqlite.planes import ChunkError
 from trimtab_collector.storage.sqlite.reading import Reader
 from trimtab_collector.storage.sqlite.schema import note_facts
 from trimtab_collector.storage.sqlite.tiers import Retention
@@ -150,6 +151,9 @@ class Tiering:
 
         Raises sqlite3.Error if the disk refuses the write: the step is then repeated.
         """
+        if step.damaged:
+            aside = ChunkError("chunks cannot be read and are set aside")
+            self._reader.damaged(self._directory / step.damaged, aside)
         if step.what == "drop":
             self._reader.files.let_go()
             # There may be space now.

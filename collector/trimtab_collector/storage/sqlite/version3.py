@@ -17,9 +17,9 @@ from trimtab_collector.storage.sqlite.tierfile import (
     VERSION,
     is_damage,
     new_number,
-    put_aside,
 )
 from trimtab_collector.storage.sqlite.tiers import files_of
+from trimtab_collector.storage.sqlite.writers import put_aside
 
 __all__ = ["name_series"]
 

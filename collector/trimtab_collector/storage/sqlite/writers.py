@@ -4,6 +4,7 @@ Each connection has the dictionary of its file, as the open transaction will lea
 """
 
 import logging
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,14 +13,14 @@ from typing import Final, TypeVar
 
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.tierfile import (
+    DAMAGED,
     VersionError,
     is_damage,
     load_series,
     open_writer,
-    put_aside,
 )
 
-__all__ = ["Writers"]
+__all__ = ["Writers", "put_aside"]
 
 _T = TypeVar("_T")
 logger = logging.getLogger("trimtab.compaction")
@@ -45,7 +46,7 @@ class Writers:
         try:
             with self.guarded(path):
                 return work(self._begin(path))
-        except (sqlite3.DatabaseError, VersionError) as error:
+        except (sqlite3.DatabaseError, VersionError, UnicodeDecodeError) as error:
             if not _is_useless(error):
                 raise
             return work(self._begin(path))
@@ -55,7 +56,7 @@ class Writers:
         """Put the file aside if an error in the block says that it is broken; the error goes on."""
         try:
             yield
-        except (sqlite3.DatabaseError, VersionError) as error:
+        except (sqlite3.DatabaseError, VersionError, UnicodeDecodeError) as error:
             if _is_useless(error):
                 self._put_aside(path, error)
             raise
@@ -118,3 +119,19 @@ class Writers:
 def _is_useless(error: Exception) -> bool:
     """Return whether an error says that a file itself is broken or of another version."""
     return isinstance(error, VersionError) or is_damage(error)
+
+
+def put_aside(path: Path) -> Path:
+    """Rename a file that cannot be used, so that a new one takes its place; returns the new path.
+
+    Its new name says so in /health.
+    """
+    aside = path.with_name(path.name + DAMAGED)
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}{DAMAGED}-{number}")
+    os.rename(path, aside)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return aside

@@ -79,7 +79,12 @@ def look_through(file: TierFile, held: Held, metrics: Metrics, report: CheckRepo
     found = file.connection.execute("SELECT DISTINCT level, period FROM chunk").fetchall()
     periods = {tier.period(hour) for hour in held.ahead if span[0] <= hour < span[1]}
     for level, period in found:
-        if level not in range(LEVELS) or period % tier.period_s or not span[0] <= period < span[1]:
+        if level < 0:
+            what = "chunks could not be read and were set aside: what they held is missing"
+            report.add(Finding(name, f"{what} ({instant(period)})"))
+        elif (
+            level not in range(LEVELS) or period % tier.period_s or not span[0] <= period < span[1]
+        ):
             what = "chunks lie at a level or period that is not of this file"
             report.add(
                 Finding(
