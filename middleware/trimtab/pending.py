@@ -31,7 +31,7 @@ _EVENTS_A_FRAME: Final = 5
 _EVENTS_A_SECOND: Final = 200
 #: Deltas that are taken at once, and in a turn; beyond that they stay where they are added up for a
 #: moment. Between two slices others get the interpreter.
-_SLICE: Final = 50
+_SLICE: Final = 25
 _MOST_DELTAS: Final = 2_000
 _BREATH_S: Final = 0.0005
 #: Numbers of a connection; with what is announced at once they stay below the agent's bound.
