@@ -79,7 +79,7 @@ class CollectorApp:
         #: parts whose settings may change while it runs register here
         self.reload = reload or Reload(settings)
         self.store = _open(settings, self.reload) if store is None else store
-        self.state = StateFile(directory, (AUDIT,))
+        self.state = StateFile(directory, (AUDIT,), waits=True)
         self.accounts = Accounts(
             *(self.state, directory, settings.token),
             *(settings.admin_name, settings.admin_password, settings.base_url),
@@ -302,6 +302,7 @@ def _open(settings: CollectorSettings, reload: Reload) -> Store:
         max_bytes=settings.storage_max_bytes,
         max_series=settings.max_series,
         log_level=settings.log_level,
+        waits=True,
     )
     reload.register(
         "retention", lambda latest: store.keep(Retention.of(latest), latest.storage_max_bytes)

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from trimtab_collector.room import opened_with_room
 from trimtab_core.errors import StartupError
 from trimtab_core.logs import RateLimited
 from trimtab_core.ownfiles import make_directory, touch_own
@@ -50,10 +51,13 @@ class Schema:
 class StateFile:
     """One connection to the file; any thread. Changes are durable when `change` ends.
 
-    Raises StartupError when the file cannot be used, or was written by a newer version.
+    waits is for the collector: on a full disk it waits for room to open the file. Raises
+    StartupError when the file cannot be used, or was written by a newer version.
     """
 
-    def __init__(self, directory: Path, schemas: Sequence[Schema] = ()) -> None:
+    def __init__(
+        self, directory: Path, schemas: Sequence[Schema] = (), *, waits: bool = False
+    ) -> None:
         self.path = directory / _FILE
         self._lock = threading.RLock()
         self._log = RateLimited(logger)
@@ -63,19 +67,7 @@ class StateFile:
         self.trouble = ""
         try:
             make_directory(directory)
-            touch_own(self.path)
-            self._connection = sqlite3.connect(
-                self.path, isolation_level=None, timeout=_BUSY_S, check_same_thread=False
-            )
-            self._connection.text_factory = whole_text
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute("PRAGMA foreign_keys = ON")
-            is_new = not self._connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS schema_step"
-                " (owner TEXT PRIMARY KEY, steps INTEGER NOT NULL) WITHOUT ROWID"
-            )
+            is_new = opened_with_room(directory, self._opened, waits=waits)
         except (OSError, sqlite3.Error) as error:
             raise unusable(self.path.parent, error) from error
         if is_new and (directory / _COMPANION).exists():
@@ -86,6 +78,27 @@ class StateFile:
             logger.error("the state is lost: %s path=%s", self.trouble, self.path)
         for schema in schemas:
             self.bring(schema)
+
+    def _opened(self) -> bool:
+        """Open the file, making it if needed; tell whether it was empty."""
+        touch_own(self.path)
+        connection = self._connection = sqlite3.connect(
+            self.path, isolation_level=None, timeout=_BUSY_S, check_same_thread=False
+        )
+        try:
+            connection.text_factory = whole_text
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            is_new = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS schema_step"
+                " (owner TEXT PRIMARY KEY, steps INTEGER NOT NULL) WITHOUT ROWID"
+            )
+        except BaseException:
+            connection.close()
+            raise
+        return is_new
 
     def bring(self, schema: Schema) -> None:
         """Make the tables of an owner that are missing; raises StartupError.

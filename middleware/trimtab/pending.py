@@ -12,7 +12,7 @@ recently sent key loses its number; the agent reads frames in order and is told 
 the first values under it.
 """
 
-from time import monotonic_ns, time_ns
+from time import monotonic_ns, sleep, time_ns
 from typing import Any, Final
 
 from trimtab.events import EventQueue, dated
@@ -25,12 +25,15 @@ __all__ = ["Pending"]
 
 #: bounds that keep a frame well below the 256 KiB of the wire
 _CHARS_A_FRAME: Final = 32_000
-_DELTAS_A_FRAME: Final = 200
-_BUCKETS_A_FRAME: Final = 15_000
+_DELTAS_A_FRAME: Final = 100
+_BUCKETS_A_FRAME: Final = 2_000
 _EVENTS_A_FRAME: Final = 5
 _EVENTS_A_SECOND: Final = 200
-#: Deltas that are taken at once; beyond that they stay where they are added up for a moment.
+#: Deltas that are taken at once, and in a turn; beyond that they stay where they are added up for a
+#: moment. Between two slices others get the interpreter.
+_SLICE: Final = 25
 _MOST_DELTAS: Final = 2_000
+_BREATH_S: Final = 0.0005
 #: Numbers of a connection; with what is announced at once they stay below the agent's bound.
 _MOST_NUMBERS: Final = 10_000
 
@@ -83,8 +86,12 @@ class Pending:
             return
         if not self._left_some:  # else this goes on with what was asked for a moment ago
             self._measures.ask()
-        with self._backlog.lock:
-            self._take()
+        for _ in range(_MOST_DELTAS // _SLICE):
+            with self._backlog.lock:
+                self._take()
+            if not self._left_some:
+                break
+            sleep(_BREATH_S)
         if not is_linked:
             return
         self._is_owner = True
@@ -95,7 +102,7 @@ class Pending:
         self._dropped += len(taken) - len(fitting)
 
     def _take(self) -> None:
-        room = 0 if self._backlog.is_full else _MOST_DELTAS
+        room = 0 if self._backlog.is_full else _SLICE
         self._left_some = self._measures.waiting > room
         self._backlog.add(self._measures.changed(room), is_all=not self._left_some)
 

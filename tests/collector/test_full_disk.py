@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -12,14 +13,17 @@ import pytest
 
 from support.clock import Clock
 from support.disks.smalldisk import SmallDisk, small_disk
+from support.processes.servers import Collector
 from support.stores.appending import append
-from support.stores.batches import a_batch, key_of, point_of
+from support.stores.batches import Sender, a_batch, key_of, point_of, window
+from trimtab_collector.room import NoRoomError
 from trimtab_collector.storage.sqlite.compaction import Step
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiering import Tiering
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.store import Selection, UnavailableError
 from trimtab_core.batches import Batch
+from trimtab_core.errors import StartupError
 
 _T = TypeVar("_T")
 HOUR_S = 3600
@@ -169,3 +173,44 @@ def test_a_kill_between_a_drop_and_its_note_costs_no_answer(
         with opened(disk, clock) as store:
             for step_s in (10, 60, 600, HOUR_S):
                 assert batches(store, START_S, START_S + HOUR_S, step_s) == 50
+
+
+def test_a_collector_starts_and_answers_on_a_full_disk_however_it_has_ended(
+    disk: SmallDisk,
+) -> None:
+    with Collector(disk.path).start() as collector:
+        with Sender(collector.port, collector.new_key()) as sender:
+            assert sender.post(a_batch(0, {key_of(): point_of([5])}, window_s=window(0)))[0] == 202
+        # The first start uses the room that was held, the second one what it left.
+        for end in (collector.stop, collector.kill9):
+            end()
+            disk.fill()
+            collector.start()
+            row = collector.api.get("/services", service="shop", from_="-15m")["services"][0]
+            assert row["requests"] == 1
+
+
+def test_a_start_without_any_room_waits_for_it_and_blames_nothing_else(disk: SmallDisk) -> None:
+    clock = Clock(START_S)
+    with opened(disk, clock) as store:
+        fill(store, 0, 1, START_S)
+    disk.fill()
+    for _ in range(2):
+        with pytest.raises(NoRoomError, match="make room and try again"), opened(disk, clock):
+            pass
+    with ThreadPoolExecutor(1) as threads:
+        begun = threads.submit(lambda: SQLiteStore(disk.path / "data", clock=clock, waits=True))
+        with pytest.raises(TimeoutError):
+            begun.result(0.2)
+        disk.give_back()
+        store = begun.result(10)
+    assert batches(store, START_S, START_S + HOUR_S) == 1
+    store.close()
+
+
+def test_what_the_disk_refuses_for_another_reason_is_not_called_a_broken_store(tmp: Path) -> None:
+    with opened(SmallDisk(tmp), Clock(START_S)):
+        pass
+    (tmp / "data" / "metrics.db-wal").mkdir()
+    with pytest.raises(StartupError, match="not in question"):
+        SQLiteStore(tmp / "data")

@@ -28,13 +28,14 @@ LAYERS: Layers = {
         "front": ("settings",),
         "websocket": (),
         "serve": ("acceptor", "connections", "timedprotocol", "websocket"),
-        "statefile": (),
+        "room": (),
+        "statefile": ("room",),
         "storage": (),
         # Each folder below it is an engine, which only those who name it may import.
         "storage.*": ("storage",),
-        "storage.sqlite": ("storage", "settings"),
-        "storage.sqlite.upkeep": ("storage", "storage.sqlite", "settings"),
-        "auth": ("contract", "statefile"),
+        "storage.sqlite": ("storage", "settings", "room"),
+        "storage.sqlite.upkeep": ("storage", "storage.sqlite", "settings", "room"),
+        "auth": ("contract", "statefile", "room"),
         # Its subcommands, which know the settings.
         "auth.cli": ("contract", "statefile", "auth", "settings"),
         "reads": ("contract", "storage"),

@@ -68,7 +68,7 @@ class Accounts:
             base_url,
         )
         #: the keys of agents, as the API changes them
-        self.agent_keys = KeyFile(directory)
+        self.agent_keys = KeyFile(directory, waits=True)
         self._administration = Administration(
             state, people, self._tokens, self.agent_keys, self._threads
         )

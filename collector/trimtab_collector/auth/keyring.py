@@ -6,11 +6,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from trimtab_collector.auth.keys import AgentKey, KeyFile, parts_of, read_keys
+from trimtab_collector.room import opened_with_room
 from trimtab_core.errors import StartupError
 from trimtab_core.logs import RateLimited
 
@@ -29,9 +31,12 @@ class KeyRing:
     """
 
     def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._file = KeyFile(directory)
+        self._file = KeyFile(directory, waits=True)
         self._clock = clock
-        self._connection = self._file.open()
+        connection = self._connection = self._file.open()
+        look = "SELECT count(*) FROM agent_key"
+        with suppress(sqlite3.Error):  # what is wrong besides room, `_refresh` says
+            opened_with_room(directory, lambda: connection.execute(look).fetchone(), waits=True)
         self._log = RateLimited(logger)
         self._lock = threading.RLock()
         self._keys: dict[str, AgentKey] = {}

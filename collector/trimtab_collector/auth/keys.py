@@ -22,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from trimtab_collector.room import opened_with_room
 from trimtab_collector.statefile import whole_text
 from trimtab_core.errors import SettingsError, StartupError
 from trimtab_core.ownfiles import make_directory, touch_own
@@ -106,17 +107,13 @@ class KeyFile:
     Raises StartupError when the directory or file cannot be used.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, waits: bool = False) -> None:
         self.path = directory / _FILE
         #: called after each change that is made here
         self.changed: Callable[[], None] = lambda: None
         try:
             make_directory(directory)
-            touch_own(self.path)
-            with closing(self.open()) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute(_SCHEMA)
-                self._bring(connection)
+            opened_with_room(directory, self._made, waits=waits)
         except (OSError, sqlite3.Error) as error:
             raise StartupError(
                 f"expected a directory for keys that can be written at {directory}, got: {error}; "
@@ -213,6 +210,13 @@ class KeyFile:
                 "trimtab key list shows them"
             )
         return key
+
+    def _made(self) -> None:
+        touch_own(self.path)
+        with closing(self.open()) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(_SCHEMA)
+            self._bring(connection)
 
     def _bring(self, connection: sqlite3.Connection) -> None:
         """Add the columns that an earlier version did not have."""

@@ -7,6 +7,9 @@ Over the bound of bytes the oldest windows are joined to windows of a minute, th
 then of an hour, the finest of them first, as the agent does it in its spool. When nothing can be
 joined any more, the oldest window is dropped, and its deltas are counted. The agent shares what is
 in a long window evenly among its own.
+
+Windows are joined by the monotonic clock, whatever the wall clock does meanwhile. No call works for
+longer than about 0.2 ms: what is left of joining and dropping waits for the next one.
 """
 
 import sys
@@ -38,6 +41,11 @@ _EMPTY_BYTES: Final = 500
 _DELTA_BYTES: Final = 500
 _BUCKET_BYTES: Final = 90
 _KEY_BYTES: Final = 200
+#: Work of one call, in microseconds, and what things cost, approximately.
+_WORK_US: Final = 200.0
+_LOOK_US: Final = 0.3
+_MOVE_US: Final = 2.5
+_BUCKET_US: Final = 0.15
 
 
 class BacklogWindow:
@@ -57,9 +65,9 @@ class BacklogWindow:
         """Return an empty window of the same time."""
         return BacklogWindow(self.begin_us, self.end_us, self.limit_us, self.offset_us)
 
-    def wall_begin_us(self, step_us: int) -> int:
-        """Return when the step of the wall clock begins in which this window lies."""
-        return (self.limit_us - 1 + self.offset_us) // step_us * step_us
+    def step(self, step_us: int, offset_us: int) -> int:
+        """Return the step in which this window ends, by a wall clock that is ahead by offset_us."""
+        return (self.end_us - 1 + offset_us) // step_us
 
 
 class MeasureBacklog:
@@ -84,6 +92,8 @@ class MeasureBacklog:
         #: the last one, as long as more can come into it
         self._open: BacklogWindow | None = None
         self._size_bytes = 0
+        #: for each step: no two windows before this place can be joined
+        self._joined = [0] * len(_STEPS_US)
         #: how many windows have a key: its memory counts once
         self._uses: dict[MeasureKey, int] = {}
         self._taken_us = 0
@@ -127,13 +137,12 @@ class MeasureBacklog:
                 self._merge(window, key, delta)
         if is_all:
             self._taken_us = mono_us
-        if window is not None:
-            if is_all:
-                window.end_us = min(mono_us, window.limit_us)
-                if not window.deltas:
-                    window.begin_us = window.end_us
-                self._open = window if mono_us < window.limit_us else None
-            self._trim()
+        if window is not None and is_all:
+            window.end_us = min(mono_us, window.limit_us)
+            if not window.deltas:
+                window.begin_us = window.end_us
+            self._open = window if mono_us < window.limit_us else None
+        self._trim()
 
     def _begin(self, wall_us: int, mono_us: int) -> BacklogWindow:
         """Return a new window, the last one, for what is taken now."""
@@ -162,8 +171,7 @@ class MeasureBacklog:
                 return part
             if window is self._open:
                 break
-            del self._windows[0]
-            self._size_bytes -= _EMPTY_BYTES
+            self._remove(0)
         return None
 
     def keys(self, most: int) -> list[MeasureKey]:
@@ -179,6 +187,7 @@ class MeasureBacklog:
         if first is None or first.begin_us != part.begin_us or first.limit_us != part.limit_us:
             first = part.like()
             self._windows.insert(0, first)
+            self._joined = [0] * len(_STEPS_US)
             self._size_bytes += _EMPTY_BYTES
         later, first.deltas = first.deltas, {}
         for key, delta in later.items():
@@ -210,53 +219,64 @@ class MeasureBacklog:
             self._size_bytes -= _size_of(key)
 
     def _trim(self) -> None:
-        oldest_us = self._windows[-1].end_us - _MOST_AGE_US
-        while len(self._windows) > 1 and self._windows[0].end_us < oldest_us:
-            self._drop_oldest()
-        while self._size_bytes > self._most_bytes and len(self._windows) > 1:
-            if not any(self._join(step_us) for step_us in _STEPS_US):
-                self._drop_oldest()
+        """Join or drop the oldest windows as long as there is too much, and time."""
+        left_us = _WORK_US
+        while left_us > 0 and len(self._windows) > 1:
+            if self._windows[0].end_us < self._windows[-1].end_us - _MOST_AGE_US:
+                left_us = self._drop_oldest(left_us)
+            elif self._size_bytes > self._most_bytes:
+                left_us = self._join(left_us)
+            else:
+                return
 
-    def _join(self, step_us: int) -> bool:
-        """Join the oldest windows that lie in one step; False where no two of them do."""
-        for at in range(len(self._windows) - 1):
-            first = self._windows[at]
-            begin_us = first.wall_begin_us(step_us)
-            end = at + 1
-            while end < len(self._windows) and _continues(
-                self._windows[end - 1], self._windows[end], begin_us, step_us
-            ):
-                end += 1
-            if self._windows[end - 1] is self._open:
-                end -= 1
-            if end - at > 1:
-                for later in self._windows[at + 1 : end]:
-                    self._absorb(first, later)
-                del self._windows[at + 1 : end]
-                return True
-        return False
+    def _join(self, left_us: float) -> float:
+        """Join the oldest two windows of a step, or drop the oldest one; return the time left."""
+        windows, offset_us = self._windows, self._windows[-1].offset_us
+        last = len(windows) - 1 - (windows[-1] is self._open)
+        for number, step_us in enumerate(_STEPS_US):
+            at = self._joined[number]
+            while at < last:
+                if windows[at].step(step_us, offset_us) == windows[at + 1].step(step_us, offset_us):
+                    self._joined[number:] = [min(at, each) for each in self._joined[number:]]
+                    return self._absorb(at, left_us)
+                at += 1
+                self._joined[number] = at
+                left_us -= _LOOK_US
+                if left_us <= 0:
+                    return left_us
+        return self._drop_oldest(left_us)
 
-    def _absorb(self, into: BacklogWindow, later: BacklogWindow) -> None:
-        for key, delta in later.deltas.items():
+    def _absorb(self, at: int, left_us: float) -> float:
+        """Add to a window what is in the one behind it; return the time left."""
+        into, later = self._windows[at : at + 2]
+        into.end_us, into.limit_us = later.end_us, later.limit_us
+        into.offset_us = later.offset_us
+        while later.deltas and left_us > 0:
+            key, delta = later.deltas.popitem()
             self._forget(key, delta)
             self._merge(into, key, delta)
-        into.end_us, into.limit_us = later.end_us, later.limit_us
-        self._size_bytes -= _EMPTY_BYTES
+            left_us -= _MOVE_US + _BUCKET_US * len(delta.buckets)
+        if not later.deltas:
+            self._remove(at + 1)
+        return left_us - _LOOK_US
 
-    def _drop_oldest(self) -> None:
-        window = self._windows.pop(0)
-        self._size_bytes -= _EMPTY_BYTES
-        self.dropped += len(window.deltas)
-        for key, delta in window.deltas.items():
+    def _drop_oldest(self, left_us: float) -> float:
+        """Drop what is in the oldest window; return the time left."""
+        deltas = self._windows[0].deltas
+        while deltas and left_us > 0:
+            key, delta = deltas.popitem()
             self._forget(key, delta)
+            self.dropped += 1
+            left_us -= _MOVE_US
+        if not deltas:
+            self._remove(0)
+        return left_us - _LOOK_US
 
-
-def _continues(before: BacklogWindow, window: BacklogWindow, begin_us: int, step_us: int) -> bool:
-    return (
-        window.wall_begin_us(step_us) == begin_us
-        and window.limit_us > before.limit_us
-        and abs(window.offset_us - before.offset_us) <= _JUMP_US
-    )
+    def _remove(self, at: int) -> None:
+        """Forget a window that is empty."""
+        del self._windows[at]
+        self._size_bytes -= _EMPTY_BYTES
+        self._joined = [each - (each > at) for each in self._joined]
 
 
 def _size_of(key: MeasureKey) -> int:

@@ -44,7 +44,7 @@ def say(word: str) -> None:
 def main() -> None:
     """Run until the end, or until killed."""
     clock = Clock(START_S + HOUR_S)
-    store = SQLiteStore(Path(sys.argv[1]), clock=clock, retention=KEPT)
+    store = SQLiteStore(Path(sys.argv[1]), clock=clock, retention=KEPT, waits=True)
     runs = ((range(10), 3), (range(10, 20), 4), (range(20, 25), 27), (range(25, BATCHES), 96))
     for numbers, hours in runs:
         for number in numbers:

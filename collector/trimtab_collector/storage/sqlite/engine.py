@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from trimtab_collector.room import hold_room, opened_with_room
 from trimtab_collector.storage.accounting import AccountingTable
 from trimtab_collector.storage.commits import tell
 from trimtab_collector.storage.sqlite.accounting import load_accounting
@@ -72,7 +73,8 @@ class SQLiteStore:
     """A Store in one directory, which it makes and locks; see the Protocol for each method.
 
     kept_from_buckets is the size from which on a period of a file stays in memory as it was merged.
-    Raises StartupError if the directory cannot be used or another collector has locked it.
+    waits is for a collector: on a full disk it waits for room to open its files. Raises
+    StartupError if the directory cannot be used or another collector has locked it.
     """
 
     def __init__(
@@ -87,9 +89,11 @@ class SQLiteStore:
         max_series: int = 200_000,
         kept_from_buckets: int = 20_000,
         log_level: str = "info",
+        waits: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.directory = directory
+        self._waits = waits
         self._clock = clock
         self._most_journal_bytes = journal_bytes
         self._setup = Setup(str(directory), max_series, log_level)
@@ -110,16 +114,13 @@ class SQLiteStore:
         self._measures = MeasureTable(self._aside, self.over)
         self._events = EventTable(self._aside, self.over)
         try:
-            self._writer = open_metrics(self._path)
-            migrate(self._writer, directory)
-            read_again(self._writer)
+            self._writer = opened_with_room(directory, self._opened, waits=waits)
             facts = self._load()
-        except StartupError:
-            os.close(self._lock)
-            raise
-        except (sqlite3.Error, UnicodeDecodeError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, StartupError) as error:
             os.close(self._lock)
             refuse(self._path, error)
+        if waits:
+            hold_room(directory)
         identity = identity_of_journal(self._writer)
         if highest_of(files_of(directory), identity) > highest_given(self._writer):
             # A copy of metrics.db from before was put back: marks would hide what comes now.
@@ -161,6 +162,17 @@ class SQLiteStore:
         )
         self.tiering.max_bytes = max_bytes
         self._supervisor = Supervisor(self.tiering, self._setup, clock)
+
+    def _opened(self) -> sqlite3.Connection:
+        """Return the connection that writes, its tables of this version."""
+        writer = open_metrics(self._path)
+        try:
+            migrate(writer, self.directory)
+            read_again(writer)
+        except BaseException:
+            writer.close()
+            raise
+        return writer
 
     def _load(self) -> dict[str, int]:
         """Load what is kept in memory; returns the facts."""
@@ -305,6 +317,8 @@ class SQLiteStore:
         self._committer.close()
         for connection in (*self._readers, self._writer):
             connection.close()
+        if self._waits:
+            hold_room(self.directory)
         os.close(self._lock)
         self._lock = -1
 

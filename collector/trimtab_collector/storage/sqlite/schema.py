@@ -199,7 +199,16 @@ def note_facts(connection: sqlite3.Connection, facts: Mapping[str, int]) -> None
 
 
 def refuse(path: Path, error: Exception) -> NoReturn:
-    """Raise StartupError for a metrics.db that cannot be used."""
+    """Raise StartupError for a metrics.db that cannot be used; only a broken one is called so."""
+    if isinstance(error, StartupError):
+        raise error
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+        name = getattr(error, "sqlite_errorname", "")
+        raise StartupError(
+            f"expected a file that can be read and written at {path}, got: {error} ({name}); look "
+            "at its disk and at who owns it, then start again: what is stored is not in question"
+        ) from error
     raise StartupError(
         f"expected a store of this version at {path}, got: {error}; restore a backup with "
         "trimtab collector restore, move it away, or choose another directory with --data-dir"

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from trimtab_collector.room import RESERVE
 from trimtab_collector.storage.sqlite.compactor import METRICS, locked
 from trimtab_collector.storage.sqlite.tierfile import DAMAGED
 from trimtab_collector.storage.sqlite.upkeep.files import (
@@ -77,7 +78,11 @@ def _check(directory: Path, target: Path) -> None:
 
 def _copy(directory: Path, partial: Path, say: Say) -> Manifest:
     """Copy all files, metrics.db after the tiers; returns what was copied."""
-    sources = [path for path in own_files(directory) if not path.name.endswith(_BESIDE)]
+    sources = [
+        path
+        for path in own_files(directory)
+        if not path.name.endswith(_BESIDE) and path.name != RESERVE
+    ]
     sources.sort(key=lambda path: path.name in (METRICS, KEYS, STATE))
     found = Manifest(FORMAT, version("trimtab"), 0, _now(), [])
     for place, source in enumerate(sources, 1):

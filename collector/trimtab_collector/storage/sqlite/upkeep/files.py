@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from trimtab_collector.room import RESERVE
 from trimtab_collector.storage.sqlite.compactor import METRICS, locked
 from trimtab_collector.storage.sqlite.tierfile import DAMAGED, is_damage
 from trimtab_core.claim import claim
@@ -47,7 +48,8 @@ STATE: Final = "state.db"
 #: directory with the files of a complete restore, not all of which have moved to their places
 RESTORING: Final = ".restoring"
 _OWN: Final = re.compile(
-    r"((10s|1m|10m)-\d{8}|1h-\d{6}|metrics|keys|state)\.db(-wal|-shm|-journal)?|token|agent-key"
+    r"((10s|1m|10m)-\d{8}|1h-\d{6}|metrics|keys|state)\.db(-wal|-shm|-journal)?|token|agent-key|"
+    + RESERVE
 )
 #: pages copied between two checks of the time
 _PAGES: Final = 4096
