@@ -32,6 +32,7 @@ from trimtab_core.batches import (
 )
 from trimtab_core.deltas import Events
 from trimtab_core.messages import Hello, Samples
+from trimtab_core.names import clean_name
 from trimtab_core.records import FLAG_KIB, RECORD_SIZE, Record, pack
 from trimtab_core.rows import unpack_rows
 
@@ -57,7 +58,7 @@ def sent(
         yield found
 
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128).map(clean_name)
 
 
 @given(

@@ -22,6 +22,7 @@ from trimtab_core.batches import (
 from trimtab_core.columns import MAX_COUNT, MAX_VALUE
 from trimtab_core.errors import BatchError
 from trimtab_core.measures import COUNTER, HISTOGRAM, Delta, MeasureKey
+from trimtab_core.names import clean_name
 from trimtab_core.rows import EventRow, MeasureRow, pack_rows, unpack_rows
 
 KEY = MeasureKey("work", HISTOGRAM, "s", (("what", "a"),))
@@ -101,7 +102,7 @@ def test_a_few_hundred_bytes_that_unpack_to_a_megabyte_of_lists_are_refused(what
         assert peak < 24 * 2**20
 
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64).map(clean_name)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 DELTAS = st.builds(
     Delta,
