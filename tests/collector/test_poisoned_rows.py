@@ -68,14 +68,13 @@ def test_sums_that_an_earlier_collector_stored_as_infinite_are_rolled_up(tmp: Pa
     store.close()
     with sqlite3.connect(tmp / "metrics.db") as connection:
         (number,) = connection.execute("SELECT min(rowid) FROM amount").fetchone()
-        connection.execute(
-            "UPDATE amount SET sum = 9e999, buckets = x'c1' WHERE rowid = ?", [number]
-        )
+        # Earlier collectors wrote no checksum.
+        connection.execute("UPDATE amount SET sum = 9e999, crc = NULL WHERE rowid = ?", [number])
     connection.close()
     store = SQLiteStore(tmp, clock=Clock(NOON))
     store.compact(NOON)
     assert store.health().compaction == ""
-    assert (store.health().rows_left_out, read(store, NOON - 3600, NOON - 3000).sum) == (1, 2.0)
+    assert read(store, NOON - 3600, NOON - 3000).sum == sys.float_info.max
     store.close()
 
 
