@@ -50,6 +50,7 @@ THIRD_PARTY: Mapping[str, frozenset[str]] = {
 #: module -> what it may import at the top beyond its package's row
 THIRD_PARTY_OF_MODULE: Mapping[str, frozenset[str]] = {
     "trimtab_core.batches": frozenset({"zstandard"}),
+    "trimtab_core.decompression": frozenset({"zstandard"}),
     # They are imported late, by a module that says what is missing.
     **{
         f"trimtab_collector.top.{module}": frozenset({"rich"})

@@ -11,7 +11,7 @@ import resource
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Final
@@ -19,8 +19,10 @@ from typing import Final
 import httpx
 import psutil
 
-from trimtab_agent.aggregator import Aggregator, Window
+from trimtab_agent.aggregator import Aggregator
+from trimtab_agent.closer import WindowCloser
 from trimtab_agent.endpoint import Endpoint
+from trimtab_agent.faults import Faults
 from trimtab_agent.forwarder import Forwarder, make_client
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.gauges import HostReader
@@ -31,16 +33,15 @@ from trimtab_agent.relay import Relay
 from trimtab_agent.selfmetrics import Totals, families_of
 from trimtab_agent.settings import AgentSettings
 from trimtab_agent.spool import Spool
-from trimtab_agent.window import accounting_of, batches_of, gauges_of
+from trimtab_agent.window import batches_of, gauges_of
 from trimtab_agent.writer import BatchWriter
 from trimtab_core.addresses import web_address
 from trimtab_core.batches import encode
-from trimtab_core.errors import StartupError, TooLargeError, TrimtabError
+from trimtab_core.errors import StartupError, TrimtabError
 from trimtab_core.exposition import MetricFamily
 from trimtab_core.logs import configure
 from trimtab_core.names import STOPPING
 from trimtab_core.ownfiles import make_directory, read_own, write_own
-from trimtab_core.rows import pack_rows
 from trimtab_core.terminal import Terminal
 
 __all__ = ["Agent"]
@@ -69,7 +70,8 @@ class Agent:
         self.id = _identity(data_dir)
         self.boot = secrets.token_bytes(8)
         self.spool = Spool(data_dir / "spool", settings.spool_mib * 2**20)
-        self.aggregator = Aggregator(settings.window_s, settings.max_series)
+        self.faults = Faults()
+        self.aggregator = Aggregator(settings.window_s, settings.max_series, self.faults)
         self.gathered = Gathered()
         owners = ServiceOwners(settings.service_uids)
         self.listener = Listener(
@@ -87,14 +89,18 @@ class Agent:
         # one at the end of the window, when all other agents send, too.
         self._clients = _clients(settings)
         sending, polling = self._clients
-        self.forwarder = Forwarder(self.spool, sending, settings.window_s, self.watch, self.boot)
-        self._writer = BatchWriter(
-            self.spool, self.id, self.boot, settings.window_s, self.forwarder.wake
+        self.forwarder = Forwarder(
+            self.spool, sending, settings.window_s, self.watch, self.boot, self.faults
         )
-        forwarder = self.forwarder
-        self.relay = Relay(polling, self.id, self.watch, forwarder.reached, forwarder.answered)
+        wake, forwarder = self.forwarder.wake, self.forwarder
+        self._writer = BatchWriter(
+            self.spool, self.id, self.boot, settings.window_s, wake, self.faults
+        )
+        self.relay = Relay(
+            polling, self.id, self.watch, forwarder.reached, forwarder.answered, self.faults
+        )
         self.host = HostReader(network_bits_per_second=settings.network_bits_per_second)
-        self.probes = Probes(settings)
+        self.probes = Probes(settings, faults=self.faults)
         self._process = psutil.Process()
         self._gauges: dict[str, float] = {}
         self.totals = Totals()
@@ -106,13 +112,26 @@ class Agent:
             hosts=settings.http_hosts,
         )
         self._watched_until = 0.0
-        #: start of the newest window that was closed
-        self._closed_s = int(time.time()) // settings.window_s * settings.window_s - 1
         self._host_name = os.uname().nodename
+        self.closer = self._closer()
         self._stop = asyncio.Event()
         self._terminal = Terminal()
         #: closes clients that were replaced; kept so that it is not garbage-collected half-way
         self._old_clients: asyncio.Future[list[None]] | None = None
+
+    def _closer(self) -> WindowCloser:
+        return WindowCloser(
+            self.aggregator,
+            self.gathered,
+            self.listener,
+            self.probes,
+            self.spool,
+            self._writer,
+            self.totals,
+            self.faults,
+            self._host_name,
+            self._own_gauges,
+        )
 
     async def run(self, announce: Callable[[str], None]) -> None:
         """Run until SIGTERM or SIGINT; raises StartupError when it cannot start.
@@ -204,9 +223,18 @@ class Agent:
             now_s = time.time()
             if now_s >= next_host or self._watched:
                 next_host = now_s + self.settings.window_s / 2
-                self._gauges = self.host.read(time.monotonic())
-            await self._close_windows(now_s - _GRACE_S)
-            await self._send_live(int(now_s))
+                try:
+                    self._gauges = self.host.read(time.monotonic())
+                except Exception:  # noqa: BLE001 - the loop goes on, here and below
+                    self.faults.note("host")
+            try:
+                await self.closer.close(now_s - _GRACE_S)
+            except Exception:  # noqa: BLE001
+                self.faults.note("windows")
+            try:
+                await self._send_live(int(now_s))
+            except Exception:  # noqa: BLE001
+                self.faults.note("live")
             # On the second, so that live summaries of all agents cover the same seconds.
             pause_s = 1.0 - time.time() % 1.0
             try:
@@ -218,64 +246,10 @@ class Agent:
     def _watched(self) -> bool:
         return time.monotonic() < self._watched_until
 
-    async def _close_windows(self, before_s: float) -> None:
-        step_s = self.settings.window_s
-        ended_s = int(before_s) // step_s * step_s - step_s
-        if self._closed_s > ended_s + 2 * step_s:
-            # The clock was put back: do not wait until it reaches the last closed window again.
-            log.warning("the clock was put back by about %s s", self._closed_s - ended_s)
-            self._closed_s = ended_s - 1
-        if ended_s > self._closed_s:
-            # A window without records still carries gauges and accounting.
-            self._open(ended_s)
-        await self._spool_windows(self.aggregator.close(before_s))
-        await self._spool_spans()
-
-    async def _spool_spans(self) -> None:
-        """Spool what was added over several windows, a window at a time.
-
-        In batches of its own where the window is closed, else together with what it has.
-        """
-        for start_s, rows in self.gathered.take_spans():
-            if start_s > self._closed_s:
-                self.aggregator.open(start_s)
-                for row in rows:
-                    self.gathered.add_delta(start_s, row[:4], row.delta)
-            elif rows:
-                await self._writer.write(Window(start_s), pack_rows(rows, ()))
-
-    def _open(self, start_s: int) -> None:
-        """Have a window closed whatever apps send, with what was probed until now."""
-        self.aggregator.open(start_s)
-        for row in self.probes.measures():
-            self.gathered.add_delta(start_s, row[:4], row[4])
-
-    async def _spool_windows(self, windows: Sequence[Window]) -> None:
-        for left in range(len(windows), 0, -1):
-            window = windows[-left]
-            is_late = window.start_s <= self._closed_s
-            self._closed_s = max(self._closed_s, window.start_s)
-            await self._spool_window(window, is_last=left == 1, is_late=is_late)
-
-    async def _spool_window(self, window: Window, *, is_last: bool, is_late: bool) -> None:
-        apps = self.listener.apps
-        accounting = accounting_of(window, apps, self.aggregator.open_ranges())
-        # What is read now says nothing of a window that was over before.
-        own = {**self._gauges, **self._own_gauges()}
-        gauges = [] if is_late else gauges_of(apps, self._host_name, own, self.probes.gauges())
-        # A process that left is forgotten with the last window that may hold its records.
-        still_open = self.aggregator.open_ranges()
-        for process in self.listener.departed() if is_last else ():
-            if process not in still_open:
-                del apps[process]
-        packed_rows = self.gathered.take(window.start_s, window.offset_us, with_events=is_last)
-        await self._writer.write(window, packed_rows, accounting, gauges)
-        for key, point in window.points.items():
-            self.totals.add(key, point)
-
     def _own_gauges(self) -> dict[str, float]:
-        """Return what the collector watches of this agent, and whether it is about to stop."""
+        """Return the gauges of the host, and what the collector watches of this agent."""
         return {
+            **self._gauges,
             "trimtab.agent.memory.usage": self._process.memory_info().rss,
             "trimtab.agent.spool.size": self.spool.stats.held_bytes,
             "trimtab.agent.spool.batches": self.spool.stats.held_batches,
@@ -303,15 +277,14 @@ class Agent:
         ):
             try:
                 payload = encode(batch, level=1)
-            except TooLargeError:  # the stored batch of these seconds counts what is lost
+            except Exception:  # noqa: BLE001 - the stored batch counts what is lost
+                self.faults.note("live")
                 continue
             await self.forwarder.send_live(payload)
 
     async def _end(self) -> None:
         await self.listener.drain()
-        await self._spool_spans()
-        self._open(int(time.time()) // self.settings.window_s * self.settings.window_s)
-        await self._spool_windows(self.aggregator.close(float("inf")))
+        await self.closer.close_all()
         self.listener.close()
         await self.forwarder.flush(_FLUSH_S)
         await asyncio.gather(*(client.aclose() for client in self._clients))
@@ -347,6 +320,7 @@ class Agent:
                     "trimtab.agent.spool.split": stats.split,
                     "trimtab.agent.spool.damaged": {"reason": dict(stats.damaged)},
                     "trimtab.agent.spool.faults": {"cause": dict(stats.faults)},
+                    "trimtab.agent.faults": {"loop": dict(self.faults.by_loop)},
                     "trimtab.agent.samples_repeated": listener.repeated,
                     "trimtab.agent.measures_over_limit": self.gathered.over_limit,
                     "trimtab.agent.measures_dropped": self.gathered.measures_dropped,

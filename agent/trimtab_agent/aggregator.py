@@ -11,11 +11,14 @@ import time
 from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import Final
 
+from trimtab_agent.allowance import Allowance
 from trimtab_agent.app import App
 from trimtab_agent.dating import moment_of
+from trimtab_agent.faults import Faults
 from trimtab_core.batches import Point, SeriesKey
 from trimtab_core.errors import FrameError
 from trimtab_core.messages import Samples
@@ -60,8 +63,13 @@ _MAX_KNOWN: Final = 20_000
 #: Ranges of record numbers of one process in one window; between two of them there is a gap.
 _MAX_RANGES: Final = 1000
 #: Open windows. The clocks of apps choose them, so there must be a bound; over it old records count
-#: as new ones.
+#: as new ones. So they do when old windows are opened too fast, by one process or by all together:
+#: at once what was kept for three hours, and then one more per second.
 _MAX_WINDOWS: Final = 1000
+_LATE: Final = (1000, 1.0)
+_ALL_LATE: Final = (2000, 10.0)
+#: Old windows closed at once, so that the present one need not wait for long.
+_MOST_CLOSED: Final = 100
 #: Memory of all open windows together, in full windows: the present one, the one before it, and a
 #: backlog of six full ones or of many more that are not. By their number alone, windows could take
 #: 10 GB.
@@ -143,11 +151,13 @@ class Aggregator:
     twice the bound, old records count as new ones.
     """
 
-    def __init__(self, window_s: int, max_series: int) -> None:
+    def __init__(self, window_s: int, max_series: int, faults: Faults | None = None) -> None:
         self.window_s = window_s
         #: series in a window; may be changed at any time
         self.max_series = max_series
         self.windows: dict[int, Window] = {}
+        self._late = Allowance(*_ALL_LATE)
+        self.faults = faults or Faults()
         #: of all windows, the live one too
         self._size_bytes = 0
         self._live: Window | None = None
@@ -164,7 +174,7 @@ class Aggregator:
         process leaves out numbers for the 1,000th time in one window.
         """
         at_s = moment_of(samples.wall_us, samples.mono_us, now_s, now_mono_us)
-        window = self.window_at(at_s, now_s)
+        window = self.window_at(at_s, now_s, app)
         window.cover(app.hello.process, samples.first, samples.count)
         waiting = window.waiting.get(app)
         if waiting is None:
@@ -176,14 +186,21 @@ class Aggregator:
         if self._waiting >= _WAITING:
             self.book()
 
-    def window_at(self, at_s: float, now_s: float) -> Window:
-        """Return the open window of a time, or of now where no other one may be opened."""
+    def window_at(self, at_s: float, now_s: float, app: App) -> Window:
+        """Return the open window of a time, or of now where app may open no other one."""
         start_s = int(at_s) // self.window_s * self.window_s
         if start_s not in self.windows and (
-            len(self.windows) >= _MAX_WINDOWS or self._size_bytes >= 2 * self._most_bytes
+            len(self.windows) >= _MAX_WINDOWS
+            or self._size_bytes >= 2 * self._most_bytes
+            or (start_s < now_s - 3 * self.window_s and not self._may_open(app, now_s))
         ):
             start_s = int(now_s) // self.window_s * self.window_s
         return self.open(start_s)
+
+    def _may_open(self, app: App, now_s: float) -> bool:
+        if app.late is None:
+            app.late = Allowance(*_LATE)
+        return app.late.take(now_s) and self._late.take(now_s)
 
     def open(self, start_s: int) -> Window:
         """Return the open window that starts at a time, a new one where there is none."""
@@ -196,22 +213,28 @@ class Aggregator:
         """Add all records that wait to the points of their windows."""
         for window in self.windows.values():
             for app, waiting in window.waiting.items():
-                self._book(app, waiting, window)
-                if self._live is not None:
-                    self._book(app, waiting, self._live)
+                try:
+                    self._book(app, waiting, window)
+                    if self._live is not None:
+                        self._book(app, waiting, self._live)
+                except Exception:  # noqa: BLE001 - what waits of one app, which would come again
+                    self.faults.note("book")
             window.waiting.clear()
         self._waiting = 0
 
     def close(self, before_s: float) -> list[Window]:
         """Take the windows that ended before a time, oldest first.
 
-        A window far ahead of that time was opened before the clock was put back: it ends, too.
+        A window far ahead of that time was opened before the clock was put back: it ends, too. Of
+        many, the newest are taken, the others next time; all for an infinite time.
         """
         ended = sorted(
             start
             for start in self.windows
             if start + self.window_s <= before_s or start > before_s + self.window_s
         )
+        if isfinite(before_s):
+            ended = ended[-_MOST_CLOSED:]
         if ended:
             self.book()
         windows = [self.windows.pop(start) for start in ended]
@@ -230,13 +253,14 @@ class Aggregator:
         """Tell whether a one-second summary is being made."""
         return self._live is not None
 
-    def open_ranges(self) -> dict[bytes, int]:
-        """Return the lowest record number of each process in windows that are still open."""
+    def open_ranges(self, processes: Sequence[bytes] | None = None) -> dict[bytes, int]:
+        """Return the lowest record number of processes, or all, in windows that are still open."""
         lowest: dict[bytes, int] = {}
         for window in self.windows.values():
-            for process, ranges in window.ranges.items():
-                first = min(each[0] for each in ranges)
-                lowest[process] = min(first, lowest.get(process, first))
+            for process in window.ranges if processes is None else processes:
+                ranges = window.ranges.get(process)
+                if ranges:  # numbers ascend
+                    lowest[process] = min(ranges[0][0], lowest.get(process, ranges[0][0]))
         return lowest
 
     def _book(self, app: App, waiting: _Waiting, window: Window) -> None:

@@ -20,6 +20,8 @@ _FRESH_CLOCK_US: Final = 60_000_000
 _MOST_AGE_S: Final = 86_400.0
 #: Older than what the collector takes: then a clock says nothing.
 _ANY_AGE_S: Final = 7 * 86_400.0
+#: Longest span: apps join what they keep to spans of up to an hour.
+_MOST_SPAN_S: Final = 7200.0
 #: Windows among which a span is shared: an hour becomes minutes, as in what the collector keeps.
 _MOST_SHARES: Final = 60
 
@@ -59,6 +61,7 @@ def moments_of(end_s: float, span_s: float, window_s: int) -> list[float]:
     As many windows as the span has room for, one at least; of more than 60, every second, third
     and so on.
     """
+    span_s = min(span_s, _MOST_SPAN_S)
     windows = max(1, round(span_s / window_s))
     # The middle of the first part: the ends of a span may be a little beside those of a window.
     first = end_s - span_s + min(span_s, window_s) / 2

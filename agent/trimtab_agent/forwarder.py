@@ -16,7 +16,6 @@ import random
 import socket
 import ssl
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -25,6 +24,7 @@ from typing import Final
 import httpx
 
 from trimtab_agent.answers import Answer, ask, no_cookies
+from trimtab_agent.faults import Faults
 from trimtab_agent.spool import Spool, SpooledBatch
 from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, SentAt
 from trimtab_core.logs import RateLimited
@@ -47,6 +47,8 @@ _BACKOFF_GROWTH: Final = 6
 _REFUSED_S: Final = 60.0
 #: A window that ended more than this many steps ago is backlog.
 _FRESH_STEPS: Final = 3
+#: A batch with which sending raised this often in a row, where nothing should, is put aside.
+_MOST_RAISED: Final = 5
 _SKEW_S: Final = 30.0
 #: An idle connection is kept for longer than a window, and closed before the collector closes it.
 _KEPT_S: Final = 60.0
@@ -88,10 +90,14 @@ class Forwarder:
         window_s: int,
         on_watch: Callable[[float], None],
         boot: bytes = b"",
+        faults: Faults | None = None,
     ) -> None:
         self._spool = spool
         self._client = client
         self._boot = boot
+        self._faults = faults or Faults()
+        #: the batch that raised last, and how often in a row
+        self._raised = (-1, 0)
         self._window_s = window_s
         self._on_watch = on_watch
         self._wake = asyncio.Event()
@@ -131,19 +137,27 @@ class Forwarder:
     async def run(self) -> None:
         """Send for ever; ends only by cancellation."""
         while True:
-            entry = self._choose()
-            if entry is None:
-                self._wake.clear()
-                if self._spool.stats.held_batches == 0:
-                    await self._wake.wait()
-                else:  # what is held is leased, or waits in memory for the disk
-                    await _wait(self._wake, 1.0)
-                continue
-            # Before sending, not after: `use` may bring another client while the old one fails.
-            self._hurry.clear()
-            pause_s = await self.send(entry)
-            if pause_s:
-                await self._pause(pause_s)
+            try:
+                await self._turn()
+            except Exception:  # noqa: BLE001 - it sends for ever, whatever the spool does
+                self._faults.note("forwarder")
+                await asyncio.sleep(1.0)
+
+    async def _turn(self) -> None:
+        """Send a batch, or wait for one."""
+        entry = self._choose()
+        if entry is None:
+            self._wake.clear()
+            if self._spool.stats.held_batches == 0:
+                await self._wake.wait()
+            else:  # what is held is leased, or waits in memory for the disk
+                await _wait(self._wake, 1.0)
+            return
+        # Before sending, not after: `use` may bring another client while the old one fails.
+        self._hurry.clear()
+        pause_s = await self.send(entry)
+        if pause_s:
+            await self._pause(pause_s)
 
     async def _pause(self, pause_s: float) -> None:
         await _wait(self._hurry, pause_s)
@@ -180,8 +194,14 @@ class Forwarder:
             pause_s = self._failed("unreachable", sentence, None)
             return random.uniform(*_NOBODY_S) if unsent and _is_nobody(error) else pause_s
         except Exception as error:  # noqa: BLE001 - the sender must go on, whatever a library does
-            self._spool.release(entry)
-            self._warn.warning("traceback", "sending raised:\n%s", traceback.format_exc())
+            self._faults.note("forwarder")
+            before, times = self._raised
+            self._raised = (entry.id, times + 1 if before == entry.id else 1)
+            if self._raised[1] >= _MOST_RAISED:
+                # Others wait behind it.
+                self._spool.quarantine(entry, f"raised {type(error).__name__}")
+            else:
+                self._spool.release(entry)
             return self._failed("internal", repr(error), None)
 
     async def send_live(self, payload: bytes) -> None:

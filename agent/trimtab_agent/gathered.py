@@ -9,6 +9,7 @@ from typing import Final
 
 from trimtab_agent.app import App, other_of, size_of
 from trimtab_agent.dating import share
+from trimtab_agent.shares import EventShares
 from trimtab_core.deltas import MAX_MEASURES, Deltas, Events
 from trimtab_core.errors import FrameError
 from trimtab_core.measures import Delta, MeasureKey
@@ -17,8 +18,6 @@ from trimtab_core.rows import EventRow, MeasureRow, pack_rows
 
 __all__ = ["Gathered"]
 
-#: Events per window.
-_MOST_EVENTS: Final = 1000
 #: Memory for the names of measures in a window: what two processes may announce, or 20,000 measures
 #: of 1,600 bytes each.
 _MOST_NAME_BYTES: Final = 32 * 2**20
@@ -64,11 +63,10 @@ class Gathered:
         self._windows: dict[int, _Gathering] = {}
         #: what is to be shared among several windows, by their starts
         self._spans: dict[tuple[int, ...], _Gathering] = {}
-        #: `at_us` is by the monotonic clock here
-        self._events: list[EventRow] = []
+        self._events = EventShares()
         #: deltas added to `other`
         self.over_limit = 0
-        #: deltas left out, because not even `other` had a place, and those that apps dropped
+        #: deltas left out: malformed, or not even `other` had a place; and those that apps dropped
         self.measures_dropped = 0
         #: events left out, here and in apps
         self.events_dropped = 0
@@ -85,6 +83,7 @@ class Gathered:
             into = self._windows.setdefault(windows[0], _Gathering())
         self.measures_dropped += max(0, measured.dropped - app.measures_dropped)
         app.measures_dropped = max(measured.dropped, app.measures_dropped)
+        self.measures_dropped += measured.malformed
         for number, delta in measured.deltas:
             if number not in app.measures:
                 raise FrameError(f"measure {number} was not announced")
@@ -142,21 +141,16 @@ class Gathered:
     def note(self, app: App, events: Events, at_us: Sequence[int]) -> None:
         """Keep events, and when each was, by the agent's monotonic clock.
 
-        Over the bound the new ones are left out, counted.
+        Over the bounds some are left out, counted.
         """
-        self.events_dropped += max(0, events.dropped - app.events_dropped)
+        self.events_dropped += max(0, events.dropped - app.events_dropped) + events.malformed
         app.events_dropped = events.dropped
-        room = max(0, _MOST_EVENTS - len(self._events))
-        self.events_dropped += max(0, len(events.events) - room)
         hello = app.hello
-        self._events += [
+        for event, at in zip(events.events, at_us, strict=True):
             # Told here: a process says its version once, not with each event.
-            EventRow(
-                *(hello.environment, hello.service, app.instance),
-                {**redacted_event(event), "version": hello.version, "at_us": at},
-            )
-            for event, at in zip(events.events[:room], at_us, strict=False)
-        ]
+            told = {**redacted_event(event), "version": hello.version}
+            row = EventRow(hello.environment, hello.service, app.instance, told)
+            self.events_dropped += not self._events.add(hello.process, row, at)
 
     def take_spans(self) -> Iterator[tuple[int, list[MeasureRow]]]:
         """Take what is to be shared; yield the start of each window with its share."""
@@ -177,12 +171,6 @@ class Gathered:
         """
         window = self._windows.pop(start_s, None) or _Gathering()
         self._size_bytes -= window.size_bytes
-        events: list[EventRow] = []
-        if with_events:
-            events, self._events = self._events, events
-        events = [
-            row._replace(event={**row.event, "at_us": max(0, row.event["at_us"] + offset_us)})
-            for row in events
-        ]
+        events = self._events.take(offset_us) if with_events else ()
         rows = (MeasureRow(*whose, delta) for whose, delta in window.deltas.items())
         return pack_rows(rows, events)

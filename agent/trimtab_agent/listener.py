@@ -235,6 +235,9 @@ class Connection(asyncio.BufferedProtocol):
                 self._take(frame)
         except FrameError as error:
             self.refuse("bad_frame", str(error))
+        except Exception:  # noqa: BLE001 - a frame costs its own connection, whatever is in it
+            self._listener.aggregator.faults.note("listener")
+            self.refuse("internal", "a frame of this app could not be read, see the log")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the process left; its accounting goes with the next window."""
@@ -341,10 +344,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._app = App(hello, listener.workers.take(hello), who=self._who)
         if before is not None:
-            self._app.end = before.end
-            self._app.dropped = before.dropped
-            self._app.events_dropped = before.events_dropped
-            self._app.measures_dropped = before.measures_dropped
+            self._app.resume(before)
         listener.apps[hello.process] = self._app
         self.send(Welcome(listener.agent, self._app.worker))
         log.info(
@@ -358,11 +358,8 @@ class Connection(asyncio.BufferedProtocol):
             # A record that was received counts once, whatever an app sends again.
             known = min(app.end - samples.first, samples.count)
             self._listener.repeated += known
-            samples = replace(
-                samples,
-                first=samples.first + known,
-                data=samples.data[known * samples.record_size :],
-            )
+            data = samples.data[known * samples.record_size :]
+            samples = replace(samples, first=samples.first + known, data=data)
         if samples.count:
             self._listener.aggregator.add(app, samples, time.time(), self._now_mono_us())
             app.end = samples.first + samples.count
@@ -375,11 +372,11 @@ class Connection(asyncio.BufferedProtocol):
         aggregator = self._listener.aggregator
         moments = moments_of(end_s, message.span_us / 1e6, aggregator.window_s)
         if len(moments) == 1:
-            windows = [aggregator.window_at(moments[0], now_s).start_s]
+            windows = [aggregator.window_at(moments[0], now_s, app).start_s]
         else:
             windows = [int(at_s) // aggregator.window_s * aggregator.window_s for at_s in moments]
             if not self._listener.gathered.takes_span(windows):
-                windows = [aggregator.window_at(moments[-1], now_s).start_s]
+                windows = [aggregator.window_at(moments[-1], now_s, app).start_s]
         self._listener.gathered.add(app, message, windows)
 
     def _now_mono_us(self) -> int:

@@ -17,6 +17,7 @@ from typing import Final
 import httpx
 
 from trimtab_agent.answers import ask
+from trimtab_agent.faults import Faults
 
 __all__ = ["Relay"]
 
@@ -36,6 +37,7 @@ class Relay:
         on_watch: Callable[[float], None],
         reached: asyncio.Event,
         answered: Callable[[], None] = lambda: None,
+        faults: Faults | None = None,
     ) -> None:
         #: used from the next poll on; may be replaced at any time
         self.client = client
@@ -45,6 +47,7 @@ class Relay:
         self._answered = answered
         #: set while the forwarder reaches the collector
         self._reached = reached
+        self._faults = faults or Faults()
 
     async def run(self) -> None:
         """Poll for ever; ends only by cancellation."""
@@ -74,7 +77,10 @@ class Relay:
             failed_s = None
             self._answered()
             if seconds > 0:
-                self._on_watch(seconds)
+                try:
+                    self._on_watch(seconds)
+                except Exception:  # noqa: BLE001 - as above
+                    self._faults.note("relay")
             # The collector holds a poll it has no answer for; another server in its place may not.
             if seconds > 0 or time.monotonic() - begun_s < 1.0:
                 await asyncio.sleep(1.0)

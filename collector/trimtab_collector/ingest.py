@@ -32,6 +32,7 @@ from trimtab_collector.storage.store import (
     Received,
     Store,
     UnavailableError,
+    UnstorableError,
 )
 from trimtab_collector.storage.tallies import SenderTally
 from trimtab_collector.watch import Watch
@@ -95,6 +96,8 @@ class Ingest:
         self._cpu = CpuShares()
         #: what was refused, by code, key and agent
         self.refusals = SenderTally(clock)
+        #: rows of batches that were malformed and left out
+        self.rows_refused = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every refusal has the API's envelope."""
@@ -157,6 +160,8 @@ class Ingest:
                     {"retryAfterSeconds": seconds},
                     {"Retry-After": str(seconds)},
                 ) from error
+            except UnstorableError as error:
+                raise ApiError(422, "unstorable_batch", str(error)) from error
             self._store.note_held(received.batch, _whole(headers.get(_HELD, b"")))
         watch_s = self._watch.seconds
         if not duplicate and not watch_s:
@@ -190,6 +195,16 @@ class Ingest:
             raise ApiError(413, "too_large", str(error)) from error
         except BatchError as error:
             raise ApiError(400, "bad_batch", str(error)) from error
+        except (ApiError, asyncio.CancelledError):
+            raise
+        except MemoryError as error:
+            message = "there is no memory for this batch: send it again"
+            raise ApiError(503, "unavailable", message, headers={"Retry-After": "5"}) from error
+        except Exception as error:
+            # What fails in checking fails each time, and no other batch may wait for this one.
+            logger.exception("checking a batch raised")
+            message = f"expected a batch that can be checked, got {type(error).__name__}"
+            raise ApiError(422, "unstorable_batch", message) from error
 
     def _measured(
         self, raw: bytes, key: AgentKey, sent_at: SentAt | None, told: bytes, asking: "_Asking"
@@ -231,7 +246,8 @@ class Ingest:
                 f"{begin_s} of agent {batch.agent!r:.40}: set the clock of its machine"
             )
         window_s = begin_s if batch.live else begin_s - begin_s % WINDOW_S
-        batch, sent, told_of = redacted_batch(batch)
+        malformed = [*batch.malformed]
+        batch, sent, told_of = redacted_batch(batch, malformed)
         received_us = int(now_s * 1e6)
         events: Sequence[EventRow] = _dated(told_of, ahead_us, received_us, begin_s)
         measures = admitted(key, batch, sent, events)
@@ -247,6 +263,8 @@ class Ingest:
         if not own:
             self._owners.claim(batch.agent, key)
         self.senders.note(batch.agent, sent_at.wall_s - now_s if sent_at else ahead_s, told)
+        if malformed:
+            self._left_out(batch.agent, malformed)
         read_s = min(begin_s + batch.step_s, now_s)
         totals = _totals(batch, numbered)
         return Received(
@@ -283,6 +301,13 @@ class Ingest:
             leaving.cancel()
         self._owners.check(agent, self._still(key))
         return 200, msgspec.json.encode({"watchSeconds": watch_s, "commands": []})
+
+    def _left_out(self, agent: str, malformed: list[str]) -> None:
+        self.rows_refused += len(malformed)
+        self._log.warning(
+            "malformed",
+            "rows=%d of a batch are left out agent=%s: %s", len(malformed), agent, malformed[0],
+        )  # fmt: skip
 
     def _note(self, error: ApiError, asking: "_Asking") -> None:
         key, agent = asking.key, asking.agent

@@ -14,12 +14,11 @@ number of points, length of every column. Size claims in the zstd frame are not 
 """
 
 import struct
-import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgpack
 import zstandard
@@ -34,15 +33,20 @@ from trimtab_core.columns import (
     columns_of,
     values_of,
 )
+from trimtab_core.decompression import decompressed
 from trimtab_core.errors import BatchError, TooLargeError
 from trimtab_core.fields import MALFORMED, MAX_COUNT, name_of, whole
 from trimtab_core.names import clean_name
+from trimtab_core.unpacking import unpacked
 
 __all__ = [
     "BUCKET_COLUMNS",
     "CLOCK_HEADER",
     "HELD_HEADER",
     "MAX_BATCH",
+    "MAX_CONTAINERS",
+    "MAX_HEADER",
+    "MAX_ITEMS",
     "MAX_POINTS",
     "MAX_RANGES",
     "POINT_COLUMNS",
@@ -59,6 +63,7 @@ __all__ = [
     "decode_series",
     "encode",
     "pack_series",
+    "packed_size",
     "values_of",
 ]
 
@@ -76,12 +81,13 @@ MAX_BATCH: Final = 4 * 1024 * 1024
 MAX_POINTS: Final = 4096
 #: Most ranges of record numbers in a batch, of all processes together; agents make up to 15,000.
 MAX_RANGES: Final = 16_384
-_MAX_HEADER: Final = 2 * 1024 * 1024
-_MAX_WINDOW: Final = 8 * 1024 * 1024
-_MAX_CONTAINERS: Final = 50_000
-_MAX_ITEMS: Final = 20_000
-_PIECE: Final = 64 * 1024
+#: Bytes of a header; lists and maps in it, and entries of one of them.
+MAX_HEADER: Final = 2 * 1024 * 1024
+MAX_CONTAINERS: Final = 50_000
+MAX_ITEMS: Final = 20_000
+_MAX_TEXT: Final = 4096
 _LENGTH: Final = struct.Struct("<I")
+_T = TypeVar("_T")
 _text: Final = partial(name_of, most=256)
 
 
@@ -172,12 +178,19 @@ class Batch:
     closed_mono_us: int = 0
     #: measures and events of the apps (`trimtab_core.rows`)
     rows: bytes = b""
+    #: why processes and gauges were left out when it was decoded; does not travel
+    malformed: Sequence[str] = field(default=(), compare=False)
 
 
 def pack_series(keys: Iterable[SeriesKey]) -> bytes:
     """Return the series binary of a batch."""
     packed: bytes = msgpack.packb([list(key) for key in keys])
     return packed
+
+
+def packed_size(rows: Sequence[GaugeRow] | Sequence[ProcessAccounting]) -> int:
+    """Return the bytes that gauges or accounting take in the header of a batch."""
+    return len(msgpack.packb(rows))
 
 
 def encode(batch: Batch, level: int = 3) -> bytes:
@@ -208,7 +221,9 @@ def encode(batch: Batch, level: int = 3) -> bytes:
     body = b"".join(
         chain((_LENGTH.pack(len(header)), header), (c.data for c in batch.columns.values()))
     )
-    if len(body) > MAX_BATCH or len(header) > _MAX_HEADER:
+    if len(header) > MAX_HEADER:
+        raise TooLargeError(f"a header holds at most {MAX_HEADER} bytes, this has {len(header)}")
+    if len(body) > MAX_BATCH:
         raise TooLargeError(f"a batch holds at most {MAX_BATCH} bytes, this one has {len(body)}")
     return zstandard.ZstdCompressor(level=level).compress(body)
 
@@ -216,14 +231,15 @@ def encode(batch: Batch, level: int = 3) -> bytes:
 def decode(data: bytes) -> Batch:
     """Return the batch in data; raises TooLargeError over a limit, BatchError for any other fault.
 
-    The lengths of columns are checked against the numbers of points and buckets, values are not.
+    The lengths of columns are checked against the numbers of points and buckets, values are not. A
+    process or gauge that is malformed costs itself: it is left out, and `malformed` says why.
     """
-    body = _decompress(data)
+    body = decompressed(data, MAX_BATCH)
     if len(body) < 4:
         raise BatchError(f"expected a header length of 4 bytes, got {len(body)} bytes in all")
     (length,) = _LENGTH.unpack_from(body)
-    if length > _MAX_HEADER:
-        raise TooLargeError(f"a header holds at most {_MAX_HEADER} bytes, this one claims {length}")
+    if length > MAX_HEADER:
+        raise TooLargeError(f"a header holds at most {MAX_HEADER} bytes, this one claims {length}")
     header = _unpack(body[4 : 4 + length])
     try:
         return _batch(header, body, 4 + length)
@@ -245,61 +261,14 @@ def decode_series(data: bytes) -> list[SeriesKey]:
     return keys
 
 
-class _Local(threading.local):
-    """One decompressor per thread: making one costs as much as a batch, sharing one is unsafe."""
-
-    def __init__(self) -> None:
-        self.decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
-
-
-_local: Final = _Local()
-
-
-def _decompress(data: bytes) -> bytes:
-    if len(data) > MAX_BATCH:
-        raise TooLargeError(f"a packed batch holds at most {MAX_BATCH} bytes, got {len(data)}")
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        # In pieces: the one-shot call trusts the size stated in the frame, and a single read of the
-        # limit would allocate the limit for every batch.
-        # Across frames: whatever follows the first one makes the body too long, and is refused.
-        with _local.decompressor.stream_reader(data, read_across_frames=True) as reader:
-            while size <= MAX_BATCH and (piece := reader.read(_PIECE)):
-                pieces.append(piece)
-                size += len(piece)
-    except (zstandard.ZstdError, MemoryError) as error:
-        raise BatchError(f"expected one zstd frame, got {error}") from error
-    if size > MAX_BATCH:
-        raise TooLargeError(f"a batch holds at most {MAX_BATCH} bytes unpacked")
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
 def _unpack(data: bytes) -> Any:
-    budget = _MAX_CONTAINERS
-
-    def counted(container: Any) -> Any:
-        nonlocal budget
-        budget -= 1
-        if budget < 0:
-            raise ValueError(f"more than {_MAX_CONTAINERS} lists and maps")
-        return container
-
-    try:
-        return msgpack.unpackb(
-            data,
-            raw=False,
-            strict_map_key=False,
-            list_hook=counted,
-            object_hook=counted,
-            max_array_len=_MAX_ITEMS,
-            max_map_len=_MAX_ITEMS,
-            max_str_len=4096,
-            max_bin_len=_MAX_HEADER,
-            max_ext_len=0,
-        )
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise BatchError(f"expected msgpack, got {type(error).__name__}: {error!s:.100}") from error
+    return unpacked(
+        data,
+        containers=MAX_CONTAINERS,
+        items=MAX_ITEMS,
+        text=_MAX_TEXT,
+        binary=MAX_HEADER,
+    )
 
 
 def _batch(header: Any, body: bytes, offset: int) -> Batch:
@@ -318,7 +287,8 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
     if offset != len(body):
         raise ValueError(f"{len(body) - offset} bytes behind the last column")
     _check_lengths(columns, points)
-    processes = [_accounting(row) for row in header["processes"]]
+    malformed: list[str] = []
+    processes = _sound(header["processes"], _accounting, malformed)
     if sum(len(process.ranges) for process in processes) > MAX_RANGES:
         raise ValueError(f"expected at most {MAX_RANGES} ranges of records in a batch, got more")
     boot = header["boot"]
@@ -340,10 +310,26 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
         points=points,
         columns=columns,
         processes=processes,
-        gauges=[_gauge(row) for row in header["gauges"]],
+        gauges=_sound(header["gauges"], _gauge, malformed),
         live=bool(header["live"]),
         rows=_binary(header.get("rows", header.get("inside", b""))),
+        malformed=malformed,
     )
+
+
+def _sound(rows: Sequence[Any], read: Callable[[Any], _T], malformed: list[str]) -> list[_T]:
+    """Return what read makes of rows; one that is malformed costs itself."""
+    try:
+        return [read(row) for row in rows]
+    except MALFORMED:
+        pass
+    found = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except MALFORMED as error:
+            malformed.append(f"{error!r:.200}")
+    return found
 
 
 def _check_lengths(columns: Mapping[str, Column], points: int) -> None:
@@ -372,16 +358,20 @@ def _accounting(row: Any) -> ProcessAccounting:
         _text(environment),
         _text(service),
         _text(instance),
-        [(_natural(first), _natural(count, MAX_COUNT - first)) for first, count in ranges],
+        [_range(first, count) for first, count in ranges],
         _natural(sent),
         {_text(reason): _natural(count) for reason, count in dropped.items()},
     )
 
 
+def _range(first: Any, count: Any) -> tuple[int, int]:
+    return _natural(first), _natural(count, MAX_COUNT - first)
+
+
 def _gauge(row: Any) -> GaugeRow:
     environment, service, instance, name, value = row
-    if type(value) not in (int, float):
-        raise ValueError(f"a gauge is a number, got {value!r:.40}")
+    if type(value) not in (int, float) or value - value != 0:
+        raise ValueError(f"a gauge is a finite number, got {value!r:.40}")
     return GaugeRow(
         _text(environment, empty=True),
         _text(service, empty=True),

@@ -387,11 +387,9 @@ _METRICS: Final = (
         "keep in an app while its agent was away.",
     ),
     CatalogMetric(
-        "trimtab.agent.events_dropped",
-        "{event}",
-        "counter",
-        "Events left out, in apps and in the agent: too many, or too many alike.",
+        "trimtab.agent.events_dropped", "{event}", "counter", "Events left out, in apps and here."
     ),
+    CatalogMetric("trimtab.agent.faults", "{fault}", "counter", "What loops caught, by loop."),
     CatalogMetric("trimtab.agent.cpu.time", "s", "counter", "CPU time of the agent."),
     CatalogMetric("trimtab.agent.memory.usage", "By", "gauge", "Resident memory of the agent."),
 )

@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 __all__ = [
     "BUCKET_COLUMNS",
     "ITEM_SIZES",
+    "MAX_COUNT",
+    "MAX_VALUE",
     "POINT_COLUMNS",
     "STATUS_COLUMNS",
     "Column",
@@ -22,6 +24,10 @@ __all__ = [
     "values_of",
 ]
 
+#: Largest value of a point: 285 years of microseconds, 9 PB. Sums stay there.
+MAX_VALUE: Final = 2**53
+#: Largest count of a bucket, and largest duration in us.
+MAX_COUNT: Final = 2**32 - 1
 #: item type -> bytes per item
 ITEM_SIZES: Final = {"B": 1, "H": 2, "I": 4, "Q": 8}
 
@@ -96,9 +102,14 @@ class Column(NamedTuple):
     data: bytes
 
 
-def pack_column(values: list[int]) -> Column:
-    """Return the column of values from 0 to 2**64 - 1; raises OverflowError for others."""
+def pack_column(values: list[int], largest: int = 2**64 - 1) -> Column:
+    """Return the column of values from 0; what is above largest becomes largest.
+
+    Raises OverflowError for a negative value.
+    """
     most = max(values, default=0)
+    if most > largest:
+        values, most = [min(value, largest) for value in values], largest
     kind = "B" if most < 1 << 8 else "H" if most < 1 << 16 else "I" if most < 1 << 32 else "Q"
     packed = array(kind, values)
     if sys.byteorder == "big":
@@ -116,11 +127,12 @@ def values_of(column: Column) -> "array[int]":
 
 
 def columns_of(points: Sequence[tuple[int, Point]]) -> dict[str, Column]:
-    """Return the columns of (series index, point) rows."""
+    """Return the columns of (series index, point) rows, within what a collector takes."""
     columns: dict[str, Column] = {}
     _put(columns, "series", [index for index, _ in points])
     for name in POINT_COLUMNS[1:-1]:
-        _put(columns, name, [getattr(point, name) for _, point in points])
+        largest = MAX_COUNT if name == "max_us" else MAX_VALUE
+        _put(columns, name, [getattr(point, name) for _, point in points], largest)
     _put(columns, "buckets", [len(point.buckets) for _, point in points])
     indexes: list[int] = []
     counts: list[int] = []
@@ -131,7 +143,7 @@ def columns_of(points: Sequence[tuple[int, Point]]) -> dict[str, Column]:
             counts.append(point.buckets[bucket])
             before = bucket
     _put(columns, "indexes", indexes)
-    _put(columns, "counts", counts)
+    _put(columns, "counts", counts, MAX_COUNT)
     _put(columns, "statuses", [len(point.statuses) for _, point in points])
     codes: list[int] = []
     counts = []
@@ -142,10 +154,12 @@ def columns_of(points: Sequence[tuple[int, Point]]) -> dict[str, Column]:
         codes += statuses
         counts += statuses.values()
     _put(columns, "status_codes", codes)
-    _put(columns, "status_counts", counts)
+    _put(columns, "status_counts", counts, MAX_COUNT)
     return columns
 
 
-def _put(columns: dict[str, Column], name: str, values: list[int]) -> None:
+def _put(
+    columns: dict[str, Column], name: str, values: list[int], largest: int = MAX_VALUE
+) -> None:
     if any(values):
-        columns[name] = pack_column(values)
+        columns[name] = pack_column(values, largest)

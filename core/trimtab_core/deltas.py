@@ -1,21 +1,20 @@
 """What an app sends its agent besides requests: measures by number, deltas of them, events.
 
 Numbers of measures hold for a connection, as ids of routes do; one may be given to another measure
-by announcing it again. Events are maps of short texts, whole numbers and lists of these; the agent
-passes them on without reading them, within bounds.
+by announcing it again. The agent passes events on (`trimtab_core.events`).
 
-Parsers raise ValueError or TypeError, of which `trimtab_core.messages.parse` makes a FrameError.
+A delta or an event that is malformed costs itself: it is left out, and counted in the message. For
+what is wrong with a whole frame, parsers raise ValueError or TypeError, of which
+`trimtab_core.messages.parse` makes a FrameError.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgpack
-
-from trimtab_core.fields import MALFORMED, count_of, mapping, name_of, whole
+from trimtab_core.events import MAX_EVENT, event_of, fits
+from trimtab_core.fields import MALFORMED, count_of, whole
 from trimtab_core.measures import Delta, MeasureKey
-from trimtab_core.names import clean_name
 
 __all__ = [
     "MAX_EVENT",
@@ -23,7 +22,6 @@ __all__ = [
     "Deltas",
     "Events",
     "MeasureNames",
-    "event_of",
     "fits",
     "parse_deltas",
     "parse_events",
@@ -32,8 +30,6 @@ __all__ = [
 
 #: Measures of a process.
 MAX_MEASURES: Final = 20_000
-#: Bytes of an event, packed.
-MAX_EVENT: Final = 32_768
 _MAX_EVENTS: Final = 1000
 #: Entries of a frame of deltas that says when they were added.
 _DATED: Final = 6
@@ -70,6 +66,8 @@ class Deltas:
     span_us: int = 0
     #: deltas that this process has dropped so far, because too much waited; never decreases
     dropped: int = 0
+    #: deltas of this frame that were malformed and are left out
+    malformed: int = 0
 
     def frame(self) -> list[Any]:
         """Return the message list."""
@@ -90,32 +88,13 @@ class Events:
     #: wall and monotonic clock of the app, in us, when the frame was made
     wall_us: int = 0
     mono_us: int = 0
+    #: events of this frame that were malformed and are left out
+    malformed: int = 0
 
     def frame(self) -> list[Any]:
         """Return the message list."""
         events = [dict(event) for event in self.events]
         return ["events", events, self.dropped, self.wall_us, self.mono_us]
-
-
-def fits(event: Mapping[str, Any]) -> bool:
-    """Tell whether an event can be packed and has at most MAX_EVENT bytes."""
-    try:
-        return len(msgpack.packb(event)) <= MAX_EVENT
-    except (*MALFORMED, OverflowError):
-        return False
-
-
-def event_of(value: Any) -> Mapping[str, Any]:
-    """Return an event, its texts cleaned as names are.
-
-    Raises an error of MALFORMED for a value that is not one.
-    """
-    event = mapping(value)
-    name_of(event["kind"])
-    count_of(event["at_us"])
-    return {
-        each: clean_name(text) if isinstance(text, str) else text for each, text in event.items()
-    }
 
 
 def parse_measure_names(message: list[Any]) -> MeasureNames:
@@ -127,10 +106,26 @@ def parse_measure_names(message: list[Any]) -> MeasureNames:
 
 def parse_deltas(message: list[Any]) -> Deltas:
     """Return the message of a frame."""
-    rows = [(whole(number, 1, MAX_MEASURES), Delta.of_row(row)) for number, *row in message[1]]
+    rows = message[1]
+    if not isinstance(rows, list):
+        raise TypeError("expected a list of deltas")
+    try:
+        deltas = [(whole(number, 1, MAX_MEASURES), Delta.of_row(row)) for number, *row in rows]
+    except MALFORMED:
+        deltas = [delta for row in rows if (delta := _delta(row)) is not None]
+    malformed = len(rows) - len(deltas)
     if len(message) < _DATED:
-        return Deltas(rows)
-    return Deltas(rows, *(count_of(each) for each in message[2:_DATED]))
+        return Deltas(deltas, malformed=malformed)
+    wall_us, mono_us, span_us, dropped = map(count_of, message[2:_DATED])
+    return Deltas(deltas, wall_us, mono_us, span_us, dropped, malformed)
+
+
+def _delta(row: Any) -> tuple[int, Delta] | None:
+    try:
+        number, *rest = row
+        return whole(number, 1, MAX_MEASURES), Delta.of_row(rest)
+    except MALFORMED:
+        return None
 
 
 def parse_events(message: list[Any]) -> Events:
@@ -138,11 +133,9 @@ def parse_events(message: list[Any]) -> Events:
     events = message[1]
     if not isinstance(events, list) or len(events) > _MAX_EVENTS:
         raise ValueError(f"expected a list of at most {_MAX_EVENTS} events")
-    found = []
-    for event in events:
-        if not fits(event):
-            raise ValueError(f"expected an event of at most {MAX_EVENT} bytes, got a longer one")
-        found.append(event_of(event))
+    sound = [event_of(event) for event in events if fits(event)]
+    malformed = len(events) - len(sound)
     if len(message) < _DATED_EVENTS:
-        return Events(found, count_of(message[2]))
-    return Events(found, *(count_of(each) for each in message[2:_DATED_EVENTS]))
+        return Events(sound, count_of(message[2]), malformed=malformed)
+    dropped, wall_us, mono_us = map(count_of, message[2:_DATED_EVENTS])
+    return Events(sound, dropped, wall_us, mono_us, malformed)

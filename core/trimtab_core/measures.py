@@ -11,6 +11,7 @@ A histogram is kept as a sketch with the buckets of `trimtab_core.sketch`, conti
 values that are not durations: the error is at most 1.1 % for values from 2**-20 to 2**75.
 """
 
+import sys
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,8 @@ __all__ = [
     "HISTOGRAM",
     "KINDS",
     "MAX_ATTRIBUTES",
+    "MAX_COUNT",
+    "MAX_SUM",
     "MAX_TEXT",
     "MAX_VALUE_BUCKET",
     "OTHER",
@@ -46,6 +49,10 @@ KINDS: Final = frozenset({COUNTER, GAUGE, HISTOGRAM})
 
 #: Longest text of an attribute, in characters; the app cuts longer ones.
 MAX_TEXT: Final = 1024
+#: Largest count, of values and of a bucket: counts that add up to more stay there.
+MAX_COUNT: Final = 2**53 - 1
+#: Largest sum, either way: sums stay there and never become infinite.
+MAX_SUM: Final = sys.float_info.max
 #: Most attributes of a measure.
 MAX_ATTRIBUTES: Final = 16
 #: Bucket of all values above 2**75.
@@ -119,13 +126,19 @@ class Delta:
             self.last = value
 
     def merge(self, other: "Delta") -> None:
-        """Add a later delta of the same measure."""
+        """Add a later delta of the same measure; counts and sums stay within their bounds."""
         if not other.count:
             return
         self.count += other.count
+        if self.count > MAX_COUNT:
+            self.count = MAX_COUNT
         self.sum += other.sum
-        self.min = min(self.min, other.min)
-        self.max = max(self.max, other.max)
+        if not -MAX_SUM <= self.sum <= MAX_SUM:
+            self.sum = _bounded(self.sum)
+        if other.min < self.min:
+            self.min = other.min
+        if other.max > self.max:
+            self.max = other.max
         self.last = other.last
         for bucket, count in other.buckets.items():
             self.buckets[bucket] = self.buckets.get(bucket, 0) + count
@@ -134,7 +147,8 @@ class Delta:
         """Return bucket, count, bucket, count and so on, ascending."""
         flat: list[int] = []
         for bucket in sorted(self.buckets):
-            flat += (bucket, self.buckets[bucket])
+            count = self.buckets[bucket]
+            flat += (bucket, count if count <= MAX_COUNT else MAX_COUNT)
         return flat
 
     @classmethod
@@ -142,13 +156,13 @@ class Delta:
         """Return the delta that `row` gave; raises ValueError or TypeError for any other value."""
         count, total, least, most, last, flat = row
         numbers = (total, least, most, last)
-        if type(count) is not int or not 0 < count < 2**53:
+        if type(count) is not int or not 0 < count <= MAX_COUNT:
             raise ValueError(f"expected a count from 1, got {count!r:.40}")
         if any(type(each) not in (int, float) or not isfinite(each) for each in numbers):  # type: ignore[arg-type]
             raise ValueError(f"expected four finite numbers, got {numbers!r:.100}")
         if not isinstance(flat, list) or len(flat) % 2 or len(flat) > 2 * MAX_VALUE_BUCKET:
             raise ValueError("expected a list of buckets, a count behind each")
-        if any(type(each) is not int or not 0 <= each < 2**53 for each in flat):
+        if any(type(each) is not int or not 0 <= each <= MAX_COUNT for each in flat):
             raise ValueError("expected buckets and counts as whole numbers")
         if flat and max(flat[::2]) > MAX_VALUE_BUCKET:
             raise ValueError(f"expected buckets up to {MAX_VALUE_BUCKET}, got {max(flat[::2])}")
@@ -156,8 +170,21 @@ class Delta:
         return cls(count, float(total), float(least), float(most), float(last), buckets)  # type: ignore[arg-type]
 
     def row(self) -> list[object]:
-        """Return the delta as it travels: count, sum, min, max, last, flat buckets."""
-        return [self.count, self.sum, self.min, self.max, self.last, self.flat_buckets()]
+        """Return the delta as it travels: count, sum, min, max, last, flat buckets.
+
+        What `of_row` takes, if its values were finite.
+        """
+        count, total = self.count, self.sum
+        if count > MAX_COUNT:
+            count = MAX_COUNT
+        if not -MAX_SUM <= total <= MAX_SUM:
+            total = _bounded(total)
+        return [count, total, self.min, self.max, self.last, self.flat_buckets()]
+
+
+def _bounded(total: float) -> float:
+    """Return a sum within MAX_SUM; 0 for no number, which only two infinite ones give."""
+    return max(-MAX_SUM, min(MAX_SUM, total)) if total == total else 0.0
 
 
 def _upper(bucket: int) -> float:

@@ -27,7 +27,6 @@ from trimtab_core.fields import (
     count_of,
     mapping,
     name_of,
-    number,
     whole,
 )
 from trimtab_core.names import clean_name
@@ -156,6 +155,8 @@ class Gauges:
     sent: int
     dropped: Dropped
     values: Mapping[str, float]
+    #: gauges of this frame that had no finite number, and are left out
+    malformed: int = 0
 
     def frame(self) -> list[Any]:
         """Return the message list."""
@@ -307,12 +308,13 @@ def _gauges(message: list[Any]) -> Gauges:
     _, wall_us, sent, dropped, values = message[:5]
     if len(mapping(values)) > _MAX_GAUGES:
         raise ValueError(f"at most {_MAX_GAUGES} gauges")
-    return Gauges(
-        count_of(wall_us),
-        count_of(sent),
-        _dropped(dropped),
-        {name_of(name): number(value) for name, value in values.items()},
-    )
+    finite = {
+        name_of(name): float(value)
+        for name, value in values.items()
+        if type(value) in (int, float) and value - value == 0
+    }
+    malformed = len(values) - len(finite)
+    return Gauges(count_of(wall_us), count_of(sent), _dropped(dropped), finite, malformed)
 
 
 def _bye(message: list[Any]) -> Bye:

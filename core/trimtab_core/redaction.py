@@ -76,13 +76,13 @@ def redacted_event(event: Mapping[str, Any], *, spans: bool = False) -> Mapping[
 
 
 def redacted_batch(
-    batch: Batch, *, spans: bool = False
+    batch: Batch, malformed: list[str] | None = None, *, spans: bool = False
 ) -> tuple[Batch, list[MeasureRow], list[EventRow]]:
     """Return a batch with shapes for statements, the same object if it has no others; and its rows.
 
-    Raises BatchError if the rows are malformed.
+    Rows that are malformed are left out, as by `unpack_rows`, whose errors it raises.
     """
-    measures, events = unpack_rows(batch.rows)
+    measures, events = unpack_rows(batch.rows, malformed)
     found = _redacted_rows(measures, events, spans=spans)
     if found is None:
         return batch, measures, events

@@ -1,26 +1,46 @@
 """Rows of measures and events in a batch, agent to collector.
 
 Each row says whose it is: environment, service and instance. All rows of a batch travel as one
-binary, a msgpack list of the measures and the events, beside the columns of points.
+binary, a msgpack list of the measures and the events, beside the columns of points. It is bounded
+in bytes, rows, and lists and maps, by those who pack as by those who unpack. A row that is
+malformed costs itself.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgpack
 
-from trimtab_core.deltas import event_of
+from trimtab_core.deltas import MAX_EVENT
 from trimtab_core.errors import BatchError
-from trimtab_core.fields import MALFORMED, name_of
+from trimtab_core.events import containers_of, event_of
+from trimtab_core.fields import MALFORMED, MAX_NAME, name_of
 from trimtab_core.measures import Delta, MeasureKey
+from trimtab_core.unpacking import unpacked
 
-__all__ = ["MAX_ROWS", "EventRow", "MeasureRow", "pack_rows", "unpack_rows"]
+__all__ = [
+    "MAX_ROWS",
+    "EventRow",
+    "MeasureRow",
+    "PackedEvent",
+    "pack_event",
+    "pack_rows",
+    "unpack_rows",
+]
 
 #: Bytes of the rows in a batch.
 MAX_ROWS: Final = 1024 * 1024
+#: Bytes of them that are packed for one batch: they are part of its header.
+_MOST_PACKED: Final = 768 * 1024
 #: Bytes of the list headers around the rows, at most.
 _HEADERS: Final = 16
+_MOST_ROWS: Final = 10_000
+#: Lists and maps: those who pack stay below what those who unpack take.
+_MOST_CONTAINERS: Final = 40_000
 _MAX_ITEMS: Final = 50_000
+#: Of a measure: the row, its attributes, its buckets.
+_OF_MEASURE: Final = 3
+_T = TypeVar("_T")
 
 
 class MeasureRow(NamedTuple):
@@ -45,19 +65,40 @@ class EventRow(NamedTuple):
     event: Mapping[str, Any]
 
 
+class PackedEvent(NamedTuple):
+    """An event row as it travels: a tenth of the memory of its objects, or less."""
+
+    data: bytes
+    #: lists and maps in it
+    containers: int
+
+
+def pack_event(row: EventRow) -> PackedEvent:
+    """Return a row as it travels; raises an error of MALFORMED for what `event_of` refuses."""
+    containers = 1 + containers_of(row.event)
+    return PackedEvent(msgpack.packb([*row[:3], dict(row.event)]), containers)
+
+
 def pack_rows(
-    measures: Iterable[MeasureRow], events: Iterable[EventRow], most: int = MAX_ROWS
+    measures: Iterable[MeasureRow],
+    events: Iterable[EventRow | PackedEvent],
+    most: int = _MOST_PACKED,
 ) -> list[bytes]:
     """Return rows as binaries of up to most bytes each, as few of them as possible."""
     parts: list[tuple[list[bytes], list[bytes]]] = []
-    size = most
-    rows = [(0, [*row[:3], *row.key.row(), *row.delta.row()]) for row in measures]
-    for place, row in (*rows, *((1, [*each[:3], dict(each.event)]) for each in events)):
-        packed = msgpack.packb(row)
+    size, count, containers = most, 0, 0
+    rows = [
+        (0, msgpack.packb([*row[:3], *row.key.row(), *row.delta.row()]), _OF_MEASURE)
+        for row in measures
+    ]
+    some = (each if isinstance(each, PackedEvent) else pack_event(each) for each in events)
+    for place, packed, own in (*rows, *((1, *each) for each in some)):
         size += len(packed)
-        if size > most - _HEADERS:
+        count += 1
+        containers += own
+        if size > most - _HEADERS or count > _MOST_ROWS or containers > _MOST_CONTAINERS:
             parts.append(([], []))
-            size = len(packed)
+            size, count, containers = len(packed), 1, own
         parts[-1][place].append(packed)
     packer = msgpack.Packer()
     return [
@@ -68,30 +109,52 @@ def pack_rows(
     ]  # fmt: skip
 
 
-def unpack_rows(data: bytes) -> tuple[list[MeasureRow], list[EventRow]]:
+def unpack_rows(
+    data: bytes, malformed: list[str] | None = None
+) -> tuple[list[MeasureRow], list[EventRow]]:
     """Return the rows in a binary; empty lists for an empty one.
 
-    Raises BatchError for a binary that does not hold rows, or more than MAX_ROWS bytes.
+    A row that is malformed is left out, and why is added to `malformed`. Raises BatchError for a
+    binary that does not hold rows, or is over a bound.
     """
     if not data:
         return [], []
     if len(data) > MAX_ROWS:
         raise BatchError(f"rows of measures have at most {MAX_ROWS} bytes, got {len(data)}")
+    found = unpacked(
+        data, containers=_MAX_ITEMS, items=_MAX_ITEMS, text=MAX_EVENT, binary=MAX_EVENT
+    )
+    measures, events = found if isinstance(found, list) and len(found) == 2 else (None, None)
+    if not isinstance(measures, list) or not isinstance(events, list):
+        raise BatchError("expected a list of measures and a list of events")
     try:
-        measures, events = msgpack.unpackb(
-            data, raw=False, max_ext_len=0, max_array_len=_MAX_ITEMS, max_map_len=_MAX_ITEMS
-        )
-        return (
-            [
-                MeasureRow(*_whose(row), MeasureKey.of_row(row[3:7]), Delta.of_row(row[7:]))
-                for row in measures
-            ],
-            [EventRow(*_whose(row), event_of(row[3])) for row in events],
-        )
-    except (*MALFORMED, msgpack.UnpackException) as error:
-        raise BatchError(f"expected well-formed rows of measures, got {error!r:.200}") from error
+        return [_measure(row) for row in measures], [_event(row) for row in events]
+    except MALFORMED:
+        why: list[str] = [] if malformed is None else malformed
+        return _sound(measures, _measure, why), _sound(events, _event, why)
+
+
+def _sound(rows: Sequence[Any], read: Callable[[Any], _T], malformed: list[str]) -> list[_T]:
+    """Return what read makes of those rows that are well formed."""
+    found = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except MALFORMED as error:
+            malformed.append(f"{error!r:.200}")
+    return found
+
+
+def _measure(row: Any) -> MeasureRow:
+    return MeasureRow(*_whose(row), MeasureKey.of_row(row[3:7]), Delta.of_row(row[7:]))
+
+
+def _event(row: Any) -> EventRow:
+    return EventRow(*_whose(row), event_of(row[3]))
 
 
 def _whose(row: list[Any]) -> tuple[str, str, str]:
-    environment, service, instance = (name_of(text, empty=True, most=256) for text in row[:3])
+    environment, service, instance = (
+        name_of(text, empty=True, most=2 * MAX_NAME) for text in row[:3]
+    )
     return environment, service, instance

@@ -322,7 +322,7 @@ async def test_a_batch_that_the_store_cannot_take_costs_only_itself(
 
     with store_in(tmp) as store:
         answers = await work(store)
-        assert [type(answer).__name__ for answer in answers].count("UnavailableError") == 1
+        assert [type(answer).__name__ for answer in answers].count("UnstorableError") == 1
         assert requests(store) == 7
 
 

@@ -2,6 +2,7 @@
 
 import json
 import random
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -63,7 +64,7 @@ def test_an_event_is_kept_as_it_came_and_found_by_kind_and_route(tmp: Path) -> N
             "test",
             "shop",
             "host#0",
-            {"kind": kind, "at_us": (NOON + n) * 10**6, "route": f"/{n % 2}", "spans": [["db", 1]]},
+            {"kind": kind, "at_us": (NOON + n) * 10**6, "route": f"/{n % 2}", "notes": [["db", 1]]},
         )
         for n, kind in enumerate(["slow_query", "request", "request", "request"])
     ]
@@ -169,7 +170,7 @@ def test_a_transaction_that_fails_leaves_no_measure_behind(
         found = working(self, *arguments)  # type: ignore[arg-type]
         if failing:
             failing.clear()
-            raise ValueError("not now")
+            raise sqlite3.OperationalError("not now")
         return found
 
     monkeypatch.setattr(MeasureTable, "write", write)
@@ -211,7 +212,7 @@ def test_rows_of_others_and_rows_that_are_none_are_refused(tmp: Path) -> None:
                 assert sender.post(batch_of(seq, measured, window()))[0] == 403
             assert sender.post(batch_of(3, [], window(), [event]))[0] == 403
             for seq, packed in enumerate(
-                (b"\xff", b"\x92\x91\x90\x90", b"\x93\x90\x90\x90", bytes(2**20 + 1)), 4
+                (b"\xff", b"\x92\x91\x90", b"\x93\x90\x90\x90", bytes(2**20 + 1)), 4
             ):
                 status, body = sender.post(replace(a_batch(seq, points), rows=packed))
                 assert (status, body["error"]["code"]) == (400, "bad_batch"), body

@@ -31,7 +31,7 @@ from trimtab_core.batches import (
     pack_series,
     values_of,
 )
-from trimtab_core.columns import STATUS_COLUMNS
+from trimtab_core.columns import MAX_COUNT, MAX_VALUE, STATUS_COLUMNS
 from trimtab_core.errors import BatchError, TooLargeError
 from trimtab_core.names import clean_name
 
@@ -40,14 +40,14 @@ COUNTS = st.integers(0, 2**53)
 #: of two such numbers the sum is a count
 HALVES = st.integers(0, 2**52)
 WIDTHS = st.one_of(
-    st.just(0), st.integers(0, 255), st.integers(0, 2**16), st.integers(0, 2**64 - 1)
+    st.just(0), st.integers(0, 255), st.integers(0, 2**16), st.integers(0, MAX_VALUE)
 )
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30).map(clean_name)
 POINTS = st.builds(
     Point,
-    **dict.fromkeys(POINT_COLUMNS[1:-1], WIDTHS),
-    buckets=st.dictionaries(st.integers(0, 1027), st.integers(1, 2**40), max_size=8),
-    statuses=st.dictionaries(st.integers(0, 599), st.integers(1, 2**40), max_size=4),
+    **dict.fromkeys(POINT_COLUMNS[1:-1], WIDTHS) | {"max_us": st.integers(0, MAX_COUNT)},
+    buckets=st.dictionaries(st.integers(0, 1027), st.integers(1, MAX_COUNT), max_size=8),
+    statuses=st.dictionaries(st.integers(0, 599), st.integers(1, MAX_COUNT), max_size=4),
 )
 PROCESSES = st.builds(
     ProcessAccounting,
@@ -58,7 +58,10 @@ PROCESSES = st.builds(
     st.dictionaries(NAMES, COUNTS, max_size=3),
 )  # fmt: skip
 GAUGES = st.builds(
-    GaugeRow, *[st.just("") | NAMES] * 3, name=NAMES, value=st.floats(allow_nan=False)
+    GaugeRow,
+    *[st.just("") | NAMES] * 3,
+    name=NAMES,
+    value=st.floats(allow_nan=False, allow_infinity=False),
 )
 KEYS = st.builds(SeriesKey, *[st.just("") | NAMES] * 7)
 
@@ -119,13 +122,6 @@ def test_a_batch_comes_back_with_all_its_points(made: tuple[Batch, list[Any]]) -
 @given(st.lists(KEYS, max_size=30))
 def test_series_come_back_in_order(keys: list[SeriesKey]) -> None:
     assert decode_series(pack_series(keys)) == keys
-
-
-def test_columns_are_as_narrow_as_their_largest_value_and_zeros_are_left_out() -> None:
-    columns = columns_of([(0, Point(errors=255, sum_us=256, max_us=2**32)), (1, Point(sum_us=1))])
-    assert {name: column.kind for name, column in columns.items()} == {
-        "series": "B", "errors": "B", "sum_us": "H", "max_us": "Q",
-    }  # fmt: skip
 
 
 def test_a_full_batch_of_4096_points_fits() -> None:
@@ -272,13 +268,8 @@ def test_a_batch_of_version_1_is_read_under_the_names_of_today() -> None:
         packed({"points": 1, "columns": [["buckets", "B", 1], ["counts", "H", 3]]}, b"\x01abc"),
         packed({"columns": [["counts", "B", 1]]}, b"\x01"),
         packed({"points": 1, "columns": [["buckets", "Q", 8]]}, b"\xff" * 8),
-        packed({"processes": [PROCESS[:6]]}),
-        packed({"processes": [[b"", *PROCESS[1:]]]}),
-        packed({"processes": [[*PROCESS[:4], [[0, -1]], 1, {}]]}),
-        packed({"processes": [[*PROCESS[:4], [0, 1], 1, {}]]}),
-        packed({"processes": [[*PROCESS[:6], {"full": "many"}]]}),
-        packed({"gauges": [["", "", "", "", 1.0]]}),
-        packed({"gauges": [["", "", "", "cpu", "much"]]}),
+        packed({"processes": None}),
+        packed({"gauges": 1}),
         packed({}, length=3),
         packed({}, length=2**20),
         packed({}, length=2**32 - 1),

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from trimtab_agent.faults import Faults
 from trimtab_agent.probes.http import HttpProbe
 from trimtab_agent.probes.postgresql import PostgresqlProbe
 from trimtab_agent.probes.probe import LIMIT_S, Probe, Probed
@@ -37,7 +38,9 @@ class Probes:
     Raises StartupError for a missing driver and SettingsError for a malformed address.
     """
 
-    def __init__(self, settings: AgentSettings, slow_s: float = 60.0) -> None:
+    def __init__(
+        self, settings: AgentSettings, slow_s: float = 60.0, faults: Faults | None = None
+    ) -> None:
         probes = list(_probes(settings, slow_s))
         self._http = [probe for probe in probes if isinstance(probe, HttpProbe)]
         seen: Counter[str] = Counter()
@@ -46,7 +49,7 @@ class Probes:
             seen[probe.target] += 1
             count = seen[probe.target]
             name = f"{probe.target}#{count}" if count > 1 else probe.target
-            self._targets.append(_Target(probe, name[:256], settings.probe_s))
+            self._targets.append(_Target(probe, _plain(name), settings.probe_s, faults))
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -86,13 +89,16 @@ class Probes:
 class _Target:
     """One target and its latest figures."""
 
-    def __init__(self, probe: Probe, name: str, period_s: float) -> None:
+    def __init__(
+        self, probe: Probe, name: str, period_s: float, faults: Faults | None = None
+    ) -> None:
         self.name = name
         self.gauges: dict[str, float] = {}
         self.measures: dict[MeasureKey, Delta] = {}
         self._probe = probe
         self._period_s = period_s
         self._failures = 0
+        self._faults = faults or Faults()
         self._log = RateLimited(log)
 
     async def run(self) -> None:
@@ -107,7 +113,11 @@ class _Target:
                     self._down(f"no answer within {LIMIT_S:g} s")
                     # The next reading waits for the end of this one: never two at a time.
                     await asyncio.wait({reading})
-                is_well = self._take(reading.result(), loop.time() - begun_s) if done else False
+                try:
+                    is_well = self._take(reading.result(), loop.time() - begun_s) if done else False
+                except Exception:  # noqa: BLE001 - a probe may make anything of an answer
+                    self._faults.note("probes")
+                    self.gauges, is_well = {"trimtab.probe.up": 0.0}, False
                 self._failures = 0 if is_well else self._failures + 1
                 await asyncio.sleep(max(0.0, begun_s + self._pause_s() - loop.time()))
         finally:
@@ -148,6 +158,11 @@ class _Target:
     def _warn(self, cause: str) -> None:
         # One line per minute and target, whatever the cause.
         self._log.warning("", "probe failed target=%s cause=%s", self.name, cause)
+
+
+def _plain(name: str) -> str:
+    """Return the name of a target as it can travel: from the environment it may be no text."""
+    return name[:256].encode("utf-8", "replace").decode()
 
 
 def _probes(settings: AgentSettings, slow_s: float) -> Iterator[Probe]:

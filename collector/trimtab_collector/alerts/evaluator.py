@@ -295,11 +295,17 @@ class Evaluator:
         looked_s = -float("inf")
         while not self._stopping:
             now_s = self._clock()
-            if abs(now_s - looked_s) > _PAUSE_S:
-                # At the start, and after a pause of this process or machine.
-                self.agents.excuse(now_s)
-            looked_s = now_s
-            due_s = self.due()
+            try:
+                if abs(now_s - looked_s) > _PAUSE_S:
+                    # At the start, and after a pause of this process or machine.
+                    self.agents.excuse(now_s)
+                looked_s = now_s
+                due_s = self.due()
+            except Exception as error:  # noqa: BLE001 - as below
+                self.failures += 1
+                self.trouble = f"no step was found to judge: {error!r:.200}"
+                self._log.warning("due", "no step was found to judge: %r", error)
+                due_s = None
             if due_s is None:
                 self._wake.wait(0.5)
                 self._wake.clear()

@@ -57,6 +57,7 @@ CODES: Final[Mapping[str, int]] = {
     "bad_silence": 422,
     "bad_channel": 422,
     "too_much": 422,
+    "unstorable_batch": 422,
     "upgrade_required": 426,
     "too_many_tries": 429,
     "request_header_fields_too_large": 431,

@@ -58,6 +58,10 @@ class StoreHealth(Body, kw_only=True):
     refused: dict[str, int]
     #: what was over a quota, by reason: kept as `other`, or left out
     over_quota: dict[str, int]
+    #: processes, gauges, measures and events in batches that were malformed, since the start
+    rows_refused: int
+    #: measures and events that were well formed and found no place, since the start
+    rows_left_out: int
     journal_batches: int | UnsetType = UNSET
     journal_bytes: int | UnsetType = UNSET
     waiting_bytes: int

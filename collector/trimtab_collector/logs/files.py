@@ -147,8 +147,9 @@ class LogFiles:
                 for each in {name, COMBINED}:
                     self._files[each].write(line)
                 written += 1
-            except OSError as error:
-                trouble = f"log files are not written: {error.strerror or error}"
+            except Exception as error:  # noqa: BLE001 - one line; the thread writes the next
+                why = error.strerror if isinstance(error, OSError) else None
+                trouble = f"log files are not written: {why or error!r:.200}"
         with self._changed:
             self._written += written
             self._lost += len(lines) - written

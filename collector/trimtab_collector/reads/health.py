@@ -43,6 +43,8 @@ def health(reader: StoreReader, parameters: Parameters) -> CollectorHealth:
             duplicates=store.duplicates,
             refused=dict(reader.intake.refused),
             over_quota=dict(reader.store.over.totals),
+            rows_refused=reader.intake.rows_refused,
+            rows_left_out=store.rows_left_out,
             journal_batches=details.get("journal_batches", UNSET),
             journal_bytes=details.get("journal_bytes", UNSET),
             waiting_bytes=store.waiting_bytes,

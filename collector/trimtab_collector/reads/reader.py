@@ -22,6 +22,10 @@ class Intake(Protocol):
     def refused(self) -> Mapping[str, int]:
         """Refused requests by code."""
 
+    @property
+    def rows_refused(self) -> int:
+        """Malformed rows in batches that were taken."""
+
     def skewed(self) -> Mapping[str, float]:
         """Return agents whose clock is off, and by how many seconds it is ahead."""
 
@@ -30,6 +34,7 @@ class _NoIntake:
     """No agent ever spoke here."""
 
     refused: Mapping[str, int] = {}
+    rows_refused = 0
 
     def skewed(self) -> Mapping[str, float]:
         """Return no agent."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from trimtab_collector.storage.statuses import Statuses, checked
 from trimtab_core.batches import POINT_COLUMNS, Batch
-from trimtab_core.columns import STATUS_COLUMNS, Column
+from trimtab_core.columns import MAX_COUNT, MAX_VALUE, STATUS_COLUMNS, Column
 from trimtab_core.errors import BatchError
 from trimtab_core.sketch import BUCKETS, middle_us
 
@@ -46,8 +46,6 @@ Array = npt.NDArray[Any]
 WINDOW_S: Final = 10
 VALUES: Final = POINT_COLUMNS[1:-1]
 _DTYPES: Final[Mapping[str, npt.DTypeLike]] = {"B": "u1", "H": "<u2", "I": "<u4", "Q": "<u8"}
-_MAX_SUM: Final = 2**53
-_MAX_COUNT: Final = 2**32 - 1
 _NOTHING: Final[Array] = np.zeros(0, np.int64)
 #: the value that stands for a bucket, microseconds
 MIDDLES_US: Final[Array] = np.array([middle_us(bucket) for bucket in range(BUCKETS)])
@@ -123,8 +121,8 @@ def columns_of_batches(batches: Sequence[tuple[Batch, Array, int]]) -> Columns:
     counts = _column("counts", batches, totals)
     if np.count_nonzero(counts) != total:
         raise BatchError("expected counts of at least 1, got a bucket with 0")
-    if counts.dtype.itemsize == 8 and total and counts.max() > _MAX_COUNT:
-        raise BatchError(f"expected counts up to {_MAX_COUNT}, got {int(counts.max())}")
+    if counts.dtype.itemsize == 8 and total and counts.max() > MAX_COUNT:
+        raise BatchError(f"expected counts up to {MAX_COUNT}, got {int(counts.max())}")
     begins = ends - buckets
     indexes = _indexes(_column("indexes", batches, totals), buckets, begins)
     if np.count_nonzero(buckets) == count:
@@ -179,7 +177,7 @@ def _column(name: str, batches: Sequence[tuple[Batch, Array, int]], sizes: Seque
 
 def _signed(array: Array) -> Array:
     if array.dtype.itemsize == 8:
-        array = np.minimum(array, np.uint64(_MAX_SUM + 1))
+        array = np.minimum(array, np.uint64(MAX_VALUE + 1))
     return array.astype(np.int64)
 
 
@@ -202,7 +200,7 @@ def series_index(batch: Batch) -> Array:
 def _value(name: str, array: Array) -> Array:
     # Narrower columns cannot be over a limit.
     if array.dtype.itemsize == 8:
-        most = _MAX_COUNT if name == "max_us" else _MAX_SUM
+        most = MAX_COUNT if name == "max_us" else MAX_VALUE
         if array.max() > most:
             raise BatchError(f"expected {name} up to {most}, got {int(array.max())}")
     return array

@@ -33,6 +33,7 @@ __all__ = [
     "Store",
     "TooMuchError",
     "UnavailableError",
+    "UnstorableError",
 ]
 
 #: Checks the services that a batch writes for; raises to refuse the batch.
@@ -57,6 +58,10 @@ class UnavailableError(TrimtabError):
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class UnstorableError(TrimtabError):
+    """A batch that the store will never take, however often it is sent; the text says why."""
 
 
 class TooMuchError(TrimtabError):
@@ -277,6 +282,8 @@ class Health:
     series: int
     #: latest values of gauges that found no place, since the start
     gauges_left_out: int
+    #: measures and events that were not stored beside their batch, since the start
+    rows_left_out: int
 
     def details(self) -> Mapping[str, Any]:
         """Return what only this engine has to say, by the names that `/health` shows."""
@@ -318,7 +325,8 @@ class Store(Protocol):
     async def append(self, received: Received) -> bool:
         """Store a batch and return once it is durable; True if it was here before.
 
-        Loop only. Raises UnavailableError if it cannot be stored now; then nothing of it is.
+        Loop only. Raises UnavailableError if it cannot be stored now, UnstorableError if it never
+        can be; then nothing of it is.
         """
 
     def show(self, received: Received) -> None:

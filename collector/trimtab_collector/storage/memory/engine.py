@@ -49,6 +49,7 @@ from trimtab_collector.storage.store import (
     Selection,
     ServiceAccounting,
     UnavailableError,
+    UnstorableError,
 )
 from trimtab_collector.storage.tallies import SenderTally
 from trimtab_core.batches import Batch, SeriesKey
@@ -160,7 +161,14 @@ class MemoryStore:
             if self._seen.has(received.key, received.batch):
                 self._duplicates += 1
                 return True
-            self._take(received)
+            try:
+                self._take(received)
+            except (UnavailableError, MemoryError):
+                raise
+            except Exception as error:
+                logger.exception("batch refused: the store raised")
+                message = f"expected a batch that can be stored, got {error!r:.200}"
+                raise UnstorableError(message) from error
         tell(self._listeners, [received])
         return False
 
@@ -309,6 +317,7 @@ class MemoryStore:
                 damage={},
                 series=len(self._catalogue),
                 gauges_left_out=self._latest.left_out,
+                rows_left_out=0,
                 recent_bytes=self._stored.size_bytes,
             )
 

@@ -8,7 +8,7 @@ import msgspec
 
 from trimtab_collector.storage.grouping import WhoseMeasure
 from trimtab_collector.storage.sqlite.checksums import UnreadableError, checksum
-from trimtab_core.measures import OTHER, Attributes, Delta, MeasureKey
+from trimtab_core.measures import MAX_SUM, OTHER, Attributes, Delta, MeasureKey
 
 __all__ = [
     "amount_row",
@@ -29,18 +29,11 @@ def amount_row(measure: int, t: int, step_s: int, delta: Delta) -> tuple[object,
     The number of the measure is added to the checksum of the rest, so that SQL can give the row
     to another measure.
     """
+    # As it travels: counts and sums are within what a column holds.
+    row: list[Any] = delta.row()
+    count, *numbers, flat = row
     # SQLite keeps no sign of a zero.
-    least, most, last = delta.min + 0.0, delta.max + 0.0, delta.last + 0.0
-    values = (
-        t,
-        step_s,
-        delta.count,
-        delta.sum + 0.0,
-        least,
-        most,
-        last,
-        _pack(delta.flat_buckets()),
-    )
+    values = (t, step_s, count, *(each + 0.0 for each in numbers), _pack(flat))
     return measure, *values, checksum(*values) + measure
 
 
@@ -51,6 +44,8 @@ def delta_of_row(row: Sequence[Any]) -> Delta:
         if crc is not None and crc != checksum(*values) + measure:
             raise UnreadableError("expected a row as it was written, its checksum differs")
         count, total, least, most, last, packed = values[2:]
+        # A collector of an earlier version may have added up sums to more than a number holds.
+        total = max(-MAX_SUM, min(MAX_SUM, total))
         flat = _unpack(packed)
         return Delta(count, total, least, most, last, dict(zip(flat[::2], flat[1::2], strict=True)))
     except (msgspec.MsgspecError, TypeError, ValueError) as error:

@@ -2,7 +2,8 @@
 
 Batches that arrive during a commit share the next transaction. The thread owns the connection that
 writes; other writers (compaction) hand their work to it. If a transaction fails (a full disk), all
-its batches fail as retryable, and the next one starts afresh.
+its batches fail as retryable, and the next one starts afresh. If a batch is at fault, it fails
+alone and for good: first its measures and events are left out, then itself.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from trimtab_collector.storage.accounting import AccountingTable, Staged
@@ -24,8 +25,9 @@ from trimtab_collector.storage.sqlite.journal import (
     journal_row,
 )
 from trimtab_collector.storage.sqlite.measures import MeasureTable, NewMeasures
+from trimtab_collector.storage.sqlite.passing import passes
 from trimtab_collector.storage.sqlite.waiting import Waiting, WaitingLines
-from trimtab_collector.storage.store import Received, UnavailableError
+from trimtab_collector.storage.store import Received, UnavailableError, UnstorableError
 from trimtab_core.logs import RateLimited
 
 __all__ = ["Committer"]
@@ -96,6 +98,8 @@ class Committer:
         self._log = RateLimited(logger)
         self.batches = 0
         self.duplicates = 0
+        #: measures and events that could not be stored beside their batch
+        self.rows_left_out = 0
         #: why the last transaction failed, empty if it did not
         self.trouble = ""
         self._load()
@@ -189,7 +193,12 @@ class Committer:
             if isinstance(item, _Job):
                 self._work(item)
                 continue
-            self._commit(item)
+            try:
+                self._commit(item)
+            except Exception as error:
+                logger.exception("batches=%d were not stored", len(item))
+                for each in item:
+                    each.error = UnavailableError(f"the store failed: {error!r:.200}", _RETRY_S)
             try:
                 item[0].future.get_loop().call_soon_threadsafe(self._finish, item)
             except RuntimeError:  # the loop is closed: nobody waits any more
@@ -200,7 +209,7 @@ class Committer:
         error = self._try(group)
         if error is None:
             self._settle(group)
-        elif isinstance(error, sqlite3.OperationalError):
+        elif passes(error):
             self.trouble = f"the store cannot be written: {error}"
             self._log.warning("commit", "batches=%d refused for now: %s", len(group), error)
             refusal = UnavailableError(f"{self.trouble}; send the batch again", _RETRY_S)
@@ -211,8 +220,22 @@ class Committer:
             for waiting in group:
                 self._commit([waiting])
         else:
-            logger.error("batch refused: the store raised", exc_info=error)
-            group[0].error = UnavailableError(f"the store failed: {error!r:.200}", _RETRY_S)
+            self._commit_less(group[0], error)
+
+    def _commit_less(self, waiting: Waiting, error: Exception) -> None:
+        """Store a batch without the rows that the store does not take; refuse it if that fails."""
+        whole = waiting.received
+        if rows := len(whole.measures) + len(whole.events):
+            waiting.received = replace(whole, measures=(), events=())
+            if (again := self._try([waiting])) is None:
+                logger.error("rows=%d of a batch were left out", rows, exc_info=error)
+                self.rows_left_out += rows
+                self._settle([waiting])
+                return
+            error = again
+        logger.error("batch refused: the store raised", exc_info=error)
+        text = f"expected a batch that can be stored, got {error!r:.200}"
+        waiting.error = UnavailableError(text, _RETRY_S) if passes(error) else UnstorableError(text)
 
     def _try(self, waiting: list[Waiting]) -> Exception | None:
         """Make a group durable; if that fails, nothing of it stays in the file or in memory."""

@@ -54,7 +54,6 @@ from trimtab_collector.storage.sqlite.tiers import (
 )
 from trimtab_collector.storage.sqlite.writers import Writers
 from trimtab_core.batches import Batch
-from trimtab_core.errors import BatchError
 
 __all__ = ["Prepared", "Step", "units"]
 
@@ -207,7 +206,7 @@ def _slices(
             # Gauges are kept separately: as objects they are most of the memory of some batches.
             row.batch = replace(batch, gauges=()) if batch.gauges else batch
             points += batch.points + len(batch.gauges) // _GAUGES_PER_POINT
-        except BatchError as error:
+        except Exception as error:  # noqa: BLE001 - the row costs itself, and would come again
             _left_out(row, error)
         row.size_bytes = len(found[4] or b"")
         size += row.size_bytes
@@ -361,7 +360,7 @@ def _points(rows: Sequence[_JournalRow], series: Catalogue) -> Columns:
         if row.batch is not None:
             try:
                 batches.append((row.batch, series.know(row.batch.series).numbers, row.t0))
-            except BatchError as error:
+            except Exception as error:  # noqa: BLE001 - as in _slices
                 _left_out(row, error)
     try:
         return columns_of_batches(batches)

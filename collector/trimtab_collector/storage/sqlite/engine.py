@@ -278,7 +278,7 @@ class SQLiteStore:
                 tier.name: _sizes([path for other, path in files if other is tier])
                 for tier in EVERY
             },
-            compaction=self.tiering.trouble,
+            compaction=self.tiering.trouble or self.tiering.untidy,
             worker=self.tiering.worker,
             damage={
                 **self._strangers,
@@ -288,6 +288,7 @@ class SQLiteStore:
             },
             series=len(self.memory.catalogue),
             gauges_left_out=self.memory.latest.left_out,
+            rows_left_out=committer.rows_left_out + self._measures.left_out,
             recent_bytes=self.memory.size_bytes,
         )
 

@@ -1,6 +1,7 @@
 """Events in metrics.db as they came: slow queries, slow and failed requests and others."""
 
 import json
+import logging
 import sqlite3
 from collections.abc import Iterable
 from typing import Any, Final
@@ -9,6 +10,9 @@ from trimtab_collector.storage.sqlite.aside import Aside
 from trimtab_collector.storage.sqlite.checksums import UnreadableError, checksum, verify
 from trimtab_collector.storage.store import EventSelection, Received
 from trimtab_collector.storage.tallies import SenderTally
+from trimtab_core.events import containers_of
+from trimtab_core.fields import MALFORMED
+from trimtab_core.logs import RateLimited
 from trimtab_core.rows import EventRow
 
 __all__ = ["EVENT_TABLE", "EventTable"]
@@ -19,6 +23,8 @@ CREATE TABLE event (id INTEGER PRIMARY KEY, t_us INTEGER NOT NULL, kind TEXT NOT
     route TEXT NOT NULL, body BLOB NOT NULL, crc INTEGER);
 CREATE INDEX event_kind ON event (kind, t_us);
 """
+logger = logging.getLogger("trimtab.events")
+
 _KEEP_S: Final = 90 * 86_400
 _MOST_EVENTS: Final = 100_000
 #: what a key and an app of it may send within ten minutes: events, and bytes of them. All that is
@@ -42,6 +48,7 @@ class EventTable:
         self._of_app: dict[tuple[str, str, str], tuple[int, int]] = {}
         self._turned_us = 0
         self._over = over or SenderTally()
+        self._log = RateLimited(logger)
 
     def write(self, connection: sqlite3.Connection, received: Iterable[Received]) -> None:
         """Write the events of batches in the open transaction, those within the quotas."""
@@ -97,9 +104,16 @@ class EventTable:
         for number, *row, crc in rows:
             try:
                 verify(crc, *row)
-                found.append(EventRow(row[2], row[3], row[4], _event(row[6], row[1], row[0])))
+                event = _event(row[6], row[1], row[0])
             except (UnreadableError, ValueError, TypeError) as error:
                 self._aside.note("event", number, error)
+                continue
+            try:
+                containers_of(event)
+            except MALFORMED as error:  # stored by an earlier version, which checked less
+                self._log.warning("event", "an event that is stored is left out: %r", error)
+                continue
+            found.append(EventRow(row[2], row[3], row[4], event))
         return found
 
     def drop(self, connection: sqlite3.Connection, now_s: float) -> None:

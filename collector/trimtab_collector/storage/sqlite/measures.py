@@ -92,7 +92,7 @@ class MeasureTable:
         #: id of the measure that `forget` has looked at last, and when it last folded
         self._looked_at = 0
         self._folded_s = 0.0
-        #: rows for which even `other` had no room
+        #: rows for which even `other` had no room, and those that could not be read
         self.left_out = 0
         self._over = over or SenderTally()
 

@@ -195,14 +195,14 @@ class Supervisor:
                 raise _EndedError(f"expected a step of the worker, got {said!r:.80}")
             self._take(child, said)
             batches += len(said.step.journal)
-        self._tiering.trouble = f"compaction left out {said.failed}" if said.failed else ""
         if batches:
             logger.debug("compacted batches=%d seconds=%.2f", batches, time.monotonic() - begun_s)
         try:
             self._tiering.release(run.cutoff_s)
-            self._tiering.retire(now_s)
         except (sqlite3.Error, UnavailableError) as error:
-            self._log.warning("retire", "what is too old stays for now: %s", error)
+            self._log.warning("release", "what is merged stays in memory for now: %s", error)
+        trouble = self._tiering.retire(now_s)
+        self._tiering.trouble = f"compaction left out {said.failed}" if said.failed else trouble
         self._pause(_EVERY_S)
 
     def _take(self, child: _Worker, told: Told) -> None:
@@ -236,5 +236,7 @@ class Supervisor:
         while not self._stop.wait(_TIDY_S):
             try:
                 self._tiering.tidy(self._clock())
-            except Exception:
+                self._tiering.untidy = ""
+            except Exception as error:
                 logger.exception("summing up the latest windows failed and is tried again")
+                self._tiering.untidy = f"memory is not tidied: {error!r:.200}"

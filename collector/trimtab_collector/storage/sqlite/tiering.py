@@ -122,6 +122,8 @@ class Tiering:
         self._unsaved: dict[str, int] = {}
         #: why compaction does not work, and the id of its process: set by the driver
         self.trouble = ""
+        #: why memory was not tidied, else empty
+        self.untidy = ""
         self.worker: int | None = None
         self.publication = reader.publication
 
@@ -194,28 +196,46 @@ class Tiering:
         # A full minute, so that reads below it find whole minutes in the tiers.
         self._memory.release(floor_s - floor_s % 60)
 
-    def retire(self, now_s: float) -> None:
-        """Delete old names of batches, silent processes, and names without data."""
+    def retire(self, now_s: float) -> str:
+        """Delete old names of batches, silent processes, and names without data.
+
+        Returns which of this failed and why, empty if nothing did. What fails keeps nothing else
+        from being done, and is tried again.
+        """
+        run, measures = self._committer.run, self._measures
 
         def drop(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM seen WHERE t < ?", (int(now_s) - _SEEN_S,))
-            self._measures.drop(connection, now_s)
+            measures.drop(connection, now_s)
             self._events.drop(connection, now_s)
 
-        self._committer.run(drop)
-        self._committer.run(
-            partial(retire_processes, table=self._accounting), self._accounting.retire
-        )
-        self._committer.forget_origins()
-        measures = self._measures
-        self._committer.run(partial(measures.forget, now_s=now_s), measures.confirm_forgotten)
-        for _ in range(_MOST_ROLLS):
-            if not self._committer.run(partial(self._measures.roll_up, now_s=now_s)):
-                break
-        self._committer.run(self.aside.count, self.aside.confirm)
+        def roll_up() -> None:
+            for _ in range(_MOST_ROLLS):
+                if not run(partial(measures.roll_up, now_s=now_s)):
+                    break
+
+        retire = partial(retire_processes, table=self._accounting)
+        forget = partial(measures.forget, now_s=now_s)
+        trouble = ""
+        for what, work in (
+            ("dropping what is too old", lambda: run(drop)),
+            ("adding up processes", lambda: run(retire, self._accounting.retire)),
+            ("forgetting agents", self._committer.forget_origins),
+            ("forgetting measures", lambda: run(forget, measures.confirm_forgotten)),
+            ("rolling up measures", roll_up),
+            ("counting what is set aside", lambda: run(self.aside.count, self.aside.confirm)),
+        ):
+            try:
+                work()
+            except Exception as error:
+                if not isinstance(error, (sqlite3.Error, UnavailableError)):
+                    logger.exception("%s raised", what)
+                self._log.warning(what, "%s failed and is tried again: %s", what, error)
+                trouble = f"{what} failed: {error!r:.200}"
         with self.publication.moving():
             # Files that were deleted while a read had them open.
             self._reader.files.let_go()
+        return trouble
 
     def tidy(self, now_s: float) -> None:
         """Prepare memory for readers, and drop what is not used; any thread."""
@@ -234,5 +254,5 @@ class Tiering:
                     self.apply(step)
                 total += len(step.journal)
         self.release(cutoff_s)
-        self.retire(now_s)
+        self.trouble = self.retire(now_s)
         return total
