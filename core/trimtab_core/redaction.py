@@ -138,6 +138,8 @@ def _read_again(key: MeasureKey) -> MeasureKey:
 def _of_cut(text: str, system: str) -> str:
     """Return the shape of a text; the text itself if it is one that was cut."""
     found = _CACHES.get(system, _CACHES[""]).of(text)
+    if len(text) >= _CUT_AT and text.rstrip("; ") == found:
+        return text
     is_cut = len(text) >= _CUT_AT and found.endswith("...")
     return text if is_cut and text.startswith(found.removesuffix("...").rstrip()) else found
 
