@@ -249,10 +249,9 @@ def decode(data: bytes) -> Batch:
 
 def decode_series(data: bytes) -> list[SeriesKey]:
     """Return the series of a batch; raises BatchError if the binary is malformed."""
-    rows = _unpack(data)
+    rows, keys = _unpack(data), []
     if not isinstance(rows, list) or len(rows) > MAX_POINTS:
         raise BatchError(f"expected a list of at most {MAX_POINTS} series")
-    keys = []
     for place, row in enumerate(rows):
         texts = isinstance(row, list) and len(row) == len(SeriesKey._fields)
         if not texts or any(not isinstance(part, str) or len(part) > 256 for part in row):

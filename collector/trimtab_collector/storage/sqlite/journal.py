@@ -38,7 +38,7 @@ JOURNAL_ROW: Final = "origin, seq, t0, received_us, CAST(payload AS BLOB), crc"
 _PLACE: Final = struct.Struct("<qqqq")
 _CRC_BYTES: Final = 4
 #: (environment, service) -> requests and background records
-Totals = Mapping[tuple[str, str], tuple[int, int]]
+HeldRequests = Mapping[tuple[str, str], tuple[int, int]]
 
 
 def journal_row(origin: int, received: Received) -> JournalEntry:
@@ -68,7 +68,7 @@ def batch_of(row: tuple[Any, ...]) -> Batch:
     return decode(payload or b"")
 
 
-def lose(connection: sqlite3.Connection, number: int, why: str) -> Totals:
+def lose(connection: sqlite3.Connection, number: int, why: str) -> HeldRequests:
     """Set aside a row that cannot be read, in the open transaction, and return what it held.
 
     That is empty where an earlier version wrote the row, or where it cannot be read either. The
