@@ -8,10 +8,8 @@ summed and counted at the speed of C, too: about 0.3 us per record in all (`./de
 import struct
 import sys
 import time
-from array import array
-from bisect import bisect_left
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from typing import Final
 
@@ -19,18 +17,14 @@ from trimtab_agent.allowance import Allowance
 from trimtab_agent.app import App
 from trimtab_agent.dating import moment_of
 from trimtab_agent.faults import Faults
+from trimtab_agent.points import book
 from trimtab_core.batches import Point, SeriesKey
 from trimtab_core.errors import FrameError
 from trimtab_core.messages import Samples
 from trimtab_core.records import (
-    FLAG_BACKGROUND,
     FLAG_CONTEXT,
-    FLAG_FAILED,
-    FLAG_KIB,
     FLAG_QUEUED,
     FLAG_STREAMED,
-    FLAG_UNKNOWN_BYTES,
-    KIND_EVENT_STREAM,
     METHODS,
     OTHER_METHOD,
     OTHER_ROUTE,
@@ -38,22 +32,10 @@ from trimtab_core.records import (
     RECORD_SIZE,
     UNMATCHED,
 )
-from trimtab_core.sketch import UPPER_US
 
-__all__ = ["Aggregator", "Window", "buckets_below"]
-
-
-def buckets_below(most_us: int) -> list[int]:
-    """Return the bucket of each duration below most_us; equal buckets are the same int object."""
-    buckets: list[int] = []
-    for bucket, upper_us in enumerate(UPPER_US):
-        buckets.extend([bucket] * (min(upper_us + 1, most_us) - len(buckets)))
-    return buckets
+__all__ = ["Aggregator", "Window"]
 
 
-#: Buckets of the durations below 131 ms, looked up instead of searched.
-_BUCKETS: Final = buckets_below(1 << 17)
-_HEAD: Final = METHODS.index("HEAD")
 _CLASSES: Final = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
 #: Records that may wait before they are booked: about 1 MB, which fits the CPU's cache.
 _WAITING: Final = 16_384
@@ -265,7 +247,7 @@ class Aggregator:
 
     def _book(self, app: App, waiting: _Waiting, window: Window) -> None:
         for key, words in waiting.items():
-            _book(key, self._point(app, key, window), words)
+            book(key, self._point(app, key, window), words)
         for (key, name), total in waiting.rare.items():
             if key >> 48 and name == "ttfb_us":
                 continue  # a WebSocket's or event stream's first byte says nothing of requests
@@ -355,58 +337,6 @@ def _distribute(samples: Samples, waiting: _Waiting) -> None:
         for key, value in zip(keys, column, strict=True):
             if value:
                 waiting.rare[key, name] += value
-
-
-def _book(key: int, point: Point, words: list[int]) -> None:
-    """Add records of one key to its point."""
-    flags = key >> 24 & 0xFF
-    count = len(words)
-    # In the order of the records: duration, bytes, duration, bytes.
-    both = memoryview(array("Q", words)).cast("B").cast("I")
-    durations = both[0::2].tolist()
-    total_us = sum(durations)
-    if flags & FLAG_QUEUED:
-        point.queued += count
-    if flags & FLAG_BACKGROUND:
-        point.background_us += total_us
-        point.backgrounds += count
-        return
-    kind = key >> 48
-    if kind:
-        _book_connections(kind, point, count, total_us)
-        point.bytes += sum(both[1::2].tolist()) * (1024 if flags & FLAG_KIB else 1)
-        return
-    status = key >> 32 & 0xFFFF
-    code = status if 100 <= status < 600 else 0
-    point.statuses[code] = point.statuses.get(code, 0) + count
-    point.sum_us += total_us
-    most_us = max(durations)
-    if most_us > point.max_us:
-        point.max_us = most_us
-    if most_us < len(_BUCKETS):
-        buckets: Iterable[int] = map(_BUCKETS.__getitem__, durations)
-    else:
-        known = len(_BUCKETS)
-        buckets = (_BUCKETS[us] if us < known else bisect_left(UPPER_US, us) for us in durations)
-    point.buckets.update(buckets)  # type: ignore[arg-type]
-    if not flags & FLAG_STREAMED:
-        point.ttfb_us += total_us
-    if flags & FLAG_FAILED or 500 <= status < 600:
-        point.errors += count
-    # The body of a HEAD response is never sent, whatever the app handed over.
-    if key >> 16 & 0xFF != _HEAD and not flags & FLAG_UNKNOWN_BYTES:
-        size = sum(both[1::2].tolist())
-        point.bytes += size * 1024 if flags & FLAG_KIB else size
-
-
-def _book_connections(kind: int, point: Point, count: int, total_us: int) -> None:
-    """Add connections that ended to their point; a kind of a newer app counts as a WebSocket."""
-    if kind == KIND_EVENT_STREAM:
-        point.event_streams += count
-        point.event_stream_us += total_us
-    else:
-        point.websockets += count
-        point.websocket_us += total_us
 
 
 def _swapped(data: bytes, record_size: int) -> bytes:

@@ -121,7 +121,7 @@ def names(finder: NameFinder, parameters: Parameters) -> KnownNames:
 
     def listed(name: str, rows: Iterable[_T], key: Callable[[_T], str]) -> list[_T]:
         every = sorted({key(row): row for row in rows if key(row)}.items())
-        chosen = [row for label, row in every if text in folded(label)]
+        chosen = [row for label, row in every if not text or text in folded(label)]
         if len(chosen) > limit:
             left_out[name] = len(chosen) - limit
         return chosen[:limit]
@@ -129,7 +129,9 @@ def names(finder: NameFinder, parameters: Parameters) -> KnownNames:
     def texts(name: str, place: int) -> list[str]:
         return listed(name, (row[place] for row in series), str)
 
-    series = [row for row in known.series if parameters.chooses(environment=row[0], service=row[1])]
+    series = list(known.series)
+    if parameters.where:
+        series = [row for row in series if parameters.chooses(environment=row[0], service=row[1])]
     # A service without requests may well have gauges.
     series += [
         (row[0], row[1], "", row[2], "")

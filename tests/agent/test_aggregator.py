@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trimtab_agent.aggregator import Aggregator, Window, buckets_below
+from trimtab_agent.aggregator import Aggregator, Window
 from trimtab_agent.app import App
+from trimtab_agent.points import buckets_below
 from trimtab_agent.window import SLICE, accounting_of, batches_of
 from trimtab_core.batches import (
     GaugeRow,
