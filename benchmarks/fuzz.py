@@ -19,7 +19,7 @@ from support.fuzzing.world import PARTS, World, world
 
 _BURST = {"frames": 40, "batches": 60, "api": 100}
 #: bursts until a new agent and a new collector begin, with another seed
-_BURSTS = 20
+_BURSTS = 12
 
 
 def main() -> None:
