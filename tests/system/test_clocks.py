@@ -129,3 +129,20 @@ def test_a_repeat_is_known_whatever_the_clock_says(tmp: Path) -> None:
                 30,
             )
             assert collector.api.counted("shop") == load.sent
+
+
+def test_restarts_in_any_order_beside_a_clock_put_back_keep_the_true_time(tmp: Path) -> None:
+    clock = WallClock(tmp)
+    with stack(tmp, TZ="Asia/Seoul", **clock.env) as system:
+        app = system.app("shop", uvicorn(), TZ="America/New_York", **SLOW, **clock.env)
+        sent = 0
+        for number, part in enumerate((system.agent, app, system.collector, None)):
+            load = Load([f"{app.url}/items/1"], connections=2).start()
+            more(load, 150)
+            load.stop()
+            sent += load.sent
+            clock.jump((-HOUR, 0)[number % 2])
+            if part is not None:
+                part.stop()
+                part.start()
+        exact(system, sent)

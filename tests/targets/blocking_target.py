@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-#: Long enough that a reading a second shows 4.5 s of it while it lasts.
+#: Long enough that a reading a second shows 2.5 s of it while it lasts, on a busy machine, too.
 BLOCK_S = 5.8
 
 
