@@ -370,7 +370,7 @@ async def test_a_password_is_shown_nowhere_whether_right_or_wrong(
             return [repr(probes.gauges()), repr(probes.measures()), repr(names)]
 
     shown = [*await scenario(), caplog.text]
-    assert "password authentication failed" in caplog.text
+    assert "password authentication failed for user ***" in caplog.text
     for piece in (WORD, PASSWORD):
         assert [text for text in shown if piece in text] == []
 

@@ -97,6 +97,8 @@ class PostgresqlProbe:
             ) from None
         self._parts = _OPTIONS | parts
         secrets = {value for key, value in parts.items() if "pass" in key}
+        # As PostgreSQL's sentences have it: `for user "trimtab"`.
+        secrets |= {f'"{value}"' for key, value in parts.items() if key == "user"}
         self._address = TargetAddress.of(dsn, secrets)
         user = parts.get("user", "postgres")
         database = parts.get("dbname", user)
