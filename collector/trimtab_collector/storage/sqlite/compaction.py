@@ -208,7 +208,7 @@ def _slices(
             points += batch.points + len(batch.gauges) // _GAUGES_PER_POINT
         except Exception as error:  # noqa: BLE001 - the row costs itself, and would come again
             _left_out(row, error)
-        row.size_bytes = len(found[4] or b"")
+        row.size_bytes = len(found[4] or b"") if found else 0
         size += row.size_bytes
         slice_.append(row)
         full = size >= _SLICE_BYTES or points >= _SLICE_POINTS

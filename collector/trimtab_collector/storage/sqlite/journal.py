@@ -55,8 +55,10 @@ def journal_checksum(place: Sequence[int], payload: bytes) -> int:
     return zlib.crc32(payload, zlib.crc32(_PLACE.pack(*place)))
 
 
-def batch_of(row: tuple[Any, ...]) -> Batch:
+def batch_of(row: tuple[Any, ...] | None) -> Batch:
     """Return the batch of the columns `JOURNAL_ROW`; raises BatchError if it is not as it came."""
+    if row is None:
+        raise BatchError("expected a row of the journal where its index has one, got none")
     *place, payload, crc = row
     if crc is not None:
         try:
