@@ -33,7 +33,8 @@ def unpacked(data: bytes, *, containers: int, items: int, text: int, binary: int
         return container
 
     # Counting is a call for each; where the bytes cannot be so many, there is nothing to count.
-    hook = counted if len(data.translate(None, _OTHERS)) > containers else None
+    is_suspect = len(data) > containers and len(data.translate(None, _OTHERS)) > containers
+    hook = counted if is_suspect else None
     try:
         return msgpack.unpackb(
             data,
