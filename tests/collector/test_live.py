@@ -51,7 +51,7 @@ def send_now(collector: Collector) -> None:
     second = int(time.time()) - 1
     with Sender(collector.port, collector.new_key()) as sender:
         sender.insist(a_batch(9, points, live=True, window_s=second, step_s=1, agent="live"))
-        sender.insist(a_batch(time.time_ns(), {}, gauges=gauges))
+        sender.insist(a_batch(time.time_ns() // 1000, {}, gauges=gauges))
 
 
 @pytest.mark.parametrize(("transports", "ends_as"), WAYS.values(), ids=WAYS)

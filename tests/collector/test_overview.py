@@ -23,6 +23,7 @@ from trimtab_collector.overview.wording import PHRASES
 from trimtab_collector.reports.reporter import Reporter
 from trimtab_core.batches import Point, SeriesKey
 from trimtab_core.measures import COUNTER, MeasureKey
+from trimtab_core.names import clean_name
 from trimtab_core.rows import EventRow, MeasureRow
 
 
@@ -269,13 +270,13 @@ def test_names_from_apps_stay_text_on_one_line_and_are_cut() -> None:
         place.fill(NOW_S - 3 * HOUR_S, NOW_S, points, services=(name,))
         found = place.ask()
         sentence = found["sentence"]
-        assert sentence["text"].startswith("<script>alert(1)</script>{who} xxx")
+        assert sentence["text"].startswith("\ufffd<script>alert(1)</script>{who} xxx")
         for text in (sentence["text"], sentence["detail"]):
             assert not re.search(r"[\u202a-\u202e\n]", text)
             assert len(text) < 1000
         assert "GET /{0}<b>" in sentence["detail"]
-        # What leads somewhere has the name as it is.
-        assert sentence["links"][0]["params"]["service"] == name
+        # What leads somewhere has the name as it is stored.
+        assert sentence["links"][0]["params"]["service"] == clean_name(name)
 
 
 def test_a_burst_of_one_minute_is_no_news() -> None:

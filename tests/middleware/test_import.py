@@ -58,7 +58,9 @@ def python(script: str, *options: str, **environment: str) -> subprocess.Complet
 def said(done: subprocess.CompletedProcess[str]) -> list[str]:
     """Return the lines of an error output that are no warning of a missing agent."""
     assert done.returncode == 0, done.stderr
-    return [line for line in done.stderr.splitlines() if not line.startswith("no agent at")]
+    return [
+        line for line in done.stderr.splitlines() if not line.startswith("trimtab: no agent at")
+    ]
 
 
 WATCHED = """

@@ -102,7 +102,10 @@ def _statuses(random: Random, requests: int) -> dict[int, int]:
         count = random.choice((requests, random.randrange(requests + 1)))
         if count:
             code = random.choice((200, 200, 404, 0, 100, 599, random.randrange(100, 600)))
-            statuses[code] = statuses.get(code, 0) + count
+            known = statuses.get(code, 0)
+            # More of one code do not travel.
+            count = min(count, 2**32 - 1 - known)
+            statuses[code] = known + count
             requests -= count
     return statuses
 
