@@ -53,7 +53,8 @@ def test_a_silent_agent_leads_and_what_it_last_said_is_not_told_as_now(lived_s: 
             both = ("alpha", "beta")
             place.fill(NOW_S - lived_s, gone_s - 60, steady(place, *both), services=both)
         _one_dies_then_the_agent_falls_silent(place, silent_s, min(lived_s, 90))
-        found = place.ask(_silence(silent_s), _cpu())
+        errors = an_alert("errors", severity="critical", environment="live", service="beta")
+        found = place.ask(_silence(silent_s), _cpu(), errors)
     sentence = found["sentence"]
     assert sentence["text"] == "Agent agent-1 has sent nothing since 10:59."
     assert sentence["severity"] == "critical"

@@ -135,16 +135,25 @@ class Machines:
         if not spans.is_now:
             return found
         heard = self._here(found)
-        ended = self._note_silent(edges_s, heard)
+        gone = {owner for owner in steps if not found[owner].instances}
+        asked = {agent for owner in gone for agent in agents[owner]}
+        ended = self._note_silent(edges_s, heard, asked)
+        last = {**dict.fromkeys(heard, spans.end_s), **self.silent, **ended}
+        known = heard | ended.keys()
         for owner, seen in steps.items():
             presence = found[owner]
-            if not presence.instances:
+            if owner in gone:
                 presence.is_heard = bool(agents[owner] & heard)
-                self._note_gone(owner, presence, edges_s, seen, {**self.silent, **ended})
+                self._note_gone(owner, presence, edges_s, seen, last, known)
         return found
 
-    def _note_silent(self, edges_s: tuple[int, ...], heard: set[str]) -> dict[str, int]:
-        """Note which agents are silent; return those that stopped in order, as in `silent`."""
+    def _note_silent(
+        self, edges_s: tuple[int, ...], heard: set[str], asked: set[str]
+    ) -> dict[str, int]:
+        """Note which agents are silent; return those that stopped in order, as in `silent`.
+
+        When that was is looked up for those that are asked; of others it is true to a step.
+        """
         fields = ("name", "agent", "instance")
         rows = self._store.read_gauges(GaugeSelection(edges_s, (HOST, STOPPING), {}, fields))
         last: dict[str, int] = {}
@@ -162,7 +171,10 @@ class Machines:
             hosts.setdefault(agent, set()).add(host)
         ended: dict[str, int] = {}
         for agent in last.keys() - heard:
-            end_s = self._last_heard({"agent": agent}, HOST, last[agent], edges_s).get(agent, 0)
+            end_s = edges_s[edges_s.index(last[agent]) + 1]
+            if agent in asked:
+                where = {"agent": agent}
+                end_s = self._last_heard(where, HOST, last[agent], edges_s).get(agent, end_s)
             if stopped.get(agent, -1) >= last[agent]:
                 ended[agent] = end_s
             else:
@@ -186,11 +198,12 @@ class Machines:
         presence: _ProcessPresence,
         edges_s: tuple[int, ...],
         seen: set[int],
-        silent: Mapping[str, int],
+        agents: Mapping[str, int],
+        known: Collection[str],
     ) -> None:
         """Say since when none of the processes of a service is heard, and how steady it was.
 
-        silent says when those agents were heard last that are not heard now.
+        agents says when each was heard last; known are those that are heard, or stopped in order.
         """
         last = edges_s.index(max(seen))
         run = 1
@@ -202,14 +215,12 @@ class Machines:
         presence.heard_s = heard_s
         # Those it had before its last minute are no matter: it moved away from them.
         ended = [
-            silent.get(agent, self._spans.end_s) - _GONE_S >= heard_s
+            agents.get(agent, 0) - _GONE_S >= heard_s
             for agent, end_s in told.items()
             if end_s >= heard_s - _TOGETHER_S
         ]
         presence.is_watched = bool(ended) and all(ended)
-        presence.is_unknown = not presence.is_watched and any(
-            agent in self.silent for agent in told
-        )
+        presence.is_unknown = not presence.is_watched and any(agent not in known for agent in told)
         if heard_s > self._spans.end_s - (_GONE_S if presence.is_watched else _SILENT_S):
             return
         presence.gone_s = heard_s

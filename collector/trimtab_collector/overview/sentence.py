@@ -93,7 +93,8 @@ class Sentences:
         if alert.labels.get("agent") in machines.silent:
             return False
         if alert.service:
-            return not self._observed.is_unknown((alert.environment, alert.service))
+            presence = machines.processes.get((alert.environment, alert.service))
+            return presence is None or presence.is_heard
         return alert.instance not in machines.silent_hosts
 
     def _of_alerts(self, severity: str, *, of_requests: bool = False) -> OverviewSentence | None:
