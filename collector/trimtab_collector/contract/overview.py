@@ -88,14 +88,15 @@ class TimeShares(Body, kw_only=True):
 class OverviewService(RangeBody, kw_only=True):
     """A service between `from` and `to`.
 
-    State is ok, warning, critical, quiet (no requests) or lost (no process).
+    State is ok, warning, critical, quiet (no requests) or lost (no process, or no word of any).
     """
 
     environment: str
     service: str
     state: str
     instances: int
-    requests_per_second: float
+    #: null where nobody knows, as its agents are silent
+    requests_per_second: float | None
     p50: float | None
     p95: float | None
     p99: float | None
@@ -107,7 +108,7 @@ class OverviewService(RangeBody, kw_only=True):
 
 
 class Happening(Body, kw_only=True):
-    """Something that happened: alert, agent, deploy, mark, damage, loss or nPlusOne."""
+    """Something that happened: alert, agent, gone, deploy, mark, damage, loss or nPlusOne."""
 
     #: null where it is not known when
     at: str | None

@@ -16,8 +16,6 @@ __all__ = ["Absences"]
 
 #: data that is older than this is late
 _LATE_S: Final = 60
-#: requests that ended so long before the processes did not end with them
-_TOGETHER_S: Final = 120
 
 
 class Absences:
@@ -63,8 +61,12 @@ class Absences:
                 return self._names.said(words.say(whole), "empty", None, detail)
             if last_s >= now_s - _LATE_S:
                 return self._no_request()
-            text = words.say("late.text", since=words.at(last_s))
-            return self._names.said(text, "late", last_s, words.say("late.detail"))
+            text, detail = words.say("late.text", since=words.at(last_s)), words.say("late.detail")
+            dead = [owner for _, owner, _ in observed.dead]
+            if dead:
+                detail += " " + words.say("lost.before", names=self._names.listed(dead))
+            links = [link(self._names.who(each), of_service(each)) for each in dead]
+            return self._names.said(text, "late", last_s, detail, links)
         if has_data:
             return None
         text = words.say("empty.range", from_=words.at(spans.start_s), to=words.at(spans.end_s))
@@ -90,19 +92,16 @@ class Absences:
 
     def gone(self) -> OverviewSentence | None:
         """Return that a service that had requests has no process any more."""
-        found = []
-        for lost_s, owner in self._lost:
-            if not self._observed.machines.processes[owner].is_watched:
-                continue
-            last_s = self._observed.last_request_s(owner)
-            if last_s is None:
-                continue
-            stopped_s = self._observed.services[owner].stopped_s
-            together = stopped_s is not None or last_s >= (lost_s or 0) - _TOGETHER_S
-            found.append((owner, stopped_s if stopped_s is not None else lost_s or 0, together))
+        # What the last word of a silent agent was is told with its silence.
+        leads_silence = bool(self._silent())
+        found = [
+            each
+            for each in self._observed.dead
+            if self._observed.machines.processes[each[1]].is_heard or not leads_silence
+        ]
         if not found:
             return None
-        owner, since_s, together = found[0]
+        since_s, owner, together = found[0]
         words, who = self._words, self._names.who(owner)
         key = "lost.requests" if together else "lost.service"
         text = words.say(key, who=who, since=words.at(since_s))
@@ -135,11 +134,16 @@ class Absences:
     def silent(self) -> OverviewSentence | None:
         """Return that an agent sends nothing any more, or the processes of a service."""
         words = self._words
-        silent = [each for each in self._alerts if each.metric == AGENT_SILENCE]
+        silent = self._silent()
+        dead = [owner for _, owner, _ in self._observed.dead]
         owners = [owner for _, owner in self._lost]
-        detail = self._others(owners if silent else owners[1:])
+        detail = (
+            self._others([each for each in self._missing() if each not in dead])
+            if silent
+            else self._others(owners[1:])
+        )
         links: list[SentenceLink] = []
-        if silent and self._spans.is_now:
+        if silent:
             first = min(silent, key=lambda each: each.since)
             # The alert fires when it has been silent for long enough.
             heard_s = epoch(first.since) - (first.threshold if first.operator == "gt" else 0)
@@ -149,8 +153,11 @@ class Absences:
             shown = subject if fields else capital(subject)
             text = words.say(key, subject=shown, since=words.at(heard_s), **fields)
             links.append(link(shown, page("agents", {"agent": first.labels.get("agent", "")})))
+            if dead:
+                detail.insert(0, words.say("lost.before", names=self._names.listed(dead)))
+                links += [link(self._names.who(each), of_service(each)) for each in dead]
             detail.insert(0, words.say("lost.agent_detail"))
-            worst = max(each.severity == "critical" for each in silent)
+            worst = bool(dead) or max(each.severity == "critical" for each in silent)
             severity = "critical" if worst else "warning"
             return self._names.said(text, severity, heard_s, " ".join(detail), links)
         if not self._lost:
@@ -161,6 +168,17 @@ class Absences:
         links.append(link(who, of_service(owner)))
         detail.insert(0, words.say("lost.service_detail"))
         return self._names.said(text, "warning", since_s, " ".join(detail), links)
+
+    def _silent(self) -> list[AlertBody]:
+        """Return the alerts that agents are silent, of a range that ends now."""
+        if not self._spans.is_now:
+            return []
+        return [each for each in self._alerts if each.metric == AGENT_SILENCE]
+
+    def _missing(self) -> list[tuple[str, ...]]:
+        """Return the services without data: those that are lost first, the first before others."""
+        unknown = [each for each in self._observed.owners if self._observed.is_unknown(each)]
+        return list(dict.fromkeys([*(owner for _, owner in self._lost), *unknown]))
 
     def _others(self, owners: Sequence[tuple[str, ...]]) -> list[str]:
         if not owners:

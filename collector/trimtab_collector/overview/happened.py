@@ -1,4 +1,4 @@
-"""What happened in a range, the latest first: alerts, agents, deploys, marks, damage, N+1."""
+"""What happened in a range, the latest first: alerts, services that ended, deploys, damage, N+1."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -31,7 +31,7 @@ _STEPS: Final = 60
 def happened(situation: Situation, words: OverviewWords) -> list[Happening]:
     """Return up to 20 things that happened, the latest first; raises TooMuchError."""
     found: list[tuple[float, Happening]] = []
-    for source in (_alerts, _marks, _losses, _repeated):
+    for source in (_alerts, _gone, _marks, _losses, _repeated):
         found += source(situation, words)
     damage = list(_damage(situation, words))
     # What goes on is never left out for what is later.
@@ -41,7 +41,7 @@ def happened(situation: Situation, words: OverviewWords) -> list[Happening]:
 
 
 def _goes_on(each: Happening) -> bool:
-    return each.kind in ("alert", "agent") and each.until is None
+    return each.kind in ("alert", "agent", "gone") and each.until is None
 
 
 def _alerts(situation: Situation, words: OverviewWords) -> Iterator[tuple[float, Happening]]:
@@ -90,6 +90,24 @@ def _detail(words: OverviewWords, alert: AlertBody, seconds: float) -> str:
         name = words.name(alert.acknowledged_by)
         parts.append(words.say("happened.alert_acknowledged", name=name))
     return "; ".join(parts)
+
+
+def _gone(situation: Situation, words: OverviewWords) -> Iterator[tuple[float, Happening]]:
+    """Yield which services had requests and have no process any more."""
+    observed = situation.observed
+    for since_s, owner, _ in observed.dead:
+        yield (
+            since_s,
+            Happening(
+                at=observed.parameters.shown(since_s),
+                until=None,
+                kind="gone",
+                severity="critical",
+                text=words.say("happened.gone", service=words.name(owner[1])),
+                detail=words.name(owner[0]) if owner[0] else "",
+                link=of_service(owner),
+            ),
+        )
 
 
 def _marks(situation: Situation, words: OverviewWords) -> Iterator[tuple[float, Happening]]:

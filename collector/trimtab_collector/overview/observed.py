@@ -1,7 +1,7 @@
 """What an overview is made of: figures of services and of all, lately and earlier, read once."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final
@@ -13,7 +13,8 @@ from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.overview.arrivals import last_arrival
 from trimtab_collector.overview.earlier import EarlierFigures, EarlierRanges, StepFigures
 from trimtab_collector.overview.machines import Machines
-from trimtab_collector.overview.spans import EARLIER, Spans, spans_of
+from trimtab_collector.overview.shares import time_shares
+from trimtab_collector.overview.spans import EARLIER, Spans, spans_of, stepped
 from trimtab_collector.overview.streams import Streams
 from trimtab_collector.overview.usual import (
     P95_KIND,
@@ -29,7 +30,7 @@ from trimtab_collector.reads.digits import significant
 from trimtab_collector.reads.figures import Figures, no_requests
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
-from trimtab_collector.storage.columns import Array
+from trimtab_collector.storage.columns import WINDOW_S, Array
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.store import Rows
 
@@ -41,14 +42,13 @@ EVERYTHING: Final[Owner] = ()
 _OWNER: Final = ("environment", "service")
 #: steps with any requests without which an earlier range says nothing of those who had none
 _STEPS: Final = 4
+#: a service whose processes are gone is told of for so long, however short it was there: the range
+#: that is shown where none is asked, so that whoever comes within the hour reads it
+_TOLD_S: Final = 3600
+#: requests that ended so long before the processes did not end with them
+_TOGETHER_S: Final = 120
 #: steps that ended so long ago are read once for all who ask
 _SETTLED_S: Final = 1800
-_TIMES: Final = {
-    "database": "db_us",
-    "external": "external_us",
-    "cache": "cache_us",
-    "queue": "queue_us",
-}
 
 
 @dataclass(slots=True)
@@ -89,6 +89,8 @@ class Observed:
             self.services.setdefault(name, _ServiceFigures())
         #: what the rate of all is of, where that is not lately: start and end, epoch seconds
         self.rate_span: tuple[int, int] | None = None
+        #: whether any agent tells how many requests there are
+        self.is_rate_known = True
         self._judge()
         self._stop()
 
@@ -112,7 +114,35 @@ class Observed:
     def is_lost(self, owner: Owner) -> bool:
         """Tell whether a service that was there a while has no process any more."""
         presence = self.machines.processes.get(owner)
-        return presence is not None and presence.lost_s is not None
+        return presence is not None and (presence.lost_s is not None or presence.is_unknown)
+
+    def is_dead(self, owner: Owner) -> bool:
+        """Tell whether it is known that none of the processes of a service runs."""
+        presence = self.machines.processes.get(owner)
+        return presence is not None and presence.lost_s is not None and presence.is_watched
+
+    def is_unknown(self, owner: Owner) -> bool:
+        """Tell whether the agents of a service are silent: nobody knows how it is now."""
+        presence = self.machines.processes.get(owner)
+        return presence is not None and presence.is_unknown
+
+    @cached_property
+    def dead(self) -> list[tuple[int, Owner, bool]]:
+        """Services that had requests and whose processes are gone, the first to end first.
+
+        Each with when that was, and whether its requests came until then.
+        """
+        found = []
+        for owner, presence in self.machines.processes.items():
+            if presence.lost_s is None or not presence.is_watched:
+                continue
+            if self.last_request_s(owner) is None:
+                continue
+            stopped_s = self.services[owner].stopped_s
+            together = stopped_s is not None and stopped_s >= presence.lost_s - _TOGETHER_S
+            since_s = stopped_s if together and stopped_s is not None else presence.lost_s
+            found.append((since_s, owner, together))
+        return sorted(found)
 
     def last_request_s(self, owner: Owner) -> int | None:
         """Return the end of the last step of the range with requests of a service; None without."""
@@ -198,7 +228,7 @@ class Observed:
         )
 
     def _add(self, figures: Figures) -> None:
-        shares = _shares(figures)
+        shares = time_shares(figures)
         for name, now, share in zip(figures.names, figures.dicts(), shares, strict=True):
             self.services[name] = _ServiceFigures(now, share)
 
@@ -234,21 +264,33 @@ class Observed:
     def _stop(self) -> None:
         """Note whose requests have stopped: their figures are of the time since then."""
         streams = Streams(self.reader, self.parameters, self.spans)
+        unknown = [owner for owner in self.owners if self.is_unknown(owner)]
         for owner, presence in self.machines.processes.items():
             gone_s = presence.gone_s
             if gone_s is None or owner not in self._series.p95 or not presence.is_watched:
                 continue
-            if presence.lost_s is None and self.spans.end_s - gone_s <= presence.stayed_s:
-                presence.lost_s = gone_s
+            if presence.lost_s is None and self.spans.end_s - gone_s > _TOLD_S:
+                continue
+            presence.lost_s = gone_s
+            if owner not in streams.halts:
+                self._note_end(owner, gone_s)
         for owner, halt in streams.halts.items():
             unusual = halt.judged(self.services[owner].before.get(RATE_KIND, ()))
+            if self.is_unknown(owner) or (owner == EVERYTHING and unknown):
+                continue
             if self.is_lost(owner) or unusual is not None:
                 self._note_stop(owner, halt.since_s, unusual)
+        for owner in unknown:
+            self._note_unknown(owner)
         named = [owner for owner in self.owners if self.services[owner].now["requests"]]
         halted = streams.halts.get(EVERYTHING)
-        if halted is not None and not named:
+        here = any(each.instances for each in self.machines.processes.values())
+        if unknown and not named and not here:
+            self.is_rate_known = False
+            self.everything.now, self.everything.judged = no_requests(), {}
+        elif halted is not None and not named:
             self._note_stop(EVERYTHING, halted.since_s, None)
-        elif any(self.services[owner].stopped_s is not None for owner in self.owners):
+        elif unknown or any(self.services[owner].stopped_s is not None for owner in self.owners):
             # What one of them had would be in the rate for five minutes.
             everything = self.everything
             rate, from_s = streams.recent()
@@ -258,6 +300,29 @@ class Observed:
                 *(RATE_KIND, rate, self.spans.end_s - from_s),
                 everything.before.get(RATE_KIND, ()),
             )
+            if unknown:
+                # Fewer come in, and nobody knows whether fewer were made.
+                everything.judged[RATE_KIND] = None
+
+    def _note_unknown(self, owner: Owner) -> None:
+        """Note that nobody knows how a service is since its agents are silent."""
+        service, heard_s = self.services[owner], self.machines.processes[owner].heard_s
+        service.now, service.shares, service.judged = no_requests(), None, {}
+        start_s = self.spans.start_s if heard_s is None else heard_s
+        service.span = (start_s, max(start_s + 1, self.spans.end_s))
+
+    def _note_end(self, owner: Owner, gone_s: int) -> None:
+        """Note when the requests of a service ended that are too long ago for `Streams`."""
+        end_s = self.last_request_s(owner)
+        if end_s is None or end_s < gone_s - _TOGETHER_S:
+            return
+        edges_s = self.spans.series.selection.edges_s
+        start_s = edges_s[edges_s.index(end_s) - 1]
+        where = dict(zip(_OWNER, owner, strict=True))
+        parameters = replace(self.parameters, where={**self.parameters.where, **where})
+        steps = stepped(self.reader.ranges, parameters, start_s, end_s, WINDOW_S)
+        starts = self.reader.rows(steps, ()).t.tolist()
+        self._note_stop(owner, max(starts) + WINDOW_S if starts else end_s, None)
 
     def _note_stop(self, owner: Owner, since_s: int, unusual: BesideUsual | None) -> None:
         service = self.services[owner]
@@ -294,23 +359,6 @@ def _together(rows: Rows) -> Rows:
     merged = merge([replace(rows.columns, key=key)])
     t = merged.key & 0xFFFFFFFF
     return Rows(list(groups), merged.key >> 32, t, merged, rows.resolution_s)
-
-
-def _shares(figures: Figures) -> Iterable[TimeShares | None]:
-    """Yield where the time of each row goes; what calls at once take more than all is cut."""
-    columns = figures.rows.columns
-    parts = {name: columns.value(column).tolist() for name, column in _TIMES.items()}
-    for place, total_us in enumerate(columns.value("sum_us").tolist()):
-        times = {name: float(values[place]) for name, values in parts.items()}
-        inside = times["database"] + times["external"] + times["cache"]
-        whole = max(total_us, inside) + times["queue"]
-        if not whole:
-            yield None
-            continue
-        yield TimeShares(
-            app=max(0.0, total_us - inside) / whole,
-            **{name: value / whole for name, value in times.items()},
-        )
 
 
 def _baselines(

@@ -51,8 +51,11 @@ class Sentences:
         self._findings = [each for each in findings if not each.begun.is_moment]
         self._moments = [each for each in findings if each.begun.is_moment]
         self._causes = Causes(situation, words)
+        self._is_silence_told = self._spans.is_now and any(
+            each.metric == AGENT_SILENCE and _is_told(each) for each in situation.alerts
+        )
         self._alerts = sorted(
-            filter(_is_told, situation.alerts),
+            filter(self._is_news, filter(_is_told, situation.alerts)),
             key=lambda each: (situation.severity_of(each) != "critical", *_urgency(each)),
         )
         self._names = SentenceNames(situation, words)
@@ -78,6 +81,21 @@ class Sentences:
         )
 
     # ------------------------------------------------ alerts
+
+    def _is_news(self, alert: AlertBody) -> bool:
+        """Tell whether an alert is of now: not where it is the last word of a silent agent.
+
+        The silence is told then.
+        """
+        if alert.metric == AGENT_SILENCE or not self._is_silence_told:
+            return True
+        machines = self._observed.machines
+        if alert.labels.get("agent") in machines.silent:
+            return False
+        if alert.service:
+            presence = machines.processes.get((alert.environment, alert.service))
+            return presence is None or presence.is_heard
+        return alert.instance not in machines.silent_hosts
 
     def _of_alerts(self, severity: str, *, of_requests: bool = False) -> OverviewSentence | None:
         """Return the first alert; of_requests: of those of requests, and of services that run."""
@@ -245,7 +263,7 @@ class Sentences:
         words, is_recovering = self._words, self._situation.is_recovering
         pending = [
             each
-            for each in filter(_is_told, self._situation.pending)
+            for each in filter(self._is_news, filter(_is_told, self._situation.pending))
             if each.value is not None
             and not is_recovering(each)
             and each.metric not in (AGENT_SILENCE, ANALYSIS)

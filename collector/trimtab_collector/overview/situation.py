@@ -119,7 +119,8 @@ class Situation:
         """Kind -> its value lately of everything that was chosen, and how usual that is."""
         every = self.observed.services[EVERYTHING]
         found = {
-            kind: (None if not every.now["requests"] and kind is not RATE_KIND
+            kind: (None if not every.now["requests"] and (
+                       kind is not RATE_KIND or not self.observed.is_rate_known)
                    else every.now[kind.column], every.judged.get(kind))
             for kind in REQUEST_KINDS
         }  # fmt: skip

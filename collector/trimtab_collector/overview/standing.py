@@ -46,7 +46,9 @@ def standing(situation: Situation, findings: Sequence[OutOfOrdinary]) -> list[Ov
                 service=owner[1],
                 state=state,
                 instances=observed.instances(owner),
-                requests_per_second=now["requests_per_second"],
+                requests_per_second=(
+                    None if observed.is_unknown(owner) else now["requests_per_second"]
+                ),
                 p50=now["p50"],
                 p95=now["p95"],
                 p99=now["p99"],
@@ -57,7 +59,7 @@ def standing(situation: Situation, findings: Sequence[OutOfOrdinary]) -> list[Ov
         )
     found.sort(
         key=lambda row: (
-            _ORDER.index(row.state), -row.requests_per_second, row.environment, row.service
+            _ORDER.index(row.state), -(row.requests_per_second or 0.0), row.environment, row.service
         )
     )  # fmt: skip
     return found

@@ -62,7 +62,10 @@ def _series(situation: Situation, kind: FigureKind) -> list[float | None]:
 
 def _why(situation: Situation, words: OverviewWords, kind: FigureKind) -> str:
     if kind is CPU_KIND:
-        return words.part("tile.no_hosts")
+        silent = situation.observed.machines.silent_hosts
+        return words.part("tile.silent" if silent else "tile.no_hosts")
+    if kind is not CACHE_KIND and not situation.observed.is_rate_known:
+        return words.part("tile.silent")
     if kind is CACHE_KIND:
         return words.part("tile.no_reads")
     lately = situation.observed.spans.is_now and situation.observed.has_requests

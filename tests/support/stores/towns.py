@@ -75,21 +75,24 @@ class Town:
         *,
         step_s: int = 60,
         services: Sequence[str] = ("shop",),
+        agent: str = "agent-1",
+        host: str = "host",
+        gauges: Sequence[GaugeRow] = (),
         rows: Callable[[int], Sequence[MeasureRow]] = lambda t: (),
         events: Callable[[int], Sequence[EventRow]] = lambda t: (),
     ) -> None:
         """Send a window of ten seconds each step, with gauges of the processes of services."""
         sent = []
         for t in (*range(from_s, to_s - 10, step_s), to_s - 10):
-            gauges = [GaugeRow("", "", "host", "system.memory.usage", 1e9),
-                      GaugeRow("", "", "host", "system.memory.utilization", 0.4),
-                      GaugeRow("", "", "host", "system.cpu.utilization", 0.25),
-                      GaugeRow("", "", "host", "system.cpu.logical.count", 8.0)]  # fmt: skip
-            gauges += [GaugeRow("live", name, f"host#{place}", "process.uptime", 900.0)
-                       for place, name in enumerate(services)]  # fmt: skip
+            of_host = {"memory.usage": 1e9, "memory.utilization": 0.4,
+                       "cpu.utilization": 0.25, "cpu.logical.count": 8.0}  # fmt: skip
+            told = [GaugeRow("", "", host, f"system.{name}", each)
+                    for name, each in of_host.items()]  # fmt: skip
+            told += [GaugeRow("live", name, f"{host}#{place}", "process.uptime", 900.0)
+                     for place, name in enumerate(services)]  # fmt: skip
             found = points(t)
             packed = pack_rows(rows(t), events(t))
-            batch = a_batch(self._seq, found, window_s=t, gauges=gauges,
+            batch = a_batch(self._seq, found, window_s=t, gauges=[*told, *gauges], agent=agent,
                             rows=packed[0] if packed else b"")  # fmt: skip
             sent.append(Sent(batch, found))
             self._seq += 1

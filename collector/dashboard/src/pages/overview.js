@@ -8,6 +8,7 @@ import { useLiveHistory } from "../livehistory.js";
 import { useMoments } from "../moments.js";
 import { Card } from "../parts/card.js";
 import { CsvButton } from "../parts/csv.js";
+import { Figure } from "../parts/figure.js";
 import { Dot } from "../parts/icons.js";
 import { Shares, SharesKey, Spark } from "../parts/spark.js";
 import { Answer, Empty } from "../parts/states.js";
@@ -40,7 +41,7 @@ export default function Overview() {
             <div class="grid">
               <${Latency} history=${live} moments=${moments} sub=${t("overview.all")} height=${292} />
               <${Happened} list=${data.happened} />
-              <${Services} rows=${data.services} leftOut=${data.servicesLeftOut} />
+              <${Services} rows=${data.services} from=${data.latelyFrom} leftOut=${data.servicesLeftOut} />
             </div>`}
   <//>`;
 }
@@ -68,10 +69,15 @@ function Event({ event }) {
     <time>${event.at ? whenShort(event.at) : ""}</time></div>`;
 }
 
-function Services({ rows, leftOut }) {
+/** Since when a figure is, where that is not what stands above all of them: requests have stopped, or nothing is known. */
+function Since({ row, from }) {
+  return row.from === from ? null : html`<span class="sub2 below">${t("tile.since", { time: whenShort(row.from) })}</span>`;
+}
+
+function Services({ rows, from, leftOut }) {
   const columns = [
     { key: "service", title: t("services.service"), text: true, show: (row) => html`<span class="named"><${Dot} state=${row.state} /><a class="plainly" href=${href("service", { environment: row.environment, service: row.service })}><bdi>${row.service}</bdi></a></span><span class="sub2 below"><bdi>${row.environment}</bdi> · ${t("services.instances", { count: row.instances })}</span>` },
-    { key: "requestsPerSecond", title: t("services.rate"), unit: "perSecond" },
+    { key: "requestsPerSecond", title: t("services.rate"), unit: "perSecond", show: (row) => html`<${Figure} value=${row.requestsPerSecond} unit="perSecond" /><${Since} row=${row} from=${from} />` },
     { key: "p50", title: "p50", unit: "ms" },
     { key: "p95", title: "p95", unit: "ms" },
     { key: "p99", title: "p99", unit: "ms" },

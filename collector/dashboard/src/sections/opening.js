@@ -8,7 +8,7 @@ import { Dot, Icon } from "../parts/icons.js";
 import { Spark } from "../parts/spark.js";
 import { Answer } from "../parts/states.js";
 import { range } from "../range.js";
-import { lasted } from "../times.js";
+import { lasted, whenShort } from "../times.js";
 import { named, t } from "../words.js";
 
 const STATE_OF = { ok: "ok", warning: "warning", critical: "critical", empty: "none", late: "lost" };
@@ -72,16 +72,16 @@ function Linked({ text, links }) {
 export function Tiles({ data, live = {} }) {
   const spanMs = Date.parse(data.latelyTo) - Date.parse(data.latelyFrom);
   return html`<p class="hint">${range.value.isLive ? t("tile.of", { time: lasted(spanMs) }) : t("tile.ofPast")}</p>
-    <div class="tiles">${data.tiles.map((tile) => html`<${FigureTile} key=${tile.name} tile=${tile} live=${live[tile.name]} />`)}</div>`;
+    <div class="tiles">${data.tiles.map((tile) => html`<${FigureTile} key=${tile.name} tile=${tile} from=${data.latelyFrom} live=${live[tile.name]} />`)}</div>`;
 }
 
 const UNITS = { "": "score" };
 const JUDGED = { better: "good", worse: "bad", ordinary: "" };
 
-function FigureTile({ tile, live }) {
+function FigureTile({ tile, from, live }) {
   const unit = UNITS[tile.unit] ?? tile.unit;
   return html`<div class="card tile">
-    <div class="name">${named("tile", tile.name)}${Number.isFinite(live) && html`<span class="now">${t("tile.now", { value: written(live, unit) })}</span>`}</div>
+    <div class="name">${named("tile", tile.name)}${tile.from !== from && html`<span class="now">${t("tile.since", { time: whenShort(tile.from) })}</span>`}${Number.isFinite(live) && html`<span class="now">${t("tile.now", { value: written(live, unit) })}</span>`}</div>
     <div class="value"><${Figure} value=${tile.value} unit=${unit} why=${tile.why} /></div>
     <${Spark} values=${tile.series} width=${150} kind=${tile.judgement === "worse" ? "critical" : ""} />
     <div class=${`delta ${JUDGED[tile.judgement]}`} title=${tile.usual ? t(`against.${tile.usual.against}`) : tile.why}>${beside(tile, unit)}</div>
