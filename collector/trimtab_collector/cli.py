@@ -3,15 +3,13 @@
 import argparse
 import json
 import os
-import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from trimtab_collector import settings as collector_settings
+from trimtab_collector.companion import UpAgent, say
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.storage.sqlite.upkeep import cli as upkeep
@@ -44,13 +42,14 @@ def up(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="trimtab up",
         description="Run collector and agent together, for one machine. The agent takes its "
-        "settings from TRIMTAB_AGENT_* and the settings file; a key is made for it.",
+        "settings from TRIMTAB_AGENT_* and the settings file; a key is made for it. If it ends "
+        "by itself it is started again.",
     )
     parser.add_argument(
         "--no-browser", action="store_true", help="do not open the dashboard on a desktop"
     )
     read, options = _settings(parser, arguments)
-    agent = _Agent(options.config)
+    agent = UpAgent(options.config)
     opens = not (options.no_browser or options.json)
     return _collector(read, as_json=options.json, agent=agent, opens=opens) or agent.code
 
@@ -164,7 +163,7 @@ def _collector(
     read: Callable[[], CollectorSettings],
     *,
     as_json: bool,
-    agent: "_Agent | None" = None,
+    agent: UpAgent | None = None,
     opens: bool = False,
 ) -> int:
     from trimtab_collector.running import Ready, run
@@ -192,7 +191,7 @@ def _collector(
             print(json.dumps(line), flush=True)
         print(f"trimtab collector listening on {found.url}", file=sys.stderr, flush=True)
         if agent is not None:
-            agent.start(found.inner_url, settings.directory)
+            agent.start(found.inner_url, _own_key(settings.directory))
             _lead(base, found.app.accounts, opens=opens)
 
     return run(settings, read, ready, agent)
@@ -211,81 +210,14 @@ def _lead(base: str, accounts: Any, *, opens: bool) -> None:
     if accounts.setup.token:
         address = f"{base}/setup#{accounts.setup.token}"
     elif not is_terminal:
-        _say(f"the dashboard is at {address}; trimtab user link NAME prints a link that signs in")
+        say(f"the dashboard is at {address}; trimtab user link NAME prints a link that signs in")
     elif token := accounts.admin_link():
         address = link_address(base, token)
-        _say(f"the dashboard, signed in once within 10 minutes: {address}")
+        say(f"the dashboard, signed in once within 10 minutes: {address}")
     else:
-        _say(f"the dashboard is at {address}")
+        say(f"the dashboard is at {address}")
     if opens and has_desktop(os.environ, sys.platform, is_terminal=is_terminal):
         show(address)
-
-
-def _say(text: str) -> None:
-    print(f"trimtab up: {text}", file=sys.stderr, flush=True)
-
-
-class _Agent:
-    """The agent of `trimtab up`: a child process that is given the collector's address and a key.
-
-    When it ends by itself, the collector is told to stop as by Ctrl-C.
-    """
-
-    def __init__(self, file: str | None) -> None:
-        self._file = file
-        self._child: subprocess.Popen[bytes] | None = None
-        self._stopping = False
-        self._waiter: threading.Thread | None = None
-        #: exit code of an agent that ended by itself or in error
-        self.code = 0
-
-    def start(self, url: str, directory: Path) -> None:
-        """Start the agent, with a key that is kept in the collector's directory."""
-        environ = {
-            **os.environ,
-            "TRIMTAB_AGENT_COLLECTOR_URL": url,
-            # By environment: arguments can be read by everybody on the machine.
-            "TRIMTAB_AGENT_KEY": _own_key(directory),
-        }
-        command = [sys.executable, "-m", "trimtab_core.console", "agent"]
-        if self._file:
-            command += ["--config", self._file]
-        # The child inherits what is ignored: SIGHUP would end one that does not know it yet.
-        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        try:
-            self._child = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL)
-        finally:
-            signal.signal(signal.SIGHUP, before)
-        self._waiter = threading.Thread(
-            target=self._wait, args=(self._child,), name="trimtab-agent-wait", daemon=True
-        )
-        self._waiter.start()
-
-    def stop(self) -> None:
-        """End the agent while the collector still takes its last batches."""
-        self._stopping = True
-        if self._child is None:
-            return
-        if self._child.poll() is None:
-            self._child.send_signal(signal.SIGTERM)
-            try:
-                self._child.wait(5)
-            except subprocess.TimeoutExpired:
-                self._child.kill()
-        if self._waiter is not None:
-            self._waiter.join()
-
-    def read_again(self) -> None:
-        """Have the agent read its settings again."""
-        if self._child is not None and self._child.poll() is None:
-            self._child.send_signal(signal.SIGHUP)
-
-    def _wait(self, child: "subprocess.Popen[bytes]") -> None:
-        code = child.wait()
-        if not self._stopping:
-            # Ctrl-C reaches both of a terminal's processes: then the end is in order.
-            self.code = max(code, 0) or (0 if code in (0, -signal.SIGINT) else 1)
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _own_key(directory: Path) -> str:

@@ -37,7 +37,7 @@ class Demo:
     def __init__(self, options: argparse.Namespace, directory: Path, screen: Screen) -> None:
         self._options = options
         self._screen = screen
-        self.stack = Stack(directory, screen.say, options.story)
+        self.stack = Stack(directory, screen.say, options.story, options.check)
         self.traffic: Traffic | None = None
         self.listeners: Listeners | None = None
         self.telling: Telling | None = None

@@ -114,7 +114,15 @@ class Stack:
     `story` there are the services and settings of a day: see examples/demo/story.py.
     """
 
-    def __init__(self, directory: Path, say: Callable[[str], None], story: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        say: Callable[[str], None],
+        story: bool = False,
+        needs_all: bool = False,
+    ) -> None:
+        """With needs_all, a part that ends is an error; else only the collector is."""
+        self._needs_all = needs_all
         self.token = secrets.token_urlsafe(18)
         #: password of the admin, who is there in a story
         self.password = secrets.token_urlsafe(12)
@@ -252,9 +260,20 @@ class Stack:
         return f"redis://{HOST}:{port}/0"
 
     def check(self) -> None:
-        """Raise PartError when a part has ended."""
-        for part in self._parts:
-            part.check()
+        """Raise PartError when the collector has ended, or where all are needed any part.
+
+        Of another that has ended it is said once, with the end of its log; the rest goes on.
+        """
+        for part in list(self._parts):
+            try:
+                part.check()
+            except PartError as error:
+                if self._needs_all or part.name == "collector":
+                    raise
+                part.is_retired = True
+                for line in error.tail:
+                    self._say(f"  | {line}")
+                self._say(f"{error}; the rest goes on (the end of its log is above)")
 
     async def stop_services(self) -> None:
         """Ask the services to end and wait until they have."""

@@ -199,7 +199,12 @@ class Traffic:
                 try:
                     answer = await client.request(request.method, request.path, body)
                 except (OSError, EOFError, ValueError) as error:
-                    self.failures[service].append(f"{request.method} {request.path}: {error!r}")
+                    found = self.failures[service]
+                    # Of a service that is gone for hours the first ones say it all.
+                    shown = (
+                        f"{request.method} {request.path}: {error!r}" if len(found) < 100 else ""
+                    )
+                    found.append(shown)
                 else:
                     self.statuses[service][answer.status] += 1
         finally:

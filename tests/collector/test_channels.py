@@ -156,6 +156,56 @@ def test_what_is_wrong_with_a_channel_is_said(
     assert running.ask("GET", "/channels/x")[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings", "place"),
+    [
+        ("smtp", {"host": "10.0.0.25", "port": 39025}, "10.0.0.25:39025"),
+        ("smtp", {"host": "localhost", "security": "none"}, "localhost:25"),
+        ("smtp", {"host": "::1", "security": "none"}, "[::1]:25"),
+        ("webhook", {"url": "https://169.254.169.254/latest"}, "169.254.169.254:443"),
+        ("slack", {"url": "http://hooks.example.com/T0"}, "hooks.example.com:80"),
+        ("alertmanager", {"url": "https://192.168.1.9:9093"}, "192.168.1.9:9093"),
+    ],
+)
+def test_an_address_that_the_settings_never_allow_is_refused_when_it_is_saved(
+    running: Running, kind: str, settings: dict[str, Any], place: str
+) -> None:
+    more = {"sender": "t@x.org", "to": ["o@x.org"]} if kind == "smtp" else {}
+    sent = {"name": "x", "kind": kind, "settings": {**settings, **more}}
+    status, body = running.ask("POST", "/channels", sent)
+    assert (status, body["error"]["code"]) == (422, "bad_channel")
+    assert f"TRIMTAB_COLLECTOR_ALLOW_HOSTS={place} " in body["error"]["message"]
+    assert running.ask("GET", "/channels/x")[0] == 404
+
+
+def test_a_name_that_leads_nowhere_yet_is_taken_and_its_channel_shows_what_fails(
+    running: Running,
+) -> None:
+    settings = {"host": "mail.invalid", "sender": "t@x.org", "to": ["o@x.org"]}
+    status, body = running.ask(
+        "POST", "/channels", {"name": "later", "kind": "smtp", "settings": settings}
+    )
+    assert (status, body["data"]["trouble"], body["data"]["failing"]) == (201, None, None)
+    error = running.ask("POST", "/channels/later/test")[1]["data"]["error"]
+    shown = running.ask("GET", "/channels/later")[1]["data"]
+    assert shown["failing"]["error"] == error
+    rows = running.ask("GET", "/channels")[1]["data"]["channels"]
+    assert [row["name"] for row in rows if row["failing"]] == ["later"]
+    # What never worked may still be switched off by whoever cannot allow it.
+    off = {**settings, "host": "127.0.0.2", "enabled": False}
+    assert running.ask("PUT", "/channels/later", {"settings": off})[0] == 200
+    assert "127.0.0.2:587" in running.ask("GET", "/channels/later")[1]["data"]["trouble"]
+    running.ask("DELETE", "/channels/later")
+
+
+def test_the_console_says_at_once_that_an_address_is_not_allowed(running: Running) -> None:
+    words = ("host=10.0.0.25", "sender=t@x.org", "to=o@x.org")
+    code, text = running.console("add", "relay", "smtp", *words)
+    assert code == 0
+    assert "nothing is sent: expected a public address of '10.0.0.25'" in text
+    assert running.console("remove", "relay")[0] == 0
+
+
 def test_a_secret_is_not_sent_to_another_place_than_it_was_set_for(running: Running) -> None:
     new = {"name": "moved", "kind": "webhook", "settings": hook(running)}
     running.ask("POST", "/channels", new)

@@ -1,5 +1,6 @@
 """`trimtab up`: collector and agent as one command that starts and ends as one."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -74,13 +75,65 @@ def test_files_that_a_crash_left_empty_are_made_again(tmp: Path) -> None:
         assert process.stop() == 0
 
 
-def test_an_agent_that_dies_ends_the_collector_too_and_shows(tmp: Path) -> None:
+def test_an_agent_that_is_killed_is_named_and_started_again_while_the_collector_goes_on(
+    tmp: Path,
+) -> None:
+    process, api = up(tmp)
+    with process:
+        started(process)
+        first = agent_of(process)
+        psutil.Process(first).kill()
+        process.wait_line("the agent was ended by SIGKILL; the collector goes on")
+        assert api.get("/health")["store"]["trouble"] is None
+
+        def listens_again() -> bool:
+            return process.output().count("trimtab agent listening on") == 2
+
+        wait_for(listens_again, "the agent to listen again", 40)
+        second = agent_of(process)
+        assert second != first
+        batches = api.get("/health")["store"]["batches"]
+        wait_for(lambda: api.get("/health")["store"]["batches"] > batches, "a batch", 20)
+        assert process.stop() == 0
+        assert not psutil.pid_exists(second)
+
+
+def test_an_agent_that_is_gone_at_the_end_shows_in_the_exit_code(tmp: Path) -> None:
+    process, _ = up(tmp)
+    with process:
+        started(process)
+        psutil.Process(agent_of(process)).kill()
+        process.wait_line("the agent starts again in")
+        assert process.stop(signal.SIGINT) == 1
+
+
+def test_ctrl_c_which_reaches_both_ends_both_and_starts_nothing_again(tmp: Path) -> None:
     process, _ = up(tmp)
     with process:
         started(process)
         agent = agent_of(process)
-        psutil.Process(agent).kill()
-        assert process.wait_exit() == 1
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait_exit() == 0
+        assert not psutil.pid_exists(agent)
+        assert "starts again" not in process.output()
+
+
+def test_a_collector_that_is_killed_takes_its_agent_along_which_says_so(tmp: Path) -> None:
+    process, _ = up(tmp)
+    with process:
+        started(process)
+        agent = agent_of(process)
+        psutil.Process(process.pid).kill()
+        process.wait_exit()
+
+        def said() -> bool:
+            return "the collector ended without stopping its agent" in process.output()
+
+        wait_for(said, "the agent to say that the collector is gone", 10)
+        wait_for(lambda: not psutil.pid_exists(agent), "the agent to end", 20)
+        # Nothing of the dead one is in the way of the next.
+        started(process)
+        assert process.stop() == 0
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from http.client import HTTPException
 from typing import Final
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from support.processes.browser import Viewer, viewer
 from support.processes.people import ADMIN, PASSWORD, Client
@@ -139,10 +139,56 @@ def test_a_channel_with_a_wrong_address_says_what_is_wrong(ada: Viewer) -> None:
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("expected")
     page.get_by_label("address", exact=True).fill("http://127.0.0.1:9/nobody-listens")
     page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    alert = page.get_by_role("dialog").get_by_role("alert")
+    expect(alert).to_contain_text("TRIMTAB_COLLECTOR_ALLOW_HOSTS=127.0.0.1:9")
+    page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
-    row = page.get_by_role("table", name="Channels").get_by_role("row").filter(has_text="pager")
+
+
+def test_a_channel_whose_messages_fail_shows_it_and_keeps_its_buttons_in_sight(ada: Viewer) -> None:
+    page = ada.page
+    ada.visit("channels")
+    page.get_by_role("button", name="New channel").click()
+    expect(page.get_by_role("dialog")).to_contain_text("TRIMTAB_COLLECTOR_ALLOW_HOSTS")
+    page.get_by_label("kind").select_option("webhook")
+    page.get_by_label("channel", exact=True).fill("nowhere")
+    address = f"https://{'a-name-that-is-long.' * 5}nowhere.invalid/hook"
+    page.get_by_label("address", exact=True).fill(address)
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    row = page.get_by_role("table", name="Channels").get_by_role("row").filter(has_text="nowhere")
+    expect(row.locator(".dot.ok")).to_have_count(1)
     row.get_by_role("button", name="Send a test").click()
-    expect(row.locator(".bad")).to_contain_text("expected https, got http to 127.0.0.1:9")
+    expect(row).to_contain_text("The test was not delivered: expected an address of")
+    expect(row).to_contain_text("Messages have not got through since")
+    expect(row.locator(".dot.critical")).to_have_count(1)
+    seen = page.locator(".table[aria-label=Channels]").bounding_box()
+    for name in ("Send a test", "Edit", "Remove"):
+        box = row.get_by_role("button", name=name).bounding_box()
+        assert seen is not None
+        assert box is not None
+        assert box["x"] + box["width"] <= seen["x"] + seen["width"]
+
+
+def test_a_line_says_that_messages_about_alerts_do_not_get_through(ada: Viewer) -> None:
+    def broken(route: Route) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        failing = {"since": "2026-11-30T10:00:00.000Z", "error": "refused", "late": True}
+        settings = {"enabled": True}
+        found["data"]["channels"] = [{"name": "ops", "settings": settings, "failing": failing}]
+        route.fulfill(response=answer, json=found)
+
+    ada.page.route("**/performance/channels", broken)
+    try:
+        for page in ("", "alerts"):
+            ada.visit(page)
+            line = ada.page.get_by_role("alert")
+            expect(line).to_contain_text("have not got through by channel ops since")
+            expect(line).to_contain_text("refused.")
+            expect(line.get_by_role("link", name="Channels")).to_have_count(1)
+    finally:
+        ada.page.unroute("**/performance/channels")
 
 
 def test_a_key_of_an_agent_is_shown_once(ada: Viewer) -> None:

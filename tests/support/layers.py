@@ -19,6 +19,7 @@ LAYERS: Layers = {
         "budget": (),
         "keeping": (),
         "desktop": (),
+        "companion": (),
         "reload": ("settings", "contract"),
         # What a request passes before the app: connection, TLS, proxies.
         "connections": ("contract",),
@@ -118,7 +119,7 @@ LAYERS: Layers = {
         ),
         # The console knows the subcommands of the engine, and nothing else of it.
         "cli": (
-            *("contract.errors", "settings", "auth", "auth.cli", "running", "desktop"),
+            *("contract.errors", "settings", "auth", "auth.cli", "running", "desktop", "companion"),
             "storage.sqlite.upkeep.cli",
         ),
     },

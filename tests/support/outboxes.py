@@ -9,7 +9,7 @@ from support.clock import Clock
 from support.notices import AT_S
 from support.processes.servers import short_dir
 from trimtab_collector.contract.callers import Caller, Role
-from trimtab_collector.contract.channels import ChannelHealth, NotifyHealth
+from trimtab_collector.contract.channels import ChannelFailing, ChannelHealth, NotifyHealth
 from trimtab_collector.notify.channels import ChannelBook, parse_channel
 from trimtab_collector.notify.log import DeliveryLog
 from trimtab_collector.notify.notice import Notice
@@ -64,6 +64,10 @@ class Box:
         body = self.log.health(caller, self.clock()).body
         assert isinstance(body, NotifyHealth)
         return body.channels[channel]
+
+    def failing(self, channel: str = "ops") -> ChannelFailing | None:
+        """Return what a channel could not deliver."""
+        return self.log.failing(self.clock()).get(channel)
 
     def states(self, channel: str) -> dict[str, str]:
         """Return the state of each notice of a channel by its key."""

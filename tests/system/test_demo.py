@@ -55,14 +55,32 @@ def test_a_signal_stops_everything_and_says_so(tmp: Path, number: signal.Signals
     assert not list(tmp.glob("trimtab-*"))
 
 
-def test_a_part_that_dies_ends_the_demo_with_its_name_and_its_log(tmp: Path) -> None:
+def part_of(run: Proc, word: str) -> psutil.Process:
+    """Return the first process of the demo whose command line ends with a word."""
+    return next(
+        part
+        for part in psutil.Process(run.pid).children(recursive=True)
+        if word in part.cmdline()[-1:]
+    )
+
+
+def test_a_part_that_dies_is_named_and_the_rest_goes_on_until_the_collector_dies(
+    tmp: Path,
+) -> None:
     with demo(tmp) as run:
         run.start().wait_line("all ready after", timeout_s=40)
-        (agent,) = [
-            part
-            for part in psutil.Process(run.pid).children(recursive=True)
-            if part.cmdline()[-1] == "agent"
-        ]
-        agent.kill()
+        part_of(run, "agent").kill()
+        run.wait_line("demo: agent ended with -9; the rest goes on")
+        collector = part_of(run, "collector")
+        assert run.alive
+        collector.kill()
+        assert run.wait_exit() == 1
+        assert "demo: collector ended with -9" in run.output().splitlines()[-1]
+
+
+def test_a_part_that_dies_fails_the_check_with_its_name_and_its_log(tmp: Path) -> None:
+    with demo(tmp, "--check", "--seconds", "60") as run:
+        run.start().wait_line("all ready after", timeout_s=40)
+        part_of(run, "agent").kill()
         assert run.wait_exit() == 1
         assert "demo: agent ended with -9" in run.output().splitlines()[-1]

@@ -18,6 +18,7 @@ from trimtab_collector.contract.channels import (
 )
 from trimtab_collector.contract.parameters import LIMIT, RANGE
 from trimtab_collector.notify.administration import (
+    ChannelDesk,
     add_channel,
     change_channel,
     channels,
@@ -25,7 +26,6 @@ from trimtab_collector.notify.administration import (
     remove_channel,
     test_channel,
 )
-from trimtab_collector.notify.channels import ChannelBook
 from trimtab_collector.notify.log import DeliveryLog, deliveries
 from trimtab_collector.notify.sender import Sender
 
@@ -35,15 +35,15 @@ _WEEK_S: Final = 7 * 86_400
 
 # fmt: off
 NOTIFYING: Final = (
-    ApiEndpoint(("/channels",), channels, (ChannelList,), of=ChannelBook),
+    ApiEndpoint(("/channels",), channels, (ChannelList,), of=ChannelDesk),
     ApiEndpoint(("/channels",), add_channel, (ChannelBody,), role=Role.ADMIN, method="POST",
-             takes=NewChannel, of=ChannelBook, status=201, refuses=(409,)),
-    ApiEndpoint(("/channels/{name}",), one_channel, (ChannelBody,), (CHANNEL,), of=ChannelBook),
+             takes=NewChannel, of=ChannelDesk, status=201, refuses=(409,)),
+    ApiEndpoint(("/channels/{name}",), one_channel, (ChannelBody,), (CHANNEL,), of=ChannelDesk),
     ApiEndpoint(("/channels/{name}",), change_channel, (ChannelBody,), (CHANNEL,),
-             role=Role.ADMIN, method="PUT", takes=ChannelChange, of=ChannelBook,
+             role=Role.ADMIN, method="PUT", takes=ChannelChange, of=ChannelDesk,
              refuses=(409,)),
     ApiEndpoint(("/channels/{name}",), remove_channel, (Removed,), (CHANNEL,),
-             role=Role.ADMIN, method="DELETE", of=ChannelBook, refuses=(409,)),
+             role=Role.ADMIN, method="DELETE", of=ChannelDesk, refuses=(409,)),
     ApiEndpoint(("/channels/{name}/test",), test_channel, (ChannelTest,), (CHANNEL,),
              role=Role.ADMIN, method="POST", of=Sender),
     ApiEndpoint(("/deliveries",), deliveries, (Deliveries,),

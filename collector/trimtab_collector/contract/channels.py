@@ -12,6 +12,7 @@ __all__ = [
     "OF_CHANNEL",
     "ChannelBody",
     "ChannelChange",
+    "ChannelFailing",
     "ChannelHealth",
     "ChannelList",
     "ChannelTest",
@@ -36,6 +37,17 @@ DELIVERED: Final = Choice(
 )
 
 
+class ChannelFailing(Body):
+    """What a channel could not deliver since it delivered something."""
+
+    #: when the first message came that has not got through
+    since: str
+    #: of the last failure
+    error: str
+    #: whether one about an alert has not got through for over five minutes
+    late: bool
+
+
 class ChannelBody(Body):
     """A channel; of a secret setting it says only that it is set."""
 
@@ -49,6 +61,8 @@ class ChannelBody(Body):
     settings: dict[str, SettingValue]
     #: why it cannot be used, null when it can
     trouble: str | None
+    #: null while its messages get through
+    failing: ChannelFailing | None
 
 
 class ChannelList(Body):

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from trimtab_collector.contract.alertconfigs import Removed
@@ -10,6 +11,7 @@ from trimtab_collector.contract.body import wire_name
 from trimtab_collector.contract.channels import (
     CHANNEL,
     ChannelBody,
+    ChannelFailing,
     ChannelList,
     ChannelTest,
     SettingValue,
@@ -17,10 +19,13 @@ from trimtab_collector.contract.channels import (
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.notify.channels import ChannelBook, ChannelEntry, parse_channel
+from trimtab_collector.notify.log import DeliveryLog
+from trimtab_collector.notify.outbound import Outbound
 from trimtab_collector.notify.sender import Sender
 from trimtab_core.errors import SettingsError
 
 __all__ = [
+    "ChannelDesk",
     "add_channel",
     "change_channel",
     "channels",
@@ -35,19 +40,29 @@ _SET: Final = "set"
 _PLACES: Final = ("url", "host", "port", "security")
 
 
-def channels(book: ChannelBook, _parameters: Parameters) -> ChannelList:
+@dataclass(frozen=True, slots=True)
+class ChannelDesk:
+    """The channels, what they may send to, and how that went."""
+
+    book: ChannelBook
+    outbound: Outbound
+    log: DeliveryLog
+
+
+def channels(desk: ChannelDesk, _parameters: Parameters) -> ChannelList:
     """Return all channels, without their secrets."""
-    return ChannelList(channels=[_body(entry) for entry in book.all()])
+    failing = desk.log.failing(time.time())
+    return ChannelList(channels=[_body(desk, entry, failing) for entry in desk.book.all()])
 
 
-def one_channel(book: ChannelBook, parameters: Parameters) -> ChannelBody:
+def one_channel(desk: ChannelDesk, parameters: Parameters) -> ChannelBody:
     """Return one channel, without its secrets."""
-    return _body(_found(book, parameters[CHANNEL]))
+    return _body(desk, _found(desk.book, parameters[CHANNEL]))
 
 
-def add_channel(book: ChannelBook, parameters: Parameters) -> ChannelBody:
+def add_channel(desk: ChannelDesk, parameters: Parameters) -> ChannelBody:
     """Make a channel."""
-    new = parameters.body
+    book, new = desk.book, parameters.body
     if book.get(new.name) is not None:
         raise ApiError(
             409,
@@ -55,23 +70,23 @@ def add_channel(book: ChannelBook, parameters: Parameters) -> ChannelBody:
             f"expected a new name, got {new.name!r:.80}: change that channel by PUT, or remove it",
         )
     entry = _parsed(new.name, {"kind": new.kind, **_snake(new.settings)})
-    _put(book, entry, parameters)
-    return _body(entry)
+    _put(desk, entry, parameters)
+    return _body(desk, entry)
 
 
-def change_channel(book: ChannelBook, parameters: Parameters) -> ChannelBody:
+def change_channel(desk: ChannelDesk, parameters: Parameters) -> ChannelBody:
     """Replace the settings of a channel; secrets that are left out stay as they are."""
-    before = _own(book, parameters[CHANNEL])
+    before = _own(desk.book, parameters[CHANNEL])
     values = _snake(parameters.body.settings)
     entry = _parsed(before.name, {"kind": before.kind, **_with_secrets(before, values)})
-    _put(book, entry, parameters)
-    return _body(entry)
+    _put(desk, entry, parameters)
+    return _body(desk, entry)
 
 
-def remove_channel(book: ChannelBook, parameters: Parameters) -> Removed:
+def remove_channel(desk: ChannelDesk, parameters: Parameters) -> Removed:
     """Remove a channel; what it has pending is given up."""
-    entry = _own(book, parameters[CHANNEL])
-    book.remove(entry.name, parameters.caller)
+    entry = _own(desk.book, parameters[CHANNEL])
+    desk.book.remove(entry.name, parameters.caller)
     return Removed(id=entry.name)
 
 
@@ -114,9 +129,12 @@ def _parsed(name: str, table: Mapping[str, Any]) -> ChannelEntry:
         raise ApiError(422, "bad_channel", str(error)) from error
 
 
-def _put(book: ChannelBook, entry: ChannelEntry, parameters: Parameters) -> None:
+def _put(desk: ChannelDesk, entry: ChannelEntry, parameters: Parameters) -> None:
+    obstacle = entry.settings.obstacle(desk.outbound) if entry.enabled else ""
+    if obstacle:
+        raise ApiError(422, "bad_channel", f"channel {entry.name!r:.80}: {obstacle}")
     try:
-        book.put(entry, parameters.caller)
+        desk.book.put(entry, parameters.caller)
     except SettingsError as error:
         raise ApiError(409, "too_many", str(error)) from error
 
@@ -147,9 +165,14 @@ def _differs(before: ChannelEntry, values: Mapping[str, Any], name: str) -> bool
     return bool(before.value(name) != values.get(name, before.defaults.get(name)))
 
 
-def _body(entry: ChannelEntry) -> ChannelBody:
+def _body(
+    desk: ChannelDesk, entry: ChannelEntry, failing: Mapping[str, ChannelFailing] | None = None
+) -> ChannelBody:
+    if failing is None:
+        failing = desk.log.failing(time.time())
     try:
-        target, trouble = entry.settings.target, None
+        target = entry.settings.target
+        trouble = entry.settings.obstacle(desk.outbound) or None
     except SettingsError as error:
         target, trouble = "", str(error)
     settings: dict[str, SettingValue] = {
@@ -163,6 +186,7 @@ def _body(entry: ChannelEntry) -> ChannelBody:
         target=target,
         settings=settings,
         trouble=trouble,
+        failing=failing.get(entry.name),
     )
 
 

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.notify.channel import Message, WritingError, writing
-from trimtab_collector.notify.exchange import Target, post
+from trimtab_collector.notify.exchange import Target, obstacle, post
 from trimtab_collector.notify.notice import Notice
 from trimtab_collector.notify.options import ChannelSettings, Sending, headers
+from trimtab_collector.notify.outbound import Outbound
 from trimtab_collector.notify.texts import clean
 from trimtab_core.config import setting
 from trimtab_core.errors import SettingsError
@@ -45,6 +46,10 @@ class AlertmanagerSettings(ChannelSettings):
     def digests(self) -> bool:
         """Never: it groups by itself."""
         return False
+
+    def obstacle(self, outbound: Outbound) -> str:
+        """Return why nothing can be posted there by the collector's settings, or ""."""
+        return obstacle(outbound, Target.of(self.url, "url"))
 
     def check(self) -> None:
         """Raise SettingsError for what the types do not say."""

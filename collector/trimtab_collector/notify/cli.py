@@ -57,6 +57,9 @@ def channel(arguments: list[str]) -> int:
         if options.command == "add":
             entry = _added(book, options)
             row = _row(entry)
+            outbound = Outbound(AllowedHosts.of(settings.allow_hosts))
+            if obstacle := entry.settings.obstacle(outbound):
+                warn("channel", [f"by the settings of this call nothing is sent: {obstacle}"])
             done = f"added {entry.name}: {row['target']}; try it: trimtab channel test {entry.name}"
         else:
             row = _row(_found(book, options.name))

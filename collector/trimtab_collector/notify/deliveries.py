@@ -17,6 +17,7 @@ __all__ = [
     "KEEP_ROWS",
     "KEEP_S",
     "MAX_PENDING",
+    "REMOVED",
     "SCHEMA",
     "UNREADABLE",
     "PendingRow",
@@ -39,6 +40,8 @@ MAX_PENDING: Final = 5000
 #: rows that are done with, for the delivery log
 KEEP_ROWS: Final = 10_000
 KEEP_S: Final = 30 * 86_400.0
+#: why a row is given up whose channel is gone
+REMOVED: Final = "the channel was removed"
 #: why a row is given up that another version wrote, or a disk damaged
 UNREADABLE: Final = "the row cannot be read"
 #: after which a message that waits is merged with newer ones of its alert

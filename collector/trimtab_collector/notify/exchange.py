@@ -16,7 +16,7 @@ from trimtab_collector.notify.channel import DeliveryError
 from trimtab_collector.notify.outbound import Outbound, allow, reason
 from trimtab_core.errors import SettingsError
 
-__all__ = ["Target", "post"]
+__all__ = ["Target", "obstacle", "post"]
 
 #: for all of it: name, connection, TLS, request, answer
 EXCHANGE_S: Final = 15.0
@@ -73,9 +73,8 @@ async def post(outbound: Outbound, target: Target, body: bytes, headers: Mapping
     Raises DeliveryError for everything else, within EXCHANGE_S.
     """
     place = target.place
-    if target.scheme == "http" and not outbound.allows(target.host, target.port):
-        advice = allow(target.host, target.port)
-        raise DeliveryError(f"expected https, got http to {place}; {advice}")
+    if wrong := _in_the_clear(outbound, target):
+        raise DeliveryError(wrong)
     try:
         async with asyncio.timeout(EXCHANGE_S):
             status, fields = await _exchange(outbound, target, body, headers)
@@ -91,6 +90,17 @@ async def post(outbound: Outbound, target: Target, body: bytes, headers: Mapping
     raise DeliveryError(
         f"{place} answered {status}", lasting=status in _LASTING, retry_after_s=retry_after_s
     )
+
+
+def obstacle(outbound: Outbound, target: Target) -> str:
+    """Return why nothing can ever be posted there by the settings; "" when it may."""
+    return outbound.refusal(target.host, target.port) or _in_the_clear(outbound, target)
+
+
+def _in_the_clear(outbound: Outbound, target: Target) -> str:
+    if target.scheme != "http" or outbound.allows(target.host, target.port):
+        return ""
+    return f"expected https, got http to {target.place}; {allow(target.host, target.port)}"
 
 
 async def _exchange(

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.channels import (
     DELIVERED,
+    ChannelFailing,
     ChannelHealth,
     Deliveries,
     Delivery,
@@ -16,6 +17,7 @@ from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.health import HealthPart
 from trimtab_collector.contract.parameters import LIMIT, Parameters
 from trimtab_collector.notify.channel import WritingError, writing
+from trimtab_collector.notify.deliveries import REMOVED
 from trimtab_collector.notify.notice import unpack
 from trimtab_collector.notify.texts import Texts
 from trimtab_collector.statefile import StateFile, reader_of
@@ -37,6 +39,29 @@ class _Channel(NamedTuple):
     oldest_s: float | None
     dead: int
     sent_s: float | None
+
+
+#: what a channel could not deliver: what it gave up counts until something got through
+_FAILING: Final = """
+WITH sent AS (
+    SELECT channel, max(done_s) AS at_s FROM delivery INDEXED BY delivery_state
+    WHERE state = 'sent' GROUP BY channel
+),
+failing AS (
+    SELECT id, channel, kind, added_s, done_s FROM delivery INDEXED BY delivery_failing
+    WHERE state = 'pending' AND error <> ''
+    UNION ALL
+    SELECT id, delivery.channel, kind, added_s, done_s
+    FROM delivery INDEXED BY delivery_state LEFT JOIN sent ON sent.channel = delivery.channel
+    WHERE state = 'dead' AND done_s > coalesce(at_s, 0) AND substr(error, 1, length(?1)) <> ?1
+),
+found AS (
+    SELECT channel, max(id) AS last_id, min(added_s) AS since_s,
+        min(CASE WHEN kind <> 'test' AND coalesce(done_s, ?2) >= ?2 THEN added_s END) AS alert_s
+    FROM failing GROUP BY channel
+)
+SELECT found.channel, since_s, alert_s, error FROM found JOIN delivery ON id = last_id
+"""
 
 
 class DeliveryLog:
@@ -67,6 +92,21 @@ class DeliveryLog:
         ((count,),) = self._state.rows(f"SELECT count(*) FROM delivery WHERE {where}", given)  # noqa: S608
         return found, max(0, count - limit)
 
+    def failing(self, now_s: float) -> dict[str, ChannelFailing]:
+        """Return, of each channel whose last messages failed, since when and why.
+
+        What was given up over a day ago is late no more: nobody waits for it.
+        """
+        rows = self._state.rows(_FAILING, (REMOVED, now_s - _DAY_S))
+        return {
+            channel: ChannelFailing(
+                since=instant(_sane(since_s) or 0.0),
+                error=str(error),
+                late=alert_s is not None and now_s - (_sane(alert_s) or 0.0) > _LATE_S,
+            )
+            for channel, since_s, alert_s, error in rows
+        }
+
     def health(
         self,
         caller: Caller,
@@ -77,7 +117,8 @@ class DeliveryLog:
     ) -> HealthPart:
         """Return how each channel does that has anything in the log; known are those there are.
 
-        A message that waits for over five minutes is a trouble. Errors name hosts: only those who
+        A message that waits for over five minutes is a trouble, and so is one about an alert that
+        was given up with nothing sent since, for a day. Errors name hosts: only those who
         may read are told.
         """
         told = caller.role is not Role.ANYONE
@@ -116,6 +157,8 @@ class DeliveryLog:
             if known is None or channel in known
         }
         late = any((each.oldest_pending_seconds or 0) > _LATE_S for each in channels.values())
+        failing = self.failing(now_s)
+        late = late or any(failing[name].late for name in failing.keys() & channels.keys())
         body = NotifyHealth(trouble=trouble, failures=failures, channels=channels)
         return HealthPart(body, late or bool(trouble))
 

@@ -7,6 +7,7 @@ from typing import Any
 from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.health import HealthPart
 from trimtab_collector.notify.addresses import AllowedHosts
+from trimtab_collector.notify.administration import ChannelDesk
 from trimtab_collector.notify.channels import ChannelBook
 from trimtab_collector.notify.heartbeat import HEARTBEAT
 from trimtab_collector.notify.log import DeliveryLog
@@ -46,7 +47,7 @@ class Notifications:
 
     def parts(self) -> list[Any]:
         """Return what the API asks."""
-        return [self.channels, self.sender, self.log]
+        return [ChannelDesk(self.channels, self._outbound, self.log), self.sender, self.log]
 
     def health(self, caller: Caller) -> HealthPart:
         """Return what `/health` shows."""

@@ -70,6 +70,10 @@ class ChannelSettings:
         """Raise SettingsError for what the types do not say."""
         _ = self.zone
 
+    def obstacle(self, outbound: Outbound) -> str:
+        """Return why what it sends to is never reached by the collector's settings, or ""."""
+        return ""
+
     def texts(self, base_url: str) -> Texts:
         """Return what writes messages for it."""
         return Texts(self.lang, self.zone, base_url)

@@ -84,6 +84,20 @@ class Outbound:
         """Return whether the operator allowed a host: private, or in the clear."""
         return (host, port) in self._allowed
 
+    def refusal(self, host: str, port: int) -> str:
+        """Return why `connect` never reaches a host by these settings; "" when it may.
+
+        Without asking a name server: of names, only those of this machine are known to be refused.
+        """
+        name = host.rstrip(".")
+        if self.allows(host, port):
+            return ""
+        try:
+            is_open = is_public(_read(name))
+        except ValueError:
+            is_open = not addresses.is_loopback(name)
+        return "" if is_open else _not_public(host, port, name)
+
     async def connect(self, host: str, port: int, *, by_proxy: bool = False) -> socket.socket:
         """Return a TCP connection to a host, not yet in TLS, in at most some 5 s an address.
 
@@ -132,9 +146,7 @@ class Outbound:
         usable = found if self.allows(host, port) else [*filter(is_public, found)]
         if not usable:
             shown = ", ".join(map(str, found[:3])) or "none"
-            raise DeliveryError(
-                f"expected a public address of {host!r:.80}, got {shown}; {allow(host, port)}"
-            )
+            raise DeliveryError(_not_public(host, port, shown))
         return usable[:_MAX_ADDRESSES]
 
 
@@ -145,6 +157,10 @@ def allow(host: str, port: int) -> str:
         f"to allow it, start the collector with TRIMTAB_COLLECTOR_ALLOW_HOSTS={name:.80}:{port} "
         f"(allow_hosts in trimtab.toml)"
     )
+
+
+def _not_public(host: str, port: int, shown: str) -> str:
+    return f"expected a public address of {host!r:.80}, got {shown:.200}; {allow(host, port)}"
 
 
 def is_loopback(connection: socket.socket) -> bool:

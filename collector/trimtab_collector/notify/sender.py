@@ -24,6 +24,7 @@ from trimtab_collector.notify.channel import (
     WritingError,
 )
 from trimtab_collector.notify.channels import ChannelBook, ChannelEntry
+from trimtab_collector.notify.deliveries import REMOVED
 from trimtab_collector.notify.heartbeat import HEARTBEAT, HeartbeatChannel, beat_notice
 from trimtab_collector.notify.kinds import KINDS
 from trimtab_collector.notify.notice import Notice
@@ -247,7 +248,7 @@ class Sender:
         if name != HEARTBEAT:
             entry = await self._do(self._channels.get, name)
             if entry is None:
-                await self._do(self._outbox.give_up, name, "dead", "the channel was removed")
+                await self._do(self._outbox.give_up, name, "dead", REMOVED)
                 return None
         try:
             channel, per_minute = await self._channel(lane, entry)

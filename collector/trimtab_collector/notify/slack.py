@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trimtab_collector.notify.channel import Message, writing
-from trimtab_collector.notify.exchange import Target, post
+from trimtab_collector.notify.exchange import Target, obstacle, post
 from trimtab_collector.notify.options import ChannelSettings, Sending, headers
+from trimtab_collector.notify.outbound import Outbound
 from trimtab_collector.notify.texts import WrittenMessage, whole_lines
 from trimtab_core.config import setting
 
@@ -28,6 +29,10 @@ class SlackSettings(ChannelSettings):
     def target(self) -> str:
         """The host."""
         return Target.of(self.url, "url").place
+
+    def obstacle(self, outbound: Outbound) -> str:
+        """Return why nothing can be posted there by the collector's settings, or ""."""
+        return obstacle(outbound, Target.of(self.url, "url"))
 
     def check(self) -> None:
         """Raise SettingsError for what the types do not say."""

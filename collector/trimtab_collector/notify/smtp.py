@@ -23,7 +23,7 @@ import aiosmtplib
 from trimtab_collector.notify.channel import DeliveryError, Message, writing
 from trimtab_collector.notify.notice import is_address
 from trimtab_collector.notify.options import ChannelSettings, Sending
-from trimtab_collector.notify.outbound import is_loopback, reason
+from trimtab_collector.notify.outbound import Outbound, is_loopback, reason
 from trimtab_collector.notify.texts import WrittenMessage, clean
 from trimtab_core.config import setting
 from trimtab_core.errors import SettingsError
@@ -94,6 +94,10 @@ class SmtpSettings(ChannelSettings):
     def number(self) -> int:
         """The port."""
         return self.port or _PORTS[self.security]
+
+    def obstacle(self, outbound: Outbound) -> str:
+        """Return why the mail server is never reached by the collector's settings, or ""."""
+        return outbound.refusal(self.host, self.number)
 
     def check(self) -> None:
         """Raise SettingsError for what the types do not say."""

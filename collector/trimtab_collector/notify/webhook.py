@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from trimtab_collector.notify.bodies import BODIES
 from trimtab_collector.notify.channel import Message, writing
-from trimtab_collector.notify.exchange import Target, post
+from trimtab_collector.notify.exchange import Target, obstacle, post
 from trimtab_collector.notify.options import ChannelSettings, Sending, headers
+from trimtab_collector.notify.outbound import Outbound
 from trimtab_core.config import setting
 from trimtab_core.errors import SettingsError
 
@@ -50,6 +51,10 @@ class WebhookSettings(ChannelSettings):
     def digests(self) -> bool:
         """Whether people read it."""
         return self.format not in _MACHINES
+
+    def obstacle(self, outbound: Outbound) -> str:
+        """Return why nothing can be posted there by the collector's settings, or ""."""
+        return obstacle(outbound, Target.of(self.address, "url"))
 
     def check(self) -> None:
         """Raise SettingsError for what the types do not say."""

@@ -10,6 +10,7 @@ import { Answer } from "../parts/states.js";
 import { range } from "../range.js";
 import { AlertTable, metricText, subjectOf } from "../sections/alertrow.js";
 import { NewSilence, SilenceTable } from "../sections/silence.js";
+import { Unsent } from "../sections/unsent.js";
 import { isAdmin } from "../session.js";
 import { lastAlert } from "../stream.js";
 import { t } from "../words.js";
@@ -22,6 +23,7 @@ export default function Alerts() {
   return html`<div class="title"><h1>${t("page.alerts")}</h1>
       <a class="button plain" href=${href("rules")}>${t("page.rules")}</a>
       ${isAdmin.value && html`<button class="button plain" onClick=${() => setNew(true)}>${t("silence.new")}</button>`}</div>
+    <${Unsent} />
     <div class="tabs">${TABS.map((each) => html`<button key=${each} aria-pressed=${each === tab} onClick=${() => change({ tab: each }, { push: true })}>${t(`alerts.${each}`)}</button>`)}</div>
     <div class="grid">${tab === "silences" ? html`<${Silences} />` : html`<${List} key=${tab} state=${tab} />`}</div>
     ${isNew && html`<${NewSilence} matchers=${{ service: query.value.service ?? "" }} close=${() => setNew(false)} made=${() => change({ tab: "silences" }, { push: true })} />`}`;

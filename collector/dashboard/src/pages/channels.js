@@ -36,6 +36,7 @@ export default function Channels() {
     try {
       const found = await ask(`${placed("/channels", name)}/test`, {}, { method: "POST", body: {} });
       setTested((before) => ({ ...before, [name]: found }));
+      renewAll();
     } catch (problem) {
       setTested((before) => ({ ...before, [name]: { delivered: false, error: problem.message } }));
     }
@@ -45,7 +46,7 @@ export default function Channels() {
       key: "name",
       title: t("channel.name"),
       text: true,
-      show: (row) => html`<${Dot} state=${row.trouble ? "critical" : row.settings.enabled === false ? "quiet" : "ok"} /><bdi>${row.name}</bdi>${row.trouble && html`<br /><small class="bad"><bdi>${row.trouble}</bdi></small>`}`,
+      show: (row) => html`<${Dot} state=${stateOf(row)} /><bdi>${row.name}</bdi>${saidOfChannel(row)}<${Tested} result=${tested[row.name]} />`,
     },
     { key: "kind", title: t("channel.kind"), text: true, value: (row) => named("channelKind", row.kind) },
     { key: "target", title: t("channel.target"), text: true },
@@ -53,7 +54,7 @@ export default function Channels() {
     {
       key: "test",
       title: "",
-      show: (row) => isAdmin.value && html`<${Tested} result=${tested[row.name]} /><button class="quiet" onClick=${() => test(row.name)}>${t("channel.test")}</button>`,
+      show: (row) => isAdmin.value && html`<button class="quiet" onClick=${() => test(row.name)}>${t("channel.test")}</button>`,
     },
     {
       key: "",
@@ -72,10 +73,22 @@ export default function Channels() {
     ${dialog}`;
 }
 
+function stateOf(row) {
+  if (row.settings.enabled === false) return "quiet";
+  return row.trouble || row.failing ? "critical" : "ok";
+}
+
+/** Why a channel cannot be used, else since when its messages do not get through. */
+function saidOfChannel({ trouble, failing }) {
+  const said = trouble ?? (failing && t("channel.failing", { time: moment(failing.since), error: failing.error }));
+  return said && html`<br /><small class="bad"><bdi>${said}</bdi></small>`;
+}
+
 function Tested({ result }) {
   if (!result) return null;
-  if (result.busy) return html`<small>${t("channel.testing")}</small>`;
-  return result.delivered ? html`<small class="good">${t("channel.delivered", { ms: Math.round(result.milliseconds) })}</small>` : html`<small class="bad"><bdi>${result.error}</bdi></small>`;
+  if (result.busy) return html`<br /><small>${t("channel.testing")}</small>`;
+  if (result.delivered) return html`<br /><small class="good">${t("channel.delivered", { ms: Math.round(result.milliseconds) })}</small>`;
+  return html`<br /><small class="bad"><bdi>${t("channel.notDelivered", { error: result.error })}</bdi></small>`;
 }
 
 function Editor({ channel, close }) {
@@ -106,6 +119,7 @@ function Editor({ channel, close }) {
       <${Select} name=${t("channel.lang")} value=${draft.lang ?? "en"} set=${set("lang")} options=${Object.entries(LANGUAGES).map(([each, { name: text }]) => [each, text])} />
       <${Field} name=${t("viewer.zone")} value=${draft.tz ?? "UTC"} set=${set("tz")} />
     </div>
+    ${kind === "smtp" && html`<p class="hint">${t("channel.allow")}</p>`}
     <${Check} name=${t("channel.default")} value=${draft.default ?? true} set=${set("default")} />
     <${Said} error=${error} /><div class="actions"><button class="button" disabled=${busy}>${t("rule.save")}</button></div>
   </form><//>`;

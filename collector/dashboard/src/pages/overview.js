@@ -18,6 +18,7 @@ import { useHistory } from "../scope.js";
 import { FIRST_MS, FirstRun } from "../sections/firstrun.js";
 import { Latency } from "../sections/latency.js";
 import { Sentence, Tiles } from "../sections/opening.js";
+import { Unsent } from "../sections/unsent.js";
 import { metricsNow, useLiveFigures } from "../stream.js";
 import { whenShort } from "../times.js";
 import { locale, t } from "../words.js";
@@ -37,6 +38,7 @@ export default function Overview() {
       isEmpty(data)
         ? html`<${FirstRun} sentence=${data.sentence} />`
         : html`<${Sentence} sentence=${data.sentence} />
+            <${Unsent} />
             <${Tiles} data=${data} live=${liveFigures()} />
             <div class="grid">
               <${Latency} history=${live} moments=${moments} sub=${t("overview.all")} height=${292} />
