@@ -135,7 +135,7 @@ def test_an_alert_that_recovers_is_told_as_one_that_was() -> None:
     assert sentence["severity"] == "warning"
 
 
-def test_alerts_are_listed_by_the_time_that_is_shown_and_firing_is_counted_from_firing() -> None:
+def test_alerts_are_listed_by_the_time_that_is_shown_and_last_since_then() -> None:
     first = _cpu("1", state="firing", since=_at(900), fired_at=_at(300))
     second = _cpu("2", state="resolved", since=_at(1200), fired_at=_at(1100), instance="other",
                   recovered_at=_at(100), resolved_at=_at(60))  # fmt: skip
@@ -145,5 +145,5 @@ def test_alerts_are_listed_by_the_time_that_is_shown_and_firing_is_counted_from_
     assert [(each["at"], each["until"]) for each in happened] == [
         (_at(900), None), (_at(1200), _at(100))
     ]  # fmt: skip
-    assert happened[0]["detail"] == "firing for 5 min"
+    assert happened[0]["detail"] == "goes on, for 15 min so far"
     assert happened[1]["detail"].startswith("lasted 18 min")

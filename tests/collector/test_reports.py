@@ -190,17 +190,17 @@ def test_an_alert_lasts_until_it_is_good_again(
     town: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fired_s = DAY.timestamp() + 7200
-    fired, good, over = (instant(fired_s + more) for more in (0, 600, 1500))
+    since, fired, good, over = (instant(fired_s + more) for more in (-60, 0, 600, 1500))
     alerts = (
-        an_alert("1", severity="critical", fired_at=fired, recovered_at=good, resolved_at=over),
-        an_alert("2", severity="critical", fired_at=fired, recovered_at=good, state="keeping"),
-        an_alert("3", severity="critical", fired_at=fired),
+        an_alert("1", since=since, fired_at=fired, recovered_at=good, resolved_at=over),
+        an_alert("2", since=since, fired_at=fired, recovered_at=good, state="keeping"),
+        an_alert("3", since=since, fired_at=fired),
     )
     monkeypatch.setattr(town.reporter.alerts, "between", lambda *_: alerts, raising=False)
     found = body(town)
-    assert [row.seconds for row in found.alerts] == [600, 600, DAY_S - 7200]
+    assert [row.seconds for row in found.alerts] == [660, 660, DAY_S - 7140]
     shown = rows(tree(Page(page_of(found, "now"), "")), "alerts")
-    assert [row[2] for row in shown] == ["10 min", "10 min", "goes on"]
+    assert [row[2] for row in shown] == ["11 min", "11 min", "goes on"]
 
 
 def test_a_report_has_objectives_marks_hosts_and_accounting(town: World) -> None:

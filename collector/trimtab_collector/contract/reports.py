@@ -133,7 +133,10 @@ class AlertSpan(Body, kw_only=True):
     recovered_at: str | None
     #: null while it is open
     resolved_at: str | None
-    #: seconds within the period, until it was good again
+    #: since when its line was crossed
+    since: str
+    #: how long it lasted, from since until it was good again, also outside the period; of one that
+    #: goes on until the end of the period, or now
     seconds: float
 
 

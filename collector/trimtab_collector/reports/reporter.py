@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final
 
-from trimtab_collector.contract.alerts import AlertBody, AlertHistory
+from trimtab_collector.contract.alerts import AlertBody, AlertHistory, lasted_s
 from trimtab_collector.contract.callers import Page
 from trimtab_collector.contract.errors import bad_parameter
 from trimtab_collector.contract.history import HistoryRow
@@ -249,9 +249,6 @@ class _Work:
     def _alert(self, alert: AlertBody) -> AlertSpan:
         fired_s = seconds(alert.fired_at or self._parameters.shown(self._period.from_s))
         shown = self._parameters.shown
-        good_at = alert.recovered_at or alert.resolved_at
-        ended_s = self._until_s if good_at is None else seconds(good_at)
-        within_s = min(ended_s, self._until_s) - max(fired_s, self._period.from_s)
         return AlertSpan(
             id=alert.id,
             title=alert.title,
@@ -269,7 +266,8 @@ class _Work:
             fired_at=shown(fired_s),
             recovered_at=alert.recovered_at and shown(seconds(alert.recovered_at)),
             resolved_at=alert.resolved_at and shown(seconds(alert.resolved_at)),
-            seconds=max(0.0, within_s),
+            since=shown(seconds(alert.since)),
+            seconds=lasted_s(alert, self._until_s),
         )
 
     def _marks(self) -> list[Mark]:

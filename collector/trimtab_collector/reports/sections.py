@@ -141,12 +141,12 @@ class Sections:
             worst = self._shown.beside(alert.worst, alert.threshold, alert.unit)
             rows.append((
                 joined(el("span", class_=f"dot {alert.severity}"), alert.title),
-                self.time(alert.fired_at),
+                self.time(alert.since),
                 ended,
                 self._shown.quantity(alert.threshold, alert.unit),
                 str(worst),
             ))  # fmt: skip
-        heads = ("alert", "fired", "lasted", "line", "worst")
+        heads = ("alert", "since", "lasted", "line", "worst")
         return self._card("alerts", heads, rows, "none_alerts", self._report.alerts_left_out)
 
     def _marks(self) -> Markup:

@@ -11,7 +11,7 @@ import { Answer, Empty } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { Tile } from "../parts/tile.js";
 import { zone } from "../settings.js";
-import { lasted, moment, now } from "../times.js";
+import { lasted, lastedFully, moment, now } from "../times.js";
 import { locale, named, t } from "../words.js";
 
 const today = () => new Intl.DateTimeFormat("sv-SE", { timeZone: zone.value, dateStyle: "short" }).format(now.peek());
@@ -75,8 +75,8 @@ function Report({ data }) {
       ]} /><//>
       <${Card} title=${t("page.alerts")} span=${6}>${data.alerts.length ? html`<${Table} label=${t("page.alerts")} rows=${data.alerts} leftOut=${data.alertsLeftOut} columns=${[
         { key: "title", title: t("alerts.what"), text: true, show: (row) => html`<i class=${`dot ${row.severity}`}></i><bdi>${row.title}</bdi>` },
-        { key: "firedAt", title: t("alert.fired"), show: (row) => moment(row.firedAt) },
-        { key: "seconds", title: t("alerts.lasts"), show: (row) => lasted(row.seconds * 1000) },
+        { key: "since", title: t("alerts.since"), show: (row) => moment(row.since) },
+        { key: "seconds", title: t("alerts.lasts"), show: (row) => lastedFully(row.seconds * 1000) },
       ]} />` : html`<${Empty} text=${t("report.noAlerts")} />`}<//>
       <${Card} title=${t("report.uptime")} span=${6}>${data.uptime.length ? html`<${Table} label=${t("report.uptime")} rows=${data.uptime} leftOut=${data.uptimeLeftOut} columns=${[
         { key: "service", title: t("services.service"), text: true },
