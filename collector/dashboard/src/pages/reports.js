@@ -60,8 +60,8 @@ function Report({ data }) {
         { key: "left", title: t("slo.left"), value: (row) => row.budget.left, unit: "ratio" },
       ]} />` : html`<${Empty} text=${t("slo.none")} />`}<//>
       <${Card} title=${t("kpi.title")} span=${6}><${Table} label=${t("kpi.title")} rows=${data.kpis} columns=${[
-        { key: "name", title: t("kpi.name"), text: true },
-        { key: "value", title: t("metrics.value"), show: (row) => html`<span title=${row.why ?? row.how}>${written(row.value, row.unit === "1/s" ? "perSecond" : row.unit)}</span>` },
+        { key: "name", title: t("kpi.name"), text: true, show: (row) => html`${row.name}<span class="sub2">${row.how}</span>` },
+        { key: "value", title: t("metrics.value"), show: (row) => html`<span title=${row.note ?? row.how}>${written(row.value, row.unit === "1/s" ? "perSecond" : row.unit)}</span>` },
         { key: "target", title: t("slo.target"), show: (row) => written(row.target, row.unit === "1/s" ? "perSecond" : row.unit) },
         { key: "status", title: t("alerts.state"), text: true, show: kpi },
       ]} /><//>
@@ -82,6 +82,7 @@ function Report({ data }) {
         { key: "service", title: t("services.service"), text: true },
         { key: "share", title: t("report.up"), show: (row) => (row.share === null ? "–" : html`${number(row.share * 100, 5)} <small>%</small>`) },
         { key: "downSeconds", title: t("report.down"), show: (row) => html`${lasted(row.downSeconds * 1000)}${[...new Set(row.outages.map((each) => each.kind))].map((kind) => html` <span class="sub2">${named("outage", kind)}</span>`)}` },
+        { key: "slowSeconds", title: t("report.slow"), show: (row) => lasted(row.slowSeconds * 1000) },
       ]} />` : html`<${Empty} text=${t("latency.none")} />`}<//>
     </div>
     ${data.notes.length > 0 && html`<ul class="notes">${data.notes.map((note, index) => html`<li key=${index}>${note}</li>`)}</ul>`}`;
