@@ -114,8 +114,12 @@ def test_an_alert_of_the_figure_gives_the_sentence_its_severity(slow: Town) -> N
     )  # fmt: skip
     found = slow.ask(alert)
     assert found["sentence"]["severity"] == "critical"
-    assert found["sentence"]["since"] == instant(NOW_S - 24 * 60)
-    assert "The critical threshold is 400 ms." in found["sentence"]["detail"]
+    assert found["sentence"]["since"] == instant(NOW_S - 600)
+    assert found["sentence"]["text"] == (
+        "Response time p95 of shop has been critical since 10:50: 516 ms, over 400 ms."
+    )
+    assert found["sentence"]["detail"].startswith("Usually it is ")
+    assert "2.8.1 was deployed at 10:35" in found["sentence"]["detail"]
     assert [each["state"] for each in found["services"]] == ["critical", "ok"]
     (event,) = [each for each in found["happened"] if each["kind"] == "alert"]
     assert event["text"].startswith("shop: response time p95 critical, ")

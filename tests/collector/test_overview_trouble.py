@@ -135,7 +135,7 @@ def test_an_alert_that_recovers_is_told_as_one_that_was() -> None:
     assert sentence["severity"] == "warning"
 
 
-def test_alerts_are_listed_by_the_time_that_is_shown_and_firing_is_counted_from_firing() -> None:
+def test_alerts_are_listed_by_the_time_that_is_shown_and_last_since_then() -> None:
     first = _cpu("1", state="firing", since=_at(900), fired_at=_at(300))
     second = _cpu("2", state="resolved", since=_at(1200), fired_at=_at(1100), instance="other",
                   recovered_at=_at(100), resolved_at=_at(60))  # fmt: skip
@@ -145,5 +145,24 @@ def test_alerts_are_listed_by_the_time_that_is_shown_and_firing_is_counted_from_
     assert [(each["at"], each["until"]) for each in happened] == [
         (_at(900), None), (_at(1200), _at(100))
     ]  # fmt: skip
-    assert happened[0]["detail"] == "firing for 5 min"
+    assert happened[0]["detail"] == "goes on, for 15 min so far"
     assert happened[1]["detail"].startswith("lasted 18 min")
+
+
+def test_two_alerts_about_one_thing_are_told_once_as_bad_as_the_worse() -> None:
+    errors = {"environment": "live", "service": "library", "route": "", "state": "firing"}
+    slow = an_alert("1", metric="responseTime", unit="ms", severity="critical", threshold=400.0,
+                    value=516.0, environment="live", service="shop", route="")  # fmt: skip
+    own = an_alert("2", severity="warning", value=0.2, **errors)
+    shipped = an_alert("3", severity="critical", threshold=0.2, value=0.227, **errors)
+    recovering = an_alert("4", severity="critical", threshold=0.2, value=0.15, **errors)
+    with town() as place:
+        place.fill(NOW_S - 3 * HOUR_S, NOW_S, steady(place))
+        both = place.ask(slow, own, shipped)["sentence"]
+        better = place.ask(slow, own, recovering)["sentence"]
+        alone = place.ask(own, shipped)["sentence"]
+    assert both["detail"].endswith("Also: error rate of library critical.")
+    assert better["detail"].endswith("Also: error rate of library critical (recovering).")
+    assert alone["severity"] == "critical"
+    assert "22.7 %, over 20 %" in alone["text"]
+    assert "library" not in alone["detail"]

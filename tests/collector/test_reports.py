@@ -168,9 +168,10 @@ def test_one_outage_is_told_as_one_and_a_share_with_the_digits_that_count(town: 
     assert said(60) == "Uptime 7.69 %, 1 outage: shop was down for 12 min."
     assert said(86_400_000).startswith("Uptime 99.9991 %, 1 outage:")
     assert said(60, "ko") == "가동률 7.69%, 장애 1회. shop 서비스, 12분 동안 중단."
-    slow = replace(once.outages[0], kind="slow")
-    once = replace(once, outages=[slow])
-    assert said(60) == "Uptime 7.69 %, 1 outage: shop was up, but too slow for 12 min."
+    once = replace(once, down_seconds=0, slow_seconds=720, outages=[])
+    assert said(60) == "Every service was up in every minute that was watched."
+    slow = summary_of(replace(found, uptime=[replace(once, up_seconds=900)]))
+    assert slow[2] == "shop was up, but too slow for 12 min."
 
 
 def test_a_report_says_how_much_of_the_time_before_it_compares_with(town: World) -> None:
@@ -191,17 +192,17 @@ def test_an_alert_lasts_until_it_is_good_again(
     town: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fired_s = DAY.timestamp() + 7200
-    fired, good, over = (instant(fired_s + more) for more in (0, 600, 1500))
+    since, fired, good, over = (instant(fired_s + more) for more in (-60, 0, 600, 1500))
     alerts = (
-        an_alert("1", severity="critical", fired_at=fired, recovered_at=good, resolved_at=over),
-        an_alert("2", severity="critical", fired_at=fired, recovered_at=good, state="keeping"),
-        an_alert("3", severity="critical", fired_at=fired),
+        an_alert("1", since=since, fired_at=fired, recovered_at=good, resolved_at=over),
+        an_alert("2", since=since, fired_at=fired, recovered_at=good, state="keeping"),
+        an_alert("3", since=since, fired_at=fired),
     )
     monkeypatch.setattr(town.reporter.alerts, "between", lambda *_: alerts, raising=False)
     found = body(town)
-    assert [row.seconds for row in found.alerts] == [600, 600, DAY_S - 7200]
+    assert [row.seconds for row in found.alerts] == [660, 660, DAY_S - 7140]
     shown = rows(tree(Page(page_of(found, "now"), "")), "alerts")
-    assert [row[2] for row in shown] == ["10 min", "10 min", "goes on"]
+    assert [row[2] for row in shown] == ["11 min", "11 min", "goes on"]
 
 
 def test_a_report_has_objectives_marks_hosts_and_accounting(town: World) -> None:
@@ -377,3 +378,23 @@ def test_a_collector_serves_the_page_under_its_policy(collector: Collector) -> N
         assert (status, body["error"]["code"]) == (422, "bad_parameter")
         assert word in body["error"]["message"]
     assert {DATE.name, FORMAT.name, REPORT_PERIOD.name} == {"date", "format", "period"}
+
+
+def test_alerts_of_thresholds_have_names_for_people(
+    town: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fired = instant(DAY.timestamp() + 7200)
+    vm = {"metric": "cpuUsage", "instance": "vm-1", "environment": "", "service": "", "route": ""}
+    alerts = (
+        an_alert("1", rule_id="threshold.errorRate", route="", title="shop: errorRate",
+                 since=fired, fired_at=fired),
+        an_alert("2", rule_id="threshold.cpuUsage", title="vm vm-1: cpuUsage", since=fired,
+                 fired_at=fired, **vm),
+        an_alert("3", rule_id="own", title="shop: Basket fails", since=fired, fired_at=fired),
+    )  # fmt: skip
+    monkeypatch.setattr(town.reporter.alerts, "between", lambda *_: alerts, raising=False)
+    assert [row.title for row in body(town).alerts] == [
+        "Error rate of shop", "CPU of vm-1", "shop: Basket fails",
+    ]  # fmt: skip
+    (status,) = [row.status for row in body(town).kpis if row.id == "requests"]
+    assert status == "notTested"

@@ -109,19 +109,22 @@ def test_a_critical_alert_of_the_service_is_an_outage_too(town: World) -> None:
     assert found.recovery_s == pytest.approx((600 + 300) / 2)
 
 
-def test_an_outage_says_whether_it_was_down_failed_or_too_slow(town: World) -> None:
+def test_an_outage_says_whether_it_was_down_or_failed(town: World) -> None:
     fired = a_fired(instant(START_S + 600), instant(START_S + 1200))
     found = of(town, "shop", fired)
     assert [each.kind for each in found.outages] == ["failed", "down", "down"]
 
 
-def test_a_few_slow_requests_are_no_outage(town: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_slow_is_not_down_and_a_few_requests_are_never_too_slow(
+    town: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Three requests a minute: the service answers all along.
     slow = a_fired(instant(START_S + 600), instant(START_S + 1200), metric="responseTime")
     assert of(town, "shop", slow) == of(town, "shop")
     monkeypatch.setattr("trimtab_collector.reports.uptime._LEAST_REQUESTS", 3)
     found = of(town, "shop", slow)
-    assert (found.down_s, found.outages[0].kind) == ((15 + 10) * 60, "slow")
+    assert (found.down_s, found.slow_s, found.share) == (15 * 60, 10 * 60, 165 / 180)
+    assert [each.kind for each in found.outages] == ["down", "down"]
 
 
 def test_only_what_the_requests_of_a_service_suffer_is_an_outage(town: World) -> None:
@@ -204,7 +207,7 @@ def test_low_demand_is_no_failure_to_serve(town: World) -> None:
         town.reader, town.reader.ranges.stored(parameters), [(0, 30, 10.0)], {"requests": 0}, ()
     )
     (demand,) = [row for row in figures.results(DEFAULTS) if row.id == "requests"]
-    assert (demand.status, demand.value) == ("notMeasured", 3.0)
+    assert (demand.status, demand.value) == ("notTested", 3.0)
     assert demand.note == "no more were asked for"
     (korean,) = [row for row in figures.results(DEFAULTS, "ko") if row.id == "requests"]
     assert korean.note != demand.note

@@ -68,6 +68,23 @@ export function lasted(ms) {
   return `${number(unit === "h" || unit === "d" ? Math.round((size / by) * 10) / 10 : Math.floor(size / by))} ${t(`unit.${unit}`)}`;
 }
 
+/** Return "1 min 30 s": how long something lasted, in ms, in the two units that count, as reports and messages say it. */
+export function lastedFully(ms) {
+  if (!Number.isFinite(ms)) return "";
+  let left = Math.max(0, Math.round(ms / 1000));
+  for (const [from, unit] of [[600, 60], [172_800, 3600]]) if (left >= from) left = Math.round(left / unit) * unit;
+  const units = TIMES.slice(0, 4).map(([each, name]) => [each / 1000, name]);
+  const first = units.findIndex(([each, name]) => left >= (name === "d" ? 172_800 : each));
+  if (first < 0) return `0 ${t("unit.s")}`;
+  const parts = [];
+  for (const [each, name] of units.slice(first, first + 2)) {
+    const count = Math.floor(left / each);
+    left -= count * each;
+    if (count) parts.push(`${number(count)} ${t(`unit.${name}`)}`);
+  }
+  return parts.join(" ");
+}
+
 /** Return "9 min ago", of a time that is past. */
 export function ago(time) {
   const ms = now.value - new Date(time).getTime();

@@ -1,6 +1,7 @@
 """Alerts and silences, as they are read and written."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from trimtab_collector.contract.body import Body
@@ -23,6 +24,7 @@ __all__ = [
     "Silence",
     "SilenceCounts",
     "Silences",
+    "lasted_s",
 ]
 
 ALERT: Final = PathName("id", "The id of an alert.")
@@ -95,6 +97,17 @@ class AlertBody(Body):
     no_data: str | None = None
     #: of an alert of the analysis, while it is open: its title, message and `analysis`
     metadata: dict[str, Any] | None = None
+
+
+def lasted_s(alert: AlertBody, now_s: float) -> float:
+    """Return how long an alert has lasted, seconds: since its line was crossed, until it was good.
+
+    An open alert that is not good yet lasts until now. Every page, report and message that says how
+    long an alert lasted means this.
+    """
+    ended = alert.recovered_at or alert.resolved_at
+    ended_s = now_s if ended is None else datetime.fromisoformat(ended).timestamp()
+    return max(0.0, ended_s - datetime.fromisoformat(alert.since).timestamp())
 
 
 class AlertHistory(Protocol):

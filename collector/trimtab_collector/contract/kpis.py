@@ -74,7 +74,10 @@ class KpiList(Body, kw_only=True):
 
 
 class KpiResult(Body, kw_only=True):
-    """A target and what was measured: pass, allowed, fail or notMeasured."""
+    """A target and what was measured: pass, allowed, fail, notMeasured or notTested.
+
+    A rate below its target is notTested: no more was asked for, which proves nothing.
+    """
 
     id: str
     name: str
@@ -87,5 +90,5 @@ class KpiResult(Body, kw_only=True):
     #: requests, tasks, minutes or steps that the value is of
     count: int
     how: str
-    #: why there is no value
+    #: why there is no value, or why it proves nothing
     note: str | None

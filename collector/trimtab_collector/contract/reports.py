@@ -133,7 +133,10 @@ class AlertSpan(Body, kw_only=True):
     recovered_at: str | None
     #: null while it is open
     resolved_at: str | None
-    #: seconds within the period, until it was good again
+    #: since when its line was crossed
+    since: str
+    #: how long it lasted, from since until it was good again, also outside the period; of one that
+    #: goes on until the end of the period, or now
     seconds: float
 
 
@@ -143,7 +146,7 @@ class OutageBody(Body, kw_only=True):
     from_: str
     to: str
     seconds: float
-    #: the worst of it: down (no process), failed (its requests) or slow
+    #: the worst of it: down (no process) or failed (its requests)
     kind: str
     causes: list[str]
     #: whether it goes on at the end of the period
@@ -155,10 +158,12 @@ class UptimeBody(Body, kw_only=True):
 
     environment: str
     service: str
-    #: share of the watched time; null if there was none
+    #: share of the watched time; null if there was none. Too slow is not down
     share: float | None
     up_seconds: int
     down_seconds: int
+    #: of the time up, in which its response time was critical
+    slow_seconds: int
     unknown_seconds: int
     recovery_seconds: float | None
     outages: list[OutageBody]

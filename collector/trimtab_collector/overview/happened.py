@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from trimtab_collector.contract.alerts import AGENT_SILENCE, SILENCED, AlertBody
+from trimtab_collector.contract.alerts import AGENT_SILENCE, SILENCED, AlertBody, lasted_s
 from trimtab_collector.contract.marks import DEPLOY
 from trimtab_collector.contract.overview import Happening
 from trimtab_collector.marks import Mark
@@ -48,7 +48,7 @@ def _alerts(situation: Situation, words: OverviewWords) -> Iterator[tuple[float,
     shown = situation.observed.parameters.shown
     now_s = situation.observed.parameters.now_s
     for alert in situation.fired:
-        since_s, fired_s = epoch(alert.since), epoch(alert.fired_at or alert.since)
+        since_s = epoch(alert.since)
         ended = alert.recovered_at or alert.resolved_at
         ended_s = None if ended is None else epoch(ended)
         subject, lost = words.subject(alert), alert.metric == AGENT_SILENCE
@@ -59,7 +59,6 @@ def _alerts(situation: Situation, words: OverviewWords) -> Iterator[tuple[float,
             )
         else:
             text = words.alert(alert, subject)
-        began_s = since_s if lost or ended_s is not None else fired_s
         yield (
             since_s,
             Happening(
@@ -68,15 +67,15 @@ def _alerts(situation: Situation, words: OverviewWords) -> Iterator[tuple[float,
                 kind="agent" if lost else "alert",
                 severity=alert.severity,
                 text=text,
-                detail=_detail(words, alert, (now_s if ended_s is None else ended_s) - began_s),
+                detail=_detail(words, alert, lasted_s(alert, now_s)),
                 link=of_alert(alert.id),
             ),
         )
 
 
 def _detail(words: OverviewWords, alert: AlertBody, seconds: float) -> str:
-    """Return how long an alert has fired, and what people do about it."""
-    long = words.shown.duration(max(0.0, seconds))
+    """Return how long an alert has lasted, and what people do about it."""
+    long = words.shown.duration(seconds)
     if alert.metric == AGENT_SILENCE:
         parts = [words.say("happened.agent_lasted", long=long)]
     elif alert.recovered_at or alert.resolved_at:

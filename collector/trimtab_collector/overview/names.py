@@ -41,26 +41,42 @@ class SentenceNames:
             "detail.names_more", names=names, count=more
         )  # fmt: skip
 
-    def besides(self, alerts: Sequence[AlertBody]) -> tuple[list[str], list[SentenceLink]]:
-        """Return which alerts fire besides: the first by name, the others counted."""
+    def besides(
+        self, alerts: Sequence[AlertBody], first: AlertBody | None = None
+    ) -> tuple[list[str], list[SentenceLink]]:
+        """Return which alerts fire besides the first: some by name, the others counted.
+
+        Of alerts, the worst first, those about one thing are one, as bad as the worst of them.
+        """
         words = self._words
-        named = [each for each in alerts if each.metric != ANALYSIS][:_ALERTS]
-        short = {
-            each.id: words.part(
-                "alert.short",
-                what=words.metric(each.metric),
-                subject=words.subject(each),
-                severity=words.severity(self._situation.severity_of(each)),
-            )
-            for each in named
-        }
-        told, links = [], [link(text, of_alert(name)) for name, text in short.items()]
+        things = {} if first is None else {_thing(first): first}
+        for each in alerts:
+            known = things.setdefault(_thing(each), each)
+            if known is not first and each.severity == "critical" != known.severity:
+                things[_thing(each)] = each
+        others = [each for each in things.values() if each is not first]
+        short: dict[str, str] = {}
+        for each in others:
+            text = self._short(each)
+            if each.metric != ANALYSIS and len(short) < _ALERTS:
+                short.setdefault(text, each.id)
+        told, links = [], [link(text, of_alert(name)) for text, name in short.items()]
         if short:
-            told.append(words.say("detail.also_alerts", names=", ".join(short.values())))
-        if len(alerts) > len(named):
-            told.append(words.say("detail.more_alerts", count=len(alerts) - len(named)))
+            told.append(words.say("detail.also_alerts", names=", ".join(short)))
+        if len(others) > len(short):
+            told.append(words.say("detail.more_alerts", count=len(others) - len(short)))
             links.append(link(told[-1], page("alerts")))
         return told, links
+
+    def _short(self, alert: AlertBody) -> str:
+        """Return an alert in few words: as severe as its page and its messages say."""
+        words, recovering = self._words, self._situation.is_recovering(alert)
+        return words.part(
+            "alert.short_recovering" if recovering else "alert.short",
+            what=words.metric(alert.metric),
+            subject=words.subject(alert),
+            severity=words.severity(alert.severity),
+        )
 
     def said(
         self,
@@ -78,6 +94,16 @@ class SentenceNames:
             detail=detail,
             links=list(_occurring(links, f"{text}\n{detail}")),
         )
+
+
+def _thing(alert: AlertBody) -> tuple[str, ...]:
+    """Return what an alert is about, whichever rule and line it is of."""
+    place = (alert.environment, alert.service, alert.route, alert.instance, alert.version)
+    return (
+        alert.metric,
+        *place,
+        *(f"{name}={text}" for name, text in sorted(alert.labels.items())),
+    )
 
 
 def _occurring(links: Sequence[SentenceLink], text: str) -> Iterator[SentenceLink]:

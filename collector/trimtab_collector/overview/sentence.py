@@ -116,17 +116,18 @@ class Sentences:
             return None
         first, words = mine[0], self._words
         since_s = epoch(first.since)
+        # Value, severity and since are those of the alert, as its page and its messages have them.
+        text = self._text_of_alert(first, since_s)
         finding = self._finding_of(first)
         if finding is not None:
             begun_s = finding.begun.since_s
-            since_s = since_s if begun_s is None else min(since_s, begun_s)
-            text = self._text_of(finding, since_s)
-            severity_word = words.severity(severity)
-            detail = [words.say("detail.line", severity=severity_word, line=words.line(first))]
-            found, links = self._about(finding, since_s)
-            detail += found
+            detail, links = self._about(
+                finding, since_s if begun_s is None else min(since_s, begun_s)
+            )
+            if first.metric == finding.kind.metric:
+                usual = words.shown.quantity(finding.judged.usual, finding.kind.unit)
+                detail.insert(0, words.say("detail.usual", usual=usual))
         else:
-            text = self._text_of_alert(first, since_s)
             detail, links = [], []
             owners = list(dict.fromkeys(each.owner for each in self._findings if each.owner))
             if owners:
@@ -135,7 +136,7 @@ class Sentences:
         subject = words.subject(first)
         if subject in text:
             links.insert(0, link(subject, of_alert(first.id)))
-        more, leads = self._names.besides([each for each in self._alerts if each is not first])
+        more, leads = self._names.besides(self._alerts, first)
         detail += more
         links += leads
         return self._names.said(text, severity, since_s, " ".join(detail), links)

@@ -18,6 +18,8 @@ __all__ = ["PHRASES", "OverviewWords", "capital", "link", "of_alert", "of_servic
 PHRASES: Final = Phrases.of(Path(__file__).parent / "texts")
 _MOST_NAME: Final = 80
 _MOST_TEXT: Final = 400
+#: ids of the rules that thresholds are: their names are those of metrics
+_THRESHOLD: Final = "threshold."
 _SIGNS: Final = frozenset({"gt", "gte", "lt", "lte"})
 #: labels that name what an alert is about
 _SUBJECTS: Final = ("agent", "part", "slo")
@@ -85,6 +87,13 @@ class OverviewWords:
             worst=self.value(alert, alert.worst),
             side=self.side(alert),
         )
+
+    def title(self, alert: AlertBody) -> str:
+        """Return what people call an alert: of a threshold what it judges, else its own title."""
+        if not alert.rule_id.startswith(_THRESHOLD):
+            return clean(alert.title, _MOST_TEXT)
+        what, subject = self.metric(alert.metric), self.subject(alert)
+        return capital(self.part("alert.name", what=what, subject=subject))
 
     def line(self, alert: AlertBody) -> str:
         """Return the line of an alert."""

@@ -82,7 +82,7 @@ class KeyFigures:
         demand = kpi.figure in ("requestsPerSecond", "queriesPerSecond")
         if demand and status == "fail":
             # Fewer came than could have been served: that proves nothing.
-            status, note = "notMeasured", "why_demand"
+            status, note = "notTested", "why_demand"
         return KpiResult(
             id=kpi.id,
             name=kpi.name,

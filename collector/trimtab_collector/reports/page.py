@@ -193,8 +193,9 @@ class _Page:
         ]  # fmt: skip
         for alert in report.alerts:
             if alert.severity == "critical":
-                from_s = max(seconds(alert.fired_at), seconds(report.from_))
-                spans.append(Span(from_s, from_s + alert.seconds, "alarm", alert.title))
+                since_s = seconds(alert.since)
+                to_s = min(since_s + alert.seconds, self._to_s)
+                spans.append(Span(max(since_s, self._from_s), to_s, "alarm", alert.title))
         labels = [
             Label(seconds(mark.at), " ".join(filter(None, (mark.service, mark.name))),
                   " ".join(filter(None, (mark.kind, mark.service, mark.name, mark.detail))))

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Final
 
-from trimtab_collector.contract.alerts import AlertBody, AlertHistory
+from msgspec.structs import replace as renamed
+
+from trimtab_collector.contract.alerts import AlertBody, AlertHistory, lasted_s
 from trimtab_collector.contract.callers import Page
 from trimtab_collector.contract.errors import bad_parameter
 from trimtab_collector.contract.history import HistoryRow
@@ -30,6 +32,7 @@ from trimtab_collector.objectives.answers import Objectives, budget_body, slo_no
 from trimtab_collector.objectives.burning import budget, count
 from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.overview.overviews import Overviews
+from trimtab_collector.overview.wording import OverviewWords
 from trimtab_collector.reads.figures import Figures
 from trimtab_collector.reads.history import filled
 from trimtab_collector.reads.presence import GAP, PROCESS
@@ -114,7 +117,7 @@ class _Work:
         alerts = self._alerts()
         uptimes = uptime(self._store, alerts, period.from_s, period.to_s, parameters.now_s,
                          self._where)  # fmt: skip
-        uptimes.sort(key=lambda each: (-each.down_s, each.environment, each.service))
+        uptimes.sort(key=lambda each: (-each.down_s, -each.slow_s, each.environment, each.service))
         rates = [(int(seconds(row.t)), row.requests, row.seconds) for row in series if row.requests]
         key_figures = KeyFigures(self._reader, self._now, rates, now_figures, uptimes)
         routes = route_lists(self._reader, self._now.whole(), self._before.whole())
@@ -235,23 +238,20 @@ class _Work:
         return [body for _, body in found[:_SHOWN]]
 
     def _alerts(self) -> list[AlertBody]:
-        """Return the alerts that fired in the period, the latest first."""
-        where = self._where
-        return list(
-            self._reporter.alerts.between(
-                self._period.from_s,
-                self._until_s,
-                where.get("environment", ""),
-                where.get("service", ""),
-            )
+        """Return the alerts that fired in the period, the latest first, with titles for people."""
+        parameters, where = self._parameters, self._where
+        words = OverviewWords(language_of(parameters), parameters.tz, parameters.now_s)
+        found = self._reporter.alerts.between(
+            self._period.from_s,
+            self._until_s,
+            where.get("environment", ""),
+            where.get("service", ""),
         )
+        return [renamed(alert, title=words.title(alert)) for alert in found]
 
     def _alert(self, alert: AlertBody) -> AlertSpan:
         fired_s = seconds(alert.fired_at or self._parameters.shown(self._period.from_s))
         shown = self._parameters.shown
-        good_at = alert.recovered_at or alert.resolved_at
-        ended_s = self._until_s if good_at is None else seconds(good_at)
-        within_s = min(ended_s, self._until_s) - max(fired_s, self._period.from_s)
         return AlertSpan(
             id=alert.id,
             title=alert.title,
@@ -269,7 +269,8 @@ class _Work:
             fired_at=shown(fired_s),
             recovered_at=alert.recovered_at and shown(seconds(alert.recovered_at)),
             resolved_at=alert.resolved_at and shown(seconds(alert.resolved_at)),
-            seconds=max(0.0, within_s),
+            since=shown(seconds(alert.since)),
+            seconds=lasted_s(alert, self._until_s),
         )
 
     def _marks(self) -> list[Mark]:
@@ -288,6 +289,7 @@ class _Work:
             share=found.share,
             up_seconds=found.up_s,
             down_seconds=found.down_s,
+            slow_seconds=found.slow_s,
             unknown_seconds=found.unknown_s,
             recovery_seconds=found.recovery_s,
             outages=[self._outage(each) for each in found.outages[:_SHOWN_OUTAGES]],

@@ -108,8 +108,15 @@ def _uptime(report: ReportBody) -> list[str]:
     watched_s = down_s + sum(row.up_seconds for row in report.uptime)
     if not watched_s:
         return []
+    slow = max(report.uptime, key=lambda row: row.slow_seconds)
+    shown = _shown(report)
+    slowly = (
+        [_say(report, "sum_slow", service=slow.service, long=shown.duration(slow.slow_seconds))]
+        if slow.slow_seconds
+        else []
+    )
     if not down_s:
-        return [_say(report, "sum_up")]
+        return [_say(report, "sum_up"), *slowly]
     outages = sum(len(row.outages) + row.outages_left_out for row in report.uptime)
     worst = report.uptime[0]
     share = 1 - down_s / watched_s
@@ -117,12 +124,13 @@ def _uptime(report: ReportBody) -> list[str]:
         _say(
             report,
             "sum_down_once" if outages == 1 else "sum_down",
-            share=_shown(report).percent(share, 5 if share > 0.99 else 3),
+            share=shown.percent(share, 5 if share > 0.99 else 3),
             outages=str(outages),
             worst=worst.service,
             how=_say(report, f"how_{_kind_of(worst)}"),
-            long=_shown(report).duration(worst.down_seconds),
-        )
+            long=shown.duration(worst.down_seconds),
+        ),
+        *slowly,
     ]
 
 
@@ -147,7 +155,7 @@ def _alerts(report: ReportBody) -> list[str]:
 
 
 def _targets(report: ReportBody) -> list[str]:
-    measured = [row for row in report.kpis if row.status != "notMeasured"]
+    measured = [row for row in report.kpis if row.status not in ("notMeasured", "notTested")]
     missed = [row for row in measured if row.status == "fail"]
     if not measured:
         return []

@@ -77,7 +77,8 @@ class Sections:
             note = joined(" ", el("span", kpi.note, class_="sub")) if kpi.note else ""
             name = kpi_name(self._report.language, kpi.id, kpi.name)
             rows.append((
-                joined(el("span", class_=f"dot {kpi.status}"), name),
+                joined(el("span", class_=f"dot {kpi.status}"), name,
+                       el("span", kpi.how, class_="sub")),
                 self._shown.quantity(kpi.target, kpi.unit),
                 DASH if kpi.allowed is None else self._shown.quantity(kpi.allowed, kpi.unit),
                 joined(str(value), note),
@@ -141,12 +142,12 @@ class Sections:
             worst = self._shown.beside(alert.worst, alert.threshold, alert.unit)
             rows.append((
                 joined(el("span", class_=f"dot {alert.severity}"), alert.title),
-                self.time(alert.fired_at),
+                self.time(alert.since),
                 ended,
                 self._shown.quantity(alert.threshold, alert.unit),
                 str(worst),
             ))  # fmt: skip
-        heads = ("alert", "fired", "lasted", "line", "worst")
+        heads = ("alert", "since", "lasted", "line", "worst")
         return self._card("alerts", heads, rows, "none_alerts", self._report.alerts_left_out)
 
     def _marks(self) -> Markup:
@@ -169,6 +170,7 @@ class Sections:
                 strip(self._frame, list(self._outages(each)), self._shown.percent(each.share, 5)),
                 self._shown.percent(each.share, 5),
                 self._shown.duration(each.down_seconds) if each.down_seconds else "0",
+                self._shown.duration(each.slow_seconds) if each.slow_seconds else "0",
                 str(len(each.outages) + each.outages_left_out),
                 DASH
                 if each.recovery_seconds is None
@@ -177,7 +179,7 @@ class Sections:
             )
             for each in self._report.uptime
         ]
-        heads = ("service", "up", "n_uptime", "down", "outages", "recovery", "unknown")
+        heads = ("service", "up", "n_uptime", "down", "slow", "outages", "recovery", "unknown")
         return self._card("uptime", heads, rows, "none_uptime", self._report.uptime_left_out)
 
     def _outages(self, found: UptimeBody) -> Iterator[Span]:
@@ -269,4 +271,10 @@ class Sections:
         return el("section", header, body, class_=kind, id=title.replace("_", "-"))
 
 
-_STATUS = {"pass": "good", "allowed": "so", "fail": "poor", "notMeasured": "none"}
+_STATUS = {
+    "pass": "good",
+    "allowed": "so",
+    "fail": "poor",
+    "notMeasured": "none",
+    "notTested": "none",
+}

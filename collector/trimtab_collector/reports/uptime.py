@@ -1,10 +1,11 @@
 """When services were up: measured minute by minute from what processes and agents report.
 
 A minute is out when no process of the service reported while the agents of its hosts did, or when
-errors or response times of its requests were critical: from when that alert fired until they were
-good again, not until the alert was over. Too slow is a minute of enough requests only: among few,
-some slow ones say nothing of the service. A minute in which those agents were silent too is unknown
-and counts neither way. A service exists from its first sight until a day after its last one.
+errors of its requests were critical: from when that alert fired until they were good again, not
+until the alert was over. Where their response times were, the minute is up, and counted as too slow
+if it has enough requests: among few, some slow ones say nothing of the service. A minute in which
+those agents were silent too is unknown and counts neither way. A service exists from its first
+sight until a day after its last one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from trimtab_collector.reads.presence import HOST, PROCESS
 from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.store import GaugeSelection, Selection, Store
 
-__all__ = ["DOWN", "FAILED", "SLOW", "Outage", "ServiceUptime", "seconds", "uptime"]
+__all__ = ["DOWN", "FAILED", "Outage", "ServiceUptime", "seconds", "uptime"]
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
@@ -28,11 +29,11 @@ _DAY_S: Final = 86_400
 _AGENTS: Final = 50
 #: what makes a service down where it is critical: how its own requests fare. Not a budget that
 #: burns over hours, not what an analysis finds, not how a host does.
-#: kinds of outages, the worst first: no process, its requests failed, they were too slow
+#: kinds of outages, the worst first: no process, its requests failed
 DOWN: Final = "down"
 FAILED: Final = "failed"
-SLOW: Final = "slow"
-_METRICS: Final = {"errorRate": FAILED, "responseTime": SLOW}
+_SLOW: Final = "slow"
+_METRICS: Final = {"errorRate": FAILED, "responseTime": _SLOW}
 #: in a minute with fewer requests, nothing is too slow: a handful of them makes the p95
 _LEAST_REQUESTS: Final = 60
 #: the last minute is on its way
@@ -44,7 +45,7 @@ class Outage(NamedTuple):
 
     from_s: int
     to_s: int
-    #: the worst of it: down, failed or slow
+    #: the worst of it: down or failed
     kind: str
     #: why: `no process`, or titles of critical alerts
     causes: tuple[str, ...]
@@ -60,6 +61,8 @@ class ServiceUptime(NamedTuple):
     up_s: int
     down_s: int
     unknown_s: int
+    #: of the time up, too slow
+    slow_s: int
     outages: tuple[Outage, ...]
 
     @property
@@ -217,16 +220,26 @@ def _of_service(
         heard = agents.heard(name)
     unknown = absent & ~heard
     fired = _fired(alerts, name, edges_s, busy)
-    alarmed = np.logical_or.reduce([mask for *_, mask in fired]) if fired else np.zeros(count, bool)
-    down = (absent & heard) | (alarmed & exists & ~unknown)
+    slow = _minutes_of(fired, _SLOW, count)
+    down = (absent & heard) | (_minutes_of(fired, FAILED, count) & exists & ~unknown)
     widths = np.diff(np.array(edges_s))
     return ServiceUptime(
         *name,
         up_s=int(widths[exists & ~down & ~unknown].sum()),
         down_s=int(widths[down].sum()),
         unknown_s=int(widths[unknown].sum()),
+        slow_s=int(widths[slow & exists & ~down & ~unknown].sum()),
         outages=tuple(_outages(down, absent & heard, fired, edges_s)),
     )
+
+
+def _minutes_of(fired: Sequence[tuple[str, str, Array]], kind: str, count: int) -> Array:
+    """Return the minutes in which any alert of a kind fired."""
+    found = np.zeros(count, bool)
+    for each, _, mask in fired:
+        if each == kind:
+            found |= mask
+    return found
 
 
 def _exists(runs: Array, edges_s: Sequence[int], before_s: int | None) -> Array:
@@ -262,7 +275,7 @@ def _fired(
         finish_s = edges_s[-1] if good_at is None else seconds(good_at)
         mask = (starts[1:] > begin_s) & (starts[:-1] < finish_s)
         kind = _METRICS[alert.metric]
-        if kind == SLOW and mask.any():
+        if kind == _SLOW and mask.any():
             mask &= busy.minutes(name)
         if mask.any():
             found.append((kind, alert.title, mask))
@@ -276,10 +289,9 @@ def _outages(
     outages = []
     for begin, end in turns.reshape(-1, 2).tolist():
         causes = ["no process"] if absent[begin:end].any() else []
-        within = [(kind, title) for kind, title, mask in fired if mask[begin:end].any()]
-        kinds = {DOWN} if causes else {kind for kind, _ in within}
-        causes += dict.fromkeys(title for _, title in within)
-        kind = next(each for each in (DOWN, FAILED, SLOW) if each in kinds)
+        kind = DOWN if causes else FAILED
+        failed = (title for name, title, mask in fired if name == FAILED and mask[begin:end].any())
+        causes += dict.fromkeys(failed)
         is_open = end == len(edges_s) - 1
         outages.append(Outage(edges_s[begin], edges_s[end], kind, tuple(causes[:5]), is_open))
     return outages

@@ -9,12 +9,12 @@ import { written } from "../figures.js";
 import { Card } from "../parts/card.js";
 import { Said, useSending } from "../parts/form.js";
 import { Answer, Empty } from "../parts/states.js";
-import { AlertDot, endedMs, lateText, lineText, metricText, ruleText, subjectOf } from "../sections/alertrow.js";
+import { AlertDot, endedMs, lastedMs, lateText, lineText, metricText, ruleText, subjectOf } from "../sections/alertrow.js";
 import { Issues } from "../sections/issues.js";
 import { matchersOf, NewSilence } from "../sections/silence.js";
 import { isAdmin } from "../session.js";
 import { lastAlert } from "../stream.js";
-import { lasted, moment } from "../times.js";
+import { lastedFully, moment } from "../times.js";
 import { named, t } from "../words.js";
 
 /** Rules that are always there, and no configurations: the pages that show what they judge. */
@@ -65,7 +65,7 @@ function factsOf(alert) {
     [t("alerts.worst"), written(alert.worst, alert.unit)],
     [t("alerts.since"), moment(alert.since)],
     ...(alert.firedAt ? [[t("alert.fired"), moment(alert.firedAt)]] : []),
-    [t("alerts.lasts"), lasted(endedMs(alert) - Date.parse(alert.since))],
+    [t("alerts.lasts"), lastedFully(lastedMs(alert))],
     ...(alert.recoveredAt ? [[t("alert.recovered"), moment(alert.recoveredAt)]] : []),
     ...(alert.resolvedAt ? [[t("alert.resolved"), moment(alert.resolvedAt)]] : []),
     [t("alert.lastData"), moment(alert.lastData)],

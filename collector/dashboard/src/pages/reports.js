@@ -11,7 +11,7 @@ import { Answer, Empty } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { Tile } from "../parts/tile.js";
 import { zone } from "../settings.js";
-import { lasted, moment, now } from "../times.js";
+import { lasted, lastedFully, moment, now } from "../times.js";
 import { locale, named, t } from "../words.js";
 
 const today = () => new Intl.DateTimeFormat("sv-SE", { timeZone: zone.value, dateStyle: "short" }).format(now.peek());
@@ -60,8 +60,8 @@ function Report({ data }) {
         { key: "left", title: t("slo.left"), value: (row) => row.budget.left, unit: "ratio" },
       ]} />` : html`<${Empty} text=${t("slo.none")} />`}<//>
       <${Card} title=${t("kpi.title")} span=${6}><${Table} label=${t("kpi.title")} rows=${data.kpis} columns=${[
-        { key: "name", title: t("kpi.name"), text: true },
-        { key: "value", title: t("metrics.value"), show: (row) => html`<span title=${row.why ?? row.how}>${written(row.value, row.unit === "1/s" ? "perSecond" : row.unit)}</span>` },
+        { key: "name", title: t("kpi.name"), text: true, show: (row) => html`${row.name}<span class="sub2">${row.how}</span>` },
+        { key: "value", title: t("metrics.value"), show: (row) => html`<span title=${row.note ?? row.how}>${written(row.value, row.unit === "1/s" ? "perSecond" : row.unit)}</span>` },
         { key: "target", title: t("slo.target"), show: (row) => written(row.target, row.unit === "1/s" ? "perSecond" : row.unit) },
         { key: "status", title: t("alerts.state"), text: true, show: kpi },
       ]} /><//>
@@ -75,13 +75,14 @@ function Report({ data }) {
       ]} /><//>
       <${Card} title=${t("page.alerts")} span=${6}>${data.alerts.length ? html`<${Table} label=${t("page.alerts")} rows=${data.alerts} leftOut=${data.alertsLeftOut} columns=${[
         { key: "title", title: t("alerts.what"), text: true, show: (row) => html`<i class=${`dot ${row.severity}`}></i><bdi>${row.title}</bdi>` },
-        { key: "firedAt", title: t("alert.fired"), show: (row) => moment(row.firedAt) },
-        { key: "seconds", title: t("alerts.lasts"), show: (row) => lasted(row.seconds * 1000) },
+        { key: "since", title: t("alerts.since"), show: (row) => moment(row.since) },
+        { key: "seconds", title: t("alerts.lasts"), show: (row) => lastedFully(row.seconds * 1000) },
       ]} />` : html`<${Empty} text=${t("report.noAlerts")} />`}<//>
       <${Card} title=${t("report.uptime")} span=${6}>${data.uptime.length ? html`<${Table} label=${t("report.uptime")} rows=${data.uptime} leftOut=${data.uptimeLeftOut} columns=${[
         { key: "service", title: t("services.service"), text: true },
         { key: "share", title: t("report.up"), show: (row) => (row.share === null ? "–" : html`${number(row.share * 100, 5)} <small>%</small>`) },
         { key: "downSeconds", title: t("report.down"), show: (row) => html`${lasted(row.downSeconds * 1000)}${[...new Set(row.outages.map((each) => each.kind))].map((kind) => html` <span class="sub2">${named("outage", kind)}</span>`)}` },
+        { key: "slowSeconds", title: t("report.slow"), show: (row) => lasted(row.slowSeconds * 1000) },
       ]} />` : html`<${Empty} text=${t("latency.none")} />`}<//>
     </div>
     ${data.notes.length > 0 && html`<ul class="notes">${data.notes.map((note, index) => html`<li key=${index}>${note}</li>`)}</ul>`}`;

@@ -5,7 +5,7 @@ import { href } from "../address.js";
 import { written } from "../figures.js";
 import { Dot } from "../parts/icons.js";
 import { Table } from "../parts/table.js";
-import { lasted, moment, now } from "../times.js";
+import { lasted, lastedFully, moment, now } from "../times.js";
 import { named, t } from "../words.js";
 
 const SHIPPED = /^(threshold\..*|slo|analysis)$/;
@@ -35,13 +35,19 @@ export function endedMs(alert) {
   return alert.resolvedAt ? Date.parse(alert.resolvedAt) : now.value;
 }
 
+/** How long an alert has lasted, in ms: since its line was crossed until it was good again, else until now. */
+export function lastedMs(alert) {
+  const ended = alert.recoveredAt ?? alert.resolvedAt;
+  return Math.max(0, (ended ? Date.parse(ended) : now.value) - Date.parse(alert.since));
+}
+
 export function AlertTable({ alerts, leftOut = 0, sort = "sort" }) {
   const columns = [
     { key: "subject", title: t("alerts.what"), text: true, value: subjectOf, show: (row) => html`<${AlertDot} alert=${row} /><a href=${href("alert", { id: row.id })}><bdi>${subjectOf(row)}</bdi>: ${row.metadata?.title ?? metricText(row.metric)}</a>${row.environment && html`<span class="sub2"><bdi>${row.environment}</bdi></span>`}` },
     { key: "value", title: t("alerts.value"), value: (row) => row.value, show: (row) => (row.metric === "analysis" ? "" : html`${written(row.value, row.unit)} <span class="sub2">${t("alerts.line", { line: lineText(row) })}</span>`) },
     { key: "worst", title: t("alerts.worst"), value: (row) => row.worst, show: (row) => (row.metric === "analysis" ? "" : written(row.worst, row.unit)) },
     { key: "state", title: t("alerts.state"), text: true, value: (row) => row.state, show: (row) => html`${named("alertState", row.state)}${lateText(row) && html` <span class="sub2">${lateText(row)}</span>`}${row.held && html` <span class="sub2">${named("held", row.held)}</span>`}${row.acknowledgedBy && html` <span class="sub2"><bdi>${t("alerts.takenBy", { name: row.acknowledgedBy })}</bdi></span>`}` },
-    { key: "lasts", title: t("alerts.lasts"), value: (row) => endedMs(row) - Date.parse(row.since), show: (row) => lasted(endedMs(row) - Date.parse(row.since)) },
+    { key: "lasts", title: t("alerts.lasts"), value: lastedMs, show: (row) => lastedFully(lastedMs(row)) },
     { key: "since", title: t("alerts.since"), value: (row) => Date.parse(row.since), show: (row) => moment(row.since) },
   ];
   return html`<${Table} label=${t("page.alerts")} columns=${columns} rows=${alerts} sort=${sort} first="since" leftOut=${leftOut} rowKey=${(row) => row.id} />`;
