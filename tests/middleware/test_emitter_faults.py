@@ -133,6 +133,8 @@ def test_what_came_too_fast_for_the_buffer_is_counted_as_such(measured: Measured
     load = Load(measured, **SMALL, interval_ms=10_000)
     load.send(1)
     measured.peer.wait_for(Hello)
+    # The answer to it has been read, too: until then the agent would be away.
+    assert load.runtime.flush(5)
     load.send(5000)
     assert load.runtime.flush(5)
     bye = finished(measured.peer)
