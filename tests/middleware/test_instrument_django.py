@@ -104,8 +104,8 @@ def check(found: dict[str, Any], system: str, failed: str) -> None:
     assert rows["INSERT INTO shop_word (text) VALUES (?)"] == 2
     assert "hunter2" not in found["texts"]
     assert found["async"] == 1
-    (note,) = found["notes"]
-    assert note["kind"] == "n_plus_one"
+    # On a busy machine a query may be slow as well.
+    (note,) = [each for each in found["notes"] if each["kind"] == "n_plus_one"]
     assert note["count"] == 6
     assert note["site"].startswith("shop.py:")
     assert found["restored"] == [True, True]
