@@ -143,7 +143,7 @@ def test_an_alert_of_a_host_is_told_with_its_line(calm: Town, language: str) -> 
     assert (
         sentence["text"]
         == {
-            "en": "CPU of host has been critical since 10:50: 95 %, over 90 %.",
+            "en": "CPU of host has been past its critical threshold since 10:50: 95 %, over 90 %.",
             "ko": "10:50부터 host의 CPU: 심각 상태입니다. 현재 95%, 임계값 90% 초과.",
         }[language]
     )

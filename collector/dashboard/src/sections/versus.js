@@ -70,10 +70,11 @@ function Choice({ versions }) {
 function Sides({ data }) {
   const { a, b, difference, change: shares, enough } = data.overall;
   const rows = FIGURES.map(([name, unit]) => ({ name, unit, a: a?.[name] ?? null, b: b?.[name] ?? null, difference: difference?.[name] ?? null, share: shares?.[name] ?? null }));
+  const ofVersions = query.value.a && query.value.b;
   const columns = [
     { key: "name", title: "", text: true, show: (row) => named("figure", row.name) },
-    { key: "a", title: `${t("versus.a")} (a)`, show: (row) => html`<${Figure} value=${row.a} unit=${row.unit} />` },
-    { key: "b", title: `${t("versus.b")} (b)`, show: (row) => html`<${Figure} value=${row.b} unit=${row.unit} />` },
+    { key: "a", title: ofVersions ? query.value.a : t("versus.a"), show: (row) => html`<${Figure} value=${row.a} unit=${row.unit} />` },
+    { key: "b", title: ofVersions ? query.value.b : t("versus.b"), show: (row) => html`<${Figure} value=${row.b} unit=${row.unit} />` },
     {
       key: "share",
       title: t("versus.change"),
