@@ -26,12 +26,13 @@ from trimtab_collector.contract.analysis import (
 from trimtab_collector.contract.languages import DEFAULT_LANGUAGE
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.contract.slos import SloSettings
-from trimtab_collector.marks import Mark, Marks
+from trimtab_collector.marks import Mark, Marks, is_suspect
 from trimtab_collector.notify.notice import Change, Promise
 from trimtab_collector.objectives.burning import PAIRS, Burn, budget, burn
 from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.analysis import alert_of, analysis_of
 from trimtab_collector.reads.explain import largest_share
+from trimtab_collector.reads.failures import most_errors
 from trimtab_collector.reads.judging.facts import Facts
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.store import GaugeSelection, TooMuchError
@@ -52,6 +53,10 @@ _CPU, _PROCESS_CPU = "cpuUsage", "process.cpu.utilization"
 #: processes that are named where CPU is short, and what each takes at least, of one core
 _BUSIEST: Final = 2
 _BUSY: Final = 0.1
+#: labels that requests have
+_PLACES: Final = frozenset({"environment", "service", "route", "instance", "version"})
+#: figures of which it is told where requests fail
+_ERRORS: Final = frozenset({"errorRate", BURN_RATE})
 #: figures of requests that time explains
 _TIMES: Final = frozenset(
     name
@@ -94,13 +99,20 @@ class Circumstances:
     def changes(
         self, rule: Rule, labels: Mapping[str, str], since_s: float, at_s: float
     ) -> Sequence[Change]:
-        """Return marks around its beginning, what made requests slower, and who takes CPU."""
+        """Return marks around its beginning, what is slower or fails, and who takes CPU."""
         environment, service = labels.get("environment", ""), labels.get("service", "")
         marks = self._marks.between(since_s - _MARKS_S, at_s, environment, service)
-        found = [_of_mark(mark, environment, service) for mark in marks[-_MOST_MARKS:]]
+        suspects = [mark for mark in marks if is_suspect(mark)]
+        found = [_of_mark(mark, environment, service) for mark in suspects[-_MOST_MARKS:]]
+        where = {name: text for name, text in labels.items() if text and name in _PLACES}
+        length_s = min(_LONGEST_S, max(_SHORTEST_S, at_s - since_s))
+        if rule.metric in _ERRORS:
+            worst = most_errors(self._reader, where, at_s - length_s, at_s, at_s)
+            if worst is not None:
+                place = f"{worst.method} {worst.route}".strip()
+                failed = f"{worst.error}: {worst.site}" if worst.error else worst.site
+                found.append(Change("errors", place, failed, None, worst.share))
         if rule.metric in _TIMES:
-            where = {name: text for name, text in labels.items() if text}
-            length_s = min(_LONGEST_S, max(_SHORTEST_S, at_s - since_s))
             share = largest_share(self._reader, where, at_s - length_s, at_s, at_s)
             if share is not None:
                 place = f"{share.method} {share.route}".strip()

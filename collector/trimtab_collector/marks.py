@@ -13,10 +13,12 @@ from trimtab_collector.contract.marks import KIND, MARK_ID, MarkBody, MarkList, 
 from trimtab_collector.contract.parameters import LIMIT, Parameters
 from trimtab_collector.statefile import Schema, StateFile, reader_of
 
-__all__ = ["Mark", "Marks", "delete_mark", "list_marks", "mark_body", "post_mark"]
+__all__ = ["Mark", "Marks", "delete_mark", "is_suspect", "list_marks", "mark_body", "post_mark"]
 
 #: marks that are kept; the oldest go first
 _MOST: Final = 20_000
+#: the kind of marks that say something and change nothing
+_NOTE: Final = "note"
 #: of those that come with a history
 _SHOWN: Final = 100
 _AT: Final = Instant("at", "When it happened.")
@@ -57,6 +59,11 @@ class Mark:
 
 
 _mark_of: Final = reader_of(Mark)
+
+
+def is_suspect(mark: Mark) -> bool:
+    """Tell whether a mark can be what changed: a note can only if it is of one service."""
+    return mark.kind != _NOTE or bool(mark.service)
 
 
 class Marks:

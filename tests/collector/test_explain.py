@@ -15,6 +15,7 @@ from support.stores.rowbatches import delta_of
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.explanation import CAUSES
 from trimtab_collector.reads.explain import largest_share
+from trimtab_collector.reads.reasons import PHRASES
 from trimtab_collector.reads.shares import Spent, added, parts_of
 from trimtab_core.batches import GaugeRow, Point, SeriesKey
 from trimtab_core.measures import HISTOGRAM, MeasureKey
@@ -123,6 +124,8 @@ def test_a_slower_route_is_named_with_its_cause_and_what_calls_have_to_do_with_i
     assert "100% of the difference is time in queries" in notes
     assert "a request makes 7.5 calls, not 1.5" in notes
     assert "100% of it is GET /orders of shop" in notes
+    assert list(PHRASES.differences()) == []
+    assert "차이의 100%: 쿼리 시간" in " ".join(slower.ask("/explain", **BOTH, lang="ko")["notes"])
 
 
 def test_statements_show_what_they_add_to_a_request(slower: World) -> None:

@@ -164,6 +164,13 @@ def test_what_an_alert_is_about_is_called_what_it_is(kind: str, name: str, title
     assert (kind.replace("slo", "objective").capitalize(), name) in found.facts
 
 
+def test_a_share_of_a_change_is_at_most_all_of_it_and_a_rule_has_a_name_people_read() -> None:
+    each = notice(rule_name="responseTime", changes=(Change("share", "app", "GET /a", None, 1.01),))
+    text = plain(each)
+    assert "100 % of the change is the app's own code (GET /a)" in text
+    assert "Rule:         response time p95" in text
+
+
 def test_a_mark_says_its_kind_and_the_place_where_that_is_not_the_alert_s() -> None:
     changes = (
         Change("mark", "1.4.2", "by ada", AT_S - 60, mark="deploy"),

@@ -1,20 +1,24 @@
 """Objectives whose budget burns: one incident each, by the pair of windows that burns fastest."""
 
 from collections.abc import Iterator
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 
-from support.stores.alertworld import AlertWorld, alert_world, told
-from support.stores.batches import a_batch
+from support.stores.alertworld import AlertWorld, add, alert_world, told
+from support.stores.batches import a_batch, key_of, point_of
 from trimtab_collector.alerts.evaluator import Evaluator
 from trimtab_collector.circumstances import Circumstances
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.slos import SloSettings
 from trimtab_collector.marks import Marks
+from trimtab_collector.notify.channel import Message
+from trimtab_collector.notify.texts import Texts
 from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_core.batches import GaugeRow
+from trimtab_core.rows import EventRow, pack_rows
 
 ADA = Caller("ada", Role.ADMIN)
 ERRORS = SloSettings(name="few errors", target=0.99, service="shop", min_requests=10)
@@ -87,6 +91,35 @@ def test_marks_come_with_kind_and_the_place_that_the_alert_does_not_name(
     deploy, config = (each for each in notice.changes if each.kind == "mark")
     assert (deploy.mark, deploy.service, deploy.environment) == ("deploy", "", "")
     assert (config.mark, config.service, config.environment) == ("config", "", "live")
+
+
+def test_an_alert_of_errors_names_the_route_the_exception_and_its_line(
+    promised: Promised,
+) -> None:
+    world = promised.world
+    add(world, "errors", metric="errorRate", threshold=0.05)
+    promised.marks.add("note", "generated until here", "live")
+    for _ in range(20):
+        start_s = int(world.clock.now_s)
+        failed = EventRow("live", "shop", "agent-1#0", {
+            "kind": "request", "reason": "failed", "route": "/overdue", "method": "GET",
+            "error": "ZeroDivisionError", "error_site": "app.py:124 in overdue",
+            "at_us": start_s * 1_000_000,
+        })  # fmt: skip
+        world.clock.advance_s(10)
+        world.send(a_batch(
+            start_s, {
+                key_of("/overdue", environment="live"): point_of([1000] * 50, errors=50),
+                key_of("/cart", environment="live"): point_of([1000] * 50),
+            }, window_s=start_s, rows=pack_rows((), (failed,))[0],
+        ))  # fmt: skip
+        world.evaluator.step(int(world.clock.now_s))
+    notice = next(each for each in world.sink.taken if each.metric == "errorRate")
+    (change,) = notice.changes
+    assert (change.kind, change.name, change.share) == ("errors", "GET /overdue", 1.0)
+    assert change.detail == "ZeroDivisionError: app.py:124 in overdue"
+    text = Texts("en", UTC, "").write(Message("k", (notice,), world.clock.now_s)).plain()
+    assert "100 % of the errors are in GET /overdue (ZeroDivisionError: app.py:124 in over" in text
 
 
 def test_a_cpu_alert_names_the_processes_that_take_most_of_it(promised: Promised) -> None:

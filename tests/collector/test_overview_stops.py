@@ -111,7 +111,9 @@ def test_a_lost_service_comes_before_a_host_that_is_busy_and_names_it() -> None:
     assert {"text": "CPU of host critical", "page": "alert", "params": {"id": "1"}} in sentence[
         "links"
     ]
-    assert of_requests["text"].startswith("Error rate of books has been critical")
+    assert of_requests["text"].startswith(
+        "Error rate of books has been past its critical threshold"
+    )
 
 
 def test_hosts_alone_are_no_app_until_the_first_request() -> None:

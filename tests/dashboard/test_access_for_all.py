@@ -123,3 +123,26 @@ def test_signing_in_and_the_menu_of_a_phone_have_no_serious_issue(
         somebody.page.locator("header .menu").click()
         found.look_in_both_themes(somebody, "menu")
     found.check()
+
+
+def test_on_a_phone_rows_with_actions_are_whole_and_wide_tables_show_that_they_go_on(
+    browser: Browser, collector: Collector, axe: str
+) -> None:
+    found = Issues(axe)
+    hidden = "[...document.querySelectorAll('.stack')].some(e => e.scrollWidth > e.clientWidth)"
+    with viewer(browser, collector.port, viewport={"width": 380, "height": 800}) as somebody:
+        somebody.sign_in()
+        for page in ("alerts", "thresholds", "channels", "rules", "people"):
+            somebody.visit(page)
+            assert not somebody.page.evaluate(hidden), page
+            found.look_in_both_themes(somebody, page)
+        somebody.visit("thresholds")
+        critical = somebody.page.locator(".stack input").nth(1).bounding_box()
+        assert critical is not None
+        assert critical["x"] + critical["width"] <= 380
+        somebody.visit("services")
+        table = somebody.page.locator(".table").first
+        assert "gradient" in table.evaluate("e => getComputedStyle(e).backgroundImage")
+        assert table.get_attribute("tabindex") == "0"
+        found.look_in_both_themes(somebody, "services")
+    found.check()

@@ -151,3 +151,21 @@ def test_the_page_comes_back_by_itself_after_the_collector_restarts(
     expect(admin.page.get_by_role("table", name="Services")).to_contain_text("shop")
     collector.start()
     expect(admin.page.get_by_text("live", exact=True)).to_be_visible(timeout=60_000)
+
+
+def test_the_navigation_takes_a_fixed_range_to_pages_of_figures_alone(admin: Viewer) -> None:
+    admin.visit("services", **{"from": "-2h", "to": "-1h"})
+    links = admin.page.get_by_role("navigation")
+    leads = {
+        name: links.get_by_role("link", name=name, exact=True).get_attribute("href") or ""
+        for name in ("Databases", "Channels")
+    }
+    assert "from=-2h" in leads["Databases"]
+    assert "from=" not in leads["Channels"]
+
+
+def test_shipped_key_figures_and_thresholds_have_words_in_korean(admin: Viewer) -> None:
+    admin.visit("objectives")
+    admin.page.get_by_role("button", name="한국어").click()
+    admin.page.get_by_text("상태 확인").first.wait_for()
+    assert admin.page.get_by_text("Health check").count() == 0

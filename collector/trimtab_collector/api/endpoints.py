@@ -164,7 +164,7 @@ ENDPOINTS: Final = (
     ApiEndpoint(("/heatmap",), heatmap, (Heatmap,), (*_REQUESTS, FINEST, BUCKETS, STEP), _HOUR_S),
     ApiEndpoint(("/compare",), comparison, (Comparison,), (*_REQUESTS, *COMPARISON, LIMIT, APDEX),
              _HOUR_S),
-    ApiEndpoint(("/explain",), explain, (Explanation,), (*_REQUESTS, *EXPLAINED), _HOUR_S),
+    ApiEndpoint(("/explain",), explain, (Explanation,), (*_REQUESTS, *EXPLAINED, LANG), _HOUR_S),
     ApiEndpoint(("/metrics",), snapshot, (MetricsNow,), (*_OWNERS, APDEX), _NOW_S),
     ApiEndpoint(("/metrics/current",), current, (Current,), _OWNERS, _NOW_S),
     ApiEndpoint(("/metrics/history",), history, (History, GroupedHistory),

@@ -44,8 +44,12 @@ class Evidence(Body, kw_only=True, omit_defaults=True):
     where: Place
     #: statement without its values
     query: str = ""
-    #: file, line and function of the app that ran it, or in which an exception came up
+    #: file, line and function of the app to look at: that ran it, or where an exception came up
     site: str = ""
+    #: the helper by way of which that line ran it, where several callers come through the helper
+    helper: str = ""
+    #: what called the line, where that is no helper
+    caller: str = ""
 
 
 class Issue(Body, kw_only=True):

@@ -112,6 +112,8 @@ class SlowQuery(Body, kw_only=True):
     #: file, line and function that ran it, and what called that one
     site: str
     caller: str | None
+    #: whether several callers come through the site: then the caller is the line to look at
+    helper: bool
     service: str
     environment: str
     instance: str
@@ -131,6 +133,8 @@ class Repeated(Body, kw_only=True):
     system: str
     site: str
     caller: str | None
+    #: whether several callers come through the site: then the caller is the line to look at
+    helper: bool
     #: requests in which it was seen, as far as events were kept
     requests: int
     #: most queries in one request, and the longest time they took together

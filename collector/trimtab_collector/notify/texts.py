@@ -218,7 +218,7 @@ class Texts:
         end_s = notice.at_s if notice.ended_s is None else notice.ended_s
         value, threshold, _ = self._figure(notice)
         rows: list[tuple[str, str]] = [
-            ("rule", named(notice.rule_name)),
+            ("rule", self._metric(notice.rule_name)),
             ("value", value if notice.value is not None else ""),
             ("worst", "" if notice.worst is None else self._quantity(notice.worst, notice)),
             ("threshold", threshold if notice.threshold is not None else ""),
@@ -306,11 +306,13 @@ class Texts:
     def _change(self, change: Change, now_s: float) -> str:
         kind = change.kind
         if (kind == "mark" and change.at_s is None) or (
-            kind in ("share", "process") and change.share is None
+            kind in ("share", "process", "errors") and change.share is None
         ):
             kind = "other"
         form = f"change.{kind}" if f"change.{kind}" in self._language.words else "change.other"
-        name, detail = named(change.name), named(change.detail)
+        name, detail, share = named(change.name), named(change.detail), change.share
+        if share is not None and kind == "share":
+            share = min(1.0, share)  # more than all, where another cause shrank
         place = " ".join(filter(None, (named(change.service), named(change.environment))))
         text = self._word(
             form,
@@ -319,7 +321,7 @@ class Texts:
             place=self._word("change.place", place=place) if place else "",
             detail=f"({detail})" if detail and kind != "other" else detail,
             at=moment(change.at_s or 0.0, now_s, self._tz),
-            share=self._shown.percent(change.share),
+            share=self._shown.percent(share),
         )
         return " ".join(text.split())
 

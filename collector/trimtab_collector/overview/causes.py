@@ -1,19 +1,16 @@
 """What may have caused that a service is out of the ordinary: where time went, routes, deploys."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from trimtab_collector.contract.marks import DEPLOY
 from trimtab_collector.contract.overview import SentenceLink
-from trimtab_collector.marks import Mark
+from trimtab_collector.marks import Mark, is_suspect
 from trimtab_collector.overview.findings import OutOfOrdinary
 from trimtab_collector.overview.situation import Situation
 from trimtab_collector.overview.usual import ERRORS_KIND, MEAN_KIND, P95_KIND
 from trimtab_collector.overview.wording import OverviewWords, link, of_service, page
-from trimtab_collector.reads.events import events
 from trimtab_collector.reads.explain import largest_share
-from trimtab_collector.reads.routes import ROUTE_FIELDS
+from trimtab_collector.reads.failures import most_errors
 
 __all__ = ["Causes"]
 
@@ -24,7 +21,6 @@ _BEFORE_S, _AFTER_S = 900, 120
 #: one that came so short before it more likely so
 _SHORTLY_S: Final = 300
 _MOST: Final = 0.5
-_EVENTS: Final = 200
 
 
 class Causes:
@@ -89,39 +85,23 @@ class Causes:
     ) -> None:
         """Say which route most errors are in, and where the latest came up."""
         from_s, to_s = self._range(since_s)
-        parameters = replace(self._observed.parameters, where=self._where(finding))
-        time_range = self._observed.reader.ranges.stored(parameters, from_s, to_s)
-        rows = self._observed.reader.rows(time_range, ROUTE_FIELDS)
-        errors = rows.columns.value("errors").tolist()
-        whole = sum(errors)
-        if not whole:
+        observed, words = self._observed, self._words
+        found = most_errors(
+            observed.reader, self._where(finding), from_s, to_s, observed.parameters.now_s
+        )
+        if found is None:
             return
-        worst = max(range(len(errors)), key=errors.__getitem__)
-        environment, service, route, method = rows.groups[int(rows.group[worst])]
-        words = self._words
-        shown = words.route(method, route)
-        share = words.shown.percent(errors[worst] / whole, 2)
+        shown = words.route(found.method, found.route)
+        share = words.shown.percent(found.share, 2)
         told.append(words.say("detail.errors_route", share=share, route=shown))
-        links.append(link(shown, of_service((environment, service), route=route)))
-        for event in self._failed(finding, from_s, to_s):
-            site = words.name(str(event["error_site"]))
-            error = words.name(str(event.get("error") or ""))
+        owner = (found.environment, found.service)
+        links.append(link(shown, of_service(owner, route=found.route)))
+        if found.site:
+            site, error = words.name(found.site), words.name(found.error)
             told.append(words.say("detail.errors_site", error=error, site=site))
             links.append(link(site, page("requests", {
-                **dict(zip(("environment", "service"), (environment, service), strict=True)),
-                "reason": "failed",
+                **dict(zip(("environment", "service"), owner, strict=True)), "reason": "failed",
             })))  # fmt: skip
-            break
-
-    def _failed(
-        self, finding: OutOfOrdinary, from_s: float, to_s: float
-    ) -> Iterator[Mapping[str, Any]]:
-        """Yield the latest failed requests of which it is known where they failed."""
-        parameters = replace(self._observed.parameters, where=self._where(finding))
-        time_range = self._observed.reader.ranges.stored(parameters, from_s, to_s)
-        for _, event in events(self._observed.reader, time_range, "request", _EVENTS):
-            if event.get("reason") == "failed" and event.get("error_site"):
-                yield event
 
     def _marks(
         self, finding: OutOfOrdinary, since_s: float, told: list[str], links: list[SentenceLink]
@@ -132,8 +112,7 @@ class Causes:
         ranked = sorted(
             (_distance(mark, since_s), place)
             for place, mark in enumerate(marks)
-            # A note of everything has no more to do with it than any other of that hour.
-            if mark.kind == DEPLOY or mark.service or mark.environment
+            if mark.kind == DEPLOY or (is_suspect(mark) and (mark.service or mark.environment))
         )
         for mark in (marks[place] for _, place in ranked[:1]):
             name, at = words.name(mark.name), words.at(mark.at_s)

@@ -16,6 +16,7 @@ from trimtab_collector.overview.wording import (
     page,
 )
 from trimtab_collector.reads.events import events, number
+from trimtab_collector.reads.sites import AppLine, Helpers
 from trimtab_collector.storage.store import EventSelection, GaugeSelection
 
 __all__ = ["happened"]
@@ -194,8 +195,11 @@ def _repeated(situation: Situation, words: OverviewWords) -> Iterator[tuple[floa
     observed = situation.observed
     time_range = observed.spans.series
     found: dict[tuple[str, ...], list[tuple[float, Mapping[str, Any]]]] = {}
+    lines: dict[tuple[str, ...], AppLine] = {}
+    helpers = Helpers(observed.reader, time_range)
     for row, event in events(observed.reader, time_range, "n_plus_one", _EVENTS):
         key: tuple[str, ...] = (row.environment, row.service, *_place(event))
+        lines.setdefault(key, helpers.line(row, event))
         found.setdefault(key, []).append((event["at_us"] / 1e6, event))
     if not found:
         return
@@ -208,10 +212,12 @@ def _repeated(situation: Situation, words: OverviewWords) -> Iterator[tuple[floa
     for key, some in found.items():
         if key in known:
             continue
-        environment, service, method, route, site = key
+        environment, service, method, route, *_ = key
         first_s = min(at_s for at_s, _ in some)
         most = max(int(number(event, "count")) for _, event in some)
-        detail = words.say("happened.n_plus_one_site", site=words.name(site), requests=len(some))
+        detail = words.say(
+            "happened.n_plus_one_site", site=_site(words, lines[key]), requests=len(some)
+        )
         yield (
             first_s,
             Happening(
@@ -231,5 +237,15 @@ def _repeated(situation: Situation, words: OverviewWords) -> Iterator[tuple[floa
         )
 
 
-def _place(event: Mapping[str, Any]) -> tuple[str, str, str]:
-    return str(event.get("method", "")), str(event.get("route", "")), str(event.get("site", ""))
+def _site(words: OverviewWords, line: AppLine) -> str:
+    """Return the line to look at first, and what it goes by way of or was called from."""
+    first = words.name(line.first)
+    if line.helper:
+        return words.say("line.helper", line=first, helper=words.name(line.helper))
+    if line.caller:
+        return words.say("line.caller", line=first, caller=words.name(line.caller))
+    return first
+
+
+def _place(event: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(event.get(name) or "") for name in ("method", "route", "site", "caller"))

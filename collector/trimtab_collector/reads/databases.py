@@ -29,6 +29,7 @@ from trimtab_collector.reads.measures import (
 )
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.reads.sites import Helpers
 from trimtab_collector.reads.tables import server_tables
 from trimtab_collector.storage.store import MeasurePart
 from trimtab_core.measures import COUNTER, HISTOGRAM
@@ -107,8 +108,9 @@ def slow_queries(reader: StoreReader, parameters: Parameters) -> SlowQueries:
             if query in (None, event.get("query")) and trace in (None, event.get("trace")):
                 yield row, event
 
-    repeated = _repeated(parameters, chosen("n_plus_one"))
-    slow = [_slow(parameters, row, event) for row, event in chosen("slow_query")]
+    helpers = Helpers(reader, time_range)
+    repeated = _repeated(parameters, chosen("n_plus_one"), helpers)
+    slow = [_slow(parameters, row, event, helpers) for row, event in chosen("slow_query")]
     parts = [each for each in _queries(measures) if query in (None, attribute(each, _QUERY))]
     statements = ordered(_statements(parts, measures.seconds), RANKED_CALLS[parameters[CALLS_BY]])
     limit = parameters[LIMIT]
@@ -203,7 +205,9 @@ def _pools(measures: MeasureReads) -> list[dict[str, Any]]:
     return [pool for _, pool in sorted(pools.items())]
 
 
-def _slow(parameters: Parameters, row: EventRow, event: Mapping[str, Any]) -> SlowQuery:
+def _slow(
+    parameters: Parameters, row: EventRow, event: Mapping[str, Any], helpers: Helpers
+) -> SlowQuery:
     return SlowQuery(
         at=parameters.shown(event["at_us"] / 1e6),
         query=str(event.get("query", "")),
@@ -211,6 +215,7 @@ def _slow(parameters: Parameters, row: EventRow, event: Mapping[str, Any]) -> Sl
         duration=_ms(event),
         site=str(event.get("site", "")),
         caller=event.get("caller") or None,
+        helper=helpers.has(row, event),
         service=row.service,
         environment=row.environment,
         instance=row.instance,
@@ -221,12 +226,18 @@ def _slow(parameters: Parameters, row: EventRow, event: Mapping[str, Any]) -> Sl
 
 
 def _repeated(
-    parameters: Parameters, found: Iterable[tuple[EventRow, Mapping[str, Any]]]
+    parameters: Parameters,
+    found: Iterable[tuple[EventRow, Mapping[str, Any]]],
+    helpers: Helpers,
 ) -> list[Repeated]:
-    """Return repeated queries by route and line, those with the most queries first."""
+    """Return repeated queries by route and line, those with the most queries first.
+
+    What several callers run through a helper are rows of their own.
+    """
     rows: dict[tuple[str, ...], Repeated] = {}
     for row, event in found:
         names = [str(event.get(name, "")) for name in ("route", "method", "query", "site")]
+        names.append(str(event.get("caller", "")) if helpers.has(row, event) else "")
         known = rows.get((row.environment, row.service, *names))
         if known is None:
             rows[row.environment, row.service, *names] = Repeated(
@@ -238,6 +249,7 @@ def _repeated(
                 system=str(event.get("system", "")),
                 site=names[3],
                 caller=event.get("caller") or None,
+                helper=helpers.has(row, event),
                 requests=1,
                 most=int(number(event, "count")),
                 longest=_ms(event),

@@ -24,6 +24,7 @@ from trimtab_collector.contract.explanation import (
     ExplainedVersion,
     Explanation,
 )
+from trimtab_collector.contract.languages import language_of
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.reads.comparison import side_of
 from trimtab_collector.reads.evidence import (
@@ -142,7 +143,9 @@ def explain(reader: StoreReader, parameters: Parameters) -> Explanation:
         hosts=hosts[:limit],
         hosts_left_out=max(0, len(hosts) - limit),
         gauges=gauges_of(reader, (sides.a, sides.b), _instances(sides, instances)),
-        notes=notes_of(sides, (spent_a, spent_b), causes, routes, noise, least),
+        notes=notes_of(
+            sides, (spent_a, spent_b), causes, routes, noise, least, language_of(parameters)
+        ),
     )
 
 

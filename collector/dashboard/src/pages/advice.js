@@ -3,6 +3,7 @@
 import { html } from "htm/preact";
 import { useAnswer } from "../answers.js";
 import { Card } from "../parts/card.js";
+import { Evidence } from "../parts/evidence.js";
 import { Answer, Empty } from "../parts/states.js";
 import { range } from "../range.js";
 import { owners, OwnersHead } from "../sections/owners.js";
@@ -31,7 +32,7 @@ function Item({ item }) {
   return html`<div class="event"><i class=${`dot ${DOTS[item.priority]}`}></i><div>
     <p><b><bdi>${item.title}</bdi></b></p><p>${item.why} ${item.impact}</p>
     <dl class="facts"><dt>${t("advice.set")}</dt><dd><bdi>${item.set}</bdi></dd><dt>${t("advice.change")}</dt><dd><bdi>${item.change}</bdi></dd></dl>
-    <ul class="notes">${item.evidence.map((each, index) => html`<li key=${index}><bdi>${each.text}</bdi></li>`)}</ul>
+    <${Evidence} list=${item.evidence} />
     ${item.commands.map((each, index) => html`<pre key=${index}><code><bdi>${each}</bdi></code></pre>`)}
   </div></div>`;
 }

@@ -66,7 +66,7 @@ export default function Channels() {
     <p class="lede">${t("channel.lede")}</p><${Said} error=${error} />
     <div class="grid">
       <${Card} title=${t("page.channels")}><${Answer} of=${answer} isEmpty=${(data) => !data.channels.length} empty=${t("channel.none")}>
-        ${(data) => html`<${Table} label=${t("page.channels")} columns=${columns} rows=${data.channels} rowKey=${(row) => row.name} />`}<//><//>
+        ${(data) => html`<${Table} stack=${true} label=${t("page.channels")} columns=${columns} rows=${data.channels} rowKey=${(row) => row.name} />`}<//><//>
       <${Deliveries} />
     </div>
     ${edited && html`<${Editor} channel=${edited} close=${() => setEdited(null)} />`}

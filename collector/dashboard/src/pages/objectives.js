@@ -80,7 +80,7 @@ function kpiColumns(units) {
       key: "name",
       title: t("kpi.name"),
       text: true,
-      show: (row) => html`<bdi>${row.name}</bdi>${!row.enabled && html`<span class="sub2">${t("rule.off")}</span>`}`,
+      show: (row) => html`<bdi>${named("kpiName", row.name)}</bdi>${!row.enabled && html`<span class="sub2">${t("rule.off")}</span>`}`,
     },
     { key: "figure", title: t("metrics.figure"), text: true, value: (row) => named("kpi", row.figure) },
     { key: "target", title: t("slo.target"), show: (row) => written(row.target, unit(row)) },

@@ -45,7 +45,7 @@ function Users() {
       <button class="quiet" onClick=${() => start({ title: t("people.delete"), text: t("people.deleteText", { name: row.name }), work: deleting("/users", row.id) })}>${t("people.delete")}</button>`}` },
   ];
   return html`<${Card} title=${t("people.users")} sub=${t("people.rolesSub")} tools=${html`<button class="button" onClick=${() => setEdited({})}>${t("people.add")}</button>`}>
-    <${Said} error=${error} /><${Answer} of=${answer}>${(data) => html`<${Table} label=${t("people.users")} columns=${columns} rows=${data.users} rowKey=${(row) => row.id} />`}<//>
+    <${Said} error=${error} /><${Answer} of=${answer}>${(data) => html`<${Table} stack=${true} label=${t("people.users")} columns=${columns} rows=${data.users} rowKey=${(row) => row.id} />`}<//>
     ${edited && html`<${UserForm} user=${edited} close=${() => setEdited(null)} />`}${dialog}
   <//>`;
 }
@@ -115,7 +115,7 @@ function Keys() {
     },
   ];
   return html`<${Card} title=${t("people.keys")} sub=${t("people.keysSub")} tools=${html`<button class="button" onClick=${() => setNew(true)}>${t("people.newKey")}</button>`}>
-    <${Said} error=${error} /><${Answer} of=${answer} isEmpty=${(data) => !data.keys.length} empty=${t("people.noKeys")}>${(data) => html`<${Table} label=${t("people.keys")} columns=${columns} rows=${data.keys} rowKey=${(row) => row.id} />`}<//>
+    <${Said} error=${error} /><${Answer} of=${answer} isEmpty=${(data) => !data.keys.length} empty=${t("people.noKeys")}>${(data) => html`<${Table} stack=${true} label=${t("people.keys")} columns=${columns} rows=${data.keys} rowKey=${(row) => row.id} />`}<//>
     ${isNew && html`<${Dialog} title=${t("people.newKey")} close=${() => setNew(false)}><form onSubmit=${submit}>
       <${Field} name=${t("people.name")} value=${draft.name} set=${(name) => setDraft({ ...draft, name })} autofocus=${true} />
       <${Field} name=${t("page.agents")} value=${draft.agents} set=${(agents) => setDraft({ ...draft, agents })} placeholder=${t("people.firstAgent")} hint=${t("people.agentsHint")} />
@@ -157,7 +157,7 @@ function Tokens() {
     },
   ];
   return html`<${Card} title=${t("people.tokens")} sub=${t("people.tokensSub")} tools=${html`<button class="button" onClick=${() => setNew(true)}>${t("people.newToken")}</button>`}>
-    <${Said} error=${error} /><${Answer} of=${answer} isEmpty=${(data) => !data.tokens.length} empty=${t("people.noTokens")}>${(data) => html`<${Table} label=${t("people.tokens")} columns=${columns} rows=${data.tokens} rowKey=${(row) => row.id} />`}<//>
+    <${Said} error=${error} /><${Answer} of=${answer} isEmpty=${(data) => !data.tokens.length} empty=${t("people.noTokens")}>${(data) => html`<${Table} stack=${true} label=${t("people.tokens")} columns=${columns} rows=${data.tokens} rowKey=${(row) => row.id} />`}<//>
     ${isNew && html`<${Dialog} title=${t("people.newToken")} close=${() => setNew(false)}><form onSubmit=${submit}>
       <${Field} name=${t("people.name")} value=${draft.name} set=${(name) => setDraft({ ...draft, name })} required=${true} autofocus=${true} />
       <${Field} name=${t("people.days")} value=${draft.days} set=${(days) => setDraft({ ...draft, days })} inputmode="numeric" placeholder=${t("people.never")} />

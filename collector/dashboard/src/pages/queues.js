@@ -24,7 +24,7 @@ export default function Queues() {
     ...callColumns(data?.tasks.reduce((sum, row) => sum + row.calls.totalTime, 0)),
     { key: "wait", title: t("queues.wait"), value: (row) => row.wait?.p95 ?? null, unit: "ms" },
     { key: "successRate", title: t("queues.succeeded"), unit: "ratio" },
-    { key: "states", title: t("queues.states"), text: true, value: (row) => errorsText(row.states) },
+    { key: "states", title: t("queues.states"), text: true, value: (row) => errorsText(row.states, "taskState") },
   ];
   return html`<${OwnersHead} title=${t("page.queues")} lede=${t("queues.lede")} />
     <${Answer} of=${answer} lines=${3}>${(found) => html`<div class="tiles">

@@ -27,7 +27,7 @@ export default function Rules() {
     <p class="lede">${t("rule.lede")}</p>
     <div class="grid"><${Card} title=${t("page.rules")}>
       <${Answer} of=${answer} isEmpty=${(data) => !data.configs.length} empty=${t("rule.none")}>
-        ${(data) => html`${data.fileError && html`<p class="note warn">${data.fileError}</p>`}<${Table} label=${t("page.rules")} columns=${columns} rows=${data.configs} sort="sort" first="name" rowKey=${(row) => row.id} />`}
+        ${(data) => html`${data.fileError && html`<p class="note warn">${data.fileError}</p>`}<${Table} stack=${true} label=${t("page.rules")} columns=${columns} rows=${data.configs} sort="sort" first="name" rowKey=${(row) => row.id} />`}
       <//>
     <//></div>`;
 }

@@ -19,7 +19,7 @@ const MIB = 2 ** 20;
 /** What people type for a value of the API: per cent for shares, MiB for bytes. */
 const typed = (value, unit) => (value === null ? "" : String(Number((PER_CENT(unit) ? value * 100 : unit === "bytes" ? value / MIB : value).toPrecision(10))));
 const meant = (text, unit) => numberOf(text, PER_CENT(unit) ? 0.01 : unit === "bytes" ? MIB : 1);
-const shownUnit = (unit) => (PER_CENT(unit) ? "%" : unit === "bytes" ? "MiB" : unit);
+const shownUnit = (unit) => (PER_CENT(unit) ? "%" : unit === "bytes" ? "MiB" : named("unit", unit));
 
 export default function Thresholds() {
   const chosen = query.value.metric;
@@ -37,7 +37,7 @@ export default function Thresholds() {
   return html`<h1>${t("page.thresholds")}</h1><p class="lede">${t("thresholds.lede")}${chosen && html` <a href=${href("thresholds")}>${t("thresholds.all")}</a>`}</p>
     <div class="grid"><${Card} title=${t("page.thresholds")}>
       <${Answer} of=${answer} lines=${8}>
-        ${(data) => html`<${Table} label=${t("page.thresholds")} rows=${Object.entries(data.thresholds).filter(([metric]) => !chosen || !(chosen in data.thresholds) || metric === chosen).map(([metric, each]) => ({ metric, ...each }))} columns=${columnsOf(draft, setDraft)} rowKey=${(row) => row.metric} />
+        ${(data) => html`<${Table} stack=${true} label=${t("page.thresholds")} rows=${Object.entries(data.thresholds).filter(([metric]) => !chosen || !(chosen in data.thresholds) || metric === chosen).map(([metric, each]) => ({ metric, ...each }))} columns=${columnsOf(draft, setDraft)} rowKey=${(row) => row.metric} />
           <${Said} error=${error} />
           ${isAdmin.value && html`<div class="actions"><button class="button" disabled=${busy || !Object.keys(draft).length} onClick=${save}>${t("thresholds.save")}</button>
             ${Object.keys(draft).length > 0 && html`<button class="button plain" onClick=${() => setDraft({})}>${t("dialog.cancel")}</button>`}</div>`}`}
@@ -59,7 +59,7 @@ function columnsOf(draft, setDraft) {
     { key: "metric", title: t("rule.metric"), text: true, show: (row) => html`${named("metric", row.metric)}<span class="sub2">${t(`operator.${row.operator}`)}</span>` },
     line("warning"),
     line("critical"),
-    { key: "for", title: t("thresholds.after"), show: (row) => html`${lasted(row.for * 1000)} <span class="sub2">${lasted(row.criticalFor * 1000)}</span>` },
+    { key: "for", title: t("thresholds.after"), show: (row) => html`${lasted(row.for * 1000)} <span class="sub2">${t("severity.critical")}: ${lasted(row.criticalFor * 1000)}</span>` },
     { key: "keepFiringFor", title: t("thresholds.over"), show: (row) => lasted(row.keepFiringFor * 1000) },
     { key: "source", title: t("rule.source"), text: true, show: (row) => html`${named("source", row.source)}${isAdmin.value && row.source === "api" && html` <button class="quiet" onClick=${() => setDraft({ ...draft, [row.metric]: null })}>${t("thresholds.back")}</button>`}` },
   ];

@@ -11,22 +11,24 @@ import { Figure } from "./figure.js";
  * (row[key] by default), `show` what is drawn (the figure in `unit`, or the text, by default). `text` columns
  * are left-aligned. `sort` is the parameter of the address that keeps the order (none: rows stay as they
  * come); `first` is the column sorted by at first. `rowKey(row)` tells rows apart. Of many rows the first
- * `most` show until one asks for all.
+ * `most` show until one asks for all. With `stack` each row is a list of its cells on a phone: for tables
+ * whose last columns must not be missed. The roles are those that elements lose when they are no table.
  */
-export function Table({ columns, rows, rowKey, sort, first, label, leftOut = 0, wide = true, most = 25 }) {
+export function Table({ columns, rows, rowKey, sort, first, label, leftOut = 0, wide = true, most = 25, stack = false }) {
   const order = sort ? orderOf(query.value[sort] ?? first, columns) : null;
   const [all, setAll] = useState(false);
   const sorted = order ? [...rows].sort(comparing(order)) : rows;
   const shown = all ? sorted : sorted.slice(0, most);
-  return html`<div class=${wide ? "table" : ""} tabindex=${wide ? 0 : null} role=${wide ? "region" : null} aria-label=${wide ? label : null}>
-    <table aria-label=${label}>
-      <thead><tr>
+  const role = (name) => (stack ? name : null);
+  return html`<div class=${wide ? `table ${stack ? "stack" : ""}` : ""} tabindex=${wide ? 0 : null} role=${wide ? "region" : null} aria-label=${wide ? label : null}>
+    <table aria-label=${label} role=${role("table")}>
+      <thead role=${role("rowgroup")}><tr role=${role("row")}>
         ${columns.map((column) => html`<${Head} key=${column.key} column=${column} order=${order} sort=${sort} />`)}
       </tr></thead>
-      <tbody>
+      <tbody role=${role("rowgroup")}>
         ${shown.map(
-          (row, index) => html`<tr key=${rowKey?.(row) ?? index}>
-            ${columns.map((column) => html`<td key=${column.key} class=${column.text ? "text" : ""}>${drawn(column, row)}</td>`)}
+          (row, index) => html`<tr key=${rowKey?.(row) ?? index} role=${role("row")}>
+            ${columns.map((column) => html`<td key=${column.key} class=${column.text ? "text" : ""} role=${role("cell")} data-title=${stack ? column.title : null}>${drawn(column, row)}</td>`)}
           </tr>`,
         )}
       </tbody>

@@ -50,5 +50,5 @@ export function AlertTable({ alerts, leftOut = 0, sort = "sort" }) {
     { key: "lasts", title: t("alerts.lasts"), value: lastedMs, show: (row) => lastedFully(lastedMs(row)) },
     { key: "since", title: t("alerts.since"), value: (row) => Date.parse(row.since), show: (row) => moment(row.since) },
   ];
-  return html`<${Table} label=${t("page.alerts")} columns=${columns} rows=${alerts} sort=${sort} first="since" leftOut=${leftOut} rowKey=${(row) => row.id} />`;
+  return html`<${Table} stack=${true} label=${t("page.alerts")} columns=${columns} rows=${alerts} sort=${sort} first="since" leftOut=${leftOut} rowKey=${(row) => row.id} />`;
 }

@@ -4,6 +4,7 @@ import { html } from "htm/preact";
 import { href } from "../address.js";
 import { LISTS, useAnswer } from "../answers.js";
 import { Card } from "../parts/card.js";
+import { CodeLine } from "../parts/evidence.js";
 import { Answer, Empty } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { range } from "../range.js";
@@ -25,7 +26,7 @@ export function Queries({ scope, span = 12 }) {
 function together(rows) {
   const found = new Map();
   for (const row of rows) {
-    const key = `${row.service} ${row.route} ${row.site} ${row.query}`;
+    const key = `${row.service} ${row.route} ${row.site} ${row.helper ? row.caller : ""} ${row.query}`;
     const before = found.get(key);
     if (before) before.seen += 1;
     else found.set(key, { ...row, seen: 1 });
@@ -33,8 +34,9 @@ function together(rows) {
   return [...found.values()];
 }
 
-/** The line of the app that ran something, and what called it. */
-const Site = ({ site, caller }) => html`<code><bdi>${site}</bdi></code>${caller && html`<br /><small>${t("queries.from")} <code><bdi>${caller}</bdi></code></small>`}`;
+/** The line of the app to look at: of a helper that many callers share, the caller. */
+const Site = ({ site, caller, helper }) =>
+  helper && caller ? html`<${CodeLine} line=${caller} helper=${site} />` : html`<${CodeLine} line=${site} caller=${caller} />`;
 
 const routeLink = (row) =>
   row.route !== null && row.route !== undefined && html`<a href=${href("route", { environment: row.environment, service: row.service, route: row.route, method: row.method })}><bdi>${row.method} ${row.route}</bdi></a>`;

@@ -56,5 +56,5 @@ export function SilenceTable({ silences }) {
     { key: "createdBy", title: t("silence.by"), text: true },
     { key: "", title: "", show: (row) => isAdmin.value && row.state !== "expired" && html`<button class="quiet" onClick=${() => run(() => ask(`/silences/${encodeURIComponent(row.id)}`, {}, { method: "DELETE" })).then(renewAll)}>${t("silence.end")}</button>` },
   ];
-  return html`<${Said} error=${error} /><${Table} label=${t("alerts.silences")} columns=${columns} rows=${silences} rowKey=${(row) => row.id} />`;
+  return html`<${Said} error=${error} /><${Table} stack=${true} label=${t("alerts.silences")} columns=${columns} rows=${silences} rowKey=${(row) => row.id} />`;
 }

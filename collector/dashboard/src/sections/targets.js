@@ -4,7 +4,7 @@ import { html } from "htm/preact";
 import { written } from "../figures.js";
 import { Dot } from "../parts/icons.js";
 import { Table } from "../parts/table.js";
-import { straight, t } from "../words.js";
+import { named, straight, t } from "../words.js";
 
 /** `columns` are [name of a gauge, key of its title, unit]; those that no target has are left out. */
 export function Targets({ targets, columns, label }) {
@@ -40,6 +40,6 @@ export const POSTGRESQL = [
   ["postgresql.replication.lag", "pg.lag", "s"],
 ];
 
-/** Return the texts of errors by type, the most frequent first. */
-export const errorsText = (errors) =>
-  Object.entries(errors).sort((a, b) => b[1] - a[1]).map(([type, count]) => `${straight(type)} ${written(count, "count")}`).join(", ");
+/** Return the texts of counts by type, the most frequent first; `group` has the texts of types that are known. */
+export const errorsText = (errors, group = "") =>
+  Object.entries(errors).sort((a, b) => b[1] - a[1]).map(([type, count]) => `${group ? named(group, type) : straight(type)} ${written(count, "count")}`).join(", ");

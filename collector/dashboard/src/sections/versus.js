@@ -9,7 +9,7 @@ import { Figure } from "../parts/figure.js";
 import { Answer } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { range } from "../range.js";
-import { named, t } from "../words.js";
+import { locale, named, t } from "../words.js";
 
 const AGAINST = ["previous", "day", "week", "range"];
 const FIGURES = [
@@ -37,7 +37,7 @@ export function Versus({ scope, versions = [], span = 12 }) {
   // Two versions are compared by themselves, not within one of them.
   if (other.field) delete asked.version;
   const compared = useAnswer("/compare", asked, { slower: LISTS });
-  const explained = useAnswer("/explain", asked, { slower: CAUSES });
+  const explained = useAnswer("/explain", { ...asked, lang: locale.value }, { slower: CAUSES });
   return html`<${Card} title=${t("versus.title")} span=${span} tools=${html`<${Choice} versions=${versions} />`}>
     <div class="grid">
       <div class="span-5"><${Answer} of=${compared}>${(data) => html`<${Sides} data=${data} />`}<//></div>
@@ -70,10 +70,11 @@ function Choice({ versions }) {
 function Sides({ data }) {
   const { a, b, difference, change: shares, enough } = data.overall;
   const rows = FIGURES.map(([name, unit]) => ({ name, unit, a: a?.[name] ?? null, b: b?.[name] ?? null, difference: difference?.[name] ?? null, share: shares?.[name] ?? null }));
+  const ofVersions = query.value.a && query.value.b;
   const columns = [
     { key: "name", title: "", text: true, show: (row) => named("figure", row.name) },
-    { key: "a", title: `${t("versus.a")} (a)`, show: (row) => html`<${Figure} value=${row.a} unit=${row.unit} />` },
-    { key: "b", title: `${t("versus.b")} (b)`, show: (row) => html`<${Figure} value=${row.b} unit=${row.unit} />` },
+    { key: "a", title: ofVersions ? query.value.a : t("versus.a"), show: (row) => html`<${Figure} value=${row.a} unit=${row.unit} />` },
+    { key: "b", title: ofVersions ? query.value.b : t("versus.b"), show: (row) => html`<${Figure} value=${row.b} unit=${row.unit} />` },
     {
       key: "share",
       title: t("versus.change"),

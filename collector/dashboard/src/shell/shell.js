@@ -74,7 +74,7 @@ function Navigation() {
         ${seen
           .filter((each) => each.group === group)
           .map(
-            (each) => html`<a key=${each.name} href=${href(each.name)} aria-current=${each.name === lit ? "page" : null}>
+            (each) => html`<a key=${each.name} href=${href(each.name, each.group === "setup" ? { from: "", to: "" } : {})} aria-current=${each.name === lit ? "page" : null}>
               ${t(titleOf(each.name))}${each.name === "alerts" && html`<${OpenAlerts} />`}
             </a>`,
           )}

@@ -106,6 +106,7 @@ ENGLISH: Final = MessageWords(
         "change.mark": "{at}: {mark} {name} {place} {detail}",
         "change.place": "of {place}",
         "change.share": "{share} of the change is {name} {detail}",
+        "change.errors": "{share} of the errors are in {name} {detail}",
         "change.process": "{name} takes {share} of a core {detail}",
         "change.other": "{name} {detail}",
         "part.database": "database",

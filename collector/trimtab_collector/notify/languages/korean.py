@@ -108,6 +108,7 @@ KOREAN: Final = MessageWords(
         "change.mark": "{at}: {mark} {name} {place} {detail}",
         "change.place": "({place})",
         "change.share": "변화의 {share}: {name} {detail}",
+        "change.errors": "오류의 {share}: {name} {detail}",
         "change.process": "{name}: 코어 하나의 {share} 사용 {detail}",
         "change.other": "{name} {detail}",
         "part.database": "데이터베이스",

@@ -15,6 +15,7 @@ from trimtab_collector.reads.measures import MeasureReads, attribute
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reads.routes import ROUTE_FIELDS
+from trimtab_collector.reads.sites import Helpers
 from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE
 from trimtab_collector.storage.columns import MIDDLES_US, WINDOW_S, Array, Columns
 from trimtab_collector.storage.store import GaugeSelection, MeasurePart, MeasureSelection
@@ -273,6 +274,11 @@ class Facts:
         """The latest failed requests that were kept whole."""
         kept = events(self._reader, self.range, "request", _EVENTS)
         return [(row, event) for row, event in kept if event.get("reason") == "failed"]
+
+    @cached_property
+    def helpers(self) -> Helpers:
+        """The lines through which several callers run their queries."""
+        return Helpers(self._reader, self.range)
 
     @cached_property
     def repeated(self) -> list[tuple[EventRow, Mapping[str, Any]]]:

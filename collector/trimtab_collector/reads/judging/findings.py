@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from trimtab_collector.contract.analysis import Place
 from trimtab_collector.reads.judging.facts import Facts
+from trimtab_collector.reads.sites import NOWHERE, AppLine
 
 __all__ = ["HIGH", "LOW", "MEDIUM", "RANKS", "Clue", "FoundIssue", "IssueRule", "Unjudged"]
 
@@ -24,7 +25,7 @@ class Clue:
     fields: Mapping[str, Any]
     where: Place
     query: str = ""
-    site: str = ""
+    line: AppLine = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)

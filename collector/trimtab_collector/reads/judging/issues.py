@@ -22,6 +22,7 @@ from trimtab_collector.reads.judging.findings import (
     Unjudged,
 )
 from trimtab_collector.reads.measures import attribute, calls_of, grouped, share
+from trimtab_collector.reads.sites import NOWHERE, AppLine
 from trimtab_collector.storage.store import MeasurePart
 from trimtab_core.rows import EventRow
 
@@ -40,6 +41,8 @@ _ERRORS: Final = (0.05, 0.1)
 _REPEATED_MS: Final = 100.0
 #: share of the time of requests that says something
 _WORTH: Final = 0.05
+#: characters of a statement in a sentence
+_SHORT: Final = 80
 #: pieces of evidence of one issue
 _CLUES: Final = 3
 
@@ -138,7 +141,7 @@ def _exceptions(facts: Facts, service: RequestGroup) -> Iterator[Clue]:
         ))  # fmt: skip
     for (error, site), count in seen.most_common(_CLUES):
         fields = {"error": error, "count": count, "kept": seen.total()}
-        yield Clue("exception", fields, where[error, site], site=site)
+        yield Clue("exception", fields, where[error, site], line=AppLine(site))
 
 
 def slow_queries(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
@@ -177,9 +180,12 @@ def _slow_statements(
 ) -> Iterator[Clue]:
     """Yield the statements with the most time, with a line of the app where one was seen."""
     seen: dict[str, Mapping[str, Any]] = {}
+    lines: dict[str, AppLine] = {}
     for row, event in facts.slow_queries:
         if (row.environment, row.service) == owner:
-            seen.setdefault(str(event.get("query", "")), event)
+            query = str(event.get("query", ""))
+            seen.setdefault(query, event)
+            lines.setdefault(query, facts.helpers.line(row, event))
     by_text = grouped(parts, lambda part: attribute(part, "db.query.text"))
     times: list[tuple[str, Calls]] = [
         (text, calls_of(some, facts.seconds)) for text, some in by_text.items()
@@ -194,7 +200,7 @@ def _slow_statements(
             Place(environment=owner[0], service=owner[1], route=str(event.get("route") or ""),
                   method=str(event.get("method") or "")),
             text[:200],
-            str(event.get("site", "")),
+            lines.get(text[:200], NOWHERE),
         )  # fmt: skip
 
 
@@ -255,21 +261,32 @@ def n_plus_one(facts: Facts) -> Iterator[FoundIssue | Unjudged]:
     """Judge queries that requests repeat: medium if they took 100 ms of one, else low."""
     lines: dict[tuple[str, ...], list[tuple[EventRow, Any]]] = {}
     for row, event in facts.repeated:
-        names = (str(event.get(name, "")) for name in ("route", "method", "query", "site"))
-        lines.setdefault((row.environment, row.service, *names), []).append((row, event))
-    for (environment, service, route, method, query, site), seen in sorted(lines.items()):
+        line = facts.helpers.line(row, event)
+        names = (str(event.get(name, "")) for name in ("route", "method", "query"))
+        key = (row.environment, row.service, *names, line.first, line.helper)
+        lines.setdefault(key, []).append((row, event))
+    for (environment, service, route, method, query, *_), seen in sorted(lines.items()):
         if len(seen) < _SEEN:
             continue
         most = max(number(event, "count") for _, event in seen)
         longest = max(number(event, "duration_us") for _, event in seen) / 1000
         place = Place(environment=environment, service=service, route=route, method=method)
+        took = f"{longest:,.0f}" if longest >= 10 else f"{longest:.2g}"
+        line = facts.helpers.line(*seen[0])
         yield FoundIssue(
             MEDIUM if longest >= _REPEATED_MS else LOW,
             {"queries": most, "queryTime": longest, "requests": len(seen)},
             place,
-            (Clue("repeated", {"most": int(most), "longest": longest}, place, query, site),),
+            (Clue("repeated", {"most": int(most), "took": took}, place, query, line),),
+            {"took": took, "query": _shortened(query)},
             size=most,
         )
+
+
+def _shortened(query: str) -> str:
+    """Return a statement on one line, as much of it as tells it from others in a sentence."""
+    text = " ".join(query.split())
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
 
 
 def _few(group: RequestGroup, needed: int) -> Unjudged:

@@ -22,6 +22,7 @@ from trimtab_collector.reads.judging.findings import (
     IssueRule,
     Unjudged,
 )
+from trimtab_collector.reads.sites import NOWHERE, AppLine
 
 __all__ = ["PHRASES", "Phrasing", "place_text"]
 
@@ -42,11 +43,23 @@ class Phrasing:
         """Return what a place is called in a sentence."""
         return place_text(place) or self.say("where.everything")
 
+    def line(self, line: AppLine) -> str:
+        """Return the line to look at first, and what it goes by way of or was called from."""
+        if not line.first:
+            return self.say("line.unknown")
+        if line.helper:
+            return self.say("line.helper", line=line.first, helper=line.helper)
+        if line.caller:
+            return self.say("line.caller", line=line.first, caller=line.caller)
+        return line.first
+
     # ------------------------------------------------ analysis
 
     def issue(self, rule: IssueRule, finding: FoundIssue) -> Issue:
         """Return a finding in words."""
-        fields = {**finding.metrics, **finding.fields, "where": self.where(finding.where)}
+        line = self.line(finding.clues[0].line if finding.clues else NOWHERE)
+        named = {"where": self.where(finding.where), "line": line}
+        fields = {**finding.metrics, **finding.fields, **named}
         return Issue(
             type=rule.type,
             severity=finding.severity,
@@ -64,7 +77,9 @@ class Phrasing:
                 text=self.say(f"evidence.{clue.key}", **clue.fields),
                 where=clue.where,
                 query=clue.query,
-                site=clue.site,
+                site=clue.line.first,
+                helper=clue.line.helper,
+                caller=clue.line.caller,
             )
             for clue in clues
         ]
