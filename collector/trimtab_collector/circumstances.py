@@ -15,7 +15,7 @@ import msgspec
 from trimtab_collector.alerts.metrics import METRICS
 from trimtab_collector.alerts.reading import Signal
 from trimtab_collector.alerts.rules import Rule
-from trimtab_collector.contract.alerts import ANALYSIS, BURN_RATE
+from trimtab_collector.contract.alerts import ANALYSIS, BURN_RATE, SERVICE_GONE
 from trimtab_collector.contract.analysis import (
     CRITICAL,
     HEALTHY,
@@ -31,6 +31,7 @@ from trimtab_collector.notify.notice import Change, Promise
 from trimtab_collector.objectives.burning import PAIRS, Burn, budget, burn
 from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.analysis import alert_of, analysis_of
+from trimtab_collector.reads.departures import Departures
 from trimtab_collector.reads.explain import largest_share
 from trimtab_collector.reads.judging.facts import Facts
 from trimtab_collector.reads.reader import StoreReader
@@ -67,6 +68,7 @@ class Circumstances:
         self._reader = reader
         self._slos = slos
         self._marks = marks
+        self._departures = Departures(reader)
         self._burns: list[Signal] = []
         #: environment, service and name of an objective -> it, and the pair that burns
         self._burning: dict[tuple[str, str, str], tuple[SloSettings, Burn | None]] = {}
@@ -90,6 +92,17 @@ class Circumstances:
             self._analysed_s = now_s
             self._statuses = list(self._analyse(now_s))
         return self._statuses
+
+    def departures(self, now_s: float) -> Iterable[Signal]:
+        """Yield for how long each service that had requests has had no process, 0 with one."""
+        for (environment, service), gone_s in self._departures.missed(now_s).items():
+            labels = {"environment": environment, "service": service}
+            yield Signal(SERVICE_GONE, labels, gone_s)
+
+    def began(self, rule: Rule, labels: Mapping[str, str]) -> float | None:
+        """Return since when what an alert tells of goes on; None for what its line says."""
+        place = labels.get("environment", ""), labels.get("service", "")
+        return self._departures.since_s(place) if rule.metric == SERVICE_GONE else None
 
     def changes(
         self, rule: Rule, labels: Mapping[str, str], since_s: float, at_s: float

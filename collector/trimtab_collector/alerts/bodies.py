@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 from trimtab_collector.alerts.configs import unit_of
 from trimtab_collector.alerts.incidents import Incident, Telling
-from trimtab_collector.alerts.machine import Alert
+from trimtab_collector.alerts.machine import Alert, labels_of
 from trimtab_collector.alerts.rules import THRESHOLD, Rule, severity_of
-from trimtab_collector.contract.alerts import AlertBody
+from trimtab_collector.contract.alerts import DATED, AlertBody
 from trimtab_collector.contract.comparisons import COMPARE
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.pagelink import PageLink, address_of
@@ -17,7 +17,7 @@ from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.notify.notice import Change, Member, Notice, Promise, Where
 from trimtab_core.addresses import API
 
-__all__ = ["body_of", "labels_of", "notice_of", "rule_page"]
+__all__ = ["body_of", "notice_of", "rule_page"]
 
 _MOST_MEMBERS: Final = 10
 _LONGEST_ADDRESS: Final = 1000
@@ -33,11 +33,6 @@ _LAST: Final = {
 }
 #: labels of what is no place of requests
 _SUBJECTS: Final = ("agent", "part", "slo")
-
-
-def labels_of(rule: Rule, alert: Alert) -> dict[str, str]:
-    """Return every label of an alert: those it is told apart by, and those of its rule's filter."""
-    return {**rule.where, **dict(zip(rule.group_by, alert.labels, strict=True))}
 
 
 def where_of(labels: Mapping[str, str]) -> Where:
@@ -132,6 +127,8 @@ def notice_of(
     level = telling.level
     crossed = [each.crossed_s[level - 1] for each in ordered if each.level >= level]
     began = [at for at in crossed if at is not None]
+    if rule.metric in DATED:
+        began = [each.since_s for each in ordered if each.level >= level]
     since_s = incident.since_s if over or not began else min(began)
     if since_s is None:
         since_s = min((each.since_s for each in ordered), default=t_s)
