@@ -1,6 +1,7 @@
 """Alerts as the API shows them, and as notices for people elsewhere."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Final
 from urllib.parse import urlencode
@@ -9,7 +10,7 @@ from trimtab_collector.alerts.configs import unit_of
 from trimtab_collector.alerts.incidents import Incident, Telling
 from trimtab_collector.alerts.machine import Alert, labels_of
 from trimtab_collector.alerts.rules import THRESHOLD, Rule, severity_of
-from trimtab_collector.contract.alerts import DATED, AlertBody
+from trimtab_collector.contract.alerts import ANALYSIS, DATED, AlertBody
 from trimtab_collector.contract.comparisons import COMPARE
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.pagelink import PageLink, address_of
@@ -17,7 +18,7 @@ from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.notify.notice import Change, Member, Notice, Promise, Where
 from trimtab_core.addresses import API
 
-__all__ = ["body_of", "notice_of", "rule_page"]
+__all__ = ["body_of", "is_current", "notice_of", "rule_page"]
 
 _MOST_MEMBERS: Final = 10
 _LONGEST_ADDRESS: Final = 1000
@@ -135,7 +136,7 @@ def notice_of(
     # It lasted until it was good again, not until that had been so for a while.
     good = [each.good_s for each in ordered if each.good_s is not None]
     ended_s = max(good, default=t_s) if over else None
-    return Notice(
+    found = Notice(
         key=f"{incident.id}:{telling.number}",
         thread=incident.id,
         kind=telling.kind,
@@ -161,6 +162,13 @@ def notice_of(
         recipients=rule.recipients,
         links=(*_pages(rule, first, labels, since_s, t_s), *_links(rule, labels, since_s, t_s)),
     )  # fmt: skip
+    return _without_figures(found) if rule.metric == ANALYSIS else found
+
+
+def _without_figures(found: Notice) -> Notice:
+    """Return a notice of the analysis: its levels are severities, and say nothing as numbers."""
+    members = tuple(replace(each, value=None) for each in found.members)
+    return replace(found, value=None, worst=None, threshold=None, members=members)
 
 
 def _line(rule: Rule, level: int, first: Alert | None, *, over: bool) -> float:
@@ -229,7 +237,31 @@ def _size(rule: Rule, alert: Alert) -> float:
     return alert.worst if rule.operator in ("lt", "lte") else -alert.worst
 
 
+def _of_analysis(body: AlertBody) -> str:
+    """Return what an alert of the analysis says: its levels are severities, and no figures."""
+    found = f"the analysis found {body.severity} issues from {body.since}"
+    if body.state in _LAST:
+        return f"{found} to {body.recovered_at or body.resolved_at} and {_LAST[body.state]}"
+    if body.state == "keeping":
+        return f"{found} to {body.recovered_at}"
+    fired = f", fired {body.fired_at}" if body.fired_at else ""
+    if not _crosses(body):
+        return f"{found} on{fired}; it finds none as severe now"
+    return f"the analysis finds {body.severity} issues since {body.since}{fired}"
+
+
+def _crosses(body: AlertBody) -> bool:
+    return body.value is None or COMPARE[body.operator](body.value, body.threshold)
+
+
+def is_current(body: AlertBody) -> bool:
+    """Whether an alert is beyond the line of its severity by its last value."""
+    return body.state in ("pending", "firing") and _crosses(body)
+
+
 def _sentence(body: AlertBody) -> str:
+    if body.metric == ANALYSIS:
+        return _of_analysis(body)
     signs = {"gt": "over", "gte": "at or over", "lt": "under", "lte": "at or under", "eq": "at"}
     shown = QUANTITIES["en"]
     sign, line = signs[body.operator], shown.quantity(body.threshold, body.unit)
@@ -247,6 +279,6 @@ def _sentence(body: AlertBody) -> str:
     if body.state == "keeping":
         return f"{was}, good since {body.recovered_at}{worst}"
     fired = f", fired {body.fired_at}" if body.fired_at else ""
-    if body.value is not None and not COMPARE[body.operator](body.value, body.threshold):
+    if not _crosses(body):
         return f"{was}; since {body.since}{fired}{worst}"
     return f"{body.metric} is {value} since {body.since}{fired}; {sign} {line} is {body.severity}"

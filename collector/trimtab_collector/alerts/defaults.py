@@ -57,7 +57,7 @@ BUILT_IN: Final[dict[str, NewAlertConfig]] = {
     ),
     "analysis": NewAlertConfig(
         metric=ANALYSIS,
-        name="Analysis",
+        name="Issues found by the analysis",
         operator="gte",
         warning=1,
         critical=2,

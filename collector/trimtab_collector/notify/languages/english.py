@@ -152,7 +152,7 @@ ENGLISH: Final = MessageWords(
         "serviceGone": "time without a process",
         "collectorTrouble": "trouble in the collector",
         "burnRate": "burn rate of the error budget",
-        "analysis": "analysis",
+        "analysis": "issues found by the analysis",
     },
     hints={
         **dict.fromkeys(

@@ -154,7 +154,7 @@ KOREAN: Final = MessageWords(
         "serviceGone": "프로세스 중단 시간",
         "collectorTrouble": "수집기 이상",
         "burnRate": "오류 예산 소진율",
-        "analysis": "분석",
+        "analysis": "분석에서 발견된 문제",
     },
     hints={
         **dict.fromkeys(
