@@ -209,10 +209,14 @@ class CollectorApp:
         self.evaluator = Evaluator(
             *(self.store, self.state, rules, silences, self.alerts),
             self.notifications.outbox,
-            signals=(self._troubles, circumstances.burns, circumstances.analyses),
+            signals=(
+                *(self._troubles, circumstances.burns, circumstances.analyses),
+                circumstances.departures,
+            ),
             skews=self.ingest.skewed,
             explain=circumstances.changes,
             promised=circumstances.promised,
+            began=circumstances.began,
         )
         file.start()
         self.reader.parts.update(

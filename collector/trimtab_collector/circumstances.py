@@ -15,12 +15,13 @@ import msgspec
 from trimtab_collector.alerts.metrics import METRICS
 from trimtab_collector.alerts.reading import Signal
 from trimtab_collector.alerts.rules import Rule
-from trimtab_collector.contract.alerts import ANALYSIS, BURN_RATE
+from trimtab_collector.contract.alerts import ANALYSIS, BURN_RATE, SERVICE_GONE
 from trimtab_collector.contract.analysis import (
     CRITICAL,
     HEALTHY,
     WARNING,
     Analysis,
+    Issue,
     ServiceAnalysis,
 )
 from trimtab_collector.contract.languages import DEFAULT_LANGUAGE
@@ -31,9 +32,11 @@ from trimtab_collector.notify.notice import Change, Promise
 from trimtab_collector.objectives.burning import PAIRS, Burn, budget, burn
 from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.analysis import alert_of, analysis_of
+from trimtab_collector.reads.departures import Departures
 from trimtab_collector.reads.explain import largest_share
 from trimtab_collector.reads.failures import most_errors
 from trimtab_collector.reads.judging.facts import Facts
+from trimtab_collector.reads.judging.findings import HIGH, MEDIUM
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.store import GaugeSelection, TooMuchError
 
@@ -72,6 +75,7 @@ class Circumstances:
         self._reader = reader
         self._slos = slos
         self._marks = marks
+        self._departures = Departures(reader)
         self._burns: list[Signal] = []
         #: environment, service and name of an objective -> it, and the pair that burns
         self._burning: dict[tuple[str, str, str], tuple[SloSettings, Burn | None]] = {}
@@ -79,6 +83,8 @@ class Circumstances:
         self._burnt_s = self._analysed_s = -float("inf")
         #: the last analysis that was not healthy, by (environment, service)
         self._analyses: dict[tuple[str, str], Analysis] = {}
+        #: issue of the last analysis -> when it was found first; None: with the first analysis
+        self._issues: dict[bytes, float | None] | None = None
 
     def burns(self, now_s: float) -> Iterable[Signal]:
         """Return how fast each budget burns: by the fastest pair of windows that does."""
@@ -95,6 +101,28 @@ class Circumstances:
             self._analysed_s = now_s
             self._statuses = list(self._analyse(now_s))
         return self._statuses
+
+    def departures(self, now_s: float) -> Iterable[Signal]:
+        """Yield for how long each service that had requests has had no process, 0 with one."""
+        for (environment, service), gone_s in self._departures.missed(now_s).items():
+            labels = {"environment": environment, "service": service}
+            yield Signal(SERVICE_GONE, labels, gone_s)
+
+    def began(self, rule: Rule, labels: Mapping[str, str]) -> float | None:
+        """Return since when what an alert tells of goes on; None for what its line says."""
+        place = labels.get("environment", ""), labels.get("service", "")
+        if rule.metric == SERVICE_GONE:
+            return self._departures.since_s(place)
+        found = self._analyses.get(place)
+        if rule.metric != ANALYSIS or found is None:
+            return None
+        severity = HIGH if found.status == CRITICAL else MEDIUM
+        since_s = self._issues or {}
+        times = [since_s.get(_issue_key(each)) for each in found.issues
+                 if each.severity == severity]  # fmt: skip
+        # Of issues that were there when this process began, the alert knows more than it does.
+        known = [each for each in times if each is not None]
+        return min(known) if known and len(known) == len(times) else None
 
     def changes(
         self, rule: Rule, labels: Mapping[str, str], since_s: float, at_s: float
@@ -190,6 +218,9 @@ class Circumstances:
             )
         except TooMuchError:
             return
+        first_s = None if self._issues is None else now_s
+        before = self._issues or {}
+        self._issues = {key: before.get(key, first_s) for key in map(_issue_key, everything.issues)}
         for each in everything.services:
             if each.p99 is None and not each.issues:
                 continue
@@ -197,6 +228,11 @@ class Circumstances:
                 self._analyses[each.environment, each.service] = _of_service(everything, each)
             labels = {"environment": each.environment, "service": each.service}
             yield Signal(ANALYSIS, labels, _SCALE[each.status])
+
+
+def _issue_key(issue: Issue) -> bytes:
+    """Return what tells an issue from others: not its figures, which move."""
+    return msgspec.json.encode((issue.type, issue.severity, issue.where))
 
 
 def _fastest(burns: Sequence[Burn]) -> tuple[float | None, Burn | None]:

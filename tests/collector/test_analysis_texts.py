@@ -37,7 +37,7 @@ def test_what_is_not_healthy_is_an_alert(planted: Planted) -> None:
     found = judged(planted, "en")
     alert = alert_of(found, "en")
     assert alert is not None
-    assert (alert.type, alert.title) == ("performance", "A problem in shop")
+    assert (alert.type, alert.title) == ("performance", "An issue in shop")
     assert alert.message.startswith("Queries of shop are slow")
     assert alert.metadata == {"analysis": found}
     planted.requests(1500, each=100)

@@ -1,15 +1,16 @@
 """Alerts as the API shows them, and as notices for people elsewhere."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from typing import Final
 from urllib.parse import urlencode
 
 from trimtab_collector.alerts.configs import unit_of
 from trimtab_collector.alerts.incidents import Incident, Telling
-from trimtab_collector.alerts.machine import Alert
+from trimtab_collector.alerts.machine import Alert, labels_of
 from trimtab_collector.alerts.rules import THRESHOLD, Rule, severity_of
-from trimtab_collector.contract.alerts import AlertBody
+from trimtab_collector.contract.alerts import ANALYSIS, DATED, AlertBody
 from trimtab_collector.contract.comparisons import COMPARE
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.pagelink import PageLink, address_of
@@ -17,7 +18,7 @@ from trimtab_collector.contract.quantities import QUANTITIES
 from trimtab_collector.notify.notice import Change, Member, Notice, Promise, Where
 from trimtab_core.addresses import API
 
-__all__ = ["body_of", "labels_of", "notice_of", "rule_page"]
+__all__ = ["body_of", "is_current", "notice_of", "rule_page"]
 
 _MOST_MEMBERS: Final = 10
 _LONGEST_ADDRESS: Final = 1000
@@ -33,11 +34,6 @@ _LAST: Final = {
 }
 #: labels of what is no place of requests
 _SUBJECTS: Final = ("agent", "part", "slo")
-
-
-def labels_of(rule: Rule, alert: Alert) -> dict[str, str]:
-    """Return every label of an alert: those it is told apart by, and those of its rule's filter."""
-    return {**rule.where, **dict(zip(rule.group_by, alert.labels, strict=True))}
 
 
 def where_of(labels: Mapping[str, str]) -> Where:
@@ -132,13 +128,15 @@ def notice_of(
     level = telling.level
     crossed = [each.crossed_s[level - 1] for each in ordered if each.level >= level]
     began = [at for at in crossed if at is not None]
+    if rule.metric in DATED:
+        began = [each.since_s for each in ordered if each.level >= level]
     since_s = incident.since_s if over or not began else min(began)
     if since_s is None:
         since_s = min((each.since_s for each in ordered), default=t_s)
     # It lasted until it was good again, not until that had been so for a while.
     good = [each.good_s for each in ordered if each.good_s is not None]
     ended_s = max(good, default=t_s) if over else None
-    return Notice(
+    found = Notice(
         key=f"{incident.id}:{telling.number}",
         thread=incident.id,
         kind=telling.kind,
@@ -164,6 +162,13 @@ def notice_of(
         recipients=rule.recipients,
         links=(*_pages(rule, first, labels, since_s, t_s), *_links(rule, labels, since_s, t_s)),
     )  # fmt: skip
+    return _without_figures(found) if rule.metric == ANALYSIS else found
+
+
+def _without_figures(found: Notice) -> Notice:
+    """Return a notice of the analysis: its levels are severities, and say nothing as numbers."""
+    members = tuple(replace(each, value=None) for each in found.members)
+    return replace(found, value=None, worst=None, threshold=None, members=members)
 
 
 def _line(rule: Rule, level: int, first: Alert | None, *, over: bool) -> float:
@@ -232,7 +237,31 @@ def _size(rule: Rule, alert: Alert) -> float:
     return alert.worst if rule.operator in ("lt", "lte") else -alert.worst
 
 
+def _of_analysis(body: AlertBody) -> str:
+    """Return what an alert of the analysis says: its levels are severities, and no figures."""
+    found = f"the analysis found {body.severity} issues from {body.since}"
+    if body.state in _LAST:
+        return f"{found} to {body.recovered_at or body.resolved_at} and {_LAST[body.state]}"
+    if body.state == "keeping":
+        return f"{found} to {body.recovered_at}"
+    fired = f", fired {body.fired_at}" if body.fired_at else ""
+    if not _crosses(body):
+        return f"{found} on{fired}; it finds none as severe now"
+    return f"the analysis finds {body.severity} issues since {body.since}{fired}"
+
+
+def _crosses(body: AlertBody) -> bool:
+    return body.value is None or COMPARE[body.operator](body.value, body.threshold)
+
+
+def is_current(body: AlertBody) -> bool:
+    """Whether an alert is beyond the line of its severity by its last value."""
+    return body.state in ("pending", "firing") and _crosses(body)
+
+
 def _sentence(body: AlertBody) -> str:
+    if body.metric == ANALYSIS:
+        return _of_analysis(body)
     signs = {"gt": "over", "gte": "at or over", "lt": "under", "lte": "at or under", "eq": "at"}
     shown = QUANTITIES["en"]
     sign, line = signs[body.operator], shown.quantity(body.threshold, body.unit)
@@ -250,6 +279,6 @@ def _sentence(body: AlertBody) -> str:
     if body.state == "keeping":
         return f"{was}, good since {body.recovered_at}{worst}"
     fired = f", fired {body.fired_at}" if body.fired_at else ""
-    if body.value is not None and not COMPARE[body.operator](body.value, body.threshold):
+    if not _crosses(body):
         return f"{was}; since {body.since}{fired}{worst}"
     return f"{body.metric} is {value} since {body.since}{fired}; {sign} {line} is {body.severity}"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from trimtab_collector.alerts.bodies import body_of
+from trimtab_collector.alerts.bodies import body_of, is_current
 from trimtab_collector.alerts.configs import unit_of
 from trimtab_collector.alerts.incidents import Incident
 from trimtab_collector.alerts.judge import Judge, Outcome, Silenced
@@ -220,6 +220,10 @@ class AlertBook:
             # A silence holds from the moment in which it is made, not from the next step on.
             body.held = SILENCED if silenced(rule, alert) else None
         body.metadata = self._metadata(rule, body.labels)
+        if body.metadata and not is_current(body):
+            # Its words are of what is found now, which is not what the alert tells of any more.
+            body.metadata = {name: each for name, each in body.metadata.items()
+                             if name not in ("title", "message")}  # fmt: skip
         return body
 
     def _incident(self, alert: Alert) -> Incident | None:

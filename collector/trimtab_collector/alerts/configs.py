@@ -64,6 +64,7 @@ def rule_of(rule_id: str, config: NewAlertConfig, source: str = "api") -> Rule:
         keep_firing_s=duration_s("keepFiringFor", config.keep_firing_for),
         recovery=config.recovery,
         no_data=config.no_data,
+        expires_s=metric.expires_s,
         min_requests=config.min_requests,
         group_by=group_by,
         where=where,

@@ -8,7 +8,7 @@ from noise to fire after a minute.
 from typing import Final, NamedTuple
 
 from trimtab_collector.contract.alertconfigs import NewAlertConfig
-from trimtab_collector.contract.alerts import AGENT_SILENCE, ANALYSIS, BURN_RATE
+from trimtab_collector.contract.alerts import AGENT_SILENCE, ANALYSIS, BURN_RATE, SERVICE_GONE
 
 __all__ = ["BUILT_IN", "EXAMPLES", "THRESHOLDS", "Shipped"]
 
@@ -36,6 +36,8 @@ THRESHOLDS: Final[dict[str, Shipped]] = {
     "diskUsage": Shipped(0.85, 0.95),
     # What watches must be watched: an agent writes every 10 seconds, and 2.5 of these are too long.
     AGENT_SILENCE: Shipped(25, None, for_s=0, keep_firing_s=60),
+    # Longer than most restarts, and said within a minute.
+    SERVICE_GONE: Shipped(None, 45, for_s=0, critical_for_s=0, keep_firing_s=60),
     "clockSkew": Shipped(60, None),
     "spoolSize": Shipped(32 * 2**20, 192 * 2**20),
     "collectorTrouble": Shipped(None, 0, critical_for_s=60, keep_firing_s=120),
@@ -55,7 +57,7 @@ BUILT_IN: Final[dict[str, NewAlertConfig]] = {
     ),
     "analysis": NewAlertConfig(
         metric=ANALYSIS,
-        name="Analysis",
+        name="Issues found by the analysis",
         operator="gte",
         warning=1,
         critical=2,

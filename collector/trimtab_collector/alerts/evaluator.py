@@ -13,15 +13,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from trimtab_collector.alerts.agents import Agents
-from trimtab_collector.alerts.bodies import labels_of, notice_of
+from trimtab_collector.alerts.bodies import notice_of
 from trimtab_collector.alerts.book import AlertBook
 from trimtab_collector.alerts.incidents import Telling
-from trimtab_collector.alerts.judge import Judged, Outcome
-from trimtab_collector.alerts.machine import Alert
+from trimtab_collector.alerts.judge import Began, Judged, Outcome
+from trimtab_collector.alerts.machine import Alert, labels_of
 from trimtab_collector.alerts.reading import MetricReader, Signal
 from trimtab_collector.alerts.rules import Rule, severity_of
 from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
+from trimtab_collector.contract.alerts import SERVICE_GONE
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.health import AlertsHealth, HealthPart
 from trimtab_collector.notify.notice import Change, Notice, Promise
@@ -50,7 +51,7 @@ _MOST_EXPLAINED: Final = 5
 #: pause before a step that could not be written is made again
 _AGAIN_S: Final = 1.0
 #: signals that are how it is now, whatever step they are asked for
-_OF_NOW: Final = ("collectorTrouble", "clockSkew")
+_OF_NOW: Final = ("collectorTrouble", "clockSkew", SERVICE_GONE)
 #: left out within so long is a trouble
 _LEFT_OUT_S: Final = 600
 #: how often values of open alerts are written although nothing happened
@@ -89,6 +90,7 @@ class Evaluator:
         skews: Callable[[], Mapping[str, float]] = dict,
         explain: Explain = lambda rule, labels, from_s, to_s: (),
         promised: Promised = lambda rule, labels, at_s: (None, None),
+        began: Began = lambda rule, labels: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._state = state
@@ -98,6 +100,7 @@ class Evaluator:
         self._outbox = outbox
         self._explain = explain
         self._promised = promised
+        self._began = began
         self._clock = clock
         self._more_signals = signals
         self._skews = skews
@@ -186,6 +189,7 @@ class Evaluator:
 
         with self._book.lock:
             try:
+                self._book.judge.began = self._began
                 outcome = self._book.judge.step(
                     *(t_s, WINDOW_S, judged, silenced, is_missing, dismissed)
                 )

@@ -26,11 +26,13 @@ from trimtab_collector.alerts.machine import (
     advance,
     alert_due_s,
     alert_stays,
+    labels_of,
 )
 from trimtab_collector.alerts.rules import LEVELS, Rule
 from trimtab_collector.alerts.values import StepValues
+from trimtab_collector.contract.alerts import SERVICE_GONE
 
-__all__ = ["Judge", "Judged", "Outcome", "Silenced"]
+__all__ = ["Began", "Judge", "Judged", "Outcome", "Silenced"]
 
 #: alerts of a rule at one time; further series that cross are counted
 _MOST_ALERTS: Final = 1_000
@@ -38,6 +40,8 @@ _MOST_ALERTS: Final = 1_000
 _EXPECTED_S: Final = 86_400
 
 Silenced = Callable[[Rule, Alert], bool]
+#: since when what a rule tells of goes on, by all labels; None: since its line is crossed
+Began = Callable[[Rule, Mapping[str, str]], float | None]
 Missing = Callable[[Mapping[str, str]], bool]
 
 
@@ -76,6 +80,7 @@ class Judge:
         self.left_out_s = 0.0
         #: rule -> series -> when it last had data, for rules that want to know of its absence
         self.seen: dict[str, dict[tuple[str, ...], float]] = {}
+        self.began: Began = lambda rule, labels: None
 
     def step(
         self,
@@ -228,9 +233,14 @@ class Judge:
         changed = []
         for labels, alert in list(active.items()):
             known = None if values is None else values.value_of(rule, labels)
-            hold = missing(dict(zip(rule.group_by, labels, strict=True)))
+            # One process is enough to say that there is one, whoever else is missing.
+            by = dict(zip(rule.group_by, labels, strict=True))
+            hold = rule.metric != SERVICE_GONE and missing(by)
             if advance(alert, rule, t_s, known, step_s, hold=hold):
                 changed.append(alert)
+            if known is not None and rule.crosses(known, alert.level or rule.lowest):
+                began_s = self.began(rule, labels_of(rule, alert))
+                alert.since_s = alert.since_s if began_s is None else min(began_s, t_s)
         seen = {id(alert) for alert in changed}
         return [*(alert for alert in new if id(alert) not in seen), *changed]
 

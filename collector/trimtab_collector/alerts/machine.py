@@ -23,6 +23,7 @@ __all__ = [
     "advance",
     "alert_due_s",
     "alert_stays",
+    "labels_of",
 ]
 
 #: a line is crossed, not for long enough
@@ -31,11 +32,10 @@ FIRING: Final = "firing"
 #: recovered, not for long enough
 KEEPING: Final = "keeping"
 RESOLVED: Final = "resolved"
-#: ended without being seen to recover: nothing was heard for a day
+#: ended without being seen to recover: nothing was heard for a day, or as its metric says
 EXPIRED: Final = "expired"
 #: ended because somebody said that what it is about will not come back
 DISMISSED: Final = "dismissed"
-_EXPIRES_S: Final = 86_400
 
 
 @dataclass(slots=True)
@@ -83,6 +83,11 @@ class Alert:
         return self.state in (RESOLVED, EXPIRED, DISMISSED)
 
 
+def labels_of(rule: Rule, alert: Alert) -> dict[str, str]:
+    """Return every label of an alert: those it is told apart by, and those of its rule's filter."""
+    return {**rule.where, **dict(zip(rule.group_by, alert.labels, strict=True))}
+
+
 def advance(
     alert: Alert, rule: Rule, t_s: float, value: float | None, step_s: float, *, hold: bool
 ) -> bool:
@@ -127,7 +132,7 @@ def alert_due_s(alert: Alert, rule: Rule, t_s: float) -> float:
             if level > alert.level and since_s is not None:
                 times.append(since_s + rule.for_s[level - 1])
     else:
-        times.append(alert.known_s + _EXPIRES_S)
+        times.append(alert.known_s + rule.expires_s)
         if alert.state == PENDING:
             times.append(alert.known_s + max(rule.for_s))
     if alert.state != PENDING and (known or rule.no_data == "ok"):
@@ -209,8 +214,8 @@ def _open(alert: Alert, rule: Rule, t_s: float, passed_s: float, *, good: bool) 
 
 def _unknown(alert: Alert, rule: Rule, t_s: float, step_s: float) -> None:
     silent_s = t_s - alert.known_s
-    # A series that is named is expected for ever; any other for a day.
-    if silent_s > _EXPIRES_S and not (rule.no_data == "alert" and rule.is_named):
+    # A series that is named is expected for ever; any other for a while.
+    if silent_s > rule.expires_s and not (rule.no_data == "alert" and rule.is_named):
         alert.state, alert.ended_s = EXPIRED, t_s
     elif rule.no_data == "ok":
         if alert.state == PENDING:

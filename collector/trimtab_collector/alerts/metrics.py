@@ -5,10 +5,10 @@ before it choose between the two.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from trimtab_collector.contract.alerts import AGENT_SILENCE, ANALYSIS, BURN_RATE
+from trimtab_collector.contract.alerts import AGENT_SILENCE, ANALYSIS, BURN_RATE, SERVICE_GONE
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE
 from trimtab_core.catalog import CATALOG
@@ -55,6 +55,8 @@ class JudgedMetric:
     scale: float = 1.0
     #: whether the floor of requests applies
     has_floor: bool = False
+    #: an alert of it ends when no value has been known for so long
+    expires_s: int = 86_400
 
     @property
     def is_share(self) -> bool:
@@ -117,6 +119,7 @@ METRICS: Final[Mapping[str, JudgedMetric]] = {
         ),
         _signal(AGENT_SILENCE, "s", "agent"),
         _signal("clockSkew", "s", "agent"),
+        replace(_signal(SERVICE_GONE, "s", "environment", "service"), expires_s=600),
         _signal("collectorTrouble", "", "part"),
         _signal(BURN_RATE, "", "slo", "environment", "service"),
         _signal(ANALYSIS, "", "environment", "service"),

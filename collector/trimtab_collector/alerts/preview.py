@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from trimtab_collector.alerts.bodies import labels_of
 from trimtab_collector.alerts.configs import refuse_new, rule_of
-from trimtab_collector.alerts.machine import Alert
+from trimtab_collector.alerts.machine import Alert, labels_of
 from trimtab_collector.alerts.metrics import metric_of
 from trimtab_collector.alerts.reading import MetricReader
 from trimtab_collector.alerts.rehearsal import Rehearsal

@@ -47,6 +47,8 @@ class Rule:
     #: an alert recovers beyond this line only; None: beyond the lowest line
     recovery: float | None = None
     no_data: str = "keep"
+    #: an alert ends when no value of it has been known for so long
+    expires_s: int = 86_400
     #: no rate, share or percentile of fewer requests is judged
     min_requests: int = 20
     group_by: tuple[str, ...] = ("environment", "service")

@@ -12,7 +12,9 @@ __all__ = [
     "ALERT",
     "ANALYSIS",
     "BURN_RATE",
+    "DATED",
     "MATCHED",
+    "SERVICE_GONE",
     "SEVERITY",
     "SILENCE",
     "SILENCED",
@@ -41,6 +43,10 @@ SEVERITY: Final = Choice("severity", "Only this severity.", ("any", "warning", "
 AGENT_SILENCE: Final = "agentSilence"
 ANALYSIS: Final = "analysis"
 BURN_RATE: Final = "burnRate"
+#: for how long a service that had requests has had no process
+SERVICE_GONE: Final = "serviceGone"
+#: what these tell of began before their line was crossed, and says when
+DATED: Final = (ANALYSIS, SERVICE_GONE)
 #: why nothing is told of an alert: somebody said so
 SILENCED: Final = "silenced"
 #: what a silence may match

@@ -374,9 +374,10 @@ class Texts:
         )
 
     def _quantity(self, value: float | None, notice: Notice) -> str:
-        """Return a figure of a notice, never rounded onto the notice's line."""
+        """Return a figure of a notice, never as its line; of one without any, its severity."""
         if value is None:
-            return self._word("value.none")
+            known = notice.threshold is not None
+            return self._word("value.none") if known else self._severity(notice.severity)
         return self._shown.beside(value, notice.threshold, _unit(notice.unit))
 
     def _word(self, key: str, **places: object) -> str:

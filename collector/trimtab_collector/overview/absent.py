@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from trimtab_collector.contract.alerts import AGENT_SILENCE, AlertBody
+from trimtab_collector.contract.alerts import AGENT_SILENCE, SERVICE_GONE, AlertBody
 from trimtab_collector.contract.overview import OverviewSentence, SentenceLink
 from trimtab_collector.overview.arrivals import last_arrival, last_request
 from trimtab_collector.overview.findings import OutOfOrdinary
@@ -105,7 +105,9 @@ class Absences:
         words, who = self._words, self._names.who(owner)
         key = "lost.requests" if together else "lost.service"
         text = words.say(key, who=who, since=words.at(since_s))
-        more, leads = self._names.besides(self._alerts)
+        gone = [each for each in self._alerts if each.metric == SERVICE_GONE]
+        others = [each for each in self._alerts if each not in gone]
+        more, leads = self._names.besides(others)
         detail = [*self._others([each for _, each in self._lost if each != owner]), *more]
         links = [link(who, of_service(owner)), *leads]
         return self._names.said(text, "critical", since_s, " ".join(detail), links)

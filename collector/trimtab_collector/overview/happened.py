@@ -3,7 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from trimtab_collector.contract.alerts import AGENT_SILENCE, SILENCED, AlertBody, lasted_s
+from trimtab_collector.contract.alerts import (
+    AGENT_SILENCE,
+    ANALYSIS,
+    SILENCED,
+    AlertBody,
+    lasted_s,
+)
 from trimtab_collector.contract.marks import DEPLOY
 from trimtab_collector.contract.overview import Happening
 from trimtab_collector.marks import Mark
@@ -80,8 +86,11 @@ def _detail(words: OverviewWords, alert: AlertBody, seconds: float) -> str:
     if alert.metric == AGENT_SILENCE:
         parts = [words.say("happened.agent_lasted", long=long)]
     elif alert.recovered_at or alert.resolved_at:
-        worst = words.value(alert, alert.worst)
-        parts = [words.say("happened.alert_lasted", long=long, worst=worst)]
+        if alert.metric == ANALYSIS:
+            parts = [words.say("happened.analysis_lasted", long=long)]
+        else:
+            worst = words.value(alert, alert.worst)
+            parts = [words.say("happened.alert_lasted", long=long, worst=worst)]
     else:
         parts = [words.say("happened.alert_firing", long=long)]
     if alert.held == SILENCED:

@@ -28,6 +28,7 @@ from trimtab_collector.overview.usual import (
 )
 from trimtab_collector.reads.digits import significant
 from trimtab_collector.reads.figures import Figures, no_requests
+from trimtab_collector.reads.processes import Owner
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.columns import WINDOW_S, Array
@@ -36,8 +37,7 @@ from trimtab_collector.storage.store import Rows
 
 __all__ = ["EVERYTHING", "Observed"]
 
-#: environment and service; all services together are nobody's
-Owner = tuple[str, ...]
+#: all services together are nobody's
 EVERYTHING: Final[Owner] = ()
 _OWNER: Final = ("environment", "service")
 #: steps with any requests without which an earlier range says nothing of those who had none

@@ -165,7 +165,11 @@ class Sentences:
         }
         if alert.metric == ANALYSIS:
             del fields["what"]
-            return words.say("alert.analysis", **fields)
+            ended = alert.recovered_at or alert.resolved_at
+            if ended is not None:
+                return words.say("alert.analysis_was", until=words.at(epoch(ended)), **fields)
+            is_less = self._situation.is_recovering(alert)
+            return words.say("alert.analysis_less" if is_less else "alert.analysis", **fields)
         if not self._spans.is_now:
             worst = words.value(alert, alert.worst)
             ended = alert.recovered_at or alert.resolved_at

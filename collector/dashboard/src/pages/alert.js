@@ -39,7 +39,7 @@ function Whole({ alert }) {
   const acknowledge = () => run(() => ask(`/alerts/${encodeURIComponent(alert.id)}/acknowledge`, {}, { method: "POST", body: {} })).then(renewAll);
   const around = { from: new Date(Date.parse(alert.since) - 1_800_000).toISOString(), to: isOver ? new Date(endedMs(alert) + 600_000).toISOString() : "" };
   return html`<h1><${AlertDot} alert=${alert} /><bdi>${subjectOf(alert)}</bdi>: ${alert.metadata?.title ?? metricText(alert.metric)}</h1>
-    <p class="lede">${alert.metadata?.message ?? t(isOver ? "alert.was" : alert.noData ? "alert.wasLast" : "alert.is", { metric: metricText(alert.metric), value: written(isOver ? alert.worst : alert.value, alert.unit), line: lineText(alert), severity: named("severity", alert.severity) })}</p>
+    <p class="lede">${alert.metadata?.message ?? (alert.metric === "analysis" ? t(isOver || alert.state === "keeping" || alert.value < alert.threshold ? "alert.analysisWas" : "alert.analysisIs", { severity: named("severity", alert.severity) }) : t(isOver ? "alert.was" : alert.noData ? "alert.wasLast" : "alert.is", { metric: metricText(alert.metric), value: written(isOver ? alert.worst : alert.value, alert.unit), line: lineText(alert), severity: named("severity", alert.severity) }))}</p>
     <div class="actions spaced">
       ${alert.service && html`<a class="button" href=${href(alert.route ? "route" : "service", { environment: alert.environment, service: alert.service, route: alert.route || undefined, ...around })}>${t("alert.look", { name: alert.service })}</a>`}
       ${!alert.service && alert.instance && html`<a class="button" href=${href("hosts", { instance: alert.instance, ...around })}>${t("alert.look", { name: alert.instance })}</a>`}
@@ -61,8 +61,11 @@ function Whole({ alert }) {
 function factsOf(alert) {
   return [
     [t("alerts.state"), html`${named("alertState", alert.state)}${lateText(alert) && html` (${lateText(alert)})`}${alert.held && html` (${named("held", alert.held)})`}`],
-    [t("alerts.value"), html`${written(alert.value, alert.unit)} <span class="none">${t("alerts.line", { line: lineText(alert) })}</span>`],
-    [t("alerts.worst"), written(alert.worst, alert.unit)],
+    // Levels of the analysis are severities: as numbers they say nothing.
+    ...(alert.metric === "analysis" ? [] : [
+      [t("alerts.value"), html`${written(alert.value, alert.unit)} <span class="none">${t("alerts.line", { line: lineText(alert) })}</span>`],
+      [t("alerts.worst"), written(alert.worst, alert.unit)],
+    ]),
     [t("alerts.since"), moment(alert.since)],
     ...(alert.firedAt ? [[t("alert.fired"), moment(alert.firedAt)]] : []),
     [t("alerts.lasts"), lastedFully(lastedMs(alert))],
@@ -82,7 +85,7 @@ function Related({ alert, around }) {
   const others = useAnswer("/alerts", { ...asked, state: "all", limit: 10 }, { everyMs: 0 });
   const found = [
     ...(marks.value.data?.marks ?? []).map((each) => ({ at: each.at, dot: "mark", text: `${named("mark", each.kind)}: ${each.service} ${each.name}`, detail: each.detail })),
-    ...(others.value.data?.alerts ?? []).filter((each) => each.id !== alert.id && each.firedAt).map((each) => ({ at: each.firedAt, dot: each.severity, text: `${subjectOf(each)}: ${metricText(each.metric)}`, id: each.id })),
+    ...(others.value.data?.alerts ?? []).filter((each) => each.id !== alert.id && each.firedAt).map((each) => ({ at: each.since, dot: each.severity, text: `${subjectOf(each)}: ${metricText(each.metric)}`, id: each.id })),
   ].sort((a, b) => (a.at < b.at ? 1 : -1));
   if (!found.length) return html`<${Empty} text=${t("alert.nothing")} />`;
   return html`${found.map((each, index) => html`<div class="event" key=${index}><i class=${`dot ${each.dot}`}></i><p>${each.id ? html`<a class="plainly" href=${href("alert", { id: each.id })}><bdi>${each.text}</bdi></a>` : html`<bdi>${each.text}</bdi>`}${each.detail && html`<br /><small><bdi>${each.detail}</bdi></small>`}</p><time>${moment(each.at)}</time></div>`)}`;

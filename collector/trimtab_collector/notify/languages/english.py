@@ -150,9 +150,10 @@ ENGLISH: Final = MessageWords(
         "agentMemory": "memory of the agent",
         "agentSilence": "silence",
         "clockSkew": "clock skew",
+        "serviceGone": "time without a process",
         "collectorTrouble": "trouble in the collector",
         "burnRate": "burn rate of the error budget",
-        "analysis": "analysis",
+        "analysis": "issues found by the analysis",
     },
     hints={
         **dict.fromkeys(
@@ -200,6 +201,9 @@ ENGLISH: Final = MessageWords(
         ),
         "agentSilence": (
             "On that host: does `trimtab agent` run, and does `trimtab doctor` reach it?",
+        ),
+        "serviceGone": (
+            "On its host: look at the log of the app and of what starts it for why it ended.",
         ),
         "clockSkew": ("On that host: is time synchronised (chrony, systemd-timesyncd)?",),
         "collectorTrouble": ("GET /health says what is wrong, and the log of the collector why.",),

@@ -152,9 +152,10 @@ KOREAN: Final = MessageWords(
         "agentMemory": "에이전트 메모리",
         "agentSilence": "무응답",
         "clockSkew": "시계 오차",
+        "serviceGone": "프로세스 중단 시간",
         "collectorTrouble": "수집기 이상",
         "burnRate": "오류 예산 소진율",
-        "analysis": "분석",
+        "analysis": "분석에서 발견된 문제",
     },
     hints={
         **dict.fromkeys(
@@ -207,6 +208,9 @@ KOREAN: Final = MessageWords(
         ),
         "agentSilence": (
             "해당 호스트에서 `trimtab agent`가 실행 중인지, `trimtab doctor`로 확인하세요.",
+        ),
+        "serviceGone": (
+            "해당 호스트에서 앱 로그와 앱을 시작하는 프로그램의 로그에서 종료 원인을 확인하세요.",
         ),
         "clockSkew": ("해당 호스트의 시간 동기화(chrony, systemd-timesyncd)를 확인하세요.",),
         "collectorTrouble": ("GET /health와 수집기 로그에서 원인을 확인하세요.",),
