@@ -66,6 +66,8 @@ class ReportTotals(Times, kw_only=True):
 
     from_: str
     to: str
+    #: that were watched: what the rate is over
+    seconds: float
     errors: int
     error_rate: float | None
     apdex: float | None

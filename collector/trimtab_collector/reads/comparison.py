@@ -28,11 +28,18 @@ from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.reads.routes import ROUTE_FIELDS
 from trimtab_collector.reads.sides import check_groups, sides_of
 
-__all__ = ["comparison", "side_of"]
+__all__ = ["alike", "comparison", "side_of"]
 
 _SHARES: Final = ("error_rate", "apdex")
+#: sides whose time with data differs by a larger share are compared by rates
+_ALIKE: Final = 0.05
 #: with fewer requests than these a percentile is the slowest request itself
 _NEEDED: Final = {"p90": 10, "p95": 20, "p99": 100, "p999": 1000}
+
+
+def alike(a_s: float, b_s: float) -> bool:
+    """Tell whether two lengths with data are alike, so that counts may be compared."""
+    return abs(a_s - b_s) <= _ALIKE * max(a_s, b_s)
 
 
 def comparison(reader: StoreReader, parameters: Parameters) -> Comparison:
@@ -40,7 +47,7 @@ def comparison(reader: StoreReader, parameters: Parameters) -> Comparison:
     sides = sides_of(reader.ranges, parameters)
     by, limit, least = parameters[BY], parameters[LIMIT], parameters[LEAST]
     figure = COMPARED[by]
-    same = sides.a.seconds == sides.b.seconds
+    same = alike(sides.a.seconds, sides.b.seconds)
     all_a, a_resolution_s = reader.overall(sides.a)
     all_b, b_resolution_s = reader.overall(sides.b)
     found = [reader.figures(time_range, ROUTE_FIELDS) for time_range in (sides.a, sides.b)]
@@ -128,8 +135,8 @@ def _size(row: Compared, figure: str) -> float:
 def _notes(a: Side, b: Side) -> list[str]:
     sizes = (f"{side.requests:,} requests in {side.seconds:,g} s" for side in (a, b))
     notes = ["a has {}, b has {}".format(*sizes)]
-    if a.seconds != b.seconds:
-        notes.append("the sides are of different length: rates are compared, not requests")
+    if not alike(a.seconds, b.seconds):
+        notes.append("the sides have data of different length: rates are compared, not requests")
     for name, side in (("a", a), ("b", b)):
         slowest = [text for text, least in _NEEDED.items() if side.requests < least]
         if not side.requests:

@@ -5,7 +5,7 @@ them, and tells agents that somebody watches; any other from the stored windows 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from trimtab_collector.contract.parameters import APDEX, STEP, Parameters
 from trimtab_collector.reads.steps import auto_s, edges_of
+from trimtab_collector.reads.watched import Watched
 from trimtab_collector.storage.columns import WINDOW_S, Array
 from trimtab_collector.storage.store import Selection, Store
 
@@ -37,6 +38,8 @@ class TimeRange:
     parameters: Parameters
     #: seconds, or a word of the calendar; 0 for the whole range as one step
     step: int | str = 0
+    #: what was not watched of it, which rates are not over
+    watched: Watched | None = field(default=None, compare=False)
 
     @property
     def threshold_us(self) -> float:
@@ -52,16 +55,30 @@ class TimeRange:
     def to_text(self) -> str:
         """End of the range as it is read; of what has arrived, when it is one step."""
         one = len(self.selection.edges_s) == 2 and not self.step
-        end_s = self.selection.start_s + self.seconds if one else self.selection.end_s
+        end_s = self.selection.start_s + self._spanned_s if one else self.selection.end_s
         return self.parameters.shown(end_s)
 
     @property
     def seconds(self) -> float:
+        """Seconds of the whole range that rates are over: arrived and watched, at least 1."""
+        start_s = self.selection.start_s
+        missing_s = (
+            self.watched.missing_s(start_s, start_s + self._spanned_s) if self.watched else 0
+        )
+        return max(1, self._spanned_s - missing_s)
+
+    @property
+    def _spanned_s(self) -> float:
         """Seconds of the whole range that have arrived, at least 1."""
         return max(1, min(self.selection.end_s, self.arrived_s) - self.selection.start_s)
 
     def seconds_of(self, t: Array) -> Array:
-        """Return how many seconds have arrived of the steps that start at t, each at least 1."""
+        """Return how many seconds have arrived of the steps that start at t, each at least 1.
+
+        Those of a whole range are without what was not watched.
+        """
+        if len(self.selection.edges_s) == 2:
+            return np.full(len(t), self.seconds)
         edges = np.array(self.selection.edges_s)
         end = edges[np.searchsorted(edges, t, "right")]
         seconds: Array = np.maximum(1, np.minimum(end, self.arrived_s) - t)
@@ -125,7 +142,8 @@ class Ranges:
     def _range(self, parameters: Parameters, edges_s: tuple[int, ...]) -> TimeRange:
         selection = Selection(edges_s, where=parameters.where)
         arrived_s = self._arrived(edges_s[0], edges_s[-1], parameters.now_s)
-        return TimeRange(selection, arrived_s, parameters)
+        watched = Watched(self._store, parameters.where, edges_s[0], edges_s[-1])
+        return TimeRange(selection, arrived_s, parameters, watched=watched)
 
     def _arrived(self, start_s: int, end_s: int, now_s: float) -> float:
         """Return the end of what has arrived of a range."""

@@ -91,7 +91,12 @@ class _Page:
 
     def _tiles(self) -> Iterator[Markup]:
         now, before, moved = self._report.now, self._report.before, self._report.change
-        yield self._tile("requests", f"{now.requests:,}", self._shown.change(moved["requests"]))
+        rates = (self._shown.quantity(each.requests_per_second, "1/s") for each in (now, before))
+        rate, was = rates
+        below = self._shown.change(moved["requests"]) if moved["requests"] is not None else rate
+        if moved["requests"] is None and before.requests:
+            below = f"{rate}, {self._was(was)}"
+        yield self._tile("requests", f"{now.requests:,}", below)
         p95 = self._shown.quantity(now.p95, "ms")
         yield self._tile(
             "=p95", p95, *self._change(moved["p95"], self._shown.quantity(before.p95, "ms"))

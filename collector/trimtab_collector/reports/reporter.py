@@ -33,6 +33,7 @@ from trimtab_collector.objectives.burning import budget, count
 from trimtab_collector.objectives.kpis import KpiBook
 from trimtab_collector.overview.overviews import Overviews
 from trimtab_collector.overview.wording import OverviewWords
+from trimtab_collector.reads.comparison import alike
 from trimtab_collector.reads.figures import Figures
 from trimtab_collector.reads.history import filled
 from trimtab_collector.reads.presence import GAP, PROCESS
@@ -187,6 +188,7 @@ class _Work:
             from_=self._parameters.shown(whole.selection.start_s),
             to=self._parameters.shown(whole.selection.end_s),
             requests=requests,
+            seconds=whole.seconds,
             requests_per_second=requests / whole.seconds,
             **{name: found.get(name) for name in _TIMES},
             errors=found.get("errors", 0),
@@ -370,4 +372,7 @@ def _change(now: ReportTotals, before: ReportTotals) -> dict[str, float | None]:
         new, old = getattr(now, name), getattr(before, name)
         key = "errorRate" if name == "error_rate" else name
         found[key] = (new - old) / old if new is not None and old else None
+    if not alike(now.seconds, before.seconds):
+        # Counts of different times say nothing; rates beside them do.
+        found["requests"] = None
     return found

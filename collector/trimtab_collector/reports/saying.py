@@ -48,6 +48,10 @@ def opening_of(report: ReportBody) -> list[str]:
 def notes_of(report: ReportBody) -> list[str]:
     """Return what limits a report."""
     notes = []
+    known_s = sum(row.seconds for row in report.series_before if row.state != GAP)
+    whole_s = sum(row.seconds for row in report.series_before)
+    if report.before.requests and known_s < _WHOLE * whole_s:
+        notes.append(_say(report, "note_before_part", long=_shown(report).duration(known_s)))
     if not report.complete:
         notes.append(_say(report, "note_incomplete"))
     first = next((row for row in report.series if row.state != GAP), None)
@@ -58,10 +62,6 @@ def notes_of(report: ReportBody) -> list[str]:
         notes.append(_say(report, "note_gaps", long=_shown(report).duration(missing_s)))
     if report.now.requests and not report.before.requests:
         notes.append(_say(report, "note_before"))
-    known_s = sum(row.seconds for row in report.series_before if row.state != GAP)
-    whole_s = sum(row.seconds for row in report.series_before)
-    if report.before.requests and known_s < _WHOLE * whole_s:
-        notes.append(_say(report, "note_before_part", long=_shown(report).duration(known_s)))
     if report.resolution > 60:
         long = _shown(report).duration(report.resolution)
         notes.append(_say(report, "note_resolution", long=long))

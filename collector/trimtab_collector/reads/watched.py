@@ -1,0 +1,93 @@
+"""Which parts of a range nobody watched: rates are not over those.
+
+Before the first arrival of what is chosen, and while no agent reported, nothing is known; a rate
+over such a time would be too low. A service that was idle, or down, while agents reported is
+measured: its rate is truly low. Where no gauges are stored at all, nothing is left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from trimtab_collector.reads.presence import HOST, PROCESS, agents_of, hosts_seen
+from trimtab_collector.storage.columns import WINDOW_S, Array
+from trimtab_collector.storage.store import GaugeSelection, Selection, Store
+
+__all__ = ["Watched"]
+
+_OWNED: Final = ("environment", "service")
+_DAY_S: Final = 86_400
+#: what is shorter is a window that came late, not a time without an agent
+_LEAST_S: Final = 60
+#: the same between times that were watched
+_GAP_S: Final = 600
+#: steps in which it is looked whether anything is missing, and those in which it is found
+_COARSE: Final = 60
+_FINE: Final = 1440
+
+
+class Watched:
+    """The unwatched parts of one range, found when they are first asked for; any thread."""
+
+    def __init__(self, store: Store, where: Mapping[str, str], start_s: int, end_s: int) -> None:
+        self._store = store
+        self._where = {name: text for name, text in where.items() if name in _OWNED}
+        self._start_s = start_s
+        self._end_s = end_s
+        self._missing: list[tuple[int, int]] | None = None
+
+    def missing_s(self, from_s: float, to_s: float) -> float:
+        """Return how many seconds between two times nobody watched; raises TooMuchError."""
+        if self._missing is None:
+            self._missing = self._found()
+        return sum(max(0.0, min(end, to_s) - max(start, from_s)) for start, end in self._missing)
+
+    def _found(self) -> list[tuple[int, int]]:
+        if self._end_s - self._start_s <= _LEAST_S:
+            return []
+        edges_s = self._edges(_COARSE, WINDOW_S)
+        alive, resolution_s = self._alive(edges_s)
+        if alive.all() and resolution_s <= edges_s[1] - edges_s[0]:
+            return []
+        edges_s = self._edges(_FINE, max(WINDOW_S, resolution_s))
+        alive, _ = self._alive(edges_s)
+        agents = agents_of(self._store, edges_s, self._where) if self._where else []
+        heard = hosts_seen(self._store, edges_s, agents)
+        if not (alive.any() or heard.any()):
+            return []
+        some = self._store.read(Selection(edges_s, (), self._where))
+        alive[np.searchsorted(np.array(edges_s), some.t, "right") - 1] = True
+        unknown = ~alive & ~heard
+        if self._where and not alive[0] and not self._was_before():
+            first = int(np.flatnonzero(alive)[0]) if alive.any() else len(alive)
+            unknown[:first] = True
+        turns = np.flatnonzero(np.diff(np.concatenate([[0], unknown, [0]])))
+        runs = ((edges_s[begin], edges_s[end]) for begin, end in turns.reshape(-1, 2).tolist())
+        return [
+            (start, end)
+            for start, end in runs
+            if end - start >= (_LEAST_S if start == edges_s[0] else _GAP_S)
+        ]
+
+    def _edges(self, steps: int, least_s: int) -> tuple[int, ...]:
+        wide_s = -(-(self._end_s - self._start_s) // steps // WINDOW_S) * WINDOW_S
+        wide_s = -(-max(wide_s, least_s) // least_s) * least_s
+        # A window that is wider than the steps counts for the one that it begins in.
+        first_s = self._start_s - self._start_s % least_s
+        return (*range(first_s, self._end_s, wide_s), self._end_s)
+
+    def _alive(self, edges_s: Sequence[int]) -> tuple[Array, int]:
+        """Return in which steps processes chosen, or any agent, reported, and how fine that is."""
+        names = (PROCESS,) if self._where else (PROCESS, HOST)
+        rows = self._store.read_gauges(
+            GaugeSelection(tuple(edges_s), names, self._where, ("name",))
+        )
+        found = np.zeros(len(edges_s) - 1, bool)
+        found[np.searchsorted(np.array(edges_s), rows.t, "right") - 1] = True
+        return found, rows.resolution_s
+
+    def _was_before(self) -> bool:
+        """Tell whether what is chosen reported in the day before the range."""
+        edges_s = (max(0, self._start_s - _DAY_S), self._start_s)
+        return edges_s[0] < edges_s[1] and bool(self._alive(edges_s)[0].any())
