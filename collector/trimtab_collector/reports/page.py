@@ -104,8 +104,8 @@ class _Page:
         errors = self._shown.quantity(now.error_rate, "ratio")
         yield self._tile("errors", errors, self._was(self._shown.percent(before.error_rate)))
         apdex = DASH if now.apdex is None else f"{now.apdex:.2f}"
-        was = None if before.apdex is None else f"{before.apdex:.2f}"
-        yield self._tile("apdex", apdex, self._was(was))
+        apdex_was = None if before.apdex is None else f"{before.apdex:.2f}"
+        yield self._tile("apdex", apdex, self._was(apdex_was))
         up_s = sum(each.up_seconds for each in self._report.uptime)
         down_s = sum(each.down_seconds for each in self._report.uptime)
         share = up_s / (up_s + down_s) if up_s + down_s else None
