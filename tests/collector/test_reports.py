@@ -398,5 +398,3 @@ def test_alerts_of_thresholds_have_names_for_people(
     assert [row.title for row in body(town).alerts] == [
         "Error rate of shop", "CPU of vm-1", "shop: Basket fails",
     ]  # fmt: skip
-    (status,) = [row.status for row in body(town).kpis if row.id == "requests"]
-    assert status == "notTested"
