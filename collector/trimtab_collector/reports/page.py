@@ -91,11 +91,11 @@ class _Page:
 
     def _tiles(self) -> Iterator[Markup]:
         now, before, moved = self._report.now, self._report.before, self._report.change
-        rates = (self._shown.quantity(each.requests_per_second, "1/s") for each in (now, before))
-        rate, was = rates
-        below = self._shown.change(moved["requests"]) if moved["requests"] is not None else rate
+        below = self._shown.change(moved["requests"])
         if moved["requests"] is None and before.requests:
-            below = f"{rate}, {self._was(was)}"
+            rate = self._shown.quantity(now.requests_per_second, "1/s")
+            was_rate = self._shown.quantity(before.requests_per_second, "1/s")
+            below = f"{rate}, {self._was(was_rate)}"
         yield self._tile("requests", f"{now.requests:,}", below)
         p95 = self._shown.quantity(now.p95, "ms")
         yield self._tile(
