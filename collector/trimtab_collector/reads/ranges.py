@@ -13,7 +13,7 @@ import numpy as np
 
 from trimtab_collector.contract.parameters import APDEX, STEP, Parameters
 from trimtab_collector.reads.steps import auto_s, edges_of
-from trimtab_collector.reads.watched import Watched
+from trimtab_collector.reads.watched import Watched, WatchedRanges
 from trimtab_collector.storage.columns import WINDOW_S, Array
 from trimtab_collector.storage.store import Selection, Store
 
@@ -105,6 +105,7 @@ class Ranges:
         """Call watched for each range that live summaries could answer."""
         self._store = store
         self._watched = watched
+        self._unwatched = WatchedRanges(store)
 
     def latest(self, parameters: Parameters) -> TimeRange:
         """Return the range as one step, live where summaries answer it."""
@@ -142,7 +143,7 @@ class Ranges:
     def _range(self, parameters: Parameters, edges_s: tuple[int, ...]) -> TimeRange:
         selection = Selection(edges_s, where=parameters.where)
         arrived_s = self._arrived(edges_s[0], edges_s[-1], parameters.now_s)
-        watched = Watched(self._store, parameters.where, edges_s[0], edges_s[-1])
+        watched = self._unwatched.of(parameters.where, edges_s[0], edges_s[-1])
         return TimeRange(selection, arrived_s, parameters, watched=watched)
 
     def _arrived(self, start_s: int, end_s: int, now_s: float) -> float:

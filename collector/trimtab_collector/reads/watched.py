@@ -5,7 +5,9 @@ over such a time would be too low. A service that was idle, or down, while agent
 measured: its rate is truly low. Where no gauges are stored at all, nothing is left out.
 """
 
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,7 +16,7 @@ from trimtab_collector.reads.presence import HOST, PROCESS, agents_of, hosts_see
 from trimtab_collector.storage.columns import WINDOW_S, Array
 from trimtab_collector.storage.store import GaugeSelection, Selection, Store
 
-__all__ = ["Watched"]
+__all__ = ["Watched", "WatchedRanges"]
 
 _OWNED: Final = ("environment", "service")
 _DAY_S: Final = 86_400
@@ -24,7 +26,12 @@ _LEAST_S: Final = 60
 _GAP_S: Final = 600
 #: steps in which it is looked whether anything is missing, and those in which it is found
 _COARSE: Final = 60
-_FINE: Final = 1440
+_FINE: Final = 144
+#: what was found of a range is good for so long, and of so many ranges
+_KEPT_S: Final = 20.0
+_KEPT: Final = 64
+#: widths of steps that no window of a file is cut by: these are read quickly, again and again
+_WIDTHS_S: Final = (10, 60, 600, 3600, 21_600, 86_400)
 
 
 class Watched:
@@ -71,10 +78,10 @@ class Watched:
         ]
 
     def _edges(self, steps: int, least_s: int) -> tuple[int, ...]:
-        wide_s = -(-(self._end_s - self._start_s) // steps // WINDOW_S) * WINDOW_S
-        wide_s = -(-max(wide_s, least_s) // least_s) * least_s
+        needed_s = max(least_s, (self._end_s - self._start_s) / steps)
+        wide_s = next((each for each in _WIDTHS_S if each >= needed_s), _WIDTHS_S[-1])
         # A window that is wider than the steps counts for the one that it begins in.
-        first_s = self._start_s - self._start_s % least_s
+        first_s = self._start_s - self._start_s % wide_s
         return (*range(first_s, self._end_s, wide_s), self._end_s)
 
     def _alive(self, edges_s: Sequence[int]) -> tuple[Array, int]:
@@ -91,3 +98,28 @@ class Watched:
         """Tell whether what is chosen reported in the day before the range."""
         edges_s = (max(0, self._start_s - _DAY_S), self._start_s)
         return edges_s[0] < edges_s[1] and bool(self._alive(edges_s)[0].any())
+
+
+class WatchedRanges:
+    """The unwatched parts of ranges that several answers of a page ask about; any thread."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._lock = threading.Lock()
+        #: the latest last
+        self._found: dict[Hashable, tuple[float, Watched]] = {}
+
+    def of(self, where: Mapping[str, str], start_s: int, end_s: int) -> Watched:
+        """Return them for a range, as they were found up to 20 seconds ago."""
+        owned = tuple(sorted((name, text) for name, text in where.items() if name in _OWNED))
+        key = (owned, start_s, end_s)
+        now_s = self._clock()
+        with self._lock:
+            since_s, found = self._found.get(key, (-_KEPT_S, None))
+            if found is None or now_s - since_s >= _KEPT_S:
+                found = Watched(self._store, where, start_s, end_s)
+                self._found.pop(key, None)
+                self._found = dict([*self._found.items()][1 - _KEPT :])
+                self._found[key] = (now_s, found)
+        return found
