@@ -174,7 +174,7 @@ def test_names_are_no_formulas_in_files(somebody: Viewer, town: Collector) -> No
 
 
 def _saved_by(somebody: Viewer, button: Locator) -> Path:
-    """Return the file that a button saves; a drawing between press and release takes a click."""
+    """Return the file that a button saves; a click right after a page came was lost before."""
     for tries in range(3):
         try:
             with somebody.page.expect_download(timeout=4000) as saved:
