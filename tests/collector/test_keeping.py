@@ -4,7 +4,7 @@ from support.clock import Clock
 from trimtab_collector.keeping import Computed
 
 
-def test_what_took_long_is_kept_twenty_times_as_long_within_its_limits() -> None:
+def test_what_took_long_is_kept_forty_times_as_long_within_its_limits() -> None:
     clock = Clock()
 
     def compute() -> str:
@@ -12,6 +12,6 @@ def test_what_took_long_is_kept_twenty_times_as_long_within_its_limits() -> None
         return "found"
 
     found = Computed.by(compute, clock)
-    assert (found.value, found.kept_s()) == ("found", 5.0)
-    assert found.kept_s(shortest_s=10) == 10.0
+    assert (found.value, found.kept_s()) == ("found", 10.0)
+    assert found.kept_s(shortest_s=20) == 20.0
     assert found.kept_s(longest_s=2) == 2.0

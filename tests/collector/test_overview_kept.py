@@ -8,8 +8,8 @@ from trimtab_collector.overview.overviews import Overviews
 from trimtab_collector.overview.situation import Sources
 
 
-def test_an_answer_is_kept_while_nothing_comes_and_twenty_times_as_long_as_it_took() -> None:
-    clock, took_s = Clock(0), 0.2
+def test_an_answer_is_kept_while_nothing_comes_and_forty_times_as_long_as_it_took() -> None:
+    clock, took_s = Clock(0), 0.1
 
     def lines() -> Mapping[str, tuple[float, float]]:
         clock.advance_s(took_s)

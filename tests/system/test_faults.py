@@ -234,7 +234,10 @@ def test_half_frames_of_many_connections_stay_within_bounds(system: Stack, servi
     try:
         hello = encode(Hello("test", "half", "", "host", 1, os.urandom(8)).frame())
         for opened in halves:
-            opened.sendall(hello[: len(hello) // 2])
+            try:
+                opened.sendall(hello[: len(hello) // 2])
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it is one too many of this process
         target, sent, _ = warmed(system, uvicorn(), service)
         assert target
         even(system, service, sent)

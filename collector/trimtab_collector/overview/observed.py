@@ -47,8 +47,10 @@ _STEPS: Final = 4
 _TOLD_S: Final = 3600
 #: requests that ended so long before the processes did not end with them
 _TOGETHER_S: Final = 120
-#: steps that ended so long ago are read once for all who ask
-_SETTLED_S: Final = 1800
+#: steps that ended so long ago are read once for all who ask, until the next step ends
+_SETTLED_S: Final = 300
+#: whether anything was measured before a range is asked for ranges that begin within so long
+_BEFORE_S: Final = 1800
 
 
 @dataclass(slots=True)
@@ -174,7 +176,7 @@ class Observed:
         """Whether anything was measured before the range, so that no requests means none."""
         start_s = self.spans.series.selection.start_s
         # Whoever asks in the same minutes gets what was found.
-        whole = _part(self.spans.series, (0, max(1, start_s - start_s % _SETTLED_S)))
+        whole = _part(self.spans.series, (0, max(1, start_s - start_s % _BEFORE_S)))
         where = self.parameters.where
         found = self._kept.get(
             "first", whole, lambda: last_arrival(self.reader.store, where, start_s)

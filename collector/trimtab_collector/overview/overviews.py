@@ -1,7 +1,7 @@
 """The overview as it is asked: computed once for all who ask the same between two commits.
 
-An answer is kept until something is committed or an alert changes, and in any case for twenty times
-as long as it took: of a store that never stands still one question takes a twentieth of a core at
+An answer is kept until something is committed or an alert changes, and in any case for forty times
+as long as it took: of a store that never stands still one question takes a fortieth of a core at
 most, however many dashboards ask it. It is never older than ten seconds, which is how often agents
 write.
 """

@@ -27,8 +27,11 @@ _GAP_S: Final = 600
 #: steps in which it is looked whether anything is missing, and those in which it is found
 _COARSE: Final = 60
 _FINE: Final = 144
-#: what was found of a range is good for so long, and of so many ranges
-_KEPT_S: Final = 20.0
+#: what was found of a range is good for so long, in seconds, and of so many ranges: a gap is of
+#: ten minutes, so that where none is none is missed by a minute; one that is there may go on, or
+#: be filled by what comes late
+_WHOLE_S: Final = 60
+_GAPS_S: Final = 20
 _KEPT: Final = 64
 #: widths of steps that no window of a file is cut by: these are read quickly, again and again
 _WIDTHS_S: Final = (10, 60, 600, 3600, 21_600, 86_400)
@@ -50,12 +53,18 @@ class Watched:
             self._missing = self._found()
         return sum(max(0.0, min(end, to_s) - max(start, from_s)) for start, end in self._missing)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is known that all of it was watched."""
+        return self._missing == []
+
     def _found(self) -> list[tuple[int, int]]:
         if self._end_s - self._start_s <= _LEAST_S:
             return []
         edges_s = self._edges(_COARSE, WINDOW_S)
         alive, resolution_s = self._alive(edges_s)
-        if alive.all() and resolution_s <= edges_s[1] - edges_s[0]:
+        # The last step has just begun, and one that is late is no gap.
+        if not _gaps(edges_s, ~alive) and resolution_s <= edges_s[1] - edges_s[0]:
             return []
         edges_s = self._edges(_FINE, max(WINDOW_S, resolution_s))
         alive, _ = self._alive(edges_s)
@@ -69,13 +78,7 @@ class Watched:
         if self._where and not alive[0] and not self._was_before():
             first = int(np.flatnonzero(alive)[0]) if alive.any() else len(alive)
             unknown[:first] = True
-        turns = np.flatnonzero(np.diff(np.concatenate([[0], unknown, [0]])))
-        runs = ((edges_s[begin], edges_s[end]) for begin, end in turns.reshape(-1, 2).tolist())
-        return [
-            (start, end)
-            for start, end in runs
-            if end - start >= (_LEAST_S if start == edges_s[0] else _GAP_S)
-        ]
+        return _gaps(edges_s, unknown)
 
     def _edges(self, steps: int, least_s: int) -> tuple[int, ...]:
         needed_s = max(least_s, (self._end_s - self._start_s) / steps)
@@ -100,6 +103,17 @@ class Watched:
         return edges_s[0] < edges_s[1] and bool(self._alive(edges_s)[0].any())
 
 
+def _gaps(edges_s: Sequence[int], unknown: Array) -> list[tuple[int, int]]:
+    """Return start and end of each run of steps that is long enough to be no late window."""
+    turns = np.flatnonzero(np.diff(np.concatenate([[0], unknown, [0]])))
+    runs = ((edges_s[begin], edges_s[end]) for begin, end in turns.reshape(-1, 2).tolist())
+    return [
+        (start, end)
+        for start, end in runs
+        if end - start >= (_LEAST_S if start == edges_s[0] else _GAP_S)
+    ]
+
+
 class WatchedRanges:
     """The unwatched parts of ranges that several answers of a page ask about; any thread."""
 
@@ -111,13 +125,17 @@ class WatchedRanges:
         self._found: dict[Hashable, tuple[float, Watched]] = {}
 
     def of(self, where: Mapping[str, str], start_s: int, end_s: int) -> Watched:
-        """Return them for a range, as they were found up to 20 seconds ago."""
+        """Return them for a range, as they were found up to a minute ago, 20 s if any were.
+
+        Longer ranges that move with the clock are for a minute one with what was looked at.
+        """
         owned = tuple(sorted((name, text) for name, text in where.items() if name in _OWNED))
-        key = (owned, start_s, end_s)
+        grain_s = _WHOLE_S if end_s - start_s >= _GAP_S else WINDOW_S
+        key = (owned, start_s // grain_s, end_s // grain_s)
         now_s = self._clock()
         with self._lock:
-            since_s, found = self._found.get(key, (-_KEPT_S, None))
-            if found is None or now_s - since_s >= _KEPT_S:
+            since_s, found = self._found.get(key, (now_s, None))
+            if found is None or now_s - since_s >= (_WHOLE_S if found.is_whole else _GAPS_S):
                 found = Watched(self._store, where, start_s, end_s)
                 self._found.pop(key, None)
                 self._found = dict([*self._found.items()][1 - _KEPT :])

@@ -95,7 +95,7 @@ class SQLiteEngine:
             retention=Retention(*(tier.kept_s for tier in self.tiers)),
             max_series=max_series,
             journal_bytes=most_bytes,
-            kept_from_buckets=1 if roomy else 20_000,
+            kept_from_buckets=1 if roomy else 5_000,
         )
 
     def settle(self) -> None:

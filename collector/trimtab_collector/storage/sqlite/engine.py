@@ -72,7 +72,7 @@ __all__ = ["SQLiteStore"]
 class SQLiteStore:
     """A Store in one directory, which it makes and locks; see the Protocol for each method.
 
-    kept_from_buckets is the size from which on a period of a file stays in memory as it was merged.
+    kept_from_buckets is the size from which on a block of a file stays in memory as it was merged.
     waits is for a collector: on a full disk it waits for room to open its files. Raises
     StartupError if the directory cannot be used or another collector has locked it.
     """
@@ -87,7 +87,7 @@ class SQLiteStore:
         retention: Retention | None = None,
         max_bytes: int = 0,
         max_series: int = 200_000,
-        kept_from_buckets: int = 20_000,
+        kept_from_buckets: int = 5_000,
         log_level: str = "info",
         waits: bool = False,
         clock: Callable[[], float] = time.time,

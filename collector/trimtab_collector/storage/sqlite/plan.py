@@ -30,10 +30,9 @@ class TierRun(NamedTuple):
     start_s: int
     end_s: int
 
-    def within(self, period: int) -> "TierRun":
-        """Return the part of it that lies in one period of its tier."""
-        end_s = min(self.end_s, period + self.tier.period_s)
-        return TierRun(self.tier, max(self.start_s, period), end_s)
+    def within(self, start_s: int, end_s: int) -> "TierRun":
+        """Return the part of it between two times."""
+        return TierRun(self.tier, max(self.start_s, start_s), min(self.end_s, end_s))
 
     def edges(self, edges_s: Sequence[int]) -> tuple[int, ...]:
         """Return its own edges and those within it."""

@@ -12,7 +12,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
@@ -231,14 +230,17 @@ class Reader:
         found: list[ChunkEntry],
         group: Array,
     ) -> None:
-        """Add the points of a file's chunks; whole periods as they were merged before."""
+        """Add the points of a file's chunks; blocks of time as they were merged before."""
         others: list[ChunkEntry] = []
-        for period, chunks in groupby(found, key=lambda entry: entry.period):
-            some = list(chunks)
+        kept_s = view.run.tier.kept_s(level)
+        blocks: dict[int, list[ChunkEntry]] = {}
+        for entry in found:
+            blocks.setdefault(entry.begin - entry.begin % kept_s, []).append(entry)
+        for begin, some in blocks.items():
             if sum(entry.buckets for entry in some) < self._periods.least_buckets:
                 others += some
                 continue
-            run = view.run.within(period)
+            run = view.run.within(begin, begin + kept_s)
             part = replace(selection, edges_s=run.edges(selection.edges_s))
             where = tuple(sorted(selection.where.items()))
             key = (view.number, run, level, part.edges_s, part.group_by, where, tuple(some))

@@ -41,10 +41,16 @@ class Tier:
     monthly: bool = False
     #: time in a chunk of roll-ups: short, since a read of all routes decodes every chunk it meets
     rolled_s: int = 0
+    #: time of roll-ups that reads keep as they were merged; the period, if it is 0
+    block_s: int = 0
 
     def chunk_s(self, level: int) -> int:
         """Return the time that a chunk of a level covers; it divides the period."""
         return self.rolled_s if level and self.rolled_s else self.period_s
+
+    def kept_s(self, level: int) -> int:
+        """Return the time of a level that is kept together; whole chunks, and within a period."""
+        return self.block_s if level and self.block_s else self.period_s
 
     def period(self, t: int) -> int:
         """Return the start of the period in which a time lies."""
@@ -62,7 +68,7 @@ class Tier:
         return int(first.timestamp()), int(after.timestamp())
 
 
-FINE: Final = Tier("10s", 10, HOUR_S, rolled_s=120)
+FINE: Final = Tier("10s", 10, HOUR_S, rolled_s=120, block_s=600)
 MEDIUM: Final = Tier("1m", 60, HOUR_S, rolled_s=600)
 COARSE: Final = Tier("1h", HOUR_S, DAY_S, monthly=True)
 #: holds roll-ups only: with it, roll-ups of a range that begins at any time are read nearly as
