@@ -16,7 +16,8 @@ const EVERY_MS = 10_000;
 const SELDOM_MS = 300_000;
 /** Of a range that moves: a chart has some 150 steps, of which the last one changes. */
 const PACES = 360;
-/** How much less often than the charts lists change, and what explains a change. */
+/** How much less often than the charts tables and steps of a minute change, lists, and what explains a change. */
+export const TABLES = 2;
 export const LISTS = 3;
 export const CAUSES = 12;
 /** An answer that is asked for again may be one that another dashboard got, by this share of the pause. */

@@ -2,7 +2,7 @@
 
 import { html } from "htm/preact";
 import { go } from "../address.js";
-import { useAnswer } from "../answers.js";
+import { TABLES, useAnswer } from "../answers.js";
 import { Card } from "../parts/card.js";
 import { Heatmap } from "../parts/heatmap.js";
 import { Answer } from "../parts/states.js";
@@ -10,7 +10,7 @@ import { range, stepOf } from "../range.js";
 import { t } from "../words.js";
 
 export function Heat({ scope, moments, span = 8 }) {
-  const answer = useAnswer("/heatmap", { ...scope, ...range.value.parameters, step: stepOf(range.value.seconds, 90), buckets: 28 });
+  const answer = useAnswer("/heatmap", { ...scope, ...range.value.parameters, step: stepOf(range.value.seconds, 90), buckets: 28 }, { slower: TABLES });
   function open({ fromMs, toMs, lower, upper }) {
     go("requests", { ...scope, from: new Date(fromMs).toISOString(), to: new Date(toMs).toISOString(), minDuration: lower, maxDuration: upper });
   }

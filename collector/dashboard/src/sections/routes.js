@@ -2,7 +2,7 @@
 
 import { html } from "htm/preact";
 import { href } from "../address.js";
-import { useAnswer } from "../answers.js";
+import { TABLES, useAnswer } from "../answers.js";
 import { Card } from "../parts/card.js";
 import { CsvButton } from "../parts/csv.js";
 import { Answer } from "../parts/states.js";
@@ -11,7 +11,7 @@ import { range } from "../range.js";
 import { t } from "../words.js";
 
 export function Routes({ scope, span = 12 }) {
-  const answer = useAnswer("/routes", { ...scope, ...range.value.parameters, limit: 200 });
+  const answer = useAnswer("/routes", { ...scope, ...range.value.parameters, limit: 200 }, { slower: TABLES });
   const rows = (answer.value.data?.routes ?? []).filter((row) => row.kind === "request");
   const open = (answer.value.data?.routes ?? []).filter((row) => row.kind !== "request");
   const total = rows.reduce((sum, row) => sum + row.totalTime, 0);

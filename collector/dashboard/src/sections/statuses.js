@@ -1,7 +1,7 @@
 /** Errors by exact status code, over time. */
 
 import { html } from "htm/preact";
-import { useAnswer } from "../answers.js";
+import { TABLES, useAnswer } from "../answers.js";
 import { number } from "../figures.js";
 import { Card } from "../parts/card.js";
 import { Chart } from "../parts/chart.js";
@@ -15,7 +15,7 @@ const COLOURS = ["crit", "warn", "second", "third", "edge", "accent"];
 
 export function Statuses({ scope, span = 4 }) {
   const step = stepOf(range.value.seconds, 60);
-  const answer = useAnswer("/status-codes", { ...scope, ...range.value.parameters, step });
+  const answer = useAnswer("/status-codes", { ...scope, ...range.value.parameters, step }, { slower: TABLES });
   return html`<${Card} title=${t("statuses.title")} span=${span}>
     <${Answer} of=${answer} isEmpty=${(data) => !data.requests} empty=${t("latency.none")}>
       ${(data) => html`<${Codes} data=${data} />`}
