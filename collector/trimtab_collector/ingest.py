@@ -23,7 +23,7 @@ from trimtab_collector.auth.scopes import admitted, check_services
 from trimtab_collector.batchbodies import BatchBodies, Receive
 from trimtab_collector.contract.callers import vouch
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
-from trimtab_collector.cpushares import CpuShares
+from trimtab_collector.pacing import KeyPacing
 from trimtab_collector.quotas import BatchContent, Quotas
 from trimtab_collector.senders import Senders, ahead_of
 from trimtab_collector.storage.columns import WINDOW_S, series_index
@@ -93,7 +93,7 @@ class Ingest:
         self._large = asyncio.Semaphore(1)
         #: what agents told with their requests
         self.senders = Senders()
-        self._cpu = CpuShares()
+        self._pacing = KeyPacing(self._quotas, store.over)
         #: what was refused, by code, key and agent
         self.refusals = SenderTally(clock)
         #: rows of batches that were malformed and left out
@@ -135,10 +135,9 @@ class Ingest:
         headers = dict(scope["headers"])
         key = self._key(headers.get(b"authorization", b""), asking)
         vouch(scope, key.id)
-        if wanted == "POST":
-            self._cpu.check(key.id)
-        else:
+        if wanted != "POST":
             return await self._commands(scope, receive, key, asking)
+        await self._pacing.wait(key.id)
         raw = await self._bodies.read(headers, receive, key.id)
         # As it is now: a body may take its time, and a key be revoked or given away meanwhile.
         key = self._still(key)
@@ -187,10 +186,11 @@ class Ingest:
     ) -> Received:
         """Return the checked batch of a body; raises ApiError 400, 403, 413, 429."""
         try:
-            if len(raw) <= _LARGE:
-                return self._measured(raw, key, sent_at, told, asking)
+            check = partial(self._check, raw, key, sent_at, told, asking)
+            if len(raw) <= _LARGE and not self._pacing.is_heavy(key.id):
+                return self._pacing.measured(key.id, check)
             async with self._large:
-                return await asyncio.to_thread(self._measured, raw, key, sent_at, told, asking)
+                return await asyncio.to_thread(self._pacing.measured, key.id, check)
         except TooLargeError as error:
             raise ApiError(413, "too_large", str(error)) from error
         except BatchError as error:
@@ -205,16 +205,6 @@ class Ingest:
             logger.exception("checking a batch raised")
             message = f"expected a batch that can be checked, got {type(error).__name__}"
             raise ApiError(422, "unstorable_batch", message) from error
-
-    def _measured(
-        self, raw: bytes, key: AgentKey, sent_at: SentAt | None, told: bytes, asking: "_Asking"
-    ) -> Received:
-        """Check a batch, and note what that took."""
-        began_s = time.thread_time()
-        try:
-            return self._check(raw, key, sent_at, told, asking)
-        finally:
-            self._cpu.spend(key.id, time.thread_time() - began_s)
 
     def _check(
         self, raw: bytes, key: AgentKey, sent_at: SentAt | None, told: bytes, asking: "_Asking"

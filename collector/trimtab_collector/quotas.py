@@ -62,6 +62,8 @@ class Quotas:
         #: hashes of key and series binary, known to fit
         self._fitting: set[int] = set()
         self._folded: dict[int, tuple[bytes, int]] = {}
+        #: id of a key -> names of series that it brought and that nobody used then
+        self.fresh: dict[str, int] = {}
 
     def fitted(self, key: AgentKey, content: BatchContent) -> BatchContent:
         """Return a batch, the same object if it fits, else with what is over a quota as `other`.
@@ -123,6 +125,7 @@ class Quotas:
         known = self._series.current
         names = list(map(hash, rows))
         fresh = [place for place, name in enumerate(names) if name not in known]
+        self.fresh[key.id] = self.fresh.get(key.id, 0) + len(fresh)
         apps = {(rows[place][0], rows[place][1]) for place in fresh}
         without = self._refused(key, apps.difference(self._services.current))
         folded: dict[int, SeriesKey] = {}

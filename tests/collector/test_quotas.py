@@ -344,6 +344,27 @@ def test_what_the_journal_keeps_is_what_fits(collector: Collector) -> None:
     assert len(routes) == 401
 
 
+def test_a_key_that_brings_names_too_fast_comes_later_and_loses_none() -> None:
+    with (
+        short_dir() as directory,
+        Collector(directory) as process,
+        Sender(process.start().port, process.new_key()) as honest,
+        Sender(process.port, process.new_key()) as fast,
+    ):
+        honest.insist(replace(flood(10, "shop"), agent="honest"))
+        answers = []
+        for first in range(0, 8_000, 1_000):
+            batch = replace(flood(1_000, first=first), agent="fast")
+            answers.append(fast.post(batch))
+            if answers[-1][0] != 202:
+                assert honest.post(replace(flood(10, "shop"), agent="honest"))[0] == 202
+                fast.insist(batch)
+        refused = [body["error"]["code"] for status, body in answers if status == 503]
+        assert refused
+        assert set(refused) == {"busy"}
+        assert process.api.counted("flood") == 8_000
+
+
 def test_refusals_name_key_and_agent_and_one_hides_no_other(collector: Collector) -> None:
     scoped = collector.new_key(services=["books"])
     with Sender(collector.port, scoped) as sender:

@@ -69,6 +69,7 @@ LAYERS: Layers = {
         # What a key may cost, and what it and one app of it may bring.
         "cpushares": ("contract.errors",),
         "quotas": ("auth.keys", "storage"),
+        "pacing": ("contract.errors", "cpushares", "quotas", "storage"),
         # Reads what an agent sends, within limits.
         "batchbodies": ("budget", "contract.errors"),
         "ingest": (
@@ -76,7 +77,7 @@ LAYERS: Layers = {
             *(
                 "contract.callers",
                 "contract.errors",
-                "cpushares",
+                "pacing",
                 "quotas",
                 "senders",
                 "storage",

@@ -40,12 +40,15 @@ class SenderTally:
         self._of_key: dict[str, int] = {}
         #: reason -> all that was ever counted
         self.totals: dict[str, int] = {}
+        #: id of a key -> the same of it
+        self.of_keys: dict[str, int] = {}
 
     def note(self, reason: str, key: str, agent: str, number: int = 1, text: str = "") -> None:
         """Count something."""
         now_s = self._clock()
         with self._lock:
             self.totals[reason] = self.totals.get(reason, 0) + number
+            self.of_keys[key] = self.of_keys.get(key, 0) + number
             whose = (reason, key, agent)
             known = self._rows.pop(whose, None)
             if known is None and self._of_key.get(key, 0) >= _MOST_OF_KEY:

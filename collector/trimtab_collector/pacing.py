@@ -1,0 +1,71 @@
+"""Measures what a batch costs the others, and holds back keys that are to come later."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.cpushares import CpuShares, paced_s
+from trimtab_collector.quotas import Quotas
+from trimtab_collector.storage.store import Received
+from trimtab_collector.storage.tallies import SenderTally
+
+__all__ = ["KeyPacing"]
+
+#: how long a refusal is held back whose cause is what the others send, and how many at a time
+_HOLD_S: Final = 1.0
+_MOST_HELD: Final = 64
+
+
+class KeyPacing:
+    """What the batches of keys cost, by their CPU, new names, events and what is over a quota."""
+
+    def __init__(self, quotas: Quotas, over: SenderTally) -> None:
+        """Watch what quotas let through, and a tally of what was over one."""
+        self._quotas = quotas
+        self._tally = over
+        self._shares = CpuShares()
+        self._holding = 0
+        #: id of a key -> what of it was over a quota until its last batch
+        self._over: dict[str, int] = {}
+
+    async def wait(self, key_id: str) -> None:
+        """Raise ApiError 503 for a key that is to come later, but not at once: loop only.
+
+        Whoever does not listen could else ask again, and be refused again, all the time.
+        """
+        try:
+            self._shares.check(key_id)
+        except ApiError:
+            if self._holding < _MOST_HELD:
+                self._holding += 1
+                try:
+                    await asyncio.sleep(_HOLD_S)
+                finally:
+                    self._holding -= 1
+            raise
+
+    def is_heavy(self, key_id: str) -> bool:
+        """Tell whether the batches of a key must not stop the loop, however small they are."""
+        return self._shares.is_heavy(key_id)
+
+    def measured(self, key_id: str, check: Callable[[], Received]) -> Received:
+        """Return what check returns, and note what that cost; any thread."""
+        began_s = time.thread_time()
+        names = self._quotas.fresh.get(key_id, 0)
+        event_bytes = ranges = 0
+        try:
+            received = check()
+            event_bytes = len(received.batch.rows) if received.events else 0
+            ranges = sum(len(process.ranges) for process in received.batch.processes)
+            return received
+        finally:
+            took_s = time.thread_time() - began_s
+            # What is stored may turn out to be over a quota later: it counts with the next batch.
+            over = self._tally.of_keys.get(key_id, 0)
+            is_over = over != self._over.get(key_id, 0)
+            self._over[key_id] = over
+            names = self._quotas.fresh.get(key_id, 0) - names
+            of_pace_s = paced_s(names, event_bytes, ranges, took_s if is_over else 0.0)
+            self._shares.spend(key_id, took_s, of_pace_s)
