@@ -34,7 +34,7 @@ _AT_ONCE_S: Final = 5.0
 _PAUSE_S: Final = 30.0
 _OVER: Final = 100
 #: from so many seconds on a key is one whose batches the loop does not check itself
-_HEAVY_S: Final = 1.0
+_HEAVY_S: Final = 0.5
 #: a key that sent within so long sends: an agent does so every ten seconds
 _SENDS_S: Final = 30.0
 

@@ -71,17 +71,21 @@ class Quotas:
         Gauges of services over the quota are left out: they have no sum. Raises BatchError for
         series that are malformed.
         """
+        columns = _whose(content)
+        whole = hash((key.id, content.batch.series, *columns))
+        mark = hash((key.id, content.batch.series))
         with self._lock:
             if self._clock() - self._turned_s >= _TURN_S:
                 self._turn()
-            columns = _whose(content)
-            whole = hash((key.id, content.batch.series, *columns))
             if whole in self._fitting:
                 return content
+            is_known = mark in self._fitting or mark in self._folded
+        # Nobody else waits while this is read.
+        read = None if is_known else _Named.of(content.batch.series)
+        with self._lock:
             pairs = set(chain.from_iterable(map(zip, columns[::2], columns[1::2])))
             over = self._refused(key, pairs.difference(self._services.current))
-            mark = hash((key.id, content.batch.series))
-            series, count = self._series_of(key, content.batch.series, mark, over)
+            series, count = self._series_of(key, content.batch.series, mark, read, over)
             if not over and not count:
                 self._fits(whole)
         if over:
@@ -114,18 +118,18 @@ class Quotas:
         }
 
     def _series_of(
-        self, key: AgentKey, series: bytes, mark: int, over: set[_AppPair]
+        self, key: AgentKey, series: bytes, mark: int, read: "_Named | None", over: set[_AppPair]
     ) -> tuple[bytes, int]:
         """Return a binary of series with those over a quota folded, and how many these are."""
         if mark in self._fitting:
             return series, 0
         if mark in self._folded:
             return self._folded[mark]
-        rows = rows_of(series)
+        rows, names = read or _Named.of(series)
         known = self._series.current
-        names = list(map(hash, rows))
         fresh = [place for place, name in enumerate(names) if name not in known]
-        self.fresh[key.id] = self.fresh.get(key.id, 0) + len(fresh)
+        unused = sum(not self._series.in_use(names[place]) for place in fresh)
+        self.fresh[key.id] = self.fresh.get(key.id, 0) + unused
         apps = {(rows[place][0], rows[place][1]) for place in fresh}
         without = self._refused(key, apps.difference(self._services.current))
         folded: dict[int, SeriesKey] = {}
@@ -148,6 +152,18 @@ class Quotas:
         if not without:
             self._folded[mark] = (packed, len(folded))
         return packed, len(folded)
+
+
+class _Named(NamedTuple):
+    """The rows of a series binary, and the hash of each."""
+
+    rows: Sequence[tuple[str, ...]]
+    names: Sequence[int]
+
+    @classmethod
+    def of(cls, series: bytes) -> "_Named":
+        rows = rows_of(series)
+        return cls(rows, list(map(hash, rows)))
 
 
 def _whose(content: BatchContent) -> list[tuple[str, ...]]:

@@ -30,6 +30,8 @@ __all__ = ["Catalogue", "Known", "rows_of"]
 logger = logging.getLogger("trimtab.catalogue")
 
 _CACHED: Final = 512
+#: series that are numbered while others wait
+_AT_ONCE: Final = 64
 _TEXT: Final = 256
 _ROWS: Final = msgspec.msgpack.Decoder(list[tuple[str, str, str, str, str, str, str]])
 #: series over the limit that may still get a number (roll-ups, `other`) before batches are refused
@@ -123,17 +125,32 @@ class Catalogue:
         if known is not None:
             return known
         rows = rows_of(data) if rows is None else rows
+        while True:
+            dictionary, found = self.dictionary, []
+            # Whoever brings names that are known must not wait for a thousand that are new.
+            for begin in range(0, len(rows), _AT_ONCE):
+                numbers = self._numbers(dictionary, rows[begin : begin + _AT_ONCE])
+                if numbers is None:
+                    break
+                found += numbers
+            else:
+                return self._keep(dictionary, data, np.array(found, np.int64))
+
+    def _numbers(self, dictionary: Dictionary, rows: Sequence[tuple[str, ...]]) -> list[int] | None:
+        """Return the numbers of some series; None if another dictionary has begun."""
         with self._lock:
-            find = self.dictionary.find
-            numbers = np.array(
-                [
-                    self._number(_key(row)) if number is None else number
-                    for row, number in zip(rows, map(find, rows), strict=True)
-                ],
-                np.int64,
-            )
-            known = Known(self.dictionary, numbers, *self.dictionary.services_of(numbers))
-            self._cache[hashlib.sha256(data).digest()] = known
+            if self.dictionary is not dictionary:
+                return None
+            return [
+                self._number(_key(row)) if number is None else number
+                for row, number in zip(rows, map(dictionary.find, rows), strict=True)
+            ]
+
+    def _keep(self, dictionary: Dictionary, data: bytes, numbers: Array) -> Known:
+        with self._lock:
+            known = Known(dictionary, numbers, *dictionary.services_of(numbers))
+            if dictionary is self.dictionary:
+                self._cache[hashlib.sha256(data).digest()] = known
             while len(self._cache) > _CACHED:
                 self._cache.popitem(last=False)
             return known
