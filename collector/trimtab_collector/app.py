@@ -5,6 +5,7 @@ The only place that knows all parts and names the engine.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -307,6 +308,7 @@ def _open(settings: CollectorSettings, reload: Reload) -> Store:
         max_series=settings.max_series,
         log_level=settings.log_level,
         waits=True,
+        steady=time.monotonic,
     )
     reload.register(
         "retention", lambda latest: store.keep(Retention.of(latest), latest.storage_max_bytes)

@@ -10,7 +10,10 @@ import pytest
 from support.clock import Clock
 from support.stores.appending import append
 from support.stores.batches import a_batch, key_of, point_of
+from trimtab_collector.storage.columns import Columns
+from trimtab_collector.storage.sqlite import reading
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.sqlite.planes import ChunkError
 from trimtab_collector.storage.store import Selection
 from trimtab_core.errors import StartupError
 
@@ -124,3 +127,26 @@ def test_a_store_whose_journal_is_broken_is_refused_with_what_to_do(tmp: Path) -
     overwrite(tmp / "metrics.db")
     with pytest.raises(StartupError, match="trimtab collector restore"):
         SQLiteStore(tmp)
+
+
+def test_what_could_not_be_read_for_a_moment_is_not_kept_as_the_answer(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(NOW_S)
+    store = SQLiteStore(tmp, clock=clock, kept_from_buckets=1)
+    try:
+        fill(store)
+
+        def fails(payloads: list[bytes]) -> Columns:
+            # Another read found the file well meanwhile.
+            store._reads._damage.clear()
+            store._reads._unreadable.clear()
+            raise ChunkError("for a moment")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(reading, "decode_chunks", fails)
+            patch.setattr(store._reads, "damaged", lambda *_: None)
+            assert of_day(store, 0) == 0
+        assert of_day(store, 0) == 2
+    finally:
+        store.close()

@@ -24,9 +24,9 @@ _DAY_S: Final = 86_400
 _LEAST_S: Final = 60
 #: the same between times that were watched
 _GAP_S: Final = 600
-#: steps in which it is looked whether anything is missing, and those in which it is found
-_COARSE: Final = 60
-_FINE: Final = 144
+#: steps in which it is looked: of ten minutes over a day, of an hour over a week. What is missing
+#: of a step that has something is not found
+_STEPS: Final = 168
 #: what was found of a range is good for so long, in seconds, and of so many ranges: a gap is of
 #: ten minutes, so that where none is none is missed by a minute; one that is there may go on, or
 #: be filled by what comes late
@@ -61,13 +61,14 @@ class Watched:
     def _found(self) -> list[tuple[int, int]]:
         if self._end_s - self._start_s <= _LEAST_S:
             return []
-        edges_s = self._edges(_COARSE, WINDOW_S)
+        edges_s = self._edges(WINDOW_S)
         alive, resolution_s = self._alive(edges_s)
+        if resolution_s > edges_s[1] - edges_s[0]:
+            edges_s = self._edges(resolution_s)
+            alive, _ = self._alive(edges_s)
         # The last step has just begun, and one that is late is no gap.
-        if not _gaps(edges_s, ~alive) and resolution_s <= edges_s[1] - edges_s[0]:
+        if not _gaps(edges_s, ~alive):
             return []
-        edges_s = self._edges(_FINE, max(WINDOW_S, resolution_s))
-        alive, _ = self._alive(edges_s)
         agents = agents_of(self._store, edges_s, self._where) if self._where else []
         heard = hosts_seen(self._store, edges_s, agents)
         if not (alive.any() or heard.any()):
@@ -80,8 +81,8 @@ class Watched:
             unknown[:first] = True
         return _gaps(edges_s, unknown)
 
-    def _edges(self, steps: int, least_s: int) -> tuple[int, ...]:
-        needed_s = max(least_s, (self._end_s - self._start_s) / steps)
+    def _edges(self, least_s: int) -> tuple[int, ...]:
+        needed_s = max(least_s, (self._end_s - self._start_s) / _STEPS)
         wide_s = next((each for each in _WIDTHS_S if each >= needed_s), _WIDTHS_S[-1])
         # A window that is wider than the steps counts for the one that it begins in.
         first_s = self._start_s - self._start_s % wide_s

@@ -17,6 +17,7 @@ from trimtab_collector.room import hold_room, opened_with_room
 from trimtab_collector.storage.accounting import AccountingTable
 from trimtab_collector.storage.commits import tell
 from trimtab_collector.storage.sqlite.accounting import load_accounting
+from trimtab_collector.storage.sqlite.ageclock import AgeClock, newest_data_s
 from trimtab_collector.storage.sqlite.aside import Aside
 from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compactor import METRICS, Compactor
@@ -73,7 +74,8 @@ class SQLiteStore:
     """A Store in one directory, which it makes and locks; see the Protocol for each method.
 
     kept_from_buckets is the size from which on a block of a file stays in memory as it was merged.
-    waits is for a collector: on a full disk it waits for room to open its files. Raises
+    waits is for a collector: on a full disk it waits for room to open its files. With steady, a
+    clock that only passes, nothing is deleted because the other one jumped (`AgeClock`). Raises
     StartupError if the directory cannot be used or another collector has locked it.
     """
 
@@ -91,6 +93,7 @@ class SQLiteStore:
         log_level: str = "info",
         waits: bool = False,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] | None = None,
     ) -> None:
         self.directory = directory
         self._waits = waits
@@ -131,7 +134,8 @@ class SQLiteStore:
         if self._strangers:
             # What another metrics.db knew is only in these files: memory answers from now on.
             merged_before_s = max(merged_before_s, int(clock()) // 60 * 60)
-        floors = Floors(facts, retention or Retention(), clock)
+        ages = AgeClock(clock, steady, newest_data_s(self._writer, files_of(directory)))
+        floors = Floors(facts, retention or Retention(), ages)
         self.memory = Memory(
             max_series, recent_bytes, clock, merged_before_s, self._aside, self.over
         )

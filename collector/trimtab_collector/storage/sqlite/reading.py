@@ -247,11 +247,12 @@ class Reader:
             rows = self._periods.find(key)
             if rows is None:
                 steps = PointSteps(part)
+                view.is_whole = True
                 own = steps.groups.of(self._dictionaries.of_file(view.path, view.connection))
                 for columns in self._chunks(view, some):
                     steps.add(columns, own)
                 rows = steps.rows(run.tier.width_s)
-                if view.path.name not in self.damage():
+                if view.is_whole:
                     self._periods.keep(key, rows)
             gathered.add_rows(rows)
         for columns in self._chunks(view, others):
@@ -273,12 +274,14 @@ class Reader:
                     "SELECT payload FROM chunk WHERE id = ?", (entry.id,)
                 ).fetchone()
             except sqlite3.Error as error:
+                view.is_whole = False
                 self.damaged(view.path, error)
         if not payloads:
             return nothing()
         try:
             return decode_chunks(payloads)
         except ChunkError as error:
+            view.is_whole = False
             self.damaged(view.path, error)
         sound = []
         for payload in payloads:
@@ -316,6 +319,8 @@ class FileView:
         self.path = path
         self.connection = connection
         self.number = number_in(connection)
+        #: False once a chunk could not be read, in this very transaction
+        self.is_whole = True
         self._marked = marked(connection, identity)
 
     def has(self, row_id: int, t0: int) -> bool:

@@ -177,8 +177,9 @@ class Supervisor:
     def _serve(self, child: _Worker) -> None:
         """Ask for one run and apply its steps, then wait for the next run."""
         now_s, begun_s = self._clock(), time.monotonic()
+        age_s = min(now_s, self._tiering.floors.age_s())
         run = CompactionRun(
-            now_s,
+            age_s,
             self._tiering.cutoff_s(now_s),
             dict(self._tiering.floors()),
             self._tiering.max_bytes,
@@ -201,7 +202,7 @@ class Supervisor:
             self._tiering.release(run.cutoff_s)
         except (sqlite3.Error, UnavailableError) as error:
             self._log.warning("release", "what is merged stays in memory for now: %s", error)
-        trouble = self._tiering.retire(now_s)
+        trouble = self._tiering.retire(age_s)
         self._tiering.trouble = f"compaction left out {said.failed}" if said.failed else trouble
         self._pause(_EVERY_S)
 

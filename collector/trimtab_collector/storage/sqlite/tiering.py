@@ -78,11 +78,12 @@ class Floors:
         }
         #: may be replaced at any time
         self.retention = retention
-        self._clock = clock
+        #: the time by which it is judged what is too old
+        self.age_s = clock
 
     def __call__(self) -> Mapping[str, int]:
         """Return the floor of each tier by name, epoch seconds."""
-        return self.retention.floors(self._clock(), dict(self._dropped))
+        return self.retention.floors(self.age_s(), dict(self._dropped))
 
     def raise_to(self, floors: Mapping[str, int]) -> Mapping[str, int]:
         """Note the new floors of files deleted for lack of space, and return them as facts."""
@@ -247,12 +248,13 @@ class Tiering:
         total = 0
         with locked(self._directory, 10):
             cutoff_s = self.cutoff_s(now_s)
-            for step, commit in compactor.steps(now_s, cutoff_s, self.floors()):
+            age_s = min(now_s, self.floors.age_s())
+            for step, commit in compactor.steps(age_s, cutoff_s, self.floors()):
                 with self.publication.moving():
                     self.announce(step)
                     commit()
                     self.apply(step)
                 total += len(step.journal)
         self.release(cutoff_s)
-        self.trouble = self.retire(now_s)
+        self.trouble = self.retire(age_s)
         return total

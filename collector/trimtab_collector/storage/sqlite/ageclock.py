@@ -1,0 +1,82 @@
+"""The time by which it is judged what is too old, before anything is deleted for its age.
+
+A wall clock may be wrong for a minute, and what was deleted in it stays deleted. So a jump ahead is
+believed for ages only after a day in which it stayed: until then time goes on from where it was, as
+a clock tells that only passes. A jump back is believed at once: it deletes nothing. At the start
+time goes on from the newest data.
+"""
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from trimtab_collector.storage.columns import WINDOW_S
+from trimtab_collector.storage.sqlite.tiers import FINE, Tier
+
+__all__ = ["AgeClock", "newest_data_s"]
+
+logger = logging.getLogger("trimtab.compaction")
+
+#: a step ahead of so many seconds is none: clocks are set, and machines sleep
+_STEP_S: Final = 3600
+#: seconds after which a jump is believed
+_BELIEVED_S: Final = 86_400
+
+
+class AgeClock:
+    """Epoch seconds for ages; any thread."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] | None = None,
+        newest_s: int | None = None,
+    ) -> None:
+        """Without steady, which only passes, the clock is always believed.
+
+        newest_s is the end of the newest data, if there is any.
+        """
+        self._clock = clock
+        self._steady = steady
+        self._lock = threading.Lock()
+        now_s = clock()
+        self._time_s = now_s if newest_s is None else min(now_s, newest_s)
+        self._at_s = steady() if steady else 0.0
+        #: when, by the steady clock, the jump began that is not believed yet
+        self._since_s: float | None = None
+
+    def __call__(self) -> float:
+        """Return the time; quick."""
+        now_s = self._clock()
+        if self._steady is None:
+            return now_s
+        with self._lock:
+            steady_s = self._steady()
+            expected_s = self._time_s + steady_s - self._at_s
+            if now_s > expected_s + _STEP_S:
+                if self._since_s is None:
+                    self._since_s = steady_s
+                    logger.warning(
+                        "the clock is %.1f hours ahead of the data: nothing is deleted for its age "
+                        "until it has stayed so for %d hours; if it is wrong, set it",
+                        (now_s - expected_s) / 3600,
+                        _BELIEVED_S // 3600,
+                    )
+                if steady_s - self._since_s < _BELIEVED_S:
+                    return expected_s
+            self._time_s, self._at_s, self._since_s = now_s, steady_s, None
+            return now_s
+
+
+def newest_data_s(
+    connection: sqlite3.Connection, files: Iterable[tuple[Tier, int, Path]]
+) -> int | None:
+    """Return the end of the newest window of the journal, else of the newest file; None without."""
+    (newest_s,) = connection.execute("SELECT max(t0) FROM journal").fetchone()
+    if newest_s is not None:
+        return int(newest_s) + WINDOW_S
+    return max((tier.span(start_s)[1] for tier, start_s, _ in files if tier is FINE), default=None)

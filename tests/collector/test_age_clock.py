@@ -1,0 +1,84 @@
+"""A clock that is wrong for a while costs nobody's history."""
+
+from pathlib import Path
+
+from support.clock import Clock
+from support.stores.appending import append
+from support.stores.batches import a_batch, key_of, point_of
+from trimtab_collector.storage.sqlite.ageclock import AgeClock
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.store import Selection
+
+NOON = 1_700_006_400
+DAY_S = 86_400
+
+
+def test_a_jump_ahead_is_believed_after_a_day_and_one_back_at_once() -> None:
+    wall, steady = Clock(NOON), Clock(0)
+    ages = AgeClock(wall, steady)
+
+    def passes(seconds: float) -> None:
+        wall.advance_s(seconds)
+        steady.advance_s(seconds)
+
+    passes(10)
+    assert ages() == NOON + 10
+    wall.advance_s(3_000)
+    assert ages() == NOON + 3_010
+    wall.advance_s(50 * 365 * DAY_S)
+    assert ages() == NOON + 3_010
+    passes(DAY_S - 1)
+    assert ages() == NOON + 3_010 + DAY_S - 1
+    wall.advance_s(-50 * 365 * DAY_S)
+    assert ages() == wall()
+    wall.advance_s(-DAY_S)
+    assert ages() == wall()
+    wall.advance_s(20 * DAY_S)
+    assert ages() < wall()
+    passes(DAY_S)
+    assert ages() == wall()
+
+
+def test_after_a_long_pause_time_goes_on_from_the_newest_data() -> None:
+    wall, steady = Clock(NOON), Clock(0)
+    ages = AgeClock(wall, steady, NOON - 10 * DAY_S)
+    assert ages() == NOON - 10 * DAY_S
+    wall.advance_s(DAY_S)
+    steady.advance_s(DAY_S)
+    assert ages() == wall()
+    assert AgeClock(wall, steady, NOON + 90 * DAY_S)() == wall()
+
+
+def test_a_clock_in_2100_deletes_nothing_and_what_comes_after_it_is_kept(tmp_path: Path) -> None:
+    wall, steady = Clock(NOON), Clock(0)
+
+    def passes(seconds: float) -> None:
+        wall.advance_s(seconds)
+        steady.advance_s(seconds)
+
+    store = SQLiteStore(tmp_path, clock=wall, steady=steady)
+    key = key_of("/orders")
+    early = [a_batch(seq, {key: point_of([9])}, window_s=NOON + 10 * seq) for seq in range(360)]
+    late = [
+        a_batch(400 + seq, {key: point_of([9])}, window_s=NOON + 10 * seq + 7200)
+        for seq in range(360)
+    ]
+    append(store, *early)
+    passes(7_200)
+    store.compact(wall.now_s)
+    files = {path.name for path in tmp_path.glob("1*.db")}
+    assert files
+    ahead_s = 76 * 365 * DAY_S
+    wall.advance_s(ahead_s)
+    store.compact(wall.now_s)
+    wall.advance_s(-ahead_s)
+    assert {path.name for path in tmp_path.glob("1*.db")} == files
+    # Repeats are known, and what comes now is merged into every tier.
+    assert append(store, early[0]) == [True]
+    append(store, *late)
+    passes(2 * DAY_S)
+    store.compact(wall.now_s)
+    for edges in ((NOON, NOON + 3_600), (NOON + 7_200, NOON + 10_800)):
+        rows = store.read(Selection(edges))
+        assert int(rows.columns.value("requests").sum()) == 360
+    store.close()
