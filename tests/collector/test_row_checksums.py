@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -108,6 +109,71 @@ def test_of_many_flips_in_a_row_of_the_journal_none_decodes_as_another_batch(tmp
         moved[column] = int(row[column]) ^ 1 << dice.randrange(30)
         with pytest.raises(BatchError, match="checksum"):
             batch_of_row(tuple(moved))
+
+
+def damage_index(directory: Path, index: str, old: bytes, new: bytes) -> None:
+    """Change bytes of an index, in its only page."""
+    path = directory / "metrics.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        (page,) = connection.execute(query, (index,)).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    data = bytearray(path.read_bytes())
+    place = data.index(old, (page - 1) * size, page * size)
+    data[place : place + len(old)] = new
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("index", "old", "new"),
+    [
+        # number 7 in row 8 of the first origin: another number, and another row
+        ("sqlite_autoindex_journal_1", bytes([7, 8]), bytes([71, 8])),
+        ("sqlite_autoindex_journal_1", bytes([7, 8]), bytes([7, 72])),
+        # the window of row 8: another window, row 9, and a row that there is not
+        ("journal_t0", struct.pack(">ib", NOON_S + 70, 8), struct.pack(">ib", NOON_S - 2**26, 8)),
+        ("journal_t0", struct.pack(">ib", NOON_S + 70, 8), struct.pack(">ib", NOON_S + 70, 9)),
+        ("journal_t0", struct.pack(">ib", NOON_S + 70, 8), struct.pack(">ib", NOON_S + 70, 72)),
+        ("sqlite_autoindex_origin_1", b"agent", b"agemt"),
+    ],
+)
+def test_an_index_that_differs_from_its_table_is_made_anew_and_named(
+    tmp: Path, index: str, old: bytes, new: bytes
+) -> None:
+    batches = [
+        a_batch(number, {key_of(): point_of([5, 9])}, window_s=NOON_S + 10 * number)
+        for number in range(15)
+    ]
+    with opened(tmp) as store:
+        append(store, *batches)
+    damage_index(tmp, index, old, new)
+    with opened(tmp) as store:
+        assert f"made anew: {index}" in store.health().damage["metrics.db"]
+        assert append(store, *batches) == [True] * 15
+        assert requests(store) == 30
+        store.compact(NOW_S)
+        assert (requests(store), store.health().journal_batches) == (30, 0)
+        assert store.health().compaction == ""
+    with opened(tmp) as store:
+        assert store.health().damage == {}
+
+
+def test_an_index_that_cannot_be_made_anew_stays_and_is_named(tmp: Path) -> None:
+    with opened(tmp) as store:
+        append(store, *[a_batch(n, {key_of(): point_of([5])}, window_s=NOON_S) for n in range(9)])
+    with closing(sqlite3.connect(tmp / "metrics.db", isolation_level=None)) as connection:
+        connection.execute("CREATE INDEX journal_half ON journal (t0) WHERE id < 5")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = 'CREATE UNIQUE INDEX journal_half ON journal (t0)'"
+            " WHERE name = 'journal_half'"
+        )
+    with opened(tmp) as store:
+        told = store.health().damage["metrics.db"]
+        assert "cannot be made anew (UNIQUE constraint failed" in told
+        assert told.endswith(": journal_half")
+        assert requests(store) == 9
 
 
 def test_a_flipped_batch_is_set_aside_named_and_booked(tmp: Path) -> None:

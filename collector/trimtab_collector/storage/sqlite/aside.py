@@ -55,7 +55,14 @@ class Aside:
         self._rows: Mapping[str, int] = {}
         #: (table, id) of rows that reads have met, until they are set aside or too old
         self._met: dict[tuple[str, int], None] = {}
+        #: what else was wrong with metrics.db when it was opened
+        self._told: dict[str, None] = {}
         self._log = RateLimited(logger)
+
+    def tell(self, what: str) -> None:
+        """Name what was wrong with metrics.db until the process ends; empty is nothing."""
+        if what:
+            self._told[what] = None
 
     def note(self, table: str, number: int, error: Exception) -> None:
         """Note a row that a read has left out: it is still in its table."""
@@ -83,10 +90,11 @@ class Aside:
         self._rows = rows
 
     def text(self) -> str:
-        """Return what was set aside as a sentence, empty if nothing was."""
+        """Return what was set aside, and else was wrong, as a sentence; empty if nothing was."""
         rows = Counter(self._rows)
         rows.update(table for table, _ in list(self._met))
-        if not rows:
-            return ""
-        told = ", ".join(f"{count} of {table}" for table, count in sorted(rows.items()))
-        return f"rows are not as they were written and left out: {told}"
+        found = list(self._told)
+        if rows:
+            told = ", ".join(f"{count} of {table}" for table, count in sorted(rows.items()))
+            found.append(f"rows are not as they were written and left out: {told}")
+        return "; ".join(found)

@@ -25,6 +25,7 @@ from trimtab_collector.storage.sqlite.consolidation import chunks_aside
 from trimtab_collector.storage.sqlite.events import EventTable
 from trimtab_collector.storage.sqlite.gaugehistory import GaugeReader
 from trimtab_collector.storage.sqlite.health import SQLiteHealth
+from trimtab_collector.storage.sqlite.indexes import mend_indexes
 from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
@@ -172,6 +173,7 @@ class SQLiteStore:
         writer = open_metrics(self._path)
         try:
             migrate(writer, self.directory)
+            self._aside.tell(mend_indexes(writer))
             read_again(writer)
         except BaseException:
             writer.close()

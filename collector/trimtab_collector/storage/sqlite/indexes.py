@@ -1,0 +1,97 @@
+"""Indexes by which batches are told apart and found: compared with their tables at every start.
+
+An index has no checksum. One changed bit in it hides a row, or makes a batch that is here already
+count again. What the rows themselves say is the truth: an index that differs is made anew.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+__all__ = ["mend_indexes"]
+
+logger = logging.getLogger("trimtab.store")
+
+#: tables whose rows decide what counts; large ones, of measures and events, take seconds to compare
+_TABLES: Final = ("journal", "origin")
+_MOST_FINDINGS: Final = 100
+#: what SQLite says of a page that nothing refers to: it wastes space and nothing else
+_LEAKED: Final = "never used"
+
+
+def mend_indexes(connection: sqlite3.Connection) -> str:
+    """Make indexes anew that differ from their tables; return what was found, empty if nothing.
+
+    For the writer, before anything else reads. 0.1 s for 10,000 batches. An index that cannot be
+    made anew stays as it is and is named. Raises sqlite3.Error for a disk that fails.
+    """
+    differ = [
+        str(name)
+        for table in _TABLES
+        for (name,) in connection.execute("SELECT name FROM pragma_index_list(?)", (table,))
+        if _differs(connection, table, str(name))
+    ]
+    if not differ:
+        return ""
+    names = ", ".join(differ)
+    why = _make_anew(connection, differ)
+    if why:
+        told = f"indexes differ from their tables and cannot be made anew ({why:.200}): {names}"
+    else:
+        told = f"indexes differed from their tables and were made anew: {names}"
+    logger.warning("metrics.db: %s", told)
+    return told
+
+
+def _differs(connection: sqlite3.Connection, table: str, index: str) -> bool:
+    """Return whether an index has other entries than its table has rows."""
+    columns = [
+        name for (name,) in connection.execute("SELECT name FROM pragma_index_info(?)", (index,))
+    ]
+    chosen = ", ".join(("rowid", *columns))
+    by_row, by_index = f"{table} NOT INDEXED", f"{table} INDEXED BY {index}"
+    try:
+        (rows,) = connection.execute(f"SELECT count(*) FROM {by_row}").fetchone()  # noqa: S608
+        found = connection.execute(
+            # count(*) would go through whichever index is smallest.
+            f"SELECT (SELECT count({columns[0]}) FROM {by_index}),"  # noqa: S608
+            f" EXISTS (SELECT {chosen} FROM {by_row} EXCEPT SELECT {chosen} FROM {by_index})"
+        ).fetchone()
+    except sqlite3.DatabaseError as error:
+        if not _is_broken(error):
+            raise
+        return True
+    return bool(found != (rows, 0))
+
+
+def _make_anew(connection: sqlite3.Connection, indexes: Sequence[str]) -> str:
+    """Make indexes anew, all or none; return why that is not possible."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        before = _findings(connection)
+        for index in indexes:
+            connection.execute(f"REINDEX {index}")
+        # A broken index may have referred to pages of a table, which would be free now.
+        worse = [each for each in _findings(connection) - before if _LEAKED not in each]
+        if worse:
+            connection.execute("ROLLBACK")
+            return min(worse)
+        connection.execute("COMMIT")
+    except sqlite3.DatabaseError as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if not _is_broken(error):
+            raise
+        return str(error)
+    return ""
+
+
+def _findings(connection: sqlite3.Connection) -> set[str]:
+    query = f"PRAGMA integrity_check({_MOST_FINDINGS})"
+    return {str(text) for (text,) in connection.execute(query)} - {"ok"}
+
+
+def _is_broken(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CONSTRAINT)
