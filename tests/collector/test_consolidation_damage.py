@@ -30,16 +30,28 @@ def merge_only(store: SQLiteStore, now_s: float) -> None:
             tiering.apply(step)
 
 
-@pytest.mark.parametrize("damaged", [0, 1, 2])
-def test_a_chunk_that_cannot_be_read_costs_itself_alone(tmp: Path, damaged: int) -> None:
-    clock = Clock(NOON)
-    store = SQLiteStore(tmp, clock=clock)
+def three_sets(directory: Path, clock: Clock) -> Path:
+    """Make a store whose single series are three chunks, of a route each; return their file."""
+    store = SQLiteStore(directory, clock=clock)
     for number in range(3):
-        append(store, a_batch(number, {key_of(f"/{number}"): point_of([9])}, window_s=NOON - 20))
+        batch = {key_of(f"/{number}"): point_of([9, 99])}
+        append(store, a_batch(number, batch, window_s=NOON - 20))
         clock.now_s += 7200
         merge_only(store, clock.now_s)
     store.close()
-    file = next(tmp.glob("10s-*.db"))
+    return next(directory.glob("10s-*.db"))
+
+
+def routes_of(store: SQLiteStore) -> set[str]:
+    """Return the routes that the file answers with: edges are within a minute."""
+    found = store.read(Selection((NOON - 25, NOON - 5), ("route", "instance")))
+    return {found.groups[group][0] for group in found.group.tolist()}
+
+
+@pytest.mark.parametrize("damaged", [0, 1, 2])
+def test_a_chunk_that_cannot_be_read_costs_itself_alone(tmp: Path, damaged: int) -> None:
+    clock = Clock(NOON)
+    file = three_sets(tmp, clock)
     with closing(sqlite3.connect(file)) as broken:
         rows = broken.execute("SELECT id FROM chunk WHERE level = 0 ORDER BY first").fetchall()
         assert len(rows) == 3
@@ -52,10 +64,7 @@ def test_a_chunk_that_cannot_be_read_costs_itself_alone(tmp: Path, damaged: int)
         with closing(sqlite3.connect(file)) as made_one:
             parts = "SELECT count(DISTINCT part) FROM chunk WHERE level = 0"
             assert made_one.execute(parts).fetchone() == (1,)
-        # Edges within a minute: this file answers.
-        rows_left = store.read(Selection((NOON - 25, NOON - 5), ("route", "instance")))
-        here = {rows_left.groups[group][0] for group in rows_left.group.tolist()}
-        assert here == {f"/{number}" for number in range(3)} - {f"/{damaged}"}
+        assert routes_of(store) == {f"/{number}" for number in range(3)} - {f"/{damaged}"}
         assert file.name in store.health().damage
     finally:
         store.close()
@@ -68,3 +77,49 @@ def test_a_chunk_that_cannot_be_read_costs_itself_alone(tmp: Path, damaged: int)
         store.close()
     report = check(tmp, Retention(), lambda _: None, clock.now_s)
     assert any("were set aside" in each.what for each in report.findings)
+
+
+def damage_entry(path: Path, place: int, change: int) -> None:
+    """Change the second entry of the index of chunks: a byte, or the type of a column."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'chunk_place'"
+        (page,) = connection.execute(query).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    data = bytearray(path.read_bytes())
+    begin = (page - 1) * size
+    cell = begin + int.from_bytes(data[begin + 10 : begin + 12], "big")
+    # A cell is its length, the length of its header, the types of columns, and the columns.
+    data[cell + 2 + place if place >= 0 else cell + data[cell]] ^= change
+    path.write_bytes(data)
+
+
+def test_a_chunk_that_only_the_index_has_costs_itself_alone(tmp: Path) -> None:
+    clock = Clock(NOON)
+    file = three_sets(tmp, clock)
+    damage_entry(file, -1, 64)
+    store = SQLiteStore(tmp, clock=clock)
+    try:
+        assert routes_of(store) == {"/0", "/2"}
+        assert "where the index has one" in store.health().damage[file.name]
+        report = check(tmp, Retention(), lambda _: None, clock.now_s)
+        assert any("where the index has one" in each.what for each in report.findings)
+        store.compact(clock.now_s)
+        assert store.health().compaction == ""
+        assert routes_of(store) >= {"/0", "/2"}
+    finally:
+        store.close()
+
+
+def test_an_entry_of_the_index_that_is_no_number_hides_no_chunk(tmp: Path) -> None:
+    clock = Clock(NOON)
+    file = three_sets(tmp, clock)
+    # The type of its buckets: a text.
+    damage_entry(file, 7, 1 ^ 15)
+    store = SQLiteStore(tmp, clock=clock)
+    try:
+        assert routes_of(store) == {"/0", "/1", "/2"}
+        report = check(tmp, Retention(), lambda _: None, clock.now_s)
+        assert any("tells another size" in each.what for each in report.findings)
+    finally:
+        store.close()

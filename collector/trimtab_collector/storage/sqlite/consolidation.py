@@ -18,14 +18,13 @@ import numpy as np
 
 from trimtab_collector.storage.columns import Array, Columns, rekey, series_of
 from trimtab_collector.storage.merging import merge
+from trimtab_collector.storage.sqlite.chunkindex import ChunkEntry, entries, payload_of
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk
 from trimtab_collector.storage.sqlite.compaction import Prepared, Step
 from trimtab_collector.storage.sqlite.gaugefile import merge_sets, sets_due
 from trimtab_collector.storage.sqlite.tierfile import (
     UNREADABLE,
-    ChunkEntry,
     add_points,
-    entries,
     open_reader,
 )
 from trimtab_collector.storage.sqlite.tiers import COARSE, Tier, files_of
@@ -173,11 +172,8 @@ def _merged(
 def _columns_of(
     connection: sqlite3.Connection, entry: ChunkEntry, known: int, log: RateLimited
 ) -> Columns | None:
-    (payload,) = connection.execute(
-        "SELECT payload FROM chunk WHERE id = ?", (entry.id,)
-    ).fetchone()
     try:
-        columns = decode_chunk(payload)
+        columns = decode_chunk(payload_of(connection, entry.id))
         series = series_of(columns.key)
         if len(series) and series.max() >= known:
             raise ChunkError(f"it names series {series.max()}, its file has {known}")

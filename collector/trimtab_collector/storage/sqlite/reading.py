@@ -30,6 +30,7 @@ from trimtab_collector.storage.dictionary import Dictionary, Groups
 from trimtab_collector.storage.levels import level_of
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.sqlite.aside import Aside
+from trimtab_collector.storage.sqlite.chunkindex import ChunkEntry, entries, payload_of
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunks
 from trimtab_collector.storage.sqlite.dictionaries import Dictionaries
 from trimtab_collector.storage.sqlite.head import Head
@@ -39,9 +40,7 @@ from trimtab_collector.storage.sqlite.periods import MergedPeriods
 from trimtab_collector.storage.sqlite.plan import ROLLED, SINGLE, TierRun, clear_of, plan
 from trimtab_collector.storage.sqlite.publication import Publication
 from trimtab_collector.storage.sqlite.tierfile import (
-    ChunkEntry,
     VersionError,
-    entries,
     is_damage,
     marked,
     number_in,
@@ -270,10 +269,8 @@ class Reader:
         payloads: list[bytes] = []
         for entry in found:
             try:
-                payloads += view.connection.execute(
-                    "SELECT payload FROM chunk WHERE id = ?", (entry.id,)
-                ).fetchone()
-            except sqlite3.Error as error:
+                payloads.append(payload_of(view.connection, entry.id))
+            except (sqlite3.Error, ChunkError) as error:
                 view.is_whole = False
                 self.damaged(view.path, error)
         if not payloads:

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -30,13 +30,11 @@ from trimtab_core.errors import TrimtabError
 __all__ = [
     "DAMAGED",
     "UNREADABLE",
-    "ChunkEntry",
     "EmptyFileError",
     "VersionError",
     "add_points",
     "add_series",
     "adopt",
-    "entries",
     "forget",
     "highest_mark",
     "highest_of",
@@ -88,19 +86,6 @@ class EmptyFileError(VersionError):
 
 #: what reading a damaged file raises
 UNREADABLE: Final = (sqlite3.Error, VersionError, UnicodeDecodeError)
-
-
-class ChunkEntry(NamedTuple):
-    """A chunk without its payload; first and last are numbers of routes."""
-
-    id: int
-    period: int
-    begin: int
-    part: int
-    first: int
-    last: int
-    points: int
-    buckets: int
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
@@ -162,29 +147,6 @@ def is_damage(error: Exception) -> bool:
         sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_NOTADB,
     )
-
-
-def entries(
-    connection: sqlite3.Connection,
-    level: int,
-    start_s: int,
-    end_s: int,
-    routes: tuple[int, int] | None = None,
-    begins: tuple[int, int] | None = None,
-) -> Iterator[ChunkEntry]:
-    """Yield the chunks of periods that start in [start_s, end_s), by begin and route.
-
-    routes are the lowest and highest wanted route; chunks must begin between the two of begins.
-    """
-    least, most = routes or (-1, 1 << 62)
-    after_s, before_s = begins or (-1, 1 << 62)
-    for row in connection.execute(
-        "SELECT id, period, begin, part, first, last, points, buckets FROM chunk"
-        " WHERE level = ? AND period >= ? AND period < ? AND begin > ? AND begin < ?"
-        " AND first <= ? AND last >= ? ORDER BY period, begin, first, last, id",
-        (level, start_s, end_s, after_s, before_s, most, least),
-    ):
-        yield ChunkEntry(*row)
 
 
 def marked(connection: sqlite3.Connection, identity: int) -> frozenset[int]:

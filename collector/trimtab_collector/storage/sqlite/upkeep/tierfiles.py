@@ -10,8 +10,8 @@ import numpy as np
 from trimtab_collector.storage.columns import VALUES, Array, Columns, series_of, times_of
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.levels import LEVELS
+from trimtab_collector.storage.sqlite.chunkindex import ChunkEntry, entries, payload_of
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk
-from trimtab_collector.storage.sqlite.tierfile import ChunkEntry, entries
 from trimtab_collector.storage.sqlite.tiers import SUMMED, Tier
 from trimtab_collector.storage.sqlite.upkeep.findings import CheckReport, Finding, Wrong
 from trimtab_collector.storage.sqlite.upkeep.gaugechecks import gauge_sums_of
@@ -128,11 +128,8 @@ def _level(
     sums = Sums(metrics.series.parents())
     for entry in entries(file.connection, level, period, period + 1):
         report.chunks += 1
-        (payload,) = file.connection.execute(
-            "SELECT payload FROM chunk WHERE id = ?", (entry.id,)
-        ).fetchone()
         try:
-            columns = decode_chunk(payload)
+            columns = decode_chunk(payload_of(file.connection, entry.id))
         except ChunkError as error:
             report.add(Finding(file.path.name, f"it cannot be read: {error}", chunk=entry.id))
             continue
