@@ -176,6 +176,33 @@ def test_an_index_that_cannot_be_made_anew_stays_and_is_named(tmp: Path) -> None
         assert requests(store) == 9
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE fact SET name = 'idenuity' WHERE name = 'identity'",
+        "UPDATE fact SET value = 'one' WHERE name = 'identity'",
+        "UPDATE fact SET value = x'01'",
+    ],
+)
+def test_a_journal_whose_identity_is_lost_gets_a_new_one_and_is_named(
+    tmp: Path, statement: str
+) -> None:
+    with opened(tmp) as store:
+        fill(store)
+        store.compact(NOW_S)
+    with closing(sqlite3.connect(tmp / "metrics.db", isolation_level=None)) as connection:
+        connection.execute(statement)
+    assert any("identity" in each.what for each in _findings(tmp))
+    with opened(tmp) as store:
+        assert "identity of the journal was lost" in store.health().damage["metrics.db"]
+        assert requests(store) == 6
+        append(store, a_batch(7, {key_of(): point_of([5, 9])}, window_s=NOON_S + 70))
+        store.compact(NOW_S)
+        assert (requests(store), store.health().compaction) == (8, "")
+    with opened(tmp) as store:
+        assert "metrics.db" not in store.health().damage
+
+
 def test_a_flipped_batch_is_set_aside_named_and_booked(tmp: Path) -> None:
     with opened(tmp) as store:
         fill(store)

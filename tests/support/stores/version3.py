@@ -10,8 +10,9 @@ import numpy as np
 from support.stores.version4 import to_version_4
 from trimtab_collector.storage.columns import Array, series_of, times_of
 from trimtab_collector.storage.dictionary import Dictionary
+from trimtab_collector.storage.sqlite.chunkindex import entries
 from trimtab_collector.storage.sqlite.chunks import decode_chunk, encode_chunk
-from trimtab_collector.storage.sqlite.tierfile import entries, load_series, pieces
+from trimtab_collector.storage.sqlite.tierfile import load_series, pieces
 from trimtab_collector.storage.sqlite.tiers import Tier, files_of
 
 __all__ = ["to_version_3"]

@@ -135,6 +135,8 @@ def units(
     """
     (last,) = journal.execute("SELECT coalesce(max(id), 0) FROM journal").fetchone()
     identity = identity_of_journal(journal)
+    if not identity:
+        raise sqlite3.DatabaseError("the journal has lost its identity: restart the collector")
     failed: set[int] = set()
     while due := _due(journal, cutoff_s, last, 0 if all_of_it else _DUE, failed):
         try:

@@ -6,6 +6,7 @@ and with synchronous=FULL a commit is on the disk when it returns. Merged batche
 beside it (`tiers`), which a compactor writes and which are never attached to one another.
 """
 
+import logging
 import os
 import sqlite3
 import threading
@@ -70,6 +71,8 @@ from trimtab_core.rows import EventRow
 
 __all__ = ["SQLiteStore"]
 
+logger = logging.getLogger("trimtab.store")
+
 
 class SQLiteStore:
     """A Store in one directory, which it makes and locks; see the Protocol for each method.
@@ -126,7 +129,11 @@ class SQLiteStore:
         if waits:
             hold_room(directory)
         identity = identity_of_journal(self._writer)
-        if highest_of(files_of(directory), identity) > highest_given(self._writer):
+        if not identity:
+            self._aside.tell("the identity of the journal was lost: it has a new one")
+            logger.warning("%s: its identity was lost, it has a new one", self._path)
+            identity = renew_identity(self._writer)
+        elif highest_of(files_of(directory), identity) > highest_given(self._writer):
             # A copy of metrics.db from before was put back: marks would hide what comes now.
             identity = renew_identity(self._writer)
         self._strangers = strangers(files_of(directory), identity)
@@ -191,7 +198,8 @@ class SQLiteStore:
             "SELECT count(*), coalesce(sum(length(payload)), 0) FROM journal"
         ).fetchone()
         self._journal = JournalSize(int(count), int(size))
-        return dict(self._writer.execute("SELECT name, value FROM fact"))
+        found = self._writer.execute("SELECT name, value FROM fact WHERE typeof(value) = 'integer'")
+        return dict(found)
 
     def start(self) -> None:
         """Start the process that merges and the threads that drive it."""

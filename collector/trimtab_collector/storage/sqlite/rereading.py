@@ -62,7 +62,7 @@ def read_again(connection: sqlite3.Connection) -> int:
 
 def _read_all_again(connection: sqlite3.Connection) -> int:
     row = connection.execute("SELECT value FROM fact WHERE name = 'shapes'").fetchone()
-    if row and row[0] >= SHAPES:
+    if row and isinstance(row[0], int) and row[0] >= SHAPES:
         return 0
     (secure,) = connection.execute("PRAGMA secure_delete").fetchone()
     connection.execute("PRAGMA secure_delete = ON")

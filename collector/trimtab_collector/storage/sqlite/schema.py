@@ -124,15 +124,15 @@ def migrate(connection: sqlite3.Connection, directory: Path) -> None:
 
 
 def identity_of_journal(connection: sqlite3.Connection) -> int:
-    """Return the identity of this journal, a number that no other journal has."""
+    """Return the identity of this journal, a number that no other journal has; 0 if it is lost."""
     row = connection.execute("SELECT value FROM fact WHERE name = 'identity'").fetchone()
-    return int(row[0])
+    return row[0] if row and isinstance(row[0], int) else 0
 
 
 def renew_identity(connection: sqlite3.Connection) -> int:
     """Make this journal another one than tier files know; returns its identity."""
     identity = _new_identity()
-    connection.execute("UPDATE fact SET value = ? WHERE name = 'identity'", (identity,))
+    connection.execute("INSERT OR REPLACE INTO fact VALUES ('identity', ?)", (identity,))
     return identity
 
 

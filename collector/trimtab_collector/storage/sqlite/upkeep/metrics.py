@@ -88,7 +88,10 @@ def look(connection: sqlite3.Connection, report: CheckReport) -> Metrics | None:
         (count,) = connection.execute(query).fetchone()
         if count:
             report.add(Finding(METRICS, what, "0", str(count)))
-    facts = connection.execute("SELECT name, value FROM fact WHERE name LIKE 'floor~_%' ESCAPE '~'")
+    facts = connection.execute(
+        "SELECT name, value FROM fact WHERE name LIKE 'floor~_%' ESCAPE '~'"
+        " AND typeof(value) = 'integer'"
+    )
     # In one transaction, so that totals and journal rows belong together.
     connection.execute("BEGIN")
     totals = connection.execute("SELECT environment, service, requests FROM total").fetchall()
@@ -97,9 +100,13 @@ def look(connection: sqlite3.Connection, report: CheckReport) -> Metrics | None:
         "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'journal'"
     ).fetchone()
     connection.execute("COMMIT")
+    identity = identity_of_journal(connection)
+    if not identity:
+        what = "the identity of the journal is lost; a collector gives it a new one at its start"
+        report.add(Finding(METRICS, what))
     return Metrics(
         connection,
-        identity_of_journal(connection),
+        identity,
         Dictionary(linked=True),
         given,
         last,
