@@ -40,7 +40,7 @@ from trimtab_core.batches import encode
 from trimtab_core.errors import StartupError, TrimtabError
 from trimtab_core.exposition import MetricFamily
 from trimtab_core.logs import configure
-from trimtab_core.names import STOPPING
+from trimtab_core.names import OBEYED, STOPPING
 from trimtab_core.ownfiles import make_directory, read_own, write_own
 from trimtab_core.terminal import Terminal
 
@@ -349,12 +349,30 @@ def _clients(settings: AgentSettings) -> tuple[httpx.AsyncClient, httpx.AsyncCli
 
 
 def _identity(data_dir: Path) -> str:
-    """Return the name of this agent, made once and kept beside the spool."""
+    """Return the name of this agent, made once and kept beside the spool.
+
+    A file that holds no name is set aside, and a new name is made.
+    """
     path = data_dir / "agent-id"
     try:
         make_directory(data_dir)
-        if found := read_own(path):
-            return found[:128]
+        try:
+            found = read_own(path)
+            wrong = OBEYED.search(found)
+            if found and not wrong:
+                return found[:128]
+            why = f"character {wrong.group()!a} at {wrong.start()}" if wrong else ""
+        except ValueError as error:
+            why = str(error)
+        if why:
+            aside = path.with_name("agent-id.damaged")
+            os.replace(path, aside)
+            log.warning(
+                "expected the name of this agent in %s, got %s: it is set aside as %s and a new "
+                "name is made; if the collector refuses the key now, give it to the new name with "
+                "`trimtab key rebind`",
+                path, why, aside.name,
+            )  # fmt: skip
         made = f"{os.uname().nodename[:64]}-{secrets.token_hex(4)}"
         write_own(path, made + "\n")
     except OSError as error:

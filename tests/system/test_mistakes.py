@@ -156,3 +156,20 @@ def test_an_agent_whose_clock_is_far_off_says_by_how_much(tmp: Path) -> None:
         with agent.start():
             agent.wait_line("it differs by -720")  # the Date header tells whole seconds
     assert free_port()
+
+
+@pytest.mark.parametrize("name", [b"v\xed-c277ce3a\n", b"vm\x1b-c277\n", "vm\u202ec277".encode()])
+def test_a_name_of_an_agent_that_is_damaged_is_set_aside_and_a_new_one_made(
+    tmp: Path, name: bytes
+) -> None:
+    agent = Agent(tmp, f"http://127.0.0.1:{free_port()}", "k")
+    agent.data.mkdir(mode=0o700)
+    (agent.data / "agent-id").write_bytes(name)
+    with agent.start():
+        (line,) = [each for each in agent.output().splitlines() if "agent-id.damaged" in each]
+        assert "a new name is made" in line
+        assert line.isprintable()
+    assert (agent.data / "agent-id.damaged").read_bytes() == name
+    made = (agent.data / "agent-id").read_text("ascii").strip()
+    assert made.isprintable()
+    assert "c277" not in made
