@@ -22,6 +22,7 @@ from trimtab_collector.storage.sqlite.chunkindex import ChunkEntry, entries, pay
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk
 from trimtab_collector.storage.sqlite.compaction import Prepared, Step
 from trimtab_collector.storage.sqlite.gaugefile import merge_sets, sets_due
+from trimtab_collector.storage.sqlite.indexes import make_anew_within
 from trimtab_collector.storage.sqlite.tierfile import (
     UNREADABLE,
     add_points,
@@ -69,6 +70,12 @@ def consolidations(
                 due.append((level, period))
 
     writers.fill(path, look)
+    if due:
+        connection, anew = writers.fill(path, _index_mended)
+        if anew:
+            log.warning(path.name, "%s: its index of chunks differed and was made anew", path)
+            yield Step(what="consolidate", damaged=path.name), partial(_commit, connection)
+            writers.fill(path, look)
     for level, period in due:
 
         def work(
@@ -88,6 +95,11 @@ def consolidations(
 
         connection = writers.fill(path, merged)
         yield Step(what="consolidate"), partial(_commit, connection)
+
+
+def _index_mended(connection: sqlite3.Connection) -> tuple[sqlite3.Connection, bool]:
+    """Make the index anew if it differs: nothing can be deleted by one that does."""
+    return connection, make_anew_within(connection, "chunk", "chunk_place")
 
 
 def _rewrite(

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["mend_indexes"]
+__all__ = ["make_anew_within", "mend_indexes"]
 
 logger = logging.getLogger("trimtab.store")
 
@@ -44,6 +44,17 @@ def mend_indexes(connection: sqlite3.Connection) -> str:
     return told
 
 
+def make_anew_within(connection: sqlite3.Connection, table: str, index: str) -> bool:
+    """Make an index anew in the open transaction if it differs; return whether it did.
+
+    Raises sqlite3.Error if that is not possible: the caller rolls back.
+    """
+    if not _differs(connection, table, index):
+        return False
+    _remake(connection, [index])
+    return True
+
+
 def _differs(connection: sqlite3.Connection, table: str, index: str) -> bool:
     """Return whether an index has other entries than its table has rows."""
     columns = [
@@ -69,14 +80,7 @@ def _make_anew(connection: sqlite3.Connection, indexes: Sequence[str]) -> str:
     """Make indexes anew, all or none; return why that is not possible."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        before = _findings(connection)
-        for index in indexes:
-            connection.execute(f"REINDEX {index}")
-        # A broken index may have referred to pages of a table, which would be free now.
-        worse = [each for each in _findings(connection) - before if _LEAKED not in each]
-        if worse:
-            connection.execute("ROLLBACK")
-            return min(worse)
+        _remake(connection, indexes)
         connection.execute("COMMIT")
     except sqlite3.DatabaseError as error:
         if connection.in_transaction:
@@ -85,6 +89,18 @@ def _make_anew(connection: sqlite3.Connection, indexes: Sequence[str]) -> str:
             raise
         return str(error)
     return ""
+
+
+def _remake(connection: sqlite3.Connection, indexes: Sequence[str]) -> None:
+    before = _findings(connection)
+    for index in indexes:
+        connection.execute(f"REINDEX {index}")
+    # A broken index may have referred to pages of a table, which would be free now.
+    worse = [each for each in _findings(connection) - before if _LEAKED not in each]
+    if worse:
+        error = sqlite3.DatabaseError(min(worse))
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
 
 
 def _findings(connection: sqlite3.Connection) -> set[str]:
