@@ -125,6 +125,7 @@ def test_an_entry_of_the_index_that_is_no_number_hides_no_chunk(tmp: Path) -> No
         store.compact(clock.now_s)
         assert store.health().compaction == ""
         assert not list(tmp.glob("*.damaged"))
+        assert "made anew" in store.health().damage[file.name]
         assert routes_of(store) == {"/0", "/1", "/2"}
     finally:
         store.close()

@@ -86,8 +86,9 @@ class Step(msgspec.Struct, kw_only=True, omit_defaults=True):
     size_bytes: int = 0
     #: those of them that cannot be read, and why
     unreadable: list[tuple[int, str]] = []
-    #: name of a file in which chunks were set aside, empty for none
+    #: name of a file in which something was damaged, empty for none; and what it was
     damaged: str = ""
+    why: str = "chunks cannot be read and are set aside"
     #: sequence numbers of batches: (origin, first, last, latest window), to recognise repeats
     seen: list[tuple[int, int, int, int]] = []
     #: nothing before this second is only in the journal

@@ -73,8 +73,9 @@ def consolidations(
     if due:
         connection, anew = writers.fill(path, _index_mended)
         if anew:
-            log.warning(path.name, "%s: its index of chunks differed and was made anew", path)
-            yield Step(what="consolidate", damaged=path.name), partial(_commit, connection)
+            why = "its index of chunks differed from them and was made anew"
+            step = Step(what="consolidate", damaged=path.name, why=why)
+            yield step, partial(_commit, connection)
             writers.fill(path, look)
     for level, period in due:
 

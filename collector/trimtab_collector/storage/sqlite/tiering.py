@@ -155,8 +155,7 @@ class Tiering:
         Raises sqlite3.Error if the disk refuses the write: the step is then repeated.
         """
         if step.damaged:
-            aside = ChunkError("chunks cannot be read and are set aside")
-            self._reader.damaged(self._directory / step.damaged, aside)
+            self._reader.damaged(self._directory / step.damaged, ChunkError(step.why))
         if step.what == "drop":
             self._reader.files.let_go()
             # There may be space now.
