@@ -135,6 +135,12 @@ def damage_index(directory: Path, index: str, old: bytes, new: bytes) -> None:
         ("journal_t0", struct.pack(">ib", NOON_S + 70, 8), struct.pack(">ib", NOON_S - 2**26, 8)),
         ("journal_t0", struct.pack(">ib", NOON_S + 70, 8), struct.pack(">ib", NOON_S + 70, 9)),
         ("journal_t0", struct.pack(">ib", NOON_S + 70, 8), struct.pack(">ib", NOON_S + 70, 72)),
+        # the same, whose row is a fraction of seven bytes that lie elsewhere
+        (
+            "journal_t0",
+            bytes([4, 1]) + struct.pack(">ib", NOON_S + 70, 8),
+            bytes([4, 7]) + struct.pack(">ib", NOON_S + 70, 8),
+        ),
         ("sqlite_autoindex_origin_1", b"agent", b"agemt"),
     ],
 )
