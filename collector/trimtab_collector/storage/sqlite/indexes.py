@@ -7,7 +7,7 @@ count again. What the rows themselves say is the truth: an index that differs is
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 
 __all__ = ["make_anew_within", "mend_indexes"]
@@ -24,8 +24,8 @@ _LEAKED: Final = "never used"
 def mend_indexes(connection: sqlite3.Connection) -> str:
     """Make indexes anew that differ from their tables; return what was found, empty if nothing.
 
-    For the writer, before anything else reads. 0.1 s for 10,000 batches. An index that cannot be
-    made anew stays as it is and is named. Raises sqlite3.Error for a disk that fails.
+    For the writer, before anything else reads. 0.1 to 0.2 s for 10,000 batches. An index that
+    cannot be made anew stays as it is and is named. Raises sqlite3.Error for a disk that fails.
     """
     differ = [
         str(name)
@@ -87,9 +87,13 @@ def _differs(connection: sqlite3.Connection, table: str, index: str) -> bool:
 
 def _make_anew(connection: sqlite3.Connection, indexes: Sequence[str]) -> str:
     """Make indexes anew, all or none; return why that is not possible."""
+    before: set[str] = set()
+    # The check itself ends at some broken indexes, after which its transaction is of no more use.
+    with contextlib.suppress(sqlite3.DatabaseError):
+        before = _findings(connection)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        _remake(connection, indexes)
+        _remake(connection, indexes, before)
         connection.execute("COMMIT")
     except sqlite3.DatabaseError as error:
         if connection.in_transaction:
@@ -100,10 +104,9 @@ def _make_anew(connection: sqlite3.Connection, indexes: Sequence[str]) -> str:
     return ""
 
 
-def _remake(connection: sqlite3.Connection, indexes: Sequence[str]) -> None:
-    before: set[str] = set()
-    with contextlib.suppress(sqlite3.DatabaseError):  # the check itself ends at some broken indexes
-        before = _findings(connection)
+def _remake(
+    connection: sqlite3.Connection, indexes: Sequence[str], before: Set[str] = frozenset()
+) -> None:
     for index in indexes:
         connection.execute(f"REINDEX {index}")
     # A broken index may have referred to pages of a table, which would be free now.
