@@ -260,8 +260,8 @@ class Observed:
         found: dict[Owner, dict[FigureKind, list[Baseline]]] = {}
         for against, time_range in self.spans.before.items():
             earlier = self._baselines(against, time_range)
-            for owner, kinds in earlier.baselines.items():
-                for kind, baseline in kinds.items():
+            for owner, was in earlier.baselines.items():
+                for kind, baseline in was.items():
                     found.setdefault(owner, {}).setdefault(kind, []).append(baseline)
             if earlier.steps >= _STEPS:
                 # One that had no request while others had is usually without.
