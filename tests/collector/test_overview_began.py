@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.alerts import an_alert
 from support.stores.towns import DAY_S, HOUR_S, NOW_S, key, steady, town
 from trimtab_collector.contract.errors import instant
 
@@ -45,3 +46,13 @@ def test_fewer_requests_are_not_dated_before_anything_was_watched() -> None:
         place.fill(began_s, NOW_S, steady(place, "shop"), step_s=10, services=("shop",))
         since = place.ask()["sentence"]["since"]
     assert since is None or since >= instant(began_s - began_s % 60)
+
+
+@pytest.mark.parametrize(("lasts_s", "told"), [(11, False), (40, True)])
+def test_a_cpu_that_is_busy_for_some_seconds_may_be_of_a_start(lasts_s: int, told: bool) -> None:
+    with town() as place:
+        place.fill(NOW_S - 3 * HOUR_S, NOW_S, steady(place, "shop"))
+        alert = an_alert(state="pending", metric="cpuUsage", unit="ratio", threshold=0.9,
+                         value=0.977, instance="host", since=instant(NOW_S - lasts_s))  # fmt: skip
+        text = place.ask(alert)["sentence"]["text"]
+    assert ("over 90" in text) is told
