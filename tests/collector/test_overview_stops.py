@@ -68,6 +68,8 @@ def test_requests_that_stop_while_processes_run_are_told_within_half_a_minute(
         # What shop had is out of the rate of all at once too, but for what came a minute ago.
         assert _tiles(found)["requests"]["value"] < 8.1
         assert _tiles(found)["requests"]["from"] == instant(NOW_S - 60)
+        # What is usual of five minutes says nothing of that one.
+        assert _tiles(found)["requests"]["usual"] is None
 
 
 def test_a_service_with_few_requests_is_not_stopped_by_a_pause() -> None:

@@ -33,6 +33,8 @@ def test_the_first_page_says_since_when_a_service_is_gone_and_has_no_rate_for_on
             unknown = table.get_by_role("row").filter(has_text="alpha")
             expect(unknown.get_by_role("img", name="no data")).to_be_visible()
             expect(unknown).not_to_contain_text("/s")
+            expect(unknown).not_to_contain_text("instance")
+            expect(unknown.locator(".dot.none")).to_have_count(1)
             expect(table.get_by_role("row").filter(has_text="books")).not_to_contain_text("since")
             rate = somebody.page.locator(".tile").filter(has_text="Requests").first
             expect(rate).to_contain_text("since ")

@@ -169,3 +169,23 @@ def test_shipped_key_figures_and_thresholds_have_words_in_korean(admin: Viewer) 
     admin.page.get_by_role("button", name="한국어").click()
     admin.page.get_by_text("상태 확인").first.wait_for()
     assert admin.page.get_by_text("Health check").count() == 0
+
+
+def test_key_figures_of_a_report_are_whole_and_no_sentence_is_cut(admin: Viewer) -> None:
+    admin.visit("reports")
+    table = admin.page.get_by_role("table", name="Key figures")
+    for width in (1440, 380):
+        admin.resize(width, 900)
+        row = table.get_by_role("row").last
+        cells = row.get_by_role("cell")
+        assert cells.count() == 4
+        for place in range(4):
+            box = cells.nth(place).bounding_box()
+            outer = table.locator("xpath=..").bounding_box()
+            assert box is not None
+            assert outer is not None
+            assert box["x"] + box["width"] <= outer["x"] + outer["width"] + 1
+    admin.visit()
+    heading = admin.page.locator(".sentence h1")
+    heading.evaluate("(each) => each.append(' and another word'.repeat(20))")
+    assert heading.evaluate("(each) => each.scrollHeight <= each.clientHeight")

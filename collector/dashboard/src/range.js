@@ -93,6 +93,9 @@ export function zoom(fromMs, toMs) {
 /** Return "-1h" for what is offered, else "-90s". */
 const quickOr = (seconds) => QUICK.find(([, each]) => Math.abs(each - seconds) <= 10)?.[0] ?? `-${seconds}s`;
 
+/** Return the shortest live range that is offered and begins at a moment (ms) or before: "-1h" and the like. */
+export const backTo = (ms) => (QUICK.find(([, seconds]) => seconds * 1000 >= now.peek() - ms) ?? QUICK.at(-1))[0];
+
 /** Show twice the range: around the same middle, or up to now if it is live. */
 export function widen() {
   if (range.value.isLive) return show(quickOr(range.value.seconds * 2));

@@ -94,7 +94,8 @@ class OverviewService(RangeBody, kw_only=True):
     environment: str
     service: str
     state: str
-    instances: int
+    #: null where nobody knows, as its agents are silent
+    instances: int | None
     #: null where nobody knows, as its agents are silent
     requests_per_second: float | None
     p50: float | None

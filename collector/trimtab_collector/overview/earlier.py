@@ -10,10 +10,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeVar
 
-from trimtab_collector.overview.usual import Baseline, FigureKind
+from trimtab_collector.overview.usual import (
+    RATE_KIND,
+    REQUEST_KINDS,
+    Baseline,
+    FigureKind,
+    baseline_of,
+)
+from trimtab_collector.reads.figures import Figures
 from trimtab_collector.reads.ranges import TimeRange
+from trimtab_collector.storage.columns import Array
 
-__all__ = ["EarlierFigures", "EarlierRanges", "StepFigures"]
+__all__ = ["EarlierFigures", "EarlierRanges", "StepFigures", "baselines"]
 
 _T = TypeVar("_T")
 _MOST: Final = 32
@@ -74,3 +82,31 @@ class EarlierRanges:
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
         return figures
+
+
+def baselines(
+    figures: Figures, against: str, time_range: TimeRange, steps: int
+) -> dict[tuple[str, ...], dict[FigureKind, Baseline]]:
+    """Return what each group's figures were over an earlier range, in which steps have requests."""
+    places: dict[tuple[str, ...], list[int]] = {}
+    for place, name in enumerate(figures.names):
+        places.setdefault(name, []).append(place)
+    edges_s = time_range.selection.edges_s
+    requests = figures["requests"]
+    columns: dict[FigureKind, Array] = {kind: figures[kind.column] for kind in REQUEST_KINDS}
+    found: dict[tuple[str, ...], dict[FigureKind, Baseline]] = {}
+    for owner, mine in places.items():
+        counts = requests[mine].tolist()
+        if not sum(counts):
+            continue
+        kinds = found[owner] = {}
+        for kind, values in columns.items():
+            some, weights = values[mine].tolist(), counts
+            if kind is RATE_KIND:
+                # It had none in the other steps in which there were any.
+                some += [0.0] * (steps - len(mine))
+                weights = [float(edges_s[1] - edges_s[0])] * len(some)
+            baseline = baseline_of(kind, against, some, weights)
+            if baseline is not None:
+                kinds[kind] = baseline
+    return found

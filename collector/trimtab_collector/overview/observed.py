@@ -11,19 +11,26 @@ import numpy as np
 from trimtab_collector.contract.overview import TimeShares
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.overview.arrivals import last_arrival
-from trimtab_collector.overview.earlier import EarlierFigures, EarlierRanges, StepFigures
+from trimtab_collector.overview.beginnings import beginnings
+from trimtab_collector.overview.earlier import (
+    EarlierFigures,
+    EarlierRanges,
+    StepFigures,
+    baselines,
+)
 from trimtab_collector.overview.machines import Machines
 from trimtab_collector.overview.shares import time_shares
 from trimtab_collector.overview.spans import EARLIER, Spans, spans_of, stepped
 from trimtab_collector.overview.streams import Streams
 from trimtab_collector.overview.usual import (
+    ORDINARY,
     P95_KIND,
     RATE_KIND,
     REQUEST_KINDS,
+    WORSE,
     Baseline,
     BesideUsual,
     FigureKind,
-    baseline_of,
     judged,
 )
 from trimtab_collector.reads.digits import significant
@@ -31,7 +38,7 @@ from trimtab_collector.reads.figures import Figures, no_requests
 from trimtab_collector.reads.processes import Owner
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
-from trimtab_collector.storage.columns import WINDOW_S, Array
+from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.store import Rows
 
@@ -83,6 +90,7 @@ class Observed:
         self._add(lately)
         self._add(all_lately)
         self.services.setdefault(EVERYTHING, _ServiceFigures())
+        self._begin()
         self._series = self._steps(self.spans.series)
         for owner, presence in self.machines.processes.items():
             if presence.gone_s is None or presence.lost_s is not None:
@@ -234,12 +242,26 @@ class Observed:
         for name, now, share in zip(figures.names, figures.dicts(), shares, strict=True):
             self.services[name] = _ServiceFigures(now, share)
 
+    def _begin(self) -> None:
+        """Make the rates of services that began lately those of the time since then."""
+        began = beginnings(self.reader, self.parameters, self.spans, self.machines.processes)
+        busy = {owner for owner, each in self.services.items() if owner and each.now["requests"]}
+        if busy and busy <= began.keys():
+            began[EVERYTHING] = min(began[owner] for owner in busy)
+        for owner, began_s in began.items():
+            service = self.services.get(owner)
+            if service is not None and service.now["requests"]:
+                service.span = (began_s, self.spans.end_s)
+                rate = service.now["requests"] / (self.spans.end_s - began_s)
+                shown = float(significant(np.array([rate]))[0])
+                service.now = {**service.now, "requests_per_second": shown}
+
     def _judge(self) -> None:
         found: dict[Owner, dict[FigureKind, list[Baseline]]] = {}
         for against, time_range in self.spans.before.items():
             earlier = self._baselines(against, time_range)
-            for owner, baselines in earlier.baselines.items():
-                for kind, baseline in baselines.items():
+            for owner, was in earlier.baselines.items():
+                for kind, baseline in was.items():
                     found.setdefault(owner, {}).setdefault(kind, []).append(baseline)
             if earlier.steps >= _STEPS:
                 # One that had no request while others had is usually without.
@@ -253,15 +275,21 @@ class Observed:
                 kinds = found.setdefault(owner, {})
                 for kind, baseline in new.items():
                     kinds.setdefault(kind, [baseline])
-        seconds = self.spans.lately.seconds
+        whole_s = self.spans.end_s - self.spans.start_s
         for owner, service in self.services.items():
             service.before = found.get(owner, {})
-            requests = service.now["requests"]
+            requests, seconds = service.now["requests"], self.spans.lately.seconds
+            if service.span is not None:
+                seconds = min(seconds, service.span[1] - service.span[0])
             for kind in REQUEST_KINDS:
                 weight = seconds if kind is RATE_KIND else requests
                 service.judged[kind] = judged(
                     kind, service.now[kind.column], weight, service.before.get(kind, ())
                 )
+            rate = service.judged[RATE_KIND]
+            if rate and rate.judgement == WORSE and self.spans.is_now and seconds < whole_s:
+                # Less than all of it was watched: that says nothing of fewer.
+                service.judged[RATE_KIND] = replace(rate, judgement=ORDINARY, reach=0.0)
 
     def _stop(self) -> None:
         """Note whose requests have stopped: their figures are of the time since then."""
@@ -295,16 +323,11 @@ class Observed:
         elif unknown or any(self.services[owner].stopped_s is not None for owner in self.owners):
             # What one of them had would be in the rate for five minutes.
             everything = self.everything
-            rate, from_s = streams.recent()
+            rate, from_s = streams.recent(everything.span[0] if everything.span else 0)
             everything.now = {**everything.now, "requests_per_second": rate}
             self.rate_span = (from_s, self.spans.end_s)
-            everything.judged[RATE_KIND] = judged(
-                *(RATE_KIND, rate, self.spans.end_s - from_s),
-                everything.before.get(RATE_KIND, ()),
-            )
-            if unknown:
-                # Fewer come in, and nobody knows whether fewer were made.
-                everything.judged[RATE_KIND] = None
+            # What is usual is of all services and of five minutes: not of a minute of some.
+            everything.judged[RATE_KIND] = None
 
     def _note_unknown(self, owner: Owner) -> None:
         """Note that nobody knows how a service is since its agents are silent."""
@@ -344,8 +367,8 @@ class Observed:
     def _earlier(self, against: str, time_range: TimeRange) -> EarlierFigures:
         each, everything = self._read(time_range)
         steps = int((everything["requests"] > 0).sum())
-        found = _baselines(each, against, time_range, steps)
-        found.update(_baselines(everything, against, time_range, steps))
+        found = baselines(each, against, time_range, steps)
+        found.update(baselines(everything, against, time_range, steps))
         return EarlierFigures(found, steps)
 
 
@@ -361,31 +384,3 @@ def _together(rows: Rows) -> Rows:
     merged = merge([replace(rows.columns, key=key)])
     t = merged.key & 0xFFFFFFFF
     return Rows(list(groups), merged.key >> 32, t, merged, rows.resolution_s)
-
-
-def _baselines(
-    figures: Figures, against: str, time_range: TimeRange, steps: int
-) -> dict[Owner, dict[FigureKind, Baseline]]:
-    """Return what each group's figures were over an earlier range, in which steps have requests."""
-    places: dict[Owner, list[int]] = {}
-    for place, name in enumerate(figures.names):
-        places.setdefault(name, []).append(place)
-    edges_s = time_range.selection.edges_s
-    requests = figures["requests"]
-    columns: dict[FigureKind, Array] = {kind: figures[kind.column] for kind in REQUEST_KINDS}
-    found: dict[Owner, dict[FigureKind, Baseline]] = {}
-    for owner, mine in places.items():
-        counts = requests[mine].tolist()
-        if not sum(counts):
-            continue
-        kinds = found[owner] = {}
-        for kind, values in columns.items():
-            some, weights = values[mine].tolist(), counts
-            if kind is RATE_KIND:
-                # It had none in the other steps in which there were any.
-                some += [0.0] * (steps - len(mine))
-                weights = [float(edges_s[1] - edges_s[0])] * len(some)
-            baseline = baseline_of(kind, against, some, weights)
-            if baseline is not None:
-                kinds[kind] = baseline
-    return found

@@ -36,6 +36,9 @@ _OF_REQUESTS: Final = {
     ERRORS_KIND.metric: ERRORS_KIND,
 }
 
+#: what has been busy for less than this may just have started
+_STARTS_S: Final = 30
+
 
 class Sentences:
     """Chooses and writes the sentence of one overview; raises TooMuchError."""
@@ -272,6 +275,11 @@ class Sentences:
             if each.value is not None
             and not is_recovering(each)
             and each.metric not in (AGENT_SILENCE, ANALYSIS)
+            # Whatever starts is busy for some seconds.
+            and not (
+                "cpu" in each.metric.lower()
+                and self._parameters.now_s - epoch(each.since) < _STARTS_S
+            )
         ]
         if not pending:
             found = past_line(self._situation, words)

@@ -6,7 +6,7 @@ last two hours; a run that began before them is followed back by ten minutes for
 moment is true to a step, and where the run is longer than that no moment is named.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import nan, sqrt
 from typing import Final
@@ -14,6 +14,7 @@ from typing import Final
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.overview.spans import Spans, stepped
 from trimtab_collector.overview.usual import RATE_KIND, BesideUsual, FigureKind
+from trimtab_collector.reads.presence import HOST, PROCESS, seen
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
 
@@ -134,17 +135,41 @@ def _beyond(
     edges_s = steps.selection.edges_s
     places = {t: place for place, t in enumerate(figures.rows.t.tolist())}
     values, requests = figures[kind.column].tolist(), figures["requests"].tolist()
+    unknown = _unknown(reader, steps, places) if kind is RATE_KIND else ()
     found: list[bool | None] = []
     for t in edges_s[:-1]:
         place = places.get(t)
         value = nan if place is None else values[place]
         if kind is RATE_KIND:
+            if t in unknown:
+                found.append(None)
+                continue
             value = 0.0 if place is None else value
         elif place is None or requests[place] < _FEWEST or value != value:
             found.append(None)
             continue
         found.append(value > line if kind.worse > 0 else value < line)
     return found
+
+
+def _unknown(reader: StoreReader, steps: TimeRange, places: Collection[int]) -> Collection[int]:
+    """Return the steps without requests of which it is not known that there were none.
+
+    Nobody was heard in them, or they are before the first process. Where no gauges are stored,
+    nothing is left out.
+    """
+    edges_s, where = steps.selection.edges_s, steps.parameters.where
+    owned = {name: where[name] for name in ("environment", "service") if name in where}
+    alive = seen(reader.store, edges_s, PROCESS, owned)
+    if not alive.any():
+        return ()
+    heard = alive | seen(reader.store, edges_s, HOST, {})
+    first_s = edges_s[int(alive.argmax())]
+    return {
+        t
+        for t, each in zip(edges_s, heard.tolist(), strict=False)
+        if t not in places and (t < first_s or not each)
+    }
 
 
 def _longest(beyond: Sequence[bool | None], edges_s: Sequence[int]) -> Onset:

@@ -111,7 +111,7 @@ class Situation:
         observed = self.observed
         span = None
         if kind in REQUEST_KINDS:
-            span = observed.everything.span or (observed.rate_span if kind is RATE_KIND else None)
+            span = (observed.rate_span if kind is RATE_KIND else None) or observed.everything.span
         return span or (observed.spans.start_s, observed.spans.end_s)
 
     @cached_property

@@ -45,7 +45,7 @@ def standing(situation: Situation, findings: Sequence[OutOfOrdinary]) -> list[Ov
                 environment=owner[0],
                 service=owner[1],
                 state=state,
-                instances=observed.instances(owner),
+                instances=None if observed.is_unknown(owner) else observed.instances(owner),
                 requests_per_second=(
                     None if observed.is_unknown(owner) else now["requests_per_second"]
                 ),

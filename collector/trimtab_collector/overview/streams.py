@@ -64,10 +64,14 @@ class Streams:
         #: owner -> when its requests stopped; those that have none in all of the five minutes lack
         self.halts: Mapping[tuple[str, ...], Halt] = self._halts()
 
-    def recent(self) -> tuple[float, int]:
-        """Return the requests per second of all in the last minute, and when that began."""
+    def recent(self, began_s: int = 0) -> tuple[float, int]:
+        """Return the requests per second of all in the last minute, and when that began.
+
+        It is shorter where the first of them began within it.
+        """
         start_s = max(self._start_s, self._end_s - 2 * _STEP_S)
         count = sum(each for t, each in self._counts.get((), {}).items() if t >= start_s)
+        start_s = max(start_s, began_s)
         return count / max(1, self._end_s - start_s), start_s
 
     def _read(self, step_s: int) -> dict[tuple[str, ...], dict[int, int]]:

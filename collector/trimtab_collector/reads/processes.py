@@ -50,6 +50,8 @@ class ProcessPresence:
     heard_s: int | None = None
     #: those of these agents that are heard now
     agents: set[str] = field(default_factory=set)
+    #: start of the first step in which any was heard; None: of none yet
+    first_s: int | None = None
 
 
 def present_processes(
@@ -104,6 +106,7 @@ class Processes:
             steps.setdefault(owner, set()).add(t)
             agents.setdefault(owner, set()).add(agent)
             presence = found.setdefault(owner, ProcessPresence())
+            presence.first_s = min(t, t if presence.first_s is None else presence.first_s)
             if not self._is_now:
                 presence.instances.add(instance)
             elif t >= edges_s[-3]:

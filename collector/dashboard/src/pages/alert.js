@@ -9,6 +9,7 @@ import { written } from "../figures.js";
 import { Card } from "../parts/card.js";
 import { Said, useSending } from "../parts/form.js";
 import { Answer, Empty } from "../parts/states.js";
+import { backTo } from "../range.js";
 import { AlertDot, endedMs, lastedMs, lateText, lineText, metricText, ruleText, subjectOf } from "../sections/alertrow.js";
 import { Issues } from "../sections/issues.js";
 import { matchersOf, NewSilence } from "../sections/silence.js";
@@ -37,12 +38,14 @@ function Whole({ alert }) {
   const { busy, error, run } = useSending();
   const isOver = Boolean(alert.resolvedAt);
   const acknowledge = () => run(() => ask(`/alerts/${encodeURIComponent(alert.id)}/acknowledge`, {}, { method: "POST", body: {} })).then(renewAll);
+  // What goes on is looked at live: a range that is fixed would hold on other pages too.
+  const lookAt = isOver ? {} : { from: backTo(Date.parse(alert.since) - 1_800_000), to: "" };
   const around = { from: new Date(Date.parse(alert.since) - 1_800_000).toISOString(), to: isOver ? new Date(endedMs(alert) + 600_000).toISOString() : "" };
   return html`<h1><${AlertDot} alert=${alert} /><bdi>${subjectOf(alert)}</bdi>: ${alert.metadata?.title ?? metricText(alert.metric)}</h1>
     <p class="lede">${alert.metadata?.message ?? (alert.metric === "analysis" ? t(isOver || alert.state === "keeping" || alert.value < alert.threshold ? "alert.analysisWas" : "alert.analysisIs", { severity: named("severity", alert.severity) }) : t(isOver ? "alert.was" : alert.noData ? "alert.wasLast" : "alert.is", { metric: metricText(alert.metric), value: written(isOver ? alert.worst : alert.value, alert.unit), line: lineText(alert), severity: named("severity", alert.severity) }))}</p>
     <div class="actions spaced">
-      ${alert.service && html`<a class="button" href=${href(alert.route ? "route" : "service", { environment: alert.environment, service: alert.service, route: alert.route || undefined, ...around })}>${t("alert.look", { name: alert.service })}</a>`}
-      ${!alert.service && alert.instance && html`<a class="button" href=${href("hosts", { instance: alert.instance, ...around })}>${t("alert.look", { name: alert.instance })}</a>`}
+      ${alert.service && html`<a class="button" href=${href(alert.route ? "route" : "service", { environment: alert.environment, service: alert.service, route: alert.route || undefined, ...around, ...lookAt })}>${t("alert.look", { name: alert.service })}</a>`}
+      ${!alert.service && alert.instance && html`<a class="button" href=${href("hosts", { instance: alert.instance, ...around, ...lookAt })}>${t("alert.look", { name: alert.instance })}</a>`}
       ${isAdmin.value && !isOver && !alert.acknowledgedBy && html`<button class="button plain" disabled=${busy} onClick=${acknowledge}>${t("alert.take")}</button>`}
       ${isAdmin.value && !isOver && html`<button class="button plain" onClick=${() => setSilencing(true)}>${t("silence.new")}</button>`}
       ${alert.ruleId.startsWith("threshold.") ? html`<a class="button plain" href=${href("thresholds", { metric: alert.metric })}>${t("page.thresholds")}</a>` : html`<a class="button plain" href=${BUILT_IN[alert.ruleId] ? href(BUILT_IN[alert.ruleId], { environment: alert.environment || undefined, service: alert.service || undefined }) : href("rule", { id: alert.ruleId })}>${t(BUILT_IN[alert.ruleId] ? `page.${BUILT_IN[alert.ruleId]}` : "alert.rule")}</a>`}

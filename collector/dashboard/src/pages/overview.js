@@ -78,7 +78,7 @@ function Since({ row, from }) {
 
 function Services({ rows, from, leftOut }) {
   const columns = [
-    { key: "service", title: t("services.service"), text: true, show: (row) => html`<span class="named"><${Dot} state=${row.state} /><a class="plainly" href=${href("service", { environment: row.environment, service: row.service })}><bdi>${row.service}</bdi></a></span><span class="sub2 below"><bdi>${row.environment}</bdi> · ${t("services.instances", { count: row.instances })}</span>` },
+    { key: "service", title: t("services.service"), text: true, show: (row) => html`<span class="named"><${Dot} state=${row.instances === null ? "none" : row.state} label=${t(`state.${row.state}`)} /><a class="plainly" href=${href("service", { environment: row.environment, service: row.service })}><bdi>${row.service}</bdi></a></span><span class="sub2 below"><bdi>${row.environment}</bdi> · ${row.instances === null ? "–" : t("services.instances", { count: row.instances })}</span>` },
     { key: "requestsPerSecond", title: t("services.rate"), unit: "perSecond", show: (row) => html`<${Figure} value=${row.requestsPerSecond} unit="perSecond" /><${Since} row=${row} from=${from} />` },
     { key: "p50", title: "p50", unit: "ms" },
     { key: "p95", title: "p95", unit: "ms" },

@@ -59,8 +59,8 @@ function Report({ data }) {
         { key: "bad", title: t("report.bad") },
         { key: "left", title: t("slo.left"), value: (row) => row.budget.left, unit: "ratio" },
       ]} />` : html`<${Empty} text=${t("slo.none")} />`}<//>
-      <${Card} title=${t("kpi.title")} span=${6}><${Table} label=${t("kpi.title")} rows=${data.kpis} columns=${[
-        { key: "name", title: t("kpi.name"), text: true, show: (row) => html`${named("kpiName", row.name)}<span class="sub2">${row.how}</span>` },
+      <${Card} title=${t("kpi.title")} span=${6}><${Table} stack=${true} label=${t("kpi.title")} rows=${data.kpis} columns=${[
+        { key: "name", title: t("kpi.name"), text: true, show: (row) => html`${named("kpiName", row.name)}<span class="sub2 how">${row.how}</span>` },
         { key: "value", title: t("metrics.value"), show: (row) => html`<span title=${row.note ?? row.how}>${written(row.value, row.unit === "1/s" ? "perSecond" : row.unit)}</span>` },
         { key: "target", title: t("slo.target"), show: (row) => written(row.target, row.unit === "1/s" ? "perSecond" : row.unit) },
         { key: "status", title: t("alerts.state"), text: true, show: kpi },

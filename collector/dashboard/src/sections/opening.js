@@ -81,7 +81,7 @@ const JUDGED = { better: "good", worse: "bad", ordinary: "" };
 function FigureTile({ tile, from, live }) {
   const unit = UNITS[tile.unit] ?? tile.unit;
   return html`<div class="card tile">
-    <div class="name">${named("tile", tile.name)}${tile.from !== from && html`<span class="now">${t("tile.since", { time: whenShort(tile.from) })}</span>`}${Number.isFinite(live) && html`<span class="now">${t("tile.now", { value: written(live, unit) })}</span>`}</div>
+    <div class="name">${named("tile", tile.name)}${tile.from !== from && html`<span class="now">${t("tile.since", { time: whenShort(tile.from) })}</span>`}${tile.value !== null && Number.isFinite(live) && html`<span class="now">${t("tile.now", { value: written(live, unit) })}</span>`}</div>
     <div class="value"><${Figure} value=${tile.value} unit=${unit} why=${tile.why} /></div>
     <${Spark} values=${tile.series} width=${150} kind=${tile.judgement === "worse" ? "critical" : ""} />
     <div class=${`delta ${JUDGED[tile.judgement]}`} title=${tile.usual ? t(`against.${tile.usual.against}`) : tile.why}>${beside(tile, unit)}</div>
