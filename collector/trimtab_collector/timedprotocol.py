@@ -21,6 +21,8 @@ MOST_HEAD: Final = 32 * 1024
 MOST_TARGET: Final = 8 * 1024
 #: bytes that a client must take, or all of them, within the time after which it counts as stalled
 _LEAST_TAKEN: Final = 16 * 1024
+#: bytes of framing that a byte of a chunked body may have: one of a byte has five
+_LOOSE: Final = 8
 #: time for the last bytes of an idle connection when the collector stops
 _GOODBYE_S: Final = 0.5
 
@@ -45,6 +47,10 @@ class TimedProtocol(HttpToolsProtocol):
         #: whether the parser is within a head, maybe of a request that waits for the one before it
         self._in_head = True
         self._may_be_long = False
+        #: whether a request began in what was received last; bytes of its body, and of its body's
+        #: framing and trailers
+        self._begun = False
+        self._body_bytes = self._loose_bytes = 0
         self._refusal: HTTPStatus | None = None
         #: requests of a client that did not wait for their answers before it sent the next
         self._ahead: list[RequestResponseCycle] = []
@@ -110,7 +116,13 @@ class TimedProtocol(HttpToolsProtocol):
         if self.phase is Phase.CLOSING:
             return
         self._may_be_long = self._head_bytes + len(data) > MOST_TARGET
+        was_in_head, self._begun, before = self._in_head, False, self._body_bytes
         super().data_received(data)
+        if not was_in_head and not self._begun:
+            # Sizes of chunks, what is said with them, and headers that follow the body.
+            self._loose_bytes += len(data) - (self._body_bytes - before)
+            if self._loose_bytes > MOST_HEAD + _LOOSE * self._body_bytes and self._refusal is None:
+                self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD and self._refusal is None:
@@ -139,6 +151,12 @@ class TimedProtocol(HttpToolsProtocol):
         if self.phase is Phase.IDLE:
             self._enter(Phase.HEAD)
         self._in_head, self._head_bytes = True, 0
+        self._begun, self._body_bytes, self._loose_bytes = True, 0, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Nobody asks for what follows the body, and it would be kept without a bound.
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -159,6 +177,7 @@ class TimedProtocol(HttpToolsProtocol):
         self._enter(Phase.ANSWERING if self.pipeline else Phase.BODY)
 
     def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
         if self._refusal is None:
             super().on_body(body)
 

@@ -48,7 +48,7 @@ def joined(host: str, port: int) -> str:
 def host_and_port(text: str) -> tuple[str, int] | None:
     """Return host and port of `host:port` or `[IPv6]:port`; None for anything else."""
     host, _, port = text.rpartition(":")
-    if not port.isascii() or not port.isdecimal() or int(port) > 65535:
+    if not port.isascii() or not port.isdecimal() or len(port) > 5 or int(port) > 65535:
         return None
     if not host or (":" in host) != (host[0] == "[" and host[-1] == "]"):
         return None

@@ -164,6 +164,28 @@ def test_headers_without_end_are_cut_before_they_take_memory() -> None:
         assert sent < 64 * 1024 * 1024
 
 
+@pytest.mark.parametrize(
+    "poured", [b"a: b\r\n" * 1000, b"a" * 4000, b"1;" + b"e" * 4000 + b"\r\nx\r\n"],
+    ids=["trailers", "one trailer", "extensions"],
+)  # fmt: skip
+def test_what_follows_a_body_without_end_is_cut_before_it_takes_memory(poured: bytes) -> None:
+    head = b"POST /wait/a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n"
+    ends = b"" if poured.startswith(b"1;") else b"0\r\n"
+    with serving() as server, server.client(head + ends) as opened:
+        sent = 0
+        with contextlib.suppress(OSError):
+            while sent < 200 * MOST_HEAD:
+                sent += opened.send(poured)
+        assert sent < 200 * MOST_HEAD
+
+
+def test_a_body_in_many_small_chunks_and_a_trailer_is_taken() -> None:
+    chunks = b"1\r\nx\r\n" * 20_000 + b"0\r\nchecksum: 1\r\n\r\n"
+    head = b"POST /quick HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+    with serving() as server, server.client(head + chunks) as opened:
+        assert answer(opened)
+
+
 def test_a_pipelined_request_waits_for_the_answer_before_it_without_being_cut() -> None:
     slow = b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n"
     post = b"POST /quick HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nab"

@@ -23,6 +23,7 @@ from trimtab_core.proxies import proxy_for
         (":8621", None),
         ("host:", None),
         ("host:65536", None),
+        ("host:" + "1" * 5000, None),
         ("host:٣", None),
         ("host", None),
     ],
