@@ -5,6 +5,9 @@ import pytest
 from support.clock import Clock
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.cpushares import CpuShares, paced_s
+from trimtab_collector.storage.catalogue import rows_of
+from trimtab_core.batches import SeriesKey, pack_series
+from trimtab_core.errors import BatchError
 
 
 def refused(shares: CpuShares, key: str) -> bool:
@@ -111,3 +114,12 @@ def refused_at_all(shares: CpuShares, key: str) -> bool:
     except ApiError:
         return True
     return False
+
+
+def test_a_name_that_is_too_long_is_refused_while_it_is_read() -> None:
+    def of(length: int) -> bytes:
+        return pack_series([SeriesKey("test", "x" * length, "", "", "/", "GET", "2xx")])
+
+    with pytest.raises(BatchError):
+        rows_of(of(257))
+    assert len(rows_of(of(256))) == 1

@@ -28,7 +28,6 @@ from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.store import EventSelection, MeasureSelection, Numbered, Received
 from trimtab_collector.storage.tallies import SenderTally
 from trimtab_core.batches import Batch, GaugeRow, decode, encode
-from trimtab_core.errors import BatchError
 from trimtab_core.measures import COUNTER, Delta, MeasureKey
 from trimtab_core.rows import EventRow, MeasureRow, pack_rows
 
@@ -103,14 +102,6 @@ def test_a_flood_of_series_becomes_other_and_nobody_elses_do() -> None:
     assert quotas.fitted(key("two"), content) is content
     assert over.totals == {"series": 3_100}
     assert {(row.key, row.agent) for row in over.rows()} == {("one", "agent-1")}
-
-
-def test_a_name_that_is_too_long_is_kept_nowhere() -> None:
-    quotas = Quotas(1_000, 100)
-    with pytest.raises(BatchError):
-        fitted(quotas, key("flood"), flood(1, "x" * 257))
-    assert quotas.fresh == {}
-    assert len(fitted(quotas, key("flood"), flood(1, "x" * 256)).series) > 256
 
 
 def test_an_app_over_its_quota_leaves_room_for_the_others_of_its_key() -> None:
