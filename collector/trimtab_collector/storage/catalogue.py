@@ -34,20 +34,11 @@ _CACHED: Final = 512
 _AT_ONCE: Final = 64
 _TEXT: Final = 256
 # Checked while it is read: a name that is refused later must have been kept nowhere.
-_SeriesText = Annotated[str, msgspec.Meta(max_length=_TEXT)]
-_ROWS: Final = msgspec.msgpack.Decoder(
-    list[
-        tuple[
-            _SeriesText,
-            _SeriesText,
-            _SeriesText,
-            _SeriesText,
-            _SeriesText,
-            _SeriesText,
-            _SeriesText,
-        ]
-    ]
-)
+_SeriesPart = Annotated[str, msgspec.Meta(max_length=_TEXT)]
+_SeriesParts = tuple[
+    _SeriesPart, _SeriesPart, _SeriesPart, _SeriesPart, _SeriesPart, _SeriesPart, _SeriesPart
+]
+_ROWS: Final = msgspec.msgpack.Decoder(list[_SeriesParts])
 #: series over the limit that may still get a number (roll-ups, `other`) before batches are refused
 _FOLDED: Final = 10_000
 #: new names after which it is worth looking for names that are not used
