@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import msgpack
 
 from trimtab_core.errors import FrameError
+from trimtab_core.unpacking import MAX_MAP
 
 __all__ = ["MAC_BYTES", "MAX_FRAME", "FrameReader", "Sealing", "encode"]
 
@@ -55,7 +56,7 @@ def decode(payload: bytes | bytearray | memoryview) -> list[Any]:
             raw=False,
             strict_map_key=False,
             max_array_len=_MAX_ITEMS,
-            max_map_len=_MAX_ITEMS,
+            max_map_len=MAX_MAP,
             max_str_len=MAX_FRAME,
             max_bin_len=MAX_FRAME,
             max_ext_len=0,

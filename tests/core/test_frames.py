@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trimtab_core.errors import FrameError
+from trimtab_core.errors import BatchError, FrameError
 from trimtab_core.frames import MAX_FRAME, FrameReader, encode
 from trimtab_core.messages import Samples, parse
+from trimtab_core.unpacking import MAX_MAP, unpacked
 
 SCALARS: st.SearchStrategy[Any] = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(allow_nan=False),
@@ -181,6 +182,18 @@ def test_a_length_that_is_only_claimed_takes_no_memory() -> None:
         assert list(reader.feed(struct.pack(">I", MAX_FRAME))) == []
 
     assert peak_while(hear) < 64 * 1024
+
+
+def test_a_map_has_no_more_entries_than_may_collide() -> None:
+    def of(entries: int) -> bytes:
+        payload: bytes = msgpack.packb(["x", dict.fromkeys(range(entries), 0)])
+        return struct.pack(">I", len(payload)) + payload
+
+    assert len(list(FrameReader().feed(of(MAX_MAP)))) == 1
+    with pytest.raises(FrameError):
+        list(FrameReader().feed(of(MAX_MAP + 1)))
+    with pytest.raises(BatchError):
+        unpacked(of(MAX_MAP + 1)[4:], containers=10, items=1000, text=10)
 
 
 @pytest.mark.parametrize(
