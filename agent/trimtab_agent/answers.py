@@ -49,6 +49,17 @@ class Answer:
         except (ValueError, KeyError, TypeError, RecursionError):
             return f"HTTP {self.status}"
 
+    @property
+    def refused_service(self) -> tuple[str, str] | None:
+        """The environment and service that the key may not write, where that is the cause."""
+        try:
+            details = self._decoded()["error"]["details"]
+            environment, service = details["environment"], details["service"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+        are_texts = isinstance(environment, str) and isinstance(service, str)
+        return (environment, service) if self.status == 403 and are_texts else None
+
     def _decoded(self) -> Any:
         return json.loads(self.body)
 

@@ -1,8 +1,10 @@
 """Batches to the collector: fresh windows first, then the backlog, oldest first.
 
-A batch is freed only after a 2xx. After a 413 two halves take its place. After 400 or 422, or a 413
-for a batch that cannot be halved, the batch is put aside and counted, and the next one follows.
-After 401 or 403 the data is kept and sent again once a minute. Every other failure backs off with
+A batch is freed only after a 2xx. After a 413 two halves take its place. After a 403 that names a
+service, what is of the others takes its place, and what is of that service is put aside: no app may
+cost the others of its host their numbers. After 400 or 422, or a 413 for a batch that cannot be
+halved, the batch is put aside and counted, and the next one follows. After 401 or another 403 the
+data is kept and sent again once a minute. Every other failure backs off with
 full jitter (AWS, "Exponential backoff and jitter") and honours Retry-After. Where nobody listens,
 an attempt costs nobody anything: pauses stay short, so that the newest window is there soon after
 the collector is. A pause of the agent's own choice also ends, with jitter, when a window is closed
@@ -26,6 +28,7 @@ import httpx
 from trimtab_agent.answers import Answer, ask, no_cookies
 from trimtab_agent.faults import Faults
 from trimtab_agent.spool import Spool, SpooledBatch
+from trimtab_agent.spool.regroup import is_only_of
 from trimtab_core.batches import CLOCK_HEADER, HELD_HEADER, SentAt
 from trimtab_core.logs import RateLimited
 from trimtab_core.proxies import NONE
@@ -244,14 +247,15 @@ class Forwarder:
             self._watch(answer)
             return 0.0
         sentence = answer.sentence
-        if status == 413 and self._spool.split(entry):
+        whose = answer.refused_service
+        if (status == 413 or whose is not None) and self._spool.split(entry, whose):
             self.failed[str(status)] += 1
             self._warn.warning(str(status), "batch split in two status=%s: %s", status, sentence)
             return 0.0
-        if status in (400, 413, 422):
+        if status in (400, 413, 422) or (whose and is_only_of(entry.payload, *whose)):
             self._spool.quarantine(entry, f"{status} {sentence}")
             self.failed[str(status)] += 1
-            self._warn.warning(str(status), "batch put aside status=%s: %s", status, sentence)
+            self._warn.warning(f"{status} aside", "batch put aside status=%s: %s", status, sentence)
             return 0.0
         # The collector checks the key before it keeps anything.
         self._spool.release(entry, tried=status not in (401, 403))

@@ -12,7 +12,7 @@ from trimtab_core.errors import BatchError
 __all__ = ["MAX_MAP", "unpacked"]
 
 #: Entries of a map. Keys that are numbers can be chosen so that all collide in Python's dict: a map
-#: of 20,000 took 0.35 s. Texts cannot, their hashes are seeded; the largest map of ours has some 30.
+#: of 20,000 took 0.35 s. Texts cannot, their hashes are seeded; our largest map has some 30.
 MAX_MAP: Final = 128
 
 #: Bytes that begin no list and no map. What is left without them is at least their number.

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.stores.batches import a_batch, accounting_of, key_of, point_of
-from trimtab_agent.spool.regroup import halved, merged, points_of
+from trimtab_agent.spool.regroup import halved, is_only_of, merged, parted, points_of
 from trimtab_agent.spool.spool import Spool, SpooledBatch
 from trimtab_core.batches import Batch, GaugeRow, Point, SeriesKey, decode, encode
 from trimtab_core.columns import POINT_COLUMNS
@@ -159,6 +159,36 @@ def test_halves_are_cut_between_instances_and_cutting_again_makes_the_same() -> 
     assert [each.instance for each in right.processes] == ["host#1", "host#2"]
     assert left.seq == 7
     assert right.seq != 7
+
+
+def test_what_is_of_one_service_parts_from_the_rest_with_all_that_is_its() -> None:
+    points = {
+        key_of(f"/{n}", service=service, instance=f"{service}#0"): point_of([1000])
+        for service in ("good", "evil")
+        for n in range(2)
+    }
+    claims = [
+        accounting_of([(0, 2)], process=service.encode().ljust(8))._replace(
+            service=service, instance=f"{service}#0"
+        )
+        for service in ("good", "evil")
+    ]
+    gauges = [GaugeRow("test", "evil", "evil#0", "x", 1.0), GaugeRow("", "", "host", "y", 2.0)]
+    payload = encode(a_batch(7, points, processes=claims, gauges=gauges))
+    parts = parted(payload, 4, "test", "evil")
+    assert parts is not None
+    assert parts == parted(payload, 4, "test", "evil")
+    rest, its = (decode(data) for data, _ in parts)
+    assert [count for _, count in parts] == [2, 2]
+    assert {key.service for key, _ in points_of(rest)} == {"good"}
+    assert ([each.service for each in rest.processes], rest.gauges) == (["good"], gauges[1:])
+    assert ([each.service for each in its.processes], its.gauges) == (["evil"], gauges[:1])
+    assert rest.seq == 7 != its.seq
+    assert is_only_of(parts[1][0], "test", "evil")
+    assert not is_only_of(parts[0][0], "test", "evil")
+    assert parted(*parts[1], "test", "evil") is None
+    assert parted(*parts[0], "test", "evil") is None
+    assert parted(b"garbage", 1, "test", "evil") is None
 
 
 def test_a_batch_of_one_point_and_what_is_no_batch_have_no_halves() -> None:

@@ -280,3 +280,20 @@ def test_a_wrong_key_keeps_the_data_until_the_right_one_comes(tmp: Path) -> None
             opened.sendall(encode(["samples", time.time_ns() // 1000, 1, 0, {}, 48, bytes(48)]))
             wait_for(lambda: collector.api.booked("kept") == 1, "the record", 20)
             opened.close()
+
+
+def test_an_app_that_the_agents_key_does_not_name_costs_the_others_nothing(tmp: Path) -> None:
+    with Collector(tmp).start() as collector:
+        agent = Agent(tmp, collector.url, collector.new_key(services=["good"]))
+        with agent.start():
+            for service in ("good", "evil"):
+                with connected(agent) as opened:
+                    hello = Hello("test", service, "", "host", 1, os.urandom(8))
+                    opened.sendall(encode(hello.frame()))
+                    records = ["samples", time.time_ns() // 1000, 3, 0, {}, 48, bytes(3 * 48)]
+                    opened.sendall(encode(records))
+                    agent.wait_line(f"service={service}")
+            wait_for(lambda: collector.api.booked("good") == 3, "the records of good", 30)
+            wait_for(lambda: collector.api.counted("good") == 3, "its requests", 30)
+            agent.wait_line("batch put aside status=403")
+        assert list(tmp.rglob("quarantine/*.batch"))

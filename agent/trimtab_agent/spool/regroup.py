@@ -29,7 +29,7 @@ from trimtab_core.errors import BatchError, TooLargeError
 from trimtab_core.measures import Delta, MeasureKey
 from trimtab_core.rows import MAX_ROWS, EventRow, MeasureRow, pack_rows, unpack_rows
 
-__all__ = ["halved", "merged", "points_of"]
+__all__ = ["halved", "is_only_of", "merged", "parted", "points_of"]
 
 #: The collector reads headers of up to 50,000 lists and maps, and lists of up to 20,000 items.
 _MOST_ROWS: Final = 15_000
@@ -40,6 +40,7 @@ _SUMS: Final = frozenset(POINT_COLUMNS[1:-1]) - {"max_us"}
 _OTHERS: Final = frozenset(("series", "max_us", "buckets", *BUCKET_COLUMNS, *STATUS_COLUMNS))
 
 _Rows = list[tuple[SeriesKey, Point]]
+_Owned = SeriesKey | ProcessAccounting | GaugeRow | MeasureRow | EventRow
 _Where = tuple[str, str, str]
 
 
@@ -146,6 +147,61 @@ def halved(payload: bytes, samples: int) -> list[tuple[bytes, int]] | None:
         ]
     except (BatchError, TooLargeError, ValueError, OverflowError):
         return None
+
+
+def parted(
+    payload: bytes, samples: int, environment: str, service: str
+) -> list[tuple[bytes, int]] | None:
+    """Return a packed batch as one without a service and one of it alone, each with its requests.
+
+    None for a batch that has nothing of it, or nothing else. The sequence numbers are as those of
+    halves.
+    """
+
+    def is_its(row: _Owned) -> bool:
+        return row.environment == environment and row.service == service
+
+    try:
+        batch = decode(payload)
+        points = points_of(batch)
+        measures, events = unpack_rows(batch.rows)
+        parts: list[tuple[bytes, int]] = []
+        for wanted in (False, True):
+            rows = [row for row in points if is_its(row[0]) is wanted]
+            processes = [row for row in batch.processes if is_its(row) is wanted]
+            gauges = [row for row in batch.gauges if is_its(row) is wanted]
+            packed = pack_rows(
+                [row for row in measures if is_its(row) is wanted],
+                [row for row in events if is_its(row) is wanted],
+            )
+            if not (rows or processes or gauges or packed):
+                return None
+            seq = batch.seq + (_PART * max(1, len(points) - len(rows)) if wanted else 0)
+            part = replace(
+                batch,
+                seq=seq,
+                processes=processes,
+                gauges=gauges,
+                rows=packed[0] if packed else b"",
+            )
+            count = sum(sum(point.buckets.values()) for _, point in rows)
+            parts.append((encode(_with(part, rows)), min(count, samples)))
+        (rest, _), (its, own) = parts
+        return [(rest, samples - own), (its, own)]
+    except (BatchError, TooLargeError, ValueError, OverflowError):
+        return None
+
+
+def is_only_of(payload: bytes, environment: str, service: str) -> bool:
+    """Tell whether a packed batch has rows of one service, and none of any other."""
+    try:
+        batch = decode(payload)
+        measures, events = unpack_rows(batch.rows)
+        series = decode_series(batch.series)
+    except (BatchError, TooLargeError, ValueError, OverflowError):
+        return False
+    rows: list[_Owned] = [*series, *batch.processes, *batch.gauges, *measures, *events]
+    return {(row.environment, row.service) for row in rows} == {(environment, service)}
 
 
 def _rows_of(batches: Sequence[Batch]) -> bytes:

@@ -22,7 +22,7 @@ from trimtab_agent.spool.files import Disk, Files
 from trimtab_agent.spool.layout import MAX_PAYLOAD, SpoolRecord
 from trimtab_agent.spool.marks import keep_marks, take_marks
 from trimtab_agent.spool.quarantine import put_aside
-from trimtab_agent.spool.regroup import halved
+from trimtab_agent.spool.regroup import halved, parted
 from trimtab_agent.spool.replacement import Replacement
 from trimtab_agent.spool.rereading import read_again
 from trimtab_agent.spool.segments import HELD, LEASED, TRIED
@@ -133,12 +133,14 @@ class Spool:
         aside = self._directory / "quarantine"
         self._tally.attempt(lambda: put_aside(self._files, aside, entry.id, entry.payload, reason))
 
-    def split(self, entry: SpooledBatch) -> bool:
-        """Put two halves in the place of a leased batch that the collector finds too large.
+    def split(self, entry: SpooledBatch, by: tuple[str, str] | None = None) -> bool:
+        """Put two parts in the place of a leased batch that the collector does not take whole.
 
-        False if it cannot be halved or the disk does not take the halves; it is then still leased.
+        They are halves, or what is not of an environment and service, and what is. False if it
+        cannot be cut so or the disk does not take the parts; it is then still leased.
         """
-        parts = halved(entry.payload, entry.samples)
+        whole = (entry.payload, entry.samples)
+        parts = halved(*whole) if by is None else parted(*whole, *by)
         if parts is None:
             return False
         if entry.place is None:

@@ -25,7 +25,10 @@ _process_pair: Final = itemgetter(1, 2)
 
 
 def check_services(key: AgentKey, places: Iterable[tuple[str, ...]]) -> None:
-    """Check pairs of environment and service; raises ApiError 403 for one that is not the key's."""
+    """Check pairs of environment and service; raises ApiError 403 for one that is not the key's.
+
+    Its details name the pair: the agent then sends the rest without it.
+    """
     if not key.is_scoped:
         return
     for environment, service in places:
@@ -35,6 +38,7 @@ def check_services(key: AgentKey, places: Iterable[tuple[str, ...]]) -> None:
                 "forbidden",
                 f"expected an environment and service of key {key.id}, got {environment!r:.80} and "
                 f"{service!r:.80}: make a key for them with trimtab key new",
+                {"environment": environment, "service": service},
             )
 
 
