@@ -5,7 +5,6 @@ The only place that knows all parts and names the engine.
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,6 +52,7 @@ from trimtab_collector.reload import Reload
 from trimtab_collector.reports.reporter import Reporter
 from trimtab_collector.settings import CollectorSettings
 from trimtab_collector.statefile import StateFile
+from trimtab_collector.storage.sqlite.ageclock import steady_s
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.sqlite.upkeep.files import refuse_unfinished
@@ -308,7 +308,7 @@ def _open(settings: CollectorSettings, reload: Reload) -> Store:
         max_series=settings.max_series,
         log_level=settings.log_level,
         waits=True,
-        steady=time.monotonic,
+        steady=steady_s,
     )
     reload.register(
         "retention", lambda latest: store.keep(Retention.of(latest), latest.storage_max_bytes)

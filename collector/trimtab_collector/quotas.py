@@ -15,6 +15,7 @@ from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 from trimtab_collector.auth.keys import AgentKey
+from trimtab_collector.auth.scopes import check_services
 from trimtab_collector.storage.catalogue import rows_of
 from trimtab_collector.storage.shares import SharedPlaces
 from trimtab_core.batches import Batch, SeriesKey, pack_series
@@ -69,7 +70,7 @@ class Quotas:
         """Return a batch, the same object if it fits, else with what is over a quota as `other`.
 
         Gauges of services over the quota are left out: they have no sum. Raises BatchError for
-        series that are malformed.
+        series that are malformed, and ApiError 403 for those that the key may not write.
         """
         columns = _whose(content)
         whole = hash((key.id, content.batch.series, *columns))
@@ -82,6 +83,9 @@ class Quotas:
             is_known = mark in self._fitting or mark in self._folded
         # Nobody else waits while this is read.
         read = None if is_known else _Named.of(content.batch.series)
+        if read is not None and key.is_scoped:
+            # What is refused must have taken no place.
+            check_services(key, {(row[0], row[1]) for row in read.rows})
         with self._lock:
             pairs = set(chain.from_iterable(map(zip, columns[::2], columns[1::2])))
             over = self._refused(key, pairs.difference(self._services.current))

@@ -33,6 +33,15 @@ def test_a_jump_ahead_is_believed_after_a_day_and_one_back_at_once() -> None:
     assert ages() == wall()
     wall.advance_s(-DAY_S)
     assert ages() == wall()
+    wall.advance_s(2 * 3_600)
+    assert ages() == wall() - 2 * 3_600
+    passes(DAY_S - 60)
+    wall.advance_s(50 * 365 * DAY_S)
+    # A second jump is not believed with the first one.
+    passes(120)
+    assert ages() < wall() - 49 * 365 * DAY_S
+    wall.advance_s(-50 * 365 * DAY_S - 3 * DAY_S)
+    assert ages() == wall()
     wall.advance_s(20 * DAY_S)
     assert ages() < wall()
     passes(DAY_S)

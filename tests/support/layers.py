@@ -68,7 +68,7 @@ LAYERS: Layers = {
         "senders": (),
         # What a key may cost, and what it and one app of it may bring.
         "cpushares": ("contract.errors",),
-        "quotas": ("auth.keys", "storage"),
+        "quotas": ("auth.keys", "auth.scopes", "storage"),
         "pacing": ("contract.errors", "cpushares", "quotas", "storage"),
         # Reads what an agent sends, within limits.
         "batchbodies": ("budget", "contract.errors"),

@@ -65,12 +65,6 @@ def rows_of(data: bytes) -> Sequence[tuple[str, ...]]:
     return rows
 
 
-def _key(row: tuple[str, ...]) -> SeriesKey:
-    if any(len(part) > _TEXT for part in row):
-        raise BatchError(f"expected series of texts up to {_TEXT} characters, got a longer one")
-    return SeriesKey(*row)
-
-
 class Known(NamedTuple):
     """The numbers for a series binary."""
 
@@ -147,7 +141,7 @@ class Catalogue:
             if self.dictionary is not dictionary:
                 return None
             return [
-                self._number(_key(row)) if number is None else number
+                self._number(SeriesKey(*row)) if number is None else number
                 for row, number in zip(rows, map(dictionary.find, rows), strict=True)
             ]
 

@@ -17,7 +17,7 @@ from typing import Final
 from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.sqlite.tiers import FINE, Tier
 
-__all__ = ["AgeClock", "newest_data_s"]
+__all__ = ["AgeClock", "newest_data_s", "steady_s"]
 
 logger = logging.getLogger("trimtab.compaction")
 
@@ -25,6 +25,12 @@ logger = logging.getLogger("trimtab.compaction")
 _STEP_S: Final = 3600
 #: seconds after which a jump is believed
 _BELIEVED_S: Final = 86_400
+
+
+def steady_s() -> float:
+    """Return seconds of a clock that only passes, also while the machine sleeps where it can."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
 class AgeClock:
@@ -46,8 +52,8 @@ class AgeClock:
         now_s = clock()
         self._time_s = now_s if newest_s is None else min(now_s, newest_s)
         self._at_s = steady() if steady else 0.0
-        #: when, by the steady clock, the jump began that is not believed yet
-        self._since_s: float | None = None
+        #: steady and wall clock when the jump began that is not believed yet
+        self._jump: tuple[float, float] | None = None
 
     def __call__(self) -> float:
         """Return the time; quick."""
@@ -58,17 +64,20 @@ class AgeClock:
             steady_s = self._steady()
             expected_s = self._time_s + steady_s - self._at_s
             if now_s > expected_s + _STEP_S:
-                if self._since_s is None:
-                    self._since_s = steady_s
+                since_s, told_s = self._jump or (0.0, 0.0)
+                if self._jump is None or now_s > told_s + steady_s - since_s + _STEP_S:
+                    # The first, or one more on top of it.
+                    since_s = steady_s
+                    self._jump = (steady_s, now_s)
                     logger.warning(
                         "the clock is %.1f hours ahead of the data: nothing is deleted for its age "
                         "until it has stayed so for %d hours; if it is wrong, set it",
                         (now_s - expected_s) / 3600,
                         _BELIEVED_S // 3600,
                     )
-                if steady_s - self._since_s < _BELIEVED_S:
+                if steady_s - since_s < _BELIEVED_S:
                     return expected_s
-            self._time_s, self._at_s, self._since_s = now_s, steady_s, None
+            self._time_s, self._at_s, self._jump = now_s, steady_s, None
             return now_s
 
 
