@@ -58,7 +58,7 @@ def test_an_app_whose_clock_jumps_is_booked_at_the_true_time(tmp: Path) -> None:
     clock = WallClock(tmp)
     with stack(tmp) as system:
         app = system.app("shop", uvicorn(), **SLOW, **clock.env)
-        load = Load([f"{app.url}/items/1"], connections=2).start()
+        load = Load([f"{app.url}/slowly"], connections=2).start()
         for offset_s in JUMPS:
             more(load, 200)
             clock.jump(offset_s)
@@ -80,7 +80,7 @@ def test_an_agent_whose_clock_jumps_books_at_the_true_time_and_reports_the_diffe
     clock = WallClock(tmp)
     with stack(tmp, **clock.env) as system:
         app = system.app("shop", uvicorn(), **SLOW, **(clock.env if who == "host" else {}))
-        load = Load([f"{app.url}/items/1"], connections=2).start()
+        load = Load([f"{app.url}/slowly"], connections=2).start()
         for offset_s in JUMPS:
             more(load, 200)
             clock.jump(offset_s)
@@ -99,7 +99,7 @@ def test_what_was_held_while_the_clock_jumped_is_booked_at_the_true_time(tmp: Pa
     with stack(tmp, **clock.env) as system:
         app = system.app("shop", uvicorn(), **SLOW, **clock.env)
         system.collector.kill9()
-        load = Load([f"{app.url}/items/1"], connections=2).start()
+        load = Load([f"{app.url}/slowly"], connections=2).start()
         for offset_s in JUMPS:
             more(load, 300)
             held = system.agent.held()
@@ -115,7 +115,7 @@ def test_a_repeat_is_known_whatever_the_clock_says(tmp: Path) -> None:
     with Collector(tmp).start() as collector:
         agent = Agent(tmp, collector.url, collector.new_key(), **clock.env)
         with agent.start(), App(tmp, "shop", agent.socket, uvicorn()).start() as app:
-            load = Load([f"{app.url}/items/1"]).start()
+            load = Load([f"{app.url}/slowly"]).start()
             for offset_s in JUMPS:
                 more(load, 200)
                 # Its last answers may not arrive: what is sent again must not count twice.
@@ -137,7 +137,7 @@ def test_restarts_in_any_order_beside_a_clock_put_back_keep_the_true_time(tmp: P
         app = system.app("shop", uvicorn(), TZ="America/New_York", **SLOW, **clock.env)
         sent = 0
         for number, part in enumerate((system.agent, app, system.collector, None)):
-            load = Load([f"{app.url}/items/1"], connections=2).start()
+            load = Load([f"{app.url}/slowly"], connections=2).start()
             more(load, 150)
             load.stop()
             sent += load.sent

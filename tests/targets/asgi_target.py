@@ -1,5 +1,7 @@
 """A small Starlette app that servers under test run."""
 
+import asyncio
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
@@ -17,4 +19,15 @@ async def item(request: Request) -> PlainTextResponse:
     return PlainTextResponse(f"item {request.path_params['number']}")
 
 
-app = Starlette(routes=[Route("/items/{number:int}", item, methods=["GET", "POST"])])
+async def slowly(_: Request) -> PlainTextResponse:
+    """Answer after 2 ms: however fast the machine is, 1 ms is slow here."""
+    await asyncio.sleep(0.002)
+    return PlainTextResponse("at last")
+
+
+app = Starlette(
+    routes=[
+        Route("/items/{number:int}", item, methods=["GET", "POST"]),
+        Route("/slowly", slowly),
+    ]
+)
