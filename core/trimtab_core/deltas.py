@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from trimtab_core.events import MAX_EVENT, event_of, fits
+from trimtab_core.events import MAX_EVENT, fitting
 from trimtab_core.fields import MALFORMED, count_of, whole
 from trimtab_core.measures import Delta, MeasureKey
 
@@ -22,7 +22,7 @@ __all__ = [
     "Deltas",
     "Events",
     "MeasureNames",
-    "fits",
+    "fitting",
     "parse_deltas",
     "parse_events",
     "parse_measure_names",
@@ -133,7 +133,7 @@ def parse_events(message: list[Any]) -> Events:
     events = message[1]
     if not isinstance(events, list) or len(events) > _MAX_EVENTS:
         raise ValueError(f"expected a list of at most {_MAX_EVENTS} events")
-    sound = [event_of(event) for event in events if fits(event)]
+    sound = [event for event in map(fitting, events) if event is not None]
     malformed = len(events) - len(sound)
     if len(message) < _DATED_EVENTS:
         return Events(sound, count_of(message[2]), malformed=malformed)

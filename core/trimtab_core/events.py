@@ -12,7 +12,7 @@ import msgpack
 from trimtab_core.fields import MALFORMED, count_of, mapping, name_of
 from trimtab_core.names import clean_name
 
-__all__ = ["MAX_CONTAINERS", "MAX_EVENT", "containers_of", "event_of", "fits"]
+__all__ = ["MAX_CONTAINERS", "MAX_EVENT", "containers_of", "event_of", "fitting"]
 
 #: Bytes of an event, packed.
 MAX_EVENT: Final = 32_768
@@ -71,13 +71,16 @@ def containers_of(value: Any) -> int:
     return MAX_CONTAINERS - room
 
 
-def fits(event: Mapping[str, Any]) -> bool:
-    """Tell whether an event is one, can be packed and has at most MAX_EVENT bytes."""
+def fitting(value: Any) -> Mapping[str, Any] | None:
+    """Return an event as `event_of` does; None if it is none, or is over MAX_EVENT bytes.
+
+    It is measured cleaned, since that is what goes on: a character of one byte may become three.
+    """
     try:
-        containers_of(event)
-        return len(msgpack.packb(event)) <= MAX_EVENT
+        event = event_of(value)
+        return event if len(msgpack.packb(event)) <= MAX_EVENT else None
     except (*MALFORMED, OverflowError):
-        return False
+        return None
 
 
 def _count(value: Any, depth: int, room: int) -> int:

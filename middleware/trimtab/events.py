@@ -7,7 +7,7 @@ An event is a dict of short texts and whole numbers; what could be a secret neve
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 __all__ = ["N_PLUS_ONE", "REQUEST", "SLOW_QUERY", "EventQueue", "dated"]
@@ -78,6 +78,6 @@ class EventQueue:
         return len(self._waiting)
 
 
-def dated(events: Iterable[dict[str, Any]], wall_us: int, mono_us: int) -> list[dict[str, Any]]:
+def dated(events: Iterable[Mapping[str, Any]], wall_us: int, mono_us: int) -> list[dict[str, Any]]:
     """Return events as they are sent: `at_us` by the wall clock; both clocks were read just now."""
     return [{**event, "at_us": max(0, wall_us - mono_us + event["at_us"])} for event in events]

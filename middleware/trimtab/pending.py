@@ -12,13 +12,14 @@ recently sent key loses its number; the agent reads frames in order and is told 
 the first values under it.
 """
 
+from collections.abc import Mapping
 from time import monotonic_ns, sleep, time_ns
 from typing import Any, Final
 
 from trimtab.events import EventQueue, dated
 from trimtab.metrics.backlog import BacklogWindow
 from trimtab.metrics.measures import Measures
-from trimtab_core.deltas import Deltas, Events, MeasureNames, fits
+from trimtab_core.deltas import Deltas, Events, MeasureNames, fitting
 from trimtab_core.measures import MeasureKey
 
 __all__ = ["Pending"]
@@ -53,10 +54,10 @@ class Pending:
         self._is_owner = False
         #: whether there was more to take than may wait here
         self._left_some = False
-        self._events: list[dict[str, Any]] = []
+        self._events: list[Mapping[str, Any]] = []
         #: what the frame that is being sent holds
         self._sending: BacklogWindow | None = None
-        self._sending_events: list[dict[str, Any]] = []
+        self._sending_events: list[Mapping[str, Any]] = []
         self._dropped = 0
 
     def connected(self) -> None:
@@ -97,9 +98,9 @@ class Pending:
         self._is_owner = True
         # Also while some wait: at the end of a process there is no next time.
         taken = self._queue.take(max(0, _EVENTS_A_SECOND - len(self._events)))
-        fitting = [event for event in taken if fits(event)]
-        self._events += fitting
-        self._dropped += len(taken) - len(fitting)
+        sound = [event for event in map(fitting, taken) if event is not None]
+        self._events += sound
+        self._dropped += len(taken) - len(sound)
 
     def _take(self) -> None:
         room = 0 if self._backlog.is_full else _SLICE

@@ -176,6 +176,7 @@ EVENT: dict[Any, Any] = {"kind": "request", "at_us": 1, "status": 200, "spans": 
         {**EVENT, "a": [[[[[1]]]]]},
         {**EVENT, "a": [[]] * 500},
         {**EVENT, "a": "a" * 32_768},
+        {**EVENT, "a": "\x01" * 32_000},
         {**EVENT, "at_us": 2**63 - 1},
         {**EVENT, "status": float("nan")},
         {**EVENT, "status": -1},
