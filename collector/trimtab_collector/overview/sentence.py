@@ -38,6 +38,7 @@ _OF_REQUESTS: Final = {
 
 #: what has been busy for less than this may just have started
 _STARTS_S: Final = 30
+_BUSY: Final = frozenset(("cpuUsage",))
 
 
 class Sentences:
@@ -277,8 +278,7 @@ class Sentences:
             and each.metric not in (AGENT_SILENCE, ANALYSIS)
             # Whatever starts is busy for some seconds.
             and not (
-                "cpu" in each.metric.lower()
-                and self._parameters.now_s - epoch(each.since) < _STARTS_S
+                each.metric in _BUSY and self._parameters.now_s - epoch(each.since) < _STARTS_S
             )
         ]
         if not pending:
