@@ -127,6 +127,13 @@ def test_an_alert_of_the_figure_gives_the_sentence_its_severity(slow: Town) -> N
     assert event["link"] == {"page": "alert", "params": {"id": alert.id}}
 
 
+def test_what_an_alert_is_about_is_not_said_to_be_out_of_the_ordinary_too(slow: Town) -> None:
+    found = an_alert("a", metric="analysis", environment="live", service="shop", route="")
+    sentence = slow.ask(found)["sentence"]
+    assert "shop" in sentence["text"]
+    assert "shop" not in sentence["detail"]
+
+
 def test_a_silenced_alert_is_listed_and_not_what_it_opens_with(calm: Town) -> None:
     alert = an_alert(environment="live", service="books", held="silenced", since=instant(NOW_S))
     found = calm.ask(alert)

@@ -133,7 +133,9 @@ class Sentences:
                 detail.insert(0, words.say("detail.usual", usual=usual))
         else:
             detail, links = [], []
-            owners = list(dict.fromkeys(each.owner for each in self._findings if each.owner))
+            own = (first.environment, first.service)
+            others = (each.owner for each in self._findings if each.owner and each.owner != own)
+            owners = list(dict.fromkeys(others))
             if owners:
                 detail.append(words.say("detail.also", names=self._names.listed(owners)))
                 links += [link(self._names.who(owner), of_service(owner)) for owner in owners]
