@@ -43,8 +43,9 @@ from trimtab_collector.storage.store import GaugeSelection, TooMuchError
 __all__ = ["Circumstances"]
 
 _EVERY_S: Final = 60
-#: what an analysis looks at
+#: what an analysis looks at, and the end of it in which requests must be bad, too
 _ANALYSED_S: Final = 300
+_LATELY_S: Final = 60
 _MOST_ISSUES: Final = 1000
 #: marks that may have to do with an alert are at most so old when it begins
 _MARKS_S: Final = 1800
@@ -110,10 +111,7 @@ class Circumstances:
 
     def began(self, rule: Rule, labels: Mapping[str, str]) -> float | None:
         """Return since when what an alert tells of goes on; None for what its line says."""
-        place = labels.get("environment", ""), labels.get("service", "")
-        if rule.metric == SERVICE_GONE:
-            return self._departures.since_s(place)
-        found = self._analyses.get(place)
+        found = self._analyses.get((labels.get("environment", ""), labels.get("service", "")))
         if rule.metric != ANALYSIS or found is None:
             return None
         severity = HIGH if found.status == CRITICAL else MEDIUM
@@ -210,12 +208,13 @@ class Circumstances:
             yield Signal(BURN_RATE, dict(zip(names, place, strict=True)), value)
 
     def _analyse(self, now_s: float) -> Iterable[Signal]:
-        parameters = Parameters({}, now_s - _ANALYSED_S, now_s, now_s, UTC, {}, {})
+        whole, lately = (
+            Facts(self._reader, Parameters({}, now_s - seconds, now_s, now_s, UTC, {}, {}))
+            for seconds in (_ANALYSED_S, _LATELY_S)
+        )
         self._analyses = {}
         try:
-            everything = analysis_of(
-                Facts(self._reader, parameters), DEFAULT_LANGUAGE, _MOST_ISSUES
-            )
+            everything = analysis_of(whole, DEFAULT_LANGUAGE, _MOST_ISSUES, lately=lately)
         except TooMuchError:
             return
         first_s = None if self._issues is None else now_s

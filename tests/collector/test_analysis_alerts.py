@@ -38,18 +38,46 @@ def analysed(world: AlertWorld) -> AlertBody:
     return body
 
 
-def test_its_beginning_is_that_of_the_issues_that_are_found_now(world: AlertWorld) -> None:
+def test_it_is_as_severe_as_now_since_the_issues_that_are_found_now(world: AlertWorld) -> None:
     world.pass_windows(12, 20)
     slow_s = world.clock.now_s
     world.pass_windows(24, 3000)
-    assert slow_s <= epoch(analysed(world).since) <= slow_s + 130
-    world.pass_windows(12, 20)
+    before = analysed(world)
+    assert slow_s <= epoch(before.since) <= slow_s + 130
+    assert before.severity_since == before.since
     failing_s = world.clock.now_s
-    world.pass_windows(30, 20, errors=25)
+    world.pass_windows(36, 20, errors=25)
     body = analysed(world)
-    assert body.severity == "critical"
+    assert (body.severity, body.since) == ("critical", before.since)
     # Without a break in the severity: what it tells of is another issue, which began later.
-    assert failing_s <= epoch(body.since) <= failing_s + 70
+    assert body.severity_since is not None
+    assert failing_s <= epoch(body.severity_since) <= failing_s + 70
+    assert body.fired_at is not None
+    assert body.since <= body.fired_at
+
+
+def test_a_repair_shows_after_a_minute_and_not_when_the_last_bad_request_is_old(
+    world: AlertWorld,
+) -> None:
+    world.pass_windows(12, 20)
+    world.pass_windows(36, 3000)
+    repaired_s = world.clock.now_s
+    assert analysed(world).state == "firing"
+    while analysed(world).state == "firing":
+        world.pass_windows(1, 20)
+    # A whole minute of good requests, and the pace of the analysis.
+    assert 60 <= world.clock.now_s - repaired_s <= 130
+    body = analysed(world)
+    assert (body.state, body.severity_since) == ("keeping", None)
+
+
+def test_too_few_requests_since_do_not_make_it_well(world: AlertWorld) -> None:
+    world.pass_windows(12, 20)
+    world.pass_windows(24, 3000)
+    quiet_s = world.clock.now_s
+    while world.clock.now_s - quiet_s < 180:
+        world.pass_windows(1, 20, requests=2)
+        assert analysed(world).state == "firing"
 
 
 def test_its_texts_have_no_figures_and_one_name(world: AlertWorld) -> None:
@@ -84,7 +112,6 @@ def test_a_mail_about_it_has_no_figures_either(world: AlertWorld) -> None:
 def test_what_is_over_is_told_as_over(world: AlertWorld) -> None:
     world.pass_windows(12, 20)
     world.pass_windows(24, 3000)
-    world.pass_windows(36, 20)
     body = next((each for each in world.book.open() if each.metric == "analysis"), None)
     while body is not None and body.value:
         world.pass_windows(1, 20)

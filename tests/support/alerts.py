@@ -30,6 +30,7 @@ _ALERT = AlertBody(
     version="",
     labels={},
     since="2026-10-27T08:00:00.000Z",
+    severity_since="2026-10-27T08:00:00.000Z",
     fired_at="2026-10-27T08:00:00.000Z",
     recovered_at=None,
     resolved_at=None,
@@ -44,6 +45,8 @@ _ALERT = AlertBody(
 
 def an_alert(number: str = "1", **more: Any) -> AlertBody:
     """Return an alert of a service that fires, with an id."""
+    if "since" in more:
+        more.setdefault("severity_since", more["since"])
     return replace(_ALERT, id=number, **more)
 
 

@@ -10,7 +10,7 @@ from trimtab_collector.alerts.configs import unit_of
 from trimtab_collector.alerts.incidents import Incident, Telling
 from trimtab_collector.alerts.machine import Alert, labels_of
 from trimtab_collector.alerts.rules import THRESHOLD, Rule, severity_of
-from trimtab_collector.contract.alerts import ANALYSIS, DATED, AlertBody
+from trimtab_collector.contract.alerts import ANALYSIS, AlertBody
 from trimtab_collector.contract.comparisons import COMPARE
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.pagelink import PageLink, address_of
@@ -60,6 +60,7 @@ def body_of(
     shown = alert.highest if alert.is_over and alert.highest else level
     named = (where.service, where.route, where.instance, where.subject)
     place = " ".join(filter(None, named)) or "everything"
+    severe_s = None if alert.is_over else alert.level_since_s(level)
     body = AlertBody(
         id=alert.id,
         incident=alert.group_id,
@@ -81,6 +82,7 @@ def body_of(
         version=where.version,
         labels=labels,
         since=instant(alert.since_s),
+        severity_since=None if severe_s is None else instant(severe_s),
         fired_at=None if alert.fired_s is None else instant(alert.fired_s),
         resolved_at=None if alert.ended_s is None else instant(alert.ended_s),
         recovered_at=None if alert.good_s is None else instant(alert.good_s),
@@ -126,10 +128,8 @@ def notice_of(
         # Figures are those of the worst: so is the place. At the end of several it is all of them.
         labels = {**labels, **labels_of(rule, first)}
     level = telling.level
-    crossed = [each.crossed_s[level - 1] for each in ordered if each.level >= level]
-    began = [at for at in crossed if at is not None]
-    if rule.metric in DATED:
-        began = [each.since_s for each in ordered if each.level >= level]
+    times = [each.level_since_s(level) for each in ordered if each.level >= level]
+    began = [at for at in times if at is not None]
     since_s = incident.since_s if over or not began else min(began)
     if since_s is None:
         since_s = min((each.since_s for each in ordered), default=t_s)

@@ -30,7 +30,7 @@ from trimtab_collector.alerts.machine import (
 )
 from trimtab_collector.alerts.rules import LEVELS, Rule
 from trimtab_collector.alerts.values import StepValues
-from trimtab_collector.contract.alerts import SERVICE_GONE
+from trimtab_collector.contract.alerts import AGES, SERVICE_GONE
 
 __all__ = ["Began", "Judge", "Judged", "Outcome", "Silenced"]
 
@@ -239,10 +239,18 @@ class Judge:
             if advance(alert, rule, t_s, known, step_s, hold=hold):
                 changed.append(alert)
             if known is not None and rule.crosses(known, alert.level or rule.lowest):
-                began_s = self.began(rule, labels_of(rule, alert))
-                alert.since_s = alert.since_s if began_s is None else min(began_s, t_s)
+                self._date(rule, alert, known, t_s)
         seen = {id(alert) for alert in changed}
         return [*(alert for alert in new if id(alert) not in seen), *changed]
+
+    def _date(self, rule: Rule, alert: Alert, value: float, t_s: float) -> None:
+        """Note since when what an alert tells of goes on, where that is known."""
+        is_age = rule.metric in AGES
+        began_s = t_s - value if is_age else self.began(rule, labels_of(rule, alert))
+        alert.began_s = None if began_s is None else min(began_s, t_s)
+        if alert.began_s is not None:
+            # It may tell of something else by now; it never began later than it was told to have.
+            alert.since_s = min(alert.since_s, alert.began_s)
 
     def _begin(
         self, rule: Rule, labels: tuple[str, ...], value: float | None, t_s: float

@@ -49,7 +49,7 @@ class Alert:
     state: str
     #: of the incident it is told with
     group_id: str
-    #: since when its lowest line is crossed
+    #: since when its lowest line is crossed, or what it tells of goes on, if that is earlier
     since_s: float
     #: when it was last judged by a known value
     known_s: float
@@ -71,6 +71,13 @@ class Alert:
     ended_s: float | None = None
     acknowledged_by: str = ""
     acknowledged_s: float | None = None
+    #: since when what it tells of now goes on, where that is not when its line was crossed
+    began_s: float | None = None
+
+    def level_since_s(self, level: int) -> float | None:
+        """Return since when it is as bad as that without a break; None where it is not."""
+        crossed_s = self.crossed_s[level - 1]
+        return crossed_s if crossed_s is None or self.began_s is None else self.began_s
 
     @property
     def is_open(self) -> bool:

@@ -9,10 +9,10 @@ from trimtab_collector.contract.kinds import Choice, PathName
 
 __all__ = [
     "AGENT_SILENCE",
+    "AGES",
     "ALERT",
     "ANALYSIS",
     "BURN_RATE",
-    "DATED",
     "MATCHED",
     "SERVICE_GONE",
     "SEVERITY",
@@ -45,8 +45,8 @@ ANALYSIS: Final = "analysis"
 BURN_RATE: Final = "burnRate"
 #: for how long a service that had requests has had no process
 SERVICE_GONE: Final = "serviceGone"
-#: what these tell of began before their line was crossed, and says when
-DATED: Final = (ANALYSIS, SERVICE_GONE)
+#: values of these are for how many seconds something has gone on
+AGES: Final = (AGENT_SILENCE, SERVICE_GONE)
 #: why nothing is told of an alert: somebody said so
 SILENCED: Final = "silenced"
 #: what a silence may match
@@ -82,8 +82,10 @@ class AlertBody(Body):
     version: str
     #: every label, also those without a field here
     labels: dict[str, str]
-    #: since when its lowest line is crossed, before it fired
+    #: since when its lowest line is crossed, or what it tells of goes on; before it fired
     since: str
+    #: since when it has been as severe as it is, without a break; null once it is not
+    severity_since: str | None
     #: when that had lasted for long enough, null while it has not
     fired_at: str | None
     #: since when it has been good; null while it is not

@@ -119,8 +119,9 @@ class Sentences:
         if not mine:
             return None
         first, words = mine[0], self._words
-        since_s = epoch(first.since)
-        # Value, severity and since are those of the alert, as its page and its messages have them.
+        # Value and severity are those of the alert, as its page and its messages have them; since
+        # is since when it is as severe, as it is said.
+        since_s = epoch((first.severity_since if self._spans.is_now else None) or first.since)
         text = self._text_of_alert(first, since_s)
         finding = self._finding_of(first)
         if finding is not None:
@@ -174,8 +175,11 @@ class Sentences:
             ended = alert.recovered_at or alert.resolved_at
             if ended is not None:
                 return words.say("alert.analysis_was", until=words.at(epoch(ended)), **fields)
-            is_less = self._situation.is_recovering(alert)
-            return words.say("alert.analysis_less" if is_less else "alert.analysis", **fields)
+            if self._situation.is_recovering(alert):
+                return words.say("alert.analysis_less", **fields)
+            issues = words.issues(alert)
+            key = "alert.analysis" if issues else "alert.analysis_unnamed"
+            return words.say(key, issues=issues, **fields)
         if not self._spans.is_now:
             worst = words.value(alert, alert.worst)
             ended = alert.recovered_at or alert.resolved_at

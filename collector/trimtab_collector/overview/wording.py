@@ -88,6 +88,12 @@ class OverviewWords:
             side=self.side(alert),
         )
 
+    def issues(self, alert: AlertBody) -> str:
+        """Return what the worst issues of an alert of the analysis are; empty if not known."""
+        found = (alert.metadata or {}).get("analysis", {}).get("issues", ())
+        worst = [each["type"] for each in found if each["severity"] == found[0]["severity"]]
+        return ", ".join(self.part(f"issue.{kind}") for kind in dict.fromkeys(worst))
+
     def title(self, alert: AlertBody) -> str:
         """Return what people call an alert: of a threshold what it judges, else its own title."""
         if not alert.rule_id.startswith(_THRESHOLD):

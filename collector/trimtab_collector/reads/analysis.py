@@ -10,6 +10,7 @@ from trimtab_collector.contract.analysis import (
     WARNING,
     Analysis,
     AnalysisAlert,
+    Place,
     ServiceAnalysis,
 )
 from trimtab_collector.contract.languages import language_of
@@ -24,7 +25,11 @@ from trimtab_collector.reads.judging.findings import (
     IssueRule,
     Unjudged,
 )
-from trimtab_collector.reads.judging.issues import ENOUGH_REQUESTS, REQUEST_RULES
+from trimtab_collector.reads.judging.issues import (
+    ENOUGH_REQUESTS,
+    REQUEST_RULES,
+    WHOLE_REQUEST_RULES,
+)
 from trimtab_collector.reads.judging.machines import MACHINE_RULES
 from trimtab_collector.reads.judging.wording import Phrasing, place_text
 from trimtab_collector.reads.measures import share
@@ -46,13 +51,22 @@ def analysis(reader: StoreReader, parameters: Parameters) -> Analysis:
     return analysis_of(Facts(reader, parameters), language_of(parameters), limit)
 
 
-def analysis_of(facts: Facts, language: str, limit: int = LIMIT.default) -> Analysis:
+def analysis_of(
+    facts: Facts, language: str, limit: int = LIMIT.default, *, lately: Facts | None = None
+) -> Analysis:
     """Return the analysis of what was measured, with at most limit issues.
+
+    lately: the facts of the last part of the range. A service whose requests are well in them, and
+    are enough to say so, has no issue of its requests any more: without it a repair would show only
+    when the last bad request has left the range.
 
     Pure but for what facts read. Raises TooMuchError.
     """
     found = [(rule, each) for rule in ISSUE_RULES for each in rule.look(facts)]
     findings = [(rule, each) for rule, each in found if isinstance(each, FoundIssue)]
+    if lately is not None:
+        over = _over(findings, lately)
+        findings = [row for row in findings if (row[0].type, *_owner(row[1].where)) not in over]
     findings.sort(key=lambda row: (-RANKS[row[1].severity], -row[1].size))
     unjudged = [(rule, each) for rule, each in found if isinstance(each, Unjudged)]
     wording = Phrasing(language)
@@ -68,6 +82,22 @@ def analysis_of(facts: Facts, language: str, limit: int = LIMIT.default) -> Anal
     )
 
 
+def _over(
+    findings: Iterable[tuple[IssueRule, FoundIssue]], lately: Facts
+) -> set[tuple[str, str, str]]:
+    """Return which issues of a service's requests are over: type, environment and service."""
+    rules = {rule for rule, _ in findings if rule in WHOLE_REQUEST_RULES}
+    if not rules:
+        return set()
+    judged = [_owner(each.where) for each in lately.services if each.requests >= ENOUGH_REQUESTS]
+    over = {(rule.type, *owner) for rule in rules for owner in judged}
+    return over - {(rule.type, *_owner(each.where)) for rule in rules for each in rule.look(lately)}
+
+
+def _owner(where: Place) -> tuple[str, str]:
+    return where.environment, where.service
+
+
 def _status(findings: Iterable[FoundIssue]) -> str:
     """Return critical with any high issue, warning with any medium one, else healthy."""
     severities = {each.severity for each in findings}
@@ -75,8 +105,8 @@ def _status(findings: Iterable[FoundIssue]) -> str:
 
 
 def _services(facts: Facts, findings: list[tuple[IssueRule, FoundIssue]]) -> list[ServiceAnalysis]:
-    owners = {(each.where.environment, each.where.service): each for each in facts.services}
-    named = [((each.where.environment, each.where.service), rule, each) for rule, each in findings]
+    owners = {_owner(each.where): each for each in facts.services}
+    named = [(_owner(each.where), rule, each) for rule, each in findings]
     names = {*owners, *(owner for owner, _, _ in named)}
     services = []
     for owner in sorted(name for name in names if name[1]):

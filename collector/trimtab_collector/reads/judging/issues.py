@@ -26,7 +26,7 @@ from trimtab_collector.reads.sites import NOWHERE, AppLine
 from trimtab_collector.storage.store import MeasurePart
 from trimtab_core.rows import EventRow
 
-__all__ = ["ENOUGH_REQUESTS", "REQUEST_RULES", "statements_of"]
+__all__ = ["ENOUGH_REQUESTS", "REQUEST_RULES", "WHOLE_REQUEST_RULES", "statements_of"]
 
 #: with fewer the p99 is the slowest request itself
 ENOUGH_REQUESTS: Final = 100
@@ -297,9 +297,13 @@ def _owner(where: Place) -> tuple[str, str]:
     return where.environment, where.service
 
 
-REQUEST_RULES: Final[tuple[IssueRule, ...]] = (
+#: those that look at all requests of a service, and at nothing else
+WHOLE_REQUEST_RULES: Final = (
     IssueRule("high_latency", "optimize_routes", MEDIUM, high_latency),
     IssueRule("high_error_rate", "fix_errors", MEDIUM, high_error_rate),
+)
+REQUEST_RULES: Final[tuple[IssueRule, ...]] = (
+    *WHOLE_REQUEST_RULES,
     IssueRule("slow_queries", "optimize_queries", MEDIUM, slow_queries),
     IssueRule("low_cache_hit_rate", "improve_caching", MEDIUM, low_cache_hit_rate),
     IssueRule("n_plus_one", "batch_queries", LOW, n_plus_one),
