@@ -116,8 +116,8 @@ def test_an_alert_of_the_figure_gives_the_sentence_its_severity(slow: Town) -> N
     assert found["sentence"]["severity"] == "critical"
     assert found["sentence"]["since"] == instant(NOW_S - 600)
     assert found["sentence"]["text"] == (
-        "Response time p95 of shop has been past its critical threshold since 10:50: 516 ms, "
-        "over 400 ms."
+        "Response time p95 of shop has been past its critical threshold since 10:50: 516 ms "
+        "(last 1 min), over 400 ms."
     )
     assert found["sentence"]["detail"].startswith("Usually it is ")
     assert "2.8.1 was deployed at 10:35" in found["sentence"]["detail"]
@@ -151,8 +151,9 @@ def test_an_alert_of_a_host_is_told_with_its_line(calm: Town, language: str) -> 
     assert (
         sentence["text"]
         == {
-            "en": "CPU of host has been past its critical threshold since 10:50: 95 %, over 90 %.",
-            "ko": "10:50부터 host의 CPU: 심각 상태입니다. 현재 95%, 임계값 90% 초과.",
+            "en": "CPU of host has been past its critical threshold since 10:50: "
+            "95 % (last 1 min), over 90 %.",
+            "ko": "10:50부터 host의 CPU: 심각 상태입니다. 현재 95%(최근 1분), 임계값 90% 초과.",
         }[language]
     )
     assert sentence["links"][0] == {"page": "alert", "params": {"id": alert.id}, "text": "host"}

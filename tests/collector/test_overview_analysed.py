@@ -51,3 +51,13 @@ def test_every_issue_has_a_word_in_the_sentence() -> None:
     for rule in ISSUE_RULES:
         for language in ("en", "ko"):
             assert PHRASES.say(language, f"issue.{rule.type}")
+
+
+def test_an_alert_without_values_is_not_only_said_to_go_on(calm: Town) -> None:
+    found = an_alert(
+        "a", environment="live", service="shop", route="", since=instant(NOW_S - 600),
+        last_data=instant(NOW_S - 300), no_data="keep",
+    )  # fmt: skip
+    (told,) = [each for each in calm.ask(found)["happened"] if each["kind"] == "alert"]
+    at = datetime.fromtimestamp(NOW_S - 300, UTC).strftime("%H:%M")
+    assert told["detail"] == f"goes on, for 10 min so far; no value since {at}"

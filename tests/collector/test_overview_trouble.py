@@ -130,7 +130,8 @@ def test_an_alert_that_recovers_is_told_as_one_that_was() -> None:
         place.fill(NOW_S - 3 * HOUR_S, NOW_S, steady(place))
         sentence = place.ask(alert)["sentence"]
     assert sentence["text"] == (
-        "CPU of host was critical and is recovering: now 71.4 %, the threshold is 90 %."
+        "CPU of host was critical and is recovering: now 71.4 % (last 1 min), the threshold is "
+        "90 %."
     )
     assert sentence["severity"] == "warning"
 
@@ -164,5 +165,5 @@ def test_two_alerts_about_one_thing_are_told_once_as_bad_as_the_worse() -> None:
     assert both["detail"].endswith("Also: error rate of library critical.")
     assert better["detail"].endswith("Also: error rate of library critical (recovering).")
     assert alone["severity"] == "critical"
-    assert "22.7 %, over 20 %" in alone["text"]
+    assert "22.7 % (last 1 min), over 20 %" in alone["text"]
     assert "library" not in alone["detail"]

@@ -22,6 +22,7 @@ _ALERT = AlertBody(
     threshold=0.1,
     value=0.5,
     worst=1.0,
+    over=60,
     unit="ratio",
     environment="test",
     service="shop",

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from trimtab_collector.alerts.configs import unit_of
 from trimtab_collector.alerts.incidents import Incident, Telling
 from trimtab_collector.alerts.machine import Alert, labels_of
+from trimtab_collector.alerts.metrics import SIGNALS
 from trimtab_collector.alerts.rules import THRESHOLD, Rule, severity_of
 from trimtab_collector.contract.alerts import ANALYSIS, AlertBody
 from trimtab_collector.contract.comparisons import COMPARE
@@ -74,6 +75,7 @@ def body_of(
         threshold=rule.line(shown),
         value=alert.value,
         worst=alert.worst,
+        over=None if rule.metric in SIGNALS else rule.over_s,
         unit=unit_of(rule),
         environment=where.environment,
         service=where.service,

@@ -74,6 +74,8 @@ class AlertBody(Body):
     threshold: float
     value: float | None
     worst: float | None
+    #: over how many seconds each value is; null for signals, which are of a moment
+    over: int | None
     unit: str
     environment: str
     service: str

@@ -93,6 +93,9 @@ def _detail(words: OverviewWords, alert: AlertBody, seconds: float) -> str:
             parts = [words.say("happened.alert_lasted", long=long, worst=worst)]
     else:
         parts = [words.say("happened.alert_firing", long=long)]
+        if alert.no_data is not None:
+            at = words.at(epoch(alert.last_data))
+            parts.append(words.say("happened.alert_unheard", at=at))
     if alert.held == SILENCED:
         parts.append(words.say("happened.alert_silenced"))
     if alert.acknowledged_by:

@@ -189,7 +189,7 @@ class Sentences:
             return words.say("alert.was", worst=worst, side=words.side(alert), **fields)
         if alert.value is None:
             return words.say("alert.unknown", **fields)
-        value = words.value(alert, alert.value)
+        value = words.lately(alert)
         if self._situation.is_recovering(alert):
             line = words.line(alert)
             if alert.recovered_at is None:

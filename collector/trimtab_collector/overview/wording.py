@@ -109,6 +109,13 @@ class OverviewWords:
         """Return a value of an alert, never as its line unless it is the same."""
         return self.shown.beside(value, alert.threshold, self.unit(alert.unit))
 
+    def lately(self, alert: AlertBody) -> str:
+        """Return the present value of an alert, and of what time it is."""
+        value = self.value(alert, alert.value)
+        if alert.over is None:
+            return value
+        return self.part("alert.value_over", value=value, over=self.shown.duration(alert.over))
+
     def unit(self, unit: str) -> str:
         """Return a unit of a rule; one of an app's own is a name like others."""
         return clean(unit, 24)

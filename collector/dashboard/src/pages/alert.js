@@ -66,10 +66,11 @@ function factsOf(alert) {
     [t("alerts.state"), html`${named("alertState", alert.state)}${lateText(alert) && html` (${lateText(alert)})`}${alert.held && html` (${named("held", alert.held)})`}`],
     // Levels of the analysis are severities: as numbers they say nothing.
     ...(alert.metric === "analysis" ? [] : [
-      [t("alerts.value"), html`${written(alert.value, alert.unit)} <span class="none">${t("alerts.line", { line: lineText(alert) })}</span>`],
+      [t("alerts.value"), html`${written(alert.value, alert.unit)}${alert.over && html` ${t("alert.over", { time: lastedFully(alert.over * 1000) })}`} <span class="none">${t("alerts.line", { line: lineText(alert) })}</span>`],
       [t("alerts.worst"), written(alert.worst, alert.unit)],
     ]),
     [t("alerts.since"), moment(alert.since)],
+    ...(alert.severitySince && alert.severitySince !== alert.since ? [[t("alert.severitySince", { severity: named("severity", alert.severity) }), moment(alert.severitySince)]] : []),
     ...(alert.firedAt ? [[t("alert.fired"), moment(alert.firedAt)]] : []),
     [t("alerts.lasts"), lastedFully(lastedMs(alert))],
     ...(alert.recoveredAt ? [[t("alert.recovered"), moment(alert.recoveredAt)]] : []),

@@ -91,7 +91,7 @@ function OpenAlerts() {
   useEffect(() => {
     if (alert) answer.again();
   }, [alert]);
-  const alerts = (answer.value.data?.alerts ?? []).filter((each) => each.state === "firing" && !each.held);
+  const alerts = (answer.value.data?.alerts ?? []).filter((each) => each.state === "firing" && each.held !== "silenced");
   if (!alerts.length) return null;
   const critical = alerts.some((each) => each.severity === "critical");
   return html`<b class=${critical ? "bad" : "warn"} aria-label=${t("nav.firing", { count: alerts.length })}>${alerts.length}</b>`;
