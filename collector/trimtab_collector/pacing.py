@@ -50,9 +50,14 @@ class KeyPacing:
         """Tell whether the batches of a key must not stop the loop, however small they are."""
         return self._shares.is_heavy(key_id)
 
-    def measured(self, key_id: str, check: Callable[[], Received]) -> Received:
-        """Return what check returns, and note what that cost; any thread."""
-        began_s = time.thread_time()
+    def measured(
+        self, key_id: str, check: Callable[[], Received], before_s: float = 0.0
+    ) -> Received:
+        """Return what check returns, and note what that cost; any thread.
+
+        before_s is the CPU time that was spent on it already.
+        """
+        began_s = time.thread_time() - before_s
         names = self._quotas.fresh.get(key_id, 0)
         event_bytes = ranges = 0
         try:

@@ -101,6 +101,19 @@ class Quotas:
             content = content._replace(batch=replace(content.batch, series=series))
         return content
 
+    def unknown(self, key: AgentKey, series: bytes) -> int:
+        """Return how many names of a binary of series nobody uses: what it costs to take it.
+
+        Raises BatchError for series that are malformed.
+        """
+        mark = hash((key.id, series))
+        with self._lock:
+            if mark in self._fitting or mark in self._folded:
+                return 0
+        names = _Named.of(series).names
+        with self._lock:
+            return sum(not self._series.in_use(name) for name in names)
+
     def _turn(self) -> None:
         self._turned_s = self._clock()
         for places in (self._series, self._services):

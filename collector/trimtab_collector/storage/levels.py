@@ -6,6 +6,7 @@ environment and status class are kept at every level.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from operator import itemgetter
 from typing import Final
 
 from trimtab_collector.storage.columns import Array, Columns, series_of, times_of
@@ -18,6 +19,11 @@ __all__ = ["LEVELS", "above", "dropped_at", "level_of", "parent_of", "rolled_up"
 LEVELS: Final = 3
 #: fields that are dropped at a level and above it
 _DROPPED: Final = ((), ("instance",), ("instance", "route", "method"))
+#: for each level: takes the fields that stay from the texts of a series and one empty text
+_STAYING: Final = tuple(
+    itemgetter(*(-1 if name in dropped else at for at, name in enumerate(SeriesKey._fields)))
+    for dropped in _DROPPED
+)
 
 
 def level_of(selection: Selection) -> int:
@@ -33,7 +39,7 @@ def dropped_at(level: int) -> tuple[str, ...]:
 
 def parent_of(key: SeriesKey, level: int) -> SeriesKey:
     """Return the roll-up that a series is part of at a level."""
-    return key._replace(**dict.fromkeys(_DROPPED[level], ""))
+    return SeriesKey._make(_STAYING[level]((*key, "")))
 
 
 def rolled_up(columns: Columns, parents: Array, width_s: int = 1) -> Columns:

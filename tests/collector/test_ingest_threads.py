@@ -1,0 +1,85 @@
+"""In which thread a batch is checked: what takes long must not stop the loop for everybody."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.stores.batches import a_batch, key_of, point_of, window
+from trimtab_collector.auth.keyring import KeyRing
+from trimtab_collector.auth.keys import KeyFile
+from trimtab_collector.auth.owners import AgentOwners
+from trimtab_collector.ingest import Ingest
+from trimtab_collector.quotas import Quotas
+from trimtab_collector.statefile import StateFile
+from trimtab_collector.storage.sqlite.engine import SQLiteStore
+from trimtab_collector.storage.store import Numbered
+from trimtab_collector.watch import Watch
+from trimtab_core.batches import encode
+
+
+class Door:
+    """The door of a collector, in this process, and where series were numbered."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store = SQLiteStore(directory)
+        self.state = StateFile(directory)
+        self._text, _ = KeyFile(directory).new("", (), (), ("*",))
+        self.keys = keys = KeyRing(directory)
+        quotas = Quotas(100_000, 100)
+        self._ingest = Ingest(
+            *(self.store, keys, AgentOwners(self.state, keys), Watch(), 2**24, 2**26, quotas)
+        )
+        self.threads: list[int] = []
+        number = self.store.number
+
+        def noted(*arguments: Any) -> Numbered:
+            self.threads.append(threading.get_ident())
+            return number(*arguments)
+
+        self.store.number = noted  # type: ignore[method-assign]
+
+    async def send(self, seq: int, series: int, first: int = 0) -> int:
+        """Send a batch with so many series; return the status."""
+        names = range(first, first + series)
+        points = {key_of(route=f"/{number}"): point_of([5]) for number in names}
+        body = [encode(a_batch(seq, points, window_s=window(-60)))]
+        found: list[int] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body.pop() if body else b"", "more_body": False}
+
+        async def send(message: Any) -> None:
+            found.append(message.get("status", 0))
+
+        scope = {
+            "type": "http",
+            "path": "/agent/v1/batches",
+            "method": "POST",
+            "query_string": b"",
+            "headers": [(b"authorization", f"Bearer {self._text}".encode())],
+        }
+        await self._ingest(scope, receive, send)
+        return found[0]
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    found = Door(tmp_path)
+    yield found
+    found.keys.close()
+    found.store.close()
+    found.state.close()
+
+
+@pytest.mark.asyncio
+async def test_a_batch_of_many_new_names_is_numbered_beside_the_loop(door: Door) -> None:
+    here = threading.get_ident()
+    assert await door.send(0, 20) == 202
+    assert await door.send(1, 500) == 202
+    # The same names, then most of them: both are known.
+    assert await door.send(2, 500) == 202
+    assert await door.send(3, 450, first=60) == 202
+    assert [each == here for each in door.threads] == [True, False, True, True]
