@@ -39,7 +39,7 @@ class Door:
             self.threads.append(threading.get_ident())
             return number(*arguments)
 
-        self.store.number = noted  # type: ignore[method-assign]
+        self.store.number = noted  # type: ignore[method-assign, assignment]
 
     async def send(self, seq: int, series: int, first: int = 0) -> int:
         """Send a batch with so many series; return the status."""
