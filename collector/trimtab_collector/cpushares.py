@@ -8,6 +8,7 @@ seconds' worth at once, and what is over a quota all the same takes a hundredth 
 key that sends alone is never told so.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from math import ceil
@@ -49,6 +50,7 @@ class CpuShares:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._lock = threading.Lock()
         self._since_s = clock()
         self._current: dict[str, float] = {}
         self._before: dict[str, float] = {}
@@ -57,10 +59,11 @@ class CpuShares:
 
     def spend(self, key_id: str, cpu_s: float, of_pace_s: float = 0.0) -> None:
         """Note what a batch of a key took, and for how many seconds of its pace it was."""
-        self._turn()
-        self._current[key_id] = self._current.get(key_id, 0.0) + cpu_s
-        level_s = min(self._level_s(key_id) + of_pace_s, _AT_ONCE_S + _PAUSE_S)
-        self._paced[key_id] = (self._clock(), level_s)
+        with self._lock:
+            self._turn()
+            self._current[key_id] = self._current.get(key_id, 0.0) + cpu_s
+            level_s = min(self._level_s(key_id) + of_pace_s, _AT_ONCE_S + _PAUSE_S)
+            self._paced[key_id] = (self._clock(), level_s)
 
     def is_heavy(self, key_id: str) -> bool:
         """Tell whether a key brings much that is new: its batches must not stop the loop."""
@@ -68,7 +71,8 @@ class CpuShares:
 
     def check(self, key_id: str) -> None:
         """Raise ApiError 503 for a key that is to wait for others."""
-        passed_s = self._turn()
+        with self._lock:
+            passed_s = self._turn()
         pause_s = self._level_s(key_id) - _AT_ONCE_S
         if pause_s > 0 and self._others_send(key_id):
             raise ApiError(

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -23,7 +23,7 @@ from trimtab_collector.auth.scopes import admitted, check_services
 from trimtab_collector.batchbodies import BatchBodies, Receive
 from trimtab_collector.contract.callers import vouch
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
-from trimtab_collector.pacing import KeyPacing
+from trimtab_collector.pacing import BatchCost, KeyPacing
 from trimtab_collector.quotas import BatchContent, Quotas
 from trimtab_collector.senders import Senders, ahead_of
 from trimtab_collector.storage.columns import WINDOW_S, series_index
@@ -95,7 +95,7 @@ class Ingest:
         self._large = asyncio.Semaphore(1)
         #: what agents told with their requests
         self.senders = Senders()
-        self._pacing = KeyPacing(self._quotas, store.over)
+        self._pacing = KeyPacing(store.over)
         #: what was refused, by code, key and agent
         self.refusals = SenderTally(clock)
         #: rows of batches that were malformed and left out
@@ -189,16 +189,15 @@ class Ingest:
         """Return the checked batch of a body; raises ApiError 400, 403, 413, 429."""
         try:
             began_s = time.thread_time()
-            batch, is_light = None, False
+            batch, cost = None, asking.cost
             if len(raw) <= _LARGE and not self._pacing.is_heavy(key.id):
-                batch = decode(raw)
-                is_light = self._quotas.unknown(key, batch.series) <= _MANY_NEW
-            before_s = time.thread_time() - began_s
+                batch = self._decoded(raw, key, asking)
+            cost.before_s = time.thread_time() - began_s
             check = partial(self._check, raw, batch, key, sent_at, told, asking)
-            if is_light:
-                return self._pacing.measured(key.id, check, before_s)
+            if batch is not None and cost.names <= _MANY_NEW:
+                return self._pacing.measured(key.id, check, cost)
             async with self._large:
-                return await asyncio.to_thread(self._pacing.measured, key.id, check, before_s)
+                return await asyncio.to_thread(self._pacing.measured, key.id, check, cost)
         except TooLargeError as error:
             raise ApiError(413, "too_large", str(error)) from error
         except BatchError as error:
@@ -214,6 +213,12 @@ class Ingest:
             message = f"expected a batch that can be checked, got {type(error).__name__}"
             raise ApiError(422, "unstorable_batch", message) from error
 
+    def _decoded(self, raw: bytes, key: AgentKey, asking: "_Asking") -> Batch:
+        batch = decode(raw)
+        asking.agent = batch.agent
+        asking.cost.names = self._quotas.unknown(key, batch.series)
+        return batch
+
     def _check(
         self,
         raw: bytes,
@@ -223,8 +228,7 @@ class Ingest:
         told: bytes,
         asking: "_Asking",
     ) -> Received:
-        batch = arrived = decoded or decode(raw)
-        asking.agent = batch.agent
+        batch = arrived = decoded or self._decoded(raw, key, asking)
         now_s = self._clock()
         ahead_s = ahead_of(batch, sent_at, now_s)
         begin_s = batch.window_s
@@ -329,6 +333,7 @@ class _Asking:
 
     key: str = ""
     agent: str = ""
+    cost: BatchCost = field(default_factory=BatchCost)
 
 
 def _no_key(got: str) -> ApiError:

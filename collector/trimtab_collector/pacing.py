@@ -3,27 +3,36 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.cpushares import CpuShares, paced_s
-from trimtab_collector.quotas import Quotas
 from trimtab_collector.storage.store import Received
 from trimtab_collector.storage.tallies import SenderTally
 
-__all__ = ["KeyPacing"]
+__all__ = ["BatchCost", "KeyPacing"]
 
 #: how long a refusal is held back whose cause is what the others send, and how many at a time
 _HOLD_S: Final = 1.0
 _MOST_HELD: Final = 64
 
 
+@dataclass(slots=True)
+class BatchCost:
+    """What a batch takes, besides the time of its check."""
+
+    #: CPU time before its check, seconds
+    before_s: float = 0.0
+    #: names that it brings and nobody uses
+    names: int = 0
+
+
 class KeyPacing:
     """What the batches of keys cost, by their CPU, new names, events and what is over a quota."""
 
-    def __init__(self, quotas: Quotas, over: SenderTally) -> None:
-        """Watch what quotas let through, and a tally of what was over one."""
-        self._quotas = quotas
+    def __init__(self, over: SenderTally) -> None:
+        """Watch a tally of what was over a quota."""
         self._tally = over
         self._shares = CpuShares()
         self._holding = 0
@@ -50,15 +59,12 @@ class KeyPacing:
         """Tell whether the batches of a key must not stop the loop, however small they are."""
         return self._shares.is_heavy(key_id)
 
-    def measured(
-        self, key_id: str, check: Callable[[], Received], before_s: float = 0.0
-    ) -> Received:
+    def measured(self, key_id: str, check: Callable[[], Received], cost: BatchCost) -> Received:
         """Return what check returns, and note what that cost; any thread.
 
-        before_s is the CPU time that was spent on it already.
+        check may add to the cost.
         """
-        began_s = time.thread_time() - before_s
-        names = self._quotas.fresh.get(key_id, 0)
+        began_s = time.thread_time() - cost.before_s
         event_bytes = ranges = 0
         try:
             received = check()
@@ -71,6 +77,5 @@ class KeyPacing:
             over = self._tally.of_keys.get(key_id, 0)
             is_over = over != self._over.get(key_id, 0)
             self._over[key_id] = over
-            names = self._quotas.fresh.get(key_id, 0) - names
-            of_pace_s = paced_s(names, event_bytes, ranges, took_s if is_over else 0.0)
+            of_pace_s = paced_s(cost.names, event_bytes, ranges, took_s if is_over else 0.0)
             self._shares.spend(key_id, took_s, of_pace_s)

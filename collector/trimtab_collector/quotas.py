@@ -63,8 +63,6 @@ class Quotas:
         #: hashes of key and series binary, known to fit
         self._fitting: set[int] = set()
         self._folded: dict[int, tuple[bytes, int]] = {}
-        #: id of a key -> names of series that it brought and that nobody used then
-        self.fresh: dict[str, int] = {}
 
     def fitted(self, key: AgentKey, content: BatchContent) -> BatchContent:
         """Return a batch, the same object if it fits, else with what is over a quota as `other`.
@@ -145,8 +143,6 @@ class Quotas:
         rows, names = read or _Named.of(series)
         known = self._series.current
         fresh = [place for place, name in enumerate(names) if name not in known]
-        unused = sum(not self._series.in_use(names[place]) for place in fresh)
-        self.fresh[key.id] = self.fresh.get(key.id, 0) + unused
         apps = {(rows[place][0], rows[place][1]) for place in fresh}
         without = self._refused(key, apps.difference(self._services.current))
         folded: dict[int, SeriesKey] = {}

@@ -1,5 +1,6 @@
 """In which thread a batch is checked: what takes long must not stop the loop for everybody."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,11 @@ class Door:
             return number(*arguments)
 
         self.store.number = noted  # type: ignore[method-assign, assignment]
+
+    def level_s(self) -> float:
+        """Of how many seconds of its pace the key was."""
+        ((_, level_s),) = self._ingest._pacing._shares._paced.values()
+        return level_s
 
     async def send(self, seq: int, series: int, first: int = 0) -> int:
         """Send a batch with so many series; return the status."""
@@ -83,3 +89,9 @@ async def test_a_batch_of_many_new_names_is_numbered_beside_the_loop(door: Door)
     assert await door.send(2, 500) == 202
     assert await door.send(3, 450, first=60) == 202
     assert [each == here for each in door.threads] == [True, False, True, True]
+
+
+@pytest.mark.asyncio
+async def test_two_batches_of_a_key_at_a_time_are_charged_for_their_own_names(door: Door) -> None:
+    await asyncio.gather(door.send(0, 400), door.send(1, 40, first=1_000))
+    assert door.level_s() == pytest.approx(0.44, abs=0.05)
