@@ -59,10 +59,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 #: a window further in the future is booked as of now, one further in the past is refused
 _FUTURE_S: Final = 600
 _PAST_S: Final = 7 * 24 * 3600
-#: a larger batch is decoded in a thread, and one with more new names is numbered in one: for each
-#: of them 30 us
+#: a larger batch is decoded in a thread, and so is one of a key that brings much, but a small one
 _LARGE: Final = 128 * 1024
-_MANY_NEW: Final = 64
+_SMALL: Final = 16 * 1024
 _MAX_WAIT_S: Final = 60.0
 _SKEW_S: Final = 60.0
 _CLOCK: Final = CLOCK_HEADER.encode()
@@ -190,11 +189,11 @@ class Ingest:
         try:
             began_s = time.thread_time()
             batch, cost = None, asking.cost
-            if len(raw) <= _LARGE and not self._pacing.is_heavy(key.id):
+            if len(raw) <= (_SMALL if self._pacing.is_heavy(key.id) else _LARGE):
                 batch = self._decoded(raw, key, asking)
             cost.before_s = time.thread_time() - began_s
             check = partial(self._check, raw, batch, key, sent_at, told, asking)
-            if batch is not None and cost.names <= _MANY_NEW:
+            if batch is not None and cost.is_small:
                 return self._pacing.measured(key.id, check, cost)
             async with self._large:
                 return await asyncio.to_thread(self._pacing.measured, key.id, check, cost)
@@ -217,6 +216,8 @@ class Ingest:
         batch = decode(raw)
         asking.agent = batch.agent
         asking.cost.names = self._quotas.unknown(key, batch.series)
+        asking.cost.ranges = sum(len(process.ranges) for process in batch.processes)
+        asking.cost.row_bytes = len(batch.rows)
         return batch
 
     def _check(
