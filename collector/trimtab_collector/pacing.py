@@ -36,7 +36,7 @@ class BatchCost:
 
     @property
     def is_small(self) -> bool:
-        """Whether its check takes two or three ms at most: more would stop the loop for everybody."""
+        """Whether its check takes three ms at most: more would stop the loop for everybody."""
         return (
             self.names <= _MANY_NAMES
             and self.ranges <= _MANY_RANGES

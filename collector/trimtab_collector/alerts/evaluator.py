@@ -189,9 +189,8 @@ class Evaluator:
 
         with self._book.lock:
             try:
-                self._book.judge.began = self._began
                 outcome = self._book.judge.step(
-                    *(t_s, WINDOW_S, judged, silenced, is_missing, dismissed)
+                    *(t_s, WINDOW_S, judged, silenced, is_missing, dismissed, self._began)
                 )
                 self._explained = 0
                 notices = [self._notice(rule, telling, t_s) for rule, telling in outcome.tellings]

@@ -80,7 +80,6 @@ class Judge:
         self.left_out_s = 0.0
         #: rule -> series -> when it last had data, for rules that want to know of its absence
         self.seen: dict[str, dict[tuple[str, ...], float]] = {}
-        self.began: Began = lambda rule, labels: None
 
     def step(
         self,
@@ -90,9 +89,11 @@ class Judge:
         silenced: Silenced = lambda rule, alert: False,
         missing: Missing = lambda labels: False,
         dismissed: Collection[str] = (),
+        began: Began = lambda rule, labels: None,
     ) -> Outcome:
         """Judge all rules by their values over the step_s seconds up to t_s.
 
+        began says since when what an alert tells of goes on, None where its line says it.
         Alerts of rules that are not among them, or judge something else by now, end. So do those of
         agents that were dismissed.
         """
@@ -101,7 +102,7 @@ class Judge:
         outcome.changed += self._retire(rules, t_s)
         outcome.changed += self._dismiss(dismissed, t_s)
         for rule, values in judged:
-            outcome.changed += self._judge(rule, values, t_s, step_s, missing)
+            outcome.changed += self._judge(rule, values, t_s, step_s, missing, began)
         over: dict[str, list[Alert]] = {}
         for alert in outcome.changed:
             if alert.is_over:
@@ -215,7 +216,13 @@ class Judge:
                 incident.opened_s = min(incident.opened_s, now_s)
 
     def _judge(
-        self, rule: Rule, values: StepValues | None, t_s: float, step_s: float, missing: Missing
+        self,
+        rule: Rule,
+        values: StepValues | None,
+        t_s: float,
+        step_s: float,
+        missing: Missing,
+        began: Began,
     ) -> list[Alert]:
         active = self.alerts.setdefault(rule.id, {})
         new: list[Alert] = []
@@ -239,18 +246,11 @@ class Judge:
             if advance(alert, rule, t_s, known, step_s, hold=hold):
                 changed.append(alert)
             if known is not None and rule.crosses(known, alert.level or rule.lowest):
-                self._date(rule, alert, known, t_s)
+                alert.begin(
+                    t_s - known if rule.metric in AGES else began(rule, labels_of(rule, alert)), t_s
+                )
         seen = {id(alert) for alert in changed}
         return [*(alert for alert in new if id(alert) not in seen), *changed]
-
-    def _date(self, rule: Rule, alert: Alert, value: float, t_s: float) -> None:
-        """Note since when what an alert tells of goes on, where that is known."""
-        is_age = rule.metric in AGES
-        began_s = t_s - value if is_age else self.began(rule, labels_of(rule, alert))
-        alert.began_s = None if began_s is None else min(began_s, t_s)
-        if alert.began_s is not None:
-            # It may tell of something else by now; it never began later than it was told to have.
-            alert.since_s = min(alert.since_s, alert.began_s)
 
     def _begin(
         self, rule: Rule, labels: tuple[str, ...], value: float | None, t_s: float

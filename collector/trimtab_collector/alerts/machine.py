@@ -79,6 +79,13 @@ class Alert:
         crossed_s = self.crossed_s[level - 1]
         return crossed_s if crossed_s is None or self.began_s is None else self.began_s
 
+    def begin(self, began_s: float | None, t_s: float) -> None:
+        """Note at t_s since when what it tells of now goes on; None where its line says it."""
+        self.began_s = None if began_s is None else min(began_s, t_s)
+        if self.began_s is not None:
+            # It may tell of something else by now; it never began later than it was told to have.
+            self.since_s = min(self.since_s, self.began_s)
+
     @property
     def is_open(self) -> bool:
         """Whether it fires, or keeps on for a while."""
