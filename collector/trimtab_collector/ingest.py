@@ -27,6 +27,7 @@ from trimtab_collector.pacing import BatchCost, KeyPacing
 from trimtab_collector.quotas import BatchContent, Quotas
 from trimtab_collector.senders import Senders, ahead_of
 from trimtab_collector.storage.columns import WINDOW_S, series_index
+from trimtab_collector.storage.distinct import DistinctSeries
 from trimtab_collector.storage.store import (
     Numbered,
     Received,
@@ -90,6 +91,7 @@ class Ingest:
         self._bodies = BatchBodies(max_body_bytes, max_reading_bytes)
         self._clock = clock
         self._quotas = quotas or Quotas(2**31, 2**31, store.over.note)
+        self._distinct = DistinctSeries()
         self._log = RateLimited(logger)
         self._large = asyncio.Semaphore(1)
         #: what agents told with their requests
@@ -263,10 +265,10 @@ class Ingest:
         if len(measures) < len(sent):
             self._store.over.note("probes", key.id, batch.agent, len(sent) - len(measures))
         content = BatchContent(batch, measures, events)
-        fitted = self._quotas.fitted(key, content)
-        if fitted.batch is not arrived:
-            raw = encode(fitted.batch)
-        batch, measures, events = fitted
+        batch, measures, events = self._quotas.fitted(key, content)
+        batch = self._distinct.once(batch)
+        if batch is not arrived:
+            raw = encode(batch)
         numbered = self._store.number(batch, window_s, partial(check_services, key))
         # Only now it is accepted: what is refused says nothing about an agent.
         if not own:

@@ -16,6 +16,7 @@ from support.processes.servers import Collector, short_dir
 from support.stores.appending import append
 from support.stores.batches import Sender, a_batch, key_of, point_of, window
 from support.stores.rowbatches import batch_of, delta_of, row_of
+from trimtab_collector.storage.sqlite.amounts import INSERT_AMOUNT, amount_row
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.store import (
@@ -114,6 +115,42 @@ def test_roll_ups_lose_nothing_whenever_they_come(
         }
         (steps,) = store._writer.execute("SELECT group_concat(DISTINCT step_s) FROM amount")
         assert steps == ("3600",)
+
+
+def test_rows_of_windows_of_any_width_are_rolled_up_and_dropped_in_the_end(tmp: Path) -> None:
+    widths = (1, 5, 10, 20, 60, 300, 600, 3600)
+    with store_in(tmp / "c") as store:
+        append(
+            store,
+            *(
+                replace(batch_of(seq, [row_of([float(step_s)])], NOON), step_s=step_s)
+                for seq, step_s in enumerate(widths)
+            ),
+        )
+        _check_ages(store, sum(widths))
+
+
+def test_rows_of_any_width_that_an_earlier_version_kept_are_rolled_up_and_dropped(
+    tmp: Path,
+) -> None:
+    widths = (1, 5, 20, 300, 600, 7200)
+    with store_in(tmp / "c") as store:
+        append(store, batch_of(0, [row_of([10.0])], NOON))
+        store._writer.executemany(
+            INSERT_AMOUNT,
+            [amount_row(1, NOON, step_s, delta_of([float(step_s)])) for step_s in widths],
+        )
+        _check_ages(store, 10 + sum(widths))
+
+
+def _check_ages(store: SQLiteStore, total: float) -> None:
+    for later_s, steps in ((0, "10"), (1800, "60"), (3 * DAY_S, "3600")):
+        store.tiering.retire(NOON + later_s)
+        found = store._writer.execute("SELECT group_concat(DISTINCT step_s) FROM amount")
+        assert found.fetchone() == (steps,)
+        assert read(store, NOON, NOON + 10)["a", 0].sum == total
+    store.tiering.retire(NOON + 91 * DAY_S)
+    assert store._writer.execute("SELECT count(*) FROM amount").fetchone() == (0,)
 
 
 def test_what_is_too_old_goes_and_events_are_bounded(

@@ -17,6 +17,7 @@ from support.processes.servers import Collector, wait_for
 from support.stores.appending import append
 from support.stores.batches import Sender, a_batch, key_of, point_of, window
 from support.stores.rowbatches import batch_of, row_of
+from trimtab_collector.storage.sqlite import tiering
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.store import EventSelection, MeasureSelection
@@ -129,7 +130,7 @@ def test_what_upkeep_raises_is_shown_and_ends_neither_it_nor_what_stands_behind_
         raise OverflowError("too large")
 
     monkeypatch.setattr(MeasureTable, "forget", lambda *_, **__: forget())
-    monkeypatch.setattr(MeasureTable, "roll_up", lambda *_, **__: rolled.append(1))
+    monkeypatch.setattr(tiering, "roll_up_amounts", lambda *_, **__: rolled.append(1))
     store = SQLiteStore(tmp, clock=Clock(NOON))
     store.start()
     wait_for(lambda: "forgetting measures" in store.health().compaction, "the trouble", 30)

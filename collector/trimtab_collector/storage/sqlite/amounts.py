@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -11,6 +11,8 @@ from trimtab_collector.storage.sqlite.checksums import UnreadableError, checksum
 from trimtab_core.measures import MAX_SUM, OTHER, Attributes, Delta, MeasureKey
 
 __all__ = [
+    "AMOUNT_COLUMNS",
+    "INSERT_AMOUNT",
     "amount_row",
     "attributes_text",
     "delta_of_row",
@@ -19,6 +21,11 @@ __all__ = [
     "other_of_service",
 ]
 
+AMOUNT_COLUMNS: Final = "measure, t, step_s, count, sum, min, max, last, buckets, crc"
+INSERT_AMOUNT: Final = (
+    f"INSERT INTO amount ({AMOUNT_COLUMNS})"  # noqa: S608
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[int]).decode
 

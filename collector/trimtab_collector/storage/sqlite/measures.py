@@ -1,8 +1,8 @@
 """NewMeasures in metrics.db: one row per measure and window, with what was added to it.
 
 A batch's rows are written in the transaction that stores the batch, so they count exactly once.
-Rows of ten seconds become rows of a minute after a quarter of an hour, and rows of an hour after
-two days. Rows that arrive late are rolled up separately, and reads add up all that there are.
+What a transaction has of one measure and window is one row. Rows become wider with age
+(`amountrolls`). Rows that arrive late are rolled up separately, and reads add up all there are.
 
 A measure is deleted with its last row. If there are too many measures, those that nothing was added
 to for the longest time are added up under the attributes `other`; measures in use keep their names.
@@ -12,13 +12,14 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any, Final
 
 from trimtab_collector.storage.grouping import WhoseMeasure, grouped_by
-from trimtab_collector.storage.rolls import ROLLS, rolled_before_s
+from trimtab_collector.storage.rolls import ROLLS
 from trimtab_collector.storage.shares import SharedPlaces
 from trimtab_collector.storage.sqlite.amounts import (
+    AMOUNT_COLUMNS,
+    INSERT_AMOUNT,
     amount_row,
     attributes_text,
     delta_of_row,
@@ -52,7 +53,6 @@ CREATE INDEX amount_measure ON amount (measure, t);
 CREATE INDEX amount_step ON amount (step_s, t);
 """
 
-_KEEP_S: Final = 90 * 86_400
 _MOST_MEASURES: Final = 200_000
 _MOST_READ: Final = 1_000_000
 #: a measure is idle when nothing was added to it for this long, seconds
@@ -60,23 +60,15 @@ _IDLE_S: Final = 3600
 #: measures that one transaction looks at, and seconds between two foldings
 _LOOKED_AT: Final = 20_000
 _FOLD_EVERY_S: Final = 600.0
+#: every row is written as of a window that is stored, however wide that of its batch was: so each
+#: is rolled up, and dropped in the end
+_STEP_S: Final = ROLLS[0][0]
 _NAMES: Final = "environment, service, instance, name, kind, unit, attributes"
 _KNOWN: Final = f"SELECT id, {_NAMES}, crc FROM measure"  # noqa: S608
-#: rows per transaction of a roll-up
-_SLICE: Final = 4_000
 
 #: measures that a transaction has added, with their ids
 NewMeasures = dict[WhoseMeasure, int]
-_AMOUNT: Final = "measure, t, step_s, count, sum, min, max, last, buckets, crc"
-_AMOUNTS: Final = ", ".join(f"a.{name}" for name in _AMOUNT.split(", "))
-_INSERT: Final = (
-    f"INSERT INTO amount ({_AMOUNT})"  # noqa: S608
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_OLD: Final = (
-    f"SELECT rowid, {_AMOUNT} FROM amount"  # noqa: S608
-    " WHERE step_s = ? AND t >= ? AND t < ? ORDER BY measure, t LIMIT ?"
-)
+_AMOUNTS: Final = ", ".join(f"a.{name}" for name in AMOUNT_COLUMNS.split(", "))
 
 
 class MeasureTable:
@@ -116,16 +108,23 @@ class MeasureTable:
     def write(self, connection: sqlite3.Connection, received: Iterable[Received]) -> NewMeasures:
         """Write the rows of batches in the open transaction; pass the result to `confirm`."""
         new: NewMeasures = {}
-        amounts: list[tuple[object, ...]] = []
+        #: by measure and window: a measure that batches repeat costs readers one row
+        deltas: dict[tuple[int, int], list[Delta]] = {}
         for each in received:
-            step_s = each.batch.step_s
+            window_s = each.window_s
             for row in each.measures:
                 number = self._number(connection, row, new, each)
                 if number is None:
                     self.left_out += 1
                 else:
-                    amounts.append(amount_row(number, each.window_s, step_s, row.delta))
-        connection.executemany(_INSERT, amounts)
+                    deltas.setdefault((number, window_s), []).append(row.delta)
+        connection.executemany(
+            INSERT_AMOUNT,
+            [
+                amount_row(*place, _STEP_S, some[0] if len(some) == 1 else _sum(some))
+                for place, some in deltas.items()
+            ],
+        )
         return new
 
     def confirm(self, new: NewMeasures) -> None:
@@ -199,43 +198,6 @@ class MeasureTable:
             else:
                 part.delta.merge(delta)
         return sorted(found.values(), key=lambda part: (part[:4], part.step))
-
-    def roll_up(self, connection: sqlite3.Connection, now_s: float) -> bool:
-        """Roll up a slice of rows that are old enough, in the open transaction.
-
-        False if none are left. Committer only.
-        """
-        for step_s, wider_s, age_s in ROLLS:
-            before_s = rolled_before_s(now_s, wider_s, age_s)
-            (oldest,) = connection.execute(
-                "SELECT min(t) FROM amount WHERE step_s = ? AND t < ?", (step_s, before_s)
-            ).fetchone()
-            if oldest is None:
-                continue
-            start_s = oldest // wider_s * wider_s
-            rows = connection.execute(
-                _OLD,
-                (step_s, start_s, start_s + wider_s, _SLICE),
-            ).fetchall()
-            self._merge(connection, rows, start_s, wider_s)
-            return True
-        return False
-
-    def _merge(
-        self, connection: sqlite3.Connection, rows: Sequence[Any], start_s: int, wider_s: int
-    ) -> None:
-        merged: list[tuple[object, ...]] = []
-        for measure, some in groupby(rows, key=lambda row: row[1]):
-            delta = Delta()
-            for row in some:
-                try:
-                    delta.merge(delta_of_row(row[1:]))
-                except UnreadableError as error:
-                    set_aside(connection, "amount", row, str(error))
-            if delta.count:
-                merged.append(amount_row(measure, start_s, wider_s, delta))
-        connection.executemany("DELETE FROM amount WHERE rowid = ?", [(row[0],) for row in rows])
-        connection.executemany(_INSERT, merged)
 
     def forget(self, connection: sqlite3.Connection, now_s: float) -> "Forgotten":
         """Delete measures without rows, and fold idle ones, in the open transaction.
@@ -324,12 +286,6 @@ class MeasureTable:
         known = None if into in forgotten.gone else self._ids.get(into)
         return forgotten.new.get(into) or known
 
-    def drop(self, connection: sqlite3.Connection, now_s: float) -> None:
-        """Drop what is too old, in the open transaction; committer only."""
-        connection.execute(
-            "DELETE FROM amount WHERE step_s = 3600 AND t < ?", (int(now_s) - _KEEP_S,)
-        )
-
 
 def _whose(row: Sequence[Any]) -> WhoseMeasure:
     """Return a measure from its columns `_NAMES`."""
@@ -355,6 +311,14 @@ class Forgotten:
     new: NewMeasures = field(default_factory=dict)
     looked_at: int = 0
     folded_s: float = 0.0
+
+
+def _sum(deltas: Iterable[Delta]) -> Delta:
+    """Return the sum of deltas in their order; they are others' and stay as they are."""
+    whole = Delta()
+    for delta in deltas:
+        whole.merge(delta)
+    return whole
 
 
 def _insert_measure(connection: sqlite3.Connection, whose: WhoseMeasure) -> int:

@@ -15,6 +15,7 @@ from typing import Final
 from trimtab_collector.storage.accounting import AccountingTable, Retirement, Staged
 from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.sqlite.accounting import book_unreadable, retire_processes
+from trimtab_collector.storage.sqlite.amountrolls import drop_amounts, roll_up_amounts
 from trimtab_collector.storage.sqlite.aside import Aside
 from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compaction import Step
@@ -206,12 +207,12 @@ class Tiering:
 
         def drop(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM seen WHERE t < ?", (int(now_s) - _SEEN_S,))
-            measures.drop(connection, now_s)
+            drop_amounts(connection, now_s)
             self._events.drop(connection, now_s)
 
         def roll_up() -> None:
             for _ in range(_MOST_ROLLS):
-                if not run(partial(measures.roll_up, now_s=now_s)):
+                if not run(partial(roll_up_amounts, now_s=now_s)):
                     break
 
         retire = partial(retire_processes, table=self._accounting)
