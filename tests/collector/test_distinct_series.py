@@ -13,7 +13,7 @@ from support.processes.servers import Collector
 from support.stores.appending import append
 from support.stores.batches import Sender, a_batch, coded, key_of, point_of, window
 from support.stores.rowbatches import batch_of, delta_of, row_of
-from trimtab_collector.storage.columns import MAX_VALUE, columns_of_batch
+from trimtab_collector.storage.columns import columns_of_batch
 from trimtab_collector.storage.distinct import DistinctSeries
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
@@ -29,6 +29,7 @@ from trimtab_core.batches import (
     encode,
     pack_series,
 )
+from trimtab_core.columns import MAX_VALUE
 from trimtab_core.errors import BatchError
 
 NOON = 1_700_006_400

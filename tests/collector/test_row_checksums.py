@@ -165,6 +165,53 @@ def test_an_index_that_differs_from_its_table_is_made_anew_and_named(
         assert store.health().damage == {}
 
 
+@pytest.mark.parametrize(
+    ("index", "old", "new"),
+    [
+        # the window of row 8, and the row
+        ("amount_measure", struct.pack(">ib", NOON_S + 70, 8), struct.pack(">ib", NOON_S + 2, 8)),
+        ("amount_measure", struct.pack(">ib", NOON_S + 70, 8), struct.pack(">ib", NOON_S + 70, 9)),
+        ("amount_step", struct.pack(">bi", 10, NOON_S + 70), struct.pack(">bi", 11, NOON_S + 70)),
+        # the same, whose row is a fraction of seven bytes that lie elsewhere
+        (
+            "amount_measure",
+            bytes([4, 1]) + struct.pack(">ib", NOON_S + 70, 8),
+            bytes([4, 7]) + struct.pack(">ib", NOON_S + 70, 8),
+        ),
+        ("event_kind", b"request", b"rdquest"),
+        ("event_kind", struct.pack(">qb", (NOON_S + 7) * 10**6, 8), struct.pack(">qb", 2**62, 8)),
+        ("sqlite_autoindex_measure_1", b"shop", b"shnp"),
+    ],
+)
+def test_an_index_of_measures_or_events_that_differs_is_made_anew_soon_after_the_start(
+    tmp: Path, index: str, old: bytes, new: bytes
+) -> None:
+    def event(number: int) -> EventRow:
+        told = {"kind": "request", "at_us": (NOON_S + number) * 10**6}
+        return EventRow("test", "shop", "host#0", told)
+
+    with opened(tmp) as store:
+        append(
+            store,
+            *(
+                batch_of(number, [row_of([1.0])], NOON_S + 10 * number, [event(number)])
+                for number in range(15)
+            ),
+        )
+    damage_index(tmp, index, old, new)
+    with opened(tmp) as store:
+        store.compact(NOON_S + 600)
+        assert store.health().damage["metrics.db"].endswith(f"were made anew: {index}")
+        assert store.health().compaction == ""
+        (part,) = store.read_measures(MeasureSelection((NOON_S, NOON_S + 3600), ("work",)))
+        assert part.delta.count == 15
+        events = store.read_events(EventSelection(NOON_S, NOON_S + 60, "request", {}, 50))
+        assert events == [event(number) for number in reversed(range(15))]
+    with opened(tmp) as store:
+        store.compact(NOON_S + 600)
+        assert store.health().damage == {}
+
+
 def test_an_index_that_cannot_be_made_anew_stays_and_is_named(tmp: Path) -> None:
     with opened(tmp) as store:
         append(store, *[a_batch(n, {key_of(): point_of([5])}, window_s=NOON_S) for n in range(9)])

@@ -3,6 +3,7 @@
 A `Supervisor` drives this with a worker process; `compact` does the same in the caller's thread.
 """
 
+import contextlib
 import logging
 import sqlite3
 import threading
@@ -19,15 +20,16 @@ from trimtab_collector.storage.sqlite.amountrolls import drop_amounts, roll_up_a
 from trimtab_collector.storage.sqlite.aside import Aside
 from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compaction import Step
-from trimtab_collector.storage.sqlite.compactor import Compactor, locked
+from trimtab_collector.storage.sqlite.compactor import METRICS, Compactor, locked
 from trimtab_collector.storage.sqlite.events import EventTable
 from trimtab_collector.storage.sqlite.head import RECENT_S
+from trimtab_collector.storage.sqlite.indexes import mend_large_indexes
 from trimtab_collector.storage.sqlite.journal import lose
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
 from trimtab_collector.storage.sqlite.planes import ChunkError
 from trimtab_collector.storage.sqlite.reading import Reader
-from trimtab_collector.storage.sqlite.schema import note_facts
+from trimtab_collector.storage.sqlite.schema import note_facts, open_metrics
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_core.logs import RateLimited
@@ -122,6 +124,8 @@ class Tiering:
         self._log = RateLimited(logger)
         #: floors that the disk had no space to store
         self._unsaved: dict[str, int] = {}
+        #: the indexes of measures and events were compared with their tables
+        self._is_compared = False
         #: why compaction does not work, and the id of its process: set by the driver
         self.trouble = ""
         #: why memory was not tidied, else empty
@@ -219,6 +223,8 @@ class Tiering:
         forget = partial(measures.forget, now_s=now_s)
         trouble = ""
         for what, work in (
+            # First: a row that an index has twice would be rolled up twice.
+            ("comparing indexes", self._compare_indexes),
             ("dropping what is too old", lambda: run(drop)),
             ("adding up processes", lambda: run(retire, self._accounting.retire)),
             ("forgetting agents", self._committer.forget_origins),
@@ -237,6 +243,14 @@ class Tiering:
             # Files that were deleted while a read had them open.
             self._reader.files.let_go()
         return trouble
+
+    def _compare_indexes(self) -> None:
+        """Compare the indexes of measures and events once: at the start it would take too long."""
+        if self._is_compared:
+            return
+        with contextlib.closing(open_metrics(self._directory / METRICS)) as connection:
+            self.aside.tell(mend_large_indexes(connection, self._committer.run))
+        self._is_compared = True
 
     def tidy(self, now_s: float) -> None:
         """Prepare memory for readers, and drop what is not used; any thread."""
