@@ -35,13 +35,22 @@ _KNOWN: Final = dict.fromkeys((
 
 
 def event_of(value: Any) -> Mapping[str, Any]:
-    """Return an event, its texts cleaned as names are.
+    """Return an event, its texts and those of its lists and maps cleaned as names are.
 
     Checks everything but its size in bytes: keys, types, numbers, depth, and fields that are known.
     Raises an error of MALFORMED for a value that is not an event.
     """
     containers_of(value)
-    return {name: clean_name(part) if type(part) is str else part for name, part in value.items()}
+    names = "".join(value)
+    if not (names.isascii() and names.isprintable()):
+        value = {clean_name(name): part for name, part in value.items()}
+    return {
+        name: clean_name(part) if (kind := type(part)) is str
+        else _clean_spans(part) if name == "spans"
+        else _clean(part) if kind is list or kind is dict
+        else part
+        for name, part in value.items()
+    }  # fmt: skip
 
 
 def containers_of(value: Any) -> int:
@@ -103,6 +112,24 @@ def _count(value: Any, depth: int, room: int) -> int:
             elif type(part) not in _PLAIN:
                 count += _count(part, depth - 1, room - count)
     return count
+
+
+def _clean(value: Any) -> Any:
+    """Return a value with clean texts; its types are those that `containers_of` lets through."""
+    kind = type(value)
+    if kind is str:
+        return clean_name(value)
+    if kind is list:
+        return [_clean(part) for part in value]
+    if kind is dict:
+        return {clean_name(name): _clean(part) for name, part in value.items()}
+    return value
+
+
+def _clean_spans(spans: list[list[Any]]) -> list[list[Any]]:
+    # All texts at once: a request may have hundreds of spans, and as a rule all are clean.
+    together = "".join([kind + text for kind, _, _, text in spans])
+    return spans if together.isascii() and together.isprintable() else list(map(_clean, spans))
 
 
 def _spans(spans: Any) -> int:

@@ -82,6 +82,22 @@ def test_an_event_is_kept_as_it_came_and_found_by_kind_and_route(tmp: Path) -> N
         assert asked("slow_query") == [events[0]]
 
 
+def test_texts_of_an_event_that_an_earlier_version_stored_are_clean_where_they_are_read(
+    tmp: Path,
+) -> None:
+    kept = {"kind": "request", "at_us": NOON * 10**6, "notes": [["a\x1b[2Jb"], {"c\u202e": "\x9b"}]}
+    with store_in(tmp / "c") as store:
+        append(store, batch_of(0, [], NOON))
+        body = json.dumps({"notes": kept["notes"]}).encode()
+        store._writer.execute(
+            "INSERT INTO event (t_us, kind, environment, service, instance, route, body)"
+            " VALUES (?, 'request', 'test', 'shop', 'host#0', '', ?)",
+            (kept["at_us"], body),
+        )
+        (event,) = store.read_events(EventSelection(NOON, NOON + 60, "request", {}, 5))
+        assert event.event["notes"] == [["a\ufffd[2Jb"], {"c\ufffd": "\ufffd"}]
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(

@@ -60,6 +60,17 @@ def test_lone_surrogates_and_64_kb_are_cleaned_in_a_moment() -> None:
     assert clean_name(text) == "\ufffd" * 65_536
 
 
+def _event(name: str) -> dict[str, object]:
+    """Return an event with a name wherever a text may stand."""
+    return {
+        "kind": name,
+        "at_us": 1,
+        "route": name,
+        f"key {name}": [1, None, name, [name, 0.5], {name: [name]}],
+        "spans": [["db", 1, 2, name], [name, 3, 4, "SELECT ?"]],
+    }
+
+
 @CASES
 def test_the_agent_cleans_what_an_app_says(name: str, stored: str) -> None:
     hello = parse(Hello(name, name, name, name, 1, b"p" * 8, facts={name: name}).frame())
@@ -70,8 +81,7 @@ def test_the_agent_cleans_what_an_app_says(name: str, stored: str) -> None:
     key = MeasureKey(name, COUNTER, name, ((name, name),))
     cleaned = MeasureKey(stored, COUNTER, stored, ((stored, stored),))
     assert parse(MeasureNames({1: key}).frame()) == MeasureNames({1: cleaned})
-    event = {"kind": name, "at_us": 1, "route": name, "lines": [1]}
-    assert parse(Events([event]).frame()) == Events([event | {"kind": stored, "route": stored}])
+    assert parse(Events([_event(name)]).frame()) == Events([_event(stored)])
 
 
 @CASES
@@ -83,12 +93,12 @@ def test_the_collector_cleans_what_an_agent_says_in_the_same_way(name: str, stor
     key = MeasureKey(name, COUNTER, name, ((name, name),))
     rows = pack_rows(
         [MeasureRow(*whose, key, Delta(1, 1.0, 1.0, 1.0, 1.0))],
-        [EventRow(*whose, {"kind": name, "at_us": 1})],
+        [EventRow(*whose, _event(name))],
     )
     ((measure,), (event,)) = unpack_rows(rows[0])
     assert (*measure[:3], *event[:3]) == (stored,) * 6
     assert measure.key == MeasureKey(stored, COUNTER, stored, ((stored, stored),))
-    assert event.event["kind"] == stored
+    assert event.event == _event(stored)
     batch = Batch(
         name, b"b" * 8, 1, 10, 10, 1, series, 0, {},
         [ProcessAccounting(b"p" * 8, *whose, [], 0, {name: 1})], [GaugeRow(*whose, name, 1.0)],

@@ -3,14 +3,14 @@
 import json
 import logging
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from trimtab_collector.storage.sqlite.aside import Aside
 from trimtab_collector.storage.sqlite.checksums import UnreadableError, checksum, verify
 from trimtab_collector.storage.store import EventSelection, Received
 from trimtab_collector.storage.tallies import SenderTally
-from trimtab_core.events import containers_of
+from trimtab_core.events import event_of
 from trimtab_core.fields import MALFORMED
 from trimtab_core.logs import RateLimited
 from trimtab_core.rows import EventRow
@@ -104,12 +104,12 @@ class EventTable:
         for number, *row, crc in rows:
             try:
                 verify(crc, *row)
-                event = _event(row[6], row[1], row[0])
+                event: Mapping[str, Any] = _event(row[6], row[1], row[0])
             except (UnreadableError, ValueError, TypeError) as error:
                 self._aside.note("event", number, error)
                 continue
             try:
-                containers_of(event)
+                event = event_of(event)
             except MALFORMED as error:  # stored by an earlier version, which checked less
                 self._log.warning("event", "an event that is stored is left out: %r", error)
                 continue
