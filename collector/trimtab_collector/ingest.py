@@ -220,6 +220,7 @@ class Ingest:
         asking.cost.names = self._quotas.unknown(key, batch.series)
         asking.cost.ranges = sum(len(process.ranges) for process in batch.processes)
         asking.cost.row_bytes = len(batch.rows)
+        asking.cost.column_bytes = sum(len(column.data) for column in batch.columns.values())
         return batch
 
     def _check(

@@ -20,6 +20,7 @@ _MOST_HELD: Final = 64
 _MANY_NAMES: Final = 64
 _MANY_RANGES: Final = 2_000
 _MANY_ROW_BYTES: Final = 32 * 1024
+_MANY_COLUMN_BYTES: Final = 256 * 1024
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class BatchCost:
     #: ranges of records: 0.6 us each; and bytes of measures and events: 10 kB take 0.4 to 1 ms
     ranges: int = 0
     row_bytes: int = 0
+    #: bytes of its points, unpacked, which may be a thousand times what was sent: 10 us a kB
+    column_bytes: int = 0
 
     @property
     def is_small(self) -> bool:
@@ -41,6 +44,7 @@ class BatchCost:
             self.names <= _MANY_NAMES
             and self.ranges <= _MANY_RANGES
             and self.row_bytes <= _MANY_ROW_BYTES
+            and self.column_bytes <= _MANY_COLUMN_BYTES
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.stores.batches import a_batch, key_of, point_of, window
+from support.stores.batches import a_batch, key_of, window
 from trimtab_collector.auth.keyring import KeyRing
 from trimtab_collector.auth.keys import KeyFile
 from trimtab_collector.auth.owners import AgentOwners
@@ -18,7 +18,7 @@ from trimtab_collector.statefile import StateFile
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.store import Numbered
 from trimtab_collector.watch import Watch
-from trimtab_core.batches import encode
+from trimtab_core.batches import Point, encode
 
 
 class Door:
@@ -51,10 +51,11 @@ class Door:
         ((_, level_s),) = self._ingest._pacing._shares._paced.values()
         return level_s
 
-    async def send(self, seq: int, series: int, first: int = 0) -> int:
-        """Send a batch with so many series; return the status."""
+    async def send(self, seq: int, series: int, first: int = 0, buckets: int = 1) -> int:
+        """Send a batch with so many series, with so many buckets each; return the status."""
         names = range(first, first + series)
-        points = {key_of(route=f"/{number}"): point_of([5]) for number in names}
+        point = Point(sum_us=5, max_us=5, buckets=dict.fromkeys(range(buckets), 1))
+        points = {key_of(route=f"/{number}"): point for number in names}
         body = [encode(a_batch(seq, points, window_s=window(-60)))]
         found: list[int] = []
 
@@ -94,6 +95,17 @@ async def test_a_batch_of_many_new_names_is_numbered_beside_the_loop(door: Door)
     assert await door.send(2, 500) == 202
     assert await door.send(3, 450, first=60) == 202
     assert [each == here for each in door.threads] == [True, False, True, True]
+
+
+@pytest.mark.asyncio
+async def test_a_small_body_of_large_points_is_numbered_beside_the_loop(door: Door) -> None:
+    door.may_go.set()
+    here = threading.get_ident()
+    for number in range(3):
+        assert await door.send(number, 60, first=60 * number) == 202
+    # A few kB, of names that are known, which unpack to 180,000 buckets.
+    assert await door.send(3, 180, buckets=1_000) == 202
+    assert [each == here for each in door.threads] == [True, True, True, False]
 
 
 @pytest.mark.asyncio
