@@ -69,7 +69,7 @@ LAYERS: Layers = {
         # What a key may cost, and what it and one app of it may bring.
         "cpushares": ("contract.errors",),
         "quotas": ("auth.keys", "auth.scopes", "storage"),
-        "pacing": ("contract.errors", "cpushares", "quotas", "storage"),
+        "pacing": ("contract.errors", "cpushares", "storage"),
         # Reads what an agent sends, within limits.
         "batchbodies": ("budget", "contract.errors"),
         "ingest": (
