@@ -11,6 +11,7 @@ from support.stores.apiworld import NOW_S, World, world
 from support.stores.batches import a_batch, key_of, point_of
 from support.stores.engines import Sent, append
 from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.reports.uptime import uptime
 from trimtab_core.batches import GaugeRow
 
 START_S = NOW_S - 3600
@@ -90,3 +91,32 @@ def test_a_history_carries_the_marks_of_its_range(hour: World) -> None:
 def test_rows_of_empty_steps_and_groups_exclude_each_other(hour: World) -> None:
     with pytest.raises(ApiError, match="without groupBy"):
         hour.ask("/metrics/history", groupBy="route", empty="rows")
+
+
+@pytest.mark.parametrize("agents", [1, 60])
+def test_all_answers_say_that_nobody_watched_however_many_agents_fell_silent(agents: int) -> None:
+    begin_s = NOW_S - 1800
+    with short_dir() as directory, world(directory, empty=True) as found:
+        sent = []
+        for seq, t in enumerate(range(begin_s, NOW_S, 60)):
+            other = [GaugeRow("", "", "other", "system.memory.usage", 1e9)]
+            sent.append(Sent(a_batch(seq, {}, agent="other", window_s=t, gauges=other), {}))
+            if t >= begin_s + 900:
+                continue
+            for number in range(agents):
+                mine = [
+                    GaugeRow("", "", f"host-{number}", "system.memory.usage", 1e9),
+                    GaugeRow("test", "shop", f"host-{number}#0", "process.uptime", 5.0),
+                ]
+                points = {} if number else {key_of(): point_of([2000])}
+                batch = a_batch(seq, points, agent=f"agent-{number}", window_s=t, gauges=mine)
+                sent.append(Sent(batch, points))
+        append(found.engine, *sent)
+        (shop,) = uptime(found.engine.store, [], begin_s, NOW_S, NOW_S + 60, {"service": "shop"})
+        assert (shop.up_s, shop.down_s, shop.unknown_s) == (900, 0, 900)
+        for chosen in ({"service": "shop"}, {}):
+            asked = {"from_": begin_s, "to": NOW_S, **chosen}
+            rows = found.ask("/metrics/history", **asked, empty="rows")["series"]
+            assert states(rows) == [("measured", 15), ("gap", 15)]
+            rate = found.ask("/response-time", **asked)["overall"]["requestsPerSecond"]
+            assert rate == pytest.approx(15 / 900, rel=0.02)

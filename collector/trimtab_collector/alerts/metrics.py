@@ -10,6 +10,7 @@ from typing import Final
 
 from trimtab_collector.contract.alerts import AGENT_SILENCE, ANALYSIS, BURN_RATE, SERVICE_GONE
 from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.reads.departures import GONE_EXPIRES_S
 from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE
 from trimtab_core.catalog import CATALOG
 
@@ -119,7 +120,7 @@ METRICS: Final[Mapping[str, JudgedMetric]] = {
         ),
         _signal(AGENT_SILENCE, "s", "agent"),
         _signal("clockSkew", "s", "agent"),
-        replace(_signal(SERVICE_GONE, "s", "environment", "service"), expires_s=600),
+        replace(_signal(SERVICE_GONE, "s", "environment", "service"), expires_s=GONE_EXPIRES_S),
         _signal("collectorTrouble", "", "part"),
         _signal(BURN_RATE, "", "slo", "environment", "service"),
         _signal(ANALYSIS, "", "environment", "service"),

@@ -33,6 +33,7 @@ from trimtab_collector.overview.usual import (
     FigureKind,
     judged,
 )
+from trimtab_collector.reads.departures import GONE_TOLD_S
 from trimtab_collector.reads.digits import significant
 from trimtab_collector.reads.figures import Figures, no_requests
 from trimtab_collector.reads.processes import Owner
@@ -49,9 +50,6 @@ EVERYTHING: Final[Owner] = ()
 _OWNER: Final = ("environment", "service")
 #: steps with any requests without which an earlier range says nothing of those who had none
 _STEPS: Final = 4
-#: a service whose processes are gone is told of for so long, however short it was there: the range
-#: that is shown where none is asked, so that whoever comes within the hour reads it
-_TOLD_S: Final = 3600
 #: requests that ended so long before the processes did not end with them
 _TOGETHER_S: Final = 120
 #: steps that ended so long ago are read once for all who ask, until the next step ends
@@ -299,7 +297,7 @@ class Observed:
             gone_s = presence.gone_s
             if gone_s is None or owner not in self._series.p95 or not presence.is_watched:
                 continue
-            if presence.lost_s is None and self.spans.end_s - gone_s > _TOLD_S:
+            if presence.lost_s is None and self.spans.end_s - gone_s > GONE_TOLD_S:
                 continue
             presence.lost_s = gone_s
             if owner not in streams.halts:

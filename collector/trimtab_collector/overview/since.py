@@ -14,7 +14,7 @@ from typing import Final
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.overview.spans import Spans, stepped
 from trimtab_collector.overview.usual import RATE_KIND, BesideUsual, FigureKind
-from trimtab_collector.reads.presence import HOST, PROCESS, seen
+from trimtab_collector.reads.presence import Heartbeats
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
 
@@ -160,10 +160,12 @@ def _unknown(reader: StoreReader, steps: TimeRange, places: Collection[int]) -> 
     """
     edges_s, where = steps.selection.edges_s, steps.parameters.where
     owned = {name: where[name] for name in ("environment", "service") if name in where}
-    alive = seen(reader.store, edges_s, PROCESS, owned)
+    beats = Heartbeats(reader.store, edges_s, owned)
+    alive = beats.alive
     if not alive.any():
         return ()
-    heard = alive | seen(reader.store, edges_s, HOST, {})
+    told = beats.heard()
+    heard = alive if told is None else alive | told
     first_s = edges_s[int(alive.argmax())]
     return {
         t

@@ -9,12 +9,19 @@ from trimtab_collector.reads.processes import Owner, Processes, ProcessPresence,
 from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.store import Selection
 
-__all__ = ["Departures"]
+__all__ = ["GONE_EXPIRES_S", "GONE_TOLD_S", "Departures"]
+
+#: a service whose processes are gone is told of for so long, in seconds: the range that is shown
+#: where none is asked, so that whoever comes within the hour reads it
+GONE_TOLD_S: Final = 3600
+#: an alert that it has no process is kept for so long after the last value
+GONE_EXPIRES_S: Final = 600
 
 #: without requests in so long before, nobody misses a service: workers and batches have none
 _REQUESTS_S: Final = 3600
-#: one that has been gone for so long was stopped for good: nothing is said of it any more
-_MISSED_S: Final = 3000
+#: one that has been gone for so long was stopped for good: it has no values, and its alert ends
+#: when the overview stops telling of it
+_MISSED_S: Final = GONE_TOLD_S - GONE_EXPIRES_S
 #: how often one is looked at again that is gone, and not known to be missed
 _AGAIN_S: Final = 60
 

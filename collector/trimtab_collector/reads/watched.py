@@ -12,9 +12,9 @@ from typing import Final
 
 import numpy as np
 
-from trimtab_collector.reads.presence import HOST, PROCESS, agents_of, hosts_seen
+from trimtab_collector.reads.presence import Heartbeats
 from trimtab_collector.storage.columns import WINDOW_S, Array
-from trimtab_collector.storage.store import GaugeSelection, Selection, Store
+from trimtab_collector.storage.store import Selection, Store
 
 __all__ = ["Watched", "WatchedRanges"]
 
@@ -62,15 +62,17 @@ class Watched:
         if self._end_s - self._start_s <= _LEAST_S:
             return []
         edges_s = self._edges(WINDOW_S)
-        alive, resolution_s = self._alive(edges_s)
-        if resolution_s > edges_s[1] - edges_s[0]:
-            edges_s = self._edges(resolution_s)
-            alive, _ = self._alive(edges_s)
+        beats = Heartbeats(self._store, edges_s, self._where)
+        alive = beats.alive.copy()
+        if beats.resolution_s > edges_s[1] - edges_s[0]:
+            edges_s = self._edges(beats.resolution_s)
+            beats = Heartbeats(self._store, edges_s, self._where)
+            alive = beats.alive.copy()
         # The last step has just begun, and one that is late is no gap.
         if not _gaps(edges_s, ~alive):
             return []
-        agents = agents_of(self._store, edges_s, self._where) if self._where else []
-        heard = hosts_seen(self._store, edges_s, agents)
+        told = beats.heard()
+        heard = beats.any_host if told is None else told
         if not (alive.any() or heard.any()):
             return []
         some = self._store.read(Selection(edges_s, (), self._where))
@@ -88,20 +90,12 @@ class Watched:
         first_s = self._start_s - self._start_s % wide_s
         return (*range(first_s, self._end_s, wide_s), self._end_s)
 
-    def _alive(self, edges_s: Sequence[int]) -> tuple[Array, int]:
-        """Return in which steps processes chosen, or any agent, reported, and how fine that is."""
-        names = (PROCESS,) if self._where else (PROCESS, HOST)
-        rows = self._store.read_gauges(
-            GaugeSelection(tuple(edges_s), names, self._where, ("name",))
-        )
-        found = np.zeros(len(edges_s) - 1, bool)
-        found[np.searchsorted(np.array(edges_s), rows.t, "right") - 1] = True
-        return found, rows.resolution_s
-
     def _was_before(self) -> bool:
         """Tell whether what is chosen reported in the day before the range."""
         edges_s = (max(0, self._start_s - _DAY_S), self._start_s)
-        return edges_s[0] < edges_s[1] and bool(self._alive(edges_s)[0].any())
+        if edges_s[0] == edges_s[1]:
+            return False
+        return bool(Heartbeats(self._store, edges_s, self._where).alive.any())
 
 
 def _gaps(edges_s: Sequence[int], unknown: Array) -> list[tuple[int, int]]:

@@ -16,17 +16,15 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from trimtab_collector.contract.alerts import AlertBody
-from trimtab_collector.reads.presence import HOST, PROCESS
+from trimtab_collector.reads.presence import Heartbeats
 from trimtab_collector.storage.columns import Array
-from trimtab_collector.storage.store import GaugeSelection, Selection, Store
+from trimtab_collector.storage.store import Selection, Store
 
 __all__ = ["DOWN", "FAILED", "Outage", "ServiceUptime", "seconds", "uptime"]
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
 _DAY_S: Final = 86_400
-#: of more agents any that reports stands for all
-_AGENTS: Final = 50
 #: what makes a service down where it is critical: how its own requests fare. Not a budget that
 #: burns over hours, not what an analysis finds, not how a host does.
 #: kinds of outages, the worst first: no process, its requests failed
@@ -101,60 +99,18 @@ def uptime(
     chosen = {name: where[name] for name in ("environment", "service") if name in where}
     edges_s = tuple(from_s + _MINUTE_S * i for i in range(ceil((end_s - from_s) / _MINUTE_S)))
     edges_s = (*edges_s, end_s)
-    runs = _runs(store, edges_s, chosen)
+    beats = Heartbeats(store, edges_s, chosen)
+    runs = beats.runs
     hours_s = tuple(max(0, from_s - _HOUR_S * back) for back in range(24, -1, -1))
     before = {
         name: hours_s[int(np.flatnonzero(seen_in)[-1]) + 1]
-        for name, seen_in in _runs(store, hours_s, chosen).items()
+        for name, seen_in in Heartbeats(store, hours_s, chosen).runs.items()
     }
-    agents = _Agents(store, edges_s, chosen)
     busy = _Busy(store, edges_s, chosen)
     return [
-        _of_service(agents, busy, name, runs.get(name), before.get(name), alerts, edges_s)
+        _of_service(beats, busy, name, runs.get(name), before.get(name), alerts, edges_s)
         for name in sorted({*runs, *before})
     ]
-
-
-class _Agents:
-    """Which agents reported when; read once, and only if a service was absent."""
-
-    def __init__(self, store: Store, edges_s: Sequence[int], where: Mapping[str, str]) -> None:
-        self._store = store
-        self._edges_s = edges_s
-        self._where = where
-        self._of: dict[tuple[str, str], set[str]] | None = None
-        self._heard: dict[str, Array] = {}
-
-    def heard(self, name: tuple[str, str]) -> Array:
-        """Return in which minutes any agent of a service's hosts reported."""
-        if self._of is None:
-            self._read()
-        heard = [self._heard[agent] for agent in (self._of or {}).get(name, ())
-                 if agent in self._heard]  # fmt: skip
-        if not heard:
-            return self._heard.get("", np.zeros(len(self._edges_s) - 1, bool))
-        found: Array = np.logical_or.reduce(heard)
-        return found
-
-    def _read(self) -> None:
-        day_before = (max(0, self._edges_s[0] - _DAY_S), self._edges_s[-1])
-        by = ("name", "environment", "service", "agent")
-        rows = self._store.read_gauges(GaugeSelection(day_before, (PROCESS,), self._where, by))
-        self._of = {}
-        for group in rows.groups:
-            self._of.setdefault((group[1], group[2]), set()).add(group[3])
-        agents = set().union(*self._of.values())
-        each = len(agents) <= _AGENTS
-        hosts = self._store.read_gauges(
-            GaugeSelection(
-                tuple(self._edges_s), (HOST,), {}, ("name", "agent") if each else ("name",)
-            )
-        )
-        step = np.searchsorted(np.array(self._edges_s), hosts.t, "right") - 1
-        for place, group in enumerate(hosts.groups):
-            mask = np.zeros(len(self._edges_s) - 1, bool)
-            mask[step[hosts.group == place]] = True
-            self._heard[group[1] if each else ""] = mask
 
 
 class _Busy:
@@ -164,9 +120,9 @@ class _Busy:
         self._store = store
         self._edges_s = edges_s
         self._where = where
-        self._of: dict[tuple[str, str], Array] | None = None
+        self._of: dict[tuple[str, ...], Array] | None = None
 
-    def minutes(self, name: tuple[str, str]) -> Array:
+    def minutes(self, name: tuple[str, ...]) -> Array:
         """Return the minutes in which a service had enough requests for a p95 that says something.
 
         These are all where the windows of that age are wider than a minute.
@@ -187,25 +143,10 @@ class _Busy:
         return self._of.get(name, np.zeros(count, bool))
 
 
-def _runs(
-    store: Store, edges_s: Sequence[int], where: Mapping[str, str]
-) -> dict[tuple[str, str], Array]:
-    """Return for each service in which steps processes of it reported."""
-    by = ("name", "environment", "service")
-    rows = store.read_gauges(GaugeSelection(tuple(edges_s), (PROCESS,), where, by))
-    step = np.searchsorted(np.array(edges_s), rows.t, "right") - 1
-    found: dict[tuple[str, str], Array] = {}
-    for place, group in enumerate(rows.groups):
-        runs = np.zeros(len(edges_s) - 1, bool)
-        runs[step[rows.group == place]] = True
-        found[group[1], group[2]] = runs
-    return found
-
-
 def _of_service(
-    agents: _Agents,
+    beats: Heartbeats,
     busy: _Busy,
-    name: tuple[str, str],
+    name: tuple[str, ...],
     runs: Array | None,
     before_s: int | None,
     alerts: Sequence[AlertBody],
@@ -217,14 +158,17 @@ def _of_service(
     absent = exists & ~runs
     heard = np.ones(count, bool)
     if absent.any():
-        heard = agents.heard(name)
+        told = beats.heard(name)
+        heard = np.zeros(count, bool) if told is None else told
     unknown = absent & ~heard
     fired = _fired(alerts, name, edges_s, busy)
     slow = _minutes_of(fired, _SLOW, count)
     down = (absent & heard) | (_minutes_of(fired, FAILED, count) & exists & ~unknown)
     widths = np.diff(np.array(edges_s))
+    environment, service = name
     return ServiceUptime(
-        *name,
+        environment,
+        service,
         up_s=int(widths[exists & ~down & ~unknown].sum()),
         down_s=int(widths[down].sum()),
         unknown_s=int(widths[unknown].sum()),
@@ -258,7 +202,7 @@ def _exists(runs: Array, edges_s: Sequence[int], before_s: int | None) -> Array:
 
 
 def _fired(
-    alerts: Sequence[AlertBody], name: tuple[str, str], edges_s: Sequence[int], busy: _Busy
+    alerts: Sequence[AlertBody], name: tuple[str, ...], edges_s: Sequence[int], busy: _Busy
 ) -> list[tuple[str, str, Array]]:
     """Return kind and title of the critical alerts of a service, and the minutes that it was so."""
     found = []
