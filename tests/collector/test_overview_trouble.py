@@ -123,9 +123,10 @@ def test_a_note_of_everything_is_no_cause(deployed: Town) -> None:
     assert "history" not in deployed.ask()["sentence"]["detail"]
 
 
-def test_an_alert_that_recovers_is_told_as_one_that_was() -> None:
+@pytest.mark.parametrize("operator", ["gt", "gte", "eq"])
+def test_an_alert_that_recovers_is_told_as_one_that_was(operator: str) -> None:
     alert = _cpu(severity="critical", state="firing", threshold=0.9, value=0.714, worst=0.97,
-                 fired_at=_at(200))  # fmt: skip
+                 operator=operator, fired_at=_at(200))  # fmt: skip
     with town() as place:
         place.fill(NOW_S - 3 * HOUR_S, NOW_S, steady(place))
         sentence = place.ask(alert)["sentence"]

@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from operator import ge, gt, le, lt
-from typing import Final
 
 from trimtab_collector.contract.alerts import AlertBody, AlertHistory
+from trimtab_collector.contract.comparisons import COMPARE
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.marks import Mark, Marks
 from trimtab_collector.overview.earlier import EarlierRanges
@@ -24,7 +23,6 @@ from trimtab_collector.reads.reader import StoreReader
 
 __all__ = ["Situation", "Sources", "epoch"]
 
-_COMPARE: Final = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
 #: metric -> the lines of a warning and of a critical state
 Lines = Callable[[], Mapping[str, tuple[float | None, float | None]]]
 
@@ -71,7 +69,7 @@ class Situation:
 
     def is_recovering(self, alert: AlertBody) -> bool:
         """Tell whether an alert fires whose value is not beyond the line of its severity now."""
-        compare = _COMPARE.get(alert.operator)
+        compare = COMPARE.get(alert.operator)
         if not self.observed.spans.is_now or alert.value is None or compare is None:
             return False
         return not compare(alert.value, alert.threshold)
