@@ -223,9 +223,9 @@ def test_the_current_moment_says_null_where_nothing_is_measured(collector: Colle
     assert data["memoryUsage"]["heapUsed"] is None
     assert data["activeHandles"] is None
     assert data["uptime"] is None
-    assert data["system"] == [
-        {"host": "host", "agent": "agent-1", "gauges": {"system.cpu.utilization": 0.25}}
-    ]
+    use = {"cpu": 0.25, "memory": None, "disk": None, "network": None}
+    gauges = {"system.cpu.utilization": 0.25}
+    assert data["system"] == [{"host": "host", "agent": "agent-1", "use": use, "gauges": gauges}]
     assert [row["instance"] for row in data["instances"]] == ["host#0", "host#1"]
     assert data["responseTime"]["p99"] > 100
 
@@ -291,7 +291,8 @@ def test_hosts_stand_beside_each_other(collector: Collector) -> None:
         hosts = {row["host"]: row for row in collector.api.get(path)["system"]}
         assert hosts["web-7"]["gauges"] == {"system.cpu.utilization": 0.5}
         assert hosts["web-8"] == {
-            "host": "web-8", "agent": "agent-8", "gauges": {"system.cpu.utilization": 0.75}
+            "host": "web-8", "agent": "agent-8", "gauges": {"system.cpu.utilization": 0.75},
+            "use": {"cpu": 0.75, "memory": None, "disk": None, "network": None},
         }  # fmt: skip
         alone = collector.api.get(path, instance="web-7#3")["system"]
         assert [row["host"] for row in alone] == ["web-7"]

@@ -9,7 +9,9 @@ from playwright.sync_api import Browser, expect
 from support.processes.browser import Viewer, viewer
 from support.processes.people import PASSWORD, Client
 from support.processes.servers import Collector
+from support.stores.batches import Sender, a_batch
 from support.stores.shopworld import ENVIRONMENT
+from trimtab_core.batches import GaugeRow
 
 SHOP = {"environment": ENVIRONMENT, "service": "shop"}
 
@@ -88,3 +90,28 @@ def test_times_have_the_units_of_the_language(
         # The clock of an agent may be off by a minute, which those who cannot change it read.
         expect(somebody.page.get_by_role("row").filter(has_text="1 분").first).to_be_visible()
         expect(somebody.page.get_by_role("table")).not_to_contain_text("min")
+
+
+def test_of_a_host_with_a_container_what_its_rules_judge_is_shown(
+    admin: Viewer, collector: Collector
+) -> None:
+    gauges = [
+        GaugeRow("", "", "pod-1", name, value)
+        for name, value in (
+            ("container.cpu.utilization", 0.97),
+            ("system.cpu.utilization", 0.11),
+            ("container.memory.utilization", 0.35),
+            ("system.memory.utilization", 0.22),
+        )
+    ]
+    with Sender(collector.port, collector.new_key()) as sender:
+        sender.insist(a_batch(1, {}, agent="agent-pod", gauges=gauges))
+    admin.open("hosts", instance="pod-1")
+    admin.settled()
+    row = admin.page.get_by_role("table", name="Hosts").get_by_role("row").filter(has_text="pod-1")
+    expect(row).to_contain_text("97 %")
+    expect(row).to_contain_text("35 %")
+    expect(row.get_by_role("img", name="critical")).to_be_visible()
+    for title, value in (("CPU", "97 %"), ("Memory", "35 %")):
+        told = f"{title}. The latest values: pod-1 {value}."
+        expect(admin.page.get_by_label(told)).to_be_visible()

@@ -11,7 +11,7 @@ from typing import Final
 from trimtab_collector.contract.alerts import AGENT_SILENCE, ANALYSIS, BURN_RATE, SERVICE_GONE
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.reads.departures import GONE_EXPIRES_S
-from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE
+from trimtab_collector.reads.utilization import CPU_USE, DISK_USE, MEMORY_USE, NETWORK_USE
 from trimtab_core.catalog import CATALOG
 
 __all__ = [
@@ -101,8 +101,8 @@ METRICS: Final[Mapping[str, JudgedMetric]] = {
         _requests("requestsPerSecond", "rate", "1/s", floor=False),
         _gauge("memoryUsage", "ratio", MEMORY_USE, **_HOST),
         _gauge("cpuUsage", "ratio", CPU_USE, **_HOST),
-        _gauge("networkUsage", "ratio", ("system.network.utilization",), **_HOST),
-        _gauge("diskUsage", "ratio", ("system.filesystem.utilization",), **_HOST),
+        _gauge("networkUsage", "ratio", NETWORK_USE, **_HOST),
+        _gauge("diskUsage", "ratio", DISK_USE, **_HOST),
         _gauge("eventLoopDelay", "ms", ("trimtab.app.loop_delay",), scale=1000.0),
         _gauge("spoolSize", "bytes", ("trimtab.agent.spool.size",), **_HOST),
         _gauge("agentMemory", "bytes", ("trimtab.agent.memory.usage",), **_HOST),

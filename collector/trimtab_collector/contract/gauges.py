@@ -17,13 +17,20 @@ __all__ = [
     "GaugeSeries",
     "GaugeStep",
     "HostGauges",
+    "MachineUse",
     "ProcessGauges",
 ]
 
 GAUGE_FILTERS: Final = (*OWNERS, Filter("agent", "Only gauges that this agent sent."))
 #: parameter -> field of a gauge, for all that may be filtered and grouped by
 GAUGE_FIELDS: Final = {each.name: each.field for each in GAUGE_FILTERS}
-NAMES: Final = Names("name", "Names of gauges.", "gauges", 20)
+NAMES: Final = Names(
+    "name",
+    "Names of gauges. cpuUsage, memoryUsage, diskUsage and networkUsage are what rules judge of a "
+    "machine: the gauge of its container, else of the host; groupBy must have instance for them.",
+    "gauges",
+    20,
+)
 GROUP_BY: Final = Fields(
     "groupBy",
     "A series for each of these, together; nothing takes all gauges of a name together.",
@@ -67,11 +74,24 @@ class GaugeHistory(ResolvedBody, kw_only=True):
     gauges_left_out: int
 
 
+class MachineUse(Body, kw_only=True):
+    """How much is used of what may be, shares of 1: of the container, else of the host.
+
+    This is what rules judge as cpuUsage, memoryUsage, diskUsage and networkUsage.
+    """
+
+    cpu: float | None
+    memory: float | None
+    disk: float | None
+    network: float | None
+
+
 class HostGauges(Body, kw_only=True):
     """The latest gauges of one host, as its agent took them."""
 
     host: str
     agent: str
+    use: MachineUse
     gauges: dict[str, float]
 
 

@@ -17,11 +17,11 @@ from trimtab_collector.overview.usual import (
     judged,
 )
 from trimtab_collector.reads.digits import significant
-from trimtab_collector.reads.judging.facts import is_probed
+from trimtab_collector.reads.latest import is_probed
 from trimtab_collector.reads.processes import Processes
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
-from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE
+from trimtab_collector.reads.utilization import CPU_USE, USES, by_machine
 from trimtab_collector.storage.store import GaugeSelection, MeasureSelection
 
 __all__ = ["Machines"]
@@ -30,12 +30,6 @@ _HITS, _MISSES = "trimtab.cache.hits", "trimtab.cache.misses"
 _CORES: Final = {
     "container.cpu.utilization": "container.cpu.limit",
     "system.cpu.utilization": "system.cpu.logical.count",
-}
-#: metric of a threshold -> gauges, of which the first that a machine has counts
-_USES: Final = {
-    "cpuUsage": CPU_USE,
-    "memoryUsage": MEMORY_USE,
-    "diskUsage": ("system.filesystem.utilization",),
 }
 
 
@@ -118,18 +112,17 @@ class Machines:
     def _uses(self) -> Iterable[_HostUse]:
         spans = self._spans
         edges_s = (spans.start_s, spans.end_s)
-        every = tuple(name for names in _USES.values() for name in names)
+        every = tuple(name for names in USES.values() for name in names)
         fields = ("name", "service", "instance")
         rows = self._store.read_gauges(GaugeSelection(edges_s, every, {}, fields))
-        values = {
-            (name, machine): mean
+        found = [
+            (machine, name, mean)
             for group, mean in zip(rows.group.tolist(), rows.mean.tolist(), strict=True)
             for name, service, machine in (rows.groups[group],)
             if not service and machine not in self.silent_hosts and self._is_chosen(machine)
-        }
-        for metric, names in _USES.items():
-            for machine in sorted({machine for name, machine in values if name in names}):
-                use = next(values[name, machine] for name in names if (name, machine) in values)
+        ]
+        for metric, names in USES.items():
+            for machine, use in by_machine(found, names).items():
                 yield _HostUse(metric, machine, use)
 
     def _is_chosen(self, machine: str) -> bool:

@@ -4,7 +4,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from trimtab_collector.contract.calls import ProbedTarget
-from trimtab_collector.contract.gauges import HostGauges, ProcessGauges
+from trimtab_collector.contract.gauges import HostGauges, MachineUse, ProcessGauges
+from trimtab_collector.reads.utilization import (
+    CPU_USE,
+    DISK_USE,
+    MEMORY_USE,
+    NETWORK_USE,
+    by_machine,
+)
 from trimtab_collector.storage.store import LatestGauge
 from trimtab_core.catalog import CATALOG
 
@@ -16,6 +23,7 @@ __all__ = [
     "amount",
     "hosts_of",
     "instances_of",
+    "is_probed",
     "targets_of",
 ]
 
@@ -25,8 +33,9 @@ WEB_SOCKETS: Final = "trimtab.app.websockets"
 EVENT_STREAMS: Final = "trimtab.app.event_streams"
 #: every process has this one
 UPTIME: Final = "process.uptime"
-#: how the instance of what agents look at begins; any other without a service is a host
-_PROBED: Final = ("redis:", "postgresql:", "queue:", "http:")
+#: kinds of what agents look at: its instance begins with one; any other without a service is a host
+_PROBED: Final = ("redis", "postgresql", "queue", "http")
+_BEGINNINGS: Final = tuple(f"{kind}:" for kind in _PROBED)
 
 
 def instances_of(gauges: Iterable[LatestGauge]) -> list[ProcessGauges]:
@@ -42,15 +51,37 @@ def instances_of(gauges: Iterable[LatestGauge]) -> list[ProcessGauges]:
     ]
 
 
-def hosts_of(gauges: Iterable[LatestGauge]) -> list[HostGauges]:
-    """Return the gauges of each host, one entry for each agent on it."""
+def is_probed(instance: str) -> bool:
+    """Tell whether a name without a service is of what an agent looks at, and not of a host."""
+    return instance.startswith(_BEGINNINGS)
+
+
+def hosts_of(
+    gauges: Iterable[LatestGauge], beginnings: tuple[str, ...] = ("",)
+) -> list[HostGauges]:
+    """Return the gauges of each host whose names begin so, one entry for each agent on it."""
+    rows = [row for row in gauges if not row.service and not is_probed(row.instance)]
+    told = [((row.instance, row.agent), row.name, row.value) for row in rows]
+    cpu, memory, disk, network = (
+        by_machine(told, names) for names in (CPU_USE, MEMORY_USE, DISK_USE, NETWORK_USE)
+    )
     found: dict[tuple[str, str], dict[str, float]] = {}
-    for row in gauges:
-        if not row.service and not row.instance.startswith(_PROBED):
-            found.setdefault((row.instance, row.agent), {})[row.name] = amount(row.name, row.value)
+    for machine, name, value in told:
+        if name.startswith(beginnings):
+            found.setdefault(machine, {})[name] = amount(name, value)
     return [
-        HostGauges(host=host, agent=agent, gauges=values)
-        for (host, agent), values in sorted(found.items())
+        HostGauges(
+            host=machine[0],
+            agent=machine[1],
+            use=MachineUse(
+                cpu=cpu.get(machine),
+                memory=memory.get(machine),
+                disk=disk.get(machine),
+                network=network.get(machine),
+            ),
+            gauges=values,
+        )
+        for machine, values in sorted(found.items())
     ]
 
 

@@ -23,9 +23,9 @@ def system(reader: StoreReader, parameters: Parameters) -> SystemGauges:
 
 def memory(reader: StoreReader, parameters: Parameters) -> MemoryGauges:
     """Return the latest gauges of memory, of processes and hosts."""
-    gauges = [row for row in reader.gauges(parameters) if row.name.startswith(_MEMORY)]
+    gauges = reader.gauges(parameters)
     return MemoryGauges(
         timestamp=parameters.shown(parameters.now_s),
-        processes=instances_of(gauges),
-        hosts=hosts_of(gauges),
+        processes=instances_of(row for row in gauges if row.name.startswith(_MEMORY)),
+        hosts=hosts_of(gauges, _MEMORY),
     )

@@ -1,17 +1,14 @@
 """Hosts of a period: CPU and memory as shares of what a host, or its container, may use."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
 from trimtab_collector.contract.reports import HostReport
-from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE, by_machine
+from trimtab_collector.reads.utilization import CPU_USE, DISK_USE, MEMORY_USE, by_machine
 from trimtab_collector.storage.store import GaugeRows, GaugeSelection, Store
 
 __all__ = ["host_reports"]
-
-_DISK: Final = "system.filesystem.utilization"
 
 
 def host_reports(
@@ -21,14 +18,14 @@ def host_reports(
 
     A peak is the mean of the busiest step.
     """
-    names = (*CPU_USE, *MEMORY_USE, _DISK)
+    names = (*CPU_USE, *MEMORY_USE, *DISK_USE)
     rows = store.read_gauges(GaugeSelection(tuple(edges_s), names, {}, ("name", "instance")))
     found = [
         (host, name, _of_group(rows, place))
         for place, (name, host) in enumerate(rows.groups)
         if hosts is None or host in hosts
     ]
-    cpu, memory, disk = (by_machine(found, each) for each in (CPU_USE, MEMORY_USE, (_DISK,)))
+    cpu, memory, disk = (by_machine(found, each) for each in (CPU_USE, MEMORY_USE, DISK_USE))
     reports = [
         _report(host, cpu.get(host), memory.get(host), disk.get(host))
         for host in {host for host, *_ in found}

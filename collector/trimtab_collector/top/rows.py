@@ -232,15 +232,17 @@ def hosts_in(data: Any) -> list[TopHost]:
     for row in _rows(data, "hosts"):
         gauges = row.get("gauges")
         gauges = gauges if isinstance(gauges, Mapping) else {}
+        use = row.get("use")
+        use = use if isinstance(use, Mapping) else {}
         rows.append(
             TopHost(
                 host=_text(row, "host"),
                 agent=_text(row, "agent"),
-                cpu=_number(gauges, "system.cpu.utilization"),
+                cpu=_number(use, "cpu"),
                 load=_number(gauges, "system.cpu.load_1m"),
-                memory=_number(gauges, "system.memory.utilization"),
+                memory=_number(use, "memory"),
                 memory_bytes=_number(gauges, "system.memory.usage"),
-                disk=_number(gauges, "system.filesystem.utilization"),
+                disk=_number(use, "disk"),
                 disk_read=_number(gauges, "system.disk.read.rate"),
                 disk_write=_number(gauges, "system.disk.write.rate"),
                 network_in=_number(gauges, "system.network.receive.rate"),

@@ -17,18 +17,19 @@ export default function Hosts() {
   const answer = useAnswer("/system", { environment, instance });
   const thresholds = useAnswer("/thresholds", {}, { everyMs: 60_000 }).value.data?.thresholds;
   const gauge = (name) => (row) => row.gauges[name] ?? null;
+  const use = (name) => (row) => row.use[name];
   const columns = [
     {
       key: "host",
       title: t("hosts.host"),
       text: true,
-      show: (row) => html`<${Dot} state=${stateOf(row.gauges, thresholds)} /><bdi>${row.host}</bdi><span class="sub2"><bdi>${row.agent}</bdi></span>`,
+      show: (row) => html`<${Dot} state=${stateOf(row.use, thresholds)} /><bdi>${row.host}</bdi><span class="sub2"><bdi>${row.agent}</bdi></span>`,
     },
-    { key: "cpu", title: t("hosts.cpu"), value: gauge("system.cpu.utilization"), unit: "ratio" },
+    { key: "cpu", title: t("hosts.cpu"), value: use("cpu"), unit: "ratio" },
     { key: "cores", title: t("hosts.cores"), value: gauge("system.cpu.logical.count") },
     { key: "load", title: t("hosts.load"), value: gauge("system.cpu.load_1m") },
-    { key: "memory", title: t("hosts.memory"), value: gauge("system.memory.utilization"), unit: "ratio" },
-    { key: "disk", title: t("hosts.disk"), value: gauge("system.filesystem.utilization"), unit: "ratio" },
+    { key: "memory", title: t("hosts.memory"), value: use("memory"), unit: "ratio" },
+    { key: "disk", title: t("hosts.disk"), value: use("disk"), unit: "ratio" },
     { key: "latency", title: t("hosts.latency"), value: gauge("system.disk.latency"), unit: "s" },
     { key: "received", title: t("hosts.received"), value: gauge("system.network.receive.rate"), unit: "bytesPerSecond" },
     { key: "sent", title: t("hosts.sent"), value: gauge("system.network.transmit.rate"), unit: "bytesPerSecond" },
@@ -42,8 +43,8 @@ export default function Hosts() {
           ${(data) => html`<${Table} label=${t("page.hosts")} columns=${columns} rows=${data.hosts} sort="sort" first="cpu" rowKey=${(row) => `${row.host} ${row.agent}`} />`}
         <//>
       <//>
-      <${GaugesOverTime} ...${chart} title=${t("hosts.cpu")} names=${["system.cpu.utilization"]} unit="ratio" floor=${1} />
-      <${GaugesOverTime} ...${chart} title=${t("hosts.memory")} names=${["system.memory.utilization"]} unit="ratio" floor=${1} />
+      <${GaugesOverTime} ...${chart} title=${t("hosts.cpu")} names=${["cpuUsage"]} unit="ratio" floor=${1} />
+      <${GaugesOverTime} ...${chart} title=${t("hosts.memory")} names=${["memoryUsage"]} unit="ratio" floor=${1} />
       <${GaugesOverTime} ...${chart} title=${t("hosts.pressure")} sub=${t("hosts.pressureSub")} names=${["trimtab.pressure.cpu", "trimtab.pressure.memory", "trimtab.pressure.io"]} unit="ratio" floor=${0.2}
         titles=${{ "trimtab.pressure.cpu": "CPU", "trimtab.pressure.memory": t("hosts.memory"), "trimtab.pressure.io": "I/O" }} />
       <${GaugesOverTime} ...${chart} title=${t("hosts.load")} names=${["system.cpu.load_1m"]} unit="count" />
@@ -52,22 +53,13 @@ export default function Hosts() {
     </div>`;
 }
 
-/** Metric of /thresholds -> the gauges of a host that it judges; the first that is there counts. */
-const JUDGED = {
-  cpuUsage: ["container.cpu.utilization", "system.cpu.utilization"],
-  memoryUsage: ["container.memory.utilization", "system.memory.utilization"],
-  diskUsage: ["system.filesystem.utilization"],
-  networkUsage: ["system.network.utilization"],
-};
-
 /** Return on which side of the present thresholds a host is; "none" while they are not known. */
-function stateOf(gauges, thresholds) {
+function stateOf(use, thresholds) {
   if (!thresholds) return "none";
   const isOver = (severity) =>
-    Object.entries(JUDGED).some(([metric, names]) => {
-      const line = thresholds[metric]?.[severity];
-      const value = names.map((name) => gauges[name]).find(Number.isFinite);
-      return Number.isFinite(line) && value > line;
+    Object.entries(use).some(([name, value]) => {
+      const line = thresholds[`${name}Usage`]?.[severity];
+      return Number.isFinite(line) && Number.isFinite(value) && value > line;
     });
   return isOver("critical") ? "critical" : isOver("warning") ? "warning" : "ok";
 }

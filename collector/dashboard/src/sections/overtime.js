@@ -34,12 +34,7 @@ function lined(found, value, titles, step) {
 }
 
 /** What rules call a gauge besides its own name. */
-const JUDGED = {
-  "process.memory.usage": ["memoryUsage"],
-  "trimtab.app.loop_delay": ["eventLoopDelay"],
-  "system.cpu.utilization": ["cpuUsage"],
-  "system.memory.utilization": ["memoryUsage"],
-};
+const JUDGED = { "trimtab.app.loop_delay": ["eventLoopDelay"] };
 
 /** Return times with one more in each gap of over two steps (s), so that no line crosses it. */
 function withGaps(times, step) {

@@ -5,8 +5,9 @@ from typing import Final
 
 from trimtab_collector.contract.analysis import Place
 from trimtab_collector.reads.judging.advising import AdviceRule, Advised, Unseen, is_measured
-from trimtab_collector.reads.judging.facts import Facts, GaugeTrack, is_probed, whole
+from trimtab_collector.reads.judging.facts import Facts, GaugeTrack, whole
 from trimtab_collector.reads.judging.findings import HIGH, LOW, MEDIUM, Clue
+from trimtab_collector.reads.latest import is_probed
 from trimtab_collector.reads.measures import attribute, calls_of, grouped
 from trimtab_collector.storage.store import MeasurePart
 

@@ -11,6 +11,7 @@ import numpy as np
 from trimtab_collector.contract.analysis import Place
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.reads.events import events
+from trimtab_collector.reads.latest import is_probed
 from trimtab_collector.reads.measures import MeasureReads, attribute
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
@@ -29,7 +30,6 @@ __all__ = [
     "RequestGroup",
     "StepMean",
     "above",
-    "is_probed",
     "whole",
 ]
 
@@ -58,8 +58,6 @@ _MEASURES: Final = (
     "trimtab.db.*", "trimtab.http.*", "trimtab.task.*",
 )  # fmt: skip
 _OF_SERVERS: Final = ("postgresql.*",)
-#: how the name of what an agent reads begins; any other gauge without a service is a host's
-_PROBED: Final = ("redis:", "postgresql:", "queue:", "http:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +282,6 @@ class Facts:
     def repeated(self) -> list[tuple[EventRow, Mapping[str, Any]]]:
         """The latest requests that repeated a query."""
         return list(events(self._reader, self.range, "n_plus_one", _EVENTS))
-
-
-def is_probed(instance: str) -> bool:
-    """Tell whether a name without a service is that of a server, and not of a host."""
-    return instance.startswith(_PROBED)
 
 
 def _host_of(instance: str) -> str:

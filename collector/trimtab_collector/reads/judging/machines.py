@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from trimtab_collector.contract.analysis import Place
-from trimtab_collector.reads.judging.facts import Facts, GaugeTrack, is_probed, whole
+from trimtab_collector.reads.judging.facts import Facts, GaugeTrack, whole
 from trimtab_collector.reads.judging.findings import (
     HIGH,
     LOW,
@@ -15,6 +15,7 @@ from trimtab_collector.reads.judging.findings import (
     Unjudged,
 )
 from trimtab_collector.reads.judging.pools import ConnectionPool, pools_of
+from trimtab_collector.reads.latest import is_probed
 from trimtab_collector.reads.measures import calls_of
 from trimtab_collector.reads.utilization import CPU_USE, MEMORY_USE, by_machine
 
