@@ -12,11 +12,11 @@ from trimtab_collector.alerts.evaluator import Evaluator
 from trimtab_collector.circumstances import Circumstances
 from trimtab_collector.contract.alertconfigs import NewAlertConfig
 from trimtab_collector.contract.alerts import AlertBody
+from trimtab_collector.contract.errors import epoch
 from trimtab_collector.marks import Marks
 from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.texts import Texts
 from trimtab_collector.objectives.slos import SloBook
-from trimtab_collector.overview.situation import epoch
 from trimtab_collector.reads.reader import StoreReader
 
 

@@ -1,10 +1,10 @@
 """Alerts and silences, as they are read and written."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final, Protocol
 
 from trimtab_collector.contract.body import Body
+from trimtab_collector.contract.errors import epoch
 from trimtab_collector.contract.kinds import Choice, PathName
 
 __all__ = [
@@ -116,8 +116,8 @@ def lasted_s(alert: AlertBody, now_s: float) -> float:
     long an alert lasted means this.
     """
     ended = alert.recovered_at or alert.resolved_at
-    ended_s = now_s if ended is None else datetime.fromisoformat(ended).timestamp()
-    return max(0.0, ended_s - datetime.fromisoformat(alert.since).timestamp())
+    ended_s = now_s if ended is None else epoch(ended)
+    return max(0.0, ended_s - epoch(alert.since))
 
 
 class AlertHistory(Protocol):

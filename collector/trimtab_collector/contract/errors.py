@@ -12,6 +12,7 @@ __all__ = [
     "ApiError",
     "ErrorBody",
     "bad_parameter",
+    "epoch",
     "failure",
     "instant",
     "success",
@@ -116,6 +117,11 @@ def instant(epoch_s: float | None = None, tz: tzinfo = UTC) -> str:
     else:
         moment = datetime.fromtimestamp(min(max(epoch_s, _FIRST_S), _LAST_S), tz)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def epoch(text: str) -> float:
+    """Return epoch seconds of ISO 8601, as `instant` writes it; raises ValueError."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def success(data: Any) -> bytes:

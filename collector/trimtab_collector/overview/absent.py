@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from trimtab_collector.contract.alerts import AGENT_SILENCE, SERVICE_GONE, AlertBody
+from trimtab_collector.contract.errors import epoch
 from trimtab_collector.contract.overview import OverviewSentence, SentenceLink
 from trimtab_collector.overview.arrivals import last_arrival, last_request
 from trimtab_collector.overview.findings import OutOfOrdinary
 from trimtab_collector.overview.names import SentenceNames
 from trimtab_collector.overview.observed import EVERYTHING
-from trimtab_collector.overview.situation import Situation, epoch
+from trimtab_collector.overview.situation import Situation
 from trimtab_collector.overview.wording import OverviewWords, capital, link, of_service, page
 
 __all__ = ["Absences"]

@@ -10,10 +10,11 @@ from trimtab_collector.contract.alerts import (
     AlertBody,
     lasted_s,
 )
+from trimtab_collector.contract.errors import epoch
 from trimtab_collector.contract.marks import DEPLOY
 from trimtab_collector.contract.overview import Happening
 from trimtab_collector.marks import Mark
-from trimtab_collector.overview.situation import Situation, epoch
+from trimtab_collector.overview.situation import Situation
 from trimtab_collector.overview.wording import (
     OverviewWords,
     capital,

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from trimtab_collector.contract.alerts import AGENT_SILENCE, ANALYSIS, SILENCED, AlertBody
+from trimtab_collector.contract.errors import epoch
 from trimtab_collector.contract.overview import OverviewSentence, SentenceLink
 from trimtab_collector.overview.absent import Absences
 from trimtab_collector.overview.causes import Causes
 from trimtab_collector.overview.closest import closest, past_line
 from trimtab_collector.overview.findings import OutOfOrdinary
 from trimtab_collector.overview.names import SentenceNames
-from trimtab_collector.overview.situation import Situation, epoch
+from trimtab_collector.overview.situation import Situation
 from trimtab_collector.overview.usual import (
     CACHE_KIND,
     CPU_KIND,
@@ -107,7 +108,7 @@ class Sentences:
         mine = [
             each
             for each in self._alerts
-            if severity_of(each) == severity and not (lost_apart and _is_lost(each))
+            if severity_of(each) == severity and not (lost_apart and _is_of_silence(each))
         ]
         if of_requests:
             mine = [
@@ -337,7 +338,7 @@ def _is_told(alert: AlertBody) -> bool:
     return alert.held != SILENCED
 
 
-def _is_lost(alert: AlertBody) -> bool:
+def _is_of_silence(alert: AlertBody) -> bool:
     return alert.metric == AGENT_SILENCE
 
 

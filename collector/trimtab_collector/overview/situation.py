@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 
 from trimtab_collector.contract.alerts import AlertBody, AlertHistory
@@ -21,7 +20,7 @@ from trimtab_collector.overview.usual import (
 )
 from trimtab_collector.reads.reader import StoreReader
 
-__all__ = ["Situation", "Sources", "epoch"]
+__all__ = ["Situation", "Sources"]
 
 #: metric -> the lines of a warning and of a critical state
 Lines = Callable[[], Mapping[str, tuple[float | None, float | None]]]
@@ -125,8 +124,3 @@ class Situation:
         found[CPU_KIND] = self.observed.machines.cpu()
         found[CACHE_KIND] = self.observed.machines.hit_rate()
         return found
-
-
-def epoch(text: str) -> float:
-    """Return epoch seconds of ISO 8601."""
-    return datetime.fromisoformat(text).timestamp()

@@ -13,7 +13,7 @@ import numpy as np
 
 from trimtab_collector.contract.parameters import APDEX, STEP, Parameters
 from trimtab_collector.reads.steps import auto_s, edges_of
-from trimtab_collector.reads.watched import Watched, WatchedRanges
+from trimtab_collector.reads.watched import Unwatched, UnwatchedRanges
 from trimtab_collector.storage.columns import WINDOW_S, Array
 from trimtab_collector.storage.store import Selection, Store
 
@@ -39,7 +39,7 @@ class TimeRange:
     #: seconds, or a word of the calendar; 0 for the whole range as one step
     step: int | str = 0
     #: what was not watched of it, which rates are not over
-    watched: Watched | None = field(default=None, compare=False)
+    unwatched: Unwatched | None = field(default=None, compare=False)
 
     @property
     def threshold_us(self) -> float:
@@ -63,7 +63,7 @@ class TimeRange:
         """Seconds of the whole range that rates are over: arrived and watched, at least 1."""
         start_s = self.selection.start_s
         missing_s = (
-            self.watched.missing_s(start_s, start_s + self._spanned_s) if self.watched else 0
+            self.unwatched.missing_s(start_s, start_s + self._spanned_s) if self.unwatched else 0
         )
         return max(1, self._spanned_s - missing_s)
 
@@ -101,18 +101,18 @@ class TimeRange:
 class Ranges:
     """Makes ranges of parameters, from what has arrived in a store; any thread, never waits."""
 
-    def __init__(self, store: Store, watched: Callable[[], None]) -> None:
-        """Call watched for each range that live summaries could answer."""
+    def __init__(self, store: Store, looked: Callable[[], None]) -> None:
+        """Call looked for each range that live summaries could answer."""
         self._store = store
-        self._watched = watched
-        self._unwatched = WatchedRanges(store)
+        self._looked = looked
+        self._unwatched = UnwatchedRanges(store)
 
     def latest(self, parameters: Parameters) -> TimeRange:
         """Return the range as one step, live where summaries answer it."""
         now_s = parameters.now_s
         short = parameters.to_s - parameters.from_s <= _LIVE_RANGE_S
         if short and parameters.to_s >= now_s - 1:
-            self._watched()
+            self._looked()
             live = self._live(parameters, int(now_s))
             if live is not None:
                 selection = Selection(live, where=parameters.where, live=True)
@@ -143,8 +143,8 @@ class Ranges:
     def _range(self, parameters: Parameters, edges_s: tuple[int, ...]) -> TimeRange:
         selection = Selection(edges_s, where=parameters.where)
         arrived_s = self._arrived(edges_s[0], edges_s[-1], parameters.now_s)
-        watched = self._unwatched.of(parameters.where, edges_s[0], edges_s[-1])
-        return TimeRange(selection, arrived_s, parameters, watched=watched)
+        unwatched = self._unwatched.of(parameters.where, edges_s[0], edges_s[-1])
+        return TimeRange(selection, arrived_s, parameters, unwatched=unwatched)
 
     def _arrived(self, start_s: int, end_s: int, now_s: float) -> float:
         """Return the end of what has arrived of a range."""

@@ -47,17 +47,17 @@ class StoreReader:
     def __init__(
         self,
         store: Store,
-        watched: Callable[[], None] = lambda: None,
+        looked: Callable[[], None] = lambda: None,
         intake: Intake | None = None,
     ) -> None:
-        """Call watched, from a reading thread, when somebody looks at what happens now."""
+        """Call looked, from a reading thread, when somebody looks at what happens now."""
         self.store = store
         self.intake = intake or _NoIntake()
         #: fields of `/health` that parts beside the store fill in, for a caller
         self.parts: dict[str, Callable[[Caller], HealthPart]] = {}
         #: what happened in a range, for those who show steps of it
         self.marks: Callable[[Parameters, float, float], list[MarkBody]] = lambda *_: []
-        self.ranges = Ranges(store, watched)
+        self.ranges = Ranges(store, looked)
 
     def rows(self, time_range: TimeRange, by: Sequence[str] = ()) -> Rows:
         """Return merged points of each group and step; raises TooMuchError."""

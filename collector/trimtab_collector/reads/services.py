@@ -22,7 +22,7 @@ from trimtab_collector.reads.reader import StoreReader
 from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.store import GaugeSelection, LatestGauge, ServiceAccounting
 
-__all__ = ["services"]
+__all__ = ["accounting_of", "services"]
 
 #: fields that gauges of processes have
 _OWNED: Final = frozenset({"environment", "service", "instance"})
@@ -64,7 +64,7 @@ def services(reader: StoreReader, parameters: Parameters) -> Services:
                 in_flight=in_flight.get(name),
                 open_web_sockets=sockets.get(name),
                 open_event_streams=streams.get(name),
-                accounting=_shown(row),
+                accounting=accounting_of(row),
                 **found.get(name, no_requests()),
             )
         )
@@ -113,7 +113,8 @@ def _accounting(
     ]
 
 
-def _shown(row: ServiceAccounting) -> Accounting:
+def accounting_of(row: ServiceAccounting) -> Accounting:
+    """Return what became of the records of a service, as answers have it."""
     return Accounting(
         counted=row.counted,
         sent=row.sent,

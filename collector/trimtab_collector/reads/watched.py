@@ -16,7 +16,7 @@ from trimtab_collector.reads.presence import Heartbeats
 from trimtab_collector.storage.columns import WINDOW_S, Array
 from trimtab_collector.storage.store import Selection, Store
 
-__all__ = ["Watched", "WatchedRanges"]
+__all__ = ["Unwatched", "UnwatchedRanges"]
 
 _OWNED: Final = ("environment", "service")
 _DAY_S: Final = 86_400
@@ -37,7 +37,7 @@ _KEPT: Final = 64
 _WIDTHS_S: Final = (10, 60, 600, 3600, 21_600, 86_400)
 
 
-class Watched:
+class Unwatched:
     """The unwatched parts of one range, found when they are first asked for; any thread."""
 
     def __init__(self, store: Store, where: Mapping[str, str], start_s: int, end_s: int) -> None:
@@ -109,7 +109,7 @@ def _gaps(edges_s: Sequence[int], unknown: Array) -> list[tuple[int, int]]:
     ]
 
 
-class WatchedRanges:
+class UnwatchedRanges:
     """The unwatched parts of ranges that several answers of a page ask about; any thread."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
@@ -117,9 +117,9 @@ class WatchedRanges:
         self._clock = clock
         self._lock = threading.Lock()
         #: the latest last
-        self._found: dict[Hashable, tuple[float, Watched]] = {}
+        self._found: dict[Hashable, tuple[float, Unwatched]] = {}
 
-    def of(self, where: Mapping[str, str], start_s: int, end_s: int) -> Watched:
+    def of(self, where: Mapping[str, str], start_s: int, end_s: int) -> Unwatched:
         """Return them for a range, as they were found up to a minute ago, 20 s if any were.
 
         Longer ranges that move with the clock are for a minute one with what was looked at.
@@ -131,7 +131,7 @@ class WatchedRanges:
         with self._lock:
             since_s, found = self._found.get(key, (now_s, None))
             if found is None or now_s - since_s >= (_WHOLE_S if found.is_whole else _GAPS_S):
-                found = Watched(self._store, where, start_s, end_s)
+                found = Unwatched(self._store, where, start_s, end_s)
                 self._found.pop(key, None)
                 self._found = dict([*self._found.items()][1 - _KEPT :])
                 self._found[key] = (now_s, found)

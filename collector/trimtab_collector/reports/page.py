@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from trimtab_collector.contract.errors import epoch
 from trimtab_collector.contract.history import HistoryRow
 from trimtab_collector.contract.quantities import DASH, QUANTITIES, number
 from trimtab_collector.contract.reports import ReportBody
@@ -21,7 +22,6 @@ from trimtab_collector.reports.plots import (
 from trimtab_collector.reports.saying import PHRASES
 from trimtab_collector.reports.sections import Sections
 from trimtab_collector.reports.style import POLICY, STYLE
-from trimtab_collector.reports.uptime import seconds
 
 __all__ = ["page_of"]
 
@@ -43,7 +43,7 @@ def page_of(report: ReportBody, made_at: str) -> str:
 class _Page:
     def __init__(self, report: ReportBody) -> None:
         self._report = report
-        self._from_s, self._to_s = seconds(report.from_), seconds(report.to)
+        self._from_s, self._to_s = epoch(report.from_), epoch(report.to)
         self._shown = QUANTITIES[report.language]
         self._frame = self._framed()
         self._sections = Sections(report, self._frame)
@@ -148,7 +148,7 @@ class _Page:
         report = self._report
         now = self._series(report.series, 0.0)
         # The period before is drawn under the times of this one.
-        before = self._series(report.series_before, self._from_s - seconds(report.before.from_))
+        before = self._series(report.series_before, self._from_s - epoch(report.before.from_))
         latency = el(
             "section",
             el("div", el("h2", self._say("response_time"), el("small", "ms")),
@@ -187,22 +187,22 @@ class _Page:
 
     def _series(self, rows: list[HistoryRow], moved_s: float) -> Series:
         half = self._report.step / 2
-        return Series(rows, [seconds(row.t) + half + moved_s for row in rows])
+        return Series(rows, [epoch(row.t) + half + moved_s for row in rows])
 
     def _framed(self) -> Frame:
         report = self._report
         spans = [
-            Span(seconds(gap.from_), seconds(gap.to), "gap",
+            Span(epoch(gap.from_), epoch(gap.to), "gap",
                  f"{PHRASES.say(report.language, 'gap')}, {self._shown.duration(gap.seconds)}")
             for gap in report.gaps
         ]  # fmt: skip
         for alert in report.alerts:
             if alert.severity == "critical":
-                since_s = seconds(alert.since)
+                since_s = epoch(alert.since)
                 to_s = min(since_s + alert.seconds, self._to_s)
                 spans.append(Span(max(since_s, self._from_s), to_s, "alarm", alert.title))
         labels = [
-            Label(seconds(mark.at), " ".join(filter(None, (mark.service, mark.name))),
+            Label(epoch(mark.at), " ".join(filter(None, (mark.service, mark.name))),
                   " ".join(filter(None, (mark.kind, mark.service, mark.name, mark.detail))))
             for mark in report.marks
         ]  # fmt: skip

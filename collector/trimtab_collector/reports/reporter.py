@@ -9,7 +9,7 @@ from msgspec.structs import replace as renamed
 
 from trimtab_collector.contract.alerts import AlertBody, AlertHistory, lasted_s
 from trimtab_collector.contract.callers import Page
-from trimtab_collector.contract.errors import bad_parameter
+from trimtab_collector.contract.errors import bad_parameter, epoch
 from trimtab_collector.contract.history import HistoryRow
 from trimtab_collector.contract.languages import language_of
 from trimtab_collector.contract.parameters import Parameters
@@ -26,7 +26,6 @@ from trimtab_collector.contract.reports import (
     SloReport,
     UptimeBody,
 )
-from trimtab_collector.contract.services import Accounting
 from trimtab_collector.marks import Mark, Marks, mark_body
 from trimtab_collector.objectives.answers import Objectives, budget_body, slo_note
 from trimtab_collector.objectives.burning import budget, count
@@ -39,6 +38,7 @@ from trimtab_collector.reads.history import filled
 from trimtab_collector.reads.presence import GAP, PROCESS
 from trimtab_collector.reads.ranges import TimeRange
 from trimtab_collector.reads.reader import StoreReader
+from trimtab_collector.reads.services import accounting_of
 from trimtab_collector.reports.hosts import host_reports
 from trimtab_collector.reports.keyfigures import KeyFigures
 from trimtab_collector.reports.page import page_of
@@ -49,7 +49,6 @@ from trimtab_collector.reports.style import POLICY
 from trimtab_collector.reports.uptime import (
     Outage,
     ServiceUptime,
-    seconds,
     uptime,
 )
 from trimtab_collector.storage.store import GaugeSelection
@@ -119,7 +118,7 @@ class _Work:
         uptimes = uptime(self._store, alerts, period.from_s, period.to_s, parameters.now_s,
                          self._where)  # fmt: skip
         uptimes.sort(key=lambda each: (-each.down_s, -each.slow_s, each.environment, each.service))
-        rates = [(int(seconds(row.t)), row.requests, row.seconds) for row in series if row.requests]
+        rates = [(int(epoch(row.t)), row.requests, row.seconds) for row in series if row.requests]
         key_figures = KeyFigures(self._reader, self._now, rates, now_figures, uptimes)
         routes = route_lists(self._reader, self._now.whole(), self._before.whole())
         hosts = host_reports(self._store, self._now.selection.edges_s, self._hosts())
@@ -252,7 +251,7 @@ class _Work:
         return [renamed(alert, title=words.title(alert)) for alert in found]
 
     def _alert(self, alert: AlertBody) -> AlertSpan:
-        fired_s = seconds(alert.fired_at or self._parameters.shown(self._period.from_s))
+        fired_s = epoch(alert.fired_at or self._parameters.shown(self._period.from_s))
         shown = self._parameters.shown
         return AlertSpan(
             id=alert.id,
@@ -269,9 +268,9 @@ class _Work:
             route=alert.route,
             instance=alert.instance,
             fired_at=shown(fired_s),
-            recovered_at=alert.recovered_at and shown(seconds(alert.recovered_at)),
-            resolved_at=alert.resolved_at and shown(seconds(alert.resolved_at)),
-            since=shown(seconds(alert.since)),
+            recovered_at=alert.recovered_at and shown(epoch(alert.recovered_at)),
+            resolved_at=alert.resolved_at and shown(epoch(alert.resolved_at)),
+            since=shown(epoch(alert.since)),
             seconds=lasted_s(alert, self._until_s),
         )
 
@@ -328,20 +327,10 @@ class _Work:
                 continue
             dropped = sum(row.dropped.values())
             lost, whole = row.agent_lost + dropped, row.sent + dropped
-            accounting = Accounting(
-                counted=row.counted,
-                sent=row.sent,
-                held=row.held,
-                agent_lost=row.agent_lost,
-                dropped=row.dropped,
-                requests=row.requests,
-                backgrounds=row.backgrounds,
-                connections=row.connections,
-            )
             body = LossReport(
                 environment=row.environment,
                 service=row.service,
-                accounting=accounting,
+                accounting=accounting_of(row),
                 lost_share=lost / whole if whole else None,
             )
             found.append((-lost, row.environment, row.service, body))
@@ -355,8 +344,8 @@ class _Work:
                 began = True
             elif began:
                 some = list(rows)
-                from_s = seconds(some[0].t)
-                to_s = seconds(some[-1].t) + some[-1].seconds
+                from_s = epoch(some[0].t)
+                to_s = epoch(some[-1].t) + some[-1].seconds
                 found.append(
                     GapSpan(from_=some[0].t, to=self._parameters.shown(to_s), seconds=to_s - from_s)
                 )

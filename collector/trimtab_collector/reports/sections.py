@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from trimtab_collector.contract.errors import epoch
 from trimtab_collector.contract.quantities import DASH, QUANTITIES, number
 from trimtab_collector.contract.reports import ReportBody, ReportRoute, UptimeBody
 from trimtab_collector.reports.markup import Markup, el, joined
 from trimtab_collector.reports.plots import Frame, Span, bar, strip
 from trimtab_collector.reports.saying import PHRASES, kpi_name
-from trimtab_collector.reports.uptime import seconds
 
 __all__ = ["Sections"]
 
@@ -188,7 +188,7 @@ class Sections:
             long = self._shown.duration(each.seconds)
             how = self.say(f"how_{each.kind}")
             title = f"{self.time(each.from_)}, {long}: {how} ({', '.join(each.causes)})"
-            yield Span(seconds(each.from_), seconds(each.to), "down", title)
+            yield Span(epoch(each.from_), epoch(each.to), "down", title)
 
     def _hosts(self) -> Markup:
         rows = [

@@ -9,18 +9,18 @@ sight until a day after its last one.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from math import ceil
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from trimtab_collector.contract.alerts import AlertBody
+from trimtab_collector.contract.errors import epoch
 from trimtab_collector.reads.presence import Heartbeats
 from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.store import Selection, Store
 
-__all__ = ["DOWN", "FAILED", "Outage", "ServiceUptime", "seconds", "uptime"]
+__all__ = ["DOWN", "FAILED", "Outage", "ServiceUptime", "uptime"]
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
@@ -74,11 +74,6 @@ class ServiceUptime(NamedTuple):
         """Mean length of the outages that ended, None without one."""
         ended = [outage.to_s - outage.from_s for outage in self.outages if not outage.open]
         return sum(ended) / len(ended) if ended else None
-
-
-def seconds(text: str) -> float:
-    """Return epoch seconds of ISO 8601."""
-    return datetime.fromisoformat(text).timestamp()
 
 
 def uptime(
@@ -213,10 +208,10 @@ def _fired(
             continue
         if alert.fired_at is None or alert.metric not in _METRICS:
             continue
-        begin_s = seconds(alert.fired_at)
+        begin_s = epoch(alert.fired_at)
         # An alert stays open for a while after it is good again: that is no outage any more.
         good_at = alert.recovered_at or alert.resolved_at
-        finish_s = edges_s[-1] if good_at is None else seconds(good_at)
+        finish_s = edges_s[-1] if good_at is None else epoch(good_at)
         mask = (starts[1:] > begin_s) & (starts[:-1] < finish_s)
         kind = _METRICS[alert.metric]
         if kind == _SLOW and mask.any():
