@@ -14,11 +14,11 @@ number of points, length of every column. Size claims in the zstd frame are not 
 """
 
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import msgpack
 import zstandard
@@ -35,7 +35,7 @@ from trimtab_core.columns import (
 )
 from trimtab_core.decompression import decompressed
 from trimtab_core.errors import BatchError, TooLargeError
-from trimtab_core.fields import MALFORMED, MAX_COUNT, name_of, whole
+from trimtab_core.fields import MALFORMED, MAX_COUNT, name_of, sound, whole
 from trimtab_core.names import clean_name
 from trimtab_core.unpacking import unpacked
 
@@ -87,7 +87,6 @@ MAX_CONTAINERS: Final = 50_000
 MAX_ITEMS: Final = 20_000
 _MAX_TEXT: Final = 4096
 _LENGTH: Final = struct.Struct("<I")
-_T = TypeVar("_T")
 _text: Final = partial(name_of, most=256)
 
 
@@ -287,7 +286,7 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
         raise ValueError(f"{len(body) - offset} bytes behind the last column")
     _check_lengths(columns, points)
     malformed: list[str] = []
-    processes = _sound(header["processes"], _accounting, malformed)
+    processes = sound(header["processes"], _accounting, malformed)
     if sum(len(process.ranges) for process in processes) > MAX_RANGES:
         raise ValueError(f"expected at most {MAX_RANGES} ranges of records in a batch, got more")
     boot = header["boot"]
@@ -309,26 +308,11 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
         points=points,
         columns=columns,
         processes=processes,
-        gauges=_sound(header["gauges"], _gauge, malformed),
+        gauges=sound(header["gauges"], _gauge, malformed),
         live=bool(header["live"]),
         rows=_binary(header.get("rows", header.get("inside", b""))),
         malformed=malformed,
     )
-
-
-def _sound(rows: Sequence[Any], read: Callable[[Any], _T], malformed: list[str]) -> list[_T]:
-    """Return what read makes of rows; one that is malformed costs itself."""
-    try:
-        return [read(row) for row in rows]
-    except MALFORMED:
-        pass
-    found = []
-    for row in rows:
-        try:
-            found.append(read(row))
-        except MALFORMED as error:
-            malformed.append(f"{error!r:.200}")
-    return found
 
 
 def _check_lengths(columns: Mapping[str, Column], points: int) -> None:

@@ -1,7 +1,7 @@
 """Checks of fields from a peer; each raises ValueError or TypeError with the wrong value."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from trimtab_core.names import clean_name
 
@@ -13,8 +13,11 @@ __all__ = [
     "mapping",
     "name_of",
     "number",
+    "sound",
     "whole",
 ]
+
+_T = TypeVar("_T")
 
 #: Longest name of an environment, service, version or instance; longer ones are refused.
 MAX_NAME: Final = 128
@@ -25,6 +28,24 @@ MAX_COUNT: Final = 2**53
 MALFORMED: Final = (
     KeyError, IndexError, ValueError, TypeError, AttributeError, RecursionError
 )  # fmt: skip
+
+
+def sound(rows: Sequence[Any], read: Callable[[Any], _T], malformed: list[str]) -> list[_T]:
+    """Return what read makes of rows; one that is malformed costs itself.
+
+    malformed takes what is wrong with it, in up to 200 characters.
+    """
+    try:
+        return [read(row) for row in rows]
+    except MALFORMED:
+        pass
+    found = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except MALFORMED as error:
+            malformed.append(f"{error!r:.200}")
+    return found
 
 
 def mapping(value: Any) -> Mapping[Any, Any]:

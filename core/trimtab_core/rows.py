@@ -6,15 +6,15 @@ in bytes, rows, and lists and maps, by those who pack as by those who unpack. A 
 malformed costs itself.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
 from trimtab_core.deltas import MAX_EVENT
 from trimtab_core.errors import BatchError
 from trimtab_core.events import containers_of, event_of
-from trimtab_core.fields import MALFORMED, MAX_NAME, name_of
+from trimtab_core.fields import MALFORMED, MAX_NAME, name_of, sound
 from trimtab_core.measures import Delta, MeasureKey
 from trimtab_core.unpacking import unpacked
 
@@ -40,7 +40,6 @@ _MOST_CONTAINERS: Final = 40_000
 _MAX_ITEMS: Final = 50_000
 #: Of a measure: the row, its attributes, its buckets.
 _OF_MEASURE: Final = 3
-_T = TypeVar("_T")
 
 
 class MeasureRow(NamedTuple):
@@ -131,18 +130,7 @@ def unpack_rows(
         return [_measure(row) for row in measures], [_event(row) for row in events]
     except MALFORMED:
         why: list[str] = [] if malformed is None else malformed
-        return _sound(measures, _measure, why), _sound(events, _event, why)
-
-
-def _sound(rows: Sequence[Any], read: Callable[[Any], _T], malformed: list[str]) -> list[_T]:
-    """Return what read makes of those rows that are well formed."""
-    found = []
-    for row in rows:
-        try:
-            found.append(read(row))
-        except MALFORMED as error:
-            malformed.append(f"{error!r:.200}")
-    return found
+        return sound(measures, _measure, why), sound(events, _event, why)
 
 
 def _measure(row: Any) -> MeasureRow:
