@@ -67,10 +67,10 @@ def test_zeros_are_stable_and_a_rise_from_zero_has_no_share() -> None:
 class Fired:
     """A book of alerts in which one is open."""
 
-    def __init__(self, severity: str, state: str = "firing") -> None:
+    def __init__(self, severity: str, state: str = "firing", held: str | None = None) -> None:
         self._alert = an_alert(
             severity=severity, state=state, type="performance", metric="responseTime", unit="ms",
-            threshold=1.0, value=2.0, worst=2.0, route="", since=instant(NOW_S - 60),
+            threshold=1.0, value=2.0, worst=2.0, route="", held=held, since=instant(NOW_S - 60),
             fired_at=instant(NOW_S - 60), title="shop: slow",
         )  # fmt: skip
 
@@ -130,23 +130,28 @@ def test_a_gap_is_one_in_every_history_that_can_show_it(town: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("severity", "state", "status"),
+    ("severity", "state", "held", "status"),
     [
-        ("critical", "firing", "critical"),
-        ("warning", "keeping", "warning"),
-        ("critical", "pending", "healthy"),
+        ("critical", "firing", None, "critical"),
+        ("critical", "firing", "agentMissing", "critical"),
+        ("warning", "firing", "inhibited", "warning"),
+        ("critical", "firing", "silenced", "healthy"),
+        ("critical", "keeping", None, "healthy"),
+        ("critical", "pending", None, "healthy"),
     ],
 )
-def test_an_open_alert_worsens_the_status(
-    town: World, severity: str, state: str, status: str
+def test_an_alert_that_people_are_told_of_worsens_the_status(
+    town: World, severity: str, state: str, held: str | None, status: str
 ) -> None:
-    reporter = town.reporter_with(Fired(severity, state))
+    reporter = town.reporter_with(Fired(severity, state, held))
     town.parts[Reporter], before = reporter, town.parts[Reporter]
     try:
         found = town.ask("/dashboard")
     finally:
         town.parts[Reporter] = before
     assert (found["status"], len(found["alerts"])) == (status, 1)
+    # The sentence says the same, and warns of what is past its line and not yet told.
+    assert (found["sentence"]["severity"] == "ok") == (status == "healthy" and state != "pending")
 
 
 def test_its_sentences_are_in_the_language_asked_for(town: World) -> None:

@@ -60,9 +60,9 @@ def filled(name: str, view: str = "services", rows: int = 3) -> TopState:
             for _ in range(rows)
         ],
         alerts=[
-            TopAlert(name, "critical", "firing", name, "2026-11-21T03:31:05.598Z", name, name, "",
-                     "", "", "", acknowledged=True),
-            TopAlert(name, name, "pending", name, "no time", "", "", name, "", "", "",
+            TopAlert(name, "critical", "firing", True, name, "2026-11-21T03:31:05.598Z", name, name,
+                     "", "", "", "", acknowledged=True),
+            TopAlert(name, name, "pending", False, name, "no time", "", "", name, "", "", "",
                      acknowledged=False),
         ],
         alerts_left_out=3,

@@ -159,7 +159,7 @@ def test_only_q_and_interrupts_end_it() -> None:
 
 def test_an_alert_marks_its_service_its_route_and_its_host() -> None:
     labels = {"method": "GET"}
-    base = {"severity": "critical", "state": "firing", "environment": "test", "labels": labels}
+    base = {"severity": "critical", "told": True, "environment": "test", "labels": labels}
     answer = {"alerts": [{**base, "service": "a", "route": "/x"}, {**base, "instance": "web-1"}]}
     ((of_route, of_host), _) = alerts_in(answer)
     route_rows = [
@@ -171,7 +171,7 @@ def test_an_alert_marks_its_service_its_route_and_its_host() -> None:
     assert [of_route.concerns(service(name, 1.0)) for name in "ab"] == [True, False]
     hosts = hosts_in({"hosts": [{"host": "web-1"}, {"host": "web-2", "agent": "x"}]})
     assert [of_host.concerns(host) for host in hosts] == [True, False]
-    assert not replace(of_route, state="pending").concerns(service("a", 1.0))
+    assert not replace(of_route, told=False).concerns(service("a", 1.0))
 
 
 # ---------------------------------------------------------------- trends and figures

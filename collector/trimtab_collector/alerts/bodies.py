@@ -11,7 +11,7 @@ from trimtab_collector.alerts.incidents import Incident, Telling
 from trimtab_collector.alerts.machine import Alert, labels_of
 from trimtab_collector.alerts.metrics import SIGNALS
 from trimtab_collector.alerts.rules import THRESHOLD, Rule, severity_of
-from trimtab_collector.contract.alerts import ANALYSIS, AlertBody
+from trimtab_collector.contract.alerts import AGENT_MISSING, ANALYSIS, AlertBody, is_told
 from trimtab_collector.contract.comparisons import COMPARE
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.pagelink import PageLink, address_of
@@ -91,12 +91,13 @@ def body_of(
         last_data=instant(alert.known_s),
         acknowledged_by=alert.acknowledged_by or None,
         acknowledged_at=None if alert.acknowledged_s is None else instant(alert.acknowledged_s),
-        held=(incident.held if incident else "") or ("agentMissing" if alert.waits else None),
+        held=(incident.held if incident else "") or (AGENT_MISSING if alert.waits else None),
         no_data=None,
         title=f"{place}: {rule.name}",
         message="",
         metadata=None,
     )
+    body.told = is_told(body)
     late_s = 0.0 if at_s is None or alert.is_over else at_s - alert.known_s
     if late_s > _LATE_S:
         body.no_data = rule.no_data

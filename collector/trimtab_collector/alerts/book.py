@@ -7,6 +7,7 @@ transaction, so that a crash neither forgets nor invents one.
 import logging
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -19,7 +20,18 @@ from trimtab_collector.alerts.judge import Judge, Outcome, Silenced
 from trimtab_collector.alerts.machine import Alert
 from trimtab_collector.alerts.rules import LEVELS, Rule
 from trimtab_collector.auth.audit import note
-from trimtab_collector.contract.alerts import ALERT, SEVERITY, SILENCED, STATE, AlertBody, Alerts
+from trimtab_collector.contract.alerts import (
+    AGENT_MISSING,
+    ALERT,
+    SEVERITY,
+    SILENCED,
+    STATE,
+    AlertBody,
+    Alerts,
+    concerns,
+    is_silenced,
+    is_told,
+)
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.parameters import LIMIT, Parameters
 from trimtab_collector.statefile import Schema, StateFile
@@ -150,7 +162,7 @@ class AlertBook:
             ]
         order = {"firing": 0, "keeping": 1, "pending": 2}
         found.sort(key=lambda each: (order[each.state], each.severity, each.since))
-        return [each for each in found if _chosen(each, environment, service)]
+        return [each for each in found if concerns(each, environment, service)]
 
     def between(
         self, from_s: float, to_s: float, environment: str = "", service: str = ""
@@ -158,7 +170,10 @@ class AlertBook:
         """Return up to 10,000 alerts that fired at any time within a range, the latest first."""
         where, values = _past(from_s, to_s, environment, service)
         sql = f"SELECT rule, data FROM alert WHERE {where} ORDER BY fired_s DESC LIMIT ?"  # noqa: S608 - constant
-        return self._state.decoded(sql, (*values, _MOST_BETWEEN), _body_of_row)
+        found = self._state.decoded(sql, (*values, _MOST_BETWEEN), _body_of_row)
+        # What is open is known better: whether a silence is on it, and how old its value is.
+        open_ = {each.id: each for each in self.open(environment, service)}
+        return [open_.get(each.id, each) for each in found]
 
     def ended(
         self, from_s: float, to_s: float, environment: str, service: str, severity: str, limit: int
@@ -216,9 +231,13 @@ class AlertBook:
         self, rule: Rule, alert: Alert, incident: Incident | None, silenced: Silenced
     ) -> AlertBody:
         body = body_of(rule, alert, incident, self.judged_s)
-        if alert.is_open and body.held in (None, SILENCED):
-            # A silence holds from the moment in which it is made, not from the next step on.
-            body.held = SILENCED if silenced(rule, alert) else None
+        # A silence holds from the moment in which it is made, not from the next step on, and is
+        # said before any other reason: it is what somebody wanted.
+        if not alert.is_over and silenced(rule, alert):
+            body.held = SILENCED
+        elif is_silenced(body):
+            body.held = AGENT_MISSING if alert.waits else None
+        body.told = is_told(body)
         body.metadata = self._metadata(rule, body.labels)
         if body.metadata and not is_current(body):
             # Its words are of what is found now, which is not what the alert tells of any more.
@@ -261,13 +280,11 @@ def alerts(book: AlertBook, parameters: Parameters) -> Alerts:
             limit - len(found),
         )
         found, count = [*found, *past], count + more
-    firing = [each for each in open_ if each.state != "pending"]
+    told = Counter(each.severity for each in open_ if is_told(each))
     return Alerts(
         alerts=found,
         alerts_left_out=count - len(found),
-        open={
-            name: sum(each.severity == name for each in firing) for name in ("critical", "warning")
-        },
+        open={name: told[name] for name in ("critical", "warning")},
     )
 
 
@@ -279,10 +296,6 @@ def one_alert(book: AlertBook, parameters: Parameters) -> AlertBody:
 def acknowledge(book: AlertBook, parameters: Parameters) -> AlertBody:
     """Note who looks after an alert."""
     return book.acknowledge(parameters[ALERT], parameters)
-
-
-def _chosen(body: AlertBody, environment: str, service: str) -> bool:
-    return environment in ("", body.environment) and service in ("", body.service)
 
 
 def _write(connection: sqlite3.Connection, alert: Alert, rule: Rule) -> None:
@@ -314,7 +327,7 @@ def _past(from_s: float, to_s: float, environment: str, service: str) -> tuple[s
     values = (to_s, from_s, environment, environment, service, service)
     return (
         """fired_s IS NOT NULL AND fired_s < ? AND (ended_s IS NULL OR ended_s >= ?)
-        AND (? = '' OR environment = ?) AND (? = '' OR service = ?)""",
+        AND (? = '' OR environment IN ('', ?)) AND (? = '' OR service = ?)""",
         values,
     )
 

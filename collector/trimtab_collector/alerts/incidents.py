@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final, NamedTuple
 
-from trimtab_collector.alerts.machine import DISMISSED, EXPIRED, FIRING, PENDING, Alert
+from trimtab_collector.alerts.machine import DISMISSED, EXPIRED, PENDING, Alert
 from trimtab_collector.alerts.rules import Rule
-from trimtab_collector.contract.alerts import SILENCED
+from trimtab_collector.contract.alerts import SILENCED, fires
 from trimtab_collector.notify.notice import NoticeKind
 
 __all__ = ["Incident", "Telling", "incident_due_s", "incident_stays", "tell"]
@@ -90,7 +90,7 @@ def tell(
     level = max((alert.level for alert in heard), default=0)
     incident.held = _held(incident, level, heard=bool(heard), inhibited=inhibited)
     # What has recovered, or of which nothing is known, is not told as if it went on.
-    now = [alert for alert in heard if alert.state == FIRING and _is_known(alert, rule, t_s)]
+    now = [alert for alert in heard if fires(alert) and _is_known(alert, rule, t_s)]
     if incident.held:
         if incident.held == "flapping" and not incident.told_level and now:
             return _told(incident, "flapping", level, heard, t_s)
@@ -108,7 +108,7 @@ def incident_due_s(incident: Incident, rule: Rule, alerts: Sequence[Alert], t_s:
         return t_s
     times = [inf, *(at + _HOUR_S for at in incident.openings_s)]
     open_ = [alert for alert in alerts if alert.is_open]
-    now = any(alert.state == FIRING and _is_known(alert, rule, t_s) for alert in open_)
+    now = any(fires(alert) and _is_known(alert, rule, t_s) for alert in open_)
     if now and not incident.held:
         times.append(incident.told_s + rule.cooldown_s)
         if len(open_) > incident.told_alerts:

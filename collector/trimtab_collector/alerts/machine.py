@@ -11,6 +11,7 @@ from math import inf
 from typing import Final
 
 from trimtab_collector.alerts.rules import Rule
+from trimtab_collector.contract.alerts import FIRING, KEEPING
 
 __all__ = [
     "DISMISSED",
@@ -28,9 +29,6 @@ __all__ = [
 
 #: a line is crossed, not for long enough
 PENDING: Final = "pending"
-FIRING: Final = "firing"
-#: recovered, not for long enough
-KEEPING: Final = "keeping"
 RESOLVED: Final = "resolved"
 #: ended without being seen to recover: nothing was heard for a day, or as its metric says
 EXPIRED: Final = "expired"

@@ -8,11 +8,14 @@ from trimtab_collector.contract.errors import epoch
 from trimtab_collector.contract.kinds import Choice, PathName
 
 __all__ = [
+    "AGENT_MISSING",
     "AGENT_SILENCE",
     "AGES",
     "ALERT",
     "ANALYSIS",
     "BURN_RATE",
+    "FIRING",
+    "KEEPING",
     "MATCHED",
     "SERVICE_GONE",
     "SEVERITY",
@@ -26,6 +29,11 @@ __all__ = [
     "Silence",
     "SilenceCounts",
     "Silences",
+    "concerns",
+    "fires",
+    "is_held",
+    "is_silenced",
+    "is_told",
     "lasted_s",
 ]
 
@@ -47,8 +55,13 @@ BURN_RATE: Final = "burnRate"
 SERVICE_GONE: Final = "serviceGone"
 #: values of these are for how many seconds something has gone on
 AGES: Final = (AGENT_SILENCE, SERVICE_GONE)
+#: states of an alert that is open: its line is crossed, or it is good again, not for long enough
+FIRING: Final = "firing"
+KEEPING: Final = "keeping"
 #: why nothing is told of an alert: somebody said so
 SILENCED: Final = "silenced"
+#: why good values do not end an alert; it is told like any other
+AGENT_MISSING: Final = "agentMissing"
 #: what a silence may match
 MATCHED: Final = (
     *("environment", "service", "route", "instance", "version", "metric", "rule", "severity"),
@@ -107,6 +120,50 @@ class AlertBody(Body):
     no_data: str | None = None
     #: of an alert of the analysis, while it is open: its title, message and `analysis`
     metadata: dict[str, Any] | None = None
+    #: whether it fires now and no silence is on it: what statuses and counts are made of
+    told: bool = False
+
+
+class _HasState(Protocol):
+    @property
+    def state(self) -> str: ...
+
+
+def fires(alert: _HasState) -> bool:
+    """Tell whether an alert is beyond its line now: not one that is pending, or good again."""
+    return alert.state == FIRING
+
+
+def is_silenced(alert: AlertBody) -> bool:
+    """Tell whether somebody said that an alert should not be told of."""
+    return alert.held == SILENCED
+
+
+def is_told(alert: AlertBody) -> bool:
+    """Tell whether people are told of an alert: it fires, and nobody said that it should not be.
+
+    Whatever says how things are counts these: the overview, the status of the first page, the count
+    in the navigation, `open` of the list, and the marks of `trimtab top`.
+    """
+    return fires(alert) and not is_silenced(alert)
+
+
+def is_held(alert: AlertBody) -> bool:
+    """Tell whether messages about an alert are held back now, for whatever reason.
+
+    One that is not silenced may be: another message says it already, or said it too often.
+    """
+    return alert.held not in (None, AGENT_MISSING)
+
+
+def concerns(alert: AlertBody, environment: str, service: str) -> bool:
+    """Tell whether an alert is of what was chosen, empty for everything.
+
+    Those of hosts and agents are of every environment.
+    """
+    return (not environment or alert.environment in ("", environment)) and (
+        not service or alert.service == service
+    )
 
 
 def lasted_s(alert: AlertBody, now_s: float) -> float:
@@ -137,7 +194,7 @@ class Alerts(Body):
 
     alerts: list[AlertBody]
     alerts_left_out: int
-    #: open ones by severity, whatever was asked for
+    #: those that fire and are not silenced, by severity, whatever was asked for
     open: dict[str, int]
 
 

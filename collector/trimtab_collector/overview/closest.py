@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from trimtab_collector.contract.alerts import SILENCED, AlertBody
+from trimtab_collector.contract.alerts import AlertBody, is_silenced
 from trimtab_collector.contract.overview import SentenceLink
 from trimtab_collector.contract.pagelink import PageLink
 from trimtab_collector.overview.situation import Situation
@@ -63,7 +63,7 @@ def closest(situation: Situation, words: OverviewWords) -> tuple[str, list[Sente
 
 def past_line(situation: Situation, words: OverviewWords) -> tuple[str, list[SentenceLink]] | None:
     """Return a sentence about what is past the line of a warning; None where nothing is."""
-    held = [each for each in situation.open if each.held == SILENCED]
+    held = list(filter(is_silenced, situation.open))
     found = [
         each
         for each in _near(situation)

@@ -6,8 +6,8 @@ from typing import Any, Final
 from trimtab_collector.contract.alerts import (
     AGENT_SILENCE,
     ANALYSIS,
-    SILENCED,
     AlertBody,
+    is_silenced,
     lasted_s,
 )
 from trimtab_collector.contract.errors import epoch
@@ -97,7 +97,7 @@ def _detail(words: OverviewWords, alert: AlertBody, seconds: float) -> str:
         if alert.no_data is not None:
             at = words.at(epoch(alert.last_data))
             parts.append(words.say("happened.alert_unheard", at=at))
-    if alert.held == SILENCED:
+    if is_silenced(alert):
         parts.append(words.say("happened.alert_silenced"))
     if alert.acknowledged_by:
         name = words.name(alert.acknowledged_by)

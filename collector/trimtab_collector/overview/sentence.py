@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from trimtab_collector.contract.alerts import AGENT_SILENCE, ANALYSIS, SILENCED, AlertBody
+from trimtab_collector.contract.alerts import AGENT_SILENCE, ANALYSIS, AlertBody, is_silenced
 from trimtab_collector.contract.errors import epoch
 from trimtab_collector.contract.overview import OverviewSentence, SentenceLink
 from trimtab_collector.overview.absent import Absences
@@ -57,10 +57,10 @@ class Sentences:
         self._moments = [each for each in findings if each.begun.is_moment]
         self._causes = Causes(situation, words)
         self._is_silence_told = self._spans.is_now and any(
-            each.metric == AGENT_SILENCE and _is_told(each) for each in situation.alerts
+            each.metric == AGENT_SILENCE for each in situation.told
         )
         self._alerts = sorted(
-            filter(self._is_news, filter(_is_told, situation.alerts)),
+            filter(self._is_news, situation.told),
             key=lambda each: (situation.severity_of(each) != "critical", *_urgency(each)),
         )
         self._names = SentenceNames(situation, words)
@@ -279,8 +279,9 @@ class Sentences:
         words, is_recovering = self._words, self._situation.is_recovering
         pending = [
             each
-            for each in filter(self._is_news, filter(_is_told, self._situation.pending))
-            if each.value is not None
+            for each in filter(self._is_news, self._situation.pending)
+            if not is_silenced(each)
+            and each.value is not None
             and not is_recovering(each)
             and each.metric not in (AGENT_SILENCE, ANALYSIS)
             # Whatever starts is busy for some seconds.
@@ -331,11 +332,6 @@ class Sentences:
         near = closest(self._situation, words)
         detail, links = ("", []) if near is None else near
         return self._names.said(text, "ok", None, detail, links)
-
-
-def _is_told(alert: AlertBody) -> bool:
-    """Tell whether nobody said that an alert should not be told of."""
-    return alert.held != SILENCED
 
 
 def _is_of_silence(alert: AlertBody) -> bool:

@@ -4,7 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from trimtab_collector.contract.alerts import AlertBody, AlertHistory
+from trimtab_collector.contract.alerts import (
+    AlertBody,
+    AlertHistory,
+    concerns,
+    fires,
+    is_told,
+)
 from trimtab_collector.contract.comparisons import COMPARE
 from trimtab_collector.contract.parameters import Parameters
 from trimtab_collector.marks import Mark, Marks
@@ -52,7 +58,14 @@ class Situation:
         """Alerts that fire now, or, of a range that is past, that fired in it."""
         if not self.observed.spans.is_now:
             return self.fired
-        return [each for each in self.open if each.state == "firing"]
+        return [each for each in self.open if fires(each)]
+
+    @cached_property
+    def told(self) -> list[AlertBody]:
+        """Those of these alerts that nobody says should not be told of; a range is past for all."""
+        if not self.observed.spans.is_now:
+            return self.alerts
+        return list(filter(is_told, self.open))
 
     @cached_property
     def pending(self) -> list[AlertBody]:
@@ -64,7 +77,7 @@ class Situation:
         """Alerts that are not over, of a range that ends now."""
         if not self.observed.spans.is_now:
             return []
-        return [each for each in self._sources.alerts.open() if self._concerns(each)]
+        return [each for each in self._sources.alerts.open() if concerns(each, *self._of)]
 
     def is_recovering(self, alert: AlertBody) -> bool:
         """Tell whether an alert fires whose value is not beyond the line of its severity now."""
@@ -82,16 +95,8 @@ class Situation:
         """Alerts that fired at any time within the range."""
         spans = self.observed.spans
         start_s, end_s = spans.series.selection.start_s, self._parameters.to_s
-        return [
-            each for each in self._sources.alerts.between(start_s, end_s) if self._concerns(each)
-        ]
-
-    def _concerns(self, alert: AlertBody) -> bool:
-        """Tell whether an alert is of what was chosen; those of hosts are of every environment."""
-        environment, service = self._of
-        if service and alert.service != service:
-            return False
-        return not environment or alert.environment in ("", environment)
+        found = self._sources.alerts.between(start_s, end_s)
+        return [each for each in found if concerns(each, *self._of)]
 
     def marks(self, from_s: float, to_s: float, owner: tuple[str, ...] = ()) -> list[Mark]:
         """Return the marks of a range, the earliest first, of a service or of what was chosen."""

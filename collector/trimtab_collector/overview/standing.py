@@ -18,7 +18,7 @@ def standing(situation: Situation, findings: Sequence[OutOfOrdinary]) -> list[Ov
     """Return every service of the range, the worst first, then those with the most requests."""
     observed = situation.observed
     firing: dict[tuple[str, ...], str] = {}
-    for alert in situation.alerts:
+    for alert in situation.told:
         place = (alert.environment, alert.service)
         if firing.get(place) != CRITICAL:
             firing[place] = situation.severity_of(alert)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from trimtab_collector.contract.alerts import is_told
 from trimtab_collector.contract.analysis import CRITICAL, HEALTHY, WARNING
 from trimtab_collector.contract.dashboard import Dashboard, DashboardHistory, Trends
 from trimtab_collector.contract.history import EMPTY, GROUP_BY, PERIOD, PERIODS, History
@@ -37,8 +38,8 @@ def dashboard(reporter: Reporter, parameters: Parameters) -> Dashboard:
     alerts = reporter.alerts.open(where.get("environment", ""), where.get("service", ""))
     facts, language = Facts(reader, parameters), language_of(parameters)
     analysis = analysis_of(facts, language)
-    firing = [alert.severity for alert in alerts if alert.state != "pending"]
-    states = [analysis.status, *(CRITICAL if each == "critical" else WARNING for each in firing)]
+    told = [alert.severity for alert in alerts if is_told(alert)]
+    states = [analysis.status, *(CRITICAL if each == "critical" else WARNING for each in told)]
     return Dashboard(
         timestamp=parameters.shown(now_s),
         status=max(states, key=_WORSE.index),

@@ -233,9 +233,11 @@ def _alerts(state: TopState, room: int) -> list[Text]:
 
 def _alert(alert: TopAlert) -> Text:
     words = {"pending": "pending", "keeping": "recovering"}
-    style = "dim" if alert.state == "pending" else _SEVERE.get(alert.severity, "")
-    line = Text(" ! " if alert.state != "pending" else "   ", style)
-    line.append(f"{words.get(alert.state, shown(alert.severity)):<10} ", style)
+    # What fires and is not told of is silenced.
+    severity = shown(alert.severity) if alert.told else "silenced"
+    style = _SEVERE.get(alert.severity, "") if alert.told else "dim"
+    line = Text(" ! " if alert.told else "   ", style)
+    line.append(f"{words.get(alert.state, severity):<10} ", style)
     line.append(f"{_local(alert.since):<6} ", "dim").append(shown(alert.title))
     if alert.acknowledged:
         line.append("  (acknowledged)", "dim")

@@ -139,6 +139,8 @@ class TopAlert:
     severity: str
     #: pending, firing or keeping
     state: str
+    #: whether it fires and no silence is on it: only then it marks a row
+    told: bool
     title: str
     since: str
     environment: str
@@ -150,8 +152,8 @@ class TopAlert:
     acknowledged: bool
 
     def concerns(self, row: TopRow) -> bool:
-        """Return whether it fires for a row, or for something of which the row is the whole."""
-        if self.state == "pending":
+        """Return whether it is told of a row, or of something of which the row is the whole."""
+        if not self.told:
             return False
         if isinstance(row, TopHost):
             return not self.service and (
@@ -263,6 +265,7 @@ def alerts_in(data: Any) -> tuple[list[TopAlert], int]:
                 id=_text(row, "id"),
                 severity=_text(row, "severity"),
                 state=_text(row, "state"),
+                told=row.get("told") is True,
                 title=_text(row, "title"),
                 since=_text(row, "since"),
                 environment=_text(row, "environment"),

@@ -89,10 +89,7 @@ class World:
         self.reader.marks = self.marks.shown
         self.objectives = Objectives(engine.store, SloBook(self.state, clock), clock)
         self.kpis = KpiBook(self.state, clock)
-        #: of a clock that runs so fast that no answer is kept
-        self.overviews = Overviews(
-            Sources(self.reader, self.marks, NoAlerts()), itertools.count(0, 1000).__next__
-        )
+        self.overviews = self._overviews_with(NoAlerts())
         self.reporter = self.reporter_with(NoAlerts())
         #: what endpoints ask, by its class
         self.parts: dict[type[Any], Any] = {
@@ -106,9 +103,13 @@ class World:
 
     def reporter_with(self, alerts: AlertHistory) -> Reporter:
         """Return what reports are made of, with these alerts."""
-        return Reporter(
-            *(self.reader, self.marks, self.objectives, self.kpis, alerts, self.overviews)
-        )
+        overviews = self._overviews_with(alerts)
+        return Reporter(*(self.reader, self.marks, self.objectives, self.kpis, alerts, overviews))
+
+    def _overviews_with(self, alerts: AlertHistory) -> Overviews:
+        """Return overviews of a clock that runs so fast that no answer is kept."""
+        sources = Sources(self.reader, self.marks, alerts)
+        return Overviews(sources, itertools.count(0, 1000).__next__)
 
     def send(self, requests: Sequence[Request]) -> None:
         """Store requests, those of a window in one batch."""

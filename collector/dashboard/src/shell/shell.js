@@ -83,18 +83,18 @@ function Navigation() {
   </nav>`;
 }
 
-/** How many alerts fire: red where one is critical. */
+/** How many alerts people are told of, as the collector counts them: red where one is critical. */
 function OpenAlerts() {
   const environment = query.value.environment;
-  const answer = useAnswer("/alerts", { environment, limit: 200 }, { everyMs: 30_000 });
+  const answer = useAnswer("/alerts", { environment, limit: 1 }, { everyMs: 30_000 });
   const alert = lastAlert.value;
   useEffect(() => {
     if (alert) answer.again();
   }, [alert]);
-  const alerts = (answer.value.data?.alerts ?? []).filter((each) => each.state === "firing" && each.held !== "silenced");
-  if (!alerts.length) return null;
-  const critical = alerts.some((each) => each.severity === "critical");
-  return html`<b class=${critical ? "bad" : "warn"} aria-label=${t("nav.firing", { count: alerts.length })}>${alerts.length}</b>`;
+  const { critical = 0, warning = 0 } = answer.value.data?.open ?? {};
+  const count = critical + warning;
+  if (!count) return null;
+  return html`<b class=${critical ? "bad" : "warn"} aria-label=${t("nav.firing", { count })}>${count}</b>`;
 }
 
 function Header() {

@@ -19,7 +19,15 @@ from trimtab_collector.api.executor import ReadExecutor
 from trimtab_collector.api.live.answers import Questions, ack, event, metrics_update, refusal
 from trimtab_collector.api.live.clients import Identify, LiveClients
 from trimtab_collector.api.live.sessions import LiveLimits, LiveSession
-from trimtab_collector.contract.alerts import AlertBody, SilenceCounts
+from trimtab_collector.contract.alerts import (
+    FIRING,
+    KEEPING,
+    AlertBody,
+    SilenceCounts,
+    fires,
+    is_held,
+    is_silenced,
+)
 from trimtab_collector.contract.callers import NOBODY, Caller
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.health import HealthPart
@@ -42,9 +50,9 @@ _ASKED: Final = {
 #: packets sent before others get a turn
 _TURN: Final = 50
 #: alerts in these states are told; the others are steps on the way
-_TOLD: Final = frozenset({"firing", "resolved", "expired", "dismissed"})
-#: alerts in these states were told, and their end was not
-_OPEN: Final = frozenset({"firing", "keeping"})
+_NEWS: Final = frozenset({FIRING, "resolved", "expired", "dismissed"})
+#: the end of alerts in these states is still to be told
+_OPEN: Final = frozenset({FIRING, KEEPING})
 
 logger = logging.getLogger("trimtab.live")
 
@@ -229,9 +237,9 @@ class Live:
 
     def _is_news(self, alert: AlertBody) -> bool:
         """Return whether to tell of an alert: each severity while it fires, and its end, once."""
-        if alert.state not in _TOLD:
+        if alert.state not in _NEWS:
             return False
-        if alert.held is not None and (alert.state == "firing" or alert.id not in self._told):
+        if is_held(alert) and (fires(alert) or alert.id not in self._told):
             return False  # whose beginning was told, its end is told as well
         now = (alert.severity, alert.state)
         if self._told.get(alert.id) == now:
@@ -324,11 +332,14 @@ class Live:
         return {"filter": chosen.given(), "alerts": alerts, "alertsLeftOut": left_out}
 
     def _fire(self, chosen: LiveFilter) -> tuple[list[Any], int]:
-        """Return alerts that fire, as built-in types, and how many more there are."""
+        """Return alerts that fire or did a moment ago, and are not silenced, as built-in types.
+
+        With them goes how many more there are.
+        """
         alerts = [
             alert
             for alert in self._open_alerts()
-            if alert.state in _OPEN and alert.held is None and chosen.chooses(alert)
+            if alert.state in _OPEN and not is_silenced(alert) and chosen.chooses(alert)
         ]
         most = self._limits.open_alerts
         return [msgspec.to_builtins(each) for each in alerts[:most]], max(0, len(alerts) - most)
