@@ -88,7 +88,7 @@ def test_times_have_the_units_of_the_language(
         somebody.open("thresholds", lang="ko")
         somebody.settled()
         # The clock of an agent may be off by a minute, which those who cannot change it read.
-        expect(somebody.page.get_by_role("row").filter(has_text="1 분").first).to_be_visible()
+        expect(somebody.page.get_by_role("row").filter(has_text="1분").first).to_be_visible()
         expect(somebody.page.get_by_role("table")).not_to_contain_text("min")
 
 

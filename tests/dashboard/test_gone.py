@@ -28,7 +28,7 @@ def test_the_first_page_says_since_when_a_service_is_gone_and_has_no_rate_for_on
             somebody.visit()
             table = somebody.page.get_by_role("table", name="Services")
             gone = table.get_by_role("row").filter(has_text="beta")
-            expect(gone).to_contain_text("0 /s")
+            expect(gone).to_contain_text("0/s")
             expect(gone).to_contain_text("since ")
             unknown = table.get_by_role("row").filter(has_text="alpha")
             expect(unknown.get_by_role("img", name="no data")).to_be_visible()

@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { zone } from "./settings.js";
-import { number, TIMES } from "./figures.js";
+import { duration, number } from "./figures.js";
 import { locale, t } from "./words.js";
 
 /** Now, in ms, each second while the page is seen. */
@@ -57,33 +57,25 @@ export function zoneName() {
   return parts.find((each) => each.type === "timeZoneName")?.value ?? zone.value;
 }
 
-/** Unit -> ms from which on people say how long something lasted in it. */
-const SAID_FROM = { d: 172_800_000, h: 5_400_000, min: 60_000, s: 0 };
+/** Unit of time, ms from which on people say how long something lasted in it, and ms of one. */
+const SAID = [
+  ["d", 172_800_000, 86_400_000],
+  ["h", 5_400_000, 3_600_000],
+  ["min", 60_000, 60_000],
+  ["s", 0, 1000],
+];
 
-/** Return "9 min": how long something lasted, in ms, as people say it. */
+/** Return "9 min": about how long something has lasted, in ms, as people say it while it goes on. */
 export function lasted(ms) {
   if (!Number.isFinite(ms)) return "";
   const size = Math.max(0, ms);
-  const [by, unit] = TIMES.find(([, each]) => size >= SAID_FROM[each]);
-  return `${number(unit === "h" || unit === "d" ? Math.round((size / by) * 10) / 10 : Math.floor(size / by))} ${t(`unit.${unit}`)}`;
+  const [unit, , by] = SAID.find(([, from]) => size >= from);
+  const count = unit === "h" || unit === "d" ? Math.round((size / by) * 10) / 10 : Math.floor(size / by);
+  return t("unit.form", { number: number(count), unit: t(`unit.${unit}`) });
 }
 
 /** Return "1 min 30 s": how long something lasted, in ms, in the two units that count, as reports and messages say it. */
-export function lastedFully(ms) {
-  if (!Number.isFinite(ms)) return "";
-  let left = Math.max(0, Math.round(ms / 1000));
-  for (const [from, unit] of [[600, 60], [172_800, 3600]]) if (left >= from) left = Math.round(left / unit) * unit;
-  const units = TIMES.slice(0, 4).map(([each, name]) => [each / 1000, name]);
-  const first = units.findIndex(([each, name]) => left >= (name === "d" ? 172_800 : each));
-  if (first < 0) return `0 ${t("unit.s")}`;
-  const parts = [];
-  for (const [each, name] of units.slice(first, first + 2)) {
-    const count = Math.floor(left / each);
-    left -= count * each;
-    if (count) parts.push(`${number(count)} ${t(`unit.${name}`)}`);
-  }
-  return parts.join(" ");
-}
+export const lastedFully = (ms) => duration(ms / 1000);
 
 /** Return "9 min ago", of a time that is past. */
 export function ago(time) {

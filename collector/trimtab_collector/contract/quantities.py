@@ -1,4 +1,7 @@
-"""Numbers, shares, sizes and durations as people read them, in each language."""
+"""Numbers, shares, sizes and durations as people read them, in each language.
+
+The page writes the same, in `dashboard/src/quantities.js`; tests hold both to one table of cases.
+"""
 
 from collections.abc import Mapping
 from math import floor, isfinite, log10
@@ -18,6 +21,14 @@ _NOTHING: Final = 1e-6
 #: memory by 1024, rates by 1000
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _RATES: Final = ("B", "kB", "MB", "GB", "TB")
+_IN_A_SECOND: Final = {"us": 1e6, "ms": 1e3, "s": 1.0}
+#: less is in millionths of a second
+_MICRO_S: Final = 1e-4
+#: units that stand for another
+_SAME: Final = {
+    "count": "", "score": "", "perSecond": "1/s", "1": "ratio", "By": "bytes",
+    "bytesPerSecond": "bytes/s", "By/s": "bytes/s",
+}  # fmt: skip
 
 
 def number(value: float, digits: int = _DIGITS) -> str:
@@ -42,16 +53,17 @@ class Quantities:
     def quantity(self, value: float | None, unit: str, digits: int = _DIGITS) -> str:
         """Return a value of a unit of the API: 5230 ms as "5.23 s", a ratio of 0.053 as "5.3 %".
 
-        Units are ms, s, ratio, 1/s, bytes, bytes/s, or any word; empty for plain numbers.
+        Units are us, ms, s, ratio, 1/s, bytes, bytes/s, or any word; empty for plain numbers.
         """
+        unit = _SAME.get(unit, unit)
         if value is None:
             return DASH
         if not isfinite(value):
             return "?"
         if unit == "s" and not value:
             return self._unit("s", number=0)
-        if unit in ("ms", "s"):
-            return self._time(value / 1000 if unit == "ms" else value, digits)
+        if unit in _IN_A_SECOND:
+            return self._time(value / _IN_A_SECOND[unit], digits)
         if unit == "ratio":
             return self.percent(value, digits)
         if unit == "bytes":
@@ -59,6 +71,8 @@ class Quantities:
         if unit == "bytes/s":
             return self._unit("per_s", quantity=self._size(value, 1000, _RATES, digits))
         form = {"": "count", "1/s": "1/s"}.get(unit, "other")
+        if unit.startswith("{") and unit.endswith("}"):
+            unit = unit[1:-1]  # what is counted, as UCUM writes it
         return self._unit(form, number=number(value, digits), unit=unit)
 
     def pair(self, value: float, line: float, unit: str) -> tuple[str, str]:
@@ -101,11 +115,11 @@ class Quantities:
         """Return a length of time in the two units that count: "45 s", "2 min 10 s", "3 h"."""
         if not seconds < _VAST:  # nan, too
             return self._unit("days", number=number(seconds / 86_400))
-        whole = max(round(seconds), 0)
+        whole = max(floor(seconds + 0.5), 0)
         if whole >= 600:
-            whole = round(whole / 60) * 60
+            whole = floor(whole / 60 + 0.5) * 60
         if whole >= 172_800:
-            whole = round(whole / 3600) * 3600
+            whole = floor(whole / 3600 + 0.5) * 3600
         minutes, second = divmod(whole, 60)
         hours, minute = divmod(minutes, 60)
         days, hour = divmod(hours, 24)
@@ -124,6 +138,8 @@ class Quantities:
             return self.duration(seconds)
         if abs(seconds) >= 1:
             return self._unit("s", number=number(seconds, digits))
+        if 0 < abs(seconds) < _MICRO_S:
+            return self._unit("us", number=number(seconds * 1e6, digits))
         return self._unit("ms", number=number(seconds * 1000, digits))
 
     def _size(self, value: float, width: int, names: tuple[str, ...], digits: int) -> str:
@@ -143,6 +159,7 @@ def _trimmed(text: str) -> str:
 #: language -> its quantities
 QUANTITIES: Final[Mapping[str, Quantities]] = {
     "en": Quantities({
+        "us": "{number} µs",
         "ms": "{number} ms",
         "s": "{number} s",
         "minutes": "{number} min",
@@ -156,6 +173,7 @@ QUANTITIES: Final[Mapping[str, Quantities]] = {
         "other": "{number} {unit}",
     }),
     "ko": Quantities({
+        "us": "{number}µs",
         "ms": "{number}ms",
         "s": "{number}초",
         "minutes": "{number}분",

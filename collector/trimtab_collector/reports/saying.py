@@ -164,7 +164,7 @@ def _targets(report: ReportBody) -> list[str]:
         return [_say(report, "sum_targets", **met)]
     named = [
         f"{kpi_name(report.language, row.id, row.name)} "
-        f"({_shown(report).quantity(row.value, FIGURES[row.figure].unit)})"
+        f"({_shown(report).beside(row.value, row.target, FIGURES[row.figure].unit)})"
         for row in missed[:_NAMED]
     ]
     more = len(missed) - len(named)

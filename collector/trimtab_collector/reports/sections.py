@@ -73,7 +73,7 @@ class Sections:
     def _kpis(self) -> Markup:
         rows = []
         for kpi in self._report.kpis:
-            value = self._shown.quantity(kpi.value, kpi.unit)
+            value = self._shown.beside(kpi.value, kpi.target, kpi.unit)
             note = joined(" ", el("span", kpi.note, class_="sub")) if kpi.note else ""
             name = kpi_name(self._report.language, kpi.id, kpi.name)
             rows.append((

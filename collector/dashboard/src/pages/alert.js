@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { href, query } from "../address.js";
 import { renewAll, useAnswer } from "../answers.js";
 import { ask } from "../api.js";
-import { written } from "../figures.js";
+import { besideLine } from "../figures.js";
 import { Card } from "../parts/card.js";
 import { Said, useSending } from "../parts/form.js";
 import { Answer, Empty } from "../parts/states.js";
@@ -42,7 +42,7 @@ function Whole({ alert }) {
   const lookAt = isOver ? {} : { from: backTo(Date.parse(alert.since) - 1_800_000), to: "" };
   const around = { from: new Date(Date.parse(alert.since) - 1_800_000).toISOString(), to: isOver ? new Date(endedMs(alert) + 600_000).toISOString() : "" };
   return html`<h1><${AlertDot} alert=${alert} /><bdi>${subjectOf(alert)}</bdi>: ${alert.metadata?.title ?? metricText(alert.metric)}</h1>
-    <p class="lede">${alert.metadata?.message ?? (alert.metric === "analysis" ? t(isOver || alert.state === "keeping" || alert.value < alert.threshold ? "alert.analysisWas" : "alert.analysisIs", { severity: named("severity", alert.severity) }) : t(isOver ? "alert.was" : alert.noData ? "alert.wasLast" : "alert.is", { metric: metricText(alert.metric), value: written(isOver ? alert.worst : alert.value, alert.unit), line: lineText(alert), severity: named("severity", alert.severity) }))}</p>
+    <p class="lede">${alert.metadata?.message ?? (alert.metric === "analysis" ? t(isOver || alert.state === "keeping" || alert.value < alert.threshold ? "alert.analysisWas" : "alert.analysisIs", { severity: named("severity", alert.severity) }) : t(isOver ? "alert.was" : alert.noData ? "alert.wasLast" : "alert.is", { metric: metricText(alert.metric), value: besideLine(isOver ? alert.worst : alert.value, alert.threshold, alert.unit), line: lineText(alert), severity: named("severity", alert.severity) }))}</p>
     <div class="actions spaced">
       ${alert.service && html`<a class="button" href=${href(alert.route ? "route" : "service", { environment: alert.environment, service: alert.service, route: alert.route || undefined, ...around, ...lookAt })}>${t("alert.look", { name: alert.service })}</a>`}
       ${!alert.service && alert.instance && html`<a class="button" href=${href("hosts", { instance: alert.instance, ...around, ...lookAt })}>${t("alert.look", { name: alert.instance })}</a>`}
@@ -66,8 +66,8 @@ function factsOf(alert) {
     [t("alerts.state"), html`${named("alertState", alert.state)}${lateText(alert) && html` (${lateText(alert)})`}${alert.held && html` (${named("held", alert.held)})`}`],
     // Levels of the analysis are severities: as numbers they say nothing.
     ...(alert.metric === "analysis" ? [] : [
-      [t("alerts.value"), html`${written(alert.value, alert.unit)}${alert.over && html` ${t("alert.over", { time: lastedFully(alert.over * 1000) })}`} <span class="none">${t("alerts.line", { line: lineText(alert) })}</span>`],
-      [t("alerts.worst"), written(alert.worst, alert.unit)],
+      [t("alerts.value"), html`${besideLine(alert.value, alert.threshold, alert.unit)}${alert.over && html` ${t("alert.over", { time: lastedFully(alert.over * 1000) })}`} <span class="none">${t("alerts.line", { line: lineText(alert) })}</span>`],
+      [t("alerts.worst"), besideLine(alert.worst, alert.threshold, alert.unit)],
     ]),
     [t("alerts.since"), moment(alert.since)],
     ...(alert.severitySince && alert.severitySince !== alert.since ? [[t("alert.severitySince", { severity: named("severity", alert.severity) }), moment(alert.severitySince)]] : []),

@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 import { href, query } from "../address.js";
 import { renewAll, useAnswer } from "../answers.js";
 import { ask } from "../api.js";
-import { number, written } from "../figures.js";
+import { written } from "../figures.js";
 import { Card } from "../parts/card.js";
 import { Dialog } from "../parts/dialog.js";
 import { Field, numberOf, Said, Select, useSending } from "../parts/form.js";
@@ -51,12 +51,12 @@ function sloColumns(edit, remove) {
     {
       key: "target",
       title: t("slo.target"),
-      show: (row) => html`${number(row.settings.target * 100, 5)} <small>%</small>${row.settings.below && html` <span class="sub2">${"< "}${written(row.settings.below, "ms")}</span>`}`,
+      show: (row) => html`${written(row.settings.target, "ratio", 5)}${row.settings.below && html` <span class="sub2">${"< "}${written(row.settings.below, "ms")}</span>`}`,
     },
     {
       key: "good",
       title: t("slo.good"),
-      show: (row) => (row.budget.goodShare === null ? "–" : html`${number(row.budget.goodShare * 100, 5)} <small>%</small>`),
+      show: (row) => (row.budget.goodShare === null ? "–" : written(row.budget.goodShare, "ratio", 5)),
     },
     {
       key: "left",
@@ -74,7 +74,7 @@ function sloColumns(edit, remove) {
 }
 
 function kpiColumns(units) {
-  const unit = (row) => (units[row.figure] === "1/s" ? "perSecond" : units[row.figure]);
+  const unit = (row) => units[row.figure];
   return [
     {
       key: "name",

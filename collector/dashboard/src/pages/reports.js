@@ -4,14 +4,14 @@ import { html } from "htm/preact";
 import { change, query } from "../address.js";
 import { useAnswer } from "../answers.js";
 import { fetchedText } from "../api.js";
-import { number, signed, written } from "../figures.js";
+import { besideLine, signed, written } from "../figures.js";
 import { Card } from "../parts/card.js";
 import { Said, useSending } from "../parts/form.js";
 import { Answer, Empty } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { Tile } from "../parts/tile.js";
 import { zone } from "../settings.js";
-import { lasted, lastedFully, moment, now } from "../times.js";
+import { lastedFully, moment, now } from "../times.js";
 import { locale, named, t } from "../words.js";
 
 const today = () => new Intl.DateTimeFormat("sv-SE", { timeZone: zone.value, dateStyle: "short" }).format(now.peek());
@@ -61,8 +61,8 @@ function Report({ data }) {
       ]} />` : html`<${Empty} text=${t("slo.none")} />`}<//>
       <${Card} title=${t("kpi.title")} span=${6}><${Table} stack=${true} label=${t("kpi.title")} rows=${data.kpis} columns=${[
         { key: "name", title: t("kpi.name"), text: true, show: (row) => html`${named("kpiName", row.name)}<span class="sub2 how">${row.how}</span>` },
-        { key: "value", title: t("metrics.value"), show: (row) => html`<span title=${row.note ?? row.how}>${written(row.value, row.unit === "1/s" ? "perSecond" : row.unit)}</span>` },
-        { key: "target", title: t("slo.target"), show: (row) => written(row.target, row.unit === "1/s" ? "perSecond" : row.unit) },
+        { key: "value", title: t("metrics.value"), show: (row) => html`<span title=${row.note ?? row.how}>${besideLine(row.value, row.target, row.unit)}</span>` },
+        { key: "target", title: t("slo.target"), show: (row) => written(row.target, row.unit) },
         { key: "status", title: t("alerts.state"), text: true, show: kpi },
       ]} /><//>
       <${Card} title=${t("routes.title")}><${Table} label=${t("routes.title")} rows=${data.routes} leftOut=${data.routesLeftOut} columns=${[
@@ -80,9 +80,9 @@ function Report({ data }) {
       ]} />` : html`<${Empty} text=${t("report.noAlerts")} />`}<//>
       <${Card} title=${t("report.uptime")} span=${6}>${data.uptime.length ? html`<${Table} label=${t("report.uptime")} rows=${data.uptime} leftOut=${data.uptimeLeftOut} columns=${[
         { key: "service", title: t("services.service"), text: true },
-        { key: "share", title: t("report.up"), show: (row) => (row.share === null ? "–" : html`${number(row.share * 100, 5)} <small>%</small>`) },
-        { key: "downSeconds", title: t("report.down"), show: (row) => html`${lasted(row.downSeconds * 1000)}${[...new Set(row.outages.map((each) => each.kind))].map((kind) => html` <span class="sub2">${named("outage", kind)}</span>`)}` },
-        { key: "slowSeconds", title: t("report.slow"), show: (row) => lasted(row.slowSeconds * 1000) },
+        { key: "share", title: t("report.up"), show: (row) => (row.share === null ? "–" : written(row.share, "ratio", 5)) },
+        { key: "downSeconds", title: t("report.down"), show: (row) => html`${lastedFully(row.downSeconds * 1000)}${[...new Set(row.outages.map((each) => each.kind))].map((kind) => html` <span class="sub2">${named("outage", kind)}</span>`)}` },
+        { key: "slowSeconds", title: t("report.slow"), show: (row) => lastedFully(row.slowSeconds * 1000) },
       ]} />` : html`<${Empty} text=${t("latency.none")} />`}<//>
     </div>
     ${data.notes.length > 0 && html`<ul class="notes">${data.notes.map((note, index) => html`<li key=${index}>${note}</li>`)}</ul>`}`;

@@ -11,7 +11,7 @@ import { numberOf, Said, useSending } from "../parts/form.js";
 import { Answer } from "../parts/states.js";
 import { Table } from "../parts/table.js";
 import { isAdmin } from "../session.js";
-import { lasted } from "../times.js";
+import { lastedFully } from "../times.js";
 import { named, t } from "../words.js";
 
 const PER_CENT = (unit) => unit === "ratio";
@@ -59,8 +59,8 @@ function columnsOf(draft, setDraft) {
     { key: "metric", title: t("rule.metric"), text: true, show: (row) => html`${named("metric", row.metric)}<span class="sub2">${t(`operator.${row.operator}`)}</span>` },
     line("warning"),
     line("critical"),
-    { key: "for", title: t("thresholds.after"), show: (row) => html`${lasted(row.for * 1000)} <span class="sub2">${t("severity.critical")}: ${lasted(row.criticalFor * 1000)}</span>` },
-    { key: "keepFiringFor", title: t("thresholds.over"), show: (row) => lasted(row.keepFiringFor * 1000) },
+    { key: "for", title: t("thresholds.after"), show: (row) => html`${lastedFully(row.for * 1000)} <span class="sub2">${t("severity.critical")}: ${lastedFully(row.criticalFor * 1000)}</span>` },
+    { key: "keepFiringFor", title: t("thresholds.over"), show: (row) => lastedFully(row.keepFiringFor * 1000) },
     { key: "source", title: t("rule.source"), text: true, show: (row) => html`${named("source", row.source)}${isAdmin.value && row.source === "api" && html` <button class="quiet" onClick=${() => setDraft({ ...draft, [row.metric]: null })}>${t("thresholds.back")}</button>`}` },
   ];
 }

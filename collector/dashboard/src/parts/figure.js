@@ -5,7 +5,7 @@ import { DASH, figure } from "../figures.js";
 import { t } from "../words.js";
 
 export function Figure({ value, unit, why }) {
-  const { text, unit: suffix } = figure(value, unit);
+  const { text, unit: suffix, gap } = figure(value, unit);
   if (text === DASH) return html`<span class="none" title=${why ?? t("figure.none")}>${DASH}</span>`;
-  return html`<span class="figure">${text}${suffix && html` <small>${suffix}</small>`}</span>`;
+  return html`<span class="figure">${text}${suffix && html`${gap}<small>${suffix}</small>`}</span>`;
 }

@@ -6,7 +6,7 @@
 import uPlot from "uplot";
 import { html } from "htm/preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
-import { written } from "../figures.js";
+import { short } from "../figures.js";
 import { bounds, widen, zoom } from "../range.js";
 import { isDark, zone } from "../settings.js";
 import { shown } from "../times.js";
@@ -53,7 +53,7 @@ function optionsOf(own, width, element) {
     scales: { x: { time: true, range: () => bounds().map((ms) => ms / 1000) }, y: { range: own.yRange, ...own.yScale } },
     axes: [
       { ...axis, grid: { show: false }, space: 90, gap: 6, size: 28, values: (_, splits, __, ___, incr) => timeLabels(splits, incr) },
-      { ...axis, grid: { stroke: line, width: 1 }, gap: 6, ...(own.unit?.startsWith("bytes") && { incrs: BYTE_STEPS }), space: own.height < 160 ? 26 : 42, size: sized, values: (_, splits) => splits.map((each) => (each === null ? "" : written(each, own.unit))), ...own.yAxis },
+      { ...axis, grid: { stroke: line, width: 1 }, gap: 6, ...(own.unit === "bytes" && { incrs: BYTE_STEPS }), space: own.height < 160 ? 26 : 42, size: sized, values: (_, splits) => splits.map((each) => (each === null ? "" : short(each, own.unit))), ...own.yAxis },
     ],
     legend: { show: false },
     focus: { alpha: 0.25 },

@@ -2,7 +2,7 @@
 
 import { html } from "htm/preact";
 import { href } from "../address.js";
-import { written } from "../figures.js";
+import { besideLine, written } from "../figures.js";
 import { Dot } from "../parts/icons.js";
 import { Table } from "../parts/table.js";
 import { lasted, lastedFully, moment, now } from "../times.js";
@@ -44,8 +44,8 @@ export function lastedMs(alert) {
 export function AlertTable({ alerts, leftOut = 0, sort = "sort" }) {
   const columns = [
     { key: "subject", title: t("alerts.what"), text: true, value: subjectOf, show: (row) => html`<${AlertDot} alert=${row} /><a href=${href("alert", { id: row.id })}><bdi>${subjectOf(row)}</bdi>: ${row.metadata?.title ?? metricText(row.metric)}</a>${row.environment && html`<span class="sub2"><bdi>${row.environment}</bdi></span>`}` },
-    { key: "value", title: t("alerts.value"), value: (row) => row.value, show: (row) => (row.metric === "analysis" ? "" : html`${written(row.value, row.unit)} <span class="sub2">${t("alerts.line", { line: lineText(row) })}</span>`) },
-    { key: "worst", title: t("alerts.worst"), value: (row) => row.worst, show: (row) => (row.metric === "analysis" ? "" : written(row.worst, row.unit)) },
+    { key: "value", title: t("alerts.value"), value: (row) => row.value, show: (row) => (row.metric === "analysis" ? "" : html`${besideLine(row.value, row.threshold, row.unit)} <span class="sub2">${t("alerts.line", { line: lineText(row) })}</span>`) },
+    { key: "worst", title: t("alerts.worst"), value: (row) => row.worst, show: (row) => (row.metric === "analysis" ? "" : besideLine(row.worst, row.threshold, row.unit)) },
     { key: "state", title: t("alerts.state"), text: true, value: (row) => row.state, show: (row) => html`${named("alertState", row.state)}${lateText(row) && html` <span class="sub2">${lateText(row)}</span>`}${row.held && html` <span class="sub2">${named("held", row.held)}</span>`}${row.acknowledgedBy && html` <span class="sub2"><bdi>${t("alerts.takenBy", { name: row.acknowledgedBy })}</bdi></span>`}` },
     { key: "lasts", title: t("alerts.lasts"), value: lastedMs, show: (row) => lastedFully(lastedMs(row)) },
     { key: "since", title: t("alerts.since"), value: (row) => Date.parse(row.since), show: (row) => moment(row.since) },

@@ -3,9 +3,10 @@
 import { html } from "htm/preact";
 import { href } from "../address.js";
 import { LISTS, useAnswer } from "../answers.js";
-import { figure, written } from "../figures.js";
+import { written } from "../figures.js";
 import { Card } from "../parts/card.js";
 import { CsvButton } from "../parts/csv.js";
+import { Figure } from "../parts/figure.js";
 import { Dot } from "../parts/icons.js";
 import { Shares } from "../parts/spark.js";
 import { Answer } from "../parts/states.js";
@@ -69,7 +70,7 @@ export function Timeline({ request }) {
       (each, index) => html`<div class="row" role="row" key=${index}>
         <span class="what" role="cell"><bdi>${each.text || named("part", PART_OF[each.what])}</bdi></span>
         <span class="lane" role="cell" aria-label=${t("timeline.span", { start: written(each.start, "ms"), duration: written(each.duration, "ms") })}><i class=${PART_OF[each.what] ?? "app"} style=${{ left: share(each.start), width: share(each.duration) }}></i></span>
-        <span class="took" role="cell">${figure(each.duration, "ms").text} <small>${figure(each.duration, "ms").unit}</small></span>
+        <span class="took" role="cell"><${Figure} value=${each.duration} unit="ms" /></span>
       </div>`,
     )}
     ${request.timelineLeftOut > 0 && html`<p class="hint">${t("timeline.leftOut", { count: request.timelineLeftOut })}</p>`}

@@ -8,7 +8,7 @@ import { Dot, Icon } from "../parts/icons.js";
 import { Spark } from "../parts/spark.js";
 import { Answer } from "../parts/states.js";
 import { range } from "../range.js";
-import { lasted, whenShort } from "../times.js";
+import { lastedFully, whenShort } from "../times.js";
 import { named, t } from "../words.js";
 
 const STATE_OF = { ok: "ok", warning: "warning", critical: "critical", empty: "none", late: "lost" };
@@ -71,7 +71,7 @@ function Linked({ text, links }) {
  */
 export function Tiles({ data, live = {} }) {
   const spanMs = Date.parse(data.latelyTo) - Date.parse(data.latelyFrom);
-  return html`<p class="hint">${range.value.isLive ? t("tile.of", { time: lasted(spanMs) }) : t("tile.ofPast")}</p>
+  return html`<p class="hint">${range.value.isLive ? t("tile.of", { time: lastedFully(spanMs) }) : t("tile.ofPast")}</p>
     <div class="tiles">${data.tiles.map((tile) => html`<${FigureTile} key=${tile.name} tile=${tile} from=${data.latelyFrom} live=${live[tile.name]} />`)}</div>`;
 }
 

@@ -6,7 +6,7 @@ import { ask } from "../api.js";
 import { number, written } from "../figures.js";
 import { Empty, Loading, saidOf } from "../parts/states.js";
 import { Table } from "../parts/table.js";
-import { lasted, moment } from "../times.js";
+import { lastedFully, moment } from "../times.js";
 import { named, t } from "../words.js";
 
 const WAIT_MS = 500;
@@ -47,13 +47,13 @@ export function Preview({ preview: { state, data, error }, unit }) {
     { key: "labels", title: t("alerts.what"), text: true, value: (row) => Object.values(row.labels).join(" ") || t("alerts.everything") },
     { key: "severity", title: t("rule.severity"), text: true, show: (row) => html`<i class=${`dot ${row.severity}`}></i>${named("severity", row.severity)}` },
     { key: "fired", title: t("alert.fired"), show: (row) => moment(row.fired) },
-    { key: "duration", title: t("alerts.lasts"), show: (row) => (row.ended ? lasted(row.duration * 1000) : t("preview.stillFires")) },
+    { key: "duration", title: t("alerts.lasts"), show: (row) => (row.ended ? lastedFully(row.duration * 1000) : t("preview.stillFires")) },
     { key: "worst", title: t("alerts.worst"), show: (row) => written(row.worst, unit) },
   ];
   return html`<div class=${state === "changing" ? "changing answer" : "answer"}>
-    <p class="said">${t("preview.said", { count: data.fired, number: number(data.fired), messages: number(data.messagesTotal), time: lasted(data.firingSeconds * 1000) || "0" })}</p>
+    <p class="said">${t("preview.said", { count: data.fired, number: number(data.fired), messages: number(data.messagesTotal), time: lastedFully(data.firingSeconds * 1000) })}</p>
     ${data.alerts.some((each) => !each.ended) && html`<p class="note warn">${t("preview.firing", { time: moment(data.alerts.find((each) => !each.ended).fired) })}</p>`}
-    <p class=${data.messagesPerWeek === null ? "note" : "hint"}>${data.messagesPerWeek === null ? t("preview.littleData", { time: lasted(data.secondsWithData * 1000) }) : t("preview.perWeek", { number: number(data.messagesPerWeek) })}</p>
+    <p class=${data.messagesPerWeek === null ? "note" : "hint"}>${data.messagesPerWeek === null ? t("preview.littleData", { time: lastedFully(data.secondsWithData * 1000) }) : t("preview.perWeek", { number: number(data.messagesPerWeek) })}</p>
     ${data.alerts.length ? html`<${Table} label=${t("preview.title")} columns=${columns} rows=${data.alerts} leftOut=${data.alertsLeftOut} />` : html`<${Empty} text=${t("preview.quiet")} />`}
     <ul class="notes">${data.notes.map((note, index) => html`<li key=${index}>${note}</li>`)}</ul>
   </div>`;
