@@ -76,10 +76,10 @@ def test_hints_name_pages_where_the_message_leads_to_pages(lang: str) -> None:
 def test_a_message_states_no_comparison_that_is_not_true_now() -> None:
     about = notice("updated", metric="cpuUsage", unit="ratio", threshold=0.9, value=0.869)
     found = Texts("en", UTC, "").write(Message("k", (about,), AT_S))
-    assert "CPU 86.9 %, was over 90 % (since 14:03)" in found.title
+    assert "CPU usage 86.9 %, was over 90 % (since 14:03)" in found.title
     assert "86.9 %, was over 90 %, since 14:03" in found.lead
     about = replace(about, value=0.95)
-    assert "CPU 95 % over 90 %" in Texts("en", UTC, "").title(about, AT_S)
+    assert "CPU usage 95 % over 90 %" in Texts("en", UTC, "").title(about, AT_S)
     korean = Texts("ko", UTC, "").title(replace(about, value=0.869), AT_S)
     assert "86.9%, 임계값 90% 초과였음" in korean
 
@@ -88,7 +88,7 @@ def test_the_silence_of_an_agent_names_it_once() -> None:
     about = notice(metric="agentSilence", unit="s", threshold=25.0, value=40.0,
                    where=Where(subject="vm-1", subject_kind="agent"))  # fmt: skip
     lead = Texts("en", UTC, "").write(Message("k", (about,), AT_S)).lead
-    assert lead.startswith("Silence of agent vm-1: 40 s over 25 s")
+    assert lead.startswith("Agent silence of agent vm-1: 40 s over 25 s")
 
 
 def test_paths_of_a_hint_are_the_same_in_every_language() -> None:

@@ -62,7 +62,9 @@ def test_when_all_is_well_it_says_so_and_names_what_is_closest_to_trouble(calm: 
     sentence = found["sentence"]
     assert sentence["text"] == "All is well: everything is as usual."
     assert (sentence["severity"], sentence["since"]) == ("ok", None)
-    assert sentence["detail"] == "Closest to trouble: memory of host is 40 %; 80 % is a warning."
+    assert (
+        sentence["detail"] == "Closest to trouble: memory usage of host is 40 %; 80 % is a warning."
+    )
     assert sentence["links"] == [{"page": "hosts", "params": {"instance": "host"}, "text": "host"}]
     assert {each["judgement"] for each in found["tiles"]} == {"ordinary"}
     assert [each["state"] for each in found["services"]] == ["ok", "ok"]
@@ -151,9 +153,10 @@ def test_an_alert_of_a_host_is_told_with_its_line(calm: Town, language: str) -> 
     assert (
         sentence["text"]
         == {
-            "en": "CPU of host has been past its critical threshold since 10:50: "
+            "en": "CPU usage of host has been past its critical threshold since 10:50: "
             "95 % (last 1 min), over 90 %.",
-            "ko": "10:50부터 host의 CPU: 심각 상태입니다. 현재 95%(최근 1분), 임계값 90% 초과.",
+            "ko": "10:50부터 host의 CPU 사용률: 심각 상태입니다. "
+            "현재 95%(최근 1분), 임계값 90% 초과.",
         }[language]
     )
     assert sentence["links"][0] == {"page": "alert", "params": {"id": alert.id}, "text": "host"}

@@ -104,7 +104,7 @@ def test_another_agent_that_is_well_keeps_its_figures_and_its_alerts() -> None:
     assert _tiles(found)["cpu"]["value"] == 0.25
     assert _tiles(found)["cpu"]["cores"] == 8
     assert _tiles(found)["requests"]["judgement"] == "ordinary"
-    assert living["sentence"]["text"].startswith("CPU of other has been past its critical")
+    assert living["sentence"]["text"].startswith("CPU usage of other has been past its critical")
 
 
 def test_a_service_that_another_agent_still_runs_is_neither_dead_nor_unknown() -> None:

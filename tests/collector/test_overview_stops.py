@@ -109,10 +109,12 @@ def test_a_lost_service_comes_before_a_host_that_is_busy_and_names_it() -> None:
         errors = an_alert("2", severity="critical", environment="live", service="books", route="")
         of_requests = place.ask(cpu, errors)["sentence"]
     assert sentence["text"].startswith("No requests have come to shop since 10:59")
-    assert "Also: CPU of host critical." in sentence["detail"]
-    assert {"text": "CPU of host critical", "page": "alert", "params": {"id": "1"}} in sentence[
-        "links"
-    ]
+    assert "Also: CPU usage of host critical." in sentence["detail"]
+    assert {
+        "text": "CPU usage of host critical",
+        "page": "alert",
+        "params": {"id": "1"},
+    } in sentence["links"]
     assert of_requests["text"].startswith(
         "Error rate of books has been past its critical threshold"
     )

@@ -34,10 +34,10 @@ def test_what_is_past_its_line_is_not_well_though_no_alert_fires_yet() -> None:
         held = an_alert("m", metric="memoryUsage", instance="host", service="", route="",
                         environment="", held="silenced")  # fmt: skip
         quiet = place.ask(held)["sentence"]
-    assert sentence["text"] == "CPU of host has been over 70 % since 10:56: 95 %."
+    assert sentence["text"] == "CPU usage of host has been over 70 % since 10:56: 95 %."
     assert (sentence["severity"], sentence["since"]) == ("warning", _at(240))
     assert silenced["severity"] == "ok"
-    assert over["text"] == "Memory of host is 40 %, over 30 %."
+    assert over["text"] == "Memory usage of host is 40 %, over 30 %."
     assert over["severity"] == "warning"
     assert (quiet["severity"], "40 %" in quiet["detail"]) == ("ok", False)
 
@@ -131,8 +131,8 @@ def test_an_alert_that_recovers_is_told_as_one_that_was(operator: str) -> None:
         place.fill(NOW_S - 3 * HOUR_S, NOW_S, steady(place))
         sentence = place.ask(alert)["sentence"]
     assert sentence["text"] == (
-        "CPU of host was critical and is recovering: now 71.4 % (last 1 min), the threshold is "
-        "90 %."
+        "CPU usage of host was critical and is recovering: now 71.4 % (last 1 min), the threshold "
+        "is 90 %."
     )
     assert sentence["severity"] == "warning"
 

@@ -395,6 +395,6 @@ def test_alerts_of_thresholds_have_names_for_people(
     )  # fmt: skip
     monkeypatch.setattr(town.reporter.alerts, "between", lambda *_: alerts, raising=False)
     assert [row.title for row in body(town).alerts] == [
-        "Error rate of shop", "CPU of vm-1", "shop: Basket fails",
+        "Error rate of shop", "CPU usage of vm-1", "shop: Basket fails",
     ]  # fmt: skip
     assert [row.status for row in body(town).kpis if row.id == "requests"] == ["notTested"]

@@ -30,6 +30,14 @@ def glossary() -> Iterator[tuple[str, list[str], list[str]]]:
             yield cells[0], cells[1].split(", "), [each for each in cells[3].split(", ") if each]
 
 
+def page_words(language: str) -> dict[str, str]:
+    """Every text of the page, by its key."""
+    found: dict[str, str] = {}
+    for file in (WORDS / language).glob("*.json"):
+        found |= json.loads(file.read_text())
+    return found
+
+
 def korean_texts() -> dict[Path, str]:
     """Every file with Korean of the collector and its page."""
     roots = (ROOT / "collector" / "dashboard" / "src", Path(trimtab_collector.__file__).parent)
@@ -49,6 +57,14 @@ def test_one_word_stands_for_one_thing_in_every_korean_text() -> None:
         if word in text
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_metric_has_one_name_on_the_page_and_in_messages(language: str) -> None:
+    shown = page_words(language)
+    names = LANGUAGES[language].metrics
+    assert names.keys() == METRICS.keys()
+    assert {each: shown[f"metric.{each}"] for each in names} == names
 
 
 def test_every_word_of_the_glossary_is_in_use() -> None:
@@ -87,7 +103,5 @@ VALUES = {
 @pytest.mark.parametrize("language", ["en", "ko"])
 @pytest.mark.parametrize("group", VALUES)
 def test_every_value_that_the_page_shows_has_a_word(language: str, group: str) -> None:
-    words: dict[str, str] = {}
-    for file in (WORDS / language).glob("*.json"):
-        words |= json.loads(file.read_text())
+    words = page_words(language)
     assert [each for each in VALUES[group] if f"{group}.{each}" not in words] == []

@@ -3,24 +3,33 @@
 import json
 import shutil
 import subprocess
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from support.lacking import lack
 from support.quantitycases import KINDS, cases
+from support.stores.alertworld import add, alert_world
+from trimtab_collector.contract.alerts import AlertBody
+from trimtab_collector.notify.channel import Message
+from trimtab_collector.notify.notice import Notice
+from trimtab_collector.notify.texts import Texts
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "collector" / "dashboard" / "src"
 _SCRIPT: Final = """
 import { readFileSync } from "node:fs";
 const { page, language, asked } = JSON.parse(readFileSync(0, "utf-8"));
+const { CLOCK, zoned } = await import(`${page}/clocks.js`);
 const { Quantities } = await import(`${page}/quantities.js`);
 const words = JSON.parse(readFileSync(`${page}/words/${language}/parts.json`, "utf-8"));
 const say = (name, values = {}) =>
   words[`unit.${name}`].replace(/\\{(\\w+)\\}/g, (whole, place) => values[place] ?? whole);
 const shown = new Quantities(language, say);
 const texts = asked.map(([name, ...values]) => {
+  if (name === "clock") return zoned(language, ...values, CLOCK);
   const found = shown[name](...values);
   return typeof found === "string" ? found : `${found.text}|${found.unit}`;
 });
@@ -66,3 +75,41 @@ def test_labels_of_an_axis_stay_short() -> None:
         ["short", *each] for each in ((90, "s"), (5400000, "ms"), (500, "ms"))
     ]
     assert written("en", asked) == ["1.5 min", "1.5 h", "500 ms"]
+
+
+def fired(directory: Path) -> tuple[AlertBody, Notice]:
+    """Return an alert a little above its line, whose time is far into a minute, and its notice."""
+    with alert_world(directory) as world:
+        world.clock.advance_s(20)
+        add(world, "slow", metric="responseTime", threshold=5000, for_=20)
+        world.pass_windows(2, 20)
+        world.pass_windows(4, 5000.3)
+        (alert,) = (each for each in world.book.open() if each.rule_id == "slow")
+        (notice,) = (each for each in world.sink.taken if each.rule_id == "slow")
+        return alert, notice
+
+
+@pytest.mark.parametrize(("language", "apart"), [("en", "Now"), ("ko", "현재 값")])
+def test_the_page_of_an_alert_and_a_mail_say_the_same(
+    tmp_path: Path, language: str, apart: str
+) -> None:
+    alert, notice = fired(tmp_path)
+    zone = "Asia/Seoul"
+    facts = dict(
+        Texts(language, ZoneInfo(zone), "").write(Message("k", (notice,), notice.at_s)).facts
+    )
+    since = alert.severity_since or alert.since
+    # The minute is the one that has begun, however much of it has passed.
+    assert datetime.fromisoformat(since).second >= 30
+    value, line, clock = written(
+        language,
+        [
+            ["beside", alert.value, alert.threshold, alert.unit],
+            ["written", alert.threshold, alert.unit],
+            ["clock", zone, since],
+        ],
+    )
+    names = {"en": ("Threshold", "Since"), "ko": ("임계값", "시작")}[language]
+    assert value != line
+    assert [facts[apart], facts[names[0]]] == [value, line]
+    assert facts[names[1]].split()[0] == clock

@@ -1,6 +1,7 @@
 /** How times are written, all in the chosen time zone, and the clock that the page lives by. */
 
 import { signal } from "@preact/signals";
+import { CLOCK, DAY, zoned } from "./clocks.js";
 import { zone } from "./settings.js";
 import { duration, number } from "./figures.js";
 import { locale, t } from "./words.js";
@@ -14,23 +15,8 @@ document.addEventListener("visibilitychange", () => {
   now.value = Date.now();
 });
 
-const formats = new Map();
-
 /** Return a time (ms, ISO text or Date) in parts chosen by options of Intl.DateTimeFormat. */
-export function shown(time, options) {
-  const at = time instanceof Date ? time : new Date(time);
-  if (Number.isNaN(at.getTime())) return "";
-  const key = `${locale.value} ${zone.value} ${JSON.stringify(options)}`;
-  let format = formats.get(key);
-  if (!format) {
-    format = new Intl.DateTimeFormat(locale.value, { timeZone: zone.value, hourCycle: "h23", ...options });
-    formats.set(key, format);
-  }
-  return format.format(at);
-}
-
-const CLOCK = { hour: "2-digit", minute: "2-digit" };
-const DAY = { month: "short", day: "numeric" };
+export const shown = (time, options) => zoned(locale.value, zone.value, time, options);
 
 /** Return "14:02". */
 export const clock = (time) => shown(time, CLOCK);

@@ -11,7 +11,9 @@ const OTHER = "";
 export function MetricField({ value, set, metrics, names }) {
   const [isOther, setOther] = useState(false);
   const known = metrics.includes(value);
-  const options = metrics.map((each) => [each, named("metric", each)]).sort((a, b) => a[1].localeCompare(b[1]));
+  const every = metrics.map((each) => [each, named("metric", each)]).sort((a, b) => a[1].localeCompare(b[1]));
+  // What has two names in the API (responseTime, p95) has one for people.
+  const options = every.filter(([each, text], index) => each === value || every.findIndex(([, other]) => other === text) === index);
   const others = [...(names?.gauges ?? []), ...(names?.measures ?? [])].map((each) => each.name);
   const typed = isOther || (metrics.length > 0 && !known);
   function choose(chosen) {
