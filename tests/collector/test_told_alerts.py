@@ -19,6 +19,7 @@ from trimtab_collector.contract.alerts import (
     is_held,
     is_told,
 )
+from trimtab_collector.contract.live import LiveFilter
 from trimtab_collector.contract.parameters import LIMIT, OWNERS, RANGE, parse
 from trimtab_collector.top.rows import TopHost, alerts_in
 
@@ -108,6 +109,10 @@ def test_an_alert_of_a_host_is_of_every_environment() -> None:
     assert concerns(host, "test", "")
     assert not concerns(host, "test", "shop")
     assert not concerns(an_alert(), "production", "")
+    # So it is on the stream.
+    assert LiveFilter(environment="test").chooses(host)
+    assert not LiveFilter(environment="test", service="shop").chooses(host)
+    assert not LiveFilter(environment="test", route="/other").chooses(an_alert())
 
 
 def test_the_list_of_an_environment_has_the_alerts_of_hosts(world: AlertWorld) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from trimtab_collector.contract.alerts import AlertBody
+from trimtab_collector.contract.alerts import AlertBody, concerns
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.errors import ApiError, bad_parameter
 
@@ -24,8 +24,9 @@ class LiveFilter(NamedTuple):
         return {name: text for name, text in self._asdict().items() if text is not None}
 
     def chooses(self, alert: AlertBody) -> bool:
-        """Return whether an alert has every text that is stated."""
-        return all(getattr(alert, name) == text for name, text in self.given().items())
+        """Return whether an alert has every text that is stated; one of a host, any environment."""
+        of_route = self.route is None or alert.route == self.route
+        return of_route and concerns(alert, self.environment or "", self.service or "")
 
 
 class LiveHealth(Body, kw_only=True):
