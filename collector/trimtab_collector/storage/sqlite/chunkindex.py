@@ -8,7 +8,7 @@ neither.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from trimtab_collector.storage.sqlite.planes import ChunkError, verify_place
@@ -41,6 +41,7 @@ _COLUMNS: Final = "id, level, period, begin, part, first, last, points, buckets"
 #: number changes without it, and 2**17 chunks are below 2**63
 _WEIGHTS: Final = (1, 3, 5, 7, 11, 13)
 _ID_WEIGHT: Final = 1009
+_MOST_PLACES: Final = 2**63 - 1
 _TERMS: Final = {
     name: f"{name} * {weight}"
     for name, weight in zip(_COLUMNS.split(", ")[3:], _WEIGHTS, strict=True)
@@ -151,20 +152,27 @@ def payload_of(connection: sqlite3.Connection, entry: ChunkEntry) -> bytes:
 
 
 def counted(
-    connection: sqlite3.Connection, level: int, period: int, added: Iterable[tuple[int, ...]]
+    connection: sqlite3.Connection,
+    level: int,
+    period: int,
+    chunks: Sequence[Sequence[int]],
+    *,
+    gone: bool = False,
 ) -> None:
-    """Count chunks that are added to a level and period, within the open transaction.
+    """Count chunks that are added to a level and period, or gone, within the open transaction.
 
-    added has the columns of each from id to buckets, with zeros for those that it does not have.
+    chunks has the columns of each from id to buckets, with zeros for those that it does not have.
+    What did not fit before does not fit afterwards either.
     """
-    places = [
+    places = sum(
         row[0] * _ID_WEIGHT + sum(a * b for a, b in zip(row[3:], _WEIGHTS, strict=True))
-        for row in added
-    ]
+        for row in chunks
+    )
+    sign = -1 if gone else 1
     connection.execute(
         "INSERT INTO block VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
         " SET chunks = chunks + excluded.chunks, places = places + excluded.places",
-        (level, period, len(places), sum(places)),
+        (level, period, sign * len(chunks), sign * min(places, _MOST_PLACES)),
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from trimtab_collector.storage.columns import Array, Columns, rekey, series_of
 from trimtab_collector.storage.merging import merge
-from trimtab_collector.storage.sqlite.chunkindex import ChunkEntry, listed, payload_of
+from trimtab_collector.storage.sqlite.chunkindex import ChunkEntry, counted, listed, payload_of
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk
 from trimtab_collector.storage.sqlite.compaction import Prepared, Step
 from trimtab_collector.storage.sqlite.gaugefile import merge_sets, sets_due
@@ -124,8 +124,7 @@ def _rewrite(
         return True
     unread: list[int] = []
     part = max(entry.part for entry in found) + 1
-    # What is found is replaced by what is written now, and counted anew.
-    connection.execute("DELETE FROM block WHERE level = ? AND period = ?", (level, period))
+    counted(connection, level, period, found, gone=True)
     for _, chunks in groupby(found, key=lambda entry: entry.begin):
         for merged in _merged(connection, list(chunks), routes, log, unread):
             add_points(connection, tier, level, part, merged, routes)

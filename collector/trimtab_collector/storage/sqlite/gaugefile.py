@@ -225,7 +225,7 @@ def merge_sets(connection: sqlite3.Connection, tier: Tier, period: int) -> str:
     if not found:
         return ""
     part = max(entry.part for entry in found) + 1
-    connection.execute("DELETE FROM block WHERE level = ? AND period = ?", (GAUGES, period))
+    counted(connection, GAUGES, period, [_place(entry) for entry in found], gone=True)
     waiting: list[GaugePoints] = []
     for number, entry in enumerate(found):
         try:
