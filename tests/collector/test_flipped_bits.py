@@ -24,13 +24,15 @@ FINE = "10s-20231115.db"
 ROUTES = [f"/{number}" for number in range(6)]
 #: within a minute: the finest file answers
 EDGES = (NOON + 10, NOON + 50)
-ASKED = [
-    Selection(EDGES, ("route",)),
+OF_ROUTES = Selection(EDGES, ("route",))
+OF_CPU = GaugeSelection(EDGES, ("cpu",), {}, ("name", "instance"))
+ASKED: list[Selection | GaugeSelection] = [
+    OF_ROUTES,
     Selection(EDGES, ("service", "instance", "route")),
     Selection(EDGES, ("route",), {"service": "shop", "route": "/2"}),
     Selection((NOON + 10, END - 10), ("service", "route")),
     Selection((NOON, NOON + 3600), ("instance",)),
-    GaugeSelection(EDGES, ("cpu",), {}, ("name", "instance")),
+    OF_CPU,
     GaugeSelection((NOON, END), None, {}, ("name", "service")),
 ]
 
@@ -113,7 +115,7 @@ def change(path: Path, statement: str) -> None:
 
 
 def requests_by_route(store: SQLiteStore) -> dict[str, int]:
-    return {name[0]: requests for name, _, requests, *_ in answer(store, ASKED[0])}
+    return {name[0]: requests for name, _, requests, *_ in answer(store, OF_ROUTES)}
 
 
 def test_of_many_flips_in_tier_files_none_is_answered_as_the_truth(made: Path, copy: Path) -> None:
@@ -258,10 +260,10 @@ def test_a_gauge_whose_name_is_not_as_it_was_written_is_left_out_and_named(
     copy: Path, column: str
 ) -> None:
     with opened(copy) as store:
-        expected = answer(store, ASKED[5])
+        expected = answer(store, OF_CPU)
     change(copy / FINE, f"UPDATE gauge SET {column} = 'other' WHERE id = 1")
     with opened(copy) as store:
-        found = answer(store, ASKED[5])
+        found = answer(store, OF_CPU)
         assert found != expected
         assert {name for name, *_ in found} <= {name for name, *_ in expected}
         assert "names of gauges" in store.health().damage[FINE]
