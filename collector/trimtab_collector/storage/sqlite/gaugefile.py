@@ -26,7 +26,7 @@ from trimtab_collector.storage.sqlite.gaugechunks import decode_gauges, encode_g
 from trimtab_collector.storage.sqlite.planes import ChunkError, sealed, verify_place
 from trimtab_collector.storage.sqlite.tiernames import is_sound, name_checksum, seal_names
 from trimtab_collector.storage.sqlite.tiers import COARSE, FINE, Tier
-from trimtab_collector.storage.sqlite.tierschema import VERSION, version_of
+from trimtab_collector.storage.sqlite.tierschema import VERSION, rows_of, version_of
 from trimtab_core.logs import RateLimited
 
 __all__ = [
@@ -43,6 +43,8 @@ __all__ = [
 
 _log: Final = RateLimited(logging.getLogger("trimtab.compaction"))
 
+#: columns of a gauge without a checksum
+_OF_VERSION_3: Final = 6
 #: most gauges in a file; further ones are left out
 _MOST_GAUGES: Final = 1_000_000
 _MOST_POINTS: Final = 4_000
@@ -117,26 +119,26 @@ def gauges_of(
         for number, *key in rows:
             gauge = GaugeKey(*key)
             place = places.setdefault(gauge.name, number)
-            if all(getattr(gauge, field) == text for field, text in where.items()):
+            if not where or all(getattr(gauge, field) == text for field, text in where.items()):
                 found.append((number, place, gauge))
     return NamedGauges(found, wrong)
 
 
 def _rows_of(connection: sqlite3.Connection, name: str | None) -> tuple[list[Any], str]:
     """Return number and texts of the gauges of a name, in order, and what is wrong with them."""
-    if version_of(connection) < VERSION:
-        query = "SELECT id, agent, environment, service, instance, name FROM gauge"
-        named = " WHERE name = ?" if name is not None else ""
-        asked = () if name is None else (name,)
-        return connection.execute(f"{query}{named} ORDER BY id", asked).fetchall(), ""
     if name is not None:
-        found = connection.execute("SELECT * FROM gauge WHERE name = ? ORDER BY id", (name,))
-        rows = found.fetchall()
+        query = "SELECT * FROM gauge WHERE name = ? ORDER BY id"
+        rows = rows_of(connection, query, (name,))
+        if (not rows or len(rows[0]) == _OF_VERSION_3) and version_of(connection) < VERSION:
+            return connection.execute(query, (name,)).fetchall(), ""
         if all(map(is_sound, rows)) and not differs_by_name(
             connection, _number_of(name), [row[0] for row in rows]
         ):
             return [row[:-1] for row in rows], ""
-    every = connection.execute("SELECT * FROM gauge NOT INDEXED ORDER BY id").fetchall()
+    query = "SELECT * FROM gauge NOT INDEXED ORDER BY id"
+    if version_of(connection) < VERSION:
+        return connection.execute(query).fetchall(), ""
+    every = rows_of(connection, query)
     sound = [row[:-1] for row in every if is_sound(row)]
     (told,) = connection.execute(
         "SELECT coalesce(sum(chunks), 0) FROM block WHERE level = ?", (GAUGE_NAMES,)

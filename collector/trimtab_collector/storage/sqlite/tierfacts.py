@@ -14,7 +14,13 @@ from typing import Final, NamedTuple
 
 from trimtab_collector.storage.sqlite.checksums import checksum
 from trimtab_collector.storage.sqlite.tiers import Tier
-from trimtab_collector.storage.sqlite.tierschema import UNREADABLE, VERSION, open_reader, version_of
+from trimtab_collector.storage.sqlite.tierschema import (
+    UNREADABLE,
+    VERSION,
+    open_reader,
+    rows_of,
+    version_of,
+)
 
 __all__ = [
     "Facts",
@@ -67,12 +73,12 @@ class Facts(NamedTuple):
 
 def facts_of(connection: sqlite3.Connection) -> Facts:
     """Return the facts that the open transaction sees; raises sqlite3.Error."""
-    rows = connection.execute("SELECT name, value FROM fact").fetchall()
+    rows = rows_of(connection, "SELECT name, value FROM fact")
     found = [row for (row,) in connection.execute("SELECT journal FROM merged")]
     marks = frozenset(row for row in found if isinstance(row, int))
     values = {str(name): value for name, value in rows if isinstance(value, int)}
     wrong = ""
-    if version_of(connection) >= VERSION:
+    if _SEAL in values or version_of(connection) >= VERSION:
         told = dict(values)
         if told.pop(_SEAL, None) != _checksum(told) or len(values) != len(rows):
             wrong = "its facts are not as they were written"
@@ -83,7 +89,7 @@ def facts_of(connection: sqlite3.Connection) -> Facts:
 
 def note(connection: sqlite3.Connection, **values: int | None) -> None:
     """Write facts within the open transaction, None for one that is no more."""
-    rows = connection.execute("SELECT name, value FROM fact").fetchall()
+    rows = rows_of(connection, "SELECT name, value FROM fact")
     facts = {str(name): value for name, value in rows} | values
     seal = facts.pop(_SEAL, None)
     kept = {name: value for name, value in facts.items() if value is not None}

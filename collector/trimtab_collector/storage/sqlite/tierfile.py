@@ -18,7 +18,7 @@ import numpy as np
 from trimtab_collector.storage.columns import Array, Columns, part_of, rekey, series_of, times_of
 from trimtab_collector.storage.sqlite.chunkindex import BLOCK_SCHEMA, count_all, counted
 from trimtab_collector.storage.sqlite.chunks import encode_chunk
-from trimtab_collector.storage.sqlite.connect import connect, lenient
+from trimtab_collector.storage.sqlite.connect import connect
 from trimtab_collector.storage.sqlite.gaugefile import seal_gauges
 from trimtab_collector.storage.sqlite.planes import sealed
 from trimtab_collector.storage.sqlite.tierfacts import new_number, seal_facts
@@ -71,7 +71,6 @@ def _upgrade(connection: sqlite3.Connection) -> None:
     file = connection.execute("SELECT value FROM fact WHERE name = 'file'").fetchone()
     seal_facts(connection, series=seal_series(connection), file=file[0] if file else new_number())
     connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.text_factory = lenient
 
 
 def add_points(

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.tierfacts import facts_of, note
+from trimtab_collector.storage.sqlite.tierschema import rows_of
 from trimtab_core.batches import SeriesKey
 
 __all__ = [
@@ -33,11 +34,14 @@ def load_series(connection: sqlite3.Connection, dictionary: Dictionary) -> None:
     hole in the numbers where a file of version 3 has one.
     """
     begin = len(dictionary)
-    rows = connection.execute("SELECT * FROM series WHERE id >= ? ORDER BY id", (begin,)).fetchall()
+    query = "SELECT * FROM series WHERE id >= ? ORDER BY id"
     told = connection.execute("SELECT value FROM fact WHERE name = 'series'").fetchone()
     if told is None:
+        rows = connection.execute(query, (begin,)).fetchall()
         dictionary.load((row[0], SeriesKey(*row[_TEXTS])) for row in rows)
-    elif rows or told[0] != begin:
+        return
+    rows = rows_of(connection, query, (begin,))
+    if rows or told[0] != begin:
         facts = facts_of(connection)
         end = begin + len(rows) if facts.wrong else facts.values["series"]
         sound = {row[0]: SeriesKey(*row[_TEXTS]) for row in rows if is_sound(row)}

@@ -1,8 +1,9 @@
 """The tables and version of a tier file, and opening one to read."""
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from trimtab_collector.storage.sqlite.connect import lenient
 from trimtab_core.errors import TrimtabError
@@ -19,6 +20,7 @@ __all__ = [
     "is_damage",
     "open_at_rest",
     "open_reader",
+    "rows_of",
     "version_of",
 ]
 
@@ -100,27 +102,40 @@ def _opened(path: Path, mode: str) -> sqlite3.Connection:
 
 
 def version_of(connection: sqlite3.Connection, path: Path | None = None) -> int:
-    """Return the version of a file, 0 for an empty one; text in it is read by its checksums.
+    """Return the version of a file, 0 for an empty one.
 
     Raises VersionError for a version that is not known, or none where there are tables.
     """
     (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found == VERSION:
-        # What is no text any more is told by its checksum, and costs its row alone.
-        connection.text_factory = lenient
-    elif found > VERSION:
+    if found > VERSION:
         raise VersionError(
             f"expected a file of version {VERSION} at {path}, got {found}: written by a later "
             "collector"
         )
-    elif 0 < found < _BEFORE:
+    if 0 < found < _BEFORE:
         raise VersionError(
             f"expected a file of version {VERSION} at {path}, got {found}: written by an earlier "
             "one"
         )
-    elif not found and connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
+    if not found and connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
         raise VersionError(f"expected a file of version {VERSION} at {path}, its number is lost")
     return int(found)
+
+
+def rows_of(
+    connection: sqlite3.Connection, query: str, asked: Sequence[object] = ()
+) -> list[tuple[Any, ...]]:
+    """Return rows that have checksums: what is no text any more costs its own row alone."""
+    try:
+        return connection.execute(query, asked).fetchall()
+    except (sqlite3.OperationalError, UnicodeDecodeError) as error:
+        if "decode" not in str(error):
+            raise
+    connection.text_factory = lenient
+    try:
+        return connection.execute(query, asked).fetchall()
+    finally:
+        connection.text_factory = str
 
 
 def is_damage(error: Exception) -> bool:
