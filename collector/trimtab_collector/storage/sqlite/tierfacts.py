@@ -23,7 +23,7 @@ from trimtab_collector.storage.sqlite.tierschema import (
 )
 
 __all__ = [
-    "Facts",
+    "TierFacts",
     "adopt",
     "facts_of",
     "forget",
@@ -43,7 +43,7 @@ _WRAP: Final = 2**62
 _ODD: Final = 0x9E3779B1
 
 
-class Facts(NamedTuple):
+class TierFacts(NamedTuple):
     """The facts of a file, as far as they are numbers."""
 
     values: Mapping[str, int]
@@ -71,7 +71,7 @@ class Facts(NamedTuple):
         return self.marks if own else frozenset()
 
 
-def facts_of(connection: sqlite3.Connection) -> Facts:
+def facts_of(connection: sqlite3.Connection) -> TierFacts:
     """Return the facts that the open transaction sees; raises sqlite3.Error."""
     rows = rows_of(connection, "SELECT name, value FROM fact")
     found = [row for (row,) in connection.execute("SELECT journal FROM merged")]
@@ -84,7 +84,7 @@ def facts_of(connection: sqlite3.Connection) -> Facts:
             wrong = "its facts are not as they were written"
         elif told.get("marks") != _sum(marks) or len(marks) != len(found):
             wrong = "its marks of journal rows are not as they were written"
-    return Facts(values, marks, wrong)
+    return TierFacts(values, marks, wrong)
 
 
 def note(connection: sqlite3.Connection, **values: int | None) -> None:
@@ -114,7 +114,7 @@ def seal_facts(connection: sqlite3.Connection, **values: int) -> None:
 
 
 def marked(connection: sqlite3.Connection, identity: int) -> frozenset[int]:
-    """Return the ids of journal rows that this file holds; see `Facts.marked`."""
+    """Return the ids of journal rows that this file holds; see `TierFacts.marked`."""
     return facts_of(connection).marked(identity)
 
 
