@@ -94,19 +94,18 @@ def damage_entry(path: Path, place: int, change: int) -> None:
     path.write_bytes(data)
 
 
-def test_a_chunk_that_only_the_index_has_costs_itself_alone(tmp: Path) -> None:
+def test_a_wrong_number_in_the_index_hides_no_chunk_and_is_named(tmp: Path) -> None:
     clock = Clock(NOON)
     file = three_sets(tmp, clock)
     damage_entry(file, -1, 64)
     store = SQLiteStore(tmp, clock=clock)
     try:
-        assert routes_of(store) == {"/0", "/2"}
-        assert "where the index has one" in store.health().damage[file.name]
+        assert routes_of(store) == {"/0", "/1", "/2"}
+        assert "index of chunks is damaged" in store.health().damage[file.name]
         report = check(tmp, Retention(), lambda _: None, clock.now_s)
-        assert any("where the index has one" in each.what for each in report.findings)
+        assert any("index of chunks is damaged" in each.what for each in report.findings)
         store.compact(clock.now_s)
         assert store.health().compaction == ""
-        # The row was sound all the time: with a new index it is there again.
         assert routes_of(store) == {"/0", "/1", "/2"}
     finally:
         store.close()
@@ -121,7 +120,7 @@ def test_an_entry_of_the_index_that_is_no_number_hides_no_chunk(tmp: Path) -> No
     try:
         assert routes_of(store) == {"/0", "/1", "/2"}
         report = check(tmp, Retention(), lambda _: None, clock.now_s)
-        assert any("tells another size" in each.what for each in report.findings)
+        assert any("index of chunks is damaged" in each.what for each in report.findings)
         store.compact(clock.now_s)
         assert store.health().compaction == ""
         assert not list(tmp.glob("*.damaged"))

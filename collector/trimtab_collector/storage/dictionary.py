@@ -67,19 +67,27 @@ class Dictionary:
         self._arrays: dict[object, Array] = {}
         #: number of series and what was asked -> groups, the latest last
         self._groupings: dict[tuple[object, ...], Grouping] = {}
+        #: numbers whose names are not known: they are in no group
+        self.lost: list[int] = []
         self.load(rows)
 
     def __len__(self) -> int:
         return len(self._keys)
 
-    def load(self, rows: Iterable[tuple[int, SeriesKey]]) -> None:
-        """Add the rows that are not here yet; raises ValueError for a hole in the numbers."""
+    def load(self, rows: Iterable[tuple[int, SeriesKey | None]]) -> None:
+        """Add the rows that are not here yet, None for a name that is lost.
+
+        Raises ValueError for a hole in the numbers.
+        """
         with self._lock:
             for number, key in rows:
                 if number < len(self._keys):
                     continue
                 if number > len(self._keys):
                     raise ValueError(f"expected series {len(self._keys)}, got {number}")
+                if key is None:
+                    self.lost.append(number)
+                    key = SeriesKey(*[f"lost name {number}"] * len(SeriesKey._fields))
                 self._append(key)
 
     def find(self, key: tuple[str, ...]) -> int | None:
@@ -164,6 +172,7 @@ class Dictionary:
             keep = np.ones(len(self._keys), bool)
             for name, text in where.items():
                 keep &= columns[name] == self._code(name, text)
+            keep[[number for number in self.lost if number < len(keep)]] = False
             names = {name: list(self._codes[SeriesKey._fields.index(name)]) for name in by}
         group = np.full(len(keep), -1, np.int64)
         chosen = np.flatnonzero(keep)
@@ -193,7 +202,8 @@ class Dictionary:
 
     def _append(self, key: SeriesKey) -> int:
         number = len(self._keys)
-        self._numbers[key] = number
+        if number not in self.lost[-1:]:
+            self._numbers[key] = number
         route = (key.environment, key.service, key.route)
         self._routes.append(self._route_numbers.setdefault(route, len(self._route_numbers)))
         service = (key.environment, key.service)

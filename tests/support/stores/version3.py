@@ -12,7 +12,8 @@ from trimtab_collector.storage.columns import Array, series_of, times_of
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.chunkindex import entries
 from trimtab_collector.storage.sqlite.chunks import decode_chunk, encode_chunk
-from trimtab_collector.storage.sqlite.tierfile import load_series, pieces
+from trimtab_collector.storage.sqlite.tierfile import pieces
+from trimtab_collector.storage.sqlite.tiernames import load_series
 from trimtab_collector.storage.sqlite.tiers import Tier, files_of
 
 __all__ = ["to_version_3"]
@@ -29,7 +30,8 @@ def to_version_3(directory: Path) -> None:
             numbers = np.array([names.add(own.key(number)) for number in range(len(own))])
             _renumber(connection, tier, numbers, names)
             connection.executescript(
-                "DROP TABLE series; DROP TABLE fact; DROP INDEX gauge_chunk_place;"
+                "DROP TABLE series; DROP TABLE fact; DROP TABLE block;"
+                "ALTER TABLE gauge DROP COLUMN crc; DROP INDEX gauge_chunk_place;"
                 "ALTER TABLE gauge_chunk RENAME TO reading;"
                 "CREATE INDEX reading_place ON reading (period, first, last, part, points);"
                 "ALTER TABLE chunk RENAME COLUMN begin TO slot; PRAGMA user_version = 2;"

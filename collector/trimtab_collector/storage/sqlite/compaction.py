@@ -35,14 +35,9 @@ from trimtab_collector.storage.merging import merge, merged_in_parts
 from trimtab_collector.storage.sqlite.gaugeunit import GaugeUnit
 from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW, batch_of, seen_of
 from trimtab_collector.storage.sqlite.schema import identity_of_journal
-from trimtab_collector.storage.sqlite.tierfile import (
-    add_points,
-    add_series,
-    adopt,
-    forget,
-    mark,
-    marked,
-)
+from trimtab_collector.storage.sqlite.tierfacts import adopt, forget, mark, marked
+from trimtab_collector.storage.sqlite.tierfile import add_points
+from trimtab_collector.storage.sqlite.tiernames import add_series
 from trimtab_collector.storage.sqlite.tiers import (
     COARSE,
     EVERY,

@@ -18,17 +18,14 @@ import numpy as np
 
 from trimtab_collector.storage.columns import Array, Columns, rekey, series_of
 from trimtab_collector.storage.merging import merge
-from trimtab_collector.storage.sqlite.chunkindex import ChunkEntry, entries, payload_of
+from trimtab_collector.storage.sqlite.chunkindex import ChunkEntry, counted, listed, payload_of
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk
 from trimtab_collector.storage.sqlite.compaction import Prepared, Step
 from trimtab_collector.storage.sqlite.gaugefile import merge_sets, sets_due
 from trimtab_collector.storage.sqlite.indexes import make_anew_within
-from trimtab_collector.storage.sqlite.tierfile import (
-    UNREADABLE,
-    add_points,
-    open_reader,
-)
+from trimtab_collector.storage.sqlite.tierfile import add_points
 from trimtab_collector.storage.sqlite.tiers import COARSE, Tier, files_of
+from trimtab_collector.storage.sqlite.tierschema import UNREADABLE, open_reader
 from trimtab_collector.storage.sqlite.writers import Writers
 from trimtab_core.logs import RateLimited
 
@@ -70,7 +67,7 @@ def consolidations(
                 due.append((level, period))
 
     writers.fill(path, look)
-    if due:
+    if due or gauges:
         connection, anew = writers.fill(path, _index_mended)
         if anew:
             why = "its index of chunks differed from them and was made anew"
@@ -82,25 +79,31 @@ def consolidations(
         def work(
             connection: sqlite3.Connection, level: int = level, period: int = period
         ) -> tuple[sqlite3.Connection, bool]:
-            routes = writers.series(path).routes()
-            return connection, _rewrite(connection, routes, tier, level, period, log)
+            series = writers.series(path)
+            whole = _rewrite(connection, series.routes(), tier, level, period, log)
+            return connection, whole and not series.lost
 
         connection, whole = writers.fill(path, work)
-        step = Step(what="consolidate", damaged="" if whole else path.name)
+        why = "names, or chunks, cannot be read: what they stood for is left out"
+        step = Step(what="consolidate", damaged="" if whole else path.name, why=why)
         yield step, partial(_commit, connection)
     for period in gauges:
 
-        def merged(connection: sqlite3.Connection, period: int = period) -> sqlite3.Connection:
-            merge_sets(connection, tier, period)
-            return connection
+        def merged(
+            connection: sqlite3.Connection, period: int = period
+        ) -> tuple[sqlite3.Connection, str]:
+            return connection, merge_sets(connection, tier, period)
 
-        connection = writers.fill(path, merged)
-        yield Step(what="consolidate"), partial(_commit, connection)
+        connection, why = writers.fill(path, merged)
+        step = Step(what="consolidate", damaged=path.name if why else "", why=why)
+        yield step, partial(_commit, connection)
 
 
 def _index_mended(connection: sqlite3.Connection) -> tuple[sqlite3.Connection, bool]:
-    """Make the index anew if it differs: nothing can be deleted by one that does."""
-    return connection, make_anew_within(connection, "chunk", "chunk_place")
+    """Make indexes anew that differ: nothing can be deleted by one that does."""
+    indexes = (("chunk", "chunk_place"), ("gauge_chunk", "gauge_chunk_place"))
+    anew = [make_anew_within(connection, *each) for each in indexes]
+    return connection, any(anew)
 
 
 def _rewrite(
@@ -116,11 +119,12 @@ def _rewrite(
     Returns whether all could be read. One that cannot stays as evidence, at a level below zero,
     where nothing is read.
     """
-    found = list(entries(connection, level, period, period + 1))
+    found, wrong = listed(connection, level, period, period + 1)
     if not found:  # the file was found broken meanwhile, and a new one is in its place
         return True
     unread: list[int] = []
     part = max(entry.part for entry in found) + 1
+    counted(connection, level, period, found, gone=True)
     for _, chunks in groupby(found, key=lambda entry: entry.begin):
         for merged in _merged(connection, list(chunks), routes, log, unread):
             add_points(connection, tier, level, part, merged, routes)
@@ -129,7 +133,7 @@ def _rewrite(
     )
     gone = [(entry.id,) for entry in found if entry.id not in unread]
     connection.executemany("DELETE FROM chunk WHERE id = ?", gone)
-    return not unread
+    return not unread and not wrong
 
 
 def chunks_aside(files: Iterable[tuple[Tier, int, Path]]) -> dict[str, str]:
@@ -186,7 +190,7 @@ def _columns_of(
     connection: sqlite3.Connection, entry: ChunkEntry, known: int, log: RateLimited
 ) -> Columns | None:
     try:
-        columns = decode_chunk(payload_of(connection, entry.id))
+        columns = decode_chunk(payload_of(connection, entry))
         series = series_of(columns.key)
         if len(series) and series.max() >= known:
             raise ChunkError(f"it names series {series.max()}, its file has {known}")

@@ -9,7 +9,8 @@ from typing import Final
 
 from trimtab_collector.storage.catalogue import rows_of
 from trimtab_collector.storage.dictionary import Dictionary
-from trimtab_collector.storage.sqlite.tierfile import load_series, number_in
+from trimtab_collector.storage.sqlite.tierfacts import number_in
+from trimtab_collector.storage.sqlite.tiernames import load_series
 from trimtab_core.batches import SeriesKey
 
 __all__ = ["Dictionaries"]

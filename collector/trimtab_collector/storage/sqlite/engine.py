@@ -42,7 +42,8 @@ from trimtab_collector.storage.sqlite.schema import (
     renew_identity,
 )
 from trimtab_collector.storage.sqlite.supervisor import Supervisor
-from trimtab_collector.storage.sqlite.tierfile import DAMAGED, highest_of, strangers
+from trimtab_collector.storage.sqlite.tierfacts import highest_of, strangers
+from trimtab_collector.storage.sqlite.tierfile import DAMAGED
 from trimtab_collector.storage.sqlite.tiering import Floors, JournalSize, Tiering
 from trimtab_collector.storage.sqlite.tiers import EVERY, Retention, files_of
 from trimtab_collector.storage.sqlite.worker import Setup

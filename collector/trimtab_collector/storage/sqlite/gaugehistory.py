@@ -23,6 +23,7 @@ from trimtab_collector.storage.sqlite.gaugefile import (
 from trimtab_collector.storage.sqlite.gaugehead import GaugeHead
 from trimtab_collector.storage.sqlite.planes import ChunkError
 from trimtab_collector.storage.sqlite.reading import FileView, Reader
+from trimtab_collector.storage.sqlite.tierschema import VersionError
 from trimtab_collector.storage.steps import GaugeSteps
 from trimtab_collector.storage.store import GaugeRows, GaugeSelection, TooMuchError
 
@@ -80,20 +81,26 @@ class GaugeReader:
     ) -> tuple[Array, list[GaugeChunkEntry]]:
         """Return the numbers of a file's gauges, and the chunks that may hold what is wanted."""
         try:
-            gauges = list(gauges_of(view.connection, selection.names, selection.where))
+            gauges, wrong = gauges_of(view.connection, selection.names, selection.where)
+            if wrong:
+                self._reader.damaged(view.path, ChunkError(wrong))
             if not gauges:
                 return np.zeros(0, np.int64), []
             size = max(number for number, _, _ in gauges) + 1
             numbers = found.numbers(((number, key) for number, _, key in gauges), size)
             places = np.unique([place for _, place, _ in gauges])
             start_s = view.run.tier.period(view.run.start_s)
+            every, unlisted = entries_of(view.connection, start_s, view.run.end_s)
+            if unlisted:
+                self._reader.damaged(view.path, ChunkError(unlisted))
             entries = [
                 entry
-                for entry in entries_of(view.connection, start_s, view.run.end_s)
-                if np.searchsorted(places, entry.first)
+                for entry in every
+                if wrong
+                or np.searchsorted(places, entry.first)
                 < np.searchsorted(places, entry.last, "right")
             ]
-        except (sqlite3.Error, ValueError, TypeError) as error:
+        except (sqlite3.Error, VersionError, ValueError, TypeError) as error:
             self._reader.damaged(view.path, error)
             return np.zeros(0, np.int64), []
         return numbers, entries

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 from weakref import ReferenceType, ref
 
-from trimtab_collector.storage.sqlite.tierfile import EmptyFileError, open_at_rest, open_reader
+from trimtab_collector.storage.sqlite.tierschema import EmptyFileError, open_at_rest, open_reader
 
 __all__ = ["OpenFiles", "number_of"]
 

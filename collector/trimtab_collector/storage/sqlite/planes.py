@@ -5,11 +5,13 @@ many planes as its largest value needs; so one large value costs little. Each pl
 of its own, which therefore has its own statistics. Arithmetic is that of 64 bits and wraps around
 on both sides, so that any values come out as they went in.
 
-Layout: `_HEAD`, then a pair of bytes (column, planes) for each column, then the zstd frame.
+Layout: `_HEAD`, then a pair of bytes (column, planes) for each column, then the zstd frame. A
+sealed chunk ends in four bytes more, which tie its checksum to its place in the file.
 """
 
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -24,13 +26,19 @@ __all__ = [
     "PlaneReader",
     "PlaneWriter",
     "begins_of",
+    "sealed",
     "steps_of",
     "unsteps",
     "unzigzag",
+    "verify_place",
     "zigzag",
 ]
 
 _VERSION: Final = 1
+#: version of a chunk that ends in a seal
+_SEALED: Final = 2
+_VERSION_AT: Final = 4
+_SEAL_BYTES: Final = 4
 #: CRC-32 of what follows, version, columns, width and number of the first window, points, buckets
 _HEAD: Final = struct.Struct("<IBBHqII")
 _LEVEL: Final = 3
@@ -109,6 +117,29 @@ class PlaneWriter:
         return zlib.crc32(rest, zlib.crc32(head)).to_bytes(4, "little") + head + rest
 
 
+def sealed(chunk: bytes, place: Sequence[int]) -> bytes:
+    """Return a chunk that says of itself where it belongs: id, level, period and so on."""
+    rest = bytes((_SEALED,)) + chunk[_VERSION_AT + 1 :]
+    crc = zlib.crc32(rest)
+    return crc.to_bytes(4, "little") + rest + _seal(crc, place)
+
+
+def verify_place(chunk: bytes, place: Sequence[int]) -> None:
+    """Raise ChunkError if a chunk was sealed for another place; one that was not may be anywhere.
+
+    What is in it has a checksum that is checked when it is decoded.
+    """
+    if chunk[_VERSION_AT : _VERSION_AT + 1] == bytes((_SEALED,)):
+        crc = int.from_bytes(chunk[:4], "little")
+        if chunk[-_SEAL_BYTES:] != _seal(crc, place):
+            raise ChunkError("expected the chunk of this place, got one that was of another")
+
+
+def _seal(crc: int, place: Sequence[int]) -> bytes:
+    packed = struct.pack(f"<{len(place)}q", *place)
+    return zlib.crc32(packed, crc).to_bytes(_SEAL_BYTES, "little")
+
+
 class PlaneReader:
     """Columns of a chunk; raises ChunkError or one of MALFORMED when it is damaged."""
 
@@ -116,9 +147,10 @@ class PlaneReader:
         crc, version, columns, self.width_s, self.start, self.points, self.buckets = (
             _HEAD.unpack_from(data)
         )
-        if zlib.crc32(memoryview(data)[4:]) != crc:
+        end = len(data) - _SEAL_BYTES if version == _SEALED else len(data)
+        if zlib.crc32(memoryview(data)[4:end]) != crc:
             raise ChunkError("expected a chunk as it was written, its checksum differs")
-        if version != _VERSION:
+        if version not in (_VERSION, _SEALED):
             raise ChunkError(f"expected a chunk of version {_VERSION}, got {version}")
         if not 0 < self.points <= _MOST_POINTS:
             raise ChunkError(f"expected 1 to {_MOST_POINTS} points, got {self.points}")

@@ -30,7 +30,13 @@ from trimtab_collector.storage.dictionary import Dictionary, Groups
 from trimtab_collector.storage.levels import level_of
 from trimtab_collector.storage.merging import merge
 from trimtab_collector.storage.sqlite.aside import Aside
-from trimtab_collector.storage.sqlite.chunkindex import ChunkEntry, entries, payload_of
+from trimtab_collector.storage.sqlite.chunkindex import (
+    NOTHING_LISTED,
+    ChunkEntry,
+    Listed,
+    listed,
+    payload_of,
+)
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunks
 from trimtab_collector.storage.sqlite.dictionaries import Dictionaries
 from trimtab_collector.storage.sqlite.head import Head
@@ -39,13 +45,9 @@ from trimtab_collector.storage.sqlite.openfiles import OpenFiles, number_of
 from trimtab_collector.storage.sqlite.periods import MergedPeriods
 from trimtab_collector.storage.sqlite.plan import ROLLED, SINGLE, TierRun, clear_of, plan
 from trimtab_collector.storage.sqlite.publication import Publication
-from trimtab_collector.storage.sqlite.tierfile import (
-    VersionError,
-    is_damage,
-    marked,
-    number_in,
-)
+from trimtab_collector.storage.sqlite.tierfacts import facts_of
 from trimtab_collector.storage.sqlite.tiers import Tier, file_of
+from trimtab_collector.storage.sqlite.tierschema import VersionError, is_damage
 from trimtab_collector.storage.steps import PointSteps
 from trimtab_collector.storage.store import Rows, Selection, TooMuchError
 from trimtab_core.batches import Batch
@@ -201,8 +203,11 @@ class Reader:
                         connection.execute("BEGIN")
                         transactions.callback(connection.execute, "ROLLBACK")
                     run_here = TierRun(run.tier, start_s, end_s)
-                    yield FileView(run_here, path, connection, self._identity)
+                    view = FileView(run_here, path, connection, self._identity)
+                    yield view
                     self._unreadable.pop(path.name, None)
+                    if view.facts.wrong:
+                        self.damaged(path, ChunkError(view.facts.wrong))
             except (sqlite3.Error, VersionError, ValueError, TypeError) as error:
                 self.damaged(path, error)
             start_s = end_s
@@ -214,9 +219,15 @@ class Reader:
         try:
             dictionary = self._dictionaries.of_file(view.path, view.connection)
             group = groups.of(dictionary)
+            if dictionary.lost:
+                why = f"{len(dictionary.lost)} names of series are not as they were written"
+                self.damaged(view.path, ChunkError(why))
             wanted = _wanted(dictionary, group, level)
-            return (view.choose(level, wanted) if wanted is None or wanted else []), group
-        except (sqlite3.Error, ValueError, TypeError) as error:
+            found = view.choose(level, wanted) if wanted is None or wanted else NOTHING_LISTED
+            if found.wrong:
+                self.damaged(view.path, ChunkError(found.wrong))
+            return found.entries, group
+        except (sqlite3.Error, VersionError, ValueError, TypeError) as error:
             self.damaged(view.path, error)
             return [], _NOTHING
 
@@ -269,7 +280,7 @@ class Reader:
         payloads: list[bytes] = []
         for entry in found:
             try:
-                payloads.append(payload_of(view.connection, entry.id))
+                payloads.append(payload_of(view.connection, entry))
             except (sqlite3.Error, ChunkError) as error:
                 view.is_whole = False
                 self.damaged(view.path, error)
@@ -315,32 +326,37 @@ class FileView:
         self.run = run
         self.path = path
         self.connection = connection
-        self.number = number_in(connection)
+        self.facts = facts_of(connection)
+        self.number = self.facts.values.get("file", 0)
         #: False once a chunk could not be read, in this very transaction
         self.is_whole = True
-        self._marked = marked(connection, identity)
+        self._marked = self.facts.marked(identity)
 
     def has(self, row_id: int, t0: int) -> bool:
         """Return whether a journal row is in this file and its window in this run."""
         return row_id in self._marked and self.run.start_s <= t0 < self.run.end_s
 
-    def choose(self, level: int, wanted: list[int] | None) -> list[ChunkEntry]:
+    def choose(self, level: int, wanted: list[int] | None) -> Listed:
         """Return the chunks that may hold points of the run and of the wanted routes."""
         start_s, end_s, tier = self.run.start_s, self.run.end_s, self.run.tier
         routes = None if wanted is None else (wanted[0], wanted[-1])
         begins = (start_s - tier.chunk_s(level), end_s)
         period = tier.period(start_s)
-        return [
-            entry
-            for entry in entries(self.connection, level, period, end_s, routes, begins)
-            if wanted is None or _meets(wanted, entry.first, entry.last)
-        ]
+        found = listed(self.connection, level, period, end_s, routes, begins)
+        return found._replace(
+            entries=[
+                entry
+                for entry in found.entries
+                if wanted is None or _meets(wanted, entry.first, entry.last)
+            ]
+        )
 
 
 def _wanted(dictionary: Dictionary, group: Array, level: int) -> list[int] | None:
     """Return the numbers of routes that a selection is about, None for all."""
     within = group >= 0
-    if within.all():
+    # Routes are numbered as they come: a lost name may have been the first of its route.
+    if within.all() or dictionary.lost:
         return None
     routes = dictionary.routes()[: len(group)]
     found = np.unique(routes[within & dictionary.of_level(level)[: len(group)]])

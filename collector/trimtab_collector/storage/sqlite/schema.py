@@ -23,8 +23,9 @@ __all__ = [
     "renew_identity",
 ]
 
-#: version of the tables; it is in the file's user_version
-VERSION: Final = 6
+#: version of the store; it is in the user_version of this file. Version 7 has the tables of 6, and
+#: tier files of version 4, which an earlier collector would put aside
+VERSION: Final = 7
 _JOURNAL: Final = """
 CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, origin INTEGER NOT NULL,
     seq INTEGER NOT NULL, t0 INTEGER NOT NULL, received_us INTEGER NOT NULL, payload BLOB NOT NULL,
@@ -118,9 +119,8 @@ def migrate(connection: sqlite3.Connection, directory: Path) -> None:
         _from_3(connection, directory)
     if found < 5:
         _from_4(connection)
-    connection.executescript(
-        f"BEGIN;{_CHECKSUMS}{ASIDE_TABLE}PRAGMA user_version = {VERSION};COMMIT;"
-    )
+    tables = f"{_CHECKSUMS}{ASIDE_TABLE}" if found < 6 else ""
+    connection.executescript(f"BEGIN;{tables}PRAGMA user_version = {VERSION};COMMIT;")
 
 
 def identity_of_journal(connection: sqlite3.Connection) -> int:

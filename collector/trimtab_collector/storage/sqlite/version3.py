@@ -11,14 +11,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from trimtab_collector.storage.sqlite.gaugefile import GAUGE_SCHEMA
-from trimtab_collector.storage.sqlite.tierfile import (
-    SERIES_SCHEMA,
-    VERSION,
-    is_damage,
-    new_number,
-)
+from trimtab_collector.storage.sqlite.tierfacts import new_number
 from trimtab_collector.storage.sqlite.tiers import files_of
+from trimtab_collector.storage.sqlite.tierschema import GAUGE_SCHEMA, SERIES_SCHEMA, is_damage
 from trimtab_collector.storage.sqlite.writers import put_aside
 
 __all__ = ["name_series"]
@@ -26,6 +21,7 @@ __all__ = ["name_series"]
 logger = logging.getLogger("trimtab.migration")
 
 _BEFORE: Final = 2
+_NAMED: Final = 3
 
 
 def name_series(metrics: sqlite3.Connection, directory: Path, identity: int) -> bool:
@@ -57,7 +53,7 @@ def _bring(connection: sqlite3.Connection, rows: list[tuple[object, ...]], ident
         connection.executemany("INSERT INTO series VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         facts = [("identity", identity), ("file", new_number())]
         connection.executemany("INSERT INTO fact VALUES (?, ?)", facts)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute(f"PRAGMA user_version = {_NAMED}")
     connection.execute("COMMIT")
 
 

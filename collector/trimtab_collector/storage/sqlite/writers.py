@@ -12,13 +12,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from trimtab_collector.storage.dictionary import Dictionary
-from trimtab_collector.storage.sqlite.tierfile import (
-    DAMAGED,
-    VersionError,
-    is_damage,
-    load_series,
-    open_writer,
-)
+from trimtab_collector.storage.sqlite.tierfile import DAMAGED, open_writer
+from trimtab_collector.storage.sqlite.tiernames import load_series
+from trimtab_collector.storage.sqlite.tierschema import VersionError, is_damage
 
 __all__ = ["Writers", "put_aside"]
 

@@ -24,14 +24,9 @@ import numpy as np
 
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.compactor import METRICS, locked
-from trimtab_collector.storage.sqlite.tierfile import (
-    DAMAGED,
-    VersionError,
-    load_series,
-    marked,
-    open_reader,
-    strangers,
-)
+from trimtab_collector.storage.sqlite.tierfacts import marked, strangers
+from trimtab_collector.storage.sqlite.tierfile import DAMAGED
+from trimtab_collector.storage.sqlite.tiernames import load_series
 from trimtab_collector.storage.sqlite.tiers import (
     EVERY,
     MEDIUM,
@@ -41,6 +36,7 @@ from trimtab_collector.storage.sqlite.tiers import (
     Tier,
     files_of,
 )
+from trimtab_collector.storage.sqlite.tierschema import VersionError, open_reader
 from trimtab_collector.storage.sqlite.upkeep.files import (
     KEYS,
     STATE,

@@ -16,7 +16,8 @@ import msgspec
 
 from trimtab_collector.room import RESERVE
 from trimtab_collector.storage.sqlite.compactor import METRICS, locked
-from trimtab_collector.storage.sqlite.tierfile import DAMAGED, is_damage
+from trimtab_collector.storage.sqlite.tierfile import DAMAGED
+from trimtab_collector.storage.sqlite.tierschema import is_damage
 from trimtab_core.claim import claim
 from trimtab_core.errors import StartupError, TrimtabError
 

@@ -8,7 +8,12 @@ import numpy as np
 
 from trimtab_collector.storage.columns import Array
 from trimtab_collector.storage.gaugepoints import GaugePoints, merge, rolled_up
-from trimtab_collector.storage.sqlite.gaugefile import GaugeChunkEntry, entries_of, payload_of
+from trimtab_collector.storage.sqlite.gaugefile import (
+    GaugeChunkEntry,
+    entries_of,
+    gauges_of,
+    payload_of,
+)
 from trimtab_collector.storage.sqlite.planes import ChunkError
 from trimtab_collector.storage.sqlite.tiers import Tier
 from trimtab_collector.storage.sqlite.upkeep.findings import CheckReport, Finding, Wrong
@@ -29,11 +34,16 @@ def gauge_sums_of(
     number of values. Sums of floats depend on their order and are left out. Raises sqlite3.Error.
     """
     gauges = _Gauges(connection)
+    if lost := gauges_of(connection, None, {}).wrong:
+        report.add(Finding(name, lost))
     span = connection.execute("SELECT DISTINCT period FROM gauge_chunk ORDER BY period").fetchall()
     hours: dict[int, tuple[int, int]] = {}
     for (period,) in span:
         parts: list[GaugePoints] = []
-        for entry in entries_of(connection, period, period + 1):
+        found, damaged = entries_of(connection, period, period + 1)
+        if damaged:
+            report.add(Finding(name, f"gauges: {damaged}"))
+        for entry in found:
             report.chunks += 1
             try:
                 points = payload_of(connection, entry)

@@ -18,14 +18,9 @@ import msgspec
 
 from trimtab_collector.storage.sqlite.compactor import METRICS
 from trimtab_collector.storage.sqlite.schema import VERSION
-from trimtab_collector.storage.sqlite.tierfile import (
-    VersionError,
-    highest_mark,
-    identity_of,
-    marked,
-    open_reader,
-)
+from trimtab_collector.storage.sqlite.tierfacts import facts_of
 from trimtab_collector.storage.sqlite.tiers import files_of
+from trimtab_collector.storage.sqlite.tierschema import VersionError, open_reader
 from trimtab_collector.storage.sqlite.upkeep.backup import FORMAT
 from trimtab_collector.storage.sqlite.upkeep.files import (
     MANIFEST,
@@ -134,8 +129,7 @@ def _raise_numbers(staging: Path, manifest: Manifest) -> None:
         if path.name not in manifest.damaged:
             try:
                 with closing(open_reader(path)) as connection:
-                    marks = marked(connection, identity_of(connection))
-                    highest = max(highest, *marks, highest_mark(connection))
+                    highest = max(highest, facts_of(connection).highest)
             except VersionError:
                 continue
     address = f"{(staging / METRICS).absolute().as_uri()}?mode=rw"

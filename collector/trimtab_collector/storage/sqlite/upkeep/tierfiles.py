@@ -10,8 +10,9 @@ import numpy as np
 from trimtab_collector.storage.columns import VALUES, Array, Columns, series_of, times_of
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.levels import LEVELS
-from trimtab_collector.storage.sqlite.chunkindex import ChunkEntry, entries, payload_of
+from trimtab_collector.storage.sqlite.chunkindex import ChunkEntry, listed, payload_of
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunk
+from trimtab_collector.storage.sqlite.tierfacts import facts_of
 from trimtab_collector.storage.sqlite.tiers import SUMMED, Tier
 from trimtab_collector.storage.sqlite.upkeep.findings import CheckReport, Finding, Wrong
 from trimtab_collector.storage.sqlite.upkeep.gaugechecks import gauge_sums_of
@@ -66,6 +67,10 @@ def look_through(file: TierFile, held: Held, metrics: Metrics, report: CheckRepo
     """Check one file and add its sums to those of its tier; raises sqlite3.Error."""
     name, tier = file.path.name, file.tier
     integrity(file.connection, name, report)
+    if wrong := facts_of(file.connection).wrong:
+        report.add(Finding(name, wrong))
+    for number in file.series.lost:
+        report.add(Finding(name, f"the name of series {number} is not as it was written"))
     if file.marks and max(file.marks) > metrics.given:
         report.add(
             Finding(
@@ -126,10 +131,14 @@ def _level(
 ) -> Columns:
     """Check the chunks of a level and period and return their sum."""
     sums = Sums(metrics.series.parents())
-    for entry in entries(file.connection, level, period, period + 1):
+    found, damaged = listed(file.connection, level, period, period + 1)
+    if damaged:
+        what = f"{damaged} (level {level}, {instant(period)})"
+        report.add(Finding(file.path.name, what))
+    for entry in found:
         report.chunks += 1
         try:
-            columns = decode_chunk(payload_of(file.connection, entry.id))
+            columns = decode_chunk(payload_of(file.connection, entry))
         except ChunkError as error:
             report.add(Finding(file.path.name, f"it cannot be read: {error}", chunk=entry.id))
             continue
