@@ -5,6 +5,7 @@ from sys import getsizeof
 from typing import Final
 
 from trimtab_agent.allowance import Allowance
+from trimtab_agent.peers import NOBODY, Peer
 from trimtab_core.batches import ProcessAccounting, SeriesKey
 from trimtab_core.measures import OTHER, MeasureKey
 from trimtab_core.messages import Hello
@@ -38,11 +39,18 @@ class App:
     """One app process, from its hello to the window after it left."""
 
     def __init__(
-        self, hello: Hello, worker: int, max_name_bytes: int = MAX_NAME_BYTES, who: str = ""
+        self,
+        hello: Hello,
+        worker: int,
+        max_name_bytes: int = MAX_NAME_BYTES,
+        who: str = "",
+        peer: Peer = NOBODY,
     ) -> None:
         self.hello = hello
         #: whose process it is: a user id as text, or TCP
         self.who = who
+        #: who is at the other end, by what no app can choose: what is shared, is shared by this
+        self.peer = peer
         self.worker = worker
         #: host and worker number, never a process id: recycling makes no new series
         self.instance = f"{hello.host}#{worker}"

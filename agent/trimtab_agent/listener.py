@@ -23,6 +23,7 @@ from trimtab_agent.app import App, Workers
 from trimtab_agent.dating import ages_of, moment_of, moments_of
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.owners import TCP, ServiceOwners
+from trimtab_agent.peers import NOBODY, Peer, tcp_user
 from trimtab_agent.places import MAX_WAITING, Places
 from trimtab_agent.sockets import (
     ACCEPT,
@@ -190,7 +191,7 @@ class Connection(asyncio.BufferedProtocol):
         #: nonces of app and agent, between challenge and proof
         self._nonces: tuple[bytes, bytes] | None = None
         self._needs_proof = self.is_local = False
-        self.pid, self._who = 0, TCP
+        self.peer, self._who = NOBODY, TCP
         self._app: App | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -201,8 +202,13 @@ class Connection(asyncio.BufferedProtocol):
         opened: socket.socket = transport.get_extra_info("socket")
         self.is_local = opened.family == socket.AF_UNIX
         self._needs_proof = bool(listener.token) and not self.is_local
-        uid, self.pid = peer_of(opened)
-        self._who = str(uid) if self.is_local else TCP
+        uid, pid = peer_of(opened)
+        if self.is_local:
+            self._who = str(uid)
+            self.peer = Peer(self._who, pid > 0, pid)
+        else:
+            address = (transport.get_extra_info("peername") or ("",))[0]
+            self.peer = Peer(tcp_user(address), is_here=False, process=0)
         if uid is not None and uid not in listener.allow_uids:
             self.refuse("uid", f"user {uid} may not connect: add it to TRIMTAB_AGENT_ALLOW_UIDS")
             return
@@ -319,6 +325,7 @@ class Connection(asyncio.BufferedProtocol):
                 raise FrameError("expected an app with this agent's token, got one without it")
             self._seal = seal_of(token, "agent", *self._nonces)
             self._reader.seal = seal_of(token, "app", *self._nonces)
+            self.peer = self.peer._replace(user=f"{self.peer.user} with token")
         elif not isinstance(message, Hello):
             raise FrameError(f"expected hello first, got {frame[0]!r:.40}")
         elif self._needs_proof and self._seal is None:
@@ -342,7 +349,7 @@ class Connection(asyncio.BufferedProtocol):
         if crowded := listener.places.seat(self):
             self.refuse("too_many", crowded)
             return
-        self._app = App(hello, listener.workers.take(hello), who=self._who)
+        self._app = App(hello, listener.workers.take(hello), who=self._who, peer=self.peer)
         if before is not None:
             self._app.resume(before)
         listener.apps[hello.process] = self._app

@@ -131,7 +131,9 @@ LAYERS: Layers = {
         "sockets": (),
         "allowance": (),
         "faults": (),
-        "app": ("allowance",),
+        # Who is at the other end, and who has most.
+        "peers": (),
+        "app": ("allowance", "peers"),
         "selfmetrics": (),
         "gauges": (),
         "spool": (),
@@ -144,8 +146,10 @@ LAYERS: Layers = {
         "window": ("app", "aggregator"),
         # Whose services are.
         "owners": ("app",),
-        "places": (),
-        "listener": ("app", "dating", "aggregator", "gathered", "owners", "places", "sockets"),
+        "places": ("peers",),
+        "listener": (
+            *("app", "dating", "aggregator", "gathered", "owners", "peers", "places", "sockets"),
+        ),
         "endpoint": ("sockets",),
         "relay": ("answers", "faults"),
         "forwarder": ("answers", "faults", "spool"),
