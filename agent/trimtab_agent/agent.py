@@ -322,6 +322,7 @@ class Agent:
                     "trimtab.agent.spool.faults": {"cause": dict(stats.faults)},
                     "trimtab.agent.faults": {"loop": dict(self.faults.by_loop)},
                     "trimtab.agent.samples_repeated": listener.repeated,
+                    "trimtab.agent.forgotten": listener.leavers.given_up,
                     "trimtab.agent.measures_over_limit": self.gathered.over_limit,
                     "trimtab.agent.measures_dropped": self.gathered.measures_dropped,
                     "trimtab.agent.events_dropped": self.gathered.events_dropped,

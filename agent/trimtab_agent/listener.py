@@ -21,9 +21,10 @@ from typing import Final
 from trimtab_agent.aggregator import Aggregator
 from trimtab_agent.app import App, Workers
 from trimtab_agent.dating import ages_of, moment_of, moments_of
+from trimtab_agent.departed import MAX_DEPARTED, Departed
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.owners import TCP, ServiceOwners
-from trimtab_agent.peers import NOBODY, Peer, tcp_user
+from trimtab_agent.peers import NOBODY
 from trimtab_agent.places import MAX_WAITING, Places
 from trimtab_agent.sockets import (
     ACCEPT,
@@ -62,8 +63,6 @@ __all__ = ["Listener"]
 
 log = logging.getLogger("trimtab.listener")
 
-#: Processes that may leave within a window; their accounting travels when it is closed.
-MAX_DEPARTED: Final = 4096
 _SCRATCH_BYTES: Final = 256 * 1024
 #: Bytes that a connection may send before its hello.
 _HELLO_BYTES: Final = 64 * 1024
@@ -102,6 +101,7 @@ class Listener:
         self.owners = owners or ServiceOwners()
         self.workers = Workers()
         self.apps: dict[bytes, App] = {}
+        self.leavers = Departed(self.apps)
         self.connections: set[Connection] = set()
         self.refused: Counter[str] = Counter()  # connections closed, by reason
         self.skipped = 0  # frames of unknown type
@@ -171,8 +171,8 @@ class Listener:
         self._servers.clear()
 
     def departed(self) -> list[bytes]:
-        """Return the processes that have left."""
-        return [process for process, app in self.apps.items() if not app.connected]
+        """Return the processes that have left; they may be forgotten at once."""
+        return self.leavers.all()
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -202,13 +202,8 @@ class Connection(asyncio.BufferedProtocol):
         opened: socket.socket = transport.get_extra_info("socket")
         self.is_local = opened.family == socket.AF_UNIX
         self._needs_proof = bool(listener.token) and not self.is_local
-        uid, pid = peer_of(opened)
-        if self.is_local:
-            self._who = str(uid)
-            self.peer = Peer(self._who, pid > 0, pid)
-        else:
-            address = (transport.get_extra_info("peername") or ("",))[0]
-            self.peer = Peer(tcp_user(address), is_here=False, process=0)
+        uid, self.peer = peer_of(opened)
+        self._who = self.peer.user if self.is_local else TCP
         if uid is not None and uid not in listener.allow_uids:
             self.refuse("uid", f"user {uid} may not connect: add it to TRIMTAB_AGENT_ALLOW_UIDS")
             return
@@ -256,6 +251,7 @@ class Connection(asyncio.BufferedProtocol):
             # Once its records are booked, nothing needs its names any more; the accounting stays.
             self._listener.aggregator.book()
             app.leave()
+            self._listener.leavers.note(app)
             self._listener.workers.release(app)
 
     def finish(self) -> None:
@@ -340,7 +336,7 @@ class Connection(asyncio.BufferedProtocol):
         if wrong := listener.owners.refusal(self._who, hello.service, before):
             self.refuse(*wrong)
             return
-        if before is None and len(listener.apps) >= listener.max_apps + MAX_DEPARTED:
+        if before is None and not listener.leavers.has_room(self.peer, listener.max_apps):
             self.refuse("departed", f"more than {MAX_DEPARTED} processes left within one window")
             return
         if before is not None and before.connected:
@@ -351,6 +347,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._app = App(hello, listener.workers.take(hello), who=self._who, peer=self.peer)
         if before is not None:
+            listener.leavers.back(before)
             self._app.resume(before)
         listener.apps[hello.process] = self._app
         self.send(Welcome(listener.agent, self._app.worker))

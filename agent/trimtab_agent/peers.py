@@ -21,7 +21,7 @@ class Peer(NamedTuple):
     user: str
     #: whether the process is of the agent's own PID namespace
     is_here: bool
-    #: the process id if it is, else 0
+    #: the process id if it is, else the number that the kernel has for it, 0 if it tells none
     process: int
 
 

@@ -128,7 +128,7 @@ LAYERS: Layers = {
         "": (),
         "settings": (),
         "answers": (),
-        "sockets": (),
+        "sockets": ("peers",),
         "allowance": (),
         "faults": (),
         # Who is at the other end, and who has most.
@@ -147,8 +147,10 @@ LAYERS: Layers = {
         # Whose services are.
         "owners": ("app",),
         "places": ("peers",),
+        "departed": ("app", "peers"),
         "listener": (
-            *("app", "dating", "aggregator", "gathered", "owners", "peers", "places", "sockets"),
+            *("app", "dating", "aggregator", "departed", "gathered", "owners", "peers", "places"),
+            "sockets",
         ),
         "endpoint": ("sockets",),
         "relay": ("answers", "faults"),
