@@ -150,7 +150,7 @@ class Gathered:
             # Told here: a process says its version once, not with each event.
             told = {**redacted_event(event), "version": hello.version}
             row = EventRow(hello.environment, hello.service, app.instance, told)
-            self.events_dropped += not self._events.add(hello.process, row, at)
+            self.events_dropped += self._events.add(app.peer, hello.process, row, at)
 
     def take_spans(self) -> Iterator[tuple[int, list[MeasureRow]]]:
         """Take what is to be shared; yield the start of each window with its share."""

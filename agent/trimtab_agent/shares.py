@@ -1,9 +1,10 @@
-"""Events that wait for their window: packed, bounded, and shared fairly among processes."""
+"""Events that wait for their window: packed, bounded, and shared fairly among peers."""
 
 import struct
 from collections import deque
 from typing import Final, NamedTuple
 
+from trimtab_agent.peers import Holdings, Peer
 from trimtab_core.fields import MAX_COUNT
 from trimtab_core.rows import EventRow, PackedEvent, pack_event
 
@@ -25,44 +26,62 @@ class _Waiting(NamedTuple):
         return self.packed._replace(data=data)
 
 
+_Whose = tuple[str, bool, int, bytes]
+
+
 class EventShares:
-    """Events by process. Over the bounds, whoever has the most bytes keeps fewer. Loop only."""
+    """Events by peer, and by what the peer says its process is.
+
+    Over the bounds, whoever has most keeps fewer: of peers first, then of the processes that one
+    peer says it is. An event counts by its bytes, but a small one as much as there are for each of
+    the most events: neither many small ones nor a few large ones take what others have. Loop only.
+    """
 
     def __init__(self, most: int = _MOST_EVENTS, most_bytes: int = _MOST_BYTES) -> None:
         self._most = most
         self._most_bytes = most_bytes
-        self._by_process: dict[bytes, deque[_Waiting]] = {}
-        self._bytes: dict[bytes, int] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self._events: dict[_Whose, deque[_Waiting]] = {}
+        self._held = Holdings()
         self._count = self._size = 0
 
-    def add(self, process: bytes, row: EventRow, at_us: int) -> bool:
+    def add(self, peer: Peer, process: bytes, row: EventRow, at_us: int) -> int:
         """Keep an event, and when it was by the monotonic clock here.
 
-        False if one was left out for it, this one or the newest one of another process.
+        Return how many were left out for it, this one or the newest ones of others.
         """
         # Last, and as wide as it can be: the time by the wall clock takes its place.
         body = {name: value for name, value in row.event.items() if name != "at_us"}
         packed = pack_event(row._replace(event=body | {"at_us": MAX_COUNT}))
-        self._put(process, _Waiting(packed, at_us))
-        if self._count <= self._most and self._size <= self._most_bytes:
-            return True
-        self._drop(max(self._bytes, key=self._bytes.__getitem__))
-        return False
+        whose = (*peer, process)
+        self._events.setdefault(whose, deque()).append(_Waiting(packed, at_us))
+        self._held.add(whose, self._weight(packed))
+        self._count += 1
+        self._size += len(packed.data)
+        dropped = 0
+        while self._count > self._most or self._size > self._most_bytes:
+            self._drop()
+            dropped += 1
+        return dropped
 
     def take(self, offset_us: int) -> list[PackedEvent]:
         """Return all events and forget them; the wall clock is so far ahead of the monotonic."""
-        taken = [event.at(offset_us) for events in self._by_process.values() for event in events]
-        self._by_process, self._bytes, self._count, self._size = {}, {}, 0, 0
+        taken = [event.at(offset_us) for events in self._events.values() for event in events]
+        self._clear()
         return taken
 
-    def _put(self, process: bytes, event: _Waiting) -> None:
-        self._by_process.setdefault(process, deque()).append(event)
-        self._bytes[process] = self._bytes.get(process, 0) + len(event.packed.data)
-        self._count += 1
-        self._size += len(event.packed.data)
-
-    def _drop(self, process: bytes) -> None:
-        size = len(self._by_process[process].pop().packed.data)
-        self._bytes[process] -= size
+    def _drop(self) -> None:
+        user, is_here, number, process = self._held.most()
+        whose = (user, is_here, number, process)
+        events = self._events[whose]
+        packed = events.pop().packed
+        if not events:
+            del self._events[whose]
+        self._held.add(whose, -self._weight(packed))
         self._count -= 1
-        self._size -= size
+        self._size -= len(packed.data)
+
+    def _weight(self, packed: PackedEvent) -> int:
+        return max(len(packed.data), self._most_bytes // self._most)

@@ -141,7 +141,7 @@ LAYERS: Layers = {
         "dating": (),
         "points": (),
         "aggregator": ("allowance", "app", "dating", "faults", "points"),
-        "shares": (),
+        "shares": ("peers",),
         "gathered": ("app", "dating", "shares"),
         "window": ("app", "aggregator"),
         # Whose services are.
