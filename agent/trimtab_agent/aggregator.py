@@ -18,6 +18,7 @@ from trimtab_agent.app import App
 from trimtab_agent.dating import moment_of
 from trimtab_agent.faults import Faults
 from trimtab_agent.points import book
+from trimtab_agent.shares import SeriesShares
 from trimtab_core.batches import Point, SeriesKey
 from trimtab_core.errors import FrameError
 from trimtab_core.messages import Samples
@@ -56,9 +57,6 @@ _MOST_CLOSED: Final = 100
 #: backlog of six full ones or of many more that are not. By their number alone, windows could take
 #: 10 GB.
 _FULL_WINDOWS: Final = 8
-#: Series that any app may have while there is room, and its share in multiples of what is free.
-_FEW: Final = 100
-_SHARE: Final = 3
 #: A series with its point and a few buckets, besides the text of its route; and with that text.
 _POINT_BYTES: Final = 900
 _SERIES_BYTES: Final = 1200
@@ -102,8 +100,8 @@ class Window:
         #: how far the wall clock was ahead of the monotonic one when the window was opened
         self.offset_us = time.time_ns() // 1000 - time.monotonic_ns() // 1000
         self.points: dict[SeriesKey, Point] = {}
-        #: (environment, service) -> points
-        self.of_apps: Counter[tuple[str, ...]] = Counter()
+        #: whose the points are, but for those of `other`
+        self.shares = SeriesShares()
         #: memory of the points, in bytes, approximately
         self.size_bytes = 0
         #: process -> [first, count] of records; adjacent ranges are joined
@@ -258,29 +256,48 @@ class Aggregator:
         series = app.series.get(key) or _series(app, key)
         self.over_limit += key & 0xFFFF in app.other_routes
         point = window.points.get(series)
-        if point is None and not self._has_room(window, series):
-            self.over_limit += 1
-            series = series._replace(
-                version="", route=OTHER_ROUTE, method=OTHER_METHOD, status_class=_CLASSES[0]
-            )
-            point = window.points.get(series)
-        if point is None:
-            point = window.points[series] = Point(buckets=Counter())
-            window.of_apps[series[:2]] += 1
-            size = _POINT_BYTES + sys.getsizeof(series.route)
-            window.size_bytes += size
-            self._size_bytes += size
+        if point is not None:
+            return point
+        if self._has_room(app, window):
+            window.shares.add(app.owner, series)
+            return self._new_point(window, series)
+        self.over_limit += 1
+        return self._other(window, series)
+
+    def _new_point(self, window: Window, series: SeriesKey) -> Point:
+        point = window.points[series] = Point(buckets=Counter())
+        self._resize(window, _POINT_BYTES + sys.getsizeof(series.route))
         return point
 
-    def _has_room(self, window: Window, series: SeriesKey) -> bool:
-        """Tell whether a window takes one more series: three times what is free is an app's share.
+    def _other(self, window: Window, series: SeriesKey) -> Point:
+        """Return the point of all series of an instance that find no room."""
+        other = series._replace(
+            version="", route=OTHER_ROUTE, method=OTHER_METHOD, status_class=_CLASSES[0]
+        )
+        return window.points.get(other) or self._new_point(window, other)
 
-        So an app alone ends at three quarters, and those that come later in the window find room.
-        Late windows, which the clocks of apps choose, leave a quarter of the bytes.
+    def _resize(self, window: Window, size_bytes: int) -> None:
+        window.size_bytes += size_bytes
+        self._size_bytes += size_bytes
+
+    def _has_room(self, app: App, window: Window) -> bool:
+        """Tell whether a window takes one more series, after another one has become `other` maybe.
+
+        Where it is full, whoever has most series in it gives one up for an app that has fewer. Late
+        windows, which the clocks of apps choose, leave a quarter of the bytes.
         """
-        free = self.max_series - len(window.points)
-        if free <= 0 or window.of_apps[series[:2]] >= max(_FEW, _SHARE * free):
+        if window.shares.count < self.max_series and self._has_bytes(window):
+            return True
+        given = window.shares.give_up(app.owner)
+        if given is None:
             return False
+        self.over_limit += 1
+        point = window.points.pop(given)
+        self._resize(window, -_POINT_BYTES - sys.getsizeof(given.route))
+        self._other(window, given).merge(point)
+        return True
+
+    def _has_bytes(self, window: Window) -> bool:
         if self._size_bytes < self._most_bytes * 3 // 4:
             return True
         latest_s = max(self.windows, default=0)

@@ -5,7 +5,7 @@ from sys import getsizeof
 from typing import Final
 
 from trimtab_agent.allowance import Allowance
-from trimtab_agent.peers import NOBODY, Peer
+from trimtab_agent.peers import NOBODY, Peer, owner_of
 from trimtab_core.batches import ProcessAccounting, SeriesKey
 from trimtab_core.measures import OTHER, MeasureKey
 from trimtab_core.messages import Hello
@@ -51,6 +51,7 @@ class App:
         self.who = who
         #: who is at the other end, by what no app can choose: what is shared, is shared by this
         self.peer = peer
+        self.owner = owner_of(peer, hello.environment, hello.service)
         self.worker = worker
         #: host and worker number, never a process id: recycling makes no new series
         self.instance = f"{hello.host}#{worker}"

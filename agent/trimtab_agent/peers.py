@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from trimtab_core.addresses import is_loopback, network_of
 
-__all__ = ["NOBODY", "Holdings", "Peer", "tcp_user"]
+__all__ = ["NOBODY", "Holdings", "Owner", "Peer", "owner_of", "tcp_user"]
 
 
 class Peer(NamedTuple):
@@ -27,6 +27,23 @@ class Peer(NamedTuple):
 
 #: A peer of whom nothing is known.
 NOBODY: Final = Peer("", False, 0)
+
+
+class Owner(NamedTuple):
+    """Whose series are in a window: an app's peer, and the service that it says it is."""
+
+    #: the user, and whether the process is of the agent's own PID namespace
+    group: tuple[str, bool]
+    #: the process; the service where nothing is known of the process
+    process: tuple[int, str, str]
+    #: environment and service
+    service: tuple[str, str]
+
+
+def owner_of(peer: Peer, environment: str, service: str) -> Owner:
+    """Return whose the series of a peer are that says it is a service."""
+    own = (peer.process, "", "") if peer.process else (0, environment, service)
+    return Owner((peer.user, peer.is_here), own, (environment, service))
 
 
 def tcp_user(address: str) -> str:
@@ -105,9 +122,12 @@ class Holdings:
             part = part.parts.get(key) if part is not None else None
         return part.amount if part is not None else 0
 
-    def most(self) -> tuple[Any, ...]:
-        """Return the holder that has most: at each key of its path, the one with most there."""
-        return self._down(self._whole)
+    def most(self, path: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+        """Return the holder that has most of those whose paths begin like that, key by key."""
+        part = self._whole
+        for key in path:
+            part = part.parts[key]
+        return (*path, *self._down(part))
 
     def giver(self, path: tuple[Any, ...], least: int = 2) -> tuple[Any, ...] | None:
         """Return the holder who gives something up for one who wants more; None if nobody does.

@@ -1,14 +1,18 @@
-"""Events that wait for their window: packed, bounded, and shared fairly among peers."""
+"""What peers share in a window: the places of series, and events that wait until it is closed.
+
+Over a bound, whoever has most gives something up for one who has less: max-min fairness.
+"""
 
 import struct
-from collections import deque
-from typing import Final, NamedTuple
+from collections import defaultdict, deque
+from typing import Any, Final, NamedTuple
 
-from trimtab_agent.peers import Holdings, Peer
+from trimtab_agent.peers import Holdings, Owner, Peer
+from trimtab_core.batches import SeriesKey
 from trimtab_core.fields import MAX_COUNT
 from trimtab_core.rows import EventRow, PackedEvent, pack_event
 
-__all__ = ["EventShares"]
+__all__ = ["EventShares", "SeriesShares"]
 
 #: Events per window, and bytes of them.
 _MOST_EVENTS: Final = 1000
@@ -85,3 +89,88 @@ class EventShares:
 
     def _weight(self, packed: PackedEvent) -> int:
         return max(len(packed.data), self._most_bytes // self._most)
+
+
+class SeriesShares:
+    """The series of one window by owner.
+
+    Users are counted first, and within one those of the agent's own PID namespace and those of
+    containers. Within these an app has as much as its process has or as its service has, whichever
+    is more: neither a process that says to be many services nor a service of many processes takes
+    the places of another one. Loop only.
+    """
+
+    def __init__(self) -> None:
+        #: in the order in which they came
+        self._owned: defaultdict[Owner, list[SeriesKey]] = defaultdict(list)
+        #: how many there are
+        self.count = 0
+        #: by process and then service, and by service and then process; None until it is full
+        self._processes: Holdings | None = None
+        self._services = Holdings()
+        #: owners for whom nobody gives anything up, as it is now
+        self._refused: set[Owner] = set()
+
+    def add(self, owner: Owner, series: SeriesKey) -> None:
+        """Note a series that has found a place."""
+        self._owned[owner].append(series)
+        self.count += 1
+        if self._processes is not None:
+            self._change(self._processes, owner, 1)
+
+    def give_up(self, owner: Owner) -> SeriesKey | None:
+        """Forget and return a series that makes place for one of an owner; None if none does.
+
+        It is the newest one of whoever has most.
+        """
+        if owner in self._refused:
+            return None
+        if self._processes is None:
+            self._processes = Holdings()
+            for each, own in self._owned.items():
+                self._change(self._processes, each, len(own))
+        giver = self._giver(self._processes, self._services, owner)
+        if giver is None:
+            self._refused.add(owner)
+            return None
+        series = self._owned[giver].pop()
+        if not self._owned[giver]:
+            del self._owned[giver]
+        self.count -= 1
+        self._change(self._processes, giver, -1)
+        return series
+
+    def _change(self, processes: Holdings, owner: Owner, amount: int) -> None:
+        group, process, service = owner
+        processes.add((*group, process, service), amount)
+        self._services.add((*group, service, process), amount)
+        self._refused.clear()
+
+    @staticmethod
+    def _giver(processes: Holdings, services: Holdings, owner: Owner) -> Owner | None:
+        group, process, service = owner
+        parted = processes.giver(group)
+        if parted is not None:
+            whose, least = parted[:2], 0
+        elif processes.held(group):
+            own = processes.held((*group, process)), services.held((*group, service))
+            whose, least = group, max(own) + 2
+        else:
+            return None
+        by_process, by_service = processes.most(whose), services.most(whose)
+        has = processes.held(by_process[:3]), services.held(by_service[:3])
+        if max(has) < least:
+            # Its own process or service is the one with most: then among those within it.
+            if own[0] > own[1]:
+                found = processes.giver((*group, process, service))
+                return _owner(found) if found is not None else None
+            found = services.giver((*group, service, process))
+            return _owner((*found[:2], found[3], found[2])) if found is not None else None
+        if has[0] > has[1]:
+            return _owner(by_process)
+        return _owner((*by_service[:2], by_service[3], by_service[2]))
+
+
+def _owner(path: tuple[Any, ...]) -> Owner:
+    user, is_here, process, service = path
+    return Owner((user, is_here), process, service)

@@ -140,7 +140,7 @@ LAYERS: Layers = {
         "probes": ("gauges", "settings", "answers", "faults"),
         "dating": (),
         "points": (),
-        "aggregator": ("allowance", "app", "dating", "faults", "points"),
+        "aggregator": ("allowance", "app", "dating", "faults", "points", "shares"),
         "shares": ("peers",),
         "gathered": ("app", "dating", "shares"),
         "window": ("app", "aggregator"),
