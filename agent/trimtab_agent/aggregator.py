@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Final
 
-from trimtab_agent.allowance import Allowance
+from trimtab_agent.allowance import Allowance, Allowances
 from trimtab_agent.app import App
 from trimtab_agent.dating import moment_of
 from trimtab_agent.faults import Faults
@@ -46,11 +46,12 @@ _MAX_KNOWN: Final = 20_000
 #: Ranges of record numbers of one process in one window; between two of them there is a gap.
 _MAX_RANGES: Final = 1000
 #: Open windows. The clocks of apps choose them, so there must be a bound; over it old records count
-#: as new ones. So they do when old windows are opened too fast, by one process or by all together:
-#: at once what was kept for three hours, and then one more per second.
+#: as new ones. So they do when old windows are opened too fast, by one process, by all of one user
+#: or by all together: at once what was kept for three hours, and then one more per second.
 _MAX_WINDOWS: Final = 1000
 _LATE: Final = (1000, 1.0)
-_ALL_LATE: Final = (2000, 10.0)
+_USER_LATE: Final = (2000, 10.0)
+_ALL_LATE: Final = (6000, 30.0)
 #: Old windows closed at once, so that the present one need not wait for long.
 _MOST_CLOSED: Final = 100
 #: Memory of all open windows together, in full windows: the present one, the one before it, and a
@@ -136,6 +137,8 @@ class Aggregator:
         #: series in a window; may be changed at any time
         self.max_series = max_series
         self.windows: dict[int, Window] = {}
+        self._late_processes = Allowances(*_LATE)
+        self._late_users = Allowances(*_USER_LATE)
         self._late = Allowance(*_ALL_LATE)
         self.faults = faults or Faults()
         #: of all windows, the live one too
@@ -178,9 +181,13 @@ class Aggregator:
         return self.open(start_s)
 
     def _may_open(self, app: App, now_s: float) -> bool:
-        if app.late is None:
-            app.late = Allowance(*_LATE)
-        return app.late.take(now_s) and self._late.take(now_s)
+        peer = app.peer
+        process = peer if peer.process else (peer, app.hello.process)
+        return (
+            self._late_processes.take(process, now_s)
+            and self._late_users.take(peer.user, now_s)
+            and self._late.take(now_s)
+        )
 
     def open(self, start_s: int) -> Window:
         """Return the open window that starts at a time, a new one where there is none."""

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from sys import getsizeof
 from typing import Final
 
-from trimtab_agent.allowance import Allowance
 from trimtab_agent.peers import NOBODY, Peer, owner_of
 from trimtab_core.batches import ProcessAccounting, SeriesKey
 from trimtab_core.measures import OTHER, MeasureKey
@@ -70,8 +69,6 @@ class App:
         self._other_bytes = 0
         #: events, and deltas of measures, that the process says it dropped
         self.events_dropped = self.measures_dropped = 0
-        #: how many old windows it may still open
-        self.late: Allowance | None = None
         #: series by the key in the records, remembered by the aggregator
         self.series: dict[int, SeriesKey] = {}
         #: number after the last record received
@@ -84,7 +81,7 @@ class App:
 
     def resume(self, before: "App") -> None:
         """Go on from where an earlier connection of the process has ended."""
-        self.end, self.dropped, self.late = before.end, before.dropped, before.late
+        self.end, self.dropped = before.end, before.dropped
         self.events_dropped = before.events_dropped
         self.measures_dropped = before.measures_dropped
 

@@ -1,13 +1,13 @@
 """The places of connections on the agent's sockets: who waits, who has one, who must give it up.
 
 A connection waits until it has said hello. Those that wait have places of their own, at the Unix
-socket and over TCP apart; when they are all taken, the one that has waited longest is closed for
-the next, so that those who say nothing keep no app out. An app then takes one of `max_apps` places.
-Where all are taken, one over TCP that has proven nothing gives way to an app of the Unix socket, or
-to one that has shown the token; else the peer that has most of them gives one to a peer that has
-fewer (`peers.py`), its newest. A hello must come in time, and a frame that has begun must end:
-each is looked at once a second, and what counts are the looks, since an agent that was frozen must
-read before it judges.
+socket and over TCP apart; when they are all taken, the one of the peer with most of them that has
+waited longest is closed for the next, so that those who say nothing keep no app out. An app then
+takes one of `max_apps` places. Where all are taken, one over TCP that has proven nothing gives way
+to an app of the Unix socket, or to one that has shown the token; else the peer that has most places
+gives its newest to a peer that has fewer (`peers.py`). A hello must come in time, and a frame that
+has begun must end: each is looked at once a second, and what counts are the looks, since an agent
+that was frozen must read before it judges.
 """
 
 import asyncio
@@ -66,10 +66,11 @@ class Places:
         self.most_apps, self.most_waiting = most_apps, most_waiting
 
     def enter(self, connection: Seated) -> None:
-        """Have a connection wait; the one that has waited longest may go for it."""
+        """Have a connection wait; the oldest of the peer with most that wait may go for it."""
         waiting = self._waiting[connection.is_local]
         if len(waiting) >= self.most_waiting:
-            oldest = next(iter(waiting))
+            crowd = Holdings((each.peer, 1) for each in waiting).most()
+            oldest = next(each for each in waiting if each.peer == crowd)
             del waiting[oldest]
             oldest.refuse("no_hello", "said no hello while others came")
         waiting[connection] = 0

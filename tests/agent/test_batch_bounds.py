@@ -169,6 +169,27 @@ def test_who_opens_one_old_window_after_the_other_is_soon_booked_as_of_now() -> 
     assert NOW_S - 600 in aggregator.windows
 
 
+def test_old_windows_of_one_process_or_user_take_those_of_no_other() -> None:
+    aggregator = Aggregator(10, 1000)
+    peer = Peer("1001", is_here=True, process=9)
+
+    def opened(whose: list[Peer], back_s: int) -> int:
+        """Return how many old windows open for peers, each for a new process id."""
+        starts: list[int] = []
+        for number, each in enumerate(whose):
+            at_us = (NOW_S - 300_000 - back_s - 10 * number) * 1_000_000
+            aggregator.add(app_of(number, peer=each), samples_at(at_us, 0), NOW_S)
+            if number % 900 == 899 or number == len(whose) - 1:
+                starts += [window.start_s for window in aggregator.close(float("inf"))]
+        return len([start_s for start_s in starts if start_s < NOW_S])
+
+    assert opened([peer] * 1200, 0) == 1000
+    assert opened([peer._replace(process=10)] * 300, 20_000) == 300
+    forks = [peer._replace(process=11 + n % 50) for n in range(1000)]
+    assert opened(forks, 30_000) == 700
+    assert opened([Peer("1002", is_here=True, process=99)] * 300, 50_000) == 300
+
+
 def test_records_that_cannot_be_added_up_cost_only_their_app(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -106,6 +106,26 @@ async def test_connections_that_say_no_hello_keep_no_app_out(
 
 
 @pytest.mark.asyncio
+async def test_a_connection_that_waits_is_closed_for_none_of_a_peer_with_more_of_them(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = Peer("1001", is_here=True, process=9)
+    monkeypatch.setattr("trimtab_agent.listener.peer_of", lambda _: (None, peer))
+    async with doors(tmp) as found:
+        await found.connect("unix")
+        async with asyncio.timeout(DEADLINE_S):
+            while not found.listener.connections:
+                await asyncio.sleep(0)
+        peer = peer._replace(process=10)
+        for _ in range(2 * places.MAX_WAITING):
+            await found.connect("unix")
+        async with asyncio.timeout(DEADLINE_S):
+            while found.listener.refused["no_hello"] < places.MAX_WAITING + 1:
+                await asyncio.sleep(0)
+        assert 9 in {each.peer.process for each in found.listener.connections}
+
+
+@pytest.mark.asyncio
 async def test_apps_over_tcp_without_a_token_give_way_to_those_of_the_unix_socket(
     tmp: Path,
 ) -> None:
