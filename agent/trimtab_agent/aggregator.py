@@ -56,7 +56,7 @@ _ALL_LATE: Final = (6000, 30.0)
 _MOST_CLOSED: Final = 100
 #: Memory of all open windows together, in full windows: the present one, the one before it, and a
 #: backlog of six full ones or of many more that are not. By their number alone, windows could take
-#: 10 GB.
+#: 10 GB. Where names are long, that of the present ones may be twice as much.
 _FULL_WINDOWS: Final = 8
 #: A series with its point and a few buckets, besides the text of its route; and with that text.
 _POINT_BYTES: Final = 900
@@ -144,6 +144,7 @@ class Aggregator:
         #: of all windows, the live one too
         self._size_bytes = 0
         self._live: Window | None = None
+        self._now_s = 0.0
         self._waiting = 0
         #: times a series was folded into `other`
         self.over_limit = 0
@@ -171,11 +172,12 @@ class Aggregator:
 
     def window_at(self, at_s: float, now_s: float, app: App) -> Window:
         """Return the open window of a time, or of now where app may open no other one."""
+        self._now_s = now_s
         start_s = int(at_s) // self.window_s * self.window_s
         if start_s not in self.windows and (
             len(self.windows) >= _MAX_WINDOWS
             or self._size_bytes >= 2 * self._most_bytes
-            or (start_s < now_s - 3 * self.window_s and not self._may_open(app, now_s))
+            or (self._is_late(start_s, now_s) and not self._may_open(app, now_s))
         ):
             start_s = int(now_s) // self.window_s * self.window_s
         return self.open(start_s)
@@ -291,7 +293,8 @@ class Aggregator:
         """Tell whether a window takes one more series, after another one has become `other` maybe.
 
         Where it is full, whoever has most series in it gives one up for an app that has fewer. Late
-        windows, which the clocks of apps choose, leave a quarter of the bytes.
+        windows, which the clocks of apps choose, have three quarters of the bytes together; for
+        those of the present their number is the bound, whatever others have.
         """
         if window.shares.count < self.max_series and self._has_bytes(window):
             return True
@@ -307,9 +310,10 @@ class Aggregator:
     def _has_bytes(self, window: Window) -> bool:
         if self._size_bytes < self._most_bytes * 3 // 4:
             return True
-        latest_s = max(self.windows, default=0)
-        is_late = window is not self._live and window.start_s < latest_s - 2 * self.window_s
-        return not is_late and self._size_bytes < self._most_bytes
+        return window is self._live or not self._is_late(window.start_s, self._now_s)
+
+    def _is_late(self, start_s: int, now_s: float) -> bool:
+        return start_s < now_s - 3 * self.window_s
 
     @property
     def _most_bytes(self) -> int:

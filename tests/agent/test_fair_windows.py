@@ -118,3 +118,16 @@ def test_windows_of_an_apps_false_clock_leave_room_for_the_present() -> None:
     aggregator.add(honest, samples_of(routed(honest, 90), 0), NOW_S)
     present = max(aggregator.close(float("inf")), key=lambda window: window.start_s)
     assert {key.route for key in present.points} == {f"/{route}" for route in honest.routes}
+
+
+def test_long_names_in_earlier_windows_leave_room_for_the_present() -> None:
+    aggregator = Aggregator(10, 1_000)
+    flood, honest = app_of(service="flood"), app_of(b"87654321")
+    flood.routes = {route: f"/{route:0500}" for route in range(1, 1_001)}
+    rows = [Record(route, 1, 0, 200, 1000) for route in flood.routes]
+    for back in (*range(19, 2, -1), 1):
+        aggregator.add(flood, samples_of(rows, 1_000 * (20 - back), NOW_S - 10 * back), NOW_S)
+        aggregator.book()
+    aggregator.add(honest, samples_of(routed(honest, 90), 0), NOW_S)
+    present = max(aggregator.close(float("inf")), key=lambda window: window.start_s)
+    assert {key.route for key in present.points} == {f"/{route}" for route in honest.routes}
