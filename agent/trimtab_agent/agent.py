@@ -131,6 +131,7 @@ class Agent:
             self.faults,
             self._host_name,
             self._own_gauges,
+            self.forwarder.reached.is_set,
         )
 
     async def run(self, announce: Callable[[str], None]) -> None:

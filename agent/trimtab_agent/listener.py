@@ -379,8 +379,6 @@ class Connection(asyncio.BufferedProtocol):
             windows = [aggregator.window_at(moments[0], now_s, app).start_s]
         else:
             windows = [int(at_s) // aggregator.window_s * aggregator.window_s for at_s in moments]
-            if not self._listener.gathered.takes_span(windows):
-                windows = [aggregator.window_at(moments[-1], now_s, app).start_s]
         self._listener.gathered.add(app, message, windows)
 
     def _now_mono_us(self) -> int:

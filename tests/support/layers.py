@@ -142,7 +142,9 @@ LAYERS: Layers = {
         "points": (),
         "aggregator": ("allowance", "app", "dating", "faults", "points", "shares"),
         "shares": ("peers",),
-        "gathered": ("app", "dating", "shares"),
+        "tables": ("app", "peers"),
+        "spans": ("dating", "peers", "tables"),
+        "gathered": ("app", "peers", "shares", "spans", "tables"),
         "window": ("app", "aggregator"),
         # Whose services are.
         "owners": ("app",),
@@ -157,8 +159,8 @@ LAYERS: Layers = {
         "forwarder": ("answers", "faults", "spool"),
         "writer": ("aggregator", "faults", "window", "spool"),
         "closer": (
-            *("aggregator", "faults", "gathered", "listener", "probes", "selfmetrics", "spool"),
-            *("window", "writer"),
+            *("aggregator", "faults", "gathered", "listener", "peers", "probes", "selfmetrics"),
+            *("spool", "window", "writer"),
         ),
         # The one place that knows all parts.
         "agent": (
