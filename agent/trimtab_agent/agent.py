@@ -131,6 +131,7 @@ class Agent:
             self.faults,
             self._host_name,
             self._own_gauges,
+            self.forwarder.reached.is_set,
         )
 
     async def run(self, announce: Callable[[str], None]) -> None:
@@ -322,6 +323,7 @@ class Agent:
                     "trimtab.agent.spool.faults": {"cause": dict(stats.faults)},
                     "trimtab.agent.faults": {"loop": dict(self.faults.by_loop)},
                     "trimtab.agent.samples_repeated": listener.repeated,
+                    "trimtab.agent.forgotten": listener.leavers.given_up,
                     "trimtab.agent.measures_over_limit": self.gathered.over_limit,
                     "trimtab.agent.measures_dropped": self.gathered.measures_dropped,
                     "trimtab.agent.events_dropped": self.gathered.events_dropped,

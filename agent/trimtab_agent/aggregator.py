@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Final
 
-from trimtab_agent.allowance import Allowance
+from trimtab_agent.allowance import Allowance, Allowances
 from trimtab_agent.app import App
 from trimtab_agent.dating import moment_of
 from trimtab_agent.faults import Faults
 from trimtab_agent.points import book
+from trimtab_agent.shares import SeriesShares
 from trimtab_core.batches import Point, SeriesKey
 from trimtab_core.errors import FrameError
 from trimtab_core.messages import Samples
@@ -45,20 +46,18 @@ _MAX_KNOWN: Final = 20_000
 #: Ranges of record numbers of one process in one window; between two of them there is a gap.
 _MAX_RANGES: Final = 1000
 #: Open windows. The clocks of apps choose them, so there must be a bound; over it old records count
-#: as new ones. So they do when old windows are opened too fast, by one process or by all together:
-#: at once what was kept for three hours, and then one more per second.
+#: as new ones. So they do when old windows are opened too fast, by one process, by all of one user
+#: or by all together: at once what was kept for three hours, and then one more per second.
 _MAX_WINDOWS: Final = 1000
 _LATE: Final = (1000, 1.0)
-_ALL_LATE: Final = (2000, 10.0)
+_USER_LATE: Final = (2000, 10.0)
+_ALL_LATE: Final = (6000, 30.0)
 #: Old windows closed at once, so that the present one need not wait for long.
 _MOST_CLOSED: Final = 100
 #: Memory of all open windows together, in full windows: the present one, the one before it, and a
 #: backlog of six full ones or of many more that are not. By their number alone, windows could take
-#: 10 GB.
+#: 10 GB. Where names are long, that of the present ones may be twice as much.
 _FULL_WINDOWS: Final = 8
-#: Series that any app may have while there is room, and its share in multiples of what is free.
-_FEW: Final = 100
-_SHARE: Final = 3
 #: A series with its point and a few buckets, besides the text of its route; and with that text.
 _POINT_BYTES: Final = 900
 _SERIES_BYTES: Final = 1200
@@ -102,8 +101,8 @@ class Window:
         #: how far the wall clock was ahead of the monotonic one when the window was opened
         self.offset_us = time.time_ns() // 1000 - time.monotonic_ns() // 1000
         self.points: dict[SeriesKey, Point] = {}
-        #: (environment, service) -> points
-        self.of_apps: Counter[tuple[str, ...]] = Counter()
+        #: whose the points are, but for those of `other`
+        self.shares = SeriesShares()
         #: memory of the points, in bytes, approximately
         self.size_bytes = 0
         #: process -> [first, count] of records; adjacent ranges are joined
@@ -138,11 +137,14 @@ class Aggregator:
         #: series in a window; may be changed at any time
         self.max_series = max_series
         self.windows: dict[int, Window] = {}
+        self._late_processes = Allowances(*_LATE)
+        self._late_users = Allowances(*_USER_LATE)
         self._late = Allowance(*_ALL_LATE)
         self.faults = faults or Faults()
         #: of all windows, the live one too
         self._size_bytes = 0
         self._live: Window | None = None
+        self._now_s = 0.0
         self._waiting = 0
         #: times a series was folded into `other`
         self.over_limit = 0
@@ -170,19 +172,24 @@ class Aggregator:
 
     def window_at(self, at_s: float, now_s: float, app: App) -> Window:
         """Return the open window of a time, or of now where app may open no other one."""
+        self._now_s = now_s
         start_s = int(at_s) // self.window_s * self.window_s
         if start_s not in self.windows and (
             len(self.windows) >= _MAX_WINDOWS
             or self._size_bytes >= 2 * self._most_bytes
-            or (start_s < now_s - 3 * self.window_s and not self._may_open(app, now_s))
+            or (self._is_late(start_s, now_s) and not self._may_open(app, now_s))
         ):
             start_s = int(now_s) // self.window_s * self.window_s
         return self.open(start_s)
 
     def _may_open(self, app: App, now_s: float) -> bool:
-        if app.late is None:
-            app.late = Allowance(*_LATE)
-        return app.late.take(now_s) and self._late.take(now_s)
+        peer = app.peer
+        process = peer if peer.process else (peer, app.hello.process)
+        return (
+            self._late_processes.take(process, now_s)
+            and self._late_users.take(peer.user, now_s)
+            and self._late.take(now_s)
+        )
 
     def open(self, start_s: int) -> Window:
         """Return the open window that starts at a time, a new one where there is none."""
@@ -258,34 +265,55 @@ class Aggregator:
         series = app.series.get(key) or _series(app, key)
         self.over_limit += key & 0xFFFF in app.other_routes
         point = window.points.get(series)
-        if point is None and not self._has_room(window, series):
-            self.over_limit += 1
-            series = series._replace(
-                version="", route=OTHER_ROUTE, method=OTHER_METHOD, status_class=_CLASSES[0]
-            )
-            point = window.points.get(series)
-        if point is None:
-            point = window.points[series] = Point(buckets=Counter())
-            window.of_apps[series[:2]] += 1
-            size = _POINT_BYTES + sys.getsizeof(series.route)
-            window.size_bytes += size
-            self._size_bytes += size
+        if point is not None:
+            return point
+        if self._has_room(app, window):
+            window.shares.add(app.owner, series)
+            return self._new_point(window, series)
+        self.over_limit += 1
+        return self._other(window, series)
+
+    def _new_point(self, window: Window, series: SeriesKey) -> Point:
+        point = window.points[series] = Point(buckets=Counter())
+        self._resize(window, _POINT_BYTES + sys.getsizeof(series.route))
         return point
 
-    def _has_room(self, window: Window, series: SeriesKey) -> bool:
-        """Tell whether a window takes one more series: three times what is free is an app's share.
+    def _other(self, window: Window, series: SeriesKey) -> Point:
+        """Return the point of all series of an instance that find no room."""
+        other = series._replace(
+            version="", route=OTHER_ROUTE, method=OTHER_METHOD, status_class=_CLASSES[0]
+        )
+        return window.points.get(other) or self._new_point(window, other)
 
-        So an app alone ends at three quarters, and those that come later in the window find room.
-        Late windows, which the clocks of apps choose, leave a quarter of the bytes.
+    def _resize(self, window: Window, size_bytes: int) -> None:
+        window.size_bytes += size_bytes
+        self._size_bytes += size_bytes
+
+    def _has_room(self, app: App, window: Window) -> bool:
+        """Tell whether a window takes one more series, after another one has become `other` maybe.
+
+        Where it is full, whoever has most series in it gives one up for an app that has fewer. Late
+        windows, which the clocks of apps choose, have three quarters of the bytes together; for
+        those of the present their number is the bound, whatever others have.
         """
-        free = self.max_series - len(window.points)
-        if free <= 0 or window.of_apps[series[:2]] >= max(_FEW, _SHARE * free):
+        if window.shares.count < self.max_series and self._has_bytes(window):
+            return True
+        given = window.shares.give_up(app.owner)
+        if given is None:
             return False
+        self.over_limit += 1
+        point = window.points.pop(given)
+        self._resize(window, -_POINT_BYTES - sys.getsizeof(given.route))
+        self._other(window, given).merge(point)
+        return True
+
+    def _has_bytes(self, window: Window) -> bool:
         if self._size_bytes < self._most_bytes * 3 // 4:
             return True
-        latest_s = max(self.windows, default=0)
-        is_late = window is not self._live and window.start_s < latest_s - 2 * self.window_s
-        return not is_late and self._size_bytes < self._most_bytes
+        return window is self._live or not self._is_late(window.start_s, self._now_s)
+
+    def _is_late(self, start_s: int, now_s: float) -> bool:
+        return start_s < now_s - 3 * self.window_s
 
     @property
     def _most_bytes(self) -> int:

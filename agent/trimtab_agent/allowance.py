@@ -1,6 +1,12 @@
 """How much of something may be had at once, and how much more each second."""
 
-__all__ = ["Allowance"]
+from collections.abc import Hashable
+from typing import Final
+
+__all__ = ["Allowance", "Allowances"]
+
+#: Allowances that are remembered.
+_MOST_KEYS: Final = 4096
 
 
 class Allowance:
@@ -21,3 +27,22 @@ class Allowance:
             return False
         self._left -= 1
         return True
+
+
+class Allowances:
+    """An allowance for each of many; of more than 4,096, the least recently used is forgotten."""
+
+    def __init__(self, most: int, per_s: float) -> None:
+        self._most = most
+        self._per_s = per_s
+        self._of: dict[Hashable, Allowance] = {}
+
+    def take(self, key: Hashable, now_s: float) -> bool:
+        """Take a token of one of them if there is one."""
+        allowance = self._of.pop(key, None)
+        if allowance is None:
+            if len(self._of) >= _MOST_KEYS:
+                del self._of[next(iter(self._of))]
+            allowance = Allowance(self._most, self._per_s)
+        self._of[key] = allowance
+        return allowance.take(now_s)

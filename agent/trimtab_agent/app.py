@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from sys import getsizeof
 from typing import Final
 
-from trimtab_agent.allowance import Allowance
+from trimtab_agent.peers import NOBODY, Peer, owner_of
 from trimtab_core.batches import ProcessAccounting, SeriesKey
 from trimtab_core.measures import OTHER, MeasureKey
 from trimtab_core.messages import Hello
@@ -38,11 +38,19 @@ class App:
     """One app process, from its hello to the window after it left."""
 
     def __init__(
-        self, hello: Hello, worker: int, max_name_bytes: int = MAX_NAME_BYTES, who: str = ""
+        self,
+        hello: Hello,
+        worker: int,
+        max_name_bytes: int = MAX_NAME_BYTES,
+        who: str = "",
+        peer: Peer = NOBODY,
     ) -> None:
         self.hello = hello
         #: whose process it is: a user id as text, or TCP
         self.who = who
+        #: who is at the other end, by what no app can choose: what is shared, is shared by this
+        self.peer = peer
+        self.owner = owner_of(peer, hello.environment, hello.service)
         self.worker = worker
         #: host and worker number, never a process id: recycling makes no new series
         self.instance = f"{hello.host}#{worker}"
@@ -61,8 +69,6 @@ class App:
         self._other_bytes = 0
         #: events, and deltas of measures, that the process says it dropped
         self.events_dropped = self.measures_dropped = 0
-        #: how many old windows it may still open
-        self.late: Allowance | None = None
         #: series by the key in the records, remembered by the aggregator
         self.series: dict[int, SeriesKey] = {}
         #: number after the last record received
@@ -75,7 +81,7 @@ class App:
 
     def resume(self, before: "App") -> None:
         """Go on from where an earlier connection of the process has ended."""
-        self.end, self.dropped, self.late = before.end, before.dropped, before.late
+        self.end, self.dropped = before.end, before.dropped
         self.events_dropped = before.events_dropped
         self.measures_dropped = before.measures_dropped
 

@@ -5,28 +5,43 @@ points, measures, and the accounting of the processes in it. Whose clock is wron
 window refused, and takes along nothing of anybody else.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from trimtab_agent.aggregator import Aggregator, Window
 from trimtab_agent.faults import Faults
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.listener import Listener
+from trimtab_agent.peers import Owner
 from trimtab_agent.probes import Probes
 from trimtab_agent.selfmetrics import Totals
 from trimtab_agent.spool import Spool
 from trimtab_agent.window import accounting_of, gauges_of
 from trimtab_agent.writer import BatchWriter
-from trimtab_core.rows import pack_rows
+from trimtab_core.rows import MeasureRow, pack_rows
 
 __all__ = ["WindowCloser"]
 
 log = logging.getLogger("trimtab.agent")
 
+#: Time for spans at each closing of windows, once a second, and at the end: shared as long as there
+#: is time, then as a whole.
+_SPANS_S: Final = 0.1
+_LAST_SPANS_S: Final = 1.0
+#: While the collector answers, more batches than these that wait for it hold spans back, and for
+#: how many closings at most.
+_MOST_AHEAD: Final = 64
+_MOST_HELD: Final = 10
+
 
 class WindowCloser:
-    """Closes the windows of an aggregator; own has the gauges of host and agent."""
+    """Closes the windows of an aggregator; own has the gauges of host and agent.
+
+    is_reached tells whether the collector takes what is sent.
+    """
 
     def __init__(
         self,
@@ -40,6 +55,7 @@ class WindowCloser:
         faults: Faults,
         host: str,
         own: Callable[[], Mapping[str, float]],
+        is_reached: Callable[[], bool],
     ) -> None:
         self._aggregator = aggregator
         self._gathered = gathered
@@ -51,6 +67,10 @@ class WindowCloser:
         self._faults = faults
         self._host = host
         self._own = own
+        self._is_reached = is_reached
+        #: shares spans, and how many closings ago that began
+        self._sharing: asyncio.Task[None] | None = None
+        self._spans_held = 0
         #: start of the newest window that was closed
         self._closed_s = int(time.time()) // aggregator.window_s * aggregator.window_s - 1
 
@@ -66,34 +86,69 @@ class WindowCloser:
             # A window without records still carries gauges and accounting.
             self._open(ended_s)
         await self._spool_windows(self._aggregator.close(before_s))
-        await self._spool_spans()
+        self._gathered.age_spans()
+        # Beside the windows: what is read between its batches delays spans, and no window.
+        if (self._sharing is None or self._sharing.done()) and self._has_time_for_spans():
+            self._sharing = asyncio.create_task(self._spool_spans(_SPANS_S))
 
     async def close_all(self) -> None:
-        """Close all windows, the present one too; for the end of the agent."""
-        await self._spool_spans()
+        """Close all windows, the present one too, then what spans there are; for the end."""
         step_s = self._aggregator.window_s
         now_s = int(time.time()) // step_s * step_s
         # Also where the clock was put back a little: what waits goes with the last window.
         self._closed_s = min(self._closed_s, now_s - 1)
         self._open(now_s)
         await self._spool_windows(self._aggregator.close(float("inf")))
+        if self._sharing is not None:
+            await self._sharing
+        await self._spool_spans(_LAST_SPANS_S)
+        await self._spool_spans(_LAST_SPANS_S, whole=True)
+        # Where the clock was put back, there are windows ahead of it.
+        await self._spool_windows(self._aggregator.close(float("inf")))
 
-    async def _spool_spans(self) -> None:
-        """Spool what was added over several windows, a window at a time.
+    def _has_time_for_spans(self) -> bool:
+        """Tell whether spans are shared now: while a lot waits to be sent, at every tenth closing.
 
-        In batches of its own where the window is closed, else together with what it has.
+        So they keep their order, in which each app has its turns, and no window of now behind them.
         """
-        for start_s, rows in self._gathered.take_spans():
-            try:
-                if start_s > self._closed_s:
-                    self._aggregator.open(start_s)
-                    for row in rows:
-                        self._gathered.add_delta(start_s, row[:4], row.delta)
-                elif rows:
-                    await self._writer.write(Window(start_s), pack_rows(rows, ()))
-            except Exception:  # noqa: BLE001 - one window of one span
-                self._faults.note("spans")
-                self._gathered.measures_dropped += len(rows)
+        self._spans_held += 1
+        if (
+            self._spans_held < _MOST_HELD
+            and self._is_reached()
+            and self._spool.stats.held_batches > _MOST_AHEAD
+        ):
+            return False
+        self._spans_held = 0
+        return True
+
+    async def _spool_spans(self, most_s: float, *, whole: bool = False) -> None:
+        """Share what was added over several windows, and spool it, for about that long.
+
+        In batches of its own where the window is closed, else together with what it has. The rest
+        waits for the next time.
+        """
+        until_s = time.monotonic() + most_s
+        try:
+            for portion in self._gathered.take_spans(whole=whole):
+                for start_s, rows in portion.items():
+                    await self._spool_share(start_s, rows)
+                if time.monotonic() > until_s:
+                    break
+        except Exception:  # noqa: BLE001 - what waits has its turn at the next closing
+            self._faults.note("spans")
+
+    async def _spool_share(self, start_s: int, rows: Sequence[tuple[Owner, MeasureRow]]) -> None:
+        try:
+            if start_s > self._closed_s:
+                self._aggregator.open(start_s)
+                for owner, row in rows:
+                    self._gathered.add_delta(start_s, row[:4], row.delta, owner)
+            else:
+                packed = pack_rows((row for _, row in rows), ())
+                await self._writer.write(Window(start_s), packed)
+        except Exception:  # noqa: BLE001 - one window of one portion
+            self._faults.note("spans")
+            self._gathered.measures_dropped += len(rows)
 
     def _open(self, start_s: int) -> None:
         """Have a window closed whatever apps send, with what was probed until now."""
@@ -122,8 +177,8 @@ class WindowCloser:
         own = list(window.ranges)
         open_ranges = self._aggregator.open_ranges(own)
         accounting = accounting_of(window, self._listener.apps, open_ranges, own)
-        packed_rows = self._gathered.take(window.start_s, with_events=False)
-        if window.points or accounting or packed_rows:
+        if window.points or accounting or self._gathered.has(window.start_s):
+            packed_rows = self._gathered.take(window.start_s, with_events=False)
             await self._writer.write(window, packed_rows, accounting)
 
     async def _spool_window(self, window: Window, *, is_last: bool) -> None:

@@ -4,17 +4,19 @@ Measures go with the window in which they were added, events with the next one t
 only.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from trimtab_agent.app import App, other_of, size_of
-from trimtab_agent.dating import share
+from trimtab_agent.app import App, other_of
+from trimtab_agent.peers import NOBODY, Owner, owner_of
 from trimtab_agent.shares import EventShares
+from trimtab_agent.spans import Portion, WaitingSpans
+from trimtab_agent.tables import At, MeasureShares, Own
 from trimtab_core.deltas import MAX_MEASURES, Deltas, Events
 from trimtab_core.errors import FrameError
 from trimtab_core.measures import Delta, MeasureKey
 from trimtab_core.redaction import redacted_event
-from trimtab_core.rows import EventRow, MeasureRow, pack_rows
+from trimtab_core.rows import EventRow, MeasureRow, packed_rows
 
 __all__ = ["Gathered"]
 
@@ -24,28 +26,18 @@ _MOST_NAME_BYTES: Final = 32 * 2**20
 #: Memory of all open windows together, names too: the present one, the one before it, and a backlog
 #: of as much again. What apps kept for an agent that was away is many windows at once.
 _MOST_BYTES: Final = 192 * 2**20
-#: Different spans that wait to be shared: what some apps kept over a day. Each is shared among up
-#: to 60 windows, so their number bounds the work.
-_MOST_SPANS: Final = 500
-#: Memory of a delta, approximately; and of one of its buckets.
-_DELTA_BYTES: Final = 500
-_BUCKET_BYTES: Final = 90
+#: Bytes of rows that are packed at once: wide histograms take some 60 ms.
+_PACKED_AT_ONCE: Final = 384 * 1024
 
 _Whose = tuple[str, str, str, MeasureKey]
-
-
-class _Gathering:
-    """Measures of one window."""
-
-    def __init__(self) -> None:
-        self.deltas: dict[_Whose, Delta] = {}
-        self.name_bytes = self.size_bytes = 0
 
 
 class Gathered:
     """Measures of all apps and probes by window, and the events of apps.
 
-    Each window has a table of names of its own, so names of another one take nobody's place.
+    Each window has a table of names of its own, so names of another one take nobody's place. Over
+    the limits whoever has most gives way (`tables.py`): new measures are added up under `other` in
+    place of their attributes' values; over twice the limits, they are left out. Both are counted.
     """
 
     def __init__(
@@ -53,16 +45,11 @@ class Gathered:
         max_measures: int = MAX_MEASURES,
         max_name_bytes: int = _MOST_NAME_BYTES,
         max_bytes: int = _MOST_BYTES,
-        max_spans: int = _MOST_SPANS,
     ) -> None:
-        self._max_measures = max_measures
-        self._max_name_bytes = max_name_bytes
-        self._max_bytes = max_bytes
-        self._max_spans = max_spans
-        self._size_bytes = 0
-        self._windows: dict[int, _Gathering] = {}
-        #: what is to be shared among several windows, by their starts
-        self._spans: dict[tuple[int, ...], _Gathering] = {}
+        limits = (max_measures, max_name_bytes, max_bytes)
+        self._named = MeasureShares(*limits, self._add_other)
+        self._others = MeasureShares(*limits, self._leave_out)
+        self._spans = WaitingSpans(self._pop, self._leave_out)
         self._events = EventShares()
         #: deltas added to `other`
         self.over_limit = 0
@@ -71,20 +58,31 @@ class Gathered:
         #: events left out, here and in apps
         self.events_dropped = 0
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory of all measures that wait, approximately."""
+        return self._named.size_bytes + self._others.size_bytes
+
     def add(self, app: App, measured: Deltas, windows: Sequence[int]) -> None:
         """Add what an app has measured in the windows that start at these seconds, one as a rule.
 
         What is to be shared among several waits for `take_spans`: shared, it would be that many
         times as much. Raises FrameError for a number that was not announced.
         """
-        if len(windows) > 1:
-            into = self._spans.setdefault(tuple(windows), _Gathering())
-        else:
-            into = self._windows.setdefault(windows[0], _Gathering())
+        at: At = tuple(windows) if len(windows) > 1 else windows[0]
+        owner = owner_of(app.peer, app.hello.environment, app.hello.service)
         self.measures_dropped += max(0, measured.dropped - app.measures_dropped)
         app.measures_dropped = max(measured.dropped, app.measures_dropped)
         self.measures_dropped += measured.malformed
-        for number, delta in measured.deltas:
+        try:
+            self._add_all(app, measured.deltas, at, owner)
+        finally:
+            if isinstance(at, tuple) and self._holds(at, owner):
+                self._spans.wait(owner, at)
+
+    def _add_all(self, app: App, deltas: Sequence[tuple[int, Delta]], at: At, owner: Owner) -> None:
+        known = self._named.deltas(at, owner)
+        for number, delta in deltas:
             if number not in app.measures:
                 raise FrameError(f"measure {number} was not announced")
             key = app.measures[number]
@@ -92,51 +90,37 @@ class Gathered:
                 self.measures_dropped += 1
                 continue
             self.over_limit += number in app.other_measures
-            whose = (app.hello.environment, app.hello.service, app.instance, key)
-            self._add(into, whose, delta)
+            own = (app.instance, key)
+            if not delta.buckets and own in known:
+                known[own].merge(delta)
+            else:
+                self._add(at, owner, own, delta)
+                known = self._named.deltas(at, owner)
 
-    def takes_span(self, windows: Sequence[int]) -> bool:
-        """Tell whether one more span may wait: 500 different ones do, of all apps together."""
-        return tuple(windows) in self._spans or len(self._spans) < self._max_spans
+    def _holds(self, at: At, owner: Owner) -> bool:
+        return bool(self._named.deltas(at, owner) or self._others.deltas(at, owner))
 
-    def add_delta(self, start_s: int, whose: _Whose, delta: Delta) -> None:
-        """Add a delta to a measure (environment, service, instance, key) of a window.
+    def add_delta(
+        self, start_s: int, whose: _Whose, delta: Delta, owner: Owner | None = None
+    ) -> None:
+        """Add a delta to a measure (environment, service, instance, key) of a window."""
+        environment, service, instance, key = whose
+        owner = owner or owner_of(NOBODY, environment, service)
+        self._add(start_s, owner, (instance, key), delta)
 
-        Over the limit of names, new ones are added up under `other` in place of their attributes'
-        values; over twice the limit, what is new is left out. Both are counted.
-        """
-        self._add(self._windows.setdefault(start_s, _Gathering()), whose, delta)
+    def _add(self, at: At, owner: Owner, own: Own, delta: Delta) -> None:
+        if not self._named.add(at, owner, own, delta):
+            self._add_other(at, owner, own, delta)
 
-    def _add(self, window: _Gathering, whose: _Whose, delta: Delta) -> None:
-        key = whose[3]
-        before = window.deltas.get(whose)
-        if before is None and not self._has_room(window, key, 1):
-            whose = (*whose[:3], other_of(key))
-            before = window.deltas.get(whose)
-            if before is None and not self._has_room(window, whose[3], 2):
-                self.measures_dropped += 1
-                return
-            self.over_limit += whose[3] != key
-        size = 0
-        if before is None:
-            name_bytes = size_of(whose[3])
-            window.name_bytes += name_bytes
-            size = name_bytes + _DELTA_BYTES + _BUCKET_BYTES * len(delta.buckets)
-            window.deltas[whose] = delta
+    def _add_other(self, at: At, owner: Owner, own: Own, delta: Delta) -> None:
+        key = other_of(own[1])
+        if self._others.add(at, owner, (own[0], key), delta):
+            self.over_limit += key != own[1]
         else:
-            size -= _BUCKET_BYTES * len(before.buckets)
-            before.merge(delta)
-            size += _BUCKET_BYTES * len(before.buckets)
-        window.size_bytes += size
-        self._size_bytes += size
+            self.measures_dropped += 1
 
-    def _has_room(self, window: _Gathering, key: MeasureKey, times: int) -> bool:
-        """Tell whether a new measure is within so many times the limits, of number and bytes."""
-        return (
-            len(window.deltas) < times * self._max_measures
-            and window.name_bytes + size_of(key) <= times * self._max_name_bytes
-            and self._size_bytes <= times * self._max_bytes
-        )
+    def _leave_out(self, *_: object) -> None:
+        self.measures_dropped += 1
 
     def note(self, app: App, events: Events, at_us: Sequence[int]) -> None:
         """Keep events, and when each was, by the agent's monotonic clock.
@@ -150,27 +134,54 @@ class Gathered:
             # Told here: a process says its version once, not with each event.
             told = {**redacted_event(event), "version": hello.version}
             row = EventRow(hello.environment, hello.service, app.instance, told)
-            self.events_dropped += not self._events.add(hello.process, row, at)
+            self.events_dropped += self._events.add(app.peer, hello.process, row, at)
 
-    def take_spans(self) -> Iterator[tuple[int, list[MeasureRow]]]:
-        """Take what is to be shared; yield the start of each window with its share."""
-        spans, self._spans = self._spans, {}
-        for starts, gathering in spans.items():
-            self._size_bytes -= gathering.size_bytes
-            for index, start_s in enumerate(starts):
-                shares = (
-                    (whose, share(delta, len(starts), index))
-                    for whose, delta in gathering.deltas.items()
-                )
-                yield start_s, [MeasureRow(*whose, part) for whose, part in shares if part]
+    def age_spans(self) -> None:
+        """Note that windows were closed: what has waited for long is shared among fewer."""
+        self._spans.age()
 
-    def take(self, start_s: int, offset_us: int = 0, *, with_events: bool = True) -> list[bytes]:
-        """Return the measures of a window, and the events, as binaries of rows; forget them.
+    def take_spans(self, *, whole: bool = False) -> Iterator[Portion]:
+        """Return what waits to be shared, in portions that take some 30 ms each; stop at any time.
 
-        offset_us is how far the wall clock of the window is ahead of the monotonic one.
+        whole: nothing is shared, all goes into the window in the middle of its span.
         """
-        window = self._windows.pop(start_s, None) or _Gathering()
-        self._size_bytes -= window.size_bytes
+        return iter(lambda: self._spans.portion(whole=whole), {})
+
+    def _pop(self, at: At, owner: Owner) -> tuple[Own, Delta] | None:
+        return self._named.pop(at, owner) or self._others.pop(at, owner)
+
+    def take(
+        self, start_s: int, offset_us: int = 0, *, with_events: bool = True
+    ) -> Iterator[bytes]:
+        """Take the measures of a window, and the events: yield them as binaries of rows.
+
+        offset_us is how far the wall clock of the window is ahead of the monotonic one. Each binary
+        is packed when it is asked for, which takes up to some 50 ms.
+        """
         events = self._events.take(offset_us) if with_events else ()
-        rows = (MeasureRow(*whose, delta) for whose, delta in window.deltas.items())
-        return pack_rows(rows, events)
+        named, others = self._named.take(start_s), dict(self._others.take(start_s))
+        return packed_rows(_rows_of(named, others), events, _PACKED_AT_ONCE)
+
+    def has(self, start_s: int) -> bool:
+        """Tell whether there are measures of a window."""
+        return start_s in self._named or start_s in self._others
+
+
+def _rows_of(
+    named: Iterable[tuple[Owner, dict[Own, Delta]]], others: dict[Owner, dict[Own, Delta]]
+) -> Iterator[MeasureRow]:
+    for owner, deltas in named:
+        yield from _rows(owner, deltas, others.pop(owner, {}))
+    for owner, deltas in others.items():
+        yield from _rows(owner, deltas, {})
+
+
+def _rows(owner: Owner, deltas: dict[Own, Delta], others: dict[Own, Delta]) -> Iterator[MeasureRow]:
+    environment, service = owner.service
+    for (instance, key), delta in deltas.items():
+        # A measure without attributes is its own `other`.
+        if others and (more := others.pop((instance, key), None)) is not None:
+            delta.merge(more)
+        yield MeasureRow(environment, service, instance, key, delta)
+    for (instance, key), delta in others.items():
+        yield MeasureRow(environment, service, instance, key, delta)

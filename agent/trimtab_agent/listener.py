@@ -21,8 +21,10 @@ from typing import Final
 from trimtab_agent.aggregator import Aggregator
 from trimtab_agent.app import App, Workers
 from trimtab_agent.dating import ages_of, moment_of, moments_of
+from trimtab_agent.departed import MAX_DEPARTED, Departed
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.owners import TCP, ServiceOwners
+from trimtab_agent.peers import NOBODY
 from trimtab_agent.places import MAX_WAITING, Places
 from trimtab_agent.sockets import (
     ACCEPT,
@@ -61,8 +63,6 @@ __all__ = ["Listener"]
 
 log = logging.getLogger("trimtab.listener")
 
-#: Processes that may leave within a window; their accounting travels when it is closed.
-MAX_DEPARTED: Final = 4096
 _SCRATCH_BYTES: Final = 256 * 1024
 #: Bytes that a connection may send before its hello.
 _HELLO_BYTES: Final = 64 * 1024
@@ -101,6 +101,7 @@ class Listener:
         self.owners = owners or ServiceOwners()
         self.workers = Workers()
         self.apps: dict[bytes, App] = {}
+        self.leavers = Departed(self.apps)
         self.connections: set[Connection] = set()
         self.refused: Counter[str] = Counter()  # connections closed, by reason
         self.skipped = 0  # frames of unknown type
@@ -170,8 +171,8 @@ class Listener:
         self._servers.clear()
 
     def departed(self) -> list[bytes]:
-        """Return the processes that have left."""
-        return [process for process, app in self.apps.items() if not app.connected]
+        """Return the processes that have left; they may be forgotten at once."""
+        return self.leavers.all()
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -190,7 +191,7 @@ class Connection(asyncio.BufferedProtocol):
         #: nonces of app and agent, between challenge and proof
         self._nonces: tuple[bytes, bytes] | None = None
         self._needs_proof = self.is_local = False
-        self.pid, self._who = 0, TCP
+        self.peer, self._who = NOBODY, TCP
         self._app: App | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -201,8 +202,8 @@ class Connection(asyncio.BufferedProtocol):
         opened: socket.socket = transport.get_extra_info("socket")
         self.is_local = opened.family == socket.AF_UNIX
         self._needs_proof = bool(listener.token) and not self.is_local
-        uid, self.pid = peer_of(opened)
-        self._who = str(uid) if self.is_local else TCP
+        uid, self.peer = peer_of(opened)
+        self._who = self.peer.user if self.is_local else TCP
         if uid is not None and uid not in listener.allow_uids:
             self.refuse("uid", f"user {uid} may not connect: add it to TRIMTAB_AGENT_ALLOW_UIDS")
             return
@@ -250,6 +251,7 @@ class Connection(asyncio.BufferedProtocol):
             # Once its records are booked, nothing needs its names any more; the accounting stays.
             self._listener.aggregator.book()
             app.leave()
+            self._listener.leavers.note(app)
             self._listener.workers.release(app)
 
     def finish(self) -> None:
@@ -319,6 +321,7 @@ class Connection(asyncio.BufferedProtocol):
                 raise FrameError("expected an app with this agent's token, got one without it")
             self._seal = seal_of(token, "agent", *self._nonces)
             self._reader.seal = seal_of(token, "app", *self._nonces)
+            self.peer = self.peer._replace(user=f"{self.peer.user} with token")
         elif not isinstance(message, Hello):
             raise FrameError(f"expected hello first, got {frame[0]!r:.40}")
         elif self._needs_proof and self._seal is None:
@@ -333,7 +336,7 @@ class Connection(asyncio.BufferedProtocol):
         if wrong := listener.owners.refusal(self._who, hello.service, before):
             self.refuse(*wrong)
             return
-        if before is None and len(listener.apps) >= listener.max_apps + MAX_DEPARTED:
+        if before is None and not listener.leavers.has_room(self.peer, listener.max_apps):
             self.refuse("departed", f"more than {MAX_DEPARTED} processes left within one window")
             return
         if before is not None and before.connected:
@@ -342,8 +345,9 @@ class Connection(asyncio.BufferedProtocol):
         if crowded := listener.places.seat(self):
             self.refuse("too_many", crowded)
             return
-        self._app = App(hello, listener.workers.take(hello), who=self._who)
+        self._app = App(hello, listener.workers.take(hello), who=self._who, peer=self.peer)
         if before is not None:
+            listener.leavers.back(before)
             self._app.resume(before)
         listener.apps[hello.process] = self._app
         self.send(Welcome(listener.agent, self._app.worker))
@@ -375,8 +379,6 @@ class Connection(asyncio.BufferedProtocol):
             windows = [aggregator.window_at(moments[0], now_s, app).start_s]
         else:
             windows = [int(at_s) // aggregator.window_s * aggregator.window_s for at_s in moments]
-            if not self._listener.gathered.takes_span(windows):
-                windows = [aggregator.window_at(moments[-1], now_s, app).start_s]
         self._listener.gathered.add(app, message, windows)
 
     def _now_mono_us(self) -> int:

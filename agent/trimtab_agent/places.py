@@ -1,17 +1,19 @@
 """The places of connections on the agent's sockets: who waits, who has one, who must give it up.
 
 A connection waits until it has said hello. Those that wait have places of their own, at the Unix
-socket and over TCP apart; when they are all taken, the one that has waited longest is closed for
-the next, so that those who say nothing keep no app out. An app then takes one of `max_apps` places.
-Where all are taken, one over TCP that has proven nothing gives way to an app of the Unix socket, or
-to one that has shown the token. A hello must come in time, and a frame that has begun must end:
-each is looked at once a second, and what counts are the looks, since an agent that was frozen must
-read before it judges.
+socket and over TCP apart; when they are all taken, the one of the peer with most of them that has
+waited longest is closed for the next, so that those who say nothing keep no app out. An app then
+takes one of `max_apps` places. Where all are taken, one over TCP that has proven nothing gives way
+to an app of the Unix socket, or to one that has shown the token; else the peer that has most places
+gives its newest to a peer that has fewer (`peers.py`). A hello must come in time, and a frame that
+has begun must end: each is looked at once a second, and what counts are the looks, since an agent
+that was frozen must read before it judges.
 """
 
 import asyncio
-from collections import Counter
 from typing import Final, Protocol
+
+from trimtab_agent.peers import Holdings, Peer
 
 __all__ = ["FRAME_S", "HELLO_S", "MAX_WAITING", "PER_PROCESS", "Places", "Seated"]
 
@@ -31,8 +33,8 @@ class Seated(Protocol):
 
     #: on the Unix socket
     is_local: bool
-    #: the process at the other end; 0 where it cannot be told
-    pid: int
+    #: who is at the other end
+    peer: Peer
 
     @property
     def is_trusted(self) -> bool:
@@ -54,7 +56,7 @@ class Places:
         #: at the Unix socket or over TCP: connection -> at how many looks it was there
         self._waiting: dict[bool, dict[Seated, int]] = {True: {}, False: {}}
         self._apps: dict[Seated, None] = {}
-        self._processes: Counter[int] = Counter()
+        self._holdings = Holdings()
         #: connection -> its unfinished frame, and at how many looks it was there
         self._late: dict[Seated, tuple[int, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -64,10 +66,11 @@ class Places:
         self.most_apps, self.most_waiting = most_apps, most_waiting
 
     def enter(self, connection: Seated) -> None:
-        """Have a connection wait; the one that has waited longest may go for it."""
+        """Have a connection wait; the oldest of the peer with most that wait may go for it."""
         waiting = self._waiting[connection.is_local]
         if len(waiting) >= self.most_waiting:
-            oldest = next(iter(waiting))
+            crowd = Holdings((each.peer, 1) for each in waiting).most()
+            oldest = next(each for each in waiting if each.peer == crowd)
             del waiting[oldest]
             oldest.refuse("no_hello", "said no hello while others came")
         waiting[connection] = 0
@@ -76,13 +79,14 @@ class Places:
 
     def seat(self, connection: Seated) -> str:
         """Give a place to a connection that has said hello; return why it gets none, else empty."""
-        if connection.pid and self._processes[connection.pid] >= PER_PROCESS:
-            return f"process {connection.pid} has {PER_PROCESS} connections already"
+        peer = connection.peer
+        if peer.process and self._holdings.held(peer) >= PER_PROCESS:
+            return f"process {peer.process} has {PER_PROCESS} connections already"
         if len(self._apps) >= self.most_apps and not self._give_way(connection):
             return f"more than {self.most_apps} apps (TRIMTAB_AGENT_MAX_APPS)"
         self._waiting[connection.is_local].pop(connection, None)
         self._apps[connection] = None
-        self._processes[connection.pid] += 1
+        self._holdings.add(peer)
         return ""
 
     def leave(self, connection: Seated) -> None:
@@ -91,9 +95,7 @@ class Places:
         self._late.pop(connection, None)
         if connection in self._apps:
             del self._apps[connection]
-            self._processes[connection.pid] -= 1
-            if not self._processes[connection.pid]:
-                del self._processes[connection.pid]
+            self._holdings.add(connection.peer, -1)
 
     def stop(self) -> None:
         """Look at frames no longer."""
@@ -105,10 +107,15 @@ class Places:
         if not connection.is_trusted:
             return False
         found = next((each for each in reversed(self._apps) if not each.is_trusted), None)
+        whom = "an app of the Unix socket or a token"
         if found is None:
-            return False
+            giver = self._holdings.giver(connection.peer)
+            if giver is None:
+                return False
+            found = next(each for each in reversed(self._apps) if each.peer == giver)
+            whom = "an app of somebody who has fewer"
         self.leave(found)
-        found.refuse("too_many", "its place was taken by an app of the Unix socket or a token")
+        found.refuse("too_many", f"its place was taken by {whom}")
         return True
 
     def look(self) -> None:

@@ -1,13 +1,18 @@
-"""Events that wait for their window: packed, bounded, and shared fairly among processes."""
+"""What peers share in a window: the places of series, and events that wait until it is closed.
+
+Over a bound, whoever has most gives something up for one who has less: max-min fairness.
+"""
 
 import struct
-from collections import deque
-from typing import Final, NamedTuple
+from collections import defaultdict, deque
+from typing import Any, Final, NamedTuple
 
+from trimtab_agent.peers import Holdings, Owner, Peer
+from trimtab_core.batches import SeriesKey
 from trimtab_core.fields import MAX_COUNT
 from trimtab_core.rows import EventRow, PackedEvent, pack_event
 
-__all__ = ["EventShares"]
+__all__ = ["EventShares", "SeriesShares"]
 
 #: Events per window, and bytes of them.
 _MOST_EVENTS: Final = 1000
@@ -25,44 +30,147 @@ class _Waiting(NamedTuple):
         return self.packed._replace(data=data)
 
 
+_Whose = tuple[str, bool, int, bytes]
+
+
 class EventShares:
-    """Events by process. Over the bounds, whoever has the most bytes keeps fewer. Loop only."""
+    """Events by peer, and by what the peer says its process is.
+
+    Over the bounds, whoever has most keeps fewer: of peers first, then of the processes that one
+    peer says it is. An event counts by its bytes, but a small one as much as there are for each of
+    the most events: neither many small ones nor a few large ones take what others have. Loop only.
+    """
 
     def __init__(self, most: int = _MOST_EVENTS, most_bytes: int = _MOST_BYTES) -> None:
         self._most = most
         self._most_bytes = most_bytes
-        self._by_process: dict[bytes, deque[_Waiting]] = {}
-        self._bytes: dict[bytes, int] = {}
+        self._clear()
+
+    def _clear(self) -> None:
+        self._events: dict[_Whose, deque[_Waiting]] = {}
+        self._held = Holdings()
         self._count = self._size = 0
 
-    def add(self, process: bytes, row: EventRow, at_us: int) -> bool:
+    def add(self, peer: Peer, process: bytes, row: EventRow, at_us: int) -> int:
         """Keep an event, and when it was by the monotonic clock here.
 
-        False if one was left out for it, this one or the newest one of another process.
+        Return how many were left out for it, this one or the newest ones of others.
         """
         # Last, and as wide as it can be: the time by the wall clock takes its place.
         body = {name: value for name, value in row.event.items() if name != "at_us"}
         packed = pack_event(row._replace(event=body | {"at_us": MAX_COUNT}))
-        self._put(process, _Waiting(packed, at_us))
-        if self._count <= self._most and self._size <= self._most_bytes:
-            return True
-        self._drop(max(self._bytes, key=self._bytes.__getitem__))
-        return False
+        whose = (*peer, process)
+        self._events.setdefault(whose, deque()).append(_Waiting(packed, at_us))
+        self._held.add(whose, self._weight(packed))
+        self._count += 1
+        self._size += len(packed.data)
+        dropped = 0
+        while self._count > self._most or self._size > self._most_bytes:
+            self._drop()
+            dropped += 1
+        return dropped
 
     def take(self, offset_us: int) -> list[PackedEvent]:
         """Return all events and forget them; the wall clock is so far ahead of the monotonic."""
-        taken = [event.at(offset_us) for events in self._by_process.values() for event in events]
-        self._by_process, self._bytes, self._count, self._size = {}, {}, 0, 0
+        taken = [event.at(offset_us) for events in self._events.values() for event in events]
+        self._clear()
         return taken
 
-    def _put(self, process: bytes, event: _Waiting) -> None:
-        self._by_process.setdefault(process, deque()).append(event)
-        self._bytes[process] = self._bytes.get(process, 0) + len(event.packed.data)
-        self._count += 1
-        self._size += len(event.packed.data)
-
-    def _drop(self, process: bytes) -> None:
-        size = len(self._by_process[process].pop().packed.data)
-        self._bytes[process] -= size
+    def _drop(self) -> None:
+        user, is_here, number, process = self._held.most()
+        whose = (user, is_here, number, process)
+        events = self._events[whose]
+        packed = events.pop().packed
+        if not events:
+            del self._events[whose]
+        self._held.add(whose, -self._weight(packed))
         self._count -= 1
-        self._size -= size
+        self._size -= len(packed.data)
+
+    def _weight(self, packed: PackedEvent) -> int:
+        return max(len(packed.data), self._most_bytes // self._most)
+
+
+class SeriesShares:
+    """The series of one window by owner.
+
+    Users are counted first, and within one those of the agent's own PID namespace and those of
+    containers. Within these an app has as much as its process has or as its service has, whichever
+    is more: neither a process that says to be many services nor a service of many processes takes
+    the places of another one. Loop only.
+    """
+
+    def __init__(self) -> None:
+        #: in the order in which they came
+        self._owned: defaultdict[Owner, list[SeriesKey]] = defaultdict(list)
+        #: how many there are
+        self.count = 0
+        #: by process and then service, and by service and then process; None until it is full
+        self._processes: Holdings | None = None
+        self._services = Holdings()
+        #: owners for whom nobody gives anything up, as it is now
+        self._refused: set[Owner] = set()
+
+    def add(self, owner: Owner, series: SeriesKey) -> None:
+        """Note a series that has found a place."""
+        self._owned[owner].append(series)
+        self.count += 1
+        if self._processes is not None:
+            self._change(self._processes, owner, 1)
+
+    def give_up(self, owner: Owner) -> SeriesKey | None:
+        """Forget and return a series that makes place for one of an owner; None if none does.
+
+        It is the newest one of whoever has most.
+        """
+        if owner in self._refused:
+            return None
+        if self._processes is None:
+            self._processes = Holdings()
+            for each, own in self._owned.items():
+                self._change(self._processes, each, len(own))
+        giver = self._giver(self._processes, self._services, owner)
+        if giver is None:
+            self._refused.add(owner)
+            return None
+        series = self._owned[giver].pop()
+        if not self._owned[giver]:
+            del self._owned[giver]
+        self.count -= 1
+        self._change(self._processes, giver, -1)
+        return series
+
+    def _change(self, processes: Holdings, owner: Owner, amount: int) -> None:
+        group, process, service = owner
+        processes.add((*group, process, service), amount)
+        self._services.add((*group, service, process), amount)
+        self._refused.clear()
+
+    @staticmethod
+    def _giver(processes: Holdings, services: Holdings, owner: Owner) -> Owner | None:
+        group, process, service = owner
+        parted = processes.giver(group)
+        if parted is not None:
+            whose, least = parted[:2], 0
+        elif processes.held(group):
+            own = processes.held((*group, process)), services.held((*group, service))
+            whose, least = group, max(own) + 2
+        else:
+            return None
+        by_process, by_service = processes.most(whose), services.most(whose)
+        has = processes.held(by_process[:3]), services.held(by_service[:3])
+        if max(has) < least:
+            # Its own process or service is the one with most: then among those within it.
+            if own[0] > own[1]:
+                found = processes.giver((*group, process, service))
+                return _owner(found) if found is not None else None
+            found = services.giver((*group, service, process))
+            return _owner((*found[:2], found[3], found[2])) if found is not None else None
+        if has[0] > has[1]:
+            return _owner(by_process)
+        return _owner((*by_service[:2], by_service[3], by_service[2]))
+
+
+def _owner(path: tuple[Any, ...]) -> Owner:
+    user, is_here, process, service = path
+    return Owner((user, is_here), process, service)

@@ -7,14 +7,18 @@ TCP is for systems without Unix sockets; a token is optional on loopback and req
 import errno
 import logging
 import os
+import platform
 import resource
+import select
 import socket
 import stat
 import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from trimtab_agent.peers import NOBODY, Peer, tcp_user
 from trimtab_core.addresses import is_loopback
 from trimtab_core.config import Address
 from trimtab_core.errors import StartupError
@@ -27,6 +31,7 @@ __all__ = [
     "bind_tcp",
     "bind_unix",
     "most_connections",
+    "number_of",
     "peer_of",
     "rest_of",
     "share_of",
@@ -34,6 +39,8 @@ __all__ = [
 
 log = logging.getLogger("trimtab.listener")
 
+#: A file that stands for the other end's process: `asm-generic/socket.h`, not in Python's socket.
+_SO_PEERPIDFD: Final = 77
 _CREDENTIALS: Final = struct.Struct("3i")
 #: Reads of a socket whose other end is closed: more than a socket's buffer can hold.
 _MOST_READS: Final = 256
@@ -95,17 +102,43 @@ def bind_tcp(address: Address, token: str) -> socket.socket:
     return opened
 
 
-def peer_of(opened: socket.socket) -> tuple[int | None, int]:
-    """Return user and process at the other end of a Unix socket; None and 0 if none can be told.
-
-    A process of another namespace is 0, too.
-    """
+def peer_of(opened: socket.socket) -> tuple[int | None, Peer]:
+    """Return the user at the other end of a Unix socket, None if none can be told, and the peer."""
+    if opened.family != socket.AF_UNIX:
+        try:
+            address = str(opened.getpeername()[0])
+        except OSError:  # it has gone
+            address = ""
+        return None, Peer(tcp_user(address), is_here=False, process=0)
     option = getattr(socket, "SO_PEERCRED", None)
-    if option is None or opened.family != socket.AF_UNIX:
-        return None, 0
+    if option is None:
+        return None, NOBODY
     found = opened.getsockopt(socket.SOL_SOCKET, option, _CREDENTIALS.size)
+    # A process of another PID namespace is 0.
     pid, uid, _ = _CREDENTIALS.unpack(found)
-    return int(uid), int(pid)
+    return uid, Peer(str(uid), pid > 0, pid or number_of(opened))
+
+
+def number_of(opened: socket.socket) -> int:
+    """Return the number that the kernel has for the process at the other end of a Unix socket.
+
+    It is another one than the process id: the same in all PID namespaces, and never used again.
+    Linux tells it since 6.9; 0 elsewhere.
+    """
+    if sys.platform != "linux" or platform.machine().startswith(("sparc", "parisc")):
+        return 0
+    try:
+        file = opened.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
+    except OSError:
+        return 0
+    try:
+        found = os.fstat(file)
+    finally:
+        os.close(file)
+    with select.epoll() as another:
+        # Where all files without a name are one, as they were before, its number says nothing.
+        is_own = os.fstat(another.fileno()).st_dev != found.st_dev
+    return found.st_ino if is_own else 0
 
 
 def rest_of(opened: socket.socket) -> Iterator[bytes]:

@@ -62,7 +62,7 @@ def batches_of(
     closed_mono_us: int,
     accounting: Sequence[ProcessAccounting],
     gauges: Sequence[GaugeRow],
-    packed_rows: Sequence[bytes] = (),
+    packed_rows: Iterable[bytes] = (),
     live: bool = False,
 ) -> Iterator[tuple[Batch, int]]:
     """Yield the batches of a window, at least one, with the number of requests in each.

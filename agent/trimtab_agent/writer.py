@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from trimtab_agent.aggregator import Window
@@ -36,7 +36,7 @@ class BatchWriter:
     async def write(
         self,
         window: Window,
-        packed_rows: Sequence[bytes],
+        packed_rows: Iterable[bytes],
         accounting: Sequence[ProcessAccounting] = (),
         gauges: Sequence[GaugeRow] = (),
     ) -> None:

@@ -389,6 +389,7 @@ _METRICS: Final = (
     CatalogMetric(
         "trimtab.agent.events_dropped", "{event}", "counter", "Events left out, in apps and here."
     ),
+    CatalogMetric("trimtab.agent.forgotten", "{process}", "counter", "Apps forgotten too early."),
     CatalogMetric("trimtab.agent.faults", "{fault}", "counter", "What loops caught, by loop."),
     CatalogMetric("trimtab.agent.cpu.time", "s", "counter", "CPU time of the agent."),
     CatalogMetric("trimtab.agent.memory.usage", "By", "gauge", "Resident memory of the agent."),

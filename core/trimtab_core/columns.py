@@ -61,6 +61,7 @@ BUCKET_COLUMNS: Final = ("indexes", "counts")
 #: How many status codes each point has, and then, with one value per code as for buckets, the codes
 #: and how often each was sent.
 STATUS_COLUMNS: Final = ("statuses", "status_codes", "status_counts")
+_SUMS: Final = tuple(name for name in POINT_COLUMNS[1:-1] if name != "max_us")
 
 
 @dataclass(slots=True)
@@ -93,6 +94,17 @@ class Point:
     event_streams: int = 0
     buckets: dict[int, int] = field(default_factory=dict)
     statuses: dict[int, int] = field(default_factory=dict)
+
+    def merge(self, other: "Point") -> None:
+        """Add another point to this one."""
+        for name in _SUMS:
+            if value := getattr(other, name):
+                setattr(self, name, getattr(self, name) + value)
+        self.max_us = max(self.max_us, other.max_us)
+        for bucket, count in other.buckets.items():
+            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+        for code, count in other.statuses.items():
+            self.statuses[code] = self.statuses.get(code, 0) + count
 
 
 class Column(NamedTuple):

@@ -6,7 +6,7 @@ in bytes, rows, and lists and maps, by those who pack as by those who unpack. A 
 malformed costs itself.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgpack
@@ -25,6 +25,7 @@ __all__ = [
     "PackedEvent",
     "pack_event",
     "pack_rows",
+    "packed_rows",
     "unpack_rows",
 ]
 
@@ -84,28 +85,47 @@ def pack_rows(
     most: int = _MOST_PACKED,
 ) -> list[bytes]:
     """Return rows as binaries of up to most bytes each, as few of them as possible."""
-    parts: list[tuple[list[bytes], list[bytes]]] = []
-    size, count, containers = most, 0, 0
-    rows = [
-        (0, msgpack.packb([*row[:3], *row.key.row(), *row.delta.row()]), _OF_MEASURE)
-        for row in measures
-    ]
-    some = (each if isinstance(each, PackedEvent) else pack_event(each) for each in events)
-    for place, packed, own in (*rows, *((1, *each) for each in some)):
+    return list(packed_rows(measures, events, most))
+
+
+def packed_rows(
+    measures: Iterable[MeasureRow],
+    events: Iterable[EventRow | PackedEvent],
+    most: int = _MOST_PACKED,
+) -> Iterator[bytes]:
+    """Yield what `pack_rows` returns; each binary is packed when it is asked for."""
+    part: tuple[list[bytes], list[bytes]] = ([], [])
+    size, count, containers = 0, 0, 0
+    for place, packed, own in _packed(measures, events):
         size += len(packed)
         count += 1
         containers += own
-        if size > most - _HEADERS or count > _MOST_ROWS or containers > _MOST_CONTAINERS:
-            parts.append(([], []))
+        if count > 1 and (
+            size > most - _HEADERS or count > _MOST_ROWS or containers > _MOST_CONTAINERS
+        ):
+            yield _joined(part)
+            part = ([], [])
             size, count, containers = len(packed), 1, own
-        parts[-1][place].append(packed)
-    packer = msgpack.Packer()
-    return [
-        b"".join((b"\x92", *(
-            piece for each in part for piece in (packer.pack_array_header(len(each)), *each)
-        )))
-        for part in parts
-    ]  # fmt: skip
+        part[place].append(packed)
+    if count:
+        yield _joined(part)
+
+
+def _packed(
+    measures: Iterable[MeasureRow], events: Iterable[EventRow | PackedEvent]
+) -> Iterator[tuple[int, bytes, int]]:
+    """Yield the place of each row, the row as it travels, and how many lists and maps it has."""
+    for row in measures:
+        yield 0, msgpack.packb([*row[:3], *row.key.row(), *row.delta.row()]), _OF_MEASURE
+    for each in events:
+        yield 1, *(each if isinstance(each, PackedEvent) else pack_event(each))
+
+
+def _joined(part: tuple[list[bytes], list[bytes]]) -> bytes:
+    header = msgpack.Packer().pack_array_header
+    return b"".join((b"\x92", *(
+        piece for rows in part for piece in (header(len(rows)), *rows)
+    )))  # fmt: skip
 
 
 def unpack_rows(

@@ -17,6 +17,7 @@ from trimtab_agent.app import App
 from trimtab_agent.dating import moment_of, moments_of
 from trimtab_agent.faults import Faults
 from trimtab_agent.gathered import Gathered
+from trimtab_agent.peers import NOBODY, Peer
 from trimtab_agent.spool import Spool
 from trimtab_agent.spool.regroup import points_of
 from trimtab_agent.window import accounting_of, batches_of, gauges_of
@@ -40,9 +41,9 @@ NOW_S = 1_700_006_400
 LONG = "\N{HANGUL SYLLABLE GA}" * 128
 
 
-def app_of(number: int = 0, service: str = "shop", host: str = "host") -> App:
+def app_of(number: int = 0, service: str = "shop", host: str = "host", peer: Peer = NOBODY) -> App:
     hello = Hello("test", service, "1", host, 1, number.to_bytes(8, "big"))
-    return App(hello, number)
+    return App(hello, number, peer=peer)
 
 
 def sent(
@@ -168,6 +169,27 @@ def test_who_opens_one_old_window_after_the_other_is_soon_booked_as_of_now() -> 
     assert NOW_S - 600 in aggregator.windows
 
 
+def test_old_windows_of_one_process_or_user_take_those_of_no_other() -> None:
+    aggregator = Aggregator(10, 1000)
+    peer = Peer("1001", is_here=True, process=9)
+
+    def opened(whose: list[Peer], back_s: int) -> int:
+        """Return how many old windows open for peers, each for a new process id."""
+        starts: list[int] = []
+        for number, each in enumerate(whose):
+            at_us = (NOW_S - 300_000 - back_s - 10 * number) * 1_000_000
+            aggregator.add(app_of(number, peer=each), samples_at(at_us, 0), NOW_S)
+            if number % 900 == 899 or number == len(whose) - 1:
+                starts += [window.start_s for window in aggregator.close(float("inf"))]
+        return len([start_s for start_s in starts if start_s < NOW_S])
+
+    assert opened([peer] * 1200, 0) == 1000
+    assert opened([peer._replace(process=10)] * 300, 20_000) == 300
+    forks = [peer._replace(process=11 + n % 50) for n in range(1000)]
+    assert opened(forks, 30_000) == 700
+    assert opened([Peer("1002", is_here=True, process=99)] * 300, 50_000) == 300
+
+
 def test_records_that_cannot_be_added_up_cost_only_their_app(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -205,6 +227,37 @@ def test_whoever_sends_most_events_keeps_fewer_and_others_all_of_theirs() -> Non
     note(gathered, quiet, [event_of(n, "x" * 32_000) for n in range(20)])
     found = events_in(gathered)
     assert (found["quiet"], 90 < found["loud"] < 120) == (20, True)
+
+
+def test_who_says_to_be_many_processes_has_the_share_of_the_one_it_is() -> None:
+    gathered = Gathered()
+    quiet = [app_of(n, "quiet", peer=Peer("0", is_here=True, process=9)) for n in range(2)]
+    other = app_of(2, "other", peer=Peer("1001", is_here=True, process=20))
+    loud = Peer("0", is_here=True, process=10)
+    for app in (*quiet, other):
+        note(gathered, app, [event_of(n) for n in range(100)])
+    for number in range(2000):
+        note(gathered, app_of(100 + number, "loud", peer=loud), [event_of(n) for n in range(2)])
+    assert events_in(gathered) == {"quiet": 200, "other": 100, "loud": 700}
+    # Between processes that it says it has, as before.
+    for number in range(3):
+        own = app_of(number, str(number), peer=loud)
+        note(gathered, own, [event_of(n) for n in range(2000 if number else 300)])
+    found = events_in(gathered)
+    assert (found["0"], found["1"], found["2"]) == (300, 350, 350)
+
+
+def test_neither_many_small_events_nor_a_few_large_ones_take_what_is_others() -> None:
+    gathered = Gathered()
+    small, large = app_of(0, "small"), app_of(1, "large")
+    note(gathered, large, [event_of(n, "x" * 20_000) for n in range(40)])
+    note(gathered, small, [event_of(n) for n in range(1500)])
+    assert events_in(gathered) == {"small": 960, "large": 40}
+    note(gathered, small, [event_of(n) for n in range(400)])
+    note(gathered, large, [event_of(n, "x" * 30_000) for n in range(200)])
+    found = events_in(gathered)
+    assert found["small"] == 400
+    assert 130 < found["large"] < 140
 
 
 @pytest.mark.asyncio

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from trimtab_agent.aggregator import Aggregator
+from trimtab_agent.departed import MAX_DEPARTED
 from trimtab_agent.gathered import Gathered
-from trimtab_agent.listener import MAX_DEPARTED, Listener
+from trimtab_agent.listener import Listener
 from trimtab_core.batches import SeriesKey
 from trimtab_core.deltas import MAX_MEASURES
 from trimtab_core.frames import FrameReader, encode
@@ -281,7 +282,7 @@ def test_processes_that_come_and_go_within_a_window_are_bounded(
     tmp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert MAX_DEPARTED > 1000
-    monkeypatch.setattr("trimtab_agent.listener.MAX_DEPARTED", 2)
+    monkeypatch.setattr("trimtab_agent.departed.MAX_DEPARTED", 2)
 
     async def test(world: World) -> None:
         for number in range(world.listener.max_apps + 2):

@@ -3,19 +3,25 @@
 import asyncio
 import contextlib
 import os
+import socket
+import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from support.lacking import lack
 from support.processes.servers import free_port
 from trimtab_agent import places
 from trimtab_agent.aggregator import Aggregator
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.listener import Listener
+from trimtab_agent.peers import Peer
 from trimtab_agent.places import FRAME_S, PER_PROCESS
+from trimtab_agent.sockets import number_of
 from trimtab_core.frames import encode
 from trimtab_core.messages import Hello, Routes
 
@@ -100,6 +106,26 @@ async def test_connections_that_say_no_hello_keep_no_app_out(
 
 
 @pytest.mark.asyncio
+async def test_a_connection_that_waits_is_closed_for_none_of_a_peer_with_more_of_them(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = Peer("1001", is_here=True, process=9)
+    monkeypatch.setattr("trimtab_agent.listener.peer_of", lambda _: (None, peer))
+    async with doors(tmp) as found:
+        await found.connect("unix")
+        async with asyncio.timeout(DEADLINE_S):
+            while not found.listener.connections:
+                await asyncio.sleep(0)
+        peer = peer._replace(process=10)
+        for _ in range(2 * places.MAX_WAITING):
+            await found.connect("unix")
+        async with asyncio.timeout(DEADLINE_S):
+            while found.listener.refused["no_hello"] < places.MAX_WAITING + 1:
+                await asyncio.sleep(0)
+        assert 9 in {each.peer.process for each in found.listener.connections}
+
+
+@pytest.mark.asyncio
 async def test_apps_over_tcp_without_a_token_give_way_to_those_of_the_unix_socket(
     tmp: Path,
 ) -> None:
@@ -130,6 +156,132 @@ async def test_one_process_takes_a_share_of_the_places_only(tmp: Path) -> None:
         await closed(reader)
         sentence = found.listener.places.seat(next(iter(found.listener.connections)))
         assert f"process {os.getpid()} has {PER_PROCESS} connections already" in sentence
+
+
+@pytest.mark.asyncio
+async def test_the_peer_with_most_places_gives_one_to_who_has_fewer(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers: list[Peer] = []
+    monkeypatch.setattr("trimtab_agent.listener.peer_of", lambda _: (None, peers[-1]))
+    async with doors(tmp) as found:
+        # One in a container, for which nothing is told of its process.
+        peers.append(Peer("1001", is_here=False, process=0))
+        container = [await found.app("unix") for _ in range(8)]
+        # Its own user's on the host: half, each process for itself.
+        for process in range(4):
+            peers.append(Peer("1001", is_here=True, process=9 + process))
+            await found.app("unix")
+        for reader, _ in container[4:]:
+            await closed(reader)
+        peers.append(Peer("1002", is_here=True, process=20))
+        other = [await found.app("unix") for _ in range(4)]
+        assert found.listener.refused == {"too_many": 8}
+        # Whoever has as much as others gets no more, and takes nothing away.
+        reader, _ = await found.connect("unix", found.hello())
+        await closed(reader)
+        for reader, _ in (*container[:2], *other):
+            assert not reader.at_eof()
+        seated = Counter(each.peer[:2] for each in found.listener.connections)
+        assert seated == {("1001", False): 2, ("1001", True): 2, ("1002", True): 4}
+
+
+#: Holds as many connections as it is told, by as many processes, and says hello on each.
+CROWD = """
+import os, socket, sys
+from trimtab_core.frames import encode
+from trimtab_core.messages import Hello
+path, forks, each = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+for _ in range(forks):
+    if os.fork():
+        continue
+    held = []
+    for _ in range(each):
+        held.append(socket.socket(socket.AF_UNIX))
+        held[-1].connect(path)
+        held[-1].sendall(encode(Hello("test", "crowd", "", "host", 1, os.urandom(8)).frame()))
+        held[-1].recv(100)
+    os.write(1, b".")
+    sys.stdin.read()
+    os._exit(0)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.asyncio
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the process of a peer")
+async def test_processes_of_a_crowd_give_a_place_to_one_that_has_none(tmp: Path) -> None:
+    async with doors(tmp) as found:
+        pipe = asyncio.subprocess.PIPE
+        crowd = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", CROWD, found.path, "2", "4"), stdin=pipe, stdout=pipe
+        )
+        assert crowd.stdin is not None
+        assert crowd.stdout is not None
+        try:
+            async with asyncio.timeout(4 * DEADLINE_S):
+                await crowd.stdout.readexactly(2)
+            await found.app("unix")
+            await found.app("unix")
+            assert found.listener.refused == {"too_many": 2}
+        finally:
+            crowd.stdin.close()  # they all end
+            async with asyncio.timeout(DEADLINE_S):
+                await crowd.wait()
+
+
+@pytest.mark.asyncio
+async def test_who_comes_and_goes_all_the_time_keeps_no_other_out(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trimtab_agent.departed.MAX_DEPARTED", 8)
+    peer = Peer("1001", is_here=True, process=9)
+    monkeypatch.setattr("trimtab_agent.listener.peer_of", lambda _: (None, peer))
+    async with doors(tmp) as found:
+
+        async def come_and_go() -> None:
+            _, writer = await found.app("unix")
+            writer.write_eof()
+            async with asyncio.timeout(DEADLINE_S):
+                while found.listener.connections:
+                    await asyncio.sleep(0)
+
+        for _ in range(16):
+            await come_and_go()
+        reader, _ = await found.connect("unix", found.hello())
+        await closed(reader)
+        for process in (10, 11):
+            peer = peer._replace(process=process)
+            for _ in range(4):
+                await come_and_go()
+        assert found.listener.refused == {"departed": 1}
+        assert found.listener.leavers.given_up == 8
+        left = Counter(app.peer.process for app in found.listener.apps.values())
+        assert left == {9: 8, 10: 4, 11: 4}
+        # With the end of the window there is room for all.
+        for each in found.listener.departed():
+            del found.listener.apps[each]
+        peer = peer._replace(process=9)
+        await come_and_go()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a number for each process")
+def test_the_number_of_a_process_is_its_own(tmp: Path) -> None:
+    path = str(tmp / "socket")
+    with socket.socket(socket.AF_UNIX) as listening, contextlib.ExitStack() as stack:
+        listening.bind(path)
+        listening.listen()
+        script = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+        numbers = []
+        for _ in range(2):
+            end = stack.enter_context(socket.socket(socket.AF_UNIX))
+            end.connect(path)
+            numbers.append(number_of(stack.enter_context(listening.accept()[0])))
+        if not numbers[0]:
+            lack("Linux tells the number of a process since 6.9")
+        subprocess.run([sys.executable, "-c", script, path], check=True)
+        numbers.append(number_of(stack.enter_context(listening.accept()[0])))
+    assert numbers[0] == numbers[1] != numbers[2]
 
 
 async def looks(found: Doors, seen: Callable[[], Awaitable[None]], most: int = 3 * FRAME_S) -> int:

@@ -93,7 +93,7 @@ def merged(batches: Sequence[Batch], step_s: int) -> Batch:
     for batch in batches:
         for key, point in points_of(batch):
             if key in points:
-                _add(points[key], point)
+                points[key].merge(point)
             else:
                 points[key] = point
     # Both clocks were read at one moment, and the collector compares them.
@@ -226,17 +226,6 @@ def _rows_halved(packed: bytes) -> tuple[bytes, bytes]:
     halves = (pack_rows(measures[:cut], events[:at]), pack_rows(measures[cut:], events[at:]))
     first, second = (half[0] if half else b"" for half in halves)
     return first, second
-
-
-def _add(into: Point, point: Point) -> None:
-    for name in _SUMS:
-        if value := getattr(point, name):
-            setattr(into, name, getattr(into, name) + value)
-    into.max_us = max(into.max_us, point.max_us)
-    for bucket, count in point.buckets.items():
-        into.buckets[bucket] = into.buckets.get(bucket, 0) + count
-    for code, count in point.statuses.items():
-        into.statuses[code] = into.statuses.get(code, 0) + count
 
 
 def _with(batch: Batch, rows: _Rows) -> Batch:
