@@ -15,7 +15,7 @@ from trimtab_agent.aggregator import Aggregator, Window
 from trimtab_agent.faults import Faults
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.listener import Listener
-from trimtab_agent.peers import Owner
+from trimtab_agent.peers import Sharer
 from trimtab_agent.probes import Probes
 from trimtab_agent.selfmetrics import Totals
 from trimtab_agent.spool import Spool
@@ -137,7 +137,7 @@ class WindowCloser:
         except Exception:  # noqa: BLE001 - what waits has its turn at the next closing
             self._faults.note("spans")
 
-    async def _spool_share(self, start_s: int, rows: Sequence[tuple[Owner, MeasureRow]]) -> None:
+    async def _spool_share(self, start_s: int, rows: Sequence[tuple[Sharer, MeasureRow]]) -> None:
         try:
             if start_s > self._closed_s:
                 self._aggregator.open(start_s)

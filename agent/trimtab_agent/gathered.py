@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from trimtab_agent.app import App, other_of
-from trimtab_agent.peers import NOBODY, Owner, owner_of
+from trimtab_agent.peers import NOBODY, Sharer, owner_of
 from trimtab_agent.shares import EventShares
 from trimtab_agent.spans import Portion, WaitingSpans
 from trimtab_agent.tables import At, MeasureShares, Own
@@ -80,7 +80,9 @@ class Gathered:
             if isinstance(at, tuple) and self._holds(at, owner):
                 self._spans.wait(owner, at)
 
-    def _add_all(self, app: App, deltas: Sequence[tuple[int, Delta]], at: At, owner: Owner) -> None:
+    def _add_all(
+        self, app: App, deltas: Sequence[tuple[int, Delta]], at: At, owner: Sharer
+    ) -> None:
         known = self._named.deltas(at, owner)
         for number, delta in deltas:
             if number not in app.measures:
@@ -97,22 +99,22 @@ class Gathered:
                 self._add(at, owner, own, delta)
                 known = self._named.deltas(at, owner)
 
-    def _holds(self, at: At, owner: Owner) -> bool:
+    def _holds(self, at: At, owner: Sharer) -> bool:
         return bool(self._named.deltas(at, owner) or self._others.deltas(at, owner))
 
     def add_delta(
-        self, start_s: int, whose: _Whose, delta: Delta, owner: Owner | None = None
+        self, start_s: int, whose: _Whose, delta: Delta, owner: Sharer | None = None
     ) -> None:
         """Add a delta to a measure (environment, service, instance, key) of a window."""
         environment, service, instance, key = whose
         owner = owner or owner_of(NOBODY, environment, service)
         self._add(start_s, owner, (instance, key), delta)
 
-    def _add(self, at: At, owner: Owner, own: Own, delta: Delta) -> None:
+    def _add(self, at: At, owner: Sharer, own: Own, delta: Delta) -> None:
         if not self._named.add(at, owner, own, delta):
             self._add_other(at, owner, own, delta)
 
-    def _add_other(self, at: At, owner: Owner, own: Own, delta: Delta) -> None:
+    def _add_other(self, at: At, owner: Sharer, own: Own, delta: Delta) -> None:
         key = other_of(own[1])
         if self._others.add(at, owner, (own[0], key), delta):
             self.over_limit += key != own[1]
@@ -147,7 +149,7 @@ class Gathered:
         """
         return iter(lambda: self._spans.portion(whole=whole), {})
 
-    def _pop(self, at: At, owner: Owner) -> tuple[Own, Delta] | None:
+    def _pop(self, at: At, owner: Sharer) -> tuple[Own, Delta] | None:
         return self._named.pop(at, owner) or self._others.pop(at, owner)
 
     def take(
@@ -168,7 +170,7 @@ class Gathered:
 
 
 def _rows_of(
-    named: Iterable[tuple[Owner, dict[Own, Delta]]], others: dict[Owner, dict[Own, Delta]]
+    named: Iterable[tuple[Sharer, dict[Own, Delta]]], others: dict[Sharer, dict[Own, Delta]]
 ) -> Iterator[MeasureRow]:
     for owner, deltas in named:
         yield from _rows(owner, deltas, others.pop(owner, {}))
@@ -176,7 +178,9 @@ def _rows_of(
         yield from _rows(owner, deltas, {})
 
 
-def _rows(owner: Owner, deltas: dict[Own, Delta], others: dict[Own, Delta]) -> Iterator[MeasureRow]:
+def _rows(
+    owner: Sharer, deltas: dict[Own, Delta], others: dict[Own, Delta]
+) -> Iterator[MeasureRow]:
     environment, service = owner.service
     for (instance, key), delta in deltas.items():
         # A measure without attributes is its own `other`.

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from trimtab_core.addresses import is_loopback, network_of
 
-__all__ = ["NOBODY", "Holdings", "Owner", "Peer", "owner_of", "tcp_user"]
+__all__ = ["NOBODY", "Holdings", "Peer", "Sharer", "owner_of", "tcp_user"]
 
 
 class Peer(NamedTuple):
@@ -29,7 +29,7 @@ class Peer(NamedTuple):
 NOBODY: Final = Peer("", False, 0)
 
 
-class Owner(NamedTuple):
+class Sharer(NamedTuple):
     """Whose series are in a window: an app's peer, and the service that it says it is."""
 
     #: the user, and whether the process is of the agent's own PID namespace
@@ -40,10 +40,10 @@ class Owner(NamedTuple):
     service: tuple[str, str]
 
 
-def owner_of(peer: Peer, environment: str, service: str) -> Owner:
+def owner_of(peer: Peer, environment: str, service: str) -> Sharer:
     """Return whose the series of a peer are that says it is a service."""
     own = (peer.process, "", "") if peer.process else (0, environment, service)
-    return Owner((peer.user, peer.is_here), own, (environment, service))
+    return Sharer((peer.user, peer.is_here), own, (environment, service))
 
 
 def tcp_user(address: str) -> str:

@@ -7,7 +7,7 @@ import struct
 from collections import defaultdict, deque
 from typing import Any, Final, NamedTuple
 
-from trimtab_agent.peers import Holdings, Owner, Peer
+from trimtab_agent.peers import Holdings, Peer, Sharer
 from trimtab_core.batches import SeriesKey
 from trimtab_core.fields import MAX_COUNT
 from trimtab_core.rows import EventRow, PackedEvent, pack_event
@@ -102,23 +102,23 @@ class SeriesShares:
 
     def __init__(self) -> None:
         #: in the order in which they came
-        self._owned: defaultdict[Owner, list[SeriesKey]] = defaultdict(list)
+        self._owned: defaultdict[Sharer, list[SeriesKey]] = defaultdict(list)
         #: how many there are
         self.count = 0
         #: by process and then service, and by service and then process; None until it is full
         self._processes: Holdings | None = None
         self._services = Holdings()
         #: owners for whom nobody gives anything up, as it is now
-        self._refused: set[Owner] = set()
+        self._refused: set[Sharer] = set()
 
-    def add(self, owner: Owner, series: SeriesKey) -> None:
+    def add(self, owner: Sharer, series: SeriesKey) -> None:
         """Note a series that has found a place."""
         self._owned[owner].append(series)
         self.count += 1
         if self._processes is not None:
             self._change(self._processes, owner, 1)
 
-    def give_up(self, owner: Owner) -> SeriesKey | None:
+    def give_up(self, owner: Sharer) -> SeriesKey | None:
         """Forget and return a series that makes place for one of an owner; None if none does.
 
         It is the newest one of whoever has most.
@@ -140,14 +140,14 @@ class SeriesShares:
         self._change(self._processes, giver, -1)
         return series
 
-    def _change(self, processes: Holdings, owner: Owner, amount: int) -> None:
+    def _change(self, processes: Holdings, owner: Sharer, amount: int) -> None:
         group, process, service = owner
         processes.add((*group, process, service), amount)
         self._services.add((*group, service, process), amount)
         self._refused.clear()
 
     @staticmethod
-    def _giver(processes: Holdings, services: Holdings, owner: Owner) -> Owner | None:
+    def _giver(processes: Holdings, services: Holdings, owner: Sharer) -> Sharer | None:
         group, process, service = owner
         parted = processes.giver(group)
         if parted is not None:
@@ -171,6 +171,6 @@ class SeriesShares:
         return _owner((*by_service[:2], by_service[3], by_service[2]))
 
 
-def _owner(path: tuple[Any, ...]) -> Owner:
+def _owner(path: tuple[Any, ...]) -> Sharer:
     user, is_here, process, service = path
-    return Owner((user, is_here), process, service)
+    return Sharer((user, is_here), process, service)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from trimtab_agent.dating import share
-from trimtab_agent.peers import Owner
+from trimtab_agent.peers import Sharer
 from trimtab_agent.tables import Own
 from trimtab_core.measures import Delta
 from trimtab_core.rows import MeasureRow
@@ -18,7 +18,7 @@ from trimtab_core.rows import MeasureRow
 __all__ = ["Portion", "WaitingSpans"]
 
 #: Start of a window -> whose rows belong into it.
-Portion = dict[int, list[tuple[Owner, MeasureRow]]]
+Portion = dict[int, list[tuple[Sharer, MeasureRow]]]
 
 #: Work is counted in rows of measures, about 10 us each until they are written: what a portion may
 #: cost, one turn in it, each window of it besides, and what a bucket is of a row.
@@ -41,7 +41,7 @@ class WaitingSpans:
 
     def __init__(
         self,
-        pop: Callable[[tuple[int, ...], Owner], tuple[Own, Delta] | None],
+        pop: Callable[[tuple[int, ...], Sharer], tuple[Own, Delta] | None],
         lose: Callable[[], None],
     ) -> None:
         self._pop = pop
@@ -51,7 +51,7 @@ class WaitingSpans:
         #: how often windows were closed
         self._closings = 0
 
-    def wait(self, owner: Owner, span: tuple[int, ...]) -> None:
+    def wait(self, owner: Sharer, span: tuple[int, ...]) -> None:
         """Have a span wait for its turn; one that waits already keeps its place."""
         turns = self._turns
         for part in owner:
@@ -86,7 +86,7 @@ class WaitingSpans:
         return portion
 
     def _share(
-        self, owner: Owner, own: Own, delta: Delta, starts: list[int], portion: Portion
+        self, owner: Sharer, own: Own, delta: Delta, starts: list[int], portion: Portion
     ) -> None:
         try:
             parts = [share(delta, len(starts), index) for index in range(len(starts))]
@@ -99,7 +99,7 @@ class WaitingSpans:
                 portion.setdefault(start_s, []).append((owner, row))
 
     @staticmethod
-    def _next(turns: dict[Any, Any]) -> tuple[Owner, tuple[int, ...], int]:
+    def _next(turns: dict[Any, Any]) -> tuple[Sharer, tuple[int, ...], int]:
         """Return whose turn it is; the next time it is that of others, on each level."""
         path: tuple[Any, ...] = ()
         while len(path) < _LEVELS:
@@ -107,7 +107,7 @@ class WaitingSpans:
             later = turns[key] = turns.pop(key)
             path, turns = (*path, key), later
         span, since = next(iter(turns.items()))
-        return Owner(*path), span, since
+        return Sharer(*path), span, since
 
 
 def _some(span: tuple[int, ...], parts: int) -> list[int]:

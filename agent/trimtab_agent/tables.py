@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from trimtab_agent.app import size_of
-from trimtab_agent.peers import Holdings, Owner
+from trimtab_agent.peers import Holdings, Sharer
 from trimtab_core.measures import Delta, MeasureKey
 
 __all__ = ["At", "MeasureShares", "Own"]
@@ -45,7 +45,7 @@ class _Window:
     __slots__ = ("holdings", "places", "shares")
 
     def __init__(self) -> None:
-        self.shares: dict[Owner, _Share] = {}
+        self.shares: dict[Sharer, _Share] = {}
         self.places = 0
         #: places by owner, once the window was full
         self.holdings: Holdings | None = None
@@ -64,7 +64,7 @@ class MeasureShares:
         max_places: int,
         max_name_bytes: int,
         max_bytes: int,
-        give_way: Callable[[At, Owner, Own, Delta], None],
+        give_way: Callable[[At, Sharer, Own, Delta], None],
     ) -> None:
         self._max_places = max_places
         self._max_name_bytes = max_name_bytes
@@ -72,7 +72,7 @@ class MeasureShares:
         self._give_way = give_way
         self._windows: dict[At, _Window] = {}
         #: the same shares by owner
-        self._held: dict[Owner, dict[At, _Share]] = {}
+        self._held: dict[Sharer, dict[At, _Share]] = {}
         #: bytes by owner, once the table was full
         self._holdings: Holdings | None = None
         #: memory of all, approximately
@@ -81,12 +81,12 @@ class MeasureShares:
     def __contains__(self, at: At) -> bool:
         return at in self._windows
 
-    def deltas(self, at: At, owner: Owner) -> dict[Own, Delta]:
+    def deltas(self, at: At, owner: Sharer) -> dict[Own, Delta]:
         """Return what a owner has in a window, to add to deltas in it what has no buckets."""
         share = self._held.get(owner, {}).get(at)
         return share.deltas if share is not None else {}
 
-    def add(self, at: At, owner: Owner, own: Own, delta: Delta) -> bool:
+    def add(self, at: At, owner: Sharer, own: Own, delta: Delta) -> bool:
         """Add to a measure; False, and nothing is added, where there is no room for it."""
         share = self._held.get(owner, {}).get(at)
         before = share.deltas.get(own) if share is not None else None
@@ -109,7 +109,7 @@ class MeasureShares:
         self._book(owner, share, size)
         return True
 
-    def pop(self, at: At, owner: Owner) -> tuple[Own, Delta] | None:
+    def pop(self, at: At, owner: Sharer) -> tuple[Own, Delta] | None:
         """Take the measure that a owner added last to a window; None if it has none there."""
         share = self._held.get(owner, {}).get(at)
         if share is None:
@@ -130,7 +130,7 @@ class MeasureShares:
         self._book(owner, share, -size)
         return own, delta
 
-    def take(self, at: At) -> Iterator[tuple[Owner, dict[Own, Delta]]]:
+    def take(self, at: At) -> Iterator[tuple[Sharer, dict[Own, Delta]]]:
         """Take a window: yield what each owner has in it."""
         window = self._windows.pop(at, None) or _Window()
         for owner, share in window.shares.items():
@@ -140,7 +140,7 @@ class MeasureShares:
             self._holdings = None
         return ((owner, share.deltas) for owner, share in window.shares.items())
 
-    def _merge(self, owner: Owner, share: _Share, before: Delta, delta: Delta) -> bool:
+    def _merge(self, owner: Sharer, share: _Share, before: Delta, delta: Delta) -> bool:
         known = len(before.buckets)
         if delta.buckets and self.size_bytes >= self._max_bytes:
             new = sum(bucket not in before.buckets for bucket in delta.buckets)
@@ -157,7 +157,7 @@ class MeasureShares:
         places = -(-name_bytes * self._max_places // self._max_name_bytes)
         return places, name_bytes + _DELTA_BYTES + _BUCKET_BYTES * len(delta.buckets)
 
-    def _free_places(self, at: At, owner: Owner, places: int) -> bool:
+    def _free_places(self, at: At, owner: Sharer, places: int) -> bool:
         window = self._windows.get(at)
         while window is not None and window.places + places > self._max_places:
             if window.holdings is None:
@@ -166,10 +166,10 @@ class MeasureShares:
             giver = window.holdings.giver(owner, 1 + places)
             if giver is None:
                 return False
-            self._evict(at, Owner(*giver))
+            self._evict(at, Sharer(*giver))
         return places <= self._max_places
 
-    def _free_bytes(self, owner: Owner, size: int) -> bool:
+    def _free_bytes(self, owner: Sharer, size: int) -> bool:
         while self.size_bytes + size > self._max_bytes:
             if self._holdings is None:
                 self._holdings = Holdings(
@@ -180,24 +180,24 @@ class MeasureShares:
             if giver is None:
                 return False
             # Where it has most. An eighth at once, since looking for that takes time, too.
-            at, share = max(self._held[Owner(*giver)].items(), key=lambda item: item[1].size_bytes)
+            at, share = max(self._held[Sharer(*giver)].items(), key=lambda item: item[1].size_bytes)
             wanted = share.size_bytes * 7 // 8
             while share.deltas and share.size_bytes > wanted:
-                self._evict(at, Owner(*giver))
+                self._evict(at, Sharer(*giver))
         return True
 
-    def _evict(self, at: At, owner: Owner) -> None:
+    def _evict(self, at: At, owner: Sharer) -> None:
         popped = self.pop(at, owner)
         if popped is not None:
             self._give_way(at, owner, *popped)
 
-    def _book(self, owner: Owner, share: _Share, size: int) -> None:
+    def _book(self, owner: Sharer, share: _Share, size: int) -> None:
         share.size_bytes += size
         self.size_bytes += size
         if self._holdings is not None:
             self._holdings.add(owner, size)
 
-    def _drop(self, at: At, owner: Owner) -> None:
+    def _drop(self, at: At, owner: Sharer) -> None:
         shares = self._held[owner]
         del shares[at]
         if not shares:

@@ -133,7 +133,7 @@ LAYERS: Layers = {
         "faults": (),
         # Who is at the other end, and who has most.
         "peers": (),
-        "app": ("allowance", "peers"),
+        "app": ("peers",),
         "selfmetrics": (),
         "gauges": (),
         "spool": (),
