@@ -1,7 +1,8 @@
 """A request to the collector and its answer, bounded in time and size whoever answers.
 
 A proxy in between may send megabytes, or a byte at a time for ever, and the client's timeouts apply
-to single reads. Status and headers say what matters, so an answer whose body was cut off counts.
+to single reads. It may also answer in the collector's place: what was cut off, or is not in the
+form of the collector's answers, is no yes.
 """
 
 import asyncio
@@ -27,6 +28,14 @@ class Answer:
     body: bytes
 
     @property
+    def is_receipt(self) -> bool:
+        """Whether it says, as only the collector does, that a batch was received."""
+        try:
+            return self.status == 202 and isinstance(self._decoded()["duplicate"], bool)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return False
+
+    @property
     def watch_s(self) -> float | None:
         """For how long one-second summaries are wanted, None when the body does not say."""
         try:
@@ -43,6 +52,12 @@ class Answer:
             return (
                 f"it redirects to {target!r:.200}, where nothing was sent: if that is the "
                 "collector, set collector_url to it"
+            )
+        if self.status < 300:
+            kind = self.headers.get("content-type", "a body without a type")
+            return (
+                f"expected the collector's answer, got {self.status} {kind!r:.100}: something "
+                "else answers in its place, such as a proxy with a page of its own"
             )
         try:
             return str(self._decoded()["error"]["message"])[:300]

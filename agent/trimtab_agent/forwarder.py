@@ -48,6 +48,7 @@ _SPREAD_S: Final = 1.0
 #: Fast growth: agents that lost their collector at the same moment soon try at different times.
 _BACKOFF_GROWTH: Final = 6
 _REFUSED_S: Final = 60.0
+_MOST_RETRY_AFTER_S: Final = 300.0
 #: A window that ended more than this many steps ago is backlog.
 _FRESH_STEPS: Final = 3
 #: A batch with which sending raised this often in a row, where nothing should, is put aside.
@@ -237,7 +238,7 @@ class Forwarder:
         status = answer.status
         self._note_clock(answer)
         self.reached.set()
-        if 200 <= status < 300:
+        if answer.is_receipt:
             self._spool.acknowledge(entry)
             self._failures = 0
             self.sent += 1
@@ -300,7 +301,15 @@ class Forwarder:
 
 def _retry_after(answer: Answer) -> float | None:
     text = answer.headers.get("retry-after", "")
-    return min(float(text), 300.0) if text.isdecimal() else None
+    if text.isdecimal():
+        return min(float(text), _MOST_RETRY_AFTER_S)
+    stamp = email.utils.parsedate_tz(text)
+    if stamp is None:
+        return None
+    # By the clock of whoever answers, where it says what that is.
+    begin = email.utils.parsedate_tz(answer.headers.get("date", ""))
+    now_s = time.time() if begin is None else email.utils.mktime_tz(begin)
+    return min(max(0.0, email.utils.mktime_tz(stamp) - now_s), _MOST_RETRY_AFTER_S)
 
 
 def _is_nobody(error: BaseException | None) -> bool:

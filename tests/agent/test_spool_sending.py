@@ -34,8 +34,10 @@ class Stub:
                 if status == 202:
                     stub.taken.append(batch)
                 self.send_response(status)
-                self.send_header("content-length", "0")
+                body = b'{"duplicate":false,"watchSeconds":0}' if status == 202 else b""
+                self.send_header("content-length", str(len(body)))
                 self.end_headers()
+                self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 pass
