@@ -185,7 +185,8 @@ class CollectorApp:
 
     def _state_health(self, _caller: Caller) -> HealthPart:
         unreadable = self.state.unreadable + self.keys.unreadable
-        trouble = self.state.trouble or self.keys.trouble or self.owners.trouble
+        trouble = self.state.trouble or self.keys.trouble or self.owners.lost
+        trouble = trouble or self.owners.trouble
         body = StateHealth(unreadable=unreadable, trouble=trouble or None)
         return HealthPart(body, bool(unreadable or trouble))
 

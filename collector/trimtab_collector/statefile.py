@@ -21,7 +21,7 @@ from trimtab_core.errors import StartupError
 from trimtab_core.logs import RateLimited
 from trimtab_core.ownfiles import make_directory, touch_own
 
-__all__ = ["Schema", "StateFile", "reader_of", "unusable", "whole_text"]
+__all__ = ["Schema", "StateFile", "is_damaged", "reader_of", "unusable", "whole_text"]
 
 _T = TypeVar("_T")
 logger = logging.getLogger("trimtab.state")
@@ -185,9 +185,14 @@ class StateFile:
         return done
 
 
+def is_damaged(error: Exception) -> bool:
+    """Return whether an error of SQLite says that its file is not what it was."""
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _NOT_DAMAGE)
+
+
 def unusable(directory: Path, error: Exception) -> StartupError:
     """Return the end of a start from a directory whose state SQLite cannot read or write."""
-    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _NOT_DAMAGE):
+    if is_damaged(error):
         return StartupError(
             f"expected sound files of state in {directory}, got: {error}; put back a backup of "
             f"{_FILE}, or move it away to begin without users, rules and alerts"

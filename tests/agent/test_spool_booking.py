@@ -87,3 +87,34 @@ def test_a_batch_that_is_damaged_while_the_agent_runs_is_booked(tmp_path: Path) 
     assert spool.next(newest=True) is None
     assert (spool.stats.held_batches, spool.stats.dropped_samples) == (0, {"damaged": 100})
     spool.close()
+
+
+def test_an_empty_segment_that_held_batches_is_counted_as_dropped(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for number in range(1, 4):
+        spool.append(payload(number), samples=1, window_s=0)
+    spool.close()
+    segment_of(tmp_path).write_bytes(b"")
+    spool = Spool(tmp_path)
+    assert spool.stats.dropped_batches == {"damaged": 1}
+    assert spool.append(payload(4), samples=1, window_s=0)
+    spool.close()
+    spool = Spool(tmp_path)
+    entry = spool.next(newest=False)
+    assert entry is not None
+    assert entry.payload == payload(4)
+    spool.close()
+
+
+def test_an_empty_segment_that_was_just_begun_is_no_damage(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for number in range(1, 4):
+        spool.append(payload(number), samples=1, window_s=0)
+    spool.close()
+    path = segment_of(tmp_path)
+    path.write_bytes(b"")
+    path.with_suffix(".acks").unlink(missing_ok=True)
+    spool = Spool(tmp_path)
+    assert not spool.stats.damaged
+    assert not spool.stats.dropped_batches
+    spool.close()

@@ -74,7 +74,7 @@ def _zero(data: bytearray, start: int, end: int) -> None:
         (lambda data: data.__delitem__(slice(4 * RECORD + 9, 5 * RECORD)), {5}, {"checksum": 1}),
         (lambda data: data.extend(b"garbage"), set(), {"torn": 1}),
         (lambda data: data.extend(b"x" * 5000), set(), {"header": 1}),
-        (lambda data: data.clear(), set(range(1, 11)), {}),
+        (lambda data: data.clear(), set(range(1, 11)), {"empty": 1}),
     ],
     ids=[
         "payload flipped",

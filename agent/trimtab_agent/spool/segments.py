@@ -177,6 +177,8 @@ class Segment:
         for record, data in zip(records, packed, strict=True):
             self._add(record, self.size, len(data), crc_of(data), state)
             self.size += len(data)
+        if not first:
+            self._begin_acks()
         return first
 
     def sync(self) -> None:
@@ -280,9 +282,20 @@ class Segment:
                 self.replacing[len(self.ids) - 1] = found.record._replace(payload=b"")
             self.size = found.offset + found.length
 
+    def _begin_acks(self) -> None:
+        """Make the companion: beside an empty segment it tells that records are lost."""
+        try:
+            self._files.close(self._files.open(self._acks, os.O_WRONLY | os.O_CREAT))
+        except OSError:
+            pass  # nothing is in it yet
+
     def _load_acks(self) -> None:
         try:
             self._acks_found = self._files.size(self._acks) or 0
+            if not self.size:
+                # It is made with the first record: an empty segment without it was just begun.
+                self.damaged["empty"] += 1
+                self.sealed = True
             self._acks_end = self._acks_found // ACK_SIZE * ACK_SIZE
             with opened(self._files, self._acks, os.O_RDONLY) as fd:
                 data = read_all(self._files, fd, min(self._acks_end, _MAX_SEGMENT))

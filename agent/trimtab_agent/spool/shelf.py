@@ -85,6 +85,9 @@ class Shelf:
                 segment = Segment.open(self._files, path)
                 self.segments.append(segment)
                 self._tally.damage(segment.damaged)
+                if segment.damaged["empty"]:
+                    # How many batches were in it, nobody knows: at least one.
+                    self._tally.book("damaged", 0)
                 self.next_id = max(self.next_id, segment.highest + 1)
         self.segments.sort(key=lambda segment: segment.order)
         # File names from a process that was killed may not be on disk yet. A record written to

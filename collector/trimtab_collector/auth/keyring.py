@@ -11,9 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from trimtab_collector.auth.keys import AgentKey, KeyFile, parts_of, read_keys
+from trimtab_collector.auth.keys import AgentKey, KeyFile, parts_of, read_keys, unreadable_keys
 from trimtab_collector.room import opened_with_room
-from trimtab_core.errors import StartupError
 from trimtab_core.logs import RateLimited
 
 __all__ = ["KeyRing"]
@@ -51,6 +50,11 @@ class KeyRing:
         #: why changes of keys are not seen, else empty
         self.trouble = ""
         self._refresh()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no key at all, not even one that was revoked."""
+        return not (self._keys or self.unreadable)
 
     def find(self, text: str) -> AgentKey | None:
         """Return the key of a text, None when it is unknown, wrong or revoked."""
@@ -115,10 +119,7 @@ class KeyRing:
                 keys, self.unreadable = read_keys(self._connection)
             except sqlite3.Error as error:
                 if self._version < 0:
-                    raise StartupError(
-                        f"expected keys in {self._file.path}, got: {error}; put back a backup of "
-                        "that file, or move it away and make new keys with trimtab key new"
-                    ) from error
+                    raise unreadable_keys(self._file.path, error) from error
                 # Agents go on with the keys that there were: the disk is at fault, not they.
                 self.trouble = f"keys are not read: {error}"
                 self._log.warning("keys", "%s path=%s", self.trouble, self._file.path)

@@ -23,11 +23,11 @@ from typing import Final
 import msgspec
 
 from trimtab_collector.room import opened_with_room
-from trimtab_collector.statefile import whole_text
+from trimtab_collector.statefile import is_damaged, whole_text
 from trimtab_core.errors import SettingsError, StartupError
 from trimtab_core.ownfiles import make_directory, touch_own
 
-__all__ = ["ANY_AGENT", "AgentKey", "KeyFile", "parts_of", "read_keys"]
+__all__ = ["ANY_AGENT", "AgentKey", "KeyFile", "parts_of", "read_keys", "unreadable_keys"]
 
 #: the pattern of a key for every agent
 ANY_AGENT: Final = "*"
@@ -115,6 +115,8 @@ class KeyFile:
             make_directory(directory)
             opened_with_room(directory, self._made, waits=waits)
         except (OSError, sqlite3.Error) as error:
+            if is_damaged(error):
+                raise unreadable_keys(self.path, error) from error
             raise StartupError(
                 f"expected a directory for keys that can be written at {directory}, got: {error}; "
                 "choose another with --data-dir"
@@ -239,6 +241,14 @@ class KeyFile:
         )
         connection.text_factory = whole_text
         return connection
+
+
+def unreadable_keys(path: Path, error: Exception) -> StartupError:
+    """Return the end of a start with a file whose keys cannot be read."""
+    return StartupError(
+        f"expected keys in {path}, got: {error}; put back a backup of that file, or move it away "
+        "and make new keys with trimtab key new"
+    )
 
 
 def read_keys(connection: sqlite3.Connection) -> tuple[list[AgentKey], int]:

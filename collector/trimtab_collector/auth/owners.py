@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keyring import KeyRing
 from trimtab_collector.auth.keys import AgentKey
 from trimtab_collector.contract.errors import ApiError
@@ -60,6 +61,7 @@ class AgentOwners:
         self, state: StateFile, keys: KeyRing, clock: Callable[[], float] = time.time
     ) -> None:
         state.bring(_SCHEMA)
+        state.bring(AUDIT)
         self._state = state
         self._keys = keys
         self._clock = clock
@@ -82,6 +84,19 @@ class AgentOwners:
             lambda agent, key, used_s: (str(agent), _Owned(str(key), float(used_s), float(used_s))),
         )
         self._owned.update(reversed(rows))
+        self._made = self._count_made()
+        if self.lost:
+            logger.error("keys are lost: %s", self.lost)
+
+    @property
+    def lost(self) -> str:
+        """What it means that no key is left of those that there were, else empty."""
+        if not self._made or not self._keys.is_empty:
+            return ""
+        return (
+            f"keys.db has no key, {self._made} had been made: every agent is refused; stop the "
+            "collector and put back a backup of that file, or make new keys with trimtab key new"
+        )
 
     def check(self, agent: str, key: AgentKey) -> bool:
         """Return whether a name is this key's own; one look-up for an agent that goes on writing.
@@ -184,6 +199,14 @@ class AgentOwners:
             connection.execute("DELETE FROM agent_owner WHERE used_s < ?", (now_s - _KEEP_S,))
         for _, owned, used_s in new:
             owned.saved_s = used_s
+
+    def _count_made(self) -> int:
+        """Return how many keys state.db tells of; revoked ones stay in keys.db, too."""
+        ((made,),) = self._state.rows(
+            "SELECT count(*) FROM (SELECT key FROM agent_owner"
+            " UNION SELECT subject FROM audit WHERE action = 'key.new')"
+        )
+        return int(made)
 
     def _owner(self, agent: str, owned: _Owned | None, now_s: float) -> AgentKey | None:
         """Return the key of a name, None when it is free."""

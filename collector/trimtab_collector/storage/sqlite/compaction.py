@@ -34,8 +34,9 @@ from trimtab_collector.storage.levels import LEVELS, above, rolled_up
 from trimtab_collector.storage.merging import merge, merged_in_parts
 from trimtab_collector.storage.sqlite.gaugeunit import GaugeUnit
 from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW, batch_of, seen_of
+from trimtab_collector.storage.sqlite.knownfiles import is_anew
 from trimtab_collector.storage.sqlite.schema import identity_of_journal
-from trimtab_collector.storage.sqlite.tierfacts import adopt, forget, mark, marked
+from trimtab_collector.storage.sqlite.tierfacts import adopt, forget, mark, marked, note
 from trimtab_collector.storage.sqlite.tierfile import add_points
 from trimtab_collector.storage.sqlite.tiernames import add_series
 from trimtab_collector.storage.sqlite.tiers import (
@@ -81,15 +82,16 @@ class Step(msgspec.Struct, kw_only=True, omit_defaults=True):
     size_bytes: int = 0
     #: those of them that cannot be read, and why
     unreadable: list[tuple[int, str]] = []
-    #: name of a file in which something was damaged, empty for none; and what it was
-    damaged: str = ""
-    why: str = "chunks cannot be read and are set aside"
+    #: name of each file in which something was damaged or lost, and what it was
+    damaged: dict[str, str] = {}
     #: sequence numbers of batches: (origin, first, last, latest window), to recognise repeats
     seen: list[tuple[int, int, int, int]] = []
     #: nothing before this second is only in the journal
     merged_before_s: int = 0
     #: tier -> its new floor: the time from which on it holds everything
     floors: dict[str, int] = {}
+    #: names of the files that the rows were merged into
+    files: list[str] = []
 
 
 #: a step and the call that commits it; if the driver never calls it, nothing has happened
@@ -291,6 +293,8 @@ class _Unit:
                 if tier is COARSE:
                     self.gauges.finish(file.connection)
         self._step.merged_before_s = cutoff_s
+        self._step.files = [file.path.name for file in self._files.values()]
+        self._step.damaged = {f.path.name: f.anew for f in self._files.values() if f.anew}
         return self._step, self._commit
 
     def _commit(self) -> None:
@@ -318,6 +322,8 @@ class _File:
     connection: sqlite3.Connection
     marked: frozenset[int]
     part: int
+    #: what it means that it had to be begun again, else empty
+    anew: str = ""
     #: number of a series in the unit -> in the file, -1 for none yet
     known: Array = field(default_factory=lambda: np.zeros(0, np.int64))
 
@@ -340,6 +346,9 @@ def _begun(
     identity: int,
     connection: sqlite3.Connection,
 ) -> _File:
+    anew = is_anew(journal, path, connection)
+    if anew:
+        note(connection, anew=1)
     adopt(connection, identity)
     here = marked(connection, identity)
     gone = _gone(journal, here)
@@ -348,7 +357,7 @@ def _begun(
         "SELECT coalesce(max(part), 0) + 1 FROM chunk WHERE level IN (0, 1, 2) AND period = ?",
         (tier.period(hour_s),),
     ).fetchone()
-    return _File(path, connection, here - {*gone}, part)
+    return _File(path, connection, here - {*gone}, part, anew)
 
 
 def _points(rows: Sequence[_JournalRow], series: Catalogue) -> Columns:

@@ -122,7 +122,7 @@ class Compactor:
 
     def _is_due(self, tier: Tier, start_s: int, file: Path, floors: Mapping[str, int]) -> bool:
         """Return whether to look at a file: at the start all, later those that were written."""
-        if tier.span(start_s)[1] <= floors[tier.name]:
+        if tier.span(start_s)[1] <= floors[tier.name] or not file.stat().st_size:
             return False
         before = self._consolidated.get(file)
         if before is None:

@@ -71,7 +71,7 @@ def consolidations(
         connection, anew = writers.fill(path, _index_mended)
         if anew:
             why = "its index of chunks differed from them and was made anew"
-            step = Step(what="consolidate", damaged=path.name, why=why)
+            step = Step(what="consolidate", damaged={path.name: why})
             yield step, partial(_commit, connection)
             writers.fill(path, look)
     for level, period in due:
@@ -85,7 +85,7 @@ def consolidations(
 
         connection, whole = writers.fill(path, work)
         why = "names, or chunks, cannot be read: what they stood for is left out"
-        step = Step(what="consolidate", damaged="" if whole else path.name, why=why)
+        step = Step(what="consolidate", damaged={} if whole else {path.name: why})
         yield step, partial(_commit, connection)
     for period in gauges:
 
@@ -95,7 +95,7 @@ def consolidations(
             return connection, merge_sets(connection, tier, period)
 
         connection, why = writers.fill(path, merged)
-        step = Step(what="consolidate", damaged=path.name if why else "", why=why)
+        step = Step(what="consolidate", damaged={path.name: why} if why else {})
         yield step, partial(_commit, connection)
 
 

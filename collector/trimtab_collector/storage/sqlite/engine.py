@@ -28,6 +28,7 @@ from trimtab_collector.storage.sqlite.gaugehistory import GaugeReader
 from trimtab_collector.storage.sqlite.health import SQLiteHealth
 from trimtab_collector.storage.sqlite.indexes import mend_indexes
 from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW
+from trimtab_collector.storage.sqlite.knownfiles import KnownFiles
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
 from trimtab_collector.storage.sqlite.periods import MergedPeriods
@@ -145,12 +146,13 @@ class SQLiteStore:
             merged_before_s = max(merged_before_s, int(clock()) // 60 * 60)
         ages = AgeClock(clock, steady, newest_data_s(self._writer, files_of(directory)))
         floors = Floors(facts, retention or Retention(), ages)
+        known = KnownFiles(directory, facts, floors, self._writer)
         self.memory = Memory(
             max_series, recent_bytes, clock, merged_before_s, self._aside, self.over
         )
         self._reads = Reader(
             directory, identity, self.memory.recent, self.memory.live, self._reader, floors,
-            MergedPeriods(kept_from_buckets), self._aside,
+            MergedPeriods(kept_from_buckets), self._aside, known,
         )  # fmt: skip
         self._gauge_reader = GaugeReader(self._reads, self.memory.gauges)
         self._replay()

@@ -41,6 +41,7 @@ from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunks
 from trimtab_collector.storage.sqlite.dictionaries import Dictionaries
 from trimtab_collector.storage.sqlite.head import Head
 from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW, batch_of
+from trimtab_collector.storage.sqlite.knownfiles import KnownFiles
 from trimtab_collector.storage.sqlite.openfiles import OpenFiles, number_of
 from trimtab_collector.storage.sqlite.periods import MergedPeriods
 from trimtab_collector.storage.sqlite.plan import ROLLED, SINGLE, TierRun, clear_of, plan
@@ -82,8 +83,10 @@ class Reader:
         floors: Callable[[], Mapping[str, int]],
         periods: MergedPeriods,
         aside: Aside,
+        known: KnownFiles,
     ) -> None:
         self._aside = aside
+        self.known = known
         self._directory = directory
         self._identity = identity
         self._dictionaries = Dictionaries()
@@ -102,7 +105,7 @@ class Reader:
         """Return what reads have found wrong with files that still exist, by name of the file."""
         broken = list(self._damage.items())
         here = {path.name: why for (path, number), why in broken if number_of(path) == number}
-        return {**self._unreadable, **here}
+        return {**self._unreadable, **here, **self.known.missing()}
 
     def read(self, selection: Selection) -> Rows:
         """Return merged points; raises TooMuchError before it takes much memory."""
@@ -208,6 +211,8 @@ class Reader:
                     self._unreadable.pop(path.name, None)
                     if view.facts.wrong:
                         self.damaged(path, ChunkError(view.facts.wrong))
+                elif lack := self.known.lack_of(path):
+                    self.damaged(path, ChunkError(lack))
             except (sqlite3.Error, VersionError, ValueError, TypeError) as error:
                 self.damaged(path, error)
             start_s = end_s

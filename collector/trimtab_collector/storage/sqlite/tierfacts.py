@@ -179,6 +179,10 @@ def strangers(files: Iterable[tuple[Tier, int, Path]], identity: int) -> dict[st
             continue
         if facts.wrong:
             found[path.name] = facts.wrong
+        elif "anew" in facts.values:
+            found[path.name] = (
+                "begun anew because it was missing or empty: what was merged into it before is lost"
+            )
         elif "mended" in facts.values:
             found[path.name] = (
                 "its facts or marks were damaged and were written anew: batches that were being "

@@ -117,6 +117,7 @@ class Tiering:
         self.max_bytes = 0
         self._memory = memory
         self._reader = reader
+        self._known = reader.known
         self._committer = committer
         self._journal = journal
         self._accounting, self._measures, self._events = tables
@@ -159,14 +160,14 @@ class Tiering:
 
         Raises sqlite3.Error if the disk refuses the write: the step is then repeated.
         """
-        if step.damaged:
-            self._reader.damaged(self._directory / step.damaged, ChunkError(step.why))
+        for name, why in step.damaged.items():
+            self._reader.damaged(self._directory / name, ChunkError(why))
         if step.what == "drop":
             self._reader.files.let_go()
             # There may be space now.
             self.announce(step)
         elif step.journal:
-            self._committer.run(partial(self._apply, step), self._applied)
+            self._committer.run(partial(self._apply, step), partial(self._applied, step))
         self._journal.change(-len(step.journal), -step.size_bytes)
 
     def _apply(self, step: Step, connection: sqlite3.Connection) -> _Applied:
@@ -181,13 +182,15 @@ class Tiering:
             "INSERT OR REPLACE INTO seen (origin, first, last, t) VALUES (?, ?, ?, ?)", step.seen
         )
         note_facts(connection, {"merged_before_s": step.merged_before_s})
+        self._known.add(connection, step.files, len(step.journal))
         if not step.unreadable:
             return None
         both = {service: (lost[service], behind[service]) for service in lost}
         booked = book_unreadable(connection, self._accounting, both)
         return booked, self.aside.count(connection)
 
-    def _applied(self, applied: _Applied) -> None:
+    def _applied(self, step: Step, applied: _Applied) -> None:
+        self._known.confirm(step.files, len(step.journal))
         if applied is not None:
             (staged, retirement), rows = applied
             self._accounting.confirm(staged)
@@ -226,6 +229,7 @@ class Tiering:
             # First: a row that an index has twice would be rolled up twice.
             ("comparing indexes", self._compare_indexes),
             ("dropping what is too old", lambda: run(drop)),
+            ("forgetting deleted files", self._forget_files),
             ("adding up processes", lambda: run(retire, self._accounting.retire)),
             ("forgetting agents", self._committer.forget_origins),
             ("forgetting measures", lambda: run(forget, measures.confirm_forgotten)),
@@ -243,6 +247,15 @@ class Tiering:
             # Files that were deleted while a read had them open.
             self._reader.files.let_go()
         return trouble
+
+    def _forget_files(self) -> None:
+        """Forget files that retention has deleted; a look at the others tells which are missing."""
+        self._known.missing()
+        if gone := self._known.too_old():
+            self._committer.run(
+                lambda connection: self._known.drop(connection, gone),
+                lambda _: self._known.confirm_dropped(gone),
+            )
 
     def _compare_indexes(self) -> None:
         """Compare the indexes of measures and events once: at the start it would take too long."""

@@ -24,6 +24,7 @@ __all__ = [
     "Tier",
     "file_of",
     "files_of",
+    "start_of",
 ]
 
 HOUR_S: Final = 3600
@@ -120,13 +121,20 @@ def files_of(directory: Path) -> Iterable[tuple[Tier, int, Path]]:
     """Return tier, start and path of every tier file: the finest tier first, then by age."""
     found = []
     for path in directory.iterdir():
-        match = _NAME.fullmatch(path.name)
-        tier = next((tier for tier in EVERY if match and tier.name == match[1]), None)
-        if match is None or tier is None or tier.monthly != (match[4] is None):
-            continue
-        try:
-            start = datetime(int(match[2]), int(match[3]), int(match[4] or 1), tzinfo=UTC)
-        except ValueError:
-            continue
-        found.append((tier, int(start.timestamp()), path))
+        begin = start_of(path.name)
+        if begin is not None:
+            found.append((*begin, path))
     return sorted(found, key=lambda row: (EVERY.index(row[0]), row[1]))
+
+
+def start_of(name: str) -> tuple[Tier, int] | None:
+    """Return tier and start of the file of that name, None for any other file."""
+    match = _NAME.fullmatch(name)
+    tier = next((tier for tier in EVERY if match and tier.name == match[1]), None)
+    if match is None or tier is None or tier.monthly != (match[4] is None):
+        return None
+    try:
+        start = datetime(int(match[2]), int(match[3]), int(match[4] or 1), tzinfo=UTC)
+    except ValueError:
+        return None
+    return tier, int(start.timestamp())

@@ -24,6 +24,7 @@ import numpy as np
 
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.compactor import METRICS, locked
+from trimtab_collector.storage.sqlite.knownfiles import missing_files
 from trimtab_collector.storage.sqlite.tierfacts import marked, strangers
 from trimtab_collector.storage.sqlite.tierfile import DAMAGED
 from trimtab_collector.storage.sqlite.tiernames import load_series
@@ -103,6 +104,9 @@ def check(
             say(f"read {file.path.name}: {report.chunks - before} chunks ({place} of {len(files)})")
         report.files += len(files)
         floors = retention.floors(time.time() if now_s is None else now_s, metrics.floors)
+        for name, what in missing_files(directory, metrics.files, floors).items():
+            if not (directory / name).exists():
+                report.add(Finding(name, f"it {what}"))
         for fine, coarse in (*pairwise(TIERS), (MEDIUM, SUMMED)):
             _compare(fine, coarse, tiers, floors, report)
         _compare_accounting(tiers, metrics, report)
@@ -138,8 +142,12 @@ def _open(
         try:
             connection = stack.enter_context(closing(open_file(path)))
             if connection.execute("PRAGMA user_version").fetchone() == (0,):
-                report.notes.append(f"{path.name} is empty: it was about to be begun")
-                tiers[tier.name].files.add(start_s)
+                if path.name in metrics.files:
+                    what = "it is empty: the batches that were merged into it are lost there"
+                    report.add(Finding(path.name, what))
+                else:
+                    report.notes.append(f"{path.name} is empty: it was about to be begun")
+                    tiers[tier.name].files.add(start_s)
                 continue
             connection = stack.enter_context(closing(open_reader(path)))
             own = Dictionary()

@@ -13,6 +13,7 @@ from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.compactor import METRICS
 from trimtab_collector.storage.sqlite.connect import lenient
 from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW, batch_of
+from trimtab_collector.storage.sqlite.knownfiles import PREFIX
 from trimtab_collector.storage.sqlite.schema import VERSION, identity_of_journal
 from trimtab_collector.storage.sqlite.upkeep.findings import CheckReport, Finding
 from trimtab_collector.storage.sqlite.upkeep.rows import look_at_rows
@@ -54,6 +55,8 @@ class Metrics:
     requests: dict[tuple[str, str], int]
     #: floors of tiers whose files were deleted for lack of space
     floors: dict[str, int]
+    #: tier files there must be, and the batches that were merged into each
+    files: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +92,8 @@ def look(connection: sqlite3.Connection, report: CheckReport) -> Metrics | None:
         if count:
             report.add(Finding(METRICS, what, "0", str(count)))
     facts = connection.execute(
-        "SELECT name, value FROM fact WHERE name LIKE 'floor~_%' ESCAPE '~'"
-        " AND typeof(value) = 'integer'"
-    )
+        "SELECT name, value FROM fact WHERE typeof(value) = 'integer'"
+    ).fetchall()
     # In one transaction, so that totals and journal rows belong together.
     connection.execute("BEGIN")
     totals = connection.execute("SELECT environment, service, requests FROM total").fetchall()
@@ -111,7 +113,10 @@ def look(connection: sqlite3.Connection, report: CheckReport) -> Metrics | None:
         given,
         last,
         {(row[0], row[1]): row[2] for row in totals},
-        {name.removeprefix("floor_"): value for name, value in facts},
+        *(
+            {name.removeprefix(prefix): value for name, value in facts if name.startswith(prefix)}
+            for prefix in ("floor_", PREFIX)
+        ),
     )
 
 
