@@ -38,7 +38,7 @@ EMPTY: Final = Choice(
 
 
 class HistoryRow(Stats, kw_only=True):
-    """One step of history; rates are over the seconds of it that have arrived.
+    """One step of history; rates are over the seconds of it that arrived and were watched.
 
     `state` is measured, quiet (no requests), down (no process ran) or gap: nothing could arrive,
     and every figure is null.

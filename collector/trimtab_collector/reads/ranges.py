@@ -73,15 +73,17 @@ class TimeRange:
         return max(1, min(self.selection.end_s, self.arrived_s) - self.selection.start_s)
 
     def seconds_of(self, t: Array) -> Array:
-        """Return how many seconds have arrived of the steps that start at t, each at least 1.
+        """Return how many seconds of the steps that start at t arrived and were watched.
 
-        Those of a whole range are without what was not watched.
+        Each is at least 1; of a step that nobody watched at all, it is what arrived.
         """
         if len(self.selection.edges_s) == 2:
             return np.full(len(t), self.seconds)
         edges = np.array(self.selection.edges_s)
         end = edges[np.searchsorted(edges, t, "right")]
-        seconds: Array = np.maximum(1, np.minimum(end, self.arrived_s) - t)
+        end = np.maximum(t + 1, np.minimum(end, self.arrived_s))
+        watched = end - t - (self.unwatched.missing_of(t, end) if self.unwatched else 0)
+        seconds: Array = np.where(watched > 0, np.maximum(1, watched), end - t)
         return seconds
 
     def whole(self) -> "TimeRange":

@@ -25,8 +25,13 @@ _LEAST_S: Final = 60
 #: the same between times that were watched
 _GAP_S: Final = 600
 #: steps in which it is looked: of ten minutes over a day, of an hour over a week. What is missing
-#: of a step that has something is not found
+#: of a step that has something is not found, but beside the first times that nobody watched
 _STEPS: Final = 168
+_REFINED: Final = 4
+#: into how many parts a step beside them is divided, about, and the least width of one: an agent
+#: may tell of a process only once a minute
+_PARTS: Final = 60
+_LEAST_PART_S: Final = 60
 #: what was found of a range is good for so long, in seconds, and of so many ranges: a gap is of
 #: ten minutes, so that where none is none is missed by a minute; one that is there may go on, or
 #: be filled by what comes late
@@ -49,9 +54,16 @@ class Unwatched:
 
     def missing_s(self, from_s: float, to_s: float) -> float:
         """Return how many seconds between two times nobody watched; raises TooMuchError."""
+        return float(self.missing_of(np.array([from_s]), np.array([to_s]))[0])
+
+    def missing_of(self, from_s: Array, to_s: Array) -> Array:
+        """Return how many seconds of each stretch nobody watched; raises TooMuchError."""
         if self._missing is None:
             self._missing = self._found()
-        return sum(max(0.0, min(end, to_s) - max(start, from_s)) for start, end in self._missing)
+        found = np.zeros(len(from_s))
+        for start, end in self._missing:
+            found += np.maximum(0, np.minimum(end, to_s) - np.maximum(start, from_s))
+        return found
 
     @property
     def is_whole(self) -> bool:
@@ -78,10 +90,54 @@ class Unwatched:
         some = self._store.read(Selection(edges_s, (), self._where))
         alive[np.searchsorted(np.array(edges_s), some.t, "right") - 1] = True
         unknown = ~alive & ~heard
+        new_s = -1
         if self._where and not alive[0] and not self._was_before():
             first = int(np.flatnonzero(alive)[0]) if alive.any() else len(alive)
             unknown[:first] = True
-        return _gaps(edges_s, unknown)
+            new_s = edges_s[0]
+        gaps = _gaps(edges_s, unknown)
+        wide_s = edges_s[1] - edges_s[0]
+        refined = [self._refined(*gap, wide_s, is_new=gap[0] == new_s) for gap in gaps[:_REFINED]]
+        return refined + gaps[_REFINED:]
+
+    def _refined(self, start_s: int, end_s: int, wide_s: int, *, is_new: bool) -> tuple[int, int]:
+        """Return a gap with what was not watched of the steps before and behind it."""
+        if wide_s <= _LEAST_PART_S:
+            return start_s, end_s
+        before_s = max(self._start_s, start_s - wide_s)
+        if before_s < start_s:
+            edges_s, unknown = self._closer(before_s, start_s, wide_s, is_new=False)
+            if not unknown.all():
+                start_s = edges_s[len(unknown) - int(np.argmin(unknown[::-1]))]
+        behind_s = min(self._end_s, end_s + wide_s)
+        if behind_s > end_s:
+            edges_s, unknown = self._closer(end_s, behind_s, wide_s, is_new=is_new)
+            if not unknown.all():
+                end_s = edges_s[int(np.argmin(unknown))]
+        return start_s, end_s
+
+    def _closer(
+        self, start_s: int, end_s: int, wide_s: int, *, is_new: bool
+    ) -> tuple[tuple[int, ...], Array]:
+        """Return the edges of the parts of a step, and which of them nobody watched.
+
+        Of what is new nobody knows anything before it was there, though others were heard.
+        """
+        least_s = max(_LEAST_PART_S, wide_s / _PARTS)
+        while True:
+            part_s = next((each for each in _WIDTHS_S if each >= least_s), wide_s)
+            edges_s = (*range(start_s, end_s, min(part_s, wide_s)), end_s)
+            beats = Heartbeats(self._store, edges_s, self._where)
+            alive = beats.alive.copy()
+            if part_s >= wide_s or beats.resolution_s <= part_s:
+                break
+            least_s = beats.resolution_s
+        some = self._store.read(Selection(edges_s, (), self._where))
+        alive[np.searchsorted(np.array(edges_s), some.t, "right") - 1] = True
+        if is_new:
+            return edges_s, ~alive
+        told = beats.heard()
+        return edges_s, ~alive & ~(beats.any_host if told is None else told)
 
     def _edges(self, least_s: int) -> tuple[int, ...]:
         needed_s = max(least_s, (self._end_s - self._start_s) / _STEPS)
