@@ -25,7 +25,7 @@ from trimtab_collector.contract.callers import vouch
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
 from trimtab_collector.pacing import BatchCost, KeyPacing
 from trimtab_collector.quotas import BatchContent, Quotas
-from trimtab_collector.senders import Senders, ahead_of
+from trimtab_collector.senders import SKEWED_S, Senders, ahead_of, offset_of
 from trimtab_collector.storage.columns import WINDOW_S, series_index
 from trimtab_collector.storage.distinct import DistinctSeries
 from trimtab_collector.storage.store import (
@@ -64,7 +64,6 @@ _PAST_S: Final = 7 * 24 * 3600
 _LARGE: Final = 128 * 1024
 _SMALL: Final = 16 * 1024
 _MAX_WAIT_S: Final = 60.0
-_SKEW_S: Final = 60.0
 _CLOCK: Final = CLOCK_HEADER.encode()
 _HELD: Final = HELD_HEADER.encode()
 _ACCEPTED: Final = b'{"duplicate":false,"watchSeconds":0.0}'
@@ -105,7 +104,7 @@ class Ingest:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; every refusal has the API's envelope."""
         extra: Iterable[tuple[bytes, bytes]] = ()
-        asking = _Asking()
+        asking = _Asking(self._clock())
         try:
             status, body = await self._answer(scope, receive, asking)
         except ApiError as error:
@@ -234,21 +233,15 @@ class Ingest:
     ) -> Received:
         batch = arrived = decoded or self._decoded(raw, key, asking)
         now_s = self._clock()
-        ahead_s = ahead_of(batch, sent_at, now_s)
-        begin_s = batch.window_s
-        ahead_us = 0
         own = self._owners.check(batch.agent, key)
-        if abs(ahead_s) > _SKEW_S:
-            self._log.warning(
-                "skew",
-                "clock of an agent is %.0f s %s; its windows are booked by ours: "
-                "set the clock of its machine agent=%s",
-                abs(ahead_s),
-                "ahead" if ahead_s > 0 else "behind",
-                batch.agent,
-            )
-            begin_s -= round(ahead_s)
-            ahead_us = round(ahead_s) * 1_000_000
+        closed_s = ahead_of(batch, sent_at, asking.at_s)
+        ahead_s = sent_at.wall_s - asking.at_s if sent_at else closed_s
+        told_now = self.senders.told(batch.agent, ahead_s, sent_at, told)
+        offset_s = offset_of(told_now, closed_s)
+        if abs(told_now.ahead_s) > SKEWED_S:
+            self._tell_skew(batch.agent, told_now.ahead_s)
+        begin_s = batch.window_s - offset_s
+        ahead_us = offset_s * 1_000_000
         if begin_s - now_s > _FUTURE_S:
             # Its clock was wrong when the window closed, and is right by now.
             begin_s = int(now_s)
@@ -274,7 +267,7 @@ class Ingest:
         # Only now it is accepted: what is refused says nothing about an agent.
         if not own:
             self._owners.claim(batch.agent, key)
-        self.senders.note(batch.agent, sent_at.wall_s - now_s if sent_at else ahead_s, told)
+        self.senders.note(batch.agent, told_now)
         if malformed:
             self._left_out(batch.agent, malformed)
         read_s = min(begin_s + batch.step_s, now_s)
@@ -314,6 +307,16 @@ class Ingest:
         self._owners.check(agent, self._still(key))
         return 200, msgspec.json.encode({"watchSeconds": watch_s, "commands": []})
 
+    def _tell_skew(self, agent: str, ahead_s: float) -> None:
+        self._log.warning(
+            "skew",
+            "clock of an agent is %.0f s %s; its windows are booked by ours: "
+            "set the clock of its machine agent=%s",
+            abs(ahead_s),
+            "ahead" if ahead_s > 0 else "behind",
+            agent,
+        )
+
     def _left_out(self, agent: str, malformed: list[str]) -> None:
         self.rows_refused += len(malformed)
         self._log.warning(
@@ -335,6 +338,8 @@ class Ingest:
 class _Asking:
     """Who a request is of, as far as it has been found out."""
 
+    #: when its headers were here
+    at_s: float
     key: str = ""
     agent: str = ""
     cost: BatchCost = field(default_factory=BatchCost)

@@ -1,4 +1,11 @@
-"""What agents tell with their requests, beside the batches: the clock, and their version."""
+"""What agents tell with their requests, beside the batches: the clock, and their version.
+
+An agent's windows are moved to the collector's clock by a whole number of seconds that stays the
+same until its clock has moved: so each window has a place of its own. What is measured is the clock
+when a request was begun, by ours when its headers were here. Time on the way makes a clock look
+behind, never ahead. So the largest of the last few measures counts, and a clock is taken to be
+behind only after as many.
+"""
 
 import re
 from collections import OrderedDict
@@ -6,56 +13,93 @@ from typing import Final, NamedTuple
 
 from trimtab_core.batches import Batch, SentAt
 
-__all__ = ["Senders", "ahead_of"]
+__all__ = ["SKEWED_S", "AgentTold", "Senders", "ahead_of", "offset_of"]
 
 _MAX_AGENTS: Final = 10_000
-#: a clock that is off by less is right
-_SKEW_S: Final = 60.0
+#: a clock that is off by more is told
+SKEWED_S: Final = 10.0
+#: windows of a clock that is off by more are moved, and moved anew when it has changed by more
+_MOVED_S: Final = 5.0
+#: windows that are moved stay where they are once it is off by less
+_RIGHT_S: Final = 2.0
+#: a clock that differs by more from what it was has jumped: no request is on its way for so long
+_JUMP_S: Final = 60.0
+#: measures from which a clock is known
+_STEADY: Final = 3
 _SHOWN: Final = 20
 _VERSION: Final = re.compile(rb"trimtab-agent/([0-9A-Za-z.+-]{1,40})")
 
 
-class _AgentTold(NamedTuple):
+class AgentTold(NamedTuple):
     """The last that an agent told."""
 
-    #: seconds by which its clock is ahead of ours
-    ahead_s: float
+    #: by how many seconds its clock was ahead of ours, at the last few requests of this boot
+    measured: tuple[float, ...]
     #: empty where it does not tell
     version: str = ""
+    #: the process that sends
+    boot: bytes = b""
+    #: by how many seconds its windows are moved back
+    offset_s: int = 0
+
+    @property
+    def ahead_s(self) -> float:
+        """Seconds by which its clock is ahead of ours."""
+        return max(self.measured)
 
 
 class Senders:
     """The latest 10,000 agents that sent; the loop and a thread of it note, any thread asks."""
 
     def __init__(self) -> None:
-        self._agents: OrderedDict[str, _AgentTold] = OrderedDict()
+        self._agents: OrderedDict[str, AgentTold] = OrderedDict()
 
-    def note(self, agent: str, ahead_s: float, user_agent: bytes = b"") -> None:
-        """Remember what an agent told."""
-        found = _VERSION.fullmatch(user_agent)
-        self._agents[agent] = _AgentTold(ahead_s, found[1].decode() if found else "")
+    def told(
+        self, agent: str, ahead_s: float, sent_at: SentAt | None, user_agent: bytes = b""
+    ) -> AgentTold:
+        """Return what is known of an agent with what it tells now; `note` remembers it."""
+        version = _VERSION.fullmatch(user_agent)
+        boot = sent_at.boot if sent_at else b""
+        measured: tuple[float, ...] = ()
+        offset_s = 0
+        before = self._agents.get(agent)
+        if before is not None:
+            # A process that is new has the clock of the one before.
+            offset_s = before.offset_s
+            if before.boot == boot and abs(ahead_s - before.ahead_s) <= _JUMP_S:
+                measured = before.measured[1 - _STEADY :]
+        measured = (*measured, ahead_s)
+        known = version[1].decode() if version else ""
+        return AgentTold(measured, known, boot, _kept(offset_s, measured))
+
+    def note(self, agent: str, told: AgentTold) -> None:
+        """Remember what an agent told, once its request was accepted."""
+        self._agents[agent] = told
         self._agents.move_to_end(agent)
         while len(self._agents) > _MAX_AGENTS:
             self._agents.popitem(last=False)
 
-    def of(self, agent: str) -> _AgentTold | None:
+    def of(self, agent: str) -> AgentTold | None:
         """Return what an agent told, None where it has not sent since the start."""
         return self._agents.get(agent)
 
     def skewed(self) -> dict[str, float]:
-        """Return the seconds by which agents are off, up to 20 over a minute."""
+        """Return the seconds by which agents are off, up to 20 over ten seconds."""
         # A list first, which is made at once: the loop adds agents while a thread reads them.
         agents = list(self._agents.items())
         off = [
             (agent, round(sender.ahead_s, 1))
             for agent, sender in agents
-            if abs(sender.ahead_s) > _SKEW_S
+            if abs(sender.ahead_s) > SKEWED_S
         ]
         return dict(off[:_SHOWN])
 
 
 def ahead_of(batch: Batch, sent_at: SentAt | None, now_s: float) -> float:
-    """Return by how much the agent's clock was ahead of ours when it closed the batch."""
+    """Return by how much the agent's clock was ahead of ours when it closed the batch.
+
+    now_s is when the headers of its request were here.
+    """
     if sent_at is None:
         # Without its clock, only a window that closed in our future shows that it is ahead.
         return max(0.0, batch.closed_us / 1e6 - now_s)
@@ -64,3 +108,24 @@ def ahead_of(batch: Batch, sent_at: SentAt | None, now_s: float) -> float:
         return batch.closed_us / 1e6 - (now_s - max(0.0, age_s))
     # From an earlier boot of the agent: we take its clock to have been what it is now.
     return sent_at.wall_s - now_s
+
+
+def offset_of(told: AgentTold, ahead_s: float) -> int:
+    """Return by how many seconds to move back a batch that was closed that far ahead of ours."""
+    if abs(ahead_s - told.measured[-1]) <= _MOVED_S:
+        return told.offset_s
+    # The clock was set between closing and sending.
+    return round(ahead_s) if abs(ahead_s) > _MOVED_S else 0
+
+
+def _kept(offset_s: int, measured: tuple[float, ...]) -> int:
+    """Return the offset after another measure: the same, unless the clock has surely moved."""
+    ahead_s = max(measured)
+    is_known = len(measured) == _STEADY or abs(ahead_s - offset_s) > _JUMP_S
+    if ahead_s < offset_s and not is_known:
+        return offset_s
+    if abs(ahead_s) <= _RIGHT_S:
+        return 0
+    if abs(ahead_s - offset_s) <= _MOVED_S:
+        return offset_s
+    return round(ahead_s) if abs(ahead_s) > _MOVED_S else 0

@@ -38,7 +38,7 @@ THRESHOLDS: Final[dict[str, Shipped]] = {
     AGENT_SILENCE: Shipped(25, None, for_s=0, keep_firing_s=60),
     # Longer than most restarts, and said within a minute.
     SERVICE_GONE: Shipped(None, 45, for_s=0, critical_for_s=0, keep_firing_s=60),
-    "clockSkew": Shipped(60, None),
+    "clockSkew": Shipped(30, None),
     "spoolSize": Shipped(32 * 2**20, 192 * 2**20),
     "collectorTrouble": Shipped(None, 0, critical_for_s=60, keep_firing_s=120),
 }

@@ -161,7 +161,7 @@ class CollectorHealth(Body, kw_only=True):
     uptime: float
     memory: MemoryShare
     store: StoreHealth
-    #: agent -> seconds by which its clock is ahead, for those more than a minute off
+    #: agent -> seconds by which its clock is ahead, for those more than ten seconds off
     clock_skew_seconds: dict[str, float]
     connections: ConnectionHealth | UnsetType = UNSET
     #: absent without TLS
