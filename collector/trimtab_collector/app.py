@@ -5,6 +5,7 @@ The only place that knows all parts and names the engine.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from trimtab_collector.auth.owners import AgentOwners
 from trimtab_collector.batchbodies import Receive
 from trimtab_collector.circumstances import Circumstances
 from trimtab_collector.contract.callers import ITSELF, Caller
-from trimtab_collector.contract.health import HealthPart, StateHealth
+from trimtab_collector.contract.health import AgentsHealth, HealthPart, StateHealth
 from trimtab_collector.deploys import Deploys
 from trimtab_collector.finder import NameFinder
 from trimtab_collector.fleet import Fleet
@@ -115,6 +116,7 @@ class CollectorApp:
             accounts=self.accounts.health,
             deploys=self.deploys.health,
             state=self._state_health,
+            agents=self._agents_health,
         )
         self._api = Api(parts, self._executor, self.accounts.access, shared=self._shared)
         self.live = self._stream(settings, parts)
@@ -189,6 +191,10 @@ class CollectorApp:
         trouble = trouble or self.owners.trouble
         body = StateHealth(unreadable=unreadable, trouble=trouble or None)
         return HealthPart(body, bool(unreadable or trouble))
+
+    def _agents_health(self, _caller: Caller) -> HealthPart:
+        shared = self.ingest.senders.shared(time.time())
+        return HealthPart(AgentsHealth(shared=shared), bool(shared))
 
     def _judging(self, settings: CollectorSettings, slos: SloBook) -> Sequence[Any]:
         """Put together what judges and tells; returns what the API asks of it."""

@@ -145,6 +145,7 @@ def _body(
         spool_batches=whole(_BATCHES),
         memory=whole(_MEMORY),
         clock_skew_seconds=round(sender.ahead_s, 1) if sender else None,
+        shared=bool(sender and sender.is_shared(parameters.now_s)),
         key=(key.name or key.id) if key else None,
         key_id=key.id if key else None,
     )

@@ -25,7 +25,7 @@ from trimtab_collector.contract.callers import vouch
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
 from trimtab_collector.pacing import BatchCost, KeyPacing
 from trimtab_collector.quotas import BatchContent, Quotas
-from trimtab_collector.senders import SKEWED_S, Senders, ahead_of, offset_of
+from trimtab_collector.senders import Senders, ahead_of, offset_of
 from trimtab_collector.storage.columns import WINDOW_S, series_index
 from trimtab_collector.storage.distinct import DistinctSeries
 from trimtab_collector.storage.store import (
@@ -236,10 +236,8 @@ class Ingest:
         own = self._owners.check(batch.agent, key)
         closed_s = ahead_of(batch, sent_at, asking.at_s)
         ahead_s = sent_at.wall_s - asking.at_s if sent_at else closed_s
-        told_now = self.senders.told(batch.agent, ahead_s, sent_at, told)
+        told_now = self.senders.told(batch.agent, ahead_s, sent_at, told, now_s)
         offset_s = offset_of(told_now, closed_s)
-        if abs(told_now.ahead_s) > SKEWED_S:
-            self._tell_skew(batch.agent, told_now.ahead_s)
         begin_s = batch.window_s - offset_s
         ahead_us = offset_s * 1_000_000
         if begin_s - now_s > _FUTURE_S:
@@ -267,7 +265,7 @@ class Ingest:
         # Only now it is accepted: what is refused says nothing about an agent.
         if not own:
             self._owners.claim(batch.agent, key)
-        self.senders.note(batch.agent, told_now)
+        self.senders.note(batch.agent, told_now, now_s)
         if malformed:
             self._left_out(batch.agent, malformed)
         read_s = min(begin_s + batch.step_s, now_s)
@@ -306,16 +304,6 @@ class Ingest:
             leaving.cancel()
         self._owners.check(agent, self._still(key))
         return 200, msgspec.json.encode({"watchSeconds": watch_s, "commands": []})
-
-    def _tell_skew(self, agent: str, ahead_s: float) -> None:
-        self._log.warning(
-            "skew",
-            "clock of an agent is %.0f s %s; its windows are booked by ours: "
-            "set the clock of its machine agent=%s",
-            abs(ahead_s),
-            "ahead" if ahead_s > 0 else "behind",
-            agent,
-        )
 
     def _left_out(self, agent: str, malformed: list[str]) -> None:
         self.rows_refused += len(malformed)

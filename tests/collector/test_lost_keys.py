@@ -1,6 +1,5 @@
 """A keys.db that is empty or garbage: what was lost is said, and what to do."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 from support.processes.people import ADMIN, PASSWORD, Client
 from support.processes.servers import Collector, short_dir
-from support.stores.batches import Sender, a_batch, key_of, point_of
+from support.stores.batches import Sender, a_batch, key_of, point_of, window
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keyring import KeyRing
 from trimtab_collector.auth.keys import KeyFile
@@ -67,7 +66,7 @@ def test_a_collector_whose_file_of_keys_is_empty_is_degraded() -> None:
     with short_dir() as directory, Collector(directory, **SETTINGS) as process:
         process.start()
         with Sender(process.port, process.new_key()) as sender:
-            sender.insist(a_batch(1, {key_of("/"): point_of([1])}, window_s=int(time.time())))
+            sender.insist(a_batch(1, {key_of("/"): point_of([1])}, window_s=window()))
         client = Client(process.port)
         client.login()
         assert client.ask("GET", "/health").data["state"]["trouble"] is None

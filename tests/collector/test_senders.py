@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from support.processes.servers import Collector
+from support.processes.servers import Collector, short_dir
 from support.stores.batches import Sender, a_batch, key_of, point_of
 from trimtab_collector.senders import Senders, offset_of
 from trimtab_core.batches import CLOCK_HEADER, SentAt
@@ -78,3 +78,41 @@ def test_the_windows_of_a_clock_that_is_a_little_behind_are_booked_by_ours_one_b
     assert len(rows) >= 8
     skews = collector.api.get("/health")["clockSkewSeconds"]
     assert skews[service] == pytest.approx(-behind_s, abs=2)
+
+
+def shared_after(*turns: tuple[int, bytes]) -> bool:
+    """Return whether an agent is shared after requests of processes at these seconds."""
+    senders = Senders()
+    for now_s, boot in turns:
+        told = senders.told("web", 0.0, SentAt(0.0, 0.0, boot), now_s=now_s)
+        senders.note("web", told, now_s)
+    return senders.shared(turns[-1][0]) == ["web"]
+
+
+def test_agents_that_send_in_turns_are_two() -> None:
+    assert shared_after((0, b"a"), (5, b"b"), (10, b"a"), (15, b"b"))
+    assert shared_after(*((number, b"abc"[number % 3 : number % 3 + 1]) for number in range(9)))
+    # An agent that starts again and again, and one whose last request was held up on its way.
+    assert not shared_after(*((number, bytes([number])) for number in range(9)))
+    assert not shared_after((0, b"a"), (5, b"b"), (6, b"a"), (15, b"b"), (400, b"b"))
+
+
+def test_two_agents_that_are_no_longer_so_are_told_no_more() -> None:
+    turns = ((0, b"a"), (5, b"b"), (10, b"a"), (15, b"b"))
+    assert not shared_after(*turns, (400, b"b"))
+
+
+def test_two_agents_under_one_name_are_named() -> None:
+    with short_dir() as directory, Collector(directory).start() as collector:
+        with Sender(collector.port, collector.new_key()) as sender:
+            for seq in range(4):
+                boot = (b"12345678", b"87654321")[seq % 2]
+                sender.more = {CLOCK_HEADER: SentAt(time.time(), 5.0, boot).header()}
+                batch = a_batch(seq, {key_of(): point_of([5])}, agent="cloned")
+                assert sender.post(batch)[0] == 202
+        health = collector.api.get("/health")
+        assert health["agents"]["shared"] == ["cloned"]
+        assert health["status"] == "degraded"
+        agents = collector.api.get("/agents")["agents"]
+        assert {agent["name"] for agent in agents if agent["shared"]} == {"cloned"}
+        collector.wait_line("two agents send as cloned")

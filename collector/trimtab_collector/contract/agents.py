@@ -45,6 +45,8 @@ class AgentBody(Body, kw_only=True):
     memory: int | None
     #: by how much its clock is ahead; null as `version`
     clock_skew_seconds: float | None
+    #: whether two agents send under this name in turns, as one whose data directory was copied
+    shared: bool
     #: name and id of the key that it writes with; null once that is revoked
     key: str | None
     key_id: str | None

@@ -11,6 +11,7 @@ from trimtab_collector.contract.logs import LogHealth
 
 __all__ = [
     "AccountsHealth",
+    "AgentsHealth",
     "CertificateHealth",
     "CollectorHealth",
     "CompactionHealth",
@@ -146,6 +147,12 @@ class StateHealth(Body, kw_only=True):
     unreadable: int
 
 
+class AgentsHealth(Body, kw_only=True):
+    """Agents that cannot be told apart: names as which more than one sends, up to 20."""
+
+    shared: list[str]
+
+
 class HealthPart(NamedTuple):
     """How a part does, and whether that makes the collector `degraded`."""
 
@@ -168,6 +175,7 @@ class CollectorHealth(Body, kw_only=True):
     certificate: CertificateHealth | UnsetType = UNSET
     reload: ReloadHealth | UnsetType = UNSET
     deploys: DeploysHealth | UnsetType = UNSET
+    agents: AgentsHealth | UnsetType = UNSET
     alerts: AlertsHealth | UnsetType = UNSET
     state: StateHealth | UnsetType = UNSET
     accounts: AccountsHealth | UnsetType = UNSET
