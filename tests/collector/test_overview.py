@@ -80,7 +80,7 @@ def test_a_slow_service_is_named_with_its_beginning_its_cause_and_the_deploy(slo
     )  # fmt: skip
     assert re.fullmatch(
         r"9\d % of the rise is database time, most of it in GET /orders/{id}\. Version 2\.8\.1 was "
-        r"deployed at 19:35\. Other services are as usual\. See why",
+        r"deployed at 19:35\. See why\. Other services are as usual\.",
         sentence["detail"],
     )
     leads = {each["text"]: (each["page"], each["params"]) for each in sentence["links"]}

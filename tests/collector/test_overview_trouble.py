@@ -137,6 +137,32 @@ def test_an_alert_that_recovers_is_told_as_one_that_was(operator: str) -> None:
     assert sentence["severity"] == "warning"
 
 
+def test_what_is_below_its_critical_line_and_past_the_milder_one_does_not_recover() -> None:
+    alert = _cpu(severity="critical", state="firing", threshold=0.9, value=0.714, worst=0.97,
+                 warning=0.7, critical=0.9, fired_at=_at(200))  # fmt: skip
+    with town() as place:
+        place.fill(NOW_S - 3 * HOUR_S, NOW_S, steady(place))
+        sentence = place.ask(alert)["sentence"]
+    assert sentence["text"] == (
+        "CPU usage of host was critical and is past its warning threshold still: now 71.4 % "
+        "(last 1 min), over 70 %."
+    )
+
+
+def test_an_alert_names_the_deploy_also_where_nothing_is_known_to_be_usual() -> None:
+    alert = an_alert(
+        severity="critical", metric="responseTime", unit="ms", threshold=100.0, value=516.0,
+        environment="live", service="shop", route="", since=instant(NOW_S - 200),
+    )  # fmt: skip
+    with town() as place:
+        # Five minutes of data: too few to say what is usual.
+        place.fill(NOW_S - 300, NOW_S, steady(place, "shop"), services=("shop",))
+        place.world.marks.add("deploy", "2.5.0", "live", "shop", NOW_S - 220)
+        sentence = place.ask(alert)["sentence"]
+    assert sentence["text"].startswith("Response time p95 of shop has been past its critical")
+    assert "Version 2.5.0 was deployed at" in sentence["detail"]
+
+
 def test_alerts_are_listed_by_the_time_that_is_shown_and_last_since_then() -> None:
     first = _cpu("1", state="firing", since=_at(900), fired_at=_at(300))
     second = _cpu("2", state="resolved", since=_at(1200), fired_at=_at(1100), instance="other",

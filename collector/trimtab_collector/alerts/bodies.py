@@ -73,6 +73,8 @@ def body_of(
         metric=rule.metric,
         operator=rule.operator,
         threshold=rule.line(shown),
+        warning=rule.lines[0],
+        critical=rule.lines[1],
         value=alert.value,
         worst=alert.worst,
         over=None if rule.metric in SIGNALS else rule.over_s,

@@ -84,7 +84,10 @@ class AlertBody(Body):
     state: str
     metric: str
     operator: str
+    #: the line of its severity; and those of its rule, null where there is none
     threshold: float
+    warning: float | None
+    critical: float | None
     value: float | None
     worst: float | None
     #: over how many seconds each value is; null for signals, which are of a moment

@@ -1,13 +1,13 @@
 """What may have caused that a service is out of the ordinary: where time went, routes, deploys."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from trimtab_collector.contract.marks import DEPLOY
 from trimtab_collector.contract.overview import SentenceLink
 from trimtab_collector.marks import Mark, is_suspect
-from trimtab_collector.overview.findings import OutOfOrdinary
 from trimtab_collector.overview.situation import Situation
-from trimtab_collector.overview.usual import ERRORS_KIND, MEAN_KIND, P95_KIND
+from trimtab_collector.overview.usual import ERRORS_KIND, MEAN_KIND, P95_KIND, FigureKind
 from trimtab_collector.overview.wording import OverviewWords, link, of_service, page
 from trimtab_collector.reads.explain import largest_share
 from trimtab_collector.reads.failures import most_errors
@@ -21,6 +21,7 @@ _BEFORE_S, _AFTER_S = 900, 120
 #: one that came so short before it more likely so
 _SHORTLY_S: Final = 300
 _MOST: Final = 0.5
+_OWNER: Final = ("environment", "service")
 
 
 class Causes:
@@ -32,22 +33,28 @@ class Causes:
         self._words = words
 
     def of(
-        self, finding: OutOfOrdinary, since_s: float | None
+        self, kind: FigureKind | None, where: Mapping[str, str], since_s: float | None
     ) -> tuple[list[str], list[SentenceLink]]:
-        """Return sentences about the causes of a finding, and where pieces of them lead."""
+        """Return sentences about why a figure is as it is, and where pieces of them lead.
+
+        where: environment and service, or more of what it is of; empty for all that was chosen. Of
+        what is no figure of requests, marks alone are told.
+        """
         told: list[str] = []
         links: list[SentenceLink] = []
-        if finding.kind in (P95_KIND, MEAN_KIND):
-            self._time(finding, since_s, told, links)
-        elif finding.kind is ERRORS_KIND:
-            self._errors(finding, since_s, told, links)
+        whole = {**self._observed.parameters.where, **where}
+        if kind in (P95_KIND, MEAN_KIND):
+            self._time(whole, since_s, told, links)
+        elif kind is ERRORS_KIND:
+            self._errors(whole, since_s, told, links)
         if since_s is not None:
-            self._marks(finding, since_s, told, links)
+            owner = tuple(where[name] for name in _OWNER if name in where)
+            self._marks(owner, since_s, told, links)
         return told, links
 
     def _time(
         self,
-        finding: OutOfOrdinary,
+        where: Mapping[str, str],
         since_s: float | None,
         told: list[str],
         links: list[SentenceLink],
@@ -56,7 +63,7 @@ class Causes:
         from_s, to_s = self._range(since_s)
         found = largest_share(
             self._observed.reader,
-            self._where(finding),
+            where,
             *(from_s, to_s, self._observed.parameters.now_s),
         )
         if found is None:
@@ -78,7 +85,7 @@ class Causes:
 
     def _errors(
         self,
-        finding: OutOfOrdinary,
+        where: Mapping[str, str],
         since_s: float | None,
         told: list[str],
         links: list[SentenceLink],
@@ -86,9 +93,7 @@ class Causes:
         """Say which route most errors are in, and where the latest came up."""
         from_s, to_s = self._range(since_s)
         observed, words = self._observed, self._words
-        found = most_errors(
-            observed.reader, self._where(finding), from_s, to_s, observed.parameters.now_s
-        )
+        found = most_errors(observed.reader, where, from_s, to_s, observed.parameters.now_s)
         if found is None:
             return
         shown = words.route(found.method, found.route)
@@ -104,23 +109,23 @@ class Causes:
             })))  # fmt: skip
 
     def _marks(
-        self, finding: OutOfOrdinary, since_s: float, told: list[str], links: list[SentenceLink]
+        self, owner: tuple[str, ...], since_s: float, told: list[str], links: list[SentenceLink]
     ) -> None:
         """Say what was deployed or noted when it began."""
         words = self._words
-        marks = self._situation.marks(since_s - _BEFORE_S, since_s + _AFTER_S, finding.owner)
+        marks = self._situation.marks(since_s - _BEFORE_S, since_s + _AFTER_S, owner)
         ranked = sorted(
-            (_distance(mark, since_s), place)
-            for place, mark in enumerate(marks)
+            (_distance(mark, since_s), number)
+            for number, mark in enumerate(marks)
             if mark.kind == DEPLOY or (is_suspect(mark) and (mark.service or mark.environment))
         )
-        for mark in (marks[place] for _, place in ranked[:1]):
+        for mark in (marks[number] for _, number in ranked[:1]):
             name, at = words.name(mark.name), words.at(mark.at_s)
             if mark.kind == DEPLOY:
                 told.append(words.say("detail.deployed", version=name, at=at))
                 if mark.service:
-                    owner = (mark.environment, mark.service)
-                    links.append(link(name, of_service(owner, version=mark.name)))
+                    place = (mark.environment, mark.service)
+                    links.append(link(name, of_service(place, version=mark.name)))
             else:
                 told.append(words.say("detail.mark", name=name, at=at))
 
@@ -132,10 +137,6 @@ class Causes:
         end_s = float(spans.end_s)
         start_s = end_s - _LONGEST_S / 4 if since_s is None else min(since_s, end_s - _SHORTEST_S)
         return start_s, min(end_s, start_s + _LONGEST_S)
-
-    def _where(self, finding: OutOfOrdinary) -> dict[str, str]:
-        owner = dict(zip(("environment", "service"), finding.owner, strict=False))
-        return {**self._observed.parameters.where, **owner}
 
 
 def _distance(mark: Mark, since_s: float) -> tuple[bool, bool, bool, float]:

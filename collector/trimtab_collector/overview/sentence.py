@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+from msgspec.structs import replace
+
 from trimtab_collector.contract.alerts import AGENT_SILENCE, ANALYSIS, AlertBody, is_silenced
 from trimtab_collector.contract.errors import epoch
 from trimtab_collector.contract.overview import OverviewSentence, SentenceLink
@@ -134,7 +136,7 @@ class Sentences:
                 usual = words.shown.quantity(finding.judged.usual, finding.kind.unit)
                 detail.insert(0, words.say("detail.usual", usual=usual))
         else:
-            detail, links = [], []
+            detail, links = self._causes_of(first, since_s)
             own = (first.environment, first.service)
             others = (each.owner for each in self._findings if each.owner and each.owner != own)
             owners = list(dict.fromkeys(others))
@@ -148,6 +150,14 @@ class Sentences:
         detail += more
         links += leads
         return self._names.said(text, severity, since_s, " ".join(detail), links)
+
+    def _causes_of(self, alert: AlertBody, since_s: float) -> tuple[list[str], list[SentenceLink]]:
+        """Return what may have caused an alert of which nothing is known to be unusual."""
+        names = ("environment", "service", "route", "instance", "version")
+        where = {name: text for name in names if (text := getattr(alert, name))}
+        if not alert.service or not self._spans.is_now:
+            return [], []
+        return self._causes.of(_OF_REQUESTS.get(alert.metric), where, since_s)
 
     def _finding_of(self, alert: AlertBody) -> OutOfOrdinary | None:
         """Return what is out of the ordinary about the figure of an alert of a whole service."""
@@ -193,6 +203,10 @@ class Sentences:
         value = words.lately(alert)
         if self._situation.is_recovering(alert):
             line = words.line(alert)
+            milder = self._situation.milder_line(alert)
+            if milder is not None:
+                side = words.side(replace(alert, threshold=milder))
+                return words.say("alert.eased", value=value, side=side, **fields)
             if alert.recovered_at is None:
                 return words.say("alert.recovering", value=value, line=line, **fields)
             fields["until"] = words.at(epoch(alert.recovered_at))
@@ -237,7 +251,12 @@ class Sentences:
         words = self._words
         who = self._names.who(finding.owner)
         links = [link(who, of_service(finding.owner))] if finding.owner else []
-        told, more = self._causes.of(finding, since_s)
+        where = dict(zip(("environment", "service"), finding.owner, strict=False))
+        told, more = self._causes.of(finding.kind, where, since_s)
+        if finding.owner:
+            why = words.say("detail.why")
+            told.append(f"{why}.")
+            more.append(link(why, of_service(finding.owner)))
         others = [
             owner
             for owner in dict.fromkeys(each.owner for each in self._findings)
@@ -247,10 +266,6 @@ class Sentences:
             told.append(words.say("detail.also", names=self._names.listed(others)))
         elif finding.owner and len(self._observed.owners) > 1 and len(self._alerts) < 2:
             told.append(words.say("detail.others"))
-        why = words.say("detail.why")
-        if finding.owner:
-            told.append(why)
-            more.append(link(why, of_service(finding.owner)))
         return told, [*links, *more]
 
     def _of_machines(self) -> OverviewSentence | None:

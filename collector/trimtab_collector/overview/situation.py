@@ -86,6 +86,13 @@ class Situation:
             return False
         return not compare(alert.value, alert.threshold)
 
+    def milder_line(self, alert: AlertBody) -> float | None:
+        """Return the line of a warning that an alert which was critical is still beyond."""
+        compare, line, value = COMPARE.get(alert.operator), alert.warning, alert.value
+        if compare is None or line is None or value is None or line == alert.threshold:
+            return None
+        return line if compare(value, line) else None
+
     def severity_of(self, alert: AlertBody) -> str:
         """Return how bad an alert is now: one that recovers from critical is a warning."""
         return "warning" if self.is_recovering(alert) else alert.severity
