@@ -58,6 +58,8 @@ MAX_ATTRIBUTES: Final = 16
 #: Bucket of all values above 2**75.
 MAX_VALUE_BUCKET: Final = BUCKET_OFFSET + 75 * (1 << SCALE)
 _PER_DOUBLING: Final = 1 << SCALE
+#: sums of whole numbers from here on do not fit msgpack: they travel as floats
+_MOST_WHOLE: Final = 2.0**63
 #: Value of every attribute of the measure that collects all measures over a limit.
 OTHER: Final = "other"
 
@@ -172,19 +174,19 @@ class Delta:
     def row(self) -> list[object]:
         """Return the delta as it travels: count, sum, min, max, last, flat buckets.
 
-        What `of_row` takes, if its values were finite.
+        What `of_row` takes, if its values were finite; whole ones have up to 63 bits.
         """
         count, total = self.count, self.sum
         if count > MAX_COUNT:
             count = MAX_COUNT
-        if not -MAX_SUM <= total <= MAX_SUM:
+        if not -_MOST_WHOLE < total < _MOST_WHOLE:
             total = _bounded(total)
         return [count, total, self.min, self.max, self.last, self.flat_buckets()]
 
 
 def _bounded(total: float) -> float:
-    """Return a sum within MAX_SUM; 0 for no number, which only two infinite ones give."""
-    return max(-MAX_SUM, min(MAX_SUM, total)) if total == total else 0.0
+    """Return a sum as a float within MAX_SUM; 0 for no number, which two infinite ones give."""
+    return float(max(-MAX_SUM, min(MAX_SUM, total))) if total == total else 0.0
 
 
 def _upper(bucket: int) -> float:

@@ -9,6 +9,9 @@ twice, and what an agent took with it when it died is a gap in the numbers.
 While the agent is away chunks wait in a bounded backlog; the oldest go first, counted as
 `agent_away`. Measures wait by window meanwhile. Once per second it adds gauges of the
 process. It installs no signal handler.
+
+What no frame can be made of costs itself: it is left out, counted, and said in the app's log;
+everything else goes on.
 """
 
 import random
@@ -20,28 +23,21 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from trimtab.chunks import FRAME_RECORDS, Chunk, ChunkBacklog
 from trimtab.connection import Connections, Link
 from trimtab.pending import Pending
 from trimtab.recorder import Recorder
 from trimtab_core.config import Address
 from trimtab_core.errors import FrameError
 from trimtab_core.frames import encode
-from trimtab_core.logs import app_logger
+from trimtab_core.logs import RateLimited, app_logger
 from trimtab_core.messages import Bye, Closing, Gauges, Hello, Routes, Samples, Welcome, parse
 from trimtab_core.records import RECORD_SIZE
 
-__all__ = ["Emitter"]
+__all__ = ["FRAME_RECORDS", "Emitter"]
 
 log = app_logger("trimtab.emitter")
 
-#: 48 kB: taking, packing and sending a frame holds the GIL for about 0.03 ms.
-FRAME_RECORDS: Final = 1024
-_FRAME_BYTES: Final = FRAME_RECORDS * RECORD_SIZE
-#: Memory of a chunk besides its records.
-_CHUNK_BYTES: Final = 256
-_FREE_CHUNKS: Final = 100
-#: Chunks this close in time are joined while they wait.
-_JOIN_US: Final = 1_000_000
 _BACKOFF_S: Final = (0.1, 1.5)
 #: Gauges, measures and events are gathered at this interval.
 _GATHER_S: Final = 1.0
@@ -79,27 +75,26 @@ class Emitter:
         #: called at each turn, so that gauges can tell what happens between them
         self._probe = probe
         self._interval_s = interval_s
-        self._backlog_bytes = backlog_bytes
         self._peer_uids = peer_uids
         self._token = token
         self._link: Link | None = None
-        self._chunks: deque[_Chunk] = deque()
-        self._held_bytes = 0
+        self._chunks = ChunkBacklog(backlog_bytes)
         self._unsent = memoryview(b"")
-        self._in_flight: _Chunk | None = None
         self._welcomed = self._closing = False
         self._sent = 0
         self._worker = -1
-        #: number of the latest announcement of a route that this connection has had
-        self._announced = 0
+        #: number of the latest announcement of a route that this connection has had, and before
+        #: the frame that is being made
+        self._announced = self._announced_before = 0
+        self._most_routes = _ROUTES_A_FRAME
         #: when records were last taken, in monotonic seconds
         self._taken_at = recorder.held_since
-        self._dropped: dict[str, int] = {}
         self._next_try = 0.0
         self._backoff_s = _BACKOFF_S[0]
         self._next_gauges = self._next_pending = 0.0
         self._pending = pending
         self._next_warning = 0.0
+        self._warn = RateLimited(log)
         self._stopping = False
         self._abandoned = False
         self._flushes: deque[threading.Event] = deque()
@@ -134,7 +129,7 @@ class Emitter:
     @property
     def accounting(self) -> dict[str, int]:
         """Records sent, held here, and dropped in all; for tests and doctor."""
-        held = self._held_bytes // RECORD_SIZE + len(self._recorder.buffer) // RECORD_SIZE
+        held = self._chunks.held_bytes // RECORD_SIZE + len(self._recorder.buffer) // RECORD_SIZE
         return {"sent": self._sent, "held": held, "dropped": sum(self._drops().values())}
 
     def abandon(self) -> None:
@@ -157,8 +152,8 @@ class Emitter:
             flushes = len(self._flushes)
             try:
                 self._turn(time.monotonic())
-            except Exception:
-                log.debug("emitter turn failed", exc_info=True)
+            except Exception as error:  # noqa: BLE001 - it sends for ever, here and below
+                self._note("frames", error)
                 self._disconnect()
             clean = not self._chunks and not self._unsent and self._pending.is_empty
             for _ in range(flushes if clean or self._link is None else 0):
@@ -190,21 +185,38 @@ class Emitter:
             pass
 
     def _turn(self, now: float) -> None:
-        self._collect()
+        self._step("records", self._collect)
         if self._link is None and (now >= self._next_try or self._stopping):
             self._connect(now)
         if now >= self._next_pending or self._pending.is_due or self._stopping or self._flushes:
             self._next_pending = now + _GATHER_S
-            self._pending.gather(is_linked=self._link is not None)
+            is_linked = self._link is not None
+            self._step("measures", lambda: self._pending.gather(is_linked=is_linked))
         if self._link is None:
             return
         self._receive()
         if self._probe is not None:
-            self._probe()
+            self._step("gauges", self._probe)
         if self._welcomed and now >= self._next_gauges and not self._unsent:
             self._next_gauges = now + _GATHER_S
-            self._write_gauges()
+            self._step("gauges", self._write_gauges)
         self._send_all()
+
+    def _step(self, what: str, step: Callable[[], object]) -> None:
+        """Take one step of a turn; one that raises costs itself alone."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001
+            self._note(what, error)
+
+    def _note(self, what: str, error: Exception) -> None:
+        log.debug("the emitter could not send %s", what, exc_info=error)
+        self._warn.warning(
+            what,
+            "some %s could not be sent to the agent (%s: %.200s): they are left out and counted, "
+            "all else goes on; please report this",
+            what, type(error).__name__, error,
+        )  # fmt: skip
 
     def _collect(self) -> None:
         since, self._taken_at = self._taken_at, time.monotonic()
@@ -212,45 +224,13 @@ class Emitter:
         if self._recorder.routes.is_filling:
             self._recorder.routes.mark(data)
         if data:
-            self._add_chunks(data, since)
-        self._recorder.held_since = self._chunks[0].since if self._chunks else self._taken_at
-
-    def _add_chunks(self, data: bytes, since: float) -> None:
-        wall_us, mono_us = time.time_ns() // 1000, time.monotonic_ns() // 1000
-        last = self._chunks[-1] if self._chunks else None
-        joins = (
-            last is not None
-            and last is not self._in_flight
-            and 0 <= mono_us - last.mono_us < _JOIN_US
-            and len(last.data) + len(data) <= _FRAME_BYTES
-        )
-        if joins and last is not None:
-            last.data += data
-        else:
-            for start in range(0, len(data), _FRAME_BYTES):
-                part = bytearray(data[start : start + _FRAME_BYTES])
-                self._chunks.append(_Chunk(wall_us, mono_us, since, part))
-        self._held_bytes += len(data)
-        while self._backlog() > self._backlog_bytes and len(self._chunks) > 1:
-            self._drop_oldest()
-
-    def _backlog(self) -> int:
-        # A quiet app makes many small chunks while the agent is away: their own cost counts, too.
-        return self._held_bytes + max(0, len(self._chunks) - _FREE_CHUNKS) * _CHUNK_BYTES
-
-    def _drop_oldest(self) -> None:
-        # A frame that has begun is finished: its chunk stays.
-        index = 1 if self._chunks[0] is self._in_flight else 0
-        chunk = self._chunks[index]
-        del self._chunks[index]
-        self._held_bytes -= len(chunk.data)
-        self._dropped["agent_away"] = (
-            self._dropped.get("agent_away", 0) + len(chunk.data) // RECORD_SIZE
-        )
+            self._chunks.add(data, since)
+        first = self._chunks.first
+        self._recorder.held_since = self._taken_at if first is None else first.since
 
     def _drops(self) -> dict[str, int]:
         full = self._recorder.dropped_full
-        return {**self._dropped, **({"buffer_full": full} if full else {})}
+        return {**self._chunks.dropped, **({"buffer_full": full} if full else {})}
 
     def _connect(self, now: float) -> None:
         self._backoff_s = min(self._backoff_s * 2, _BACKOFF_S[1])
@@ -278,7 +258,7 @@ class Emitter:
         self._link = None
         self._unsent = memoryview(b"")
         # Not sent to its end: the agent cannot have read it. Its numbers are still free.
-        self._in_flight = None
+        self._chunks.in_flight = None
 
     def _receive(self) -> None:
         if self._link is None:
@@ -319,6 +299,8 @@ class Emitter:
                 return
             if not self._unsent and not self._next_frame():
                 return
+            if not self._unsent:
+                continue  # what it was to hold has been set aside
             try:
                 count = self._link.socket.send(self._unsent)
             except (BlockingIOError, InterruptedError):
@@ -330,34 +312,55 @@ class Emitter:
             if self._unsent:
                 continue
             self._pending.sent()
-            if self._in_flight is not None:
-                chunk = self._chunks.popleft()
-                self._held_bytes -= len(chunk.data)
-                self._sent += len(chunk.data) // RECORD_SIZE
-                self._in_flight = None
+            self._sent += self._chunks.sent()
 
     def _next_frame(self) -> bool:
         """Begin the next frame; False when there is nothing to send, or no agent to take it."""
         if not self._welcomed and not self._stopping:
             # An agent that refuses us hangs up: what it was sent by then would be lost.
             return False
-        if self._recorder.routes.seq > self._announced:
-            # Before the chunks that may speak of them.
-            self._announced, part = self._recorder.routes.after(self._announced, _ROUTES_A_FRAME)
-            self._begin(Routes(part).frame())
-            return True
-        if not self._chunks:
-            frame = self._pending.next_frame()
-            if frame is not None:
-                self._begin(frame)
-            return frame is not None
-        chunk = self._chunks[0]
-        self._in_flight = chunk
-        samples = Samples(
-            chunk.wall_us, chunk.mono_us, self._sent, self._drops(), RECORD_SIZE, bytes(chunk.data)
-        )
-        self._begin(samples.frame())
+        kind = "measures"
+        try:
+            if self._recorder.routes.seq > self._announced:
+                # Before the chunks that may speak of them.
+                kind, message = "routes", self._next_routes()
+            elif self._chunks.first is not None:
+                kind, message = "records", self._next_samples(self._chunks.first)
+            else:
+                found = self._pending.next_frame()
+                if found is None:
+                    return False
+                message = found
+            self._begin(message)
+        except Exception as error:  # noqa: BLE001
+            self._note(kind, error)
+            return self._set_aside(kind)
         return True
+
+    def _set_aside(self, kind: str) -> bool:
+        """Leave out what the next frame was to hold: tried again, it would fail again, for ever.
+
+        Tell whether there was such a thing; without, the next turn tries again.
+        """
+        if kind == "records":
+            return self._chunks.set_aside()
+        if kind == "measures":
+            return self._pending.set_aside()
+        if self._most_routes > 1:
+            # Each by itself from now on: only the wrong one goes without its name.
+            self._most_routes, self._announced = 1, self._announced_before
+            return True
+        return self._announced > self._announced_before
+
+    def _next_routes(self) -> list[Any]:
+        self._announced_before = self._announced
+        self._announced, part = self._recorder.routes.after(self._announced, self._most_routes)
+        return Routes(part).frame()
+
+    def _next_samples(self, chunk: Chunk) -> list[Any]:
+        self._chunks.in_flight = chunk
+        clocks, data = (chunk.wall_us, chunk.mono_us), bytes(chunk.data)
+        return Samples(*clocks, self._sent, self._drops(), RECORD_SIZE, data).frame()
 
     def _begin(self, message: list[Any]) -> None:
         """Make a message the frame that is being sent; sealed frames go in the order of this."""
@@ -375,14 +378,3 @@ class Emitter:
         self.abandon()
         while self._flushes:
             self._flushes.popleft().set()
-
-
-class _Chunk:
-    __slots__ = ("data", "mono_us", "since", "wall_us")
-
-    def __init__(self, wall_us: int, mono_us: int, since: float, data: bytearray) -> None:
-        self.wall_us = wall_us
-        self.mono_us = mono_us
-        #: monotonic seconds before which none of its records was appended
-        self.since = since
-        self.data = data

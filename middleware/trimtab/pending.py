@@ -59,10 +59,21 @@ class Pending:
         self._sending: BacklogWindow | None = None
         self._sending_events: list[Mapping[str, Any]] = []
         self._dropped = 0
+        #: measures that the frame that is being sent announces, and those that have a number that
+        #: no frame could tell the agent
+        self._naming: dict[int, MeasureKey] = {}
+        self._unnamed: set[MeasureKey] = set()
+        #: frames that are still to hold one thing each: something in a larger one was wrong
+        self._single = 0
+        #: drops of measures that this connection has been told of
+        self._told = 0
 
     def connected(self) -> None:
         """Begin anew with an agent: it knows no numbers of measures, and not the frame we began."""
         self._numbers.clear()
+        self._unnamed.clear()
+        self._naming = {}
+        self._told = 0
         self._put_back()
         self._events = self._sending_events + self._events
         self._sending_events = []
@@ -118,34 +129,73 @@ class Pending:
         """Return the next message, None when there is none; it is sent when `sent` is called."""
         frame = self._next_measures() if self._is_owner else None
         if frame is None and self._events:
-            self._sending_events = self._events[:_EVENTS_A_FRAME]
-            del self._events[:_EVENTS_A_FRAME]
+            most = self._most(_EVENTS_A_FRAME)
+            self._sending_events = self._events[:most]
+            del self._events[:most]
             clocks = time_ns() // 1000, monotonic_ns() // 1000
             events = dated(self._sending_events, *clocks)
             return Events(events, self._queue.dropped + self._dropped, *clocks).frame()
         return frame
 
     def _next_measures(self) -> list[Any] | None:
-        most = min(_DELTAS_A_FRAME, self._most_numbers)
+        most = self._most(min(_DELTAS_A_FRAME, self._most_numbers))
         with self._backlog.lock:
             if self._left_some and self._backlog.is_empty:
                 self._take()
             unknown = self._number(self._backlog.keys(most))
             if unknown:
+                self._naming = unknown
                 return MeasureNames(unknown).frame()
             window = self._sending = self._backlog.next(most, _BUCKETS_A_FRAME)
-            if window is None:
+            if window is None and self._told == self._backlog.dropped:
                 return None
+            self._told = self._backlog.dropped
+            if window is None:
+                # Nothing but drops: they are not to wait until there is something else.
+                return Deltas([], dropped=self._told).frame()
             return Deltas(
                 [(self._numbers[key], delta) for key, delta in window.deltas.items()],
                 wall_us=window.end_us + window.offset_us,
                 mono_us=window.end_us,
                 span_us=window.end_us - window.begin_us,
-                dropped=self._backlog.dropped,
+                dropped=self._told,
             ).frame()
+
+    def _most(self, most: int) -> int:
+        """Return how many things the next frame may hold."""
+        if not self._single:
+            return most
+        self._single -= 1
+        return 1
+
+    def set_aside(self) -> bool:
+        """Leave out what no frame could be made of; tell whether there was such a thing.
+
+        Of several things one is wrong: each gets a frame of its own. A thing alone is dropped,
+        counted.
+        """
+        window, self._sending = self._sending, None
+        events, self._sending_events = self._sending_events, []
+        names, self._naming = self._naming, {}
+        self._unnamed.update(names.values())
+        count = max(len(names), len(events), 0 if window is None else len(window.deltas))
+        if count > 1:
+            self._single = 2 * count  # a frame for its name, and one for what was added to it
+            self._events = events + self._events
+        else:
+            self._dropped += len(events)
+        with self._backlog.lock:
+            if count > 1 and window is not None:
+                self._backlog.put_back(window)
+            elif window is not None:
+                self._backlog.dropped += len(window.deltas)
+            elif count == len(names) == 1:
+                self._backlog.drop(*names.values())
+        return count > 0
 
     def _number(self, keys: list[MeasureKey]) -> dict[int, MeasureKey]:
         """Give numbers to keys without one, up to what fits a frame; return those."""
+        given: dict[int, MeasureKey] = {}
         unknown = []
         for key in keys:
             number = self._numbers.pop(key, None)
@@ -154,7 +204,8 @@ class Pending:
             else:
                 # Behind all others: none of these may lose its number to the new ones.
                 self._numbers[key] = number
-        given: dict[int, MeasureKey] = {}
+                if key in self._unnamed:
+                    given[number] = key
         chars = 0
         for key in unknown:
             chars += sum(len(name) + len(value) for name, value in key.attributes)
@@ -163,14 +214,17 @@ class Pending:
             if len(self._numbers) < self._most_numbers:
                 number = len(self._numbers) + 1
             else:
-                number = self._numbers.pop(next(iter(self._numbers)))
+                longest_ago = next(iter(self._numbers))
+                self._unnamed.discard(longest_ago)
+                number = self._numbers.pop(longest_ago)
             self._numbers[key] = number
             given[number] = key
         return given
 
     def sent(self) -> None:
         """Forget what the last frame held: it has been sent to its end."""
-        self._sending, self._sending_events = None, []
+        self._unnamed.difference_update(self._naming.values())
+        self._sending, self._sending_events, self._naming = None, [], {}
 
     def end(self) -> None:
         """Let another emitter of the process send from here on."""

@@ -41,6 +41,7 @@ def nothing_before() -> None:
     for _ in PROCESS.measures.changed():
         pass
     PROCESS.events.forget()
+    PROCESS.measures.backlog.dropped = 0
 
 
 def ask(app: Any) -> None:

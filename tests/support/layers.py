@@ -186,20 +186,22 @@ LAYERS: Layers = {
         "children": (),
         # What is recorded, and how it leaves.
         "metrics.backlog": (),
-        "metrics.measures": ("tables", "metrics.backlog"),
+        "metrics.values": (),
+        "metrics.measures": ("tables", "metrics.backlog", "metrics.values"),
         "metrics.registry": ("metrics.measures",),
         "routes": ("tables",),
         "recorder": ("context", "routes"),
         "vitals": ("recorder",),
         "pending": ("events", "metrics.measures", "metrics.backlog"),
-        "emitter": ("connection", "pending", "recorder"),
+        "chunks": (),
+        "emitter": ("chunks", "connection", "pending", "recorder"),
         # The one place that puts these together.
         "runtime": (
             *("settings", "events", "metrics.measures", "metrics.registry", "routes", "recorder"),
             *("vitals", "connection", "pending", "emitter", "children"),
         ),
         # What goes by the runtime, each without the others.
-        "metrics": ("metrics.measures", "metrics.registry", "runtime"),
+        "metrics": ("metrics.measures", "metrics.registry", "metrics.values", "runtime"),
         "sinks": ("metrics", "runtime"),
         "templates": ("tables", "routes", "runtime"),
         "instrumentation": (

@@ -86,7 +86,7 @@ class MeasureBacklog:
     def after_fork(self) -> None:
         """Start from nothing; in the child of a fork."""
         self.lock = threading.Lock()
-        #: deltas that were dropped
+        #: deltas that were dropped, and values that were no finite numbers
         self.dropped = 0
         self._windows: list[BacklogWindow] = []
         #: the last one, as long as more can come into it
@@ -135,6 +135,8 @@ class MeasureBacklog:
                 if window is None:
                     window = self._open = self._begin(wall_us, mono_us)
                 self._merge(window, key, delta)
+            else:
+                self.dropped += 1
         if is_all:
             self._taken_us = mono_us
         if window is not None and is_all:
@@ -180,6 +182,14 @@ class MeasureBacklog:
             if window.deltas:
                 return list(islice(window.deltas, most))
         return []
+
+    def drop(self, key: MeasureKey) -> None:
+        """Drop all that waits of a measure."""
+        for window in self._windows:
+            delta = window.deltas.pop(key, None)
+            if delta is not None:
+                self._forget(key, delta)
+                self.dropped += 1
 
     def put_back(self, part: BacklogWindow) -> None:
         """Put back what `next` gave and nobody has read."""

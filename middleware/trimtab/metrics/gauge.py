@@ -1,13 +1,16 @@
 """Gauge: a value that goes up and down, such as a temperature or the jobs under way."""
 
-from trimtab.metrics.metric import MOST_VALUE, Metric
+from math import inf
+
+from trimtab.metrics.metric import Metric
+from trimtab.metrics.values import MOST_VALUE
 from trimtab_core.measures import GAUGE
 
 __all__ = ["Gauge"]
 
 
 class Gauge(Metric):
-    """A value that goes up and down. A value that is not a finite number is left out."""
+    """A value that goes up and down. A value that is not a finite number is left out, counted."""
 
     __slots__ = ("_value",)
     kind = GAUGE
@@ -22,6 +25,8 @@ class Gauge(Metric):
             with self._lock:
                 self._add(value)
                 self._value = value
+        else:
+            self._add(value)  # which counts it, and leaves it out
 
     def inc(self, amount: float = 1, **labels: object) -> None:
         """Add an amount, exact between threads."""
@@ -29,9 +34,12 @@ class Gauge(Metric):
             self.labels(**labels).inc(amount)
             return
         with self._lock:
-            value = self._value + amount
+            try:
+                value = self._value + amount
+            except OverflowError:  # a whole number too large for a float
+                value = inf
+            self._add(value)
             if -MOST_VALUE < value < MOST_VALUE:
-                self._add(value)
                 self._value = value
 
     def dec(self, amount: float = 1, **labels: object) -> None:

@@ -15,8 +15,9 @@ from itertools import accumulate
 from math import inf
 from typing import Final, Self
 
-from trimtab.metrics.metric import CAP, MOST_VALUE, Distribution, Metric
+from trimtab.metrics.metric import CAP, Distribution, Metric
 from trimtab.metrics.registry import Definition
+from trimtab.metrics.values import finite
 from trimtab.runtime import PROCESS
 from trimtab_core import measures, names
 from trimtab_core.measures import HISTOGRAM, Delta
@@ -113,9 +114,8 @@ class Histogram(Metric):
             bounds, waiting = self.definition.buckets, self._waiting
             taken = waiting.copy()
             del waiting[: len(taken)]
-            for value in taken:
-                if -MOST_VALUE < value < MOST_VALUE:
-                    self._counts[bisect_left(bounds, value)] += 1
+            for value in finite(taken):
+                self._counts[bisect_left(bounds, value)] += 1
             return tuple(accumulate(self._counts))
 
     def _exported(self) -> Distribution:

@@ -17,12 +17,12 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from math import isnan, nan
 from sys import maxsize
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from trimtab.metrics.backlog import MeasureBacklog
+from trimtab.metrics.values import finite
 from trimtab.tables import IDLE_S, NameTable
 from trimtab_core.logs import app_logger
 from trimtab_core.measures import (
@@ -43,9 +43,6 @@ log = app_logger("trimtab.metrics.measures")
 
 #: values that wait in a list; the thread that adds one more adds them up
 _MOST_PENDING: Final = 4096
-_PLAIN: Final = frozenset({int, float})
-#: larger values are left out: their sum could overflow
-_MOST_VALUE: Final = 1e300
 #: measures of a process
 _MOST_MEASURES: Final = 10_000
 #: how often all families look for names that have become idle
@@ -55,8 +52,8 @@ _AGE_S: Final = IDLE_S / 10
 class Measure:
     """One measure of a process; every method from any thread."""
 
-    __slots__ = ("__weakref__", "_is_listed", "_list", "_lock", "_pending", "delta", "family",
-                 "is_kept", "is_other", "key", "total", "was_used")  # fmt: skip
+    __slots__ = ("__weakref__", "_is_listed", "_left_out", "_list", "_lock", "_pending", "delta",
+                 "family", "is_kept", "is_other", "key", "total", "was_used")  # fmt: skip
 
     def __init__(
         self,
@@ -80,7 +77,7 @@ class Measure:
         self.forget()
 
     def add(self, value: float) -> None:
-        """Add a value; one that is not a finite number is left out when values are added up."""
+        """Add a value; one that is no finite number is left out when they are added up, counted."""
         self._pending.append(value)
         # `take` has it the other way round: none is missed, some are listed twice.
         if not self._is_listed:
@@ -98,6 +95,8 @@ class Measure:
         self._lock = threading.Lock()
         self._pending.clear()
         self._is_listed = False
+        #: values that were left out since something was last taken
+        self._left_out = 0
         #: what nobody has taken yet, and what was taken before
         self.delta = Delta()
         self.total = Delta()
@@ -111,8 +110,9 @@ class Measure:
         count = len(self._pending)
         if not count:
             return
-        values = _finite(self._pending[:count])
+        values = finite(self._pending[:count])
         del self._pending[:count]
+        self._left_out += count - len(values)
         if not values:
             return
         delta = Delta(len(values), sum(values))
@@ -130,6 +130,9 @@ class Measure:
         self._is_listed = False
         self.settle()
         with self._lock:
+            if self._left_out:
+                self.family.leave_out(self._left_out)
+                self._left_out = 0
             if not self.delta.count:
                 return None
             self.was_used = True
@@ -218,6 +221,10 @@ class MeasureFamily:
                 return found.key
         self.over_cap += 1
         return self._other(attributes).key
+
+    def leave_out(self, values: int) -> None:
+        """Count values that were no finite numbers as dropped."""
+        self._measures.backlog.dropped += values
 
     @property
     def places(self) -> int:
@@ -376,25 +383,3 @@ class Measures:
             family.after_fork()
         for measure in list(self._let_go):
             measure.forget()
-
-
-def _finite(values: list[Any]) -> list[float]:
-    """Return values as floats, leaving out what is not a number; integers stay as they are."""
-    try:
-        if (
-            set(map(type, values)) <= _PLAIN
-            and min(values) > -_MOST_VALUE
-            and (max(values) < _MOST_VALUE and not isnan(sum(values)))
-        ):
-            return values
-    except OverflowError:  # a whole number too large for a float among floats
-        pass
-    found = []
-    for value in values:
-        try:
-            number = float(value) if not isinstance(value, (str, bytes)) else nan
-        except (TypeError, ValueError, OverflowError):
-            continue
-        if abs(number) < _MOST_VALUE:
-            found.append(number)
-    return found

@@ -31,7 +31,6 @@ from trimtab_core.measures import MAX_TEXT, OTHER, Delta
 
 __all__ = [
     "CAP",
-    "MOST_VALUE",
     "Distribution",
     "Metric",
     "MetricRow",
@@ -41,8 +40,6 @@ __all__ = [
 
 #: Series of a metric, unless it says otherwise.
 CAP: Final = 1000
-#: larger values are left out, as measures do: their sum could overflow
-MOST_VALUE: Final = 1e300
 
 
 @dataclass(frozen=True, slots=True)

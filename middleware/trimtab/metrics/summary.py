@@ -14,7 +14,8 @@ from time import monotonic
 from typing import Final, Self
 
 from trimtab.metrics.histogram import QUANTILES, Histogram, Statistics
-from trimtab.metrics.metric import CAP, MOST_VALUE, Distribution
+from trimtab.metrics.metric import CAP, Distribution
+from trimtab.metrics.values import MOST_VALUE
 
 __all__ = ["Summary"]
 
@@ -79,7 +80,7 @@ class Summary(Histogram):
         with self._lock:
             while self._latest and self._latest[0][0] < oldest:
                 self._latest.popleft()
-        return sorted(value for _, value in self._latest.copy())
+        return sorted(float(value) for _, value in self._latest.copy())
 
     def _forget(self) -> None:
         super()._forget()
