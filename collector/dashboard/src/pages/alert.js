@@ -10,7 +10,7 @@ import { Card } from "../parts/card.js";
 import { Said, useSending } from "../parts/form.js";
 import { Answer, Empty } from "../parts/states.js";
 import { backTo } from "../range.js";
-import { AlertDot, endedMs, lastedMs, lateText, lineText, metricText, ruleText, subjectOf } from "../sections/alertrow.js";
+import { AlertDot, endedMs, lastedMs, lateText, lineText, linesText, metricText, ruleText, subjectOf } from "../sections/alertrow.js";
 import { Issues } from "../sections/issues.js";
 import { matchersOf, NewSilence } from "../sections/silence.js";
 import { isAdmin } from "../session.js";
@@ -66,7 +66,7 @@ function factsOf(alert) {
     [t("alerts.state"), html`${named("alertState", alert.state)}${lateText(alert) && html` (${lateText(alert)})`}${alert.held && html` (${named("held", alert.held)})`}`],
     // Levels of the analysis are severities: as numbers they say nothing.
     ...(alert.metric === "analysis" ? [] : [
-      [t("alerts.value"), html`${besideLine(alert.value, alert.threshold, alert.unit)}${alert.over && html` ${t("alert.over", { time: lastedFully(alert.over * 1000) })}`} <span class="none">${t("alerts.line", { line: lineText(alert) })}</span>`],
+      [t("alerts.value"), html`${besideLine(alert.value, alert.threshold, alert.unit)}${alert.over && html` ${t("alert.over", { time: lastedFully(alert.over * 1000) })}`} <span class="none">${t("alerts.line", { line: linesText(alert) })}</span>`],
       [t("alerts.worst"), besideLine(alert.worst, alert.threshold, alert.unit)],
     ]),
     [t("alerts.since"), moment(alert.since)],

@@ -20,6 +20,8 @@ export function subjectOf(alert) {
 export const metricText = (metric) => named("metric", metric);
 /** The name that people gave a rule; those that are shipped are named by what they judge. */
 export const ruleText = ({ ruleId, ruleName, metric }) => (SHIPPED.test(ruleId) ? metricText(metric) : ruleName);
+/** Return the lines of an alert's rule, the milder first; where it has one, that one. */
+export const linesText = (alert) => [alert.warning, alert.critical].filter((line) => line !== null).map((line) => lineText({ ...alert, threshold: line })).join(", ") || lineText(alert);
 export const lineText = (alert) => `${OPERATORS[alert.operator] ?? alert.operator} ${written(alert.threshold, alert.unit)}`;
 
 /** How old the last value of an open alert is, once nothing more arrives; else empty. */

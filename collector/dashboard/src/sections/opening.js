@@ -92,7 +92,7 @@ function FigureTile({ tile, from, live }) {
 function beside(tile, unit) {
   if (tile.change !== null) return t("tile.beside", { change: changed(tile), usual: written(tile.usual.value, unit) });
   if (tile.cores) return t("tile.cores", { count: tile.cores });
-  return tile.why ?? " ";
+  return tile.why ?? (tile.value === null ? " " : t("tile.noUsual"));
 }
 
 function changed({ change: value, changeUnit }) {
