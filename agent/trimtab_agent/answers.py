@@ -36,6 +36,14 @@ class Answer:
             return False
 
     @property
+    def is_refusal(self) -> bool:
+        """Whether it says in the collector's form why a batch is refused."""
+        try:
+            return self.status >= 400 and isinstance(self._decoded()["error"]["code"], str)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return False
+
+    @property
     def watch_s(self) -> float | None:
         """For how long one-second summaries are wanted, None when the body does not say."""
         try:

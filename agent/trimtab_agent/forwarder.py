@@ -253,7 +253,9 @@ class Forwarder:
             self.failed[str(status)] += 1
             self._warn.warning(str(status), "batch split in two status=%s: %s", status, sentence)
             return 0.0
-        if status in (400, 413, 422) or (whose and is_only_of(entry.payload, *whose)):
+        # A proxy may find a batch too large, too; what is wrong in it, only the collector knows.
+        is_wrong = status == 413 or (status in (400, 422) and answer.is_refusal)
+        if is_wrong or (whose and is_only_of(entry.payload, *whose)):
             self._spool.quarantine(entry, f"{status} {sentence}")
             self.failed[str(status)] += 1
             self._warn.warning(f"{status} aside", "batch put aside status=%s: %s", status, sentence)

@@ -4,6 +4,7 @@ Only the standard library, as `trimtab doctor` runs where nothing else is instal
 """
 
 import http.client
+import json
 import socket
 import ssl
 import urllib.error
@@ -34,6 +35,14 @@ class HttpAnswer(NamedTuple):
     def text(self) -> str:
         """The body as text."""
         return self.body.decode("utf-8", "replace")
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the body is an object in JSON, as ours are: not a page that a proxy sends."""
+        try:
+            return isinstance(json.loads(self.body), dict)
+        except (ValueError, RecursionError):
+            return False
 
 
 class _Nowhere(urllib.request.HTTPRedirectHandler):

@@ -217,10 +217,13 @@ def _collector(environ: dict[str, str]) -> Iterator[Diagnosis]:
         return
     address = client.address
     answer = client.ask(f"{API}/health")
-    if answer.status != 200:
+    if answer.status != 200 or not answer.is_json:
+        got = (
+            "a page of something else" if answer.status == 200 else answer.trouble or answer.status
+        )
         yield Diagnosis(
             "collector", "failed",
-            f"expected health at {address}, got {answer.trouble or answer.status}",
+            f"expected health at {address}, got {got}",
             "start `trimtab collector`, or set TRIMTAB_AGENT_COLLECTOR_URL to where it is",
         )  # fmt: skip
         return
@@ -298,7 +301,7 @@ def _key(client: HttpClient, environ: dict[str, str]) -> Diagnosis:
     headers = {"authorization": f"Bearer {key}"}
     answer = client.ask("/agent/v1/commands?agent=doctor&wait=0", headers=headers)
     # 403: it is a good key, and another agent's than the one that was asked for.
-    if answer.status in (200, 403):
+    if answer.status in (200, 403) and answer.is_json:
         return Diagnosis("agent key", "ok", "the collector accepts it")
     return Diagnosis(
         "agent key", "failed", f"the collector refuses it: {answer.trouble or answer.status}",

@@ -85,7 +85,8 @@ async def pass_by(seconds: float) -> None:
 
 async def _put_aside(tmp_path: Path, status: int) -> None:
     def answer(body: bytes, _: int) -> Answer:
-        return Answer(status) if body == b"batch 1" else OK
+        refused = Answer(status, body=b'{"success":false,"error":{"code":"bad_batch"}}')
+        return refused if body == b"batch 1" else OK
 
     with StubCollector(answer) as stub:
         async with sending(tmp_path, stub.url, 3) as opened, opened.running():
@@ -217,6 +218,17 @@ async def test_only_the_collectors_own_status_with_its_body_is_a_receipt(tmp_pat
             async with sending(tmp_path / str(status), stub.url) as opened:
                 await opened.once()
                 assert opened.held == held
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_refusal_of_something_in_the_collectors_place_puts_nothing_aside(
+    tmp_path: Path, status: int
+) -> None:
+    with StubCollector(lambda *_: Answer(status, body=b"<html>Bad request</html>")) as stub:
+        async with sending(tmp_path, stub.url) as opened:
+            assert await opened.once() > 0
+            assert (opened.held, opened.spool.stats.quarantined) == (1, 0)
 
 
 @pytest.mark.asyncio

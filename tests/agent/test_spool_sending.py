@@ -34,7 +34,9 @@ class Stub:
                 if status == 202:
                     stub.taken.append(batch)
                 self.send_response(status)
-                body = b'{"duplicate":false,"watchSeconds":0}' if status == 202 else b""
+                body = b'{"duplicate":false,"watchSeconds":0}'
+                if status != 202:
+                    body = b'{"success":false,"error":{"code":"refused","message":"refused"}}'
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
