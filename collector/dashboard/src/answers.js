@@ -11,6 +11,7 @@ import { signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { ask, queryOf } from "./api.js";
 import { range } from "./range.js";
+import { serverNow } from "./servertime.js";
 
 const EVERY_MS = 10_000;
 const SELDOM_MS = 300_000;
@@ -66,7 +67,7 @@ export function useAnswer(path, parameters = {}, { everyMs, slower = 1 } = {}) {
 }
 
 /** Return after how many ms what shows a range is asked for again; 0 if the range stands still. */
-function paceOf({ isLive, seconds }) {
+export function paceOf({ isLive, seconds }) {
   return isLive ? Math.min(Math.max((seconds * 1000) / PACES, EVERY_MS), SELDOM_MS) : 0;
 }
 
@@ -90,7 +91,7 @@ function kept(answer, key, path, parameters, wait) {
     try {
       const data = await ask(path, parameters, { signal: stop.signal, oldestS });
       failures = 0;
-      answer.value = { state: "ready", data, error: null, at: Date.now(), key };
+      answer.value = { state: "ready", data, error: null, at: serverNow(), key };
     } catch (error) {
       if (stop.signal.aborted) return;
       failures += 1;
@@ -108,7 +109,7 @@ function kept(answer, key, path, parameters, wait) {
   }
 
   const seen = () => {
-    if (!document.hidden && (isDue || Date.now() - answer.peek().at > Math.max(wait, 1000))) attempt();
+    if (!document.hidden && (isDue || serverNow() - answer.peek().at > Math.max(wait, 1000))) attempt();
   };
   if (wait) document.addEventListener("visibilitychange", seen);
   answer.again = () => attempt();

@@ -2,6 +2,7 @@
 
 import { API } from "./base.js";
 import { accessToken, freshToken, renew } from "./session.js";
+import { refuseZone } from "./settings.js";
 import { fetched, queryOf, Refused, Unreachable } from "./wire.js";
 
 export { queryOf, Refused, Unreachable } from "./wire.js";
@@ -23,10 +24,11 @@ export async function ask(path, parameters = {}, { method = "GET", body, signal,
         ...(body !== undefined && { "Content-Type": "application/json" }),
       },
       body: body === undefined ? undefined : JSON.stringify(body),
-    });
+    }, oldestS);
   try {
     return await request();
   } catch (error) {
+    if (error instanceof Refused && error.details.parameter === "tz" && parameters.tz) refuseZone(parameters.tz);
     if (!(error instanceof Refused) || error.status !== 401 || !(await renew())) throw error;
     return request();
   }

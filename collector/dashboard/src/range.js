@@ -6,6 +6,8 @@
 
 import { computed } from "@preact/signals";
 import { change, query } from "./address.js";
+import { momentOf, secondsBack } from "./localtime.js";
+import { serverNow } from "./servertime.js";
 import { zone } from "./settings.js";
 import { now, shown, whenShort } from "./times.js";
 import { t } from "./words.js";
@@ -24,23 +26,6 @@ export const QUICK = [
   ["-30d", 2_592_000],
 ];
 const DEFAULT = "-1h";
-const UNITS = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
-
-/** Return the seconds of "-1h30m", or null for another text. */
-function secondsBack(text) {
-  if (!/^-(\d{1,7}[smhdw])+$/.test(text)) return null;
-  return [...text.matchAll(/(\d+)([smhdw])/g)].reduce((sum, [, count, unit]) => sum + count * UNITS[unit], 0);
-}
-
-/** Return the ms of what the API takes as a time, or null; times without a zone are left to it. */
-export function momentOf(text, nowMs) {
-  if (!text || text === "now") return nowMs;
-  const back = secondsBack(text);
-  if (back !== null) return nowMs - back * 1000;
-  if (/^\d{9,10}(\.\d+)?$/.test(text)) return Number(text) * 1000;
-  const found = Date.parse(text);
-  return Number.isNaN(found) ? null : found;
-}
 
 const texts = computed(() => ({ from: query.value.from || DEFAULT, to: query.value.to || "" }));
 const isLive = computed(() => !texts.value.to && secondsBack(texts.value.from) !== null);
@@ -52,8 +37,8 @@ const isLive = computed(() => !texts.value.to && secondsBack(texts.value.from) !
 export const range = computed(() => {
   const { from, to } = texts.value;
   const nowMs = now.peek();
-  const fromMs = momentOf(from, nowMs) ?? nowMs - 3_600_000;
-  const toMs = momentOf(to, nowMs) ?? nowMs;
+  const fromMs = momentOf(from, nowMs, zone.value) ?? nowMs - 3_600_000;
+  const toMs = momentOf(to, nowMs, zone.value) ?? nowMs;
   return {
     from,
     to,
@@ -66,8 +51,8 @@ export const range = computed(() => {
 /** The range in ms at this moment: [from, to]. */
 export function bounds() {
   const { from, to, seconds } = range.value;
-  const toMs = momentOf(to, now.peek()) ?? now.peek();
-  return [momentOf(from, now.peek()) ?? toMs - seconds * 1000, toMs];
+  const toMs = momentOf(to, now.peek(), zone.peek()) ?? now.peek();
+  return [momentOf(from, now.peek(), zone.peek()) ?? toMs - seconds * 1000, toMs];
 }
 
 /** Return the range as people say it. */
@@ -101,14 +86,14 @@ export function widen() {
   if (range.value.isLive) return show(quickOr(range.value.seconds * 2));
   const [fromMs, toMs] = bounds();
   const half = (toMs - fromMs) / 2;
-  return zoom(fromMs - half, Math.min(toMs + half, Date.now()));
+  return zoom(fromMs - half, Math.min(toMs + half, serverNow()));
 }
 
 /** Show the range before (-1) or after (1) this one. */
 export function shift(direction) {
   const [fromMs, toMs] = bounds();
   const step = (toMs - fromMs) * direction;
-  if (toMs + step > Date.now()) show(quickOr(Math.round((toMs - fromMs) / 1000)));
+  if (toMs + step > serverNow()) show(quickOr(Math.round((toMs - fromMs) / 1000)));
   else zoom(fromMs + step, toMs + step);
 }
 
@@ -117,8 +102,20 @@ export function show(from, to = "") {
   change({ from, to }, { push: true });
 }
 
-/** Return a step in seconds that gives a chart of this range at most some 150 points. */
-export function stepOf(seconds = range.value.seconds, points = 150) {
-  const steps = [10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800];
-  return steps.find((each) => seconds / each <= points) ?? 2_592_000;
+/** Days begin at midnight also where clocks are changed, which seconds cannot say. */
+const DAY_S = 86_400;
+const STEPS = [10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, DAY_S];
+const CALENDAR = { [DAY_S]: "day", 604_800: "week", 2_592_000: "month" };
+
+/** Return a step in seconds that gives a chart of this range at most some 150 points, or two days for each. */
+export function stepSeconds(seconds = range.value.seconds, points = 150) {
+  const whole = STEPS.find((each) => seconds / each <= points);
+  if (whole) return whole;
+  return [[DAY_S, 2 * points], [604_800, points]].find(([each, most]) => seconds / each <= most)?.[0] ?? 2_592_000;
 }
+
+/** Return a step as the API takes it: seconds, or a word of the calendar. */
+export const stepText = (seconds) => CALENDAR[seconds] ?? seconds;
+
+/** Return the step of stepSeconds as the API takes it. */
+export const stepOf = (seconds, points) => stepText(stepSeconds(seconds, points));

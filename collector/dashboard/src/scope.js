@@ -5,7 +5,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { useAnswer } from "./answers.js";
 import { query } from "./address.js";
-import { range, stepOf } from "./range.js";
+import { range, stepSeconds, stepText } from "./range.js";
 
 /** Return the filters of the address: environment, service, route, method, version, instance. */
 export function scopeOfAddress() {
@@ -23,8 +23,8 @@ export function useHistory(scope, { points } = {}) {
   const { seconds, from, to } = range.value;
   const [widest, setWidest] = useState({ of: "", seconds: 0 });
   const of = `${from} ${to}`;
-  const step = Math.max(stepOf(seconds, points), widest.of === of ? widest.seconds : 0);
-  const answer = useAnswer("/metrics/history", { ...scope, ...range.value.parameters, step, empty: "rows" });
+  const step = Math.max(stepSeconds(seconds, points), widest.of === of ? widest.seconds : 0);
+  const answer = useAnswer("/metrics/history", { ...scope, ...range.value.parameters, step: stepText(step), empty: "rows" });
   const resolution = answer.value.data?.resolution ?? 0;
   useEffect(() => {
     if (resolution > step) setWidest({ of, seconds: resolution });

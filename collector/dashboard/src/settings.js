@@ -56,13 +56,26 @@ effect(() => {
 const viewersZone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 const chosenZone = kept("zone", "");
 
-/** The name of the time zone in which all times are shown: of the address, else chosen, else the viewer's. */
-export const zone = computed(() =>
-  [query.value.tz, chosenZone.value, viewersZone].find((each) => each && isZone(each)) ?? "UTC",
-);
+const wantedZone = computed(() => [query.value.tz, chosenZone.value, viewersZone].find((each) => each && isZone(each)) ?? "UTC");
+const refusedZones = signal([]);
+
+/** The zone that should be, if the collector does not know it, else "". */
+export const refusedZone = computed(() => (refusedZones.value.includes(wantedZone.value) ? wantedZone.value : ""));
+
+/**
+ * The name of the time zone in which all times are shown: of the address, else chosen, else the viewer's. It is
+ * UTC where the collector does not know that one.
+ */
+export const zone = computed(() => (refusedZone.value ? "UTC" : wantedZone.value));
+
+/** Note that the collector does not know a time zone. */
+export function refuseZone(name) {
+  if (name !== "UTC" && !refusedZones.peek().includes(name)) refusedZones.value = [...refusedZones.peek(), name];
+}
 
 export function chooseZone(name) {
   chosenZone.value = name;
+  refusedZones.value = [];
 }
 
 export { viewersZone };

@@ -8,17 +8,22 @@
 import { effect, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { renewAll, underWay } from "./answers.js";
+import { ask } from "./api.js";
 import { STREAM } from "./base.js";
+import { serverNow } from "./servertime.js";
 import { freshToken, session } from "./session.js";
 
 /** "off" (not wanted yet), "connecting", "live" or "lost". */
 export const connection = signal("off");
+/** Whether the stream is lost because the collector refuses it to this page. */
+export const isRefused = signal(false);
 /** The latest figures for the present filter: {at, data} or null. */
 export const metricsNow = signal(null);
 /** The latest alert that changed, as the API shows one. */
 export const lastAlert = signal(null);
 
 const FIRST_MS = 5000;
+const FORBIDDEN = 403;
 let socket = null;
 let filters = [];
 let hasBeenLive = false;
@@ -55,20 +60,22 @@ async function open() {
     path: STREAM,
     // A page that polls would need one collector for all its requests; WebSocket comes first.
     transports: ["websocket", "polling"],
+    tryAllTransports: true,
     auth: (give) => freshToken().then((token) => give({ token })),
     reconnectionDelayMax: 10_000,
   });
   socket.on("connect", () => {
     connection.value = "live";
+    isRefused.value = false;
     socket.emit("subscribe:alerts", {}, () => {});
     subscribe();
     if (hasBeenLive) renewAll();
     hasBeenLive = true;
   });
-  socket.on("disconnect", () => lost());
-  socket.on("connect_error", () => lost());
+  socket.on("disconnect", () => lost(isRefused.peek()));
+  socket.on("connect_error", (error) => lost(error.description === FORBIDDEN));
   socket.on("metrics:update", (data) => {
-    metricsNow.value = { at: Date.now(), data };
+    metricsNow.value = { at: serverNow(), data };
   });
   socket.on("silences:changed", () => renewAll());
   for (const name of ["alert:new", "alert:critical", "alert:changed"]) {
@@ -78,9 +85,12 @@ async function open() {
   }
 }
 
-function lost() {
+function lost(wasRefused) {
   connection.value = "lost";
+  isRefused.value = wasRefused;
   metricsNow.value = null;
+  // Whether it is the stream alone that is gone.
+  ask("/health").catch(() => {});
 }
 
 function close() {
@@ -88,6 +98,7 @@ function close() {
   socket = null;
   hasBeenLive = false;
   connection.value = "off";
+  isRefused.value = false;
   metricsNow.value = null;
 }
 

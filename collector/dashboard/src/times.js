@@ -1,18 +1,23 @@
 /** How times are written, all in the chosen time zone, and the clock that the page lives by. */
 
-import { signal } from "@preact/signals";
+import { effect, signal } from "@preact/signals";
 import { CLOCK, DAY, zoned } from "./clocks.js";
+import { aheadMs, serverNow } from "./servertime.js";
 import { zone } from "./settings.js";
 import { duration, number } from "./figures.js";
 import { locale, t } from "./words.js";
 
-/** Now, in ms, each second while the page is seen. */
-export const now = signal(Date.now());
+/** Now by the collector's clock, in ms, each second while the page is seen. */
+export const now = signal(serverNow());
 setInterval(() => {
-  if (!document.hidden) now.value = Date.now();
+  if (!document.hidden) now.value = serverNow();
 }, 1000);
 document.addEventListener("visibilitychange", () => {
-  now.value = Date.now();
+  now.value = serverNow();
+});
+effect(() => {
+  aheadMs.value;
+  now.value = serverNow();
 });
 
 /** Return a time (ms, ISO text or Date) in parts chosen by options of Intl.DateTimeFormat. */

@@ -1,5 +1,11 @@
 /** One request to the collector and its envelope; `api.js` adds who asks. */
 
+import { signal } from "@preact/signals";
+import { hear } from "./servertime.js";
+
+/** Whether the collector answered what it was last asked. */
+export const answers = signal(true);
+
 /** The collector refused: its status, code and message, and after how many seconds to ask again. */
 export class Refused extends Error {
   constructor(status, error, retryAfter) {
@@ -31,8 +37,12 @@ export function queryOf(parameters = {}) {
   return text && `?${text}`;
 }
 
-/** Return the `data` of one answer; rejects with Refused, Unreachable or AbortError. */
-export async function fetched(address, options) {
+/**
+ * Return the `data` of one answer, which may be up to `oldestS` seconds old; rejects with Refused, Unreachable
+ * or AbortError.
+ */
+export async function fetched(address, options, oldestS = 0) {
+  const askedMs = Date.now();
   let answer;
   let envelope;
   try {
@@ -40,9 +50,12 @@ export async function fetched(address, options) {
     envelope = await answer.json();
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    answers.value = false;
     throw new Unreachable(error);
   }
-  if (answer.ok && envelope.success) return envelope.data;
+  answers.value = Boolean(envelope?.timestamp);
+  if (answers.value) hear(envelope.timestamp, askedMs, oldestS);
+  if (answer.ok && envelope?.success) return envelope.data;
   if (!envelope?.error) throw new Unreachable(new Error(`HTTP ${answer.status}`));
   throw new Refused(answer.status, envelope.error, Number(answer.headers.get("Retry-After")) || 0);
 }

@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, Generic, NamedTuple, TypeVar
-from zoneinfo import ZoneInfo
 
 from trimtab_collector.contract.errors import bad_parameter
+from trimtab_collector.contract.zones import ZONE_EXPECTED, zone_of
 
 __all__ = [
     "LONGEST_STEP_S",
@@ -328,12 +328,10 @@ class Zone(Parameter[tzinfo]):
 
     def read(self, text: str, moment: Moment) -> tzinfo:
         """Return the zone."""
-        if text == "UTC":
-            return UTC  # also where the machine has no table of zones
         try:
-            return ZoneInfo(text)
-        except (KeyError, ValueError, OSError) as error:
-            raise bad_parameter(self.name, "a time zone such as Europe/Berlin", text) from error
+            return zone_of(text)
+        except LookupError as error:
+            raise bad_parameter(self.name, ZONE_EXPECTED, text) from error
 
     @property
     def absent(self) -> tzinfo:

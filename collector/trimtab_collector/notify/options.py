@@ -1,9 +1,9 @@
 """The settings that every channel has, and what its own settings must offer besides."""
 
 from dataclasses import dataclass
-from datetime import UTC, tzinfo
-from zoneinfo import ZoneInfo
+from datetime import tzinfo
 
+from trimtab_collector.contract.zones import ZONE_EXPECTED, zone_of
 from trimtab_collector.notify.languages import LANGUAGES
 from trimtab_collector.notify.outbound import Outbound
 from trimtab_collector.notify.texts import Texts
@@ -42,14 +42,10 @@ class ChannelSettings:
     @property
     def zone(self) -> tzinfo:
         """The time zone; raises SettingsError when there is none of that name."""
-        if self.tz == "UTC":
-            return UTC  # also where the machine has no table of zones
         try:
-            return ZoneInfo(self.tz)
-        except (KeyError, ValueError, OSError) as error:
-            raise SettingsError(
-                f"tz: expected a time zone such as Europe/Berlin, got {self.tz!r:.60}"
-            ) from error
+            return zone_of(self.tz)
+        except LookupError as error:
+            raise SettingsError(f"tz: expected {ZONE_EXPECTED}, got {self.tz!r:.60}") from error
 
     @property
     def target(self) -> str:

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
-from zoneinfo import ZoneInfo
 
 from trimtab_collector.contract.errors import epoch
 from trimtab_collector.contract.history import HistoryRow
 from trimtab_collector.contract.quantities import DASH, QUANTITIES, number
 from trimtab_collector.contract.reports import ReportBody
+from trimtab_collector.contract.zones import zone_of
 from trimtab_collector.reports.markup import Markup, el, joined
 from trimtab_collector.reports.plots import (
     Frame,
@@ -210,7 +210,7 @@ class _Page:
 
     def _ticks(self) -> Iterator[tuple[float, str]]:
         """Yield each fourth hour of a day, or each midnight of a week, in the report's zone."""
-        zone = UTC if self._report.timezone == "UTC" else ZoneInfo(self._report.timezone)
+        zone = zone_of(self._report.timezone)
         day = datetime.fromtimestamp(self._from_s, zone).date()
         daily = self._report.period == "daily"
         for place in range(24 // _HOURS if daily else 7):

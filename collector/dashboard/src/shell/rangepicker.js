@@ -2,9 +2,11 @@
 
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
+import { momentOf } from "../localtime.js";
 import { Icon } from "../parts/icons.js";
 import { Popup } from "../parts/popup.js";
-import { momentOf, QUICK, range, rangeText, shift, show, widen } from "../range.js";
+import { QUICK, range, rangeText, shift, show, widen } from "../range.js";
+import { zone } from "../settings.js";
 import { now } from "../times.js";
 import { t } from "../words.js";
 
@@ -22,8 +24,8 @@ export function RangePicker() {
 function Choices({ close }) {
   const { from, to } = range.value;
   const [typed, setTyped] = useState({ from, to });
-  const fromMs = momentOf(typed.from, now.value);
-  const toMs = momentOf(typed.to, now.value);
+  const fromMs = momentOf(typed.from, now.value, zone.value);
+  const toMs = momentOf(typed.to, now.value, zone.value);
   const wrong = fromMs === null || toMs === null ? "range.notUnderstood" : fromMs >= toMs ? "range.backwards" : "";
   function use(event) {
     event.preventDefault();
@@ -42,7 +44,7 @@ function Choices({ close }) {
     <form onSubmit=${use}>
       <label>${t("range.from")}<input value=${typed.from} maxlength="40" spellcheck="false" onInput=${(event) => setTyped({ ...typed, from: event.target.value.trim() })} /></label>
       <label>${t("range.to")}<input value=${typed.to} placeholder="now" maxlength="40" spellcheck="false" onInput=${(event) => setTyped({ ...typed, to: event.target.value.trim() })} /></label>
-      <p class=${wrong ? "hint bad" : "hint"}>${t(wrong || "range.hint")}</p>
+      <p class=${wrong ? "hint bad" : "hint"}>${t(wrong || "range.hint", { zone: zone.value })}</p>
       <button class="button" disabled=${Boolean(wrong)}>${t("range.show")}</button>
     </form>
   </div>`;

@@ -2,7 +2,7 @@
 
 import { html } from "htm/preact";
 import { effect, signal } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { change, go, href, page, query } from "../address.js";
 import { renewAll, useAnswer } from "../answers.js";
 import { useKeys } from "../keys.js";
@@ -11,12 +11,13 @@ import { Icon, Mark } from "../parts/icons.js";
 import { KeyList } from "./keylist.js";
 import { Failed, Loading } from "../parts/states.js";
 import { ViewerMenu } from "./viewermenu.js";
-import { range, shift, show, widen } from "../range.js";
+import { shift, show, widen } from "../range.js";
+import { Live, Notes } from "./notes.js";
 import { RangePicker } from "./rangepicker.js";
 import { Search } from "./search.js";
 import { isAdmin } from "../session.js";
 import { isDark, language, theme } from "../settings.js";
-import { connection, lastAlert } from "../stream.js";
+import { lastAlert } from "../stream.js";
 import { clock, clockSeconds, now, zoneName } from "../times.js";
 import { t } from "../words.js";
 
@@ -50,7 +51,7 @@ export function Shell() {
     <${Navigation} />
     <div class="page">
       <${Header} />
-      <${Lost} />
+      <${Notes} />
       <${Body} />
     </div>
     ${opened.value === "search" && html`<${Search} close=${() => (opened.value = "")} />`}
@@ -120,27 +121,6 @@ function Environment() {
       ${all.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}
     </select>
   </label>`;
-}
-
-/** Whether figures move: live, or a range that stands still, or a stream that was lost. */
-function Live() {
-  if (!range.value.isLive) {
-    return html`<button class="live still" onClick=${() => show("-1h")}>${t("live.still")}</button>`;
-  }
-  const state = connection.value === "live" ? "on" : connection.value === "lost" ? "lost" : "off";
-  return html`<span class=${`live ${state}`} role="status">${t(`live.${state}`)}</span>`;
-}
-
-/** A line that says so while the collector does not answer. */
-function Lost() {
-  const since = useRef(0);
-  if (connection.value !== "lost") {
-    since.current = 0;
-    return null;
-  }
-  since.current ||= now.peek();
-  if (now.value - since.current < 3000) return null;
-  return html`<p class="banner warn" role="alert">${t("live.lostSince", { time: clockSeconds(since.current) })}</p>`;
 }
 
 function Body() {

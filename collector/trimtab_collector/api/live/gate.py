@@ -5,6 +5,7 @@ in front of it, on the level of ASGI.
 """
 
 import asyncio
+import logging
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -15,8 +16,11 @@ from trimtab_collector.api.live.sessions import LiveConnection, LiveLimits, Live
 from trimtab_collector.contract.callers import vouch
 from trimtab_collector.contract.errors import JSON_HEADERS, ApiError, failure
 from trimtab_core.addresses import network_of
+from trimtab_core.logs import RateLimited
 
 __all__ = ["CONNECTION", "CUT", "LiveGate", "LiveLoad"]
+
+logger = logging.getLogger("trimtab.live")
 
 _LiveScope = dict[str, Any]
 _LiveReceive = Callable[[], Awaitable[dict[str, Any]]]
@@ -31,6 +35,9 @@ CONNECTION: Final = "trimtab.connection"
 _POLLS: Final = 3
 #: addresses that are counted at a time
 _ADDRESSES: Final = 10_000
+_FORBIDDEN: Final = "forbidden_origin"
+#: characters of a stranger's header in a line of the log
+_SAID: Final = 120
 _HEADERS: Final = [pair for pair in JSON_HEADERS if pair[0] != b"content-type"]
 
 
@@ -59,6 +66,7 @@ class LiveGate:
         self._handshakes: Counter[str] = Counter()
         self._since_s = 0.0
         self.refused = 0
+        self._log = RateLimited(logger)
 
     async def __call__(
         self,
@@ -74,6 +82,8 @@ class LiveGate:
             self._check(scope, sid, load)
         except ApiError as error:
             self.refused += 1
+            if error.code == _FORBIDDEN:
+                self._say_forbidden(scope)
             await _refuse(scope, receive, send, error)
             return
         session = load.known.get(sid)
@@ -103,7 +113,7 @@ class LiveGate:
         if origin and not self.allows(origin, scope):
             raise ApiError(
                 403,
-                "forbidden_origin",
+                _FORBIDDEN,
                 f"expected a page of this collector, got one of {origin!r:.120}: name it in the "
                 "setting allowed_origins",
             )
@@ -122,6 +132,17 @@ class LiveGate:
                 f"{load.connections} clients are connected already: try again later",
                 headers={"Retry-After": "5"},
             )
+
+    def _say_forbidden(self, scope: _LiveScope) -> None:
+        """Log once a minute what keeps a page from the stream: mostly a proxy that names itself."""
+        self._log.warning(
+            _FORBIDDEN,
+            "refused the live stream to a page of %r, whose request names the host %r: let the "
+            "proxy in front pass the Host header on unchanged (if it ends TLS, name it in "
+            "trusted_proxies), or name the page's origin in the setting allowed_origins",
+            _header(scope, b"origin")[:_SAID],
+            _header(scope, b"host")[:_SAID],
+        )
 
     def _note_handshake(self, scope: _LiveScope) -> None:
         """Count a new connection; raises ApiError 429 for too many of one address."""
