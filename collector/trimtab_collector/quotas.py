@@ -63,6 +63,8 @@ class Quotas:
         #: hashes of key and series binary, known to fit
         self._fitting: set[int] = set()
         self._folded: dict[int, tuple[bytes, int]] = {}
+        #: what was read last, and of which binary
+        self._last: tuple[bytes, _Named | None] = (b"", None)
 
     def fitted(self, key: AgentKey, content: BatchContent) -> BatchContent:
         """Return a batch, the same object if it fits, else with what is over a quota as `other`.
@@ -80,7 +82,7 @@ class Quotas:
                 return content
             is_known = mark in self._fitting or mark in self._folded
         # Nobody else waits while this is read.
-        read = None if is_known else _Named.of(content.batch.series)
+        read = None if is_known else self._named(content.batch.series)
         if read is not None and key.is_scoped:
             # What is refused must have taken no place.
             check_services(key, {(row[0], row[1]) for row in read.rows})
@@ -108,9 +110,15 @@ class Quotas:
         with self._lock:
             if mark in self._fitting or mark in self._folded:
                 return 0
-        names = _Named.of(series).names
+        named = _Named.of(series)
+        # The same batch comes next to `fitted`; any other one reads its own.
+        self._last = (series, named)
         with self._lock:
-            return sum(not self._series.in_use(name) for name in names)
+            return sum(not self._series.in_use(name) for name in named.names)
+
+    def _named(self, series: bytes) -> "_Named":
+        last, named = self._last
+        return named if last is series and named is not None else _Named.of(series)
 
     def _turn(self) -> None:
         self._turned_s = self._clock()

@@ -54,12 +54,13 @@ class DistinctSeries:
         if is_ascending and mark in self._known:
             return batch
         rows = rows_of(batch.series)
+        if is_ascending and len(set(rows)) == len(rows):
+            self._know(mark)
+            return batch
         numbers: dict[tuple[str, ...], int] = {}
         ids = np.array([numbers.setdefault(row, len(numbers)) for row in rows], np.int64)
         if len(numbers) == len(rows):
             self._know(mark)
-            if is_ascending:
-                return batch
         columns = columns_of_batch(batch, ids, 0)
         merged = merge([columns])
         return batch if len(merged.key) == len(columns.key) else _packed(batch, merged, [*numbers])
