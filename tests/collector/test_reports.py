@@ -184,8 +184,7 @@ def test_a_report_says_how_much_of_the_time_before_it_compares_with(town: World)
     rows = [replace(row, state="gap") for row in rows[:gaps]] + rows[gaps:]
     notes = notes_of(replace(found, series_before=rows))
     assert (
-        "Of the period before there are data of 6 h 15 min only: changes are against those."
-        in notes
+        "Of the period before there are data of 6 h 6 min only: changes are against those." in notes
     )
 
 
