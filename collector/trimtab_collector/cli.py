@@ -166,6 +166,7 @@ def _collector(
     agent: UpAgent | None = None,
     opens: bool = False,
 ) -> int:
+    from trimtab_collector.auth.links import openable
     from trimtab_collector.running import Ready, run
 
     settings = read()
@@ -173,7 +174,7 @@ def _collector(
 
     def ready(found: Ready) -> None:
         token, link = found.app.accounts.token, found.app.accounts.setup
-        base = settings.base_url.rstrip("/") or found.url
+        base = settings.base_url.rstrip("/") or openable(found.url)
         if token.new:
             print(
                 f"trimtab collector: read token {token.text} (kept in {token.path}, "

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -91,6 +92,11 @@ def bind(host: str, port: int) -> socket.socket:
         listener.listen(2048)
     except OSError as error:
         listener.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise StartupError(
+                f"expected an address of this machine, got {bare(host)!r}: no network interface "
+                "has it; set --host to one that does, or to 0.0.0.0 for all"
+            ) from error
         raise StartupError(
             f"expected {joined(bare(host), port)} to be free, got: "
             f"{os.strerror(error.errno or 0)}; stop what listens there or choose another with "

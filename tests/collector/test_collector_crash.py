@@ -224,6 +224,10 @@ def test_a_second_collector_on_the_same_directory_leaves_the_first_alone(tmp: Pa
             {"TRIMTAB_COLLECTOR_HOST": "no.such.host.invalid", "TRIMTAB_COLLECTOR_INSECURE": "1"},
             "--host",
         ),
+        (
+            {"TRIMTAB_COLLECTOR_HOST": "192.0.2.1", "TRIMTAB_COLLECTOR_INSECURE": "1"},
+            "expected an address of this machine, got '192.0.2.1'",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_one_sentence(

@@ -8,6 +8,8 @@ import pytest
 
 from support.processes.api import TOKEN
 from support.processes.servers import Collector, short_dir
+from trimtab_collector.contract.errors import ApiError
+from trimtab_collector.contract.parameters import RANGE, parse
 from trimtab_collector.contract.zones import zone_of
 from trimtab_collector.notify.options import ChannelSettings
 
@@ -49,3 +51,14 @@ def test_channels_and_questions_know_the_same_zones() -> None:
     at = datetime(2026, 6, 1, tzinfo=UTC)
     for name in OLDER:
         assert ChannelSettings(tz=name).zone.utcoffset(at) == zone_of(name).utcoffset(at)
+
+
+def test_a_range_that_clocks_leave_out_is_refused_as_it_was_typed() -> None:
+    pairs = [("from", "2026-03-29T02:30"), ("to", "2026-03-29T03:10"), ("tz", "Europe/Berlin")]
+    with pytest.raises(ApiError) as found:
+        parse((*RANGE,), pairs, 1_800_000_000)
+    assert found.value.message == (
+        "parameter 'from': expected a time before to "
+        "(2026-03-29T03:10 is 2026-03-29T03:10:00.000+02:00), "
+        "got '2026-03-29T02:30 is 2026-03-29T03:30:00.000+02:00'"
+    )

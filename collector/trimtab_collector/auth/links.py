@@ -30,6 +30,7 @@ __all__ = [
     "keep_address",
     "kept_address",
     "link_address",
+    "openable",
 ]
 
 logger = logging.getLogger("trimtab.links")
@@ -128,13 +129,20 @@ def link_address(base: str, token: str) -> str:
     return f"{base.rstrip('/')}{DASHBOARD}#signin={token}"
 
 
-def keep_address(directory: Path, url: str) -> None:
-    """Keep where the collector of a data directory listens, for the console; never fails."""
-    # Bound to every address, it is reached at this machine's own too.
+def openable(url: str) -> str:
+    """Return the address that a browser of this machine can open, of one that listens.
+
+    Bound to every address, it is reached at the machine's own.
+    """
     for every, own in (("//0.0.0.0:", "//127.0.0.1:"), ("//[::]:", "//[::1]:")):
         url = url.replace(every, own)
+    return url
+
+
+def keep_address(directory: Path, url: str) -> None:
+    """Keep where the collector of a data directory listens, for the console; never fails."""
     try:
-        write_own(directory / _ADDRESS, f"{url}\n".encode("ascii"))
+        write_own(directory / _ADDRESS, f"{openable(url)}\n".encode("ascii"))
     except (OSError, UnicodeEncodeError) as error:
         logger.warning("where the collector listens is not kept for the console error=%s", error)
 

@@ -154,7 +154,7 @@ def parse(
     if from_s is None:
         back_s = back if isinstance(back, int) else back.seconds[values[back.parameter.name]]
         from_s = to_s - back_s
-    check_range(from_s, to_s)
+    check_range(from_s, to_s, tz, query)
     where = {each.field: query[each.name] for each in declared
              if isinstance(each, Filter) and each.name in query}  # fmt: skip
     return Parameters(where, from_s, to_s, now_s, tz, values, query)
@@ -178,13 +178,26 @@ def _texts(
     return {name: known[name].between.join(texts) for name, texts in every.items()}
 
 
-def check_range(from_s: float, to_s: float, begin: str = "from", end: str = "to") -> None:
+def check_range(
+    from_s: float,
+    to_s: float,
+    tz: tzinfo,
+    given: Mapping[str, str],
+    begin: str = "from",
+    end: str = "to",
+) -> None:
     """Raise ApiError 422 for a range that ends before it begins, or is too long.
 
-    begin and end are the parameters that it came from.
+    begin and end are the parameters that it came from, given their texts, read in a zone: both are
+    said, since a time that clocks leave out is read as a later one.
     """
+
+    def said(name: str, epoch_s: float) -> str:
+        read = instant(epoch_s, tz)
+        return f"{given[name]:.40} is {read}" if name in given else read
+
     if from_s >= to_s:
-        raise bad_parameter(begin, f"a time before {end} ({to_s:.3f})", f"{from_s:.3f}")
+        raise bad_parameter(begin, f"a time before {end} ({said(end, to_s)})", said(begin, from_s))
     if to_s - from_s > _MAX_RANGE_S:
         days = f"{(to_s - from_s) / 86_400:.0f} days"
         raise bad_parameter(begin, "a range of at most 400 days", days)

@@ -94,7 +94,7 @@ def _against(ranges: Ranges, parameters: Parameters, b: TimeRange) -> TimeRange:
     if begin is None or end is None:
         name = AGAINST_FROM.name if begin is None else AGAINST_TO.name
         raise bad_parameter(name, "a time for each end", "none")
-    check_range(begin, end, AGAINST_FROM.name, AGAINST_TO.name)
+    check_range(begin, end, parameters.tz, parameters.given, AGAINST_FROM.name, AGAINST_TO.name)
     return ranges.stored(parameters, begin, end)
 
 
