@@ -188,16 +188,16 @@ class Ingest:
     ) -> Received:
         """Return the checked batch of a body; raises ApiError 400, 403, 413, 429."""
         try:
-            began_s = time.thread_time()
             batch, cost = None, asking.cost
+            cost.begin()
             if len(raw) <= (_SMALL if self._pacing.is_heavy(key.id) else _LARGE):
                 batch = self._decoded(raw, key, asking)
-            cost.before_s = time.thread_time() - began_s
             check = partial(self._check, raw, batch, key, sent_at, told, asking)
             if batch is not None and cost.is_small:
                 return self._pacing.measured(key.id, check, cost)
+            cost.leave()
             async with self._large:
-                return await asyncio.to_thread(self._pacing.measured, key.id, check, cost)
+                return await asyncio.to_thread(self._pacing.go_on, key.id, check, cost)
         except TooLargeError as error:
             raise ApiError(413, "too_large", str(error)) from error
         except BatchError as error:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from trimtab_collector.auth.keys import AgentKey
 from trimtab_collector.auth.scopes import check_services
-from trimtab_collector.storage.catalogue import rows_of
+from trimtab_collector.storage.catalogue import names_of, rows_of
 from trimtab_collector.storage.shares import SharedPlaces
 from trimtab_core.batches import Batch, SeriesKey, pack_series
 from trimtab_core.records import OTHER_METHOD, OTHER_ROUTE
@@ -63,8 +63,6 @@ class Quotas:
         #: hashes of key and series binary, known to fit
         self._fitting: set[int] = set()
         self._folded: dict[int, tuple[bytes, int]] = {}
-        #: what was read last, and of which binary
-        self._last: tuple[bytes, _Named | None] = (b"", None)
 
     def fitted(self, key: AgentKey, content: BatchContent) -> BatchContent:
         """Return a batch, the same object if it fits, else with what is over a quota as `other`.
@@ -73,23 +71,24 @@ class Quotas:
         series that are malformed, and ApiError 403 for those that the key may not write.
         """
         columns = _whose(content)
-        whole = hash((key.id, content.batch.series, *columns))
-        mark = hash((key.id, content.batch.series))
+        data = content.batch.series
+        whole = hash((key.id, data, *columns))
         with self._lock:
             if self._clock() - self._turned_s >= _TURN_S:
                 self._turn()
             if whole in self._fitting:
                 return content
+            mark = hash((key.id, data))
             is_known = mark in self._fitting or mark in self._folded
         # Nobody else waits while this is read.
-        read = None if is_known else self._named(content.batch.series)
+        read = None if is_known else _Named(rows_of(data), names_of(data).hashes)
         if read is not None and key.is_scoped:
             # What is refused must have taken no place.
             check_services(key, {(row[0], row[1]) for row in read.rows})
         with self._lock:
             pairs = set(chain.from_iterable(map(zip, columns[::2], columns[1::2])))
             over = self._refused(key, pairs.difference(self._services.current))
-            series, count = self._series_of(key, content.batch.series, mark, read, over)
+            series, count = self._series_of(key, data, mark, read, over)
             if not over and not count:
                 self._fits(whole)
         if over:
@@ -110,15 +109,9 @@ class Quotas:
         with self._lock:
             if mark in self._fitting or mark in self._folded:
                 return 0
-        named = _Named.of(series)
-        # The same batch comes next to `fitted`; any other one reads its own.
-        self._last = (series, named)
+        names = names_of(series)
         with self._lock:
-            return sum(not self._series.in_use(name) for name in named.names)
-
-    def _named(self, series: bytes) -> "_Named":
-        last, named = self._last
-        return named if last is series and named is not None else _Named.of(series)
+            return self._series.unused(names.distinct)
 
     def _turn(self) -> None:
         self._turned_s = self._clock()
@@ -148,7 +141,7 @@ class Quotas:
             return series, 0
         if mark in self._folded:
             return self._folded[mark]
-        rows, names = read or _Named.of(series)
+        rows, names = read or (rows_of(series), names_of(series).hashes)
         known = self._series.current
         fresh = [place for place, name in enumerate(names) if name not in known]
         apps = {(rows[place][0], rows[place][1]) for place in fresh}
@@ -180,11 +173,6 @@ class _Named(NamedTuple):
 
     rows: Sequence[tuple[str, ...]]
     names: Sequence[int]
-
-    @classmethod
-    def of(cls, series: bytes) -> "_Named":
-        rows = rows_of(series)
-        return cls(rows, list(map(hash, rows)))
 
 
 def _whose(content: BatchContent) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ behind only after as many.
 import logging
 import re
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from trimtab_core.batches import Batch, SentAt
@@ -82,7 +83,6 @@ class Senders:
         now_s: float = 0.0,
     ) -> AgentTold:
         """Return what is known of an agent with what it tells now; `note` remembers it."""
-        version = _VERSION.fullmatch(user_agent)
         boot = sent_at.boot if sent_at else b""
         before = self._agents.get(agent) or AgentTold((ahead_s,), boot=boot)
         measured: tuple[float, ...] = ()
@@ -95,8 +95,7 @@ class Senders:
         measured = (*measured, ahead_s)
         # A process that is new has the clock of the one before.
         offset_s = _kept(before.offset_s, measured)
-        known = version[1].decode() if version else ""
-        told = AgentTold(measured, known, boot, offset_s, *before[4:])
+        told = AgentTold(measured, _version(user_agent), boot, offset_s, *before[4:])
         return told if before.boot == boot else _replaced(before, told, now_s)
 
     def note(self, agent: str, told: AgentTold, now_s: float = 0.0) -> None:
@@ -164,6 +163,12 @@ def offset_of(told: AgentTold, ahead_s: float) -> int:
         return told.offset_s
     # The clock was set between closing and sending.
     return round(ahead_s) if abs(ahead_s) > _MOVED_S else 0
+
+
+@lru_cache(maxsize=64)
+def _version(user_agent: bytes) -> str:
+    found = _VERSION.fullmatch(user_agent)
+    return found[1].decode() if found else ""
 
 
 def _replaced(before: AgentTold, told: AgentTold, now_s: float) -> AgentTold:

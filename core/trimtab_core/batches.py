@@ -31,6 +31,7 @@ from trimtab_core.columns import (
     Column,
     Point,
     columns_of,
+    total_of,
     values_of,
 )
 from trimtab_core.decompression import decompressed
@@ -70,6 +71,7 @@ __all__ = [
 VERSION: Final = 2
 #: Names of columns in version 1, which journals and spools may still hold, and their names now.
 _RENAMED: Final = {"slots": "indexes"}
+_OF_POINTS: Final = frozenset((*POINT_COLUMNS, STATUS_COLUMNS[0]))
 #: HTTP header of a sent batch: the agent's clocks at that moment (`SentAt`). They tell the
 #: collector how far its clock and the agent's are apart, so that it dates windows by its own.
 CLOCK_HEADER: Final = "x-trimtab-clock"
@@ -274,16 +276,18 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
         raise BatchError(f"expected a batch of version {VERSION}, got {header['v']!r:.20}")
     points = _natural(header["points"], MAX_POINTS)
     columns: dict[str, Column] = {}
+    size = len(body)
     for name, kind, length in header["columns"]:
         name = _RENAMED.get(name, name)
         if name in columns:
             raise ValueError(f"expected column {name!r:.40} once, got it twice")
-        if kind not in ITEM_SIZES or _natural(length) > len(body) - offset:
+        is_length = type(length) is int and 0 <= length <= size - offset
+        if kind not in ITEM_SIZES or not is_length:
             raise ValueError(f"column {name!r:.40} has no valid type or length")
         columns[name] = Column(kind, body[offset : offset + length])
         offset += length
-    if offset != len(body):
-        raise ValueError(f"{len(body) - offset} bytes behind the last column")
+    if offset != size:
+        raise ValueError(f"{size - offset} bytes behind the last column")
     _check_lengths(columns, points)
     malformed: list[str] = []
     processes = sound(header["processes"], _accounting, malformed)
@@ -316,13 +320,12 @@ def _batch(header: Any, body: bytes, offset: int) -> Batch:
 
 
 def _check_lengths(columns: Mapping[str, Column], points: int) -> None:
-    for name in (*POINT_COLUMNS, STATUS_COLUMNS[0]):
-        column = columns.get(name)
-        if column is not None and len(column.data) != points * ITEM_SIZES[column.kind]:
-            raise ValueError(f"column {name} has {len(column.data)} bytes for {points} points")
+    for name, (kind, data) in columns.items():
+        if len(data) != points * ITEM_SIZES[kind] and name in _OF_POINTS:
+            raise ValueError(f"column {name} has {len(data)} bytes for {points} points")
     # Without indexes all durations are below one microsecond; counts are never zero.
     for sizes, values, counts in (("buckets", *BUCKET_COLUMNS), STATUS_COLUMNS):
-        total = sum(values_of(columns[sizes])) if sizes in columns else 0
+        total = total_of(columns[sizes]) if sizes in columns else 0
         for name in (values, counts):
             column = columns.get(name)
             if column is None and (name == values or not total):

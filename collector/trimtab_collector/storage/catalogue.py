@@ -9,13 +9,14 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
 import numpy as np
 
-from trimtab_collector.storage.columns import Array, columns_of_batch
+from trimtab_collector.storage.columns import Array, columns_of_batch, keys_of
 from trimtab_collector.storage.dictionary import Dictionary, Survivors
 from trimtab_collector.storage.store import Admit, Numbered
 from trimtab_core.batches import MAX_POINTS, Batch, SeriesKey
@@ -24,7 +25,7 @@ from trimtab_core.logs import RateLimited
 from trimtab_core.names import clean_name
 from trimtab_core.records import OTHER_METHOD, OTHER_ROUTE
 
-__all__ = ["Catalogue", "Known", "rows_of"]
+__all__ = ["Catalogue", "Known", "SeriesNames", "names_of", "rows_of"]
 
 logger = logging.getLogger("trimtab.catalogue")
 
@@ -62,6 +63,26 @@ def rows_of(data: bytes) -> Sequence[tuple[str, ...]]:
     if not (together.isascii() and together.isprintable()):
         return [tuple(map(clean_name, row)) for row in rows]
     return rows
+
+
+class SeriesNames(NamedTuple):
+    """The series of a binary by the hashes of their rows: it takes long to hash seven texts."""
+
+    #: of each row
+    hashes: Sequence[int]
+    distinct: frozenset[int]
+
+    @property
+    def are_distinct(self) -> bool:
+        """Whether no series is there twice, for what has another hash is another series."""
+        return len(self.distinct) == len(self.hashes)
+
+
+@lru_cache(maxsize=2)
+def names_of(data: bytes) -> SeriesNames:
+    """Return the names in a batch's binary of series; raises BatchError as `rows_of` does."""
+    hashes = list(map(hash, rows_of(data)))
+    return SeriesNames(hashes, frozenset(hashes))
 
 
 class Known(NamedTuple):
@@ -106,11 +127,13 @@ class Catalogue:
             rows = rows_of(batch.series)
             admit(dict.fromkeys((row[0], row[1]) for row in rows))
             # Check the whole batch first: a malformed one must add no names.
-            columns_of_batch(batch, np.arange(len(rows)), window_s)
+            columns = columns_of_batch(batch, np.arange(len(rows)), window_s)
             known = self.know(batch.series, rows)
+            if batch.points:
+                columns = replace(columns, key=keys_of(batch, known.numbers, window_s))
         else:
             admit(known.services)
-        columns = columns_of_batch(batch, known.numbers, window_s)
+            columns = columns_of_batch(batch, known.numbers, window_s)
         return Numbered(columns, known.service, known.services, known.dictionary)
 
     def know(self, data: bytes, rows: Sequence[tuple[str, ...]] | None = None) -> Known:

@@ -29,6 +29,7 @@ __all__ = [
     "Columns",
     "columns_of_batch",
     "columns_of_batches",
+    "keys_of",
     "narrowed",
     "nothing",
     "part_of",
@@ -107,7 +108,7 @@ def columns_of_batches(batches: Sequence[tuple[Batch, Array, int]]) -> Columns:
     batches = [row for row in batches if row[0].points]
     if not batches:
         return nothing()
-    key = _joined([_keys(*row) for row in batches])
+    key = _joined([keys_of(*row) for row in batches])
     count = len(key)
     sizes = [batch.points for batch, _, _ in batches]
     buckets = _column("buckets", batches, sizes).astype(np.int64)
@@ -132,8 +133,9 @@ def columns_of_batches(batches: Sequence[tuple[Batch, Array, int]]) -> Columns:
         counts.cumsum(dtype=np.int64, out=running[1:])
         requests = running[ends] - running[begins]
     values: dict[str, Array] = {"requests": requests}
+    present = set().union(*(batch.columns for batch, _, _ in batches))
     for name in VALUES:
-        if any(name in batch.columns for batch, _, _ in batches):
+        if name in present:
             values[name] = _value(name, _column(name, batches, sizes))
     if "errors" in values and np.count_nonzero(values["errors"] > requests):
         raise BatchError("expected at most as many errors as requests, got more")
@@ -156,7 +158,8 @@ def _statuses(
     return checked(numbers, found[0], found[1], requests)
 
 
-def _keys(batch: Batch, ids: Array, window_s: int) -> Array:
+def keys_of(batch: Batch, ids: Array, window_s: int) -> Array:
+    """Return the keys of the points of a batch, as `columns_of_batch` does."""
     index = _array(batch.columns.get("series"), batch.points)
     if np.maximum.reduce(index) >= len(ids):
         raise BatchError(f"expected series below {len(ids)}, got {int(index.max())}")
@@ -169,6 +172,8 @@ def _column(name: str, batches: Sequence[tuple[Batch, Array, int]], sizes: Seque
         _array(batch.columns.get(name), size)
         for (batch, _, _), size in zip(batches, sizes, strict=True)
     ]
+    if len(arrays) == 1:
+        return arrays[0] if arrays[0].dtype.itemsize < 8 else _signed(arrays[0])
     if any(array.dtype.itemsize == 8 for array in arrays):
         # Wide beside narrow would become floats; what is beyond 2**63 is refused below.
         arrays = [_signed(array) for array in arrays]

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from trimtab_collector.storage.catalogue import rows_of
+from trimtab_collector.storage.catalogue import names_of, rows_of
 from trimtab_collector.storage.columns import (
     VALUES,
     Array,
@@ -27,14 +27,14 @@ from trimtab_core.columns import BUCKET_COLUMNS, ITEM_SIZES, STATUS_COLUMNS, Col
 
 __all__ = ["DistinctSeries"]
 
-#: series binaries that are known to name each series once
-_KNOWN: Final = 4096
+#: series binaries, and those with the places of points, that are known to have each series once
+_KNOWN: Final = 8192
 
 
 class DistinctSeries:
     """Adds up the points of a series that a batch repeats; any thread.
 
-    A batch like one before costs a hash of its series, and one look at the places of its points.
+    A batch like one before costs a hash of its series and of the places of its points.
     """
 
     def __init__(self) -> None:
@@ -48,15 +48,17 @@ class DistinctSeries:
         """
         if batch.points < 2:
             return batch
+        whole = hash((batch.series, batch.columns.get("series")))
+        if whole in self._known:
+            return batch
         index = series_index(batch)
         is_ascending = bool((index[1:] > index[:-1]).all())
         mark = hash(batch.series)
-        if is_ascending and mark in self._known:
+        if is_ascending and (mark in self._known or names_of(batch.series).are_distinct):
+            self._know(mark)
+            self._know(whole)
             return batch
         rows = rows_of(batch.series)
-        if is_ascending and len(set(rows)) == len(rows):
-            self._know(mark)
-            return batch
         numbers: dict[tuple[str, ...], int] = {}
         ids = np.array([numbers.setdefault(row, len(numbers)) for row in rows], np.int64)
         if len(numbers) == len(rows):

@@ -62,6 +62,10 @@ class SharedPlaces(Generic[_T]):
         """Tell whether a name was used since the turn before the last."""
         return name in self.current or name in self._before
 
+    def unused(self, names: frozenset[_T]) -> int:
+        """Return how many of some names are not in use."""
+        return len(names.difference(self.current).difference(self._before))
+
     def use(self, name: _T, sender: str, app: tuple[str, str]) -> None:
         """Note that a name that has a place was used."""
         if name in self.current:

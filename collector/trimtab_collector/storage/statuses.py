@@ -15,12 +15,11 @@ from trimtab_core.errors import BatchError
 
 __all__ = ["Statuses", "added", "checked", "joined", "no_statuses"]
 
-#: codes are below this
+#: codes are 0, or from the first to below the second of these
+_LEAST: Final = 100
 _CODES: Final = 600
 #: cells that adding may take for each code that is added, before it sorts instead
 _CELLS: Final = 8
-_SENT: Final[NDArray[Any]] = np.zeros(_CODES, bool)
-_SENT[0], _SENT[100:] = True, True
 _NO_CODES: Final[NDArray[Any]] = np.zeros(0, np.uint16)
 _NO_COUNTS: Final[NDArray[Any]] = np.zeros(0, np.int64)
 
@@ -70,7 +69,11 @@ def checked(
     sizes: NDArray[Any], codes: NDArray[Any], counts: NDArray[Any], requests: NDArray[Any]
 ) -> Statuses:
     """Return the statuses that a batch states; raises BatchError for what no agent sends."""
-    if len(codes) and (np.maximum.reduce(codes) >= _CODES or not _SENT[codes].all()):
+    # What is below 100 must be 0.
+    if len(codes) and (
+        np.maximum.reduce(codes) >= _CODES
+        or np.count_nonzero(codes) != np.count_nonzero(codes >= _LEAST)
+    ):
         raise BatchError(f"expected status codes of 100 to {_CODES - 1}, or 0, got another")
     if np.count_nonzero(counts) != len(counts):
         raise BatchError("expected counts of at least 1, got a status code with 0")
@@ -85,7 +88,7 @@ def checked(
         begins -= some
         falls = codes[1:] <= codes[:-1]
         falls[begins[1:] - 1] = False
-        if falls.any():
+        if np.count_nonzero(falls):
             raise BatchError("expected the status codes of a point in ascending order")
         # Of at most 501 codes with counts up to 2**53, so that none wraps around.
         sums = np.add.reduceat(counts, begins, dtype=np.int64) if len(begins) else counts
