@@ -1,6 +1,7 @@
 """Runs a collector in this process: its sockets, its certificate, what is read again, its end."""
 
 import contextlib
+import gc
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -89,13 +90,21 @@ def run(
 
         ready = Ready(app, listening[0].url, listening[-1].url)
         hooks = Hooks(
-            ready=lambda: on_ready(ready),
+            ready=lambda: _begin(on_ready, ready),
             signal=stop,
             stop=app.release,
             hangup=hang_up,
             look=certificate.look if certificate else lambda: None,
         )
         return serve(front, listening, settings.log_level, table, hooks)
+
+
+def _begin(on_ready: Callable[[Ready], None], ready: Ready) -> None:
+    # What was made until now stays. Looking through it each time garbage is looked for would stop
+    # every thread for 30 to 50 ms, whenever somebody brings some thousand names.
+    gc.collect()
+    gc.freeze()
+    on_ready(ready)
 
 
 def _register(

@@ -7,6 +7,7 @@ on those in use, whatever versions and hosts there were before.
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -30,8 +31,9 @@ __all__ = ["Catalogue", "Known", "SeriesNames", "names_of", "rows_of"]
 logger = logging.getLogger("trimtab.catalogue")
 
 _CACHED: Final = 512
-#: series that are numbered while others wait
+#: series that are numbered while others wait, and the pause in which they go on
 _AT_ONCE: Final = 64
+_PAUSE_S: Final = 50e-6
 _TEXT: Final = 256
 # Checked while it is read: a name that is refused later must have been kept nowhere.
 _SeriesPart = Annotated[str, msgspec.Meta(max_length=_TEXT)]
@@ -154,6 +156,9 @@ class Catalogue:
                 if numbers is None:
                     break
                 found += numbers
+                # A lock is not handed on: without a pause, this thread would have it again at once.
+                if begin + _AT_ONCE < len(rows):
+                    time.sleep(_PAUSE_S)
             else:
                 return self._keep(dictionary, data, np.array(found, np.int64))
 
@@ -177,12 +182,16 @@ class Catalogue:
             return known
 
     def _find(self, data: bytes) -> Known | None:
-        mark = _mark(data)
-        with self._lock:
-            known = self._cache.get(mark)
-            if known is not None:
-                self._cache.move_to_end(mark)
-            return known
+        """Return what is known of a binary, without waiting for whoever numbers new names."""
+        cache, mark = self._cache, _mark(data)
+        known = cache.get(mark)
+        if known is not None and self._lock.acquire(blocking=False):
+            try:
+                if mark in cache:
+                    cache.move_to_end(mark)
+            finally:
+                self._lock.release()
+        return known
 
     @property
     def is_crowded(self) -> bool:
