@@ -54,8 +54,9 @@ def run(
     again reads the settings for SIGHUP. on_ready is called in the loop, when connections are taken.
     """
     check(settings)
-    # Long numpy work in a thread must not keep the loop from the interpreter for 5 ms.
-    sys.setswitchinterval(0.001)
+    # A batch passes five threads or turns of the loop: long work in another thread may keep each of
+    # them from the interpreter for so long, and not for 5 ms.
+    sys.setswitchinterval(0.0005)
     certificate = None
     if settings.tls_cert:
         certificate = ServerCertificate(settings.tls_cert, settings.tls_key)
