@@ -26,6 +26,7 @@ __all__ = [
     "differs",
     "differs_by_name",
     "entries",
+    "in_batches",
     "listed",
     "payload_of",
 ]
@@ -225,3 +226,13 @@ def differs_by_name(connection: sqlite3.Connection, number: int, ids: Iterable[i
     ).fetchone()
     found = [each * _ID_WEIGHT for each in ids]
     return (told or (0, 0)) != (len(found), sum(found))
+
+
+def in_batches(found: Sequence[ChunkEntry], most: int) -> Iterator[Sequence[ChunkEntry]]:
+    """Yield chunks, so many at a time that they have at least that many buckets together."""
+    begin = size = 0
+    for place, entry in enumerate(found):
+        size += entry.buckets
+        if size >= most or place + 1 == len(found):
+            yield found[begin : place + 1]
+            begin, size = place + 1, 0

@@ -152,7 +152,7 @@ class SQLiteStore:
         )
         self._reads = Reader(
             directory, identity, self.memory.recent, self.memory.live, self._reader, floors,
-            MergedPeriods(kept_from_buckets), self._aside, known,
+            MergedPeriods(kept_from_buckets), self._aside, known, highest_given(self._writer),
         )  # fmt: skip
         self._gauge_reader = GaugeReader(self._reads, self.memory.gauges)
         self._replay()

@@ -27,6 +27,7 @@ __all__ = [
     "journal_checksum",
     "journal_row",
     "lose",
+    "rows_of_services",
     "seen_of",
 ]
 
@@ -35,6 +36,7 @@ JournalEntry = tuple[int, int, int, int, bytes, int, bytes]
 JOURNAL_COLUMNS: Final = "origin, seq, t0, received_us, payload, crc, holds"
 #: columns that `batch_of` takes; a payload of another type is one that cannot be read
 JOURNAL_ROW: Final = "origin, seq, t0, received_us, CAST(payload AS BLOB), crc"
+_HOLDS: Final = "SELECT CAST(holds AS BLOB) FROM journal WHERE id = ?"
 _PLACE: Final = struct.Struct("<qqqq")
 _CRC_BYTES: Final = 4
 #: (environment, service) -> requests and background records
@@ -45,7 +47,10 @@ def journal_row(origin: int, received: Received) -> JournalEntry:
     """Return the row of a batch that came from a start of an agent."""
     place = (origin, received.batch.seq, received.window_s, received.received_us)
     crc = journal_checksum(place, received.raw)
-    held = [(*service, *sums) for service, sums in received.totals.items()]
+    # All of its services, also those of which there is nothing to count: who asks for another one
+    # need not read the batch (`rows_of_services`).
+    nothing = dict.fromkeys(received.numbered.services, (0, 0))
+    held = [(*service, *sums) for service, sums in {**nothing, **received.totals}.items()]
     holds = msgspec.msgpack.encode(held)
     return (*place, received.raw, crc, zlib.crc32(holds).to_bytes(_CRC_BYTES, "little") + holds)
 
@@ -83,11 +88,43 @@ def lose(connection: sqlite3.Connection, number: int, why: str) -> HeldRequests:
     if row is None:
         return {}
     set_aside(connection, "journal", (number, *row), why)
-    holds = row[-1] or b""
+    return {
+        (environment, service): (requests, backgrounds)
+        for environment, service, requests, backgrounds in _held(row[-1] or b"") or ()
+        if requests or backgrounds
+    }
+
+
+def rows_of_services(
+    connection: sqlite3.Connection,
+    rows: Sequence[tuple[int, int]],
+    where: Mapping[str, str],
+    named_after: int,
+) -> Sequence[tuple[int, int]]:
+    """Return those of some rows, (id, window), that may have points of an environment and service.
+
+    Rows up to the id named_after are of an earlier start, and may not name all their services.
+    """
+    environment, service = where.get("environment"), where.get("service")
+    if environment is None and service is None:
+        return rows
+
+    def may_have(row_id: int) -> bool:
+        held = [_held(holds or b"") for (holds,) in connection.execute(_HOLDS, (row_id,))]
+        return any(
+            each is None
+            or any(environment in (None, of[0]) and service in (None, of[1]) for of in each)
+            for each in held
+        )
+
+    return [row for row in rows if row[0] <= named_after or may_have(row[0])]
+
+
+def _held(holds: bytes) -> list[tuple[str, str, int, int]] | None:
+    """Return environment, service, requests and background records; None if it is not as it was."""
     if zlib.crc32(holds[_CRC_BYTES:]).to_bytes(_CRC_BYTES, "little") != holds[:_CRC_BYTES]:
-        return {}
-    held = msgspec.msgpack.decode(holds[_CRC_BYTES:], type=list[tuple[str, str, int, int]])
-    return {(each[0], each[1]): (each[2], each[3]) for each in held}
+        return None
+    return msgspec.msgpack.decode(holds[_CRC_BYTES:], type=list[tuple[str, str, int, int]])
 
 
 def seen_of(places: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, int, int]]:

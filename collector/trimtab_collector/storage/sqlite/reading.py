@@ -34,13 +34,14 @@ from trimtab_collector.storage.sqlite.chunkindex import (
     NOTHING_LISTED,
     ChunkEntry,
     Listed,
+    in_batches,
     listed,
     payload_of,
 )
 from trimtab_collector.storage.sqlite.chunks import ChunkError, decode_chunks
 from trimtab_collector.storage.sqlite.dictionaries import Dictionaries
 from trimtab_collector.storage.sqlite.head import Head
-from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW, batch_of
+from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW, batch_of, rows_of_services
 from trimtab_collector.storage.sqlite.knownfiles import KnownFiles
 from trimtab_collector.storage.sqlite.openfiles import OpenFiles, number_of
 from trimtab_collector.storage.sqlite.periods import MergedPeriods
@@ -84,9 +85,12 @@ class Reader:
         periods: MergedPeriods,
         aside: Aside,
         known: KnownFiles,
+        named_after: int,
     ) -> None:
+        """Take rows of the journal after that number to name all their services."""
         self._aside = aside
         self.known = known
+        self._named_after = named_after
         self._directory = directory
         self._identity = identity
         self._dictionaries = Dictionaries()
@@ -151,6 +155,8 @@ class Reader:
         with ExitStack() as transactions:
             tiers = ROLLED if level else SINGLE
             begun = self.begin(selection.edges_s, end_s, transactions, tiers)
+            rows = rows_of_services(begun.journal, begun.rows, selection.where, self._named_after)
+            begun = begun._replace(rows=rows)
             chosen = [self._chosen(view, level, gathered.groups) for view in begun.views]
             _check([found for found, _ in chosen], len(begun.rows))
             for view, (found, group) in zip(begun.views, chosen, strict=True):
@@ -275,7 +281,7 @@ class Reader:
 
     def _chunks(self, view: "FileView", found: list[ChunkEntry]) -> Iterator[Columns]:
         """Yield the points of chunks within the view's run, many chunks at a time."""
-        for some in _in_batches(found):
+        for some in in_batches(found, _AT_ONCE):
             columns = self._decoded(view, some)
             t = times_of(columns.key)
             keep = (t >= view.run.start_s) & (t < view.run.end_s)
@@ -318,7 +324,7 @@ class Begun(NamedTuple):
     views: "list[FileView]"
     journal: sqlite3.Connection
     #: (id, window) of journal rows that are in none of the files
-    rows: list[tuple[int, int]]
+    rows: Sequence[tuple[int, int]]
     resolution_s: int
 
 
@@ -384,15 +390,6 @@ def _check(chosen: Sequence[list[ChunkEntry]], batches: int) -> None:
             f"the read would go through {batches} batches that are not merged yet, over the limit "
             f"of {_MOST_BATCHES}: ask for a shorter range, or again when compaction has caught up"
         )
-
-
-def _in_batches(found: Sequence[ChunkEntry]) -> Iterator[Sequence[ChunkEntry]]:
-    begin = size = 0
-    for place, entry in enumerate(found):
-        size += entry.buckets
-        if size >= _AT_ONCE or place + 1 == len(found):
-            yield found[begin : place + 1]
-            begin, size = place + 1, 0
 
 
 def _meets(wanted: list[int], first: int, last: int) -> bool:
