@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 
+from trimtab_collector.alertchanges import ChangesOfAlerts
 from trimtab_collector.alerts.book import AlertBook
 from trimtab_collector.alerts.evaluator import Evaluator
 from trimtab_collector.alerts.file import AlertsFile
@@ -241,7 +242,9 @@ class CollectorApp:
                 self.ingest.refusals,
             ),
         )
-        return (rules, silences, self.alerts, self.overviews, Previews(self.store), *names, *asked)
+        changes = ChangesOfAlerts(self.alerts, circumstances.changes)
+        told = (rules, silences, self.alerts, changes, self.overviews, Previews(self.store))
+        return (*told, *names, *asked)
 
     def _stream(self, settings: CollectorSettings, parts: Sequence[Any]) -> Live:
         stream = Live(

@@ -33,8 +33,8 @@ from trimtab_collector.objectives.burning import PAIRS, Burn, budget, burn
 from trimtab_collector.objectives.slos import SloBook
 from trimtab_collector.reads.analysis import alert_of, analysis_of
 from trimtab_collector.reads.departures import Departures
-from trimtab_collector.reads.explain import largest_share
-from trimtab_collector.reads.failures import most_errors
+from trimtab_collector.reads.explain import LargestShare, largest_share
+from trimtab_collector.reads.failures import MostErrors, most_errors
 from trimtab_collector.reads.judging.facts import Facts
 from trimtab_collector.reads.judging.findings import HIGH, MEDIUM
 from trimtab_collector.reads.reader import StoreReader
@@ -70,7 +70,7 @@ _TIMES: Final = frozenset(
 
 
 class Circumstances:
-    """Signals and changes; from the evaluator's thread alone, `metadata` from any."""
+    """Signals and changes; from the evaluator's thread alone, `metadata` and `changes` from any."""
 
     def __init__(self, reader: StoreReader, slos: SloBook, marks: Marks) -> None:
         self._reader = reader
@@ -125,9 +125,14 @@ class Circumstances:
     def changes(
         self, rule: Rule, labels: Mapping[str, str], since_s: float, at_s: float
     ) -> Sequence[Change]:
-        """Return marks around its beginning, what is slower or fails, and who takes CPU."""
+        """Return marks before its beginning, what is slower or fails, and who takes CPU.
+
+        Any thread, too.
+        """
         environment, service = labels.get("environment", ""), labels.get("service", "")
-        marks = self._marks.between(since_s - _MARKS_S, at_s, environment, service)
+        # What came later is no cause; values are of some time before they cross a line.
+        latest_s = min(at_s, since_s + max(_SHORTEST_S, rule.over_s))
+        marks = self._marks.between(since_s - _MARKS_S, latest_s, environment, service)
         suspects = [mark for mark in marks if is_suspect(mark)]
         found = [_of_mark(mark, environment, service) for mark in suspects[-_MOST_MARKS:]]
         where = {name: text for name, text in labels.items() if text and name in _PLACES}
@@ -137,12 +142,14 @@ class Circumstances:
             if worst is not None:
                 place = f"{worst.method} {worst.route}".strip()
                 failed = f"{worst.error}: {worst.site}" if worst.error else worst.site
-                found.append(Change("errors", place, failed, None, worst.share))
+                found.append(Change("errors", place, failed, None, worst.share, of=_of(worst)))
         if rule.metric in _TIMES:
             share = largest_share(self._reader, where, at_s - length_s, at_s, at_s)
             if share is not None:
                 place = f"{share.method} {share.route}".strip()
-                found.append(Change("share", share.cause, place, None, share.cause_share))
+                found.append(
+                    Change("share", share.cause, place, None, share.cause_share, of=_of(share))
+                )
         if rule.metric == _CPU:
             found += self._busiest(labels.get("agent", ""), at_s)
         return found
@@ -227,6 +234,10 @@ class Circumstances:
                 self._analyses[each.environment, each.service] = _of_service(everything, each)
             labels = {"environment": each.environment, "service": each.service}
             yield Signal(ANALYSIS, labels, _SCALE[each.status])
+
+
+def _of(found: MostErrors | LargestShare) -> tuple[str, ...]:
+    return (found.environment, found.service, found.route, found.method)
 
 
 def _issue_key(issue: Issue) -> bytes:

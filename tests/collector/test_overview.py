@@ -125,7 +125,7 @@ def test_an_alert_of_the_figure_gives_the_sentence_its_severity(slow: Town) -> N
     assert "2.8.1 was deployed at 10:35" in found["sentence"]["detail"]
     assert [each["state"] for each in found["services"]] == ["critical", "ok"]
     (event,) = [each for each in found["happened"] if each["kind"] == "alert"]
-    assert event["text"].startswith("shop: response time p95 critical, ")
+    assert event["text"].startswith("shop: response time p95 (errors) critical, ")
     assert event["link"] == {"page": "alert", "params": {"id": alert.id}}
 
 

@@ -53,6 +53,8 @@ LAYERS: Layers = {
         "circumstances": (
             *("contract", "alerts", "marks", "notify.notice", "objectives", "reads", "storage"),
         ),
+        # What changed with one, for its page; in the words of messages.
+        "alertchanges": ("contract", "alerts", "notify.notice", "notify.texts"),
         # What the first page says; in the words of messages.
         "overview": (
             *("contract", "marks", "notify.languages", "notify.texts", "reads", "storage"),
@@ -94,6 +96,7 @@ LAYERS: Layers = {
             *("budget", "contract", "reads", "notify", "alerts", "storage.store"),
             *("auth.access", "auth.logins", "auth.administration"),
             *("marks", "objectives", "overview", "reports", "finder", "fleet"),
+            "alertchanges",
         ),
         # It names the engine; so does the console, for its subcommands.
         "app": (
@@ -112,7 +115,7 @@ LAYERS: Layers = {
                 "api",
             ),
             *("reload", "marks", "deploys", "objectives", "overview", "reports"),
-            *("circumstances", "finder", "fleet"),
+            *("alertchanges", "circumstances", "finder", "fleet"),
         ),
         "running": (
             *("settings", "reload", "connections", "certificate", "front", "serve", "app"),

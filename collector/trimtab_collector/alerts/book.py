@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -195,11 +196,18 @@ class AlertBook:
             if alert is not None:
                 rule, incident = self.judge.rules[alert.rule_id], self._incident(alert)
                 return self._body(rule, alert, incident, self.silenced_now())
+        return body_of(*self.judged(alert_id), None)
+
+    def judged(self, alert_id: str) -> tuple[Rule, Alert]:
+        """Return an alert as it was judged, with its rule; raises ApiError 404."""
+        with self.lock:
+            alert = self._open_one(alert_id)
+            if alert is not None:
+                return self.judge.rules[alert.rule_id], replace(alert)
         sql = "SELECT rule, data FROM alert WHERE id = ?"
-        rows = self._state.decoded(sql, (alert_id,), _body_of_row)
-        if not rows:
-            raise ApiError(404, "not_found", f"expected the id of an alert, got {alert_id!r:.80}")
-        return rows[0]
+        for found in self._state.decoded(sql, (alert_id,), _read):
+            return found
+        raise ApiError(404, "not_found", f"expected the id of an alert, got {alert_id!r:.80}")
 
     def acknowledge(self, alert_id: str, by: Parameters) -> AlertBody:
         """Note who looks after an open alert, which ends its reminders.

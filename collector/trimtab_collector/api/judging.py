@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from trimtab_collector.alertchanges import ChangesOfAlerts, changes_of_alert
 from trimtab_collector.alerts.book import AlertBook, acknowledge, alerts, one_alert
 from trimtab_collector.alerts.preview import Previews, preview
 from trimtab_collector.alerts.ruleset import (
@@ -32,13 +33,15 @@ from trimtab_collector.contract.alerts import (
     SILENCE,
     STATE,
     AlertBody,
+    AlertChanges,
     Alerts,
     NewSilence,
     Silence,
     Silences,
 )
 from trimtab_collector.contract.callers import Role
-from trimtab_collector.contract.parameters import LIMIT, OWNERS, RANGE
+from trimtab_collector.contract.languages import LANG
+from trimtab_collector.contract.parameters import LIMIT, OWNERS, RANGE, TZ
 
 __all__ = ["JUDGING"]
 
@@ -50,6 +53,8 @@ JUDGING: Final = (
     ApiEndpoint(("/alerts",), alerts, (Alerts,), (*OWNERS[:2], *RANGE, STATE, SEVERITY, LIMIT),
              _DAY_S, of=AlertBook, shares=True),
     ApiEndpoint(("/alerts/{id}",), one_alert, (AlertBody,), (ALERT,), of=AlertBook),
+    ApiEndpoint(("/alerts/{id}/changes",), changes_of_alert, (AlertChanges,), (ALERT, TZ, LANG),
+             of=ChangesOfAlerts, shares=True),
     ApiEndpoint(("/alerts/{id}/acknowledge",), acknowledge, (AlertBody,), (ALERT,),
              role=Role.ADMIN, method="POST", of=AlertBook, refuses=(409,)),
     ApiEndpoint(("/silences",), silences, (Silences,), of=SilenceBook),

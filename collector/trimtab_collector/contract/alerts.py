@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 from trimtab_collector.contract.body import Body
 from trimtab_collector.contract.errors import epoch
 from trimtab_collector.contract.kinds import Choice, PathName
+from trimtab_collector.contract.pagelink import PageLink
 
 __all__ = [
     "AGENT_MISSING",
@@ -23,6 +24,8 @@ __all__ = [
     "SILENCED",
     "STATE",
     "AlertBody",
+    "AlertChange",
+    "AlertChanges",
     "AlertHistory",
     "Alerts",
     "NewSilence",
@@ -125,6 +128,25 @@ class AlertBody(Body):
     metadata: dict[str, Any] | None = None
     #: whether it fires now and no silence is on it: what statuses and counts are made of
     told: bool = False
+
+
+class AlertChange(Body):
+    """What changed at about the time when an alert began, or what most of it is of."""
+
+    #: mark (a deploy or another one), errors, share (of the time) or process; others may come
+    kind: str
+    #: in words, as messages have it
+    text: str
+    #: when it was, of a mark; null for the others
+    at: str | None
+    #: the page that shows more of it; null where none does
+    page: PageLink | None
+
+
+class AlertChanges(Body):
+    """What changed with an alert, as the message about it says."""
+
+    changes: list[AlertChange]
 
 
 class _HasState(Protocol):

@@ -62,9 +62,10 @@ class Change:
     `kind` "mark" is a deploy or another mark: its name, its detail and when it was, `mark` says of
     which kind, and environment and service are named where they are not those of the alert. Kind
     "share" is what made up the change: `name` is the cause, such as "database", and `share` its
-    share of it, 0 to 1. Kind "errors" is the route that most errors are in: `share` of them, and
-    `detail` the exception and its line. Kind "process" is one that took much of the CPU: `share` of
-    one core, which several threads exceed, and `detail` its environment.
+    share of it, 0 to 1, and `detail` the route that accounts for most of it. Kind "errors" is the
+    route that most errors are in: `share` of them, and `detail` the exception and its line. Kind
+    "process" is one that took much of the CPU: `share` of one core, which several threads exceed,
+    and `detail` its environment.
     """
 
     kind: str
@@ -75,6 +76,8 @@ class Change:
     mark: str = ""
     environment: str = ""
     service: str = ""
+    #: environment, service, route and method that a share or errors are of; empty for the others
+    of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,7 +255,7 @@ class Texts:
     def _sections(self, notice: Notice, now_s: float) -> Iterable[tuple[str, tuple[str, ...]]]:
         members = [self._member(notice, each, now_s) for each in notice.members[:_MAX_MEMBERS]]
         members += self._more(len(notice.members[_MAX_MEMBERS:]) + notice.members_left_out)
-        changes = [self._change(each, now_s) for each in notice.changes[:_MAX_CHANGES]]
+        changes = [self.change(each, now_s) for each in notice.changes[:_MAX_CHANGES]]
         lines = (clean(line, _MAX_LINE) for line in notice.description.splitlines()[:_MAX_LINES])
         over = notice.ended_s is not None
         found = {
@@ -303,7 +303,8 @@ class Texts:
             since=moment(member.since_s, now_s, self._tz),
         )
 
-    def _change(self, change: Change, now_s: float) -> str:
+    def change(self, change: Change, now_s: float) -> str:
+        """Return one line about a change."""
         kind = change.kind
         if (kind == "mark" and change.at_s is None) or (
             kind in ("share", "process", "errors") and change.share is None

@@ -94,6 +94,11 @@ def _detail(words: OverviewWords, alert: AlertBody, seconds: float) -> str:
             parts = [words.say("happened.alert_lasted", long=long, worst=worst)]
     else:
         parts = [words.say("happened.alert_firing", long=long)]
+        severe_s = epoch(alert.severity_since) if alert.severity_since else 0.0
+        if severe_s > epoch(alert.since):
+            severity = words.severity(alert.severity)
+            at = words.at(severe_s)
+            parts.append(words.say("happened.alert_severe", severity=severity, at=at))
         if alert.no_data is not None:
             at = words.at(epoch(alert.last_data))
             parts.append(words.say("happened.alert_unheard", at=at))

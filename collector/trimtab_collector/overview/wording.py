@@ -20,6 +20,8 @@ _MOST_NAME: Final = 80
 _MOST_TEXT: Final = 400
 #: ids of the rules that thresholds are: their names are those of metrics
 _THRESHOLD: Final = "threshold."
+#: other rules that nobody made, and nobody named
+_SHIPPED: Final = frozenset({"slo", "analysis"})
 _SIGNS: Final = frozenset({"gt", "gte", "lt", "lte"})
 #: labels that name what an alert is about
 _SUBJECTS: Final = ("agent", "part", "slo")
@@ -79,10 +81,14 @@ class OverviewWords:
             return self.say(
                 "happened.alert_analysis", subject=subject, severity=self.severity(alert.severity)
             )
+        what = self.metric(alert.metric)
+        if not alert.rule_id.startswith(_THRESHOLD) and alert.rule_id not in _SHIPPED:
+            # A threshold may judge the same.
+            what = f"{what} ({self.name(alert.rule_name)})"
         return self.say(
             "happened.alert",
             subject=subject,
-            what=self.metric(alert.metric),
+            what=what,
             severity=self.severity(alert.severity),
             worst=self.value(alert, alert.worst),
             side=self.side(alert),

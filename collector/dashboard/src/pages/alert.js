@@ -2,7 +2,7 @@
 
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
-import { href, query } from "../address.js";
+import { href, hrefOf, query } from "../address.js";
 import { renewAll, useAnswer } from "../answers.js";
 import { ask } from "../api.js";
 import { besideLine } from "../figures.js";
@@ -55,6 +55,7 @@ function Whole({ alert }) {
     <div class="grid">
       <${Card} title=${t("alert.course")} span=${5}><dl class="facts">${factsOf(alert).map(([name, value]) => html`<dt key=${name}>${name}</dt><dd>${value}</dd>`)}</dl><//>
       <${Card} title=${t("alert.found")} span=${7}>
+        <${Changes} alert=${alert} isOver=${isOver} />
         ${alert.metadata?.analysis ? html`<${Issues} issues=${alert.metadata.analysis.issues} />` : html`<${Related} alert=${alert} around=${around} />`}
       <//>
     </div>
@@ -82,6 +83,14 @@ function factsOf(alert) {
   ];
 }
 
+/** What the message says of why: the route and line of most errors, where time went, a deploy before. */
+function Changes({ alert, isOver }) {
+  const answer = useAnswer(`/alerts/${encodeURIComponent(alert.id)}/changes`, {}, { everyMs: isOver ? 0 : 30_000 });
+  // Deploys have their place among what happened.
+  const found = (answer.value.data?.changes ?? []).filter((each) => each.kind !== "mark");
+  return html`${found.map((each) => html`<div class="event" key=${each.text}><i class="dot"></i><p>${each.page ? html`<a class="plainly" href=${hrefOf(each.page)}><bdi>${each.text}</bdi></a>` : html`<bdi>${each.text}</bdi>`}</p><time></time></div>`)}`;
+}
+
 /** What happened in the time of an alert: marks, and other alerts. */
 function Related({ alert, around }) {
   const asked = { from: around.from, to: around.to };
@@ -89,7 +98,7 @@ function Related({ alert, around }) {
   const others = useAnswer("/alerts", { ...asked, state: "all", limit: 10 }, { everyMs: 0 });
   const found = [
     ...(marks.value.data?.marks ?? []).map((each) => ({ at: each.at, dot: "mark", text: `${named("mark", each.kind)}: ${each.service} ${each.name}`, detail: each.detail })),
-    ...(others.value.data?.alerts ?? []).filter((each) => each.id !== alert.id && each.firedAt).map((each) => ({ at: each.since, dot: each.severity, text: `${subjectOf(each)}: ${metricText(each.metric)}`, id: each.id })),
+    ...(others.value.data?.alerts ?? []).filter((each) => each.id !== alert.id && each.firedAt).map((each) => ({ at: each.since, dot: each.severity, text: `${subjectOf(each)}: ${ruleText(each)}`, id: each.id })),
   ].sort((a, b) => (a.at < b.at ? 1 : -1));
   if (!found.length) return html`<${Empty} text=${t("alert.nothing")} />`;
   return html`${found.map((each, index) => html`<div class="event" key=${index}><i class=${`dot ${each.dot}`}></i><p>${each.id ? html`<a class="plainly" href=${href("alert", { id: each.id })}><bdi>${each.text}</bdi></a>` : html`<bdi>${each.text}</bdi>`}${each.detail && html`<br /><small><bdi>${each.detail}</bdi></small>`}</p><time>${moment(each.at)}</time></div>`)}`;

@@ -20,6 +20,8 @@ export function subjectOf(alert) {
 export const metricText = (metric) => named("metric", metric);
 /** The name that people gave a rule; those that are shipped are named by what they judge. */
 export const ruleText = ({ ruleId, ruleName, metric }) => (SHIPPED.test(ruleId) ? metricText(metric) : ruleName);
+/** The name of a rule that somebody made, in small: a threshold may judge the same. */
+export const ownRule = (alert) => !SHIPPED.test(alert.ruleId) && html`<span class="sub2"><bdi>${alert.ruleName}</bdi></span>`;
 /** Return the lines of an alert's rule, the milder first; where it has one, that one. */
 export const linesText = (alert) => [alert.warning, alert.critical].filter((line) => line !== null).map((line) => lineText({ ...alert, threshold: line })).join(", ") || lineText(alert);
 export const lineText = (alert) => `${OPERATORS[alert.operator] ?? alert.operator} ${written(alert.threshold, alert.unit)}`;
@@ -45,7 +47,7 @@ export function lastedMs(alert) {
 
 export function AlertTable({ alerts, leftOut = 0, sort = "sort" }) {
   const columns = [
-    { key: "subject", title: t("alerts.what"), text: true, value: subjectOf, show: (row) => html`<${AlertDot} alert=${row} /><a href=${href("alert", { id: row.id })}><bdi>${subjectOf(row)}</bdi>: ${row.metadata?.title ?? metricText(row.metric)}</a>${row.environment && html`<span class="sub2"><bdi>${row.environment}</bdi></span>`}` },
+    { key: "subject", title: t("alerts.what"), text: true, value: subjectOf, show: (row) => html`<${AlertDot} alert=${row} /><a href=${href("alert", { id: row.id })}><bdi>${subjectOf(row)}</bdi>: ${row.metadata?.title ?? metricText(row.metric)}</a>${ownRule(row)}${row.environment && html`<span class="sub2"><bdi>${row.environment}</bdi></span>`}` },
     { key: "value", title: t("alerts.value"), value: (row) => row.value, show: (row) => (row.metric === "analysis" ? "" : html`${besideLine(row.value, row.threshold, row.unit)} <span class="sub2">${t("alerts.line", { line: lineText(row) })}</span>`) },
     { key: "worst", title: t("alerts.worst"), value: (row) => row.worst, show: (row) => (row.metric === "analysis" ? "" : besideLine(row.worst, row.threshold, row.unit)) },
     { key: "state", title: t("alerts.state"), text: true, value: (row) => row.state, show: (row) => html`${named("alertState", row.state)}${lateText(row) && html` <span class="sub2">${lateText(row)}</span>`}${row.held && html` <span class="sub2">${named("held", row.held)}</span>`}${row.acknowledgedBy && html` <span class="sub2"><bdi>${t("alerts.takenBy", { name: row.acknowledgedBy })}</bdi></span>`}` },
