@@ -9,12 +9,13 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from trimtab_core.names import OBEYED
 
 __all__ = [
     "MAX_CAUSES",
+    "AppLogger",
     "PlainFormatter",
     "RateLimited",
     "Seldom",
@@ -114,15 +115,37 @@ class _PlainRecords(logging.Filter):
         return True
 
 
-def app_logger(name: str) -> logging.Logger:
+class AppLogger(logging.LoggerAdapter[logging.Logger]):
+    """Logs in a user's process, and never raises: the filters and handlers there are the user's.
+
+    One that asks for what only a request has raises in our threads, and an exception in logging
+    would end them, or the request that was to be measured.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__(logger, {})
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log a message, or nothing where that raises."""
+        try:
+            if self.logger.isEnabledFor(level):
+                # The frame of this method is not where the message comes from.
+                kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+                self.logger.log(level, msg, *args, **kwargs)
+        except Exception:  # noqa: BLE001, S110 - whom could one tell?
+            pass
+
+
+def app_logger(name: str) -> AppLogger:
     """Return the logger of a module that runs in a user's process, whose handlers are the user's.
 
-    Nothing that a name, an address or an error of a peer holds makes a line of its own there.
+    Nothing that a name, an address or an error of a peer holds makes a line of its own there, and
+    nothing that a filter or handler raises gets out.
     """
     logger = logging.getLogger(name)
     if not any(isinstance(each, _PlainRecords) for each in logger.filters):
         logger.addFilter(_PlainRecords())
-    return logger
+    return AppLogger(logger)
 
 
 def configure(level: str = "info") -> None:
@@ -148,7 +171,10 @@ class RateLimited:
     """
 
     def __init__(
-        self, logger: logging.Logger, period_s: float = 60, clock: Callable[[], float] | None = None
+        self,
+        logger: logging.Logger | AppLogger,
+        period_s: float = 60,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._logger = logger
         self._period_s = period_s

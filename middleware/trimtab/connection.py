@@ -10,6 +10,7 @@ import time
 import weakref
 from typing import Any, Final, NamedTuple
 
+from trimtab.sockets import close_ours, file_of
 from trimtab_core.config import Address
 from trimtab_core.errors import FrameError
 from trimtab_core.frames import FrameReader, Sealing, encode
@@ -30,13 +31,17 @@ class Link(NamedTuple):
     reader: FrameReader
     #: seals the frames that go out, None where they go as they are
     seal: Sealing | None
+    #: which open file the socket is
+    file: tuple[int, int] | None
 
 
 class Connections:
     """What a process has opened, from the first moment on; `connect` from any emitter's thread."""
 
     def __init__(self) -> None:
-        self._opened: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._opened: weakref.WeakKeyDictionary[socket.socket, tuple[int, int] | None] = (
+            weakref.WeakKeyDictionary()
+        )
         #: held while a socket is made and is not in `_opened` yet, and during a fork
         self._making = threading.Lock()
         self._forking = 0
@@ -57,21 +62,22 @@ class Connections:
             family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
         with self._making:
             opened = socket.socket(family, socket.SOCK_STREAM)
-            self._opened.add(opened)
+            file = self._opened[opened] = file_of(opened)
         try:
             if address.kind == "unix":
                 opened.settimeout(_UNIX_S)
                 opened.connect(address.path)
                 _check_peer(opened, peer_uids)
-                link = Link(opened, FrameReader(), None)
+                link = Link(opened, FrameReader(), None, file)
             else:
                 opened.settimeout(_TCP_S)
                 opened.connect((address.host, address.port))
                 _tune(opened)
-                link = _challenged(opened, token) if token else Link(opened, FrameReader(), None)
+                reader, seal = _challenged(opened, token) if token else (FrameReader(), None)
+                link = Link(opened, reader, seal, file)
             opened.setblocking(False)
         except BaseException:
-            opened.close()
+            close_ours(opened, file)
             raise
         return link
 
@@ -83,8 +89,8 @@ class Connections:
         """
         self._making = threading.Lock()
         self._forking = 0
-        for opened in list(self._opened):
-            opened.close()
+        for opened, file in list(self._opened.items()):
+            close_ours(opened, file)
 
     def before_fork(self) -> None:
         """Wait until no socket is being made: a child would have it open and not know of it."""
@@ -117,7 +123,7 @@ def _tune(opened: socket.socket) -> None:
         opened.setsockopt(socket.IPPROTO_TCP, option, _TCP_USER_TIMEOUT_MS)
 
 
-def _challenged(opened: socket.socket, token: str) -> Link:
+def _challenged(opened: socket.socket, token: str) -> tuple[FrameReader, Sealing]:
     """Have the agent prove that it has the token, then prove it in turn."""
     # Late: an app on a Unix socket does not pay for it.
     from trimtab_core.seal import new_nonce, proof_of, proves, seal_of
@@ -135,7 +141,7 @@ def _challenged(opened: socket.socket, token: str) -> Link:
         )
     opened.sendall(encode(Proof(proof_of(token, "app", nonce, answer.nonce)).frame()))
     reader.seal = seal_of(token, "agent", nonce, answer.nonce)
-    return Link(opened, reader, seal_of(token, "app", nonce, answer.nonce))
+    return reader, seal_of(token, "app", nonce, answer.nonce)
 
 
 def _next_message(opened: socket.socket, reader: FrameReader) -> object:

@@ -15,8 +15,6 @@ everything else goes on.
 """
 
 import random
-import select
-import socket
 import threading
 import time
 from collections import deque
@@ -27,6 +25,7 @@ from trimtab.chunks import FRAME_RECORDS, Chunk, ChunkBacklog
 from trimtab.connection import Connections, Link
 from trimtab.pending import Pending
 from trimtab.recorder import Recorder
+from trimtab.sockets import WakingPair, close_ours, is_ours
 from trimtab_core.config import Address
 from trimtab_core.errors import FrameError
 from trimtab_core.frames import encode
@@ -98,9 +97,7 @@ class Emitter:
         self._stopping = False
         self._abandoned = False
         self._flushes: deque[threading.Event] = deque()
-        self._wake_read, self._wake_write = socket.socketpair()
-        for end in (self._wake_read, self._wake_write):
-            end.setblocking(False)
+        self._waking = WakingPair()
         self._thread = threading.Thread(target=self._run, name="trimtab-emitter", daemon=True)
 
     def start(self) -> None:
@@ -111,13 +108,13 @@ class Emitter:
         """Ask for everything recorded so far to be sent; tell whether that was done in time."""
         done = threading.Event()
         self._flushes.append(done)
-        self._wake()
+        self._waking.wake()
         return done.wait(timeout_s)
 
     def stop(self, timeout_s: float = 0.25) -> None:
         """Send everything, say bye and end the thread, within the time."""
         self._stopping = True
-        self._wake()
+        self._waking.wake()
         if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
 
@@ -135,54 +132,59 @@ class Emitter:
     def abandon(self) -> None:
         """Close all sockets: those of a thread that ends, or a fork's copies of its parent's."""
         self._abandoned = True
-        for opened in (self._link and self._link.socket, self._wake_read, self._wake_write):
-            if opened is not None:
-                opened.close()
+        if self._link is not None:
+            close_ours(self._link.socket, self._link.file)
+        self._waking.close()
         self._link = None
-
-    def _wake(self) -> None:
-        try:
-            self._wake_write.send(b"x")
-        except OSError:  # full: it is awake already; closed: it has ended
-            pass
 
     def _run(self) -> None:
         while not self._abandoned:
-            stopping = self._stopping
-            flushes = len(self._flushes)
             try:
-                self._turn(time.monotonic())
-            except Exception as error:  # noqa: BLE001 - it sends for ever, here and below
+                if self._round():
+                    return
+            except Exception as error:  # noqa: BLE001 - whatever it is, it sends for ever
                 self._note("frames", error)
-                self._disconnect()
-            clean = not self._chunks and not self._unsent and self._pending.is_empty
-            for _ in range(flushes if clean or self._link is None else 0):
-                self._flushes.popleft().set()
-            if stopping and (clean or self._link is None):
-                self._end()
-                return
-            self._wait(bool(self._unsent))
+                threading.Event().wait(self._interval_s)
         # A thread that is a greenlet (gevent) outlives a fork. The child has an emitter of its own,
         # and threading has forgotten this one there: its end would be a traceback.
         threading.Event().wait()
+
+    def _round(self) -> bool:
+        """Take a turn, and wait for the next; True when that was the last."""
+        stopping = self._stopping
+        flushes = len(self._flushes)
+        self._disown()
+        try:
+            self._turn(time.monotonic())
+        except Exception as error:  # noqa: BLE001 - it sends for ever, here and below
+            self._note("frames", error)
+            self._disconnect()
+        clean = not self._chunks and not self._unsent and self._pending.is_empty
+        for _ in range(flushes if clean or self._link is None else 0):
+            self._flushes.popleft().set()
+        if stopping and (clean or self._link is None):
+            self._end()
+            return True
+        self._wait(bool(self._unsent))
+        return False
 
     def _wait(self, blocked: bool) -> None:
         if self._abandoned:
             return
         opened = self._link.socket if self._link else None
-        if hasattr(select, "poll"):
-            poll = select.poll()  # not select(): apps have descriptors above 1023
-            poll.register(self._wake_read, select.POLLIN)
-            if opened is not None:
-                poll.register(opened, select.POLLIN | select.POLLOUT if blocked else select.POLLIN)
-            poll.poll(self._interval_s * 1000)
-        else:
-            readable = [self._wake_read, *([opened] if opened else [])]
-            select.select(readable, [opened] if opened and blocked else [], [], self._interval_s)
-        try:
-            self._wake_read.recv(4096)
-        except OSError:
-            pass
+        self._waking.wait(opened, self._interval_s, blocked=blocked)
+
+    def _disown(self) -> None:
+        """Let go of sockets that the app has closed, as it may close all it did not open.
+
+        Their numbers may be those of its own files by now: nothing is read from, written to or
+        closed there. A closed one would also be ready at once, each time it is waited for.
+        """
+        if not self._waking.is_ours:
+            self._waking.close()
+            self._waking = WakingPair()
+        if self._link is not None and not is_ours(self._link.socket, self._link.file):
+            self._disconnect()
 
     def _turn(self, now: float) -> None:
         self._step("records", self._collect)
@@ -254,7 +256,7 @@ class Emitter:
 
     def _disconnect(self) -> None:
         if self._link is not None:
-            self._link.socket.close()
+            close_ours(self._link.socket, self._link.file)
         self._link = None
         self._unsent = memoryview(b"")
         # Not sent to its end: the agent cannot have read it. Its numbers are still free.

@@ -11,7 +11,9 @@ import atexit
 import os
 import sys
 import threading
+import time
 import weakref
+from contextlib import suppress
 from typing import Final, Protocol
 
 from trimtab.children import before_end, before_results, is_child
@@ -44,6 +46,8 @@ __all__ = [
 
 log = app_logger("trimtab.runtime")
 
+#: The pause after a start that failed, and the longest after several, in seconds.
+_START_PAUSE_S: Final = (5.0, 30.0)
 #: The budget of a flush at the end of a process, in seconds.
 FLUSH_S: Final = 0.25
 
@@ -68,11 +72,15 @@ class Runtime:
         # A request that ends in a finalizer wakes the emitter, too.
         self._lock = threading.RLock()
         self._address = _address(settings.agent)
+        #: starts that failed, one after the other, and when the next one is tried
+        self._failed_starts = 0
+        self._next_start_s = 0.0
 
     def wake(self) -> None:
         """Start the emitter when it does not run; called by the first request of a process.
 
-        Never raises: a process that cannot start a thread goes on unmeasured, its buffer bounded.
+        Never raises. Where no thread or socket can be made, a request some seconds later tries
+        again; what is recorded until then is kept, as far as the buffer goes.
         """
         try:
             with self._lock:
@@ -80,19 +88,44 @@ class Runtime:
                     if self._vitals is not None:
                         self._vitals.watch_loop()
                     return
+                if self._next_start_s and time.monotonic() < self._next_start_s:
+                    return
                 self.recorder.asleep = False
                 if self._address is None:
                     return
                 emitter = self._emitter = self._new_emitter(self._address)
             # Without the lock: where threads are greenlets, others run while this one starts.
             emitter.start()
-        except Exception:
-            log.warning("trimtab could not start its thread", exc_info=True)
+            self._failed_starts, self._next_start_s = 0, 0.0
+        except Exception as error:  # noqa: BLE001 - a request is worth more than its measurement
+            self._start_failed(error)
+
+    def _start_failed(self, error: Exception) -> None:
+        """Have a later request try again."""
+        with self._lock:
+            emitter, self._emitter = self._emitter, None
+            vitals, self._vitals = self._vitals, None
+            self._failed_starts += 1
+            pause_s = min(_START_PAUSE_S[0] * 2 ** (self._failed_starts - 1), _START_PAUSE_S[1])
+            self._next_start_s = time.monotonic() + pause_s
+            self.recorder.fall_asleep()
+        with suppress(Exception):
+            if emitter is not None:
+                emitter.abandon()
+            if vitals is not None:
+                vitals.close()
+        if self._failed_starts == 1:
+            log.warning(
+                "trimtab could not start its thread (%s: %.200s): a request tries again after %g s",
+                type(error).__name__, error, pause_s,
+            )  # fmt: skip
 
     def flush(self, timeout_s: float = FLUSH_S) -> bool:
         """Send everything recorded so far; return True if it ended within timeout_s."""
         emitter = self._emitter
-        return emitter is None or emitter.flush(timeout_s)
+        if emitter is None:
+            return not self._failed_starts or not self.recorder.buffer
+        return emitter.flush(timeout_s)
 
     def stop(self) -> None:
         """Send everything, say bye and end the thread; a later request starts it again."""
@@ -124,6 +157,7 @@ class Runtime:
         emitter, self._emitter = self._emitter, None
         vitals, self._vitals = self._vitals, None
         self._lock = threading.RLock()
+        self._failed_starts, self._next_start_s = 0, 0.0
         if emitter is not None:
             emitter.abandon()
         if vitals is not None:

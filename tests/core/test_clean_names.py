@@ -130,7 +130,7 @@ def test_a_line_in_the_log_of_an_app_is_one_line_that_begins_with_our_name() -> 
     handler = logging.StreamHandler(out)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = app_logger("trimtab.a_test")
-    logger.addHandler(handler)
+    logger.logger.addHandler(handler)
     try:
         logger.warning("cannot reach %s: %d %% of ttk_0123456789ab", HOSTILE, 5)
         try:
@@ -138,7 +138,7 @@ def test_a_line_in_the_log_of_an_app_is_one_line_that_begins_with_our_name() -> 
         except ValueError:
             logger.warning("no", exc_info=True)
     finally:
-        logger.removeHandler(handler)
+        logger.logger.removeHandler(handler)
     lines = out.getvalue().split("\n")
     assert lines[0].startswith("trimtab: cannot reach shop\\n2026")
     assert "5 % of ttk_..." in lines[0]

@@ -185,7 +185,8 @@ LAYERS: Layers = {
         "settings": (),
         "face": (),
         "queueing": (),
-        "connection": (),
+        "sockets": (),
+        "connection": ("sockets",),
         "children": (),
         # What is recorded, and how it leaves.
         "metrics.backlog": (),
@@ -197,7 +198,7 @@ LAYERS: Layers = {
         "vitals": ("recorder",),
         "pending": ("events", "metrics.measures", "metrics.backlog"),
         "chunks": (),
-        "emitter": ("chunks", "connection", "pending", "recorder"),
+        "emitter": ("chunks", "connection", "pending", "recorder", "sockets"),
         # The one place that puts these together.
         "runtime": (
             *("settings", "events", "metrics.measures", "metrics.registry", "routes", "recorder"),

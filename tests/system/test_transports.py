@@ -131,7 +131,7 @@ class Raw:
 
     def __init__(self, address: str) -> None:
         link = Connections().connect(parse_address(address), frozenset(), SECRET)
-        self.socket, self.reader, self.seal = link
+        self.socket, self.reader, self.seal, _ = link
         self.socket.settimeout(10)
 
     def send(self, message: list[object]) -> bytes:

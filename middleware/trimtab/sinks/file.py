@@ -3,15 +3,21 @@
 import errno
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
+from typing import Final
 
 from trimtab.metrics.metric import MetricRow
 from trimtab.sinks.sink import Stored, json_of
 
 __all__ = ["FileSink"]
+
+#: how long to wait for who writes into the same file: one that was stopped holds the lock for ever
+_PATIENCE_S: Final = 2.0
+_RETRY_S: Final = 0.01
 
 
 class FileSink:
@@ -84,5 +90,13 @@ def _locked(path: Path) -> Iterator[None]:
         yield
         return
     with path.with_name(path.name + ".lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        until_s = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= until_s:
+                    raise OSError(errno.EAGAIN, "another process holds its lock") from None
+                time.sleep(_RETRY_S)
         yield
