@@ -86,6 +86,8 @@ class _Waiting(dict[int, list[int]]):
         self.rare: dict[tuple[int, str], int] = defaultdict(int)
         #: all flags that occur in the keys
         self.flags = 0
+        #: how many there are
+        self.count = 0
 
     def __missing__(self, key: int) -> list[int]:
         self.flags |= key >> 24 & 0xFF
@@ -146,6 +148,8 @@ class Aggregator:
         self._live: Window | None = None
         self._now_s = 0.0
         self._waiting = 0
+        #: app -> windows in which records of it wait: there may be a thousand open ones
+        self._waiting_in: defaultdict[App, list[Window]] = defaultdict(list)
         #: times a series was folded into `other`
         self.over_limit = 0
         #: records that were added
@@ -163,8 +167,10 @@ class Aggregator:
         waiting = window.waiting.get(app)
         if waiting is None:
             waiting = window.waiting[app] = _Waiting()
+            self._waiting_in[app].append(window)
         _distribute(samples, waiting)
         count = samples.count
+        waiting.count += count
         self.records += count
         self._waiting += count
         if self._waiting >= _WAITING:
@@ -198,18 +204,18 @@ class Aggregator:
             window = self.windows[start_s] = Window(start_s)
         return window
 
-    def book(self) -> None:
-        """Add all records that wait to the points of their windows."""
-        for window in self.windows.values():
-            for app, waiting in window.waiting.items():
+    def book(self, app: App | None = None) -> None:
+        """Add the records that wait, of one app or of all, to the points of their windows."""
+        for each in [*self._waiting_in] if app is None else [app]:
+            for window in self._waiting_in.pop(each, ()):
+                waiting = window.waiting.pop(each)
+                self._waiting -= waiting.count
                 try:
-                    self._book(app, waiting, window)
+                    self._book(each, waiting, window)
                     if self._live is not None:
-                        self._book(app, waiting, self._live)
+                        self._book(each, waiting, self._live)
                 except Exception:  # noqa: BLE001 - what waits of one app, which would come again
                     self.faults.note("book")
-            window.waiting.clear()
-        self._waiting = 0
 
     def close(self, before_s: float) -> list[Window]:
         """Take the windows that ended before a time, oldest first.

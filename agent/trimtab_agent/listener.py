@@ -36,6 +36,7 @@ from trimtab_agent.sockets import (
     rest_of,
     share_of,
 )
+from trimtab_agent.told import ConnectedLines
 from trimtab_core.config import parse_address
 from trimtab_core.errors import FrameError, StartupError
 from trimtab_core.frames import MAX_FRAME, FrameReader, encode
@@ -107,6 +108,7 @@ class Listener:
         self.skipped = 0  # frames of unknown type
         self.repeated = 0  # records that an app sent again; they count once
         self.warn = RateLimited(log)
+        self.told = ConnectedLines()
         self.scratch = memoryview(bytearray(_SCRATCH_BYTES))  # all connections read into it
         self._servers: list[asyncio.AbstractServer] = []
         self._all_left = asyncio.Event()
@@ -249,7 +251,7 @@ class Connection(asyncio.BufferedProtocol):
         app, self._app = self._app, None
         if app is not None:
             # Once its records are booked, nothing needs its names any more; the accounting stays.
-            self._listener.aggregator.book()
+            self._listener.aggregator.book(app)
             app.leave()
             self._listener.leavers.note(app)
             self._listener.workers.release(app)
@@ -298,7 +300,7 @@ class Connection(asyncio.BufferedProtocol):
         if any(app.routes.get(route, template) != template for route, template in routes.items()):
             # An app gives the id of a route that is no longer used to another one. Records that
             # came before this frame belong to the old route.
-            self._listener.aggregator.book()
+            self._listener.aggregator.book(app)
         app.name_routes(routes)
         app.series.clear()
 
@@ -351,10 +353,7 @@ class Connection(asyncio.BufferedProtocol):
             self._app.resume(before)
         listener.apps[hello.process] = self._app
         self.send(Welcome(listener.agent, self._app.worker))
-        log.info(
-            "app connected service=%s environment=%s instance=%s pid=%s",
-            hello.service, hello.environment, self._app.instance, hello.pid,
-        )  # fmt: skip
+        listener.told.connected(self._app)
 
     def _samples(self, app: App, samples: Samples) -> None:
         app.dropped = samples.dropped

@@ -153,9 +153,10 @@ LAYERS: Layers = {
         "owners": ("app",),
         "places": ("peers",),
         "departed": ("app", "peers"),
+        "told": ("allowance", "app"),
         "listener": (
             *("app", "dating", "aggregator", "departed", "gathered", "owners", "peers", "places"),
-            "sockets",
+            *("sockets", "told"),
         ),
         "endpoint": ("sockets",),
         "relay": ("answers", "faults"),
