@@ -130,7 +130,7 @@ class PowerCutMachine(RuleBasedStateMachine):
     @rule()
     def stop_and_start(self) -> None:
         if self._run(self.spool.close, None):
-            waiting = self._in_memory()
+            waiting = self._in_memory() | self._untold()
             self.disk.kill()
             self._reopen(waiting)
 
@@ -283,18 +283,24 @@ class PowerCutMachine(RuleBasedStateMachine):
         return True
 
     def _crash(self, *, power: bool, crash: int | None) -> None:
-        waiting = self._in_memory()
-        if self.spool._replacement._unfinished or any(
-            entry.place is not None and entry.place[0].dropped for entry in self.leased
-        ):
-            # Dropped while nobody could tell yet whether it arrives: who would book it is gone.
-            waiting |= self.appended - self.over - set().union(*self._by_segment().values())
+        waiting = self._in_memory() | self._untold()
         if power:
             self.disk.cut_power()
             self.power_was_cut = True
         else:
             self.disk.kill()
         self._reopen(waiting, crash)
+
+    def _untold(self) -> set[int]:
+        """Return what was dropped while nobody could tell yet whether it arrives: with this spool,
+        who would book it is gone.
+        """
+        leased = (entry.place for entry in self.leased)
+        if not self.spool._replacement._unfinished and not any(
+            place is not None and place[0].dropped for place in leased
+        ):
+            return set()
+        return self.appended - self.over - set().union(*self._by_segment().values())
 
     def _by_segment(self) -> dict[Path, set[int]]:
         return {
