@@ -5,10 +5,9 @@ and so on, at the speed of C. They wait in one list per key until there are enou
 summed and counted at the speed of C, too: about 0.3 us per record in all (`./dev bench agent`).
 """
 
-import struct
 import sys
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from math import isfinite
 from typing import Final
@@ -17,20 +16,17 @@ from trimtab_agent.allowance import Allowance, Allowances
 from trimtab_agent.app import App
 from trimtab_agent.dating import moment_of
 from trimtab_agent.faults import Faults
+from trimtab_agent.peers import Sharer
 from trimtab_agent.points import book
 from trimtab_agent.shares import SeriesShares
+from trimtab_agent.waiting import WaitingRecords, distribute
 from trimtab_core.batches import Point, SeriesKey
 from trimtab_core.errors import FrameError
 from trimtab_core.messages import Samples
 from trimtab_core.records import (
-    FLAG_CONTEXT,
-    FLAG_QUEUED,
-    FLAG_STREAMED,
     METHODS,
     OTHER_METHOD,
     OTHER_ROUTE,
-    RECORD,
-    RECORD_SIZE,
     UNMATCHED,
 )
 
@@ -58,41 +54,11 @@ _MOST_CLOSED: Final = 100
 #: backlog of six full ones or of many more that are not. By their number alone, windows could take
 #: 10 GB. Where names are long, that of the present ones may be twice as much.
 _FULL_WINDOWS: Final = 8
-#: A series with its point and a few buckets, besides the text of its route; and with that text.
-_POINT_BYTES: Final = 900
+#: A series with its point, besides buckets and the text of its route; with a few and that text.
+_POINT_BYTES: Final = 700
 _SERIES_BYTES: Final = 1200
-#: Columns that are zero in most frames: the flag that says otherwise, the name, and the place in a
-#: record, counted in words of 32 bits and then in words of 16 bits.
-_RARE_WORDS: Final = (
-    (FLAG_STREAMED, "ttfb_us", 4),
-    (FLAG_QUEUED, "queue_us", 5),
-    (FLAG_CONTEXT, "db_us", 6),
-    (FLAG_CONTEXT, "external_us", 7),
-    (FLAG_CONTEXT, "cache_us", 8),
-)
-_RARE_HALVES: Final = (
-    (FLAG_CONTEXT, "db_calls", 20),
-    (FLAG_CONTEXT, "external_calls", 21),
-    (FLAG_CONTEXT, "cache_hits", 22),
-    (FLAG_CONTEXT, "cache_misses", 23),
-)
-
-
-class _Waiting(dict[int, list[int]]):
-    """Records of one app in one window, by series key: duration and bytes of each as one word."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rare: dict[tuple[int, str], int] = defaultdict(int)
-        #: all flags that occur in the keys
-        self.flags = 0
-        #: how many there are
-        self.count = 0
-
-    def __missing__(self, key: int) -> list[int]:
-        self.flags |= key >> 24 & 0xFF
-        words = self[key] = []
-        return words
+#: A bucket of a sketch.
+_BUCKET_BYTES: Final = 90
 
 
 class Window:
@@ -109,7 +75,7 @@ class Window:
         self.size_bytes = 0
         #: process -> [first, count] of records; adjacent ranges are joined
         self.ranges: dict[bytes, list[list[int]]] = {}
-        self.waiting: dict[App, _Waiting] = {}
+        self.waiting: dict[App, WaitingRecords] = {}
 
     def cover(self, process: bytes, first: int, count: int) -> None:
         """Note that records first to first + count - 1 of a process are in this window.
@@ -166,9 +132,9 @@ class Aggregator:
         window.cover(app.hello.process, samples.first, samples.count)
         waiting = window.waiting.get(app)
         if waiting is None:
-            waiting = window.waiting[app] = _Waiting()
+            waiting = window.waiting[app] = WaitingRecords()
             self._waiting_in[app].append(window)
-        _distribute(samples, waiting)
+        distribute(samples, waiting)
         count = samples.count
         waiting.count += count
         self.records += count
@@ -258,14 +224,23 @@ class Aggregator:
                     lowest[process] = min(ranges[0][0], lowest.get(process, ranges[0][0]))
         return lowest
 
-    def _book(self, app: App, waiting: _Waiting, window: Window) -> None:
+    def _book(self, app: App, waiting: WaitingRecords, window: Window) -> None:
+        wider = 0
         for key, words in waiting.items():
-            book(key, self._point(app, key, window), words)
+            point = self._point(app, key, window)
+            known = len(point.buckets)
+            book(key, point, words)
+            wider += len(point.buckets) - known
         for (key, name), total in waiting.rare.items():
             if key >> 48 and name == "ttfb_us":
                 continue  # a WebSocket's or event stream's first byte says nothing of requests
             point = self._point(app, key, window)
             setattr(point, name, getattr(point, name) + total)
+        if wider:
+            window.shares.widen(app.owner, wider)
+            self._resize(window, wider * _BUCKET_BYTES)
+            while self._is_wide(window) and self._give_up_wide(window):
+                pass
 
     def _point(self, app: App, key: int, window: Window) -> Point:
         series = app.series.get(key) or _series(app, key)
@@ -307,16 +282,41 @@ class Aggregator:
         given = window.shares.give_up(app.owner)
         if given is None:
             return False
-        self.over_limit += 1
-        point = window.points.pop(given)
-        self._resize(window, -_POINT_BYTES - sys.getsizeof(given.route))
-        self._other(window, given).merge(point)
+        self._fold(window, *given)
         return True
+
+    def _give_up_wide(self, window: Window) -> bool:
+        """Make a series `other` of whoever has most buckets in a window; False for none."""
+        given = window.shares.give_up_wide()
+        if given is None:
+            return False
+        self._fold(window, *given)
+        return True
+
+    def _fold(self, window: Window, owner: Sharer, series: SeriesKey) -> None:
+        """Add a series that has lost its place to the one that collects all like it."""
+        self.over_limit += 1
+        point = window.points.pop(series)
+        window.shares.widen(owner, -len(point.buckets))
+        other = self._other(window, series)
+        known = len(other.buckets)
+        other.merge(point)
+        freed = len(point.buckets) - (len(other.buckets) - known)
+        self._resize(window, -_POINT_BYTES - sys.getsizeof(series.route) - freed * _BUCKET_BYTES)
 
     def _has_bytes(self, window: Window) -> bool:
         if self._size_bytes < self._most_bytes * 3 // 4:
             return True
         return window is self._live or not self._is_late(window.start_s, self._now_s)
+
+    def _is_wide(self, window: Window) -> bool:
+        """Tell whether wide sketches have to become those of `other`.
+
+        A late window gives up what all windows together have too much, one of the present what it
+        has itself: what old ones hold costs the present nothing.
+        """
+        late = window is not self._live and self._is_late(window.start_s, self._now_s)
+        return (self._size_bytes if late else window.size_bytes) > self._most_bytes
 
     def _is_late(self, start_s: int, now_s: float) -> bool:
         return start_s < now_s - 3 * self.window_s
@@ -345,39 +345,3 @@ def _series(app: App, key: int) -> SeriesKey:
         app.series.clear()
     app.series[key] = series
     return series
-
-
-def _distribute(samples: Samples, waiting: _Waiting) -> None:
-    """Put the records of a frame into the lists of their series keys."""
-    data, size = samples.data, samples.record_size
-    if sys.byteorder == "big":
-        data = _swapped(data, size)
-    view = memoryview(data)
-    quads = view.cast("Q")
-    keys = quads[0 :: size // 8].tolist()
-    # One C loop: for each record, the word of duration and bytes onto the list of its key.
-    deque(map(list.append, map(waiting.__getitem__, keys), quads[1 :: size // 8]), maxlen=0)
-    flags = waiting.flags
-    rare: list[tuple[str, list[int]]] = []
-    if flags & (FLAG_STREAMED | FLAG_QUEUED | FLAG_CONTEXT):
-        words, halves = view.cast("I"), view.cast("H")
-        for flag, name, at in _RARE_WORDS:
-            if flags & flag:
-                rare.append((name, words[at :: size // 4].tolist()))
-        for flag, name, at in _RARE_HALVES:
-            if flags & flag:
-                rare.append((name, halves[at :: size // 2].tolist()))
-    for name, column in rare:
-        for key, value in zip(keys, column, strict=True):
-            if value:
-                waiting.rare[key, name] += value
-
-
-def _swapped(data: bytes, record_size: int) -> bytes:
-    """Return little-endian records with big-endian fields, for a big-endian machine."""
-    native = struct.Struct(RECORD.format.replace("<", "="))
-    rest = bytes(record_size - RECORD_SIZE)
-    return b"".join(
-        native.pack(*RECORD.unpack_from(data, start)) + rest
-        for start in range(0, len(data), record_size)
-    )

@@ -110,6 +110,8 @@ class SeriesShares:
         self._services = Holdings()
         #: owners for whom nobody gives anything up, as it is now
         self._refused: set[Sharer] = set()
+        #: buckets of their sketches, by process and then service
+        self._widths = Holdings()
 
     def add(self, owner: Sharer, series: SeriesKey) -> None:
         """Note a series that has found a place."""
@@ -118,10 +120,24 @@ class SeriesShares:
         if self._processes is not None:
             self._change(self._processes, owner, 1)
 
-    def give_up(self, owner: Sharer) -> SeriesKey | None:
-        """Forget and return a series that makes place for one of an owner; None if none does.
+    def widen(self, owner: Sharer, buckets: int) -> None:
+        """Note that sketches of an owner have more buckets, or fewer by a negative number."""
+        self._widths.add((*owner.group, owner.process, owner.service), buckets)
 
-        It is the newest one of whoever has most.
+    def give_up_wide(self) -> tuple[Sharer, SeriesKey] | None:
+        """Forget and return a series of whoever has most buckets, its newest; None for none."""
+        if not self._widths.total:
+            return None
+        owner = _owner(self._widths.most())
+        if owner not in self._owned:
+            self.widen(owner, -self._widths.held((*owner.group, owner.process, owner.service)))
+            return self.give_up_wide()
+        return owner, self._taken(owner)
+
+    def give_up(self, owner: Sharer) -> tuple[Sharer, SeriesKey] | None:
+        """Forget and return a series that makes place for one of an owner, and whose it was.
+
+        It is the newest one of whoever has most; None if none makes place.
         """
         if owner in self._refused:
             return None
@@ -133,11 +149,15 @@ class SeriesShares:
         if giver is None:
             self._refused.add(owner)
             return None
+        return giver, self._taken(giver)
+
+    def _taken(self, giver: Sharer) -> SeriesKey:
         series = self._owned[giver].pop()
         if not self._owned[giver]:
             del self._owned[giver]
         self.count -= 1
-        self._change(self._processes, giver, -1)
+        if self._processes is not None:
+            self._change(self._processes, giver, -1)
         return series
 
     def _change(self, processes: Holdings, owner: Sharer, amount: int) -> None:

@@ -154,22 +154,6 @@ def row(duration_us: int = 1000, route: int = 1) -> Record:
     return Record(route, 1, 0, 200, duration_us)
 
 
-def test_what_waits_of_one_app_is_booked_without_that_of_others() -> None:
-    aggregator = Aggregator(10, max_series=100)
-    one, other = app_of(), app_of(b"87654321", service="other")
-    aggregator.add(one, samples_of([row()], 0, NOW_S - 10), NOW_S)
-    aggregator.add(one, samples_of([row()], 1), NOW_S)
-    aggregator.add(other, samples_of([row()], 0), NOW_S)
-    aggregator.book(one)
-    booked = [[each.service for each in window.points] for window in aggregator.windows.values()]
-    assert booked == [["shop"], ["shop"]]
-    aggregator.book(one)
-    aggregator.book()
-    aggregator.book()
-    points = [point for each in aggregator.windows.values() for point in each.points.values()]
-    assert [sum(point.buckets.values()) for point in points] == [1, 1, 1]
-
-
 def test_a_live_summary_holds_just_its_own_second() -> None:
     aggregator, app = Aggregator(10, 1000), app_of()
     aggregator.add(app, samples_of([row()] * 5, 0), NOW_S)

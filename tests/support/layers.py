@@ -143,7 +143,10 @@ LAYERS: Layers = {
         "probes": ("gauges", "settings", "answers", "faults"),
         "dating": (),
         "points": (),
-        "aggregator": ("allowance", "app", "dating", "faults", "points", "shares"),
+        "waiting": (),
+        "aggregator": (
+            *("allowance", "app", "dating", "faults", "peers", "points", "shares", "waiting"),
+        ),
         "shares": ("peers",),
         "tables": ("app", "peers"),
         "spans": ("dating", "peers", "tables"),
