@@ -292,9 +292,7 @@ class PowerCutMachine(RuleBasedStateMachine):
         self._reopen(waiting, crash)
 
     def _untold(self) -> set[int]:
-        """Return what was dropped while nobody could tell yet whether it arrives: with this spool,
-        who would book it is gone.
-        """
+        """Return what was dropped before anybody could tell whether it arrives: nobody books it."""
         leased = (entry.place for entry in self.leased)
         if not self.spool._replacement._unfinished and not any(
             place is not None and place[0].dropped for place in leased
