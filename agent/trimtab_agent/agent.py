@@ -327,6 +327,7 @@ class Agent:
                     "trimtab.agent.measures_over_limit": self.gathered.over_limit,
                     "trimtab.agent.measures_dropped": self.gathered.measures_dropped,
                     "trimtab.agent.events_dropped": self.gathered.events_dropped,
+                    "trimtab.agent.gauges_dropped": listener.gauges_dropped,
                     "trimtab.agent.memory.usage": self._process.memory_info().rss,
                     "trimtab.agent.cpu.time": usage.ru_utime + usage.ru_stime,
                     **self._gauges,

@@ -106,6 +106,7 @@ class Listener:
         self.connections: set[Connection] = set()
         self.refused: Counter[str] = Counter()  # connections closed, by reason
         self.skipped = 0  # frames of unknown type
+        self.gauges_dropped = 0  # no finite number, or the name of one that is no app's
         self.repeated = 0  # records that an app sent again; they count once
         self.warn = RateLimited(log)
         self.told = ConnectedLines()
@@ -284,6 +285,7 @@ class Connection(asyncio.BufferedProtocol):
             app.dropped = message.dropped
             if isinstance(message, Gauges):
                 app.gauges = message.values
+                self._listener.gauges_dropped += message.malformed
         elif isinstance(message, MeasureNames):
             app.name_measures(message.keys)
         elif isinstance(message, Deltas):
