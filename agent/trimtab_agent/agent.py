@@ -27,6 +27,7 @@ from trimtab_agent.forwarder import Forwarder, make_client
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.gauges import HostReader
 from trimtab_agent.listener import Listener
+from trimtab_agent.names import AgentNames
 from trimtab_agent.owners import ServiceOwners
 from trimtab_agent.probes import Probes
 from trimtab_agent.relay import Relay
@@ -71,8 +72,9 @@ class Agent:
         self.boot = secrets.token_bytes(8)
         self.spool = Spool(data_dir / "spool", settings.spool_mib * 2**20)
         self.faults = Faults()
-        self.aggregator = Aggregator(settings.window_s, settings.max_series, self.faults)
-        self.gathered = Gathered()
+        names = AgentNames()
+        self.aggregator = Aggregator(settings.window_s, settings.max_series, self.faults, names)
+        self.gathered = Gathered(names=names)
         owners = ServiceOwners(settings.service_uids)
         self.listener = Listener(
             settings.socket,

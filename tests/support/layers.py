@@ -137,17 +137,19 @@ LAYERS: Layers = {
         # Who is at the other end, and who has most.
         "peers": (),
         "app": ("peers",),
+        # How many new names each may bring.
+        "names": ("app", "peers"),
         "selfmetrics": (),
         "gauges": (),
         "spool": (),
         "probes": ("gauges", "settings", "answers", "faults"),
         "dating": (),
         "points": (),
-        "aggregator": ("allowance", "app", "dating", "faults", "points", "shares"),
+        "aggregator": ("allowance", "app", "dating", "faults", "names", "points", "shares"),
         "shares": ("peers",),
-        "tables": ("app", "peers"),
+        "tables": ("app", "names", "peers"),
         "spans": ("dating", "peers", "tables"),
-        "gathered": ("app", "peers", "shares", "spans", "tables"),
+        "gathered": ("app", "names", "peers", "shares", "spans", "tables"),
         "window": ("app", "aggregator"),
         # Whose services are.
         "owners": ("app",),
@@ -170,7 +172,7 @@ LAYERS: Layers = {
         "agent": (
             *("settings", "selfmetrics", "gauges", "spool", "probes", "aggregator", "gathered"),
             *("window", "writer", "owners", "listener", "endpoint", "relay", "forwarder"),
-            *("faults", "closer"),
+            *("faults", "closer", "names"),
         ),
         "cli": ("settings", "agent"),
     },
