@@ -265,6 +265,7 @@ class Agent:
         window = self.aggregator.take_live(second if self._watched else None)
         if window is None:
             return
+        names = self.gathered.names.gauges
         for batch, _ in batches_of(
             window,
             agent=self.id,
@@ -274,7 +275,7 @@ class Agent:
             closed_mono_us=time.monotonic_ns() // 1000,
             accounting=(),
             gauges=gauges_of(
-                self.listener.apps, self._host_name, self._gauges, self.probes.gauges()
+                self.listener.apps, self._host_name, self._gauges, names, self.probes.gauges()
             ),
             live=True,
         ):
@@ -298,7 +299,7 @@ class Agent:
 
     def families(self) -> Iterable[MetricFamily]:
         """Return what /metrics shows."""
-        stats, listener = self.spool.stats, self.listener
+        stats, listener, names = self.spool.stats, self.listener, self.gathered.names.gauges
         dropped = dict(stats.dropped_samples)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return (
@@ -329,7 +330,7 @@ class Agent:
                     "trimtab.agent.measures_over_limit": self.gathered.over_limit,
                     "trimtab.agent.measures_dropped": self.gathered.measures_dropped,
                     "trimtab.agent.events_dropped": self.gathered.events_dropped,
-                    "trimtab.agent.gauges_dropped": listener.gauges_dropped,
+                    "trimtab.agent.gauges_dropped": listener.gauges_dropped + names.refused,
                     "trimtab.agent.memory.usage": self._process.memory_info().rss,
                     "trimtab.agent.cpu.time": usage.ru_utime + usage.ru_stime,
                     **self._gauges,

@@ -7,7 +7,7 @@ a user may use as many names as are free, a process a fixed part of that. Alone,
 of all, and all together stay below what one key may have at the collector.
 
 A name that was used within half an hour to an hour costs nothing, whoever uses it: an app that
-starts again under its names is free. Names are kept as hashes, about 130 bytes each.
+starts again under its names is free. Names are kept as hashes, about 120 bytes each.
 """
 
 import time
@@ -29,6 +29,8 @@ _SERIES: Final = (100_000, 4)
 _MEASURES: Final = (100_000, 4)
 #: measures named `other`, for those over their bound
 _OTHERS: Final = (20_000, 4)
+#: of gauges, each of an instance
+_GAUGES: Final = (100_000, 8)
 
 _Process = tuple[tuple[str, bool], tuple[int, str, str]] | None
 
@@ -45,9 +47,13 @@ class NamesInUse:
         self._few = max(1, limit // 100)
         self._clock = clock
         self._turned_s = clock()
+        #: times that somebody might bring no more
+        self.refused = 0
         #: hash of a name -> user and process that brought it; since the last turn, and before
         self._current: dict[int, tuple[str, _Process]] = {}
         self._before: dict[int, tuple[str, _Process]] = {}
+        #: each of these once
+        self._payers: dict[tuple[str, _Process], tuple[str, _Process]] = {}
         self._users: Counter[str] = Counter()
         self._processes: Counter[_Process] = Counter()
 
@@ -64,7 +70,9 @@ class NamesInUse:
             process = owner[:2] if owner.process[0] else None
             payer = (owner.group[0], process)
             if not self._has_room(*payer):
+                self.refused += 1
                 return False
+            payer = self._payers.setdefault(payer, payer)
             self._users[payer[0]] += 1
             if process is not None:
                 self._processes[process] += 1
@@ -86,6 +94,7 @@ class NamesInUse:
             self._processes[process] -= process is not None
         self._users, self._processes = +self._users, +self._processes
         self._before, self._current = self._current, {}
+        self._payers.clear()
 
 
 class AgentNames:
@@ -97,6 +106,7 @@ class AgentNames:
         self.series = NamesInUse(*_SERIES, clock)
         self.measures = NamesInUse(*_MEASURES, clock)
         self.others = NamesInUse(*_OTHERS, clock)
+        self.gauges = NamesInUse(*_GAUGES, clock)
 
     def refusal(self, app: App) -> tuple[str, str] | None:
         """Return why an app may not begin, as a reason to count and a sentence; None if it may."""

@@ -251,7 +251,8 @@ _METRICS: Final = (
         "trimtab.agent.gauges_dropped",
         "{gauge}",
         "counter",
-        "Gauges of apps left out: no finite number, or the name of one of host, agent or probes.",
+        "Gauges of apps left out: no finite number, the name of one of host, agent or probes, or "
+        "over their bound of names.",
     ),
     CatalogMetric("trimtab.agent.forgotten", "{process}", "counter", "Apps forgotten too early."),
     CatalogMetric("trimtab.agent.faults", "{fault}", "counter", "What loops caught, by loop."),

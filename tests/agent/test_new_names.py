@@ -9,6 +9,7 @@ from trimtab_agent.app import App
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.names import AgentNames, NamesInUse
 from trimtab_agent.peers import Peer, Sharer
+from trimtab_agent.window import gauges_of
 from trimtab_core.deltas import Deltas
 from trimtab_core.measures import COUNTER, Delta, MeasureKey
 from trimtab_core.messages import Hello, Samples
@@ -134,3 +135,19 @@ def test_measures_without_end_become_other_and_the_new_ones_of_another_do_not(
     gathered.add(honest, Deltas([(1, Delta(1, 1.0, 1.0, 1.0, 1.0))]), [NOW_S])
     (rows,) = gathered.take(NOW_S)
     assert [row.key.attributes for row in unpack_rows(rows)[0]] == [(("what", "new"),)]
+
+
+def test_gauges_without_end_are_left_out_and_the_new_ones_of_another_are_not() -> None:
+    names, flood, honest = AgentNames(), app_of("flood", 1), app_of("shop", 2)
+    sent = 0
+    for turn in range(60):
+        flood.gauges = {f"gauge.{turn}.{number}": 1.0 for number in range(250)}
+        sent += len(gauges_of({b"flood": flood}, "host", {}, names.gauges))
+    limit, part = limits._GAUGES
+    assert limit // (part + 2) < sent < limit // part
+    assert names.gauges.refused == 15_000 - sent
+    honest.gauges = {"process.uptime": 7.0}
+    rows = gauges_of({b"shop": honest}, "host", {"system.cpu.load_1m": 1.0}, names.gauges)
+    assert [(row.service, row.name) for row in rows] == [
+        ("", "system.cpu.load_1m"), ("shop", "process.uptime"),
+    ]  # fmt: skip

@@ -150,7 +150,7 @@ LAYERS: Layers = {
         "tables": ("app", "names", "peers"),
         "spans": ("dating", "peers", "tables"),
         "gathered": ("app", "names", "peers", "shares", "spans", "tables"),
-        "window": ("app", "aggregator"),
+        "window": ("app", "aggregator", "names"),
         # Whose services are.
         "owners": ("app",),
         "places": ("peers",),
