@@ -27,6 +27,7 @@ from trimtab_agent.forwarder import Forwarder, make_client
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.gauges import HostReader
 from trimtab_agent.listener import Listener
+from trimtab_agent.names import AgentNames
 from trimtab_agent.owners import ServiceOwners
 from trimtab_agent.probes import Probes
 from trimtab_agent.relay import Relay
@@ -71,8 +72,9 @@ class Agent:
         self.boot = secrets.token_bytes(8)
         self.spool = Spool(data_dir / "spool", settings.spool_mib * 2**20)
         self.faults = Faults()
-        self.aggregator = Aggregator(settings.window_s, settings.max_series, self.faults)
-        self.gathered = Gathered()
+        names = AgentNames()
+        self.aggregator = Aggregator(settings.window_s, settings.max_series, self.faults, names)
+        self.gathered = Gathered(names=names)
         owners = ServiceOwners(settings.service_uids)
         self.listener = Listener(
             settings.socket,
@@ -263,6 +265,7 @@ class Agent:
         window = self.aggregator.take_live(second if self._watched else None)
         if window is None:
             return
+        names = self.gathered.names.gauges
         for batch, _ in batches_of(
             window,
             agent=self.id,
@@ -272,7 +275,7 @@ class Agent:
             closed_mono_us=time.monotonic_ns() // 1000,
             accounting=(),
             gauges=gauges_of(
-                self.listener.apps, self._host_name, self._gauges, self.probes.gauges()
+                self.listener.apps, self._host_name, self._gauges, names, self.probes.gauges()
             ),
             live=True,
         ):
@@ -296,7 +299,7 @@ class Agent:
 
     def families(self) -> Iterable[MetricFamily]:
         """Return what /metrics shows."""
-        stats, listener = self.spool.stats, self.listener
+        stats, listener, names = self.spool.stats, self.listener, self.gathered.names.gauges
         dropped = dict(stats.dropped_samples)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return (
@@ -327,6 +330,7 @@ class Agent:
                     "trimtab.agent.measures_over_limit": self.gathered.over_limit,
                     "trimtab.agent.measures_dropped": self.gathered.measures_dropped,
                     "trimtab.agent.events_dropped": self.gathered.events_dropped,
+                    "trimtab.agent.gauges_dropped": listener.gauges_dropped + names.refused,
                     "trimtab.agent.memory.usage": self._process.memory_info().rss,
                     "trimtab.agent.cpu.time": usage.ru_utime + usage.ru_stime,
                     **self._gauges,

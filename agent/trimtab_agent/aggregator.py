@@ -16,6 +16,7 @@ from trimtab_agent.allowance import Allowance, Allowances
 from trimtab_agent.app import App
 from trimtab_agent.dating import moment_of
 from trimtab_agent.faults import Faults
+from trimtab_agent.names import AgentNames
 from trimtab_agent.peers import Sharer
 from trimtab_agent.points import book
 from trimtab_agent.shares import SeriesShares
@@ -100,7 +101,13 @@ class Aggregator:
     twice the bound, old records count as new ones.
     """
 
-    def __init__(self, window_s: int, max_series: int, faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        window_s: int,
+        max_series: int,
+        faults: Faults | None = None,
+        names: AgentNames | None = None,
+    ) -> None:
         self.window_s = window_s
         #: series in a window; may be changed at any time
         self.max_series = max_series
@@ -109,6 +116,7 @@ class Aggregator:
         self._late_users = Allowances(*_USER_LATE)
         self._late = Allowance(*_ALL_LATE)
         self.faults = faults or Faults()
+        self._names = (names or AgentNames()).series
         #: of all windows, the live one too
         self._size_bytes = 0
         self._live: Window | None = None
@@ -248,7 +256,7 @@ class Aggregator:
         point = window.points.get(series)
         if point is not None:
             return point
-        if self._has_room(app, window):
+        if self._names.take(series, app.owner) and self._has_room(app, window):
             window.shares.add(app.owner, series)
             return self._new_point(window, series)
         self.over_limit += 1

@@ -184,7 +184,8 @@ class WindowCloser:
     async def _spool_window(self, window: Window, *, is_last: bool) -> None:
         apps = self._listener.apps
         accounting = accounting_of(window, apps, self._aggregator.open_ranges())
-        gauges = gauges_of(apps, self._host, self._own(), self._probes.gauges())
+        names = self._gathered.names.gauges
+        gauges = gauges_of(apps, self._host, self._own(), names, self._probes.gauges())
         # A process that left is forgotten with the last window that may hold its records.
         still_open = self._aggregator.open_ranges() if is_last else {}
         for process in self._listener.departed() if is_last else ():

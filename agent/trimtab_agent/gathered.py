@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from trimtab_agent.app import App, other_of
+from trimtab_agent.names import AgentNames
 from trimtab_agent.peers import NOBODY, Sharer, owner_of
 from trimtab_agent.shares import EventShares
 from trimtab_agent.spans import Portion, WaitingSpans
@@ -45,10 +46,13 @@ class Gathered:
         max_measures: int = MAX_MEASURES,
         max_name_bytes: int = _MOST_NAME_BYTES,
         max_bytes: int = _MOST_BYTES,
+        names: AgentNames | None = None,
     ) -> None:
         limits = (max_measures, max_name_bytes, max_bytes)
-        self._named = MeasureShares(*limits, self._add_other)
-        self._others = MeasureShares(*limits, self._leave_out)
+        #: what apps may name, series and services, too
+        self.names = names = names or AgentNames()
+        self._named = MeasureShares(*limits, self._add_other, names.measures)
+        self._others = MeasureShares(*limits, self._leave_out, names.others)
         self._spans = WaitingSpans(self._pop, self._leave_out)
         self._events = EventShares()
         #: deltas added to `other`

@@ -106,6 +106,7 @@ class Listener:
         self.connections: set[Connection] = set()
         self.refused: Counter[str] = Counter()  # connections closed, by reason
         self.skipped = 0  # frames of unknown type
+        self.gauges_dropped = 0  # no finite number, or the name of one that is no app's
         self.repeated = 0  # records that an app sent again; they count once
         self.warn = RateLimited(log)
         self.told = ConnectedLines()
@@ -284,6 +285,7 @@ class Connection(asyncio.BufferedProtocol):
             app.dropped = message.dropped
             if isinstance(message, Gauges):
                 app.gauges = message.values
+                self._listener.gauges_dropped += message.malformed
         elif isinstance(message, MeasureNames):
             app.name_measures(message.keys)
         elif isinstance(message, Deltas):
@@ -344,16 +346,18 @@ class Connection(asyncio.BufferedProtocol):
         if before is not None and before.connected:
             for connection in [each for each in listener.connections if each._app is before]:
                 connection.finish()
-        if crowded := listener.places.seat(self):
-            self.refuse("too_many", crowded)
+        app = App(hello, listener.workers.take(hello), who=self._who, peer=self.peer)
+        if wrong := listener.gathered.names.refusal(app) or listener.places.seat(self):
+            listener.workers.release(app)
+            self.refuse(*wrong)
             return
-        self._app = App(hello, listener.workers.take(hello), who=self._who, peer=self.peer)
+        self._app = app
         if before is not None:
             listener.leavers.back(before)
-            self._app.resume(before)
-        listener.apps[hello.process] = self._app
-        self.send(Welcome(listener.agent, self._app.worker))
-        listener.told.connected(self._app)
+            app.resume(before)
+        listener.apps[hello.process] = app
+        self.send(Welcome(listener.agent, app.worker))
+        listener.told.connected(app)
 
     def _samples(self, app: App, samples: Samples) -> None:
         app.dropped = samples.dropped

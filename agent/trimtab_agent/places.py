@@ -77,17 +77,20 @@ class Places:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
 
-    def seat(self, connection: Seated) -> str:
-        """Give a place to a connection that has said hello; return why it gets none, else empty."""
+    def seat(self, connection: Seated) -> tuple[str, str] | None:
+        """Give a place to a connection that has said hello; return why it gets none, if it does.
+
+        That is a reason to count and a sentence.
+        """
         peer = connection.peer
         if peer.process and self._holdings.held(peer) >= PER_PROCESS:
-            return f"process {peer.process} has {PER_PROCESS} connections already"
+            return "too_many", f"process {peer.process} has {PER_PROCESS} connections already"
         if len(self._apps) >= self.most_apps and not self._give_way(connection):
-            return f"more than {self.most_apps} apps (TRIMTAB_AGENT_MAX_APPS)"
+            return "too_many", f"more than {self.most_apps} apps (TRIMTAB_AGENT_MAX_APPS)"
         self._waiting[connection.is_local].pop(connection, None)
         self._apps[connection] = None
         self._holdings.add(peer)
-        return ""
+        return None
 
     def leave(self, connection: Seated) -> None:
         """Forget a connection that has ended; may be repeated."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from trimtab_agent.app import size_of
+from trimtab_agent.names import NamesInUse
 from trimtab_agent.peers import Holdings, Sharer
 from trimtab_core.measures import Delta, MeasureKey
 
@@ -56,7 +57,7 @@ class MeasureShares:
 
     A window has max_places, one for each measure, more for one with a long name: all names of a
     window have max_name_bytes at most. All windows together have max_bytes. give_way takes what has
-    lost its place.
+    lost its place. names says who may bring new ones.
     """
 
     def __init__(
@@ -65,11 +66,13 @@ class MeasureShares:
         max_name_bytes: int,
         max_bytes: int,
         give_way: Callable[[At, Sharer, Own, Delta], None],
+        names: NamesInUse,
     ) -> None:
         self._max_places = max_places
         self._max_name_bytes = max_name_bytes
         self._max_bytes = max_bytes
         self._give_way = give_way
+        self._names = names
         self._windows: dict[At, _Window] = {}
         #: the same shares by owner
         self._held: dict[Sharer, dict[At, _Share]] = {}
@@ -92,6 +95,9 @@ class MeasureShares:
         before = share.deltas.get(own) if share is not None else None
         if share is not None and before is not None:
             return self._merge(owner, share, before, delta)
+        # What the agent measures itself is of no service.
+        if owner.service[1] and not self._names.take((owner.service, own), owner):
+            return False
         places, size = self._cost(own[1], delta)
         if share is None:
             size += _base_bytes(at)

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from trimtab_agent.aggregator import Window
 from trimtab_agent.app import App
+from trimtab_agent.names import NamesInUse
 from trimtab_core.batches import (
     MAX_POINTS,
     Batch,
@@ -219,9 +220,13 @@ def gauges_of(
     apps: Mapping[bytes, App],
     host: str,
     host_gauges: Mapping[str, float],
+    names: NamesInUse,
     probed: Sequence[GaugeRow] = (),
 ) -> list[GaugeRow]:
-    """Return the latest gauges of the connected apps, of the host, and of what is probed."""
+    """Return the latest gauges of the connected apps, of the host, and of what is probed.
+
+    Gauges of apps over their bound of names are left out: they have no sum.
+    """
     gauges = [GaugeRow("", "", host, name, value) for name, value in host_gauges.items()]
     gauges += probed
     for app in apps.values():
@@ -230,5 +235,6 @@ def gauges_of(
             gauges += [
                 GaugeRow(hello.environment, hello.service, app.instance, name, value)
                 for name, value in app.gauges.items()
+                if names.take((app.instance, name, app.owner.service), app.owner)
             ]
     return gauges

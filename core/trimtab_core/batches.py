@@ -37,6 +37,7 @@ from trimtab_core.columns import (
 from trimtab_core.decompression import decompressed
 from trimtab_core.errors import BatchError, TooLargeError
 from trimtab_core.fields import MALFORMED, MAX_COUNT, name_of, sound, whole
+from trimtab_core.gaugeowners import gauge_owner, is_of_app
 from trimtab_core.names import clean_name
 from trimtab_core.unpacking import unpacked
 
@@ -233,7 +234,8 @@ def decode(data: bytes) -> Batch:
     """Return the batch in data; raises TooLargeError over a limit, BatchError for any other fault.
 
     The lengths of columns are checked against the numbers of points and buckets, values are not. A
-    process or gauge that is malformed costs itself: it is left out, and `malformed` says why.
+    process or gauge that is malformed costs itself: it is left out, and `malformed` says why. So is
+    a gauge of a service under a name that belongs to somebody else (`gaugeowners.py`).
     """
     body = decompressed(data, MAX_BATCH)
     if len(body) < 4:
@@ -358,11 +360,14 @@ def _gauge(row: Any) -> GaugeRow:
     environment, service, instance, name, value = row
     if type(value) not in (int, float) or value - value != 0:
         raise ValueError(f"a gauge is a finite number, got {value!r:.40}")
+    name = _text(name)
+    if service and not is_of_app(name):
+        raise ValueError(f"no service has {name!r:.80}, a gauge of the {gauge_owner(name)}")
     return GaugeRow(
         _text(environment, empty=True),
         _text(service, empty=True),
         _text(instance, empty=True),
-        _text(name),
+        name,
         float(value),
     )
 

@@ -1,12 +1,14 @@
 """Every metric of trimtab's own: OpenTelemetry name, unit, kind and help line.
 
 Names and units follow OpenTelemetry's semantic conventions where one exists; others begin with
-`trimtab.`. The name of a metric in Prometheus follows from these (`prometheus_name`).
+`trimtab.`. The name of a metric in Prometheus follows from these (`prometheus_name`). Whose a gauge
+is, an app's, the host's, the agent's or a probe's, follows from its name, too (`gaugeowners.py`).
 """
 
 from typing import Final, NamedTuple
 
 from trimtab_core.names import exposed_name
+from trimtab_core.probemetrics import PROBE_METRICS
 
 __all__ = ["CATALOG", "CatalogMetric"]
 
@@ -158,151 +160,7 @@ _METRICS: Final = (
         "Processes killed when memory ran out.",
     ),
     # of databases, caches, queues and services that the agent probes
-    CatalogMetric(
-        "trimtab.probe.up", "1", "gauge", "1 when the target answered and is well, else 0."
-    ),
-    CatalogMetric("trimtab.probe.duration", "s", "gauge", "Time that reading the target took."),
-    CatalogMetric(
-        "trimtab.probe.http.duration",
-        "s",
-        "gauge",
-        "Time to the head of the answer, connecting included.",
-    ),
-    CatalogMetric(
-        "trimtab.probe.http.status", "{status}", "gauge", "Status that the service answered."
-    ),
-    CatalogMetric("trimtab.queue.depth", "{message}", "gauge", "Messages that wait in the queue."),
-    CatalogMetric(
-        "trimtab.queue.started",
-        "{message}",
-        "gauge",
-        "Messages taken by a worker and not finished.",
-    ),
-    CatalogMetric(
-        "trimtab.queue.failed",
-        "{message}",
-        "gauge",
-        "Messages whose work failed, as far as they are kept.",
-    ),
-    CatalogMetric(
-        "trimtab.queue.lag",
-        "{message}",
-        "gauge",
-        "Messages that the consumer group furthest behind has not got.",
-    ),
-    CatalogMetric("redis.ping.duration", "s", "gauge", "Time that Redis took to answer a PING."),
-    CatalogMetric("redis.uptime", "s", "gauge", "Age of the Redis process."),
-    CatalogMetric("redis.clients.connected", "{client}", "gauge", "Clients connected to Redis."),
-    CatalogMetric(
-        "redis.clients.blocked", "{client}", "gauge", "Clients that wait in a blocking command."
-    ),
-    CatalogMetric("redis.slaves.connected", "{replica}", "gauge", "Replicas connected to Redis."),
-    CatalogMetric("redis.memory.used", "By", "gauge", "Memory that Redis has allocated."),
-    CatalogMetric("redis.memory.rss", "By", "gauge", "Resident memory of Redis."),
-    CatalogMetric("redis.memory.peak", "By", "gauge", "Most memory that Redis has allocated."),
-    CatalogMetric("redis.maxmemory", "By", "gauge", "Memory that Redis may use; 0 for no limit."),
-    CatalogMetric(
-        "redis.memory.fragmentation_ratio", "1", "gauge", "Resident by allocated memory of Redis."
-    ),
-    CatalogMetric("redis.commands", "{command}/s", "gauge", "Commands per second."),
-    CatalogMetric("redis.keyspace.hits", "{hit}", "counter", "Lookups that found their key."),
-    CatalogMetric("redis.keyspace.misses", "{miss}", "counter", "Lookups that found no key."),
-    CatalogMetric(
-        "redis.keyspace.hit_ratio",
-        "1",
-        "gauge",
-        "Share of lookups since the last reading that found their key.",
-    ),
-    CatalogMetric("redis.keys", "{key}", "gauge", "Keys in the database."),
-    CatalogMetric("redis.keys.volatile", "{key}", "gauge", "Keys that have a time to live."),
-    CatalogMetric("redis.keys.evicted", "{key}", "counter", "Keys removed as memory was full."),
-    CatalogMetric(
-        "redis.keys.expired", "{key}", "counter", "Keys removed at the end of their time."
-    ),
-    CatalogMetric(
-        "redis.connections.rejected",
-        "{connection}",
-        "counter",
-        "Connections refused at the limit of clients.",
-    ),
-    CatalogMetric("redis.slowlog.length", "{entry}", "gauge", "Entries in the slow log."),
-    CatalogMetric(
-        "redis.slowlog.duration",
-        "s",
-        "histogram",
-        "Commands that entered the slow log, by command.",
-    ),
-    CatalogMetric(
-        "redis.latency.latest", "s", "gauge", "Latest spike of an event that Redis watches."
-    ),
-    CatalogMetric("postgresql.backends", "{connection}", "gauge", "Connections to the database."),
-    CatalogMetric(
-        "postgresql.backends.active", "{connection}", "gauge", "Connections that run a statement."
-    ),
-    CatalogMetric(
-        "postgresql.backends.idle", "{connection}", "gauge", "Connections with nothing to do."
-    ),
-    CatalogMetric(
-        "postgresql.backends.idle_in_transaction",
-        "{connection}",
-        "gauge",
-        "Connections that hold a transaction open.",
-    ),
-    CatalogMetric(
-        "postgresql.backends.waiting", "{connection}", "gauge", "Connections that wait for a lock."
-    ),
-    CatalogMetric(
-        "postgresql.connection.max", "{connection}", "gauge", "Connections that the server allows."
-    ),
-    CatalogMetric(
-        "postgresql.transaction.oldest", "s", "gauge", "Age of the oldest open transaction."
-    ),
-    CatalogMetric("postgresql.commits", "{transaction}", "counter", "Transactions committed."),
-    CatalogMetric("postgresql.rollbacks", "{transaction}", "counter", "Transactions rolled back."),
-    CatalogMetric(
-        "postgresql.deadlocks", "{deadlock}", "counter", "Deadlocks that the server broke."
-    ),
-    CatalogMetric(
-        "postgresql.temp.files", "{file}", "counter", "Temporary files that queries wrote."
-    ),
-    CatalogMetric(
-        "postgresql.temp.size", "By", "counter", "Bytes that queries wrote to temporary files."
-    ),
-    CatalogMetric(
-        "postgresql.cache.hit_ratio",
-        "1",
-        "gauge",
-        "Share of blocks since the last reading that were in the cache.",
-    ),
-    CatalogMetric("postgresql.replication.lag", "s", "gauge", "Time that a standby is behind."),
-    CatalogMetric(
-        "postgresql.replication.data_delay",
-        "By",
-        "gauge",
-        "Log that the standby furthest behind has not replayed.",
-    ),
-    CatalogMetric("postgresql.replication.standbys", "{standby}", "gauge", "Standbys connected."),
-    CatalogMetric("postgresql.db_size", "By", "gauge", "Size of the database."),
-    CatalogMetric(
-        "postgresql.statement.duration",
-        "s",
-        "histogram",
-        "Statements that ran since the last reading, by normalised text.",
-    ),
-    CatalogMetric(
-        "postgresql.index.unused.size",
-        "By",
-        "gauge",
-        "Size of an index that no scan used since it is watched.",
-    ),
-    # What sessions begin with; of several roles the longest time, 0 for no limit.
-    CatalogMetric("postgresql.setting.statement_timeout", "s", "gauge", "Most time of statements."),
-    CatalogMetric("postgresql.setting.jit", "1", "gauge", "1 when expressions are compiled."),
-    CatalogMetric("postgresql.index.size", "By", "gauge", "Size of an index of a scanned table."),
-    CatalogMetric("postgresql.table.rows", "{row}", "gauge", "Rows of a table, estimated."),
-    CatalogMetric("postgresql.table.modified_rows", "{row}", "gauge", "Changed since ANALYZE."),
-    CatalogMetric("postgresql.table.sequential_scans", "{scan}", "counter", "Scans of all rows."),
-    CatalogMetric("postgresql.table.sequential_rows", "{row}", "counter", "Rows these have read."),
+    *(CatalogMetric(*each) for each in PROBE_METRICS),
     # of trimtab itself: in = out + held + dropped, hop by hop
     CatalogMetric("trimtab.agent.samples", "{sample}", "counter", "Records received from apps."),
     CatalogMetric("trimtab.agent.dropped", "{sample}", "counter", "Records lost, by reason."),
@@ -388,6 +246,13 @@ _METRICS: Final = (
     ),
     CatalogMetric(
         "trimtab.agent.events_dropped", "{event}", "counter", "Events left out, in apps and here."
+    ),
+    CatalogMetric(
+        "trimtab.agent.gauges_dropped",
+        "{gauge}",
+        "counter",
+        "Gauges of apps left out: no finite number, the name of one of host, agent or probes, or "
+        "over their bound of names.",
     ),
     CatalogMetric("trimtab.agent.forgotten", "{process}", "counter", "Apps forgotten too early."),
     CatalogMetric("trimtab.agent.faults", "{fault}", "counter", "What loops caught, by loop."),

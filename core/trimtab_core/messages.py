@@ -29,6 +29,7 @@ from trimtab_core.fields import (
     name_of,
     whole,
 )
+from trimtab_core.gaugeowners import is_of_app
 from trimtab_core.names import clean_name
 from trimtab_core.records import MAX_U16, RECORD_SIZE
 
@@ -155,7 +156,7 @@ class Gauges:
     sent: int
     dropped: Dropped
     values: Mapping[str, float]
-    #: gauges of this frame that had no finite number, and are left out
+    #: gauges of this frame that are left out: no finite number, or a name that is no app's
     malformed: int = 0
 
     def frame(self) -> list[Any]:
@@ -309,9 +310,9 @@ def _gauges(message: list[Any]) -> Gauges:
     if len(mapping(values)) > _MAX_GAUGES:
         raise ValueError(f"at most {_MAX_GAUGES} gauges")
     finite = {
-        name_of(name): float(value)
+        clean: float(value)
         for name, value in values.items()
-        if type(value) in (int, float) and value - value == 0
+        if type(value) in (int, float) and value - value == 0 and is_of_app(clean := name_of(name))
     }
     malformed = len(values) - len(finite)
     return Gauges(count_of(wall_us), count_of(sent), _dropped(dropped), finite, malformed)

@@ -17,6 +17,7 @@ from trimtab_agent.app import App
 from trimtab_agent.dating import moment_of, moments_of
 from trimtab_agent.faults import Faults
 from trimtab_agent.gathered import Gathered
+from trimtab_agent.names import AgentNames
 from trimtab_agent.peers import NOBODY, Peer
 from trimtab_agent.spool import Spool
 from trimtab_agent.spool.regroup import points_of
@@ -98,7 +99,13 @@ def test_gauges_with_the_longest_names_of_20_apps_travel_and_cost_nobody_else() 
     window = Window(NOW_S)
     key = SeriesKey("test", "shop", "1", "host#0", "/", "GET", "2xx")
     window.points[key] = Point(buckets={1: 7})
-    found = list(sent(window, accounting_of(window, apps, {}), gauges_of(apps, "host", {})))
+    found = list(
+        sent(
+            window,
+            accounting_of(window, apps, {}),
+            gauges_of(apps, "host", {}, AgentNames().gauges),
+        )
+    )
     assert sum(len(batch.gauges) for batch in found) == 20 * 256
     assert [point.buckets for batch in found for _, point in points_of(batch)] == [{1: 7}]
 
@@ -110,7 +117,13 @@ def test_the_gauges_and_accounts_of_as_many_apps_as_may_connect_travel() -> None
         app.gauges = {"process.cpu.utilization": 0.5, "process.memory.usage": 1.0}
         apps[app.hello.process] = app
     window = Window(NOW_S)
-    found = list(sent(window, accounting_of(window, apps, {}), gauges_of(apps, "host", {})))
+    found = list(
+        sent(
+            window,
+            accounting_of(window, apps, {}),
+            gauges_of(apps, "host", {}, AgentNames().gauges),
+        )
+    )
     assert sum(len(batch.gauges) for batch in found) == 40_000
     assert sum(len(batch.processes) for batch in found) == 20_000
 

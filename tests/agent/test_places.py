@@ -56,11 +56,11 @@ class Doors:
         writer.write(sent)
         return reader, writer
 
-    def hello(self) -> bytes:
+    def hello(self, service: str = "shop") -> bytes:
         """Return the frame by which a new process says hello."""
         self._processes += 1
         process = self._processes.to_bytes(8, "big")
-        return encode(Hello("test", "shop", "", "host", 1, process).frame())
+        return encode(Hello("test", service, "", "host", 1, process).frame())
 
     async def app(self, kind: str) -> Ends:
         """Return a connection that was welcomed; fails when it was closed."""
@@ -154,8 +154,32 @@ async def test_one_process_takes_a_share_of_the_places_only(tmp: Path) -> None:
             await found.app("unix")
         reader, _ = await found.connect("unix", found.hello())
         await closed(reader)
-        sentence = found.listener.places.seat(next(iter(found.listener.connections)))
+        refused = found.listener.places.seat(next(iter(found.listener.connections)))
+        assert refused is not None
+        _, sentence = refused
         assert f"process {os.getpid()} has {PER_PROCESS} connections already" in sentence
+
+
+@pytest.mark.asyncio
+async def test_a_process_that_says_to_be_one_service_after_the_other_is_refused(
+    tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = Peer("1001", is_here=True, process=9)
+    monkeypatch.setattr("trimtab_agent.listener.peer_of", lambda _: (None, peer))
+    async with doors(tmp) as found:
+        welcomed = 0
+        for number in range(100):
+            reader, writer = await found.connect("unix", found.hello(f"service-{number}"))
+            async with asyncio.timeout(DEADLINE_S):
+                welcomed += bool(await reader.read(100))
+            writer.close()
+            await closed(reader)
+        assert 30 < welcomed < 70
+        assert found.listener.refused["names"] == 100 - welcomed
+        peer = peer._replace(process=10)
+        reader, _ = await found.connect("unix", found.hello("newcomer"))
+        async with asyncio.timeout(DEADLINE_S):
+            assert await reader.read(100), "expected a welcome, the connection was closed"
 
 
 @pytest.mark.asyncio

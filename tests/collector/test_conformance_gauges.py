@@ -152,6 +152,19 @@ def test_a_gauge_goes_with_the_last_window_that_has_it(pair: Pair) -> None:
     assert store.read_gauges(selection).groups == []
 
 
+def test_what_an_earlier_version_took_from_an_app_in_the_name_of_the_host_is_not_read(
+    pair: Pair,
+) -> None:
+    store = pair.engine.store
+    cpu = "system.cpu.utilization"
+    taken = [gauge(each, 1.0) for each in (cpu, "trimtab.agent.spool.dropped", "memory")]
+    own = GaugeRow("", "", "h", cpu, 0.5)
+    append(store, a_batch(0, {}, window_s=NOON - 10, gauges=[*taken, own]))
+    selection = GaugeSelection((NOON - HOUR_S, NOON + HOUR_S), None, {}, ("name", "service"))
+    rows = store.read_gauges(selection)
+    assert (rows.groups, rows.max.tolist()) == ([("memory", "shop"), (cpu, "")], [1.0, 0.5])
+
+
 # ---------------------------------------------------------------- latest values
 
 

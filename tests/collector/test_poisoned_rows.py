@@ -21,7 +21,9 @@ from trimtab_collector.storage.sqlite import tiering
 from trimtab_collector.storage.sqlite.engine import SQLiteStore
 from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.store import EventSelection, MeasureSelection
+from trimtab_core.batches import GaugeRow
 from trimtab_core.measures import HISTOGRAM, Delta, MeasureKey
+from trimtab_core.names import STOPPING
 from trimtab_core.rows import EventRow, MeasureRow
 
 NOON = 1_700_006_400
@@ -169,3 +171,16 @@ def test_a_row_that_is_malformed_costs_itself_and_is_counted(
     assert [each["route"] for each in slow] == ["/good"]
     (row,) = collector.api.get("/services", service="poison", from_="-5m")["services"]
     assert row["requests"] == 1
+
+
+def test_an_app_does_not_stop_the_agent_that_sends_its_gauges_on(
+    collector: Collector, sender: Sender
+) -> None:
+    own = [GaugeRow("", "", "host", "system.cpu.logical.count", 2.0)]
+    told = [GaugeRow("test", "liar", "host#0", name, 1.0) for name in (STOPPING, "redis.uptime")]
+    before = collector.api.get("/health")["store"]["rowsRefused"]
+    batch = a_batch(0, {}, agent="older", window_s=window(), gauges=[*told, *own])
+    assert sender.post(batch)[0] == 202
+    assert collector.api.get("/health")["store"]["rowsRefused"] == before + 2
+    states = {each["name"]: each["state"] for each in collector.api.get("/agents")["agents"]}
+    assert states["older"] == "sending"

@@ -137,6 +137,8 @@ LAYERS: Layers = {
         # Who is at the other end, and who has most.
         "peers": (),
         "app": ("peers",),
+        # How many new names each may bring.
+        "names": ("app", "peers"),
         "selfmetrics": (),
         "gauges": (),
         "spool": (),
@@ -145,13 +147,23 @@ LAYERS: Layers = {
         "points": (),
         "waiting": (),
         "aggregator": (
-            *("allowance", "app", "dating", "faults", "peers", "points", "shares", "waiting"),
+            *(
+                "allowance",
+                "app",
+                "dating",
+                "faults",
+                "names",
+                "peers",
+                "points",
+                "shares",
+                "waiting",
+            ),
         ),
         "shares": ("peers",),
-        "tables": ("app", "peers"),
+        "tables": ("app", "names", "peers"),
         "spans": ("dating", "peers", "tables"),
-        "gathered": ("app", "peers", "shares", "spans", "tables"),
-        "window": ("app", "aggregator"),
+        "gathered": ("app", "names", "peers", "shares", "spans", "tables"),
+        "window": ("app", "aggregator", "names"),
         # Whose services are.
         "owners": ("app",),
         "places": ("peers",),
@@ -173,7 +185,7 @@ LAYERS: Layers = {
         "agent": (
             *("settings", "selfmetrics", "gauges", "spool", "probes", "aggregator", "gathered"),
             *("window", "writer", "owners", "listener", "endpoint", "relay", "forwarder"),
-            *("faults", "closer"),
+            *("faults", "closer", "names"),
         ),
         "cli": ("settings", "agent"),
     },

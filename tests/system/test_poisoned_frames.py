@@ -15,6 +15,7 @@ from trimtab_core.errors import FrameError
 from trimtab_core.frames import FrameReader, encode
 from trimtab_core.measures import COUNTER, Delta, MeasureKey
 from trimtab_core.messages import Bye, Gauges, Hello, Samples, Welcome, parse
+from trimtab_core.names import STOPPING
 from trimtab_core.records import FLAG_KIB, Record, pack
 
 KEY = MeasureKey("orders", COUNTER)
@@ -121,6 +122,23 @@ def test_what_one_app_says_at_worst_costs_another_none_of_its_numbers(system: St
     assert (health["rowsRefused"], health["refused"]) == (0, {})
     for peer in (bad, good, *crowd):
         peer.close()
+
+
+def test_a_gauge_of_an_app_says_nothing_of_its_agent_or_its_host(system: Stack) -> None:
+    peer, api = Peer(system, "liar"), system.collector.api
+    told = {STOPPING: 1.0, "system.cpu.utilization": 9.0, "trimtab.agent.spool.size": 9.0}
+    before = system.agent.metric("trimtab_agent_gauges_dropped_total")
+    peer.send(Gauges(now_us(), 0, {}, {**told, "process.memory.usage": 7.0}).frame())
+
+    def gauges() -> list[dict[str, float]]:
+        found = api.get("/memory", service="liar")["processes"]
+        return [each["gauges"] for each in found]
+
+    wait_for(lambda: gauges() == [{"process.memory.usage": 7}], "the gauge of the app", 20)
+    assert system.agent.metric("trimtab_agent_gauges_dropped_total") == before + 3
+    (agent,) = api.get("/agents")["agents"]
+    assert agent["state"] == "sending"
+    peer.close()
 
 
 @pytest.mark.parametrize("first", [2**63 - 1, 2**53])

@@ -17,7 +17,6 @@ from trimtab_collector.reads.presence import HOST
 from trimtab_collector.statefile import Schema, StateFile
 from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.store import Received
-from trimtab_core.batches import GaugeRow
 from trimtab_core.names import STOPPING
 
 __all__ = ["GONE", "SENDING", "SILENT", "Agents", "SeenAgent"]
@@ -300,8 +299,9 @@ class Agents:
         seen.window_s = max(seen.window_s, window_s)
         if window_s < seen.window_s:
             return
-        seen.stopped = any(row.name == STOPPING and row.value for row in batch.gauges)
-        seen.host = next((row.instance for row in batch.gauges if _is_host(row)), seen.host)
+        own = [row for row in batch.gauges if not row.service]
+        seen.stopped = any(row.name == STOPPING and row.value for row in own)
+        seen.host = next((row.instance for row in own if row.name == HOST), seen.host)
         named = set(received.numbered.services)
         named.update((row.environment, row.service) for row in batch.gauges if row.service)
         for environment, service in named:
@@ -312,10 +312,6 @@ class Agents:
 
 def _kept(agent: str, data: str) -> tuple[str, SeenAgent]:
     return agent, msgspec.json.decode(data, type=SeenAgent)
-
-
-def _is_host(row: GaugeRow) -> bool:
-    return row.name == HOST and not row.service
 
 
 def _add(sums: dict[str, int], more: Mapping[str, int]) -> None:

@@ -28,6 +28,7 @@ from trimtab_collector.storage.store import (
     Selection,
     TooMuchError,
 )
+from trimtab_core.gaugeowners import is_of_app
 
 __all__ = ["GaugeSteps", "PointSteps"]
 
@@ -117,6 +118,8 @@ class GaugeSteps:
         for place, key in keys:
             if self._names is not None and key.name not in self._names:
                 continue
+            if key.service and not is_of_app(key.name):
+                continue  # an earlier version stored what an app said of its host or agent
             if all(key[field] == text for field, text in self._where):
                 numbers[place] = self._numbers.setdefault(key, len(self._numbers))
         return numbers
