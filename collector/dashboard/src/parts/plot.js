@@ -65,7 +65,8 @@ function optionsOf(own, width, element) {
       sync: { key: CROSSHAIR.key, setSeries: false },
     },
     tzDate: (time) => uPlot.tzDate(new Date(time * 1000), zone.value),
-    padding: [12, 8, 0, 0],
+    // The last label of time is centred on its line: half of it has to fit beside the plot.
+    padding: [12, 20, 0, 0],
     hooks: {
       setSelect: [
         (plot) => {
