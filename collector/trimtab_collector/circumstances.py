@@ -49,6 +49,8 @@ _LATELY_S: Final = 60
 _MOST_ISSUES: Final = 1000
 #: marks that may have to do with an alert are at most so old when it begins
 _MARKS_S: Final = 1800
+#: a version is noted with the first batch that has it, which may come after the first bad window
+_NOTED_S: Final = 30
 _MOST_MARKS: Final = 5
 #: the shortest and longest time in which the cause of a change is looked for
 _SHORTEST_S, _LONGEST_S = 60, 900
@@ -130,8 +132,8 @@ class Circumstances:
         Any thread, too.
         """
         environment, service = labels.get("environment", ""), labels.get("service", "")
-        # What came later is no cause; values are of some time before they cross a line.
-        latest_s = min(at_s, since_s + max(_SHORTEST_S, rule.over_s))
+        # What came later is no cause.
+        latest_s = min(at_s, since_s + _NOTED_S)
         marks = self._marks.between(since_s - _MARKS_S, latest_s, environment, service)
         suspects = [mark for mark in marks if is_suspect(mark)]
         found = [_of_mark(mark, environment, service) for mark in suspects[-_MOST_MARKS:]]

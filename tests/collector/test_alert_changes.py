@@ -48,7 +48,7 @@ def test_the_page_says_what_the_message_says(world: World) -> None:
     make(found, name="checkout fails", metric="errorRate", operator="gt", warning=0.05)
     found.pass_windows(30, 20)
     world.marks.add("deploy", "v2", "test", "shop")
-    found.pass_windows(12, 20, errors=25)
+    found.pass_windows(5, 20, errors=25)
     world.marks.add("deploy", "v3", "test", "shop")
     found.pass_windows(4, 20, errors=25)
     notice = next(each for each in found.sink.taken if each.rule_name == "checkout fails")
@@ -101,3 +101,13 @@ def test_two_alerts_of_one_metric_are_told_apart(world: World) -> None:
     said = {each.rule_id: words.alert(each, "shop") for each in alerts}
     assert len(set(said.values())) == len(alerts) == 2
     assert sum("checkout fails" in each for each in said.values()) == 1
+
+
+def test_the_end_of_an_alert_speaks_of_the_line_that_ended_it(world: World) -> None:
+    found = world.found
+    make(found, name="fails", metric="errorRate", operator="gt", warning=0.05, critical=0.2)
+    found.pass_windows(30, 20)
+    found.pass_windows(8, 20, errors=25)
+    found.pass_windows(40, 20)
+    first, *_, last = [each for each in found.sink.taken if each.rule_id == "mine"]
+    assert (first.threshold, last.kind, last.threshold) == (0.2, "resolved", 0.05)

@@ -11,8 +11,8 @@ from trimtab_collector.alerts.bodies import notice_of
 from trimtab_collector.alerts.incidents import Incident, Telling
 from trimtab_collector.alerts.machine import FIRING, Alert
 from trimtab_collector.alerts.metrics import METRICS
-from trimtab_collector.alerts.rules import THRESHOLD, Rule
-from trimtab_collector.contract.alerts import NewSilence
+from trimtab_collector.alerts.rules import Rule
+from trimtab_collector.contract.alerts import THRESHOLD, NewSilence
 from trimtab_collector.contract.pagelink import LINKED, RANGE
 from trimtab_core.addresses import DASHBOARD
 

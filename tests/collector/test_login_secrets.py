@@ -1,12 +1,14 @@
 """Cookies, refresh tokens and links: what they are good for, however often strangers guess."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from support.processes.people import ADMIN, PASSWORD, Client
 from support.processes.servers import Collector, short_dir
 from trimtab_collector.auth.links import guest_link
+from trimtab_collector.auth.logins import Logins
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +69,10 @@ def test_who_comes_without_a_cookie_has_guessed_nothing(collector: Collector) ->
     page = Client(collector.port, address="127.0.0.78")
     for _ in range(30):
         assert page.ask("POST", "/auth/refresh", {}).status == 401
+
+
+def test_two_collectors_of_one_host_have_cookies_of_their_own() -> None:
+    # Browsers tell ports apart for pages, and not for cookies.
+    parts: Any = (None,) * 7
+    one, other, again = (Logins(*parts, "", name) for name in ("/a", "/b", "/a"))
+    assert one.cookie == again.cookie != other.cookie

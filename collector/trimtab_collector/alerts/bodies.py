@@ -10,8 +10,8 @@ from trimtab_collector.alerts.configs import unit_of
 from trimtab_collector.alerts.incidents import Incident, Telling
 from trimtab_collector.alerts.machine import Alert, labels_of
 from trimtab_collector.alerts.metrics import SIGNALS
-from trimtab_collector.alerts.rules import THRESHOLD, Rule, severity_of
-from trimtab_collector.contract.alerts import AGENT_MISSING, ANALYSIS, AlertBody, is_told
+from trimtab_collector.alerts.rules import Rule, severity_of
+from trimtab_collector.contract.alerts import AGENT_MISSING, ANALYSIS, THRESHOLD, AlertBody, is_told
 from trimtab_collector.contract.comparisons import COMPARE
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.contract.pagelink import PageLink, address_of
@@ -177,9 +177,14 @@ def _without_figures(found: Notice) -> Notice:
 
 
 def _line(rule: Rule, level: int, first: Alert | None, *, over: bool) -> float:
-    """Return the line that a notice speaks of: the highest one that the value crosses now."""
+    """Return the line that a notice speaks of: the highest one that the value crosses now.
+
+    At the end it is the lowest: once the value was on its good side, it was over.
+    """
+    if over:
+        return rule.line(rule.lowest)
     lines = [each for each in rule.levels if each <= level] or [rule.lowest]
-    if first is not None and first.value is not None and not over:
+    if first is not None and first.value is not None:
         crossed = [each for each in lines if rule.crosses(first.value, each)]
         lines = crossed or lines
     return rule.line(lines[-1])

@@ -8,12 +8,10 @@ from typing import Final
 from trimtab_collector.contract.comparisons import COMPARE
 from trimtab_collector.storage.columns import Array
 
-__all__ = ["LEVELS", "NO_DATA", "OPERATORS", "THRESHOLD", "TYPES", "Rule", "severity_of"]
+__all__ = ["LEVELS", "NO_DATA", "OPERATORS", "TYPES", "Rule", "severity_of"]
 
 #: severities, the mild one first; level 1 is the first of them
 LEVELS: Final = ("warning", "critical")
-#: what the ids of rules begin with that hold a threshold; the name of its metric follows
-THRESHOLD: Final = "threshold."
 TYPES: Final = ("performance", "predictive", "critical")
 #: what a series without data does to its alert: nothing, fire, or count as recovered
 NO_DATA: Final = ("keep", "alert", "ok")

@@ -11,7 +11,7 @@ from trimtab_collector.alerts.configs import config_of, refuse_new, rule_of, uni
 from trimtab_collector.alerts.defaults import BUILT_IN, EXAMPLES, THRESHOLDS, Shipped
 from trimtab_collector.alerts.file import AlertsFile
 from trimtab_collector.alerts.metrics import METRICS
-from trimtab_collector.alerts.rules import THRESHOLD, Rule
+from trimtab_collector.alerts.rules import Rule
 from trimtab_collector.auth.audit import note
 from trimtab_collector.contract.alertconfigs import (
     CONFIG,
@@ -23,6 +23,7 @@ from trimtab_collector.contract.alertconfigs import (
     ThresholdPair,
     Thresholds,
 )
+from trimtab_collector.contract.alerts import THRESHOLD
 from trimtab_collector.contract.callers import Reply
 from trimtab_collector.contract.channels import Recipients
 from trimtab_collector.contract.errors import ApiError

@@ -65,7 +65,7 @@ class Accounts:
         self._people, self._links = people, SigninLinks(state, people)
         self._logins = Logins(
             *(people, self._sessions, self.setup, self._links, self._threads, limits, places),
-            base_url,
+            *(base_url, str(directory.resolve())),
         )
         #: the keys of agents, as the API changes them
         self.agent_keys = KeyFile(directory, waits=True)

@@ -1,5 +1,6 @@
 """Log in, refresh, log out, set up: what somebody asks who is not let in yet."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.cookies import CookieError, SimpleCookie
@@ -26,7 +27,6 @@ from trimtab_collector.contract.people import LoggedIn, LoggedOut, UserBody, Who
 from trimtab_core.addresses import API
 
 __all__ = [
-    "COOKIE",
     "Logins",
     "change_password",
     "login",
@@ -37,7 +37,8 @@ __all__ = [
     "setup",
 ]
 
-COOKIE: Final = "trimtab_refresh"
+#: beginning of the name of the cookie; each collector has its own, as cookies know no ports
+_COOKIE: Final = "trimtab_refresh"
 #: a page of another site cannot send it: it would have to be allowed to first
 _GUARD: Final = "x-trimtab-request"
 
@@ -55,8 +56,12 @@ class Logins:
         limits: LoginLimits,
         places: KnownPlaces,
         base_url: str = "",
+        own_name: str = "",
     ) -> None:
-        """Take base_url for the address by which browsers come, if it is given."""
+        """Take base_url for the address by which browsers come, if it is given.
+
+        own_name tells this collector from others of the same host, and stays the same.
+        """
         self.people = people
         self.sessions = sessions
         self.link = link
@@ -65,6 +70,8 @@ class Logins:
         self.limits = limits
         self.places = places
         found = urlsplit(base_url)
+        #: name of the cookie
+        self.cookie = f"{_COOKIE}_{hashlib.sha256(own_name.encode()).hexdigest()[:12]}"
         #: where browsers send the cookie
         self.cookie_path = f"{found.path.rstrip('/')}{API}/auth"
         self.always_tls = found.scheme == "https"
@@ -144,7 +151,7 @@ async def login_by_link(logins: Logins, parameters: Parameters) -> Reply:
 
 async def refresh(logins: Logins, parameters: Parameters) -> Reply:
     """Return the next access token and refresh token; the one given is used up."""
-    text, cookie = _refresh_token(parameters)
+    text, cookie = _refresh_token(logins, parameters)
     with logins.guess(parameters.address, text):
         issued = await logins.threads.run(logins.sessions.renew, text)
     return _entered(logins, issued, parameters, cookie=cookie)
@@ -153,7 +160,7 @@ async def refresh(logins: Logins, parameters: Parameters) -> Reply:
 async def logout(logins: Logins, parameters: Parameters) -> Reply:
     """Return how many sessions ended: that of the access token, and that of the refresh token."""
     # Never limited: whoever wants to be out must get out, and a wrong token changes nothing.
-    text, cookie = _refresh_token(parameters)
+    text, cookie = _refresh_token(logins, parameters)
     ended = await logins.threads.run(logins.sessions.end, parameters.caller, text)
     headers = {"Set-Cookie": _cookie(logins, "", 0, parameters)} if cookie else {}
     return Reply(LoggedOut(ended=ended), headers=headers)
@@ -220,14 +227,14 @@ def _entered(
     return Reply(body, status, set_cookie)
 
 
-def _refresh_token(parameters: Parameters) -> tuple[str, bool]:
+def _refresh_token(logins: Logins, parameters: Parameters) -> tuple[str, bool]:
     """Return the refresh token of the body, else that of the cookie, and whether it is the latter.
 
     A cookie is taken from pages of this origin alone: SameSite=Strict keeps it from other sites,
     JSON and the header from what a form or a script of theirs may send. Raises ApiError 403.
     """
     text: str = parameters.body.refresh_token
-    cookie = _cookie_of(parameters.headers)
+    cookie = _cookie_of(logins.cookie, parameters.headers)
     if text or not cookie:
         return text, False
     site = parameters.headers.get("sec-fetch-site", "same-origin")
@@ -240,9 +247,9 @@ def _refresh_token(parameters: Parameters) -> tuple[str, bool]:
     return cookie, True
 
 
-def _cookie_of(headers: Mapping[str, str]) -> str:
+def _cookie_of(name: str, headers: Mapping[str, str]) -> str:
     try:
-        found = SimpleCookie(headers.get("cookie", "")[:8_192]).get(COOKIE)
+        found = SimpleCookie(headers.get("cookie", "")[:8_192]).get(name)
     except CookieError:
         return ""
     return found.value[:256] if found else ""
@@ -251,6 +258,6 @@ def _cookie_of(headers: Mapping[str, str]) -> str:
 def _cookie(logins: Logins, text: str, seconds: int, parameters: Parameters) -> str:
     secure = "; Secure" if parameters.secure or logins.always_tls else ""
     return (
-        f"{COOKIE}={text}; Path={logins.cookie_path}; Max-Age={seconds}; HttpOnly; SameSite=Strict"
-        f"{secure}"
+        f"{logins.cookie}={text}; Path={logins.cookie_path}; Max-Age={seconds}; HttpOnly; "
+        f"SameSite=Strict{secure}"
     )

@@ -23,6 +23,7 @@ __all__ = [
     "SILENCE",
     "SILENCED",
     "STATE",
+    "THRESHOLD",
     "AlertBody",
     "AlertChange",
     "AlertChanges",
@@ -35,6 +36,7 @@ __all__ = [
     "concerns",
     "fires",
     "is_held",
+    "is_shipped",
     "is_silenced",
     "is_told",
     "lasted_s",
@@ -58,6 +60,9 @@ BURN_RATE: Final = "burnRate"
 SERVICE_GONE: Final = "serviceGone"
 #: values of these are for how many seconds something has gone on
 AGES: Final = (AGENT_SILENCE, SERVICE_GONE)
+#: beginning of the ids of the rules that thresholds are, and ids of others that nobody made
+THRESHOLD: Final = "threshold."
+_SHIPPED: Final = frozenset({"slo", "analysis"})
 #: states of an alert that is open: its line is crossed, or it is good again, not for long enough
 FIRING: Final = "firing"
 KEEPING: Final = "keeping"
@@ -157,6 +162,11 @@ class _HasState(Protocol):
 def fires(alert: _HasState) -> bool:
     """Tell whether an alert is beyond its line now: not one that is pending, or good again."""
     return alert.state == FIRING
+
+
+def is_shipped(rule_id: str) -> bool:
+    """Tell whether a rule is always there: it is called by what it judges, others by their name."""
+    return rule_id.startswith(THRESHOLD) or rule_id in _SHIPPED
 
 
 def is_silenced(alert: AlertBody) -> bool:

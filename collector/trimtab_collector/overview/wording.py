@@ -5,7 +5,7 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import Any, Final
 
-from trimtab_collector.contract.alerts import ANALYSIS, AlertBody
+from trimtab_collector.contract.alerts import ANALYSIS, THRESHOLD, AlertBody, is_shipped
 from trimtab_collector.contract.languages import Phrases
 from trimtab_collector.contract.overview import SentenceLink
 from trimtab_collector.contract.pagelink import OVERVIEW, PageLink
@@ -18,10 +18,6 @@ __all__ = ["PHRASES", "OverviewWords", "capital", "link", "of_alert", "of_servic
 PHRASES: Final = Phrases.of(Path(__file__).parent / "texts")
 _MOST_NAME: Final = 80
 _MOST_TEXT: Final = 400
-#: ids of the rules that thresholds are: their names are those of metrics
-_THRESHOLD: Final = "threshold."
-#: other rules that nobody made, and nobody named
-_SHIPPED: Final = frozenset({"slo", "analysis"})
 _SIGNS: Final = frozenset({"gt", "gte", "lt", "lte"})
 #: labels that name what an alert is about
 _SUBJECTS: Final = ("agent", "part", "slo")
@@ -82,7 +78,7 @@ class OverviewWords:
                 "happened.alert_analysis", subject=subject, severity=self.severity(alert.severity)
             )
         what = self.metric(alert.metric)
-        if not alert.rule_id.startswith(_THRESHOLD) and alert.rule_id not in _SHIPPED:
+        if not is_shipped(alert.rule_id):
             # A threshold may judge the same.
             what = f"{what} ({self.name(alert.rule_name)})"
         return self.say(
@@ -102,7 +98,7 @@ class OverviewWords:
 
     def title(self, alert: AlertBody) -> str:
         """Return what people call an alert: of a threshold what it judges, else its own title."""
-        if not alert.rule_id.startswith(_THRESHOLD):
+        if not alert.rule_id.startswith(THRESHOLD):
             return clean(alert.title, _MOST_TEXT)
         what, subject = self.metric(alert.metric), self.subject(alert)
         return capital(self.part("alert.name", what=what, subject=subject))

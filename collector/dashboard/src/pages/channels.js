@@ -119,7 +119,6 @@ function Editor({ channel, close }) {
       <${Select} name=${t("channel.lang")} value=${draft.lang ?? "en"} set=${set("lang")} options=${Object.entries(LANGUAGES).map(([each, { name: text }]) => [each, text])} />
       <${Field} name=${t("viewer.zone")} value=${draft.tz ?? "UTC"} set=${set("tz")} />
     </div>
-    ${kind === "smtp" && html`<p class="hint">${t("channel.allow")}</p>`}
     <${Check} name=${t("channel.default")} value=${draft.default ?? true} set=${set("default")} />
     <${Said} error=${error} /><div class="actions"><button class="button" disabled=${busy}>${t("rule.save")}</button></div>
   </form><//>`;
