@@ -73,6 +73,6 @@ def test_who_comes_without_a_cookie_has_guessed_nothing(collector: Collector) ->
 
 def test_two_collectors_of_one_host_have_cookies_of_their_own() -> None:
     # Browsers tell ports apart for pages, and not for cookies.
-    parts: Any = (None,) * 7
-    one, other, again = (Logins(*parts, "", name) for name in ("/a", "/b", "/a"))
+    make: Any = Logins
+    one, other, again = (make(*[None] * 7, "", name) for name in ("/a", "/b", "/a"))
     assert one.cookie == again.cookie != other.cookie
