@@ -124,8 +124,12 @@ class Listeners:
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         """Take a mail; called by the mail server, in a loop of its own."""
-        subject = message_from_bytes(envelope.content)["Subject"]
-        title = str(make_header(decode_header(subject)))
+        mail = message_from_bytes(envelope.content)
+        texts = (each.get_payload(decode=True) for each in mail.walk() if not each.is_multipart())
+        if not any(RULE.encode() in text for text in texts if isinstance(text, bytes)):
+            # The machine may have alerts of its own, such as a disk that is nearly full.
+            return "250 OK"
+        title = str(make_header(decode_header(mail["Subject"])))
         what = "resolved" if "resolved" in title.lower() else title.partition("]")[0].strip("[ ")
         self._loop.call_soon_threadsafe(self._note, "mail", what.lower(), title)
         return "250 OK"
