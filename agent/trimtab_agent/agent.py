@@ -91,13 +91,12 @@ class Agent:
         # one at the end of the window, when all other agents send, too.
         self._clients = _clients(settings)
         sending, polling = self._clients
-        self.forwarder = Forwarder(
+        self.forwarder = forwarder = Forwarder(
             self.spool, sending, settings.window_s, self.watch, self.boot, self.faults
         )
-        wake, forwarder = self.forwarder.wake, self.forwarder
-        self._writer = BatchWriter(
-            self.spool, self.id, self.boot, settings.window_s, wake, self.faults
-        )
+        wake = forwarder.wake
+        step_s, apps = settings.window_s, self.listener.apps
+        self._writer = BatchWriter(self.spool, self.id, self.boot, step_s, wake, self.faults, apps)
         self.relay = Relay(
             polling, self.id, self.watch, forwarder.reached, forwarder.answered, self.faults
         )

@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Final
 
 from trimtab_agent.allowance import Allowance, Allowances
-from trimtab_agent.app import App
+from trimtab_agent.app import STATUS_CLASSES, App, other_series
 from trimtab_agent.dating import moment_of
 from trimtab_agent.faults import Faults
 from trimtab_agent.names import AgentNames
@@ -27,14 +27,12 @@ from trimtab_core.messages import Samples
 from trimtab_core.records import (
     METHODS,
     OTHER_METHOD,
-    OTHER_ROUTE,
     UNMATCHED,
 )
 
 __all__ = ["Aggregator", "Window"]
 
 
-_CLASSES: Final = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
 #: Records that may wait before they are booked: about 1 MB, which fits the CPU's cache.
 _WAITING: Final = 16_384
 #: Series remembered per app: route, method, status and flags together. They are found again from
@@ -269,9 +267,7 @@ class Aggregator:
 
     def _other(self, window: Window, series: SeriesKey) -> Point:
         """Return the point of all series of an instance that find no room."""
-        other = series._replace(
-            version="", route=OTHER_ROUTE, method=OTHER_METHOD, status_class=_CLASSES[0]
-        )
+        other = other_series(series)
         return window.points.get(other) or self._new_point(window, other)
 
     def _resize(self, window: Window, size_bytes: int) -> None:
@@ -347,7 +343,7 @@ def _series(app: App, key: int) -> SeriesKey:
         app.instance,
         route,
         METHODS[method] if method < len(METHODS) else OTHER_METHOD,
-        _CLASSES[status // 100] if 100 <= status < 600 else _CLASSES[0],
+        STATUS_CLASSES[status // 100] if 100 <= status < 600 else STATUS_CLASSES[0],
     )
     if len(app.series) >= _MAX_KNOWN:
         app.series.clear()

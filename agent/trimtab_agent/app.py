@@ -8,14 +8,16 @@ from trimtab_agent.peers import NOBODY, Peer, owner_of
 from trimtab_core.batches import ProcessAccounting, SeriesKey
 from trimtab_core.measures import OTHER, MeasureKey
 from trimtab_core.messages import Hello
-from trimtab_core.records import OTHER_ROUTE
+from trimtab_core.records import OTHER_METHOD, OTHER_ROUTE
 from trimtab_core.redaction import redacted_key
 
-__all__ = ["App", "Workers", "other_of", "size_of"]
+__all__ = ["STATUS_CLASSES", "App", "Workers", "other_of", "other_series", "size_of"]
 
 #: Memory for the names that one process has announced, routes and measures: 20,000 measures of 800
 #: bytes each. By their number alone they could take 695 MB.
 MAX_NAME_BYTES: Final = 16 * 2**20
+#: By the first digit of a status code; the first one is what has none.
+STATUS_CLASSES: Final = ("other", "1xx", "2xx", "3xx", "4xx", "5xx")
 #: A measure's key besides its texts, and the tuple of an attribute.
 _KEY_BYTES: Final = 200
 _PAIR_BYTES: Final = 60
@@ -32,6 +34,13 @@ def size_of(key: MeasureKey) -> int:
 def other_of(key: MeasureKey) -> MeasureKey:
     """Return the measure that collects all like this one over a limit."""
     return key._replace(attributes=tuple((name, OTHER) for name, _ in key.attributes))
+
+
+def other_series(series: SeriesKey) -> SeriesKey:
+    """Return the series that collects all of an instance like this one over a limit."""
+    return series._replace(
+        version="", route=OTHER_ROUTE, method=OTHER_METHOD, status_class=STATUS_CLASSES[0]
+    )
 
 
 class App:

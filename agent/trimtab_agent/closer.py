@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from trimtab_agent.aggregator import Aggregator, Window
+from trimtab_agent.contents import Contents, OwnedRows
 from trimtab_agent.faults import Faults
 from trimtab_agent.gathered import Gathered
 from trimtab_agent.listener import Listener
@@ -21,7 +22,7 @@ from trimtab_agent.selfmetrics import Totals
 from trimtab_agent.spool import Spool
 from trimtab_agent.window import accounting_of, gauges_of
 from trimtab_agent.writer import BatchWriter
-from trimtab_core.rows import MeasureRow, pack_rows
+from trimtab_core.rows import MeasureRow
 
 __all__ = ["WindowCloser"]
 
@@ -144,8 +145,8 @@ class WindowCloser:
                 for owner, row in rows:
                     self._gathered.add_delta(start_s, row[:4], row.delta, owner)
             else:
-                packed = pack_rows((row for _, row in rows), ())
-                await self._writer.write(Window(start_s), packed)
+                named = [(owner, {row[2:4]: row.delta}) for owner, row in rows]
+                await self._writer.write(Contents(Window(start_s), OwnedRows(named)))
         except Exception:  # noqa: BLE001 - one window of one portion
             self._faults.note("spans")
             self._gathered.measures_dropped += len(rows)
@@ -178,8 +179,8 @@ class WindowCloser:
         open_ranges = self._aggregator.open_ranges(own)
         accounting = accounting_of(window, self._listener.apps, open_ranges, own)
         if window.points or accounting or self._gathered.has(window.start_s):
-            packed_rows = self._gathered.take(window.start_s, with_events=False)
-            await self._writer.write(window, packed_rows, accounting)
+            rows = self._gathered.take(window.start_s, with_events=False)
+            await self._writer.write(Contents(window, rows, accounting))
 
     async def _spool_window(self, window: Window, *, is_last: bool) -> None:
         apps = self._listener.apps
@@ -191,5 +192,5 @@ class WindowCloser:
         for process in self._listener.departed() if is_last else ():
             if process not in still_open:
                 del apps[process]
-        packed_rows = self._gathered.take(window.start_s, window.offset_us, with_events=is_last)
-        await self._writer.write(window, packed_rows, accounting, gauges)
+        rows = self._gathered.take(window.start_s, window.offset_us, with_events=is_last)
+        await self._writer.write(Contents(window, rows, accounting, gauges))

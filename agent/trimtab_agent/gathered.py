@@ -4,10 +4,11 @@ Measures go with the window in which they were added, events with the next one t
 only.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from trimtab_agent.app import App, other_of
+from trimtab_agent.contents import OwnedRows
 from trimtab_agent.names import AgentNames
 from trimtab_agent.peers import NOBODY, Sharer, owner_of
 from trimtab_agent.shares import EventShares
@@ -17,7 +18,7 @@ from trimtab_core.deltas import MAX_MEASURES, Deltas, Events
 from trimtab_core.errors import FrameError
 from trimtab_core.measures import Delta, MeasureKey
 from trimtab_core.redaction import redacted_event
-from trimtab_core.rows import EventRow, MeasureRow, packed_rows
+from trimtab_core.rows import EventRow
 
 __all__ = ["Gathered"]
 
@@ -27,8 +28,6 @@ _MOST_NAME_BYTES: Final = 32 * 2**20
 #: Memory of all open windows together, names too: the present one, the one before it, and a backlog
 #: of as much again. What apps kept for an agent that was away is many windows at once.
 _MOST_BYTES: Final = 192 * 2**20
-#: Bytes of rows that are packed at once: wide histograms take some 60 ms.
-_PACKED_AT_ONCE: Final = 384 * 1024
 
 _Whose = tuple[str, str, str, MeasureKey]
 
@@ -156,40 +155,15 @@ class Gathered:
     def _pop(self, at: At, owner: Sharer) -> tuple[Own, Delta] | None:
         return self._named.pop(at, owner) or self._others.pop(at, owner)
 
-    def take(
-        self, start_s: int, offset_us: int = 0, *, with_events: bool = True
-    ) -> Iterator[bytes]:
-        """Take the measures of a window, and the events: yield them as binaries of rows.
+    def take(self, start_s: int, offset_us: int = 0, *, with_events: bool = True) -> OwnedRows:
+        """Take the measures of a window, and the events.
 
-        offset_us is how far the wall clock of the window is ahead of the monotonic one. Each binary
-        is packed when it is asked for, which takes up to some 50 ms.
+        offset_us is how far the wall clock of the window is ahead of the monotonic one.
         """
         events = self._events.take(offset_us) if with_events else ()
-        named, others = self._named.take(start_s), dict(self._others.take(start_s))
-        return packed_rows(_rows_of(named, others), events, _PACKED_AT_ONCE)
+        named, others = list(self._named.take(start_s)), dict(self._others.take(start_s))
+        return OwnedRows(named, others, events)
 
     def has(self, start_s: int) -> bool:
         """Tell whether there are measures of a window."""
         return start_s in self._named or start_s in self._others
-
-
-def _rows_of(
-    named: Iterable[tuple[Sharer, dict[Own, Delta]]], others: dict[Sharer, dict[Own, Delta]]
-) -> Iterator[MeasureRow]:
-    for owner, deltas in named:
-        yield from _rows(owner, deltas, others.pop(owner, {}))
-    for owner, deltas in others.items():
-        yield from _rows(owner, deltas, {})
-
-
-def _rows(
-    owner: Sharer, deltas: dict[Own, Delta], others: dict[Own, Delta]
-) -> Iterator[MeasureRow]:
-    environment, service = owner.service
-    for (instance, key), delta in deltas.items():
-        # A measure without attributes is its own `other`.
-        if others and (more := others.pop((instance, key), None)) is not None:
-            delta.merge(more)
-        yield MeasureRow(environment, service, instance, key, delta)
-    for (instance, key), delta in others.items():
-        yield MeasureRow(environment, service, instance, key, delta)

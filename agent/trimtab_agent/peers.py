@@ -11,7 +11,10 @@ from typing import Any, Final, NamedTuple
 
 from trimtab_core.addresses import is_loopback, network_of
 
-__all__ = ["NOBODY", "Holdings", "Peer", "Sharer", "owner_of", "tcp_user"]
+__all__ = ["NOBODY", "Holder", "Holdings", "Peer", "Sharer", "owner_of", "tcp_user"]
+
+#: The path of a process: the user, whether it is of the agent's own PID namespace, and which it is.
+Holder = tuple[str, bool, tuple[int, str, str]]
 
 
 class Peer(NamedTuple):
@@ -38,6 +41,11 @@ class Sharer(NamedTuple):
     process: tuple[int, str, str]
     #: environment and service
     service: tuple[str, str]
+
+    @property
+    def holder(self) -> Holder:
+        """The process, whatever services it says to be."""
+        return (*self.group, self.process)
 
 
 def owner_of(peer: Peer, environment: str, service: str) -> Sharer:

@@ -7,7 +7,7 @@ import struct
 from collections import defaultdict, deque
 from typing import Any, Final, NamedTuple
 
-from trimtab_agent.peers import Holdings, Peer, Sharer
+from trimtab_agent.peers import Holder, Holdings, Peer, Sharer, owner_of
 from trimtab_core.batches import SeriesKey
 from trimtab_core.fields import MAX_COUNT
 from trimtab_core.rows import EventRow, PackedEvent, pack_event
@@ -23,6 +23,7 @@ _TIME: Final = struct.Struct(">Q")
 class _Waiting(NamedTuple):
     packed: PackedEvent
     at_us: int
+    holder: Holder
 
     def at(self, offset_us: int) -> PackedEvent:
         at_us = min(max(0, self.at_us + offset_us), MAX_COUNT)
@@ -60,7 +61,8 @@ class EventShares:
         body = {name: value for name, value in row.event.items() if name != "at_us"}
         packed = pack_event(row._replace(event=body | {"at_us": MAX_COUNT}))
         whose = (*peer, process)
-        self._events.setdefault(whose, deque()).append(_Waiting(packed, at_us))
+        holder = owner_of(peer, row.environment, row.service).holder
+        self._events.setdefault(whose, deque()).append(_Waiting(packed, at_us, holder))
         self._held.add(whose, self._weight(packed))
         self._count += 1
         self._size += len(packed.data)
@@ -70,9 +72,16 @@ class EventShares:
             dropped += 1
         return dropped
 
-    def take(self, offset_us: int) -> list[PackedEvent]:
-        """Return all events and forget them; the wall clock is so far ahead of the monotonic."""
-        taken = [event.at(offset_us) for events in self._events.values() for event in events]
+    def take(self, offset_us: int) -> list[tuple[Holder, PackedEvent]]:
+        """Return all events, with whose they are, and forget them.
+
+        The wall clock is so far ahead of the monotonic.
+        """
+        taken = [
+            (event.holder, event.at(offset_us))
+            for events in self._events.values()
+            for event in events
+        ]
         self._clear()
         return taken
 

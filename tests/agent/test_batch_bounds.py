@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from trimtab_agent.aggregator import Aggregator, Window
 from trimtab_agent.app import App
+from trimtab_agent.contents import Contents, OwnedRows
 from trimtab_agent.dating import moment_of, moments_of
 from trimtab_agent.faults import Faults
 from trimtab_agent.gathered import Gathered
@@ -278,7 +279,7 @@ async def test_a_batch_that_cannot_be_encoded_is_written_in_parts_and_the_rest_i
     tmp: Path,
 ) -> None:
     spool, faults = Spool(tmp / "spool"), Faults()
-    writer = BatchWriter(spool, "agent", os.urandom(8), 10, lambda: None, faults)
+    writer = BatchWriter(spool, "agent", os.urandom(8), 10, lambda: None, faults, {})
     window = Window(int(time.time()) // 10 * 10)
     key = SeriesKey("test", "shop", "1", "host#0", "/", "GET", "2xx")
     window.points[key] = Point(buckets={1: 7})
@@ -286,7 +287,7 @@ async def test_a_batch_that_cannot_be_encoded_is_written_in_parts_and_the_rest_i
     gauges = [GaugeRow("", "", "host", name, 1.0) for name in ("a", "\udcff", "b", "c")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trimtab_agent.window.packed_size", lambda rows: 1)
-        await asyncio.wait_for(writer.write(window, [], (), gauges), 5)
+        await asyncio.wait_for(writer.write(Contents(window, OwnedRows(), (), gauges)), 5)
     found = []
     while (entry := spool.next(newest=False)) is not None:
         found.append(decode(entry.payload))

@@ -55,7 +55,7 @@ class Spool:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._files = files or Disk()
         self._clock = clock
         self._tally = Tally()
@@ -83,6 +83,11 @@ class Spool:
         """What is held, and what happened to the rest."""
         return self._tally.stats
 
+    @property
+    def room_bytes(self) -> int:
+        """Bytes of batches that are taken without dropping any; 0 while the disk is full."""
+        return 0 if self._shelf.full else round((1 - self._shelf.pressure()) * self.max_bytes)
+
     def append(self, payload: bytes, *, samples: int, window_s: int) -> int:
         """Keep a batch and return its id, larger than that of every batch in the spool.
 
@@ -95,7 +100,7 @@ class Spool:
         return number
 
     def lose(self, reason: str, samples: int) -> None:
-        """Count a batch as dropped that could not be encoded."""
+        """Count a batch as dropped that was not appended."""
         self._tally.book(reason, samples)
 
     def next(self, *, newest: bool) -> SpooledBatch | None:
@@ -185,7 +190,7 @@ class Spool:
 
     def _append(self, payload: bytes, *, samples: int, window_s: int) -> int:
         record = SpoolRecord(self._shelf.claim_id(), window_s, samples, payload)
-        if len(payload) > min(MAX_PAYLOAD, self._max_bytes - OVERHEAD):
+        if len(payload) > min(MAX_PAYLOAD, self.max_bytes - OVERHEAD):
             self._tally.book("too_large", samples)
             return record.id
         self._memory[record.id] = record

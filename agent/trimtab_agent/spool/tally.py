@@ -23,8 +23,9 @@ class SpoolStats:
     #: bytes of all segment files, including batches that are done; `max_bytes` bounds them
     disk_bytes: int = 0
     #: by reason: `spool_full` (over `max_bytes`), `disk_full` (no room on disk), `disk_fault`
-    #: (the disk fails otherwise), `too_large` (one batch alone is over a bound), `damaged` (it
-    #: cannot be read; only those of which the files still tell)
+    #: (the disk fails otherwise), `share` (of an app with more than its share of the room),
+    #: `too_large` (one batch alone is over a bound), `damaged` (it cannot be read; only those of
+    #: which the files still tell)
     dropped_batches: Counter[str] = field(default_factory=Counter)
     dropped_samples: Counter[str] = field(default_factory=Counter)
     #: stretches of the files that could not be read, by reason
