@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from support.clock import Clock
 from support.stores.appending import append
 from support.stores.batches import a_batch, key_of, point_of
@@ -91,3 +93,74 @@ def test_a_clock_in_2100_deletes_nothing_and_what_comes_after_it_is_kept(tmp_pat
         rows = store.read(Selection(edges))
         assert int(rows.columns.value("requests").sum()) == 360
     store.close()
+
+
+def test_a_doubt_lasts_over_restarts_and_ends_a_day_after_it_began() -> None:
+    wall, steady = Clock(NOON), Clock(0)
+    ages = AgeClock(wall, steady)
+    wall.advance_s(20 * DAY_S)
+    assert ages() == NOON
+    for _ in range(24):
+        # Each run counts, and what lies between them does not.
+        again = Clock(1000)
+        ages = AgeClock(wall, again, int(wall.now_s), ages.facts())
+        assert ages() < NOON + DAY_S
+        wall.advance_s(3599)
+        again.advance_s(3599)
+        assert ages() < NOON + DAY_S
+        wall.advance_s(30)
+    again.advance_s(60)
+    wall.advance_s(60)
+    assert ages() == wall()
+    # Believed once, it is so for the next run, too.
+    assert AgeClock(wall, Clock(0), NOON, ages.facts())() == wall()
+
+
+def test_a_clock_that_is_set_right_or_jumps_again_ends_a_doubt_or_begins_another() -> None:
+    wall, steady = Clock(NOON), Clock(0)
+    ages = AgeClock(wall, steady)
+    wall.advance_s(20 * DAY_S)
+    for clock in (wall, steady):
+        clock.advance_s(DAY_S - 10)
+    assert ages() == NOON + DAY_S - 10
+    facts = ages.facts()
+    right = Clock(NOON + DAY_S)
+    assert AgeClock(right, Clock(0), None, facts)() == right()
+    further, again = Clock(wall.now_s + 20 * DAY_S), Clock(0)
+    ages = AgeClock(further, again, None, facts)
+    for clock in (further, again):
+        clock.advance_s(DAY_S - 10)
+    assert ages() == NOON + 2 * DAY_S - 20
+
+
+@pytest.mark.parametrize("days", [3, 20, 500, 76 * 365])
+def test_what_is_stored_by_a_wrong_clock_does_not_vouch_for_it_after_a_restart(
+    tmp: Path, days: int
+) -> None:
+    def run(now_s: int, windows: list[int]) -> int:
+        """Start, append a batch for each window, let two minutes pass, stop; return what is there.
+
+        Each of the requests at noon counts.
+        """
+        wall, steady = Clock(now_s), Clock(0)
+        store = SQLiteStore(tmp, clock=wall, steady=steady)
+        key = key_of("/orders")
+        append(store, *(a_batch(t // 10, {key: point_of([9])}, window_s=t) for t in windows))
+        for _ in range(4):
+            wall.advance_s(30)
+            steady.advance_s(30)
+            store.compact(wall.now_s)
+        # The finest tier goes first: it alone answers about ten seconds.
+        rows = store.read(Selection(tuple(range(NOON, NOON + 3610, 10))))
+        store.close()
+        return int(rows.columns.value("requests").sum())
+
+    assert run(NOON + 7200, list(range(NOON, NOON + 3600, 10))) == 360
+    wrong_s = NOON + days * DAY_S
+    assert run(wrong_s, [wrong_s - 20]) == 360
+    assert run(wrong_s + 150, []) == 360
+    assert run(wrong_s + 300, [wrong_s + 280]) == 360
+    # Another wrong clock, after the first was set right: what it stored is of the future.
+    assert run(NOON + 7500, [NOON + 7400]) == 360
+    assert run(NOON + 20 * DAY_S, []) == 360
+    assert run(NOON + 7800, []) == 360

@@ -144,7 +144,8 @@ class SQLiteStore:
         if self._strangers:
             # What another metrics.db knew is only in these files: memory answers from now on.
             merged_before_s = max(merged_before_s, int(clock()) // 60 * 60)
-        ages = AgeClock(clock, steady, newest_data_s(self._writer, files_of(directory)))
+        newest_s = newest_data_s(self._writer, files_of(directory), clock())
+        ages = AgeClock(clock, steady, newest_s, facts)
         floors = Floors(facts, retention or Retention(), ages)
         known = KnownFiles(directory, facts, floors, self._writer)
         self.memory = Memory(

@@ -21,6 +21,7 @@ __all__ = [
     "open_metrics",
     "refuse",
     "renew_identity",
+    "set_facts",
 ]
 
 #: version of the store; it is in the user_version of this file. Version 7 has the tables of 6, and
@@ -213,3 +214,8 @@ def refuse(path: Path, error: Exception) -> NoReturn:
         f"expected a store of this version at {path}, got: {error}; restore a backup with "
         "trimtab collector restore, move it away, or choose another directory with --data-dir"
     ) from error
+
+
+def set_facts(connection: sqlite3.Connection, facts: Mapping[str, int]) -> None:
+    """Set facts to these values, within the open transaction."""
+    connection.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", [*facts.items()])

@@ -16,6 +16,7 @@ from typing import Final
 from trimtab_collector.storage.accounting import AccountingTable, Retirement, Staged
 from trimtab_collector.storage.columns import WINDOW_S
 from trimtab_collector.storage.sqlite.accounting import book_unreadable, retire_processes
+from trimtab_collector.storage.sqlite.ageclock import AgeClock
 from trimtab_collector.storage.sqlite.amountrolls import drop_amounts, roll_up_amounts
 from trimtab_collector.storage.sqlite.aside import Aside
 from trimtab_collector.storage.sqlite.committer import Committer
@@ -29,7 +30,7 @@ from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
 from trimtab_collector.storage.sqlite.planes import ChunkError
 from trimtab_collector.storage.sqlite.reading import Reader
-from trimtab_collector.storage.sqlite.schema import note_facts, open_metrics
+from trimtab_collector.storage.sqlite.schema import note_facts, open_metrics, set_facts
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_core.logs import RateLimited
@@ -71,9 +72,7 @@ class JournalSize:
 class Floors:
     """The time from which on each tier holds everything; any thread."""
 
-    def __init__(
-        self, facts: Mapping[str, int], retention: Retention, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, facts: Mapping[str, int], retention: Retention, clock: AgeClock) -> None:
         self._dropped = {
             name.removeprefix(FLOOR): value
             for name, value in facts.items()
@@ -226,7 +225,9 @@ class Tiering:
         forget = partial(measures.forget, now_s=now_s)
         trouble = ""
         for what, work in (
-            # First: a row that an index has twice would be rolled up twice.
+            # What a wrong clock stores from now on must not vouch for it at the next start.
+            ("noting the time", lambda: run(partial(set_facts, facts=self.floors.age_s.facts()))),
+            # A row that an index has twice would be rolled up twice.
             ("comparing indexes", self._compare_indexes),
             ("dropping what is too old", lambda: run(drop)),
             ("forgetting deleted files", self._forget_files),
