@@ -6,17 +6,18 @@ seen five minutes or more after it; a version that is seen rarely has to be gone
 twice its longest absence so far, at most an hour.
 
 Whoever may send batches may invent versions: a service gets at most 6 marks per hour this way, all
-services 60, and 20 versions of each of 500 services are remembered.
+services of one key 60, of all keys 240, and 20 versions of each of 500 services are remembered. For
+one service more, the key that has brought most forgets the one it has not used for longest.
 """
 
 import hashlib
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.health import DeploysHealth, HealthPart
@@ -34,7 +35,8 @@ logger = logging.getLogger("trimtab.deploys")
 _GONE_S: Final = 300
 _MOST_GONE_S: Final = 3600
 _PER_HOUR: Final = 6
-_ALL_PER_HOUR: Final = 60
+_KEY_PER_HOUR: Final = 60
+_ALL_PER_HOUR: Final = 240
 _VERSIONS: Final = 20
 _SERVICES: Final = 500
 #: new versions that wait for their mark
@@ -70,6 +72,17 @@ class _Seen:
     widest_s: float = 0.0
 
 
+class _New(NamedTuple):
+    """A version that shows up: start of its window, what ran before, and who brought it."""
+
+    environment: str
+    service: str
+    version: str
+    t: int
+    before: str
+    key: str
+
+
 class Deploys:
     """Watches the versions in new batches; `note` from any thread, the work in one of its own."""
 
@@ -81,17 +94,22 @@ class Deploys:
         self._state = state
         self._clock = clock
         self._log = RateLimited(logger)
-        #: series of a batch, start of its window
-        self._waiting: deque[tuple[bytes, int]] = deque()
+        #: series of a batch, start of its window, id of its key
+        self._waiting: deque[tuple[bytes, int, str]] = deque()
         self._wake = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._parsed: OrderedDict[bytes, frozenset[tuple[str, str, str]]] = OrderedDict()
         #: (environment, service) -> version -> when it was seen; the service seen last is last
         self._services: OrderedDict[tuple[str, str], dict[str, _Seen]] = OrderedDict()
+        #: the key that brought each of them in this run, and how many each has brought
+        self._keys: dict[tuple[str, str], str] = {}
+        self._brought = Counter[str]()
         self._saved_s = clock()
-        #: environment, service, version, window, version before; they stay here after a failure
-        self._unmarked: list[tuple[str, str, str, int, str]] = []
+        #: they stay here after a failure
+        self._unmarked: list[_New] = []
+        #: when marks of the last hour were set in this run, and of whose versions
+        self._marked: deque[tuple[float, str]] = deque()
         #: versions that got no mark because there were too many
         self.left_out = 0
         #: batches that were not looked at, because the thread was behind or failed
@@ -114,7 +132,8 @@ class Deploys:
                     if len(self._waiting) >= _WAITING:
                         self.missed += 1
                     else:
-                        self._waiting.append((received.batch.series, received.window_s))
+                        waiting = (received.batch.series, received.window_s, received.key)
+                        self._waiting.append(waiting)
             self._wake.notify()
 
     def start(self) -> None:
@@ -167,14 +186,16 @@ class Deploys:
             self.missed += batches
             self._log.warning("trouble", "new versions are not noted: %s", self.trouble)
 
-    def _look(self, waiting: Iterable[tuple[bytes, int]]) -> None:
-        for series, window_s in waiting:
+    def _look(self, waiting: Iterable[tuple[bytes, int, str]]) -> None:
+        for series, window_s, key in waiting:
             # Those that are known come first, so that no new one takes their place.
             versions = sorted(self._versions(series), key=self._is_new)
             for environment, service, version in versions:
+                self._place((environment, service), key)
                 before = self._see(environment, service, version, window_s)
                 if before is not None and len(self._unmarked) < _UNMARKED:
-                    self._unmarked.append((environment, service, version, window_s, before))
+                    new = _New(environment, service, version, window_s, before, key)
+                    self._unmarked.append(new)
                 elif before is not None:
                     self.left_out += 1
         if self._unmarked:
@@ -196,12 +217,27 @@ class Deploys:
     def _is_new(self, row: tuple[str, str, str]) -> bool:
         return row[2] not in self._services.get(row[:2], ())
 
+    def _place(self, service: tuple[str, str], key: str) -> None:
+        """Remember a service as the one used last, in place of another one where all are taken."""
+        self._services.setdefault(service, {})
+        self._services.move_to_end(service)
+        if service not in self._keys:
+            self._keys[service] = key
+            self._brought[key] += 1
+        while len(self._services) > _SERVICES:
+            most = max(self._brought, key=self._brought.__getitem__)
+            # Those of an earlier run are nobody's until they are used.
+            of_most = (each for each in self._services if self._keys.get(each) == most)
+            is_more = self._brought[most] * len(self._brought) > _SERVICES
+            oldest = next(of_most if is_more else iter(self._services))
+            del self._services[oldest]
+            if (whose := self._keys.pop(oldest, None)) is not None:
+                self._brought[whose] -= 1
+                self._brought += Counter()
+
     def _see(self, environment: str, service: str, version: str, t: int) -> str | None:
         """Note that a version was seen; returns what ran before it when that is a deploy."""
-        versions = self._services.setdefault((environment, service), {})
-        self._services.move_to_end((environment, service))
-        while len(self._services) > _SERVICES:
-            self._services.popitem(last=False)
+        versions = self._services[environment, service]
         seen = versions.get(version)
         if seen is not None and t <= seen.last_s:
             return None
@@ -220,16 +256,20 @@ class Deploys:
         seen.last_s, seen.widest_s = t, max(seen.widest_s, absent_s)
         return before if gone else None
 
-    def _mark(self, new: Iterable[tuple[str, str, str, int, str]]) -> bool:
+    def _mark(self, new: Iterable[_New]) -> bool:
         """Set marks for versions; returns whether there is a new one."""
         made = False
-        noted = self._marks.by_itself(self._clock() - 3600)
-        for environment, service, version, t, before in new:
+        now_s = self._clock()
+        noted = self._marks.by_itself(now_s - 3600)
+        while self._marked and self._marked[0][0] < now_s - 3600:
+            self._marked.popleft()
+        of_keys = Counter(key for _, key in self._marked)
+        for environment, service, version, t, before, key in new:
             near = self._marks.between(t - _SAME_S, t + _SAME_S, environment, service)
             if any(mark.by and (mark.kind, mark.name) == (DEPLOY, version) for mark in near):
                 continue
             own = sum(row[:2] == (environment, service) for row in noted)
-            if own >= _PER_HOUR or len(noted) >= _ALL_PER_HOUR:
+            if own >= _PER_HOUR or of_keys[key] >= _KEY_PER_HOUR or len(noted) >= _ALL_PER_HOUR:
                 self.left_out += 1
                 self._log.warning(
                     "left_out", "too many new versions in an hour: %r has no mark", version[:80]
@@ -239,6 +279,8 @@ class Deploys:
                 DEPLOY, version, environment, service, t, detail=f"{before} → {version}"
             )
             noted.append((environment, service, version))
+            self._marked.append((now_s, key))
+            of_keys[key] += 1
             made = True
         return made
 

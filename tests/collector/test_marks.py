@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,14 @@ class Town:
         self.deploys = Deploys(self.marks, self.state, self.clock)
         self._seq = 0
 
-    def runs(self, *versions: str, service: str = "shop", instances: int = 1, t: int = 0) -> None:
+    def runs(
+        self,
+        *versions: str,
+        service: str = "shop",
+        instances: int = 1,
+        t: int = 0,
+        key: str = "",
+    ) -> None:
         """Send a window in which versions of a service had requests, and look at it."""
         points = {
             key_of("/", service, version=version, instance=f"host#{number}"): point_of([2000])
@@ -42,7 +50,7 @@ class Town:
         start_s = (t or int(self.clock.now_s)) // 10 * 10
         batch = a_batch(self._seq, points, window_s=start_s)
         self._seq += 1
-        self.deploys.note([received(self.store, batch)])
+        self.deploys.note([replace(received(self.store, batch), key=key)])
         self.deploys.look()
 
     def minutes(self, count: int, *versions: str) -> None:
@@ -159,6 +167,19 @@ def test_all_services_together_have_a_bound(town: Town) -> None:
         for number in range(100):
             town.runs(version, service=f"s{number}")
     assert len(town.found()) == 60
+
+
+def test_a_key_that_invents_services_and_versions_takes_no_mark_from_another(town: Town) -> None:
+    town.runs("1", key="honest")
+    for number in range(1000):
+        # Two versions of each: a deploy, and more services than are remembered.
+        for version in ("1", "2"):
+            town.runs(version, service=f"s{number}", key="flood")
+    town.clock.advance_s(10)
+    town.runs("2", key="honest")
+    assert [mark.name for mark in town.found() if mark.service == "shop"] == ["2"]
+    assert len(town.found()) == 61
+    assert town.deploys.left_out == 940
 
 
 def test_a_deploy_that_somebody_marked_has_no_second_mark(town: Town) -> None:
