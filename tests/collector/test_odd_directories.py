@@ -54,7 +54,7 @@ def test_a_restore_that_was_cut_short_is_no_new_store(tmp: Path) -> None:
     with pytest.raises(StartupError, match="run trimtab collector restore again, or remove"):
         refuse_unfinished(tmp)
     program = Path(sys.executable).with_name("trimtab")
-    command = [program, "collector", "--data-dir", str(tmp), "--port", "0"]
+    command = [str(program), "collector", "--data-dir", str(tmp), "--port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "a restore into it was cut short" in done.stderr

@@ -162,8 +162,12 @@ LAYERS: Layers = {
         "shares": ("peers",),
         "tables": ("app", "names", "peers"),
         "spans": ("dating", "peers", "tables"),
-        "gathered": ("app", "names", "peers", "shares", "spans", "tables"),
+        # What is written of a window, and whose it is.
+        "contents": ("aggregator", "app", "peers", "tables"),
+        "gathered": ("app", "contents", "names", "peers", "shares", "spans", "tables"),
         "window": ("app", "aggregator", "names"),
+        # How much each may write while the collector is away.
+        "admission": ("peers", "spool"),
         # Whose services are.
         "owners": ("app",),
         "places": ("peers",),
@@ -176,10 +180,10 @@ LAYERS: Layers = {
         "endpoint": ("sockets",),
         "relay": ("answers", "faults"),
         "forwarder": ("answers", "faults", "spool"),
-        "writer": ("aggregator", "faults", "window", "spool"),
+        "writer": ("admission", "app", "contents", "faults", "spool", "window"),
         "closer": (
-            *("aggregator", "faults", "gathered", "listener", "peers", "probes", "selfmetrics"),
-            *("spool", "window", "writer"),
+            *("aggregator", "contents", "faults", "gathered", "listener", "peers", "probes"),
+            *("selfmetrics", "spool", "window", "writer"),
         ),
         # The one place that knows all parts.
         "agent": (
