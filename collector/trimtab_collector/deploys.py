@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from trimtab_collector.checkedrows import add_checksums
 from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.health import DeploysHealth, HealthPart
 from trimtab_collector.contract.marks import DEPLOY
@@ -60,6 +61,7 @@ _SCHEMA: Final = Schema(
             widest_s REAL NOT NULL,
             PRIMARY KEY (environment, service, version)
         ) WITHOUT ROWID""",
+        add_checksums("seen_version"),
     ),
 )
 
@@ -293,7 +295,7 @@ class Deploys:
         ]
         with self._state.change() as connection:
             connection.execute("DELETE FROM seen_version")
-            connection.executemany("INSERT INTO seen_version VALUES (?, ?, ?, ?, ?)", rows)
+            connection.put_all("seen_version", rows)
         self._saved_s = self._clock()
 
 

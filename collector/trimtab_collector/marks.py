@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from trimtab_collector.auth.audit import note
+from trimtab_collector.checkedrows import add_checksums
 from trimtab_collector.contract.callers import Caller, Reply
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.kinds import Instant, Moment
@@ -37,6 +38,7 @@ _SCHEMA: Final = Schema(
             noted_s REAL NOT NULL
         );
         CREATE INDEX mark_at ON mark (at_s)""",
+        add_checksums("mark"),
     ),
 )
 _COLUMNS: Final = "id, kind, name, environment, service, at_s, by, detail"
@@ -96,11 +98,11 @@ class Marks:
             ).fetchone()
             if same:
                 return Mark(same[0], *fields)
-            number = connection.execute(
-                "INSERT INTO mark (kind, name, environment, service, at_s, by, detail, noted_s)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            number = connection.put(
+                "mark",
                 (*fields, now_s),
-            ).lastrowid
+                "kind, name, environment, service, at_s, by, detail, noted_s",
+            )
             connection.execute(
                 "DELETE FROM mark WHERE id IN"
                 " (SELECT id FROM mark ORDER BY at_s DESC, id DESC LIMIT -1 OFFSET ?)",
@@ -136,8 +138,10 @@ class Marks:
 
     def by_itself(self, since_s: float) -> list[tuple[Any, ...]]:
         """Return environment, service and name of marks noted since then that nobody set."""
-        return self._state.rows(
-            "SELECT environment, service, name FROM mark WHERE by = '' AND noted_s >= ?", (since_s,)
+        return self._state.decoded(
+            "SELECT environment, service, name FROM mark WHERE by = '' AND noted_s >= ?",
+            (since_s,),
+            lambda *row: row,
         )
 
     def delete(self, number: int, by: Caller) -> Mark | None:

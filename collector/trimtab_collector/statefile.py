@@ -16,12 +16,20 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from trimtab_collector.checkedrows import (
+    CheckedConnection,
+    UnreadableError,
+    checked,
+    damage_of,
+    damaged_rows,
+    verified,
+)
 from trimtab_collector.room import opened_with_room
 from trimtab_core.errors import StartupError
 from trimtab_core.logs import RateLimited
 from trimtab_core.ownfiles import make_directory, touch_own
 
-__all__ = ["Schema", "StateFile", "is_damaged", "reader_of", "unusable", "whole_text"]
+__all__ = ["Schema", "StateFile", "is_damaged", "reader_of", "unusable"]
 
 _T = TypeVar("_T")
 logger = logging.getLogger("trimtab.state")
@@ -51,8 +59,8 @@ class Schema:
 class StateFile:
     """One connection to the file; any thread. Changes are durable when `change` ends.
 
-    waits is for the collector: on a full disk it waits for room to open the file. Raises
-    StartupError when the file cannot be used, or was written by a newer version.
+    waits is for the collector: on a full disk it waits for room to open the file, and it looks at
+    all of it. Raises StartupError when the file cannot be used, or was written by a newer version.
     """
 
     def __init__(
@@ -78,15 +86,20 @@ class StateFile:
             logger.error("the state is lost: %s path=%s", self.trouble, self.path)
         for schema in schemas:
             self.bring(schema)
+        if waits:
+            self.survey()
 
     def _opened(self) -> bool:
         """Open the file, making it if needed; tell whether it was empty."""
         touch_own(self.path)
         connection = self._connection = sqlite3.connect(
-            self.path, isolation_level=None, timeout=_BUSY_S, check_same_thread=False
+            self.path,
+            isolation_level=None,
+            timeout=_BUSY_S,
+            check_same_thread=False,
+            factory=CheckedConnection,
         )
         try:
-            connection.text_factory = whole_text
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
@@ -109,10 +122,14 @@ class StateFile:
             return
         try:
             with self.change() as connection:
+                before = _checked_tables(connection)
                 for step in schema.steps[self._steps(schema) :]:
                     # Not executescript: it would commit the transaction.
                     for statement in filter(str.strip, step.split(";\n")):
                         connection.execute(statement)
+                for table, columns in _checked_tables(connection).items():
+                    if columns != before.get(table, ()):
+                        connection.seal(table, before.get(table, ()))
                 connection.execute(
                     "INSERT OR REPLACE INTO schema_step VALUES (?, ?)",
                     (schema.owner, len(schema.steps)),
@@ -121,7 +138,7 @@ class StateFile:
             raise unusable(self.path.parent, error) from error
 
     @contextmanager
-    def change(self) -> Iterator[sqlite3.Connection]:
+    def change(self) -> Iterator[CheckedConnection]:
         """Yield the connection within a transaction: all of it is kept, or nothing on an exception.
 
         Changes of one thread may be nested; the outermost is the transaction.
@@ -148,9 +165,14 @@ class StateFile:
     def decoded(self, sql: str, parameters: Sequence[Any], read: Callable[..., _T]) -> list[_T]:
         """Return what read makes of each row; one that it cannot read is left out, and counted.
 
-        Such a row stays where it is: a version that can read it may come back.
+        Such a row stays where it is: a version that can read it may come back. The same is done
+        with one that is not as it was written. The query is one of rows of one table.
         """
-        return self.readable(sql, self.rows(sql, parameters), read)
+        with self._lock:
+            query, count = checked(self._connection, sql)
+        return self.readable(
+            sql, self.rows(query, parameters), lambda *row: read(*verified(row, count))
+        )
 
     def readable(
         self, what: str, rows: Iterable[Sequence[Any]], read: Callable[..., _T]
@@ -162,11 +184,35 @@ class StateFile:
                 found.append(read(*row))
             except (
                 *(msgspec.MsgspecError, ValueError, TypeError),
-                *(LookupError, OverflowError, RecursionError),
+                *(LookupError, OverflowError, RecursionError, UnreadableError),
             ) as error:
                 self.unreadable += 1
                 self._log.warning(what, "a row of %s is not read: %s", self.path.name, error)
         return found
+
+    def survey(self) -> None:
+        """Look at every row and page of the file, and tell what is not as it was written.
+
+        A row whose key was changed is one that nobody asks for.
+        """
+        with self._lock:
+            damage = damage_of(self._connection)
+            try:
+                for table, count in damaged_rows(self._connection):
+                    self.unreadable += count
+                    logger.error(
+                        "rows are not as they were written, and are not used: put back a backup "
+                        "path=%s table=%s rows=%d",
+                        *(self.path, table, count),
+                    )
+            except sqlite3.DatabaseError as error:
+                damage = damage or str(error)
+        if damage:
+            self.trouble = self.trouble or (
+                f"{self.path.name} is damaged: {damage}; stop the collector and put back a backup "
+                "of that file"
+            )
+            logger.error("the state is damaged: %s path=%s", damage, self.path)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -203,9 +249,11 @@ def unusable(directory: Path, error: Exception) -> StartupError:
     )
 
 
-def whole_text(data: bytes) -> str:
-    """Return the text of a column; damaged bytes cost a character, not every row beside them."""
-    return data.decode("utf-8", "replace")
+def _checked_tables(connection: CheckedConnection) -> dict[str, Sequence[str]]:
+    """Return the tables whose rows have checksums, and the columns that these are of."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    known = {name: connection.table(name, afresh=True) for (name,) in rows}
+    return {name: table.names for name, table in known.items() if table.has_crc}
 
 
 def reader_of(kind: type[_T]) -> Callable[..., _T]:

@@ -11,6 +11,7 @@ import pytest
 
 from support.clock import Clock
 from support.processes.servers import Collector
+from support.stores.badrows import plant
 from support.stores.batches import Connect, a_batch, key_of, point_of
 from trimtab_collector.auth import owners
 from trimtab_collector.auth.keyring import KeyRing
@@ -249,7 +250,7 @@ def test_of_two_agents_that_begin_at_once_with_one_key_one_gets_it(house: House)
 def test_keys_of_an_earlier_version_go_on_writing_as_any_agent(tmp_path: Path) -> None:
     text, _ = KeyFile(tmp_path).new()
     with closing(sqlite3.connect(tmp_path / "keys.db", isolation_level=None)) as file:
-        for column in ("agents", "agent", "probes"):
+        for column in ("agents", "agent", "probes", "crc"):
             file.execute(f"ALTER TABLE agent_key DROP COLUMN {column}")
     keys = KeyRing(tmp_path)
     key = keys.find(text)
@@ -269,8 +270,8 @@ def test_keys_of_an_earlier_version_go_on_writing_as_any_agent(tmp_path: Path) -
 )
 def test_a_key_that_cannot_be_read_costs_itself(house: House, damage: str) -> None:
     bad, good = house.key(), house.key()
-    with closing(sqlite3.connect(house.directory / "keys.db", isolation_level=None)) as file:
-        file.execute(f"UPDATE agent_key SET {damage} WHERE id = ?", (bad.id,))
+    with closing(house.file.open()) as file:
+        plant(file, f"UPDATE agent_key SET {damage} WHERE id = ?", (bad.id,))
     house.clock.now_s += 1
     assert house.keys.valid(good.id) == good
     lost = house.keys.valid(bad.id) is None

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from support.stores.alertworld import AlertWorld, add, alert_world, config, told
+from support.stores.badrows import plant
 from trimtab_collector.alerts.book import alerts
 from trimtab_collector.alerts.configs import rule_of
 from trimtab_collector.alerts.judge import Judge, Judged
@@ -83,12 +84,13 @@ def test_rows_of_the_state_that_cannot_be_read_cost_themselves(world: AlertWorld
     add(world, "slow", metric="responseTime", threshold=100)
     world.pass_windows(4, 500)
     with world.state.change() as connection:
-        connection.execute(
+        plant(
+            connection,
             "INSERT INTO alert SELECT 'x', rule_id, rule, '{\"id\":1}', state, highest,"
-            " environment, service, since_s, fired_s, ended_s FROM alert LIMIT 1"
+            " environment, service, since_s, fired_s, ended_s FROM alert LIMIT 1",
         )
-        connection.execute("INSERT INTO incident VALUES ('x', '{', '{')")
-        connection.execute("INSERT INTO agent_seen VALUES ('x', '{')")
+        plant(connection, "INSERT INTO incident VALUES ('x', '{', '{')")
+        plant(connection, "INSERT INTO agent_seen VALUES ('x', '{')")
     world.restart()
     assert world.state.unreadable == 3
     assert [alert.rule_id for alert in world.book.open() if alert.state == "firing"] == ["slow"]
@@ -104,7 +106,7 @@ def test_what_a_list_of_alerts_leaves_out_is_counted_and_severity_is_chosen_befo
         for n in range(120):
             level = 2 if n < 60 else 1
             one = replace(alert, id=f"a{n}", fired_s=alert.fired_s + n, highest=level, level=level)
-            connection.execute(
+            plant(connection,
                 "INSERT INTO alert VALUES (?, 'slow', ?, ?, 'resolved', ?, 'test', 'shop',"
                 " ?, ?, ?)",
                 (one.id, rule, msgspec.json.encode(one).decode(), level, one.since_s, one.fired_s,

@@ -19,6 +19,7 @@ from support.processes.people import ADMIN as ADMIN_NAME
 from support.processes.people import PASSWORD, Client
 from support.processes.servers import Collector, short_dir, trimtab, wait_for
 from support.processes.stub_collector import Answer, StubCollector
+from support.stores.badrows import plant
 from trimtab_collector.notify.apprise import AppriseChannel
 from trimtab_collector.notify.channel import DeliveryError, Message
 from trimtab_collector.notify.channels import MAX_CHANNELS, parse_channel
@@ -313,7 +314,7 @@ def test_a_channel_that_cannot_be_read_costs_no_other_a_notice(settings: str, er
         made.channel("bad")
         made.channel("good")
         with made.state.change() as connection:
-            connection.execute("UPDATE channel SET settings = ? WHERE name = 'bad'", (settings,))
+            plant(connection, "UPDATE channel SET settings = ? WHERE name = 'bad'", (settings,))
         made.add(notice())
         assert made.states("bad") == {"incident:1": "dead"}
         assert error in made.errors("bad")[0]

@@ -7,6 +7,7 @@ import pytest
 
 from support.notices import notice
 from support.outboxes import ADMIN, Box, box
+from support.stores.badrows import plant
 from trimtab_collector.notify.outbox import Lease
 
 
@@ -45,7 +46,7 @@ def test_while_sending_fails_an_alert_that_failed_goes_after_those_that_did_not(
 def test_a_row_that_is_damaged_breaks_no_read_of_the_log(mail: Box, damage: str) -> None:
     mail.add(notice("firing", 1, "bad"), notice("firing", 1, "good"))
     with mail.state.change() as connection:
-        connection.execute(f"UPDATE delivery SET {damage} WHERE thread = 'bad'")
+        plant(connection, f"UPDATE delivery SET {damage} WHERE thread = 'bad'")
     rows, left_out = mail.log.rows(0.0, 1e301, None, "any", 10)
     assert left_out == 0
     assert {row.thread for row in rows} == {"bad", "good"}

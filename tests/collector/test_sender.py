@@ -13,6 +13,7 @@ from support.notices import notice
 from support.outboxes import Box, box
 from support.processes.servers import free_port
 from support.processes.stub_collector import Answer, StubCollector
+from support.stores.badrows import plant
 from trimtab_collector.notify import outbox as outboxes
 from trimtab_collector.notify.addresses import AllowedHosts
 from trimtab_collector.notify.heartbeat import HEARTBEAT
@@ -304,7 +305,7 @@ async def test_a_row_that_cannot_be_read_costs_no_other_channel() -> None:
         made.channel("good", **hook(stub))
         made.add(notice())
         with made.state.change() as connection:
-            connection.execute("UPDATE delivery SET notice = '{' WHERE channel = 'broken'")
+            plant(connection, "UPDATE delivery SET notice = '{' WHERE channel = 'broken'")
         async with sending(made):
             await until(lambda: made.states("good") == {"incident:1": "sent"}, "the other channel")
             await until(lambda: made.states("broken") == {"incident:1": "dead"}, "its end")

@@ -12,10 +12,12 @@ from support.outboxes import Box, box
 from support.processes.people import ADMIN, PASSWORD, Client
 from support.processes.servers import Collector, Proc, short_dir
 from support.stores.alertworld import AlertWorld, add, alert_world, told
+from support.stores.badrows import plant
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.cli import opened
 from trimtab_collector.auth.people import People
 from trimtab_collector.auth.setup import SetupLink
+from trimtab_collector.checkedrows import CheckedConnection
 from trimtab_collector.contract.callers import ITSELF, Role
 from trimtab_collector.contract.errors import instant
 from trimtab_collector.deploys import Deploys
@@ -44,12 +46,12 @@ def world(tmp_path: Path) -> Iterator[AlertWorld]:
         yield found
 
 
-def plant(path: Path, *statements: str) -> None:
+def planted(path: Path, *statements: str) -> None:
     """Write rows that the collector would not, while it is not running."""
-    connection = sqlite3.connect(path)
+    connection = sqlite3.connect(path, factory=CheckedConnection)
     with connection:
         for each in statements:
-            connection.execute(each)
+            plant(connection, each)
     connection.close()
 
 
@@ -58,7 +60,7 @@ def test_a_collector_starts_with_a_bad_row_in_every_table_and_says_so() -> None:
         process.start()
         assert Client(process.port).login().status == 200
         assert process.stop() == 0
-        plant(
+        planted(
             process.data / "state.db",
             "INSERT INTO person SELECT 'x', 'eve', 'eve', 'emperor', password, 1, 1, NULL, NULL"
             " FROM person LIMIT 1",
@@ -96,8 +98,8 @@ def test_a_collector_starts_with_a_bad_row_in_every_table_and_says_so() -> None:
 def test_a_threshold_or_silence_that_cannot_be_read_costs_itself(world: AlertWorld) -> None:
     add(world, "slow", metric="responseTime", threshold=100)
     with world.state.change() as connection:
-        connection.execute("INSERT INTO threshold VALUES ('noSuchMetric', 1, 2)")
-        connection.execute("INSERT INTO silence VALUES ('x', '[1]', 'c', 0, 9e12, 'x', 0)")
+        plant(connection, "INSERT INTO threshold VALUES ('noSuchMetric', 1, 2)")
+        plant(connection, "INSERT INTO silence VALUES ('x', '[1]', 'c', 0, 9e12, 'x', 0)")
     world.restart()
     world.pass_windows(4, 500)
     assert told(world, "slow") == ["firing"]
@@ -122,7 +124,7 @@ def test_a_message_that_cannot_be_read_is_given_up_and_the_next_leaves(damage: s
         mail.channel("ops")
         mail.add(notice(key="a:1", thread="a"))
         with mail.state.change() as connection:
-            connection.execute(f"UPDATE delivery SET {damage}")
+            plant(connection, f"UPDATE delivery SET {damage}")
         mail.add(notice(key="b:1", thread="b"))
         taken = next(found for _ in range(3) if isinstance(found := take(mail), Lease))
         assert [each.key for each in taken.message.notices] == ["b:1"]
@@ -140,9 +142,9 @@ def test_marks_targets_and_versions_that_cannot_be_read_are_left_out(state: Stat
     marks.add("deploy", "good", at_s=AT_S)
     kpis.put(DEFAULTS[:1], ITSELF)
     with state.change() as connection:
-        connection.execute("INSERT INTO mark VALUES (77, 'd', x'ff', '', '', 5, '', '', 1)")
-        connection.execute("UPDATE kpi_targets SET changed_s = 'noon'")
-        connection.execute("INSERT INTO seen_version VALUES ('', 's', '1', 'noon', 0)")
+        plant(connection, "INSERT INTO mark VALUES (77, 'd', x'ff', '', '', 5, '', '', 1)")
+        plant(connection, "UPDATE kpi_targets SET changed_s = 'noon'")
+        plant(connection, "INSERT INTO seen_version VALUES ('', 's', '1', 'noon', 0)")
     assert [each.name for each in marks.between(0, 2 * AT_S)] == ["good"]
     assert marks.find(77) is None
     assert len(kpis.targets()) == len(DEFAULTS)
@@ -154,7 +156,7 @@ def test_no_link_of_set_up_is_offered_where_users_cannot_be_read(state: StateFil
     people = People(state)
     people.add(ITSELF, "ada", "hash", Role.ADMIN)
     with state.change() as connection:
-        connection.execute("UPDATE person SET role = 'emperor'")
+        plant(connection, "UPDATE person SET role = 'emperor'")
     assert people.list() == []
     assert not SetupLink(people).is_open()
 
@@ -163,9 +165,10 @@ def test_bytes_that_are_no_text_cost_a_character_and_no_other_row(state: StateFi
     people = People(state)
     people.add(ITSELF, "ada", "hash", Role.ADMIN)
     with state.change() as connection:
-        connection.execute(
+        plant(
+            connection,
             "INSERT INTO person VALUES ('y', CAST(x'62ff' AS TEXT), 'b', 'admin', 'h', 1, 1, NULL,"
-            " NULL)"
+            " NULL)",
         )
     assert [each.name for each in people.list()] == ["ada", "b\ufffd"]
 

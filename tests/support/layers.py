@@ -30,25 +30,29 @@ LAYERS: Layers = {
         "websocket": (),
         "serve": ("acceptor", "connections", "timedprotocol", "websocket"),
         "room": (),
-        "statefile": ("room",),
+        "checkedrows": ("storage.sqlite.checksums",),
+        "statefile": ("checkedrows", "room"),
         "storage": (),
         # Each folder below it is an engine, which only those who name it may import.
         "storage.*": ("storage",),
         "storage.sqlite": ("storage", "settings", "room"),
-        "storage.sqlite.upkeep": ("storage", "storage.sqlite", "settings", "room"),
-        "auth": ("contract", "statefile", "room"),
+        "storage.sqlite.upkeep": ("checkedrows", "storage", "storage.sqlite", "settings", "room"),
+        "auth": ("contract", "checkedrows", "statefile", "room"),
         # Its subcommands, which know the settings.
         "auth.cli": ("contract", "statefile", "auth", "settings"),
         "reads": ("contract", "storage"),
         # It knows nothing of alerts: whoever judges hands it notices.
-        "notify": ("contract", "statefile", "auth.audit"),
+        "notify": ("contract", "checkedrows", "statefile", "auth.audit"),
         "notify.cli": ("statefile", "settings", "auth.cli", "asking", "notify"),
         # What is judged, and when somebody is told.
-        "alerts": ("contract", "statefile", "auth.audit", "storage", "reads", "notify.notice"),
+        "alerts": (
+            *("contract", "checkedrows", "statefile", "auth.audit", "storage", "reads"),
+            "notify.notice",
+        ),
         "logs": ("contract", "storage.store", "reads"),
-        "marks": ("contract", "statefile", "auth.audit"),
-        "deploys": ("contract", "marks", "statefile", "storage"),
-        "objectives": ("contract", "statefile", "auth.audit", "storage"),
+        "marks": ("contract", "checkedrows", "statefile", "auth.audit"),
+        "deploys": ("contract", "checkedrows", "marks", "statefile", "storage"),
+        "objectives": ("contract", "checkedrows", "statefile", "auth.audit", "storage"),
         # What alerts ask of the rest.
         "circumstances": (
             *("contract", "alerts", "marks", "notify.notice", "objectives", "reads", "storage"),

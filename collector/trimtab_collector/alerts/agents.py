@@ -1,6 +1,5 @@
 """Which agents write, and for which services: what is missing when one of them falls silent."""
 
-import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +9,7 @@ import msgspec
 
 from trimtab_collector.alerts.reading import Signal
 from trimtab_collector.auth.audit import note
+from trimtab_collector.checkedrows import CheckedConnection, add_checksums
 from trimtab_collector.contract.alerts import AGENT_SILENCE
 from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.errors import ApiError
@@ -32,6 +32,7 @@ _SCHEMA: Final = Schema(
         "CREATE TABLE agent_seen (agent TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID",
         # Whose alerts are to be ended; kept until that is done.
         "CREATE TABLE agent_dismissed (agent TEXT PRIMARY KEY) WITHOUT ROWID",
+        add_checksums("agent_seen", "agent_dismissed"),
     ),
 )
 _MOST_AGENTS: Final = 20_000
@@ -160,7 +161,7 @@ class Agents:
                     raise ApiError(404, "not_found", message)
                 self._dismissed.add(agent)
             connection.execute("DELETE FROM agent_seen WHERE agent = ?", (agent,))
-            connection.execute("INSERT OR IGNORE INTO agent_dismissed VALUES (?)", (agent,))
+            connection.put("agent_dismissed", (agent,), conflict="IGNORE")
             note(connection, by, "agent.dismiss", agent)
 
     def dismissed(self) -> frozenset[str]:
@@ -168,7 +169,7 @@ class Agents:
         with self._lock:
             return frozenset(self._dismissed)
 
-    def settle(self, connection: sqlite3.Connection, dismissed: Collection[str]) -> None:
+    def settle(self, connection: CheckedConnection, dismissed: Collection[str]) -> None:
         """Note that the alerts of agents were ended, within the transaction that ends them."""
         if not dismissed:
             return
@@ -250,7 +251,7 @@ class Agents:
             with self._lock:
                 rows = self._rows(now_s)
             connection.execute("DELETE FROM agent_seen")
-            connection.executemany("INSERT INTO agent_seen VALUES (?, ?)", rows)
+            connection.put_all("agent_seen", rows)
 
     def _state_of(self, seen: SeenAgent, now_s: float) -> tuple[str, float]:
         if seen.stopped or seen.is_gone(now_s):

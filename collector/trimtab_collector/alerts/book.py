@@ -5,7 +5,6 @@ transaction, so that a crash neither forgets nor invents one.
 """
 
 import logging
-import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from trimtab_collector.alerts.judge import Judge, Outcome, Silenced
 from trimtab_collector.alerts.machine import Alert
 from trimtab_collector.alerts.rules import LEVELS, Rule
 from trimtab_collector.auth.audit import note
+from trimtab_collector.checkedrows import CheckedConnection, add_checksums
 from trimtab_collector.contract.alerts import (
     AGENT_MISSING,
     ALERT,
@@ -53,6 +53,7 @@ CREATE TABLE incident (id TEXT PRIMARY KEY, rule TEXT NOT NULL, data TEXT NOT NU
 CREATE TABLE expected (rule_id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE evaluation (one INTEGER PRIMARY KEY CHECK (one = 1), judged_s REAL NOT NULL)
 """,
+        add_checksums("alert", "incident", "expected", "evaluation"),
     ),
 )
 _KEPT: Final = 100_000
@@ -101,7 +102,7 @@ class AlertBook:
 
     def keep(
         self,
-        connection: sqlite3.Connection,
+        connection: CheckedConnection,
         outcome: Outcome,
         t_s: float,
         more: Iterable[Alert] = (),
@@ -114,13 +115,11 @@ class AlertBook:
                 _write(connection, alert, outcome.rules[alert.rule_id])
         for incident in outcome.incidents:
             rule = outcome.rules[incident.rule_id]
-            connection.execute(
-                "INSERT OR REPLACE INTO incident VALUES (?, ?, ?)",
-                (incident.id, _packed(rule), _packed(incident)),
-            )
+            row = (incident.id, _packed(rule), _packed(incident))
+            connection.put("incident", row, conflict="REPLACE")
         for incident in outcome.gone:
             connection.execute("DELETE FROM incident WHERE id = ?", (incident.id,))
-        connection.execute("INSERT OR REPLACE INTO evaluation VALUES (1, ?)", (t_s,))
+        connection.put("evaluation", (1, t_s), conflict="REPLACE")
         if any(alert.is_over for alert in outcome.changed):
             connection.execute("DELETE FROM alert WHERE ended_s < ?", (t_s - _KEPT_S,))
             connection.execute(
@@ -129,11 +128,11 @@ class AlertBook:
                 (_KEPT,),
             )
 
-    def keep_expected(self, connection: sqlite3.Connection) -> None:
+    def keep_expected(self, connection: CheckedConnection) -> None:
         """Write which series had data, for the rules that want to know of their absence."""
         connection.execute("DELETE FROM expected")
         rows = [(rule_id, _packed(list(seen.items()))) for rule_id, seen in self.judge.seen.items()]
-        connection.executemany("INSERT INTO expected VALUES (?, ?)", rows)
+        connection.put_all("expected", rows)
 
     def announce(self, changed: Sequence[Alert], rules: Mapping[str, Rule]) -> None:
         """Tell listeners of alerts that changed."""
@@ -306,10 +305,10 @@ def acknowledge(book: AlertBook, parameters: Parameters) -> AlertBody:
     return book.acknowledge(parameters[ALERT], parameters)
 
 
-def _write(connection: sqlite3.Connection, alert: Alert, rule: Rule) -> None:
+def _write(connection: CheckedConnection, alert: Alert, rule: Rule) -> None:
     labels = {**rule.where, **dict(zip(rule.group_by, alert.labels, strict=True))}
-    connection.execute(
-        "INSERT OR REPLACE INTO alert VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    connection.put(
+        "alert",
         (
             alert.id,
             alert.rule_id,
@@ -323,6 +322,7 @@ def _write(connection: sqlite3.Connection, alert: Alert, rule: Rule) -> None:
             alert.fired_s,
             alert.ended_s,
         ),
+        conflict="REPLACE",
     )
 
 

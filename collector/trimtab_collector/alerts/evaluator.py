@@ -22,6 +22,7 @@ from trimtab_collector.alerts.reading import MetricReader, Signal
 from trimtab_collector.alerts.rules import Rule, severity_of
 from trimtab_collector.alerts.ruleset import RuleSet
 from trimtab_collector.alerts.silences import SilenceBook
+from trimtab_collector.checkedrows import CheckedConnection
 from trimtab_collector.contract.alerts import SERVICE_GONE
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.health import AlertsHealth, HealthPart
@@ -61,10 +62,10 @@ _KEEP_S: Final = 60
 class NoticeSink(Protocol):
     """Where notices go; see `notify.outbox.Outbox`."""
 
-    def add(self, connection: sqlite3.Connection, notice: Notice) -> None:
+    def add(self, connection: CheckedConnection, notice: Notice) -> None:
         """Keep a notice for each channel, within the transaction."""
 
-    def beat(self, connection: sqlite3.Connection, at_s: float) -> None:
+    def beat(self, connection: CheckedConnection, at_s: float) -> None:
         """Keep a heartbeat, within the transaction."""
 
 

@@ -13,6 +13,7 @@ from trimtab_collector.alerts.file import AlertsFile
 from trimtab_collector.alerts.metrics import METRICS
 from trimtab_collector.alerts.rules import Rule
 from trimtab_collector.auth.audit import note
+from trimtab_collector.checkedrows import add_checksums
 from trimtab_collector.contract.alertconfigs import (
     CONFIG,
     AlertConfig,
@@ -48,6 +49,7 @@ _SCHEMA: Final = Schema(
 CREATE TABLE alert_config (id TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE threshold (metric TEXT PRIMARY KEY, warning REAL, critical REAL) WITHOUT ROWID
 """,
+        add_checksums("alert_config", "threshold"),
     ),
 )
 _MOST: Final = 2_000
@@ -174,10 +176,8 @@ class RuleSet:
                 if pair is None:
                     connection.execute("DELETE FROM threshold WHERE metric = ?", (metric,))
                 else:
-                    connection.execute(
-                        "INSERT OR REPLACE INTO threshold VALUES (?, ?, ?)",
-                        (metric, pair.warning, pair.critical),
-                    )
+                    row = (metric, pair.warning, pair.critical)
+                    connection.put("threshold", row, conflict="REPLACE")
                 old = before[metric]
                 note(
                     connection,
@@ -201,10 +201,8 @@ class RuleSet:
 
     def _keep(self, rule_id: str, config: NewAlertConfig) -> None:
         with self._state.change() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO alert_config VALUES (?, ?)",
-                (rule_id, msgspec.json.encode(config).decode()),
-            )
+            row = (rule_id, msgspec.json.encode(config).decode())
+            connection.put("alert_config", row, conflict="REPLACE")
 
     def _forget(self) -> None:
         with self._lock:

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from trimtab_collector.auth.audit import note
+from trimtab_collector.checkedrows import add_checksums
 from trimtab_collector.contract.alertconfigs import Removed, duration_s
 from trimtab_collector.contract.alerts import (
     MATCHED,
@@ -36,6 +37,7 @@ CREATE TABLE silence (id TEXT PRIMARY KEY, matchers TEXT NOT NULL, comment TEXT 
  starts_s REAL NOT NULL, ends_s REAL NOT NULL, created_by TEXT NOT NULL, created_s REAL NOT NULL)
  WITHOUT ROWID
 """,
+        add_checksums("silence"),
     ),
 )
 #: called with how many there are now
@@ -129,7 +131,7 @@ class SilenceBook:
             (count,) = connection.execute("SELECT count(*) FROM silence").fetchone()
             if count >= _MOST:
                 raise ApiError(409, "too_many", f"expected up to {_MOST} silences: remove some")
-            connection.execute("INSERT INTO silence VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            connection.put("silence", row)
             note(connection, by.caller, "silence.add", made, None, msgspec.to_builtins(new))
         self.look(by.now_s)
         return self._silence(row, by.now_s)
@@ -137,10 +139,10 @@ class SilenceBook:
     def remove(self, silence_id: str, by: Parameters) -> None:
         """End a silence now; raises ApiError 404."""
         with self._state.change() as connection:
-            done = connection.execute(
-                "UPDATE silence SET ends_s = min(ends_s, ?) WHERE id = ?", (by.now_s, silence_id)
+            done = connection.revise(
+                "silence", "ends_s = min(ends_s, ?)", (by.now_s,), "id = ?", (silence_id,)
             )
-            if not done.rowcount:
+            if not done:
                 raise ApiError(
                     404, "not_found", f"expected the id of a silence, got {silence_id!r:.80}"
                 )
@@ -149,7 +151,10 @@ class SilenceBook:
 
     def list(self, now_s: float) -> list[Silence]:
         """Return all that are kept, the latest first."""
-        sql = "SELECT * FROM silence ORDER BY ends_s DESC, id"
+        sql = (
+            "SELECT id, matchers, comment, starts_s, ends_s, created_by, created_s FROM silence"
+            " ORDER BY ends_s DESC, id"
+        )
         return self._state.decoded(sql, (), lambda *row: self._silence(row, now_s))
 
     def _silence(self, row: tuple[object, ...], now_s: float) -> Silence:

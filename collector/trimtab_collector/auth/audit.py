@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from trimtab_collector.checkedrows import CheckedConnection, add_checksums
 from trimtab_collector.contract.callers import Caller
 from trimtab_collector.statefile import Schema, StateFile, reader_of
 
@@ -26,6 +27,7 @@ CREATE TABLE audit (id INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, by
  role TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL, before TEXT, after TEXT);
 CREATE INDEX audit_at ON audit (at_s)
 """,
+        add_checksums("audit"),
     ),
 )
 
@@ -47,7 +49,7 @@ _of_row: Final = reader_of(AuditEntry)
 
 
 def note(
-    connection: Any,
+    connection: CheckedConnection,
     caller: Caller,
     action: str,
     subject: str,
@@ -59,9 +61,8 @@ def note(
     action is `noun.verb`, subject names what was changed; neither side may hold a secret. A side
     over 16 KiB is replaced by its size.
     """
-    row = connection.execute(
-        "INSERT INTO audit (at_s, by, role, action, subject, before, after)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+    number = connection.put(
+        "audit",
         (
             time.time(),
             caller.name,
@@ -71,8 +72,9 @@ def note(
             _packed(before),
             _packed(after),
         ),
+        "at_s, by, role, action, subject, before, after",
     )
-    connection.execute("DELETE FROM audit WHERE id <= ?", (row.lastrowid - _KEPT,))
+    connection.execute("DELETE FROM audit WHERE id <= ?", ((number or 0) - _KEPT,))
 
 
 class AuditTrail:
@@ -102,7 +104,10 @@ class AuditTrail:
         if action is not None:
             where += " AND (action = ? OR substr(action, 1, ?) = ?)"
             values += [action, len(action) + 1, f"{action}."]
-        sql = f"SELECT * FROM audit WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - no text of a caller
+        sql = (
+            "SELECT id, at_s, by, role, action, subject, before, after FROM audit"  # noqa: S608 - no text of a caller
+            f" WHERE {where} ORDER BY id DESC LIMIT ?"
+        )
         entries = self._state.decoded(sql, [*values, limit], _entry)
         ((found,),) = self._state.rows(f"SELECT count(*) FROM audit WHERE {where}", values)  # noqa: S608
         return entries, max(0, found - limit)

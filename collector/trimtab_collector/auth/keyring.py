@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from trimtab_collector.auth.keys import AgentKey, KeyFile, parts_of, read_keys, unreadable_keys
+from trimtab_collector.checkedrows import damage_of
 from trimtab_collector.room import opened_with_room
 from trimtab_core.logs import RateLimited
 
@@ -124,8 +125,13 @@ class KeyRing:
                 self.trouble = f"keys are not read: {error}"
                 self._log.warning("keys", "%s path=%s", self.trouble, self._file.path)
                 return
-            self.trouble = ""
             self._version = version
+            damage = damage_of(self._connection)
+            self.trouble = damage and (
+                f"{self._file.path.name} is damaged: {damage}; put back a backup of that file"
+            )
+            if damage:
+                self._log.warning("damage", "%s path=%s", self.trouble, self._file.path)
             if self.unreadable:
                 self._log.warning(
                     "unreadable",

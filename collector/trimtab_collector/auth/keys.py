@@ -22,8 +22,15 @@ from typing import Final
 
 import msgspec
 
+from trimtab_collector.checkedrows import (
+    CheckedConnection,
+    UnreadableError,
+    add_checksums,
+    checked,
+    verified,
+)
 from trimtab_collector.room import opened_with_room
-from trimtab_collector.statefile import is_damaged, whole_text
+from trimtab_collector.statefile import is_damaged
 from trimtab_core.errors import SettingsError, StartupError
 from trimtab_core.ownfiles import make_directory, touch_own
 
@@ -40,13 +47,14 @@ _SCHEMA: Final = (
     " name TEXT NOT NULL, environments TEXT NOT NULL, services TEXT NOT NULL,"
     " created_s REAL NOT NULL, revoked_s REAL,"
     " agents TEXT NOT NULL DEFAULT '[\"*\"]', agent TEXT NOT NULL DEFAULT '',"
-    " probes INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"
+    " probes INTEGER NOT NULL DEFAULT 0, crc INTEGER) WITHOUT ROWID"
 )
 #: what a file of an earlier version lacks: its keys go on writing as any agent
 _ADDED: Final = {
     "agents": "ALTER TABLE agent_key ADD COLUMN agents TEXT NOT NULL DEFAULT '[\"*\"]'",
     "agent": "ALTER TABLE agent_key ADD COLUMN agent TEXT NOT NULL DEFAULT ''",
     "probes": "ALTER TABLE agent_key ADD COLUMN probes INTEGER NOT NULL DEFAULT 0",
+    "crc": add_checksums("agent_key"),
 }
 _SELECT: Final = (
     "SELECT id, hash, name, environments, services, created_s, revoked_s, agents, agent, probes"
@@ -149,9 +157,9 @@ class KeyFile:
             probes=probes,
         )
         with closing(self.open()) as connection:
-            connection.execute(
-                "INSERT INTO agent_key (id, hash, name, environments, services, created_s, agents,"
-                " probes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            connection.execute("BEGIN IMMEDIATE")
+            connection.put(
+                "agent_key",
                 (
                     key.id,
                     key.hash,
@@ -159,10 +167,13 @@ class KeyFile:
                     msgspec.json.encode(key.environments).decode(),
                     msgspec.json.encode(key.services).decode(),
                     key.created_s,
+                    None,
                     msgspec.json.encode(key.agents).decode(),
+                    key.agent,
                     key.probes,
                 ),
             )
+            connection.execute("COMMIT")
         self.changed()
         return f"ttk_{key.id}_{secret}", key
 
@@ -189,20 +200,19 @@ class KeyFile:
     def bind(self, key_id: str, agent: str) -> None:
         """Note the agent that a free key belongs to from now on; a key that is not free stays."""
         with closing(self.open()) as connection:
-            connection.execute(
-                "UPDATE agent_key SET agent = ? WHERE id = ? AND agent = '' AND agents = '[]'",
-                (agent, key_id),
-            )
+            connection.execute("BEGIN IMMEDIATE")
+            free = "id = ? AND agent = '' AND agents = '[]'"
+            connection.revise("agent_key", "agent = ?", (agent,), free, (key_id,))
+            connection.execute("COMMIT")
 
     def _change(self, key_id: str, what: str, values: Sequence[object]) -> AgentKey:
         found = parts_of(key_id)
         key_id = found[0] if found else key_id.removeprefix("ttk_")
         with closing(self.open()) as connection:
-            cursor = connection.execute(
-                f"UPDATE agent_key SET {what} WHERE id = ?",  # noqa: S608 - columns of this file
-                (*values, key_id),
-            )
-            keys = read_keys(connection)[0] if cursor.rowcount else ()
+            connection.execute("BEGIN IMMEDIATE")
+            changed = connection.revise("agent_key", what, values, "id = ?", (key_id,))
+            connection.execute("COMMIT")
+            keys = read_keys(connection)[0] if changed else ()
             key = next((key for key in keys if key.id == key_id), None)
         self.changed()
         if key is None:
@@ -220,13 +230,15 @@ class KeyFile:
             connection.execute(_SCHEMA)
             self._bring(connection)
 
-    def _bring(self, connection: sqlite3.Connection) -> None:
+    def _bring(self, connection: CheckedConnection) -> None:
         """Add the columns that an earlier version did not have."""
         if not self._missing(connection):
             return
         connection.execute("BEGIN IMMEDIATE")
         for name in self._missing(connection):
             connection.execute(_ADDED[name])
+            if name == "crc":
+                connection.seal("agent_key")
         connection.execute("COMMIT")
 
     @staticmethod
@@ -234,13 +246,15 @@ class KeyFile:
         here = {row[1] for row in connection.execute("PRAGMA table_info(agent_key)")}
         return [name for name in _ADDED if name not in here]
 
-    def open(self) -> sqlite3.Connection:
+    def open(self) -> CheckedConnection:
         """Return a connection to the file, for any thread but one at a time."""
-        connection = sqlite3.connect(
-            self.path, isolation_level=None, timeout=5, check_same_thread=False
+        return sqlite3.connect(
+            self.path,
+            isolation_level=None,
+            timeout=5,
+            check_same_thread=False,
+            factory=CheckedConnection,
         )
-        connection.text_factory = whole_text
-        return connection
 
 
 def unreadable_keys(path: Path, error: Exception) -> StartupError:
@@ -251,13 +265,14 @@ def unreadable_keys(path: Path, error: Exception) -> StartupError:
     )
 
 
-def read_keys(connection: sqlite3.Connection) -> tuple[list[AgentKey], int]:
+def read_keys(connection: CheckedConnection) -> tuple[list[AgentKey], int]:
     """Return all keys, the oldest first, and how many cannot be read; raises sqlite3.Error."""
     found, unreadable = [], 0
-    for row in connection.execute(_SELECT):
+    query, count = checked(connection, _SELECT)
+    for row in connection.execute(query):
         try:
-            found.append(_key(row))
-        except (msgspec.MsgspecError, ValueError, TypeError):
+            found.append(_key(verified(row, count)))
+        except (msgspec.MsgspecError, ValueError, TypeError, UnreadableError):
             unreadable += 1
     return found, unreadable
 

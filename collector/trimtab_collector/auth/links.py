@@ -16,6 +16,7 @@ from trimtab_collector.auth.audit import AUDIT, note
 from trimtab_collector.auth.passwords import hash_password
 from trimtab_collector.auth.people import People, Person
 from trimtab_collector.auth.sessions import Issued, Sessions, refused
+from trimtab_collector.checkedrows import add_checksums
 from trimtab_collector.contract.callers import ITSELF, Caller, Role
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.statefile import Schema, StateFile
@@ -51,6 +52,7 @@ CREATE TABLE signin_link (hash BLOB PRIMARY KEY, version INTEGER NOT NULL,
  person TEXT NOT NULL REFERENCES person (id) ON DELETE CASCADE, expires_s REAL NOT NULL)
  WITHOUT ROWID
 """,
+        add_checksums("signin_link"),
     ),
 )
 
@@ -86,10 +88,7 @@ class SigninLinks:
                 " (SELECT hash FROM signin_link ORDER BY expires_s DESC LIMIT -1 OFFSET ?)",
                 (_MOST - 1,),
             )
-            connection.execute(
-                "INSERT INTO signin_link VALUES (?, ?, ?, ?)",
-                (_hash(token), person.version, person.id, now_s + LINK_S),
-            )
+            connection.put("signin_link", (_hash(token), person.version, person.id, now_s + LINK_S))
             note(connection, caller, "link.make", person.name)
         return token
 
@@ -109,8 +108,10 @@ class SigninLinks:
 
         Raises ApiError 401 where it is none, too old, or the user was changed.
         """
-        found = self._state.rows(
-            "SELECT person, version, expires_s FROM signin_link WHERE hash = ?", (key,)
+        found = self._state.decoded(
+            "SELECT person, version, expires_s FROM signin_link WHERE hash = ?",
+            (key,),
+            lambda *row: row,
         )
         for person_id, version, expires_s in found:
             person = self._people.find(person_id)

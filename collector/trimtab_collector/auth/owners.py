@@ -18,6 +18,7 @@ from typing import Final
 from trimtab_collector.auth.audit import AUDIT
 from trimtab_collector.auth.keyring import KeyRing
 from trimtab_collector.auth.keys import AgentKey
+from trimtab_collector.checkedrows import add_checksums
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.statefile import Schema, StateFile
 from trimtab_core.logs import RateLimited
@@ -42,6 +43,7 @@ _SCHEMA: Final = Schema(
             key TEXT NOT NULL,
             used_s REAL NOT NULL
         ) WITHOUT ROWID""",
+        add_checksums("agent_owner"),
     ),
 )
 
@@ -192,10 +194,9 @@ class AgentOwners:
         if not new and not old:
             return
         with self._state.change() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO agent_owner VALUES (?, ?, ?)",
-                [(agent, owned.key_id, used_s) for agent, owned, used_s in new],
-            )
+            for agent, owned, used_s in new:
+                row = (agent, owned.key_id, used_s)
+                connection.put("agent_owner", row, conflict="REPLACE")
             connection.execute("DELETE FROM agent_owner WHERE used_s < ?", (now_s - _KEEP_S,))
         for _, owned, used_s in new:
             owned.saved_s = used_s

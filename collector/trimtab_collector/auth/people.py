@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from trimtab_collector.auth.audit import AUDIT, note
+from trimtab_collector.checkedrows import add_checksums
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.statefile import Schema, StateFile, reader_of
@@ -44,6 +45,7 @@ ALTER TABLE login_session ADD COLUMN siblings BLOB NOT NULL DEFAULT x'';
 ALTER TABLE login_session ADD COLUMN spent BLOB NOT NULL DEFAULT x'';
 ALTER TABLE login_session ADD COLUMN spent_s REAL NOT NULL DEFAULT 0
 """,
+        add_checksums("person", "login_session", "revoked", "service_token"),
     ),
 )
 _SELECT: Final = (
@@ -119,9 +121,9 @@ class People:
             now_s = self._clock()
             made = Person(secrets.token_hex(6), name, role, password, 1, now_s, None, None)
             try:
-                connection.execute(
-                    "INSERT INTO person VALUES (?, ?, ?, ?, ?, 1, ?, NULL, NULL)",
-                    (made.id, name, name.casefold(), role.value, password, now_s),
+                connection.put(
+                    "person",
+                    (made.id, name, name.casefold(), role.value, password, 1, now_s, None, None),
                 )
             except sqlite3.IntegrityError:
                 raise _conflict(
@@ -153,10 +155,12 @@ class People:
             after = after._replace(version=before.version + 1)
             if _is_admin(before) and not _is_admin(after):
                 self._keep_an_admin(before)
-            connection.execute(
-                "UPDATE person SET role = ?, password = ?, version = ?, disabled_s = ?"
-                " WHERE id = ?",
-                (after.role.value, after.password, after.version, after.disabled_s, after.id),
+            connection.revise(
+                "person",
+                "role = ?, password = ?, version = ?, disabled_s = ?",
+                (after.role.value, after.password, after.version, after.disabled_s),
+                "id = ?",
+                (after.id,),
             )
             connection.execute("DELETE FROM login_session WHERE person = ?", (after.id,))
             old, new = _sides(before), _sides(after)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from trimtab_collector.checkedrows import add_checksums
 from trimtab_collector.statefile import Schema, StateFile
 
 __all__ = ["KnownPlace", "KnownPlaces", "place_of"]
@@ -26,6 +27,7 @@ CREATE TABLE known_place (account BLOB NOT NULL, place BLOB NOT NULL, since_s RE
  PRIMARY KEY (account, place)) WITHOUT ROWID;
 CREATE INDEX known_place_since ON known_place (since_s)
 """,
+        add_checksums("known_place"),
     ),
 )
 
@@ -55,9 +57,7 @@ class KnownPlaces:
         """Keep a place; a failure is logged, as nobody is refused for it."""
         try:
             with self._state.change() as connection:
-                connection.execute(
-                    "INSERT OR REPLACE INTO known_place VALUES (?, ?, ?)", (*place, self._clock())
-                )
+                connection.put("known_place", (*place, self._clock()), conflict="REPLACE")
                 connection.execute(
                     "DELETE FROM known_place WHERE account = ? AND place IN (SELECT place FROM"
                     " known_place WHERE account = ? ORDER BY since_s DESC LIMIT -1 OFFSET ?)",

@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import jwt
 
@@ -19,17 +19,24 @@ from trimtab_collector.auth.people import Person, person_of
 from trimtab_collector.auth.sessions import ALGORITHM, AUDIENCE, ISSUER
 from trimtab_collector.auth.signing import LEEWAY_S, SigningKeys
 from trimtab_collector.auth.tokens import ServiceToken, hash_token, service_token_of
+from trimtab_collector.checkedrows import CheckedConnection, checked, intact, verified
 from trimtab_collector.contract.callers import Caller, Role
 from trimtab_collector.contract.errors import ApiError
-from trimtab_collector.statefile import StateFile, whole_text
+from trimtab_collector.statefile import StateFile
 
 __all__ = ["Register"]
 
+_T = TypeVar("_T")
 _JWT: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _MAX_TEXT: Final = 2_048
 _CLAIMS: Final = ("iss", "aud", "sub", "iat", "exp", "jti", "ver", "sid")
 #: tokens whose last use waits to be stored
 _MAX_USES: Final = 1_000
+_PEOPLE: Final = "SELECT id, name, role, '', version, created_s, disabled_s, login_s FROM person"
+_TOKENS: Final = (
+    "SELECT id, hash, name, origin, created_s, expires_s, revoked_s, used_s FROM service_token"
+)
+_REVOKED: Final = "SELECT id FROM revoked"
 
 
 class Register:
@@ -43,9 +50,12 @@ class Register:
         self._clock = clock
         # Its own connection: that of the state file is locked while a change goes to the disk.
         self._connection = sqlite3.connect(
-            state.path, isolation_level=None, timeout=1, check_same_thread=False
+            state.path,
+            isolation_level=None,
+            timeout=1,
+            check_same_thread=False,
+            factory=CheckedConnection,
         )
-        self._connection.text_factory = whole_text
         self._version = -1
         self._people: dict[str, Person] = {}
         self._tokens: dict[bytes, ServiceToken] = {}
@@ -107,14 +117,13 @@ class Register:
         """
         if session not in self._open:
             try:
-                found = self._connection.execute(
-                    "SELECT person FROM login_session WHERE id = ?", (session,)
-                ).fetchone()
+                sql = "SELECT person FROM login_session WHERE id = ?"
+                found = intact(self._connection, sql, (session,))
             except sqlite3.Error as error:
                 raise _unreadable() from error
-            if found is None:
+            if not found:
                 return False
-            self._open[session] = str(found[0])
+            self._open[session] = str(found[0][0])
         return self._open[session] == person.id
 
     def _claims(self, text: str) -> dict[str, Any]:
@@ -151,21 +160,21 @@ class Register:
             # One transaction: what belongs together is seen together.
             cursor.execute("BEGIN")
             try:
-                people = cursor.execute(
-                    "SELECT id, name, role, '', version, created_s, disabled_s, login_s FROM person"
-                ).fetchall()
-                tokens = cursor.execute("SELECT * FROM service_token").fetchall()
-                revoked = cursor.execute("SELECT id FROM revoked").fetchall()
+                people = self._read(cursor, _PEOPLE, person_of)
+                tokens = self._read(cursor, _TOKENS, service_token_of)
+                revoked = self._read(cursor, _REVOKED, str)
             finally:
                 cursor.execute("COMMIT")
-        readable = self._state.readable
-        self._people = {each.id: each for each in readable("person", people, person_of)}
-        self._tokens = {
-            each.hash: each for each in readable("service_token", tokens, service_token_of)
-        }
-        self._revoked = frozenset(row[0] for row in revoked)
+        self._people = {each.id: each for each in people}
+        self._tokens = {each.hash: each for each in tokens}
+        self._revoked = frozenset(revoked)
         self._open = {}
         self._version = version
+
+    def _read(self, cursor: sqlite3.Cursor, sql: str, read: Callable[..., _T]) -> list[_T]:
+        query, count = checked(self._connection, sql)
+        rows = cursor.execute(query).fetchall()
+        return self._state.readable(sql, rows, lambda *row: read(*verified(row, count)))
 
 
 def _unreadable() -> ApiError:

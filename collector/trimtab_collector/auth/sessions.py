@@ -14,13 +14,14 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import jwt
 
 from trimtab_collector.auth.audit import note
 from trimtab_collector.auth.people import People, Person
 from trimtab_collector.auth.signing import ACCESS_S, LEEWAY_S, SigningKeys
+from trimtab_collector.checkedrows import CheckedConnection
 from trimtab_collector.contract.callers import ITSELF, Caller
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.statefile import StateFile
@@ -132,12 +133,12 @@ class Sessions:
             if found is None or found.version != person.version or found.disabled_s is not None:
                 raise refused("the user was changed meanwhile: log in again")
             self._tidy(connection, person.id)
-            connection.execute(
-                "INSERT INTO login_session (id, lookup, person, secret, made_s, used_s, expires_s)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            connection.put(
+                "login_session",
                 (session, lookup, person.id, _hash(secret), now_s, now_s, now_s + IDLE_S),
+                "id, lookup, person, secret, made_s, used_s, expires_s",
             )
-            connection.execute("UPDATE person SET login_s = ? WHERE id = ?", (now_s, person.id))
+            connection.revise("person", "login_s = ?", (now_s,), "id = ?", (person.id,))
         person = person._replace(login_s=now_s)
         return Issued(person, self._access(person, session), f"ttf_{lookup}_{secret}")
 
@@ -170,10 +171,12 @@ class Sessions:
             else:
                 expires_s = min(now_s + IDLE_S, session.made_s + SESSION_S)
                 spent = (session.spent, session.spent_s) if siblings else (shown, now_s)
-                connection.execute(
-                    "UPDATE login_session SET secret = ?, siblings = ?, spent = ?, spent_s = ?,"
-                    " used_s = ?, expires_s = ? WHERE id = ?",
-                    (_hash(secret), siblings, *spent, now_s, expires_s, session.id),
+                connection.revise(
+                    "login_session",
+                    "secret = ?, siblings = ?, spent = ?, spent_s = ?, used_s = ?, expires_s = ?",
+                    (_hash(secret), siblings, *spent, now_s, expires_s),
+                    "id = ?",
+                    (session.id,),
                 )
         if person is None:
             why = "it was used before, so the session has ended" if reused else "it has expired"
@@ -214,14 +217,15 @@ class Sessions:
 
     def _opened(self, lookup: str) -> _Open:
         """Return the session of a refresh token; raises ApiError 401 where it has ended."""
-        found = self._state.rows(
+        found = self._state.decoded(
             "SELECT id, person, secret, made_s, expires_s, siblings, spent, spent_s"
             " FROM login_session WHERE lookup = ?",
             (lookup,),
+            _Open,
         )
         if not found:
             raise refused("expected the refresh token of a session, it has ended: log in again")
-        return _Open(*found[0])
+        return found[0]
 
     def _shown(self, text: str) -> set[str]:
         """Return the session of a refresh token that is good, or was until its last use."""
@@ -251,7 +255,7 @@ class Sessions:
         }
         return jwt.encode(claims, key.bytes, ALGORITHM, {"kid": key.id})
 
-    def _tidy(self, connection: Any, person_id: str) -> None:
+    def _tidy(self, connection: CheckedConnection, person_id: str) -> None:
         """Make room for a session of a user."""
         rows = connection.execute(
             "SELECT id FROM login_session WHERE person = ? ORDER BY used_s DESC LIMIT -1 OFFSET ?",
@@ -260,19 +264,18 @@ class Sessions:
         for (session,) in rows:
             self._end(connection, session)
 
-    def _end(self, connection: Any, session: str) -> int:
+    def _end(self, connection: CheckedConnection, session: str) -> int:
         """End a session with its access tokens; returns 0 where it had ended."""
         self._revoke(connection, session)
         cursor = connection.execute("DELETE FROM login_session WHERE id = ?", (session,))
         return int(cursor.rowcount)
 
-    def _revoke(self, connection: Any, what: str) -> None:
+    def _revoke(self, connection: CheckedConnection, what: str) -> None:
         """Refuse an access token, or those of a session, until none lives any more."""
         now_s = self._clock()
         connection.execute("DELETE FROM revoked WHERE until_s <= ?", (now_s,))
-        connection.execute(
-            "INSERT OR REPLACE INTO revoked VALUES (?, ?)", (what, now_s + ACCESS_S + 2 * LEEWAY_S)
-        )
+        until_s = now_s + ACCESS_S + 2 * LEEWAY_S
+        connection.put("revoked", (what, until_s), conflict="REPLACE")
 
 
 def refused(message: str) -> ApiError:

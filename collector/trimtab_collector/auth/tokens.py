@@ -94,8 +94,8 @@ class ServiceTokens:
             if token.revoked_s is not None:
                 return token
             token = token._replace(revoked_s=self._clock())
-            connection.execute(
-                "UPDATE service_token SET revoked_s = ? WHERE id = ?", (token.revoked_s, token.id)
+            connection.revise(
+                "service_token", "revoked_s = ?", (token.revoked_s,), "id = ?", (token.id,)
             )
             note(connection, caller, "token.revoke", token.id, {"name": token.name}, None)
         return token
@@ -105,10 +105,8 @@ class ServiceTokens:
         if not uses:
             return
         with self._state.change() as connection:
-            connection.executemany(
-                "UPDATE service_token SET used_s = ? WHERE id = ?",
-                [(used_s, token_id) for token_id, used_s in uses.items()],
-            )
+            for token_id, used_s in uses.items():
+                connection.revise("service_token", "used_s = ?", (used_s,), "id = ?", (token_id,))
 
     def first(self, directory: Path, configured: str = "") -> FirstToken:
         """Return the token of the settings, else that of the file, made at the first start.
@@ -183,7 +181,7 @@ class ServiceTokens:
                     "too_many",
                     f"expected at most {_MAX_TOKENS} tokens, revoked ones of the last 400 days too",
                 )
-            connection.execute("INSERT INTO service_token VALUES (?, ?, ?, ?, ?, ?, ?, ?)", token)
+            connection.put("service_token", token)
             note(connection, caller, "token.new", token_id, None, {"name": name, "days": days})
         return token
 

@@ -4,13 +4,13 @@ import dataclasses
 import functools
 import json
 import re
-import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from trimtab_collector.auth.audit import AUDIT, note
+from trimtab_collector.checkedrows import CheckedConnection, add_checksums
 from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.channels import Recipients
 from trimtab_collector.notify.heartbeat import HEARTBEAT
@@ -39,6 +39,7 @@ _SCHEMA: Final = Schema(
             origin TEXT NOT NULL,
             settings TEXT NOT NULL
         ) WITHOUT ROWID""",
+        add_checksums("channel"),
     ),
 )
 
@@ -155,7 +156,8 @@ class ChannelBook:
         content is that of the section `channels` of a file that is about to hold, whose channels
         count in place of those that the file has now; None counts those.
         """
-        rows = self._state.rows("SELECT name, kind, origin FROM channel ORDER BY name")
+        sql = "SELECT name, kind, origin FROM channel ORDER BY name"
+        rows = self._state.decoded(sql, (), lambda *row: row)
         kinds = {name: kind for name, kind, origin in rows if content is None or origin != "file"}
         if isinstance(content, dict):
             kinds |= {
@@ -219,15 +221,16 @@ class ChannelBook:
         return hold
 
 
-def _put(connection: sqlite3.Connection, entry: ChannelEntry) -> None:
+def _put(connection: CheckedConnection, entry: ChannelEntry) -> None:
     (others,) = connection.execute(
         "SELECT count(*) FROM channel WHERE name <> ?", (entry.name,)
     ).fetchone()
     if others >= MAX_CHANNELS:
         raise SettingsError(f"expected at most {MAX_CHANNELS} channels, got one more")
-    connection.execute(
-        "INSERT OR REPLACE INTO channel VALUES (?, ?, ?, ?)",
+    connection.put(
+        "channel",
         (entry.name, entry.kind, entry.origin, json.dumps(dict(entry.values))),
+        conflict="REPLACE",
     )
 
 

@@ -2,13 +2,20 @@
 
 import json
 import logging
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
+from trimtab_collector.checkedrows import (
+    CheckedConnection,
+    UnreadableError,
+    add_checksums,
+    checked,
+    intact,
+    verified,
+)
 from trimtab_collector.notify.notice import Notice, pack, unpack
 from trimtab_collector.notify.routing import ChannelRoute
 from trimtab_collector.statefile import Schema, reader_of
@@ -87,6 +94,7 @@ SCHEMA: Final = Schema(
         ) WITHOUT ROWID""",
         """CREATE INDEX delivery_urgent ON delivery (channel, severity, id, thread)
             WHERE state = 'pending'""",
+        add_checksums("delivery", "standing"),
     ),
 )
 #: pending alerts of a channel by urgency; an alert that has a critical row waits as a whole
@@ -117,22 +125,23 @@ _pending: Final = reader_of(PendingRow)
 
 
 def insert(
-    connection: sqlite3.Connection, route: ChannelRoute, notice: Notice, text: str, now_s: float
+    connection: CheckedConnection, route: ChannelRoute, notice: Notice, text: str, now_s: float
 ) -> None:
     """Add a row, but not a second one of the same channel and key."""
-    connection.execute(
-        "INSERT OR IGNORE INTO delivery (channel, key, thread, kind, severity, notice,"
-        " addresses, state, added_s, due_s, error, done_s)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    connection.put(
+        "delivery",
         (
             *(route.channel, notice.key, notice.thread, notice.kind, notice.severity, text),
             *(json.dumps(route.addresses), route.state, now_s, now_s, route.trouble),
             None if route.state == "pending" else now_s,
         ),
+        "channel, key, thread, kind, severity, notice, addresses, state, added_s, due_s, error,"
+        " done_s",
+        conflict="IGNORE",
     )
 
 
-def shed(connection: sqlite3.Connection, channel: str, now_s: float) -> None:
+def shed(connection: CheckedConnection, channel: str, now_s: float) -> None:
     """Give up rows of a channel with too many: the oldest, critical ones only where all are."""
     (waiting,) = connection.execute(
         "SELECT count(*) FROM delivery WHERE state = 'pending' AND channel = ?", (channel,)
@@ -150,23 +159,24 @@ def shed(connection: sqlite3.Connection, channel: str, now_s: float) -> None:
 
 
 def pending_threads(
-    connection: sqlite3.Connection, channel: str, now_s: float
+    connection: CheckedConnection, channel: str, now_s: float
 ) -> list[list[PendingRow]]:
     """Return the pending rows of a channel by alert, each in order.
 
     Alerts with something critical come first, then the oldest alert. A row that cannot be read is
     given up.
     """
-    rows = connection.execute(
+    sql, count = checked(
+        connection,
         "SELECT id, key, thread, added_s, due_s, attempts, lease_until_s,"  # noqa: S608 - ours
         f" addresses, severity FROM delivery WHERE id IN ({_BY_URGENCY}) ORDER BY id",
-        (channel, _LOOK),
-    ).fetchall()
+    )
+    rows = connection.execute(sql, (channel, _LOOK)).fetchall()
     threads: dict[str, list[PendingRow]] = {}
     for row in rows:
         try:
-            pending = _pending(*row)
-        except msgspec.ValidationError:
+            pending = _pending(*verified(row, count))
+        except (msgspec.ValidationError, UnreadableError):
             be_done(connection, "id = ?", (row[0],), now_s, UNREADABLE)
             continue
         threads.setdefault(pending.thread, []).append(pending)
@@ -192,7 +202,7 @@ def rows_of_message(thread: Sequence[PendingRow], now_s: float) -> Sequence[Pend
 
 
 def sent_since(
-    connection: sqlite3.Connection, channel: str, since_s: float, now_s: float
+    connection: CheckedConnection, channel: str, since_s: float, now_s: float
 ) -> tuple[int, float]:
     """Return how many messages a channel took since a time, and when the first of them."""
     count, oldest_s = connection.execute(
@@ -204,30 +214,31 @@ def sent_since(
     return count, oldest_s or 0.0
 
 
-def read_notice(connection: sqlite3.Connection, row_id: int) -> tuple[Notice | None, list[str]]:
+def read_notice(connection: CheckedConnection, row_id: int) -> tuple[Notice | None, list[str]]:
     """Return the notice of a row, None when it cannot be read, and its mail addresses."""
-    text, addresses = connection.execute(
-        "SELECT notice, addresses FROM delivery WHERE id = ?", (row_id,)
-    ).fetchone()
+    found = intact(connection, "SELECT notice, addresses FROM delivery WHERE id = ?", (row_id,))
+    if not found:
+        return None, []
+    text, addresses = found[0]
     try:
         return unpack(text), msgspec.json.decode(addresses, type=list[str])
     except (msgspec.MsgspecError, TypeError, ValueError):
         return None, []
 
 
-def standing_notice(connection: sqlite3.Connection, channel: str, thread: str) -> Notice | None:
-    found = connection.execute(
-        "SELECT notice FROM standing WHERE channel = ? AND thread = ?", (channel, thread)
-    ).fetchone()
-    return unpack(found[0]) if found else None
+def standing_notice(connection: CheckedConnection, channel: str, thread: str) -> Notice | None:
+    sql = "SELECT notice FROM standing WHERE channel = ? AND thread = ?"
+    found = intact(connection, sql, (channel, thread))
+    return unpack(found[0][0]) if found else None
 
 
-def remember(connection: sqlite3.Connection, channel: str, notice: Notice) -> None:
+def remember(connection: CheckedConnection, channel: str, notice: Notice) -> None:
     """Remember what a channel had last of an alert, until that is over."""
     if notice.ended_s is None and notice.kind not in ("resolved", "expired", "test"):
-        connection.execute(
-            "INSERT OR REPLACE INTO standing VALUES (?, ?, ?)",
+        connection.put(
+            "standing",
             (channel, notice.thread, pack(notice).decode()),
+            conflict="REPLACE",
         )
     else:
         connection.execute(
@@ -236,7 +247,7 @@ def remember(connection: sqlite3.Connection, channel: str, notice: Notice) -> No
 
 
 def be_done(
-    connection: sqlite3.Connection,
+    connection: CheckedConnection,
     which: str,
     values: Sequence[object],
     now_s: float,
@@ -247,12 +258,15 @@ def be_done(
 
     Returns how many rows that are.
     """
-    done = connection.execute(
-        "UPDATE delivery SET state = ?, done_s = ?, lease = '',"  # noqa: S608 - which is ours
-        " error = CASE WHEN error IN ('', ?) THEN ? ELSE ? || '; last: ' || error END"
-        f" WHERE state = 'pending' AND {which}",
-        (state, now_s, error, error, error, *values),
+    done = connection.revise(
+        "delivery",
+        "state = ?, done_s = ?, lease = '',"
+        " error = CASE WHEN error IN ('', ?) THEN ? ELSE ? || '; last: ' || error END",
+        (state, now_s, error, error, error),
+        f"state = 'pending' AND {which}",
+        values,
+        damaged=True,
     )
-    if done.rowcount:
-        logger.warning("messages were not sent: %s count=%d state=%s", error, done.rowcount, state)
-    return done.rowcount
+    if done:
+        logger.warning("messages were not sent: %s count=%d state=%s", error, done, state)
+    return done

@@ -63,6 +63,12 @@ found AS (
 SELECT found.channel, since_s, alert_s, error FROM found JOIN delivery ON id = last_id
 """
 
+_BY_CHANNEL: Final = (
+    "SELECT channel, sum(state = 'pending'), min(CASE state WHEN 'pending' THEN added_s END),"
+    " sum(state = 'dead' AND done_s > ?), max(CASE state WHEN 'sent' THEN done_s END)"
+    " FROM delivery INDEXED BY delivery_state GROUP BY channel"
+)
+
 
 class DeliveryLog:
     """Reads what the outbox holds; any thread."""
@@ -122,11 +128,9 @@ class DeliveryLog:
         may read are told.
         """
         told = caller.role is not Role.ANYONE
-        rows = self._state.decoded(
-            "SELECT channel, sum(state = 'pending'), min(CASE state WHEN 'pending' THEN added_s"
-            " END), sum(state = 'dead' AND done_s > ?), max(CASE state WHEN 'sent' THEN done_s END)"
-            " FROM delivery INDEXED BY delivery_state GROUP BY channel",
-            (now_s - _DAY_S,),
+        rows = self._state.readable(
+            "delivery",
+            self._state.rows(_BY_CHANNEL, (now_s - _DAY_S,)),
             reader_of(_Channel),
         )
         # What is pending fails still; what was given up, only until something got through.

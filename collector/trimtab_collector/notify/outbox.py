@@ -11,12 +11,12 @@ the most urgent goes first; while sending fails, the one that was tried least.
 """
 
 import random
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from trimtab_collector.checkedrows import CheckedConnection
 from trimtab_collector.notify.channel import Message
 from trimtab_collector.notify.channels import ChannelBook, ChannelEntry
 from trimtab_collector.notify.deliveries import (
@@ -99,7 +99,7 @@ class Outbox:
         """Call this after rows were added, in the thread and before the commit of who adds."""
         self._added = call
 
-    def add(self, connection: sqlite3.Connection, notice: Notice) -> None:
+    def add(self, connection: CheckedConnection, notice: Notice) -> None:
         """Put a notice on its way to its channels, within the caller's `StateFile.change()`.
 
         Adding the same key again changes nothing. Recipients that lead nowhere are named in what is
@@ -114,19 +114,21 @@ class Outbox:
             shed(connection, route.channel, now_s)
         self._added()
 
-    def beat(self, connection: sqlite3.Connection, at_s: float) -> None:
+    def beat(self, connection: CheckedConnection, at_s: float) -> None:
         """Put a heartbeat on its way, in place of one that has not left."""
         if not self._heartbeats:
             return
         notice, now_s = beat_notice(at_s), self._clock()
         text = pack(notice).decode()
         # One row for all of them: only the newest matters.
-        replaced = connection.execute(
-            "UPDATE delivery SET key = ?, notice = ?, added_s = ?, due_s = ?, attempts = 0"
-            " WHERE channel = ? AND state = 'pending'",
-            (notice.key, text, now_s, now_s, HEARTBEAT),
+        replaced = connection.revise(
+            "delivery",
+            "key = ?, notice = ?, added_s = ?, due_s = ?, attempts = 0",
+            (notice.key, text, now_s, now_s),
+            "channel = ? AND state = 'pending'",
+            (HEARTBEAT,),
         )
-        if not replaced.rowcount:
+        if not replaced:
             insert(connection, ChannelRoute(HEARTBEAT), notice, text, now_s)
         self._added()
 
@@ -178,10 +180,12 @@ class Outbox:
         with self._state.change() as connection:
             for row_id, key in lease.rows:
                 state = "sent" if row_id in lease.shown else "merged"
-                connection.execute(
-                    "UPDATE delivery SET state = ?, done_s = ?, message = ?, error = ?, lease = ''"
-                    " WHERE id = ? AND key = ? AND lease = ?",
-                    (state, now_s, lease.message.key, remark, row_id, key, lease.owner),
+                connection.revise(
+                    "delivery",
+                    "state = ?, done_s = ?, message = ?, error = ?, lease = ''",
+                    (state, now_s, lease.message.key, remark),
+                    "id = ? AND key = ? AND lease = ?",
+                    (row_id, key, lease.owner),
                 )
             if lease.channel == HEARTBEAT:
                 connection.execute(
@@ -204,10 +208,12 @@ class Outbox:
         text = error[:500]
         with self._state.change() as connection:
             for row_id, _ in lease.rows:
-                connection.execute(
-                    "UPDATE delivery SET error = ?, due_s = ?, lease = '', lease_until_s = 0"
-                    " WHERE id = ? AND lease = ?",
-                    (text, due_s, row_id, lease.owner),
+                connection.revise(
+                    "delivery",
+                    "error = ?, due_s = ?, lease = '', lease_until_s = 0",
+                    (text, due_s),
+                    "id = ? AND lease = ?",
+                    (row_id, lease.owner),
                 )
                 if lasting:
                     be_done(connection, "id = ?", (row_id,), now_s, text)
@@ -221,8 +227,12 @@ class Outbox:
     def free(self) -> None:
         """Take back every lease, at the start: the directory belongs to this collector alone."""
         with self._state.change() as connection:
-            connection.execute(
-                "UPDATE delivery SET lease = '', lease_until_s = 0 WHERE state = 'pending'"
+            connection.revise(
+                "delivery",
+                "lease = '', lease_until_s = 0",
+                (),
+                "state = 'pending' AND (lease <> '' OR lease_until_s <> 0)",
+                (),
             )
 
     def tidy(self) -> None:
@@ -239,21 +249,24 @@ class Outbox:
 
     def standing(self, channel: str) -> list[Notice]:
         """Return the newest notice that a channel had of each alert that goes on."""
-        rows = self._state.rows(
+        notices = self._state.decoded(
             "SELECT notice FROM standing WHERE channel = ? ORDER BY thread LIMIT ?",
             (channel, MAX_PENDING),
+            unpack,
         )
-        return [notice for (text,) in rows if (notice := unpack(text)) is not None]
+        return [notice for notice in notices if notice is not None]
 
     def record(self, entry: ChannelEntry, message: Message, error: str, *, delivered: bool) -> None:
         """Write a message that was sent past the queue, such as a test, into the delivery log."""
         notice, now_s = message.notices[0], self._clock()
         with self._state.change() as connection:
             insert(connection, ChannelRoute(entry.name), notice, pack(notice).decode(), now_s)
-            connection.execute(
-                "UPDATE delivery SET state = ?, error = ?, attempts = 1, done_s = ?, message = ?"
-                " WHERE channel = ? AND key = ?",
-                ("sent" if delivered else "dead", error[:500], now_s, "", entry.name, notice.key),
+            connection.revise(
+                "delivery",
+                "state = ?, error = ?, attempts = 1, done_s = ?, message = ?",
+                ("sent" if delivered else "dead", error[:500], now_s, ""),
+                "channel = ? AND key = ?",
+                (entry.name, notice.key),
             )
 
     def backoff_s(self, attempts: int) -> float:
@@ -261,7 +274,7 @@ class Outbox:
         most = min(FIRST_RETRY_S * 2.0 ** min(attempts - 1, 20), LAST_RETRY_S)
         return max(most * (0.5 + 0.5 * self._random()), FIRST_RETRY_S)
 
-    def _expire(self, connection: sqlite3.Connection, channel: str, now_s: float) -> None:
+    def _expire(self, connection: CheckedConnection, channel: str, now_s: float) -> None:
         error = "not delivered within 24 hours"
         be_done(
             connection,
@@ -273,7 +286,7 @@ class Outbox:
 
     def _lease(
         self,
-        connection: sqlite3.Connection,
+        connection: CheckedConnection,
         channel: str,
         owner: str,
         threads: Sequence[Sequence[PendingRow]],
@@ -287,11 +300,14 @@ class Outbox:
         attempts = max(row.attempts for row in rows) + 1
         # Due again at once if this process is killed while it sends, and later if that repeats.
         due_s = now_s + self.backoff_s(attempts)
-        connection.executemany(
-            "UPDATE delivery SET lease = ?, lease_until_s = ?, attempts = attempts + 1, due_s = ?"
-            " WHERE id = ?",
-            [(owner, now_s + LEASE_S, due_s, row.id) for row in rows],
-        )
+        for row in rows:
+            connection.revise(
+                "delivery",
+                "lease = ?, lease_until_s = ?, attempts = attempts + 1, due_s = ?",
+                (owner, now_s + LEASE_S, due_s),
+                "id = ?",
+                (row.id,),
+            )
         key = f"{newest[0].key}:{channel}"
         if len(newest) > 1:
             key = f"digest:{rows[0].id}-{rows[-1].id}:{channel}"
@@ -311,7 +327,7 @@ class Outbox:
 
     def _readable(
         self,
-        connection: sqlite3.Connection,
+        connection: CheckedConnection,
         threads: Sequence[Sequence[PendingRow]],
         now_s: float,
     ) -> tuple[list[Sequence[PendingRow]], list[tuple[Notice, list[str]]]]:

@@ -1,10 +1,10 @@
 """Which channels a notice goes to, and how much of it is kept."""
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Final
 
+from trimtab_collector.checkedrows import CheckedConnection
 from trimtab_collector.notify.channels import LIVE, ChannelEntry
 from trimtab_collector.notify.kinds import KINDS
 from trimtab_collector.notify.notice import Change, Member, Notice, Where, is_address
@@ -35,7 +35,7 @@ class ChannelRoute:
 
 
 def routes(
-    connection: sqlite3.Connection, channels: Sequence[ChannelEntry], notice: Notice
+    connection: CheckedConnection, channels: Sequence[ChannelEntry], notice: Notice
 ) -> Iterator[ChannelRoute]:
     """Yield where a notice goes.
 
@@ -57,7 +57,7 @@ def routes(
 
 
 def _routes(
-    connection: sqlite3.Connection, channels: Sequence[ChannelEntry], notice: Notice
+    connection: CheckedConnection, channels: Sequence[ChannelEntry], notice: Notice
 ) -> Iterator[ChannelRoute]:
     named = {each for each in notice.recipients if "@" not in each} - {LIVE}
     addresses = tuple(dict.fromkeys(each for each in notice.recipients if "@" in each))
@@ -100,7 +100,7 @@ def _mail_channel(channels: Sequence[ChannelEntry], named: set[str]) -> ChannelE
     return min((each for each in channels if each.takes_addresses), key=rank, default=None)
 
 
-def _wanted(connection: sqlite3.Connection, channel: str, severity: str, notice: Notice) -> bool:
+def _wanted(connection: CheckedConnection, channel: str, severity: str, notice: Notice) -> bool:
     """Return whether a channel takes a severity, or had something of this alert already."""
     if severity == "warning" or notice.severity == "critical":
         return True

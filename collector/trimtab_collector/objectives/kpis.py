@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from trimtab_collector.auth.audit import note
+from trimtab_collector.checkedrows import add_checksums
 from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.kpis import FIGURES, Kpi, KpiList, KpiTargets
@@ -25,6 +26,7 @@ _SCHEMA: Final = Schema(
             changed_by TEXT NOT NULL,
             changed_s REAL NOT NULL
         )""",
+        add_checksums("kpi_targets"),
     ),
 )
 
@@ -93,9 +95,10 @@ class KpiBook:
             for side in (old, new)
         )
         with self._state.change() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO kpi_targets VALUES (1, ?, ?, ?)",
-                (msgspec.json.encode(kpis).decode(), by.name, self._clock()),
+            connection.put(
+                "kpi_targets",
+                (1, msgspec.json.encode(kpis).decode(), by.name, self._clock()),
+                conflict="REPLACE",
             )
             note(connection, by, "kpis.change", ", ".join(changed), *sides)
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from trimtab_collector.auth.audit import note
+from trimtab_collector.checkedrows import add_checksums
 from trimtab_collector.contract.callers import Caller
 from trimtab_collector.contract.errors import ApiError
 from trimtab_collector.contract.mistakes import mistake
@@ -29,6 +30,7 @@ _SCHEMA: Final = Schema(
             changed_by TEXT NOT NULL,
             changed_s REAL NOT NULL
         ) WITHOUT ROWID""",
+        add_checksums("slo"),
     ),
 )
 
@@ -142,9 +144,10 @@ class SloBook:
         slo = replace(slo, changed_by=by.name, changed_s=self._clock())
         old = None if before is None else msgspec.to_builtins(before.settings)
         with self._state.change() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO slo VALUES (?, ?, ?, ?)",
+            connection.put(
+                "slo",
                 (slo.id, msgspec.json.encode(slo.settings).decode(), by.name, slo.changed_s),
+                conflict="REPLACE",
             )
             action = "slo.change" if before else "slo.add"
             note(connection, by, action, slo.id, old, msgspec.to_builtins(slo.settings))

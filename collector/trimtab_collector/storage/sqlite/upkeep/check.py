@@ -50,11 +50,11 @@ from trimtab_collector.storage.sqlite.upkeep.findings import CheckReport, Findin
 from trimtab_collector.storage.sqlite.upkeep.metrics import (
     JournalRow,
     Metrics,
-    integrity,
     look,
     open_file,
     rows,
 )
+from trimtab_collector.storage.sqlite.upkeep.staterows import look_at_state
 from trimtab_collector.storage.sqlite.upkeep.sums import HOUR_S, instant
 from trimtab_collector.storage.sqlite.upkeep.tierfiles import Held, TierFile, look_through
 
@@ -120,11 +120,11 @@ def _metrics(directory: Path, report: CheckReport, stack: ExitStack) -> Metrics 
             continue
         report.files += 1
         try:
-            connection = stack.enter_context(closing(open_file(directory / name)))
             if name == METRICS:
-                metrics = look(connection, report)
+                connection = open_file(directory / name)
+                metrics = look(stack.enter_context(closing(connection)), report)
             else:
-                integrity(connection, name, report)
+                look_at_state(directory / name, report)
         except sqlite3.Error as error:
             report.add(Finding(name, f"it cannot be read: {error}"))
     return metrics
@@ -140,7 +140,7 @@ def _open(
     files = []
     for tier, start_s, path in files_of(directory):
         try:
-            connection = stack.enter_context(closing(open_file(path)))
+            connection: sqlite3.Connection = stack.enter_context(closing(open_file(path)))
             if connection.execute("PRAGMA user_version").fetchone() == (0,):
                 if path.name in metrics.files:
                     what = "it is empty: the batches that were merged into it are lost there"

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from trimtab_collector.checkedrows import CheckedConnection
 from trimtab_collector.storage.columns import Columns, columns_of_batch
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.compactor import METRICS
@@ -123,10 +124,12 @@ def look(connection: sqlite3.Connection, report: CheckReport) -> Metrics | None:
     )
 
 
-def open_file(path: Path) -> sqlite3.Connection:
+def open_file(path: Path) -> CheckedConnection:
     """Open a SQLite file to read; raises sqlite3.Error."""
     address = f"{path.absolute().as_uri()}?mode=rw"
-    connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=5)
+    connection = sqlite3.connect(
+        address, uri=True, isolation_level=None, timeout=5, factory=CheckedConnection
+    )
     connection.execute("PRAGMA query_only = ON")
     connection.text_factory = lenient
     return connection
