@@ -1,10 +1,10 @@
 """How much each may write to the spool while the collector is away; loop only.
 
-While a lot waits, what is written in the length of one window has a budget, which is a part of the
-room that is left. A flood so gets ever less of that room, and never all of it: dynamic thresholds
-(Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998, without their bound for each
-queue). The budget is shared by max-min fairness, among users first, then among the processes of
-each (`peers.py`): whoever wants no more than his share gets all he wants.
+The last eighth of the spool is for those who have less in it than a fair share. Whoever has more
+may fill seven eighths: that is beyond where old batches are merged, so what can be merged goes on
+to find room. A fair share is one by max-min fairness, among users first, then among the processes
+of each (`peers.py`). So no flood pushes out what others have waiting (compare the longest queue
+drop of Suter, Lakshman, Stiliadis and Choudhury, IEEE INFOCOM 1998: here the newest gives way).
 """
 
 import time
@@ -17,19 +17,17 @@ from trimtab_agent.spool import Spool
 
 __all__ = ["Admission", "fair_shares"]
 
-#: Part of the spool from which on the budget holds: what waits less does is not pushed out.
+#: Part of the spool from which on it is counted who writes how much.
 _FILLING: Final = 16
-#: Part of the room that may be written in the length of a window: a flood takes 63 % of what is
-#: free in 32 windows, and 95 % in 96. Near three quarters, where old batches are merged, it is
-#: still 2 MiB of the 256 that a spool has: more than a host with 10,000 series writes.
-_BUDGET: Final = 32
-#: Part of the whole spool that each may have in any case, however little is free: 16 KiB of 256
-#: MiB. There the oldest batches make room for what is new, and nobody takes more of it than that.
+#: Parts of eight that are shared.
+_SHARED: Final = 7
+#: Part of the spool that each may write in the length of a window in any case, however much it has
+#: there: 16 KiB of 256 MiB.
 _LEAST: Final = 2**14
 
 
 class Admission:
-    """Shares what may be written in each step_s seconds."""
+    """Shares the spool; step_s is the length of a window."""
 
     def __init__(
         self, spool: Spool, step_s: float, clock: Callable[[], float] = time.monotonic
@@ -38,40 +36,57 @@ class Admission:
         self._step_s = step_s
         self._clock = clock
         self._until_s = 0.0
-        #: bytes written in these seconds
+        #: bytes written since the spool began to fill, older ones for less; and in these seconds
         self._written: Counter[Holder] = Counter()
+        self._lately: Counter[Holder] = Counter()
 
     @property
     def is_filling(self) -> bool:
-        """Tell whether so much waits that what is written has a budget."""
-        return self._spool.stats.held_bytes >= self._spool.max_bytes // _FILLING
+        """Tell whether so much waits that it counts who writes how much."""
+        if self._spool.stats.held_bytes >= self._spool.max_bytes // _FILLING:
+            return True
+        self._written.clear()
+        return False
 
     def limits(self, wanted: Mapping[Holder, int]) -> dict[Holder, int]:
         """Return who may write less than they want to, and how many bytes that is.
 
-        What the others want counts as written, what these do is to be told by `note`.
+        Where in the spool the bytes of each are, nobody knows: each has as much of what waits as of
+        what was written.
         """
+        self._turn()
+        # With what is sent or merged already, and lies in files with what is not.
+        used = self._spool.stats.disk_bytes
+        written = self._written.total()
+        has = Counter({each: used * size // written for each, size in self._written.items()})
+        together = has + Counter(wanted)
+        budget = self._spool.max_bytes * _SHARED // 8
+        if together.total() <= budget:
+            return {}
+        shares = fair_shares(together, budget)
+        least = self._spool.max_bytes // _LEAST
+        left = {
+            each: max(shares.get(each, 0) - has[each], least - self._lately[each], 0)
+            for each in wanted
+        }
+        return {each: left[each] for each, size in wanted.items() if left[each] < size}
+
+    def _turn(self) -> None:
         if self._clock() >= self._until_s:
             self._until_s = self._clock() + self._step_s
-            self._written.clear()
-        together = self._written + Counter(wanted)
-        budget = self._spool.room_bytes // _BUDGET
-        limits: dict[Holder, int] = {}
-        if together.total() > budget:
-            shares = fair_shares(together, budget)
-            least = self._spool.max_bytes // _LEAST
-            for holder, size in wanted.items():
-                left = max(shares[holder], least) - self._written[holder]
-                if left < size:
-                    limits[holder] = max(0, left)
-        for holder, size in wanted.items():
-            if holder not in limits:
-                self._written[holder] += size
-        return limits
+            self._lately.clear()
 
-    def note(self, holder: Holder, size: int) -> None:
-        """Note that one who has a limit has written so many bytes."""
-        self._written[holder] += size
+    def note(self, wanted: Mapping[Holder, int], size: int) -> None:
+        """Note that so many bytes were written of what these wanted to write, by their parts."""
+        self._turn()
+        total = sum(wanted.values()) or 1
+        for holder, part in wanted.items():
+            self._lately[holder] += part * size // total
+            self._written[holder] += part * size // total
+        if self._written.total() > 2 * self._spool.max_bytes:
+            # What was written long ago is there no more.
+            self._written = Counter({each: size // 2 for each, size in self._written.items()})
+            self._written += Counter()
 
 
 def fair_shares(wanted: Mapping[Holder, int], budget: int, level: int = 0) -> dict[Holder, int]:

@@ -44,25 +44,28 @@ class BatchWriter:
     async def write(self, contents: Contents) -> None:
         """Write a window, at least one batch; what no batch has room for is counted as lost.
 
-        While the spool is filling, whoever has more than an equal share of its room (`Admission`)
-        writes batches of his own: of his requests with as many of their series as have room in it,
-        and as many measures and events. The rest of these are dropped and counted.
+        While the spool is filling, whoever has more in it than a fair share (`Admission`) writes
+        batches of his own: of his requests with as many of their series as have room in what is
+        left to him, and as many measures and events. The rest of these are dropped and counted.
         """
-        limits = {}
-        if self.admission.is_filling:
-            apps = list(self._apps.values())
-            limits = self.admission.limits(contents.sizes(apps))
-        if not limits:
+        if not self.admission.is_filling:
             await self._write(contents)
+            return
+        apps = list(self._apps.values())
+        wanted = contents.sizes(apps)
+        limits = self.admission.limits(wanted)
+        if not limits:
+            self.admission.note(wanted, await self._write(contents))
             return
         for holder, part in contents.parted(limits, apps).items():
             if holder not in limits:
-                await self._write(part)
+                others = {each: size for each, size in wanted.items() if each not in limits}
+                self.admission.note(others, await self._write(part))
                 continue
             requests, rest = part.fitted(limits[holder])
             written = await self._write(requests)
             written += await self._write(rest, max(0, limits[holder] - written))
-            self.admission.note(holder, written)
+            self.admission.note({holder: 1}, written)
 
     async def _write(self, contents: Contents, most: int | None = None) -> int:
         """Write batches, drop those beyond so many bytes; return how many bytes were written."""

@@ -33,7 +33,7 @@ def test_who_asks_for_a_service_reads_no_batch_of_others(
     opened: list[int] = []
 
     def batch_of_row(row: Any) -> Batch:
-        opened.append(row[1])
+        opened.append(row[2])
         return batch_of(row)
 
     monkeypatch.setattr(reading, "batch_of", batch_of_row)

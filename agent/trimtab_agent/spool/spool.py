@@ -83,11 +83,6 @@ class Spool:
         """What is held, and what happened to the rest."""
         return self._tally.stats
 
-    @property
-    def room_bytes(self) -> int:
-        """Bytes of batches that are taken without dropping any; 0 while the disk is full."""
-        return 0 if self._shelf.full else round((1 - self._shelf.pressure()) * self.max_bytes)
-
     def append(self, payload: bytes, *, samples: int, window_s: int) -> int:
         """Keep a batch and return its id, larger than that of every batch in the spool.
 
