@@ -34,6 +34,7 @@ from trimtab_collector.auth.keyring import KeyRing
 from trimtab_collector.auth.owners import AgentOwners
 from trimtab_collector.batchbodies import Receive
 from trimtab_collector.circumstances import Circumstances
+from trimtab_collector.companions import Companions, is_begun
 from trimtab_collector.contract.callers import ITSELF, Caller
 from trimtab_collector.contract.health import AgentsHealth, HealthPart, StateHealth
 from trimtab_collector.deploys import Deploys
@@ -81,8 +82,11 @@ class CollectorApp:
         directory = settings.directory
         #: parts whose settings may change while it runs register here
         self.reload = reload or Reload(settings)
+        began = is_begun(directory)
         self.store = _open(settings, self.reload) if store is None else store
         self.state = StateFile(directory, (AUDIT,), waits=True)
+        #: what was lost of its files
+        self.companions = Companions(self.state, directory, began=began)
         self.accounts = Accounts(
             *(self.state, directory, settings.token),
             *(settings.admin_name, settings.admin_password, settings.base_url),
@@ -188,8 +192,8 @@ class CollectorApp:
 
     def _state_health(self, _caller: Caller) -> HealthPart:
         unreadable = self.state.unreadable + self.keys.unreadable
-        trouble = self.state.trouble or self.keys.trouble or self.owners.lost
-        trouble = trouble or self.owners.trouble
+        trouble = self.companions.trouble or self.state.trouble or self.keys.trouble
+        trouble = trouble or self.owners.lost or self.owners.trouble
         body = StateHealth(unreadable=unreadable, trouble=trouble or None)
         return HealthPart(body, bool(unreadable or trouble))
 
