@@ -82,11 +82,7 @@ class CollectorApp:
         directory = settings.directory
         #: parts whose settings may change while it runs register here
         self.reload = reload or Reload(settings)
-        began = is_begun(directory)
-        self.store = _open(settings, self.reload) if store is None else store
-        self.state = StateFile(directory, (AUDIT,), waits=True)
-        #: what was lost of its files
-        self.companions = Companions(self.state, directory, began=began)
+        self._files(settings, store)
         self.accounts = Accounts(
             *(self.state, directory, settings.token),
             *(settings.admin_name, settings.admin_password, settings.base_url),
@@ -184,6 +180,15 @@ class CollectorApp:
         await self.live.stop()
         await asyncio.to_thread(self.evaluator.stop)
         await self.notifications.sender.stop()
+
+    def _files(self, settings: CollectorSettings, store: Store | None) -> None:
+        """Open the store and the state file, and look whether one was begun anew."""
+        directory = settings.directory
+        began = is_begun(directory)
+        self.store = _open(settings, self.reload) if store is None else store
+        self.state = StateFile(directory, (AUDIT,), waits=True)
+        #: what was lost of the files
+        self.companions = Companions(self.state, directory, began=began)
 
     def _reporter(self, kpis: KpiBook) -> Reporter:
         return Reporter(

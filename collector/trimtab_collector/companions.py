@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from trimtab_collector.checkedrows import CheckedConnection, intact
-from trimtab_collector.statefile import COMPANION, LOGIN_KEYS, StateFile
+from trimtab_collector.statefile import COMPANION, LOGIN_KEYS, StateFile, unusable
 from trimtab_collector.storage.sqlite.connect import connect
-from trimtab_collector.storage.sqlite.schema import set_facts
+from trimtab_collector.storage.sqlite.facts import read_facts, set_facts
 
-__all__ = ["Companions", "Pair", "accept", "is_begun", "is_lost", "mark_of", "pair_of"]
+__all__ = ["Companions", "FilePair", "accept", "is_begun", "is_lost", "mark_of", "pair_of"]
 
 logger = logging.getLogger("trimtab.state")
 
@@ -29,7 +29,7 @@ _METRICS_LOST: Final = 2
 _OR: Final = "put back a backup of that file, or run trimtab collector accept-loss"
 
 
-class Pair(NamedTuple):
+class FilePair(NamedTuple):
     """What state.db knows: its number, None in a file of an earlier version, and what was lost."""
 
     mark: int | None
@@ -77,7 +77,9 @@ class Companions:
         if self._mark is None:
             return ""
         sql = f"SELECT mark, lost FROM {COMPANION}"  # noqa: S608 - constant
-        return next((is_lost(each, self._mark) for each in self._state.decoded(sql, (), Pair)), "")
+        return next(
+            (is_lost(each, self._mark) for each in self._state.decoded(sql, (), FilePair)), ""
+        )
 
 
 def is_begun(directory: Path) -> bool:
@@ -90,7 +92,7 @@ def is_begun(directory: Path) -> bool:
     return not any(sizes)
 
 
-def is_lost(pair: Pair, mark: int | None) -> str:
+def is_lost(pair: FilePair, mark: int | None) -> str:
     """Return what was lost by a file that was begun anew, in a sentence, else empty."""
     if pair.lost & _STATE_LOST:
         return (
@@ -108,33 +110,37 @@ def is_lost(pair: Pair, mark: int | None) -> str:
 def accept(directory: Path) -> str:
     """Go on without what was lost; returns what that was, empty where nothing is.
 
-    Raises StartupError and sqlite3.Error for a file that cannot be used.
+    Raises StartupError for a file that cannot be used.
     """
-    with closing(StateFile(directory)) as state, closing(connect(directory / _METRICS, 5)) as store:
-        mark = mark_of(store)
-        with state.change() as connection:
-            what = is_lost(pair_of(connection), mark)
-            if what and mark is not None:
-                _keep(connection, Pair(mark, 0))
+    with closing(StateFile(directory)) as state:
+        try:
+            with closing(connect(directory / _METRICS, 5)) as store, state.change() as connection:
+                mark = mark_of(store)
+                what = is_lost(pair_of(connection), mark)
+                if what and mark is not None:
+                    _keep(connection, FilePair(mark, 0))
+        except sqlite3.Error as error:
+            raise unusable(directory, error) from error
         return what
 
 
 def mark_of(store: sqlite3.Connection) -> int | None:
     """Return the number in metrics.db; raises sqlite3.Error."""
-    rows = store.execute("SELECT value FROM fact WHERE name = ?", (_FACT,)).fetchall()
-    return rows[0][0] if rows and isinstance(rows[0][0], int) else None
+    return read_facts(store).get(_FACT)
 
 
-def pair_of(connection: CheckedConnection) -> Pair:
+def pair_of(connection: CheckedConnection) -> FilePair:
     """Return what state.db knows; raises sqlite3.Error."""
     sql = "SELECT 1 FROM sqlite_master WHERE name = ?"
     if not connection.execute(sql, (COMPANION,)).fetchall():
-        return Pair(None, 0)
+        return FilePair(None, 0)
     rows = intact(connection, f"SELECT mark, lost FROM {COMPANION}")  # noqa: S608 - constant
-    return Pair(*rows[0]) if rows else Pair(None, 0)
+    return FilePair(*rows[0]) if rows else FilePair(None, 0)
 
 
-def _decided(before: Pair, mark: int | None, *, began: bool, has_keys: bool) -> tuple[Pair, int]:
+def _decided(
+    before: FilePair, mark: int | None, *, began: bool, has_keys: bool
+) -> tuple[FilePair, int]:
     """Return what state.db is to know, and the number for metrics.db."""
     lost = before.lost
     if before.mark == 0 and (mark is not None or has_keys):
@@ -146,10 +152,10 @@ def _decided(before: Pair, mark: int | None, *, began: bool, has_keys: bool) -> 
         mark = _new() if lost & _METRICS_LOST else own
     elif mark == own:
         lost &= ~_METRICS_LOST
-    return Pair(own, lost), mark
+    return FilePair(own, lost), mark
 
 
-def _keep(connection: CheckedConnection, pair: Pair) -> None:
+def _keep(connection: CheckedConnection, pair: FilePair) -> None:
     StateFile.make_companion(connection)
     connection.put(COMPANION, (1, pair.mark, pair.lost), conflict="REPLACE")
 

@@ -33,6 +33,7 @@ _LEAST_BYTES: Final = 64 * 1024
 _PLENTY: Final = 8
 _RETRY_S: Final = 1.0
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 #: what SQLite reports where it could not make, extend or write a file
 _MAYBE_FULL: Final = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
@@ -110,9 +111,9 @@ def _write(path: Path, size_bytes: int, *, keep: bool = True) -> bool:
     """Tell whether a file of that size could be written; it stays if it is to be kept."""
     fits = True
     try:
-        # Random, because some file systems compress.
-        path.touch(0o600)
-        path.write_bytes(os.urandom(size_bytes))
+        # Through no link that somebody has put here. Random, because some file systems compress.
+        with open(os.open(path, _FLAGS, 0o600), "wb") as file:
+            file.write(os.urandom(size_bytes))
     except OSError as error:
         fits = error.errno not in _FULL
     if not (fits and keep):

@@ -267,7 +267,10 @@ def test_a_tier_file_whose_names_do_not_fit_is_named(copy: Path, statement: str,
     ("statement", "word"),
     [
         ("UPDATE journal SET payload = CAST(x'00' || payload AS BLOB)", "cannot be read"),
-        ("INSERT INTO seen SELECT origin, seq, seq, t0 FROM journal LIMIT 1", "noted as merged"),
+        (
+            "INSERT INTO seen SELECT origin, seq, seq, t0, NULL FROM journal LIMIT 1",
+            "noted as merged",
+        ),
         (
             "UPDATE seen SET last = last + 2 WHERE first = (SELECT min(first) FROM seen)",
             "merged twice",

@@ -70,10 +70,10 @@ def plant(directory: Path) -> None:
         )
         payloads = batch(1, f"COPY (SELECT '{WORD}') TO STDOUT", "SELECT ?"), b"no batch"
         for seq, payload in enumerate(payloads, 1):
-            place = (1, seq, NOW_S - 60, NOW_S * 10**6)
+            place = (seq, 1, seq, NOW_S - 60, NOW_S * 10**6)
             store.execute(
-                "INSERT INTO journal (origin, seq, t0, received_us, payload, crc)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO journal (id, origin, seq, t0, received_us, payload, crc)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (*place, payload, journal_checksum(place, payload)),
             )
     store.close()

@@ -33,7 +33,7 @@ LAYERS: Layers = {
         "checkedrows": ("storage.sqlite.checksums",),
         "statefile": ("checkedrows", "room"),
         "companions": (
-            *("checkedrows", "statefile", "storage.sqlite.connect", "storage.sqlite.schema"),
+            *("checkedrows", "statefile", "storage.sqlite.connect", "storage.sqlite.facts"),
         ),
         "storage": (),
         # Each folder below it is an engine, which only those who name it may import.
@@ -113,6 +113,7 @@ LAYERS: Layers = {
             *(
                 "batchbodies",
                 "contract",
+                "companions",
                 "statefile",
                 "auth",
                 "reads",
@@ -171,8 +172,12 @@ LAYERS: Layers = {
         "shares": ("peers",),
         "tables": ("app", "names", "peers"),
         "spans": ("dating", "peers", "tables"),
-        "gathered": ("app", "names", "peers", "shares", "spans", "tables"),
+        # What is written of a window, and whose it is.
+        "contents": ("aggregator", "app", "peers", "tables"),
+        "gathered": ("app", "contents", "names", "peers", "shares", "spans", "tables"),
         "window": ("app", "aggregator", "names"),
+        # How much each may write while the collector is away.
+        "admission": ("peers", "spool"),
         # Whose services are.
         "owners": ("app",),
         "places": ("peers",),
@@ -185,10 +190,10 @@ LAYERS: Layers = {
         "endpoint": ("sockets",),
         "relay": ("answers", "faults"),
         "forwarder": ("answers", "faults", "spool"),
-        "writer": ("aggregator", "faults", "window", "spool"),
+        "writer": ("admission", "app", "contents", "faults", "spool", "window"),
         "closer": (
-            *("aggregator", "faults", "gathered", "listener", "peers", "probes", "selfmetrics"),
-            *("spool", "window", "writer"),
+            *("aggregator", "contents", "faults", "gathered", "listener", "peers", "probes"),
+            *("selfmetrics", "spool", "window", "writer"),
         ),
         # The one place that knows all parts.
         "agent": (

@@ -7,12 +7,13 @@ billion others (Koopman, 32-Bit Cyclic Redundancy Codes for Internet Application
 """
 
 import zlib
+from collections.abc import Sequence
 
 import msgspec
 
 from trimtab_core.errors import TrimtabError
 
-__all__ = ["UnreadableError", "checksum", "verify"]
+__all__ = ["UnreadableError", "checksum", "is_whole", "verify"]
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -30,3 +31,11 @@ def verify(crc: object, *values: object) -> None:
     """Raise UnreadableError unless this is the checksum of the values, or NULL."""
     if crc is not None and crc != checksum(*values):
         raise UnreadableError("expected a row as it was written, its checksum differs")
+
+
+def is_whole(row: Sequence[object]) -> bool:
+    """Return whether a row ends in the checksum of what is before it; one without has been cut."""
+    try:
+        return row[-1] == checksum(*row[:-1])
+    except (ValueError, TypeError, msgspec.MsgspecError):
+        return False

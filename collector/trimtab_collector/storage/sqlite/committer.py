@@ -26,6 +26,8 @@ from trimtab_collector.storage.sqlite.journal import (
 )
 from trimtab_collector.storage.sqlite.measures import MeasureTable, NewMeasures
 from trimtab_collector.storage.sqlite.passing import passes
+from trimtab_collector.storage.sqlite.repeats import add_origin, is_merged
+from trimtab_collector.storage.sqlite.schema import highest_given
 from trimtab_collector.storage.sqlite.waiting import Waiting, WaitingLines
 from trimtab_collector.storage.store import Received, UnavailableError, UnstorableError
 from trimtab_core.logs import RateLimited
@@ -38,6 +40,8 @@ logger = logging.getLogger("trimtab.committer")
 _GROUP: Final = 256
 _GROUP_BYTES: Final = 16 * 1024 * 1024
 _RETRY_S: Final = 5
+#: numbers of rows of the journal stay below this
+_MOST_IDS: Final = 2**62
 
 
 @dataclass(slots=True)
@@ -102,6 +106,8 @@ class Committer:
         self.rows_left_out = 0
         #: why the last transaction failed, empty if it did not
         self.trouble = ""
+        #: the highest number that a row of the journal has, or was ever given
+        self._highest_id = _highest_id(connection)
         self._load()
         self._thread = threading.Thread(target=self._run, name="trimtab-commit", daemon=True)
         self._thread.start()
@@ -252,6 +258,7 @@ class Committer:
         self._accounting.confirm(group.staged)
         self._measures.confirm(group.measures)
         self._origins.update(group.origins)
+        self._highest_id += len(group.rows)
         return None
 
     def _stage(self, group: _Group, received: Received) -> bool:
@@ -267,16 +274,15 @@ class Committer:
             }
         origin = origins.get(received.key)
         if origin is None:
-            cursor = self._connection.execute(
-                "INSERT INTO origin (key, agent, boot) VALUES (?, ?, ?)", (received.key, *name)
-            )
-            origin = origins[received.key] = _Origin(cursor.lastrowid or 0)
+            number = add_origin(self._connection, received.key, *name)
+            origin = origins[received.key] = _Origin(number)
         for key, each in origins.items():
             if batch.seq <= each.highest and self._is_repeat(group, key, each.number, received):
                 return False
         origin.highest = max(origin.highest, batch.seq)
         group.here.add((origin.number, batch.seq))
-        group.rows.append(journal_row(origin.number, received))
+        number = self._highest_id + len(group.rows) + 1
+        group.rows.append(journal_row(number, origin.number, received))
         self._accounting.stage(group.staged, received)
         if received.measures or received.events:
             group.with_rows.append(received)
@@ -292,7 +298,7 @@ class Committer:
         seq = received.batch.seq
         if key in (received.key, ""):
             return self._is_here(group, origin, seq)
-        if any(row[:2] == (origin, seq) and row[4] == received.raw for row in group.rows):
+        if any(row[1:3] == (origin, seq) and row[5] == received.raw for row in group.rows):
             return True
         found = self._connection.execute(
             "SELECT 1 FROM journal WHERE origin = ? AND seq = ? AND payload = ?",
@@ -304,12 +310,9 @@ class Committer:
         if (origin, seq) in group.here:
             return True
         found = self._connection.execute(
-            "SELECT 1 FROM journal WHERE origin = ?1 AND seq = ?2 UNION ALL SELECT 1 FROM"
-            " (SELECT last FROM seen WHERE origin = ?1 AND first <= ?2"
-            "  ORDER BY first DESC LIMIT 1) WHERE last >= ?2",
-            (origin, seq),
+            "SELECT 1 FROM journal WHERE origin = ? AND seq = ?", (origin, seq)
         )
-        return found.fetchone() is not None
+        return found.fetchone() is not None or is_merged(self._connection, origin, seq)
 
     def _write(self, group: _Group) -> None:
         insert_rows(
@@ -370,3 +373,10 @@ class Committer:
             job.future.set_exception(error)
         else:
             job.future.set_result(result)
+
+
+def _highest_id(connection: sqlite3.Connection) -> int:
+    query = "SELECT coalesce(max(id), 0) FROM journal WHERE id < ?"
+    # One beyond that is not as it was given, and none is given there.
+    (highest,) = connection.execute(query, (_MOST_IDS,)).fetchone()
+    return max(highest_given(connection), int(highest))

@@ -32,10 +32,10 @@ from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.gaugepoints import Taken
 from trimtab_collector.storage.levels import LEVELS, above, rolled_up
 from trimtab_collector.storage.merging import merge, merged_in_parts
+from trimtab_collector.storage.sqlite.facts import identity_of_journal
 from trimtab_collector.storage.sqlite.gaugeunit import GaugeUnit
 from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW, batch_of, seen_of
 from trimtab_collector.storage.sqlite.knownfiles import is_anew
-from trimtab_collector.storage.sqlite.schema import identity_of_journal
 from trimtab_collector.storage.sqlite.tierfacts import adopt, forget, mark, marked, note
 from trimtab_collector.storage.sqlite.tierfile import add_points
 from trimtab_collector.storage.sqlite.tiernames import add_series
@@ -208,7 +208,7 @@ def _slices(
             points += batch.points + len(batch.gauges) // _GAUGES_PER_POINT
         except Exception as error:  # noqa: BLE001 - the row costs itself, and would come again
             _left_out(row, error)
-        row.size_bytes = len(found[4] or b"") if found else 0
+        row.size_bytes = len(found[5] or b"") if found else 0
         size += row.size_bytes
         slice_.append(row)
         full = size >= _SLICE_BYTES or points >= _SLICE_POINTS

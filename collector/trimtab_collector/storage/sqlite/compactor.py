@@ -35,8 +35,17 @@ _AGAIN_S: Final = 600.0
 
 @contextmanager
 def locked(directory: Path, wait_s: float) -> Iterator[None]:
-    """Hold the lock on tier files; raises StartupError if another process keeps it too long."""
-    descriptor = os.open(directory / _LOCK, _FLAGS, 0o600)
+    """Hold the lock on tier files.
+
+    Raises StartupError if another process keeps it too long, or if it is no file of one's own.
+    """
+    path = directory / _LOCK
+    try:
+        descriptor = os.open(path, _FLAGS, 0o600)
+    except OSError as error:
+        raise StartupError(
+            f"expected a file that can be locked at {path}, got: {error.strerror}; remove it"
+        ) from error
     deadline = time.monotonic() + wait_s
     try:
         while True:

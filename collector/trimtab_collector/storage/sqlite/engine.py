@@ -24,6 +24,11 @@ from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compactor import METRICS, Compactor
 from trimtab_collector.storage.sqlite.consolidation import chunks_aside
 from trimtab_collector.storage.sqlite.events import EventTable
+from trimtab_collector.storage.sqlite.facts import (
+    identity_of_journal,
+    read_facts,
+    renew_identity,
+)
 from trimtab_collector.storage.sqlite.gaugehistory import GaugeReader
 from trimtab_collector.storage.sqlite.health import SQLiteHealth
 from trimtab_collector.storage.sqlite.indexes import mend_indexes
@@ -33,14 +38,13 @@ from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
 from trimtab_collector.storage.sqlite.periods import MergedPeriods
 from trimtab_collector.storage.sqlite.reading import Reader
+from trimtab_collector.storage.sqlite.repeats import set_broken_aside
 from trimtab_collector.storage.sqlite.rereading import read_again
 from trimtab_collector.storage.sqlite.schema import (
     highest_given,
-    identity_of_journal,
     migrate,
     open_metrics,
     refuse,
-    renew_identity,
 )
 from trimtab_collector.storage.sqlite.supervisor import Supervisor
 from trimtab_collector.storage.sqlite.tierfacts import highest_of, strangers
@@ -194,6 +198,7 @@ class SQLiteStore:
     def _load(self) -> dict[str, int]:
         """Load what is kept in memory; returns the facts."""
         self._writer.execute("BEGIN IMMEDIATE")
+        broken = set_broken_aside(self._writer)
         load_accounting(self._writer, self._accounting)
         self._measures.load(self._writer)
         self._writer.execute("COMMIT")
@@ -202,8 +207,11 @@ class SQLiteStore:
             "SELECT count(*), coalesce(sum(length(payload)), 0) FROM journal"
         ).fetchone()
         self._journal = JournalSize(int(count), int(size))
-        found = self._writer.execute("SELECT name, value FROM fact WHERE typeof(value) = 'integer'")
-        return dict(found)
+        facts = read_facts(self._writer)
+        if "fact" in broken:
+            # Up to when it is merged is not known: what is in files, they say themselves.
+            facts["merged_before_s"] = int(self._clock()) // 60 * 60
+        return facts
 
     def start(self) -> None:
         """Start the process that merges and the threads that drive it."""
@@ -352,11 +360,11 @@ class SQLiteStore:
         """Fill memory from the journal."""
         floor_s = min(self.memory.recent.floor_s, self.memory.gauges.floor_s)
         rows = self._writer.execute(
-            f"SELECT id, {JOURNAL_ROW} FROM journal WHERE t0 >= ? ORDER BY id",  # noqa: S608
+            f"SELECT {JOURNAL_ROW} FROM journal WHERE t0 >= ? ORDER BY id",  # noqa: S608
             (floor_s,),
         )
-        for number, *row in rows:
-            self.memory.replay(number, tuple(row))
+        for row in rows:
+            self.memory.replay(row[0], row)
 
     def _oldest(self) -> int | None:
         """Return the start of the oldest window in the journal, None if it is empty."""

@@ -59,8 +59,9 @@ class EventTable:
                 self._of_key.clear()
                 self._of_app.clear()
             for event in each.events:
-                row = _stored(event)
-                if self._fits(each.key, event, len(row[-2])):
+                # What is over the quota anyway is not encoded: others wait for this transaction.
+                row = _stored(event) if self._fits(each.key, event, 0) else None
+                if row is not None and self._fits(each.key, event, len(row[-2])):
                     rows.append(row)
                 else:
                     self._over.note("events", each.key, each.batch.agent)
@@ -71,16 +72,22 @@ class EventTable:
         )
 
     def _fits(self, key: str, event: EventRow, size: int) -> bool:
-        """Count an event; False where its key or its app has sent enough for now."""
+        """Count an event of a size; False where its key or its app has sent enough for now.
+
+        Whose event was too large has sent enough. Size 0 asks, and counts nothing.
+        """
         app = (key, event.environment, event.service)
         count, sum_ = self._of_key.get(key, (0, 0))
         of_app, sum_of_app = self._of_app.get(app, (0, 0))
-        if count >= _KEY_EVENTS or sum_ + size > _KEY_BYTES:
+        if count >= _KEY_EVENTS or sum_ + size >= _KEY_BYTES:
+            self._of_key[key] = (_KEY_EVENTS, sum_)
             return False
-        if of_app >= _APP_EVENTS or sum_of_app + size > _APP_BYTES:
+        if of_app >= _APP_EVENTS or sum_of_app + size >= _APP_BYTES:
+            self._of_app[app] = (_APP_EVENTS, sum_of_app)
             return False
-        self._of_key[key] = (count + 1, sum_ + size)
-        self._of_app[app] = (of_app + 1, sum_of_app + size)
+        if size:
+            self._of_key[key] = (count + 1, sum_ + size)
+            self._of_app[app] = (of_app + 1, sum_of_app + size)
         return True
 
     def read(self, connection: sqlite3.Connection, selection: EventSelection) -> list[EventRow]:

@@ -31,21 +31,23 @@ __all__ = [
     "seen_of",
 ]
 
-JournalEntry = tuple[int, int, int, int, bytes, int, bytes]
+JournalEntry = tuple[int, int, int, int, int, bytes, int, bytes]
 #: columns of a new row, in the order of `journal_row`
-JOURNAL_COLUMNS: Final = "origin, seq, t0, received_us, payload, crc, holds"
+JOURNAL_COLUMNS: Final = "id, origin, seq, t0, received_us, payload, crc, holds"
 #: columns that `batch_of` takes; a payload of another type is one that cannot be read
-JOURNAL_ROW: Final = "origin, seq, t0, received_us, CAST(payload AS BLOB), crc"
+JOURNAL_ROW: Final = "id, origin, seq, t0, received_us, CAST(payload AS BLOB), crc"
 _HOLDS: Final = "SELECT CAST(holds AS BLOB) FROM journal WHERE id = ?"
-_PLACE: Final = struct.Struct("<qqqq")
+_PLACE: Final = struct.Struct("<qqqqq")
+#: without the id, as an earlier version took the checksum
+_PLACE_7: Final = struct.Struct("<qqqq")
 _CRC_BYTES: Final = 4
 #: (environment, service) -> requests and background records
 HeldRequests = Mapping[tuple[str, str], tuple[int, int]]
 
 
-def journal_row(origin: int, received: Received) -> JournalEntry:
-    """Return the row of a batch that came from a start of an agent."""
-    place = (origin, received.batch.seq, received.window_s, received.received_us)
+def journal_row(number: int, origin: int, received: Received) -> JournalEntry:
+    """Return the row of a batch that came from a start of an agent, under a number of its own."""
+    place = (number, origin, received.batch.seq, received.window_s, received.received_us)
     crc = journal_checksum(place, received.raw)
     # All of its services, also those of which there is nothing to count: who asks for another one
     # need not read the batch (`rows_of_services`).
@@ -56,7 +58,7 @@ def journal_row(origin: int, received: Received) -> JournalEntry:
 
 
 def journal_checksum(place: Sequence[int], payload: bytes) -> int:
-    """Return the checksum of a row by its origin, seq, t0 and received_us, and its payload."""
+    """Return the checksum of a row by its id, origin, seq, t0 and received_us, and its payload."""
     return zlib.crc32(payload, zlib.crc32(_PLACE.pack(*place)))
 
 
@@ -67,10 +69,13 @@ def batch_of(row: tuple[Any, ...] | None) -> Batch:
     *place, payload, crc = row
     if crc is not None:
         try:
-            found = journal_checksum(place, payload)
+            sums = (
+                journal_checksum(place, payload),
+                zlib.crc32(payload, zlib.crc32(_PLACE_7.pack(*place[1:]))),
+            )
         except (struct.error, TypeError) as error:
             raise BatchError(f"expected the place of a batch, got {place!r:.80}") from error
-        if found != crc:
+        if crc not in sums:
             raise BatchError("expected a batch as it came, its checksum differs")
     return decode(payload or b"")
 
@@ -87,7 +92,7 @@ def lose(connection: sqlite3.Connection, number: int, why: str) -> HeldRequests:
     ).fetchone()
     if row is None:
         return {}
-    set_aside(connection, "journal", (number, *row), why)
+    set_aside(connection, "journal", row, why)
     return {
         (environment, service): (requests, backgrounds)
         for environment, service, requests, backgrounds in _held(row[-1] or b"") or ()

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from trimtab_collector.storage.sqlite.schema import note_facts
+from trimtab_collector.storage.sqlite.facts import note_facts
 from trimtab_collector.storage.sqlite.tierfacts import facts_of
 from trimtab_collector.storage.sqlite.tierfile import DAMAGED
 from trimtab_collector.storage.sqlite.tiers import files_of, start_of

@@ -76,7 +76,7 @@ class Memory:
     def replay(self, number: int, row: tuple[Any, ...]) -> None:
         """Add a batch of the journal, at the start of the store: the columns `JOURNAL_ROW`."""
         try:
-            batch, t0, received_us = batch_of(row), row[2], row[3]
+            batch, t0, received_us = batch_of(row), row[3], row[4]
             known = self.catalogue.know(batch.series)
             columns = columns_of_batch(batch, known.numbers, t0)
         except BatchError as error:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from trimtab_collector.storage.sqlite.amounts import attributes_text, measure_key
 from trimtab_collector.storage.sqlite.checksums import UnreadableError, checksum, verify
+from trimtab_collector.storage.sqlite.facts import set_facts
 from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW, batch_of, journal_checksum
 from trimtab_core.batches import encode
 from trimtab_core.errors import BatchError
@@ -37,7 +38,7 @@ _EVENTS: Final = (
     "SELECT id, t_us, kind, environment, service, instance, route, CAST(body AS BLOB), crc"
     " FROM event WHERE id > ? ORDER BY id LIMIT ?"
 )
-_JOURNAL: Final = f"SELECT id, {JOURNAL_ROW} FROM journal WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
+_JOURNAL: Final = f"SELECT {JOURNAL_ROW} FROM journal WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
 _TWIN: Final = (
     "SELECT o.id FROM measure m JOIN measure o USING (environment, service, instance, name, kind,"
     " unit) WHERE m.id = ? AND o.attributes = ?"
@@ -83,7 +84,7 @@ def _read_all_again(connection: sqlite3.Connection) -> int:
             changed,
         )
         _write_anew(connection)
-    connection.execute("INSERT OR REPLACE INTO fact VALUES ('shapes', ?)", (SHAPES,))
+    set_facts(connection, {"shapes": SHAPES})
     return changed
 
 
@@ -157,12 +158,12 @@ def _change_event(connection: sqlite3.Connection, row: Any) -> bool:
 
 
 def _change_batch(connection: sqlite3.Connection, row: Any) -> bool:
-    before = batch_of(row[1:])
+    before = batch_of(row)
     after, _, _ = redacted_batch(before, spans=True)
     if after is before:
         return False
     payload = encode(after)
-    crc = None if row[-1] is None else journal_checksum(row[1:5], payload)
+    crc = None if row[-1] is None else journal_checksum(row[:5], payload)
     connection.execute(
         "UPDATE journal SET payload = ?, crc = ? WHERE id = ?", (payload, crc, row[0])
     )

@@ -1,32 +1,29 @@
 """metrics.db, the small file of the store: its tables, and migrations from earlier versions."""
 
-import secrets
 import sqlite3
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
 from trimtab_collector.storage.sqlite.aside import ASIDE_TABLE
+from trimtab_collector.storage.sqlite.checksums import checksum
 from trimtab_collector.storage.sqlite.connect import connect, lenient
 from trimtab_collector.storage.sqlite.events import EVENT_TABLE
+from trimtab_collector.storage.sqlite.facts import new_identity, renew_identity
 from trimtab_collector.storage.sqlite.measures import TABLES
+from trimtab_collector.storage.sqlite.repeats import SUMMED
 from trimtab_core.errors import StartupError
 
 __all__ = [
     "VERSION",
     "highest_given",
-    "identity_of_journal",
     "migrate",
-    "note_facts",
     "open_metrics",
     "refuse",
-    "renew_identity",
-    "set_facts",
 ]
 
-#: version of the store; it is in the user_version of this file. Version 7 has the tables of 6, and
+#: version of the store; it is in the user_version of this file. Version 7 had the tables of 6, and
 #: tier files of version 4, which an earlier collector would put aside
-VERSION: Final = 7
+VERSION: Final = 8
 _JOURNAL: Final = """
 CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, origin INTEGER NOT NULL,
     seq INTEGER NOT NULL, t0 INTEGER NOT NULL, received_us INTEGER NOT NULL, payload BLOB NOT NULL,
@@ -36,14 +33,14 @@ CREATE INDEX journal_t0 ON journal (t0);
 #: starts of agents, by the key that they wrote with; it is empty where an earlier version wrote it
 _ORIGIN: Final = """
 CREATE TABLE origin (origin INTEGER PRIMARY KEY, key TEXT NOT NULL, agent TEXT NOT NULL,
-    boot BLOB NOT NULL, UNIQUE (key, agent, boot));
+    boot BLOB NOT NULL, crc INTEGER, UNIQUE (key, agent, boot));
 """
 # Ids of the journal are never given twice, because tier files remember them.
 _SCHEMA: Final = f"""
 {_ORIGIN}
 {_JOURNAL}
 CREATE TABLE seen (origin INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
-    t INTEGER NOT NULL, PRIMARY KEY (origin, first)) WITHOUT ROWID;
+    t INTEGER NOT NULL, crc INTEGER, PRIMARY KEY (origin, first)) WITHOUT ROWID;
 CREATE TABLE process (process BLOB NOT NULL, environment TEXT NOT NULL, service TEXT NOT NULL,
     ranges BLOB NOT NULL, sent INTEGER NOT NULL, dropped BLOB NOT NULL, closed INTEGER NOT NULL,
     updated_s INTEGER NOT NULL, agent TEXT NOT NULL DEFAULT '', crc INTEGER,
@@ -54,7 +51,7 @@ CREATE TABLE total (environment TEXT NOT NULL, service TEXT NOT NULL,
     lost INTEGER NOT NULL DEFAULT 0, dropped BLOB NOT NULL DEFAULT x'80',
     crc INTEGER, crc_retired INTEGER,
     PRIMARY KEY (environment, service)) WITHOUT ROWID;
-CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL, crc INTEGER) WITHOUT ROWID;
 {TABLES}
 {EVENT_TABLE}
 {ASIDE_TABLE}
@@ -102,10 +99,10 @@ def migrate(connection: sqlite3.Connection, directory: Path) -> None:
     if found == VERSION:
         return
     if found == 0:
-        identity = f"INSERT INTO fact VALUES ('identity', {_new_identity()});"  # noqa: S608
-        connection.executescript(
-            f"BEGIN;{_SCHEMA}{identity}PRAGMA user_version = {VERSION};COMMIT;"
-        )
+        connection.executescript(f"BEGIN;{_SCHEMA}")
+        renew_identity(connection)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
         return
     if found > VERSION:
         raise sqlite3.DatabaseError(
@@ -120,21 +117,9 @@ def migrate(connection: sqlite3.Connection, directory: Path) -> None:
         _from_3(connection, directory)
     if found < 5:
         _from_4(connection)
-    tables = f"{_CHECKSUMS}{ASIDE_TABLE}" if found < 6 else ""
-    connection.executescript(f"BEGIN;{tables}PRAGMA user_version = {VERSION};COMMIT;")
-
-
-def identity_of_journal(connection: sqlite3.Connection) -> int:
-    """Return the identity of this journal, a number that no other journal has; 0 if it is lost."""
-    row = connection.execute("SELECT value FROM fact WHERE name = 'identity'").fetchone()
-    return row[0] if row and isinstance(row[0], int) else 0
-
-
-def renew_identity(connection: sqlite3.Connection) -> int:
-    """Make this journal another one than tier files know; returns its identity."""
-    identity = _new_identity()
-    connection.execute("INSERT OR REPLACE INTO fact VALUES ('identity', ?)", (identity,))
-    return identity
+    if found < 6:
+        connection.executescript(f"BEGIN;{_CHECKSUMS}{ASIDE_TABLE}PRAGMA user_version = 6;COMMIT;")
+    _from_7(connection)
 
 
 def highest_given(connection: sqlite3.Connection) -> int:
@@ -143,16 +128,36 @@ def highest_given(connection: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
-def _new_identity() -> int:
-    return secrets.randbits(62) + 1
+def _from_7(connection: sqlite3.Connection) -> None:
+    """Give the rows that tell repeats, and the facts, checksums of what they hold now."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for table, columns in SUMMED.items():
+            known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+            if "crc" not in known:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN crc INTEGER")
+            rows = connection.execute(f"SELECT {columns} FROM {table}").fetchall()  # noqa: S608
+            places = ", ".join("?" * (columns.count(",") + 1))
+            connection.executemany(
+                f"INSERT OR REPLACE INTO {table} ({columns}) VALUES ({places})",  # noqa: S608
+                [(*row[:-1], checksum(*row[:-1])) for row in rows],
+            )
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
 
 
 def _from_3(connection: sqlite3.Connection, directory: Path) -> None:
     """Move the names of series to the tier files; up to version 3 they were all in this file."""
     from trimtab_collector.storage.sqlite.version3 import name_series
 
-    connection.execute("INSERT OR IGNORE INTO fact VALUES ('identity', ?)", (_new_identity(),))
-    whole = name_series(connection, directory, identity_of_journal(connection))
+    connection.execute(
+        "INSERT OR IGNORE INTO fact (name, value) VALUES ('identity', ?)", (new_identity(),)
+    )
+    (identity,) = connection.execute("SELECT value FROM fact WHERE name = 'identity'").fetchone()
+    whole = name_series(connection, directory, identity)
     names = "DROP TABLE series;" if whole else "ALTER TABLE series RENAME TO series_of_version_3;"
     connection.executescript(
         f"BEGIN;{names}ALTER TABLE amount RENAME COLUMN slots TO buckets;"
@@ -164,7 +169,8 @@ def _from_4(connection: sqlite3.Connection) -> None:
     """Tell apart whose key a batch came with: what is remembered until now is anybody's."""
     connection.executescript(
         f"BEGIN;ALTER TABLE origin RENAME TO origin_4;{_ORIGIN}"  # noqa: S608 - texts from here
-        "INSERT INTO origin SELECT origin, '', agent, boot FROM origin_4;DROP TABLE origin_4;"
+        "INSERT INTO origin SELECT origin, '', agent, boot, NULL FROM origin_4;"
+        "DROP TABLE origin_4;"
         "ALTER TABLE process ADD COLUMN agent TEXT NOT NULL DEFAULT '';"
         "PRAGMA user_version = 5;COMMIT;"
     )
@@ -191,14 +197,6 @@ def _from_1(connection: sqlite3.Connection) -> None:
         raise
 
 
-def note_facts(connection: sqlite3.Connection, facts: Mapping[str, int]) -> None:
-    """Raise facts to these values, within the open transaction."""
-    connection.executemany(
-        "INSERT INTO fact VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = max(value, ?2)",
-        [*facts.items()],
-    )
-
-
 def refuse(path: Path, error: Exception) -> NoReturn:
     """Raise StartupError for a metrics.db that cannot be used; only a broken one is called so."""
     if isinstance(error, StartupError):
@@ -214,8 +212,3 @@ def refuse(path: Path, error: Exception) -> NoReturn:
         f"expected a store of this version at {path}, got: {error}; restore a backup with "
         "trimtab collector restore, move it away, or choose another directory with --data-dir"
     ) from error
-
-
-def set_facts(connection: sqlite3.Connection, facts: Mapping[str, int]) -> None:
-    """Set facts to these values, within the open transaction."""
-    connection.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", [*facts.items()])

@@ -23,6 +23,7 @@ from trimtab_collector.storage.sqlite.committer import Committer
 from trimtab_collector.storage.sqlite.compaction import Step
 from trimtab_collector.storage.sqlite.compactor import METRICS, Compactor, locked
 from trimtab_collector.storage.sqlite.events import EventTable
+from trimtab_collector.storage.sqlite.facts import note_facts, set_facts
 from trimtab_collector.storage.sqlite.head import RECENT_S
 from trimtab_collector.storage.sqlite.indexes import mend_large_indexes
 from trimtab_collector.storage.sqlite.journal import lose
@@ -30,7 +31,8 @@ from trimtab_collector.storage.sqlite.measures import MeasureTable
 from trimtab_collector.storage.sqlite.memory import Memory
 from trimtab_collector.storage.sqlite.planes import ChunkError
 from trimtab_collector.storage.sqlite.reading import Reader
-from trimtab_collector.storage.sqlite.schema import note_facts, open_metrics, set_facts
+from trimtab_collector.storage.sqlite.repeats import note_merged
+from trimtab_collector.storage.sqlite.schema import open_metrics
 from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.store import Received, UnavailableError
 from trimtab_core.logs import RateLimited
@@ -126,6 +128,8 @@ class Tiering:
         self._unsaved: dict[str, int] = {}
         #: the indexes of measures and events were compared with their tables
         self._is_compared = False
+        #: of metrics.db at the last look
+        self._metrics_bytes = 0
         #: why compaction does not work, and the id of its process: set by the driver
         self.trouble = ""
         #: why memory was not tidied, else empty
@@ -177,9 +181,7 @@ class Tiering:
                 lost[service] += requests
                 behind[service] += backgrounds
         connection.executemany("DELETE FROM journal WHERE id = ?", [(row,) for row in step.journal])
-        connection.executemany(
-            "INSERT OR REPLACE INTO seen (origin, first, last, t) VALUES (?, ?, ?, ?)", step.seen
-        )
+        note_merged(connection, step.seen)
         note_facts(connection, {"merged_before_s": step.merged_before_s})
         self._known.add(connection, step.files, len(step.journal))
         if not step.unreadable:
@@ -227,6 +229,7 @@ class Tiering:
         for what, work in (
             # What a wrong clock stores from now on must not vouch for it at the next start.
             ("noting the time", lambda: run(partial(set_facts, facts=self.floors.age_s.facts()))),
+            ("looking at metrics.db", self._look_whole),
             # A row that an index has twice would be rolled up twice.
             ("comparing indexes", self._compare_indexes),
             ("dropping what is too old", lambda: run(drop)),
@@ -243,11 +246,26 @@ class Tiering:
                 if not isinstance(error, (sqlite3.Error, UnavailableError)):
                     logger.exception("%s raised", what)
                 self._log.warning(what, "%s failed and is tried again: %s", what, error)
-                trouble = f"{what} failed: {error!r:.200}"
+                trouble = trouble or f"{what} failed: {error!r:.200}"
         with self.publication.moving():
             # Files that were deleted while a read had them open.
             self._reader.files.let_go()
         return trouble
+
+    def _look_whole(self) -> None:
+        """Raise sqlite3.DatabaseError where the file is smaller than it was: it never shrinks.
+
+        SQLite keeps pages in memory, and would not notice until it reads one that is gone. The file
+        is not opened: to close it again would end the locks that SQLite has on it.
+        """
+        path = self._directory / METRICS
+        size = path.stat().st_size
+        if size < self._metrics_bytes:
+            raise sqlite3.DatabaseError(
+                f"expected at least {self._metrics_bytes} bytes in {path}, got {size}: something "
+                "has cut it; stop the collector and restore a backup"
+            )
+        self._metrics_bytes = size
 
     def _forget_files(self) -> None:
         """Forget files that retention has deleted; a look at the others tells which are missing."""

@@ -123,7 +123,8 @@ def _metrics(directory: Path, report: CheckReport, stack: ExitStack) -> Metrics 
             if name == METRICS:
                 connection = open_file(directory / name)
                 metrics = look(stack.enter_context(closing(connection)), report)
-                look_at_pair(directory, connection, report)
+                if metrics is not None:
+                    look_at_pair(directory, connection, report)
             else:
                 look_at_state(directory / name, report)
         except sqlite3.Error as error:

@@ -25,6 +25,7 @@ __all__ = [
     "KEYS",
     "MANIFEST",
     "RESTORING",
+    "STAGING",
     "STATE",
     "WAIT_S",
     "Copied",
@@ -47,6 +48,8 @@ MANIFEST: Final = "manifest.json"
 KEYS: Final = "keys.db"
 STATE: Final = "state.db"
 #: directory with the files of a complete restore, not all of which have moved to their places
+#: where a restore puts its files until they are complete
+STAGING: Final = ".restore"
 RESTORING: Final = ".restoring"
 _OWN: Final = re.compile(
     r"((10s|1m|10m)-\d{8}|1h-\d{6}|metrics|keys|state)\.db(-wal|-shm|-journal)?|token|agent-key|"
@@ -102,6 +105,11 @@ def refuse_unfinished(directory: Path) -> None:
         raise StartupError(
             f"expected a whole store in {directory}, a restore into it was cut short: run "
             "trimtab collector restore again, it goes on from there"
+        )
+    if (directory / STAGING).exists() and not (directory / METRICS).exists():
+        raise StartupError(
+            f"expected a store in {directory}, a restore into it was cut short before anything was "
+            f"in its place: run trimtab collector restore again, or remove {STAGING} to begin anew"
         )
 
 

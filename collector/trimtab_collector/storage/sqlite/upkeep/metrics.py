@@ -13,9 +13,10 @@ from trimtab_collector.storage.columns import Columns, columns_of_batch
 from trimtab_collector.storage.dictionary import Dictionary
 from trimtab_collector.storage.sqlite.compactor import METRICS
 from trimtab_collector.storage.sqlite.connect import lenient
+from trimtab_collector.storage.sqlite.facts import identity_of_journal, read_facts
 from trimtab_collector.storage.sqlite.journal import JOURNAL_ROW, batch_of
 from trimtab_collector.storage.sqlite.knownfiles import PREFIX
-from trimtab_collector.storage.sqlite.schema import VERSION, identity_of_journal
+from trimtab_collector.storage.sqlite.schema import VERSION
 from trimtab_collector.storage.sqlite.upkeep.findings import CheckReport, Finding
 from trimtab_collector.storage.sqlite.upkeep.rows import look_at_rows
 from trimtab_core.batches import decode_series
@@ -92,9 +93,7 @@ def look(connection: sqlite3.Connection, report: CheckReport) -> Metrics | None:
         (count,) = connection.execute(query).fetchone()
         if count:
             report.add(Finding(METRICS, what, "0", str(count)))
-    facts = connection.execute(
-        "SELECT name, value FROM fact WHERE typeof(value) = 'integer'"
-    ).fetchall()
+    facts = read_facts(connection)
     # In one transaction, so that totals and journal rows belong together.
     connection.execute("BEGIN")
     totals = connection.execute("SELECT environment, service, requests FROM total").fetchall()
@@ -115,7 +114,11 @@ def look(connection: sqlite3.Connection, report: CheckReport) -> Metrics | None:
         last,
         {(row[0], row[1]): row[2] for row in totals},
         *(
-            {name.removeprefix(prefix): value for name, value in facts if name.startswith(prefix)}
+            {
+                name.removeprefix(prefix): value
+                for name, value in facts.items()
+                if name.startswith(prefix)
+            }
             for prefix in ("floor_", PREFIX)
         ),
     )
@@ -138,7 +141,7 @@ def rows(metrics: Metrics, report: CheckReport) -> Iterator[JournalRow]:
     while True:
         try:
             found = metrics.connection.execute(
-                f"SELECT id, {JOURNAL_ROW} FROM journal"  # noqa: S608
+                f"SELECT {JOURNAL_ROW} FROM journal"  # noqa: S608
                 " WHERE id > ? AND id <= ? ORDER BY id LIMIT 1",
                 (number, metrics.last),
             ).fetchone()
@@ -148,12 +151,11 @@ def rows(metrics: Metrics, report: CheckReport) -> Iterator[JournalRow]:
             return
         if found is None:
             return
-        number, *row = found
-        t0 = row[2]
+        number, t0 = found[0], found[3]
         report.journal_batches += 1
         columns = None
         try:
-            batch = batch_of(tuple(row))
+            batch = batch_of(found)
             numbers = [metrics.series.add(key) for key in decode_series(batch.series)]
             columns = columns_of_batch(batch, np.array(numbers, np.int64), t0)
         except BatchError as error:

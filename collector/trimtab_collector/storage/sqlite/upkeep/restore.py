@@ -25,6 +25,7 @@ from trimtab_collector.storage.sqlite.upkeep.backup import FORMAT
 from trimtab_collector.storage.sqlite.upkeep.files import (
     MANIFEST,
     RESTORING,
+    STAGING,
     MaintenanceError,
     Manifest,
     Say,
@@ -40,7 +41,6 @@ from trimtab_core.errors import StartupError
 
 __all__ = ["read_manifest", "restore"]
 
-_STAGING: Final = ".restore"
 #: first version of the store whose journal never gives an id twice
 _NUMBERED: Final = 2
 _NAME: Final = re.compile(r"[\w-][\w.-]*")
@@ -65,7 +65,7 @@ def restore(source: Path, directory: Path, say: Say, *, force: bool = False) -> 
                     f"expected {directory} to be empty, it has a store: choose another with "
                     "--data-dir, or move that one aside with --force"
                 )
-            staging = directory / _STAGING
+            staging = directory / STAGING
             clear(staging)
             try:
                 _stage(source, staging, manifest, say)

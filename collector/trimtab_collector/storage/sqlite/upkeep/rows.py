@@ -8,6 +8,7 @@ from trimtab_collector.storage.sqlite.amounts import delta_of_row
 from trimtab_collector.storage.sqlite.aside import Aside
 from trimtab_collector.storage.sqlite.checksums import UnreadableError, verify
 from trimtab_collector.storage.sqlite.compactor import METRICS
+from trimtab_collector.storage.sqlite.repeats import SUMMED
 from trimtab_collector.storage.sqlite.upkeep.findings import CheckReport, Finding
 
 __all__ = ["look_at_rows"]
@@ -15,6 +16,12 @@ __all__ = ["look_at_rows"]
 
 def _checked(row: tuple[Any, ...]) -> None:
     verify(row[-1], *row[:-1])
+
+
+def _whole(row: tuple[Any, ...]) -> None:
+    if row[-1] is None:
+        raise UnreadableError("expected a row with a checksum, got one that is cut short")
+    _checked(row)
 
 
 def _checked_total(row: tuple[Any, ...]) -> None:
@@ -42,6 +49,7 @@ _TABLES: Final[dict[str, tuple[str, Callable[[tuple[Any, ...]], object]]]] = {
     "event": (
         "t_us, kind, environment, service, instance, route, CAST(body AS BLOB), crc", _checked
     ),
+    **{table: (columns, _whole) for table, columns in SUMMED.items()},
 }  # fmt: skip
 
 
