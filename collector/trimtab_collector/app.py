@@ -34,6 +34,7 @@ from trimtab_collector.auth.keyring import KeyRing
 from trimtab_collector.auth.owners import AgentOwners
 from trimtab_collector.batchbodies import Receive
 from trimtab_collector.circumstances import Circumstances
+from trimtab_collector.companions import Companions, is_begun
 from trimtab_collector.contract.callers import ITSELF, Caller
 from trimtab_collector.contract.health import AgentsHealth, HealthPart, StateHealth
 from trimtab_collector.deploys import Deploys
@@ -81,8 +82,7 @@ class CollectorApp:
         directory = settings.directory
         #: parts whose settings may change while it runs register here
         self.reload = reload or Reload(settings)
-        self.store = _open(settings, self.reload) if store is None else store
-        self.state = StateFile(directory, (AUDIT,), waits=True)
+        self._files(settings, store)
         self.accounts = Accounts(
             *(self.state, directory, settings.token),
             *(settings.admin_name, settings.admin_password, settings.base_url),
@@ -181,6 +181,15 @@ class CollectorApp:
         await asyncio.to_thread(self.evaluator.stop)
         await self.notifications.sender.stop()
 
+    def _files(self, settings: CollectorSettings, store: Store | None) -> None:
+        """Open the store and the state file, and look whether one was begun anew."""
+        directory = settings.directory
+        began = is_begun(directory)
+        self.store = _open(settings, self.reload) if store is None else store
+        self.state = StateFile(directory, (AUDIT,), waits=True)
+        #: what was lost of the files
+        self.companions = Companions(self.state, directory, began=began)
+
     def _reporter(self, kpis: KpiBook) -> Reporter:
         return Reporter(
             *(self.reader, self.marks, self.objectives, kpis, self.alerts, self.overviews)
@@ -188,8 +197,8 @@ class CollectorApp:
 
     def _state_health(self, _caller: Caller) -> HealthPart:
         unreadable = self.state.unreadable + self.keys.unreadable
-        trouble = self.state.trouble or self.keys.trouble or self.owners.lost
-        trouble = trouble or self.owners.trouble
+        trouble = self.companions.trouble or self.state.trouble or self.keys.trouble
+        trouble = trouble or self.owners.lost or self.owners.trouble
         body = StateHealth(unreadable=unreadable, trouble=trouble or None)
         return HealthPart(body, bool(unreadable or trouble))
 

@@ -50,6 +50,14 @@ class _Table(NamedTuple):
         """The condition of one row."""
         return " AND ".join(f"{name} = ?" for name in self.key)
 
+    def keeps(self, row: Sequence[object]) -> bool:
+        """Return whether SQLite keeps the values of a whole row just as they are given."""
+        # What is a number of another type it turns, and NaN becomes NULL.
+        return all(
+            value is None or (type(value) is _PLAIN.get(kind) and value == value)
+            for value, kind in zip(row, self.types, strict=True)
+        )
+
     @property
     def is_numbered(self) -> bool:
         """Whether SQLite gives a row its key."""
@@ -78,10 +86,7 @@ class CheckedConnection(sqlite3.Connection):
         known = self.table(table)
         names = tuple(columns.replace(" ", "").split(",")) if columns else known.names
         row = list(values)
-        is_known = names == known.names and all(
-            value is None or _is_plain(value, kind)
-            for value, kind in zip(row, known.types, strict=True)
-        )
+        is_known = names == known.names and known.keeps(row)
         if known.has_crc and is_known:
             row.append(checksum(*row))
             names = (*names, _CRC)
@@ -101,8 +106,17 @@ class CheckedConnection(sqlite3.Connection):
         self, table: str, rows: Iterable[Sequence[object]], *, conflict: str = "ABORT"
     ) -> None:
         """Insert rows, each of all columns of the table."""
-        for row in rows:
-            self.put(table, row, conflict=conflict)
+        known, given = self.table(table), list(rows)
+        if not (known.has_crc and all(known.keeps(row) for row in given)):
+            for row in given:
+                self.put(table, row, conflict=conflict)
+            return
+        names = (*known.names, _CRC)
+        self.executemany(
+            f"INSERT OR {conflict} INTO {table} ({', '.join(names)})"  # noqa: S608 - ours
+            f" VALUES ({', '.join('?' * len(names))})",
+            [(*row, checksum(*row)) for row in given],
+        )
 
     def revise(
         self,
@@ -242,8 +256,3 @@ def damage_of(connection: sqlite3.Connection) -> str:
 def whole_text(data: bytes) -> str:
     """Return the text of a column; damaged bytes cost a character, not every row beside them."""
     return data.decode("utf-8", "replace")
-
-
-def _is_plain(value: object, kind: str) -> bool:
-    """Return whether SQLite keeps a value as it is in a column of a type; NaN becomes NULL."""
-    return type(value) is _PLAIN.get(kind) and value == value

@@ -182,6 +182,8 @@ def _collector(
                 file=sys.stderr,
             )
         if link.token:
+            if lost := found.app.companions.trouble:
+                print(f"trimtab collector: {lost}", file=sys.stderr)
             print(
                 f"trimtab collector: no user yet; add the first admin within an hour at "
                 f"{base}/setup#{link.token}",

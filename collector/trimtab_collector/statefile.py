@@ -29,14 +29,16 @@ from trimtab_core.errors import StartupError
 from trimtab_core.logs import RateLimited
 from trimtab_core.ownfiles import make_directory, touch_own
 
-__all__ = ["Schema", "StateFile", "is_damaged", "reader_of", "unusable"]
+__all__ = ["COMPANION", "LOGIN_KEYS", "Schema", "StateFile", "is_damaged", "reader_of", "unusable"]
 
 _T = TypeVar("_T")
 logger = logging.getLogger("trimtab.state")
 
 _FILE: Final = "state.db"
 #: a file that is made after this one, at the first start
-_COMPANION: Final = "login-keys"
+LOGIN_KEYS: Final = "login-keys"
+#: the table of one row of what this file knows of metrics.db
+COMPANION: Final = "companion"
 #: errors of SQLite that do not say that the file is damaged
 _NOT_DAMAGE: Final = (sqlite3.OperationalError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
 #: how long a change waits for one of another process
@@ -75,22 +77,25 @@ class StateFile:
         self.trouble = ""
         try:
             make_directory(directory)
-            is_new = opened_with_room(directory, self._opened, waits=waits)
+            opened_with_room(directory, self._opened, waits=waits)
         except (OSError, sqlite3.Error) as error:
             raise unusable(self.path.parent, error) from error
-        if is_new and (directory / _COMPANION).exists():
-            self.trouble = (
-                f"{self.path.name} was missing or empty beside {_COMPANION}: users, tokens, rules "
-                "and alerts are gone; stop the collector and put back a backup of that file"
-            )
-            logger.error("the state is lost: %s path=%s", self.trouble, self.path)
         for schema in schemas:
             self.bring(schema)
         if waits:
             self.survey()
 
-    def _opened(self) -> bool:
-        """Open the file, making it if needed; tell whether it was empty."""
+    @staticmethod
+    def make_companion(connection: CheckedConnection) -> None:
+        """Make the table of what the file knows of metrics.db, within a transaction."""
+        connection.execute(
+            f"CREATE TABLE IF NOT EXISTS {COMPANION} (one INTEGER PRIMARY KEY CHECK (one = 1),"
+            " mark INTEGER NOT NULL, lost INTEGER NOT NULL, crc INTEGER)"
+        )
+        connection.table(COMPANION, afresh=True)
+
+    def _opened(self) -> None:
+        """Open the file, making it if needed."""
         touch_own(self.path)
         connection = self._connection = sqlite3.connect(
             self.path,
@@ -103,15 +108,25 @@ class StateFile:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
-            is_new = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS schema_step"
-                " (owner TEXT PRIMARY KEY, steps INTEGER NOT NULL) WITHOUT ROWID"
-            )
+            self._begin(connection)
         except BaseException:
             connection.close()
             raise
-        return is_new
+
+    def _begin(self, connection: CheckedConnection) -> None:
+        """Make the tables of the file itself where it has none: it knows of no metrics.db yet."""
+        look = "SELECT 1 FROM sqlite_master LIMIT 1"
+        if connection.execute(look).fetchall():
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        if not connection.execute(look).fetchall():
+            connection.execute(
+                "CREATE TABLE schema_step"
+                " (owner TEXT PRIMARY KEY, steps INTEGER NOT NULL) WITHOUT ROWID"
+            )
+            self.make_companion(connection)
+            connection.put(COMPANION, (1, 0, 0))
+        connection.execute("COMMIT")
 
     def bring(self, schema: Schema) -> None:
         """Make the tables of an owner that are missing; raises StartupError.

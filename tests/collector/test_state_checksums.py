@@ -1,6 +1,7 @@
 """A bit that a disk changes in keys.db or state.db is told, and changes no right and no rule."""
 
 import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+import trimtab_collector
 from support.processes.people import ADMIN, PASSWORD, Client
 from support.processes.servers import Collector, short_dir
 from trimtab_collector.alerts.file import AlertsFile
@@ -26,6 +28,7 @@ from trimtab_collector.storage.sqlite.tiers import Retention
 from trimtab_collector.storage.sqlite.upkeep.check import check
 from trimtab_core.errors import StartupError
 
+_WRITES: Final = re.compile(r"\b(INSERT (OR \S+ )?INTO|UPDATE \S+ SET)\b")
 _BOOK: Final = "CREATE TABLE book (id TEXT PRIMARY KEY, price REAL NOT NULL) WITHOUT ROWID"
 #: the tables whose pages are flipped, and what is read of each
 _READ: Final = {
@@ -239,3 +242,35 @@ def test_the_collector_tells_of_a_user_whose_role_a_disk_has_changed() -> None:
         assert health["status"] == "degraded"
         assert health["state"]["unreadable"] >= 1
         assert "rows are not as they were written" in process.output()
+
+
+def test_no_statement_writes_rows_past_their_checksums() -> None:
+    """Rows of the two files are written by `put` and `revise` alone."""
+    package = Path(trimtab_collector.__file__).parent
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if _WRITES.search(path.read_text(encoding="utf-8"))
+    }
+    others = {name for name in found if not name.startswith("storage/")}
+    # The steps of schemas, whose table has no checksums.
+    assert others == {"checkedrows.py", "statefile.py"}
+
+
+def test_every_table_of_the_state_has_checksums() -> None:
+    with short_dir() as directory, Collector(directory) as process:
+        process.start()
+        process.stop()
+        for name in ("state.db", "keys.db"):
+            with closing(sqlite3.connect(process.data / name)) as file:
+                tables = file.execute(
+                    "SELECT name FROM sqlite_master"
+                    " WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+                ).fetchall()
+                without = [
+                    table
+                    for (table,) in tables
+                    if "crc" not in str(file.execute(f"PRAGMA table_info({table})").fetchall())
+                ]
+            assert without == (["schema_step"] if name == "state.db" else [])
+            assert tables

@@ -211,17 +211,3 @@ def test_a_damaged_page_ends_a_subcommand_with_one_sentence(
     expected = pytest.raises(StartupError, match="expected sound files of state")
     with expected, opened(tmp_path) as state:
         People(state).list()
-
-
-def test_an_empty_file_beside_the_keys_of_log_ins_is_told(tmp_path: Path) -> None:
-    fresh = StateFile(tmp_path)
-    assert fresh.trouble == ""
-    fresh.close()
-    (tmp_path / "login-keys").touch()
-    kept = StateFile(tmp_path)
-    assert kept.trouble == ""
-    kept.close()
-    (tmp_path / "state.db").write_bytes(b"")
-    lost = StateFile(tmp_path)
-    assert "missing or empty beside login-keys" in lost.trouble
-    lost.close()

@@ -32,11 +32,16 @@ LAYERS: Layers = {
         "room": (),
         "checkedrows": ("storage.sqlite.checksums",),
         "statefile": ("checkedrows", "room"),
+        "companions": (
+            *("checkedrows", "statefile", "storage.sqlite.connect", "storage.sqlite.facts"),
+        ),
         "storage": (),
         # Each folder below it is an engine, which only those who name it may import.
         "storage.*": ("storage",),
         "storage.sqlite": ("storage", "settings", "room"),
-        "storage.sqlite.upkeep": ("checkedrows", "storage", "storage.sqlite", "settings", "room"),
+        "storage.sqlite.upkeep": (
+            *("checkedrows", "companions", "storage", "storage.sqlite", "settings", "room"),
+        ),
         "auth": ("contract", "checkedrows", "statefile", "room"),
         # Its subcommands, which know the settings.
         "auth.cli": ("contract", "statefile", "auth", "settings"),
@@ -108,6 +113,7 @@ LAYERS: Layers = {
             *(
                 "batchbodies",
                 "contract",
+                "companions",
                 "statefile",
                 "auth",
                 "reads",

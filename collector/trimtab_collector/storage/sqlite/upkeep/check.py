@@ -54,7 +54,7 @@ from trimtab_collector.storage.sqlite.upkeep.metrics import (
     open_file,
     rows,
 )
-from trimtab_collector.storage.sqlite.upkeep.staterows import look_at_state
+from trimtab_collector.storage.sqlite.upkeep.staterows import look_at_pair, look_at_state
 from trimtab_collector.storage.sqlite.upkeep.sums import HOUR_S, instant
 from trimtab_collector.storage.sqlite.upkeep.tierfiles import Held, TierFile, look_through
 
@@ -123,6 +123,8 @@ def _metrics(directory: Path, report: CheckReport, stack: ExitStack) -> Metrics 
             if name == METRICS:
                 connection = open_file(directory / name)
                 metrics = look(stack.enter_context(closing(connection)), report)
+                if metrics is not None:
+                    look_at_pair(directory, connection, report)
             else:
                 look_at_state(directory / name, report)
         except sqlite3.Error as error:

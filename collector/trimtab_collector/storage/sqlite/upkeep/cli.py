@@ -1,4 +1,4 @@
-"""The subcommands `trimtab collector backup`, `restore` and `check`.
+"""The subcommands `trimtab collector backup`, `restore`, `check` and `accept-loss`.
 
 Progress goes to stderr, results to stdout. Exit codes: 0 done and sound, 1 not, 2 wrong usage.
 """
@@ -58,6 +58,13 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
         description="Read all data of a collector that runs or not, decode it and compare its sums "
         "over tiers, roll-ups and accounting. Exit code 0: it is sound; 1: it is not, and why.",
     )
+    commands.add_parser(
+        "accept-loss",
+        parents=[shared],
+        help="go on without what a file that began anew has lost",
+        description="Go on without what was lost where state.db or metrics.db was missing or empty "
+        "beside the other, which /health tells until then. It changes nothing else.",
+    )
 
 
 def run(settings: CollectorSettings, options: argparse.Namespace) -> int:
@@ -69,6 +76,8 @@ def run(settings: CollectorSettings, options: argparse.Namespace) -> int:
     if options.command == "restore":
         source = Path(options.source).absolute()
         return _restore(source, settings.directory, options.json, force=options.force)
+    if options.command == "accept-loss":
+        return _accept(settings.directory, options.json)
     return _check(settings, options.json)
 
 
@@ -101,6 +110,19 @@ def _restore(source: Path, directory: Path, as_json: bool, *, force: bool) -> in
     if manifest.aside:
         print(f"moved what was there to {directory / manifest.aside}")
     print(f"restored {len(manifest.files)} files of {manifest.made} into {directory}")
+    return 0
+
+
+def _accept(directory: Path, as_json: bool) -> int:
+    from trimtab_collector.companions import accept
+    from trimtab_collector.storage.sqlite.upkeep.files import refuse_other
+
+    refuse_other(directory)
+    what = accept(directory)
+    if as_json:
+        print(json.dumps({"accepted": what or None}))
+    else:
+        print(f"accepted: {what}" if what else "nothing is lost that was not accepted")
     return 0
 
 
