@@ -161,7 +161,7 @@ async def test_what_one_app_floods_pushes_nothing_of_others_out_of_the_spool(
         world.histograms(world.quiet, 5, 20)
         world.samples(world.flood, *((3000, 8) if kind == "routes" else (1,)))
         if kind == "histograms":
-            world.histograms(world.flood, 200, 600)
+            world.histograms(world.flood, 300, 600)
         elif kind == "events":
             world.events(world.flood, 120, 8000)
         await world.close()
