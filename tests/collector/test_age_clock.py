@@ -104,10 +104,10 @@ def test_a_doubt_lasts_over_restarts_and_ends_a_day_after_it_began() -> None:
         # Each run counts, and what lies between them does not.
         again = Clock(1000)
         ages = AgeClock(wall, again, int(wall.now_s), ages.facts())
-        assert ages() < NOON + DAY_S
+        assert ages() < NOON + 2 * DAY_S
         wall.advance_s(3599)
         again.advance_s(3599)
-        assert ages() < NOON + DAY_S
+        assert ages() < NOON + 2 * DAY_S
         wall.advance_s(30)
     again.advance_s(60)
     wall.advance_s(60)
@@ -120,6 +120,7 @@ def test_a_clock_that_is_set_right_or_jumps_again_ends_a_doubt_or_begins_another
     wall, steady = Clock(NOON), Clock(0)
     ages = AgeClock(wall, steady)
     wall.advance_s(20 * DAY_S)
+    assert ages() == NOON
     for clock in (wall, steady):
         clock.advance_s(DAY_S - 10)
     assert ages() == NOON + DAY_S - 10
@@ -130,7 +131,38 @@ def test_a_clock_that_is_set_right_or_jumps_again_ends_a_doubt_or_begins_another
     ages = AgeClock(further, again, None, facts)
     for clock in (further, again):
         clock.advance_s(DAY_S - 10)
-    assert ages() == NOON + 2 * DAY_S - 20
+    # The first one has been so for a day by now, the second has not.
+    assert ages() == NOON + 22 * DAY_S - 20
+    for clock in (further, again):
+        clock.advance_s(10)
+    assert ages() == further()
+
+
+def test_a_machine_that_is_off_each_night_is_behind_by_two_nights_at_most() -> None:
+    facts: dict[str, int] = {}
+    wall = Clock(NOON)
+    for _ in range(60):
+        steady = Clock(0)
+        ages = AgeClock(wall, steady, None, facts)
+        for _ in range(16):
+            for clock in (wall, steady):
+                clock.advance_s(3600)
+            assert wall() - 16 * 3600 <= ages() <= wall()
+        facts = ages.facts()
+        wall.advance_s(8 * 3600)
+
+
+def test_a_machine_that_starts_all_the_time_is_behind_by_days_and_not_for_ever() -> None:
+    facts: dict[str, int] = {}
+    wall = Clock(NOON)
+    for _ in range(400):
+        steady = Clock(0)
+        ages = AgeClock(wall, steady, None, facts)
+        for clock in (wall, steady):
+            clock.advance_s(2 * 3600)
+        assert wall() - 4 * DAY_S <= ages() <= wall()
+        facts = ages.facts()
+        wall.advance_s(2 * 3600)
 
 
 @pytest.mark.parametrize("days", [3, 20, 500, 76 * 365])

@@ -2,11 +2,12 @@
 
 A wall clock may be wrong for a minute, and what was deleted in it stays deleted. So a jump ahead is
 believed for ages only after a day in which it stayed: until then time goes on from where it was, as
-a clock tells that only passes. A jump back is believed at once: it deletes nothing.
+a clock tells that only passes. Each jump has a day of its own, in which only the time counts while
+a collector ran. A jump back is believed at once: it deletes nothing.
 
-A start goes on from what was believed last, and a doubt lasts on where the clock is about where it
-was: what is stored meanwhile has the time of a clock in doubt, and vouches for nothing. Where no
-time is stored yet, time goes on from the newest data that is not of the future.
+A start goes on from what was believed and doubted last: what is stored meanwhile has the time of a
+clock in doubt, and vouches for nothing. Where nothing of that is stored yet, time goes on from the
+newest data that is not of the future.
 """
 
 import logging
@@ -15,6 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -29,17 +31,27 @@ logger = logging.getLogger("trimtab.compaction")
 _STEP_S: Final = 3600
 #: seconds after which a jump is believed
 _BELIEVED_S: Final = 86_400
-#: facts of the store: what was believed last, what the wall clock was then, and for how many
-#: seconds it had been in doubt, 0 if it was not
+#: Jumps in doubt at a time; of more, the newest two are one that began with the later of them.
+_MOST_JUMPS: Final = 4
+#: Facts of the store: what was believed last, and of each jump how far it led ahead and for how
+#: long it had been in doubt, in seconds.
 _AGE: Final = "age_s"
-_WALL: Final = "age_wall_s"
-_DOUBTED: Final = "age_doubted_s"
+_AHEAD: Final = "age_ahead_{}_s"
+_DOUBTED: Final = "age_doubted_{}_s"
 
 
 def steady_s() -> float:
     """Return seconds of a clock that only passes, also while the machine sleeps where it can."""
     boot = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if boot is None else time.clock_gettime(boot)
+
+
+@dataclass(slots=True)
+class _Jump:
+    """How many seconds a clock has jumped ahead, and for how many of running that is in doubt."""
+
+    ahead_s: float
+    doubted_s: float = 0.0
 
 
 class AgeClock:
@@ -62,48 +74,74 @@ class AgeClock:
         self._lock = threading.Lock()
         now_s, facts = clock(), facts or {}
         believed_s = facts.get(_AGE, newest_s)
-        self._time_s = now_s if believed_s is None else min(now_s, believed_s)
+        self._believed_s = now_s if believed_s is None else min(now_s, believed_s)
         self._at_s = steady() if steady else 0.0
-        #: steady and wall clock when the jump began that is not believed yet
-        self._jump: tuple[float, float] | None = None
-        doubted_s = facts.get(_DOUBTED, 0)
-        if doubted_s > 0 and self._time_s + _STEP_S < now_s <= facts.get(_WALL, 0) + _STEP_S:
-            # The clock is about where it was, and still in doubt.
-            self._jump = (self._at_s - doubted_s, now_s - doubted_s)
+        #: those that are not believed yet, the oldest first
+        self._jumps = [
+            _Jump(ahead_s, facts.get(_DOUBTED.format(place), 0))
+            for place in range(_MOST_JUMPS)
+            if (ahead_s := facts.get(_AHEAD.format(place), 0)) > 0
+        ]
+        if steady is not None:
+            self()
+
+    def __call__(self) -> float:
+        """Return the time; quick."""
+        if self._steady is None:
+            return self._clock()
+        with self._lock:
+            # The wall clock first: one that is set between the two readings has not jumped.
+            now_s, steady_s = self._clock(), self._steady()
+            self._pass(steady_s - self._at_s)
+            self._at_s = steady_s
+            self._see(now_s)
+            return self._believed_s
 
     def facts(self) -> dict[str, int]:
         """Return what the next run has to know; empty where the clock is always believed."""
         if self._steady is None:
             return {}
-        believed_s, now_s = self(), self._clock()
+        believed_s = self()
         with self._lock:
-            doubted_s = self._steady() - self._jump[0] if self._jump is not None else 0.0
-        return {_AGE: int(believed_s), _WALL: int(now_s), _DOUBTED: math.ceil(doubted_s)}
+            jumps = [*self._jumps, *[_Jump(0)] * _MOST_JUMPS][:_MOST_JUMPS]
+        facts = {_AGE: int(believed_s)}
+        for place, jump in enumerate(jumps):
+            facts[_AHEAD.format(place)] = math.ceil(jump.ahead_s)
+            facts[_DOUBTED.format(place)] = int(jump.doubted_s)
+        return facts
 
-    def __call__(self) -> float:
-        """Return the time; quick."""
-        now_s = self._clock()
-        if self._steady is None:
-            return now_s
-        with self._lock:
-            steady_s = self._steady()
-            expected_s = self._time_s + steady_s - self._at_s
-            if now_s > expected_s + _STEP_S:
-                since_s, told_s = self._jump or (0.0, 0.0)
-                if self._jump is None or now_s > told_s + steady_s - since_s + _STEP_S:
-                    # The first, or one more on top of it.
-                    since_s = steady_s
-                    self._jump = (steady_s, now_s)
-                    logger.warning(
-                        "the clock is %.1f hours ahead of the data: nothing is deleted for its age "
-                        "until it has stayed so for %d hours; if it is wrong, set it",
-                        (now_s - expected_s) / 3600,
-                        _BELIEVED_S // 3600,
-                    )
-                if steady_s - since_s < _BELIEVED_S:
-                    return expected_s
-            self._time_s, self._at_s, self._jump = now_s, steady_s, None
-            return now_s
+    def _pass(self, seconds: float) -> None:
+        """Let time pass: what was in doubt for long enough is believed."""
+        self._believed_s += seconds
+        for jump in self._jumps:
+            jump.doubted_s += seconds
+        while self._jumps and self._jumps[0].doubted_s >= _BELIEVED_S:
+            self._believed_s += self._jumps.pop(0).ahead_s
+
+    def _see(self, now_s: float) -> None:
+        """Take what the wall clock says."""
+        ahead_s = now_s - self._believed_s - sum(jump.ahead_s for jump in self._jumps)
+        if ahead_s > _STEP_S:
+            self._jumps.append(_Jump(ahead_s))
+            if len(self._jumps) > _MOST_JUMPS:
+                self._jumps[-2:] = [_Jump(ahead_s + self._jumps[-2].ahead_s)]
+            logger.warning(
+                "the clock is %.1f hours ahead of the data: nothing is deleted for its age "
+                "until it has stayed so for %d hours; if it is wrong, set it",
+                (now_s - self._believed_s) / 3600,
+                _BELIEVED_S // 3600,
+            )
+            return
+        while ahead_s < 0 and self._jumps:
+            # Put back: the latest jump first.
+            jump = self._jumps[-1]
+            taken_s = min(-ahead_s, jump.ahead_s)
+            jump.ahead_s -= taken_s
+            ahead_s += taken_s
+            if jump.ahead_s <= _STEP_S:
+                # So little is no jump.
+                ahead_s += self._jumps.pop().ahead_s
+        self._believed_s += ahead_s
 
 
 def newest_data_s(
