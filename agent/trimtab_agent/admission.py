@@ -40,9 +40,8 @@ class Admission:
         self._written: Counter[Holder] = Counter()
         self._lately: Counter[Holder] = Counter()
 
-    @property
-    def is_filling(self) -> bool:
-        """Tell whether so much waits that it counts who writes how much."""
+    def look(self) -> bool:
+        """Tell whether so much waits that it counts who writes how much; else forget who did."""
         if self._spool.stats.held_bytes >= self._spool.max_bytes // _FILLING:
             return True
         self._written.clear()

@@ -48,7 +48,7 @@ class BatchWriter:
         batches of his own: of his requests with as many of their series as have room in what is
         left to him, and as many measures and events. The rest of these are dropped and counted.
         """
-        if not self.admission.is_filling:
+        if not self.admission.look():
             await self._write(contents)
             return
         apps = list(self._apps.values())
