@@ -148,16 +148,19 @@ def test_a_frozen_agent_costs_bounded_memory_and_is_exact_afterwards(measured: M
     load.send(100)
     measured.peer.wait_records(100)
     measured.peer.freeze()
-    for _ in range(20):
+    full = 0
+    while full < 10:
+        # What the socket takes at first, it takes at the emitter's pace.
         load.send(1000)
+        full += not load.runtime.flush(0.1)
         assert load.books()["held"] <= MOST_HELD
-    assert not load.runtime.flush(0.01)
+        assert load.sent < 200_000
     measured.peer.thaw()
     # On a busy machine that takes longer than the end of a process waits.
-    wait_for(lambda: load.runtime.accounting["held"] == 0, "what was held to be sent", 30)
+    assert load.runtime.flush(30)
     bye = finished(measured.peer)
     assert bye.dropped["agent_away"] > 0
-    assert bye.sent + sum(bye.dropped.values()) == load.sent == 20_100
+    assert bye.sent + sum(bye.dropped.values()) == load.sent
     ((ranges),) = measured.peer.ranges().values()
     assert gaps(ranges) == 0
     assert len(measured.peer.records()) == bye.sent
