@@ -23,10 +23,10 @@ from time import monotonic_ns
 from typing import Any
 
 from trimtab.context import RequestContext, context_variable, reset_context
-from trimtab.endings import ASGI_STREAM, Endings, is_event_stream
+from trimtab.endings import ASGI_STREAM, Endings, is_event_stream, number_of
 from trimtab.exclude import excluding
 from trimtab.face import Face, asgi3
-from trimtab.failure import NO_FAILURE, failure_of
+from trimtab.failure import NO_FAILURE, failure_of, is_a
 from trimtab.headers import with_request_id, with_server_timing
 from trimtab.queueing import FOREVER, look_for_queue
 from trimtab.recorder import PLAIN, UNKNOWN_SIZE
@@ -119,7 +119,6 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
                 pass
             return send(message)
 
-        endings.active += 1
         start = clock()
         if endings.looks:
             queue_us = look_for_queue(scope.get("headers"))
@@ -129,6 +128,8 @@ def wrap(app: ASGIApp, runtime: Runtime) -> ASGIApp:
         if endings.with_context:
             context = RequestContext()
             token = set_context(context)
+        # Last: what is raised before, for want of memory or by a signal handler, counts nothing.
+        endings.active += 1
         try:
             await app(scope, receive, send_measured)
         except BaseException as error:
@@ -200,21 +201,31 @@ def _unusual_end(message: Message, last: int, size: int) -> tuple[int, int]:
 
 def _without_end(status: Any, flags: int, kind: int, started: Message) -> tuple[Any, int, int]:
     """Status, flags and kind of an event stream, or of a response whose last byte did not come."""
-    if kind or is_event_stream(started.get("headers"), ASGI_STREAM):
+    # What the app gave as its status may raise whatever is done with it.
+    status = number_of(status)
+    if kind or is_event_stream(_headers_of(started), ASGI_STREAM):
         # It ends when its client leaves, if not before: only a failure of the app is a fault.
-        return 500 if flags & FLAG_FAILED else started["status"], 0, KIND_EVENT_STREAM
-    if flags or (isinstance(status, int) and status >= 499):
+        return 500 if flags & FLAG_FAILED else status, 0, KIND_EVENT_STREAM
+    if flags or status >= 499:
         return status, flags, 0
     return 499 if status else 500, 0, 0
 
 
-def _outcome(error: BaseException, status: int) -> tuple[int, int]:
+def _headers_of(started: Message) -> object:
+    try:
+        return started.get("headers")
+    except Exception:  # noqa: BLE001 - a malformed message is the server's to refuse
+        return None
+
+
+def _outcome(error: BaseException, status: Any) -> tuple[int, int]:
     """Status and flags of a request that an exception ended before its last byte."""
+    status = number_of(status)
     if _is_cancelled(error) or type(error).__name__ == _LEFT:
         return 499, 0
     if not status:
         return 500, 0
-    if isinstance(error, OSError):
+    if is_a(error, OSError):
         return 499, 0
     return status, FLAG_FAILED
 
@@ -225,18 +236,18 @@ def _is_late_failure(error: BaseException, status: Any) -> bool:
     A framework raises again what it answered with a 500; an OSError may be that of the server's
     `send`, whose client left.
     """
-    if type(error).__name__ in _NO_FAILURES or isinstance(error, OSError):
+    if type(error).__name__ in _NO_FAILURES or is_a(error, OSError):
         return False
-    return not (isinstance(status, int) and status >= 500)
+    return number_of(status) < 500
 
 
 def _is_cancelled(error: BaseException) -> bool:
     # The server closes the coroutine of a request that it leaves behind when it stops.
-    if isinstance(error, GeneratorExit):
+    if is_a(error, GeneratorExit):
         return True
     # Who was cancelled has asyncio loaded; importing it here would double the time of our import.
     asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+    return asyncio is not None and is_a(error, asyncio.CancelledError)
 
 
 def _traceparent(scope: Mapping[str, Any]) -> str:

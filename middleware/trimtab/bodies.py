@@ -10,7 +10,7 @@ from typing import Any
 
 from trimtab.context import RequestContext, current_context, reset_context
 from trimtab.endings import WSGI_STREAM, Endings, is_event_stream
-from trimtab.failure import NO_FAILURE, Failure, failure_of
+from trimtab.failure import NO_FAILURE, Failure, failure_of, is_a
 from trimtab.recorder import UNKNOWN_SIZE
 from trimtab.templates import Templates
 from trimtab.types import Environ, WSGIHeaders
@@ -52,7 +52,9 @@ class OpenRequest:
     @property
     def method(self) -> str:
         """Return the request's method."""
-        return str(self._environ.get("REQUEST_METHOD", ""))
+        method = self._environ.get("REQUEST_METHOD", "")
+        # Not str(): what the app has put there may raise.
+        return method if type(method) is str else ""
 
     def began(self) -> None:
         """Note that the first part of a body has left; an event stream is open from here."""
@@ -129,19 +131,20 @@ def measured_body(
         return body
     if isinstance(file_wrapper, type) and isinstance(body, file_wrapper):
         return _closing_file(body, request)
-    kind = _SizedBody if hasattr(body, "__len__") else _Body
+    kind = _SizedBody if hasattr(type(body), "__len__") else _Body
     return kind(body, request)
 
 
 def _is_iterable(body: object) -> bool:
-    return hasattr(body, "__iter__") or hasattr(body, "__getitem__")
+    # As the interpreter looks: an app's body may raise when it is asked for an attribute.
+    return hasattr(type(body), "__iter__") or hasattr(type(body), "__getitem__")
 
 
 def _closing_file(body: Any, request: OpenRequest) -> Iterable[bytes]:
     # The server looks for its own type, to hand the file to the kernel: only close is ours.
     try:
         body.close = _FileClose(getattr(body, "close", None), request)
-    except AttributeError:
+    except Exception:  # noqa: BLE001 - a wrapper that takes no attributes, and says so in its way
         request.ended(last_ns=monotonic_ns(), size=UNKNOWN_SIZE)
     return body  # type: ignore[no-any-return]
 
@@ -161,7 +164,7 @@ class _FileClose:
             if self._close is not None:
                 self._close()
         finally:
-            failed = isinstance(broke, Exception) and not isinstance(broke, OSError)
+            failed = broke is not None and is_a(broke, Exception) and not is_a(broke, OSError)
             self._request.ended(
                 499 if broke is not None and not failed else 0,
                 last_ns=monotonic_ns(),
@@ -204,7 +207,7 @@ class _Body:
             self._request.began()
         try:
             self._size += len(part)
-        except TypeError:  # no bytes: the server's to refuse
+        except Exception:  # noqa: BLE001, S110 - no bytes: the server's to refuse
             pass
         return part
 

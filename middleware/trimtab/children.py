@@ -7,12 +7,14 @@ SIGTERM as soon as it has the results. So they send what they have measured befo
 
 import os
 import sys
-import time
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Final, Protocol
 
 __all__ = ["before_end", "before_results", "is_child"]
 
+#: Kept here: a suite that imports anew takes modules out of sys.modules.
+_IMPORTED_BY: Final[int] = vars(sys.modules["trimtab"])["_imported_by"]
 #: An agent that was not done by then is not waited for again for this long.
 _WAIT_S: Final = 0.1
 _AGAIN_S: Final = 30.0
@@ -29,7 +31,7 @@ class Added(Protocol):
 
 def is_child() -> bool:
     """Tell whether this process was forked, or made by multiprocessing in any of its ways."""
-    if vars(sys.modules["trimtab"])["_imported_by"] != os.getpid():
+    if os.getpid() != _IMPORTED_BY:
         return True
     module = sys.modules.get("multiprocessing.process")
     return module is not None and module.parent_process() is not None
@@ -70,8 +72,8 @@ class _Pickler:
 
     def dumps(self, *args: Any, **named: Any) -> Any:
         """Return what the pickler does."""
-        if self._added.waiting and time.monotonic() >= self._next_s and not self._flush(_WAIT_S):
-            self._next_s = time.monotonic() + _AGAIN_S
+        if self._added.waiting and monotonic() >= self._next_s and not self._flush(_WAIT_S):
+            self._next_s = monotonic() + _AGAIN_S
         return self._pickler.dumps(*args, **named)
 
     def __getattr__(self, name: str) -> Any:

@@ -1,7 +1,7 @@
 """Records that wait for the agent, as chunks with their clock pair, in bounded memory."""
 
-import time
 from collections import deque
+from time import monotonic_ns, time_ns
 from typing import Final
 
 from trimtab_core.records import RECORD_SIZE
@@ -56,7 +56,7 @@ class ChunkBacklog:
 
     def add(self, data: bytes, since: float) -> None:
         """Add records that were taken just now, none of them appended before since."""
-        wall_us, mono_us = time.time_ns() // 1000, time.monotonic_ns() // 1000
+        wall_us, mono_us = time_ns() // 1000, monotonic_ns() // 1000
         last = self._chunks[-1] if self._chunks else None
         joins = (
             last is not None
@@ -95,6 +95,11 @@ class ChunkBacklog:
         self.in_flight = None
         self._drop(0, "unsendable")
         return True
+
+    def count_lost(self, size_bytes: int) -> None:
+        """Count records that could not be added."""
+        lost = size_bytes // RECORD_SIZE
+        self.dropped["unsendable"] = self.dropped.get("unsendable", 0) + lost
 
     def _drop(self, index: int, reason: str) -> None:
         chunk = self._chunks[index]

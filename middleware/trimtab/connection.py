@@ -6,8 +6,8 @@ Only emitter threads connect; they may wait here, for at most one second.
 import socket
 import sys
 import threading
-import time
 import weakref
+from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from trimtab.sockets import close_ours, file_of
@@ -20,6 +20,7 @@ __all__ = ["Connections", "Link"]
 
 _UNIX_S: Final = 0.2
 _TCP_S: Final = 1.0
+_TELL_S: Final = 60.0
 #: Data that is not acknowledged for this long, in ms, breaks the connection.
 _TCP_USER_TIMEOUT_MS: Final = 10_000
 
@@ -45,6 +46,15 @@ class Connections:
         #: held while a socket is made and is not in `_opened` yet, and during a fork
         self._making = threading.Lock()
         self._forking = 0
+        #: address -> when it may be told again that there is no agent, in monotonic seconds
+        self._told: dict[str, float] = {}
+
+    def may_tell(self, address: str, now: float) -> bool:
+        """Tell whether to say now that there is no agent at an address: once a minute."""
+        if now < self._told.get(address, 0.0):
+            return False
+        self._told[address] = now + _TELL_S
+        return True
 
     def connect(self, address: Address, peer_uids: frozenset[int], token: str) -> Link:
         """Return a link to the agent; raises OSError with a sentence for what stands against it.
@@ -145,8 +155,8 @@ def _challenged(opened: socket.socket, token: str) -> tuple[FrameReader, Sealing
 
 
 def _next_message(opened: socket.socket, reader: FrameReader) -> object:
-    deadline = time.monotonic() + _TCP_S
-    while time.monotonic() < deadline:
+    deadline = monotonic() + _TCP_S
+    while monotonic() < deadline:
         data = opened.recv(4096)
         if not data:
             raise PermissionError(

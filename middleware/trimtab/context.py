@@ -88,7 +88,8 @@ def reset_context(token: Token[RequestContext | None]) -> None:
     """Take a request's context out again; its end may run in another `contextvars` context."""
     try:
         context_variable.reset(token)
-    except ValueError:
+    except (ValueError, RuntimeError):
+        # RuntimeError: it is out already, and a signal handler raised before that was noted.
         pass
 
 

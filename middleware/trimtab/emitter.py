@@ -16,9 +16,9 @@ everything else goes on.
 
 import random
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from time import monotonic, time_ns
 from typing import Any, Final
 
 from trimtab.chunks import FRAME_RECORDS, Chunk, ChunkBacklog
@@ -26,6 +26,7 @@ from trimtab.connection import Connections, Link
 from trimtab.pending import Pending
 from trimtab.recorder import Recorder
 from trimtab.sockets import WakingPair, close_ours, is_ours
+from trimtab.threads import is_left_alone, runs_in_main_thread
 from trimtab_core.config import Address
 from trimtab_core.errors import FrameError
 from trimtab_core.frames import encode
@@ -79,7 +80,7 @@ class Emitter:
         self._link: Link | None = None
         self._chunks = ChunkBacklog(backlog_bytes)
         self._unsent = memoryview(b"")
-        self._welcomed = self._closing = False
+        self._welcomed = self._closing = self._stopping = self._abandoned = False
         self._sent = 0
         self._worker = -1
         #: number of the latest announcement of a route that this connection has had, and before
@@ -88,17 +89,14 @@ class Emitter:
         self._most_routes = _ROUTES_A_FRAME
         #: when records were last taken, in monotonic seconds
         self._taken_at = recorder.held_since
-        self._next_try = 0.0
         self._backoff_s = _BACKOFF_S[0]
-        self._next_gauges = self._next_pending = 0.0
+        self._next_try = self._next_gauges = self._next_pending = 0.0
         self._pending = pending
-        self._next_warning = 0.0
         self._warn = RateLimited(log)
-        self._stopping = False
-        self._abandoned = False
         self._flushes: deque[threading.Event] = deque()
-        self._waking = WakingPair()
         self._thread = threading.Thread(target=self._run, name="trimtab-emitter", daemon=True)
+        # Last: where there may be no such thread, no sockets are left behind.
+        self._waking = WakingPair()
 
     def start(self) -> None:
         """Start the thread."""
@@ -138,6 +136,18 @@ class Emitter:
         self._link = None
 
     def _run(self) -> None:
+        try:
+            self._send_for_ever()
+        except BaseException:
+            # The app has ended this thread: the next request starts another.
+            self._recorder.fall_asleep()
+            self._pending.end()
+            self.abandon()
+            if runs_in_main_thread():
+                # A greenlet: it is the app's own end, or what its signal handler has raised.
+                raise
+
+    def _send_for_ever(self) -> None:
         while not self._abandoned:
             try:
                 if self._round():
@@ -151,11 +161,14 @@ class Emitter:
 
     def _round(self) -> bool:
         """Take a turn, and wait for the next; True when that was the last."""
+        if not self._stopping and is_left_alone():
+            self._stopping = True
+            self._recorder.fall_asleep()
         stopping = self._stopping
         flushes = len(self._flushes)
         self._disown()
         try:
-            self._turn(time.monotonic())
+            self._turn(monotonic())
         except Exception as error:  # noqa: BLE001 - it sends for ever, here and below
             self._note("frames", error)
             self._disconnect()
@@ -171,8 +184,7 @@ class Emitter:
     def _wait(self, blocked: bool) -> None:
         if self._abandoned:
             return
-        opened = self._link.socket if self._link else None
-        self._waking.wait(opened, self._interval_s, blocked=blocked)
+        self._waking.wait(self._link and self._link.socket, self._interval_s, blocked=blocked)
 
     def _disown(self) -> None:
         """Let go of sockets that the app has closed, as it may close all it did not open.
@@ -212,21 +224,28 @@ class Emitter:
             self._note(what, error)
 
     def _note(self, what: str, error: Exception) -> None:
-        log.debug("the emitter could not send %s", what, exc_info=error)
-        self._warn.warning(
-            what,
-            "some %s could not be sent to the agent (%s: %.200s): they are left out and counted, "
-            "all else goes on; please report this",
-            what, type(error).__name__, error,
-        )  # fmt: skip
+        try:
+            log.debug("the emitter could not send %s", what, exc_info=error)
+            self._warn.warning(
+                what,
+                "some %s could not be sent to the agent (%s: %.200s): they are left out and "
+                "counted, all else goes on; please report this",
+                what, type(error).__name__, error,
+            )  # fmt: skip
+        except Exception:  # noqa: BLE001, S110 - where memory is short, there is none to say so
+            pass
 
     def _collect(self) -> None:
-        since, self._taken_at = self._taken_at, time.monotonic()
+        since, self._taken_at = self._taken_at, monotonic()
         data = self._recorder.take()
         if self._recorder.routes.is_filling:
             self._recorder.routes.mark(data)
         if data:
-            self._chunks.add(data, since)
+            try:
+                self._chunks.add(data, since)
+            except Exception:
+                self._chunks.count_lost(len(data))
+                raise
         first = self._chunks.first
         self._recorder.held_since = self._taken_at if first is None else first.since
 
@@ -240,8 +259,7 @@ class Emitter:
         try:
             self._link = self._connections.connect(self._address, self._peer_uids, self._token)
         except OSError as error:
-            if now >= self._next_warning:
-                self._next_warning = now + 60
+            if self._connections.may_tell(str(self._address), now):
                 log.warning(
                     "no agent at %s (%s): requests go on unmeasured until there is one; "
                     "start it with `trimtab agent`, or set TRIMTAB_ENABLED=0",
@@ -290,7 +308,7 @@ class Emitter:
     def _write_gauges(self) -> None:
         if self._gauges is None or self._closing:
             return
-        gauges = Gauges(time.time_ns() // 1000, self._sent, self._drops(), self._gauges())
+        gauges = Gauges(time_ns() // 1000, self._sent, self._drops(), self._gauges())
         self._begin(gauges.frame())
 
     def _send_all(self) -> None:

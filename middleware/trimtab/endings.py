@@ -26,7 +26,7 @@ from trimtab.recorder import BACKGROUND_NS
 from trimtab.runtime import Runtime
 from trimtab_core.records import FLAG_FAILED, KIND_EVENT_STREAM, METHOD_IDS
 
-__all__ = ["ASGI_STREAM", "WSGI_STREAM", "Endings", "is_event_stream"]
+__all__ = ["ASGI_STREAM", "WSGI_STREAM", "Endings", "is_event_stream", "number_of"]
 
 #: Name of the header that tells an event stream, and how its value begins.
 ASGI_STREAM: Final = (b"content-type", b"text/event-stream")
@@ -90,11 +90,11 @@ class Endings:
         """
         recorder = self._recorder
         if type(status) is not int:
-            status = _number(status)
+            status = number_of(status)
         start, first, last = times_ns
         took = last - start
         recorder.append(
-            route, METHOD_IDS.get(method, 0), flags, status, took, (first or last) - start,
+            route, _method_id(method), flags, status, took, (first or last) - start,
             queue_us, size, context, kind,
         )  # fmt: skip
         if recorder.asleep:
@@ -124,8 +124,9 @@ class Endings:
     ) -> None:
         """Book the work that an app did after the last byte of a request."""
         flags = FLAG_FAILED if failed else 0
-        method_id = METHOD_IDS.get(method, 0)
-        self._recorder.append_background(route, method_id, flags, _number(status), duration_ns)
+        self._recorder.append_background(
+            route, _method_id(method), flags, number_of(status), duration_ns
+        )
 
     def stream_began(self, headers: object, event_stream: tuple[AnyStr, AnyStr]) -> int:
         """Return the kind of what has sent its first part; an event stream is open from here."""
@@ -182,8 +183,18 @@ class Endings:
         self.looks = LOOKS if self._runtime.settings.queue_time else 0
 
 
-def _number(status: Any) -> int:
-    """Return what an app gave as its status as a number; 500 for what no server can send."""
+def _method_id(method: Any) -> int:
+    try:
+        return METHOD_IDS.get(method, 0)
+    except Exception:  # noqa: BLE001 - whatever the app has put there
+        return 0
+
+
+def number_of(status: Any) -> int:
+    """Return what an app gave as its status as a number; 500 for what no server can send.
+
+    Never raises.
+    """
     try:
         return int(status)
     except Exception:  # noqa: BLE001 - whatever the app has put there

@@ -5,9 +5,9 @@ An event is a dict of short texts and whole numbers; what could be a secret neve
 """
 
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from time import monotonic, monotonic_ns
 from typing import Any, Final
 
 __all__ = ["N_PLUS_ONE", "REQUEST", "SLOW_QUERY", "EventQueue", "dated"]
@@ -47,7 +47,7 @@ class EventQueue:
 
     def add(self, kind: str, alike: str, event: dict[str, Any]) -> None:
         """Keep an event; alike names what it has in common with others of its kind."""
-        now = time.monotonic()
+        now = monotonic()
         with self._lock:
             if now - self._since > _ALIKE_S:
                 # Every ten seconds all names are forgotten: none can hold its place for longer.
@@ -64,7 +64,7 @@ class EventQueue:
                 self._waiting.popleft()
                 self.dropped += 1
             # The wall clock may jump before the event is sent: it is read then, in `dated`.
-            self._waiting.append({"kind": kind, "at_us": time.monotonic_ns() // 1000, **event})
+            self._waiting.append({"kind": kind, "at_us": monotonic_ns() // 1000, **event})
 
     def take(self, most: int) -> list[dict[str, Any]]:
         """Return at most that many events, the oldest first, and forget them.

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from trimtab.sites import raised_at
 
-__all__ = ["NO_FAILURE", "Failure", "failure_of"]
+__all__ = ["NO_FAILURE", "Failure", "failure_of", "is_a"]
 
 
 class Failure(NamedTuple):
@@ -21,6 +21,15 @@ class Failure(NamedTuple):
 
 
 NO_FAILURE: Final = Failure("", "")
+
+
+def is_a(error: BaseException, kind: type[BaseException]) -> bool:
+    """Tell whether an exception is of a kind; never raises.
+
+    Unlike isinstance it does not ask the exception itself, whose `__class__` may be a property of
+    the app's.
+    """
+    return issubclass(type(error), kind)
 
 
 def failure_of(error: Any) -> Failure:

@@ -5,7 +5,7 @@ process looks at its first LOOKS requests and then at one per send interval; onc
 the header, it looks at every request from then on.
 """
 
-import time
+from time import time
 from typing import Final
 
 __all__ = ["FOREVER", "LOOKS", "look_for_queue", "queue_time_us"]
@@ -47,6 +47,6 @@ def queue_time_us(value: bytes | str) -> int:
     for scale in (1.0, 1e3, 1e6, 1e9):
         seconds = stamp / scale
         if 1e9 <= seconds < 1e10:
-            waited = time.time() - seconds
+            waited = time() - seconds
             return max(0, int(waited * 1e6)) if -1 <= waited <= _STALE_S else -1
     return -1

@@ -138,7 +138,10 @@ class Recorder:
         try:
             self.buffer += RECORD.pack(route, method, flags, status, kind, *times)
         except Exception:  # noqa: BLE001 - a field out of range; never raise into a request
-            self._append_clamped(Record(route, method, flags, status, *times, kind=kind))
+            try:
+                self.buffer += pack(Record(route, method, flags, status, *times, kind=kind))
+            except Exception:  # noqa: BLE001 - no number where one belongs, or no memory
+                self.dropped_full += 1
 
     def append_background(
         self, route: int, method: int, flags: int, status: int, duration_ns: int
@@ -185,12 +188,6 @@ class Recorder:
         self.messages_received = self.messages_sent = 0
         for gate in list(self._gates.values()):
             gate.forget()
-
-    def _append_clamped(self, record: Record) -> None:
-        try:
-            self.buffer += pack(record)
-        except Exception:  # noqa: BLE001 - an app put no number where one belongs
-            self.dropped_full += 1
 
 
 _NO_CONTEXT: Final = RequestContext()

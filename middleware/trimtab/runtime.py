@@ -11,9 +11,9 @@ import atexit
 import os
 import sys
 import threading
-import time
 import weakref
 from contextlib import suppress
+from time import monotonic
 from typing import Final, Protocol
 
 from trimtab.children import before_end, before_results, is_child
@@ -88,11 +88,17 @@ class Runtime:
                     if self._vitals is not None:
                         self._vitals.watch_loop()
                     return
-                if self._next_start_s and time.monotonic() < self._next_start_s:
+                if self._next_start_s and monotonic() < self._next_start_s:
+                    return
+                if sys.is_finalizing():
+                    # The interpreter ends: who starts a thread now may wait for it for ever.
                     return
                 self.recorder.asleep = False
                 if self._address is None:
                     return
+                if self._vitals is not None:
+                    # Those of an emitter whose thread has ended on its own.
+                    self._vitals.close()
                 emitter = self._emitter = self._new_emitter(self._address)
             # Without the lock: where threads are greenlets, others run while this one starts.
             emitter.start()
@@ -107,14 +113,14 @@ class Runtime:
             vitals, self._vitals = self._vitals, None
             self._failed_starts += 1
             pause_s = min(_START_PAUSE_S[0] * 2 ** (self._failed_starts - 1), _START_PAUSE_S[1])
-            self._next_start_s = time.monotonic() + pause_s
+            self._next_start_s = monotonic() + pause_s
             self.recorder.fall_asleep()
         with suppress(Exception):
             if emitter is not None:
                 emitter.abandon()
             if vitals is not None:
                 vitals.close()
-        if self._failed_starts == 1:
+        if self._failed_starts == 1 and not self.process.is_ending:
             log.warning(
                 "trimtab could not start its thread (%s: %.200s): a request tries again after %g s",
                 type(error).__name__, error, pause_s,
@@ -216,6 +222,8 @@ class Process:
         #: metrics that the app has named
         self.registry = Registry(self.measures)
         self.connections = Connections()
+        #: whether exit handlers run: from Python 3.12 on no thread can be started by then
+        self.is_ending = False
         self._runtimes: dict[AppSettings, Runtime] = {}
         self._lock = threading.Lock()
         #: what has joined, in this order; a part leaves when nobody holds it any more
@@ -231,7 +239,7 @@ class Process:
             runtime = self._runtimes.get(settings)
             if runtime is None:
                 if not self._runtimes:
-                    atexit.register(self.flush)
+                    atexit.register(self._at_exit)
                 runtime = self._runtimes[settings] = Runtime(settings, self)
                 # They share the table: the largest cap is the one that none of them is short of.
                 self.routes.most = max(each.routes for each in self._runtimes)
@@ -266,21 +274,32 @@ class Process:
         if is_child():
             self.wake()
 
+    def _at_exit(self) -> None:
+        self.is_ending = True
+        self.flush()
+
     def flush(self) -> None:
         """Send everything and say bye; at the end of the process, safe to repeat."""
         for runtime in self.runtimes():
-            runtime.stop()
+            try:
+                runtime.stop()
+            except Exception:
+                log.debug("could not stop", exc_info=True)
 
     def after_fork(self) -> None:
         """Begin anew in the child of a fork; the only hook of its kind that trimtab has."""
         self._lock = threading.Lock()
+        self.is_ending = False
         self.measures.on_first = self._first_added
         owned: tuple[Part, ...] = (
             self.connections, self.routes, self.events, self.measures, self.registry,
         )  # fmt: skip
         joined = [part for ref in list(self._parts) if (part := ref()) is not None]
         for part in (*owned, *self._runtimes.values(), *joined):
-            part.after_fork()
+            try:
+                part.after_fork()
+            except Exception:
+                log.debug("a part was not made anew in the child of a fork", exc_info=True)
 
 
 #: The one of this process.

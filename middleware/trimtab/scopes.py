@@ -12,7 +12,8 @@ from time import monotonic_ns
 from typing import Any, Final
 
 from trimtab.context import RequestContext, context_variable, reset_context
-from trimtab.endings import Endings
+from trimtab.endings import Endings, number_of
+from trimtab.failure import is_a
 from trimtab.queueing import look_for_queue
 from trimtab.runtime import Runtime
 from trimtab.templates import CELL_KEY, Templates
@@ -65,17 +66,20 @@ async def _connection(
 
     def send_counted(message: Message) -> Awaitable[None]:
         nonlocal status, sent_bytes
-        kind = _type_of(message)
-        if kind == "websocket.send":
-            recorder.messages_sent += 1
-            sent_bytes += _size(message.get("bytes") or message.get("text") or b"")
-        elif not status:
-            if kind == "websocket.accept":
-                status = _SWITCHING
-            elif kind == "websocket.close":
-                status = _REFUSED
-            elif kind == "websocket.http.response.start":
-                status = message.get("status", 0)
+        try:
+            kind = message["type"]
+            if kind == "websocket.send":
+                recorder.messages_sent += 1
+                sent_bytes += _size(message.get("bytes") or message.get("text") or b"")
+            elif not status:
+                if kind == "websocket.accept":
+                    status = _SWITCHING
+                elif kind == "websocket.close":
+                    status = _REFUSED
+                elif kind == "websocket.http.response.start":
+                    status = number_of(message.get("status", 0))
+        except Exception:  # noqa: BLE001, S110 - a malformed message is the server's to refuse
+            pass
         return send(message)
 
     if recorder.asleep:
@@ -90,7 +94,7 @@ async def _connection(
         await app(scope, receive_counted, send_counted)
     except Exception as error:
         # An app that raises because its client has left has not failed.
-        failed = type(error).__name__ not in _LEFT and not isinstance(error, OSError)
+        failed = type(error).__name__ not in _LEFT and not is_a(error, OSError)
         raise
     finally:
         open_ns = monotonic_ns() - start

@@ -19,7 +19,7 @@ MARK: Final = "__trimtab__"
 def hook_uvicorn() -> None:
     """Flush at the end of uvicorn's server, when uvicorn runs this process; harmless to repeat."""
     module = sys.modules.get("uvicorn.server")
-    if hasattr(module, "Server") and module is not None:
+    if module is not None and hasattr(getattr(module, "Server", None), "shutdown"):
         flush_after_uvicorn(module)
 
 

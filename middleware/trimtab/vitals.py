@@ -9,8 +9,8 @@ import gc
 import os
 import sys
 import threading
-import time
 from io import FileIO
+from time import monotonic, process_time, thread_time
 from typing import Any
 
 from trimtab.recorder import Recorder
@@ -32,7 +32,7 @@ class Vitals:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._app_thread = threading.get_native_id()
-        self._started = time.monotonic()
+        self._started = monotonic()
         self._cpu: tuple[float, float] | None = None
         self._own: tuple[float, float] | None = None
         self._turn = 0
@@ -43,7 +43,9 @@ class Vitals:
         self._gc_pause_s = 0.0
         self._gc_started = 0.0
         self._statm = _open_statm()
-        gc.callbacks.append(self._on_gc)
+        #: one object: each look at a method makes another, which is told from others by `==` alone
+        self._hook = self._on_gc
+        gc.callbacks.append(self._hook)
 
     def watch_loop(self) -> None:
         """Measure the loop that runs here; does nothing outside one."""
@@ -59,8 +61,11 @@ class Vitals:
 
     def close(self) -> None:
         """Take the collector's hook out again and close the file; a fork's child does so, too."""
-        if self._on_gc in gc.callbacks:
-            gc.callbacks.remove(self._on_gc)
+        # Not `in` and `remove`: callbacks of the app may raise where they are compared.
+        for at, each in enumerate(gc.callbacks):
+            if each is self._hook:
+                del gc.callbacks[at]
+                break
         if self._statm is not None:
             self._statm.close()
 
@@ -69,7 +74,7 @@ class Vitals:
         loop = self._loop
         if loop is None or self._ping is not None:
             return
-        self._ping = time.monotonic()
+        self._ping = monotonic()
         try:
             loop.call_soon_threadsafe(self._pong, self._ping)
         except RuntimeError:  # closed meanwhile
@@ -77,7 +82,7 @@ class Vitals:
 
     def read(self) -> dict[str, float]:
         """Return the gauges by catalogue name; what cannot be read is absent."""
-        now = time.monotonic()
+        now = monotonic()
         values: dict[str, float] = {
             "http.server.active_requests": self._recorder.in_flight(),
             "trimtab.app.websockets": max(0, self._recorder.websockets),
@@ -97,9 +102,9 @@ class Vitals:
             usage = resource.getrusage(resource.RUSAGE_SELF)
             values["process.context_switches"] = usage.ru_nivcsw
             values["process.paging.faults"] = usage.ru_majflt
-        self._cpu = _rate(values, "process.cpu.utilization", self._cpu, now, time.process_time())
+        self._cpu = _rate(values, "process.cpu.utilization", self._cpu, now, process_time())
         if threading.get_native_id() != self._app_thread:  # a greenlet has no CPU time of its own
-            self._own = _rate(values, "trimtab.app.overhead", self._own, now, time.thread_time())
+            self._own = _rate(values, "trimtab.app.overhead", self._own, now, thread_time())
         memory = _resident_bytes(self._statm)
         if memory is not None:
             values["process.memory.usage"] = memory
@@ -122,14 +127,14 @@ class Vitals:
         return delay if ping is None else max(delay, now - ping)
 
     def _pong(self, sent: float) -> None:
-        self._delay_s = max(self._delay_s, time.monotonic() - sent)
+        self._delay_s = max(self._delay_s, monotonic() - sent)
         self._ping = None
 
     def _on_gc(self, phase: str, _info: dict[str, int]) -> None:
         if phase == "start":
-            self._gc_started = time.monotonic()
+            self._gc_started = monotonic()
         else:
-            self._gc_pause_s += time.monotonic() - self._gc_started
+            self._gc_pause_s += monotonic() - self._gc_started
 
 
 def _rate(

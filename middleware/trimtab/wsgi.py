@@ -103,11 +103,11 @@ def wrap_wsgi(app: WSGIApp, runtime: Runtime) -> WSGIApp:
             value = environ.get("HTTP_X_REQUEST_START") or environ.get("HTTP_X_QUEUE_START")
             if value is not None:
                 queue_us = queue_time_us(value)
-        endings.active += 1
         start = clock()
         if endings.with_context:
             context = RequestContext()
             token = set_context(context)
+        endings.active += 1
         try:
             body = app(environ, start_measured)
         except BaseException as error:

@@ -94,7 +94,7 @@ def test_unknown_methods_are_one(interface: Interface, measured: Measured) -> No
 def test_a_queue_time_is_booked_and_only_once_a_request(
     interface: Interface, measured: Measured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trimtab.queueing.time.time", lambda: 1_700_000_000.5)
+    monkeypatch.setattr("trimtab.queueing.time", lambda: 1_700_000_000.5)
     app = interface.app(measured, b"x")
     app.call(headers={"X-Request-Start": "t=1700000000.25"})
     app.call()

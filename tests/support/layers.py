@@ -216,19 +216,20 @@ LAYERS: Layers = {
         "face": (),
         "queueing": (),
         "sockets": (),
+        "threads": (),
         "connection": ("sockets",),
         "children": (),
         # What is recorded, and how it leaves.
         "metrics.backlog": (),
         "metrics.values": (),
-        "metrics.measures": ("tables", "metrics.backlog", "metrics.values"),
+        "metrics.measures": ("tables", "threads", "metrics.backlog", "metrics.values"),
         "metrics.registry": ("metrics.measures",),
         "routes": ("tables",),
         "recorder": ("context", "routes"),
         "vitals": ("recorder",),
         "pending": ("events", "metrics.measures", "metrics.backlog"),
         "chunks": (),
-        "emitter": ("chunks", "connection", "pending", "recorder", "sockets"),
+        "emitter": ("chunks", "connection", "pending", "recorder", "sockets", "threads"),
         # The one place that puts these together.
         "runtime": (
             *("settings", "events", "metrics.measures", "metrics.registry", "routes", "recorder"),
@@ -236,7 +237,7 @@ LAYERS: Layers = {
         ),
         # What goes by the runtime, each without the others.
         "metrics": ("metrics.measures", "metrics.registry", "metrics.values", "runtime"),
-        "sinks": ("metrics", "runtime"),
+        "sinks": ("metrics", "runtime", "threads"),
         "templates": ("tables", "routes", "runtime"),
         "instrumentation": (
             *("sites", "failure", "context", "events", "tables", "settings"),
@@ -252,7 +253,7 @@ LAYERS: Layers = {
             "captures",
         ),
         "bodies": ("types", "failure", "context", "recorder", "templates", "endings"),
-        "scopes": ("types", "context", "queueing", "runtime", "templates", "endings"),
+        "scopes": ("types", "failure", "context", "queueing", "runtime", "templates", "endings"),
         "asgi": (
             *("types", "context", "settings", "face", "queueing", "recorder", "runtime"),
             *("failure", "templates", "shutdown", "headers", "exclude", "endings", "scopes"),

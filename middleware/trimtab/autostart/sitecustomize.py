@@ -44,11 +44,15 @@ class _ServerFinder(importlib.abc.MetaPathFinder):
         if name not in _TARGETS and not _is_app_of_uwsgi(name):
             return None
         for finder in sys.meta_path:
-            if finder is self:
+            # Python passes over finders that have no find_spec, too.
+            if finder is self or not hasattr(finder, "find_spec"):
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None and spec.loader is not None:
-                _wrap_loader(spec.loader)
+                try:
+                    _wrap_loader(spec.loader)
+                except Exception as error:  # noqa: BLE001 - a loader that lets nothing be put there
+                    _tell(name, error)
                 return spec
         return None
 
@@ -81,8 +85,17 @@ def _watch_file_of_uwsgi() -> None:
 
                     watch_file(frame)
                 except Exception as error:  # noqa: BLE001 - a server runs without measuring, too
-                    print(f"trimtab run: {name} is not measured: {error!r}", file=sys.stderr)
+                    _tell(name, error)
             return
+
+
+def _tell(name: str, error: Exception) -> None:
+    try:
+        # None, print would take for standard output.
+        if sys.stderr is not None:
+            print(f"trimtab run: {name} is not measured: {error!r}", file=sys.stderr)
+    except Exception:  # noqa: BLE001, S110 - closed: whom could one tell?
+        pass
 
 
 def _wrap_loader(loader: importlib.abc.Loader) -> None:
@@ -95,7 +108,7 @@ def _wrap_loader(loader: importlib.abc.Loader) -> None:
 
             patch(module)
         except Exception as error:  # noqa: BLE001 - a server runs without measuring, too
-            print(f"trimtab run: {module.__name__} is not measured: {error!r}", file=sys.stderr)
+            _tell(module.__name__, error)
 
     loader.exec_module = exec_module  # type: ignore[method-assign]
 

@@ -30,10 +30,11 @@ def patch(module: ModuleType, patches: Patches) -> None:
 
 def _noted(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
-    def handle(first: Any, error: Any, *args: Any, **kwargs: Any) -> Any:
+    def handle(*args: Any, **kwargs: Any) -> Any:
         context = current_context()
         if context is not None:
+            error = args[1] if len(args) > 1 else next(iter(kwargs.values()), None)
             context.failure = failure_of(error)
-        return original(first, error, *args, **kwargs)
+        return original(*args, **kwargs)
 
     return handle

@@ -150,8 +150,11 @@ class _LibraryFinder:
             spec = importlib.util.find_spec(name)
         finally:
             _asking.name = ""
-        if spec is not None and spec.loader is not None:
-            _patch_after(spec.loader)
+        try:
+            if spec is not None and spec.loader is not None:
+                _patch_after(spec.loader)
+        except Exception as error:  # noqa: BLE001 - a loader that lets nothing be put in its place
+            log.warning("%s is not measured: %r", name, error)
         return spec
 
 

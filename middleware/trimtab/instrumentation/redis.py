@@ -95,7 +95,7 @@ def _command_async(original: Callable[..., Any]) -> Callable[..., Any]:
 def _pipeline(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
-        name, stack = _kind(self), self.command_stack
+        name, stack = _described(self)
         start_ns = monotonic_ns()
         try:
             result = original(self, *args, **kwargs)
@@ -111,7 +111,7 @@ def _pipeline(original: Callable[..., Any]) -> Callable[..., Any]:
 def _pipeline_async(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
     async def execute(self: Any, *args: Any, **kwargs: Any) -> Any:
-        name, stack = _kind(self), self.command_stack
+        name, stack = _described(self)
         start_ns = monotonic_ns()
         try:
             result = await original(self, *args, **kwargs)
@@ -241,6 +241,16 @@ def _kind(pipeline: Any) -> str:
     if transaction is None:
         transaction = pipeline.transaction
     return "MULTI" if transaction or pipeline.explicit_transaction else "PIPELINE"
+
+
+def _described(pipeline: Any) -> tuple[str, Sequence[Any]]:
+    """Return the name and the commands of a pipeline; no name for one that is not measured."""
+    try:
+        return _kind(pipeline), pipeline.command_stack
+    except Exception:
+        # One of somebody else's making, or of a redis-py unlike those we know.
+        log.debug("a pipeline to Redis is not measured", exc_info=True)
+        return "", ()
 
 
 def _learn(raw: Any) -> _Command:

@@ -24,6 +24,7 @@ from typing import Final
 from trimtab.metrics.backlog import MeasureBacklog
 from trimtab.metrics.values import finite
 from trimtab.tables import IDLE_S, NameTable
+from trimtab.threads import runs_in_main_thread
 from trimtab_core.logs import app_logger
 from trimtab_core.measures import (
     COUNTER,
@@ -351,6 +352,11 @@ class Measures:
                 reader()
             except Exception:
                 log.debug("a reader of measures failed", exc_info=True)
+            except BaseException:
+                # A function of the app may also end by sys.exit() or a cancellation. In a greenlet
+                # it may be a signal handler's, or the greenlet's end: those go on.
+                if runs_in_main_thread():
+                    raise
 
     @property
     def waiting(self) -> int:

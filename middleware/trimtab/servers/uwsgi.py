@@ -43,7 +43,10 @@ def watch_file(frame: FrameType) -> None:
     def at_end(at: FrameType, event: str, argument: Any) -> None:
         if at is frame and event == "return":
             sys.setprofile(before)
-            _wrap(frame.f_globals, _default_callable())
+            try:
+                _wrap(frame.f_globals, _default_callable())
+            except Exception as error:  # noqa: BLE001 - it would be raised in the app's file
+                log.warning("%s is not measured: %r", frame.f_code.co_filename, error)
 
     sys.setprofile(at_end)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 from trimtab.metrics.metric import MetricRow
@@ -90,13 +91,13 @@ def _locked(path: Path) -> Iterator[None]:
         yield
         return
     with path.with_name(path.name + ".lock").open("ab") as lock:
-        until_s = time.monotonic() + _PATIENCE_S
+        until_s = monotonic() + _PATIENCE_S
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() >= until_s:
+                if monotonic() >= until_s:
                     raise OSError(errno.EAGAIN, "another process holds its lock") from None
                 time.sleep(_RETRY_S)
         yield

@@ -17,6 +17,7 @@ from trimtab.metrics.metric import MetricRow
 from trimtab.runtime import PROCESS
 from trimtab.sinks.exposition import CONTENT_TYPE, exposition
 from trimtab.sinks.sink import Stored, collect_and_store
+from trimtab.threads import has_exit_handlers
 from trimtab_core.logs import RateLimited, app_logger
 from trimtab_core.names import check_labels
 
@@ -90,9 +91,13 @@ class PushgatewaySink:
             if self._thread is None:
                 self._stopped.clear()
                 thread = threading.Thread(target=self._run, name="trimtab-push", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # no thread to be had: the app goes on without
+                    log.warning("metrics are not pushed until start is called again: %s", error)
+                    return self
                 self._thread = thread
                 PROCESS.join(self)
-                thread.start()
         return self
 
     def stop(self) -> Stored:
@@ -107,9 +112,12 @@ class PushgatewaySink:
     def _run(self) -> None:
         stopped = self._stopped
         while not stopped.wait(self._interval_s):
-            done = collect_and_store(self)
-            if done.failed:
-                self._warnings.warning("push", "metrics were not pushed: %s", done.failed)
+            try:
+                done = collect_and_store(self)
+                if done.failed:
+                    self._warnings.warning("push", "metrics were not pushed: %s", done.failed)
+            except Exception:
+                log.debug("metrics were not pushed", exc_info=True)
 
     def _request(self, method: str, body: bytes) -> tuple[int, str]:
         """Return the status, 0 without one, and why it is no good one."""
@@ -138,10 +146,9 @@ class PushgatewaySink:
         self._stopped = threading.Event()
         if self._thread is not None:
             self._thread = None
-            try:
+            # A child that a thread has forked ends with its last thread: ours would keep it.
+            if has_exit_handlers():
                 self.start()
-            except RuntimeError:  # no thread to be had: the child goes on without
-                log.debug("could not start the thread of a child", exc_info=True)
 
 
 def _segment(label: str, value: str) -> str:

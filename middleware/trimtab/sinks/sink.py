@@ -33,7 +33,10 @@ def collect_and_store(sink: Sink, metrics: Iterable[Metric] | None = None) -> St
         return sink.store(collect(metrics))
     except Exception as error:
         log.debug("a sink failed", exc_info=True)
-        return Stored(0, f"{type(error).__name__}: {error}")
+        try:
+            return Stored(0, f"{type(error).__name__}: {error}")
+        except Exception:  # noqa: BLE001 - one that has no text
+            return Stored(0, type(error).__name__)
 
 
 def export_json(metrics: Iterable[Metric] | None = None) -> list[dict[str, Any]]:

@@ -59,19 +59,22 @@ class Templates:
 
     def wsgi(self, environ: Mapping[str, Any], rule: str | None) -> int:
         """Return the route id of a finished WSGI request; rule is what `flask_rule` gave."""
-        template = environ.get(ROUTE_KEY, rule)
-        if template is None:
-            template = _left_behind(environ)
+        try:
+            template = environ.get(ROUTE_KEY, rule)
             if template is None:
-                return _UNMATCHED
-        known = self._rules.get(template)
-        if known is None or known.id < 0:
-            known = self._routes.of(template)
-            if not known.is_other:
-                if len(self._rules) >= _MAX_RULES:
-                    self._rules.clear()
-                self._rules[template] = known
-        return known.id
+                template = _left_behind(environ)
+                if template is None:
+                    return _UNMATCHED
+            known = self._rules.get(template)
+            if known is None or known.id < 0:
+                known = self._routes.of(template)
+                if not known.is_other:
+                    if len(self._rules) >= _MAX_RULES:
+                        self._rules.clear()
+                    self._rules[template] = known
+            return known.id
+        except Exception:  # noqa: BLE001 - a template that is no text, which the app has named
+            return _UNMATCHED
 
     def _opened(self, outer: MutableMapping[str, Any], cell: list[Any]) -> int:
         """Return the route id by what lies in the list: templates, and scopes on their way."""
@@ -104,8 +107,8 @@ class Templates:
                 if found.route is not None and not known.is_other:
                     try:
                         found.route.trimtab_route = (scope.get("root_path"), known)
-                    except AttributeError:  # a route with __slots__ is worked out each time
-                        pass
+                    except Exception:  # noqa: BLE001, S110 - a route that takes no attributes
+                        pass  # is worked out each time
                 return known.id
         return _UNMATCHED if template is None else self._route_id(template)
 
