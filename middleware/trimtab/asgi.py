@@ -201,21 +201,22 @@ def _unusual_end(message: Message, last: int, size: int) -> tuple[int, int]:
 
 def _without_end(status: Any, flags: int, kind: int, started: Message) -> tuple[Any, int, int]:
     """Status, flags and kind of an event stream, or of a response whose last byte did not come."""
-    # What the app gave as its status may raise whatever is done with it.
-    status = number_of(status)
-    if kind or is_event_stream(_headers_of(started), ASGI_STREAM):
+    began_with, headers = _start_of(started)
+    if kind or is_event_stream(headers, ASGI_STREAM):
         # It ends when its client leaves, if not before: only a failure of the app is a fault.
-        return 500 if flags & FLAG_FAILED else status, 0, KIND_EVENT_STREAM
+        return 500 if flags & FLAG_FAILED else began_with, 0, KIND_EVENT_STREAM
+    status = number_of(status)
     if flags or status >= 499:
         return status, flags, 0
     return 499 if status else 500, 0, 0
 
 
-def _headers_of(started: Message) -> object:
+def _start_of(started: Message) -> tuple[int, object]:
+    """Return status and headers of a start message, whatever the app has put there."""
     try:
-        return started.get("headers")
+        return number_of(started.get("status")), started.get("headers")
     except Exception:  # noqa: BLE001 - a malformed message is the server's to refuse
-        return None
+        return 500, None
 
 
 def _outcome(error: BaseException, status: Any) -> tuple[int, int]:
