@@ -243,8 +243,7 @@ def test_connections_are_bounded_in_all_for_each_caller_and_before_they_say_who_
 
 
 def test_one_address_cannot_take_the_places_of_all_who_come() -> None:
-    # Long enough for three handshakes and the refusal on a busy machine.
-    limits = bounds(handshakes=3, connect_s=4)
+    limits = bounds(handshakes=3, connect_s=4)  # time for them on a busy machine
     with live_server(limits) as server:
         begun = time.monotonic()
         for _ in range(3):
