@@ -10,7 +10,7 @@ import weakref
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
-from trimtab.sockets import close_ours, file_of
+from trimtab.sockets import NO_SIGNAL, close_ours, file_of
 from trimtab_core.config import Address
 from trimtab_core.errors import FrameError
 from trimtab_core.frames import FrameReader, Sealing, encode
@@ -140,7 +140,7 @@ def _challenged(opened: socket.socket, token: str) -> tuple[FrameReader, Sealing
 
     nonce = new_nonce()
     reader = FrameReader()
-    opened.sendall(encode(Challenge(nonce).frame()))
+    opened.sendall(encode(Challenge(nonce).frame()), NO_SIGNAL)
     answer = _next_message(opened, reader)
     if not isinstance(answer, ChallengeResponse) or not proves(
         answer.proof, token, "agent", nonce, answer.nonce
@@ -149,7 +149,8 @@ def _challenged(opened: socket.socket, token: str) -> tuple[FrameReader, Sealing
             "the agent does not have the token of this app: set TRIMTAB_AGENT_TOKEN to the same "
             "secret for both"
         )
-    opened.sendall(encode(Proof(proof_of(token, "app", nonce, answer.nonce)).frame()))
+    proof = proof_of(token, "app", nonce, answer.nonce)
+    opened.sendall(encode(Proof(proof).frame()), NO_SIGNAL)
     reader.seal = seal_of(token, "agent", nonce, answer.nonce)
     return reader, seal_of(token, "app", nonce, answer.nonce)
 

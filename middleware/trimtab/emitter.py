@@ -25,8 +25,8 @@ from trimtab.chunks import FRAME_RECORDS, Chunk, ChunkBacklog
 from trimtab.connection import Connections, Link
 from trimtab.pending import Pending
 from trimtab.recorder import Recorder
-from trimtab.sockets import WakingPair, close_ours, is_ours
-from trimtab.threads import is_left_alone, runs_in_main_thread
+from trimtab.sockets import NO_SIGNAL, WakingPair, close_ours, is_ours
+from trimtab.threads import OwnThread, is_left_alone, runs_in_main_thread
 from trimtab_core.config import Address
 from trimtab_core.errors import FrameError
 from trimtab_core.frames import encode
@@ -94,7 +94,7 @@ class Emitter:
         self._pending = pending
         self._warn = RateLimited(log)
         self._flushes: deque[threading.Event] = deque()
-        self._thread = threading.Thread(target=self._run, name="trimtab-emitter", daemon=True)
+        self._thread = OwnThread(self._run, "trimtab-emitter")
         # Last: where there may be no such thread, no sockets are left behind.
         self._waking = WakingPair()
 
@@ -322,7 +322,7 @@ class Emitter:
             if not self._unsent:
                 continue  # what it was to hold has been set aside
             try:
-                count = self._link.socket.send(self._unsent)
+                count = self._link.socket.send(self._unsent, NO_SIGNAL)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
@@ -391,7 +391,7 @@ class Emitter:
         if self._link is not None:
             try:
                 bye = encode(Bye(self._sent, self._drops()).frame(), self._link.seal)
-                self._link.socket.send(bye)
+                self._link.socket.send(bye, NO_SIGNAL)
             except OSError:
                 pass
         self._pending.end()

@@ -8,8 +8,12 @@ import os
 import select
 import socket
 import sys
+from typing import Final
 
-__all__ = ["WakingPair", "close_ours", "file_of", "is_ours"]
+__all__ = ["NO_SIGNAL", "WakingPair", "close_ours", "file_of", "is_ours"]
+
+#: A flag of `send`: a peer that is gone is an error and no SIGPIPE, which may be what ends the app.
+NO_SIGNAL: Final[int] = getattr(socket, "MSG_NOSIGNAL", 0)
 
 #: device and inode of an open file
 _OpenFile = tuple[int, int]
@@ -60,7 +64,7 @@ class WakingPair:
         """Wake who waits; never raises."""
         try:
             if self.is_ours:
-                self._write.send(b"x")
+                self._write.send(b"x", NO_SIGNAL)
         except OSError:  # full: it is awake already; closed: it has ended
             pass
 

@@ -17,7 +17,7 @@ from trimtab.metrics.metric import MetricRow
 from trimtab.runtime import PROCESS
 from trimtab.sinks.exposition import CONTENT_TYPE, exposition
 from trimtab.sinks.sink import Stored, collect_and_store
-from trimtab.threads import has_exit_handlers
+from trimtab.threads import OwnThread, has_exit_handlers
 from trimtab_core.logs import RateLimited, app_logger
 from trimtab_core.names import check_labels
 
@@ -90,7 +90,7 @@ class PushgatewaySink:
         with self._lock:
             if self._thread is None:
                 self._stopped.clear()
-                thread = threading.Thread(target=self._run, name="trimtab-push", daemon=True)
+                thread = OwnThread(self._run, "trimtab-push")
                 try:
                     thread.start()
                 except RuntimeError as error:  # no thread to be had: the app goes on without
